@@ -1,0 +1,1 @@
+"""The same facts in bulk: PySpark jobs from Bronze to Gold."""

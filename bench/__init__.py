@@ -1,0 +1,1 @@
+"""What it costs: measurements beside the systems people would use instead."""

@@ -1,0 +1,175 @@
+"""The only reader of the environment: every setting, its type, its default and its bounds.
+
+Each group is a frozen dataclass read by `Group.read()`. A missing or wrong setting raises `SettingsError`, which names
+every setting at fault in one go. Values marked `secret` are hidden when a group is printed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+
+class SettingsError(Exception):
+    """Settings are missing or wrong; the message has one line per setting."""
+
+
+class _Required:
+    """Marks a setting that has no default."""
+
+
+_REQUIRED = _Required()
+
+
+def _text(raw: str) -> str:
+    if not raw.strip():
+        raise ValueError("must not be empty")
+    return raw.strip()
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        parts = urlsplit(raw.strip())
+        if parts.scheme not in schemes or not parts.hostname:
+            raise ValueError(f"must be a URL that begins with {' or '.join(s + '://' for s in schemes)}")
+        return raw.strip().rstrip("/")
+
+    return parse
+
+
+def _bootstrap(raw: str) -> str:
+    servers = [s.strip() for s in raw.split(",")]
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError("must be host:port, several separated by commas")
+    return ",".join(servers)
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        try:
+            value = int(raw)
+        except ValueError:
+            raise ValueError(f"must be a whole number from {lowest} to {highest}") from None
+        if not lowest <= value <= highest:
+            raise ValueError(f"must be a whole number from {lowest} to {highest}")
+        return value
+
+    return parse
+
+
+def _number(lowest: float, highest: float) -> Callable[[str], float]:
+    def parse(raw: str) -> float:
+        try:
+            value = float(raw)
+        except ValueError:
+            raise ValueError(f"must be a number from {lowest:g} to {highest:g}") from None
+        if not lowest <= value <= highest:
+            raise ValueError(f"must be a number from {lowest:g} to {highest:g}")
+        return value
+
+    return parse
+
+
+def _flag(raw: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if raw.strip().lower() not in known:
+        raise ValueError("must be true or false")
+    return known[raw.strip().lower()]
+
+
+def _name(raw: str) -> str:
+    if not raw or not all(c.isascii() and (c.isalnum() or c in "._-") for c in raw):
+        raise ValueError("may hold letters, digits, '.', '_' and '-' only")
+    return raw
+
+
+def setting(name: str, parse: Callable[[str], Any], default: Any = _REQUIRED, *, secret: bool = False) -> Any:
+    """Declare a field that is read from the environment variable `name` (or from the first that is set of `a|b`)."""
+    return field(metadata={"names": name.split("|"), "parse": parse, "default": default}, repr=not secret)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsGroup:
+    """Settings that are read together."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read the group from `environment` (the process's own by default).
+
+        Raises:
+            SettingsError: one line per setting that is missing or wrong.
+        """
+        source = os.environ if environment is None else environment
+        values: dict[str, Any] = {}
+        faults: list[str] = []
+        for item in dataclasses.fields(cls):
+            names, default = item.metadata["names"], item.metadata["default"]
+            name = next((n for n in names if source.get(n, "") != ""), names[0])
+            raw = source.get(name, "")
+            if raw == "" and default is not _REQUIRED:
+                values[item.name] = default
+            elif raw == "":
+                faults.append(f'{name}: is not set (after `make up`: eval "$(python -m stack env)")')
+            else:
+                try:
+                    values[item.name] = item.metadata["parse"](raw)
+                except ValueError as error:
+                    faults.append(f"{name}: {error}" + (f", not {raw!r}" if item.repr else ""))
+        if faults:
+            raise SettingsError("\n".join(faults))
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaSettings(SettingsGroup):
+    """Where Kafka is, and how many partitions the catalogue gives the order topics."""
+
+    bootstrap: str = setting("KAFKA_BOOTSTRAP", _bootstrap)
+    order_partitions: int = setting("ORDER_PARTITIONS", _whole(1, 1000), 4)
+    replication_factor: int = setting("REPLICATION_FACTOR", _whole(1, 9), 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseSettings(SettingsGroup):
+    """The source database of a MySQL or MariaDB dataset, as its owner (schema, loading, simulation, checks)."""
+
+    host: str = setting("MYSQL_HOST", _text)
+    port: int = setting("MYSQL_PORT", _whole(1, 65535), 3306)
+    user: str = setting("MYSQL_USER", _text)
+    password: str = setting("MYSQL_PASSWORD", _text, secret=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectSettings(SettingsGroup):
+    """Kafka Connect, and the source database and Kafka as *Connect* sees them (they differ between containers).
+
+    The connector's database login is not here: the connector's configuration refers to the variables
+    `CONNECTOR_DATABASE_USER` and `CONNECTOR_DATABASE_PASSWORD` of the Connect process.
+    """
+
+    url: str = setting("CONNECT_URL", _url("http", "https"))
+    database_host: str = setting("CONNECTOR_DATABASE_HOST|MYSQL_HOST", _text)
+    database_port: int = setting("CONNECTOR_DATABASE_PORT|MYSQL_PORT", _whole(1, 65535), 3306)
+    kafka_bootstrap: str = setting("CONNECTOR_KAFKA_BOOTSTRAP|KAFKA_BOOTSTRAP", _bootstrap)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisSettings(SettingsGroup):
+    """Redis, without a database number: 0 holds look-ups, 1 the order cache, 2 the order locks."""
+
+    url: str = setting("REDIS_URL", _url("redis", "rediss"), secret=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectStoreSettings(SettingsGroup):
+    """MinIO, or any object storage with the S3 interface."""
+
+    endpoint: str = setting("MINIO_ENDPOINT", _url("http", "https"))
+    access_key: str = setting("MINIO_ACCESS_KEY", _text, secret=True)
+    secret_key: str = setting("MINIO_SECRET_KEY", _text, secret=True)

@@ -1,0 +1,101 @@
+"""The catalogue of every topic: the only place where a topic's name is spelled.
+
+A dataset's change topics come from its connector; the order topics belong to the application `streams.orders`.
+`orders`, `order_details`, the state's changelog and all outputs of one order share a partition number, so their
+partition counts are one number (`co_partitioned`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Direction(StrEnum):
+    """Which way a topic crosses the application's border."""
+
+    IN = "in"
+    OUT = "out"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopicSpec:
+    """One topic as it has to exist in Kafka."""
+
+    name: str
+    key: str
+    value: str
+    partitions: int
+    direction: Direction
+    owner: str
+    co_partitioned: bool = False
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+KEEP_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1"}
+COMPACT = {"cleanup.policy": "compact"}
+
+
+def change_topic(dataset: str, table: str, *, engine: str = "mysql") -> str:
+    """Name of the topic that carries the changes of one source table."""
+    return f"{engine}.{dataset}.{table}"
+
+
+ORDER_FINAL = "order_final"
+ORDER_AMENDED = "order_amended"
+DEAD_LETTERS = "dead_letters"
+
+
+def order_state_changelog(app_id: str) -> str:
+    """Name of the changelog topic of the table `order_state` (Faust's naming)."""
+    return f"{app_id}-order_state-changelog"
+
+
+def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[TopicSpec, ...]:
+    """Every topic that has to exist before a connector or a worker of `dataset` starts."""
+
+    def source(table: str, key: str, partitions: int, *, co_partitioned: bool = False) -> TopicSpec:
+        return TopicSpec(
+            name=change_topic(dataset, table),
+            key=key,
+            value="Debezium change envelope, JSON",
+            partitions=partitions,
+            direction=Direction.IN,
+            owner="connector",
+            co_partitioned=co_partitioned,
+            config=KEEP_FOREVER,
+        )
+
+    def output(name: str, value: str) -> TopicSpec:
+        return TopicSpec(
+            name=name,
+            key="order id",
+            value=value,
+            partitions=order_partitions,
+            direction=Direction.OUT,
+            owner="streams.orders",
+            co_partitioned=True,
+            config=KEEP_FOREVER,
+        )
+
+    return (
+        source("orders", "order id", order_partitions, co_partitioned=True),
+        source("order_details", "order id", order_partitions, co_partitioned=True),
+        source("customers", "customer id", order_partitions),
+        source("payment_method", "payment method id", 1),
+        output(ORDER_FINAL, "complete order, JSON"),
+        output(ORDER_AMENDED, "order after a later change, JSON"),
+        output(DEAD_LETTERS, "raw bytes of a record that could not be read; reason and origin in its headers"),
+        TopicSpec(
+            name=order_state_changelog(app_id),
+            key="order id",
+            value="order state, MessagePack",
+            partitions=order_partitions,
+            direction=Direction.INTERNAL,
+            owner="streams.orders",
+            co_partitioned=True,
+            config=COMPACT,
+        ),
+    )
