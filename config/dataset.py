@@ -1,0 +1,125 @@
+"""Reads dataset definitions: what a dataset's tables are, how they are captured, kept, checked and generated.
+
+A dataset is a folder that holds `schema.sql` and `definition.yaml`. The shipped folders are in `config/datasets`;
+the setting `DATASETS_DIR` names another place. A definition is read strictly: an unknown field, a wrong type or a
+reference to nothing is a `DefinitionError` that names the file and the key path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from config.definition import Definition, faults
+from config.settings import DatasetSettings
+
+SHIPPED = Path(__file__).parent / "datasets"
+DEFINITION_FILE = "definition.yaml"
+SCHEMA_FILE = "schema.sql"
+
+
+class DefinitionError(Exception):
+    """A dataset is unknown or its definition is wrong; the message names the file and the place in it."""
+
+
+def datasets_folder() -> Path:
+    """The folder that holds one folder per dataset."""
+    return DatasetSettings.read().datasets_folder or SHIPPED
+
+
+def known_datasets() -> list[str]:
+    """Names of the datasets that have a definition."""
+    return sorted(path.parent.name for path in datasets_folder().glob(f"*/{DEFINITION_FILE}"))
+
+
+def load_definition(name: str) -> Definition:
+    """Read the definition of the dataset `name`.
+
+    Raises:
+        DefinitionError: the dataset is unknown (the known ones are listed) or its definition is wrong.
+    """
+    known = known_datasets()
+    if name not in known:
+        listed = ", ".join(known) or f"none in {datasets_folder()}"
+        raise DefinitionError(f"unknown dataset {name!r} (known: {listed})")
+    path = datasets_folder() / name / DEFINITION_FILE
+    definition = load_definition_file(path)
+    if definition.name != name:
+        raise DefinitionError(f"{_shown(path)}: name: must be the folder's name {name!r}, not {definition.name!r}")
+    return definition
+
+
+def load_definition_file(path: Path | str) -> Definition:
+    """Read one definition file, wherever it is; the schema is expected beside it.
+
+    Raises:
+        DefinitionError: the file can't be read, is no YAML, or breaks a rule; one line per fault.
+    """
+    path = Path(path)
+    document = _read_yaml(path)
+    if not isinstance(document, dict):
+        raise DefinitionError(f"{_shown(path)}: Expected a mapping, got {_kind(document)}")
+    try:
+        definition = msgspec.convert({**document, "folder": str(path.parent)}, Definition)
+    except msgspec.ValidationError as error:
+        raise DefinitionError(f"{_shown(path)}: {_with_path_first(str(error))}") from None
+    if "folder" in document:
+        raise DefinitionError(f"{_shown(path)}: Object contains unknown field `folder`")
+    found = faults(definition)
+    if found:
+        raise DefinitionError("\n".join(f"{_shown(path)}: {fault}" for fault in found))
+    return definition
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without repeated keys: plain YAML silently keeps the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen and isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key_node.value!r} is given twice", key_node.start_mark
+                )
+            if isinstance(key_node, yaml.ScalarNode):
+                seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text("utf-8"), _StrictLoader)  # noqa: S506  (a SafeLoader)
+    except OSError as error:
+        raise DefinitionError(f"{_shown(path)}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DefinitionError(f"{_shown(path)}: is not UTF-8 (byte {error.start})") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise DefinitionError(f"{_shown(path)}: {line}{error.problem or error.context}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DefinitionError(f"{_shown(path)}: is no valid YAML: {error}") from None
+
+
+def _with_path_first(message: str) -> str:
+    """Turn "Expected `array`, got `str` - at `$.tables[1].key`" into "tables[1].key: Expected array, got str"."""
+    text, _, place = message.partition(" - at `")
+    place = place.removesuffix("`").removeprefix("$").removeprefix(".")
+    text = text.replace("`", "")
+    return f"{place}: {text}" if place else text
+
+
+def _kind(value: object) -> str:
+    return "an empty file" if value is None else type(value).__name__
+
+
+def _shown(path: Path) -> str:
+    """The path as a reader knows it: from the repository's root if it is inside."""
+    try:
+        return str(path.resolve().relative_to(SHIPPED.parent.parent))
+    except ValueError:
+        return str(path)
