@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -87,6 +88,10 @@ def _name(raw: str) -> str:
     if not raw or not all(c.isascii() and (c.isalnum() or c in "._-") for c in raw):
         raise ValueError("may hold letters, digits, '.', '_' and '-' only")
     return raw
+
+
+def _folder(raw: str) -> Path:
+    return Path(raw).expanduser()
 
 
 def setting(name: str, parse: Callable[[str], Any], default: Any = _REQUIRED, *, secret: bool = False) -> Any:
@@ -173,3 +178,29 @@ class ObjectStoreSettings(SettingsGroup):
     endpoint: str = setting("MINIO_ENDPOINT", _url("http", "https"))
     access_key: str = setting("MINIO_ACCESS_KEY", _text, secret=True)
     secret_key: str = setting("MINIO_SECRET_KEY", _text, secret=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSettings(SettingsGroup):
+    """Which dataset is worked on, and the Faust application that completes its orders."""
+
+    dataset: str = setting("DATASET", _name, "project_db")
+    orders_app_id: str = setting("ORDERS_APP_ID", _name, "millrace-orders")
+    datasets_folder: Path | None = setting("DATASETS_DIR", _folder, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheSettings(SettingsGroup):
+    """Where the programs of the local servers are kept once they are fetched."""
+
+    folder: Path = setting("MILLRACE_CACHE", _folder, Path("~/.cache/millrace"))
+
+
+def environment_with(extra: Mapping[str, str], *, only: Collection[str] | None = None) -> dict[str, str]:
+    """The environment of a program to start: this process's (or `only` these names of it) with `extra` on top."""
+    return {name: value for name, value in os.environ.items() if only is None or name in only} | dict(extra)
+
+
+def environment_over(defaults: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment, with `defaults` for what it does not set."""
+    return dict(defaults) | {name: value for name, value in os.environ.items() if value != ""}
