@@ -1,0 +1,1 @@
+"""The servers' programs: fetched once, verified, kept in a cache."""

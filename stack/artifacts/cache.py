@@ -1,0 +1,104 @@
+"""The cache of fetched programs: whole or not there.
+
+An artifact is fetched into a folder of its own beside its place, gets a manifest of every file's size, time and
+SHA-256, and is renamed into place. Each use checks the manifest: sizes and times always, content where a time differs.
+One process fetches at a time; others wait and find the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from stack.errors import StackError
+from stack.job import Job
+
+_MANIFEST = "manifest.json"
+_LOCK_POLL_SECONDS = 0.1
+_SILENT_POLLS = 20
+
+
+def ensure(cache: Path, name: str, fetch: Callable[[Path], None], job: Job) -> Path:
+    """Folder of the artifact `name`; `fetch(empty folder)` fills it unless a whole copy is there."""
+    target = cache / name
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StackError(f"the cache folder {cache} cannot be made ({error.strerror}): set MILLRACE_CACHE") from None
+    with _locked(cache / f".{name}.lock", job):
+        if is_whole(target):
+            return target
+        if target.exists():
+            job.report(f"{target} is damaged: fetching it again")
+        for leftover in cache.glob(f".{name}.partial-*"):
+            shutil.rmtree(leftover)
+        partial = cache / f".{name}.partial-{os.getpid()}"
+        partial.mkdir()
+        fetch(partial)
+        write_manifest(partial)
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+    return target
+
+
+def write_manifest(folder: Path) -> None:
+    """Record every file below `folder`."""
+    files = {str(path.relative_to(folder)): _describe(path) for path in _files(folder)}
+    (folder / _MANIFEST).write_text(json.dumps(files, indent=1, sort_keys=True))
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether `folder` holds exactly the files of its manifest, unchanged."""
+    try:
+        expected = json.loads((folder / _MANIFEST).read_text())
+        found = {str(path.relative_to(folder)): path for path in _files(folder)}
+        return (
+            bool(expected)
+            and found.keys() == expected.keys()
+            and all(_is_unchanged(path, expected[name]) for name, path in found.items())
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and path != folder / _MANIFEST)
+
+
+def _describe(path: Path) -> dict[str, object]:
+    status = path.stat()
+    return {"size": status.st_size, "modified_ns": status.st_mtime_ns, "sha256": _sha256(path)}
+
+
+def _is_unchanged(path: Path, expected: dict[str, object]) -> bool:
+    status = path.stat()
+    if status.st_size != expected["size"]:
+        return False
+    return status.st_mtime_ns == expected["modified_ns"] or _sha256(path) == expected["sha256"]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _locked(path: Path, job: Job) -> Iterator[None]:
+    with path.open("a") as file:
+        for attempt in itertools.count():
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt == _SILENT_POLLS:
+                    job.report("waiting: the same programs are being fetched already")
+                job.pause(_LOCK_POLL_SECONDS)
+        yield

@@ -1,0 +1,44 @@
+"""Kafka, Kafka Connect and the Debezium connector: exact versions in `pom.xml`, fetched and checked by Maven."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from pathlib import Path
+
+from stack.artifacts.cache import ensure
+from stack.job import Job
+
+_POM = Path(__file__).with_name("pom.xml")
+_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+
+
+def java_folder(cache: Path) -> Path:
+    """Where the jars and plugins of this `pom.xml` are kept; another `pom.xml` has another folder."""
+    return cache / f"java-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}"
+
+
+def class_path(cache: Path) -> str:
+    """Class path of the broker and of Connect."""
+    return str(java_folder(cache) / "jars" / "*")
+
+
+def plugin_path(cache: Path) -> Path:
+    """Folder of the connectors, one folder each."""
+    return java_folder(cache) / "plugins"
+
+
+def fetch_java(cache: Path, job: Job) -> None:
+    """Have the jars and the connector plugins in the cache."""
+
+    def fetch(folder: Path) -> None:
+        job.report("fetching Kafka and Debezium with Maven")
+        # Strict checksums: without `-C` Maven only warns about a jar that arrived damaged.
+        command = ["mvn", "-B", "-q", "-C", "-f", str(_POM), _COPY, f"-DoutputDirectory={folder / 'jars'}"]
+        job.run(command, purpose="fetching Kafka and Debezium")
+        for archive in sorted((folder / "jars").glob("*-plugin.tar.gz")):
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder / "plugins", filter="data")
+            archive.unlink()
+
+    ensure(cache, java_folder(cache).name, fetch, job)

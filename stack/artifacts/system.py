@@ -1,0 +1,76 @@
+"""MariaDB and Redis: the system's own packages, installed through apt-get when that is possible.
+
+Only packages without a service are installed, so that nothing starts by itself, now or after a reboot: Debian keeps
+Redis's one binary in `redis-tools` (`redis-server` is a link to it plus the service).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+
+from stack.errors import StackError
+from stack.job import Job
+
+_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_PROGRAM_PACKAGES = {
+    "mariadbd": "mariadb-server-core",
+    "mariadb-install-db": "mariadb-server-core",
+    "mariadb": "mariadb-client-core",
+    "redis-server": "redis-tools",
+}
+_APT_OPTIONS = ("-o", "DPkg::Lock::Timeout=300", "-q", "-y", "--no-install-recommends")
+_one_at_a_time = threading.Lock()
+
+
+def find_program(name: str) -> str | None:
+    """Path of an installed program; also from the folders that an ordinary user's PATH leaves out."""
+    found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(_FOLDERS))
+    if found is None and name == "redis-server":
+        return find_program("redis-check-rdb")  # the same binary: the name it is called by decides what it does
+    return found
+
+
+def require_program(name: str) -> str:
+    """Path of an installed program.
+
+    Raises:
+        StackError: it is not installed; names the packages.
+    """
+    found = find_program(name)
+    if found is None:
+        raise StackError(f"{name} is not installed; as root: {_install_command([name])}")
+    return found
+
+
+def fetch_system(programs: list[str], job: Job) -> None:
+    """Have the programs installed."""
+    with _one_at_a_time:
+        missing = [name for name in programs if find_program(name) is None]
+        if not missing:
+            return
+        if os.geteuid() != 0 or shutil.which("apt-get") is None:
+            raise StackError(f"{', '.join(missing)} not installed; as root: {_install_command(missing)}")
+        job.report(f"installing {' '.join(_packages(missing))}")
+        _apt_install(_packages(missing), job)
+    for name in programs:
+        require_program(name)
+
+
+def _apt_install(packages: list[str], job: Job) -> None:
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", *_APT_OPTIONS, *packages]
+    try:
+        job.run(install, environment=quiet, purpose="installing packages")
+    except StackError:  # no package lists yet, or too old ones
+        job.run(["apt-get", "update", "-q"], environment=quiet, purpose="updating the package lists")
+        job.run(install, environment=quiet, purpose="installing packages")
+
+
+def _packages(programs: list[str]) -> list[str]:
+    return sorted({_PROGRAM_PACKAGES[name] for name in programs})
+
+
+def _install_command(programs: list[str]) -> str:
+    return f"apt-get install --no-install-recommends {' '.join(_packages(programs))}"

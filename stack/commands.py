@@ -1,0 +1,173 @@
+"""The commands that start, end and show the servers."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from stack.errors import StackError
+from stack.health import ServerStatus
+from stack.local import Stack, stack_folder
+from stack.names import DEFAULT_STACK, no_such_stack, stack_name
+from stack.ports import DEFAULT_PORTS, free_ports, parse_ports
+from stack.record import last_lines
+from stack.servers import SERVERS
+
+_FOLLOW_SECONDS = 0.25
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add up, down, reset, status, logs and env."""
+    up = _add(subparsers, "up", run_up, "start the servers that do not run yet")
+    up.add_argument("--only", type=_servers, metavar="SERVER,…", help=f"only these of {', '.join(SERVERS)}")
+    ports = up.add_mutually_exclusive_group()
+    ports.add_argument("--ports", default="", metavar="SERVER=PORT,…", help=f"instead of {_default_ports()}")
+    ports.add_argument("--free-ports", action="store_true", help="choose ports that are free")
+    down = _add(subparsers, "down", run_down, "end the servers; their data stays")
+    down.add_argument("--only", type=_servers, metavar="SERVER,…", help="only these")
+    _add(subparsers, "reset", run_reset, "end the servers and delete their data")
+    _add(subparsers, "status", run_status, "show the servers; exit code 1 if one is not healthy")
+    logs = _add(subparsers, "logs", run_logs, "show the output of a server")
+    logs.add_argument("server", choices=SERVERS)
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
+    logs.add_argument("-n", "--lines", type=int, default=20, metavar="COUNT", help="how many lines (default: 20)")
+    env = _add(subparsers, "env", run_env, "print the settings that reach the servers")
+    env.add_argument("--format", choices=("shell", "dotenv"), default="shell")
+
+
+def run_up(arguments: argparse.Namespace) -> int:
+    """Start the servers."""
+    _end_on_sigterm()
+    ports = parse_ports(arguments.ports)
+    stack = Stack.existing(stack_folder(arguments.name))
+    if arguments.free_ports:
+        ports = {} if stack is not None and _any_runs(stack) else free_ports()
+    stack = Stack.at(stack_folder(arguments.name), ports=ports, servers=arguments.only)
+    began = time.monotonic()
+    stack.up(_print, only=arguments.only)
+    print(f"stack {arguments.name} is up after {time.monotonic() - began:.1f} s")
+    return 0
+
+
+def run_down(arguments: argparse.Namespace) -> int:
+    """End the servers."""
+    stack = Stack.existing(stack_folder(arguments.name))
+    if stack is not None:
+        stack.down(_print, only=arguments.only)
+    print(f"stack {arguments.name} is down" if not arguments.only else f"{', '.join(arguments.only)} down")
+    return 0
+
+
+def run_reset(arguments: argparse.Namespace) -> int:
+    """End the servers and delete their data."""
+    stack = Stack.existing(stack_folder(arguments.name))
+    if stack is not None:
+        stack.reset(_print)
+    print(f"stack {arguments.name} is deleted")
+    return 0
+
+
+def run_status(arguments: argparse.Namespace) -> int:
+    """Show the servers."""
+    found = _existing(arguments.name).status()
+    print(format_status(found))
+    return 0 if all(server.is_healthy for server in found) else 1
+
+
+def run_logs(arguments: argparse.Namespace) -> int:
+    """Show a server's output."""
+    log = _existing(arguments.name).site.log(arguments.server)
+    if not log.exists():
+        raise StackError(f"{arguments.server} has no log yet ({log})")
+    offset = log.stat().st_size
+    for line in last_lines(log, arguments.lines) if arguments.lines > 0 else []:
+        print(line)
+    while arguments.follow:
+        with log.open(errors="replace") as file:
+            file.seek(offset)
+            print(file.read(), end="", flush=True)
+            offset = file.tell()
+        time.sleep(_FOLLOW_SECONDS)
+    return 0
+
+
+def run_env(arguments: argparse.Namespace) -> int:
+    """Print the settings that reach the servers."""
+    print(format_environment(_existing(arguments.name).environment(), arguments.format))
+    return 0
+
+
+def format_environment(environment: dict[str, str], style: str) -> str:
+    """`export NAME=value` lines for a shell, or `NAME=value` lines for a .env file."""
+    prefix = "export " if style == "shell" else ""
+    return "\n".join(f"{prefix}{name}={shlex.quote(value)}" for name, value in sorted(environment.items()))
+
+
+def format_status(servers: Sequence[ServerStatus]) -> str:
+    """A table with one line per server."""
+    rows = [("SERVER", "STATE", "PID", "PORT", "UPTIME", "HEALTH")]
+    for server in servers:
+        pid = "-" if server.pid is None else str(server.pid)
+        rows.append((server.server, server.state, pid, str(server.port), _uptime(server), server.health))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _uptime(server: ServerStatus) -> str:
+    if server.uptime_seconds is None:
+        return "-"
+    minutes, seconds = divmod(int(server.uptime_seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def _add(subparsers: Any, name: str, run: Any, help_text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=help_text, description=help_text)
+    add_name_option(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_name_option(parser: argparse.ArgumentParser) -> None:
+    """Let a command be about another stack than the default one."""
+    parser.add_argument("--name", type=stack_name, default=DEFAULT_STACK, help="which stack (default: %(default)s)")
+
+
+def _servers(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in SERVERS]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(f"no server {', '.join(unknown)}; they are {', '.join(SERVERS)}")
+    return names
+
+
+def _existing(name: str) -> Stack:
+    stack = Stack.existing(stack_folder(name))
+    if stack is None:
+        raise no_such_stack(name)
+    return stack
+
+
+def _any_runs(stack: Stack) -> bool:
+    return any(server.pid is not None for server in stack.status())
+
+
+def _default_ports() -> str:
+    return ", ".join(f"{name}={port}" for name, port in DEFAULT_PORTS.items())
+
+
+def _print(line: str) -> None:
+    print(f"  {line}", flush=True)
+
+
+def _end_on_sigterm() -> None:
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)

@@ -1,0 +1,67 @@
+"""What a step of the work is given: a way to report, a way to run tools, and the notice that it is to end."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from config.settings import environment_with
+from stack.errors import CancelledWorkError, StackError
+
+_POLL_SECONDS = 0.1
+_TAIL_LINES = 12
+
+
+class Job:
+    """One piece of work that reports, and ends early when `cancelled` is set."""
+
+    def __init__(self, report: Callable[[str], None], cancelled: threading.Event) -> None:
+        self.report = report
+        self._cancelled = cancelled
+
+    def check(self) -> None:
+        """Raise `CancelledWorkError` when the work is to end."""
+        if self._cancelled.is_set():
+            raise CancelledWorkError
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the work is to end."""
+        if self._cancelled.wait(seconds):
+            raise CancelledWorkError
+
+    def run(self, command: Sequence[str], *, environment: Mapping[str, str] | None = None, purpose: str) -> None:
+        """Run a tool to its end.
+
+        Raises:
+            StackError: it is not installed, or it failed; with the last lines of its output.
+        """
+        with tempfile.TemporaryFile() as output:
+            try:
+                tool = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=environment_with(environment or {}),
+                )
+            except FileNotFoundError:
+                raise StackError(f"{purpose}: the program {command[0]} is not installed") from None
+            code = self._wait(tool)
+            if code != 0:
+                output.seek(0)
+                lines = output.read().decode(errors="replace").strip().splitlines()[-_TAIL_LINES:]
+                shown = "\n".join(f"    {line}" for line in lines)
+                raise StackError(f"{purpose} failed: {Path(command[0]).name} ended with code {code}\n{shown}")
+
+    def _wait(self, tool: subprocess.Popen[bytes]) -> int:
+        with tool:
+            while True:
+                try:
+                    return tool.wait(_POLL_SECONDS)
+                except subprocess.TimeoutExpired:
+                    if self._cancelled.is_set():
+                        tool.terminate()
+                        raise CancelledWorkError from None

@@ -1,0 +1,197 @@
+"""A stack: servers on this machine that belong together.
+
+    with Stack.at(folder, ports=free_ports(), servers=["kafka", "redis"], die_with_parent=True) as stack:
+        settings = KafkaSettings.read(stack.environment())
+
+The commands of `python -m stack` are thin layers over this class.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from stack.ending import end_servers
+from stack.errors import StackError
+from stack.health import ServerStatus, status_of
+from stack.launch import Launch
+from stack.ports import DEFAULT_PORTS, assert_distinct
+from stack.process import Process, ProcessState
+from stack.record import load_record, process_state
+from stack.servers import SERVERS
+from stack.site import REPOSITORY, Site, load_or_create_site, write_private
+
+_LOCK_LIMIT_SECONDS = 300.0
+_LOCK_POLL_SECONDS = 0.2
+_KILL_LIMIT_SECONDS = 10.0
+
+Progress = Callable[[str], None]
+
+
+def _say_nothing(line: str) -> None:
+    """The progress of callers who want none."""
+
+
+def stack_folder(name: str) -> Path:
+    """Folder of the stack `name`."""
+    return REPOSITORY / ".stack" / name
+
+
+class Stack:
+    """Servers on this machine that belong together."""
+
+    def __init__(self, site: Site, servers: Sequence[str], *, die_with_parent: bool) -> None:
+        self.site = site
+        self.servers = tuple(servers)
+        self._die_with_parent = die_with_parent
+
+    @classmethod
+    def at(
+        cls,
+        folder: Path,
+        *,
+        ports: Mapping[str, int] | None = None,
+        servers: Sequence[str] | None = None,
+        die_with_parent: bool = False,
+    ) -> Self:
+        """The stack in `folder`, made there if there is none yet.
+
+        `ports` replaces those it had; `servers` adds to those it had (by default: those it had, all at first).
+        """
+        known = _load(folder)
+        chosen = _with_needs([*known.get("servers", []), *(servers or [])]) or list(SERVERS)
+        all_ports = {**DEFAULT_PORTS, **known.get("ports", {}), **(ports or {})}
+        assert_distinct(all_ports)
+        site = load_or_create_site(folder.resolve(), all_ports)
+        return cls(site, chosen, die_with_parent=die_with_parent)
+
+    @classmethod
+    def existing(cls, folder: Path) -> Self | None:
+        """The stack in `folder`, or None if none was ever made there."""
+        return cls.at(folder) if _load(folder) else None
+
+    def up(self, progress: Progress = _say_nothing, *, only: Sequence[str] | None = None) -> None:
+        """Start what does not run yet, and wait until all of it is healthy.
+
+        Raises:
+            StackError: a server could not be started; those that this call started are ended again.
+        """
+        servers = [name for name in SERVERS if name in (self.servers if only is None else _with_needs(only))]
+        with self._alone():
+            self._refuse_moved_ports()
+            self._save()
+            Launch(self.site, servers, progress, die_with_parent=self._die_with_parent).run()
+
+    def start(self, server: str, progress: Progress = _say_nothing) -> None:
+        """Start one server and what it needs, and wait until they are healthy."""
+        self.up(progress, only=[server])
+
+    def down(self, progress: Progress = _say_nothing, *, only: Sequence[str] | None = None) -> None:
+        """End the servers gently, by force after a limit; returns when they have ended."""
+        with self._alone():
+            end_servers(self.site, [name for name in SERVERS if only is None or name in only], progress)
+
+    def reset(self, progress: Progress = _say_nothing) -> None:
+        """End the servers and delete the stack with all its data."""
+        with self._alone():
+            end_servers(self.site, list(SERVERS), progress)
+            sockets = self.site.socket_folder()
+            if not sockets.is_relative_to(self.site.folder):
+                shutil.rmtree(sockets, ignore_errors=True)
+            shutil.rmtree(self.site.folder)
+
+    def kill(self, server: str) -> None:
+        """End a server as a crash would (SIGKILL); returns when it has ended."""
+        process = self._process(server)
+        process.send(signal.SIGKILL)
+        if not process.wait_ended(_KILL_LIMIT_SECONDS):
+            raise StackError(f"{server} (process {process.pid}) has not ended after SIGKILL")
+
+    def pause(self, server: str) -> None:
+        """Freeze a server (SIGSTOP)."""
+        self._process(server).send(signal.SIGSTOP)
+
+    def resume(self, server: str) -> None:
+        """Let a frozen server go on (SIGCONT)."""
+        self._process(server).send(signal.SIGCONT)
+
+    def status(self) -> list[ServerStatus]:
+        """State and health of each server of the stack."""
+        return status_of(self.site, self.servers)
+
+    def environment(self) -> dict[str, str]:
+        """The settings with which programs reach this stack, by the names that `config.settings` reads."""
+        environment: dict[str, str] = {}
+        for server in self.servers:
+            environment |= SERVERS[server].environment(self.site)
+        return environment
+
+    def __enter__(self) -> Self:
+        self.up()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
+
+    def _process(self, server: str) -> Process:
+        record = load_record(self.site.record(server))
+        if record is None:
+            raise StackError(f"{server} was not started")
+        return record.process
+
+    def _refuse_moved_ports(self) -> None:
+        known = _load(self.site.folder).get("ports", self.site.ports)
+        for name, server in SERVERS.items():
+            moved = [port for port in server.port_names if known.get(port) != self.site.ports[port]]
+            if moved and process_state(self.site.record(name)) is not ProcessState.ENDED:
+                raise StackError(
+                    f"{name} runs on port {known.get(moved[0])}, not {self.site.ports[moved[0]]}: "
+                    "end it first with `python -m stack down`"
+                )
+
+    def _save(self) -> None:
+        content = {"ports": dict(self.site.ports), "servers": list(self.servers)}
+        write_private(self.site.folder / "stack.json", json.dumps(content, indent=2))
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One command at a time works on a stack."""
+        folder = self.site.folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        deadline = time.monotonic() + _LOCK_LIMIT_SECONDS
+        with (folder / "lock").open("a") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise StackError(f"another command has been at work on {folder} for minutes") from None
+                    time.sleep(_LOCK_POLL_SECONDS)
+            yield
+
+
+def _load(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / "stack.json").read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        raise StackError(f"{folder / 'stack.json'} is damaged: delete it; `up` writes it again") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _with_needs(servers: Sequence[str]) -> list[str]:
+    """The servers and those that they need, in the order of the catalogue."""
+    for name in servers:
+        if name not in SERVERS:
+            raise StackError(f"there is no server {name!r}; it is one of {', '.join(SERVERS)}")
+    wanted = {need for name in servers for need in (name, *SERVERS[name].needs)}
+    return [name for name in SERVERS if name in wanted]

@@ -1,0 +1,107 @@
+"""Ports: the fixed ones of the default stack, those a person names, and free ones for a stack of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import random
+import socket
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO
+
+from stack.errors import StackError
+
+HOST = "127.0.0.1"
+
+DEFAULT_PORTS: Mapping[str, int] = {
+    "kafka": 19092,
+    "kafka-controller": 19093,
+    "connect": 18083,
+    "mariadb": 13306,
+    "redis": 16379,
+    "minio": 19000,
+}
+
+# Below the range from which the kernel takes ports for outgoing connections, so that none of those can get in between
+# the choice of a port and its use.
+_FREE_RANGE = range(20000, 32000)
+_TRIES = 500
+
+_reserved: dict[int, IO[str]] = {}
+
+
+def parse_ports(text: str) -> dict[str, int]:
+    """Read `kafka=9092,redis=6379`.
+
+    Raises:
+        StackError: an unknown server, a number that is no port, or a port given twice.
+    """
+    ports: dict[str, int] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, _, number = item.partition("=")
+        if name not in DEFAULT_PORTS:
+            raise StackError(f"--ports: there is no server {name!r}; it is one of {', '.join(DEFAULT_PORTS)}")
+        if not (number.isascii() and number.isdigit() and 0 < int(number) < 65536):
+            raise StackError(f"--ports: {name} needs a number from 1 to 65535, not {number!r}")
+        if name in ports:
+            raise StackError(f"--ports: {name} is given twice")
+        ports[name] = int(number)
+    assert_distinct(ports)
+    return ports
+
+
+def assert_distinct(ports: Mapping[str, int]) -> None:
+    """Raise `StackError` if two servers have one port."""
+    owners: dict[int, str] = {}
+    for name, port in ports.items():
+        if port in owners:
+            raise StackError(f"{owners[port]} and {name} are both given port {port}; choose another with --ports")
+        owners[port] = name
+
+
+def free_ports(names: Iterable[str] = DEFAULT_PORTS) -> dict[str, int]:
+    """A free port per name, reserved against every other caller on this machine until this process ends."""
+    return {name: _reserve_one() for name in names}
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on `port` of the loopback address now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the servers do: a port whose last connections still linger in TIME_WAIT is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _reserve_one() -> int:
+    folder = Path(tempfile.gettempdir()) / "millrace-ports"
+    folder.mkdir(exist_ok=True)
+    for _ in range(_TRIES):
+        port = random.choice(_FREE_RANGE)  # noqa: S311 - spreads the tries, keeps no secret
+        if port in _reserved:
+            continue
+        reservation = _lock(folder / str(port))
+        if reservation is None:
+            continue
+        if is_free(port):
+            _reserved[port] = reservation
+            return port
+        reservation.close()
+    raise StackError(f"no free port found in {_FREE_RANGE.start}-{_FREE_RANGE.stop - 1} after {_TRIES} tries")
+
+
+def _lock(path: Path) -> IO[str] | None:
+    try:
+        file = path.open("a")
+    except PermissionError:  # another user reserved it first
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file

@@ -1,0 +1,90 @@
+"""Programs that a person has to install: each missing or too old one is named, all in one go."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stack.errors import StackError
+
+_ANSWER_SECONDS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prerequisite:
+    """A program, the version it must have, and where it comes from."""
+
+    title: str
+    command: tuple[str, ...]
+    version: str
+    lowest: tuple[int, ...]
+    remedy: str
+
+
+JAVA = Prerequisite(
+    title="Java",
+    command=("java", "-version"),
+    version=r'version "(\d+)(?:\.(\d+))?',
+    lowest=(17,),
+    remedy="apt-get install openjdk-17-jre-headless",
+)
+MAVEN = Prerequisite(
+    title="Maven",
+    command=("mvn", "-B", "--version"),
+    version=r"Apache Maven (\d+)\.(\d+)",
+    lowest=(3, 6),
+    remedy="apt-get install maven",
+)
+GO = Prerequisite(
+    title="Go",
+    command=("go", "version"),
+    version=r"go(\d+)\.(\d+)",
+    lowest=(1, 24),
+    remedy="install it from https://go.dev/dl/",
+)
+
+_LOWEST_PYTHON = (3, 11)
+
+
+def check_prerequisites(needed: Iterable[Prerequisite]) -> None:
+    """Raise `StackError` with one line per prerequisite that is missing or too old."""
+    faults = [fault for item in dict.fromkeys(needed) if (fault := fault_of(item))]
+    if sys.version_info < _LOWEST_PYTHON:
+        faults.insert(0, f"Python {_dotted(sys.version_info[:2])} is too old: {_dotted(_LOWEST_PYTHON)} or later")
+    if faults:
+        raise StackError("\n".join(faults))
+
+
+def fault_of(item: Prerequisite) -> str | None:
+    """What is wrong with a prerequisite, or None."""
+    needed = f"{item.title} {_dotted(item.lowest)} or later is needed: {item.remedy}"
+    if shutil.which(item.command[0]) is None:
+        return f"{item.command[0]} is not installed; {needed}"
+    found = parse_version(item, _output(item.command))
+    if found is None:
+        return f"{' '.join(item.command)} does not tell its version; {needed}"
+    if found < item.lowest:
+        return f"{item.title} {_dotted(found)} is too old; {needed}"
+    return None
+
+
+def parse_version(item: Prerequisite, text: str) -> tuple[int, ...] | None:
+    """The version in a program's own words."""
+    match = re.search(item.version, text)
+    return None if match is None else tuple(int(part) for part in match.groups() if part is not None)
+
+
+def _output(command: tuple[str, ...]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout + done.stderr
+
+
+def _dotted(version: Iterable[int]) -> str:
+    return ".".join(str(part) for part in version)

@@ -1,0 +1,141 @@
+"""Server processes: start them, recognise them again, end them.
+
+A process is known by its number, its start time and the boot it belongs to. Numbers are reused; the three together are
+not. A signal goes through a process file descriptor opened before the check, so that it can never reach a successor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+_POLL_SECONDS = 0.02
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+# Python ignores SIGPIPE and its children would inherit that; a server expects the default action for all of these.
+_SIGNALS_TO_DEFAULT = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class ProcessState(StrEnum):
+    """What the kernel says of a process."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """One process, for ever: `start_ticks` are clock ticks since the boot `boot_id`."""
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+
+    @classmethod
+    def of(cls, pid: int) -> Self | None:
+        """The process that has the number `pid` now."""
+        stat = _stat(pid)
+        return None if stat is None else cls(pid=pid, start_ticks=stat.start_ticks, boot_id=_boot_id())
+
+    def state(self) -> ProcessState:
+        """Running, paused by SIGSTOP, or ended (also when another process has the number by now)."""
+        stat = _stat(self.pid)
+        if stat is None or stat.start_ticks != self.start_ticks or _boot_id() != self.boot_id:
+            return ProcessState.ENDED
+        if stat.letter in "ZX":
+            _reap(self.pid)
+            return ProcessState.ENDED
+        return ProcessState.PAUSED if stat.letter in "Tt" else ProcessState.RUNNING
+
+    def uptime_seconds(self) -> float:
+        """Seconds since the process started."""
+        since_boot = float(Path("/proc/uptime").read_text().split()[0])
+        return max(0.0, since_boot - self.start_ticks / _TICKS_PER_SECOND)
+
+    def send(self, number: signal.Signals) -> bool:
+        """Send a signal to exactly this process; False if it has ended."""
+        try:
+            handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return False
+        try:
+            if self.state() is ProcessState.ENDED:
+                return False
+            signal.pidfd_send_signal(handle, number)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(handle)
+        return True
+
+    def wait_ended(self, limit_seconds: float) -> bool:
+        """Wait until the process has ended; False if it has not within the limit."""
+        deadline = time.monotonic() + limit_seconds
+        while self.state() is not ProcessState.ENDED:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+
+def start(
+    command: Sequence[str], *, environment: Mapping[str, str], log: Path, die_with_parent: bool = False
+) -> Process:
+    """Start a server in a session of its own, its output appended to `log`.
+
+    `die_with_parent` lets the kernel kill it when the *thread* that started it ends: call it from a thread that lives
+    as long as the server shall.
+    """
+    arguments = ["setpriv", "--pdeathsig", "KILL", *command] if die_with_parent else list(command)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    try:
+        pid = os.posix_spawnp(
+            arguments[0],
+            arguments,
+            dict(environment),
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+            ],
+            setsid=True,
+            setsigmask=[],
+            setsigdef=_SIGNALS_TO_DEFAULT,
+        )
+    finally:
+        os.close(output)
+    process = Process.of(pid)
+    assert process is not None, "a child that nobody has waited for keeps its number"
+    return process
+
+
+@dataclass(frozen=True)
+class _Stat:
+    letter: str
+    start_ticks: int
+
+
+def _stat(pid: int) -> _Stat | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field is the program's name in parentheses and may itself hold spaces and parentheses.
+    fields = text.rpartition(")")[2].split()
+    return _Stat(letter=fields[0], start_ticks=int(fields[19]))
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _reap(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError):  # not our child: its own parent collects it
+        os.waitpid(pid, os.WNOHANG)

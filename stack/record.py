@@ -1,0 +1,57 @@
+"""The record of a started server: which process it is and where its output of this start begins."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from stack.process import Process, ProcessState
+from stack.site import write_private
+
+_TAIL_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A server as it was started."""
+
+    process: Process
+    log_offset: int
+    started_at: float
+
+    def save(self, path: Path) -> None:
+        """Write the record in one step."""
+        write_private(path, json.dumps(asdict(self)))
+
+
+def load_record(path: Path) -> Record | None:
+    """The record at `path`; None if there is none that can be read."""
+    try:
+        fields = json.loads(path.read_text())
+        return Record(**{**fields, "process": Process(**fields["process"])})
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+
+
+def process_state(path: Path) -> ProcessState:
+    """State of the recorded process; ended if there is no record."""
+    record = load_record(path)
+    return ProcessState.ENDED if record is None else record.process.state()
+
+
+def new_record(process: Process, log_offset: int) -> Record:
+    """The record of a process started now."""
+    return Record(process=process, log_offset=log_offset, started_at=time.time())
+
+
+def last_lines(log: Path, count: int, *, offset: int = 0) -> list[str]:
+    """The last lines of a log, none from before `offset`."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(offset, size - _TAIL_BYTES))
+            return file.read().decode(errors="replace").splitlines()[-count:]
+    except FileNotFoundError:
+        return []

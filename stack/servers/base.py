@@ -1,0 +1,64 @@
+"""What every server offers to the stack."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from stack.job import Job
+from stack.prerequisites import Prerequisite
+from stack.site import Site
+
+
+class UnhealthyError(Exception):
+    """The server does not answer as it should; the message says how."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """How to start a server. Secrets are in files or in `environment`: arguments are visible to every user."""
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class Server(ABC):
+    """One kind of server."""
+
+    name: ClassVar[str]
+    port_names: ClassVar[tuple[str, ...]]
+    needs: ClassVar[tuple[str, ...]] = ()
+    stop_limit_seconds: ClassVar[float] = 20.0
+
+    def prerequisites(self, site: Site) -> Sequence[Prerequisite]:
+        """Programs of the machine that fetching or running this server needs now."""
+        return ()
+
+    @abstractmethod
+    def fetch(self, site: Site, job: Job) -> None:
+        """Have the server's programs on this machine."""
+
+    @abstractmethod
+    def prepare(self, site: Site, job: Job) -> None:
+        """Write configuration and, the first time, the data folder. Does nothing twice."""
+
+    @abstractmethod
+    def command(self, site: Site) -> Command:
+        """How to start it, after `prepare`."""
+
+    @abstractmethod
+    def check(self, site: Site) -> None:
+        """Ask it for its health.
+
+        Raises:
+            UnhealthyError: it does not answer, or not as it should.
+        """
+
+    def complete(self, site: Site) -> None:  # noqa: B027 - most servers need nothing more
+        """Bring the healthy server to the state that the project expects. Does nothing twice."""
+
+    @abstractmethod
+    def environment(self, site: Site) -> dict[str, str]:
+        """Settings with which others reach it, by the names that `config.settings` reads."""

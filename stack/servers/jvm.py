@@ -1,0 +1,40 @@
+"""How the two Java servers are run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stack.artifacts.java import class_path, java_folder
+from stack.prerequisites import JAVA, MAVEN, Prerequisite
+from stack.site import Site
+
+_LOGGING = Path(__file__).with_name("log4j2.properties")
+
+
+def java_command(site: Site, *options: str, main: list[str]) -> list[str]:
+    """Arguments that run a main class from the cached jars.
+
+    The optimising compiler stays on: stopping at the first tier saves nothing at start-up that could be measured and
+    costs throughput later.
+    """
+    return [
+        "java",
+        *options,
+        "-XX:+ExitOnOutOfMemoryError",
+        f"-XX:ErrorFile={site.folder / 'logs' / 'java-error-%p.log'}",
+        "-Djava.awt.headless=true",
+        f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
+        "-cp",
+        class_path(site.cache),
+        *main,
+    ]
+
+
+def java_prerequisites(site: Site) -> list[Prerequisite]:
+    """Java always; Maven only as long as the jars are not in the cache."""
+    return [JAVA] if java_folder(site.cache).exists() else [JAVA, MAVEN]
+
+
+def properties(values: dict[str, str]) -> str:
+    """A Java properties file."""
+    return "".join(f"{name}={value}\n" for name, value in values.items())

@@ -1,0 +1,106 @@
+"""Kafka: one node in KRaft mode, broker and controller in one process."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import socket
+import uuid
+from typing import ClassVar
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from stack.artifacts.java import fetch_java
+from stack.job import Job
+from stack.ports import HOST
+from stack.prerequisites import Prerequisite
+from stack.servers.base import Command, Server, UnhealthyError
+from stack.servers.jvm import java_command, java_prerequisites, properties
+from stack.site import Site
+
+_ANSWER_SECONDS = 3.0
+_YEAR_MINUTES = 365 * 24 * 60
+# The cleaner's default buffer of 128 MiB would be a sixth of the heap; this one still holds over a million keys.
+_CLEANER_BUFFER_BYTES = 32 * 1024 * 1024
+_silent = logging.getLogger("stack.kafka.health")
+_silent.disabled = True
+
+
+class Kafka(Server):
+    """The broker."""
+
+    name: ClassVar[str] = "kafka"
+    port_names: ClassVar[tuple[str, ...]] = ("kafka", "kafka-controller")
+
+    def prerequisites(self, site: Site) -> list[Prerequisite]:
+        """Java, and Maven the first time."""
+        return java_prerequisites(site)
+
+    def fetch(self, site: Site, job: Job) -> None:
+        """Have the jars."""
+        fetch_java(site.cache, job)
+
+    def prepare(self, site: Site, job: Job) -> None:
+        """Write the settings; format the data folder the first time."""
+        site.write_secret("kafka.properties", properties(broker_settings(site)))
+        if (site.data(self.name) / "meta.properties").exists():
+            return
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A", 1)
+        arguments = ["format", "--ignore-formatted", "-t", cluster_id, "-c", str(site.conf("kafka.properties"))]
+        command = java_command(
+            site, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", main=["kafka.tools.StorageTool", *arguments]
+        )
+        job.run(command, purpose="formatting Kafka's data folder")
+
+    def command(self, site: Site) -> Command:
+        """G1 for short pauses: a pause of the only broker is a pause of every producer and consumer."""
+        options = ["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
+        main = ["kafka.Kafka", str(site.conf("kafka.properties"))]
+        return Command(arguments=java_command(site, *options, main=main))
+
+    def check(self, site: Site) -> None:
+        """Ask for the cluster's metadata."""
+        port = site.ports["kafka"]
+        try:
+            socket.create_connection((HOST, port), timeout=_ANSWER_SECONDS).close()
+            admin = AdminClient({"bootstrap.servers": site.address("kafka")}, logger=_silent)
+            admin.list_topics(timeout=_ANSWER_SECONDS)
+        except OSError:
+            raise UnhealthyError(f"nothing listens on port {port}") from None
+        except KafkaException as error:
+            raise UnhealthyError(f"does not answer: {error.args[0].str()}") from None
+
+    def environment(self, site: Site) -> dict[str, str]:
+        """The bootstrap address."""
+        return {"KAFKA_BOOTSTRAP": site.address("kafka")}
+
+
+def broker_settings(site: Site) -> dict[str, str]:
+    """The broker's properties."""
+    broker, controller = site.address("kafka"), site.address("kafka-controller")
+    return {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@{controller}",
+        "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
+        "advertised.listeners": f"PLAINTEXT://{broker}",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": str(site.data("kafka")),
+        # Topics come from the catalogue: with automatic creation, whoever asks first decides the partition count.
+        "auto.create.topics.enable": "false",
+        "group.initial.rebalance.delay.ms": "0",
+        # Committed positions must outlive any pause of a consumer: without them a group starts from the beginning.
+        "offsets.retention.minutes": str(_YEAR_MINUTES),
+        "offsets.topic.num.partitions": "4",
+        "offsets.topic.replication.factor": "1",
+        "transaction.state.log.num.partitions": "4",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "share.coordinator.state.topic.num.partitions": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "num.network.threads": "2",
+        "num.io.threads": "4",
+        "log.cleaner.dedupe.buffer.size": str(_CLEANER_BUFFER_BYTES),
+    }

@@ -1,0 +1,161 @@
+"""MariaDB: the source database, with a row-based binary log.
+
+Accounts: `root` through the unix socket by the operating system's user only; `millrace` owns the dataset databases;
+`connector` reads them and the binary log. It runs as the user who runs the stack, root included: the stack's folder may
+be where a user of the server's own could not go.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import mysql.connector
+
+from stack.artifacts.system import fetch_system, require_program
+from stack.job import Job
+from stack.ports import HOST
+from stack.servers.base import Command, Server, UnhealthyError
+from stack.site import REPOSITORY, Site
+
+OWNER_USER = "millrace"
+CONNECTOR_USER = "connector"
+
+_ANSWER_SECONDS = 3
+_SERVER_ID = 1
+_TEN_DAYS_SECONDS = 10 * 24 * 60 * 60
+
+
+class MariaDB(Server):
+    """The database server."""
+
+    name: ClassVar[str] = "mariadb"
+    port_names: ClassVar[tuple[str, ...]] = ("mariadb",)
+
+    def fetch(self, site: Site, job: Job) -> None:
+        """Have the packages."""
+        fetch_system(["mariadbd", "mariadb-install-db", "mariadb"], job)
+
+    def prepare(self, site: Site, job: Job) -> None:
+        """Write settings and accounts; make the system tables the first time."""
+        site.write_secret("mariadb.sql", accounts_sql(site, dataset_databases()))
+        site.write_secret("mariadb.cnf", server_settings(site))
+        data = site.data(self.name)
+        if data.exists():
+            return
+        partial = data.with_name(f"{data.name}.partial")
+        if partial.exists():  # left by an installation that was broken off
+            shutil.rmtree(partial)
+        job.run(
+            [
+                require_program("mariadb-install-db"),
+                "--no-defaults",
+                f"--datadir={partial}",
+                f"--user={_user()}",
+                "--auth-root-authentication-method=socket",
+                f"--auth-root-socket-user={_user()}",
+                "--skip-test-db",
+                "--skip-name-resolve",
+            ],
+            purpose="making MariaDB's system tables",
+        )
+        partial.rename(data)
+
+    def command(self, site: Site) -> Command:
+        """Only this stack's settings file is read."""
+        arguments = [require_program("mariadbd"), f"--defaults-file={site.conf('mariadb.cnf')}", f"--user={_user()}"]
+        return Command(arguments=arguments)
+
+    def check(self, site: Site) -> None:
+        """Log in as the owner of the datasets."""
+        try:
+            mysql.connector.connect(
+                host=HOST,
+                port=site.ports["mariadb"],
+                user=OWNER_USER,
+                password=site.credentials.mysql_password,
+                collation="utf8mb4_general_ci",
+                connection_timeout=_ANSWER_SECONDS,
+            ).close()
+        except mysql.connector.Error as error:
+            raise UnhealthyError(f"no login: {error.msg}") from None
+
+    def environment(self, site: Site) -> dict[str, str]:
+        """Address and login of the owner."""
+        return {
+            "MYSQL_HOST": HOST,
+            "MYSQL_PORT": str(site.ports["mariadb"]),
+            "MYSQL_USER": OWNER_USER,
+            "MYSQL_PASSWORD": site.credentials.mysql_password,
+        }
+
+
+def socket_path(site: Site) -> Path:
+    """The server's unix socket."""
+    return site.socket_folder() / "mariadb.sock"
+
+
+def server_settings(site: Site) -> str:
+    """The server's settings file."""
+    return f"""\
+[mariadbd]
+datadir = {site.data("mariadb")}
+socket = {socket_path(site)}
+pid-file = {site.folder / "run" / "mariadb.pid"}
+init-file = {site.conf("mariadb.sql")}
+bind-address = {HOST}
+port = {site.ports["mariadb"]}
+skip-name-resolve
+character-set-server = utf8mb4
+collation-server = utf8mb4_unicode_ci
+default-time-zone = +00:00
+local-infile = 1
+
+server-id = {_SERVER_ID}
+log-bin = binlog
+binlog-format = ROW
+binlog-row-image = FULL
+binlog-expire-logs-seconds = {_TEN_DAYS_SECONDS}
+# MariaDB 11.4 and later: keep the log positions in the events, which order the changes. Unknown before.
+loose-binlog-legacy-event-pos = 1
+
+# What is committed must survive a power cut, and so must its entry in the log: the stream is made from that.
+innodb-flush-log-at-trx-commit = 1
+sync-binlog = 1
+innodb-buffer-pool-size = 256M
+max-allowed-packet = 64M
+"""
+
+
+def accounts_sql(site: Site, databases: Sequence[str]) -> str:
+    """Statements, one a line, that the server runs at every start before it lets anyone in."""
+    owner, connector = f"'{OWNER_USER}'@'{HOST}'", f"'{CONNECTOR_USER}'@'{HOST}'"
+    statements = ["SET SESSION sql_log_bin = 0"]  # accounts are no business of those who read the log
+    for account, password in (
+        (owner, site.credentials.mysql_password),
+        (connector, site.credentials.connector_password),
+    ):
+        statements.append(f"CREATE USER IF NOT EXISTS {account}")
+        statements.append(f"ALTER USER {account} IDENTIFIED BY '{password}'")
+    # The age of the oldest open transaction bounds what a batch may read; the log position dates it.
+    statements.append(f"GRANT PROCESS, BINLOG MONITOR ON *.* TO {owner}")
+    statements.append(f"GRANT RELOAD, SHOW DATABASES, REPLICATION SLAVE, BINLOG MONITOR ON *.* TO {connector}")
+    for database in databases:
+        pattern = database.replace("_", r"\_")  # an underscore would stand for any character
+        statements.append(f"GRANT ALL PRIVILEGES ON `{pattern}`.* TO {owner}")
+        statements.append(f"GRANT SELECT, LOCK TABLES ON `{pattern}`.* TO {connector}")
+    return "".join(f"{statement};\n" for statement in statements)
+
+
+def dataset_databases() -> list[str]:
+    """Databases of the shipped and added datasets: one per folder, by the same name."""
+    folders = (REPOSITORY / "config" / "datasets").iterdir()
+    return sorted(path.name for path in folders if path.is_dir() and path.name.isidentifier() and path.name[0] != "_")
+
+
+def _user() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name

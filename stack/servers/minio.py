@@ -1,0 +1,96 @@
+"""MinIO: the object storage of the lake."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import ClassVar
+
+import requests
+import urllib3
+from minio import Minio
+
+from stack.artifacts.minio import fetch_minio, minio_folder
+from stack.job import Job
+from stack.ports import HOST
+from stack.prerequisites import GO, Prerequisite
+from stack.servers.base import Command, Server, UnhealthyError
+from stack.site import Site
+
+BUCKETS = ("bronze", "silver", "gold")
+
+_ANSWER_SECONDS = 3.0
+
+
+class MinIO(Server):
+    """The object storage server."""
+
+    name: ClassVar[str] = "minio"
+    port_names: ClassVar[tuple[str, ...]] = ("minio",)
+
+    def prerequisites(self, site: Site) -> list[Prerequisite]:
+        """Go, until the program is built."""
+        return [] if minio_folder(site.cache).exists() else [GO]
+
+    def fetch(self, site: Site, job: Job) -> None:
+        """Have the program."""
+        fetch_minio(site.cache, job)
+
+    def prepare(self, site: Site, job: Job) -> None:
+        """Make the data folder."""
+        site.data(self.name).mkdir(mode=0o700, exist_ok=True)
+
+    def command(self, site: Site) -> Command:
+        """The root login is in the process environment."""
+        program = str(minio_folder(site.cache) / "minio")
+        certificates = str(site.folder / "conf" / "minio-certs")
+        arguments = [
+            program, "server", "--quiet", "--address", site.address("minio"), "--certs-dir", certificates,
+            str(site.data(self.name)),
+        ]  # fmt: skip
+        environment = {
+            "MINIO_ROOT_USER": site.credentials.minio_access_key,
+            "MINIO_ROOT_PASSWORD": site.credentials.minio_secret_key,
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+        }
+        return Command(arguments=arguments, environment=environment)
+
+    def check(self, site: Site) -> None:
+        """Ask whether it can serve requests."""
+        try:
+            answer = requests.get(f"http://{site.address('minio')}/minio/health/ready", timeout=_ANSWER_SECONDS)
+        except requests.RequestException:
+            raise UnhealthyError(f"nothing answers on port {site.ports['minio']}") from None
+        if answer.status_code != requests.codes.ok:
+            raise UnhealthyError(f"not ready (status {answer.status_code})")
+
+    def complete(self, site: Site) -> None:
+        """Create the buckets of the lake."""
+        with _client(site) as client:
+            for bucket in BUCKETS:
+                if not client.bucket_exists(bucket):
+                    client.make_bucket(bucket)
+
+    def environment(self, site: Site) -> dict[str, str]:
+        """Address and root login."""
+        return {
+            "MINIO_ENDPOINT": f"http://{site.address('minio')}",
+            "MINIO_ACCESS_KEY": site.credentials.minio_access_key,
+            "MINIO_SECRET_KEY": site.credentials.minio_secret_key,
+        }
+
+
+@contextlib.contextmanager
+def _client(site: Site) -> Iterator[Minio]:
+    connections = urllib3.PoolManager(timeout=urllib3.Timeout(_ANSWER_SECONDS))
+    try:
+        yield Minio(
+            f"{HOST}:{site.ports['minio']}",
+            access_key=site.credentials.minio_access_key,
+            secret_key=site.credentials.minio_secret_key,
+            secure=False,
+            http_client=connections,
+        )
+    finally:
+        connections.clear()

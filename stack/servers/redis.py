@@ -1,0 +1,79 @@
+"""Redis: look-ups, order cache and order locks. Locks decide whether an order is emitted, so data is kept."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import ClassVar
+
+import redis
+
+from stack.artifacts.system import fetch_system, require_program
+from stack.job import Job
+from stack.ports import HOST
+from stack.servers.base import Command, Server, UnhealthyError
+from stack.site import Site
+
+_ANSWER_SECONDS = 3.0
+
+
+class Redis(Server):
+    """The Redis server."""
+
+    name: ClassVar[str] = "redis"
+    port_names: ClassVar[tuple[str, ...]] = ("redis",)
+
+    def fetch(self, site: Site, job: Job) -> None:
+        """Have the package."""
+        fetch_system(["redis-server"], job)
+
+    def prepare(self, site: Site, job: Job) -> None:
+        """Write the settings."""
+        site.data(self.name).mkdir(mode=0o700, exist_ok=True)
+        site.write_secret("redis.conf", server_settings(site))
+        # Debian ships the binary under another name when the service is not installed; its name decides what it does.
+        link = site.folder / "run" / "redis-server"
+        link.unlink(missing_ok=True)
+        link.symlink_to(require_program("redis-server"))
+
+    def command(self, site: Site) -> Command:
+        """The password is in the settings file."""
+        return Command(arguments=[str(site.folder / "run" / "redis-server"), str(site.conf("redis.conf"))])
+
+    def check(self, site: Site) -> None:
+        """Log in and ping; fails while it still loads its data."""
+        client = redis.Redis(
+            host=HOST,
+            port=site.ports["redis"],
+            password=site.credentials.redis_password,
+            socket_timeout=_ANSWER_SECONDS,
+        )
+        with contextlib.closing(client):
+            try:
+                client.ping()
+            except redis.RedisError as error:
+                raise UnhealthyError(str(error)) from None
+
+    def environment(self, site: Site) -> dict[str, str]:
+        """Its URL, with the password."""
+        return {"REDIS_URL": f"redis://:{site.credentials.redis_password}@{site.address('redis')}"}
+
+
+def server_settings(site: Site) -> str:
+    """The server's settings file."""
+    return f"""\
+bind {HOST}
+port {site.ports["redis"]}
+protected-mode yes
+requirepass {site.credentials.redis_password}
+daemonize no
+databases 16
+dir "{site.data("redis")}"
+
+# A write is on disk within a second. No snapshots besides: one file to restore from.
+appendonly yes
+appendfsync everysec
+save ""
+
+# A full memory refuses writes; evicting a lock would let an order out twice.
+maxmemory-policy noeviction
+"""

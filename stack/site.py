@@ -1,0 +1,130 @@
+"""One stack's place on the machine: its folder, ports and credentials.
+
+<folder>/stack.json          ports, and the servers that belong to the stack
+<folder>/credentials.json    generated once, readable by the owner only
+<folder>/{data,conf,run}/    per server: data, generated configuration, process record
+<folder>/logs/<server>.log   output
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from config.settings import CacheSettings
+from stack.errors import StackError
+from stack.ports import HOST
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+# The kernel's limit for the path of a unix socket is 108 bytes with the final zero.
+_SOCKET_PATH_BYTES = 107
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """The generated logins of one stack."""
+
+    mysql_password: str = field(repr=False)
+    connector_password: str = field(repr=False)
+    redis_password: str = field(repr=False)
+    minio_access_key: str = field(repr=False)
+    minio_secret_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where one stack lives."""
+
+    folder: Path
+    ports: Mapping[str, int]
+    credentials: Credentials
+    cache: Path
+
+    def data(self, server: str) -> Path:
+        """Folder of a server's data."""
+        return self.folder / "data" / server
+
+    def conf(self, name: str) -> Path:
+        """A generated configuration file."""
+        return self.folder / "conf" / name
+
+    def log(self, server: str) -> Path:
+        """File with a server's output."""
+        return self.folder / "logs" / f"{server}.log"
+
+    def record(self, server: str) -> Path:
+        """File that says which process a server is."""
+        return self.folder / "run" / f"{server}.json"
+
+    def address(self, port_name: str) -> str:
+        """host:port of a server."""
+        return f"{HOST}:{self.ports[port_name]}"
+
+    def socket_folder(self) -> Path:
+        """A folder whose unix sockets stay within the kernel's path limit: in the stack's folder if that is short."""
+        inside = self.folder / "run"
+        if len(os.fsencode(inside / "mariadb.sock")) <= _SOCKET_PATH_BYTES:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"millrace-{os.getuid()}-{digest}"
+
+    def make_folders(self) -> None:
+        """Create the stack's folders, for the owner only."""
+        for name in ("data", "conf", "run", "logs"):
+            (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        sockets = self.socket_folder()
+        sockets.mkdir(mode=0o700, exist_ok=True)
+        found = sockets.lstat()
+        # Its name in the shared temporary folder can be guessed: someone else may have made it first.
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise StackError(f"{sockets} belongs to another user: remove it, or choose a shorter folder for the stack")
+
+    def write_secret(self, name: str, text: str) -> Path:
+        """Write a configuration file that only the owner can read."""
+        path = self.conf(name)
+        write_private(path, text)
+        return path
+
+
+def load_or_create_site(folder: Path, ports: Mapping[str, int]) -> Site:
+    """The site at `folder`; its credentials are generated the first time."""
+    path = folder / "credentials.json"
+    if not path.exists():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(path, json.dumps(asdict(_new_credentials()), indent=2))
+    try:
+        credentials = Credentials(**json.loads(path.read_text()))
+    except (ValueError, TypeError):
+        raise StackError(f"{path} is damaged: delete {folder} to start afresh; its data is lost") from None
+    return Site(
+        folder=folder, ports=dict(ports), credentials=credentials, cache=CacheSettings.read().folder.expanduser()
+    )
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file in one step; only the owner can read it, at no moment anyone else."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _new_credentials() -> Credentials:
+    return Credentials(
+        mysql_password=secrets.token_hex(16),
+        connector_password=secrets.token_hex(16),
+        redis_password=secrets.token_hex(16),
+        minio_access_key=secrets.token_hex(10),
+        minio_secret_key=secrets.token_hex(20),
+    )
