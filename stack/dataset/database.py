@@ -1,0 +1,103 @@
+"""Connections to a MySQL or MariaDB source, and their errors in words.
+
+The driver's pure-Python connection is used everywhere: one behaviour on every machine, with or without the compiled
+extension. The collation is named because the driver's own choice depends on the server, and MySQL 8's default
+(utf8mb4_0900_ai_ci) is unknown to MariaDB. The SQL mode is named because without strictness a server silently cuts
+texts and zeroes dates; backslash escapes, which `text_literal` relies on, are on in it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mysql.connector import Error, errorcode
+from mysql.connector.connection import MySQLConnection
+
+from config.settings import DatabaseSettings
+from stack.errors import StackError
+
+CONNECT_TRIES = 3
+CONNECT_TIMEOUT_S = 5
+FIRST_PAUSE_S = 0.5
+TRANSIENT = frozenset(
+    {
+        errorcode.CR_CONNECTION_ERROR,
+        errorcode.CR_CONN_HOST_ERROR,
+        errorcode.CR_SERVER_GONE_ERROR,
+        errorcode.CR_SERVER_LOST,
+        errorcode.CR_SERVER_LOST_EXTENDED,
+        errorcode.ER_CON_COUNT_ERROR,
+        errorcode.ER_SERVER_SHUTDOWN,
+    }
+)
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\0": "\\0", "\n": "\\n", "\r": "\\r", "\x1a": "\\Z"})
+
+
+def connect(settings: DatabaseSettings, database: str | None = None) -> MySQLConnection:
+    """Open a connection: UTC, strict, transactions ended by commit only.
+
+    Raises:
+        StackError: the server can't be reached (after three tries), refuses the login, or lacks the database.
+    """
+    for attempt in range(1, CONNECT_TRIES + 1):
+        try:
+            return MySQLConnection(
+                host=settings.host,
+                port=settings.port,
+                user=settings.user,
+                password=settings.password,
+                database=database,
+                charset="utf8mb4",
+                collation="utf8mb4_general_ci",
+                time_zone="+00:00",
+                sql_mode="TRADITIONAL",
+                autocommit=False,
+                connection_timeout=CONNECT_TIMEOUT_S,
+            )
+        except Error as error:
+            if error.errno not in TRANSIENT or attempt == CONNECT_TRIES:
+                raise named_error(error, settings, database) from error
+            time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
+    raise AssertionError("the last try returns or raises")
+
+
+@contextmanager
+def connected(settings: DatabaseSettings, database: str | None = None) -> Iterator[MySQLConnection]:
+    """A connection that is closed at the end, and whose driver errors become a `StackError`."""
+    connection = connect(settings, database)
+    try:
+        yield connection
+    except Error as error:
+        raise named_error(error, settings, database) from error
+    finally:
+        # Not close(): it says good-bye to the server first, which raises or waits when the server is gone.
+        connection.disconnect() if connection.is_connected() else connection.shutdown()
+
+
+def named_error(error: Error, settings: DatabaseSettings, database: str | None = None) -> StackError:
+    """The driver's error with host, port and what to do."""
+    where = f"the database server at {settings.host}:{settings.port}"
+    if error.errno in TRANSIENT:
+        return StackError(f"can't reach {where}: {error.msg}; is it running? See `python -m stack status`")
+    if error.errno == errorcode.ER_ACCESS_DENIED_ERROR:
+        return StackError(f"{where} refuses user {settings.user!r}: check MYSQL_USER and MYSQL_PASSWORD")
+    if error.errno == errorcode.ER_BAD_DB_ERROR:
+        return StackError(f"{where} has no database {database!r}: run `python -m stack dataset init`")
+    if error.errno == errorcode.ER_NO_SUCH_TABLE:
+        return StackError(f"{where}: {error.msg}: run `python -m stack dataset init`")
+    return StackError(f"{where}: {error.msg} (error {error.errno})")
+
+
+def quoted(identifier: str) -> str:
+    """An identifier of a definition as SQL. Definitions allow plain names only; this holds them to it."""
+    assert _IDENTIFIER.fullmatch(identifier), identifier
+    return f"`{identifier}`"
+
+
+def text_literal(text: str) -> str:
+    """A text as an SQL literal, for bulk statements where binding each value costs more than the server does."""
+    return f"'{text.translate(_ESCAPES)}'"
