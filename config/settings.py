@@ -131,6 +131,20 @@ class SettingsGroup:
         return cls(**values)
 
 
+def read_or_exit(*groups: type[Any]) -> list[Any]:
+    """Read groups for a program that cannot go on without them: exits with one line per setting at fault."""
+    found: list[Any] = []
+    faults: list[str] = []
+    for group in groups:
+        try:
+            found.append(group.read())
+        except SettingsError as error:
+            faults += [line for line in str(error).splitlines() if line not in faults]
+    if faults:
+        raise SystemExit("cannot start, settings are missing or wrong:\n  " + "\n  ".join(faults))
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class KafkaSettings(SettingsGroup):
     """Where Kafka is, and how many partitions the catalogue gives the order topics."""
@@ -204,3 +218,21 @@ def environment_with(extra: Mapping[str, str], *, only: Collection[str] | None =
 def environment_over(defaults: Mapping[str, str]) -> dict[str, str]:
     """This process's environment, with `defaults` for what it does not set."""
     return dict(defaults) | {name: value for name, value in os.environ.items() if value != ""}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrdersSettings(SettingsGroup):
+    """The application `streams.orders`."""
+
+    dataset: str = setting("DATASET", _name, "project_db")
+    app_id: str = setting("ORDERS_APP_ID", _name, "millrace-orders")
+    state_dir: str = setting("STATE_DIR", _text, ".state")
+    source_epoch: int = setting("SOURCE_EPOCH", _whole(0, 2**31 - 1), 0)
+    batch_max_records: int = setting("BATCH_MAX_RECORDS", _whole(1, 100_000), 4_000)
+    waiting_max_bytes: int = setting("WAITING_MAX_BYTES", _whole(1_000, 2**31 - 1), 8 * 1024 * 1024)
+    session_timeout_s: float = setting("SESSION_TIMEOUT_S", _number(1, 300), 6.0)
+    transaction_timeout_ms: int = setting("TRANSACTION_TIMEOUT_MS", _whole(1_000, 900_000), 10_000)
+    payment_method_wait_s: float = setting("PAYMENT_METHOD_WAIT_S", _number(0, 60), 3.0)
+    web_host: str = setting("WEB_HOST", _text, "127.0.0.1")
+    web_advertised_host: str = setting("WEB_ADVERTISED_HOST|WEB_HOST", _text, "127.0.0.1")
+    web_tables: bool = setting("WEB_TABLES", _flag, False)

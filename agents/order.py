@@ -1,0 +1,19 @@
+"""Agent `order`: changes of order rows.
+
+in: change topic of `orders` · state: `order_state` · out: `order_final`, `order_amended`, `dead_letters`
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from faust import StreamT
+
+from streams.model.order import fold_order
+from streams.runtime.batch import Batch
+
+
+async def order(batches: StreamT[Batch]) -> AsyncIterator[int]:
+    """Fold each batch of changes into the states of their orders; yields the number of records."""
+    async for batch in batches:
+        yield await batch.fold(fold_order)

@@ -1,0 +1,1 @@
+"""The pure part: what a change means and what follows from it. No I/O, no clock, no randomness, no environment."""

@@ -1,0 +1,133 @@
+"""From the bytes of a Debezium envelope to a change: `Change`, `Tombstone` or `Malformed`, never an exception.
+
+An envelope comes with or without the converter's `schema` wrapper. Unknown fields are ignored, required ones are
+checked with their types. Operations: `c` create, `u` update, `d` delete, `r` snapshot read; every other one (`t`
+truncate, `m` message) is malformed here, since it names no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from streams.model.position import SNAPSHOT_ROW, Position, binlog_file_number
+
+Row = TypeVar("Row")
+
+SignedInt64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""An integer that every part of the system can hold."""
+
+_UNSET = msgspec.UNSET
+
+
+class Change(Struct, Generic[Row], gc=False):
+    """One change of one source row.
+
+    Attributes:
+        key: the record's key, the bytes that decide the partition.
+        row: the row after the change; for a delete, before it.
+        deleted: whether the change deletes the row.
+        position: where the change stands in the source's log.
+    """
+
+    key: bytes
+    row: Row
+    deleted: bool
+    position: Position
+
+
+class Tombstone(Struct, gc=False):
+    """A record without a value: compaction's mark for a deleted key. It changes nothing."""
+
+
+class Malformed(Struct, gc=False):
+    """A record that could not be read, and why."""
+
+    reason: str
+
+
+class _Source(Struct, gc=False):
+    file: str | None = None
+    pos: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    row: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    snapshot: str | bool | None = None
+
+
+class _Envelope(Struct, Generic[Row], gc=False):
+    op: str
+    source: _Source
+    before: Row | None = None
+    after: Row | None = None
+
+
+class _Wire(Struct, Generic[Row], gc=False):
+    """The envelope's fields beside the wrapper's `payload`, so that both forms cost one pass."""
+
+    op: str | msgspec.UnsetType = _UNSET
+    source: _Source | msgspec.UnsetType = _UNSET
+    before: Row | None = None
+    after: Row | None = None
+    payload: _Envelope[Row] | None | msgspec.UnsetType = _UNSET
+
+
+ChangeDecoder = Callable[[bytes | None, bytes | None], "Change[Any] | Tombstone | Malformed"]
+
+
+def change_decoder(row: type, *, key_of: Callable[[Any], str], epoch: int = 0) -> ChangeDecoder:
+    """Make the function that decodes `(key, value)` of one table's change topic.
+
+    Args:
+        row: struct of the table's columns; those without a default are required.
+        key_of: the text that has to be a record's key, from its row.
+        epoch: of the source's log, the first part of every position.
+    """
+    decode_wire = msgspec.json.Decoder(_Wire[row]).decode  # type: ignore[valid-type]
+
+    def decode(key: bytes | None, value: bytes | None) -> Change[Any] | Tombstone | Malformed:
+        if value is None:
+            return Tombstone()
+        try:
+            wire = decode_wire(value)
+            envelope = wire if wire.payload is _UNSET else wire.payload
+            if envelope is None:
+                return Tombstone()
+            return _change(key, envelope, key_of, epoch)
+        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+            return Malformed(_one_line(error))
+
+    return decode
+
+
+def _change(key: bytes | None, envelope: Any, key_of: Callable[[Any], str], epoch: int) -> Change[Any]:
+    op = envelope.op
+    deleted = op == "d"
+    if op is _UNSET:
+        raise ValueError("op: is missing")
+    if op not in ("c", "u", "r", "d"):
+        raise ValueError(f"op: {op[:20]!r} is not a change of a row (c, u, d or r)")
+    row = envelope.before if deleted else envelope.after
+    if row is None:
+        raise ValueError(f"{'before' if deleted else 'after'}: is missing or null although op is {op}")
+    if envelope.source is _UNSET:
+        raise ValueError("source: is missing")
+    if key is None:
+        raise ValueError("key: is missing")
+    if key != key_of(row).encode():
+        raise ValueError("key: differs from the row's key column; check the connector's key transforms")
+    return Change(key, row, deleted, _position(envelope.source, op, epoch))
+
+
+def _position(source: _Source, op: str, epoch: int) -> Position:
+    if source.file is None or source.pos is None:
+        raise ValueError("source: has no log position (file, pos)")
+    row = SNAPSHOT_ROW if op == "r" else source.row
+    return (epoch, binlog_file_number(source.file), source.pos, 0 if row is None else row)
+
+
+def _one_line(error: BaseException) -> str:
+    """The error's text without line breaks or control characters: it becomes a header and a log line."""
+    text = str(error) or type(error).__name__
+    return "".join(c if c.isprintable() else " " for c in text)[:300]

@@ -1,0 +1,25 @@
+"""The words in which every fold answers: nothing new, kept, something to publish, or a refusal.
+
+A fold is `fold(state, change)`: it alters the state it is given, and nothing else. It answers `UNCHANGED`, `KEPT`, or
+the thing that is to be published; it raises `Rejected`, before it alters anything, for a change that breaks a rule.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+
+class Rejected(Exception):
+    """A change that can be read but breaks a rule: it goes to the dead letters and alters nothing."""
+
+
+class Silent(Struct, gc=False):
+    """An answer by which nothing is to be published."""
+
+    meaning: str
+
+
+UNCHANGED: Final = Silent("nothing new in it: a duplicate, or older than what is known")
+KEPT: Final = Silent("the state changed, nothing is to be published")

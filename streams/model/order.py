@@ -1,0 +1,275 @@
+"""The state of an order and the pure folds over its changes: where completeness is decided.
+
+State is kept per source row (the order's own row, one line per product), each with the position of its last change.
+A change is judged against its own row alone, because the two topics are not ordered together. A deleted row stays with
+its position, so that a late duplicate cannot bring it back.
+
+An order is complete when its row is there and at least `num_products` of its product lines are. The first time this
+holds, the fold answers `CompleteOrder`; every later change that alters the order answers `AmendedOrder` with the next
+revision. The newest of the two equals the source's row, whatever the interleaving.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+from streams.model.change import Change, SignedInt64
+from streams.model.fold import KEPT, UNCHANGED, Rejected, Silent
+from streams.model.position import Position
+
+MAX_LINES: Final = 10_000
+"""Product lines of one order, deleted ones included. Keeps a state and its records below Kafka's size limits."""
+
+# -- the source's rows ------------------------------------------------------------------------------------------------
+
+
+class OrderColumns(Struct, gc=False):
+    """Columns of `orders` that the order completion reads."""
+
+    id: str
+    customer_id: SignedInt64 | None
+    store_id: SignedInt64 | None
+    payment_method_id: SignedInt64 | None
+    num_products: SignedInt64 | None
+    timestamp: datetime
+
+
+class OrderDetailColumns(Struct, gc=False):
+    """Columns of `order_details` that the order completion reads."""
+
+    order_id: str
+    product_id: SignedInt64
+    quantity: SignedInt64 | None
+
+
+# -- the state --------------------------------------------------------------------------------------------------------
+
+
+class OrderRow(Struct, array_like=True, gc=False):
+    """The order's own row as last seen, with the position it was seen at."""
+
+    customer_id: int | None
+    store_id: int | None
+    payment_method_id: int | None
+    num_products: int
+    ordered_at: datetime
+    deleted: bool
+    position: Position
+
+
+class ProductLine(Struct, array_like=True, gc=False):
+    """One product of an order as last seen."""
+
+    quantity: int
+    deleted: bool
+    position: Position
+
+
+class OrderState(Struct, array_like=True):
+    """All that is remembered of one order.
+
+    Attributes:
+        row: the order's row, None until it was seen.
+        lines: product lines by product id.
+        emitted: whether the order has gone to `order_final`.
+        revision: number of amendments sent after that.
+    """
+
+    row: OrderRow | None = None
+    lines: dict[int, ProductLine] = {}
+    emitted: bool = False
+    revision: int = 0
+
+
+# -- what the folds answer --------------------------------------------------------------------------------------------
+
+
+class OrderStatus(StrEnum):
+    """What an order is at a point of its history."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    DELETED = "deleted"
+
+
+class PaymentMethod(Struct, gc=False):
+    """A payment method; name and bank are None while the look-up does not know the id."""
+
+    id: int
+    name: str | None = None
+    bank: str | None = None
+
+
+class Product(Struct, gc=False):
+    """One product line of a published order."""
+
+    product_id: int
+    quantity: int
+
+
+class SourcePosition(Struct, gc=False):
+    """The position of the change that led to a record; `row` is -1 for a row that a snapshot read."""
+
+    epoch: int
+    file: int
+    pos: int
+    row: int
+
+
+class CompleteOrder(Struct, gc=False):
+    """Value of a record in `order_final`."""
+
+    order_id: str
+    customer_id: int | None
+    store_id: int | None
+    payment_method: PaymentMethod | None
+    num_products: int
+    products: list[Product]
+    ordered_at: datetime
+    source: SourcePosition
+
+
+class AmendedOrder(Struct, gc=False):
+    """Value of a record in `order_amended`: the whole order after a change that came after its emission."""
+
+    order_id: str
+    status: OrderStatus
+    revision: int
+    customer_id: int | None
+    store_id: int | None
+    payment_method: PaymentMethod | None
+    num_products: int
+    products: list[Product]
+    ordered_at: datetime
+    source: SourcePosition
+
+
+Outcome = CompleteOrder | AmendedOrder | Silent
+
+
+# -- the folds --------------------------------------------------------------------------------------------------------
+
+
+def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
+    """Fold a change of the order's own row into `state`, which it alters, and say what follows.
+
+    Raises:
+        Rejected: `num_products` is null or below 1 in a row that is not being deleted.
+    """
+    row, known = change.row, state.row
+    if known is not None and change.position < known.position:
+        return UNCHANGED
+    num_products = row.num_products
+    if num_products is None or num_products < 1:
+        if not change.deleted:
+            raise Rejected(f"num_products: must be at least 1, not {num_products}")
+        num_products = 1  # of a deleted row, which never counts
+    seen = OrderRow(
+        row.customer_id,
+        row.store_id,
+        row.payment_method_id,
+        num_products,
+        as_utc(row.timestamp),
+        change.deleted,
+        change.position,
+    )
+    if seen == known:
+        return UNCHANGED
+    state.row = seen
+    return _settle(state, change.key, change.position)
+
+
+def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> Outcome:
+    """Fold a change of one product line into `state`, which it alters, and say what follows.
+
+    Raises:
+        Rejected: `quantity` is null or below 1 in a line that is not being deleted, or the order has too many lines.
+    """
+    row = change.row
+    known = state.lines.get(row.product_id)
+    if known is not None and change.position < known.position:
+        return UNCHANGED
+    quantity = row.quantity
+    if quantity is None or quantity < 1:
+        if not change.deleted:
+            raise Rejected(f"quantity: must be at least 1, not {quantity}")
+        quantity = 1  # of a deleted line, which never counts
+    if known is None and len(state.lines) >= MAX_LINES:
+        raise Rejected(f"order has more than {MAX_LINES} product lines")
+    seen = ProductLine(quantity, change.deleted, change.position)
+    if seen == known:
+        return UNCHANGED
+    state.lines[row.product_id] = seen
+    return _settle(state, change.key, change.position)
+
+
+def as_utc(moment: datetime) -> datetime:
+    """The instant in UTC; a column without a zone is taken as UTC, the zone the source is run in."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def status_of(state: OrderState) -> OrderStatus:
+    """What the order is now; one whose row was never seen is incomplete."""
+    row = state.row
+    if row is None:
+        return OrderStatus.INCOMPLETE
+    if row.deleted:
+        return OrderStatus.DELETED
+    lines = state.lines
+    # The first test keeps an order of n lines from costing n steps for each of them.
+    if len(lines) >= row.num_products and _live_lines(state) >= row.num_products:
+        return OrderStatus.COMPLETE
+    return OrderStatus.INCOMPLETE
+
+
+def _live_lines(state: OrderState) -> int:
+    return sum(not line.deleted for line in state.lines.values())
+
+
+def products_of(state: OrderState) -> list[Product]:
+    """The order's products that are not deleted, by product id."""
+    lines = state.lines
+    return [Product(p, lines[p].quantity) for p in sorted(lines) if not lines[p].deleted]
+
+
+def _settle(state: OrderState, key: bytes, position: Position) -> Outcome:
+    """After a change: is the order complete for the first time, amended, or still waiting?"""
+    row = state.row
+    if row is None:
+        return KEPT
+    status = status_of(state)
+    if state.emitted:
+        state.revision += 1
+        return AmendedOrder(
+            key.decode(),
+            status,
+            state.revision,
+            row.customer_id,
+            row.store_id,
+            _payment_method(row),
+            row.num_products,
+            products_of(state),
+            row.ordered_at,
+            SourcePosition(*position),
+        )
+    if status is not OrderStatus.COMPLETE:
+        return KEPT
+    state.emitted = True
+    return CompleteOrder(
+        key.decode(),
+        row.customer_id,
+        row.store_id,
+        _payment_method(row),
+        row.num_products,
+        products_of(state),
+        row.ordered_at,
+        SourcePosition(*position),
+    )
+
+
+def _payment_method(row: OrderRow) -> PaymentMethod | None:
+    return None if row.payment_method_id is None else PaymentMethod(row.payment_method_id)

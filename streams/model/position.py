@@ -1,0 +1,31 @@
+"""Where a change stands in the source's log: the only order that counts.
+
+A position is a tuple `(epoch, file, pos, row)` and compares as one:
+
+- `epoch`: counts the source's logs; a new epoch begins when the source starts its log over (a restored server).
+- `file`: number of the binlog file, from its name (`mysql-bin.000003` is 3).
+- `pos`: byte position of the event in the file.
+- `row`: number of the row in the event, from 0; `SNAPSHOT_ROW` for a row that a snapshot read at that point, so that
+  every logged change of the same place is newer than the read.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+Position = tuple[int, int, int, int]
+
+SNAPSHOT_ROW = -1
+
+
+@lru_cache(maxsize=256)
+def binlog_file_number(name: str) -> int:
+    """Number of a binlog file: names compare as numbers, since `bin.1000000` follows `bin.999999`.
+
+    Raises:
+        ValueError: the name does not end in a number.
+    """
+    _, dot, digits = name.rpartition(".")
+    if not dot or not (digits.isascii() and digits.isdigit()):
+        raise ValueError(f"source.file: {name[:80]!r} does not end in a number")
+    return int(digits)

@@ -1,0 +1,14 @@
+"""Transactional micro-batches for Faust: the unit of work is what one poll returned of one partition.
+
+Knows no topic, table or agent by name. The way of the data, in the order of the files:
+
+- `transport.py`: polls Kafka and hands over one `Batch` per topic partition (Faust's consumer, replaced in part).
+- `schema.py`: decodes a batch for the agents, record by record, never raising.
+- `batch.py`: `Batch`, which an agent folds into its partition's state: `await batch.fold(fold)`.
+- `partition.py`: the life of one partition: reopen, then one turn after another; the numbered steps of a turn.
+- `turn.py`: the fold of a turn in memory. `flow.py`: what an application decides (what to publish, dead letters).
+- `committer.py`: makes a turn's results durable, all or nothing: Kafka transactions; other sinks take its place.
+- `store.py`, `table.py`: the state in RocksDB, seen by Faust as a table. `changelog.py`: its restoration.
+- `supervisor.py`: opens and closes partitions as the consumer group assigns them, and reopens them after an error.
+- `app.py`: the Faust application that wires this together. `testing.py`: a stand-in partition without servers.
+"""

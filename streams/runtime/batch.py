@@ -1,0 +1,82 @@
+"""The records that move through the runtime: a `Batch` in, `OutputRecord`s out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from streams.model.change import Change, Malformed, Tombstone
+
+Fold = Callable[[Any, Change[Any]], Any]
+"""`fold(state, change)` alters the state and answers `UNCHANGED`, `KEPT` or what is to be published."""
+
+
+class SourceRecord(Protocol):
+    """What the runtime needs of a consumed Kafka record."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+class OutputRecord(NamedTuple):
+    """A record to be written in a turn's transaction, to the partition number of the turn."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class BatchOwner(Protocol):
+    """Who folds a batch: the partition it was polled for."""
+
+    async def accept(self, batch: Batch, fold: Fold) -> int: ...
+
+
+class Batch:
+    """Consecutive records of one topic partition, as one poll returned them.
+
+    Attributes:
+        from_offset: where the poll stood before the batch; `records[0].offset` or, after transaction markers, less.
+        next_offset: the offset after the last record.
+        records: as consumed; `changes` holds what each of them says, in the same order, once decoded.
+        size_bytes: of the values.
+        owner: the opened partition the poll was made for. A reopened partition is another owner.
+    """
+
+    __slots__ = ("changes", "from_offset", "next_offset", "owner", "partition", "records", "size_bytes", "topic")
+
+    def __init__(self, topic: str, partition: int, from_offset: int, records: Sequence[SourceRecord], owner: BatchOwner):
+        assert records, "a batch holds at least one record"
+        self.topic = topic
+        self.partition = partition
+        self.from_offset = from_offset
+        self.next_offset = records[-1].offset + 1
+        self.records = records
+        self.size_bytes = sum(len(r.value) for r in records if r.value is not None)
+        self.owner = owner
+        self.changes: Sequence[Change[Any] | Tombstone | Malformed] = ()
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.topic}/{self.partition} {self.from_offset}..{self.next_offset}>"
+
+    async def fold(self, fold: Fold) -> int:
+        """Hand the batch to its partition, which folds every change with `fold`; returns the number of records.
+
+        Returns once the partition has taken the batch, not once it is committed: batches of several partitions are
+        under way at a time, and each partition keeps their order.
+        """
+        return await self.owner.accept(self, fold)

@@ -1,0 +1,135 @@
+"""Makes the results of a turn durable, all or nothing.
+
+`KafkaTransactions` is the committer of applications that write to Kafka. An application with another sink brings one
+of its own: the write and the offsets have to become durable together, and `open` has to end a former owner's right to
+write before it answers where to go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import aiokafka
+from aiokafka.structs import TopicPartition
+
+from streams.runtime.batch import OutputRecord
+
+log = logging.getLogger(__name__)
+
+PREPARED_BATCH_BYTES: Final = 512 * 1024
+"""Size of a prepared record batch, below the brokers' default limit of 1 MB."""
+
+LARGEST_REQUEST_BYTES: Final = 16 * 1024 * 1024
+"""A dead letter carries a whole refused record, which may be larger than a prepared batch."""
+
+RETRY_BACKOFF_MS: Final = 4
+"""A producer that begins right after a commit may be refused once (transaction verification of Kafka 4.x) and tries
+again after this time; the client's default of 100 ms would be most of a turn."""
+
+CLOSE_TIMEOUT_S: Final = 2.0
+
+
+class Committer(Protocol):
+    """What a partition needs of its sink."""
+
+    async def open(self) -> None:
+        """Fence every former owner: after this returns, nothing that it began can become durable."""
+
+    async def committed(self) -> Mapping[str, int | None]:
+        """The next offset to process by source topic, None where nothing was committed; read after `open`."""
+
+    async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
+        """Make outputs and source offsets durable together; returns the last offset written by output topic.
+
+        An error leaves the outcome unknown: only `open` of a new committer finds it out.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections; bounded in time, raises nothing that matters."""
+
+
+class KafkaTransactions:
+    """One transactional producer for one partition; outputs go to the same partition number."""
+
+    def __init__(
+        self,
+        *,
+        partition: int,
+        group: str,
+        transactional_id: str,
+        transaction_timeout_ms: int,
+        client: Mapping[str, Any],
+        read_committed_offsets: Callable[[int], Awaitable[Mapping[str, int | None]]],
+    ) -> None:
+        self.partition = partition
+        self.group = group
+        self.committed = lambda: read_committed_offsets(partition)
+        self._producer = aiokafka.AIOKafkaProducer(
+            **client,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=transaction_timeout_ms,
+            compression_type="lz4",
+            max_batch_size=PREPARED_BATCH_BYTES,
+            max_request_size=LARGEST_REQUEST_BYTES,
+            retry_backoff_ms=RETRY_BACKOFF_MS,
+        )
+
+    async def open(self) -> None:
+        """Initialise the transactional id, which aborts the former owner's transaction and refuses it any other."""
+        await self._producer.start()
+        # aiokafka asks for its producer id, and thereby fences, with the first transaction.
+        await self._producer.begin_transaction()
+        await self._producer.abort_transaction()
+
+    async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
+        """Step 4 of a turn: one transaction."""
+        by_topic: dict[str, list[OutputRecord]] = defaultdict(list)
+        for record in outputs:
+            by_topic[record.topic].append(record)
+        producer = self._producer
+        await producer.begin_transaction()
+        pending = [await self._send(topic, records) for topic, records in by_topic.items()]
+        # aiokafka commits although a produce request failed, so every future is awaited first.
+        written = {topic: await _last_offset(batches) for topic, batches in zip(by_topic, pending, strict=True)}
+        await producer.send_offsets_to_transaction(
+            {TopicPartition(topic, self.partition): offset for topic, offset in offsets.items()}, self.group
+        )
+        await producer.commit_transaction()
+        return written
+
+    async def _send(self, topic: str, records: Sequence[OutputRecord]) -> list[tuple[Awaitable[Any], int]]:
+        """Send records as prepared batches: one future per batch instead of one per record."""
+        producer, partition = self._producer, self.partition
+        sent: list[tuple[Awaitable[Any], int]] = []
+        builder = producer.create_batch()
+        for record in records:
+            headers = list(record.headers)
+            if builder.append(key=record.key, value=record.value, timestamp=None, headers=headers) is None:
+                sent.append(
+                    (await producer.send_batch(builder, topic, partition=partition), builder.record_count())
+                )
+                builder = producer.create_batch()
+                added = builder.append(key=record.key, value=record.value, timestamp=None, headers=headers)
+                assert added is not None, "an empty batch takes any record"
+        builder.close()
+        sent.append((await producer.send_batch(builder, topic, partition=partition), builder.record_count()))
+        return sent
+
+    async def close(self) -> None:
+        """Stop the producer without waiting for a transaction in doubt: the next `open` settles it."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._producer.stop()
+        except Exception as error:
+            log.info("producer of partition %d did not close cleanly: %r", self.partition, error)
+
+
+async def _last_offset(batches: Sequence[tuple[Awaitable[Any], int]]) -> int:
+    last = -1
+    for future, count in batches:
+        last = (await future).offset + count - 1  # a prepared batch answers with its first offset
+    return last

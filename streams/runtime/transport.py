@@ -1,0 +1,213 @@
+"""Faust's Kafka transport with a consumer that hands over batches, and without Faust's own commits.
+
+Private names of faust-streaming 0.15.3 that are overridden or used here are listed, with what is relied on, in
+`tests/unit/runtime/test_faust_canary.py`, which fails when a new version changes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from aiokafka.structs import ConsumerRecord, TopicPartition
+from faust.transport.consumer import TransactionManager
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from streams.runtime.batch import Batch
+from streams.runtime.partition import PartitionEntry
+
+if TYPE_CHECKING:
+    from streams.runtime.app import BatchApp
+
+log = logging.getLogger(__name__)
+
+POLL_S: Final = 0.2
+"""Longest wait of one poll; also how long a seek of another partition may have to wait for its turn."""
+
+CROWDED_POLL_S: Final = 0.01
+"""The same while some partition has no room: its room may come back at any moment."""
+
+
+class BatchConsumer(driver.Consumer):
+    """Polls the open partitions that have room and hands over their records as batches.
+
+    One loop owns polls and seeks, so that no records of before a seek are taken for records after it.
+    """
+
+    app: BatchApp  # type: ignore[assignment]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._entries: dict[TP, PartitionEntry] = {}
+        self._seeks: dict[TP, tuple[PartitionEntry, int]] = {}
+        self._room = asyncio.Event()
+
+    # -- used by the supervisor ---------------------------------------------------------------------------------------
+
+    def begin_at(self, entry: PartitionEntry, offsets: Mapping[TP, int]) -> None:
+        """Poll topic partitions for `entry` from these offsets on."""
+        for tp, offset in offsets.items():
+            self._seeks[tp] = (entry, offset)
+        self._room.set()
+
+    def note_room(self) -> None:
+        """A partition has taken batches from its queue, so there may be room for a poll."""
+        self._room.set()
+
+    async def begin_offsets(self, tps: Sequence[TP]) -> Mapping[TP, int]:
+        """The earliest offset of each topic partition."""
+        found = await self.earliest_offsets(*[TopicPartition(tp.topic, tp.partition) for tp in tps])  # type: ignore[arg-type]
+        return {TP(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+    async def committed_offsets(self, tps: Sequence[TP]) -> Mapping[TP, int | None]:
+        """What the group has committed for each topic partition."""
+        client = self._thread._ensure_consumer()
+        found: dict[TP, int | None] = {}
+        for tp in tps:
+            found[tp] = await self._thread.call_thread(client.committed, TopicPartition(tp.topic, tp.partition))
+        return found
+
+    async def pause_client(self, tps: Sequence[TP]) -> None:
+        """Do not even prefetch topic partitions that are assigned only so that Faust can route by them."""
+        client = self._thread._ensure_consumer()
+
+        async def pause() -> None:
+            client.pause(*[TopicPartition(tp.topic, tp.partition) for tp in tps])
+
+        await self._thread.call_thread(pause)
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):
+                if not self.flow_active:
+                    await self.wait(self.can_resume_flow)  # type: ignore[arg-type]
+                    continue
+                await self._poll_once()
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            if not self.app.should_stop:
+                raise
+
+    async def _poll_once(self) -> None:
+        await self._apply_seeks()
+        open_tps = {tp for tp, entry in self._entries.items() if entry.is_open}
+        wanted = {tp for tp in open_tps if self._entries[tp].partition.has_room}
+        if not wanted:
+            await self._wait_for_room()
+            return
+        generation = self.app.consumer_generation_id
+        timeout = POLL_S if len(wanted) == len(open_tps) else CROWDED_POLL_S
+        polled = await self._getmany(wanted, timeout)
+        if not self.flow_active or self.app.consumer_generation_id != generation:
+            return  # every partition of the new generation seeks before it is polled
+        for tp, records in polled.items():
+            await self._hand_over(TP(tp.topic, tp.partition), records)  # type: ignore[arg-type]
+
+    async def _wait_for_room(self) -> None:
+        self._room.clear()
+        try:
+            await asyncio.wait_for(self._room.wait(), POLL_S)
+        except TimeoutError:
+            return
+
+    async def _apply_seeks(self) -> None:
+        if not self._seeks:
+            return
+        seeks, self._seeks = self._seeks, {}
+        assigned = self.assignment()
+        offsets = {tp: offset for tp, (entry, offset) in seeks.items() if entry.is_open and tp in assigned}
+        client = self._thread._ensure_consumer()
+
+        async def seek() -> None:
+            for tp, offset in offsets.items():
+                client.seek(TopicPartition(tp.topic, tp.partition), offset)
+
+        await self._thread.call_thread(seek)
+        for tp, offset in offsets.items():
+            self._entries[tp] = seeks[tp][0]
+            self._read_offset[tp] = offset
+
+    async def _hand_over(self, tp: TP, records: Sequence[ConsumerRecord]) -> None:
+        entry = self._entries[tp]
+        size = self.app.batch_max_records
+        for begin in range(0, len(records), size):
+            if not (entry.is_open and self.flow_active):
+                return
+            from_offset = self._read_offset[tp]
+            assert from_offset is not None
+            batch = Batch(tp.topic, tp.partition, from_offset, records[begin : begin + size], entry)
+            self._read_offset[tp] = batch.next_offset
+            entry.partition.polled(batch)
+            await self.wait_first(self.callback(self._message(tp, batch)), self.suspend_flow.wait())
+        self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+
+    def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:
+        """One message for a whole batch; its offset is the last record's."""
+        last = batch.records[-1]
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000.0,
+            0,
+            [],
+            None,
+            batch,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    # -- Faust's acknowledgements and commits: the partitions' transactions commit ------------------------------------
+
+    def ack(self, message: Any) -> bool:
+        """Forget a message that an agent is done with."""
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return True
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit nothing."""
+        return False
+
+    def note_committed(self, offsets: Mapping[TP, int]) -> None:
+        """Tell Faust's monitor and its stall detector what a partition's transaction has committed."""
+        self._committed_offset.update(offsets)
+        now = asyncio.get_running_loop().time()
+        self._thread.tp_last_committed_at.update(dict.fromkeys(offsets, now))
+        self.app.monitor.on_tp_commit(dict(offsets))
+
+
+class PartitionTransactions(TransactionManager):
+    """Faust's hooks around a rebalance; the transactions themselves are the partitions'."""
+
+    app: BatchApp  # type: ignore[assignment]
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Finish the turns under way and let go of every partition."""
+        await self.app.supervisor.close_partitions()
+
+    async def on_rebalance(self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP]) -> None:
+        """Nothing: the supervisor opens partitions, outside this callback, where heartbeats go on."""
+
+    async def commit(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        """Commit nothing."""
+        return True
+
+    async def send(self, topic: str, key: Any, value: Any, partition: Any, *args: Any, **_: Any) -> Any:
+        """Send a record that belongs to no turn, such as one of `faust send`: outside any transaction."""
+        return await self.producer.send(topic, key, value, partition, *args)
+
+
+class BatchTransport(driver.Transport):
+    """The aiokafka transport with the classes of this module."""
+
+    Consumer = BatchConsumer
+    TransactionManager = PartitionTransactions

@@ -1,0 +1,118 @@
+"""Step 2 of a turn: the fold of its batches in memory, without any effect."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from streams.model.change import Change, Malformed
+from streams.model.fold import KEPT, UNCHANGED, Rejected
+from streams.runtime.batch import Batch, Fold, OutputRecord, SourceRecord
+from streams.runtime.codec import StateCodec
+
+log = logging.getLogger(__name__)
+
+
+class Turn:
+    """The states that a turn's batches touch, what is to be published, and what was refused.
+
+    Attributes:
+        states: every state that was read, by key: the overlay over the store.
+        changed: keys whose state changed; ten changes of a key cost one write.
+        outcomes: what the folds answered, in order.
+        dead_letters: records for what could not be read or was refused.
+        counts: records by fate: `folded`, `unchanged`, `tombstones`, `malformed`, `rejected`, `failed`.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[bytes], bytes | None],
+        codec: StateCodec[Any],
+        dead_letter: Callable[[SourceRecord, str], OutputRecord],
+    ) -> None:
+        self._read = read
+        self._codec = codec
+        self._dead_letter = dead_letter
+        self._reset()
+
+    def _reset(self) -> None:
+        self.states: dict[bytes, Any] = {}
+        self.changed: dict[bytes, None] = {}
+        self.outcomes: list[Any] = []
+        self.dead_letters: list[OutputRecord] = []
+        self.counts: Counter[str] = Counter()
+
+    def fold(self, batches: Sequence[tuple[Batch, Fold]]) -> None:
+        """Fold all changes. One that makes its fold fail is found by a second, careful pass and dead-lettered."""
+        try:
+            for batch, fold in batches:
+                self._fold_batch(batch, fold)
+        except Exception:
+            log.exception("a fold failed; folding its turn again, one change at a time")
+            self._reset()
+            for batch, fold in batches:
+                self._fold_batch(batch, self._guarded(fold))
+
+    def _fold_batch(self, batch: Batch, fold: Fold) -> None:
+        state_of, changed, outcomes = self._state_of, self.changed, self.outcomes
+        records = batch.records
+        folded = unchanged = 0
+        for index, change in enumerate(batch.changes):
+            if type(change) is not Change:
+                self._pass_over(change, records[index])
+                continue
+            key = change.key
+            try:
+                outcome = fold(state_of(key), change)
+            except Rejected as refusal:
+                self._refuse("rejected", records[index], str(refusal))
+                continue
+            if outcome is UNCHANGED:
+                unchanged += 1
+                continue
+            folded += 1
+            changed[key] = None
+            if outcome is not KEPT:
+                outcomes.append(outcome)
+        self.counts["folded"] += folded
+        self.counts["unchanged"] += unchanged
+
+    def _state_of(self, key: bytes) -> Any:
+        state = self.states.get(key)
+        if state is None:
+            stored = self._read(key)
+            state = self._codec.new() if stored is None else self._codec.decode(stored)
+            self.states[key] = state
+        return state
+
+    def _pass_over(self, change: Any, record: SourceRecord) -> None:
+        if type(change) is Malformed:
+            self._refuse("malformed", record, change.reason)
+        else:
+            self.counts["tombstones"] += 1
+
+    def _refuse(self, fate: str, record: SourceRecord, reason: str) -> None:
+        self.counts[fate] += 1
+        self.dead_letters.append(self._dead_letter(record, reason))
+
+    def _guarded(self, fold: Fold) -> Fold:
+        """`fold`, but a failure restores the state it was given and refuses the change."""
+
+        def guarded(state: Any, change: Change[Any]) -> Any:
+            before = self._codec.encode(state)
+            try:
+                return fold(state, change)
+            except Rejected:
+                raise
+            except Exception as error:
+                self.states[change.key] = self._codec.decode(before)
+                raise Rejected(f"the fold failed: {type(error).__name__}") from error
+
+        return guarded
+
+    def encoded_states(self) -> list[tuple[bytes, bytes]]:
+        """Key and encoded state of every key that changed: the changelog's records and the store's entries."""
+        encode, states = self._codec.encode, self.states
+        return [(key, encode(states[key])) for key in self.changed]

@@ -1,0 +1,131 @@
+"""The look-up of payment methods: the whole change topic of the table, kept in memory by every worker.
+
+It is read without a consumer group, committed records only, from the beginning to its present end before the worker's
+partitions open, and followed from then on. It is small (a dozen rows) and never the source of truth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Final
+
+import aiokafka
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+from mode import Service
+from msgspec import Struct
+
+from streams.model.change import Change, Malformed, SignedInt64, change_decoder
+from streams.model.order import PaymentMethod
+from streams.model.position import Position
+
+log = logging.getLogger(__name__)
+
+POLL_MS: Final = 500
+RETRY_S: Final = 1.0
+
+
+class PaymentMethodColumns(Struct, gc=False):
+    """Columns of `payment_method` that are looked up."""
+
+    id: SignedInt64
+    name: str | None = None
+    bank: str | None = None
+
+
+class PaymentMethods(Service):
+    """Payment methods by id, kept current from their change topic.
+
+    Args:
+        topic: change topic of the table.
+        client: connection settings of an aiokafka client.
+        epoch: of the source's log.
+    """
+
+    def __init__(self, *, topic: str, client: dict[str, Any], epoch: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.topic = topic
+        self.unreadable = 0
+        self._client = client
+        self._decode = change_decoder(PaymentMethodColumns, key_of=lambda row: str(row.id), epoch=epoch)
+        self._known: dict[int, PaymentMethod] = {}
+        self._positions: dict[int, Position] = {}
+        self._loaded = asyncio.Event()
+        self._news = asyncio.Condition()
+
+    def get(self, id_: int) -> PaymentMethod | None:
+        """The payment method, None if it is not known (yet)."""
+        return self._known.get(id_)
+
+    async def ready(self) -> None:
+        """Return once the topic was read to the end it had at the start."""
+        await self._loaded.wait()
+
+    async def wait_for(self, ids: set[int], timeout_s: float) -> None:
+        """Wait until all ids are known, but not longer than `timeout_s`."""
+        if ids <= self._known.keys() or timeout_s <= 0:
+            return
+        try:
+            async with asyncio.timeout(timeout_s), self._news:
+                await self._news.wait_for(lambda: ids <= self._known.keys())
+        except TimeoutError:
+            return
+
+    def apply(self, key: bytes | None, value: bytes | None) -> None:
+        """Take in one record of the change topic. Old news is ignored, an unreadable record is counted and logged."""
+        change = self._decode(key, value)
+        if isinstance(change, Malformed):
+            self.unreadable += 1
+            log.warning("a record of %s was passed over: %s", self.topic, change.reason)
+        elif isinstance(change, Change):
+            row = change.row
+            if change.position < self._positions.get(row.id, change.position):
+                return
+            self._positions[row.id] = change.position
+            if change.deleted:
+                self._known.pop(row.id, None)
+            else:
+                self._known[row.id] = PaymentMethod(row.id, row.name, row.bank)
+
+    @Service.task
+    async def _follow(self) -> None:
+        while not self.should_stop:
+            try:
+                await self._read()
+            except (KafkaError, OSError) as error:
+                log.warning("reading %s: %r; again in %.0f s", self.topic, error, RETRY_S)
+                await self.sleep(RETRY_S)
+
+    async def _read(self) -> None:
+        consumer = aiokafka.AIOKafkaConsumer(
+            **self._client, isolation_level="read_committed", auto_offset_reset="earliest", enable_auto_commit=False
+        )
+        await consumer.start()
+        try:
+            partitions = consumer.partitions_for_topic(self.topic)
+            if not partitions:
+                raise KafkaError(f"topic {self.topic} does not exist")
+            tps = [TopicPartition(self.topic, number) for number in sorted(partitions)]
+            consumer.assign(tps)
+            ends = await consumer.end_offsets(tps)
+            began = time.monotonic()
+            while not self.should_stop:
+                await self._take(await consumer.getmany(timeout_ms=POLL_MS))
+                if not self._loaded.is_set():
+                    positions = [await consumer.position(tp) >= ends[tp] for tp in tps]
+                    if all(positions):
+                        log.info("%d payment methods after %.2f s", len(self._known), time.monotonic() - began)
+                        self._loaded.set()
+        finally:
+            await consumer.stop()
+
+    async def _take(self, polled: dict[TopicPartition, list[Any]]) -> None:
+        if not polled:
+            return
+        for records in polled.values():
+            for record in records:
+                self.apply(record.key, record.value)
+        async with self._news:
+            self._news.notify_all()
