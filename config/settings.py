@@ -90,6 +90,15 @@ def _name(raw: str) -> str:
     return raw
 
 
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw.strip() not in choices:
+            raise ValueError(f"must be {' or '.join(choices)}")
+        return raw.strip()
+
+    return parse
+
+
 def _folder(raw: str) -> Path:
     return Path(raw).expanduser()
 
@@ -176,6 +185,7 @@ class ConnectSettings(SettingsGroup):
     database_host: str = setting("CONNECTOR_DATABASE_HOST|MYSQL_HOST", _text)
     database_port: int = setting("CONNECTOR_DATABASE_PORT|MYSQL_PORT", _whole(1, 65535), 3306)
     kafka_bootstrap: str = setting("CONNECTOR_KAFKA_BOOTSTRAP|KAFKA_BOOTSTRAP", _bootstrap)
+    database_kind: str = setting("CONNECTOR_DATABASE_KIND", _one_of("mariadb", "mysql"), "mariadb")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,104 @@
+"""Kafka Connect over REST, as far as the commands need it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import requests
+
+from stack.errors import StackError
+
+_ANSWER_SECONDS = 90.0  # Connect gives its own database and group checks that long
+_TRIES = 3
+_BACKOFF_SECONDS = 0.5
+_REBALANCE_LIMIT_SECONDS = 30.0
+_REBALANCE_POLL_SECONDS = 0.25
+
+
+class ConnectClient:
+    """A Connect worker. Transient faults are tried three times; a rebalance (409) is waited for."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._session = requests.Session()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.close()
+
+    def validate(self, settings: Mapping[str, str]) -> dict[str, list[str]]:
+        """Faults by setting; empty if the settings are right."""
+        kind = settings["connector.class"]
+        answer = self._ask("PUT", f"/connector-plugins/{quote(kind)}/config/validate", settings)
+        found = [item["value"] for item in answer["configs"]]
+        return {value["name"]: value["errors"] for value in found if value["errors"]}
+
+    def config(self, name: str) -> dict[str, str] | None:
+        """The settings of a connector; None if there is no such connector."""
+        answer: dict[str, str] | None = self._ask("GET", f"/connectors/{quote(name)}/config", absent_ok=True)
+        return answer
+
+    def put_config(self, name: str, settings: Mapping[str, str]) -> None:
+        """Create the connector, or replace its settings."""
+        self._ask("PUT", f"/connectors/{quote(name)}/config", settings)
+
+    def status(self, name: str) -> dict[str, Any] | None:
+        """State of the connector and its tasks; None if there is no such connector."""
+        answer: dict[str, Any] | None = self._ask("GET", f"/connectors/{quote(name)}/status", absent_ok=True)
+        return answer
+
+    def offsets(self, name: str) -> list[dict[str, Any]]:
+        """The committed source positions of a connector."""
+        answer: list[dict[str, Any]] = self._ask("GET", f"/connectors/{quote(name)}/offsets")["offsets"]
+        return answer
+
+    def stop(self, name: str) -> None:
+        """End the connector's tasks; its position stays."""
+        self._ask("PUT", f"/connectors/{quote(name)}/stop")
+
+    def resume(self, name: str) -> None:
+        """Let a stopped connector run."""
+        self._ask("PUT", f"/connectors/{quote(name)}/resume")
+
+    def delete(self, name: str) -> bool:
+        """Remove the connector; False if there is none."""
+        return self._ask("DELETE", f"/connectors/{quote(name)}", absent_ok=True) is not None
+
+    def _ask(self, method: str, path: str, body: Mapping[str, str] | None = None, *, absent_ok: bool = False) -> Any:
+        deadline = time.monotonic() + _REBALANCE_LIMIT_SECONDS
+        while True:
+            answer = self._send(method, path, body)
+            if answer.status_code != requests.codes.conflict or time.monotonic() >= deadline:
+                break
+            time.sleep(_REBALANCE_POLL_SECONDS)
+        if answer.status_code == requests.codes.not_found and absent_ok:
+            return None
+        if not answer.ok:
+            raise StackError(f"Connect refuses {method} {path} with status {answer.status_code}: {_message(answer)}")
+        return answer.json() if answer.content else {}
+
+    def _send(self, method: str, path: str, body: Mapping[str, str] | None) -> requests.Response:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return self._session.request(method, self._url + path, json=body, timeout=_ANSWER_SECONDS)
+            except (requests.ConnectionError, requests.Timeout) as error:
+                if attempt == _TRIES:
+                    reason = "no answer" if isinstance(error, requests.Timeout) else "no connection"
+                    raise StackError(f"Connect at {self._url}: {reason} in {_TRIES} tries; is it up?") from None
+                time.sleep(_BACKOFF_SECONDS * 2 ** (attempt - 1))
+        raise AssertionError("the last try returns or raises")
+
+
+def _message(answer: requests.Response) -> str:
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return answer.text.strip()[:200] or "no reason given"
