@@ -100,15 +100,15 @@ class PaymentMethods(Service):
 
     async def _read(self) -> None:
         consumer = aiokafka.AIOKafkaConsumer(
-            **self._client, isolation_level="read_committed", auto_offset_reset="earliest", enable_auto_commit=False
+            self.topic,
+            **self._client,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
         )
         await consumer.start()
         try:
-            partitions = consumer.partitions_for_topic(self.topic)
-            if not partitions:
-                raise KafkaError(f"topic {self.topic} does not exist")
-            tps = [TopicPartition(self.topic, number) for number in sorted(partitions)]
-            consumer.assign(tps)
+            tps = sorted(consumer.assignment())
             ends = await consumer.end_offsets(tps)
             began = time.monotonic()
             while not self.should_stop:

@@ -18,7 +18,7 @@ from mysql.connector.connection import MySQLConnection
 from config.definition import Table
 from stack.dataset.database import TRANSIENT, quoted, text_literal
 
-ROWS_PER_STATEMENT = 1_000
+ROWS_PER_STATEMENT = 5_000
 BYTES_PER_STATEMENT = 1_000_000
 ROWS_PER_TRANSACTION = 50_000
 _NOT_THE_ROWS_FAULT = TRANSIENT | {errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_WAIT_TIMEOUT}

@@ -122,6 +122,14 @@ class PartitionedStore(SerializedStore[Any, Any]):
     def _clear(self) -> None:
         self._refuse()
 
+    async def backup_partition(self, tp: Any, flush: bool = True, purge: bool = False, keep: int = 1) -> None:
+        """Refused: a store is rebuilt from its changelog."""
+        self._refuse()
+
+    def restore_backup(self, tp: Any, latest: bool = True, backup_id: int = 0) -> None:
+        """Refused: a store is rebuilt from its changelog."""
+        self._refuse()
+
     def reset_state(self) -> None:
         """Faust's `--clear`-like reset; the folder is emptied by `faust reset`, which owns no open partition."""
 

@@ -161,6 +161,7 @@ class BatchConsumer(driver.Consumer):
             [],
             None,
             batch,
+            None,
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
