@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from config.settings import SettingsError
 from stack import commands, topics
 from stack.connector import commands as connector
-from stack.errors import StackError
+from stack.errors import CancelledWorkError, StackError
 
 _INTERRUPTED = 130
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (StackError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, CancelledWorkError):
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as in `logs | head`

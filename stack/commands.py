@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from types import FrameType
@@ -42,14 +44,14 @@ def add_commands(subparsers: Any) -> None:
 
 def run_up(arguments: argparse.Namespace) -> int:
     """Start the servers."""
-    _end_on_sigterm()
+    cancelled = _cancelled_by_signals()
     ports = parse_ports(arguments.ports)
     stack = Stack.existing(stack_folder(arguments.name))
     if arguments.free_ports:
         ports = {} if stack is not None and _any_runs(stack) else free_ports()
-    stack = Stack.at(stack_folder(arguments.name), ports=ports, servers=arguments.only)
+    stack = Stack.at(stack_folder(arguments.name), ports=ports, servers=arguments.only or list(SERVERS))
     began = time.monotonic()
-    stack.up(_print, only=arguments.only)
+    stack.up(_print, only=arguments.only, cancelled=cancelled)
     print(f"stack {arguments.name} is up after {time.monotonic() - began:.1f} s")
     return 0
 
@@ -163,11 +165,17 @@ def _default_ports() -> str:
 
 
 def _print(line: str) -> None:
-    print(f"  {line}", flush=True)
+    with contextlib.suppress(OSError):  # the reader has gone; the work is still to be finished properly
+        print(f"  {line}", flush=True)
 
 
-def _end_on_sigterm() -> None:
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+def _cancelled_by_signals() -> threading.Event:
+    """An event that interruption and termination set, instead of breaking in at any place."""
+    cancelled = threading.Event()
 
-    signal.signal(signal.SIGTERM, interrupt)
+    def cancel(_number: int, _frame: FrameType | None) -> None:
+        cancelled.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, cancel)
+    return cancelled

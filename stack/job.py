@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -32,8 +34,15 @@ class Job:
         if self._cancelled.wait(seconds):
             raise CancelledWorkError
 
-    def run(self, command: Sequence[str], *, environment: Mapping[str, str] | None = None, purpose: str) -> None:
-        """Run a tool to its end.
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        purpose: str,
+        to_its_end: bool = False,
+    ) -> None:
+        """Run a tool; with `to_its_end` it is not broken off when the work is to end.
 
         Raises:
             StackError: it is not installed, or it failed; with the last lines of its output.
@@ -46,22 +55,23 @@ class Job:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env=environment_with(environment or {}),
+                    start_new_session=True,  # Ctrl-C is for us; we end the tool, all of its processes
                 )
             except FileNotFoundError:
                 raise StackError(f"{purpose}: the program {command[0]} is not installed") from None
-            code = self._wait(tool)
+            code = self._wait(tool, to_its_end)
             if code != 0:
                 output.seek(0)
                 lines = output.read().decode(errors="replace").strip().splitlines()[-_TAIL_LINES:]
                 shown = "\n".join(f"    {line}" for line in lines)
                 raise StackError(f"{purpose} failed: {Path(command[0]).name} ended with code {code}\n{shown}")
 
-    def _wait(self, tool: subprocess.Popen[bytes]) -> int:
+    def _wait(self, tool: subprocess.Popen[bytes], to_its_end: bool) -> int:
         with tool:
             while True:
                 try:
                     return tool.wait(_POLL_SECONDS)
                 except subprocess.TimeoutExpired:
-                    if self._cancelled.is_set():
-                        tool.terminate()
+                    if self._cancelled.is_set() and not to_its_end:
+                        os.killpg(tool.pid, signal.SIGTERM)
                         raise CancelledWorkError from None

@@ -34,14 +34,20 @@ class Launch:
     """One start of some servers of a stack."""
 
     def __init__(
-        self, site: Site, servers: Sequence[str], progress: Callable[[str], None], *, die_with_parent: bool
+        self,
+        site: Site,
+        servers: Sequence[str],
+        progress: Callable[[str], None],
+        *,
+        cancelled: threading.Event,
+        die_with_parent: bool,
     ) -> None:
         self._site = site
         self._running = [name for name in servers if process_state(site.record(name)) is not ProcessState.ENDED]
         self._missing = [name for name in servers if name not in self._running]
         self._progress = progress
         self._die_with_parent = die_with_parent
-        self._cancelled = threading.Event()
+        self._cancelled = cancelled
         self._started: list[str] = []
         self._began = time.monotonic()
 
@@ -49,7 +55,10 @@ class Launch:
         """Start what is missing; returns when all is healthy.
 
         Raises:
-            StackError: names every server that failed. Then, and when interrupted, what was started is ended again.
+            StackError: names every server that failed.
+            CancelledWorkError: `cancelled` was set.
+
+        Whatever is raised, the servers that were started here are ended again before.
         """
         self._site.make_folders()
         self._check_ports()
@@ -81,9 +90,11 @@ class Launch:
                     self._spawn(name)
                     checking[pool.submit(self._become_healthy, name)] = name
                 preparing.pop(future, None)
-                checking.pop(future, None) if future in checking else None
+                checking.pop(future, None)
         if faults:
             raise StackError("\n".join(faults))
+        if self._cancelled.is_set():
+            raise CancelledWorkError
 
     def _fault_of(self, future: Future[None]) -> str | None:
         error = future.exception()
@@ -130,9 +141,9 @@ class Launch:
         if reason is not None:
             raise StackError(f"{reason}\n{self._log_tail(name, record)}")
         SERVERS[name].complete(self._site)
-        verb = "ready in" if name in self._started else "already runs, answers in"
-        port = self._site.ports[SERVERS[name].port_names[0]]
-        self._progress(f"{name:<8} {verb} {time.monotonic() - self._began:.1f} s, port {port}")
+        seconds, port = time.monotonic() - self._began, self._site.ports[SERVERS[name].port_names[0]]
+        state = f"ready after {seconds:.1f} s" if name in self._started else "was running"
+        self._progress(f"{name:<8} {state}, port {port}")
 
     def _wait_healthy(self, name: str, record: Record) -> str | None:
         """None once it is healthy, else why it never will be."""

@@ -13,13 +13,14 @@ import fcntl
 import json
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from stack.ending import end_servers
-from stack.errors import StackError
+from stack.errors import CancelledWorkError, StackError
 from stack.health import ServerStatus, status_of
 from stack.launch import Launch
 from stack.ports import DEFAULT_PORTS, assert_distinct
@@ -77,17 +78,28 @@ class Stack:
         """The stack in `folder`, or None if none was ever made there."""
         return cls.at(folder) if _load(folder) else None
 
-    def up(self, progress: Progress = _say_nothing, *, only: Sequence[str] | None = None) -> None:
+    def up(
+        self,
+        progress: Progress = _say_nothing,
+        *,
+        only: Sequence[str] | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> None:
         """Start what does not run yet, and wait until all of it is healthy.
 
         Raises:
-            StackError: a server could not be started; those that this call started are ended again.
+            StackError: a server could not be started.
+            CancelledWorkError: `cancelled` was set meanwhile.
+
+        Whatever is raised, the servers that this call started are ended again before.
         """
         servers = [name for name in SERVERS if name in (self.servers if only is None else _with_needs(only))]
-        with self._alone():
+        cancelled = cancelled or threading.Event()
+        with self._alone(cancelled):
             self._refuse_moved_ports()
             self._save()
-            Launch(self.site, servers, progress, die_with_parent=self._die_with_parent).run()
+            launch = Launch(self.site, servers, progress, cancelled=cancelled, die_with_parent=self._die_with_parent)
+            launch.run()
 
     def start(self, server: str, progress: Progress = _say_nothing) -> None:
         """Start one server and what it needs, and wait until they are healthy."""
@@ -161,7 +173,7 @@ class Stack:
         write_private(self.site.folder / "stack.json", json.dumps(content, indent=2))
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self, cancelled: threading.Event | None = None) -> Iterator[None]:
         """One command at a time works on a stack."""
         folder = self.site.folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -174,6 +186,8 @@ class Stack:
                 except BlockingIOError:
                     if time.monotonic() >= deadline:
                         raise StackError(f"another command has been at work on {folder} for minutes") from None
+                    if cancelled is not None and cancelled.is_set():
+                        raise CancelledWorkError from None
                     time.sleep(_LOCK_POLL_SECONDS)
             yield
 

@@ -28,6 +28,8 @@ _SILENT_POLLS = 20
 def ensure(cache: Path, name: str, fetch: Callable[[Path], None], job: Job) -> Path:
     """Folder of the artifact `name`; `fetch(empty folder)` fills it unless a whole copy is there."""
     target = cache / name
+    if is_whole(target):
+        return target
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -61,11 +61,13 @@ def fetch_system(programs: list[str], job: Job) -> None:
 def _apt_install(packages: list[str], job: Job) -> None:
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", *_APT_OPTIONS, *packages]
+    purpose = f"installing {' '.join(packages)}"
+    # Broken off in the middle, it would leave the system's packages half configured.
     try:
-        job.run(install, environment=quiet, purpose="installing packages")
+        job.run(install, environment=quiet, purpose=purpose, to_its_end=True)
     except StackError:  # no package lists yet, or too old ones
         job.run(["apt-get", "update", "-q"], environment=quiet, purpose="updating the package lists")
-        job.run(install, environment=quiet, purpose="installing packages")
+        job.run(install, environment=quiet, purpose=purpose, to_its_end=True)
 
 
 def _packages(programs: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stack.artifacts.cache import is_whole
 from stack.artifacts.java import class_path, java_folder
 from stack.prerequisites import JAVA, MAVEN, Prerequisite
 from stack.site import Site
@@ -32,7 +33,7 @@ def java_command(site: Site, *options: str, main: list[str]) -> list[str]:
 
 def java_prerequisites(site: Site) -> list[Prerequisite]:
     """Java always; Maven only as long as the jars are not in the cache."""
-    return [JAVA] if java_folder(site.cache).exists() else [JAVA, MAVEN]
+    return [JAVA] if is_whole(java_folder(site.cache)) else [JAVA, MAVEN]
 
 
 def properties(values: dict[str, str]) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import logging
+import secrets
 import socket
-import uuid
 from typing import ClassVar
 
 from confluent_kafka import KafkaException
@@ -20,6 +19,7 @@ from stack.servers.jvm import java_command, java_prerequisites, properties
 from stack.site import Site
 
 _ANSWER_SECONDS = 3.0
+_CLUSTER_ID_BYTES = 16
 _YEAR_MINUTES = 365 * 24 * 60
 # The cleaner's default buffer of 128 MiB would be a sixth of the heap; this one still holds over a million keys.
 _CLEANER_BUFFER_BYTES = 32 * 1024 * 1024
@@ -46,8 +46,14 @@ class Kafka(Server):
         site.write_secret("kafka.properties", properties(broker_settings(site)))
         if (site.data(self.name) / "meta.properties").exists():
             return
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A", 1)
-        arguments = ["format", "--ignore-formatted", "-t", cluster_id, "-c", str(site.conf("kafka.properties"))]
+        cluster_id = secrets.token_urlsafe(_CLUSTER_ID_BYTES)
+        arguments = [
+            "format",
+            "--ignore-formatted",
+            f"--cluster-id={cluster_id}",
+            "-c",
+            str(site.conf("kafka.properties")),
+        ]
         command = java_command(
             site, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", main=["kafka.tools.StorageTool", *arguments]
         )

@@ -16,11 +16,13 @@ from typing import ClassVar
 
 import mysql.connector
 
+from config.dataset import DefinitionError, known_datasets, load_definition
 from stack.artifacts.system import fetch_system, require_program
+from stack.errors import StackError
 from stack.job import Job
 from stack.ports import HOST
 from stack.servers.base import Command, Server, UnhealthyError
-from stack.site import REPOSITORY, Site
+from stack.site import Site
 
 OWNER_USER = "millrace"
 CONNECTOR_USER = "connector"
@@ -55,9 +57,9 @@ class MariaDB(Server):
                 require_program("mariadb-install-db"),
                 "--no-defaults",
                 f"--datadir={partial}",
-                f"--user={_user()}",
+                *_run_as(),
                 "--auth-root-authentication-method=socket",
-                f"--auth-root-socket-user={_user()}",
+                f"--auth-root-socket-user={_system_user()}",
                 "--skip-test-db",
                 "--skip-name-resolve",
             ],
@@ -67,7 +69,7 @@ class MariaDB(Server):
 
     def command(self, site: Site) -> Command:
         """Only this stack's settings file is read."""
-        arguments = [require_program("mariadbd"), f"--defaults-file={site.conf('mariadb.cnf')}", f"--user={_user()}"]
+        arguments = [require_program("mariadbd"), f"--defaults-file={site.conf('mariadb.cnf')}", *_run_as()]
         return Command(arguments=arguments)
 
     def check(self, site: Site) -> None:
@@ -152,10 +154,21 @@ def accounts_sql(site: Site, databases: Sequence[str]) -> str:
 
 
 def dataset_databases() -> list[str]:
-    """Databases of the shipped and added datasets: one per folder, by the same name."""
-    folders = (REPOSITORY / "config" / "datasets").iterdir()
-    return sorted(path.name for path in folders if path.is_dir() and path.name.isidentifier() and path.name[0] != "_")
+    """Databases of the datasets that a MariaDB or MySQL server holds."""
+    try:
+        definitions = [load_definition(name) for name in known_datasets()]
+    except DefinitionError as error:
+        raise StackError(f"the databases to grant rights on are not known: {error}") from None
+    return sorted({definition.database for definition in definitions if definition.engine == "mysql"})
 
 
-def _user() -> str:
-    return pwd.getpwuid(os.geteuid()).pw_name
+def _run_as() -> list[str]:
+    # Started by root, the server insists on being told in so many words.
+    return ["--user=root"] if os.geteuid() == 0 else []
+
+
+def _system_user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # as in a container that runs under a bare number
+        return "root"

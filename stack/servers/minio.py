@@ -10,6 +10,7 @@ import requests
 import urllib3
 from minio import Minio
 
+from stack.artifacts.cache import is_whole
 from stack.artifacts.minio import fetch_minio, minio_folder
 from stack.job import Job
 from stack.ports import HOST
@@ -30,7 +31,7 @@ class MinIO(Server):
 
     def prerequisites(self, site: Site) -> list[Prerequisite]:
         """Go, until the program is built."""
-        return [] if minio_folder(site.cache).exists() else [GO]
+        return [] if is_whole(minio_folder(site.cache)) else [GO]
 
     def fetch(self, site: Site, job: Job) -> None:
         """Have the program."""
