@@ -1,0 +1,207 @@
+"""`python -m stack dataset …`: exit code 0 is success, 1 means that data is wrong, 2 that the command could not run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from config.dataset import DefinitionError, load_definition
+from config.definition import Definition, OrdersGenerator
+from config.settings import DatabaseSettings, DatasetSettings, KafkaSettings, SettingsError
+from stack.dataset.bulk import OnDuplicate
+from stack.dataset.check import check
+from stack.dataset.database import connected
+from stack.dataset.generator.files import write_files
+from stack.dataset.generator.load import load_files
+from stack.dataset.generator.plan import make_plan
+from stack.dataset.load import Outcome, load_file
+from stack.dataset.oracle import Verdict
+from stack.dataset.schema import create_schema
+from stack.errors import StackError
+
+CANNOT_RUN = 2
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `dataset` with its subcommands to the parser of `python -m stack`."""
+    dataset = subparsers.add_parser("dataset", help="create, load, generate, simulate and check a dataset")
+    commands = dataset.add_subparsers(required=True, metavar="COMMAND")
+    _add_init(commands)
+    _add_load(commands)
+    _add_generate(commands)
+    _add_check(commands)
+
+
+def _add(commands: Any, name: str, run: Callable[[argparse.Namespace], int], description: str) -> Any:
+    parser = commands.add_parser(name, help=description, description=description)
+    parser.add_argument("--dataset", metavar="NAME", help="default: the setting DATASET, or project_db")
+    parser.set_defaults(run=lambda arguments: _guarded(run, arguments))
+    return parser
+
+
+def _guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    try:
+        return run(arguments)
+    except (StackError, DefinitionError, SettingsError) as error:
+        print(error, file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"{error.filename or 'system'}: {error.strerror}", file=sys.stderr)
+    return CANNOT_RUN
+
+
+def _definition(arguments: argparse.Namespace) -> Definition:
+    return load_definition(arguments.dataset or DatasetSettings.read().dataset)
+
+
+def _generator(definition: Definition) -> OrdersGenerator:
+    if definition.generator is None:
+        raise StackError(f"dataset {definition.name} declares no generator")
+    return definition.generator
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _add_init(commands: Any) -> None:
+    parser = _add(commands, "init", run_init, "create the database and its tables where they don't exist")
+    parser.add_argument("--drop", action="store_true", help="remove the database and all its rows first")
+
+
+def run_init(arguments: argparse.Namespace) -> int:
+    """Create the schema."""
+    definition, settings = _definition(arguments), DatabaseSettings.read()
+    with connected(settings) as connection:
+        create_schema(connection, definition, drop=arguments.drop)
+    tables = ", ".join(table.name for table in definition.tables)
+    _say(f"{definition.database} at {settings.host}:{settings.port} has the tables {tables}")
+    return 0
+
+
+def _add_load(commands: Any) -> None:
+    parser = _add(
+        commands, "load", run_load, "load a CSV file with a header; exit code 1 if a row was rejected, named by line"
+    )
+    parser.add_argument("table", metavar="TABLE")
+    parser.add_argument("file", type=Path, metavar="FILE.csv")
+    parser.add_argument(
+        "--on-duplicate",
+        type=OnDuplicate,
+        choices=list(OnDuplicate),
+        default=OnDuplicate.FAIL,
+        help="a row whose key exists: reject it (fail, the default), leave the old one (skip), or overwrite (replace)",
+    )
+    parser.add_argument("--delimiter", default=",", metavar="CHARACTER", help="default: a comma")
+
+
+def run_load(arguments: argparse.Namespace) -> int:
+    """Load one file."""
+    definition = _definition(arguments)
+    try:
+        table = definition.table(arguments.table)
+    except KeyError as error:
+        raise StackError(error.args[0]) from None
+    if len(arguments.delimiter) != 1:
+        raise StackError(f"--delimiter must be one character, not {arguments.delimiter!r}")
+    with connected(DatabaseSettings.read(), definition.database) as connection:
+        outcome = load_file(
+            connection,
+            table,
+            arguments.file,
+            on_duplicate=arguments.on_duplicate,
+            delimiter=arguments.delimiter,
+            report=_say,
+        )
+    _say_rejections(arguments.file, outcome)
+    _say(f"{arguments.file}: {outcome}")
+    return 1 if outcome.rejected else 0
+
+
+def _say_rejections(path: Path, outcome: Outcome) -> None:
+    for row in outcome.examples:
+        print(f"{path}: line {row.line}: {row.reason}", file=sys.stderr)
+    if outcome.rejected > len(outcome.examples):
+        print(f"… and {outcome.rejected - len(outcome.examples):,} more", file=sys.stderr)
+
+
+def _add_generate(commands: Any) -> None:
+    parser = _add(commands, "generate", run_generate, "generate seeded, realistic data and load it into empty tables")
+    parser.add_argument("--size", type=float, default=1.0, help="scales orders and their lines (default: 1)")
+    parser.add_argument("--orders", type=int, metavar="COUNT", help="this many orders, whatever the size")
+    parser.add_argument("--customers", type=int, metavar="COUNT", help="default: the definition's, at every size")
+    parser.add_argument("--seed", type=int, help="default: the definition's")
+    parser.add_argument("--incomplete-share", type=float, default=0.0, metavar="SHARE", help="of orders lacking lines")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the CSV files here")
+    parser.add_argument("--load", action=argparse.BooleanOptionalAction, default=True, help="load what was generated")
+    parser.add_argument(
+        "--on-duplicate",
+        type=OnDuplicate,
+        choices=[OnDuplicate.FAIL, OnDuplicate.SKIP],
+        default=OnDuplicate.FAIL,
+        help="when tables hold rows already: refuse to load (fail, the default) or add what is new (skip)",
+    )
+
+
+def run_generate(arguments: argparse.Namespace) -> int:
+    """Generate files and load them."""
+    definition = _definition(arguments)
+    parameters = _generator(definition)
+    plan = make_plan(
+        parameters,
+        size=arguments.size,
+        orders=arguments.orders,
+        customers=arguments.customers,
+        seed=arguments.seed,
+        incomplete_share=arguments.incomplete_share,
+    )
+    if not arguments.load and arguments.out is None:
+        raise StackError("--no-load needs --out DIR: otherwise nothing would be left")
+    with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
+        began = time.monotonic()
+        paths = write_files(parameters, plan, arguments.out or Path(temporary), _say)
+        _say(f"generated with seed {plan.seed} in {time.monotonic() - began:.1f} s")
+        if arguments.load:
+            began = time.monotonic()
+            load_files(DatabaseSettings.read(), definition, paths, arguments.on_duplicate, _say)
+            _say(f"loaded in {time.monotonic() - began:.1f} s")
+    return 0
+
+
+def _add_check(commands: Any) -> None:
+    parser = _add(commands, "check", run_check, "compare the complete orders of the database with order_final")
+    parser.add_argument("--timeout", type=float, default=0.0, metavar="SECONDS", help="wait for missing orders")
+    parser.add_argument("--strict", action="store_true", help="compare every field: for orders that never changed")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """Ask the oracle."""
+    verdict = check(
+        DatabaseSettings.read(),
+        KafkaSettings.read(),
+        _definition(arguments),
+        strict=arguments.strict,
+        timeout_s=arguments.timeout,
+    )
+    _say(json.dumps(verdict.figures()) if arguments.json else describe(verdict))
+    return 0 if verdict.passed else 1
+
+
+def describe(verdict: Verdict) -> str:
+    """The verdict for people."""
+    figures = verdict.figures()
+    names = ["complete", "records", "distinct", "missing", "duplicates", "unexpected", "malformed"]
+    if verdict.strict:
+        names.append("different")
+    lines = [f"{name:<11}{figures[name]:>12,}" for name in names]
+    for name, examples in figures["examples"].items():
+        lines += [f"{name}: {example}" for example in examples]
+    return "\n".join([*lines, "PASSED" if verdict.passed else "FAILED"])
