@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
+import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +21,15 @@ from config.settings import DatabaseSettings, DatasetSettings, KafkaSettings, Se
 from stack.dataset.bulk import OnDuplicate
 from stack.dataset.check import check
 from stack.dataset.database import connected
-from stack.dataset.generator.files import write_files
-from stack.dataset.generator.load import load_files
+from stack.dataset.generator.files import TABLES, write_files
+from stack.dataset.generator.load import load_files, require_empty
 from stack.dataset.generator.plan import make_plan
 from stack.dataset.load import Outcome, load_file
 from stack.dataset.oracle import Verdict
 from stack.dataset.schema import create_schema
+from stack.dataset.shop import Details
+from stack.dataset.simulate import simulate
+from stack.dataset.simulation import Simulation
 from stack.errors import StackError
 
 CANNOT_RUN = 2
@@ -35,6 +42,7 @@ def add_commands(subparsers: Any) -> None:
     _add_init(commands)
     _add_load(commands)
     _add_generate(commands)
+    _add_simulate(commands)
     _add_check(commands)
 
 
@@ -164,6 +172,8 @@ def run_generate(arguments: argparse.Namespace) -> int:
     )
     if not arguments.load and arguments.out is None:
         raise StackError("--no-load needs --out DIR: otherwise nothing would be left")
+    if arguments.load and arguments.on_duplicate is OnDuplicate.FAIL:
+        require_empty(DatabaseSettings.read(), definition, TABLES)
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         began = time.monotonic()
         paths = write_files(parameters, plan, arguments.out or Path(temporary), _say)
@@ -173,6 +183,60 @@ def run_generate(arguments: argparse.Namespace) -> int:
             load_files(DatabaseSettings.read(), definition, paths, arguments.on_duplicate, _say)
             _say(f"loaded in {time.monotonic() - began:.1f} s")
     return 0
+
+
+def _add_simulate(commands: Any) -> None:
+    parser = _add(commands, "simulate", run_simulate, "run a live shop until --count, --seconds or Ctrl-C ends it")
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--rate", type=float, metavar="PER_SECOND", help="operations per second; late ones are caught up")
+    pace.add_argument("--sleep-ms", type=float, metavar="MS", help="pause between operations")
+    parser.add_argument("--insert-p", type=float, default=0.7, metavar="P", help="share of new orders (default: 0.7)")
+    parser.add_argument("--update-p", type=float, default=0.2, metavar="P", help="share of changes (default: 0.2)")
+    parser.add_argument("--delete-p", type=float, default=0.1, metavar="P", help="share of deletions (default: 0.1)")
+    parser.add_argument("--count", type=int, help="operations")
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument(
+        "--details",
+        type=Details,
+        choices=list(Details),
+        default=Details.SAME,
+        help="lines of an order: in its transaction (same, the default), in later ones, or mixed (also before it)",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of all choices (default: 1)")
+    parser.add_argument("--salt", help="of the order ids (default: random, so that a seed can run again)")
+
+
+def run_simulate(arguments: argparse.Namespace) -> int:
+    """Run a live shop."""
+    definition = _definition(arguments)
+    simulation = Simulation(
+        insert_p=arguments.insert_p,
+        update_p=arguments.update_p,
+        delete_p=arguments.delete_p,
+        rate_per_s=arguments.rate,
+        sleep_ms=arguments.sleep_ms,
+        count=arguments.count,
+        seconds=arguments.seconds,
+        details=arguments.details,
+        seed=arguments.seed,
+        salt=arguments.salt or secrets.token_hex(8),
+    )
+    parameters, stop = _generator(definition), threading.Event()
+    with connected(DatabaseSettings.read(), definition.database) as connection, _stopped_by_signals(stop):
+        _say(f"seed {simulation.seed}, salt {simulation.salt}")
+        _say(str(simulate(connection, parameters, simulation, stop=stop, report=_say)))
+    return 0
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run between two operations, never inside a transaction."""
+    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _add_check(commands: Any) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-
-from mysql.connector.connection import MySQLConnection
 
 from config.definition import Definition
 from config.settings import DatabaseSettings
@@ -25,11 +23,9 @@ def load_files(
     """Load each file into its table.
 
     Raises:
-        StackError: a table is not empty (unless duplicates are skipped), or the database refused a row.
+        StackError: the database refused a row.
     """
     with connected(settings, definition.database) as connection:
-        if on_duplicate is OnDuplicate.FAIL:
-            _require_empty(connection, definition, list(paths))
         for name, path in paths.items():
             outcome = load_file(connection, definition.table(name), path, on_duplicate=on_duplicate, report=report)
             report(f"{name}: {outcome}")
@@ -38,14 +34,18 @@ def load_files(
                 raise StackError(f"{path}: line {first.line}: {first.reason}")
 
 
-def _require_empty(connection: MySQLConnection, definition: Definition, tables: list[str]) -> None:
+def require_empty(settings: DatabaseSettings, definition: Definition, tables: Iterable[str]) -> None:
+    """Refuse to generate into tables that hold rows.
+
+    Raises:
+        StackError: names the tables and the ways out.
+    """
     filled = []
-    with connection.cursor() as cursor:
+    with connected(settings, definition.database) as connection, connection.cursor() as cursor:
         for name in tables:
             cursor.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 1")  # noqa: S608
             if cursor.fetchall():
                 filled.append(name)
-    connection.rollback()
     if filled:
         raise StackError(
             f"tables of {definition.database} hold rows already: {', '.join(filled)}; "
