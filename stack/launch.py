@@ -140,7 +140,6 @@ class Launch:
         reason = self._wait_healthy(name, record)
         if reason is not None:
             raise StackError(f"{reason}\n{self._log_tail(name, record)}")
-        SERVERS[name].complete(self._site)
         seconds, port = time.monotonic() - self._began, self._site.ports[SERVERS[name].port_names[0]]
         state = f"ready after {seconds:.1f} s" if name in self._started else "was running"
         self._progress(f"{name:<8} {state}, port {port}")
@@ -154,6 +153,7 @@ class Launch:
                 return "ended while starting; the last lines of its log:"
             try:
                 SERVERS[name].check(self._site)
+                SERVERS[name].complete(self._site)
             except UnhealthyError as reason:
                 if time.monotonic() >= deadline:
                     return f"not healthy within {_HEALTH_LIMIT_SECONDS:g} s ({reason}); the last lines of its log:"

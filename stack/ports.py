@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import random
 import socket
 import tempfile
@@ -61,7 +62,7 @@ def assert_distinct(ports: Mapping[str, int]) -> None:
 
 
 def free_ports(names: Iterable[str] = DEFAULT_PORTS) -> dict[str, int]:
-    """A free port per name, reserved against every other caller on this machine until this process ends."""
+    """A free port per name, reserved against this user's other processes until this one ends."""
     return {name: _reserve_one() for name in names}
 
 
@@ -78,8 +79,8 @@ def is_free(port: int) -> bool:
 
 
 def _reserve_one() -> int:
-    folder = Path(tempfile.gettempdir()) / "millrace-ports"
-    folder.mkdir(exist_ok=True)
+    folder = Path(tempfile.gettempdir()) / f"millrace-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
     for _ in range(_TRIES):
         port = random.choice(_FREE_RANGE)  # noqa: S311 - spreads the tries, keeps no secret
         if port in _reserved:
@@ -95,10 +96,7 @@ def _reserve_one() -> int:
 
 
 def _lock(path: Path) -> IO[str] | None:
-    try:
-        file = path.open("a")
-    except PermissionError:  # another user reserved it first
-        return None
+    file = path.open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import ClassVar
 
-import requests
 import urllib3
 from minio import Minio
+from minio.error import MinioException
 
 from stack.artifacts.cache import is_whole
 from stack.artifacts.minio import fetch_minio, minio_folder
@@ -58,13 +58,9 @@ class MinIO(Server):
         return Command(arguments=arguments, environment=environment)
 
     def check(self, site: Site) -> None:
-        """Ask whether it can serve requests."""
-        try:
-            answer = requests.get(f"http://{site.address('minio')}/minio/health/ready", timeout=_ANSWER_SECONDS)
-        except requests.RequestException:
-            raise UnhealthyError(f"nothing answers on port {site.ports['minio']}") from None
-        if answer.status_code != requests.codes.ok:
-            raise UnhealthyError(f"not ready (status {answer.status_code})")
+        """Log in and list the buckets: its health endpoint says yes before it serves requests."""
+        with _client(site) as client:
+            client.list_buckets()
 
     def complete(self, site: Site) -> None:
         """Create the buckets of the lake."""
@@ -84,7 +80,8 @@ class MinIO(Server):
 
 @contextlib.contextmanager
 def _client(site: Site) -> Iterator[Minio]:
-    connections = urllib3.PoolManager(timeout=urllib3.Timeout(_ANSWER_SECONDS))
+    # No retries: while it starts it answers "ask again in 60 seconds", which urllib3 would obey.
+    connections = urllib3.PoolManager(timeout=urllib3.Timeout(_ANSWER_SECONDS), retries=False)
     try:
         yield Minio(
             f"{HOST}:{site.ports['minio']}",
@@ -93,5 +90,9 @@ def _client(site: Site) -> Iterator[Minio]:
             secure=False,
             http_client=connections,
         )
+    except urllib3.exceptions.HTTPError:
+        raise UnhealthyError(f"nothing answers on port {site.ports['minio']}") from None
+    except MinioException as error:
+        raise UnhealthyError(f"not ready: {error}") from None
     finally:
         connections.clear()
