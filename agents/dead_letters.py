@@ -17,6 +17,4 @@ def dead_letter(topic: str, record: SourceRecord, reason: str, *, app_id: str) -
         "offset": str(record.offset),
         "timestamp": str(record.timestamp),
     }
-    return OutputRecord(
-        topic, record.key, record.value, tuple((name, text.encode()) for name, text in headers.items())
-    )
+    return OutputRecord(topic, record.key, record.value, tuple((name, text.encode()) for name, text in headers.items()))

@@ -20,7 +20,7 @@ from config.settings import KafkaSettings, OrdersSettings, read_or_exit
 from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns
 from streams.runtime.app import BatchApp
-from streams.topics import change_topic
+from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, change_topic
 from tables import order_state as state_table
 from tables import views
 from tables.payment_methods import PaymentMethods
@@ -69,8 +69,13 @@ order_completion = completion.OrderCompletion(
     app_id=settings.app_id,
 )
 
-app.process(sources=[orders, order_details], state=order_state, flow=order_completion)
-app.service(payment_methods)
+app.process(
+    sources=[orders, order_details],
+    state=order_state,
+    flow=order_completion,
+    outputs=[ORDER_FINAL, ORDER_AMENDED, DEAD_LETTERS],
+)
+app.service(payment_methods)  # type: ignore[arg-type]  # Faust takes an instance as well as a class
 order = app.agent(orders, name="order")(order_agent)
 details = app.agent(order_details, name="order_details")(order_details_agent)
 views.declare(app, counts=order_completion.counts)

@@ -65,5 +65,5 @@ def partitions(app: BatchApp) -> dict[str, Any]:
             "restore_remaining": partition.progress.remaining,
             "restore_s": round(partition.progress.seconds, 3),
         }
-        for number, partition in sorted(app.supervisor.partitions.items())
+        for number, partition in sorted(app.partition_supervisor.partitions.items())
     }

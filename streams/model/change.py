@@ -70,7 +70,7 @@ class _Wire(Struct, Generic[Row], gc=False):
     source: _Source | msgspec.UnsetType = _UNSET
     before: Row | None = None
     after: Row | None = None
-    payload: _Envelope[Row] | None | msgspec.UnsetType = _UNSET
+    payload: _Envelope[Row] | msgspec.UnsetType | None = _UNSET
 
 
 ChangeDecoder = Callable[[bytes | None, bytes | None], "Change[Any] | Tombstone | Malformed"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast
 
 import faust
+from aiokafka.errors import KafkaConnectionError
 from faust.types import TopicT
 from faust.types._env import DATADIR
 from yarl import URL
@@ -16,6 +18,7 @@ from streams.model.change import ChangeDecoder
 from streams.runtime.codec import StateCodec
 from streams.runtime.committer import Committer
 from streams.runtime.flow import Flow
+from streams.runtime.preflight import TopicsMismatchError, check_keys, check_partitions
 from streams.runtime.schema import BatchSchema
 from streams.runtime.stats import RuntimeStats
 from streams.runtime.supervisor import BatchTableManager, PartitionSupervisor, kafka_transactions
@@ -63,6 +66,8 @@ class BatchApp(faust.App):
         self.committer_factory = committer_factory
         self.stats = RuntimeStats()
         self.source_topics: tuple[str, ...] = ()
+        self.output_topics: tuple[str, ...] = ()
+        self.decoders: dict[str, ChangeDecoder] = {}
         super().__init__(
             app_id,
             broker=[URL(f"kafka://{server}") for server in bootstrap.split(",")],
@@ -80,8 +85,9 @@ class BatchApp(faust.App):
 
     # -- declaration --------------------------------------------------------------------------------------------------
 
-    def batch_topic(self, name: str, decoder: ChangeDecoder) -> TopicT[Any]:
+    def batch_topic(self, name: str, decoder: ChangeDecoder) -> TopicT:
         """Declare a source topic; its agents iterate batches of decoded changes."""
+        self.decoders[name] = decoder
         return self.topic(name, schema=BatchSchema(decoder))
 
     def batch_table(self, name: str, *, codec: StateCodec[Any], partitions: int, help: str) -> BatchTable:
@@ -89,18 +95,19 @@ class BatchApp(faust.App):
         table = BatchTable(self, name=name, codec=codec, partitions=partitions, help=help)
         return cast(BatchTable, self.tables.add(table))
 
-    def process(self, *, sources: Sequence[TopicT[Any]], state: BatchTable, flow: Flow) -> None:
-        """Join source topics that are partitioned alike with the state they are folded into."""
+    def process(self, *, sources: Sequence[TopicT], state: BatchTable, flow: Flow, outputs: Sequence[str]) -> None:
+        """Join source topics with the state they are folded into and the topics written; all partitioned alike."""
         self.source_topics = tuple(topic.get_topic_name() for topic in sources)
+        self.output_topics = tuple(outputs)
         self.state_table = state
         self.flow = flow
 
     # -- used by the runtime ------------------------------------------------------------------------------------------
 
     @property
-    def supervisor(self) -> PartitionSupervisor:
+    def partition_supervisor(self) -> PartitionSupervisor:
         """The partitions of this worker."""
-        return cast(PartitionSupervisor, self.tables.recovery)
+        return cast(BatchTableManager, self.tables).recovery
 
     @cached_property
     def changelog_topic(self) -> str:
@@ -118,9 +125,28 @@ class BatchApp(faust.App):
         return BatchTransport(self.conf.broker_consumer, self)
 
     async def on_first_start(self) -> None:
-        """Make the data folder with its parents; Faust makes the last folder alone."""
-        Path(self.conf.datadir).mkdir(parents=True, exist_ok=True)
+        """Check the topics, and make the data folder with its parents; Faust makes the last folder alone."""
+        logging.getLogger("aiokafka").setLevel(logging.WARNING)  # its notes on every connection drown the worker's own
+        await self._check_topics()
+        self._make_data_folder()
         await super().on_first_start()
+
+    def _make_data_folder(self) -> None:
+        Path(self.conf.datadir).mkdir(parents=True, exist_ok=True)
+
+    async def _check_topics(self) -> None:
+        count = self.state_table.partitions
+        assert count is not None
+        try:
+            await check_partitions(
+                self.kafka_client,
+                dict.fromkeys([*self.source_topics, *self.output_topics, self.changelog_topic], count),
+            )
+            await check_keys(self.kafka_client, self.decoders, count)
+        except TopicsMismatchError as error:
+            raise SystemExit(f"cannot start, topics do not fit together:\n{error}") from None
+        except KafkaConnectionError as error:
+            raise SystemExit(f"cannot start, Kafka at {self.bootstrap} does not answer: {error}") from None
 
 
 def _data_folder(state_dir: Path) -> str:

@@ -56,7 +56,9 @@ class Batch:
 
     __slots__ = ("changes", "from_offset", "next_offset", "owner", "partition", "records", "size_bytes", "topic")
 
-    def __init__(self, topic: str, partition: int, from_offset: int, records: Sequence[SourceRecord], owner: BatchOwner):
+    def __init__(
+        self, topic: str, partition: int, from_offset: int, records: Sequence[SourceRecord], owner: BatchOwner
+    ) -> None:
         assert records, "a batch holds at least one record"
         self.topic = topic
         self.partition = partition

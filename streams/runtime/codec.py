@@ -16,6 +16,3 @@ class StateCodec(Generic[State]):
         self.new = state
         self.encode = msgspec.msgpack.Encoder().encode
         self.decode = msgspec.msgpack.Decoder(state).decode
-
-
-

@@ -67,7 +67,7 @@ class KafkaTransactions:
     ) -> None:
         self.partition = partition
         self.group = group
-        self.committed = lambda: read_committed_offsets(partition)
+        self._read_committed_offsets = read_committed_offsets
         self._producer = aiokafka.AIOKafkaProducer(
             **client,
             transactional_id=transactional_id,
@@ -84,6 +84,10 @@ class KafkaTransactions:
         # aiokafka asks for its producer id, and thereby fences, with the first transaction.
         await self._producer.begin_transaction()
         await self._producer.abort_transaction()
+
+    async def committed(self) -> Mapping[str, int | None]:
+        """What the group has committed for this partition."""
+        return await self._read_committed_offsets(self.partition)
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
         """Step 4 of a turn: one transaction."""
@@ -109,9 +113,7 @@ class KafkaTransactions:
         for record in records:
             headers = list(record.headers)
             if builder.append(key=record.key, value=record.value, timestamp=None, headers=headers) is None:
-                sent.append(
-                    (await producer.send_batch(builder, topic, partition=partition), builder.record_count())
-                )
+                sent.append((await producer.send_batch(builder, topic, partition=partition), builder.record_count()))
                 builder = producer.create_batch()
                 added = builder.append(key=record.key, value=record.value, timestamp=None, headers=headers)
                 assert added is not None, "an empty batch takes any record"

@@ -67,17 +67,19 @@ class PartitionState(StrEnum):
     CLOSED = "closed"
 
 
-class FencedRepeatedly(Exception):
+class FencedRepeatedlyError(Exception):
     """The partition's transactional id keeps being taken by another process."""
 
 
 class PartitionHost(Protocol):
     """What a partition asks of the worker around it."""
 
-    turn_max_records: int
-    fenced_wait_s: float
-    changelog_topic: str
-
+    @property
+    def turn_max_records(self) -> int: ...
+    @property
+    def fenced_wait_s(self) -> float: ...
+    @property
+    def changelog_topic(self) -> str: ...
     def new_committer(self, partition: int) -> Committer: ...
     async def restore(self, store: PartitionStore, progress: RestoreProgress, partition: int) -> None: ...
     async def seek(self, partition: int, offsets: Mapping[str, int | None]) -> Mapping[str, int]: ...
@@ -103,6 +105,8 @@ class Partition:
         self.progress = RestoreProgress()
         self.next_offsets: dict[str, int] = {}
         self.error: str | None = None
+        self.entry: PartitionEntry | None = None
+        self._turns = 0
         self._host = host
         self._table = table
         self._flow = flow
@@ -115,7 +119,6 @@ class Partition:
         self._committer: Committer | None = None
         self._store: PartitionStore | None = None
         self._life: asyncio.Task[None] | None = None
-        self.entry: PartitionEntry | None = None
 
     # -- what the consumer and the agents see -------------------------------------------------------------------------
 
@@ -161,19 +164,24 @@ class Partition:
                 await asyncio.wait({task})
 
     async def _live(self) -> None:
+        try:
+            with contextlib.suppress(_ClosingError):
+                await self._open_and_run_for_good()
+        finally:
+            self.state = PartitionState.CLOSED
+
+    async def _open_and_run_for_good(self) -> None:
         failures = fenced = 0
-        with contextlib.suppress(_ClosingError):
-            while not self._closing.is_set():
-                turns_before = self._stats.turns
-                try:
-                    await self._open_and_run()
-                except ProducerFenced as error:
-                    fenced = fenced + 1 if self._stats.turns == turns_before else 1
-                    await self._after_fencing(error, fenced)
-                except TRANSIENT as error:
-                    failures = failures + 1 if self._stats.turns == turns_before else 1
-                    await self._after_failure(error, failures)
-        self.state = PartitionState.CLOSED
+        while not self._closing.is_set():
+            turns_before = self._turns
+            try:
+                await self._open_and_run()
+            except ProducerFenced as error:
+                fenced = fenced + 1 if self._turns == turns_before else 1
+                await self._after_fencing(error, fenced)
+            except TRANSIENT as error:
+                failures = failures + 1 if self._turns == turns_before else 1
+                await self._after_failure(error, failures)
 
     async def _open_and_run(self) -> None:
         try:
@@ -188,7 +196,7 @@ class Partition:
         self._stats.count("fenced")
         log.warning("partition %d was fenced by another owner; waiting for the group's decision", self.number)
         if in_a_row >= FENCED_IN_A_ROW:
-            raise FencedRepeatedly(f"partition {self.number} was fenced {in_a_row} times in a row") from error
+            raise FencedRepeatedlyError(f"partition {self.number} was fenced {in_a_row} times in a row") from error
         await self._pause(error, self._host.fenced_wait_s)
 
     async def _after_failure(self, error: Exception, in_a_row: int) -> None:
@@ -295,6 +303,7 @@ class Partition:
         outputs = await self._unless_closing(self._flow.publish(turn.outcomes, self.number))  # step 3
         offsets = {batch.topic: batch.next_offset for batch, _ in batches}
         await _finish(self._commit(turn, outputs, offsets))  # steps 4 and 5
+        self._turns += 1
         self._account(turn, outputs, batches, began)  # step 6
         self._host.on_committed(self.number, offsets)
 
@@ -349,4 +358,3 @@ async def _finish(step: Any) -> None:
     except asyncio.CancelledError:
         await asyncio.wait({task})
         raise
-

@@ -11,14 +11,14 @@ from streams.model.change import ChangeDecoder
 from streams.runtime.batch import Batch
 
 
-class BatchSchema(faust.Schema):
+class BatchSchema(faust.Schema[Any, Any]):
     """Decodes every record of a message whose value is a `Batch`; what can't be read becomes a `Malformed`."""
 
     def __init__(self, decoder: ChangeDecoder) -> None:
         super().__init__(key_type=bytes, value_type=bytes)
         self.decoder = decoder
 
-    def compile(self, app: AppT[Any], **_: Any) -> Any:
+    def compile(self, app: AppT, **_: Any) -> Any:
         """Return the function by which Faust's conductor turns a message into the event that agents receive."""
         decoder, create_event = self.decoder, app.create_event
 

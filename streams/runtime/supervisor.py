@@ -185,14 +185,16 @@ class PartitionsApartError(Exception):
 class BatchTableManager(TableManager):
     """Faust's table manager with the partition supervisor as its recovery service."""
 
+    _supervisor: PartitionSupervisor | None = None
+
     @property
-    def recovery(self) -> Any:
+    def recovery(self) -> PartitionSupervisor:  # type: ignore[override]  # stands in for Faust's Recovery
         """The supervisor."""
-        if self._recovery is None:
-            self._recovery = cast(
-                Any, PartitionSupervisor(cast(Any, self.app), self, beacon=self.beacon, loop=self.loop)
-            )
-        return self._recovery
+        if self._supervisor is None:
+            app = cast("BatchApp", self.app)
+            self._supervisor = PartitionSupervisor(app, self, beacon=self.beacon, loop=self.loop)
+            self._recovery = cast(Any, self._supervisor)  # Faust stops it through this name
+        return self._supervisor
 
     async def on_start(self) -> None:
         """Start without Faust's pause of a second."""

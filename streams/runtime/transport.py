@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from faust.transport.consumer import TransactionManager
@@ -38,7 +38,7 @@ class BatchConsumer(driver.Consumer):
     One loop owns polls and seeks, so that no records of before a seek are taken for records after it.
     """
 
-    app: BatchApp  # type: ignore[assignment]
+    app: BatchApp
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,7 +60,7 @@ class BatchConsumer(driver.Consumer):
 
     async def begin_offsets(self, tps: Sequence[TP]) -> Mapping[TP, int]:
         """The earliest offset of each topic partition."""
-        found = await self.earliest_offsets(*[TopicPartition(tp.topic, tp.partition) for tp in tps])  # type: ignore[arg-type]
+        found = await self.earliest_offsets(*[TopicPartition(tp.topic, tp.partition) for tp in tps])
         return {TP(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
     async def committed_offsets(self, tps: Sequence[TP]) -> Mapping[TP, int | None]:
@@ -109,7 +109,7 @@ class BatchConsumer(driver.Consumer):
         if not self.flow_active or self.app.consumer_generation_id != generation:
             return  # every partition of the new generation seeks before it is polled
         for tp, records in polled.items():
-            await self._hand_over(TP(tp.topic, tp.partition), records)  # type: ignore[arg-type]
+            await self._hand_over(TP(tp.topic, tp.partition), records)
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
@@ -160,7 +160,7 @@ class BatchConsumer(driver.Consumer):
             0,
             [],
             None,
-            batch,
+            cast(Any, batch),  # Faust passes the value through to the schema untouched
             None,
             tp=tp,
             generation_id=self.app.consumer_generation_id,
@@ -189,11 +189,11 @@ class BatchConsumer(driver.Consumer):
 class PartitionTransactions(TransactionManager):
     """Faust's hooks around a rebalance; the transactions themselves are the partitions'."""
 
-    app: BatchApp  # type: ignore[assignment]
+    app: BatchApp
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish the turns under way and let go of every partition."""
-        await self.app.supervisor.close_partitions()
+        await self.app.partition_supervisor.close_partitions()
 
     async def on_rebalance(self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP]) -> None:
         """Nothing: the supervisor opens partitions, outside this callback, where heartbeats go on."""

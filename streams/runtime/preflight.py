@@ -1,0 +1,95 @@
+"""Checks, before a worker joins its group, that its topics belong together: a wrong join must not be a silent one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import aiokafka
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from streams.model.change import ChangeDecoder, Malformed
+
+SAMPLE_RECORDS: Final = 5
+"""Records per partition whose keys are looked at: a connector's mistake shows in every one."""
+
+SAMPLE_TIMEOUT_S: Final = 5.0
+
+
+class TopicsMismatchError(Exception):
+    """Topics are missing, are partitioned apart, or carry keys that the join cannot rely on; one line per fault."""
+
+
+async def check_partitions(client: Mapping[str, Any], expected: Mapping[str, int]) -> None:
+    """Compare the partition counts of topics with the expected ones.
+
+    Raises:
+        TopicsMismatchError: a topic is missing or has another number of partitions.
+    """
+    admin = AIOKafkaAdminClient(**client)
+    await admin.start()
+    try:
+        described = await admin.describe_topics(list(expected))
+    finally:
+        await admin.close()
+    found = {d["topic"]: len(d["partitions"]) for d in described if d["error_code"] == 0}
+    faults = []
+    for topic, count in expected.items():
+        if topic not in found:
+            faults.append(f"topic {topic} does not exist; expected {count} partitions")
+        elif found[topic] != count:
+            faults.append(f"topic {topic} has {found[topic]} partitions, expected {count} as its co-partitioned topics")
+    if faults:
+        raise TopicsMismatchError("\n".join(faults))
+
+
+async def check_keys(client: Mapping[str, Any], decoders: Mapping[str, ChangeDecoder], partitions: int) -> None:
+    """Look at the newest records of each source topic: is the key the row's, and in the partition it hashes to?
+
+    Raises:
+        TopicsMismatchError: no record of a sample could be relied on.
+    """
+    faults = []
+    for topic, decoder in decoders.items():
+        sample = await _newest(client, [TopicPartition(topic, number) for number in range(partitions)])
+        reasons = [reason for record in sample if (reason := _fault(record, decoder, partitions))]
+        if sample and len(reasons) == len(sample):  # single bad records are for the dead letters
+            faults.append(f"topic {topic}: {reasons[0]} (as in all {len(sample)} records looked at)")
+    if faults:
+        raise TopicsMismatchError("\n".join(faults))
+
+
+def _fault(record: ConsumerRecord, decoder: ChangeDecoder, partitions: int) -> str | None:
+    change = decoder(record.key, record.value)
+    if isinstance(change, Malformed):
+        return change.reason if change.reason.startswith("key:") else None
+    if record.key is not None:
+        numbers = list(range(partitions))
+        if DefaultPartitioner()(record.key, numbers, numbers) != record.partition:
+            return f"key: partition {record.partition} is not the one the key hashes to"
+    return None
+
+
+async def _newest(client: Mapping[str, Any], tps: Sequence[TopicPartition]) -> list[ConsumerRecord]:
+    consumer = aiokafka.AIOKafkaConsumer(
+        **client, isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        consumer.assign(tps)
+        begins, ends = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
+        waiting = {tp for tp in tps if begins[tp] < ends[tp]}
+        for tp in tps:
+            consumer.seek(tp, max(begins[tp], ends[tp] - SAMPLE_RECORDS))
+        found: list[ConsumerRecord] = []
+        deadline = asyncio.get_running_loop().time() + SAMPLE_TIMEOUT_S
+        while waiting and asyncio.get_running_loop().time() < deadline:
+            for records in (await consumer.getmany(*waiting, timeout_ms=200)).values():
+                found += records
+            waiting = {tp for tp in waiting if await consumer.position(tp) < ends[tp]}
+        return found
+    finally:
+        await consumer.stop()

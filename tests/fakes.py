@@ -1,0 +1,167 @@
+"""Hand-written stand-ins for what surrounds the code under test: they keep what they are given and fail on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from streams.model.change import Change
+from streams.model.fold import KEPT, UNCHANGED, Rejected
+from streams.model.order import PaymentMethod
+from streams.runtime.batch import OutputRecord, SourceRecord
+from streams.runtime.changelog import RestoreProgress
+from streams.runtime.committer import Committer
+from streams.runtime.store import PartitionStore
+from streams.runtime.testing import Consumed
+
+
+class KnownPaymentMethods:
+    """A look-up that knows what it was given; `waited_for` holds the ids somebody waited for."""
+
+    def __init__(self, *methods: PaymentMethod) -> None:
+        self._known = {method.id: method for method in methods}
+        self.waited_for: list[set[int]] = []
+
+    def get(self, id_: int, /) -> PaymentMethod | None:
+        return self._known.get(id_)
+
+    async def ready(self) -> None:
+        return
+
+    async def wait_for(self, ids: set[int], timeout_s: float, /) -> None:
+        self.waited_for.append(ids)
+
+
+class Tally(Struct):
+    """The state of a little application: a sum per key, and the last position that counted."""
+
+    total: int = 0
+    position: tuple[int, int, int, int] | None = None
+
+
+def add(state: Tally, change: Change[int]) -> Any:
+    """Fold: add the row to the sum, publish every tenth; refuses 13, fails at 99."""
+    if state.position is not None and change.position <= state.position:
+        return UNCHANGED
+    if change.row == 13:
+        raise Rejected("thirteen is refused")
+    state.total += change.row
+    if change.row == 99:
+        raise ZeroDivisionError("a bug in the fold")
+    state.position = change.position
+    return (change.key, state.total) if state.total % 10 == 0 else KEPT
+
+
+class TallyFlow:
+    """Publishes what `add` answers to the topic `tens`. `hold` makes `publish` wait until it is set."""
+
+    def __init__(self) -> None:
+        self.hold: asyncio.Event | None = None
+        self.publishing = asyncio.Event()
+        self.committed_outcomes: list[Any] = []
+
+    async def ready(self) -> None:
+        return
+
+    async def publish(self, outcomes: Sequence[Any], partition: int) -> list[OutputRecord]:
+        self.publishing.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        return [OutputRecord("tens", key, b"%d" % total) for key, total in outcomes]
+
+    def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
+        return OutputRecord("dead", record.key, record.value, (("reason", reason.encode()),))
+
+    def committed(self, outcomes: Sequence[Any]) -> None:
+        self.committed_outcomes += outcomes
+
+
+class Log:
+    """What is durable: the topics and committed offsets that survive committers and partitions."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, list[OutputRecord]] = {}
+        self.offsets: dict[str, int] = {}
+        self.openings = 0
+
+    def append(self, records: Sequence[OutputRecord], offsets: Mapping[str, int]) -> dict[str, int]:
+        for record in records:
+            self.topics.setdefault(record.topic, []).append(record)
+        self.offsets.update(offsets)
+        return {topic: len(kept) - 1 for topic, kept in self.topics.items()}
+
+
+class MemoryCommitter:
+    """A committer that writes to a `Log`; only the newest one opened may. `failures` are raised by commits, in order.
+
+    `(error, True)` fails after the write, as a lost answer does; `(error, False)` before it.
+    """
+
+    def __init__(self, log: Log, failures: list[tuple[Exception, bool]], topics: Sequence[str]) -> None:
+        self._log, self._failures, self._topics = log, failures, topics
+        self._epoch = 0
+        self.closed = False
+
+    async def open(self) -> None:
+        self._log.openings += 1
+        self._epoch = self._log.openings
+
+    async def committed(self) -> Mapping[str, int | None]:
+        return {topic: self._log.offsets.get(topic) for topic in self._topics}
+
+    async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
+        assert self._epoch == self._log.openings, "a fenced committer must not be used"
+        error, written = self._failures.pop(0) if self._failures else (None, True)
+        answer = self._log.append(outputs, offsets) if written else {}
+        if error is not None:
+            raise error
+        return answer
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Host:
+    """The worker around a partition under test; `sought` gets the offsets of every opening."""
+
+    turn_max_records = 100
+    fenced_wait_s = 0.01
+    changelog_topic = "changelog"
+
+    def __init__(self, log: Log, topics: Sequence[str] = ("numbers",)) -> None:
+        self.log = log
+        self.failures: list[tuple[Exception, bool]] = []
+        self.committers: list[MemoryCommitter] = []
+        self.sought: asyncio.Queue[Mapping[str, int]] = asyncio.Queue()
+        self.committed: list[Mapping[str, int]] = []
+        self._topics = topics
+
+    def new_committer(self, partition: int) -> Committer:
+        self.committers.append(MemoryCommitter(self.log, self.failures, self._topics))
+        return self.committers[-1]
+
+    async def restore(self, store: PartitionStore, progress: RestoreProgress, partition: int) -> None:
+        first = 0 if store.changelog_offset is None else store.changelog_offset + 1
+        for offset, record in list(enumerate(self.log.topics.get("changelog", [])))[first:]:
+            assert record.key is not None
+            store.write([(record.key, record.value)], offset)
+            progress.records += 1
+
+    async def seek(self, partition: int, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
+        starts = {topic: offset or 0 for topic, offset in offsets.items()}
+        await self.sought.put(starts)
+        return starts
+
+    def on_committed(self, partition: int, offsets: Mapping[str, int]) -> None:
+        self.committed.append(dict(offsets))
+
+    def on_room(self) -> None:
+        return
+
+
+def numbers(first_offset: int, *rows: int) -> list[Consumed]:
+    """Consumed records of the topic `numbers`; the value is the number as text."""
+    return [Consumed("numbers", 0, first_offset + i, b"k", b"%d" % row) for i, row in enumerate(rows)]
