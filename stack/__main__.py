@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from config.settings import SettingsError
 from stack import commands, topics
 from stack.connector import commands as connector
+from stack.dataset import cli as dataset
 from stack.errors import CancelledWorkError, StackError
 
 _INTERRUPTED = 130
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (commands, topics, connector):
+    for module in (commands, topics, connector, dataset):
         module.add_commands(subparsers)
     parsed = parser.parse_args(arguments)
     try:

@@ -1,0 +1,1 @@
+"""The parts of the stack that need no server."""

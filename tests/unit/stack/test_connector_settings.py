@@ -1,0 +1,128 @@
+"""The connector's settings: no secret in them, and one bare column as the key of each topic."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from config.dataset import load_definition
+from config.definition import Definition
+from config.settings import ConnectSettings, SettingsError
+from stack.connector.settings import TEMPLATES, connector_settings, table_keys
+from stack.errors import StackError
+from streams.topics import change_topic
+
+ENVIRONMENT = {"CONNECT_URL": "http://connect:8083", "MYSQL_HOST": "db", "KAFKA_BOOTSTRAP": "kafka:9092"}
+KINDS = ("mariadb", "mysql")
+
+
+def settings(kind: str = "mariadb", **changes: Any) -> dict[str, str]:
+    definition = msgspec.structs.replace(load_definition("project_db"), **changes)
+    return connector_settings(definition, ConnectSettings.read(ENVIRONMENT | {"CONNECTOR_DATABASE_KIND": kind}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_secret_is_a_reference(kind: str) -> None:
+    secrets = {name: value for name, value in settings(kind).items() if "password" in name or "user" in name}
+    assert secrets == {
+        "database.user": "${env:CONNECTOR_DATABASE_USER}",
+        "database.password": "${env:CONNECTOR_DATABASE_PASSWORD}",
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["database.password", "database.ssl.keystore.password", "producer.override.sasl.jaas.config"]
+)
+def test_a_definition_cannot_put_a_secret_into_the_settings(name: str) -> None:
+    with pytest.raises(StackError, match=re.escape(name)) as refusal:
+        settings(connector={name: "open"})
+    assert "open" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_placeholder_is_left(kind: str) -> None:
+    assert not [value for value in settings(kind).values() if "{{" in value]
+
+
+def test_the_two_databases_differ_in_the_connector_only() -> None:
+    maria, mysql = (yaml.safe_load((TEMPLATES / f"{kind}.yaml").read_text()) for kind in KINDS)
+    assert {name for name in maria | mysql if maria.get(name) != mysql.get(name)} == {"connector.class"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_value_of_a_template_is_text(kind: str) -> None:
+    content = yaml.safe_load((TEMPLATES / f"{kind}.yaml").read_text())
+    assert {type(value) for value in content.values()} == {str}
+
+
+def test_keys_are_bare_text() -> None:
+    assert settings()["key.converter"] == "org.apache.kafka.connect.storage.StringConverter"
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("orders", "id"), ("order_details", "order_id"), ("customers", "id"), ("payment_method", "id")],
+)
+def test_each_topic_is_keyed_by_its_column_and_by_no_other(table: str, column: str) -> None:
+    found = settings()
+    keyed_by = [
+        found[f"transforms.{transform}.field"]
+        for transform in found["transforms"].split(",")
+        if found[f"transforms.{transform}.type"].endswith("ExtractField$Key")
+        and re.fullmatch(
+            found[f"predicates.{found[f'transforms.{transform}.predicate']}.pattern"],
+            change_topic("project_db", table),
+        )
+    ]
+    assert keyed_by == [column]
+
+
+@pytest.mark.parametrize("topic", ["schema-history.project_db", "__debezium-heartbeat.project_db", "project_db"])
+def test_no_key_is_taken_from_other_topics(topic: str) -> None:
+    found = settings()
+    patterns = [value for name, value in found.items() if name.startswith("predicates.") and name.endswith(".pattern")]
+    assert patterns
+    assert not [pattern for pattern in patterns if re.fullmatch(pattern, topic)]
+
+
+def test_topics_get_the_names_of_the_catalogue() -> None:
+    found = settings()
+    match = re.fullmatch(found["transforms.route.regex"], "project_db.project_db.orders")
+    assert match is not None
+    assert found["transforms.route.replacement"].replace("$1", match[1]) == change_topic("project_db", "orders")
+
+
+def test_the_snapshot_reads_what_others_refer_to_first() -> None:
+    tables = settings()["table.include.list"].split(",")
+    assert tables == [f"project_db.{name}" for name in ("payment_method", "customers", "orders", "order_details")]
+
+
+def test_tables_that_refer_to_each_other_are_each_read_once() -> None:
+    definition = load_definition("project_db")
+    document = msgspec.to_builtins(definition)
+    for table, parent in (("customers", "orders"), ("payment_method", "payment_method")):
+        index = next(i for i, item in enumerate(document["tables"]) if item["name"] == table)
+        rule = {"check": "reference", "action": "warn", "column": "id", "table": parent}
+        document["tables"][index]["rules"] = [rule]
+    names = [item.table for item in table_keys(msgspec.convert(document, Definition))]
+    assert sorted(names) == sorted(table.name for table in definition.tables)
+
+
+def test_a_key_of_several_columns_needs_a_topic_key() -> None:
+    definition = load_definition("project_db")
+    tables = tuple(msgspec.structs.replace(table, topic_key=None) for table in definition.tables)
+    with pytest.raises(StackError, match=r"order_details.*topic_key"):
+        settings(tables=tables)
+
+
+def test_the_definition_overrides_the_template() -> None:
+    assert settings(connector={"poll.interval.ms": "50"})["poll.interval.ms"] == "50"
+
+
+def test_an_unknown_kind_of_database_is_refused() -> None:
+    with pytest.raises(SettingsError, match="mariadb or mysql"):
+        ConnectSettings.read(ENVIRONMENT | {"CONNECTOR_DATABASE_KIND": "oracle"})

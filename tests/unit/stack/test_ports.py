@@ -1,0 +1,57 @@
+"""Ports are read strictly, never given twice, and free ones are reserved against other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+import pytest
+
+from stack.errors import StackError
+from stack.owners import describe_owner
+from stack.ports import DEFAULT_PORTS, HOST, assert_distinct, free_ports, is_free, parse_ports
+
+
+def test_ports_are_read_by_server() -> None:
+    assert parse_ports("kafka=9092, redis=6379") == {"kafka": 9092, "redis": 6379}
+    assert parse_ports("") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("kafak=9092", "kafak"),
+        ("kafka", "kafka"),
+        ("kafka=", "kafka"),
+        ("kafka=0", "'0'"),
+        ("kafka=65536", "'65536'"),
+        ("kafka=-1", "'-1'"),
+        ("kafka=٣", "'٣'"),
+        ("kafka=1,kafka=2", "twice"),
+        ("kafka=7000,redis=7000", "7000"),
+    ],
+)
+def test_a_wrong_port_is_refused_and_named(text: str, named: str) -> None:
+    with pytest.raises(StackError, match=named):
+        parse_ports(text)
+
+
+def test_the_default_ports_differ_and_no_outgoing_connection_can_take_them() -> None:
+    assert_distinct(DEFAULT_PORTS)
+    assert max(DEFAULT_PORTS.values()) < 32768
+
+
+def test_free_ports_differ_and_nobody_listens_on_them() -> None:
+    ports = free_ports(["a", "b", "c"])
+    assert len(set(ports.values())) == len(ports)
+    assert all(is_free(port) for port in ports.values())
+
+
+def test_a_port_with_a_listener_is_not_free_and_its_owner_is_named() -> None:
+    with contextlib.closing(socket.create_server((HOST, 0))) as listener:
+        port = listener.getsockname()[1]
+        assert not is_free(port)
+        assert f"process {os.getpid()}" in describe_owner(port)
+    assert is_free(port)
+    assert describe_owner(port) == ""
