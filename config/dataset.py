@@ -63,12 +63,12 @@ def load_definition_file(path: Path | str) -> Definition:
     document = _read_yaml(path)
     if not isinstance(document, dict):
         raise DefinitionError(f"{_shown(path)}: Expected a mapping, got {_kind(document)}")
+    if "folder" in document:  # it is where the file lies, never what the file says
+        raise DefinitionError(f"{_shown(path)}: Object contains unknown field folder")
     try:
         definition = msgspec.convert({**document, "folder": str(path.parent)}, Definition)
     except msgspec.ValidationError as error:
         raise DefinitionError(f"{_shown(path)}: {_with_path_first(str(error))}") from None
-    if "folder" in document:
-        raise DefinitionError(f"{_shown(path)}: Object contains unknown field `folder`")
     found = faults(definition)
     if found:
         raise DefinitionError("\n".join(f"{_shown(path)}: {fault}" for fault in found))

@@ -245,11 +245,17 @@ def _completeness_faults(definition: Definition, rule: Completeness) -> Iterator
         yield f"expected: table {rule.parent!r} does not exist"
     elif rule.expected_column not in parent.column_names:
         yield f"expected: table {rule.parent!r} has no column {rule.expected_column!r}"
+    elif rule.expected_column not in _whole_number_columns(parent):
+        yield f"expected: column {rule.expected_column!r} must hold whole numbers"
     if children is None:
         yield f"children: table {rule.children!r} does not exist"
     for place, table in (("expected", parent), ("children", children)):
         if table is not None and table.topic_key is None:
             yield f"{place}: table {table.name!r} needs a topic_key, so that parents and children meet"
+
+
+def _whole_number_columns(table: Table) -> set[str]:
+    return {column.name for column in table.columns if column.type in (LogicalType.INTEGER, LogicalType.BIGINT)}
 
 
 def _generator_faults(generator: OrdersGenerator) -> Iterator[str]:

@@ -152,7 +152,7 @@ class FinalReader:
                 return sorted(metadata.partitions)
             reason = metadata.error.str()
             if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise StackError(f"topic {self._topic} does not exist at {self._bootstrap}: run `python -m stack up`")
+                raise StackError(f"topic {self._topic} does not exist at {self._bootstrap}: run `python -m stack topics apply`")
         raise self._unreachable(reason)
 
     def _unreachable(self, reason: str) -> StackError:

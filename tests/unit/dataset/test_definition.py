@@ -1,0 +1,231 @@
+"""Goal: a wrong definition is refused with the file and the place in it, before anything is built on it.
+
+Method: take a small valid definition, break one thing, read the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from config.dataset import DefinitionError, known_datasets, load_definition, load_definition_file
+from config.definition import LogicalType, Range, Reference
+
+VALID: dict[str, Any] = {
+    "name": "mine",
+    "engine": "mysql",
+    "database": "mine",
+    "lake_prefix": "mine",
+    "completeness": {"expected": "baskets.size", "children": "items"},
+    "tables": [
+        {
+            "name": "baskets",
+            "key": ["id"],
+            "topic_key": "id",
+            "cursor": "changed",
+            "columns": [
+                {"name": "id", "type": "uuid"},
+                {"name": "size", "type": "integer"},
+                {"name": "changed", "type": "timestamp"},
+            ],
+            "rules": [{"check": "range", "column": "size", "min": 1, "action": "quarantine"}],
+        },
+        {
+            "name": "items",
+            "key": ["basket_id", "item"],
+            "topic_key": "basket_id",
+            "columns": [
+                {"name": "basket_id", "type": "uuid"},
+                {"name": "item", "type": "string", "length": 40},
+                {"name": "price", "type": "decimal", "precision": 10, "scale": 2, "nullable": True},
+            ],
+            "rules": [
+                {"check": "reference", "column": "basket_id", "table": "baskets", "action": "warn"},
+                {"check": "unique", "columns": ["basket_id", "item"], "action": "fail"},
+            ],
+        },
+    ],
+}
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "definition.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def broken(folder: Path, change: Callable[[dict[str, Any]], object]) -> str:
+    """The message for the valid definition after `change`."""
+    document = yaml.safe_load(yaml.safe_dump(VALID))
+    change(document)
+    path = written(folder, yaml.safe_dump(document))
+    with pytest.raises(DefinitionError) as caught:
+        load_definition_file(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    return message.removeprefix(f"{path}: ")
+
+
+def test_the_shipped_dataset_is_the_shop_with_complete_orders() -> None:
+    definition = load_definition("project_db")
+    assert [table.name for table in definition.tables] == ["orders", "order_details", "customers", "payment_method"]
+    assert definition.completeness is not None
+    assert (definition.completeness.parent, definition.completeness.expected_column) == ("orders", "num_products")
+    assert definition.completeness.children == "order_details"
+    assert definition.lake_prefix == ""
+    assert definition.generator is not None
+    assert (definition.generator.orders, definition.generator.order_details) == (25_000, 47_089)
+    assert (definition.generator.customers, definition.generator.payment_methods) == (1_000_000, 12)
+
+
+def test_orders_and_their_lines_share_the_order_id_as_topic_key() -> None:
+    definition = load_definition("project_db")
+    assert definition.table("orders").topic_key == "id"
+    assert definition.table("order_details").topic_key == "order_id"
+
+
+def test_a_valid_definition_is_read_with_all_its_parts(tmp_path: Path) -> None:
+    definition = load_definition_file(written(tmp_path, yaml.safe_dump(VALID)))
+    baskets, items = definition.tables
+    assert definition.folder == str(tmp_path)
+    assert baskets.rules == (Range(column="size", min=1.0, action="quarantine"),)
+    assert items.rules[0] == Reference(column="basket_id", table="baskets", action="warn")
+    assert items.columns[2].type is LogicalType.DECIMAL
+    assert (baskets.cursor, items.cursor) == ("changed", None)
+
+
+def test_a_table_that_is_not_there_is_an_error_that_lists_those_that_are(tmp_path: Path) -> None:
+    definition = load_definition_file(written(tmp_path, yaml.safe_dump(VALID)))
+    with pytest.raises(KeyError, match=r"no table 'nothing' \(it has: baskets, items\)"):
+        definition.table("nothing")
+
+
+def _table(document: dict[str, Any], index: int = 0) -> Any:
+    return document["tables"][index]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: _table(d, 1).update(key="item"), "tables[1].key: Expected array, got str"),
+        (lambda d: _table(d, 1).pop("key"), "tables[1]: Object missing required field key"),
+        (lambda d: d.update(colour="red"), "Object contains unknown field colour"),
+        (lambda d: d.update(folder="/"), "Object contains unknown field folder"),
+        (lambda d: _table(d).update(keys=["id"]), "tables[0]: Object contains unknown field keys"),
+        (
+            lambda d: _table(d)["columns"][1].update(type="number"),
+            "tables[0].columns[1].type: Invalid enum value 'number'",
+        ),
+        (lambda d: _table(d).update(history=3), "tables[0].history: Invalid enum value 3"),
+        (lambda d: _table(d)["rules"][0].update(check="rang"), "tables[0].rules[0].check: Invalid value 'rang'"),
+        (lambda d: _table(d)["rules"][0].update(action="no"), "tables[0].rules[0].action: Invalid enum value 'no'"),
+        (lambda d: d.update(tables=[]), "tables: Expected array of length >= 1"),
+        (lambda d: d.update(name="My Set"), "name: Expected str matching regex '^[a-z][a-z0-9_]*$'"),
+        (lambda d: _table(d).update(name="a`b"), "tables[0].name: Expected str matching regex"),
+        (lambda d: d.update(engine="oracle"), "engine: unknown engine 'oracle' (known: mysql)"),
+        (lambda d: _table(d).update(key=["ident"], topic_key=None), "tables[0].key[0]: column 'ident' does not exist"),
+        (lambda d: _table(d).update(cursor="when"), "tables[0].cursor: column 'when' does not exist"),
+        (lambda d: _table(d).update(topic_key="size"), "tables[0].topic_key: 'size' is not a part of the key (id)"),
+        (lambda d: _table(d, 1).update(name="baskets"), "tables: table 'baskets' is defined twice"),
+        (
+            lambda d: _table(d)["columns"].append({"name": "id", "type": "uuid"}),
+            "tables[0].columns: column 'id' is defined twice",
+        ),
+        (
+            lambda d: _table(d)["columns"][0].update(nullable=True),
+            "tables[0].columns[0].nullable: a key column can't be null",
+        ),
+        (lambda d: _table(d)["columns"][1].update(length=3), "tables[0].columns[1].length: is for strings"),
+        (lambda d: _table(d, 1)["columns"][2].pop("scale"), "tables[1].columns[2].precision: a decimal needs"),
+        (
+            lambda d: _table(d)["rules"][0].update(column="nix"),
+            "tables[0].rules[0].column: column 'nix' does not exist",
+        ),
+        (lambda d: _table(d)["rules"][0].pop("min"), "tables[0].rules[0].min: a range needs min, max or both"),
+        (lambda d: _table(d, 1)["rules"][0].update(table="x"), "tables[1].rules[0].table: table 'x' does not exist"),
+        (
+            lambda d: d["completeness"].update(expected="boxes.size"),
+            "completeness.expected: table 'boxes' does not exist",
+        ),
+        (
+            lambda d: d["completeness"].update(expected="baskets.count"),
+            "completeness.expected: table 'baskets' has no column 'count'",
+        ),
+        (
+            lambda d: d["completeness"].update(expected="baskets.changed"),
+            "completeness.expected: column 'changed' must hold whole numbers",
+        ),
+        (lambda d: d["completeness"].update(children="things"), "completeness.children: table 'things' does not exist"),
+        (lambda d: d["completeness"].update(expected="size"), "completeness.expected: Expected str matching regex"),
+        (lambda d: _table(d, 1).pop("topic_key"), "completeness.children: table 'items' needs a topic_key"),
+        (lambda d: d.update(lake_prefix="audit"), "lake_prefix: 'audit' is reserved"),
+        (lambda d: d.update(generator={"kind": "orders"}), "generator: Object missing required field"),
+    ],
+)
+def test_a_broken_definition_names_the_place(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    assert message in broken(tmp_path, change)
+
+
+def test_every_contradiction_is_named_at_once(tmp_path: Path) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["engine"] = "oracle"
+        _table(document)["cursor"] = "when"
+
+    assert len(broken(tmp_path, change).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: mine\ntables: [\n", "line 3"),
+        ("name: mine\n\tengine: x\n", "line 2"),
+        ("name: mine\nname: yours\n", "line 2, column 1: key 'name' is given twice"),
+        ("", "Expected a mapping, got an empty file"),
+        ("- one\n", "Expected a mapping, got list"),
+        ("day: 2025-13-45\n", "is no valid YAML"),
+        ("[" * 5000, "is no valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_yaml_mapping_names_the_line(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(DefinitionError) as caught:
+        load_definition_file(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_missing_or_not_utf8_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match=r"absent\.yaml: can't be read: No such file"):
+        load_definition_file(tmp_path / "absent.yaml")
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("name: café\n".encode("latin-1"))
+    with pytest.raises(DefinitionError, match=r"latin\.yaml: is not UTF-8"):
+        load_definition_file(latin)
+
+
+@pytest.mark.parametrize("name", ["nothing", "../project_db", "", "Project_DB"])
+def test_an_unknown_dataset_lists_the_known_ones(name: str) -> None:
+    with pytest.raises(DefinitionError, match=r"unknown dataset .* \(known: .*project_db"):
+        load_definition(name)
+
+
+def test_datasets_can_be_kept_in_a_folder_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    written(tmp_path / "mine", yaml.safe_dump(VALID))
+    monkeypatch.setenv("DATASETS_DIR", str(tmp_path))
+    assert known_datasets() == ["mine"]
+    assert load_definition("mine").database == "mine"
+
+
+def test_a_definition_has_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "yours").mkdir()
+    written(tmp_path / "yours", yaml.safe_dump(VALID))
+    monkeypatch.setenv("DATASETS_DIR", str(tmp_path))
+    with pytest.raises(DefinitionError, match="name: must be the folder's name 'yours', not 'mine'"):
+        load_definition("yours")
