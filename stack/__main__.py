@@ -10,6 +10,7 @@ from config.settings import SettingsError
 from stack import commands, topics
 from stack.connector import commands as connector
 from stack.dataset import cli as dataset
+from stack.demo import command as demo
 from stack.errors import CancelledWorkError, StackError
 
 _INTERRUPTED = 130
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (commands, topics, connector, dataset):
+    for module in (commands, topics, connector, dataset, demo):
         module.add_commands(subparsers)
     parsed = parser.parse_args(arguments)
     try:

@@ -24,7 +24,7 @@ from stack.context import SILENT, add_stack_option, settings_environment
 from stack.errors import StackError
 from streams.topics import TopicSpec, catalogue
 
-_ANSWER_SECONDS = 15.0
+_ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)

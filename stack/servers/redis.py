@@ -6,6 +6,8 @@ import contextlib
 from typing import ClassVar
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from stack.artifacts.system import fetch_system, require_program
 from stack.job import Job
@@ -46,6 +48,7 @@ class Redis(Server):
             port=site.ports["redis"],
             password=site.credentials.redis_password,
             socket_timeout=_ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 0),  # by default it would ask eleven times
         )
         with contextlib.closing(client):
             try:

@@ -1,0 +1,83 @@
+"""Watches `order_final` as a consumer would: which orders became visible, how often, and when for the first time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+from stack.errors import StackError
+from streams.topics import ORDER_FINAL
+
+_POLL_S = 0.05
+_BATCH = 1_000
+
+
+class FinalWatch:
+    """A read-committed consumer of `order_final` in a thread of its own.
+
+    Attributes:
+        first_seen_ns: wall clock at which each order was first visible here, by order id.
+        records: number of records seen, repeated ones included.
+    """
+
+    def __init__(self, bootstrap: str) -> None:
+        self.first_seen_ns: dict[str, int] = {}
+        self.records = 0
+        self.error: str | None = None
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "millrace-watch",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 100,
+                "log_level": 2,
+            }
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="final-watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        partitions = self._consumer.list_topics(ORDER_FINAL, 10.0).topics[ORDER_FINAL].partitions
+        self._consumer.assign([TopicPartition(ORDER_FINAL, number, OFFSET_BEGINNING) for number in partitions])
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._consumer.close()
+
+    def wait_for(self, count: int, limit_s: float) -> bool:
+        """Wait until so many distinct orders are visible; False if the limit came first.
+
+        Raises:
+            StackError: the consumer has failed.
+        """
+        deadline = time.monotonic() + limit_s
+        while len(self.first_seen_ns) < count:
+            if self.error is not None:
+                raise StackError(f"watching {ORDER_FINAL}: {self.error}")
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            for message in self._consumer.consume(_BATCH, _POLL_S):
+                error = message.error()
+                if error is None:
+                    key = message.key()
+                    assert key is not None
+                    self.records += 1
+                    self.first_seen_ns.setdefault(key.decode() if isinstance(key, bytes) else key, time.time_ns())
+                elif error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    self.error = error.str()
+                    return

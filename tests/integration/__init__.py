@@ -1,0 +1,1 @@
+"""Tests with real servers, started for them on free ports."""
