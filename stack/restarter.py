@@ -27,6 +27,7 @@ _CANNOT_RUN = 126
 _NOT_FOUND = 127
 _SIGNAL_BASE = 128
 _PR_SET_PDEATHSIG = 1
+_MOST_DOUBLINGS = 40  # enough for any bound, and no overflow after months
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _AWAITED_SIGNALS = (*_STOP_SIGNALS, signal.SIGCHLD)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -47,10 +48,8 @@ class Pace:
 
     def delay_s(self, deaths: int) -> float:
         """The pause after so many deaths in a row: doubled each time, up to the longest."""
-        delay_s = self.first_delay_s
-        for _ in range(deaths - 1):
-            delay_s = min(2 * delay_s, self.longest_delay_s)
-        return min(delay_s, self.longest_delay_s)
+        doublings = min(deaths - 1, _MOST_DOUBLINGS)
+        return min(self.first_delay_s * 2**doublings, self.longest_delay_s)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,7 +88,7 @@ def keep_running(command: Sequence[str], pace: Pace, *, child_signal_mask: Colle
         quick_deaths = quick_deaths + 1 if lasted_s <= pace.quick_death_s else 0
         ending = f"{command[0]} {_describe(child.returncode)} after {lasted_s:.1f} s"
         if quick_deaths == pace.quick_deaths:
-            _say(f"{ending}; giving up: it died {quick_deaths} times in a row within {pace.quick_death_s:g} s of its start")
+            _say(f"{ending}; giving up: {quick_deaths} times in a row it died at once")
             return _GAVE_UP
         delay_s = pace.delay_s(deaths)
         _say(f"{ending}; restarting in {delay_s:g} s")
@@ -131,7 +130,10 @@ def _exit_code(status: int) -> int:
 
 
 def _describe(status: int) -> str:
-    return f"ended with exit code {status}" if status >= 0 else f"was ended by {signal.Signals(-status).name}"
+    if status >= 0:
+        return f"ended with exit code {status}"
+    known = {number.value: number.name for number in signal.Signals}
+    return f"was ended by {known.get(-status, f'signal {-status}')}"
 
 
 def _say(line: str) -> None:
