@@ -47,7 +47,9 @@ def declare(app: BatchApp, *, counts: Any) -> None:
 
     @app.page("/stats/", name="stats")
     async def stats(view: View, request: Request) -> Response:
-        return view.json({"app": app.conf.id, **app.stats.as_dict(), **dict(counts), "partitions": partitions(app)})
+        ready = app.partition_supervisor.is_ready
+        figures = {**app.stats.as_dict(), **dict(counts)}
+        return view.json({"app": app.conf.id, "ready": ready, **figures, "partitions": partitions(app)})
 
 
 def _not_ready(app: BatchApp) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from streams.runtime.store import PartitionStore
 
 log = logging.getLogger(__name__)
 
-POLL_MS: Final = 200
+POLL_MS: Final = 25
 POLL_RECORDS: Final = 5_000
 PROGRESS_INTERVAL_S: Final = 2.0
 

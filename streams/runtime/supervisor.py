@@ -19,7 +19,7 @@ from mode.utils.locks import Event
 
 from streams.runtime.changelog import RestoreProgress, restore
 from streams.runtime.committer import Committer, KafkaTransactions
-from streams.runtime.partition import Partition
+from streams.runtime.partition import Partition, PartitionState
 from streams.runtime.store import PartitionStore
 from streams.runtime.transport import BatchConsumer
 
@@ -115,6 +115,12 @@ class PartitionSupervisor(Service):
         self.tables.on_actives_ready()
         self.tables.on_standbys_ready()
         app.on_rebalance_end()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this worker has joined its group and processes every partition it was given."""
+        joined = self.completed.is_set() and not self.app.rebalancing
+        return joined and all(p.state is PartitionState.RUNNING for p in self.partitions.values())
 
     @property
     def _consumer(self) -> BatchConsumer:

@@ -1,0 +1,84 @@
+"""The command `python -m stack demo`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from stack.demo.run import Demo, Parameters
+from stack.local import Stack, stack_folder
+from stack.ports import free_ports
+from stack.site import REPOSITORY
+
+NAME = "demo"
+PROOF = REPOSITORY / ".demo" / "proof.json"
+PLAN = """\
+Millrace demo: from database commits to complete orders, each exactly once, on real servers on this machine.
+
+It will
+  1. start MariaDB, Kafka, Kafka Connect with Debezium, Redis and MinIO (fetched once, ports of their own);
+  2. create the shop's database and load it: {orders};
+  3. create the topics and register the Debezium connector;
+  4. start two Faust workers, and kill one of them with SIGKILL in the middle;
+  5. place 300 live orders and measure the time from their commit to order_final;
+  6. compare order_final with the database, and print the proof ({proof}).
+"""
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `demo`."""
+    parser = subparsers.add_parser("demo", help="run the main job on real servers and print the proof")
+    parser.add_argument("--size", type=float, default=1.0, help="of the dataset (default: 1, 25,000 orders)")
+    parser.add_argument("--customers", type=int, metavar="COUNT", help="default: 1,000,000")
+    parser.add_argument("--keep", action="store_true", help="leave servers and data there at the end")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run it; exit code 0 only if nothing is missing, repeated or different."""
+    orders = f"size {arguments.size:g} ({25_000 * arguments.size:,.0f} orders)"
+    _say(PLAN.format(orders=orders, proof=_shown(PROOF)))
+    PROOF.unlink(missing_ok=True)
+    old = Stack.existing(stack_folder(NAME))
+    if old is not None:
+        old.reset()
+    stack = Stack.at(stack_folder(NAME), ports=free_ports())
+    try:
+        return _run_on(stack, arguments)
+    finally:
+        if arguments.keep:
+            _say(f"the servers are still running: python -m stack status --name {NAME}, … reset --name {NAME}")
+        else:
+            stack.reset()
+
+
+def _run_on(stack: Stack, arguments: argparse.Namespace) -> int:
+    _say("→ start the servers")
+    began = time.monotonic()
+    stack.up(_say)
+    started = round(time.monotonic() - began, 2)
+    parameters = Parameters(
+        size=arguments.size,
+        customers=arguments.customers,
+        web_ports=tuple(free_ports(["worker-1", "worker-2"]).values()),
+        folder=PROOF.parent,
+    )
+    demo = Demo(stack, parameters, _say)
+    demo.proof.seconds["servers"] = started
+    proof = demo.run()
+    proof.write(PROOF)
+    _say("")
+    for line in proof.lines():
+        _say(line)
+    _say(f"\nproof: {_shown(PROOF)}   worker logs: {', '.join(_shown(w.log) for w in demo.workers)}")
+    return 0 if proof.passed else 1
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,63 @@
+"""The proof: what the demo found, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(kw_only=True)
+class Proof:
+    """What the demo measured. `seconds` holds the duration of each phase, in order."""
+
+    complete_orders: int = 0
+    distinct: int = 0
+    total: int = 0
+    missing: int = 0
+    duplicates: int = 0
+    different: int = 0
+    events: int = 0
+    events_per_s: float = 0.0
+    live_orders: int = 0
+    latency_p50_ms: float = 0.0
+    latency_p99_ms: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Nothing is missing, nothing is there twice, every field is the database's."""
+        return self.complete_orders > 0 and not (self.missing or self.duplicates or self.different)
+
+    def write(self, path: Path) -> None:
+        """Write the machine-readable copy."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        total = round(sum(self.seconds.values()), 1)
+        figures = {**vars(self), "passed": self.passed, "total_seconds": total}
+        path.write_text(json.dumps(figures, indent=2) + "\n")
+
+    def lines(self) -> list[str]:
+        """The proof as a person reads it."""
+        phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
+        return [
+            f"complete orders in the database      {self.complete_orders:>10,}",
+            f"distinct orders in order_final       {self.distinct:>10,}",
+            f"records in order_final               {self.total:>10,}",
+            f"missing                              {self.missing:>10,}",
+            f"duplicates                           {self.duplicates:>10,}",
+            f"fields that differ from the database {self.different:>10,}",
+            f"events per second, the kill included {self.events_per_s:>10,.0f}   ({self.events:,} events)",
+            f"commit → order_final, p50            {self.latency_p50_ms:>10.1f} ms"
+            f"   ({self.live_orders:,} live orders)",
+            f"commit → order_final, p99            {self.latency_p99_ms:>10.1f} ms",
+            f"seconds: {phases}; {sum(self.seconds.values()):.1f} in all",
+            "PASSED: every complete order is there exactly once" if self.passed else "FAILED",
+        ]
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest of `values` that is not exceeded by `share` of them (nearest rank)."""
+    ranked = sorted(values)
+    return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
