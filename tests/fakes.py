@@ -12,7 +12,7 @@ from streams.model.change import Change
 from streams.model.fold import KEPT, UNCHANGED, Rejected
 from streams.model.order import PaymentMethod
 from streams.runtime.batch import OutputRecord, SourceRecord
-from streams.runtime.changelog import RestoreProgress
+from streams.runtime.changelog import RestoreProgress, WriteFirst
 from streams.runtime.committer import Committer
 from streams.runtime.store import PartitionStore
 from streams.runtime.testing import Consumed
@@ -143,7 +143,9 @@ class Host:
         self.committers.append(MemoryCommitter(self.log, self.failures, self._topics))
         return self.committers[-1]
 
-    async def restore(self, store: PartitionStore, progress: RestoreProgress, partition: int) -> None:
+    async def restore(
+        self, partition: int, store: PartitionStore, progress: RestoreProgress, write_first: WriteFirst
+    ) -> None:
         first = 0 if store.changelog_offset is None else store.changelog_offset + 1
         for offset, record in list(enumerate(self.log.topics.get("changelog", [])))[first:]:
             assert record.key is not None

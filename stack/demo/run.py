@@ -181,6 +181,5 @@ class Demo:
     def _await(self, watch: FinalWatch, count: int) -> None:
         if not watch.wait_for(count, VISIBLE_LIMIT_S):
             logs = ", ".join(str(worker.log) for worker in self.workers)
-            raise StackError(
-                f"only {len(watch.first_seen_ns):,} of {count:,} orders are visible after {VISIBLE_LIMIT_S:.0f} s: {logs}"
-            )
+            seen = f"{len(watch.first_seen_ns):,} of {count:,} orders"
+            raise StackError(f"only {seen} are visible after {VISIBLE_LIMIT_S:.0f} s: see {logs}")

@@ -99,9 +99,10 @@ class KafkaTransactions:
         pending = [await self._send(topic, records) for topic, records in by_topic.items()]
         # aiokafka commits although a produce request failed, so every future is awaited first.
         written = {topic: await _last_offset(batches) for topic, batches in zip(by_topic, pending, strict=True)}
-        await producer.send_offsets_to_transaction(
-            {TopicPartition(topic, self.partition): offset for topic, offset in offsets.items()}, self.group
-        )
+        if offsets:
+            await producer.send_offsets_to_transaction(
+                {TopicPartition(topic, self.partition): offset for topic, offset in offsets.items()}, self.group
+            )
         await producer.commit_transaction()
         return written
 

@@ -34,7 +34,7 @@ from typing import Any, Final, Protocol
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from streams.runtime.batch import Batch, Fold, OutputRecord
-from streams.runtime.changelog import RestoreProgress
+from streams.runtime.changelog import INCARNATION_KEY, RestoreProgress, WriteFirst
 from streams.runtime.committer import Committer
 from streams.runtime.flow import Flow
 from streams.runtime.stats import RuntimeStats
@@ -67,6 +67,10 @@ class PartitionState(StrEnum):
     CLOSED = "closed"
 
 
+class StateLostError(Exception):
+    """The changelog was emptied or made anew behind the group's back; going on would lose or repeat orders."""
+
+
 class FencedRepeatedlyError(Exception):
     """The partition's transactional id keeps being taken by another process."""
 
@@ -81,7 +85,9 @@ class PartitionHost(Protocol):
     @property
     def changelog_topic(self) -> str: ...
     def new_committer(self, partition: int) -> Committer: ...
-    async def restore(self, store: PartitionStore, progress: RestoreProgress, partition: int) -> None: ...
+    async def restore(
+        self, partition: int, store: PartitionStore, progress: RestoreProgress, write_first: WriteFirst
+    ) -> None: ...
     async def seek(self, partition: int, offsets: Mapping[str, int | None]) -> Mapping[str, int]: ...
     def on_committed(self, partition: int, offsets: Mapping[str, int]) -> None: ...
     def on_room(self) -> None: ...
@@ -245,10 +251,10 @@ class Partition:
         async with asyncio.timeout(OPEN_TIMEOUT_S):
             await committer.open()  # a.
         self.state, self.progress = PartitionState.RESTORING, RestoreProgress()
-        self._store = self._table.stores.open_partition(self.number)
-        await self._host.restore(self._store, self.progress, self.number)  # b.
+        await self._restore(committer)  # b.
         async with asyncio.timeout(OPEN_TIMEOUT_S):
             committed = await committer.committed()
+        self._refuse_lost_state(committed)
         await self._flow.ready()  # d., before records arrive
         self.entry = PartitionEntry(self)
         self.next_offsets = dict(await self._host.seek(self.number, committed))  # c.
@@ -263,6 +269,21 @@ class Partition:
             self.progress.records,
             self.next_offsets,
         )
+
+    async def _restore(self, committer: Committer) -> None:
+        async def write_first(incarnation: bytes) -> None:
+            await committer.commit([OutputRecord(self._host.changelog_topic, INCARNATION_KEY, incarnation)], {})
+
+        self._store = self._table.stores.open_partition(self.number)
+        await self._host.restore(self.number, self._store, self.progress, write_first)
+
+    def _refuse_lost_state(self, committed: Mapping[str, int | None]) -> None:
+        """An empty changelog under a group that has processed records means that what it knew is gone."""
+        if self.progress.is_new and any(offset for offset in committed.values()):
+            raise StateLostError(
+                f"the changelog of partition {self.number} is empty, but its group has committed {dict(committed)}: "
+                f"restore topic {self._host.changelog_topic}, or begin anew under another application id"
+            )
 
     # -- turns --------------------------------------------------------------------------------------------------------
 

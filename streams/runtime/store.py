@@ -21,6 +21,7 @@ WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 """Memory of one unflushed table of one partition; RocksDB keeps two of them."""
 
 _OFFSET: Final = b"changelog_offset"
+_INCARNATION: Final = b"incarnation"
 _META: Final = "meta"
 
 
@@ -81,6 +82,17 @@ class PartitionStore:
         raw = self._meta.get(_OFFSET)
         return None if raw is None else int(raw)
 
+    @property
+    def incarnation(self) -> bytes | None:
+        """Of the changelog that the store was restored from, None for a store that never was."""
+        raw: bytes | None = self._meta.get(_INCARNATION)
+        return raw
+
+    def begin(self, incarnation: bytes) -> None:
+        """Empty the store and let it belong to a changelog."""
+        self._wipe()
+        self._meta.put(_INCARNATION, incarnation)
+
     def write(self, entries: Iterable[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
         """Write entries (None deletes) and the offset of the changelog record that they end with, atomically."""
         batch = WriteBatch(raw_mode=True)
@@ -108,8 +120,8 @@ class PartitionStore:
         self._meta.close()
         self._db.close()
 
-    def wipe(self) -> None:
-        """Delete everything and begin empty: the changelog has the truth."""
+    def _wipe(self) -> None:
+        """Delete everything: the changelog has the truth."""
         self.close()
         shutil.rmtree(self.path)
         self._db = self._open()

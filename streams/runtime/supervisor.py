@@ -17,7 +17,7 @@ from faust.types import TP
 from mode import Service
 from mode.utils.locks import Event
 
-from streams.runtime.changelog import RestoreProgress, restore
+from streams.runtime.changelog import Restoration, RestoreProgress, WriteFirst
 from streams.runtime.committer import Committer, KafkaTransactions
 from streams.runtime.partition import Partition, PartitionState
 from streams.runtime.store import PartitionStore
@@ -147,20 +147,23 @@ class PartitionSupervisor(Service):
         """A committer for one opening of a partition."""
         return self.app.committer_factory(self.app, partition)
 
-    async def restore(self, store: PartitionStore, progress: RestoreProgress, partition: int) -> None:
+    async def restore(
+        self, partition: int, store: PartitionStore, progress: RestoreProgress, write_first: WriteFirst
+    ) -> None:
         """Bring a store up to its changelog's end, with a log line now and then."""
 
         def report() -> None:
             rate = progress.records / progress.seconds if progress.seconds else 0.0
             log.info("restoring partition %d: %d offsets to go, %.0f records/s", partition, progress.remaining, rate)
 
-        await restore(
+        restoration = Restoration(
             store,
             TopicPartition(self.changelog_topic, partition),
-            client=self.app.kafka_client,
             progress=progress,
+            write_first=write_first,
             on_progress=report,
         )
+        await restoration.run(self.app.kafka_client)
 
     async def seek(self, partition: int, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
         """Have the consumer go on at committed offsets, at the earliest one where there is none."""
