@@ -49,7 +49,7 @@ class Pace:
     def delay_s(self, deaths: int) -> float:
         """The pause after so many deaths in a row: doubled each time, up to the longest."""
         doublings = min(deaths - 1, _MOST_DOUBLINGS)
-        return min(self.first_delay_s * 2**doublings, self.longest_delay_s)
+        return min(self.first_delay_s * 2.0**doublings, self.longest_delay_s)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -87,7 +87,9 @@ def test_a_stop_signal_to_the_process_group_reaches_the_command_once_and_the_exi
     start: Start, tmp_path: Path, number: signal.Signals
 ) -> None:
     pid, stops = tmp_path / "pid", tmp_path / "stops"
-    script = f"trap 'echo stop >> {stops}' TERM INT; echo $$ > {pid}; sleep 600 & wait; kill $!; exit 7"
+    # It goes on for a while after the first signal, so that a second one would show.
+    wait = f"while test ! -e {stops}; do sleep 0.01; done; sleep 0.1"
+    script = f"trap 'echo stop >> {stops}' TERM INT; echo $$ > {pid}; {wait}; exit 7"
     restarter = start("--", "sh", "-c", script)
     written_pid(pid)
     os.killpg(restarter.pid, number)
