@@ -1,0 +1,1 @@
+"""Proof for the pure part: changes, positions, folds."""
