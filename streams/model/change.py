@@ -50,7 +50,7 @@ class Malformed(Struct, gc=False):
 
 
 class _Source(Struct, gc=False):
-    file: str | None = None
+    file: Annotated[str, Meta(max_length=512)] | None = None  # MySQL's own limit of a path
     pos: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     row: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     snapshot: str | bool | None = None

@@ -17,15 +17,23 @@ Position = tuple[int, int, int, int]
 
 SNAPSHOT_ROW = -1
 
+MAX_FILE_NUMBER = 2**63 - 1
+"""Every part of a position is kept in 64 bits."""
+
+MAX_DIGITS = 100
+"""Leading zeros included. Python refuses to read numbers of thousands of digits."""
+
 
 @lru_cache(maxsize=256)
 def binlog_file_number(name: str) -> int:
     """Number of a binlog file: names compare as numbers, since `bin.1000000` follows `bin.999999`.
 
     Raises:
-        ValueError: the name does not end in a number.
+        ValueError: the name does not end in a number, or in one of more than 64 bits.
     """
     _, dot, digits = name.rpartition(".")
     if not dot or not (digits.isascii() and digits.isdigit()):
         raise ValueError(f"source.file: {name[:80]!r} does not end in a number")
-    return int(digits)
+    if len(digits) > MAX_DIGITS or (number := int(digits)) > MAX_FILE_NUMBER:
+        raise ValueError(f"source.file: the number in {name[:80]!r} is too large")
+    return number
