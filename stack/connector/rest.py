@@ -38,7 +38,7 @@ class ConnectClient:
         """Faults by setting; empty if the settings are right."""
         kind = settings["connector.class"]
         answer = self._ask("PUT", f"/connector-plugins/{quote(kind)}/config/validate", settings)
-        found = [item["value"] for item in answer["configs"]]
+        found = [item["value"] for item in answer["configs"] if item["value"] is not None]
         return {value["name"]: value["errors"] for value in found if value["errors"]}
 
     def config(self, name: str) -> dict[str, str] | None:

@@ -54,9 +54,7 @@ class Kafka(Server):
             "-c",
             str(site.conf("kafka.properties")),
         ]
-        command = java_command(
-            site, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", main=["kafka.tools.StorageTool", *arguments]
-        )
+        command = java_command(site, "-XX:+UseSerialGC", main=["kafka.tools.StorageTool", *arguments])
         job.run(command, purpose="formatting Kafka's data folder")
 
     def command(self, site: Site) -> Command:
