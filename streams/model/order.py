@@ -112,7 +112,11 @@ class Product(Struct, gc=False):
 
 
 class SourcePosition(Struct, gc=False):
-    """The position of the change that led to a record; `row` is -1 for a row that a snapshot read."""
+    """The position of the change that led to a record; `row` is -1 for a row that a snapshot read.
+
+    Of a complete order it is the newest change of what the record holds, so that the record is the same however the
+    topics are read; of an amended one it is the change that was read.
+    """
 
     epoch: int
     file: int
@@ -158,7 +162,7 @@ def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
     """Fold a change of the order's own row into `state`, which it alters, and say what follows.
 
     Raises:
-        Rejected: `num_products` is null or below 1 in a row that is not being deleted.
+        Rejected: `num_products` is null or below 1 in a row that is not being deleted, or the time is out of range.
     """
     row, known = change.row, state.row
     if known is not None and change.position < known.position:
@@ -167,7 +171,7 @@ def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
     if num_products is None or num_products < 1:
         if not change.deleted:
             raise Rejected(f"num_products: must be at least 1, not {num_products}")
-        num_products = 1  # of a deleted row, which never counts
+        num_products = 1 if known is None else known.num_products  # of a deleted row, which never counts
     seen = OrderRow(
         row.customer_id,
         row.store_id,
@@ -177,8 +181,12 @@ def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
         change.deleted,
         change.position,
     )
-    if seen == known:
-        return UNCHANGED
+    if known is not None:
+        if seen == known:
+            return UNCHANGED
+        known.position = change.position
+        if seen == known:  # read again by a snapshot, or updated in other columns: newer, but nothing to tell
+            return KEPT
     state.row = seen
     return _settle(state, change.key, change.position)
 
@@ -201,15 +209,30 @@ def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> 
     if known is None and len(state.lines) >= MAX_LINES:
         raise Rejected(f"order has more than {MAX_LINES} product lines")
     seen = ProductLine(quantity, change.deleted, change.position)
-    if seen == known:
-        return UNCHANGED
+    if known is not None:
+        if seen == known:
+            return UNCHANGED
+        known.position = change.position
+        if seen == known:  # as for the order's row
+            return KEPT
     state.lines[row.product_id] = seen
+    if known is None and change.deleted:
+        return KEPT
     return _settle(state, change.key, change.position)
 
 
 def as_utc(moment: datetime) -> datetime:
-    """The instant in UTC; a column without a zone is taken as UTC, the zone the source is run in."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    """The instant in UTC; a column without a zone is taken as UTC, the zone the source is run in.
+
+    Raises:
+        Rejected: the instant lies before year 1 or after year 9999 in UTC.
+    """
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise Rejected(f"timestamp: {moment.isoformat()} is out of range in UTC") from None
 
 
 def status_of(state: OrderState) -> OrderStatus:
@@ -267,8 +290,13 @@ def _settle(state: OrderState, key: bytes, position: Position) -> Outcome:
         row.num_products,
         products_of(state),
         row.ordered_at,
-        SourcePosition(*position),
+        SourcePosition(*_newest_position(state, row)),
     )
+
+
+def _newest_position(state: OrderState, row: OrderRow) -> Position:
+    """Where the order became complete in the source, which does not depend on the topic that is read first."""
+    return max(row.position, max(line.position for line in state.lines.values() if not line.deleted))
 
 
 def _payment_method(row: OrderRow) -> PaymentMethod | None:
