@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from config.settings import environment_with
 from stack.errors import CancelledWorkError, StackError
@@ -61,10 +62,8 @@ class Job:
                 raise StackError(f"{purpose}: the program {command[0]} is not installed") from None
             code = self._wait(tool, to_its_end)
             if code != 0:
-                output.seek(0)
-                lines = output.read().decode(errors="replace").strip().splitlines()[-_TAIL_LINES:]
-                shown = "\n".join(f"    {line}" for line in lines)
-                raise StackError(f"{purpose} failed: {Path(command[0]).name} ended with code {code}\n{shown}")
+                name = Path(command[0]).name
+                raise StackError(f"{purpose} failed: {name} ended with code {code}\n{_last_lines(output)}")
 
     def _wait(self, tool: subprocess.Popen[bytes], to_its_end: bool) -> int:
         with tool:
@@ -75,3 +74,9 @@ class Job:
                     if self._cancelled.is_set() and not to_its_end:
                         os.killpg(tool.pid, signal.SIGTERM)
                         raise CancelledWorkError from None
+
+
+def _last_lines(output: IO[bytes]) -> str:
+    output.seek(0)
+    lines = output.read().decode(errors="replace").strip().splitlines()[-_TAIL_LINES:]
+    return "\n".join(f"    {line}" for line in lines)
