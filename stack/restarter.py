@@ -54,7 +54,7 @@ class Pace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command named on the command line; the exit code."""
-    pace, command = _parse(arguments)
+    pace, command = parse_command_line(arguments)
     # Blocked signals stay pending until they are asked for: none can get lost between two steps.
     inherited = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED_SIGNALS)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -140,7 +140,8 @@ def _say(line: str) -> None:
     print(f"restarter: {line}", file=sys.stderr, flush=True)
 
 
-def _parse(arguments: Sequence[str] | None) -> tuple[Pace, list[str]]:
+def parse_command_line(arguments: Sequence[str] | None) -> tuple[Pace, list[str]]:
+    """The options, and the command with its arguments; ends the process with code 2 on wrong usage."""
     defaults = Pace()
     parser = argparse.ArgumentParser(prog="python -m stack.restarter", description="Restart a command when it dies.")
     for option, default, text in (

@@ -1,0 +1,40 @@
+"""The model in `docker-compose.yml` and the names of the settings, for the tests that hold them against each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from config.settings import SettingsGroup
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
+MODEL: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
+SERVICES: dict[str, dict[str, Any]] = MODEL["services"]
+SERVERS = ("mysql", "kafka", "connect", "redis", "minio")
+PROGRAMS = tuple(name for name, service in SERVICES.items() if "build" in service)
+WORKERS = tuple(name for name in PROGRAMS if name.startswith("orders-"))
+ONE_SHOTS = ("buckets", "setup")
+
+VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)([^}]*)\}")
+
+
+def environment(service: str) -> dict[str, str]:
+    """What a service is told, without what is only passed on; each secret is replaced by a word."""
+    told: dict[str, Any] = SERVICES[service].get("environment", {})
+    return {name: VARIABLE.sub("word", str(value)) for name, value in told.items() if value is not None}
+
+
+def variables() -> dict[str, str]:
+    """The variables that the file takes from `.env`, each with what follows its name."""
+    return dict(VARIABLE.findall(COMPOSE_FILE.read_text()))
+
+
+def setting_fields() -> dict[str, dataclasses.Field[Any]]:
+    """Every setting by its names in the environment; of fields with the same name, one."""
+    groups: list[Any] = SettingsGroup.__subclasses__()
+    return {name: item for group in groups for item in dataclasses.fields(group) for name in item.metadata["names"]}

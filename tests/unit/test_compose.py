@@ -1,0 +1,170 @@
+"""Goal: `docker-compose.yml` starts what it should, in the right order, and gives nothing away.
+
+Method: its model is read as data. Where the compose plugin is installed, it also has to accept the file.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+
+from config.settings import environment_with
+from stack.ports import DEFAULT_PORTS
+from tests.unit.compose import (
+    COMPOSE_FILE,
+    ONE_SHOTS,
+    PROGRAMS,
+    REPOSITORY,
+    SERVERS,
+    SERVICES,
+    VARIABLE,
+    WORKERS,
+    variables,
+)
+
+SECRET_NAME = re.compile(r"PASSWORD|SECRET|AUTH|ACCESS_KEY|ROOT_USER")
+REQUIRED = re.compile(r"\$\{(\w+):\?set \1 in \.env\}")
+EXACT_VERSION = re.compile(r"\d+\.\d+\.\d+([.-]\w+)*|RELEASE\.\d{4}-\d\d-\d\dT[\d-]+Z")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML keeps the last of two equal keys without a word; here that is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        assert len(keys) == len(set(keys)), f"a key twice among {keys} {node.start_mark}"
+        return super().construct_mapping(node, deep)
+
+
+def _compose_plugin_works() -> bool:
+    docker = shutil.which("docker")
+    return docker is not None and subprocess.run([docker, "compose", "version"], capture_output=True).returncode == 0
+
+
+def test_the_file_is_well_formed_and_the_compose_plugin_accepts_it_where_there_is_one() -> None:
+    assert yaml.load(COMPOSE_FILE.read_text(), _StrictLoader)["services"] == SERVICES  # noqa: S506 - a safe loader
+    if _compose_plugin_works():
+        told = environment_with(dict.fromkeys(variables(), "word"))
+        command = ["docker", "compose", "-f", str(COMPOSE_FILE), "config", "--quiet"]
+        result = subprocess.run(command, env=told, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+
+
+def test_every_service_is_a_server_a_worker_or_a_one_shot() -> None:
+    assert set(SERVICES) == {*SERVERS, *WORKERS, *ONE_SHOTS}
+    assert len(WORKERS) >= 2
+    assert set(PROGRAMS) == {*WORKERS, "setup"}
+
+
+def test_every_image_is_pinned_to_one_version() -> None:
+    # By tag, not by digest: that takes a look-up in the registry, which no test should need.
+    images = {name: str(service["image"]) for name, service in SERVICES.items()}
+    images["Dockerfile"] = _dockerfile("FROM")[0]
+    loose = {name: image for name, image in images.items() if not EXACT_VERSION.fullmatch(image.rpartition(":")[2])}
+    assert loose == {}
+
+
+def test_the_programs_image_has_the_projects_version() -> None:
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert {SERVICES[name]["image"] for name in PROGRAMS} == {f"millrace:{version}"}
+
+
+def test_kafka_has_the_version_that_runs_without_containers() -> None:
+    pom = (REPOSITORY / "stack" / "artifacts" / "pom.xml").read_text()
+    found = re.search(r"<kafka\.version>(.+?)<", pom)
+    assert found is not None
+    assert SERVICES["kafka"]["image"] == f"apache/kafka:{found[1]}"
+
+
+@pytest.mark.parametrize("name", [*SERVERS, *WORKERS])
+def test_every_server_and_worker_has_a_health_check_with_bounds(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    assert check["test"][0] in {"CMD", "CMD-SHELL"}
+    assert {"interval", "timeout", "retries", "start_period"} <= set(check)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_waits_for_what_it_needs_to_be_ready_not_just_started(name: str) -> None:
+    for needed, how in SERVICES[name].get("depends_on", {}).items():
+        expected = "service_completed_successfully" if needed in ONE_SHOTS else "service_healthy"
+        assert how == {"condition": expected}, needed
+
+
+def test_the_workers_start_after_schema_topics_and_connector() -> None:
+    assert all("setup" in SERVICES[name]["depends_on"] for name in WORKERS)
+    assert set(SERVICES["setup"]["depends_on"]) == {"mysql", "kafka", "connect"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_one_shots_end_and_everything_else_comes_back(name: str) -> None:
+    assert SERVICES[name].get("restart") == (None if name in ONE_SHOTS else "unless-stopped")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_secret_is_spelled_out(name: str) -> None:
+    for variable, value in SERVICES[name].get("environment", {}).items():
+        if SECRET_NAME.search(variable) and variable != "MYSQL_RANDOM_ROOT_PASSWORD":
+            assert REQUIRED.fullmatch(str(value)), variable
+        for login in re.findall(r"://([^/@\s]*)@", VARIABLE.sub(r"${\1}", str(value))):
+            assert re.fullmatch(r"(\$\{\w+\})?:\$\{\w+\}", login), variable
+
+
+def test_a_variable_that_is_missing_is_an_error_that_names_it() -> None:
+    assert {name: rest for name, rest in variables().items() if rest != f":?set {name} in .env"} == {}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_has_no_rights_that_it_does_not_need(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    if name in PROGRAMS:
+        assert service["read_only"] is True
+
+
+def test_the_programs_do_not_run_as_root() -> None:
+    assert _dockerfile("USER") == ["millrace"]
+
+
+def test_ports_are_those_of_the_local_servers_on_the_loopback_address_only() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published.keys() == {*SERVERS, *WORKERS}
+    expected = {"mysql": DEFAULT_PORTS["mariadb"], **{name: DEFAULT_PORTS[name] for name in SERVERS[1:]}}
+    for name, ports in published.items():
+        address, port, _ = ports[0].split(":")
+        assert (len(ports), address) == (1, "127.0.0.1"), name
+        assert int(port) == expected.get(name, int(port)), name
+    assert len({port for ports in published.values() for port in ports}) == len(published)
+
+
+def test_every_named_volume_belongs_to_one_service() -> None:
+    mounts = [mount.split(":")[0] for service in SERVICES.values() for mount in service.get("volumes", [])]
+    named = [mount for mount in mounts if not mount.startswith(".")]
+    assert sorted(named) == sorted(yaml.safe_load(COMPOSE_FILE.read_text())["volumes"])
+
+
+def test_the_image_holds_what_it_copies_and_the_build_sees_nothing_else() -> None:
+    copied = {line.split()[0] for line in _dockerfile("COPY")}
+    lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    assert {rule[1:] for rule in rules if rule.startswith("!")} == copied
+    assert all((REPOSITORY / name).exists() for name in copied)
+
+
+def test_the_image_installs_the_locked_dependencies_only() -> None:
+    installs = [line for line in _dockerfile("RUN") if "pip install" in line]
+    assert len(installs) == 1
+    assert "--require-hashes -r requirements.lock" in installs[0]
+
+
+def _dockerfile(instruction: str) -> list[str]:
+    text = (REPOSITORY / "Dockerfile").read_text().replace("\\\n", " ")
+    return [line.removeprefix(f"{instruction} ") for line in text.splitlines() if line.startswith(f"{instruction} ")]

@@ -1,0 +1,209 @@
+"""Goal: containers and local servers are the same system: settings, commands, accounts, topics and buckets agree.
+
+Method: what `stack` generates for a made-up site is compared with the model in `docker-compose.yml`; addresses, folders
+and logins are left out, for they differ by nature.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from config.settings import (
+    ConnectSettings,
+    DatabaseSettings,
+    DatasetSettings,
+    KafkaSettings,
+    OrdersSettings,
+    RedisSettings,
+    SettingsGroup,
+)
+from stack import __main__ as stack_program
+from stack.ports import DEFAULT_PORTS, HOST
+from stack.servers import kafka, mariadb, redis
+from stack.servers.connect import worker_settings
+from stack.servers.minio import BUCKETS
+from stack.site import Site, load_or_create_site
+from tests.unit.compose import REPOSITORY, SERVICES, WORKERS, environment, setting_fields, variables
+
+# Settings of the image that the entrypoint takes under names of its own.
+CONNECT_NAMES = {
+    "bootstrap.servers": "BOOTSTRAP_SERVERS",
+    "group.id": "GROUP_ID",
+    "config.storage.topic": "CONFIG_STORAGE_TOPIC",
+    "offset.storage.topic": "OFFSET_STORAGE_TOPIC",
+    "status.storage.topic": "STATUS_STORAGE_TOPIC",
+    "key.converter": "KEY_CONVERTER",
+    "value.converter": "VALUE_CONVERTER",
+}
+ENV_LINE = "--- Only for docker-compose.yml"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return load_or_create_site(tmp_path / "site", DEFAULT_PORTS)
+
+
+def test_kafka_has_the_local_brokers_settings(site: Site) -> None:
+    expected = kafka.broker_settings(site)
+    for place in ("controller.quorum.voters", "listeners", "advertised.listeners", "log.dirs"):
+        del expected[place]
+    told = environment("kafka")
+    assert {name: told.get(_variable("KAFKA_", name)) for name in expected} == expected
+
+
+def test_connect_has_the_local_workers_settings(site: Site) -> None:
+    expected = worker_settings(site)
+    for place in ("bootstrap.servers", "listeners", "rest.advertised.host.name", "rest.advertised.port", "plugin.path"):
+        del expected[place]
+    told = environment("connect")
+    names = {name: CONNECT_NAMES.get(name, _variable("CONNECT_", name)) for name in expected}
+    assert {name: told.get(variable) for name, variable in names.items()} == expected
+
+
+def test_redis_has_the_local_servers_settings(site: Site) -> None:
+    own = {"bind", "port", "protected-mode", "requirepass", "daemonize", "dir"}
+    expected = {line for line in _lines(redis.server_settings(site)) if line.split()[0] not in own}
+    assert expected <= set(_lines(SERVICES["redis"]["command"][2]))
+
+
+def test_mysql_has_the_local_servers_settings(site: Site) -> None:
+    own = {"datadir", "socket", "pid-file", "init-file", "bind-address", "port", "loose-binlog-legacy-event-pos"}
+    options = [line.replace(" = ", "=") for line in _lines(mariadb.server_settings(site)) if not line.startswith("[")]
+    expected = {f"--{option}" for option in options if option.split("=")[0] not in own}
+    assert expected <= set(SERVICES["mysql"]["command"])
+    assert {"--gtid-mode=ON", "--enforce-gtid-consistency=ON"} <= set(SERVICES["mysql"]["command"])
+
+
+def test_the_accounts_have_the_local_servers_names_and_rights(site: Site) -> None:
+    told = environment("mysql")
+    assert told["MYSQL_USER"] == environment("setup")["MYSQL_USER"] == mariadb.OWNER_USER
+    assert told["CONNECTOR_DATABASE_USER"] == environment("connect")["CONNECTOR_DATABASE_USER"]
+    assert told["CONNECTOR_DATABASE_USER"] == mariadb.CONNECTOR_USER
+    assert told["DATASET_DATABASES"].split() == mariadb.dataset_databases()
+    local = mariadb.accounts_sql(site, mariadb.dataset_databases()).replace(f"'@'{HOST}'", "'@'%'")
+    # MariaDB's name for the same right.
+    grants = {line.replace("BINLOG MONITOR", "REPLICATION CLIENT") for line in _lines(local) if "GRANT" in line}
+    assert {line for line in _accounts_script(told) if "GRANT" in line} == grants
+
+
+def test_a_password_in_the_accounts_script_is_a_literal() -> None:
+    told = {**environment("mysql"), "CONNECTOR_DATABASE_PASSWORD": "o'\\"}
+    created = [line for line in _accounts_script(told) if line.startswith("CREATE USER")]
+    assert created == [r"CREATE USER IF NOT EXISTS 'connector'@'%' IDENTIFIED BY 'o\'\\';"]
+
+
+def test_the_buckets_are_those_of_the_lake() -> None:
+    assert SERVICES["buckets"]["command"][2:] == [f"store/{bucket}" for bucket in BUCKETS]
+    assert SERVICES["buckets"]["image"] == SERVICES["minio"]["image"]
+
+
+def test_setup_runs_the_commands_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell, options, script = SERVICES["setup"]["command"]
+    assert (shell, options) == ("sh", "-ec")
+    commands = [shlex.split(line) for line in script.splitlines()]
+    assert [command[3:] for command in commands] == [["dataset", "init"], ["topics", "apply"], ["connector", "apply"]]
+    for command in commands:
+        assert command[:3] == ["python", "-m", "stack"]
+        assert callable(_parsed(command[3:], monkeypatch).run)
+
+
+@pytest.mark.parametrize("name", ["setup", *WORKERS])
+def test_the_programs_are_told_settings_only(name: str) -> None:
+    assert set(SERVICES[name]["environment"]) <= set(setting_fields())
+
+
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [
+        ("setup", [KafkaSettings, DatabaseSettings, ConnectSettings, DatasetSettings]),
+        *((name, [KafkaSettings, RedisSettings, OrdersSettings]) for name in WORKERS),
+    ],
+)
+def test_the_programs_can_read_what_they_are_told(name: str, groups: list[type[SettingsGroup]]) -> None:
+    for group in groups:
+        group.read(environment(name))
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_every_setting_of_the_workers_reaches_them(name: str) -> None:
+    known = {name for item in OrdersSettings.__dataclass_fields__.values() for name in item.metadata["names"]}
+    assert known <= set(SERVICES[name]["environment"])
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_listens_for_others_and_is_reached_by_its_name(name: str) -> None:
+    told = environment(name)
+    assert (told["WEB_HOST"], told["WEB_ADVERTISED_HOST"]) == ("0.0.0.0", name)  # noqa: S104 - within its container
+    assert SERVICES[name]["command"] == ["faust", "-A", "streams.orders", "worker", "--web-port", "6066"]
+    assert SERVICES[name]["ports"][0].endswith(":6066")
+
+
+def test_the_example_names_every_setting_once_and_what_compose_needs_besides() -> None:
+    settings, mark, rest = (REPOSITORY / ".env.example").read_text().partition(ENV_LINE)
+    compose = f"# {mark}{rest}"
+    assert sorted(_assignments(settings)) == sorted(setting_fields())
+    assert sorted(_assignments(compose)) == sorted(set(variables()) - set(setting_fields()))
+    assert len(_lines(settings + compose)) == len(_assignments(settings + compose))
+
+
+def test_the_example_gives_the_defaults_and_no_secret() -> None:
+    for name, value in _assignments((REPOSITORY / ".env.example").read_text()).items():
+        item = setting_fields().get(name)
+        if value == "":
+            continue
+        assert item is not None, f"{name} may be a secret"
+        assert item.repr, f"{name} is a secret"
+        default = item.metadata["default"]
+        assert item.metadata["parse"](value) == (default.expanduser() if isinstance(default, Path) else default), name
+
+
+def test_the_example_gives_every_default_there_is() -> None:
+    given = _assignments((REPOSITORY / ".env.example").read_text())
+    for name, item in setting_fields().items():
+        default = item.metadata["default"]
+        # A second name is asked when the first is not set: a value for the first would hide it.
+        only_name = item.metadata["names"] == [name]
+        if only_name and isinstance(default, str | int | float | Path):
+            assert given[name] != "", name
+
+
+def _variable(prefix: str, name: str) -> str:
+    return prefix + name.upper().replace(".", "_")
+
+
+def _lines(text: str) -> list[str]:
+    """Lines that say something."""
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def _assignments(text: str) -> dict[str, str]:
+    return {name: value for name, _, value in (line.partition("=") for line in _lines(text))}
+
+
+def _accounts_script(told: dict[str, str]) -> list[str]:
+    """The statements that the script would run, by a stand-in for the function of the image's entrypoint."""
+    script = REPOSITORY / "stack" / "mysql-init" / "accounts.sh"
+    program = f'set -eo pipefail; docker_process_sql() {{ cat; }}; . "{script}"'
+    return subprocess.run(
+        ["bash", "-c", program], env=told, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
+def _parsed(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
+    """What `python -m stack` makes of arguments, without running the command."""
+    parse = argparse.ArgumentParser.parse_args
+    found: list[argparse.Namespace] = []
+
+    def parse_only(self: argparse.ArgumentParser, given: list[str]) -> argparse.Namespace:
+        found.append(parse(self, given))
+        return argparse.Namespace(run=lambda _: 0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+        stack_program.main(arguments)
+    return found[0]
