@@ -16,12 +16,12 @@ from mysql.connector import Error, errorcode
 from mysql.connector.connection import MySQLConnection
 
 from config.definition import Table
-from stack.dataset.database import TRANSIENT, quoted, text_literal
+from stack.dataset.database import is_transient, quoted, text_literal
 
 ROWS_PER_STATEMENT = 5_000
 BYTES_PER_STATEMENT = 1_000_000
 ROWS_PER_TRANSACTION = 50_000
-_NOT_THE_ROWS_FAULT = TRANSIENT | {errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_WAIT_TIMEOUT}
+_LOCKS = frozenset({errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_WAIT_TIMEOUT})
 
 
 class OnDuplicate(StrEnum):
@@ -143,7 +143,8 @@ class BulkWriter:
             with self.connection.cursor() as cursor:
                 cursor.execute(statement + self._on_duplicate_clause())
         except Error as error:
-            if error.errno in _NOT_THE_ROWS_FAULT or (error.sqlstate or "").startswith(("42", "08")):
+            # 42: the statement or the rights are wrong, 08: the connection is; no row is at fault.
+            if is_transient(error) or error.errno in _LOCKS or (error.sqlstate or "").startswith(("42", "08")):
                 raise
             return error
         self._uncommitted += len(rows)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mysql.connector import Error, errorcode
+from mysql.connector import Error, InterfaceError, OperationalError, errorcode
 from mysql.connector.connection import MySQLConnection
 
 from config.settings import DatabaseSettings
@@ -22,7 +22,7 @@ from stack.errors import StackError
 CONNECT_TRIES = 3
 CONNECT_TIMEOUT_S = 5
 FIRST_PAUSE_S = 0.5
-TRANSIENT = frozenset(
+_TRANSIENT = frozenset(
     {
         errorcode.CR_CONNECTION_ERROR,
         errorcode.CR_CONN_HOST_ERROR,
@@ -59,10 +59,17 @@ def connect(settings: DatabaseSettings, database: str | None = None) -> MySQLCon
                 connection_timeout=CONNECT_TIMEOUT_S,
             )
         except Error as error:
-            if error.errno not in TRANSIENT or attempt == CONNECT_TRIES:
+            if not is_transient(error) or attempt == CONNECT_TRIES:
                 raise named_error(error, settings, database) from error
             time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
     raise AssertionError("the last try returns or raises")
+
+
+def is_transient(error: Error) -> bool:
+    """The server was not reached or went away; the statement itself is not at fault."""
+    # A connection that is known to be dead is refused by the driver itself, without a number.
+    unnumbered = error.errno in (-1, None) and isinstance(error, OperationalError | InterfaceError)
+    return unnumbered or error.errno in _TRANSIENT
 
 
 @contextmanager
@@ -81,7 +88,7 @@ def connected(settings: DatabaseSettings, database: str | None = None) -> Iterat
 def named_error(error: Error, settings: DatabaseSettings, database: str | None = None) -> StackError:
     """The driver's error with host, port and what to do."""
     where = f"the database server at {settings.host}:{settings.port}"
-    if error.errno in TRANSIENT:
+    if is_transient(error):
         return StackError(f"can't reach {where}: {error.msg}; is it running? See `python -m stack status`")
     if error.errno == errorcode.ER_ACCESS_DENIED_ERROR:
         return StackError(f"{where} refuses user {settings.user!r}: check MYSQL_USER and MYSQL_PASSWORD")
@@ -89,6 +96,8 @@ def named_error(error: Error, settings: DatabaseSettings, database: str | None =
         return StackError(f"{where} has no database {database!r}: run `python -m stack dataset init`")
     if error.errno == errorcode.ER_NO_SUCH_TABLE:
         return StackError(f"{where}: {error.msg}: run `python -m stack dataset init`")
+    if error.errno == errorcode.ER_LOCK_WAIT_TIMEOUT:
+        return StackError(f"{where}: another connection holds a lock for too long: end its transaction, then try again")
     return StackError(f"{where}: {error.msg} (error {error.errno})")
 
 

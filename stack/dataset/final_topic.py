@@ -134,8 +134,9 @@ class FinalReader:
                 records.append(decode(_bytes(message.key()), _bytes(message.value())))
                 self._positions[partition] = offset + 1
         elif error.code() == KafkaError._PARTITION_EOF:
-            self._positions[partition] = offset
-            unread.discard(partition)
+            if partition in unread:  # records that came after its first end were left for the next call
+                self._positions[partition] = offset
+                unread.discard(partition)
         elif error.fatal() or not error.retriable():
             raise self._unreachable(error.str())
 
@@ -152,7 +153,9 @@ class FinalReader:
                 return sorted(metadata.partitions)
             reason = metadata.error.str()
             if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise StackError(f"topic {self._topic} does not exist at {self._bootstrap}: run `python -m stack topics apply`")
+                raise StackError(
+                    f"topic {self._topic} does not exist at {self._bootstrap}: run `python -m stack topics apply`"
+                )
         raise self._unreachable(reason)
 
     def _unreachable(self, reason: str) -> StackError:

@@ -11,6 +11,8 @@ from config.definition import Definition
 from stack.dataset.database import quoted
 from stack.errors import StackError
 
+LOCK_WAIT_S = 20
+
 
 def create_schema(connection: MySQLConnection, definition: Definition, *, drop: bool = False) -> None:
     """Create database and tables where they don't exist; with `drop`, remove the database and all rows before.
@@ -25,6 +27,8 @@ def create_schema(connection: MySQLConnection, definition: Definition, *, drop: 
         raise StackError(f"{path}: can't be read: {error.strerror}") from error
     database = quoted(definition.database)
     with connection.cursor() as cursor:
+        # Someone's open transaction on a table would otherwise hold this up for a day, the server's default.
+        cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}")
         if drop:
             cursor.execute(f"DROP DATABASE IF EXISTS {database}")
         cursor.execute(f"CREATE DATABASE IF NOT EXISTS {database} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")

@@ -16,11 +16,11 @@ from typing import Any
 from mysql.connector import Error, errorcode
 from mysql.connector.connection import MySQLConnection
 
-from stack.dataset.database import TRANSIENT
+from stack.dataset.database import is_transient
 
 TRIES = 3
 FIRST_PAUSE_S = 0.5
-REPEATABLE = TRANSIENT | {errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_WAIT_TIMEOUT}
+LOCKS = frozenset({errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_WAIT_TIMEOUT})
 
 Line = tuple[int, int]  # product id, quantity
 Statement = tuple[str, tuple[Any, ...]]
@@ -213,16 +213,21 @@ class ShopDatabase:
 
     def _recover(self, error: Error, attempt: int) -> None:
         """Make the connection usable for another try, or give up by raising `error`."""
-        if error.errno in TRANSIENT and attempt < TRIES:
-            for pause in range(TRIES):
-                self._wait(FIRST_PAUSE_S * 2**pause)
-                try:
-                    self._connection.reconnect()
-                    return
-                except Error:
-                    continue
+        if attempt == TRIES or not (is_transient(error) or error.errno in LOCKS):
+            if not is_transient(error):
+                self._connection.rollback()
             raise error
-        if error.errno not in TRANSIENT:
+        if is_transient(error):
+            self._reconnect(error)
+        else:
             self._connection.rollback()
-        if error.errno not in REPEATABLE or attempt == TRIES:
-            raise error
+
+    def _reconnect(self, error: Error) -> None:
+        for attempt in range(TRIES):
+            self._wait(FIRST_PAUSE_S * 2**attempt)
+            try:
+                self._connection.reconnect()
+            except Error:
+                continue
+            return
+        raise error
