@@ -1,0 +1,1 @@
+"""The order pipeline on real servers: MariaDB, Debezium, Kafka and Faust workers."""

@@ -1,0 +1,80 @@
+"""One pipeline for all tests of this folder: its own servers, a small snapshot, a connector, one worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config.dataset import load_definition
+from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings
+from stack.connector.apply import apply_connector
+from stack.connector.rest import ConnectClient
+from stack.connector.settings import connector_name, connector_settings
+from stack.dataset.bulk import OnDuplicate
+from stack.dataset.database import connected
+from stack.dataset.generator.files import write_files
+from stack.dataset.generator.load import load_files
+from stack.dataset.generator.plan import make_plan
+from stack.dataset.schema import create_schema
+from stack.local import Stack
+from stack.ports import free_ports
+from stack.topics import apply_topics
+from stack.workers import OrdersWorker
+from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, catalogue
+from tests.integration.orders.shop import Shop, TopicTail
+
+SNAPSHOT_SIZE = 0.04
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Servers with a loaded database, topics and a running connector."""
+    folder = tmp_path_factory.mktemp("orders")
+    servers = ["kafka", "connect", "mariadb"]
+    with Stack.at(folder / "stack", ports=free_ports(), servers=servers, die_with_parent=True) as stack:
+        _load(stack, folder)
+        _capture(stack)
+        yield stack
+
+
+def _load(stack: Stack, folder: Path) -> None:
+    definition, settings = load_definition("project_db"), DatabaseSettings.read(stack.environment())
+    assert definition.generator is not None
+    with connected(settings) as connection:
+        create_schema(connection, definition)
+    plan = make_plan(definition.generator, size=SNAPSHOT_SIZE, customers=1_000)
+    paths = write_files(definition.generator, plan, folder, print)
+    load_files(settings, definition, paths, OnDuplicate.FAIL, print)
+
+
+def _capture(stack: Stack) -> None:
+    definition, environment = load_definition("project_db"), stack.environment()
+    apply_topics(
+        KafkaSettings.read(environment),
+        catalogue(dataset="project_db", app_id="millrace-orders", order_partitions=4),
+    )
+    settings = ConnectSettings.read(environment)
+    with ConnectClient(settings.url) as connect:
+        apply_connector(connect, connector_name("project_db"), connector_settings(definition, settings))
+
+
+@pytest.fixture(scope="session")
+def shop(pipeline: Stack) -> Iterator[Shop]:
+    """What tests change, and where they look."""
+    environment = pipeline.environment()
+    tail = TopicTail(environment["KAFKA_BOOTSTRAP"], [ORDER_FINAL, ORDER_AMENDED, DEAD_LETTERS])
+    yield Shop(environment, tail)
+    tail.close()
+
+
+@pytest.fixture(scope="module")
+def worker(pipeline: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrdersWorker]:
+    """A worker that is ready; each module begins with one on an empty disk."""
+    [port] = free_ports(["worker"]).values()
+    worker = OrdersWorker(web_port=port, environment=pipeline.environment(), folder=tmp_path_factory.mktemp("worker"))
+    worker.start()
+    worker.wait_ready()
+    yield worker
+    assert worker.stop(), "a worker ends gracefully"
