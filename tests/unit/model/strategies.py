@@ -30,19 +30,28 @@ def step(method: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[S
     return st.tuples(st.just(method), *arguments)
 
 
+@st.composite
+def scripts(draw: st.DrawFn, kinds: dict[st.SearchStrategy[Step], int], *, longest: int) -> list[Step]:
+    """Steps of these kinds by weight, every length as likely as another.
+
+    Plain lists are short, and the alternatives of `one_of` all alike: few orders would ever be complete.
+    """
+    urn = [kind for kind, weight in kinds.items() for _ in range(weight)]
+    return [draw(urn[draw(st.integers(0, len(urn) - 1))]) for _ in range(draw(st.integers(0, longest)))]
+
+
 put_order: Final = step("put_order", order_ids, counts, customers)
 put_lines: Final = step("put_lines", order_ids, quantities)
 removals: Final = step("drop_order", order_ids) | step("drop_line", order_ids, products)
 moves: Final = step("move_order", order_ids, order_ids) | step("move_line", line_keys, line_keys)
 connector_steps: Final = step("snapshot") | step("repeat", topics, stretches) | step("rotate")
 
-histories: Final = st.lists(put_order | put_lines | put_lines | removals | moves | connector_steps, max_size=30)
-
 read: Final = step("read", topics, stretches)
-deliveries: Final = st.lists(
-    read | read | step("rewind", topics, st.integers(1, 30)) | step("reload") | step("commit") | step("restart"),
-    max_size=20,
-)
+rewind: Final = step("rewind", topics, st.integers(1, 30))
+stops: Final = step("reload") | step("commit") | step("restart")
+
+histories: Final = scripts({put_order: 4, put_lines: 5, removals: 2, moves: 1, connector_steps: 2}, longest=30)
+deliveries: Final = scripts({read: 4, rewind: 1, stops: 1}, longest=20)
 
 
 @st.composite

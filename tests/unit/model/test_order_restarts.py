@@ -10,16 +10,19 @@ from __future__ import annotations
 from itertools import groupby
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.unit.model.delivery import Delivery
 from tests.unit.model.shop import TOPICS, Shop
 from tests.unit.model.strategies import (
+    Step,
     connector_steps,
+    counts,
     moves,
     play,
     put_lines,
     put_order,
+    quantities,
     removals,
     stretches,
     topics,
@@ -35,16 +38,21 @@ class RestartedConsumer(RuleBasedStateMachine):
         self.shop = Shop()
         self.consumer = Delivery(self.shop)
 
+    @initialize(num_products=counts, quantities=quantities)
+    def open_shop(self, num_products: int, quantities: dict[int, int]) -> None:
+        self.shop.put_order("A", num_products, 1)
+        self.shop.put_lines("A", quantities)
+
     @rule(step=put_order | put_lines)
-    def put(self, step: tuple[str, ...]) -> None:
+    def put(self, step: Step) -> None:
         play(self.shop, [step])
 
     @rule(step=removals | moves)
-    def remove_or_move(self, step: tuple[str, ...]) -> None:
+    def remove_or_move(self, step: Step) -> None:
         play(self.shop, [step])
 
     @rule(step=connector_steps)
-    def connector(self, step: tuple[str, ...]) -> None:
+    def connector(self, step: Step) -> None:
         play(self.shop, [step])
 
     @rule(topic=topics, count=stretches)
