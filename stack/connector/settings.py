@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from config.definition import Definition, Reference, Table
+from config.definition import Definition, Table
 from config.settings import ConnectSettings
 from stack.errors import StackError
 from streams.topics import change_topic
@@ -62,8 +62,8 @@ def connector_settings(definition: Definition, settings: ConnectSettings) -> dic
 
 
 def table_keys(definition: Definition) -> tuple[TableKey, ...]:
-    """The captured tables in the order of the initial snapshot: what others refer to comes before them."""
-    return tuple(TableKey(table=table.name, column=_key_column(table)) for table in _referenced_first(definition))
+    """The captured tables in the definition's order, which is the order of the initial snapshot."""
+    return tuple(TableKey(table=table.name, column=_key_column(table)) for table in definition.tables)
 
 
 def routing_settings(definition: Definition, tables: Sequence[TableKey]) -> dict[str, str]:
@@ -100,23 +100,6 @@ def _key_column(table: Table) -> str:
     if len(table.key) > 1:
         raise StackError(f"table {table.name}: its key has several columns; the definition must name its topic_key")
     return table.key[0]
-
-
-def _referenced_first(definition: Definition) -> list[Table]:
-    """Referenced tables first; among equals from the definition's end, which begins with the main tables."""
-    placed: list[Table] = []
-
-    def place(table: Table, path: tuple[str, ...]) -> None:
-        parents = {rule.table for rule in table.rules if isinstance(rule, Reference)} - {*path, table.name}
-        for parent in reversed(definition.tables):
-            if parent.name in parents:
-                place(parent, (*path, table.name))
-        if table not in placed:
-            placed.append(table)
-
-    for table in reversed(definition.tables):
-        place(table, ())
-    return placed
 
 
 def _read_template(kind: str) -> dict[str, str]:

@@ -72,7 +72,7 @@ def broken(folder: Path, change: Callable[[dict[str, Any]], object]) -> str:
 
 def test_the_shipped_dataset_is_the_shop_with_complete_orders() -> None:
     definition = load_definition("project_db")
-    assert [table.name for table in definition.tables] == ["orders", "order_details", "customers", "payment_method"]
+    assert [table.name for table in definition.tables] == ["payment_method", "orders", "order_details", "customers"]
     assert definition.completeness is not None
     assert (definition.completeness.parent, definition.completeness.expected_column) == ("orders", "num_products")
     assert definition.completeness.children == "order_details"

@@ -96,9 +96,9 @@ def test_topics_get_the_names_of_the_catalogue() -> None:
     assert found["transforms.route.replacement"].replace("$1", match[1]) == change_topic("project_db", "orders")
 
 
-def test_the_snapshot_reads_what_others_refer_to_first() -> None:
+def test_the_snapshot_reads_the_tables_in_the_order_of_the_definition() -> None:
     tables = settings()["table.include.list"].split(",")
-    assert tables == [f"project_db.{name}" for name in ("payment_method", "customers", "orders", "order_details")]
+    assert tables == [f"project_db.{name}" for name in ("payment_method", "orders", "order_details", "customers")]
 
 
 def test_tables_that_refer_to_each_other_are_each_read_once() -> None:
