@@ -15,7 +15,7 @@ from pathlib import Path
 from config.dataset import load_definition
 from config.definition import Definition, OrdersGenerator
 from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings, OrdersSettings
-from stack.connector.apply import apply_connector
+from stack.connector.apply import apply_connector, wait_snapshot
 from stack.connector.rest import ConnectClient
 from stack.connector.settings import connector_name, connector_settings
 from stack.dataset.bulk import OnDuplicate
@@ -91,6 +91,7 @@ class Demo:
             self._capture()
             with FinalWatch(self._kafka.bootstrap) as watch:
                 self._complete(plan, watch)
+                self._finish_snapshot()
                 self._live(plan, watch)
         finally:
             for worker in self.workers:
@@ -134,9 +135,15 @@ class Demo:
         self.proof.events = plan.orders + plan.order_details
         self.proof.events_per_s = round(self.proof.events / max((seen[-1] - seen[0]) / 1e9, 1e-3), 1)
 
+    def _finish_snapshot(self) -> None:
+        """Debezium follows the log only after it has read every table, the customers last."""
+        with self.phase("snapshot", "let the connector finish its snapshot of the customers"):
+            with ConnectClient(self._connect.url) as connect:
+                wait_snapshot(connect, connector_name(self._definition.name))
+            for worker in self.workers:
+                worker.wait_ready()
+
     def _live(self, plan: Plan, watch: FinalWatch) -> None:
-        for worker in self.workers:
-            worker.wait_ready()
         with self.phase("live", f"place {LIVE_ORDERS} live orders and measure commit → order_final"):
             placed = self._place_live_orders(plan)
             if not watch.wait_for(plan.orders + LIVE_ORDERS, VISIBLE_LIMIT_S):

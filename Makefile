@@ -1,0 +1,52 @@
+# Every target sets up what it needs. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STACK := $(BIN)/python -m stack
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit check fmt lock up down status
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
+
+demo: $(VENV)/ready ## run the main job on real servers and real-size data, print the proof
+	@$(STACK) demo $(if $(KEEP),--keep) $(if $(SIZE),--size $(SIZE))
+
+test: check ## all checks and tests; the servers are started by the tests themselves
+	@$(BIN)/python -m pytest
+
+unit: $(VENV)/ready ## the tests that need no server
+	@$(BIN)/python -m pytest tests/unit tests/agents tests/test_architecture.py tests/test_readme.py
+
+check: $(VENV)/ready ## style and types
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary .
+
+fmt: $(VENV)/ready ## format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(VENV)/ready ## write the lock file anew from pyproject.toml
+	@$(BIN)/python -m pip install --quiet uv==0.13.9
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --python-version 3.11 --quiet -o requirements.lock
+
+up: $(VENV)/ready ## start the servers of the default stack
+	@$(STACK) up
+
+down: $(VENV)/ready ## end them; their data stays
+	@$(STACK) down
+
+status: $(VENV)/ready ## show them
+	@$(STACK) status
+
+# Rebuilt when the lock file changes. The interpreter is checked first, because the error of an old one says nothing.
+$(VENV)/ready: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: install it, or name it with make PYTHON=..." >&2; exit 1; }
+	@echo "installing the locked Python packages into $(VENV)"
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "python3-venv is needed (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
