@@ -106,10 +106,15 @@ class Shop:
         for (order_id, _), row in self.details.items():
             self._log(DETAILS, order_id, builders.snapshot_read(row, at))
 
-    def repeat(self, topic: str, count: int) -> None:
-        """Write the last records once more, as the connector does after a crash that cost it its last offsets."""
+    def repeat(self, topic: str, back: int, count: int) -> None:
+        """Write old records once more, from `back` before the end.
+
+        Up to the end when `count` reaches so far, as a connector does that lost its last offsets in a crash; less than
+        that as one does that was thought dead and wakes up late, so that newer changes come before older ones.
+        """
         records = self.topics[topic]
-        records += records[-count:]
+        begin = max(0, len(records) - back)
+        records += records[begin : begin + count]
 
     # -- the log ------------------------------------------------------------------------------------------------------
 

@@ -44,13 +44,16 @@ put_order: Final = step("put_order", order_ids, counts, customers)
 put_lines: Final = step("put_lines", order_ids, quantities)
 removals: Final = step("drop_order", order_ids) | step("drop_line", order_ids, products)
 moves: Final = step("move_order", order_ids, order_ids) | step("move_line", line_keys, line_keys)
-connector_steps: Final = step("snapshot") | step("repeat", topics, stretches) | step("rotate")
+repeats: Final = step("repeat", topics, st.integers(1, 6), st.integers(1, 4))
+snapshots_and_rotations: Final = step("snapshot") | step("rotate")
 
 read: Final = step("read", topics, stretches)
 rewind: Final = step("rewind", topics, st.integers(1, 30))
 stops: Final = step("reload") | step("commit") | step("restart")
 
-histories: Final = scripts({put_order: 4, put_lines: 5, removals: 2, moves: 1, connector_steps: 2}, longest=30)
+histories: Final = scripts(
+    {put_order: 4, put_lines: 5, removals: 3, moves: 1, repeats: 4, snapshots_and_rotations: 1}, longest=30
+)
 deliveries: Final = scripts({read: 4, rewind: 1, stops: 1}, longest=20)
 
 

@@ -16,7 +16,6 @@ from tests.unit.model.delivery import Delivery
 from tests.unit.model.shop import TOPICS, Shop
 from tests.unit.model.strategies import (
     Step,
-    connector_steps,
     counts,
     moves,
     play,
@@ -24,6 +23,8 @@ from tests.unit.model.strategies import (
     put_order,
     quantities,
     removals,
+    repeats,
+    snapshots_and_rotations,
     stretches,
     topics,
 )
@@ -51,7 +52,7 @@ class RestartedConsumer(RuleBasedStateMachine):
     def remove_or_move(self, step: Step) -> None:
         play(self.shop, [step])
 
-    @rule(step=connector_steps)
+    @rule(step=repeats | snapshots_and_rotations)
     def connector(self, step: Step) -> None:
         play(self.shop, [step])
 
