@@ -34,8 +34,12 @@ def _text(raw: str) -> str:
 
 def _url(*schemes: str) -> Callable[[str], str]:
     def parse(raw: str) -> str:
-        parts = urlsplit(raw.strip())
-        if parts.scheme not in schemes or not parts.hostname:
+        try:
+            parts = urlsplit(raw.strip())
+            is_good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a wrong port or host; the text of the error would repeat a password
+            is_good = False
+        if not is_good:
             raise ValueError(f"must be a URL that begins with {' or '.join(s + '://' for s in schemes)}")
         return raw.strip().rstrip("/")
 
@@ -46,7 +50,7 @@ def _bootstrap(raw: str) -> str:
     servers = [s.strip() for s in raw.split(",")]
     for server in servers:
         host, _, port = server.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise ValueError("must be host:port, several separated by commas")
     return ",".join(servers)
 
