@@ -1,0 +1,1 @@
+"""Proof for the effects of agents, without a server."""

@@ -1,0 +1,215 @@
+"""What follows once an order is complete or amended: look up, encode, address, count.
+
+Method: `OrderCompletion` with a look-up that learns payment methods only while it is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from agents.completion import Emission, OrderCompletion
+from streams.model.order import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
+from streams.runtime.batch import OutputRecord
+from streams.runtime.testing import Consumed
+from tests.builders import ORDERED_AT
+
+VISA = PaymentMethod(3, "Visa", "First Bank")
+WAIT_S = 2.5
+
+
+class Lookup:
+    """Payment methods that are known, and those that become known during a wait.
+
+    Attributes:
+        known: methods by id.
+        waits: ids and seconds of every wait.
+    """
+
+    def __init__(self, *known: PaymentMethod, learns: Sequence[PaymentMethod] = ()) -> None:
+        self.known = {method.id: method for method in known}
+        self._learns = learns
+        self.waits: list[tuple[set[int], float]] = []
+        self.was_ready = False
+
+    def get(self, id_: int, /) -> PaymentMethod | None:
+        return self.known.get(id_)
+
+    async def ready(self) -> None:
+        self.was_ready = True
+
+    async def wait_for(self, ids: set[int], timeout_s: float, /) -> None:
+        self.waits.append((set(ids), timeout_s))
+        self.known |= {method.id: method for method in self._learns}
+
+
+class CancelledLookup(Lookup):
+    """A look-up whose wait is cancelled, as at a rebalance."""
+
+    async def wait_for(self, ids: set[int], timeout_s: float, /) -> None:
+        await super().wait_for(ids, timeout_s)
+        raise asyncio.CancelledError
+
+
+def completion_with(lookup: Lookup) -> OrderCompletion:
+    return OrderCompletion(payment_methods=lookup, payment_method_wait_s=WAIT_S, app_id="millrace-orders")
+
+
+def complete(order_id: str = "order-1", payment_method_id: int | None = 3) -> CompleteOrder:
+    method = None if payment_method_id is None else PaymentMethod(payment_method_id)
+    return CompleteOrder(order_id, 11, 22, method, 1, [Product(101, 1)], ORDERED_AT, SourcePosition(0, 3, 10, 0))
+
+
+def amended(order_id: str = "order-1", payment_method_id: int = 3) -> AmendedOrder:
+    method, place = PaymentMethod(payment_method_id), SourcePosition(0, 3, 20, 0)
+    return AmendedOrder(order_id, OrderStatus.DELETED, 1, 11, 22, method, 1, [], ORDERED_AT, place)
+
+
+def published(completion: OrderCompletion, *outcomes: Emission) -> list[OutputRecord]:
+    records = asyncio.run(completion.publish(outcomes, 0))
+    completion.committed(outcomes)
+    return records
+
+
+def value(record: OutputRecord) -> CompleteOrder:
+    assert record.value is not None
+    return msgspec.json.decode(record.value, type=CompleteOrder)
+
+
+# -- records ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_complete_order_goes_to_order_final_under_its_id() -> None:
+    (record,) = published(completion_with(Lookup(VISA)), complete("order-ü"))
+    assert (record.topic, record.key, record.headers) == ("order_final", "order-ü".encode(), ())
+    assert value(record).order_id == "order-ü"
+
+
+def test_an_amended_order_goes_to_order_amended_under_its_id() -> None:
+    (record,) = published(completion_with(Lookup(VISA)), amended())
+    assert (record.topic, record.key) == ("order_amended", b"order-1")
+    assert msgspec.json.decode(record.value or b"")["status"] == "deleted"
+
+
+def test_records_keep_the_order_of_what_the_folds_answered() -> None:
+    records = published(completion_with(Lookup(VISA)), complete("a"), amended("a"), complete("b"))
+    assert [(record.topic, record.key) for record in records] == [
+        ("order_final", b"a"),
+        ("order_amended", b"a"),
+        ("order_final", b"b"),
+    ]
+
+
+def test_nothing_to_publish_is_nothing() -> None:
+    lookup = Lookup()
+    assert published(completion_with(lookup)) == []
+    assert lookup.waits == []
+
+
+# -- payment methods --------------------------------------------------------------------------------------------------
+
+
+def test_aknown_payment_method_goes_out_with_name_and_bank_without_a_wait() -> None:
+    lookup = Lookup(VISA)
+    (record,) = published(completion_with(lookup), complete())
+    assert (value(record).payment_method, lookup.waits) == (VISA, [])
+
+
+def test_an_unknown_payment_method_is_waited_for_as_long_as_set() -> None:
+    lookup = Lookup(learns=[VISA])
+    completion = completion_with(lookup)
+    (record,) = published(completion, complete())
+    assert (value(record).payment_method, lookup.waits) == (VISA, [({3}, WAIT_S)])
+    assert completion.counts["payment_methods_unknown"] == 0
+
+
+def test_one_that_stays_unknown_goes_out_with_its_id_and_no_name_and_is_counted() -> None:
+    completion = completion_with(Lookup())
+    (record,) = published(completion, complete(payment_method_id=9))
+    assert value(record).payment_method == PaymentMethod(9, None, None)
+    assert completion.counts == {"completed": 1, "amended": 0, "payment_methods_unknown": 1}
+
+
+def test_all_unknown_ones_of_a_batch_are_waited_for_at_once() -> None:
+    lookup = Lookup(VISA)
+    published(completion_with(lookup), complete("a", 8), complete("b", 9), complete("c", 3), amended("d", 9))
+    assert lookup.waits == [({8, 9}, WAIT_S)]
+
+
+def test_one_that_was_waited_for_in_vain_holds_up_no_later_batch() -> None:
+    lookup = Lookup()
+    completion = completion_with(lookup)
+    for order_id in ("a", "b", "c"):
+        published(completion, complete(order_id, 9))
+    assert len(lookup.waits) == 1
+    assert completion.counts["payment_methods_unknown"] == 3
+
+
+def test_one_that_becomesknown_later_goes_out_with_its_name_from_then_on() -> None:
+    lookup = Lookup(learns=[])
+    completion = completion_with(lookup)
+    published(completion, complete("a"))
+    lookup.known[3] = VISA
+    (record,) = published(completion, complete("b"))
+    assert value(record).payment_method == VISA
+
+
+def test_an_order_without_payment_method_waits_for_none_and_is_not_counted() -> None:
+    lookup = Lookup()
+    completion = completion_with(lookup)
+    (record,) = published(completion, complete(payment_method_id=None))
+    assert (value(record).payment_method, lookup.waits) == (None, [])
+    assert completion.counts["payment_methods_unknown"] == 0
+
+
+def test_a_cancelled_wait_leaves_no_trace() -> None:
+    lookup = CancelledLookup()
+    completion = completion_with(lookup)
+    for _ in range(2):
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(completion.publish([complete()], 0))
+    assert len(lookup.waits) == 2
+    assert not any(completion.counts.values())
+
+
+def test_a_partition_is_ready_once_the_look_up_is() -> None:
+    lookup = Lookup()
+    asyncio.run(completion_with(lookup).ready())
+    assert lookup.was_ready
+
+
+# -- counts -----------------------------------------------------------------------------------------------------------
+
+
+def test_only_what_was_committed_is_counted() -> None:
+    completion = completion_with(Lookup(VISA))
+    asyncio.run(completion.publish([complete()], 0))
+    assert completion.counts["completed"] == 0
+    completion.committed([complete(), amended(), amended()])
+    assert (completion.counts["completed"], completion.counts["amended"]) == (1, 2)
+
+
+# -- dead letters -----------------------------------------------------------------------------------------------------
+
+
+def test_a_dead_letter_keeps_the_raw_record_its_origin_and_the_reason() -> None:
+    record = Consumed("mysql.project_db.orders", 2, 41, b"\xffkey", b"not json", timestamp=1_767_323_045_000)
+    letter = completion_with(Lookup()).dead_letter(record, "JSON is malformed")
+    assert (letter.topic, letter.key, letter.value) == ("dead_letters", b"\xffkey", b"not json")
+    assert dict(letter.headers) == {
+        "reason": b"JSON is malformed",
+        "app": b"millrace-orders",
+        "topic": b"mysql.project_db.orders",
+        "partition": b"2",
+        "offset": b"41",
+        "timestamp": b"1767323045000",
+    }
+
+
+@pytest.mark.parametrize(("key", "raw"), [(None, b"x"), (b"k", None), (None, None), (b"", b"")])
+def test_a_dead_letter_without_key_or_value_stays_without(key: bytes | None, raw: bytes | None) -> None:
+    letter = completion_with(Lookup()).dead_letter(Consumed("t", 0, 0, key, raw), "reason")
+    assert (letter.key, letter.value) == (key, raw)

@@ -1,0 +1,1 @@
+"""Proof for look-ups and views, without a server."""
