@@ -108,6 +108,10 @@ def _child_setup(signal_mask: Collection[int]) -> Callable[[], None]:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the kernel knew what to do then
             os._exit(_SIGNAL_BASE + signal.SIGKILL)
+        for (
+            number
+        ) in _STOP_SIGNALS:  # a shell's background jobs inherit an ignored SIGINT: it would be passed on in vain
+            signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, signal_mask)
 
     return set_up

@@ -97,6 +97,17 @@ def test_a_stop_signal_to_the_process_group_reaches_the_command_once_and_the_exi
     assert stops.read_text() == "stop\n"
 
 
+def test_an_interrupt_is_passed_on_from_a_background_job_of_a_shell_too(start: Start, tmp_path: Path) -> None:
+    ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what such a shell does to its background jobs
+    try:
+        restarter = start("sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 600")
+    finally:
+        signal.signal(signal.SIGINT, ignored)
+    written_pid(tmp_path / "pid")
+    restarter.send_signal(signal.SIGINT)
+    assert ended(restarter) == (128 + signal.SIGINT, [])
+
+
 def test_a_command_ended_by_the_signal_passed_on_gives_128_and_its_number(start: Start, tmp_path: Path) -> None:
     restarter = start("sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 600")
     written_pid(tmp_path / "pid")
