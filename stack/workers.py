@@ -85,7 +85,8 @@ class OrdersWorker:
         deadline = time.monotonic() + limit_s
         while not self.is_ready():
             if not self.is_running():
-                raise StackError(f"worker at port {self.web_port} has ended:\n{last_lines(self.log, _LOG_LINES)}")
+                end = "\n".join(last_lines(self.log, _LOG_LINES))
+                raise StackError(f"worker at port {self.web_port} has ended:\n{end}")
             if time.monotonic() > deadline:
                 raise StackError(f"worker at {self.url} is not ready after {limit_s:.0f} s: see {self.log}")
             time.sleep(_POLL_S)

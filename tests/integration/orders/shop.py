@@ -66,7 +66,7 @@ class TopicTail:
                     topic,
                     partition,
                     key.decode() if isinstance(key, bytes) else key,
-                    message.value(),  # type: ignore[arg-type]
+                    message.value(),
                     {name: value.decode() for name, value in headers},
                 )
             )
@@ -77,7 +77,12 @@ class TopicTail:
 
     def wait(self, topic: str, key: str | None, *, count: int = 1) -> list[TopicRecord]:
         """Wait until there are `count` records, then a moment longer: one too many shall be seen as well."""
-        until(lambda: self.poll() or len(self.of(topic, key)) >= count, f"{count} records of {key} in {topic}")
+
+        def enough() -> bool:
+            self.poll()
+            return len(self.of(topic, key)) >= count
+
+        until(enough, f"{count} records of {key} in {topic}")
         self.poll(0.5)
         return self.of(topic, key)
 
