@@ -55,47 +55,52 @@ def order_state_changelog(app_id: str) -> str:
 
 def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[TopicSpec, ...]:
     """Every topic that has to exist before a connector or a worker of `dataset` starts."""
-
-    def source(table: str, key: str, partitions: int, *, co_partitioned: bool = False) -> TopicSpec:
-        return TopicSpec(
-            name=change_topic(dataset, table),
-            key=key,
-            value="Debezium change envelope, JSON",
-            partitions=partitions,
-            direction=Direction.IN,
-            owner="connector",
-            co_partitioned=co_partitioned,
-            config=KEEP_FOREVER,
-        )
-
-    def output(name: str, value: str) -> TopicSpec:
-        return TopicSpec(
-            name=name,
-            key="order id",
-            value=value,
-            partitions=order_partitions,
-            direction=Direction.OUT,
-            owner="streams.orders",
-            co_partitioned=True,
-            config=KEEP_FOREVER,
-        )
-
     return (
-        source("orders", "order id", order_partitions, co_partitioned=True),
-        source("order_details", "order id", order_partitions, co_partitioned=True),
-        source("customers", "customer id", order_partitions),
-        source("payment_method", "payment method id", 1),
-        output(ORDER_FINAL, "complete order, JSON"),
-        output(ORDER_AMENDED, "order after a later change, JSON"),
-        output(DEAD_LETTERS, "raw bytes of a record that could not be read; reason and origin in its headers"),
-        TopicSpec(
-            name=order_state_changelog(app_id),
-            key="order id",
-            value="order state, MessagePack",
-            partitions=order_partitions,
-            direction=Direction.INTERNAL,
-            owner="streams.orders",
-            co_partitioned=True,
-            config=COMPACT,
-        ),
+        _source(dataset, "orders", "order id", order_partitions, co_partitioned=True),
+        _source(dataset, "order_details", "order id", order_partitions, co_partitioned=True),
+        _source(dataset, "customers", "customer id", order_partitions),
+        _source(dataset, "payment_method", "payment method id", 1),
+        _output(ORDER_FINAL, "complete order, JSON", order_partitions),
+        _output(ORDER_AMENDED, "order after a later change, JSON", order_partitions),
+        _output(DEAD_LETTERS, "a record that could not be processed, as it came; why in its headers", order_partitions),
+        _order_state_changelog(app_id, order_partitions),
+    )
+
+
+def _source(dataset: str, table: str, key: str, partitions: int, *, co_partitioned: bool = False) -> TopicSpec:
+    return TopicSpec(
+        name=change_topic(dataset, table),
+        key=key,
+        value="Debezium change envelope, JSON",
+        partitions=partitions,
+        direction=Direction.IN,
+        owner="connector",
+        co_partitioned=co_partitioned,
+        config=KEEP_FOREVER,
+    )
+
+
+def _output(name: str, value: str, partitions: int) -> TopicSpec:
+    return TopicSpec(
+        name=name,
+        key="order id",
+        value=value,
+        partitions=partitions,
+        direction=Direction.OUT,
+        owner="streams.orders",
+        co_partitioned=True,
+        config=KEEP_FOREVER,
+    )
+
+
+def _order_state_changelog(app_id: str, partitions: int) -> TopicSpec:
+    return TopicSpec(
+        name=order_state_changelog(app_id),
+        key="order id",
+        value="order state, MessagePack",
+        partitions=partitions,
+        direction=Direction.INTERNAL,
+        owner="streams.orders",
+        co_partitioned=True,
+        config=COMPACT,
     )

@@ -62,7 +62,7 @@ def partitions(app: BatchApp) -> dict[str, Any]:
         str(number): {
             "state": partition.state,
             "error": partition.error,
-            "next_offsets": partition.next_offsets,
+            "next_offsets": partition.opening.next_offsets,
             "restored_records": partition.progress.records,
             "restore_remaining": partition.progress.remaining,
             "restore_s": round(partition.progress.seconds, 3),

@@ -14,6 +14,7 @@ from streams.model.order import PaymentMethod
 from streams.runtime.batch import OutputRecord, SourceRecord
 from streams.runtime.changelog import RestoreProgress, WriteFirst
 from streams.runtime.committer import Committer
+from streams.runtime.opening import Opening
 from streams.runtime.store import PartitionStore
 from streams.runtime.testing import Consumed
 
@@ -124,10 +125,11 @@ class MemoryCommitter:
         self.closed = True
 
 
-class Host:
+class FakeHost:
     """The worker around a partition under test; `sought` gets the offsets of every opening."""
 
     turn_max_records = 100
+    waiting_max_bytes = 1_000_000
     fenced_wait_s = 0.01
     changelog_topic = "changelog"
 
@@ -135,7 +137,7 @@ class Host:
         self.log = log
         self.failures: list[tuple[Exception, bool]] = []
         self.committers: list[MemoryCommitter] = []
-        self.sought: asyncio.Queue[Mapping[str, int]] = asyncio.Queue()
+        self.sought: asyncio.Queue[tuple[Opening, Mapping[str, int]]] = asyncio.Queue()
         self.committed: list[Mapping[str, int]] = []
         self._topics = topics
 
@@ -152,9 +154,9 @@ class Host:
             store.write([(record.key, record.value)], offset)
             progress.records += 1
 
-    async def seek(self, partition: int, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
+    async def seek(self, opening: Opening, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
         starts = {topic: offset or 0 for topic, offset in offsets.items()}
-        await self.sought.put(starts)
+        await self.sought.put((opening, starts))
         return starts
 
     def on_committed(self, partition: int, offsets: Mapping[str, int]) -> None:

@@ -24,8 +24,6 @@ from streams.model.position import Position
 MAX_LINES: Final = 10_000
 """Product lines of one order, deleted ones included. Keeps a state and its records below Kafka's size limits."""
 
-# -- the source's rows ------------------------------------------------------------------------------------------------
-
 
 class OrderColumns(Struct, gc=False):
     """Columns of `orders` that the order completion reads."""
@@ -44,9 +42,6 @@ class OrderDetailColumns(Struct, gc=False):
     order_id: str
     product_id: SignedInt64
     quantity: SignedInt64 | None
-
-
-# -- the state --------------------------------------------------------------------------------------------------------
 
 
 class OrderRow(Struct, array_like=True, gc=False):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streams.runtime.turn import Turn
 
 
 class RuntimeStats:
@@ -13,7 +15,7 @@ class RuntimeStats:
 
     Attributes:
         turns: committed turns.
-        counters: everything else by name; `records`, `outputs`, `dead_letters`, the fates of records (`folded`,
+        counters: everything else by name; `records`, `outputs`, `refused`, the fates of records (`folded`,
             `unchanged`, `tombstones`, `malformed`, `rejected`), and events of partitions (`opened`, `fenced`, …).
     """
 
@@ -27,16 +29,14 @@ class RuntimeStats:
         """Add to a counter."""
         self.counters[name] += amount
 
-    def turn_done(
-        self, *, records: int, outputs: int, dead_letters: int, seconds: float, fates: Mapping[str, int]
-    ) -> None:
+    def turn_done(self, turn: Turn, *, records: int, outputs: int, seconds: float) -> None:
         """Account for a committed turn."""
         self.turns += 1
         self.turn_seconds += seconds
         self.counters["records"] += records
         self.counters["outputs"] += outputs
-        self.counters["dead_letters"] += dead_letters
-        self.counters.update(fates)
+        self.counters["refused"] += len(turn.refused)
+        self.counters.update(turn.counts)
 
     def as_dict(self) -> dict[str, Any]:
         """For the view: seconds since the start, turns and counters."""

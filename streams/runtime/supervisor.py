@@ -19,6 +19,7 @@ from mode.utils.locks import Event
 
 from streams.runtime.changelog import Restoration, RestoreProgress, WriteFirst
 from streams.runtime.committer import Committer, KafkaTransactions
+from streams.runtime.opening import Opening
 from streams.runtime.partition import Partition, PartitionState
 from streams.runtime.store import PartitionStore
 from streams.runtime.transport import BatchConsumer
@@ -97,7 +98,6 @@ class PartitionSupervisor(Service):
             table=self.app.state_table,
             flow=self.app.flow,
             stats=self.app.stats,
-            max_waiting_bytes=self.app.waiting_max_bytes,
         )
 
     def _on_crash(self, error: BaseException) -> None:
@@ -134,6 +134,11 @@ class PartitionSupervisor(Service):
         return self.app.batch_max_records
 
     @property
+    def waiting_max_bytes(self) -> int:
+        """Bytes that may wait in one partition before it is polled no more."""
+        return self.app.waiting_max_bytes
+
+    @property
     def fenced_wait_s(self) -> float:
         """How long a fenced partition waits for the group to take it away."""
         return 2.0 * float(self.app.conf.broker_session_timeout)
@@ -165,17 +170,12 @@ class PartitionSupervisor(Service):
         )
         await restoration.run(self.app.kafka_client)
 
-    async def seek(self, partition: int, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
+    async def seek(self, opening: Opening, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
         """Have the consumer go on at committed offsets, at the earliest one where there is none."""
-        consumer = self._consumer
-        entry = self.partitions[partition].entry
-        assert entry is not None
-        begins = await consumer.begin_offsets([TP(topic, partition) for topic in offsets])
-        starts = {
-            TP(topic, partition): begins[TP(topic, partition)] if offset is None else offset
-            for topic, offset in offsets.items()
-        }
-        consumer.begin_at(entry, starts)
+        tps = {TP(topic, opening.partition): offset for topic, offset in offsets.items()}
+        begins = await self._consumer.begin_offsets(list(tps))
+        starts = {tp: begins[tp] if offset is None else offset for tp, offset in tps.items()}
+        self._consumer.begin_at(opening, starts)
         return {tp.topic: offset for tp, offset in starts.items()}
 
     def on_committed(self, partition: int, offsets: Mapping[str, int]) -> None:

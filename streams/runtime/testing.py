@@ -72,7 +72,7 @@ class StandIn:
         failure, self.fail_next = self.fail_next, None
         if failure is not None:
             raise failure
-        self.records += [*outputs, *turn.dead_letters]
+        self.records += [*outputs, *turn.refused]
         self._store.update(states)
         self.counts.update(turn.counts)
         self._flow.committed(turn.outcomes)

@@ -18,7 +18,7 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from streams.runtime.batch import Batch
-from streams.runtime.partition import PartitionEntry
+from streams.runtime.opening import Opening
 
 if TYPE_CHECKING:
     from streams.runtime.app import BatchApp
@@ -42,16 +42,16 @@ class BatchConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._entries: dict[TP, PartitionEntry] = {}
-        self._seeks: dict[TP, tuple[PartitionEntry, int]] = {}
+        self._openings: dict[TP, Opening] = {}
+        self._seeks: dict[TP, tuple[Opening, int]] = {}
         self._room = asyncio.Event()
 
     # -- used by the supervisor ---------------------------------------------------------------------------------------
 
-    def begin_at(self, entry: PartitionEntry, offsets: Mapping[TP, int]) -> None:
-        """Poll topic partitions for `entry` from these offsets on."""
+    def begin_at(self, opening: Opening, offsets: Mapping[TP, int]) -> None:
+        """Poll topic partitions for `opening` from these offsets on."""
         for tp, offset in offsets.items():
-            self._seeks[tp] = (entry, offset)
+            self._seeks[tp] = (opening, offset)
         self._room.set()
 
     def note_room(self) -> None:
@@ -98,8 +98,8 @@ class BatchConsumer(driver.Consumer):
 
     async def _poll_once(self) -> None:
         await self._apply_seeks()
-        open_tps = {tp for tp, entry in self._entries.items() if entry.is_open}
-        wanted = {tp for tp in open_tps if self._entries[tp].partition.has_room}
+        open_tps = {tp for tp, opening in self._openings.items() if opening.is_open}
+        wanted = {tp for tp in open_tps if self._openings[tp].has_room}
         if not wanted:
             await self._wait_for_room()
             return
@@ -123,7 +123,7 @@ class BatchConsumer(driver.Consumer):
             return
         seeks, self._seeks = self._seeks, {}
         assigned = self.assignment()
-        offsets = {tp: offset for tp, (entry, offset) in seeks.items() if entry.is_open and tp in assigned}
+        offsets = {tp: offset for tp, (opening, offset) in seeks.items() if opening.is_open and tp in assigned}
         client = self._thread._ensure_consumer()
 
         async def seek() -> None:
@@ -132,20 +132,20 @@ class BatchConsumer(driver.Consumer):
 
         await self._thread.call_thread(seek)
         for tp, offset in offsets.items():
-            self._entries[tp] = seeks[tp][0]
+            self._openings[tp] = seeks[tp][0]
             self._read_offset[tp] = offset
 
     async def _hand_over(self, tp: TP, records: Sequence[ConsumerRecord]) -> None:
-        entry = self._entries[tp]
+        opening = self._openings[tp]
         size = self.app.batch_max_records
         for begin in range(0, len(records), size):
-            if not (entry.is_open and self.flow_active):
+            if not (opening.is_open and self.flow_active):
                 return
             from_offset = self._read_offset[tp]
             assert from_offset is not None
-            batch = Batch(tp.topic, tp.partition, from_offset, records[begin : begin + size], entry)
+            batch = Batch(tp.topic, tp.partition, from_offset, records[begin : begin + size], opening)
             self._read_offset[tp] = batch.next_offset
-            entry.partition.polled(batch)
+            opening.polled(batch)
             await self.wait_first(self.callback(self._message(tp, batch)), self.suspend_flow.wait())
         self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
 

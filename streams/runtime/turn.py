@@ -22,7 +22,7 @@ class Turn:
         states: every state that was read, by key: the overlay over the store.
         changed: keys whose state changed; ten changes of a key cost one write.
         outcomes: what the folds answered, in order.
-        dead_letters: records for what could not be read or was refused.
+        refused: dead letters for what could not be read or was refused.
         counts: records by fate: `folded`, `unchanged`, `tombstones`, `malformed`, `rejected`, `failed`.
     """
 
@@ -41,7 +41,7 @@ class Turn:
         self.states: dict[bytes, Any] = {}
         self.changed: dict[bytes, None] = {}
         self.outcomes: list[Any] = []
-        self.dead_letters: list[OutputRecord] = []
+        self.refused: list[OutputRecord] = []
         self.counts: Counter[str] = Counter()
 
     def fold(self, batches: Sequence[tuple[Batch, Fold]]) -> None:
@@ -95,7 +95,7 @@ class Turn:
 
     def _refuse(self, fate: str, record: SourceRecord, reason: str) -> None:
         self.counts[fate] += 1
-        self.dead_letters.append(self._dead_letter(record, reason))
+        self.refused.append(self._dead_letter(record, reason))
 
     def _guarded(self, fold: Fold) -> Fold:
         """`fold`, but a failure restores the state it was given and refuses the change."""

@@ -18,10 +18,11 @@ from rocksdict import Cache
 from streams.model.change import Change
 from streams.runtime.batch import Batch
 from streams.runtime.codec import StateCodec
+from streams.runtime.opening import Opening
 from streams.runtime.partition import FencedRepeatedlyError, Partition, PartitionState
 from streams.runtime.stats import RuntimeStats
 from streams.runtime.store import PartitionStore
-from tests.fakes import Host, Log, Tally, TallyFlow, add, numbers
+from tests.fakes import FakeHost, Log, Tally, TallyFlow, add, numbers
 
 LIVENESS_S = 20.0
 
@@ -64,7 +65,7 @@ class Bench:
 
     def __init__(self, folder: Path, rows: list[int]) -> None:
         self.log = Log()
-        self.host = Host(self.log)
+        self.host = FakeHost(self.log)
         self.flow = TallyFlow()
         self.table = MemoryTable(folder)
         self.stats = RuntimeStats()
@@ -80,27 +81,23 @@ class Bench:
             table=cast(Any, self.table),
             flow=self.flow,
             stats=self.stats,
-            max_waiting_bytes=1_000_000,
         )
 
     def start(self) -> None:
         self._feeder = asyncio.create_task(self._feed())
         self.partition.start(self.crashed.append)
 
-    def batch(self, first: int, rows: list[int]) -> Batch:
-        entry = self.partition.entry
-        assert entry is not None
-        batch = Batch("numbers", 0, first, numbers(first, *rows), entry)
+    def batch(self, first: int, rows: list[int], opening: Opening | None = None) -> Batch:
+        batch = Batch("numbers", 0, first, numbers(first, *rows), opening or self.partition.opening)
         batch.changes = [Change(b"k", row, deleted=False, position=(0, 1, first + i, 0)) for i, row in enumerate(rows)]
         return batch
 
     async def _feed(self) -> None:
         while True:
-            begin = (await self.host.sought.get())["numbers"]
-            await self.until(lambda: self.partition.state is PartitionState.RUNNING)
-            for first in range(begin, len(self.rows), 2):  # two records a batch
-                batch = self.batch(first, self.rows[first : first + 2])
-                self.partition.polled(batch)
+            opening, begins = await self.host.sought.get()
+            for first in range(begins["numbers"], len(self.rows), 2):  # two records a batch
+                batch = self.batch(first, self.rows[first : first + 2], opening)
+                opening.polled(batch)
                 await batch.fold(add)
 
     async def until(self, condition: Callable[[], bool]) -> None:

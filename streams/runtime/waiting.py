@@ -1,0 +1,46 @@
+"""Two ways to wait in a partition: until it is to close, and to the end whatever comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class ClosingError(Exception):
+    """Ends a wait because the partition is to close."""
+
+
+async def unless_closing(step: Coroutine[Any, Any, T], closing: asyncio.Event) -> T:
+    """Await `step`, but give it up as soon as `closing` is set.
+
+    Raises:
+        ClosingError: `step` was cancelled.
+    """
+    if closing.is_set():
+        step.close()
+        raise ClosingError
+    task = asyncio.ensure_future(step)
+    ending = asyncio.ensure_future(closing.wait())
+    try:
+        await asyncio.wait({task, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClosingError
+        return task.result()
+    finally:
+        ending.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
+async def finish(step: Awaitable[T]) -> T:
+    """Await `step` to its end even when the waiting task is cancelled meanwhile, then pass the cancellation on."""
+    task = asyncio.ensure_future(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
