@@ -291,6 +291,12 @@ def test_an_update_that_leaves_every_column_as_it_was_amends_nothing(emitted: Or
     assert emitted.order(read_at(60), num_products=2) is UNCHANGED
 
 
+def test_another_content_at_an_equal_position_is_taken(emitted: OrderLife) -> None:
+    """A delete and an insert that one event makes of one row share their place in the log: the later read counts."""
+    assert amended(emitted.line(30, 102, deleted=True)).products == [Product(101, 1)]
+    assert amended(emitted.line(30, 102, quantity=5)).products == [Product(101, 1), Product(102, 5)]
+
+
 def test_a_second_delete_amends_nothing(emitted: OrderLife) -> None:
     emitted.order(40, deleted=True)
     emitted.line(40, 101, deleted=True)
