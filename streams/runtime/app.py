@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import logging
 from collections.abc import Callable, Sequence
@@ -129,15 +130,25 @@ class BatchApp(faust.App):
         return BatchTransport(self.conf.broker_consumer, self)
 
     async def on_first_start(self) -> None:
-        """Check the topics, and make the data folder with its parents; Faust makes the last folder alone."""
+        """Check what the worker will rely on, before it joins its group."""
         logging.getLogger("aiokafka").setLevel(logging.WARNING)  # its notes on every connection drown the worker's own
         _relax_garbage_collection()
         await self._check_topics()
-        self._make_data_folder()
+        self._take_data_folder()
         await super().on_first_start()
 
-    def _make_data_folder(self) -> None:
-        Path(self.conf.datadir).mkdir(parents=True, exist_ok=True)
+    def _take_data_folder(self) -> None:
+        """Make the data folder and hold its lock as long as this process lives."""
+        folder = Path(self.conf.datadir)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._data_folder_lock = (folder / "worker.lock").open("w")
+        try:
+            fcntl.flock(self._data_folder_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(
+                f"cannot start, data folder {folder} is in use by another worker: "
+                "give each one its own (another --web-port, or --datadir)"
+            ) from None
 
     async def _check_topics(self) -> None:
         count = self.state_table.partitions

@@ -25,10 +25,6 @@ _INCARNATION: Final = b"incarnation"
 _META: Final = "meta"
 
 
-class StoreInUse(Exception):
-    """Another process has the store open."""
-
-
 class PartitionStore:
     """Keys and encoded states of one partition. The only owner of its RocksDB handle.
 
@@ -44,20 +40,12 @@ class PartitionStore:
 
     def _open(self) -> Rdict:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            db = Rdict(
-                str(self.path),
-                options=self._options(),
-                column_families={_META: self._options()},
-                access_type=AccessType.read_write(),
-            )
-        except Exception as error:  # rocksdict raises a bare Exception
-            if "lock" in str(error).lower():
-                raise StoreInUse(
-                    f"state folder {self.path} is in use by another process; "
-                    "give every worker a data folder of its own (--datadir, or another --web-port)"
-                ) from error
-            raise
+        db = Rdict(
+            str(self.path),
+            options=self._options(),
+            column_families={_META: self._options()},
+            access_type=AccessType.read_write(),
+        )
         self._meta = db.get_column_family(_META)
         self._meta_handle: Any = db.get_column_family_handle(_META)
         return db

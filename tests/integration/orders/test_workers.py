@@ -179,4 +179,4 @@ def test_two_workers_cannot_share_a_data_folder(pipeline: Stack, workers: list[O
     third = OrdersWorker(web_port=port, environment=environment, folder=tmp_path / "third")
     third.start()
     until(lambda: not third.is_running(), "the third worker gives up")
-    assert "is in use by another process" in third.log.read_text()
+    assert "is in use by another worker" in third.log.read_text()

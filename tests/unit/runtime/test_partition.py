@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from rocksdict import Cache
 
 from streams.model.change import Change
-from streams.runtime.batch import Batch
+from streams.runtime.batch import Batch, Fold
 from streams.runtime.codec import StateCodec
 from streams.runtime.opening import Opening
 from streams.runtime.partition import FencedRepeatedlyError, Partition, PartitionState
@@ -70,6 +70,7 @@ class Bench:
         self.table = MemoryTable(folder)
         self.stats = RuntimeStats()
         self.rows = rows
+        self.fold: Fold = add
         self.crashed: list[BaseException] = []
         self.partition = self.new_partition()
         self._feeder: asyncio.Task[None] | None = None
@@ -98,7 +99,7 @@ class Bench:
             for first in range(begins["numbers"], len(self.rows), 2):  # two records a batch
                 batch = self.batch(first, self.rows[first : first + 2], opening)
                 opening.polled(batch)
-                await batch.fold(add)
+                await batch.fold(self.fold)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(LIVENESS_S):

@@ -1,0 +1,82 @@
+"""Goal: a new version of Faust or aiokafka that moves what the runtime builds on fails here, with a name.
+
+The runtime overrides or uses private names; each is listed with what is relied on. Behaviour is tested on real servers
+in `tests/integration`; this only tells at once, and without them, that the ground has moved.
+"""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import version
+from typing import Any
+
+import aiokafka
+import pytest
+from aiokafka.consumer.fetcher import Fetcher
+from faust.app import App
+from faust.tables.manager import TableManager
+from faust.transport.consumer import Consumer, TransactionManager
+from faust.transport.drivers import aiokafka as driver
+from faust.types import _env
+
+
+def source(thing: Any) -> str:
+    return inspect.getsource(thing)
+
+
+def test_the_versions_are_those_the_runtime_was_written_against() -> None:
+    assert version("faust-streaming") == "0.15.3"
+    assert version("aiokafka") == "0.14.0"
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (driver.Consumer, "_drain_messages"),  # replaced: the loop that polls and hands over
+        (driver.Consumer, "_getmany"),  # used: one poll of some partitions
+        (driver.Consumer, "ack"),  # replaced: no gap tree
+        (driver.Consumer, "commit"),  # replaced: nothing is committed outside a turn
+        (driver.AIOKafkaConsumerThread, "_ensure_consumer"),  # used: the client of the consumer's thread
+        (driver.AIOKafkaConsumerThread, "call_thread"),  # used: run a coroutine in that thread
+        (TransactionManager, "on_partitions_revoked"),  # replaced: turns end, partitions close
+        (TransactionManager, "on_rebalance"),  # replaced: nothing long in the callback
+        (TableManager, "_update_channels"),  # used: subscribes to changelogs, so that the router knows them
+        (TableManager, "recovery"),  # replaced: the supervisor
+        (App, "_new_transport"),  # replaced
+        (App, "on_first_start"),  # extended
+        (Fetcher, "fetched_records"),  # relied on: nothing is returned of partitions that were not asked for
+    ],
+)
+def test_a_name_the_runtime_builds_on_is_still_there(owner: type, name: str) -> None:
+    assert hasattr(owner, name)
+
+
+def test_the_consumer_still_keeps_what_the_loop_uses() -> None:
+    text = source(Consumer)
+    for name in ("_read_offset", "_committed_offset", "_unacked_messages", "flow_active", "can_resume_flow"):
+        assert f"self.{name}" in text, name
+
+
+def test_a_rebalance_still_revokes_before_it_assigns_and_recovery_comes_last() -> None:
+    revoked = source(App._on_partitions_revoked)
+    assert "consumer.transactions.on_partitions_revoked" in revoked
+    assigned = source(App._on_partitions_assigned)
+    assert assigned.index("consumer.transactions.on_rebalance") < assigned.index("self.tables.on_rebalance")
+
+
+def test_the_worker_consumer_still_reads_committed_records_only() -> None:
+    text = source(driver.AIOKafkaConsumerThread._create_worker_consumer)
+    assert 'isolation_level = "read_committed"' in text
+    assert "enable_auto_commit=False" in text
+
+
+def test_the_default_data_folder_is_still_told_from_a_chosen_one() -> None:
+    from streams.runtime import app
+
+    assert app._FAUST_DEFAULT_DATADIR in source(_env)
+
+
+def test_a_prepared_batch_still_answers_with_its_first_offset() -> None:
+    text = source(aiokafka.producer.message_accumulator.MessageBatch.done)
+    assert "base_offset" in text
+    assert "self.future.set_result" in text

@@ -1,0 +1,152 @@
+"""Goal: the checks of `test_partition.py` would notice if a safeguard of the runtime were missing.
+
+Method: each mutant lacks one safeguard and is run through a commit whose outcome is lost; the same comparison with the
+expected output has to fail for the mutant, while it passes for the real code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaError
+
+from streams.model.change import Change
+from streams.model.fold import KEPT
+from streams.runtime import partition as partition_module
+from streams.runtime.batch import Batch, Fold, OutputRecord
+from streams.runtime.opening import Opening
+from streams.runtime.turn import Turn
+from tests.fakes import MemoryCommitter, Tally, add
+from tests.unit.runtime.test_partition import EXPECTED, Bench
+
+ROWS = [4, 6, 5, 3, 2, 7, 3]
+
+Install = Callable[[pytest.MonkeyPatch, Bench], None]
+
+
+def store_before_commit(patch: pytest.MonkeyPatch, bench: Bench) -> None:
+    """Local state is written first, as stock Faust does."""
+
+    class Mutant(Opening):
+        async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> None:
+            assert self._store is not None
+            states = turn.encoded_states()
+            ahead = (self._store.changelog_offset or 0) + len(states)
+            self._store.write(states, ahead)
+            await super()._commit(turn, outputs, offsets)
+
+    patch.setattr(partition_module, "Opening", Mutant)
+
+
+def offsets_outside_the_transaction(patch: pytest.MonkeyPatch, bench: Bench) -> None:
+    """Progress is kept on its own, before the outputs."""
+
+    async def commit(
+        self: MemoryCommitter, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]
+    ) -> Mapping[str, int]:
+        bench.log.append([], offsets)
+        return await real(self, outputs, {})
+
+    real = MemoryCommitter.commit
+    patch.setattr(MemoryCommitter, "commit", commit)
+
+
+def no_reopening_after_an_unknown_outcome(patch: pytest.MonkeyPatch, bench: Bench) -> None:
+    """A failed commit is simply tried again."""
+
+    class Mutant(Opening):
+        async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> None:
+            try:
+                await super()._commit(turn, outputs, offsets)
+            except KafkaError:
+                await super()._commit(turn, outputs, offsets)
+
+    patch.setattr(partition_module, "Opening", Mutant)
+
+
+def no_check_of_where_a_batch_begins(patch: pytest.MonkeyPatch, bench: Bench) -> None:
+    """Whatever comes is taken, also what was polled before a reopening."""
+
+    class Mutant(Opening):
+        def _take(self) -> list[tuple[Batch, Fold]]:
+            for batch, _ in self._waiting:
+                self.next_offsets[batch.topic] = batch.from_offset
+                break
+            return super()._take()
+
+    patch.setattr(partition_module, "Opening", Mutant)
+
+
+LOST_ANSWER = (KafkaError("answer lost"), True)
+FAILED = (KafkaError("failed"), False)
+
+
+async def outcome(
+    folder: Path, install: Install | None, failures: Sequence[tuple[Exception, bool]], *, fold: Fold = add
+) -> tuple[list[Any], int]:
+    """What is published, and the sum that is remembered, when commits fail."""
+    with pytest.MonkeyPatch.context() as patch:
+        bench = Bench(folder, ROWS)
+        if install is not None:
+            install(patch, bench)
+            bench.partition = bench.new_partition()
+        bench.fold = fold
+        bench.host.turn_max_records = 2
+        bench.host.failures += failures
+        bench.start()
+        try:
+            await bench.processed()
+        finally:
+            await bench.stop()
+        return bench.published(), bench.table.tally().total
+
+
+def without_positions(state: Tally, change: Change[int]) -> Any:
+    """A fold that believes every change it is given."""
+    state.total += change.row
+    return (change.key, state.total) if state.total % 10 == 0 else KEPT
+
+
+def more_than(bench: Bench, count: int) -> bool:
+    """Whether another batch has been processed or dropped."""
+    return bench.stats.turns + bench.stats.counters["stale_batches"] > count
+
+
+async def test_the_real_code_gives_the_expected_outcome(tmp_path: Path) -> None:
+    assert await outcome(tmp_path, None, [LOST_ANSWER, FAILED]) == (EXPECTED, 30)
+
+
+@pytest.mark.parametrize(
+    ("install", "failure"),
+    [
+        (store_before_commit, FAILED),
+        (offsets_outside_the_transaction, FAILED),
+        (no_reopening_after_an_unknown_outcome, LOST_ANSWER),
+    ],
+)
+async def test_a_mutant_without_a_safeguard_is_caught(
+    tmp_path: Path, install: Install, failure: tuple[Exception, bool]
+) -> None:
+    # The fold gives no second line of defence here, so that the runtime's own safeguards are what is seen.
+    assert await outcome(tmp_path / "real", None, [failure], fold=without_positions) == (EXPECTED, 30)
+    assert await outcome(tmp_path / "mutant", install, [failure], fold=without_positions) != (EXPECTED, 30)
+
+
+async def test_the_mutant_that_takes_any_batch_is_caught(tmp_path: Path) -> None:
+    for install, expected in [(None, EXPECTED), (no_check_of_where_a_batch_begins, [*EXPECTED, b"40"])]:
+        with pytest.MonkeyPatch.context() as patch:
+            bench = Bench(tmp_path / str(install), ROWS)
+            if install is not None:
+                install(patch, bench)
+                bench.partition = bench.new_partition()
+            bench.start()
+            await bench.processed()
+            before = bench.stats.turns + bench.stats.counters["stale_batches"]
+            await bench.batch(len(ROWS) + 5, [10]).fold(add)
+            await bench.until(partial(more_than, bench, before))
+            await bench.stop()
+            assert bench.published() == expected
