@@ -16,13 +16,18 @@ from stack.errors import CancelledWorkError, StackError
 _INTERRUPTED = 130
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets `run`."""
+    root = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
+    subparsers = root.add_subparsers(required=True, metavar="COMMAND")
     for module in (commands, topics, connector, dataset, demo):
         module.add_commands(subparsers)
-    parsed = parser.parse_args(arguments)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    parsed = parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed))
     except (StackError, SettingsError) as error:

@@ -48,6 +48,7 @@ DIRECTIONS = {
 # A change topic: the engine's prefix, then database and table. The driver's package has the same beginning.
 CHANGE_TOPIC = r"(mysql|dbserver1)\.(?!connector)"
 MOST_LINES, MOST_FUNCTION_LINES, MOST_NESTING = 300, 40, 4
+MOST_TEST_LINES = 400  # a file of tests is a list, and is read by its names
 
 
 def is_application(module: Module) -> bool:
@@ -139,7 +140,8 @@ def test_every_package_says_in_one_sentence_what_it_is(folder: str) -> None:
 
 @pytest.mark.parametrize("module", [*CODE, *TESTS], ids=lambda module: module.name)
 def test_files_and_functions_are_small(module: Module) -> None:
-    faults = too_large(module, lines=MOST_LINES, function_lines=MOST_FUNCTION_LINES, nesting=MOST_NESTING)
+    lines = MOST_TEST_LINES if module in TESTS else MOST_LINES
+    faults = too_large(module, lines=lines, function_lines=MOST_FUNCTION_LINES, nesting=MOST_NESTING)
     assert faults == []
 
 
