@@ -46,6 +46,12 @@ OPEN_TIMEOUT_S: Final = 60.0
 """Bound of fencing and of reading offsets, each. Restoring the state has no bound, only visible progress."""
 
 
+GATHER_S: Final = 0.001
+"""Pause between the first batch after a lull and its turn. The changes of an order's row and of its lines arrive as two
+batches at almost the same time: together they cost one transaction, one after the other two, and the second one waits
+for the first."""
+
+
 class StateLostError(Exception):
     """The changelog was emptied or made anew behind the group's back; going on would lose or repeat orders."""
 
@@ -186,6 +192,7 @@ class Opening:
             else:
                 self._work.clear()
                 await unless_closing(self._work.wait(), self._closing)
+                await asyncio.sleep(GATHER_S)
 
     def _take(self) -> list[tuple[Batch, Fold]]:
         """The batches of the next turn: those that wait, up to the size of a turn."""
