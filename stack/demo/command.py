@@ -66,7 +66,7 @@ def _run_on(stack: Stack, arguments: argparse.Namespace) -> int:
         folder=PROOF.parent,
     )
     demo = Demo(stack, parameters, _say)
-    demo.proof.seconds["servers"] = started
+    demo.proof.seconds_per_phase["servers"] = started
     proof = demo.run()
     proof.write(PROOF)
     _say("")

@@ -80,8 +80,8 @@ class Demo:
         self._say(f"→ {text}")
         began = time.monotonic()
         yield
-        self.proof.seconds[name] = round(time.monotonic() - began, 2)
-        self._say(f"  done in {self.proof.seconds[name]:.1f} s")
+        self.proof.seconds_per_phase[name] = round(time.monotonic() - began, 2)
+        self._say(f"  done in {self.proof.seconds_per_phase[name]:.1f} s")
 
     def run(self) -> Proof:
         """All phases after the servers are up; the workers are ended whatever happens."""
