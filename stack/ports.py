@@ -9,7 +9,6 @@ import socket
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO
 
 from stack.errors import StackError
 
@@ -29,7 +28,7 @@ DEFAULT_PORTS: Mapping[str, int] = {
 _FREE_RANGE = range(20000, 32000)
 _TRIES = 500
 
-_reserved: dict[int, IO[str]] = {}
+_reserved: dict[int, int] = {}  # file descriptors that hold the locks, until this process ends
 
 
 def parse_ports(text: str) -> dict[str, int]:
@@ -91,15 +90,15 @@ def _reserve_one() -> int:
         if is_free(port):
             _reserved[port] = reservation
             return port
-        reservation.close()
+        os.close(reservation)
     raise StackError(f"no free port found in {_FREE_RANGE.start}-{_FREE_RANGE.stop - 1} after {_TRIES} tries")
 
 
-def _lock(path: Path) -> IO[str] | None:
-    file = path.open("a")
+def _lock(path: Path) -> int | None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
+        os.close(descriptor)
         return None
-    return file
+    return descriptor

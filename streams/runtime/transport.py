@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from aiokafka.errors import IllegalStateError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from faust.transport.consumer import TransactionManager
 from faust.transport.drivers import aiokafka as driver
@@ -76,7 +77,9 @@ class BatchConsumer(driver.Consumer):
         client = self._thread._ensure_consumer()
 
         async def pause() -> None:
-            client.pause(*[TopicPartition(tp.topic, tp.partition) for tp in tps])
+            # Looked up in the client's own thread: the group may have taken some away since the caller was told.
+            assigned = client.assignment()
+            client.pause(*[TopicPartition(tp.topic, tp.partition) for tp in tps if tp in assigned])
 
         await self._thread.call_thread(pause)
 
@@ -122,18 +125,18 @@ class BatchConsumer(driver.Consumer):
         if not self._seeks:
             return
         seeks, self._seeks = self._seeks, {}
-        assigned = self.assignment()
-        offsets = {tp: offset for tp, (opening, offset) in seeks.items() if opening.is_open and tp in assigned}
         client = self._thread._ensure_consumer()
 
-        async def seek() -> None:
-            for tp, offset in offsets.items():
-                client.seek(TopicPartition(tp.topic, tp.partition), offset)
+        async def seek() -> set[TP]:
+            # As above. One that is gone needs no seek: whoever gets it, and when, opens it anew.
+            assigned = client.assignment()
+            sought = {tp for tp, (opening, _) in seeks.items() if opening.is_open and tp in assigned}
+            for tp in sought:
+                client.seek(TopicPartition(tp.topic, tp.partition), seeks[tp][1])
+            return sought
 
-        await self._thread.call_thread(seek)
-        for tp, offset in offsets.items():
-            self._openings[tp] = seeks[tp][0]
-            self._read_offset[tp] = offset
+        for tp in await self._thread.call_thread(seek):
+            self._openings[tp], self._read_offset[tp] = seeks[tp]
 
     async def _hand_over(self, tp: TP, records: Sequence[ConsumerRecord]) -> None:
         opening = self._openings[tp]
@@ -147,7 +150,16 @@ class BatchConsumer(driver.Consumer):
             self._read_offset[tp] = batch.next_offset
             opening.polled(batch)
             await self.wait_first(self.callback(self._message(tp, batch)), self.suspend_flow.wait())
-        self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+        self._track_end(tp)
+
+    def _track_end(self, tp: TP) -> None:
+        """Tell Faust's monitor where the topic partition ends, which its lag is counted from."""
+        try:
+            end = self.highwater(tp)
+        except (AssertionError, IllegalStateError):
+            return  # taken away by the group a moment ago
+        if end is not None:
+            self.app.monitor.track_tp_end_offset(tp, end)
 
     def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:
         """One message for a whole batch; its offset is the last record's."""
