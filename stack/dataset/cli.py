@@ -18,6 +18,7 @@ from typing import Any
 from config.dataset import DefinitionError, load_definition
 from config.definition import Definition, OrdersGenerator
 from config.settings import DatabaseSettings, DatasetSettings, KafkaSettings, SettingsError
+from stack.context import add_stack_option, settings_environment
 from stack.dataset.bulk import OnDuplicate
 from stack.dataset.check import check
 from stack.dataset.database import connected
@@ -49,6 +50,7 @@ def add_commands(subparsers: Any) -> None:
 def _add(commands: Any, name: str, run: Callable[[argparse.Namespace], int], description: str) -> Any:
     parser = commands.add_parser(name, help=description, description=description)
     parser.add_argument("--dataset", metavar="NAME", help="default: the setting DATASET, or project_db")
+    add_stack_option(parser)
     parser.set_defaults(run=lambda arguments: _guarded(run, arguments))
     return parser
 
@@ -66,7 +68,11 @@ def _guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Names
 
 
 def _definition(arguments: argparse.Namespace) -> Definition:
-    return load_definition(arguments.dataset or DatasetSettings.read().dataset)
+    return load_definition(arguments.dataset or DatasetSettings.read(settings_environment(arguments)).dataset)
+
+
+def _database(arguments: argparse.Namespace) -> DatabaseSettings:
+    return DatabaseSettings.read(settings_environment(arguments))
 
 
 def _generator(definition: Definition) -> OrdersGenerator:
@@ -86,7 +92,7 @@ def _add_init(commands: Any) -> None:
 
 def run_init(arguments: argparse.Namespace) -> int:
     """Create the schema."""
-    definition, settings = _definition(arguments), DatabaseSettings.read()
+    definition, settings = _definition(arguments), _database(arguments)
     with connected(settings) as connection:
         create_schema(connection, definition, drop=arguments.drop)
     tables = ", ".join(table.name for table in definition.tables)
@@ -119,7 +125,7 @@ def run_load(arguments: argparse.Namespace) -> int:
         raise StackError(error.args[0]) from None
     if len(arguments.delimiter) != 1:
         raise StackError(f"--delimiter must be one character, not {arguments.delimiter!r}")
-    with connected(DatabaseSettings.read(), definition.database) as connection:
+    with connected(_database(arguments), definition.database) as connection:
         outcome = load_file(
             connection,
             table,
@@ -173,14 +179,14 @@ def run_generate(arguments: argparse.Namespace) -> int:
     if not arguments.load and arguments.out is None:
         raise StackError("--no-load needs --out DIR: otherwise nothing would be left")
     if arguments.load and arguments.on_duplicate is OnDuplicate.FAIL:
-        require_empty(DatabaseSettings.read(), definition, TABLES)
+        require_empty(_database(arguments), definition, TABLES)
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         began = time.monotonic()
         paths = write_files(parameters, plan, arguments.out or Path(temporary), _say)
         _say(f"generated with seed {plan.seed} in {time.monotonic() - began:.1f} s")
         if arguments.load:
             began = time.monotonic()
-            load_files(DatabaseSettings.read(), definition, paths, arguments.on_duplicate, _say)
+            load_files(_database(arguments), definition, paths, arguments.on_duplicate, _say)
             _say(f"loaded in {time.monotonic() - began:.1f} s")
     return 0
 
@@ -222,7 +228,7 @@ def run_simulate(arguments: argparse.Namespace) -> int:
         salt=arguments.salt or secrets.token_hex(8),
     )
     parameters, stop = _generator(definition), threading.Event()
-    with connected(DatabaseSettings.read(), definition.database) as connection, _stopped_by_signals(stop):
+    with connected(_database(arguments), definition.database) as connection, _stopped_by_signals(stop):
         _say(f"seed {simulation.seed}, salt {simulation.salt}")
         _say(str(simulate(connection, parameters, simulation, stop=stop, report=_say)))
     return 0
@@ -249,8 +255,8 @@ def _add_check(commands: Any) -> None:
 def run_check(arguments: argparse.Namespace) -> int:
     """Ask the oracle."""
     verdict = check(
-        DatabaseSettings.read(),
-        KafkaSettings.read(),
+        _database(arguments),
+        KafkaSettings.read(settings_environment(arguments)),
         _definition(arguments),
         strict=arguments.strict,
         timeout_s=arguments.timeout,

@@ -26,6 +26,13 @@ It will
   6. compare order_final with the database, and print the proof ({proof}).
 """
 
+KEPT = """\
+the servers are still running. To look around:
+  eval "$(python -m stack env --name {name})"
+  faust -A streams.orders worker --web-port 6066     # http://127.0.0.1:6066/stats/ and /orders/<order id>/
+  python -m stack dataset simulate --name {name} --rate 50
+to end them: python -m stack reset --name {name}"""
+
 
 def add_commands(subparsers: Any) -> None:
     """Add `demo`."""
@@ -49,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_on(stack, arguments)
     finally:
         if arguments.keep:
-            _say(f"the servers are still running: python -m stack status --name {NAME}, … reset --name {NAME}")
+            _say(KEPT.format(name=NAME))
         else:
             stack.reset()
 
@@ -73,6 +80,13 @@ def _run_on(stack: Stack, arguments: argparse.Namespace) -> int:
     for line in proof.lines():
         _say(line)
     _say(f"\nproof: {_shown(PROOF)}   worker logs: {', '.join(_shown(w.log) for w in demo.workers)}")
+    _say(
+        "while it ran: "
+        + "  ".join(f"{worker.url}/stats/" for worker in demo.workers)
+        + f"  {demo.connect_url}/connectors"
+    )
+    if not arguments.keep:
+        _say("to look around in the running servers: make demo KEEP=1")
     return 0 if proof.passed else 1
 
 

@@ -70,6 +70,11 @@ class Demo:
         ]
 
     @property
+    def connect_url(self) -> str:
+        """Kafka Connect's REST interface."""
+        return self._connect.url
+
+    @property
     def _generator(self) -> OrdersGenerator:
         assert self._definition.generator is not None
         return self._definition.generator

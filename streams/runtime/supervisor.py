@@ -42,6 +42,7 @@ class PartitionSupervisor(Service):
         self.completed = Event()
         self.partitions: dict[int, Partition] = {}
         self._changing = asyncio.Lock()
+        self._changes = 0
 
     # -- Faust's recovery interface -----------------------------------------------------------------------------------
 
@@ -53,7 +54,8 @@ class PartitionSupervisor(Service):
     ) -> None:
         """Begin to open the assigned partitions and let the flow go on at once; each joins when it is open."""
         await self.close_partitions()
-        self.add_future(self._open_assigned(assigned, generation_id))
+        log.info("generation %d begins", generation_id)
+        self.add_future(self._open_assigned(assigned, self._changes))
 
     async def on_stop(self) -> None:
         """Hand over: finish the turns under way, close every partition."""
@@ -63,23 +65,24 @@ class PartitionSupervisor(Service):
 
     async def close_partitions(self) -> None:
         """Close all, at the same time, each within half the session timeout."""
+        self._changes += 1
         async with self._changing:
             closing, self.partitions = self.partitions, {}
             timeout_s = self.app.conf.broker_session_timeout / 2
             await asyncio.gather(*[partition.close(timeout_s) for partition in closing.values()])
 
-    async def _open_assigned(self, assigned: set[TP], generation_id: int) -> None:
-        consumer = self._consumer
+    async def _open_assigned(self, assigned: set[TP], change: int) -> None:
+        """Open what was assigned, unless it was revoked again before this began."""
         await self.app.on_rebalance_complete.send()
         async with self._changing:
-            if self.app.consumer_generation_id != generation_id or self.should_stop:
+            if self._changes != change or self.should_stop:
                 return
             numbers = self._numbers(assigned)
-            await consumer.pause_client([tp for tp in assigned if tp.topic in self.tables.changelog_topics])
+            await self._consumer.pause_client([tp for tp in assigned if tp.topic in self.tables.changelog_topics])
             self.partitions = {number: self._new_partition(number) for number in numbers}
             for partition in self.partitions.values():
                 partition.start(self._on_crash)
-        log.info("generation %d: this worker has partitions %s", generation_id, numbers)
+        log.info("this worker has partitions %s", numbers)
         await self._resume_flow(assigned)
 
     def _numbers(self, assigned: set[TP]) -> list[int]:
