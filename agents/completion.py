@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from agents.dead_letters import dead_letter
-from streams.model.order import AmendedOrder, CompleteOrder, PaymentMethod
+from streams.model.published import AmendedOrder, CompleteOrder, PaymentMethod
 from streams.runtime.batch import OutputRecord, SourceRecord
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL
 

@@ -18,8 +18,8 @@ from mode import Service
 from msgspec import Struct
 
 from streams.model.change import Change, Malformed, SignedInt64, change_decoder
-from streams.model.order import PaymentMethod
 from streams.model.position import Position
+from streams.model.published import PaymentMethod
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from streams.model.change import Change
 from streams.model.fold import KEPT, UNCHANGED, Rejected
-from streams.model.order import PaymentMethod
+from streams.model.published import PaymentMethod
 from streams.runtime.batch import OutputRecord, SourceRecord
 from streams.runtime.changelog import RestoreProgress, WriteFirst
 from streams.runtime.committer import Committer

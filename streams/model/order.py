@@ -12,7 +12,6 @@ revision. The newest of the two equals the source's row, whatever the interleavi
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
@@ -20,6 +19,7 @@ from msgspec import Struct
 from streams.model.change import Change, SignedInt64
 from streams.model.fold import KEPT, UNCHANGED, Rejected, Silent
 from streams.model.position import Position
+from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 
 MAX_LINES: Final = 10_000
 """Product lines of one order, deleted ones included. Keeps a state and its records below Kafka's size limits."""
@@ -78,73 +78,6 @@ class OrderState(Struct, array_like=True):
     lines: dict[int, ProductLine] = {}
     emitted: bool = False
     revision: int = 0
-
-
-# -- what the folds answer --------------------------------------------------------------------------------------------
-
-
-class OrderStatus(StrEnum):
-    """What an order is at a point of its history."""
-
-    COMPLETE = "complete"
-    INCOMPLETE = "incomplete"
-    DELETED = "deleted"
-
-
-class PaymentMethod(Struct, gc=False):
-    """A payment method; name and bank are None while the look-up does not know the id."""
-
-    id: int
-    name: str | None = None
-    bank: str | None = None
-
-
-class Product(Struct, gc=False):
-    """One product line of a published order."""
-
-    product_id: int
-    quantity: int
-
-
-class SourcePosition(Struct, gc=False):
-    """The position of the change that led to a record; `row` is -1 for a row that a snapshot read.
-
-    Of a complete order it is the newest change of what the record holds, so that the record is the same however the
-    topics are read; of an amended one it is the change that was read.
-    """
-
-    epoch: int
-    file: int
-    pos: int
-    row: int
-
-
-class CompleteOrder(Struct, gc=False):
-    """Value of a record in `order_final`."""
-
-    order_id: str
-    customer_id: int | None
-    store_id: int | None
-    payment_method: PaymentMethod | None
-    num_products: int
-    products: list[Product]
-    ordered_at: datetime
-    source: SourcePosition
-
-
-class AmendedOrder(Struct, gc=False):
-    """Value of a record in `order_amended`: the whole order after a change that came after its emission."""
-
-    order_id: str
-    status: OrderStatus
-    revision: int
-    customer_id: int | None
-    store_id: int | None
-    payment_method: PaymentMethod | None
-    num_products: int
-    products: list[Product]
-    ordered_at: datetime
-    source: SourcePosition
 
 
 Outcome = CompleteOrder | AmendedOrder | Silent

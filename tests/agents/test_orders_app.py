@@ -13,7 +13,8 @@ import pytest
 
 from agents.completion import OrderCompletion
 from streams import orders as application
-from streams.model.order import PaymentMethod, fold_order_detail
+from streams.model.order import fold_order_detail
+from streams.model.published import PaymentMethod
 from streams.runtime.testing import StandIn
 from tests.builders import created, deleted, detail_row, order_row, position, updated
 from tests.fakes import KnownPaymentMethods

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from agents.completion import Emission, OrderCompletion
-from streams.model.order import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
+from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 from streams.runtime.batch import OutputRecord
 from streams.runtime.testing import Consumed
 from tests.builders import ORDERED_AT

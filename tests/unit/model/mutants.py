@@ -11,16 +11,9 @@ from typing import Any, Final
 import msgspec
 
 from streams.model.fold import KEPT, UNCHANGED
-from streams.model.order import (
-    AmendedOrder,
-    CompleteOrder,
-    OrderRow,
-    OrderState,
-    ProductLine,
-    SourcePosition,
-    products_of,
-)
+from streams.model.order import OrderRow, OrderState, ProductLine, products_of
 from streams.model.position import Position
+from streams.model.published import AmendedOrder, CompleteOrder, SourcePosition
 from tests.unit.model.delivery import FOLDS, Fold
 
 BEFORE_EVERYTHING: Final[Position] = (-1, 0, 0, 0)

@@ -14,21 +14,8 @@ import pytest
 
 from streams.model.change import Change
 from streams.model.fold import KEPT, UNCHANGED, Rejected
-from streams.model.order import (
-    MAX_LINES,
-    AmendedOrder,
-    CompleteOrder,
-    OrderState,
-    OrderStatus,
-    Outcome,
-    PaymentMethod,
-    Product,
-    SourcePosition,
-    as_utc,
-    fold_order,
-    fold_order_detail,
-    status_of,
-)
+from streams.model.order import MAX_LINES, OrderState, Outcome, as_utc, fold_order, fold_order_detail, status_of
+from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 from tests.builders import ORDERED_AT, detail_change, order_change, position, read_at
 
 

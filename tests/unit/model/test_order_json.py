@@ -10,17 +10,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from streams.model.order import (
-    AmendedOrder,
-    CompleteOrder,
-    OrderState,
-    OrderStatus,
-    PaymentMethod,
-    Product,
-    SourcePosition,
-    fold_order,
-    fold_order_detail,
-)
+from streams.model.order import OrderState, fold_order, fold_order_detail
+from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 from tests.builders import ORDERED_AT, detail_change, order_change, read_at
 
 COMPLETE = CompleteOrder(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from hypothesis import example, given
 
-from streams.model.order import CompleteOrder
+from streams.model.published import CompleteOrder
 from tests.unit.model.shop import DETAILS, ORDERS, TOPICS
 from tests.unit.model.strategies import Step, delivered, deliveries, histories, insert_histories, shop_after
 from tests.unit.model.verdict import check

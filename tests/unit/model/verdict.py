@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from streams.model.order import AmendedOrder, CompleteOrder
+from streams.model.published import AmendedOrder, CompleteOrder
 from tests.builders import ORDERED_AT
 from tests.unit.model.shop import Shop
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from streams.model.order import PaymentMethod
+from streams.model.published import PaymentMethod
 from tables.payment_methods import PaymentMethods
 from tests.builders import created, deleted, payment_method_row, position, snapshot_read, updated
 
