@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -17,6 +17,9 @@ from streams.runtime.batch import OutputRecord, SourceRecord
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL
 
 Emission = CompleteOrder | AmendedOrder
+
+MOST_GIVEN_UP: Final = 1_000
+"""So many unknown ids are no late rows but a fault of the source: none is waited for any more."""
 
 _encode = msgspec.json.Encoder().encode
 _topic_of: dict[type, str] = {CompleteOrder: ORDER_FINAL, AmendedOrder: ORDER_AMENDED}
@@ -71,7 +74,7 @@ class OrderCompletion:
             o.payment_method.id for o in outcomes if o.payment_method is not None and get(o.payment_method.id) is None
         }
         missing -= self._given_up  # an id that was waited for in vain does not hold up every batch after it
-        if missing:
+        if missing and len(self._given_up) < MOST_GIVEN_UP:
             await self._payment_methods.wait_for(missing, self._wait_s)
             self._given_up |= {id_ for id_ in missing if get(id_) is None}
 

@@ -35,7 +35,9 @@ class TopicSpec:
 
 
 KEEP_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1"}
-COMPACT = {"cleanup.policy": "compact"}
+# A dead letter is a whole refused record and its headers, so it has to be allowed more than any source record is.
+LARGE_RECORDS = {"max.message.bytes": str(16 * 1024 * 1024)}
+COMPACT = {"cleanup.policy": "compact", **LARGE_RECORDS}
 
 
 def change_topic(dataset: str, table: str, *, engine: str = "mysql") -> str:
@@ -89,7 +91,7 @@ def _output(name: str, value: str, partitions: int) -> TopicSpec:
         direction=Direction.OUT,
         owner="streams.orders",
         co_partitioned=True,
-        config=KEEP_FOREVER,
+        config=KEEP_FOREVER | LARGE_RECORDS,
     )
 
 

@@ -12,7 +12,7 @@ from streams.model.change import Change
 from streams.model.fold import KEPT, UNCHANGED, Rejected
 from streams.model.published import PaymentMethod
 from streams.runtime.batch import OutputRecord, SourceRecord
-from streams.runtime.changelog import RestoreProgress, WriteFirst
+from streams.runtime.changelog import INCARNATION_KEY, RestoreProgress, WriteFirst
 from streams.runtime.committer import Committer
 from streams.runtime.opening import Opening
 from streams.runtime.store import PartitionStore
@@ -87,6 +87,7 @@ class Log:
         self.topics: dict[str, list[OutputRecord]] = {}
         self.offsets: dict[str, int] = {}
         self.openings = 0
+        self.hanging_commits = 0
 
     def append(self, records: Sequence[OutputRecord], offsets: Mapping[str, int]) -> dict[str, int]:
         for record in records:
@@ -115,6 +116,11 @@ class MemoryCommitter:
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
         assert self._epoch == self._log.openings, "a fenced committer must not be used"
+        if [record.key for record in outputs] == [INCARNATION_KEY]:
+            return self._log.append(outputs, {})
+        if self._log.hanging_commits:
+            self._log.hanging_commits -= 1
+            await asyncio.Event().wait()
         error, written = self._failures.pop(0) if self._failures else (None, True)
         answer = self._log.append(outputs, offsets) if written else {}
         if error is not None:
@@ -131,6 +137,7 @@ class FakeHost:
     turn_max_records = 100
     waiting_max_bytes = 1_000_000
     fenced_wait_s = 0.01
+    commit_timeout_s = 0.5
     changelog_topic = "changelog"
 
     def __init__(self, log: Log, topics: Sequence[str] = ("numbers",)) -> None:
@@ -148,8 +155,10 @@ class FakeHost:
     async def restore(
         self, partition: int, store: PartitionStore, progress: RestoreProgress, write_first: WriteFirst
     ) -> None:
-        first = 0 if store.changelog_offset is None else store.changelog_offset + 1
-        for offset, record in list(enumerate(self.log.topics.get("changelog", [])))[first:]:
+        if not self.log.topics.get("changelog"):
+            await write_first(b"an incarnation")
+        first = 1 if store.changelog_offset is None else store.changelog_offset + 1
+        for offset, record in list(enumerate(self.log.topics["changelog"]))[first:]:
             assert record.key is not None
             store.write([(record.key, record.value)], offset)
             progress.records += 1

@@ -21,8 +21,9 @@ from streams.model.fold import KEPT, UNCHANGED, Rejected, Silent
 from streams.model.position import Position
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 
-MAX_LINES: Final = 10_000
-"""Product lines of one order, deleted ones included. Keeps a state and its records below Kafka's size limits."""
+MAX_LINES: Final = 1_000
+"""Product lines of one order, deleted ones included. Each change of an emitted order publishes all of them, so this
+also bounds what a bulk update of one order writes: n lines cost n² entries."""
 
 
 class OrderColumns(Struct, gc=False):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import faust
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaError
 from faust.types import TopicT
 from faust.types._env import DATADIR
 from yarl import URL
@@ -28,6 +28,10 @@ from streams.runtime.table import BatchTable
 from streams.runtime.transport import BatchTransport
 
 _FAUST_DEFAULT_DATADIR: Final = "{conf.name}-data"
+
+NO_POLL_LIMIT_S: Final = 7 * 86_400.0
+"""aiokafka leaves the group when it was not polled for so long, and does not come back. A spare worker without
+partitions polls nothing, and a large state takes its time to restore: liveness is the heartbeat's affair here."""
 
 GC_THRESHOLD: Final = 50_000
 """New containers between two collections of the youngest generation; about ten turns of a live shop."""
@@ -81,6 +85,7 @@ class BatchApp(faust.App):
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=FETCH_BYTES,
             broker_max_poll_records=batch_max_records,
+            broker_max_poll_interval=NO_POLL_LIMIT_S,
             stream_wait_empty=False,
             topic_disable_leader=True,
             datadir=_data_folder(state_dir),
@@ -161,7 +166,7 @@ class BatchApp(faust.App):
             await check_keys(self.kafka_client, self.decoders, count)
         except TopicsMismatchError as error:
             raise SystemExit(f"cannot start, topics do not fit together:\n{error}") from None
-        except KafkaConnectionError as error:
+        except KafkaError as error:
             raise SystemExit(f"cannot start, Kafka at {self.bootstrap} does not answer: {error}") from None
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from streams.model.change import Change, Malformed, Tombstone
 
 Fold = Callable[[Any, Change[Any]], Any]
 """`fold(state, change)` alters the state and answers `UNCHANGED`, `KEPT` or what is to be published."""
+
+
+RECORD_OVERHEAD_BYTES: Final = 500
+"""What a record costs in memory beside its bytes, roughly; without it, records without a value would cost nothing."""
 
 
 class SourceRecord(Protocol):
@@ -50,7 +54,7 @@ class Batch:
         from_offset: where the poll stood before the batch; `records[0].offset` or, after transaction markers, less.
         next_offset: the offset after the last record.
         records: as consumed; `changes` holds what each of them says, in the same order, once decoded.
-        size_bytes: of the values.
+        size_bytes: of keys and values, with what the records cost as objects.
         owner: the opened partition the poll was made for. A reopened partition is another owner.
     """
 
@@ -65,7 +69,7 @@ class Batch:
         self.from_offset = from_offset
         self.next_offset = records[-1].offset + 1
         self.records = records
-        self.size_bytes = sum(len(r.value) for r in records if r.value is not None)
+        self.size_bytes = sum(len(r.value or b"") + len(r.key or b"") + RECORD_OVERHEAD_BYTES for r in records)
         self.owner = owner
         self.changes: Sequence[Change[Any] | Tombstone | Malformed] = ()
 

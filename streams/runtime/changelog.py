@@ -109,6 +109,13 @@ class Restoration:
                 log.warning("%s was made anew since the local state was written; restoring it in full", changelog)
             store.begin(incarnation)
         stored = store.changelog_offset
+        if stored is not None and stored >= progress.end:
+            # Every record is followed by its transaction's marker, so the log has lost what this store was told.
+            log.warning(
+                "%s ends at %d, before the local state's %d; restoring in full", changelog, progress.end, stored
+            )
+            store.begin(incarnation)
+            stored = None
         progress.begin = progress.position = first if stored is None else max(first, stored + 1)
         await self._replay(consumer)
 

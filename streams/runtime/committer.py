@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import aiokafka
+from aiokafka.errors import IllegalOperation, KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.runtime.batch import OutputRecord
@@ -91,6 +92,14 @@ class KafkaTransactions:
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
         """Step 4 of a turn: one transaction."""
+        try:
+            return await self._commit(outputs, offsets)
+        except (
+            IllegalOperation
+        ) as error:  # aiokafka's word, outside its own family of errors, for a producer that is dead
+            raise KafkaError(f"the transaction cannot go on: {error}") from error
+
+    async def _commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
         by_topic: dict[str, list[OutputRecord]] = defaultdict(list)
         for record in outputs:
             by_topic[record.topic].append(record)
@@ -129,6 +138,7 @@ class KafkaTransactions:
                 await self._producer.stop()
         except Exception as error:
             log.info("producer of partition %d did not close cleanly: %r", self.partition, error)
+            await self._producer.client.close()  # which stop() did not get to
 
 
 async def _last_offset(batches: Sequence[tuple[Awaitable[Any], int]]) -> int:

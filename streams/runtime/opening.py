@@ -4,14 +4,15 @@ A partition is opened on every assignment, also when it was here before, and aga
 outcome. Nothing of an earlier opening is used again. Opening takes these steps:
 
     a. a new committer fences every former owner (Kafka aborts what they had open);
-    b. the changelog's tail is replayed into the store, from the record after the last one it contains;
-    c. the committed offsets are read; a state that was lost behind their back stops here;
+    b. the changelog's tail is replayed into the store, from the record after the last one it contains; an empty
+       changelog gets its first record, unless the group has committed offsets: then a state was lost, and this stops;
+    c. the committed offsets are read;
     d. the application gets ready;
     e. the consumer is told to seek to the committed offsets and to poll for this opening.
 
 A turn takes the batches that wait, of all source topics of the partition, and runs these steps:
 
-    1. check that each batch begins where this opening stands in its topic, else drop it;
+    1. check that each batch begins where this opening stands in its topic; a gap means another opening;
     2. fold its changes in memory (`turn.py`);
     3. let the application decide what is published; waiting is allowed, no transaction is open;
     4. one transaction: changelog, outputs, dead letters, source offsets;
@@ -43,7 +44,7 @@ from streams.runtime.waiting import finish, unless_closing
 log = logging.getLogger(__name__)
 
 OPEN_TIMEOUT_S: Final = 60.0
-"""Bound of fencing and of reading offsets, each. Restoring the state has no bound, only visible progress."""
+"""Bound of fencing and of reading committed offsets, each. Restoring has no bound, only visible progress."""
 
 
 GATHER_S: Final = 0.001
@@ -56,6 +57,10 @@ class StateLostError(Exception):
     """The changelog was emptied or made anew behind the group's back; going on would lose or repeat orders."""
 
 
+class BatchesApartError(Exception):
+    """A batch was lost between the poll and its turn; another opening polls it again."""
+
+
 class Host(Protocol):
     """What an opening asks of the worker around it."""
 
@@ -65,6 +70,8 @@ class Host(Protocol):
     def waiting_max_bytes(self) -> int: ...
     @property
     def fenced_wait_s(self) -> float: ...
+    @property
+    def commit_timeout_s(self) -> float: ...
     @property
     def changelog_topic(self) -> str: ...
     def new_committer(self, partition: int) -> Committer: ...
@@ -80,6 +87,7 @@ class Opening:
     """One opening of one partition number of the co-partitioned source topics; the owner of what is polled for it.
 
     Attributes:
+        is_used: whether it was ever opened: a used one is not opened again.
         is_open: whether batches are welcome: between the last step of opening and the close.
         turns: committed turns.
         next_offsets: where this opening stands in each source topic.
@@ -98,6 +106,7 @@ class Opening:
     ) -> None:
         self.partition = partition
         self.is_open = False
+        self.is_used = False
         self.turns = 0
         self.next_offsets: dict[str, int] = {}
         self.progress = RestoreProgress()
@@ -141,6 +150,8 @@ class Opening:
             StateLostError, ChangelogDamagedError: the state cannot be relied on.
             KafkaError, OSError, TimeoutError: Kafka is away; another opening may succeed.
         """
+        assert not self.is_used, "nothing of an earlier opening is used again"
+        self.is_used = True
         began = time.monotonic()
         async with asyncio.timeout(OPEN_TIMEOUT_S):
             await self._committer.open()  # a.
@@ -148,7 +159,6 @@ class Opening:
         await self._host.restore(self.partition, self._store, self.progress, self._write_first)  # b.
         async with asyncio.timeout(OPEN_TIMEOUT_S):
             committed = await self._committer.committed()  # c.
-        self._refuse_lost_state(committed)
         await self._flow.ready()  # d.
         self.is_open = True
         self.next_offsets = dict(await self._host.seek(self, committed))  # e.
@@ -164,15 +174,14 @@ class Opening:
         )
 
     async def _write_first(self, incarnation: bytes) -> None:
-        await self._committer.commit([OutputRecord(self._host.changelog_topic, INCARNATION_KEY, incarnation)], {})
-
-    def _refuse_lost_state(self, committed: Mapping[str, int | None]) -> None:
-        """An empty changelog under a group that has processed records means that what it knew is gone."""
-        if self.progress.is_new and any(offset for offset in committed.values()):
+        """Begin an empty changelog; under a group that has processed records it means that what it knew is gone."""
+        committed = await self._committer.committed()
+        if any(offset for offset in committed.values()):
             raise StateLostError(
                 f"the changelog of partition {self.partition} is empty, but its group has committed {dict(committed)}: "
                 f"restore topic {self._host.changelog_topic}, or begin anew under another application id"
             )
+        await self._committer.commit([OutputRecord(self._host.changelog_topic, INCARNATION_KEY, incarnation)], {})
 
     async def close(self) -> None:
         """Let go of everything: queued batches, the store's handle, the committer."""
@@ -180,7 +189,7 @@ class Opening:
         self._waiting.clear()
         self._store = None
         self._table.stores.close_partition(self.partition)
-        await finish(self._committer.close())
+        await finish(self._committer.close(), self._host.commit_timeout_s)
 
     # -- turns --------------------------------------------------------------------------------------------------------
 
@@ -198,28 +207,32 @@ class Opening:
         """The batches of the next turn: those that wait, up to the size of a turn."""
         taken: list[tuple[Batch, Fold]] = []
         records = 0
-        while self._waiting and records < self._host.turn_max_records:
-            batch, fold = self._waiting.popleft()
+        while self._waiting:
+            batch, fold = self._waiting[0]
+            if taken and records + len(batch) > self._host.turn_max_records:
+                break
+            self._waiting.popleft()
             self._polled_bytes -= batch.size_bytes
             records += len(batch)
-            if batch.from_offset == self.next_offsets.get(batch.topic):  # step 1
-                self.next_offsets[batch.topic] = batch.next_offset
-                taken.append((batch, fold))
-            else:
-                self._stats.count("stale_batches")
+            self._check_begin(batch)  # step 1
+            self.next_offsets[batch.topic] = batch.next_offset
+            taken.append((batch, fold))
         self._host.on_room()
         return taken
 
+    def _check_begin(self, batch: Batch) -> None:
+        expected = self.next_offsets.get(batch.topic)
+        if batch.from_offset != expected or batch.records[0].offset < batch.from_offset:
+            raise BatchesApartError(f"{batch!r} does not follow offset {expected}")
+
     async def _turn(self, batches: Sequence[tuple[Batch, Fold]]) -> None:
-        if not batches:
-            return
         began = time.monotonic()
         assert self._store is not None
         turn = Turn(self._store.get, self._table.codec, self._flow.dead_letter)
         turn.fold(batches)  # step 2
         outputs = await unless_closing(self._flow.publish(turn.outcomes, self.partition), self._closing)  # step 3
         offsets = {batch.topic: batch.next_offset for batch, _ in batches}
-        await finish(self._commit(turn, outputs, offsets))  # steps 4 and 5
+        await finish(self._commit(turn, outputs, offsets), self._host.commit_timeout_s)  # steps 4 and 5
         self.turns += 1  # step 6
         records = sum(len(batch) for batch, _ in batches)
         self._stats.turn_done(turn, records=records, outputs=len(outputs), seconds=time.monotonic() - began)

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 
 from streams.runtime.changelog import RestoreProgress
 from streams.runtime.flow import Flow
-from streams.runtime.opening import Host, Opening
+from streams.runtime.opening import BatchesApartError, Host, Opening
 from streams.runtime.stats import RuntimeStats
 from streams.runtime.table import BatchTable
 from streams.runtime.waiting import ClosingError, unless_closing
@@ -26,8 +26,8 @@ REOPEN_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 FENCED_IN_A_ROW: Final = 5
 """Two live owners of one partition are a fault of the deployment: give up after so many."""
 
-TRANSIENT: Final = (KafkaError, OSError, TimeoutError)
-"""What a broker or network outage raises; everything else is a programmer's error or a loss, and ends the worker."""
+TRANSIENT: Final = (KafkaError, OSError, TimeoutError, BatchesApartError)
+"""What an outage raises, and what another opening mends. All else is a bug or a loss: the worker ends."""
 
 
 class PartitionState(StrEnum):
@@ -109,6 +109,8 @@ class Partition:
     async def _open_again_and_again(self) -> None:
         failures = fenced = 0
         while not self._closing.is_set():
+            if self.opening.is_used:
+                self.opening = self._new_opening()
             try:
                 await self._open_and_run()
             except ProducerFenced as error:
@@ -117,7 +119,6 @@ class Partition:
             except TRANSIENT as error:
                 failures = 1 if self.opening.turns else failures + 1
                 await self._after_failure(error, failures)
-            self.opening = self._new_opening()
 
     async def _open_and_run(self) -> None:
         self.state = PartitionState.OPENING
@@ -129,9 +130,9 @@ class Partition:
             await self.opening.close()
 
     async def _after_fencing(self, error: Exception, in_a_row: int) -> None:
-        """Another process owns the partition now: the group tells within its session timeout, else try again."""
+        """If another process owns the partition now, the group says so within its session timeout; else try again."""
         self._stats.count("fenced")
-        log.warning("partition %d was fenced by another owner; waiting for the group's decision", self.number)
+        log.warning("partition %d was fenced by another owner, or its transaction timed out", self.number)
         if in_a_row >= FENCED_IN_A_ROW:
             raise FencedRepeatedlyError(f"partition {self.number} was fenced {in_a_row} times in a row") from error
         await self._pause(error, self._host.fenced_wait_s)

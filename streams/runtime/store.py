@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from rocksdict import (
     Rdict,
     WriteBatch,
 )
+
+log = logging.getLogger(__name__)
 
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 """Memory of one unflushed table of one partition; RocksDB keeps two of them."""
@@ -39,6 +42,14 @@ class PartitionStore:
         self.get = self._db.get
 
     def _open(self) -> Rdict:
+        try:
+            return self._open_files()
+        except Exception as error:  # rocksdict raises nothing more special
+            log.warning("store %s cannot be opened (%s); it is restored in full", self.path, error)
+            self._remove()
+            return self._open_files()
+
+    def _open_files(self) -> Rdict:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         db = Rdict(
             str(self.path),
@@ -111,6 +122,14 @@ class PartitionStore:
     def _wipe(self) -> None:
         """Delete everything: the changelog has the truth."""
         self.close()
-        shutil.rmtree(self.path)
-        self._db = self._open()
+        self._remove()
+        self._db = self._open_files()
         self.get = self._db.get
+
+    def _remove(self) -> None:
+        """Delete the files. They are renamed first: half a store, as a kill would leave it, could never be opened."""
+        doomed = self.path.with_name(f"{self.path.name}.deleted")
+        shutil.rmtree(doomed, ignore_errors=True)
+        if self.path.exists():
+            self.path.rename(doomed)
+            shutil.rmtree(doomed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiokafka.structs import TopicPartition
 from faust.tables.manager import TableManager
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from streams.runtime.app import BatchApp
 
 log = logging.getLogger(__name__)
+
+COMMIT_MARGIN_S: Final = 5.0
 
 
 class PartitionSupervisor(Service):
@@ -79,6 +81,8 @@ class PartitionSupervisor(Service):
                 return
             numbers = self._numbers(assigned)
             await self._consumer.pause_client([tp for tp in assigned if tp.topic in self.tables.changelog_topics])
+            if self._changes != change:
+                return  # revoked meanwhile; whoever revoked waits for this lock
             self.partitions = {number: self._new_partition(number) for number in numbers}
             for partition in self.partitions.values():
                 partition.start(self._on_crash)
@@ -147,6 +151,11 @@ class PartitionSupervisor(Service):
         return 2.0 * float(self.app.conf.broker_session_timeout)
 
     @property
+    def commit_timeout_s(self) -> float:
+        """Bound of one transaction with its local write: by then Kafka has aborted it."""
+        return self.app.transaction_timeout_ms / 1000 + COMMIT_MARGIN_S
+
+    @property
     def changelog_topic(self) -> str:
         """The state table's changelog."""
         return self.app.changelog_topic
@@ -177,6 +186,12 @@ class PartitionSupervisor(Service):
         """Have the consumer go on at committed offsets, at the earliest one where there is none."""
         tps = {TP(topic, opening.partition): offset for topic, offset in offsets.items()}
         begins = await self._consumer.begin_offsets(list(tps))
+        for tp, offset in tps.items():
+            if offset is not None and offset < begins[tp]:
+                raise SourceTruncatedError(
+                    f"{tp.topic}/{tp.partition} begins at {begins[tp]}, after the committed offset {offset}: "
+                    "changes were deleted before they were processed"
+                )
         starts = {tp: begins[tp] if offset is None else offset for tp, offset in tps.items()}
         self._consumer.begin_at(opening, starts)
         return {tp.topic: offset for tp, offset in starts.items()}
@@ -188,6 +203,10 @@ class PartitionSupervisor(Service):
     def on_room(self) -> None:
         """Wake the consumer's loop."""
         self._consumer.note_room()
+
+
+class SourceTruncatedError(Exception):
+    """A source topic lost records that were not processed yet."""
 
 
 class PartitionsApartError(Exception):

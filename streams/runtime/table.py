@@ -7,6 +7,7 @@ a transaction nor of the store's order of writes.
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -131,7 +132,8 @@ class PartitionedStore(SerializedStore[Any, Any]):
         self._refuse()
 
     def reset_state(self) -> None:
-        """Faust's `--clear`-like reset; the folder is emptied by `faust reset`, which owns no open partition."""
+        """Delete the worker's local state, for `faust reset`; it is restored from the changelog at the next start."""
+        shutil.rmtree(self._folder(), ignore_errors=True)
 
     async def need_active_standby_for(self, tp: TP) -> bool:
         """Standbys are not taken from Faust's recovery."""

@@ -15,6 +15,10 @@ from streams.runtime.codec import StateCodec
 log = logging.getLogger(__name__)
 
 
+class FoldFailedError(Rejected):
+    """A fold raised something of its own: a programmer's error, told from bad data by the count `failed`."""
+
+
 class Turn:
     """The states that a turn's batches touch, what is to be published, and what was refused.
 
@@ -67,7 +71,8 @@ class Turn:
             try:
                 outcome = fold(state_of(key), change)
             except Rejected as refusal:
-                self._refuse("rejected", records[index], str(refusal))
+                fate = "failed" if isinstance(refusal, FoldFailedError) else "rejected"
+                self._refuse(fate, records[index], str(refusal))
                 continue
             if outcome is UNCHANGED:
                 unchanged += 1
@@ -108,7 +113,7 @@ class Turn:
                 raise
             except Exception as error:
                 self.states[change.key] = self._codec.decode(before)
-                raise Rejected(f"the fold failed: {type(error).__name__}") from error
+                raise FoldFailedError(f"the fold failed: {type(error).__name__}") from error
 
         return guarded
 

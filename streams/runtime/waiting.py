@@ -36,9 +36,18 @@ async def unless_closing(step: Coroutine[Any, Any, T], closing: asyncio.Event) -
             await asyncio.wait({task})
 
 
-async def finish(step: Awaitable[T]) -> T:
-    """Await `step` to its end even when the waiting task is cancelled meanwhile, then pass the cancellation on."""
-    task = asyncio.ensure_future(step)
+async def finish(step: Awaitable[T], limit_s: float) -> T:
+    """Await `step` to its end even when the waiting task is cancelled meanwhile, then pass the cancellation on.
+
+    Raises:
+        TimeoutError: `step` took longer than `limit_s` and was cancelled; what it did is unknown.
+    """
+
+    async def bounded() -> T:
+        async with asyncio.timeout(limit_s):
+            return await step
+
+    task = asyncio.ensure_future(bounded())
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -141,4 +141,6 @@ def test_the_table_hashes_a_key_as_the_web_router_does() -> None:
     table = application.order_state
     routed = table.changelog_topic.prepare_key("0f1e2d3c", None)[0]
     assert routed == b"0f1e2d3c"
-    assert table.stores.partition_of(b"0f1e2d3c") in range(4)
+    # As murmur2 has it in the Java client: `Utils.toPositive(Utils.murmur2(key)) % 4`.
+    found = [table.stores.partition_of(key) for key in (b"0f1e2d3c", b"a", b"order-1", b"")]
+    assert found == [2, 0, 2, 1]

@@ -134,7 +134,7 @@ def test_a_payment_method_that_was_added_later_is_named(shop: Shop) -> None:
 )
 def test_a_bad_record_goes_to_the_dead_letters_and_costs_only_itself(shop: Shop, value: bytes, reason: str) -> None:
     topic, good = change_topic("project_db", "orders"), new_id()
-    before = len(shop.tail.of(DEAD_LETTERS))
+    before = len(shop.tail.of(DEAD_LETTERS, "SOME-KEY"))
     shop.produce(topic, b"SOME-KEY", value)
     shop.transaction(order(good, 1), line(good, 1))
     dead = shop.tail.wait(DEAD_LETTERS, "SOME-KEY", count=before + 1)[-1]
@@ -144,7 +144,7 @@ def test_a_bad_record_goes_to_the_dead_letters_and_costs_only_itself(shop: Shop,
     assert dead.headers["partition"] == str(dead.partition)
     assert int(dead.headers["offset"]) >= 0
     assert len(shop.tail.wait(ORDER_FINAL, good)) == 1
-    assert len(shop.tail.of(DEAD_LETTERS)) == before + 1
+    assert len(shop.tail.of(DEAD_LETTERS, "SOME-KEY")) == before + 1
 
 
 def test_a_record_without_a_value_changes_nothing(shop: Shop, worker: OrdersWorker) -> None:

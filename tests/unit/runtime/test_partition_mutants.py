@@ -7,7 +7,6 @@ expected output has to fail for the mutant, while it passes for the real code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +71,8 @@ def no_check_of_where_a_batch_begins(patch: pytest.MonkeyPatch, bench: Bench) ->
     """Whatever comes is taken, also what was polled before a reopening."""
 
     class Mutant(Opening):
-        def _take(self) -> list[tuple[Batch, Fold]]:
-            for batch, _ in self._waiting:
-                self.next_offsets[batch.topic] = batch.from_offset
-                break
-            return super()._take()
+        def _check_begin(self, batch: Batch) -> None:
+            return
 
     patch.setattr(partition_module, "Opening", Mutant)
 
@@ -111,11 +107,6 @@ def without_positions(state: Tally, change: Change[int]) -> Any:
     return (change.key, state.total) if state.total % 10 == 0 else KEPT
 
 
-def more_than(bench: Bench, count: int) -> bool:
-    """Whether another batch has been processed or dropped."""
-    return bench.stats.turns + bench.stats.counters["stale_batches"] > count
-
-
 async def test_the_real_code_gives_the_expected_outcome(tmp_path: Path) -> None:
     assert await outcome(tmp_path, None, [LOST_ANSWER, FAILED]) == (EXPECTED, 30)
 
@@ -137,7 +128,7 @@ async def test_a_mutant_without_a_safeguard_is_caught(
 
 
 async def test_the_mutant_that_takes_any_batch_is_caught(tmp_path: Path) -> None:
-    for install, expected in [(None, EXPECTED), (no_check_of_where_a_batch_begins, [*EXPECTED, b"40"])]:
+    for install, expected in [(None, [*EXPECTED, b"40"]), (no_check_of_where_a_batch_begins, EXPECTED)]:
         with pytest.MonkeyPatch.context() as patch:
             bench = Bench(tmp_path / str(install), ROWS)
             if install is not None:
@@ -145,8 +136,8 @@ async def test_the_mutant_that_takes_any_batch_is_caught(tmp_path: Path) -> None
                 bench.partition = bench.new_partition()
             bench.start()
             await bench.processed()
-            before = bench.stats.turns + bench.stats.counters["stale_batches"]
-            await bench.batch(len(ROWS) + 5, [10]).fold(add)
-            await bench.until(partial(more_than, bench, before))
+            bench.rows = [*ROWS, 8, 2]
+            await bench.batch(len(bench.rows) - 1, [2]).fold(add)  # the one before it was lost on its way
+            await bench.processed()
             await bench.stop()
             assert bench.published() == expected
