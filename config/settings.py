@@ -209,11 +209,17 @@ class ObjectStoreSettings(SettingsGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetSettings(SettingsGroup):
-    """Which dataset is worked on, and the Faust application that completes its orders."""
+class DeploymentSettings(SettingsGroup):
+    """What the tools and the workers have to agree on: the dataset, and the application that completes its orders."""
 
     dataset: str = setting("DATASET", _name, "project_db")
     orders_app_id: str = setting("ORDERS_APP_ID", _name, "millrace-orders")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSettings(DeploymentSettings):
+    """The tools around a dataset."""
+
     datasets_folder: Path | None = setting("DATASETS_DIR", _folder, None)
 
 
@@ -235,11 +241,9 @@ def environment_over(defaults: Mapping[str, str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OrdersSettings(SettingsGroup):
+class OrdersSettings(DeploymentSettings):
     """The application `streams.orders`."""
 
-    dataset: str = setting("DATASET", _name, "project_db")
-    app_id: str = setting("ORDERS_APP_ID", _name, "millrace-orders")
     state_dir: str = setting("STATE_DIR", _text, ".state")
     source_epoch: int = setting("SOURCE_EPOCH", _whole(0, 2**31 - 1), 0)
     batch_max_records: int = setting("BATCH_MAX_RECORDS", _whole(1, 100_000), 4_000)

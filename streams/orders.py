@@ -28,7 +28,7 @@ from tables.payment_methods import PaymentMethods
 kafka, settings = read_or_exit(KafkaSettings, OrdersSettings)
 
 app = BatchApp(
-    settings.app_id,
+    settings.orders_app_id,
     bootstrap=kafka.bootstrap,
     state_dir=Path(settings.state_dir),
     batch_max_records=settings.batch_max_records,
@@ -66,7 +66,7 @@ order_state = app.batch_table(
 order_completion = completion.OrderCompletion(
     payment_methods=payment_methods,
     payment_method_wait_s=settings.payment_method_wait_s,
-    app_id=settings.app_id,
+    app_id=settings.orders_app_id,
 )
 
 app.process(

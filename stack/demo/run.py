@@ -114,7 +114,7 @@ class Demo:
 
     def _capture(self) -> None:
         with self.phase("capture", "create the topics and register the connector"):
-            app_id = OrdersSettings.read({}).app_id
+            app_id = OrdersSettings.read({}).orders_app_id
             specs = catalogue(
                 dataset=self._definition.name, app_id=app_id, order_partitions=self._kafka.order_partitions
             )

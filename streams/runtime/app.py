@@ -68,7 +68,6 @@ class BatchApp(faust.App):
         **options: Any,
     ) -> None:
         self.bootstrap = bootstrap
-        self.state_dir = state_dir
         self.batch_max_records = batch_max_records
         self.waiting_max_bytes = waiting_max_bytes
         self.transaction_timeout_ms = transaction_timeout_ms

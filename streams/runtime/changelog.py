@@ -38,18 +38,13 @@ class ChangelogDamagedError(Exception):
 
 @dataclass
 class RestoreProgress:
-    """How far a restoration is. Offsets count transaction markers too, so `records` ends below `end - begin`.
-
-    Attributes:
-        is_new: the changelog was empty: nothing was ever remembered.
-    """
+    """How far a restoration is. Offsets count transaction markers too, so `records` ends below `end - begin`."""
 
     begin: int = 0
     position: int = 0
     end: int = 0
     records: int = 0
     seconds: float = 0.0
-    is_new: bool = False
 
     @property
     def remaining(self) -> int:
@@ -131,7 +126,6 @@ class Restoration:
                         "deleted; it must be compacted only (cleanup.policy=compact)"
                     )
                 return bytes(record.value)
-        self._progress.is_new = True
         incarnation = uuid.uuid4().bytes
         await self._write_first(incarnation)
         return incarnation

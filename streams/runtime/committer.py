@@ -94,9 +94,8 @@ class KafkaTransactions:
         """Step 4 of a turn: one transaction."""
         try:
             return await self._commit(outputs, offsets)
-        except (
-            IllegalOperation
-        ) as error:  # aiokafka's word, outside its own family of errors, for a producer that is dead
+        except IllegalOperation as error:
+            # aiokafka's word for a producer that has failed meanwhile; it is not one of its Kafka errors.
             raise KafkaError(f"the transaction cannot go on: {error}") from error
 
     async def _commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:

@@ -31,6 +31,11 @@ class NotHere(Exception):
     """The key's partition is not open in this worker, or is still being restored."""
 
 
+def refuse_write(table: str) -> NoReturn:
+    """A write past the turns could be neither part of a transaction nor of the store's order of writes."""
+    raise TypeError(f"table {table} is written through its partitions' turns only")
+
+
 class PartitionedStore(SerializedStore[Any, Any]):
     """The stores of the partitions that are open in this worker, behind Faust's store interface."""
 
@@ -112,7 +117,7 @@ class PartitionedStore(SerializedStore[Any, Any]):
     # -- writing goes another way -------------------------------------------------------------------------------------
 
     def _refuse(self) -> NoReturn:
-        raise TypeError(f"table {self.table_name} is written through its partitions' turns only")
+        refuse_write(self.table_name)
 
     def _set(self, key: bytes, value: bytes | None) -> None:
         self._refuse()
@@ -156,16 +161,13 @@ class BatchTable(faust.Table[Any, Any]):
         data: PartitionedStore = self.data  # type: ignore[assignment]
         return data
 
-    def _refuse(self) -> NoReturn:
-        raise TypeError(f"table {self.name} is written through its partitions' turns only")
-
     def on_key_set(self, key: Any, value: Any) -> None:
         """Refuse `table[key] = value`."""
-        self._refuse()
+        refuse_write(self.name)
 
     def on_key_del(self, key: Any) -> None:
         """Refuse `del table[key]`."""
-        self._refuse()
+        refuse_write(self.name)
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Faust's recovery does not run on this table."""
@@ -173,4 +175,4 @@ class BatchTable(faust.Table[Any, Any]):
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
         """Faust's recovery does not run on this table."""
-        self._refuse()
+        refuse_write(self.name)

@@ -36,5 +36,10 @@ def variables() -> dict[str, str]:
 
 def setting_fields() -> dict[str, dataclasses.Field[Any]]:
     """Every setting by its names in the environment; of fields with the same name, one."""
-    groups: list[Any] = SettingsGroup.__subclasses__()
-    return {name: item for group in groups for item in dataclasses.fields(group) for name in item.metadata["names"]}
+    fields = [item for group in groups_of(SettingsGroup) for item in dataclasses.fields(group)]
+    return {name: item for item in fields for name in item.metadata["names"]}
+
+
+def groups_of(base: type[SettingsGroup]) -> list[type[SettingsGroup]]:
+    """Every group that extends `base`, directly or through another."""
+    return [group for direct in base.__subclasses__() for group in (direct, *groups_of(direct))]

@@ -41,7 +41,11 @@ def faults(group: type[SettingsGroup], environment: dict[str, str]) -> list[str]
 
 def test_defaults_stand_for_what_is_not_set() -> None:
     settings = OrdersSettings.read({})
-    assert (settings.dataset, settings.app_id, settings.web_host) == ("project_db", "millrace-orders", "127.0.0.1")
+    assert (settings.dataset, settings.orders_app_id, settings.web_host) == (
+        "project_db",
+        "millrace-orders",
+        "127.0.0.1",
+    )
     assert settings.web_tables is False
 
 

@@ -12,8 +12,11 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from mysql.connector.connection import MySQLConnection
 
-from config.settings import DatabaseSettings
+from config.dataset import load_definition
+from config.settings import DatabaseSettings, KafkaSettings
+from stack.dataset.check import check
 from stack.dataset.database import connected
+from stack.dataset.oracle import Verdict
 
 LIVENESS_S = 60.0
 """Limit of every wait: many times what was ever measured."""
@@ -118,6 +121,15 @@ class Shop:
             for text, values in statements:
                 cursor.execute(text, tuple(values))
         connection.commit()
+
+    def verdict(self) -> Verdict:
+        """Ask the oracle, giving missing orders time to appear."""
+        return check(
+            DatabaseSettings.read(self.environment),
+            KafkaSettings.read(self.environment),
+            load_definition("project_db"),
+            timeout_s=LIVENESS_S,
+        )
 
     def produce(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         """Write a record past the connector, as a broken one might."""

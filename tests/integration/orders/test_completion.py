@@ -7,24 +7,16 @@ from __future__ import annotations
 
 import pytest
 
-from config.dataset import load_definition
-from config.settings import DatabaseSettings, KafkaSettings
-from stack.dataset.check import check
 from stack.workers import OrdersWorker
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, change_topic
 from tests.builders import created, order_row
-from tests.integration.orders.shop import LIVENESS_S, Shop, line, new_id, order
+from tests.integration.orders.shop import Shop, line, new_id, order
 
 pytestmark = pytest.mark.usefixtures("worker")
 
 
 def test_every_order_of_the_snapshot_is_published_once(shop: Shop) -> None:
-    verdict = check(
-        DatabaseSettings.read(shop.environment),
-        KafkaSettings.read(shop.environment),
-        load_definition("project_db"),
-        timeout_s=LIVENESS_S,
-    )
+    verdict = shop.verdict()
     assert verdict.complete >= 1_000
     assert verdict.passed, verdict.figures()
 

@@ -16,8 +16,7 @@ import pytest
 import requests
 
 from config.dataset import load_definition
-from config.settings import DatabaseSettings, KafkaSettings
-from stack.dataset.check import check
+from config.settings import DatabaseSettings
 from stack.dataset.database import connected
 from stack.dataset.shop import Details
 from stack.dataset.simulate import simulate
@@ -26,7 +25,7 @@ from stack.local import Stack
 from stack.ports import free_ports
 from stack.workers import OrdersWorker
 from streams.topics import ORDER_FINAL
-from tests.integration.orders.shop import LIVENESS_S, Shop, line, new_id, order, until
+from tests.integration.orders.shop import Shop, line, new_id, order, until
 
 RATE_PER_S = 150.0
 
@@ -81,12 +80,7 @@ def live_shop(shop: Shop, seed: int) -> Iterator[None]:
 
 def assert_exactly_once(shop: Shop) -> None:
     """Ask the oracle."""
-    verdict = check(
-        DatabaseSettings.read(shop.environment),
-        KafkaSettings.read(shop.environment),
-        load_definition("project_db"),
-        timeout_s=LIVENESS_S,
-    )
+    verdict = shop.verdict()
     assert verdict.passed, verdict.figures()
 
 

@@ -44,6 +44,9 @@ def test_the_versions_are_those_the_runtime_was_written_against() -> None:
         (TableManager, "recovery"),  # replaced: the supervisor
         (App, "_new_transport"),  # replaced
         (App, "on_first_start"),  # extended
+        (App, "on_rebalance_end"),  # called by the supervisor, as Faust's recovery does
+        (driver.Consumer, "wait_first"),  # used: hand over unless the flow is suspended
+        (driver.Consumer, "consumer_stopped_errors"),  # used: what a stopped client raises
         (Fetcher, "fetched_records"),  # relied on: nothing is returned of partitions that were not asked for
     ],
 )
@@ -53,7 +56,14 @@ def test_a_name_the_runtime_builds_on_is_still_there(owner: type, name: str) -> 
 
 def test_the_consumer_still_keeps_what_the_loop_uses() -> None:
     text = source(Consumer)
-    for name in ("_read_offset", "_committed_offset", "_unacked_messages", "flow_active", "can_resume_flow"):
+    for name in (
+        "_read_offset",
+        "_committed_offset",
+        "_unacked_messages",
+        "flow_active",
+        "can_resume_flow",
+        "suspend_flow",
+    ):
         assert f"self.{name}" in text, name
 
 
