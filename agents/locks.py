@@ -1,0 +1,126 @@
+"""The order locks as they lie in Redis: keys, values, and the scripts that alone read and write them.
+
+    order_trigger_lock:{order id}   claimed:{app id}:{incarnation}    before the order is emitted
+                                    emitted:{app id}:{incarnation}    after the commit
+                                    released                          by command
+
+A token is `{app id}:{incarnation}`; the incarnation, 32 hexadecimal digits, is the changelog partition's, so that a
+state that was made anew is another emitter. Every script takes one MessagePack argument: packing thousands of single
+arguments costs the client more than the script costs Redis (texts only: Redis does not read MessagePack's binary type).
+A key that holds no text counts as claimed by another.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from tables.redis_client import Script
+
+DATABASE: Final = 2
+RETENTION_S: Final = 7 * 86_400
+MOST_PER_CALL: Final = 2_000
+"""A script of this size keeps Redis from everybody else for a few milliseconds."""
+
+_KEY: Final = "order_trigger_lock:"
+_CLAIMED, _EMITTED, _RELEASED = "claimed:", "emitted:", "released"
+
+CLAIM: Final = Script(f"""\
+-- {{token, app id, retention, order ids, positions of those refused before}} -> a letter of `Answer` for each order id
+local token, app, retention, ids, refused_positions = unpack(cmsgpack.unpack(ARGV[1]))
+local mine, emitted_by_app = '{_CLAIMED}' .. token, '{_EMITTED}' .. app .. ':'
+local refused, answers = {{}}, {{}}
+for _, position in ipairs(refused_positions) do refused[position] = true end
+for position, id in ipairs(ids) do
+    local key = '{_KEY}' .. id
+    local found = redis.pcall('GET', key)
+    local answer
+    if found == mine then answer = 'M'
+    elseif found == '{_RELEASED}' or (not found and not refused[position]) then answer = 'A'
+    elseif type(found) ~= 'string' then answer = 'H'
+    elseif string.sub(found, 1, #emitted_by_app) == emitted_by_app then answer = 'O'
+    elseif string.sub(found, 1, {len(_EMITTED)}) == '{_EMITTED}' then answer = 'E'
+    else answer = 'H' end
+    if answer == 'A' or answer == 'M' then redis.call('SET', key, mine, 'EX', retention) end
+    answers[position] = answer
+end
+return table.concat(answers)
+""")
+
+MARK: Final = Script(f"""\
+-- {{retention, {{{{token, order ids}}, ...}}}} -> the order ids that somebody else had marked, which are left alone
+local retention, marks = unpack(cmsgpack.unpack(ARGV[1]))
+local foreign = {{}}
+for _, mark in ipairs(marks) do
+    local mine = '{_EMITTED}' .. mark[1]
+    for _, id in ipairs(mark[2]) do
+        local key = '{_KEY}' .. id
+        local found = redis.pcall('GET', key)
+        if type(found) == 'string' and string.sub(found, 1, {len(_EMITTED)}) == '{_EMITTED}' and found ~= mine then
+            foreign[#foreign + 1] = id
+        else
+            redis.call('SET', key, mine, 'EX', retention)
+        end
+    end
+end
+return foreign
+""")
+
+READ: Final = Script("""\
+-- {keys} -> value (empty if it is gone or no text) and seconds to live of each key, in turn
+local answers = {}
+for _, key in ipairs(cmsgpack.unpack(ARGV[1])) do
+    local found = redis.pcall('GET', key)
+    answers[#answers + 1] = type(found) == 'string' and found or ''
+    answers[#answers + 1] = redis.call('TTL', key)
+end
+return answers
+""")
+
+RELEASE: Final = Script(f"""\
+-- {{beginning of the token, retention, whether to write, keys}} -> how many of them were claimed by it and are released
+local token, retention, writes, keys = unpack(cmsgpack.unpack(ARGV[1]))
+local claimed, count = '{_CLAIMED}' .. token, 0
+for _, key in ipairs(keys) do
+    local found = redis.pcall('GET', key)
+    if type(found) == 'string' and string.sub(found, 1, #claimed) == claimed then
+        count = count + 1
+        if writes then redis.call('SET', key, '{_RELEASED}', 'EX', retention) end
+    end
+end
+return count
+""")
+
+ALL_KEYS: Final = f"{_KEY}*"
+
+
+class Lock(NamedTuple):
+    """A value, taken apart: `state` is `claimed`, `emitted` or `released` (then nobody's)."""
+
+    state: str
+    app_id: str
+    incarnation: str
+
+
+def lock_key(order_id: str) -> str:
+    """The key of an order's lock."""
+    return f"{_KEY}{order_id}"
+
+
+def token_of(app_id: str, incarnation: str) -> str:
+    """Who claims: an application with one life of its state."""
+    return f"{app_id}:{incarnation}"
+
+
+def app_of(token: str) -> str:
+    """The application of a token."""
+    return token.rpartition(":")[0]
+
+
+def parse_lock(value: bytes) -> Lock | None:
+    """Take a value apart; None if it is none of the three."""
+    text = value.decode(errors="replace")
+    if text == _RELEASED:
+        return Lock(_RELEASED, "", "")
+    state, _, token = text.partition(":")
+    app_id, _, incarnation = token.rpartition(":")
+    return Lock(state, app_id, incarnation) if f"{state}:" in (_CLAIMED, _EMITTED) and app_id else None

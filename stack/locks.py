@@ -1,0 +1,208 @@
+"""The order locks in Redis: whose they are, and the release of those of a deployment that will not come back.
+
+python -m stack locks list                        how many each application has, by incarnation
+python -m stack locks show ORDER_ID               the lock of one order
+python -m stack locks release --app APP           let others emit what this application had claimed and not emitted
+python -m stack locks release --order ORDER_ID    the same for one order
+
+An emitted order stays marked, whatever is released: it went out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from agents import locks
+from config.settings import KafkaSettings, RedisSettings
+from stack.context import SILENT, add_stack_option, settings_environment
+from stack.errors import StackError
+from tables.redis_client import RedisAwayError, RedisConsole
+
+_ANSWER_SECONDS = 10.0
+_GONE = -2  # what Redis answers for the time to live of a key that does not exist
+_UNREADABLE = locks.Lock("unreadable", "", "")
+_encode = msgspec.msgpack.Encoder().encode
+
+
+@dataclass
+class Group:
+    """The locks of one application's incarnation (or the released ones, which are nobody's)."""
+
+    claimed: int = 0
+    emitted: int = 0
+    other: int = 0
+    shortest_s: int = 2**31
+    longest_s: int = -1
+
+    def add(self, state: str, seconds: int) -> None:
+        """Count one lock; `seconds` is its time to live, negative if it has no end."""
+        if state in ("claimed", "emitted"):
+            setattr(self, state, getattr(self, state) + 1)
+        else:
+            self.other += 1
+        lasts = seconds if seconds >= 0 else 2**31
+        self.shortest_s, self.longest_s = min(self.shortest_s, lasts), max(self.longest_s, lasts)
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `locks list`, `locks show` and `locks release`."""
+    parser = subparsers.add_parser("locks", help="show and release the locks of orders")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    _add(actions, "list", run_list, "count the locks by application and incarnation")
+    show = _add(actions, "show", run_show, "show the lock of one order; exit code 1 if it has none")
+    show.add_argument("order_id", metavar="ORDER_ID")
+    release = _add(actions, "release", run_release, "let others emit what was claimed and not emitted")
+    whose = release.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--app", type=_app_id, help="all claims of this application")
+    whose.add_argument("--order", metavar="ORDER_ID", help="the claim of one order")
+    release.add_argument("--incarnation", type=_incarnation, metavar="HEX", help="only this incarnation of --app")
+    release.add_argument("--dry-run", action="store_true", help="only say how many")
+    release.add_argument("--force", action="store_true", help="even while workers of the application run")
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """Count the locks."""
+    groups: dict[tuple[str, str], Group] = {}
+    with _redis(arguments) as redis:
+        for page in _pages(redis):
+            for lock, seconds in _read(redis, page):
+                owner = (lock.app_id, lock.incarnation) if lock.app_id else (f"({lock.state})", "")
+                groups.setdefault(owner, Group()).add(lock.state, seconds)
+    print(format_groups(groups) if groups else "no locks")
+    return 0
+
+
+def run_show(arguments: argparse.Namespace) -> int:
+    """Show one lock."""
+    with _redis(arguments) as redis:
+        found = _read(redis, [locks.lock_key(arguments.order_id)])
+    if not found:
+        print(f"order {arguments.order_id!r} has no lock")
+        return 1
+    [(lock, seconds)] = found
+    by = f" by {lock.app_id}, incarnation {lock.incarnation}" if lock.app_id else ""
+    print(f"order {arguments.order_id!r}: {lock.state}{by}; {_duration(seconds)} to live")
+    return 0
+
+
+def run_release(arguments: argparse.Namespace) -> int:
+    """Release the claims of an application, or of one order."""
+    if arguments.incarnation and not arguments.app:
+        raise StackError("--incarnation goes with --app only")
+    with _redis(arguments) as redis:
+        if arguments.order is not None:
+            count = _release_order(redis, arguments)
+        else:
+            _refuse_live(arguments, arguments.app)
+            token = f"{arguments.app}:{arguments.incarnation or ''}"
+            count = sum(_release(redis, token, page, arguments) for page in _pages(redis))
+    print(f"{count} {'claim' if count == 1 else 'claims'} {'would be ' if arguments.dry_run else ''}released")
+    return 0
+
+
+def format_groups(groups: dict[tuple[str, str], Group]) -> str:
+    """A table with one line per owner."""
+    rows = [("APPLICATION", "INCARNATION", "CLAIMED", "EMITTED", "OTHER", "SHORTEST", "LONGEST")]
+    for (app_id, incarnation), group in sorted(groups.items()):
+        counts = (str(group.claimed), str(group.emitted), str(group.other))
+        rows.append((app_id, incarnation or "-", *counts, _duration(group.shortest_s), _duration(group.longest_s)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _release_order(redis: RedisConsole, arguments: argparse.Namespace) -> int:
+    key = locks.lock_key(arguments.order)
+    found = _read(redis, [key])
+    if not found or found[0][0].state != "claimed":
+        what = f"is {found[0][0].state}" if found else "has no lock"
+        raise StackError(f"order {arguments.order!r} {what}: there is no claim to release")
+    lock = found[0][0]
+    _refuse_live(arguments, lock.app_id)
+    return _release(redis, locks.token_of(lock.app_id, lock.incarnation), [key], arguments)
+
+
+def _refuse_live(arguments: argparse.Namespace, app_id: str) -> None:
+    """A worker that has claimed an order may be about to emit it."""
+    if arguments.force or arguments.dry_run:
+        return
+    kafka = KafkaSettings.read(settings_environment(arguments))
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap}, logger=SILENT)
+    try:
+        [answer] = admin.describe_consumer_groups([app_id], request_timeout=_ANSWER_SECONDS).values()
+        members = len(answer.result().members)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return
+        raise StackError(
+            f"Kafka: {error.args[0].str()}; whether workers of {app_id} run is unknown. Is it up? "
+            "`python -m stack status`. To release all the same: --force"
+        ) from None
+    if members:
+        raise StackError(
+            f"{members} {'worker' if members == 1 else 'workers'} of {app_id} run: an order they have claimed could go "
+            "out twice. End them first, or use --force"
+        )
+
+
+def _pages(redis: RedisConsole) -> Iterator[list[str]]:
+    for page in redis.scan(locks.ALL_KEYS):
+        yield [key.decode(errors="replace") for key in page]
+
+
+def _read(redis: RedisConsole, keys: list[str]) -> list[tuple[locks.Lock, int]]:
+    """Locks and their time to live in seconds, without those that are gone by now."""
+    answers: list[Any] = redis.call(locks.READ, _encode(keys))
+    pairs = zip(answers[::2], answers[1::2], strict=True)
+    return [(locks.parse_lock(value) or _UNREADABLE, seconds) for value, seconds in pairs if seconds != _GONE]
+
+
+def _release(redis: RedisConsole, token: str, keys: list[str], arguments: argparse.Namespace) -> int:
+    blob = _encode((token, locks.RETENTION_S, not arguments.dry_run, keys))
+    count: int = redis.call(locks.RELEASE, blob)
+    return count
+
+
+def _duration(seconds: int) -> str:
+    if not 0 <= seconds < 2**31:
+        return "for ever"
+    days, rest = divmod(seconds, 86_400)
+    return f"{days}d {rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+
+
+def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text)
+    add_stack_option(parser)
+    parser.set_defaults(run=lambda arguments: _guarded(run, arguments))
+    return parser
+
+
+def _guarded(run: Any, arguments: argparse.Namespace) -> int:
+    try:
+        return int(run(arguments))
+    except RedisAwayError as error:
+        raise StackError(f"{error}; is it up? `python -m stack status`") from None
+
+
+def _redis(arguments: argparse.Namespace) -> RedisConsole:
+    return RedisConsole(RedisSettings.read(settings_environment(arguments)).url, database=locks.DATABASE)
+
+
+def _app_id(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        raise argparse.ArgumentTypeError("an application id holds letters, digits, '.', '_' and '-' only")
+    return text
+
+
+def _incarnation(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32}", text):
+        raise argparse.ArgumentTypeError("an incarnation is 32 hexadecimal digits, as `locks list` shows it")
+    return text

@@ -1,0 +1,219 @@
+"""The one adapter to Redis: scripts for the workers, scripts and scans for the command line.
+
+A call has one bound for everything it waits for (a connection, log-in, sending, the answer) and is never repeated
+here: whoever calls knows what waiting costs it. The scripts name their keys inside a packed argument, which a Redis
+Cluster does not allow: this is for one Redis, with or without replicas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import redis
+import redis.asyncio
+from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+CALL_TIMEOUT_S: Final = 2.0
+"""A script takes Redis milliseconds; a fork or a slow disk may hold it up for about a second."""
+
+COMMAND_TIMEOUT_S: Final = 10.0
+"""For the command line, where a person waits and may look at a loaded server."""
+
+CONNECTIONS: Final = 8
+"""Calls under way at one time; Redis runs one script after the other anyway."""
+
+SCAN_COUNT: Final = 2_000
+"""Keys that one step of a scan looks at."""
+
+_PASSING_CODES: Final = ("BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE")
+_REFUSALS: Final = (exceptions.AuthenticationError, exceptions.AuthorizationError)
+_PASSING: Final = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ReadOnlyError,
+    exceptions.OutOfMemoryError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+    OSError,
+)
+
+
+class RedisAwayError(Exception):
+    """No answer now: unreachable, silent, loading its data, out of memory, read-only. Whether the script ran is
+    unknown.
+    """
+
+
+class RedisRefusedError(RedisAwayError):
+    """Redis answers but refuses: a wrong password, a missing permission or database. Waiting alone does not mend it."""
+
+
+class Script:
+    """A Lua script, by its text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class ScriptCaller(Protocol):
+    """What the services that work on Redis need of a client."""
+
+    async def call(self, script: Script, argument: bytes, *, timeout_s: float = CALL_TIMEOUT_S) -> Any: ...
+    async def close(self) -> None: ...
+
+
+class RedisClient:
+    """One database of Redis for a worker. Making one touches neither the server nor an event loop.
+
+    Args:
+        url: `redis://` or `rediss://`; a database named in it is overruled.
+        database: number of the database.
+    """
+
+    def __init__(self, url: str, *, database: int) -> None:
+        self._name = _name(url, database)
+        # Without the client's own timeouts: on Python 3.11 their `wait_for` can swallow a cancellation.
+        pool = redis.asyncio.ConnectionPool.from_url(
+            _with_database(url, database),
+            socket_timeout=None,
+            socket_connect_timeout=None,
+            retry=Retry(NoBackoff(), 0),  # by default it would ask eleven times
+            protocol=2,  # no push messages, no commands beyond log-in and database on each connection
+            driver_info=None,
+        )
+        self._pool = pool
+        self._redis: Any = redis.asyncio.Redis(connection_pool=pool)
+        self._free = asyncio.Semaphore(CONNECTIONS)
+
+    def __repr__(self) -> str:
+        return self._name
+
+    async def call(self, script: Script, argument: bytes, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+        """Run a script with one argument; its answer, texts as bytes. May be cancelled at any point.
+
+        Raises:
+            RedisAwayError: no answer within `timeout_s`, or none now.
+            RedisRefusedError: the answer is a refusal.
+        """
+        try:
+            async with asyncio.timeout(timeout_s), self._free:
+                try:
+                    return await self._redis.execute_command("EVALSHA", script.sha, 0, argument)
+                except exceptions.NoScriptError:  # Redis was restarted, or its scripts were flushed
+                    return await self._redis.execute_command("EVAL", script.text, 0, argument)
+        except TimeoutError:
+            raise RedisAwayError(f"{self._name} did not answer within {timeout_s:g} s") from None
+        except (exceptions.RedisError, OSError) as error:
+            raise _translated(error, self._name) from None
+
+    async def close(self) -> None:
+        """Close the connections that nobody uses at this moment."""
+        await self._pool.disconnect(inuse_connections=False)
+
+
+class RedisConsole:
+    """One database of Redis for the command line; raises the same errors as `RedisClient`."""
+
+    def __init__(self, url: str, *, database: int) -> None:
+        self._name = _name(url, database)
+        self._redis: Any = redis.Redis.from_url(
+            _with_database(url, database),
+            socket_timeout=COMMAND_TIMEOUT_S,
+            socket_connect_timeout=COMMAND_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            driver_info=None,
+        )
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def __enter__(self) -> RedisConsole:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._redis.close()
+
+    def call(self, script: Script, argument: bytes) -> Any:
+        """Run a script with one argument; its answer, texts as bytes."""
+        try:
+            return self._redis.execute_command("EVAL", script.text, 0, argument)
+        except (exceptions.RedisError, OSError) as error:
+            raise _translated(error, self._name) from None
+
+    def get(self, key: str) -> bytes | None:
+        """The text at a key."""
+        try:
+            value: bytes | None = self._redis.get(key)
+        except (exceptions.RedisError, OSError) as error:
+            raise _translated(error, self._name) from None
+        return value
+
+    def scan(self, pattern: str) -> Iterator[list[bytes]]:
+        """Keys that match, page by page. A key that is there all the time comes at least once, rarely twice."""
+        cursor: int | None = None
+        while cursor != 0:
+            try:
+                cursor, keys = self._redis.scan(cursor or 0, match=pattern, count=SCAN_COUNT)
+            except (exceptions.RedisError, OSError) as error:
+                raise _translated(error, self._name) from None
+            if keys:
+                yield keys
+
+
+class Outage:
+    """The time from a call without an answer to the next with one; both ends are logged once.
+
+    Attributes:
+        since: when it began, Unix time in seconds; None while Redis answers.
+    """
+
+    def __init__(self, log: logging.Logger, consequence: str) -> None:
+        self.since: float | None = None
+        self._log = log
+        self._consequence = consequence
+        self._began = 0.0
+
+    def begin(self, error: RedisAwayError) -> None:
+        """A call had no answer."""
+        if self.since is None:
+            self.since, self._began = time.time(), time.monotonic()
+            self._log.warning("%s; %s", error, self._consequence)
+
+    def end(self) -> float:
+        """A call had an answer; returns for how many seconds there was none before."""
+        if self.since is None:
+            return 0.0
+        seconds = time.monotonic() - self._began
+        self.since = None
+        self._log.warning("Redis answers again after %.1f s", seconds)
+        return seconds
+
+
+def _translated(error: Exception, name: str) -> RedisAwayError:
+    if isinstance(error, _REFUSALS):
+        return RedisRefusedError(f"{name} refuses: {error}")
+    if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
+        return RedisAwayError(f"{name}: {error or type(error).__name__}")
+    return RedisRefusedError(f"{name} refuses: {error}")
+
+
+def _name(url: str, database: int) -> str:
+    parts = urlsplit(url)
+    return f"Redis at {parts.hostname}:{parts.port or 6379}, database {database}"
+
+
+def _with_database(url: str, database: int) -> str:
+    """The URL for one database: a number in its path or its query would go before an argument's."""
+    parts = urlsplit(url)
+    query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name != "db"])
+    return urlunsplit(parts._replace(path=f"/{database}", query=query))
