@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from config.settings import SettingsError
-from stack import commands, topics
+from stack import commands, locks, topics
 from stack.connector import commands as connector
 from stack.dataset import cli as dataset
+from stack.dead_letters import commands as dead_letters
 from stack.demo import command as demo
 from stack.errors import CancelledWorkError, StackError
 
@@ -20,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `run`."""
     root = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
     subparsers = root.add_subparsers(required=True, metavar="COMMAND")
-    for module in (commands, topics, connector, dataset, demo):
+    for module in (commands, topics, connector, dataset, dead_letters, locks, demo):
         module.add_commands(subparsers)
     return root
 

@@ -1,0 +1,116 @@
+"""What a record of `dead_letters` is: a dead letter with its origin, or a note that one was replayed.
+
+Everything in the topic is data that anybody may have written, so nothing here raises for what it holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+REPLAYED: Final = "replayed"
+"""Header of a note: the offset, in the note's own partition, of the dead letter that was replayed."""
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+
+
+class Place(NamedTuple):
+    """Where a record is in `dead_letters`; written `partition:offset`."""
+
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.partition}:{self.offset}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where the record was that could not be processed; its timestamp is in milliseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetter:
+    """A record that could not be processed, as it came.
+
+    Attributes:
+        written_ms: when it was written to `dead_letters`.
+        reason: why it could not be processed, in the application's words.
+        origin: None if the headers do not say it; then `fault` says what is wrong with them.
+    """
+
+    place: Place
+    written_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    reason: str
+    app: str
+    origin: Origin | None
+    fault: str | None
+
+
+@dataclass(frozen=True)
+class ReplayNote:
+    """Says that the dead letter at `place` was replayed."""
+
+    place: Place
+
+
+def read_record(
+    place: Place, written_ms: int, key: bytes | None, value: bytes | None, headers: Headers
+) -> DeadLetter | ReplayNote:
+    """A record of the topic; of several headers with one name the last counts."""
+    texts = {name: raw.decode("utf-8", "backslashreplace") for name, raw in headers if raw is not None}
+    noted = texts.get(REPLAYED, "")
+    if key is None and value is None and _WHOLE.fullmatch(noted):
+        return ReplayNote(Place(place.partition, int(noted)))
+    origin, fault = None, None
+    try:
+        origin = _origin(texts)
+    except ValueError as error:
+        fault = str(error)
+    return DeadLetter(
+        place=place,
+        written_ms=written_ms,
+        key=key,
+        value=value,
+        headers=headers,
+        reason=texts.get("reason", ""),
+        app=texts.get("app", ""),
+        origin=origin,
+        fault=fault,
+    )
+
+
+def _origin(texts: Mapping[str, str]) -> Origin:
+    topic = texts.get("topic")
+    if not topic:
+        raise ValueError("header topic is missing")
+    numbers = {}
+    for name in ("partition", "offset", "timestamp"):
+        if name not in texts:
+            raise ValueError(f"header {name} is missing")
+        if not _WHOLE.fullmatch(texts[name]):
+            raise ValueError(f"header {name} is no number")
+        numbers[name] = int(texts[name])
+    if numbers["partition"] < 0 or numbers["offset"] < 0:
+        raise ValueError("headers partition and offset must not be negative")
+    return Origin(
+        topic=topic,
+        partition=numbers["partition"],
+        offset=numbers["offset"],
+        timestamp_ms=numbers["timestamp"],
+    )

@@ -1,0 +1,65 @@
+"""Keys, values and texts from outside in a form that a terminal can be trusted with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+CUT: Final = "…"
+_DUMP_BYTES = 16
+
+
+def printable(text: str) -> str:
+    """The text with an escape for everything that does not print: control characters, line breaks, direction marks."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def short(text: str, width: int) -> str:
+    """The text as `printable` gives it, cut to `width` characters."""
+    shown = printable(text[: width + 1])
+    return shown if len(shown) <= width else shown[: width - 1] + CUT
+
+
+def bytes_text(raw: bytes | None) -> str:
+    """Bytes as text; those that are no UTF-8 as escapes, a missing key or value as `none`."""
+    return "none" if raw is None else printable(raw.decode("utf-8", "backslashreplace"))
+
+
+def is_text(raw: bytes) -> bool:
+    """Whether bytes are UTF-8."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def hex_dump(raw: bytes) -> Iterator[str]:
+    """Lines of offset, bytes and, where ASCII, characters."""
+    for begin in range(0, len(raw), _DUMP_BYTES):
+        part = raw[begin : begin + _DUMP_BYTES]
+        characters = "".join(chr(b) if 32 <= b < 127 else "." for b in part)
+        yield f"{begin:08x}  {part.hex(' '):<{_DUMP_BYTES * 3}} {characters}"
+
+
+def moment(milliseconds: int) -> str:
+    """UTC, ISO 8601 with milliseconds; `-` for what is no time."""
+    if milliseconds < 0:
+        return "-"
+    try:
+        # From whole numbers: a float of seconds rounds the milliseconds.
+        seconds, rest = divmod(milliseconds, 1000)
+        found = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
+    except (ValueError, OverflowError, OSError):
+        return "-"
+    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
