@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,12 @@ from stack.errors import StackError
 from tables.redis_client import RedisAwayError, RedisConsole
 
 _ANSWER_SECONDS = 10.0
+_PAUSE_SECONDS = 0.2
+_COORDINATOR_MOVES = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 _GONE = -2  # what Redis answers for the time to live of a key that does not exist
 _UNREADABLE = locks.Lock("unreadable", "", "")
 _encode = msgspec.msgpack.Encoder().encode
@@ -135,22 +142,34 @@ def _refuse_live(arguments: argparse.Namespace, app_id: str) -> None:
     if arguments.force or arguments.dry_run:
         return
     kafka = KafkaSettings.read(settings_environment(arguments))
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap}, logger=SILENT)
     try:
-        [answer] = admin.describe_consumer_groups([app_id], request_timeout=_ANSWER_SECONDS).values()
-        members = len(answer.result().members)
+        members = count_members(AdminClient({"bootstrap.servers": kafka.bootstrap}, logger=SILENT), app_id)
     except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-            return
         raise StackError(
-            f"Kafka: {error.args[0].str()}; whether workers of {app_id} run is unknown. Is it up? "
-            "`python -m stack status`. To release all the same: --force"
+            f"Kafka: {error.args[0].str() or error.args[0].name()}; whether workers of {app_id} run is unknown. "
+            "Is it up? `python -m stack status`. To release all the same: --force"
         ) from None
     if members:
         raise StackError(
             f"{members} {'worker' if members == 1 else 'workers'} of {app_id} run: an order they have claimed could go "
             "out twice. End them first, or use --force"
         )
+
+
+def count_members(admin: AdminClient, group: str) -> int:
+    """How many members a consumer group has; none if it does not exist. Waits for a coordinator that moves."""
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while True:
+        [answer] = admin.describe_consumer_groups([group], request_timeout=_ANSWER_SECONDS).values()
+        try:
+            return len(answer.result().members)
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code == KafkaError.GROUP_ID_NOT_FOUND:
+                return 0
+            if code not in _COORDINATOR_MOVES or time.monotonic() >= deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _pages(redis: RedisConsole) -> Iterator[list[str]]:
