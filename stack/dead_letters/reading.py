@@ -33,6 +33,7 @@ class DeadLetterReader:
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",
+                "fetch.wait.max.ms": 10,  # the end of a partition is told after an empty answer
                 "queued.max.messages.kbytes": _QUEUED_KILOBYTES,  # dead letters are up to 16 MB each
             },
             logger=SILENT,

@@ -6,7 +6,6 @@ transactions as Kafka does and refuses what a test says.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -188,34 +187,34 @@ def test_a_letter_of_unknown_origin_has_no_topic_to_be_selected_by() -> None:
 
 
 class MemoryProducer:
-    """A producer whose transactions are lists; `too_large` are values that the broker refuses."""
+    """A producer whose transactions are lists; `too_large` are values that the broker refuses.
+
+    `failures` are the faults of the next commits, one each.
+    """
 
     def __init__(self) -> None:
         self.committed: list[tuple[str, dict[str, Any]]] = []
         self.transactions = 0
         self.too_large: set[bytes] = set()
-        self.failing: KafkaError | None = None
+        self.failures: list[KafkaError] = []
         self._open: list[tuple[str, dict[str, Any]]] = []
 
     def init_transactions(self, timeout: float, /) -> None:
         return
 
     def begin_transaction(self) -> None:
-        self._open = []
+        assert self._open == []
 
     def produce(self, topic: str, /, **record: Any) -> None:
-        report: Callable[[Any, Any], None] = record.pop("on_delivery")
-        if record.get("value") in self.too_large:
-            report(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), None)
         self._open.append((topic, record))
 
-    def flush(self, timeout: float, /) -> int:
-        return 0
-
     def commit_transaction(self, timeout: float, /) -> None:
-        if self.failing is not None:
-            raise KafkaException(self.failing)
+        if any(record.get("value") in self.too_large for _, record in self._open):
+            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+        if self.failures:
+            raise KafkaException(self.failures.pop(0))
         self.committed += self._open
+        self._open = []
         self.transactions += 1
 
     def abort_transaction(self, timeout: float, /) -> None:
@@ -287,15 +286,21 @@ def test_a_letter_that_kafka_refuses_costs_only_itself(bench: Bench) -> None:
     assert (bench.replay.replayed, bench.replay.refused) == (2, 1)
 
 
+def test_a_transaction_that_fails_after_a_refused_record_is_tried_again(bench: Bench) -> None:
+    bench.producer.failures = [KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)]
+    bench.replay.run([letter()])
+    assert (bench.replay.replayed, len(bench.producer.to(TOPIC))) == (1, 1)
+
+
 def test_a_fault_of_kafka_ends_the_replay_with_what_to_do(bench: Bench) -> None:
-    bench.producer.failing = KafkaError(KafkaError._TIMED_OUT)
+    bench.producer.failures = [KafkaError(KafkaError._TIMED_OUT)] * 2
     with pytest.raises(StackError, match="run it again"):
         bench.replay.run([letter()])
     assert bench.replay.replayed == 0
 
 
 def test_a_replay_that_another_one_has_fenced_says_so(bench: Bench) -> None:
-    bench.producer.failing = KafkaError(KafkaError._FENCED, "gone", fatal=True)
+    bench.producer.failures = [KafkaError(KafkaError._FENCED, "gone", fatal=True)]
     with pytest.raises(StackError, match="another replay has begun"):
         bench.replay.run([letter()])
 
@@ -303,10 +308,10 @@ def test_a_replay_that_another_one_has_fenced_says_so(bench: Bench) -> None:
 def test_a_transaction_is_bounded_in_letters_and_bytes(bench: Bench) -> None:
     bench.replay.run(letter(offset) for offset in range(CHUNK_LETTERS + 1))
     assert bench.producer.transactions == 2
-    large = b"x" * (CHUNK_BYTES // 2)
-    bench.replay.run(letter(offset, value=large) for offset in range(4))
-    assert bench.producer.transactions == 6
-    assert bench.replay.replayed == CHUNK_LETTERS + 5
+    large = b"x" * CHUNK_BYTES
+    bench.replay.run(letter(offset, value=value) for offset, value in enumerate([b"1", b"2", large, b"3", b"4"]))
+    assert bench.producer.transactions == 2 + 3
+    assert bench.replay.replayed == CHUNK_LETTERS + 1 + 5
 
 
 # -- the command line -------------------------------------------------------------------------------------------------
