@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +32,23 @@ class OrdersWorker:
         web_port: of its web views, on loopback.
         environment: the settings that reach the servers, as `Stack.environment` gives them, and any others.
         folder: parent of its data folder and of its log.
+        program: module and first arguments that stand in the place of `faust`, for one that alters the worker before.
     """
 
-    def __init__(self, *, web_port: int, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, *, web_port: int, environment: Mapping[str, str], folder: Path, program: Sequence[str] = ("faust",)
+    ) -> None:
         self.web_port = web_port
         self.url = f"http://127.0.0.1:{web_port}"
         self.log = folder / f"worker-{web_port}.log"
         own = {"STATE_DIR": str(folder / "state"), "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
         self._environment = environment_with({**own, **environment}, only=_INHERITED)
+        self._program = tuple(program)
         self._process: Process | None = None
 
     def start(self) -> None:
         """Start the process; it dies with the thread that started it."""
-        command = [sys.executable, "-m", "faust", "-A", "streams.orders", "worker", "-l", "info"]
+        command = [sys.executable, "-m", *self._program, "-A", "streams.orders", "worker", "-l", "info"]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._process = start(
             [*command, "--web-port", str(self.web_port)],

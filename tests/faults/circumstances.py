@@ -1,0 +1,60 @@
+"""What may happen inside a worker at a moment that no signal from outside would hit; the code itself stays as it is.
+
+The workers of all scenarios are started through `python -m tests.faults.mutants`, which installs these first:
+
+- the file named by `FAULTS_STOP_FILE` makes the worker freeze itself (SIGSTOP) once, after the fold of a turn that
+  publishes something and before its transaction begins; no file, no difference.
+- `FAULTS_CIRCUMSTANCES=clock_ahead` or `clock_behind` shifts the wall clock by an hour.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+HOUR_S: Final = 3_600
+SHIFTS_S: Final = {"clock_ahead": HOUR_S, "clock_behind": -HOUR_S}
+
+
+def shift_clock(seconds: int) -> None:
+    """Shift `time.time` and `time.time_ns` of this process; the monotonic clock stays right."""
+    real, real_ns = time.time, time.time_ns
+    time.time = lambda: real() + seconds
+    time.time_ns = lambda: real_ns() + seconds * 10**9
+
+
+def stop_before_commit(stop_file: Path) -> None:
+    """Freeze this process right before a commit when the file is there, which it takes away."""
+    from streams.runtime.committer import KafkaTransactions
+
+    real: Callable[..., Any] = KafkaTransactions.commit
+
+    def freeze_once() -> None:
+        if stop_file.exists():
+            stop_file.unlink()
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    async def commit(self: Any, outputs: Any, offsets: Any) -> Any:
+        if offsets and len({record.topic for record in outputs}) > 1:
+            freeze_once()
+        return await real(self, outputs, offsets)
+
+    setattr(KafkaTransactions, "commit", commit)  # noqa: B010 - a method is replaced, on purpose
+
+
+def install() -> None:
+    """Prepare this process, before anything of Faust is imported."""
+    shift_s = SHIFTS_S.get(os.environ.get("FAULTS_CIRCUMSTANCES", ""), 0)
+    if shift_s:
+        shift_clock(shift_s)
+
+
+def install_in_the_runtime() -> None:
+    """Prepare the runtime, once it may be imported."""
+    stop_file = os.environ.get("FAULTS_STOP_FILE")
+    if stop_file:
+        stop_before_commit(Path(stop_file))

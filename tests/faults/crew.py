@@ -1,0 +1,156 @@
+"""The workers of one scenario."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from stack.process import ProcessState
+from stack.workers import STOP_LIMIT_S, OrdersWorker
+
+SETTLE_LIMIT_S: Final = 60.0
+SAMPLE_S: Final = 0.5
+
+
+class Crew:
+    """Workers that share the partitions.
+
+    Attributes:
+        workers: those that are meant to run; `spares` more can join.
+        starved_s: longest time that any partition was served by nobody, as far as it was watched.
+    """
+
+    def __init__(
+        self,
+        *,
+        ports: Sequence[int],
+        size: int,
+        partitions: int,
+        environment: Mapping[str, str],
+        folder: Path,
+        program: Sequence[str],
+    ) -> None:
+        self._environment = dict(environment)
+        self._folder = folder
+        self._program = program
+        self._partitions = partitions
+        self.folders: set[Path] = set()
+        self.everyone = [self.new_worker(port) for port in ports]
+        self.workers = self.everyone[:size]
+        self.spares = self.everyone[size:]
+        self.starved_s = 0.0
+        self.ungraceful = 0
+
+    def new_worker(self, port: int, disk: str = "disk", **extra: str) -> OrdersWorker:
+        """A worker of this crew at a port, with a data folder of its own."""
+        folder = self._folder / f"{port}-{disk}"
+        self.folders.add(folder)
+        environment = self._environment | {"FAULTS_STOP_FILE": str(self.stop_file(port)), **extra}
+        return OrdersWorker(web_port=port, environment=environment, folder=folder, program=self._program)
+
+    def stop_file(self, port: int) -> Path:
+        """A file that makes the worker freeze itself right before its next commit; see `circumstances.py`."""
+        return self._folder / f"{port}.stop"
+
+    def replace(self, worker: OrdersWorker, disk: str) -> OrdersWorker:
+        """Put a worker with an empty disk in the place of one that has ended."""
+        new = self.new_worker(worker.web_port, disk)
+        self.workers[self.workers.index(worker)] = new
+        self.everyone[self.everyone.index(worker)] = new
+        return new
+
+    def start(self) -> None:
+        """Start those that are meant to run and do not."""
+        for worker in self.workers:
+            if not worker.is_running():
+                worker.start()
+
+    def serving(self) -> list[int]:
+        """The partitions that are processed now, one entry per worker that processes it."""
+        found: list[int] = []
+        for worker in self.everyone:
+            stats = worker.stats() if _is_awake(worker) else None
+            if stats is not None:
+                found += [int(n) for n, partition in stats["partitions"].items() if partition["state"] == "running"]
+        return sorted(found)
+
+    def settle(self, limit_s: float = SETTLE_LIMIT_S) -> None:
+        """Wait until every partition is processed by exactly one worker, and every worker is ready.
+
+        Raises:
+            TimeoutError: it took longer than the limit.
+        """
+        everything = list(range(self._partitions))
+        self.until(
+            lambda: self.serving() == everything and all(worker.is_ready() for worker in self.workers),
+            "every partition is served once",
+            limit_s,
+        )
+
+    def until(self, condition: Callable[[], object], what: str, limit_s: float) -> None:
+        """Wait until something holds, starting workers again that have ended, as their supervisor would.
+
+        Raises:
+            TimeoutError: it does not hold within the limit.
+        """
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not within {limit_s:.0f} s: {what}; served: {self.serving()}")
+            self.start()
+            time.sleep(0.1)
+
+    @contextmanager
+    def starvation_watched(self) -> Iterator[None]:
+        """Measure meanwhile how long partitions go without anybody who processes them."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._watch, args=(stop,), name="starvation")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _watch(self, stop: threading.Event) -> None:
+        seen_at = dict.fromkeys(range(self._partitions), time.monotonic())
+        while not stop.wait(SAMPLE_S):
+            serving, now = self.serving(), time.monotonic()
+            self.starved_s = max(self.starved_s, *(now - at for at in seen_at.values()))
+            seen_at.update(dict.fromkeys(serving, now))
+
+    def heal(self) -> None:
+        """Wake who is frozen."""
+        for worker in self.everyone:
+            self.stop_file(worker.web_port).unlink(missing_ok=True)
+            if worker.is_running():
+                worker.resume()
+
+    def stop(self) -> None:
+        """End all gracefully; who does not is counted in `ungraceful` and killed."""
+        self.heal()
+        for worker in self.everyone:
+            self.ungraceful += not worker.stop(STOP_LIMIT_S)
+
+    def kill(self) -> None:
+        """End all at once."""
+        for worker in self.everyone:
+            if worker.is_running():
+                worker.kill()
+
+    def log_count(self, text: str) -> int:
+        """How often something stands in the logs of all workers."""
+        return sum(path.read_text(errors="replace").count(text) for path in self._folder.rglob("worker-*.log"))
+
+    def stats_total(self, name: str) -> Any:
+        """Sum of a counter over the workers that answer."""
+        answers = [worker.stats() for worker in self.workers if _is_awake(worker)]
+        return sum(stats.get(name, 0) for stats in answers if stats is not None)
+
+
+def _is_awake(worker: OrdersWorker) -> bool:
+    return worker.is_running() and worker.process.state() is ProcessState.RUNNING

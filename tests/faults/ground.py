@@ -1,0 +1,140 @@
+"""The servers under the scenarios: one stack for many of them, empty tables and topics for each."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self
+
+from config.dataset import load_definition
+from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings
+from stack.connector.apply import apply_connector, wait_running, wait_snapshot
+from stack.connector.rest import ConnectClient
+from stack.connector.settings import connector_name, connector_settings
+from stack.dataset.bulk import OnDuplicate
+from stack.dataset.database import connected
+from stack.dataset.generator.files import write_files
+from stack.dataset.generator.load import load_files
+from stack.dataset.generator.plan import make_plan
+from stack.dataset.schema import create_schema
+from stack.local import Stack
+from stack.ports import free_ports
+from stack.process import ProcessState
+from stack.record import process_state
+from stack.topics import apply_topics
+from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, catalogue
+from tests.faults.crew import Crew
+from tests.faults.kafka import empty_topics
+from tests.faults.shop import DATASET, DETAILS_TOPIC, ORDERS_TOPIC, FaultShop
+
+PARTITIONS: Final = 6
+WORKERS: Final = 3
+SPARES: Final = 2
+SERVERS: Final = ("kafka", "connect", "mariadb", "redis")
+CUSTOMERS: Final = 1_000
+CONNECT_LIMIT_S: Final = 60.0
+
+Say = Callable[[str], None]
+
+
+class Ground:
+    """A stack with a captured shop; scenarios follow each other on it."""
+
+    def __init__(self, stack: Stack, folder: Path, say: Say) -> None:
+        self.stack = stack
+        self.folder = folder
+        self.environment: Mapping[str, str] = {**stack.environment(), "ORDER_PARTITIONS": str(PARTITIONS)}
+        self.kafka = KafkaSettings.read(self.environment)
+        self.database = DatabaseSettings.read(self.environment)
+        self.connect = ConnectSettings.read(self.environment)
+        self.definition = load_definition(DATASET)
+        self._ports = list(free_ports([f"worker-{n}" for n in range(WORKERS + SPARES)]).values())
+        self._scenarios = 0
+        self._say = say
+
+    @classmethod
+    @contextmanager
+    def opened(cls, say: Say) -> Iterator[Self]:
+        """A new stack in a temporary folder, with schema, connector and nothing in it; deleted at the end."""
+        folder = Path(tempfile.mkdtemp(prefix="millrace-faults-"))
+        began = time.monotonic()
+        stack = Stack.at(folder / "stack", ports=free_ports(), servers=SERVERS, die_with_parent=True)
+        try:
+            stack.up()
+            ground = cls(stack, folder, say)
+            ground._load()
+            ground.capture()
+            ground.wait_snapshot()
+            say(f"servers and connector are up after {time.monotonic() - began:.0f} s, in {folder}")
+            yield ground
+        finally:
+            stack.down()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _load(self) -> None:
+        with connected(self.database) as connection:
+            create_schema(connection, self.definition)
+        assert self.definition.generator is not None
+        plan = make_plan(self.definition.generator, orders=1, customers=CUSTOMERS)
+        paths = write_files(self.definition.generator, plan, self.folder / "csv")
+        load_files(self.database, self.definition, paths, OnDuplicate.FAIL, lambda line: None)
+
+    # -- one scenario -------------------------------------------------------------------------------------------------
+
+    def app_id(self) -> str:
+        """Of the present scenario's application."""
+        return f"faults-{self._scenarios}"
+
+    def clear(self, shop: FaultShop) -> None:
+        """Begin a scenario: empty tables and topics, another application."""
+        self._scenarios += 1
+        shop.clear()
+        shop.wait_captured()
+        specs = catalogue(dataset=DATASET, app_id=self.app_id(), order_partitions=PARTITIONS)
+        apply_topics(self.kafka, specs)
+        empty_topics(self.kafka.bootstrap, ORDERS_TOPIC, DETAILS_TOPIC, ORDER_FINAL, ORDER_AMENDED, DEAD_LETTERS)
+
+    def crew(self, program: Sequence[str], settings: Mapping[str, str]) -> Crew:
+        """The workers of the present scenario."""
+        return Crew(
+            ports=self._ports,
+            size=WORKERS,
+            partitions=PARTITIONS,
+            environment={**self.environment, "ORDERS_APP_ID": self.app_id(), **settings},
+            folder=self.folder / self.app_id(),
+            program=program,
+        )
+
+    # -- servers ------------------------------------------------------------------------------------------------------
+
+    def capture(self, **changed: str) -> None:
+        """Have the connector run with its usual settings, or with some changed."""
+        specs = catalogue(dataset=DATASET, app_id=self.app_id(), order_partitions=PARTITIONS)
+        apply_topics(self.kafka, specs)
+        with ConnectClient(self.connect.url) as connect:
+            settings = connector_settings(self.definition, self.connect) | changed
+            apply_connector(connect, connector_name(DATASET), settings)
+
+    def wait_connector(self) -> None:
+        """Wait until the connector runs."""
+        with ConnectClient(self.connect.url) as connect:
+            wait_running(connect, connector_name(DATASET), limit_seconds=CONNECT_LIMIT_S)
+
+    def wait_snapshot(self) -> None:
+        """Wait until the connector has read all tables: a truncation meanwhile would make it fail."""
+        with ConnectClient(self.connect.url) as connect:
+            wait_snapshot(connect, connector_name(DATASET), limit_seconds=CONNECT_LIMIT_S)
+
+    def heal(self) -> None:
+        """Bring up whatever a fault has left down or frozen."""
+        for server in SERVERS:
+            match process_state(self.stack.site.record(server)):
+                case ProcessState.PAUSED:
+                    self.stack.resume(server)
+                case ProcessState.ENDED:
+                    self._say(f"  starting {server} again")
+        self.stack.up()

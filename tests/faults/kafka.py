@@ -1,0 +1,164 @@
+"""Kafka as the verdicts see it: topics from their beginning to their end, committed offsets, ends of partitions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported silently
+
+ANSWER_S = 30.0
+SILENCE_S = 30.0
+BLOCK = 10_000
+
+Place = tuple[str, int]
+"""Topic and partition number."""
+
+
+class Record(NamedTuple):
+    """A record as a read-committed consumer sees it."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, str]
+
+
+class TopicReader:
+    """Reads topic partitions from given offsets to their present ends; belongs to no group."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "faults-reader",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 50,
+                "log_level": 2,
+            }
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def records(self, starts: Mapping[Place, int]) -> Iterator[Record]:
+        """Every committed record from these offsets on.
+
+        Raises:
+            TimeoutError: Kafka fell silent.
+        """
+        self._consumer.assign([TopicPartition(*place, offset) for place, offset in starts.items()])
+        unread, heard_at = set(starts), time.monotonic()
+        while unread:
+            messages = self._consumer.consume(BLOCK, 0.2)
+            if messages:
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > SILENCE_S:
+                raise TimeoutError(f"Kafka fell silent for {SILENCE_S:.0f} s with {sorted(unread)} unread")
+            for message in messages:
+                error, place = message.error(), _place(message)
+                if error is None:
+                    yield _record(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    unread.discard(place)
+
+
+def read_topics(bootstrap: str, *topics: str) -> list[Record]:
+    """Every committed record of these topics, each partition in the order of its offsets."""
+    starts = dict.fromkeys(places(bootstrap, *topics), OFFSET_BEGINNING)
+    with TopicReader(bootstrap) as reader:
+        return list(reader.records(starts))
+
+
+def places(bootstrap: str, *topics: str) -> list[Place]:
+    """Every partition of these topics."""
+    known = admin(bootstrap).list_topics(timeout=ANSWER_S).topics
+    return [(topic, number) for topic in topics for number in sorted(known[topic].partitions)]
+
+
+def admin(bootstrap: str) -> AdminClient:
+    """A client for questions about the cluster; it has to live until they are answered."""
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+
+
+def ends(bootstrap: str, of: Sequence[Place], *, committed_only: bool) -> dict[Place, int]:
+    """Where partitions end: behind everything written, or before the first transaction that is still open."""
+    level = IsolationLevel.READ_COMMITTED if committed_only else IsolationLevel.READ_UNCOMMITTED
+    wanted = {TopicPartition(*place): OffsetSpec.latest() for place in of}  # type: ignore[no-untyped-call]
+    client = admin(bootstrap)
+    answers = client.list_offsets(wanted, isolation_level=level, request_timeout=ANSWER_S)
+    return {(tp.topic, tp.partition): answer.result(ANSWER_S).offset for tp, answer in answers.items()}
+
+
+def begins(bootstrap: str, of: Sequence[Place]) -> dict[Place, int]:
+    """Where partitions begin."""
+    wanted = {TopicPartition(*place): OffsetSpec.earliest() for place in of}  # type: ignore[no-untyped-call]
+    client = admin(bootstrap)
+    answers = client.list_offsets(wanted, request_timeout=ANSWER_S)
+    return {(tp.topic, tp.partition): answer.result(ANSWER_S).offset for tp, answer in answers.items()}
+
+
+def empty_topics(bootstrap: str, *topics: str) -> None:
+    """Delete every record that is in these topics."""
+    tps = [TopicPartition(*place, OFFSET_END) for place in places(bootstrap, *topics)]
+    client = admin(bootstrap)
+    for answer in client.delete_records(tps, request_timeout=ANSWER_S).values():
+        answer.result(ANSWER_S)
+
+
+def reset_group(bootstrap: str, group: str, topics: Sequence[str]) -> None:
+    """Set a group without members back to the beginning of these topics."""
+    offsets = begins(bootstrap, places(bootstrap, *topics))
+    tps = [TopicPartition(*place, offset) for place, offset in offsets.items()]
+    client = admin(bootstrap)
+    [answer] = client.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, tps)]).values()
+    answer.result(ANSWER_S)
+
+
+class Lag:
+    """Whether a group has data records before it. Transaction markers take offsets too, so offsets alone do not say."""
+
+    def __init__(self, bootstrap: str, group: str, topics: Sequence[str]) -> None:
+        self._group = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 2})
+        self._places = places(bootstrap, *topics)
+        self._reader = TopicReader(bootstrap)
+
+    def is_zero(self) -> bool:
+        """Whether every data record up to the present ends is committed."""
+        tps = self._group.committed([TopicPartition(*place) for place in self._places], ANSWER_S)
+        starts = {(tp.topic, tp.partition): tp.offset if tp.offset >= 0 else OFFSET_BEGINNING for tp in tps}
+        return next(self._reader.records(starts), None) is None
+
+    def close(self) -> None:
+        """Close its consumers."""
+        self._reader.__exit__(None, None, None)
+        self._group.close()
+
+
+def _place(message: Any) -> Place:
+    return message.topic(), message.partition()
+
+
+def _record(message: Any) -> Record:
+    headers = {name: value.decode() for name, value in message.headers() or []}
+    return Record(*_place(message), message.offset(), message.key(), message.value(), headers)

@@ -1,0 +1,138 @@
+"""Workers that lack one safeguard each; a scenario has to catch every one of them.
+
+    python -m tests.faults.mutants NAME -A streams.orders worker …
+
+runs the real Faust command line on the real application, after the safeguard called NAME was taken out; `none` takes
+out nothing. Mutants run without the Redis guard, which is a second guard and would hide what the first one lacks.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.faults import circumstances
+
+
+def no_emitted_flag() -> None:
+    """The state does not remember that its order was published."""
+    from streams.model import order
+    from streams.model.published import CompleteOrder
+
+    real: Callable[..., Any] = order._settle
+
+    def settle(state: Any, *rest: Any) -> Any:
+        outcome = real(state, *rest)
+        if isinstance(outcome, CompleteOrder):
+            state.emitted = False
+        return outcome
+
+    _replace(order, "_settle", settle)
+
+
+def state_before_commit() -> None:
+    """Local state is written before the transaction, as stock Faust does."""
+    from streams.runtime.opening import Opening
+
+    real: Callable[..., Any] = Opening._commit
+
+    async def commit(self: Any, turn: Any, *rest: Any) -> None:
+        self._store.write(turn.encoded_states(), self._store.changelog_offset or 0)
+        await real(self, turn, *rest)
+
+    _replace(Opening, "_commit", commit)
+
+
+def offsets_outside() -> None:
+    """The source's offsets are committed in a transaction of their own, before the outputs'."""
+    from streams.runtime.committer import KafkaTransactions
+
+    real: Callable[..., Any] = KafkaTransactions._commit
+
+    async def commit(self: Any, outputs: Sequence[Any], offsets: Mapping[str, int]) -> Any:
+        if offsets:
+            await real(self, [], offsets)
+        return await real(self, outputs, {})
+
+    _replace(KafkaTransactions, "_commit", commit)
+
+
+def no_fencing() -> None:
+    """Every opening takes a transactional id of its own, so none ends another's right to write."""
+    from streams.runtime.committer import KafkaTransactions
+
+    real: Callable[..., Any] = KafkaTransactions.__init__
+
+    def init(self: Any, *, transactional_id: str, **rest: Any) -> None:
+        real(self, transactional_id=f"{transactional_id}-{uuid.uuid4()}", **rest)
+
+    _replace(KafkaTransactions, "__init__", init)
+
+
+def futures_not_awaited() -> None:
+    """The transaction is committed without asking what became of the batches that were sent."""
+    from aiokafka.errors import KafkaError
+    from aiokafka.structs import TopicPartition
+
+    from streams.runtime import committer
+
+    last_offset = committer._last_offset
+
+    async def commit(self: Any, outputs: Sequence[Any], offsets: Mapping[str, int]) -> Mapping[str, int]:
+        producer, written = self._producer, {}
+        await producer.begin_transaction()
+        topics = dict.fromkeys(record.topic for record in outputs)
+        sent = {topic: await self._send(topic, [r for r in outputs if r.topic == topic]) for topic in topics}
+        if offsets:
+            tps = {TopicPartition(topic, self.partition): offset for topic, offset in offsets.items()}
+            await producer.send_offsets_to_transaction(tps, self.group)
+        await producer.commit_transaction()
+        for topic, batches in sent.items():
+            try:
+                written[topic] = await last_offset(batches)
+            except KafkaError:
+                continue  # what a program never hears of that does not wait for its futures
+        return written
+
+    _replace(committer.KafkaTransactions, "_commit", commit)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """What is taken out, the row that has to notice, and by which of its invariants."""
+
+    install: Callable[[], None]
+    row: str
+    caught_by: frozenset[str]
+
+
+MUTANTS: Mapping[str, Mutant] = {
+    "no_emitted_flag": Mutant(no_emitted_flag, "0", frozenset({"I2"})),
+    "state_before_commit": Mutant(state_before_commit, "R", frozenset({"I1"})),
+    "offsets_outside": Mutant(offsets_outside, "R", frozenset({"I1"})),
+    "no_fencing": Mutant(no_fencing, "4", frozenset({"I2"})),
+    "futures_not_awaited": Mutant(futures_not_awaited, "R", frozenset({"I1"})),
+}
+
+
+def _replace(owner: Any, name: str, by: Any) -> None:
+    assert hasattr(owner, name), f"{owner} has no {name} any more: adapt the mutant"
+    setattr(owner, name, by)
+
+
+def main() -> None:
+    """Take out a safeguard, then be Faust."""
+    name = sys.argv.pop(1)
+    circumstances.install()  # and Faust reads the arguments while it is imported
+    circumstances.install_in_the_runtime()
+    if name != "none":
+        MUTANTS[name].install()
+    runpy.run_module("faust", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

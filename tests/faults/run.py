@@ -1,0 +1,113 @@
+"""Plays one row, and says what came of it.
+
+The clock of a recovery starts with the last fault of the row (of an outage: with its end). `first_progress_s` ends with
+the next order that becomes visible, `every_partition_s` when every partition has shown one. The load ends then, and
+`lag_zero_s` ends when the group has committed every change that the shop has made, those that wait in the connector
+included.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from stack.errors import StackError
+from stack.watch import FinalWatch
+from tests.faults.ground import Ground, Say
+from tests.faults.mutants import MUTANTS
+from tests.faults.scene import Dose, Scene
+from tests.faults.shop import FaultShop
+from tests.faults.table import TABLE
+from tests.faults.verdict import EXAMPLES, Judgement, judge
+
+PROGRESS_LIMIT_S: Final = 60.0
+LAG_LIMIT_S: Final = 120.0
+
+
+@dataclass(kw_only=True)
+class Result:
+    """What came of one row; of a mutant, `passed` says that it was caught."""
+
+    row: str
+    fault: str
+    dose: str
+    seed: int
+    mutant: str | None = None
+    lost: int | None = None
+    twice: int | None = None
+    invariants: dict[str, bool] = field(default_factory=dict)
+    first_progress_s: float | None = None
+    every_partition_s: float | None = None
+    lag_zero_s: float | None = None
+    passed: bool = False
+    seconds: float = 0.0
+    notes: dict[str, Any] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the report; `mutant` only where there is one."""
+        fields = asdict(self)
+        return {name: value for name, value in fields.items() if name != "mutant" or value is not None}
+
+
+def play(ground: Ground, row: str, *, dose: str, seed: int, mutant: str | None, say: Say) -> Result:
+    """Play a row with the real code, or with a mutant of it; never raises for what a fault brings about."""
+    what = TABLE[row]
+    result = Result(row=row, fault=what.name, dose=dose, seed=seed, mutant=mutant)
+    say(f"row {row}: {what.name}, {dose}, seed {seed}" + (f", mutant {mutant}" if mutant else ""))
+    began = time.monotonic()
+    try:
+        judgement = _play(ground, result, what.quick if dose == "quick" else what.full, say)
+        _fill(result, judgement)
+    except (TimeoutError, StackError, AssertionError, OSError) as error:
+        result.error = f"{type(error).__name__}: {error}"
+        say(f"  {result.error}")
+    finally:
+        ground.heal()
+    result.seconds = round(time.monotonic() - began, 1)
+    return result
+
+
+def _play(ground: Ground, result: Result, dose: Dose, say: Say) -> Judgement:
+    what = TABLE[result.row]
+    shop = FaultShop(ground.environment, result.seed)
+    ground.clear(shop)
+    settings = {"GUARD": "off", **what.settings}
+    crew = ground.crew(("tests.faults.mutants", result.mutant or "none"), settings)
+    with ExitStack() as stack:
+        stack.callback(crew.kill)
+        stack.callback(crew.heal)
+        watch = stack.enter_context(FinalWatch(ground.kafka.bootstrap))
+        scene = Scene(ground, crew, shop, watch, dose, random.Random(f"{result.row}/{result.seed}"), say)  # noqa: S311
+        crew.start()
+        crew.settle()
+        with shop.live() if what.live else nullcontext():
+            try:
+                what.play(scene)
+            finally:
+                crew.heal()
+            if what.live:
+                result.first_progress_s, result.every_partition_s = scene.progress_s(PROGRESS_LIMIT_S)
+        result.lag_zero_s = scene.lag_zero_s(LAG_LIMIT_S)
+        crew.stop()
+        judgement = judge(scene)
+    late = [] if result.every_partition_s is not None or not what.live else [f"no progress in {PROGRESS_LIMIT_S:.0f} s"]
+    late += [] if result.lag_zero_s is not None else [f"lag is not 0 after {LAG_LIMIT_S:.0f} s"]
+    judgement.add("I5", late)
+    judgement.add("fault", [f"{crew.ungraceful} workers did not end gracefully"] if crew.ungraceful else [])
+    result.notes = {"orders": shop.placed, "injected": len(shop.injected), **scene.notes}
+    return judgement
+
+
+def _fill(result: Result, judgement: Judgement) -> None:
+    result.lost, result.twice = judgement.lost, judgement.twice
+    result.invariants = {name: not faults for name, faults in judgement.faults.items()}
+    result.examples = {name: faults[:EXAMPLES] for name, faults in judgement.faults.items() if faults}
+    if result.mutant is None:
+        result.passed = not judgement.broken
+    else:
+        result.passed = MUTANTS[result.mutant].caught_by <= set(judgement.broken)

@@ -1,0 +1,137 @@
+"""What a fault has at hand: the crew, the shop, the servers, chance by the seed, and the clock of its recovery."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiokafka.partitioner import DefaultPartitioner
+
+from stack.watch import FinalWatch
+from tests.faults.crew import Crew
+from tests.faults.ground import PARTITIONS, Ground, Say
+from tests.faults.kafka import Lag
+from tests.faults.shop import DETAILS_TOPIC, ORDERS_TOPIC, FaultShop
+
+FLOW_LIMIT_S: Final = 60.0
+FLOWING_SHARE: Final = 0.1
+POLL_S: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Dose:
+    """How much of a fault: how often, how many orders in surges all together, how long an outage lasts."""
+
+    times: int = 1
+    orders: int = 6_000
+    outage_s: float = 0.0
+
+
+@dataclass
+class Scene:
+    """One scenario while it plays.
+
+    Attributes:
+        struck_at: when the last fault was done (of an outage: when it was over), of the monotonic clock.
+        notes: more to report, by name.
+        broken: what a fault itself saw go wrong, one line each.
+    """
+
+    ground: Ground
+    crew: Crew
+    shop: FaultShop
+    watch: FinalWatch
+    dose: Dose
+    draw: random.Random
+    say: Say
+    struck_at: float = 0.0
+    struck_ns: int = 0
+    notes: dict[str, Any] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+    def struck(self, what: str) -> None:
+        """Note that a fault was done, or that an outage is over."""
+        self.struck_at, self.struck_ns = time.monotonic(), time.time_ns()
+        self.say(f"    {what}")
+
+    @contextlib.contextmanager
+    def backlog(self, shares: int | None = None) -> Iterator[None]:
+        """A surge of orders; its body runs when the first of them are visible, while the others are under way.
+
+        Args:
+            shares: the dose's orders are spread over so many surges; by default over the dose's times.
+        """
+        orders = self.dose.orders // (shares or self.dose.times)
+        failed: list[BaseException] = []
+
+        def surge() -> None:
+            try:
+                self.shop.surge(orders)
+            except BaseException as error:
+                failed.append(error)
+
+        wanted = len(self.watch.first_seen_ns) + max(1, int(orders * FLOWING_SHARE))
+        thread = threading.Thread(target=surge, name="surge")
+        thread.start()
+        try:
+            if not self.watch.wait_for(wanted, FLOW_LIMIT_S):
+                raise TimeoutError(f"a surge of {orders} orders does not flow within {FLOW_LIMIT_S:.0f} s")
+            yield
+        finally:
+            thread.join()
+        if failed:
+            raise failed[0]
+
+    def pause(self, shortest_s: float, longest_s: float) -> None:
+        """Let a time by chance pass."""
+        time.sleep(self.draw.uniform(shortest_s, longest_s))
+
+    # -- recovery -----------------------------------------------------------------------------------------------------
+
+    def progress_s(self, limit_s: float) -> tuple[float | None, float | None]:
+        """Wait until an order of every partition has become visible since the last fault.
+
+        Returns the seconds until the first order, and until every partition had one; None if not within the limit.
+        """
+        deadline = self.struck_at + limit_s
+        while True:
+            after = [(at, key) for key, at in list(self.watch.first_seen_ns.items()) if at > self.struck_ns]
+            first_of: dict[int, int] = {}
+            for at, key in sorted(after):
+                first_of.setdefault(_partition(key), at)
+            seconds = [(at - self.struck_ns) / 1e9 for at in first_of.values()]
+            if len(seconds) == PARTITIONS:
+                return round(min(seconds), 2), round(max(seconds), 2)
+            if time.monotonic() > deadline:
+                return (round(min(seconds), 2) if seconds else None), None
+            time.sleep(POLL_S)
+
+    def lag_zero_s(self, limit_s: float) -> float | None:
+        """Wait until the group has committed every change that the shop has made; None if not within the limit.
+
+        The load has ended: a mark behind its last change says when the connector has written all of them.
+        """
+        self.shop.wait_captured()
+        lag = Lag(self.ground.kafka.bootstrap, self.ground.app_id(), [ORDERS_TOPIC, DETAILS_TOPIC])
+        try:
+            while not lag.is_zero():
+                if time.monotonic() > self.struck_at + limit_s:
+                    return None
+                self.crew.start()
+                time.sleep(POLL_S)
+        finally:
+            lag.close()
+        return round(time.monotonic() - self.struck_at, 2)
+
+
+_partitioner = DefaultPartitioner()
+_numbers = list(range(PARTITIONS))
+
+
+def _partition(key: str) -> int:
+    return int(_partitioner(key.encode(), _numbers, _numbers))

@@ -1,0 +1,57 @@
+"""The table of faults, by the numbers of the reliability plan; rows that need the lake or a proxy are not here yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.faults import server_faults, worker_faults
+from tests.faults.scene import Dose, Scene
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault: what it does, its two doses, and settings that the workers get for it.
+
+    `live` says whether the simulated shop works through the fault; it changes and deletes orders as well.
+    """
+
+    name: str
+    play: Callable[[Scene], None]
+    quick: Dose
+    full: Dose
+    settings: Mapping[str, str] = field(default_factory=dict)
+    live: bool = True
+
+
+TABLE: Final[Mapping[str, Row]] = {
+    "0": Row("no fault: base line", worker_faults.nothing, Dose(1, 6_000), Dose(1, 50_000)),
+    "1": Row("SIGKILL a random worker", worker_faults.kill, Dose(3, 20_000), Dose(30, 100_000)),
+    "2": Row("SIGKILL burst, all workers", worker_faults.kill_burst, Dose(10, 10_000), Dose(30, 50_000)),
+    "3": Row("SIGTERM rolling restart", worker_faults.rolling_restart, Dose(1, 6_000), Dose(3, 30_000)),
+    "4": Row("SIGSTOP past the session, then CONT", worker_faults.freeze, Dose(3, 6_000), Dose(20, 50_000)),
+    "5": Row("workers join and leave", worker_faults.rebalance_storm, Dose(5, 8_000), Dose(20, 50_000)),
+    "6": Row("Kafka SIGKILL + restart", server_faults.restart_broker, Dose(1, 6_000), Dose(5, 30_000)),
+    "8": Row(
+        "Redis killed without its data; away",
+        server_faults.lose_redis,
+        Dose(1, 6_000, outage_s=10.0),
+        Dose(5, 30_000, outage_s=60.0),
+        {"GUARD": "on", "GUARD_WHEN_AWAY": "wait", "LOCK_RETENTION_S": "1"},
+    ),
+    "9": Row("RocksDB deleted; moved to an empty disk", worker_faults.lose_disk, Dose(1, 20_000), Dose(3, 100_000)),
+    "10": Row("Connect SIGKILL in log and snapshot", server_faults.kill_connect, Dose(1, 8_000), Dose(3, 40_000)),
+    "11": Row("database SIGKILL + restart", server_faults.restart_database, Dose(1, 6_000), Dose(3, 30_000)),
+    "11p": Row("log purged", server_faults.purge_log, Dose(1, 4_000), Dose(1, 20_000), live=False),
+    "12": Row("group reset to earliest", worker_faults.replay_everything, Dose(1, 8_000), Dose(1, 100_000)),
+    "15": Row("worker clocks 1 h ahead and behind", worker_faults.shift_clocks, Dose(1, 6_000), Dose(1, 30_000)),
+    "R": Row(
+        "order_final refuses batches",
+        server_faults.refuse_batches,
+        Dose(1, 6_000, outage_s=4.0),
+        Dose(5, 30_000, outage_s=10.0),
+    ),
+}
+STATE_MACHINE: Final = "17"
+"""The row without servers: Hypothesis; see `state_machine.py`."""

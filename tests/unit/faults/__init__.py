@@ -1,0 +1,1 @@
+"""The verdicts over a fault, without any server."""
