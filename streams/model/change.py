@@ -8,7 +8,7 @@ truncate, `m` message) is malformed here, since it names no row.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,6 +19,9 @@ Row = TypeVar("Row")
 
 SignedInt64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """An integer that every part of the system can hold."""
+
+UNAVAILABLE: Final = b"__debezium_unavailable_value"
+"""What the connector writes in place of a text that the source did not log. It is no value, and so no key."""
 
 _UNSET = msgspec.UNSET
 
@@ -91,10 +94,13 @@ def change_decoder(row: type, *, key_of: Callable[[Any], str], epoch: int = 0) -
             return Tombstone()
         try:
             wire = decode_wire(value)
-            envelope = wire if wire.payload is _UNSET else wire.payload
-            if envelope is None:
+            if wire.payload is _UNSET:
+                return _change(key, wire, key_of, epoch)
+            if wire.op is not _UNSET:
+                raise ValueError("payload: stands beside an envelope of its own")
+            if wire.payload is None:
                 return Tombstone()
-            return _change(key, envelope, key_of, epoch)
+            return _change(key, wire.payload, key_of, epoch)
         except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
             return Malformed(_one_line(error))
 
@@ -117,6 +123,8 @@ def _change(key: bytes | None, envelope: Any, key_of: Callable[[Any], str], epoc
         raise ValueError("key: is missing")
     if key != key_of(row).encode():
         raise ValueError("key: differs from the row's key column; check the connector's key transforms")
+    if key == UNAVAILABLE:
+        raise ValueError("key: is the placeholder of a value that is not available")
     return Change(key, row, deleted, _position(envelope.source, op, epoch))
 
 

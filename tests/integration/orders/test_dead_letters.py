@@ -109,7 +109,10 @@ class Letters:
 
     def replayed(self) -> list[TopicRecord]:
         """What has come back of this test's letters so far."""
-        self.tail.poll(1.0)
+        known = -1
+        while known < len(self.tail.records):
+            known = len(self.tail.records)
+            self.tail.poll(1.0)
         return [record for record in self.tail.of(ORDERS) if (record.key or "").startswith(self.reason)]
 
     def places(self) -> list[Place]:
@@ -250,7 +253,7 @@ def test_a_replay_that_is_overtaken_by_another_ends_and_repeats_nothing(letters:
 
 
 def test_a_command_that_is_killed_again_and_again_replays_each_letter_once(letters: Letters, tmp_path: Path) -> None:
-    count = 6_000
+    count = 20_000
     letters.write(*[b"%d" % i for i in range(count)])
     log = tmp_path / "replay.log"
     command = [sys.executable, "-m", "stack", "dead-letters", "replay", "--all", "--reason", letters.reason]
@@ -266,7 +269,13 @@ def test_a_command_that_is_killed_again_and_again_replays_each_letter_once(lette
 def kill_on_progress(letters: Letters, process: Process) -> None:
     """Kill a replay as soon as something more has come back."""
     before = len(letters.replayed())
-    until(lambda: len(letters.replayed()) > before or process.wait_ended(0), "something more comes back")
+
+    def something_more() -> bool:
+        letters.tail.poll(0.01)
+        return len(letters.tail.records) > seen or process.wait_ended(0)
+
+    seen = len(letters.tail.records)
+    until(something_more, "something more comes back")
     process.send(signal.SIGKILL)
     assert process.wait_ended(LIVENESS_S)
-    print(f"{len(letters.replayed())} came back")
+    print(f"{before} before, {len(letters.replayed())} after a kill")
