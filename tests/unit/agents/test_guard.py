@@ -191,7 +191,11 @@ async def test_only_one_of_many_partitions_asks_while_redis_is_away() -> None:
     guard = guard_on(client, WhenAway.GO_ON)
     await guard.claim(claims(1), TOKEN)
     guard._next_probe = 0.0
-    await asyncio.gather(*(guard.claim(claims(1), TOKEN) for _ in range(12)))
+    client.hold.clear()
+    turns = [asyncio.ensure_future(guard.claim(claims(1), TOKEN)) for _ in range(12)]
+    await until(lambda: sum(turn.done() for turn in turns) == 11)
+    client.hold.set()
+    assert await asyncio.gather(*turns) == [[Answer.UNAVAILABLE]] * 12
     assert len(client.calls) == 2
 
 
@@ -210,6 +214,17 @@ async def test_marks_of_several_turns_share_a_call_and_are_acknowledged_after_it
     assert done == ["first", "second", "third"]
     assert client.calls[1][1] == [60, [[TOKEN, ["b", "c"]], ["other:" + "1" * 32, ["d"]]]]
     assert guard.counts["marks"] == 4
+
+
+async def test_turns_share_a_call_only_up_to_its_bound() -> None:
+    client = Client()
+    guard = guard_on(client)
+    turn = [str(number) for number in range(900)]
+    for _ in range(5):
+        guard.mark_emitted(turn, TOKEN, lambda: None)
+    await guard.start()
+    await guard.stop()
+    assert [len(content[1]) for _, content, _ in client.calls] == [2, 2, 1]
 
 
 async def test_a_large_turn_is_marked_in_pieces_and_acknowledged_once() -> None:
