@@ -24,15 +24,24 @@ MOST_PER_CALL: Final = 2_000
 _KEY: Final = "order_trigger_lock:"
 _CLAIMED, _EMITTED, _RELEASED = "claimed:", "emitted:", "released"
 
+_VALUE_AT: Final = """\
+-- The text at a key, false if there is none, true if there is something else; any other error ends the script.
+local function value_at(key)
+    local found = redis.pcall('GET', key)
+    if type(found) ~= 'table' then return found end
+    return string.find(found.err, 'WRONGTYPE', 1, true) ~= nil or redis.call('GET', key)
+end
+"""
+
 CLAIM: Final = Script(f"""\
 -- {{token, app id, retention, order ids, positions of those refused before}} -> a letter of `Answer` for each order id
-local token, app, retention, ids, refused_positions = unpack(cmsgpack.unpack(ARGV[1]))
+{_VALUE_AT}local token, app, retention, ids, refused_positions = unpack(cmsgpack.unpack(ARGV[1]))
 local mine, emitted_by_app = '{_CLAIMED}' .. token, '{_EMITTED}' .. app .. ':'
 local refused, answers = {{}}, {{}}
 for _, position in ipairs(refused_positions) do refused[position] = true end
 for position, id in ipairs(ids) do
     local key = '{_KEY}' .. id
-    local found = redis.pcall('GET', key)
+    local found = value_at(key)
     local answer
     if found == mine then answer = 'M'
     elseif found == '{_RELEASED}' or (not found and not refused[position]) then answer = 'A'
@@ -48,13 +57,13 @@ return table.concat(answers)
 
 MARK: Final = Script(f"""\
 -- {{retention, {{{{token, order ids}}, ...}}}} -> the order ids that somebody else had marked, which are left alone
-local retention, marks = unpack(cmsgpack.unpack(ARGV[1]))
+{_VALUE_AT}local retention, marks = unpack(cmsgpack.unpack(ARGV[1]))
 local foreign = {{}}
 for _, mark in ipairs(marks) do
     local mine = '{_EMITTED}' .. mark[1]
     for _, id in ipairs(mark[2]) do
         local key = '{_KEY}' .. id
-        local found = redis.pcall('GET', key)
+        local found = value_at(key)
         if type(found) == 'string' and string.sub(found, 1, {len(_EMITTED)}) == '{_EMITTED}' and found ~= mine then
             foreign[#foreign + 1] = id
         else
@@ -65,11 +74,11 @@ end
 return foreign
 """)
 
-READ: Final = Script("""\
--- {keys} -> value (empty if it is gone or no text) and seconds to live of each key, in turn
-local answers = {}
+READ: Final = Script(f"""\
+-- {{keys}} -> value (empty if it is gone or no text) and seconds to live of each key, in turn
+{_VALUE_AT}local answers = {{}}
 for _, key in ipairs(cmsgpack.unpack(ARGV[1])) do
-    local found = redis.pcall('GET', key)
+    local found = value_at(key)
     answers[#answers + 1] = type(found) == 'string' and found or ''
     answers[#answers + 1] = redis.call('TTL', key)
 end
@@ -78,10 +87,10 @@ return answers
 
 RELEASE: Final = Script(f"""\
 -- {{beginning of the token, retention, whether to write, keys}} -> how many of them were claimed by it and are released
-local token, retention, writes, keys = unpack(cmsgpack.unpack(ARGV[1]))
+{_VALUE_AT}local token, retention, writes, keys = unpack(cmsgpack.unpack(ARGV[1]))
 local claimed, count = '{_CLAIMED}' .. token, 0
 for _, key in ipairs(keys) do
-    local found = redis.pcall('GET', key)
+    local found = value_at(key)
     if type(found) == 'string' and string.sub(found, 1, #claimed) == claimed then
         count = count + 1
         if writes then redis.call('SET', key, '{_RELEASED}', 'EX', retention) end

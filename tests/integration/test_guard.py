@@ -13,11 +13,12 @@ import multiprocessing
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 
 from agents.guard import Answer, Claim, LockGuard, WhenAway
-from agents.locks import DATABASE, lock_key, token_of
+from agents.locks import CLAIM, DATABASE, lock_key, token_of
 from config.settings import RedisSettings
 from stack.local import Stack
 from stack.ports import free_ports
@@ -313,6 +314,22 @@ async def test_a_full_redis_is_away_and_a_wrong_password_is_refused(url: str, se
     await wrong.close()
     password = url.partition("//:")[2].partition("@")[0]
     assert password not in f"{refused.value} {refused.value!r} {wrong!r} {client!r}"
+
+
+async def test_a_user_who_may_do_little_is_enough_for_the_guard(url: str, server: Any) -> None:
+    rights = ["reset", "on", ">secret", "~order_trigger_lock:*", "+eval", "+evalsha", "+get", "+set", "+select"]
+    server.execute_command("ACL", "SETUSER", "guard", *rights)
+    limited = f"redis://guard:secret@{url.partition('@')[2]}"
+    async with running(limited) as guard:
+        assert await ask(guard, "a") == [Answer.ACQUIRED]
+        await mark(guard, "a")
+    server.execute_command("ACL", "SETUSER", "guard", "resetkeys", "~other:*")
+    client = RedisClient(limited, database=DATABASE)
+    try:
+        with pytest.raises(RedisRefusedError, match="refuses"):
+            await client.call(CLAIM, msgspec.msgpack.encode((OURS, "shop.orders-1", RETENTION_S, ["a"], [])))
+    finally:
+        await client.close()
 
 
 async def test_the_databases_number_does_not_come_from_the_url(url: str, server: Any) -> None:
