@@ -11,6 +11,7 @@ nothing, and one that is still bad comes back as a new dead letter.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 import sys
@@ -67,6 +68,7 @@ def add_commands(subparsers: Any) -> None:
 
 def run_list(arguments: argparse.Namespace) -> int:
     """Show totals and the newest."""
+    _escape_what_the_terminal_lacks()
     kafka, _ = _read_settings(arguments)
     selection = Selection(reason=arguments.reason, topic=arguments.topic, app=arguments.app, since_ms=arguments.since)
     summary = Summary(selection, arguments.limit)
@@ -86,6 +88,7 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 def run_show(arguments: argparse.Namespace) -> int:
     """Show everything of one."""
+    _escape_what_the_terminal_lacks()
     kafka, _ = _read_settings(arguments)
     with DeadLetterReader(kafka.bootstrap) as reader:
         letter = reader.at(arguments.place)
@@ -183,6 +186,12 @@ def _show(letter: DeadLetter) -> None:
         print(f"{'value:':<13}{len(value)} bytes, no UTF-8")
         for line in hex_dump(value):
             print(line)
+
+
+def _escape_what_the_terminal_lacks() -> None:
+    """Keys are in any script, terminals may be ASCII."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def place(text: str) -> Place:

@@ -6,6 +6,7 @@ Kafka without workers where the tests write the letters themselves and count wha
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -176,6 +177,46 @@ def test_a_dry_run_writes_nothing(letters: Letters, capsys: pytest.CaptureFixtur
     assert letters.replayed() == []
     assert letters.replay() == 0
     assert len(letters.replayed()) == 2
+
+
+def test_a_letter_is_shown_without_harm_and_its_bytes_are_had_as_they_are(
+    letters: Letters, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    hostile = "\x1b[2J\r\n[forged] ☃\u202e".encode()
+    for value in (hostile, hostile + b"\xff", b""):
+        letters.write(value)
+        place = str(max(letters.places()))
+        assert main(["dead-letters", "show", place]) == 0
+        shown = capsysbinary.readouterr().out
+        assert shown.decode().replace("\n", "").isprintable()
+        assert b"\n[forged]" not in shown
+        assert main(["dead-letters", "show", place, "--raw"]) == 0
+        assert capsysbinary.readouterr().out == value
+
+
+def test_a_terminal_that_lacks_a_character_gets_its_escape(letters: Letters, monkeypatch: pytest.MonkeyPatch) -> None:
+    letters.write("☃".encode())
+    terminal = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert main(["dead-letters", "show", str(max(letters.places()))]) == 0
+    terminal.flush()
+    assert isinstance(terminal.buffer, io.BytesIO)
+    assert b"\\u2603" in terminal.buffer.getvalue()
+
+
+@pytest.mark.parametrize("place", ["0:999999999", "4:0"])
+def test_a_place_without_a_letter_is_named(letters: Letters, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dead-letters", "show", place]) == 1
+    assert f"there is no dead letter at {place}" in capsys.readouterr().err
+
+
+def test_the_place_of_a_note_is_named_as_such(letters: Letters, capsys: pytest.CaptureFixture[str]) -> None:
+    letters.write(b"a")
+    letters.replay()
+    [letter] = letters.places()
+    note = Place(letter.partition, letter.offset + 1)
+    assert main(["dead-letters", "replay", str(note)]) == 1
+    assert f"is the note that {letter} was replayed" in capsys.readouterr().err
 
 
 def test_a_letter_that_is_named_is_replayed_again_and_then_passed_over_by_all(letters: Letters) -> None:
