@@ -5,14 +5,14 @@ from __future__ import annotations
 import fcntl
 import gc
 import logging
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 import faust
+import mode
 from aiokafka.errors import KafkaError
-from faust.types import TopicT
+from faust.types import TP, TopicT
 from faust.types._env import DATADIR
 from yarl import URL
 
@@ -20,7 +20,8 @@ from streams.model.change import ChangeDecoder
 from streams.runtime.codec import StateCodec
 from streams.runtime.committer import Committer
 from streams.runtime.flow import Flow
-from streams.runtime.preflight import TopicsMismatchError, check_keys, check_partitions
+from streams.runtime.pipeline import Pipeline
+from streams.runtime.preflight import TopicsMismatchError, check_pipeline
 from streams.runtime.schema import BatchSchema
 from streams.runtime.stats import RuntimeStats
 from streams.runtime.supervisor import BatchTableManager, PartitionSupervisor, kafka_transactions
@@ -43,7 +44,7 @@ FETCH_BYTES: Final = 4 * 1024 * 1024
 class BatchApp(faust.App):
     """`faust.App` with batches for events and a transaction per turn; see `streams/runtime/__init__.py`.
 
-    Declare source topics with `batch_topic`, the state with `batch_table`, then join them with `process`.
+    Declare source topics with `batch_topic`, the state with `batch_table`, then join them in a `pipeline`.
 
     Args:
         bootstrap: Kafka's `host:port`, several separated by commas.
@@ -52,7 +53,8 @@ class BatchApp(faust.App):
         batch_max_records: records of one batch, and of one turn.
         waiting_max_bytes: bytes that may wait in one partition before it is polled no more.
         transaction_timeout_ms: after which Kafka aborts the transaction of a worker that fell silent.
-        committer_factory: makes a partition's committer; Kafka transactions by default.
+        standby_replicas: copies of each partition's state that other workers keep up to date.
+        changelog_delete_retention_s: how long the changelogs' compaction keeps deletions.
     """
 
     def __init__(
@@ -64,17 +66,17 @@ class BatchApp(faust.App):
         batch_max_records: int,
         waiting_max_bytes: int,
         transaction_timeout_ms: int,
-        committer_factory: Callable[[BatchApp, int], Committer] = kafka_transactions,
+        standby_replicas: int = 0,
+        changelog_delete_retention_s: float = 86_400.0,
         **options: Any,
     ) -> None:
         self.bootstrap = bootstrap
         self.batch_max_records = batch_max_records
         self.waiting_max_bytes = waiting_max_bytes
         self.transaction_timeout_ms = transaction_timeout_ms
-        self.committer_factory = committer_factory
+        self.changelog_delete_retention_s = changelog_delete_retention_s
         self.stats = RuntimeStats()
-        self.source_topics: tuple[str, ...] = ()
-        self.output_topics: tuple[str, ...] = ()
+        self.pipelines: list[Pipeline] = []
         self.decoders: dict[str, ChangeDecoder] = {}
         super().__init__(
             app_id,
@@ -88,7 +90,7 @@ class BatchApp(faust.App):
             stream_wait_empty=False,
             topic_disable_leader=True,
             datadir=_data_folder(state_dir),
-            table_standby_replicas=0,
+            table_standby_replicas=standby_replicas,
             **options,
         )
 
@@ -104,12 +106,37 @@ class BatchApp(faust.App):
         table = BatchTable(self, name=name, codec=codec, partitions=partitions, help=help)
         return cast(BatchTable, self.tables.add(table))
 
-    def process(self, *, sources: Sequence[TopicT], state: BatchTable, flow: Flow, outputs: Sequence[str]) -> None:
-        """Join source topics with the state they are folded into and the topics written; all partitioned alike."""
-        self.source_topics = tuple(topic.get_topic_name() for topic in sources)
-        self.output_topics = tuple(outputs)
-        self.state_table = state
-        self.flow = flow
+    def pipeline(
+        self,
+        name: str,
+        *,
+        sources: Sequence[TopicT],
+        flow: Flow,
+        state: BatchTable | None = None,
+        outputs: Sequence[str] = (),
+        new_committer: Callable[[int], Committer] | None = None,
+    ) -> Pipeline:
+        """Join source topics with the state they are folded into and the topics written; all partitioned alike.
+
+        `new_committer` makes the committer of a partition number; by default it writes Kafka transactions.
+        """
+        topics = tuple(topic.get_topic_name() for topic in sources)
+        pipeline = Pipeline(
+            name=name,
+            sources=topics,
+            outputs=tuple(outputs),
+            table=state,
+            flow=flow,
+            new_committer=new_committer or kafka_transactions(self, name, topics),
+        )
+        self.pipelines.append(pipeline)
+        return pipeline
+
+    def start_with(self, *services: object) -> None:
+        """Start services with the worker, and stop them after its partitions; what is no service is passed over."""
+        for service in services:
+            if isinstance(service, mode.Service):
+                self.service(service)  # type: ignore[arg-type]  # Faust takes an instance as well as a class
 
     # -- used by the runtime ------------------------------------------------------------------------------------------
 
@@ -118,10 +145,9 @@ class BatchApp(faust.App):
         """The partitions of this worker."""
         return cast(BatchTableManager, self.tables).recovery
 
-    @cached_property
-    def changelog_topic(self) -> str:
-        """Name of the state table's changelog."""
-        return self.state_table.changelog_topic.get_topic_name()
+    async def lag(self) -> Mapping[TP, int]:
+        """Records not processed yet, by source topic partition of this worker."""
+        return await self.partition_supervisor.lag()
 
     @property
     def kafka_client(self) -> dict[str, Any]:
@@ -155,14 +181,9 @@ class BatchApp(faust.App):
             ) from None
 
     async def _check_topics(self) -> None:
-        count = self.state_table.partitions
-        assert count is not None
         try:
-            await check_partitions(
-                self.kafka_client,
-                dict.fromkeys([*self.source_topics, *self.output_topics, self.changelog_topic], count),
-            )
-            await check_keys(self.kafka_client, self.decoders, count)
+            for pipeline in self.pipelines:
+                await check_pipeline(self.kafka_client, pipeline, self.decoders)
         except TopicsMismatchError as error:
             raise SystemExit(f"cannot start, topics do not fit together:\n{error}") from None
         except KafkaError as error:

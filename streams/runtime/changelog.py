@@ -4,28 +4,43 @@ The first record of a changelog partition is its incarnation, a UUID written by 
 removes it, because its key is never written again, and no source's key can be equal, because it is not UTF-8. A store
 remembers the incarnation it was restored from: one that belongs to another log (a topic that was deleted and made
 anew) is recognised and emptied, whatever its offsets look like.
+
+A store that was not kept up for so long that compaction may have removed deletions it never saw is emptied as well.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import aiokafka
 from aiokafka.structs import TopicPartition
 
-from streams.runtime.store import PartitionStore
+from streams.runtime.codec import StateCodec
+from streams.runtime.store import Entry, PartitionStore
 
 log = logging.getLogger(__name__)
 
 INCARNATION_KEY: Final = b"\xffincarnation"
 POLL_MS: Final = 25
 POLL_RECORDS: Final = 5_000
+FOLLOW_POLL_MS: Final = 500
 PROGRESS_INTERVAL_S: Final = 2.0
+RECENT_ENTRIES: Final = 10_000
+RECENT_OFFSETS: Final = 2 * RECENT_ENTRIES
+"""A transaction of one record takes two offsets, its marker included."""
+
+FOLLOW_PAUSE_S: Final = 1.0
+
+AGE_MARGIN_S: Final = 3600.0
+"""Compaction and this worker have different clocks."""
 
 
 WriteFirst = Callable[[bytes], Awaitable[None]]
@@ -53,23 +68,35 @@ class RestoreProgress:
 
 
 class Restoration:
-    """One restoration of one store.
+    """One restoration of one store, or, for a standby, one that goes on.
 
     The end is the last stable offset: the caller has fenced the former owner, so no transaction is open and nothing is
     added. It is reached by position, not by the last record, which may be a transaction marker.
+
+    Args:
+        changelog_delete_retention_s: how long compaction keeps deletions.
+        write_first: writes the incarnation to an empty changelog; a standby does not.
+
+    Attributes:
+        recent: the newest entries that were read, those behind the store's settled offset included.
     """
 
     def __init__(
         self,
         store: PartitionStore,
         changelog: TopicPartition,
+        codec: StateCodec[Any],
         *,
+        changelog_delete_retention_s: float,
         progress: RestoreProgress,
-        write_first: WriteFirst,
+        write_first: WriteFirst | None = None,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
+        self.recent: deque[Entry] = deque(maxlen=RECENT_ENTRIES)
         self._store = store
         self._changelog = changelog
+        self._codec = codec
+        self._oldest_store_s = max(0.0, changelog_delete_retention_s - AGE_MARGIN_S)
         self._progress = progress
         self._write_first = write_first
         self._on_progress = on_progress
@@ -80,39 +107,62 @@ class Restoration:
         Raises:
             ChangelogDamagedError: the first record is not the incarnation.
         """
-        consumer = aiokafka.AIOKafkaConsumer(
-            **client,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_poll_records=POLL_RECORDS,
-        )
-        await consumer.start()
-        try:
-            consumer.assign([self._changelog])
+        async with _reader(client, self._changelog) as consumer:
             await self._restore(consumer)
-        finally:
-            await consumer.stop()
+
+    async def follow(self, client: Mapping[str, Any]) -> None:
+        """Keep the store up with the changelog until cancelled.
+
+        Raises:
+            ChangelogDamagedError: as above.
+        """
+        async with _reader(client, self._changelog) as consumer:
+            while not await self._has_begun(consumer):  # noqa: ASYNC110 - it is seen from outside only
+                await asyncio.sleep(FOLLOW_PAUSE_S)
+            await self._restore(consumer)
+            while True:
+                for records in (await consumer.getmany(self._changelog, timeout_ms=FOLLOW_POLL_MS)).values():
+                    self._apply(records)
+                self._progress.position = await consumer.position(self._changelog)
+                self._progress.end = max(consumer.last_stable_offset(self._changelog) or 0, self._progress.position)
+                self._store.note_up_to_date()
+
+    async def _has_begun(self, consumer: aiokafka.AIOKafkaConsumer) -> bool:
+        ends = await consumer.end_offsets([self._changelog])
+        return bool(ends[self._changelog])
 
     async def _restore(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
         store, progress, changelog = self._store, self._progress, self._changelog
         first = (await consumer.beginning_offsets([changelog]))[changelog]
         progress.end = (await consumer.end_offsets([changelog]))[changelog]
         incarnation = await self._incarnation(consumer, first)
-        if store.incarnation != incarnation:
-            if store.incarnation is not None:
-                log.warning("%s was made anew since the local state was written; restoring it in full", changelog)
+        reason = self._unfit(incarnation)
+        if reason is not None:
+            log.warning("%s: %s; restoring in full", changelog, reason)
+        if reason is not None or store.incarnation is None:
             store.begin(incarnation)
-        stored = store.changelog_offset
-        if stored is not None and stored >= progress.end:
-            # Every record is followed by its transaction's marker, so the log has lost what this store was told.
-            log.warning(
-                "%s ends at %d, before the local state's %d; restoring in full", changelog, progress.end, stored
-            )
-            store.begin(incarnation)
-            stored = None
-        progress.begin = progress.position = first if stored is None else max(first, stored + 1)
+        done = store.changelog_offset
+        if done is not None:
+            # Of a standby's store it is not known what its former owner settled, nor of one in its first life.
+            done = max(min(done, store.settled_offset or 0), done - RECENT_OFFSETS)
+        progress.begin = progress.position = first if done is None else max(first, done + 1)
         await self._replay(consumer)
+        await store.complete_agenda(self._codec)
+
+    def _unfit(self, incarnation: bytes) -> str | None:
+        """Why the store cannot be built upon, None if it can, or holds nothing yet."""
+        store = self._store
+        stored = store.changelog_offset
+        if store.incarnation is None:
+            return None
+        if store.incarnation != incarnation:
+            return "it was made anew since the local state was written"
+        if stored is not None and stored >= self._progress.end:
+            # Every record is followed by its transaction's marker, so the log has lost what this store was told.
+            return f"it ends at {self._progress.end}, before the local state's {stored}"
+        if stored is not None and store.age_s > self._oldest_store_s:
+            return f"the local state was not kept up for {store.age_s / 3600:.0f} h"
+        return None
 
     async def _incarnation(self, consumer: aiokafka.AIOKafkaConsumer, first: int) -> bytes:
         """The changelog's incarnation; a new one is written to an empty changelog."""
@@ -126,21 +176,44 @@ class Restoration:
                         "deleted; it must be compacted only (cleanup.policy=compact)"
                     )
                 return bytes(record.value)
+        assert self._write_first is not None, "a standby waits until there is an incarnation"
         incarnation = uuid.uuid4().bytes
         await self._write_first(incarnation)
         return incarnation
 
     async def _replay(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
-        store, progress, changelog = self._store, self._progress, self._changelog
+        progress, changelog = self._progress, self._changelog
         began = reported = time.monotonic()
         consumer.seek(changelog, progress.begin)
         while progress.position < progress.end:
             for records in (await consumer.getmany(changelog, timeout_ms=POLL_MS)).values():
-                entries = [(record.key, record.value) for record in records if record.key != INCARNATION_KEY]
-                store.write(entries, records[-1].offset)
-                progress.records += len(entries)
+                self._apply(records)
             progress.position = await consumer.position(changelog)
             progress.seconds = time.monotonic() - began
             if time.monotonic() - reported >= PROGRESS_INTERVAL_S:
                 reported = time.monotonic()
                 self._on_progress()
+
+    def _apply(self, records: Sequence[Any]) -> None:
+        entries = [(record.key, record.value) for record in records if record.key != INCARNATION_KEY]
+        self._store.restore(entries, records[-1].offset, self._codec)
+        self._progress.records += len(entries)
+        self.recent.extend(entries)
+
+
+@contextlib.asynccontextmanager
+async def _reader(client: Mapping[str, Any], changelog: TopicPartition) -> AsyncIterator[aiokafka.AIOKafkaConsumer]:
+    """A consumer of committed records of one changelog partition, without a group."""
+    consumer = aiokafka.AIOKafkaConsumer(
+        **client,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_poll_records=POLL_RECORDS,
+    )
+    await consumer.start()
+    try:
+        consumer.assign([changelog])
+        yield consumer
+    finally:
+        await consumer.stop()

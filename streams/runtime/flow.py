@@ -2,26 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
-from streams.runtime.batch import OutputRecord, SourceRecord
+from streams.runtime.batch import OutputRecord, SourceRecord, Visit
+from streams.runtime.store import Entry
+from streams.runtime.turn import Turn
+
+
+class OpenPartition(Protocol):
+    """What a flow sees of the open partition it decides for."""
+
+    @property
+    def number(self) -> int:
+        """The partition number."""
+
+    @property
+    def incarnation(self) -> str:
+        """Identifies the partition's state: one that was lost and made anew has another."""
+
+    @property
+    def now_ms(self) -> int:
+        """The source's time now, as far as it is known here, in milliseconds since 1970; 0 before the first change."""
+
+    def agenda(
+        self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
+    ) -> Iterator[tuple[int, bytes]]:
+        """Time and key of the agenda's entries of a kind, oldest first."""
+
+    def count(self, kind: int) -> int:
+        """Number of the agenda's entries of a kind."""
+
+    def settling(self) -> Callable[[], None]:
+        """Say that something remains to be done for what is committed so far; call the answer when it is done.
+
+        What was committed after the last thing done is handed to `opened` when the partition opens again.
+        """
 
 
 class Flow(Protocol):
-    """The effects around the pure folds, called by a partition's turn."""
+    """The effects around the pure folds, called by a partition's turns."""
 
     async def ready(self) -> None:
         """Return once everything is loaded that `publish` needs; a partition resumes after that."""
 
-    async def publish(self, outcomes: Sequence[Any], partition: int) -> list[OutputRecord]:
-        """Turn what the folds answered into records; may wait for outside help. No transaction is open meanwhile.
+    def opened(self, partition: OpenPartition, recent: Sequence[Entry]) -> None:
+        """A partition has opened. `recent`: its newest states, those included that may not be settled."""
 
-        A cancelled or failed call has no effect: the turn is dropped and its batches are read again.
+    def visits(self, partition: OpenPartition) -> Iterable[tuple[bytes, Visit]]:
+        """The keys that the partition's clock has to visit now, and how; bounded in number."""
+
+    async def publish(self, turn: Turn, partition: OpenPartition) -> list[OutputRecord]:
+        """Turn what the folds answered into records; may wait for outside help, and may alter the turn's states.
+
+        No transaction is open meanwhile. A cancelled or failed call has no effect: the turn is dropped and its batches
+        are read again.
         """
 
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
         """The record that keeps one which could not be processed, with its origin and the reason."""
 
-    def committed(self, outcomes: Sequence[Any]) -> None:
+    def committed(self, turn: Turn, partition: OpenPartition) -> None:
         """Called after the turn is durable; must not wait."""

@@ -7,16 +7,16 @@ outcome. Nothing of an earlier opening is used again. Opening takes these steps:
     b. the changelog's tail is replayed into the store, from the record after the last one it contains; an empty
        changelog gets its first record, unless the group has committed offsets: then a state was lost, and this stops;
     c. the committed offsets are read;
-    d. the application gets ready;
+    d. the application gets ready, and hears which states are recent;
     e. the consumer is told to seek to the committed offsets and to poll for this opening.
 
 A turn takes the batches that wait, of all source topics of the partition, and runs these steps:
 
     1. check that each batch begins where this opening stands in its topic; a gap means another opening;
-    2. fold its changes in memory (`turn.py`);
+    2. fold its changes in memory (`turn.py`), or make the visits that the partition's clock asks for;
     3. let the application decide what is published; waiting is allowed, no transaction is open;
     4. one transaction: changelog, outputs, dead letters, source offsets;
-    5. write the states and the changelog offset to the store: local state is never ahead of the log;
+    5. write states, agenda and changelog offset to the store: local state is never ahead of the log;
     6. account for it and let the application know.
 
 Steps 4 and 5 are not interrupted. When one fails, the outcome is unknown here, and only another opening finds it out.
@@ -25,19 +25,21 @@ Steps 4 and 5 are not interrupted. When one fails, the outcome is unknown here, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from streams.runtime.batch import Batch, Fold, OutputRecord
 from streams.runtime.changelog import INCARNATION_KEY, RestoreProgress, WriteFirst
-from streams.runtime.committer import Committer
-from streams.runtime.flow import Flow
+from streams.runtime.codec import STATELESS
+from streams.runtime.flow import OpenPartition
+from streams.runtime.open_partition import StatelessPartition, StoredPartition
+from streams.runtime.pipeline import Pipeline
+from streams.runtime.queue import BatchQueue
 from streams.runtime.stats import RuntimeStats
-from streams.runtime.store import PartitionStore
-from streams.runtime.table import BatchTable
+from streams.runtime.store import Entry, PartitionStore, StoreWriteError
 from streams.runtime.turn import Turn
 from streams.runtime.waiting import finish, unless_closing
 
@@ -53,12 +55,12 @@ batches at almost the same time: together they cost one transaction, one after t
 for the first."""
 
 
+CLOCK_S: Final = 1.0
+"""How often a partition with a state looks into its agenda."""
+
+
 class StateLostError(Exception):
     """The changelog was emptied or made anew behind the group's back; going on would lose or repeat orders."""
-
-
-class BatchesApartError(Exception):
-    """A batch was lost between the poll and its turn; another opening polls it again."""
 
 
 class Host(Protocol):
@@ -72,12 +74,14 @@ class Host(Protocol):
     def fenced_wait_s(self) -> float: ...
     @property
     def commit_timeout_s(self) -> float: ...
-    @property
-    def changelog_topic(self) -> str: ...
-    def new_committer(self, partition: int) -> Committer: ...
     async def restore(
-        self, partition: int, store: PartitionStore, progress: RestoreProgress, write_first: WriteFirst
-    ) -> None: ...
+        self,
+        pipeline: Pipeline,
+        partition: int,
+        store: PartitionStore,
+        progress: RestoreProgress,
+        write_first: WriteFirst,
+    ) -> Sequence[Entry]: ...
     async def seek(self, opening: Opening, offsets: Mapping[str, int | None]) -> Mapping[str, int]: ...
     def on_committed(self, partition: int, offsets: Mapping[str, int]) -> None: ...
     def on_room(self) -> None: ...
@@ -90,17 +94,17 @@ class Opening:
         is_used: whether it was ever opened: a used one is not opened again.
         is_open: whether batches are welcome: between the last step of opening and the close.
         turns: committed turns.
-        next_offsets: where this opening stands in each source topic.
+        queue: the batches that wait.
         progress: of the restoration.
+        view: what the flow sees.
     """
 
     def __init__(
         self,
         partition: int,
         *,
+        pipeline: Pipeline,
         host: Host,
-        table: BatchTable,
-        flow: Flow,
         stats: RuntimeStats,
         closing: asyncio.Event,
     ) -> None:
@@ -108,35 +112,25 @@ class Opening:
         self.is_open = False
         self.is_used = False
         self.turns = 0
-        self.next_offsets: dict[str, int] = {}
         self.progress = RestoreProgress()
+        self.view: OpenPartition = StatelessPartition(partition)
+        self._pipeline = pipeline
+        self._flow = pipeline.flow
         self._host = host
-        self._table = table
-        self._flow = flow
         self._stats = stats
         self._closing = closing
-        self._committer = host.new_committer(partition)
+        self._committer = pipeline.new_committer(partition)
+        self._stored: StoredPartition | None = None
         self._store: PartitionStore | None = None
-        self._waiting: deque[tuple[Batch, Fold]] = deque()
-        self._polled_bytes = 0
-        self._work = asyncio.Event()
+        self._clock_due_at = 0.0
+        self.queue = BatchQueue(host.waiting_max_bytes)
 
     # -- the consumer and the agents ----------------------------------------------------------------------------------
-
-    @property
-    def has_room(self) -> bool:
-        """Whether another poll is welcome."""
-        return self._polled_bytes < self._host.waiting_max_bytes
-
-    def polled(self, batch: Batch) -> None:
-        """Account for a batch on its way through Faust to `accept`."""
-        self._polled_bytes += batch.size_bytes
 
     async def accept(self, batch: Batch, fold: Fold) -> int:
         """Queue a batch for the next turn; after the close it is dropped, and its records are polled again."""
         if self.is_open:
-            self._waiting.append((batch, fold))
-            self._work.set()
+            self.queue.put(batch, fold)
         else:
             self._stats.count("stale_batches")
         return len(batch)
@@ -155,23 +149,34 @@ class Opening:
         began = time.monotonic()
         async with asyncio.timeout(OPEN_TIMEOUT_S):
             await self._committer.open()  # a.
-        self._store = self._table.stores.open_partition(self.partition)
-        await self._host.restore(self.partition, self._store, self.progress, self._write_first)  # b.
+        recent = await self._restore()  # b.
         async with asyncio.timeout(OPEN_TIMEOUT_S):
             committed = await self._committer.committed()  # c.
         await self._flow.ready()  # d.
+        self._flow.opened(self.view, recent)
         self.is_open = True
-        self.next_offsets = dict(await self._host.seek(self, committed))  # e.
-        self._table.stores.set_readable(self.partition)
+        self.queue.next_offsets |= await self._host.seek(self, committed)  # e.
+        if self._pipeline.table is not None:
+            self._pipeline.table.stores.set_readable(self.partition)
         self._stats.count("opened")
         self._stats.count("restored_records", self.progress.records)
         log.info(
-            "partition %d is open after %.2f s: %d records restored, goes on at %s",
+            "%s/%d is open after %.2f s: %d records restored, goes on at %s",
+            self._pipeline.name,
             self.partition,
             time.monotonic() - began,
             self.progress.records,
-            self.next_offsets,
+            self.queue.next_offsets,
         )
+
+    async def _restore(self) -> Sequence[Entry]:
+        table = self._pipeline.table
+        if table is None:
+            return ()
+        self._store = table.stores.open_partition(self.partition)
+        recent = await self._host.restore(self._pipeline, self.partition, self._store, self.progress, self._write_first)
+        self._stored = self.view = StoredPartition(self.partition, self._store)
+        return recent
 
     async def _write_first(self, incarnation: bytes) -> None:
         """Begin an empty changelog; under a group that has processed records it means that what it knew is gone."""
@@ -179,16 +184,26 @@ class Opening:
         if any(offset for offset in committed.values()):
             raise StateLostError(
                 f"the changelog of partition {self.partition} is empty, but its group has committed {dict(committed)}: "
-                f"restore topic {self._host.changelog_topic}, or begin anew under another application id"
+                f"restore topic {self._changelog}, or begin anew under another application id"
             )
-        await self._committer.commit([OutputRecord(self._host.changelog_topic, INCARNATION_KEY, incarnation)], {})
+        await self._committer.commit([OutputRecord(self._changelog, INCARNATION_KEY, incarnation)], {})
+
+    @property
+    def _changelog(self) -> str:
+        changelog = self._pipeline.changelog
+        assert changelog is not None
+        return changelog
 
     async def close(self) -> None:
         """Let go of everything: queued batches, the store's handle, the committer."""
         self.is_open = False
-        self._waiting.clear()
-        self._store = None
-        self._table.stores.close_partition(self.partition)
+        self.queue.clear()
+        if self._stored is not None:
+            with contextlib.suppress(StoreWriteError):  # the next opening replays a little more
+                self._stored.note_end()
+        self._store = self._stored = None
+        if self._pipeline.table is not None:
+            self._pipeline.table.stores.close_partition(self.partition)
         await finish(self._committer.close(), self._host.commit_timeout_s)
 
     # -- turns --------------------------------------------------------------------------------------------------------
@@ -196,54 +211,72 @@ class Opening:
     async def run(self) -> None:
         """Turn after turn, until the partition is to close or something fails."""
         while not self._closing.is_set():
-            if self._waiting:
-                await self._turn(self._take())
+            if self._store is not None and time.monotonic() >= self._clock_due_at:
+                await self._clock()
+                self._clock_due_at = time.monotonic() + CLOCK_S
+            if self.queue:
+                batches = self.queue.take(self._host.turn_max_records)  # step 1
+                self._host.on_room()
+                await self._fold(batches)
             else:
-                self._work.clear()
-                await unless_closing(self._work.wait(), self._closing)
-                await asyncio.sleep(GATHER_S)
+                self.queue.filled.clear()
+                await unless_closing(self._wait_for_work(), self._closing)
 
-    def _take(self) -> list[tuple[Batch, Fold]]:
-        """The batches of the next turn: those that wait, up to the size of a turn."""
-        taken: list[tuple[Batch, Fold]] = []
-        records = 0
-        while self._waiting:
-            batch, fold = self._waiting[0]
-            if taken and records + len(batch) > self._host.turn_max_records:
-                break
-            self._waiting.popleft()
-            self._polled_bytes -= batch.size_bytes
-            records += len(batch)
-            self._check_begin(batch)  # step 1
-            self.next_offsets[batch.topic] = batch.next_offset
-            taken.append((batch, fold))
-        self._host.on_room()
-        return taken
+    async def _wait_for_work(self) -> None:
+        """Wait for a batch, or until the clock is due."""
+        if self._store is None:
+            await self.queue.filled.wait()
+        else:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.queue.filled.wait(), max(0.0, self._clock_due_at - time.monotonic()))
+        await asyncio.sleep(GATHER_S)
 
-    def _check_begin(self, batch: Batch) -> None:
-        expected = self.next_offsets.get(batch.topic)
-        if batch.from_offset != expected or batch.records[0].offset < batch.from_offset:
-            raise BatchesApartError(f"{batch!r} does not follow offset {expected}")
-
-    async def _turn(self, batches: Sequence[tuple[Batch, Fold]]) -> None:
-        began = time.monotonic()
+    def _new_turn(self) -> Turn:
+        table, dead_letter = self._pipeline.table, self._flow.dead_letter
+        if table is None:
+            return Turn(lambda key: None, STATELESS, dead_letter)
         assert self._store is not None
-        turn = Turn(self._store.get, self._table.codec, self._flow.dead_letter)
+        return Turn(self._store.get, table.codec, dead_letter)
+
+    async def _fold(self, batches: Sequence[tuple[Batch, Fold]]) -> None:
+        """A turn of what was polled."""
+        turn = self._new_turn()
+        began = time.monotonic()
         turn.fold(batches)  # step 2
-        outputs = await unless_closing(self._flow.publish(turn.outcomes, self.partition), self._closing)  # step 3
         offsets = {batch.topic: batch.next_offset for batch, _ in batches}
+        await self._finish_turn(turn, began, offsets, records=sum(len(batch) for batch, _ in batches))
+
+    async def _clock(self) -> None:
+        """A turn without input, if anything is due."""
+        assert self._store is not None
+        self._store.note_up_to_date()
+        visits = list(self._flow.visits(self.view))
+        if visits:
+            turn = self._new_turn()
+            turn.visit(visits)  # step 2
+            await self._finish_turn(turn, time.monotonic(), {}, records=0)
+
+    async def _finish_turn(self, turn: Turn, began: float, offsets: Mapping[str, int], *, records: int) -> None:
+        outputs = await unless_closing(self._flow.publish(turn, self.view), self._closing)  # step 3
+        if not (offsets or outputs or turn.changed):
+            return  # the clock's visits have altered nothing
+        commit_began = time.monotonic()
         await finish(self._commit(turn, outputs, offsets), self._host.commit_timeout_s)  # steps 4 and 5
+        now = time.monotonic()
         self.turns += 1  # step 6
-        records = sum(len(batch) for batch, _ in batches)
-        self._stats.turn_done(turn, records=records, outputs=len(outputs), seconds=time.monotonic() - began)
+        self._stats.turn_done(
+            turn, records=records, outputs=len(outputs), seconds=now - began, commit_seconds=now - commit_began
+        )
         self._host.on_committed(self.partition, offsets)
-        self._flow.committed(turn.outcomes)
+        self._flow.committed(turn, self.view)
 
     async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> None:
-        assert self._store is not None
-        states = turn.encoded_states()
-        changelog = self._host.changelog_topic
-        changes = [OutputRecord(changelog, key, state) for key, state in states]
+        states = [] if self._store is None else turn.encoded_states()
+        changes = [OutputRecord(self._changelog, key, state) for key, state in states]
         written = await self._committer.commit([*changes, *outputs, *turn.refused], offsets)  # step 4
-        if states:
-            self._store.write(states, written[changelog])  # step 5
+        if self._store is not None and states:
+            assert self._stored is not None
+            offset = written[self._changelog]
+            self._stored.note_time(turn.newest_ms)
+            self._store.write(states, offset, turn.agenda_moves())  # step 5
+            self._stored.note_written(offset)

@@ -12,10 +12,11 @@ from typing import Final
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from streams.runtime.changelog import RestoreProgress
-from streams.runtime.flow import Flow
-from streams.runtime.opening import BatchesApartError, Host, Opening
+from streams.runtime.committer import SinkAwayError
+from streams.runtime.opening import Host, Opening
+from streams.runtime.pipeline import Pipeline
+from streams.runtime.queue import BatchesApartError
 from streams.runtime.stats import RuntimeStats
-from streams.runtime.table import BatchTable
 from streams.runtime.waiting import ClosingError, unless_closing
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ REOPEN_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 FENCED_IN_A_ROW: Final = 5
 """Two live owners of one partition are a fault of the deployment: give up after so many."""
 
-TRANSIENT: Final = (KafkaError, OSError, TimeoutError, BatchesApartError)
+TRANSIENT: Final = (KafkaError, OSError, TimeoutError, BatchesApartError, SinkAwayError)
 """What an outage raises, and what another opening mends. All else is a bug or a loss: the worker ends."""
 
 
@@ -47,18 +48,19 @@ class Partition:
     """A partition number that the group has assigned to this worker.
 
     Attributes:
+        name: its pipeline and number, for people.
         state: where it is in its life.
         error: why it waits, if it does.
         opening: the present opening, or the last one.
     """
 
-    def __init__(self, number: int, *, host: Host, table: BatchTable, flow: Flow, stats: RuntimeStats) -> None:
+    def __init__(self, number: int, *, pipeline: Pipeline, host: Host, stats: RuntimeStats) -> None:
         self.number = number
+        self.pipeline = pipeline
+        self.name = f"{pipeline.name}/{number}"
         self.state = PartitionState.OPENING
         self.error: str | None = None
         self._host = host
-        self._table = table
-        self._flow = flow
         self._stats = stats
         self._closing = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
@@ -76,7 +78,7 @@ class Partition:
             if not task.cancelled() and (error := task.exception()) is not None:
                 on_crash(error)
 
-        self._life = asyncio.create_task(self._live(), name=f"partition-{self.number}")
+        self._life = asyncio.create_task(self._live(), name=f"partition-{self.name}")
         self._life.add_done_callback(ended)
 
     async def close(self, timeout_s: float) -> None:
@@ -85,16 +87,15 @@ class Partition:
         if self._life is not None:
             _, pending = await asyncio.wait({self._life}, timeout=timeout_s)
             for task in pending:
-                log.warning("partition %d did not end its turn within %.1f s", self.number, timeout_s)
+                log.warning("%s did not end its turn within %.1f s", self.name, timeout_s)
                 task.cancel()
                 await asyncio.wait({task})
 
     def _new_opening(self) -> Opening:
         return Opening(
             self.number,
+            pipeline=self.pipeline,
             host=self._host,
-            table=self._table,
-            flow=self._flow,
             stats=self._stats,
             closing=self._closing,
         )
@@ -132,15 +133,15 @@ class Partition:
     async def _after_fencing(self, error: Exception, in_a_row: int) -> None:
         """If another process owns the partition now, the group says so within its session timeout; else try again."""
         self._stats.count("fenced")
-        log.warning("partition %d was fenced by another owner, or its transaction timed out", self.number)
+        log.warning("%s was fenced by another owner, or its transaction timed out", self.name)
         if in_a_row >= FENCED_IN_A_ROW:
-            raise FencedRepeatedlyError(f"partition {self.number} was fenced {in_a_row} times in a row") from error
+            raise FencedRepeatedlyError(f"{self.name} was fenced {in_a_row} times in a row") from error
         await self._pause(error, self._host.fenced_wait_s)
 
     async def _after_failure(self, error: Exception, in_a_row: int) -> None:
         self._stats.count("reopened_after_error")
         delay = REOPEN_DELAYS_S[min(in_a_row, len(REOPEN_DELAYS_S)) - 1]
-        log.warning("partition %d: %r; reopening in %.1f s", self.number, error, delay)
+        log.warning("%s: %r; reopening in %.1f s", self.name, error, delay)
         await self._pause(error, delay)
 
     async def _pause(self, error: Exception, seconds: float) -> None:

@@ -12,6 +12,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from streams.model.change import ChangeDecoder, Malformed
+from streams.runtime.pipeline import Pipeline
 
 SAMPLE_RECORDS: Final = 5
 """Records per partition whose keys are looked at: a connector's mistake shows in every one."""
@@ -26,8 +27,21 @@ class TopicsMismatchError(Exception):
     """Topics are missing, are partitioned apart, or carry keys that the join cannot rely on; one line per fault."""
 
 
-async def check_partitions(client: Mapping[str, Any], expected: Mapping[str, int]) -> None:
-    """Compare the partition counts of topics with the expected ones.
+async def check_pipeline(client: Mapping[str, Any], pipeline: Pipeline, decoders: Mapping[str, ChangeDecoder]) -> None:
+    """Check the topics of one pipeline: with a state, all have the table's partition count.
+
+    Raises:
+        TopicsMismatchError: see the two checks.
+    """
+    table = pipeline.table
+    count = None if table is None else table.partitions
+    topics = [*pipeline.sources, *pipeline.outputs, *([pipeline.changelog] if pipeline.changelog else [])]
+    counts = await check_partitions(client, dict.fromkeys(topics, count))
+    await check_keys(client, {topic: decoders[topic] for topic in pipeline.sources}, counts)
+
+
+async def check_partitions(client: Mapping[str, Any], expected: Mapping[str, int | None]) -> Mapping[str, int]:
+    """Compare the partition counts of topics with the expected ones (None: any will do); returns what is there.
 
     Raises:
         TopicsMismatchError: a topic is missing or has another number of partitions.
@@ -42,14 +56,18 @@ async def check_partitions(client: Mapping[str, Any], expected: Mapping[str, int
     faults = []
     for topic, count in expected.items():
         if topic not in found:
-            faults.append(f"topic {topic} does not exist; expected {count} partitions")
-        elif found[topic] != count:
+            wanted = "" if count is None else f"; expected {count} partitions"
+            faults.append(f"topic {topic} does not exist{wanted}")
+        elif count is not None and found[topic] != count:
             faults.append(f"topic {topic} has {found[topic]} partitions, expected {count} as its co-partitioned topics")
     if faults:
         raise TopicsMismatchError("\n".join(faults))
+    return found
 
 
-async def check_keys(client: Mapping[str, Any], decoders: Mapping[str, ChangeDecoder], partitions: int) -> None:
+async def check_keys(
+    client: Mapping[str, Any], decoders: Mapping[str, ChangeDecoder], counts: Mapping[str, int]
+) -> None:
     """Look at the newest records of each source topic: is the key the row's, and in the partition it hashes to?
 
     Raises:
@@ -57,6 +75,7 @@ async def check_keys(client: Mapping[str, Any], decoders: Mapping[str, ChangeDec
     """
     faults = []
     for topic, decoder in decoders.items():
+        partitions = counts[topic]
         sample = await _newest(client, [TopicPartition(topic, number) for number in range(partitions)])
         reasons = [reason for record in sample if (reason := _fault(record, decoder, partitions))]
         if len(sample) >= FEWEST_SAMPLED and len(reasons) == len(sample):  # single bad ones are for the dead letters

@@ -1,10 +1,13 @@
-"""The state of one partition in RocksDB, and the changelog offset it stands at."""
+"""The state of one partition in RocksDB, its agenda, and the changelog offset it stands at."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,28 +21,54 @@ from rocksdict import (
     WriteBatch,
 )
 
+from streams.runtime.agenda import Agenda, AgendaMove
+from streams.runtime.codec import StateCodec
+
 log = logging.getLogger(__name__)
 
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 """Memory of one unflushed table of one partition; RocksDB keeps two of them."""
 
+REBUILD_ENTRIES: Final = 5_000
+"""States that are put into a new agenda at a time; in between, the event loop has its turn."""
+
 _OFFSET: Final = b"changelog_offset"
+_SETTLED: Final = b"settled_offset"
+_NEWEST: Final = b"newest_ms"
+_UP_TO_DATE: Final = b"up_to_date_at_s"
 _INCARNATION: Final = b"incarnation"
+_AGENDA_VERSION: Final = b"agenda_version"
 _META: Final = "meta"
+_AGENDA: Final = "agenda"
+
+UP_TO_DATE_INTERVAL_S: Final = 60
+"""How often a store that nothing is written to keeps the time until which it is up to date."""
+
+Entry = tuple[bytes, bytes | None]
+"""Key and encoded state; None deletes."""
+
+
+class StoreWriteError(Exception):
+    """The disk has refused a write, because it is full or broken."""
 
 
 class PartitionStore:
     """Keys and encoded states of one partition. The only owner of its RocksDB handle.
 
-    Data and changelog offset are written in one `WriteBatch`, so that they cannot drift apart. The offset lives in a
-    column family of its own, where no key of a source can collide with it.
+    States, agenda and changelog offset are written in one `WriteBatch`, so that they cannot drift apart. Agenda and
+    offset live in column families of their own, where no key of a source can collide with them.
+
+    Attributes:
+        settled_offset: the changelog offset up to which everything that follows a commit is done too; None if nothing
+            is known of it. Kept with the next write.
+        newest_ms: the newest source time of all changes, 0 if unknown. Kept with the next write.
     """
 
     def __init__(self, path: Path, cache: Cache) -> None:
         self.path = path
         self._cache = cache
         self._db = self._open()
-        self.get = self._db.get
+        self._read_meta()
 
     def _open(self) -> Rdict:
         try:
@@ -54,12 +83,19 @@ class PartitionStore:
         db = Rdict(
             str(self.path),
             options=self._options(),
-            column_families={_META: self._options()},
+            column_families={_META: self._options(), _AGENDA: self._options()},
             access_type=AccessType.read_write(),
         )
         self._meta = db.get_column_family(_META)
         self._meta_handle: Any = db.get_column_family_handle(_META)
+        self.agenda = Agenda(db.get_column_family(_AGENDA), db.get_column_family_handle(_AGENDA))
         return db
+
+    def _read_meta(self) -> None:
+        self.get = self._db.get
+        self.settled_offset = self._number(_SETTLED)
+        self.newest_ms = self._number(_NEWEST) or 0
+        self._noted_at_s = 0
 
     def _options(self) -> Options:
         options = Options(raw_mode=True)
@@ -78,7 +114,21 @@ class PartitionStore:
     @property
     def changelog_offset(self) -> int | None:
         """Offset of the last changelog record that is contained, None for an empty store."""
-        raw = self._meta.get(_OFFSET)
+        return self._number(_OFFSET)
+
+    def _put_meta(self, name: bytes, value: bytes) -> None:
+        with self._naming_refusals():
+            self._meta.put(name, value)
+
+    @contextlib.contextmanager
+    def _naming_refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # rocksdict raises nothing more special
+            raise StoreWriteError(f"cannot write to store {self.path}: {error}") from error
+
+    def _number(self, name: bytes) -> int | None:
+        raw = self._meta.get(name)
         return None if raw is None else int(raw)
 
     @property
@@ -87,13 +137,28 @@ class PartitionStore:
         raw: bytes | None = self._meta.get(_INCARNATION)
         return raw
 
+    @property
+    def age_s(self) -> float:
+        """Seconds, by the machine's clock, since the store was last known to equal its changelog's end."""
+        return max(0.0, time.time() - (self._number(_UP_TO_DATE) or 0))
+
+    def note_up_to_date(self) -> None:
+        """Keep that the store equals its changelog's end now; cheap enough to be called all the time."""
+        if time.time() >= self._noted_at_s + UP_TO_DATE_INTERVAL_S:
+            self._noted_at_s = int(time.time())
+            self._put_meta(_UP_TO_DATE, b"%d" % self._noted_at_s)
+
     def begin(self, incarnation: bytes) -> None:
         """Empty the store and let it belong to a changelog."""
         self._wipe()
-        self._meta.put(_INCARNATION, incarnation)
+        self._put_meta(_INCARNATION, incarnation)
 
-    def write(self, entries: Iterable[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
-        """Write entries (None deletes) and the offset of the changelog record that they end with, atomically."""
+    def write(self, entries: Iterable[Entry], changelog_offset: int, moves: Sequence[AgendaMove] = ()) -> None:
+        """Write states, what moves in the agenda, and the offset of the last changelog record, atomically.
+
+        Raises:
+            StoreWriteError: the disk refused; what was written before is still there.
+        """
         batch = WriteBatch(raw_mode=True)
         put = batch.put
         for key, value in entries:
@@ -101,8 +166,57 @@ class PartitionStore:
                 batch.delete(key)
             else:
                 put(key, value)
-        batch.put(_OFFSET, b"%d" % changelog_offset, self._meta_handle)
-        self._db.write(batch)
+        self.agenda.write(batch, moves)
+        meta = self._meta_handle
+        put(_OFFSET, b"%d" % changelog_offset, meta)
+        put(_NEWEST, b"%d" % self.newest_ms, meta)
+        put(_UP_TO_DATE, b"%d" % time.time(), meta)
+        if self.settled_offset is not None:
+            put(_SETTLED, b"%d" % self.settled_offset, meta)
+        with self._naming_refusals():
+            self._db.write(batch)
+        self.agenda.count(moves)
+
+    def restore(self, entries: Sequence[Entry], changelog_offset: int, codec: StateCodec[Any]) -> None:
+        """Write what was read from the changelog. An agenda that is up to date is kept so."""
+        self.write(entries, changelog_offset, self._moves(entries, codec) if self._has_agenda(codec) else ())
+
+    def _moves(self, entries: Sequence[Entry], codec: StateCodec[Any]) -> list[AgendaMove]:
+        moves: list[AgendaMove] = []
+        for key, value in dict(entries).items():
+            known = self.get(key)
+            old = None if known is None else codec.agenda_entry(codec.decode(known))
+            new = None if value is None else codec.agenda_entry(codec.decode(value))
+            if old != new:
+                moves.append((key, old, new))
+        return moves
+
+    def _has_agenda(self, codec: StateCodec[Any]) -> bool:
+        return bool(self._meta.get(_AGENDA_VERSION) == codec.agenda_version)
+
+    async def complete_agenda(self, codec: StateCodec[Any]) -> None:
+        """After a restoration: make the agenda from all states, unless it was kept up to date; count its entries."""
+        if not self._has_agenda(codec):
+            self.agenda.clear()
+            moves: list[AgendaMove] = []
+            for key, state in self.items():
+                entry = codec.agenda_entry(codec.decode(state))
+                if entry is not None:
+                    moves.append((key, None, entry))
+                    self.newest_ms = max(self.newest_ms, entry[1])
+                if len(moves) >= REBUILD_ENTRIES:
+                    self._add_to_agenda(moves)
+                    moves = []
+                    await asyncio.sleep(0)
+            self._add_to_agenda(moves)
+            self._put_meta(_AGENDA_VERSION, codec.agenda_version)
+        self.agenda.count_all(codec.counted_kinds)
+
+    def _add_to_agenda(self, moves: Sequence[AgendaMove]) -> None:
+        batch = WriteBatch(raw_mode=True)
+        self.agenda.write(batch, moves)
+        with self._naming_refusals():
+            self._db.write(batch)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All keys and encoded states, in key order."""
@@ -113,18 +227,26 @@ class PartitionStore:
         """Number of keys as RocksDB estimates it."""
         return self._db.property_int_value("rocksdb.estimate-num-keys") or 0
 
+    def keep_settled(self) -> None:
+        """Keep the settled offset now, because no write will follow."""
+        if self.settled_offset is not None and self.settled_offset != self._number(_SETTLED):
+            self._put_meta(_SETTLED, b"%d" % self.settled_offset)
+
     def close(self) -> None:
         """Release the handle and its lock at once."""
         self._meta_handle = None  # a column family handle that is still referred to keeps the whole store locked
-        self._meta.close()
-        self._db.close()
+        for part in (self._meta, self.agenda, self._db):
+            try:
+                part.close()
+            except Exception as error:  # after a refused write: what was written before is in the files
+                log.warning("store %s does not close cleanly: %s", self.path, error)
 
     def _wipe(self) -> None:
         """Delete everything: the changelog has the truth."""
         self.close()
         self._remove()
         self._db = self._open_files()
-        self.get = self._db.get
+        self._read_meta()
 
     def _remove(self) -> None:
         """Delete the files. They are renamed first: half a store, as a kill would leave it, could never be opened."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiokafka.structs import TopicPartition
@@ -18,10 +18,13 @@ from mode import Service
 from mode.utils.locks import Event
 
 from streams.runtime.changelog import Restoration, RestoreProgress, WriteFirst
-from streams.runtime.committer import Committer, KafkaTransactions
+from streams.runtime.committer import KafkaTransactions
+from streams.runtime.flow import OpenPartition
 from streams.runtime.opening import Opening
 from streams.runtime.partition import Partition, PartitionState
-from streams.runtime.store import PartitionStore
+from streams.runtime.pipeline import Pipeline
+from streams.runtime.standby import Standby
+from streams.runtime.store import Entry, PartitionStore
 from streams.runtime.transport import BatchConsumer
 
 if TYPE_CHECKING:
@@ -33,7 +36,12 @@ COMMIT_MARGIN_S: Final = 5.0
 
 
 class PartitionSupervisor(Service):
-    """The partitions of this worker, by number; also their host: what they need of the worker around them."""
+    """The partitions of this worker; also their host: what they need of the worker around them.
+
+    Attributes:
+        partitions: those that this worker processes.
+        standbys: those whose state it keeps for others.
+    """
 
     in_recovery = False
 
@@ -42,7 +50,8 @@ class PartitionSupervisor(Service):
         self.app = app
         self.tables = tables
         self.completed = Event()
-        self.partitions: dict[int, Partition] = {}
+        self.partitions: list[Partition] = []
+        self.standbys: list[Standby] = []
         self._changing = asyncio.Lock()
         self._changes = 0
 
@@ -69,9 +78,13 @@ class PartitionSupervisor(Service):
         """Close all, at the same time, each within half the session timeout."""
         self._changes += 1
         async with self._changing:
-            closing, self.partitions = self.partitions, {}
+            closing, self.partitions = self.partitions, []
+            following, self.standbys = self.standbys, []
             timeout_s = self.app.conf.broker_session_timeout / 2
-            await asyncio.gather(*[partition.close(timeout_s) for partition in closing.values()])
+            await asyncio.gather(
+                *[partition.close(timeout_s) for partition in closing],
+                *[standby.close() for standby in following],
+            )
 
     async def _open_assigned(self, assigned: set[TP], change: int) -> None:
         """Open what was assigned, unless it was revoked again before this began."""
@@ -79,33 +92,24 @@ class PartitionSupervisor(Service):
         async with self._changing:
             if self._changes != change or self.should_stop:
                 return
-            numbers = self._numbers(assigned)
             await self._consumer.pause_client([tp for tp in assigned if tp.topic in self.tables.changelog_topics])
             if self._changes != change:
                 return  # revoked meanwhile; whoever revoked waits for this lock
-            self.partitions = {number: self._new_partition(number) for number in numbers}
-            for partition in self.partitions.values():
-                partition.start(self._on_crash)
-        log.info("this worker has partitions %s", numbers)
+            for pipeline in self.app.pipelines:
+                self._start(pipeline, assigned)
+        log.info("this worker has partitions %s", [partition.name for partition in self.partitions])
         await self._resume_flow(assigned)
 
-    def _numbers(self, assigned: set[TP]) -> list[int]:
-        """The partition numbers assigned; every source topic and the changelog have to agree on them."""
-        topics = [*self.app.source_topics, self.app.changelog_topic]
-        by_topic = {topic: sorted(tp.partition for tp in assigned if tp.topic == topic) for topic in topics}
-        first = by_topic[topics[0]]
-        if any(numbers != first for numbers in by_topic.values()):
-            raise PartitionsApartError(f"partitions that belong together were assigned apart: {by_topic}")
-        return first
-
-    def _new_partition(self, number: int) -> Partition:
-        return Partition(
-            number,
-            host=self,
-            table=self.app.state_table,
-            flow=self.app.flow,
-            stats=self.app.stats,
-        )
+    def _start(self, pipeline: Pipeline, assigned: set[TP]) -> None:
+        numbers, standby_numbers = pipeline.numbers(assigned)
+        for number in numbers:
+            partition = Partition(number, pipeline=pipeline, host=self, stats=self.app.stats)
+            self.partitions.append(partition)
+            partition.start(self._on_crash)
+        for number in standby_numbers:
+            standby = Standby(number, pipeline=pipeline, follow=self.follow)
+            self.standbys.append(standby)
+            standby.start(self._on_crash)
 
     def _on_crash(self, error: BaseException) -> None:
         log.critical("a partition ended with an error that has no remedy here: %r", error, exc_info=error)
@@ -127,7 +131,22 @@ class PartitionSupervisor(Service):
     def is_ready(self) -> bool:
         """Whether this worker has joined its group and processes every partition it was given."""
         joined = self.completed.is_set() and not self.app.rebalancing
-        return joined and all(p.state is PartitionState.RUNNING for p in self.partitions.values())
+        return joined and all(p.state is PartitionState.RUNNING for p in self.partitions)
+
+    def open_partitions(self) -> list[OpenPartition]:
+        """Those that are processed now, as their flows see them, by number."""
+        running = [p for p in self.partitions if p.state is PartitionState.RUNNING]
+        return [p.opening.view for p in sorted(running, key=lambda p: p.number)]
+
+    async def lag(self) -> Mapping[TP, int]:
+        """Records not processed yet by source topic partition: those that wait here, and those not polled yet."""
+        waiting = {
+            TP(topic, partition.number): partition.opening.queue.records_of(topic)
+            for partition in self.partitions
+            for topic in partition.pipeline.sources
+        }
+        behind = await self._consumer.behind(list(waiting)) if waiting else {}
+        return {tp: records + behind.get(tp, 0) for tp, records in waiting.items()}
 
     @property
     def _consumer(self) -> BatchConsumer:
@@ -155,32 +174,50 @@ class PartitionSupervisor(Service):
         """Bound of one transaction with its local write: by then Kafka has aborted it."""
         return self.app.transaction_timeout_ms / 1000 + COMMIT_MARGIN_S
 
-    @property
-    def changelog_topic(self) -> str:
-        """The state table's changelog."""
-        return self.app.changelog_topic
-
-    def new_committer(self, partition: int) -> Committer:
-        """A committer for one opening of a partition."""
-        return self.app.committer_factory(self.app, partition)
-
     async def restore(
-        self, partition: int, store: PartitionStore, progress: RestoreProgress, write_first: WriteFirst
+        self,
+        pipeline: Pipeline,
+        partition: int,
+        store: PartitionStore,
+        progress: RestoreProgress,
+        write_first: WriteFirst,
+    ) -> Sequence[Entry]:
+        """Bring a store up to its changelog's end, with a log line now and then; its newest entries."""
+        restoration = self._restoration(pipeline, partition, store, progress, write_first)
+        await restoration.run(self.app.kafka_client)
+        return list(restoration.recent)
+
+    async def follow(
+        self, pipeline: Pipeline, partition: int, store: PartitionStore, progress: RestoreProgress
     ) -> None:
-        """Bring a store up to its changelog's end, with a log line now and then."""
+        """Keep a standby's store up with its changelog."""
+        await self._restoration(pipeline, partition, store, progress, None).follow(self.app.kafka_client)
+
+    def _restoration(
+        self,
+        pipeline: Pipeline,
+        partition: int,
+        store: PartitionStore,
+        progress: RestoreProgress,
+        write_first: WriteFirst | None,
+    ) -> Restoration:
+        assert pipeline.table is not None
+        assert pipeline.changelog is not None
+        name = f"{pipeline.name}/{partition}"
 
         def report() -> None:
             rate = progress.records / progress.seconds if progress.seconds else 0.0
-            log.info("restoring partition %d: %d offsets to go, %.0f records/s", partition, progress.remaining, rate)
+            log.info("restoring %s: %d offsets to go, %.0f records/s", name, progress.remaining, rate)
 
-        restoration = Restoration(
+        return Restoration(
             store,
-            TopicPartition(self.changelog_topic, partition),
+            TopicPartition(pipeline.changelog, partition),
+            pipeline.table.codec,
+            changelog_delete_retention_s=self.app.changelog_delete_retention_s,
             progress=progress,
             write_first=write_first,
             on_progress=report,
         )
-        await restoration.run(self.app.kafka_client)
 
     async def seek(self, opening: Opening, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
         """Have the consumer go on at committed offsets, at the earliest one where there is none."""
@@ -209,10 +246,6 @@ class SourceTruncatedError(Exception):
     """A source topic lost records that were not processed yet."""
 
 
-class PartitionsApartError(Exception):
-    """The source topics and the changelog do not share their partition numbers."""
-
-
 class BatchTableManager(TableManager):
     """Faust's table manager with the partition supervisor as its recovery service."""
 
@@ -233,19 +266,22 @@ class BatchTableManager(TableManager):
         await self.recovery.start()
 
 
-def kafka_transactions(app: BatchApp, partition: int) -> KafkaTransactions:
-    """The committer of an application that writes to Kafka."""
+def kafka_transactions(app: BatchApp, name: str, sources: Sequence[str]) -> Callable[[int], KafkaTransactions]:
+    """Committers of a pipeline that writes to Kafka, by partition number."""
 
     async def read_committed_offsets(number: int) -> Mapping[str, int | None]:
         consumer = cast(BatchConsumer, app.consumer)
-        found = await consumer.committed_offsets([TP(topic, number) for topic in app.source_topics])
+        found = await consumer.committed_offsets([TP(topic, number) for topic in sources])
         return {tp.topic: offset for tp, offset in found.items()}
 
-    return KafkaTransactions(
-        partition=partition,
-        group=app.conf.id,
-        transactional_id=f"{app.conf.id}-{app.state_table.name}-{partition}",
-        transaction_timeout_ms=app.transaction_timeout_ms,
-        client=app.kafka_client,
-        read_committed_offsets=read_committed_offsets,
-    )
+    def new_committer(partition: int) -> KafkaTransactions:
+        return KafkaTransactions(
+            partition=partition,
+            group=app.conf.id,
+            transactional_id=f"{app.conf.id}-{name}-{partition}",
+            transaction_timeout_ms=app.transaction_timeout_ms,
+            client=app.kafka_client,
+            read_committed_offsets=read_committed_offsets,
+        )
+
+    return new_committer

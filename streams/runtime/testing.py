@@ -6,18 +6,19 @@
     assert stand_in.written("order_final") == [...]
 
 It runs the same fold, the same flow and the same order of steps as a partition, on a store in memory; its transaction
-is a list.
+is a list. `await stand_in.clock(now_ms)` is a turn of the partition's clock at a source time of your choice.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from streams.runtime.app import BatchApp
 from streams.runtime.batch import Batch, Fold, OutputRecord
+from streams.runtime.codec import StateCodec
 from streams.runtime.flow import Flow
 from streams.runtime.turn import Turn
 
@@ -34,49 +35,110 @@ class Consumed:
     timestamp: int = 0
 
 
+class MemoryPartition:
+    """The `OpenPartition` of a stand-in: its agenda is found by looking at every state.
+
+    Attributes:
+        unsettled: number of things that a flow said remain to be done.
+    """
+
+    incarnation = "0123456789abcdef0123456789abcdef"
+
+    def __init__(self, number: int, store: Mapping[bytes, bytes], codec: StateCodec[Any]) -> None:
+        self.number = number
+        self.now_ms = 0
+        self.unsettled = 0
+        self._store = store
+        self._codec = codec
+
+    def agenda(
+        self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
+    ) -> Iterator[tuple[int, bytes]]:
+        """Time and key of the states of a kind, oldest first."""
+        entries = []
+        for key, state in self._store.items():
+            entry = self._codec.agenda_entry(self._codec.decode(state))
+            if entry is not None and entry[0] == kind and (until_ms is None or entry[1] <= until_ms):
+                entries.append((entry[1], key))
+        return (entry for entry in sorted(entries) if after is None or entry > after)
+
+    def count(self, kind: int) -> int:
+        """Number of the states of a kind."""
+        return sum(1 for _ in self.agenda(kind))
+
+    def settling(self) -> Callable[[], None]:
+        """Count what remains to be done."""
+        self.unsettled += 1
+
+        def done() -> None:
+            self.unsettled -= 1
+
+        return done
+
+
 class StandIn:
     """A partition of `app` in memory.
 
     Attributes:
+        view: what the flow sees of it.
         records: everything its turns wrote, in order.
         counts: records by fate, as a worker counts them.
         fail_next: an error to raise in place of the next turn's transaction, after which nothing of it is kept.
     """
 
     def __init__(self, app: BatchApp, *, flow: Flow | None = None, partition: int = 0) -> None:
+        pipeline = app.pipelines[0]
+        assert pipeline.table is not None
         self._app = app
-        self._flow = app.flow if flow is None else flow
-        self._partition = partition
+        self._flow = pipeline.flow if flow is None else flow
+        self._codec = pipeline.table.codec
         self._offsets: Counter[str] = Counter()
         self._store: dict[bytes, bytes] = {}
+        self.view = MemoryPartition(partition, self._store, self._codec)
         self.records: list[OutputRecord] = []
         self.counts: Counter[str] = Counter()
         self.fail_next: Exception | None = None
 
     def batch(self, topic: str, records: Sequence[tuple[bytes | None, bytes | None]]) -> Batch:
         """A decoded batch of `(key, value)` records of a source topic, for `agent.put`."""
-        first = self._offsets[topic]
-        consumed = [Consumed(topic, self._partition, first + i, key, value) for i, (key, value) in enumerate(records)]
+        first, number = self._offsets[topic], self.view.number
+        consumed = [Consumed(topic, number, first + i, key, value) for i, (key, value) in enumerate(records)]
         self._offsets[topic] += len(records)
-        batch = Batch(topic, self._partition, first, consumed, self)
+        batch = Batch(topic, number, first, consumed, self)
         batch.changes = [self._app.decoders[topic](record.key, record.value) for record in consumed]
         return batch
 
     async def accept(self, batch: Batch, fold: Fold) -> int:
         """Run a whole turn on the batch."""
-        codec = self._app.state_table.codec
-        turn = Turn(self._store.get, codec, self._flow.dead_letter)
+        turn = self._turn()
         turn.fold([(batch, fold)])
-        outputs = await self._flow.publish(turn.outcomes, self._partition)
+        await self._finish(turn)
+        return len(batch)
+
+    async def clock(self, now_ms: int) -> None:
+        """Run a turn of the clock."""
+        self.view.now_ms = now_ms
+        turn = self._turn()
+        turn.visit(list(self._flow.visits(self.view)))
+        await self._finish(turn)
+
+    def _turn(self) -> Turn:
+        return Turn(self._store.get, self._codec, self._flow.dead_letter)
+
+    async def _finish(self, turn: Turn) -> None:
+        outputs = await self._flow.publish(turn, self.view)
         states = turn.encoded_states()
         failure, self.fail_next = self.fail_next, None
         if failure is not None:
             raise failure
         self.records += [*outputs, *turn.refused]
-        self._store.update(states)
+        for key, state in states:
+            if state is None:
+                self._store.pop(key, None)
+            else:
+                self._store[key] = state
         self.counts.update(turn.counts)
-        self._flow.committed(turn.outcomes)
-        return len(batch)
+        self._flow.committed(turn, self.view)
 
     def written(self, topic: str) -> list[OutputRecord]:
         """The records written to a topic, in order."""
@@ -85,4 +147,4 @@ class StandIn:
     def state(self, key: bytes) -> Any:
         """The state kept for a key, None if there is none."""
         stored = self._store.get(key)
-        return None if stored is None else self._app.state_table.codec.decode(stored)
+        return None if stored is None else self._codec.decode(stored)

@@ -72,6 +72,23 @@ class BatchConsumer(driver.Consumer):
             found[tp] = await self._thread.call_thread(client.committed, TopicPartition(tp.topic, tp.partition))
         return found
 
+    async def behind(self, tps: Sequence[TP]) -> Mapping[TP, int]:
+        """How many offsets each topic partition's end is ahead of the polls; 0 when all was polled.
+
+        Transaction markers count while data follows them, those at the end do not.
+        """
+        client = self._thread._ensure_consumer()
+
+        async def look() -> dict[TP, int]:
+            found: dict[TP, int] = {}
+            assigned = client.assignment()
+            for tp in tps:
+                if tp in assigned and (end := client.last_stable_offset(TopicPartition(tp.topic, tp.partition))):
+                    found[tp] = max(0, end - await client.position(TopicPartition(tp.topic, tp.partition)))
+            return found
+
+        return cast(Mapping[TP, int], await self._thread.call_thread(look))
+
     async def pause_client(self, tps: Sequence[TP]) -> None:
         """Do not even prefetch topic partitions that are assigned only so that Faust can route by them."""
         client = self._thread._ensure_consumer()
@@ -102,7 +119,7 @@ class BatchConsumer(driver.Consumer):
     async def _poll_once(self) -> None:
         await self._apply_seeks()
         open_tps = {tp for tp, opening in self._openings.items() if opening.is_open}
-        wanted = {tp for tp in open_tps if self._openings[tp].has_room}
+        wanted = {tp for tp in open_tps if self._openings[tp].queue.has_room}
         if not wanted:
             await self._wait_for_room()
             return
@@ -148,7 +165,7 @@ class BatchConsumer(driver.Consumer):
             assert from_offset is not None
             batch = Batch(tp.topic, tp.partition, from_offset, records[begin : begin + size], opening)
             self._read_offset[tp] = batch.next_offset
-            opening.polled(batch)
+            opening.queue.polled(batch)
             await self.wait_first(self.callback(self._message(tp, batch)), self.suspend_flow.wait())
         self._track_end(tp)
 

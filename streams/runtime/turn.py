@@ -1,4 +1,4 @@
-"""Step 2 of a turn: the fold of its batches in memory, without any effect."""
+"""Step 2 of a turn: the fold of its batches, or the visits of its clock, in memory, without any effect."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from streams.model.change import Change, Malformed
-from streams.model.fold import KEPT, UNCHANGED, Rejected
-from streams.runtime.batch import Batch, Fold, OutputRecord, SourceRecord
+from streams.model.fold import FORGOTTEN, KEPT, LEFT, UNCHANGED, Rejected
+from streams.runtime.agenda import AgendaEntry, AgendaMove
+from streams.runtime.batch import Batch, Fold, OutputRecord, SourceRecord, Visit
 from streams.runtime.codec import StateCodec
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,13 @@ class Turn:
     Attributes:
         states: every state that was read, by key: the overlay over the store.
         changed: keys whose state changed; ten changes of a key cost one write.
+        visited: keys that the clock has visited.
+        forgotten: keys whose state is to be deleted.
         outcomes: what the folds answered, in order.
+        caused_at_ms: Kafka's timestamp of the record behind each outcome of a fold.
         refused: dead letters for what could not be read or was refused.
-        counts: records by fate: `folded`, `unchanged`, `tombstones`, `malformed`, `rejected`, `failed`.
+        counts: records by fate: `folded`, `unchanged`, `left`, `tombstones`, `malformed`, `rejected`, `failed`.
+        newest_ms: the newest source time among its changes, 0 without any.
     """
 
     def __init__(
@@ -44,9 +49,14 @@ class Turn:
     def _reset(self) -> None:
         self.states: dict[bytes, Any] = {}
         self.changed: dict[bytes, None] = {}
+        self.visited: set[bytes] = set()
+        self.forgotten: set[bytes] = set()
         self.outcomes: list[Any] = []
+        self.caused_at_ms: list[int] = []
         self.refused: list[OutputRecord] = []
         self.counts: Counter[str] = Counter()
+        self.newest_ms = 0
+        self._entries_before: dict[bytes, AgendaEntry | None] = {}
 
     def fold(self, batches: Sequence[tuple[Batch, Fold]]) -> None:
         """Fold all changes. One that makes its fold fail is found by a second, careful pass and dead-lettered."""
@@ -59,15 +69,34 @@ class Turn:
             for batch, fold in batches:
                 self._fold_batch(batch, self._guarded(fold))
 
+    def visit(self, visits: Sequence[tuple[bytes, Visit]]) -> None:
+        """Visit states without a change of the source; one that was deleted meanwhile is passed over."""
+        for key, visit in visits:
+            self.visited.add(key)
+            outcome = visit(self._state_of(key))
+            if outcome is UNCHANGED:
+                continue
+            self.changed[key] = None
+            if outcome is FORGOTTEN:
+                self.forgotten.add(key)
+            elif outcome is not KEPT:
+                self.outcomes.append(outcome)
+
+    def leave(self, key: bytes) -> None:
+        """Do not write the state of a key: it is what it was before."""
+        del self.changed[key]
+
     def _fold_batch(self, batch: Batch, fold: Fold) -> None:
         state_of, changed, outcomes = self._state_of, self.changed, self.outcomes
-        records = batch.records
+        records, newest_ms = batch.records, self.newest_ms
         folded = unchanged = 0
         for index, change in enumerate(batch.changes):
             if type(change) is not Change:
                 self._pass_over(change, records[index])
                 continue
             key = change.key
+            if change.at_ms > newest_ms:
+                newest_ms = change.at_ms
             try:
                 outcome = fold(state_of(key), change)
             except Rejected as refusal:
@@ -79,8 +108,12 @@ class Turn:
                 continue
             folded += 1
             changed[key] = None
-            if outcome is not KEPT:
+            if outcome is LEFT:
+                self.counts["left"] += 1
+            elif outcome is not KEPT:
                 outcomes.append(outcome)
+                self.caused_at_ms.append(records[index].timestamp)
+        self.newest_ms = newest_ms
         self.counts["folded"] += folded
         self.counts["unchanged"] += unchanged
 
@@ -88,7 +121,11 @@ class Turn:
         state = self.states.get(key)
         if state is None:
             stored = self._read(key)
-            state = self._codec.new() if stored is None else self._codec.decode(stored)
+            if stored is None:
+                state = self._codec.new()
+            else:
+                state = self._codec.decode(stored)
+                self._entries_before[key] = self._codec.agenda_entry(state)
             self.states[key] = state
         return state
 
@@ -117,7 +154,23 @@ class Turn:
 
         return guarded
 
-    def encoded_states(self) -> list[tuple[bytes, bytes]]:
-        """Key and encoded state of every key that changed: the changelog's records and the store's entries."""
-        encode, states = self._codec.encode, self.states
-        return [(key, encode(states[key])) for key in self.changed]
+    def encoded_states(self) -> list[tuple[bytes, bytes | None]]:
+        """Key and encoded state (None: deleted) of every key that changed: for the changelog and for the store."""
+        encode, states, forgotten = self._codec.encode, self.states, self.forgotten
+        return [(key, None if key in forgotten else encode(states[key])) for key in self.changed]
+
+    def agenda_moves(self) -> list[AgendaMove]:
+        """What changes in the agenda with the states."""
+        entry_of, states, forgotten, before = (
+            self._codec.agenda_entry,
+            self.states,
+            self.forgotten,
+            self._entries_before,
+        )
+        moves = []
+        for key in self.changed:
+            old = before.get(key)
+            new = None if key in forgotten else entry_of(states[key])
+            if old != new:
+                moves.append((key, old, new))
+        return moves

@@ -1,0 +1,108 @@
+"""What every worker tells Prometheus about itself, gathered from its counters at the moment it is asked.
+
+Labels are few: a topic partition for lag, a pipeline's partition for restorations. All names begin with `millrace_`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+from faust.types import TP
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streams.runtime.partition import PartitionState
+from streams.runtime.stats import Distribution
+
+if TYPE_CHECKING:
+    from streams.runtime.app import BatchApp
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_FATES: Final = ("folded", "unchanged", "left", "tombstones", "malformed", "rejected", "failed")
+_EVENTS: Final = {
+    "opened": ("millrace_opened", "Partitions opened."),
+    "fenced": ("millrace_fenced", "Partitions that another owner had fenced."),
+    "reopened_after_error": ("millrace_reopened_after_error", "Partitions opened again after an error."),
+    "restored_records": ("millrace_restored_records", "Changelog records replayed into local states."),
+    "outputs": ("millrace_outputs", "Records written to the output topics."),
+    "refused": ("millrace_dead_letters", "Source records that went to the dead letters."),
+}
+
+
+async def exposition(app: BatchApp, collectors: Iterable[Collector]) -> bytes:
+    """The worker's metrics and those of `collectors`, in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(RuntimeCollector(app, await app.lag()))
+    for collector in collectors:
+        registry.register(collector)
+    return generate_latest(registry)
+
+
+def counter(name: str, help: str, label: str, values: Mapping[str, float]) -> CounterMetricFamily:
+    """A counter with one label."""
+    family = CounterMetricFamily(f"millrace_{name}", help, labels=[label])
+    for value, amount in values.items():
+        family.add_metric([value], amount)
+    return family
+
+
+class RuntimeCollector(Collector):
+    """The runtime's metrics."""
+
+    def __init__(self, app: BatchApp, lag: Mapping[TP, int]) -> None:
+        self._app = app
+        self._lag = lag
+
+    def collect(self) -> Iterator[Metric]:
+        """One family after the other."""
+        stats = self._app.stats
+        yield counter(
+            "records", "Source records processed, by fate.", "fate", {fate: stats.counters[fate] for fate in _FATES}
+        )
+        for event, (name, help) in _EVENTS.items():
+            yield CounterMetricFamily(name, help, value=stats.counters[event])
+        yield _histogram("turn_seconds", "From a turn's first fold to its end.", stats.turn_seconds)
+        yield _histogram("commit_seconds", "A turn's transaction and local write.", stats.commit_seconds)
+        yield _histogram("turn_records", "Source records of a turn.", stats.turn_records)
+        yield _histogram(
+            "visible_seconds",
+            "From the Kafka record whose change led to an output until the output is visible.",
+            stats.visible_seconds,
+        )
+        yield self._lag_family()
+        yield from self._partitions()
+
+    def _lag_family(self) -> Metric:
+        family = GaugeMetricFamily(
+            "millrace_lag_records", "Records not processed yet; 0 when idle.", labels=["topic", "partition"]
+        )
+        for tp, records in self._lag.items():
+            family.add_metric([tp.topic, str(tp.partition)], records)
+        return family
+
+    def _partitions(self) -> Iterator[Metric]:
+        supervisor = self._app.partition_supervisor
+        running = GaugeMetricFamily("millrace_partition_running", "1 if it is processed.", labels=["partition"])
+        remaining = GaugeMetricFamily(
+            "millrace_restore_remaining", "Changelog offsets still to be replayed.", labels=["partition"]
+        )
+        standby = GaugeMetricFamily(
+            "millrace_standby_remaining", "Changelog offsets that a standby is behind.", labels=["partition"]
+        )
+        for partition in supervisor.partitions:
+            running.add_metric([partition.name], partition.state is PartitionState.RUNNING)
+            remaining.add_metric([partition.name], partition.progress.remaining)
+        for follower in supervisor.standbys:
+            standby.add_metric([follower.name], follower.progress.remaining)
+        return iter((running, remaining, standby))
+
+
+def _histogram(name: str, help: str, distribution: Distribution) -> HistogramMetricFamily:
+    buckets, cumulated = [], 0
+    for bound, count in zip([*distribution.bounds, "+Inf"], distribution.counts, strict=True):
+        cumulated += count
+        buckets.append((str(bound), cumulated))
+    return HistogramMetricFamily(f"millrace_{name}", help, buckets=buckets, sum_value=distribution.total)

@@ -1,0 +1,70 @@
+"""A standby: keeps the store of a partition that another worker owns up with its changelog.
+
+When the other worker goes, the group gives the partition to a worker with a standby, which then has only the last
+moments to replay. A standby never writes to Kafka, and views never read it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiokafka.errors import KafkaError
+
+from streams.runtime.changelog import RestoreProgress
+from streams.runtime.pipeline import Pipeline
+from streams.runtime.store import PartitionStore
+
+log = logging.getLogger(__name__)
+
+RETRY_S: Final = 1.0
+
+Follow = Callable[[Pipeline, int, PartitionStore, RestoreProgress], Awaitable[None]]
+
+
+class Standby:
+    """The standby of one partition number.
+
+    Attributes:
+        progress: how far it is behind.
+    """
+
+    def __init__(self, number: int, *, pipeline: Pipeline, follow: Follow) -> None:
+        assert pipeline.table is not None, "only a state has standbys"
+        self.number = number
+        self.name = f"{pipeline.name}/{number}"
+        self.progress = RestoreProgress()
+        self._pipeline = pipeline
+        self._stores = pipeline.table.stores
+        self._follow = follow
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, on_crash: Callable[[BaseException], None]) -> None:
+        """Begin to follow, in a task of its own; `on_crash` hears of an error that has no remedy here."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                on_crash(error)
+
+        self._task = asyncio.create_task(self._live(), name=f"standby-{self.name}")
+        self._task.add_done_callback(ended)
+
+    async def close(self) -> None:
+        """Stop following and release the store."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _live(self) -> None:
+        store = self._stores.open_partition(self.number)
+        try:
+            while True:
+                try:
+                    await self._follow(self._pipeline, self.number, store, self.progress)
+                except (KafkaError, OSError) as error:
+                    log.warning("standby %s: %r; again in %.0f s", self.name, error, RETRY_S)
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            self._stores.close_partition(self.number)
