@@ -1,6 +1,7 @@
-"""What happens when the folds say that an order is complete or amended: look up, encode, address.
+"""What happens when the folds say that an order is complete or amended: clear it, look up, encode, address.
 
-out: `order_final` (key: order id, value: `CompleteOrder`), `order_amended` (`AmendedOrder`), `dead_letters`
+out: `order_final` (key: order id, value: `CompleteOrder`), `order_amended` (`AmendedOrder`), `order_incomplete`
+(`IncompleteOrder`), `dead_letters`
 """
 
 from __future__ import annotations
@@ -11,18 +12,33 @@ from typing import Final, Protocol
 
 import msgspec
 
+from agents.clearance import Clearance
 from agents.dead_letters import dead_letter
-from streams.model.published import AmendedOrder, CompleteOrder, PaymentMethod
-from streams.runtime.batch import OutputRecord, SourceRecord
-from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL
+from agents.guard import Guard
+from agents.order_agenda import OrderAgenda
+from agents.order_log import OrderLog
+from streams.model.order import Emission, OrderState, live_lines
+from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, PaymentMethod
+from streams.runtime.batch import OutputRecord, SourceRecord, Visit
+from streams.runtime.flow import OpenPartition
+from streams.runtime.store import Entry
+from streams.runtime.turn import Turn
+from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
+from tables.order_cache import CachedOrder
+from tables.order_state import CODEC
 
-Emission = CompleteOrder | AmendedOrder
+Published = CompleteOrder | AmendedOrder | IncompleteOrder
 
 MOST_GIVEN_UP: Final = 1_000
 """So many unknown ids are no late rows but a fault of the source: none is waited for any more."""
 
 _encode = msgspec.json.Encoder().encode
-_topic_of: dict[type, str] = {CompleteOrder: ORDER_FINAL, AmendedOrder: ORDER_AMENDED}
+_topic_of: dict[type, str] = {
+    CompleteOrder: ORDER_FINAL,
+    AmendedOrder: ORDER_AMENDED,
+    IncompleteOrder: ORDER_INCOMPLETE,
+}
+_count_of: dict[type, str] = {CompleteOrder: "completed", AmendedOrder: "amended", IncompleteOrder: "overdue"}
 
 
 class PaymentMethodLookup(Protocol):
@@ -33,53 +49,133 @@ class PaymentMethodLookup(Protocol):
     async def wait_for(self, ids: set[int], timeout_s: float, /) -> None: ...
 
 
+class Cache(Protocol):
+    """What the completion needs of the order cache."""
+
+    def put(self, orders: dict[str, CachedOrder | None], /) -> None: ...
+
+
 class OrderCompletion:
     """The flow of `streams.orders`.
 
+    Args:
+        payment_method_wait_s: how long an order waits for a payment method that is not known yet.
+        order_log: the log lines of single orders.
+
     Attributes:
-        counts: `completed`, `amended`, and `payment_methods_unknown`: records that went out without the name.
+        counts: `completed`, `amended`, `overdue` (reported as incomplete for too long),
+            `products_incomplete` (order rows that a turn left so), `payment_methods_unknown` (records that went out
+            without the name), `duplicates_prevented`.
     """
 
-    def __init__(self, *, payment_methods: PaymentMethodLookup, payment_method_wait_s: float, app_id: str) -> None:
-        self.counts: Counter[str] = Counter(completed=0, amended=0, payment_methods_unknown=0)
+    def __init__(
+        self,
+        *,
+        payment_methods: PaymentMethodLookup,
+        payment_method_wait_s: float,
+        guard: Guard,
+        cache: Cache,
+        agenda: OrderAgenda,
+        order_log: OrderLog,
+        app_id: str,
+    ) -> None:
+        self._counts: Counter[str] = Counter(
+            completed=0, amended=0, overdue=0, products_incomplete=0, payment_methods_unknown=0
+        )
         self._payment_methods = payment_methods
         self._wait_s = payment_method_wait_s
+        self._guard = guard
+        self._clearance = Clearance(guard, app_id, order_log)
+        self._cache = cache
+        self._agenda = agenda
+        self._log = order_log
         self._app_id = app_id
         self._given_up: set[int] = set()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Totals since the start."""
+        return self._counts + self._clearance.counts
 
     async def ready(self) -> None:
         """Return once the payment methods are loaded."""
         await self._payment_methods.ready()
 
-    async def publish(self, outcomes: Sequence[Emission], partition: int) -> list[OutputRecord]:
-        """Add the payment methods and encode; waits a moment for a payment method that is not known yet."""
-        await self._await_payment_methods(outcomes)
-        return [self._record(outcome) for outcome in outcomes]
+    def opened(self, partition: OpenPartition, recent: Sequence[Entry]) -> None:
+        """Mark the recent orders once more: the worker that emitted them may have died before it did."""
+        self._agenda.begin(partition)
+        newest = dict(recent)
+        emitted = [
+            key.decode()
+            for key, state in newest.items()
+            if state is not None and CODEC.decode(state).emission is Emission.EMITTED
+        ]
+        self._mark(emitted, partition)
+
+    def visits(self, partition: OpenPartition) -> Iterable[tuple[bytes, Visit]]:
+        """Held orders, overdue ones, finished ones."""
+        return self._agenda.visits(partition)
+
+    async def publish(self, turn: Turn, partition: OpenPartition) -> list[OutputRecord]:
+        """Ask the guard, add the payment methods, encode; waits a moment for a payment method not known yet."""
+        await self._clearance.clear(turn, partition.incarnation)
+        await self._await_payment_methods(turn.outcomes)
+        return [self._record(outcome) for outcome in turn.outcomes]
 
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
         """Keep a record that could not be processed."""
         return dead_letter(DEAD_LETTERS, record, reason, app_id=self._app_id)
 
-    def committed(self, outcomes: Iterable[Emission]) -> None:
-        """Count what has become visible."""
-        for outcome in outcomes:
-            self.counts["completed" if type(outcome) is CompleteOrder else "amended"] += 1
-            method = outcome.payment_method
+    def committed(self, turn: Turn, partition: OpenPartition) -> None:
+        """Count and log what has become visible, mark it, cache what other services may ask for."""
+        emitted = []
+        for outcome in turn.outcomes:
+            self._counts[_count_of[type(outcome)]] += 1
+            if type(outcome) is CompleteOrder:
+                emitted.append(outcome.order_id)
+                self._log.triggered(outcome.order_id)
+            method = getattr(outcome, "payment_method", None)
             if method is not None and method.name is None:
-                self.counts["payment_methods_unknown"] += 1
+                self._counts["payment_methods_unknown"] += 1
+        if emitted:
+            self._mark(emitted, partition)
+        self._cache_rows(turn)
 
-    async def _await_payment_methods(self, outcomes: Sequence[Emission]) -> None:
+    def _mark(self, order_ids: Sequence[str], partition: OpenPartition) -> None:
+        done = partition.settling()
+        if order_ids:
+            self._guard.mark_emitted(order_ids, self._clearance.token(partition.incarnation), done)
+        else:
+            done()
+
+    def _cache_rows(self, turn: Turn) -> None:
+        rows: dict[str, CachedOrder | None] = {}
+        for key in turn.changed:
+            state: OrderState = turn.states[key]
+            row = state.row
+            if row is None:
+                continue
+            order_id = key.decode()
+            if row.deleted:
+                rows[order_id] = None
+                continue
+            rows[order_id] = CachedOrder(row.customer_id, row.payment_method_id, row.num_products)
+            self._log.cached(order_id)
+            if state.emission is Emission.PENDING:
+                self._counts["products_incomplete"] += 1
+                self._log.products_incomplete(order_id, live_lines(state), row.num_products)
+        self._cache.put(rows)
+
+    async def _await_payment_methods(self, outcomes: Sequence[Published]) -> None:
         get = self._payment_methods.get
-        missing = {
-            o.payment_method.id for o in outcomes if o.payment_method is not None and get(o.payment_method.id) is None
-        }
+        methods = [getattr(outcome, "payment_method", None) for outcome in outcomes]
+        missing = {method.id for method in methods if method is not None and get(method.id) is None}
         missing -= self._given_up  # an id that was waited for in vain does not hold up every batch after it
         if missing and len(self._given_up) < MOST_GIVEN_UP:
             await self._payment_methods.wait_for(missing, self._wait_s)
             self._given_up |= {id_ for id_ in missing if get(id_) is None}
 
-    def _record(self, outcome: Emission) -> OutputRecord:
-        method = outcome.payment_method
-        if method is not None:
-            outcome.payment_method = self._payment_methods.get(method.id) or method
+    def _record(self, outcome: Published) -> OutputRecord:
+        if not isinstance(outcome, IncompleteOrder) and outcome.payment_method is not None:
+            outcome.payment_method = self._payment_methods.get(outcome.payment_method.id) or outcome.payment_method
         return OutputRecord(_topic_of[type(outcome)], outcome.order_id.encode(), _encode(outcome))

@@ -59,7 +59,7 @@ class WhenAway(StrEnum):
     """What a claim does while Redis does not answer."""
 
     WAIT = "wait"
-    GO_ON = "go-on"
+    GO_ON = "go_on"
 
 
 class Claim(NamedTuple):
@@ -101,7 +101,7 @@ class LockGuard(Service):
 
     Attributes:
         counts: claims by answer; `marks` written, `marks_dropped` because too many waited, `emitted_twice`: orders
-            whose mark found another's; `away_seconds` of outages that have ended.
+            whose mark found another application's; `away_seconds` of outages that have ended.
     """
 
     def __init__(self, client: ScriptCaller, *, retention_s: int, when_away: WhenAway, **kwargs: Any) -> None:
@@ -239,7 +239,7 @@ class LockGuard(Service):
     def _note_twice(self, order_ids: Sequence[bytes]) -> None:
         self.counts["emitted_twice"] += len(order_ids)
         for order_id in order_ids:
-            log.warning("order %r was emitted twice: its lock is marked by another emitter", order_id.decode())
+            log.warning("order %r was emitted twice: its lock is marked by another application", order_id.decode())
 
     def _marks_written(self, marks: list[_Marks]) -> None:
         for mark in marks:

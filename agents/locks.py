@@ -56,15 +56,17 @@ return table.concat(answers)
 """)
 
 MARK: Final = Script(f"""\
--- {{retention, {{{{token, order ids}}, ...}}}} -> the order ids that somebody else had marked, which are left alone
+-- {{retention, {{{{token, order ids}}, ...}}}} -> the order ids that another application had marked: left alone
 {_VALUE_AT}local retention, marks = unpack(cmsgpack.unpack(ARGV[1]))
 local foreign = {{}}
 for _, mark in ipairs(marks) do
     local mine = '{_EMITTED}' .. mark[1]
+    local emitted_by_app = string.match(mine, '^.*:')
     for _, id in ipairs(mark[2]) do
         local key = '{_KEY}' .. id
         local found = value_at(key)
-        if type(found) == 'string' and string.sub(found, 1, {len(_EMITTED)}) == '{_EMITTED}' and found ~= mine then
+        if type(found) == 'string' and string.sub(found, 1, {len(_EMITTED)}) == '{_EMITTED}' and
+            string.sub(found, 1, #emitted_by_app) ~= emitted_by_app then
             foreign[#foreign + 1] = id
         else
             redis.call('SET', key, mine, 'EX', retention)

@@ -82,7 +82,9 @@ def _number(lowest: float, highest: float) -> Callable[[str], float]:
 
 
 def _flag(raw: str) -> bool:
-    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    known = {
+        "1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False,
+    }  # fmt: skip
     if raw.strip().lower() not in known:
         raise ValueError("must be true or false")
     return known[raw.strip().lower()]
@@ -251,6 +253,15 @@ class OrdersSettings(DeploymentSettings):
     session_timeout_s: float = setting("SESSION_TIMEOUT_S", _number(1, 300), 6.0)
     transaction_timeout_ms: int = setting("TRANSACTION_TIMEOUT_MS", _whole(1_000, 900_000), 10_000)
     payment_method_wait_s: float = setting("PAYMENT_METHOD_WAIT_S", _number(0, 60), 3.0)
+    standby_replicas: int = setting("STANDBY_REPLICAS", _whole(0, 10), 0)
+    guard: bool = setting("GUARD", _flag, True)
+    guard_when_away: str = setting("GUARD_WHEN_AWAY", _one_of("wait", "go_on"), "wait")
+    lock_retention_s: int = setting("LOCK_RETENTION_S", _whole(1, 10 * 365 * 86_400), 7 * 86_400)
+    order_cache: bool = setting("ORDER_CACHE", _flag, True)
+    order_cache_ttl_s: int = setting("ORDER_CACHE_TTL_S", _whole(1, 86_400), 120)
+    order_log: bool = setting("ORDER_LOG", _flag, False)
+    incomplete_after_s: float = setting("INCOMPLETE_AFTER_S", _number(0, 365 * 86_400), 3_600.0)
+    order_retention_s: float = setting("ORDER_RETENTION_S", _number(0, 100 * 365 * 86_400), 0.0)
     web_host: str = setting("WEB_HOST", _text, "127.0.0.1")
     web_advertised_host: str = setting("WEB_ADVERTISED_HOST|WEB_HOST", _text, "127.0.0.1")
     web_tables: bool = setting("WEB_TABLES", _flag, False)

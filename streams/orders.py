@@ -1,31 +1,44 @@
 """The application `streams.orders`: from change topics to complete orders, each exactly once.
 
-    mysql.{dataset}.orders         ─ agent order ─────────┐
-                                                          ├─ table order_state ─ order_final
-    mysql.{dataset}.order_details  ─ agent order_details ─┘                      order_amended
+    mysql.{dataset}.orders         ─ agent order ─────────┐                      order_final
+                                                          ├─ table order_state ─ order_amended
+    mysql.{dataset}.order_details  ─ agent order_details ─┘                      order_incomplete
     mysql.{dataset}.payment_method ─ look-up of the payment method's name        dead_letters
 
+    Redis: locks on complete orders (the guard), a cache of order rows for other services
+
 Run, in several instances: `faust -A streams.orders worker --web-port 6066`.
-Look: `http://127.0.0.1:6066/stats/`, `http://127.0.0.1:6066/orders/<order id>/`.
+Look: `http://127.0.0.1:6066/stats/`, `/orders/incomplete`, `/orders/<order id>/`, `/metrics`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from agents import completion
+from agents import locks
+from agents.completion import OrderCompletion
+from agents.guard import LockGuard, NoGuard, WhenAway
 from agents.order import order as order_agent
+from agents.order_agenda import OrderAgenda
 from agents.order_details import order_details as order_details_agent
-from config.settings import KafkaSettings, OrdersSettings, read_or_exit
+from agents.order_log import OrderLog
+from config.settings import KafkaSettings, OrdersSettings, RedisSettings, read_or_exit
 from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns
 from streams.runtime.app import BatchApp
-from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, change_topic
-from tables import order_state as state_table
-from tables import views
+from streams.topics import (
+    CHANGELOG_DELETE_RETENTION_S,
+    DEAD_LETTERS,
+    ORDER_AMENDED,
+    ORDER_FINAL,
+    ORDER_INCOMPLETE,
+    change_topic,
+)
+from tables import order_cache, order_state, views
 from tables.payment_methods import PaymentMethods
+from tables.redis_client import RedisClient
 
-kafka, settings = read_or_exit(KafkaSettings, OrdersSettings)
+kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, OrdersSettings)
 
 app = BatchApp(
     settings.orders_app_id,
@@ -34,6 +47,8 @@ app = BatchApp(
     batch_max_records=settings.batch_max_records,
     waiting_max_bytes=settings.waiting_max_bytes,
     transaction_timeout_ms=settings.transaction_timeout_ms,
+    standby_replicas=settings.standby_replicas,
+    changelog_delete_retention_s=CHANGELOG_DELETE_RETENTION_S,
     topic_partitions=kafka.order_partitions,
     topic_replication_factor=kafka.replication_factor,
     broker_session_timeout=settings.session_timeout_s,
@@ -59,23 +74,48 @@ payment_methods = PaymentMethods(
     epoch=settings.source_epoch,
 )
 
-# What is kept, and what goes out: see `agents/completion.py`.
-order_state = app.batch_table(
-    state_table.NAME, codec=state_table.CODEC, partitions=kafka.order_partitions, help=state_table.HELP
-)
-order_completion = completion.OrderCompletion(
-    payment_methods=payment_methods,
-    payment_method_wait_s=settings.payment_method_wait_s,
-    app_id=settings.orders_app_id,
+# What is kept.
+state = app.batch_table(
+    order_state.NAME,
+    codec=order_state.FORGETTING_CODEC if settings.order_retention_s else order_state.CODEC,
+    partitions=kafka.order_partitions,
+    help=order_state.HELP,
 )
 
-app.process(
-    sources=[orders, order_details],
-    state=order_state,
-    flow=order_completion,
-    outputs=[ORDER_FINAL, ORDER_AMENDED, DEAD_LETTERS],
+# Who else has a say, and who is told.
+guard = (
+    LockGuard(
+        RedisClient(redis.url, database=locks.DATABASE),
+        retention_s=settings.lock_retention_s,
+        when_away=WhenAway(settings.guard_when_away),
+    )
+    if settings.guard
+    else NoGuard()
 )
-app.service(payment_methods)  # type: ignore[arg-type]  # Faust takes an instance as well as a class
+cache = (
+    order_cache.OrderCache(RedisClient(redis.url, database=order_cache.DATABASE), ttl_s=settings.order_cache_ttl_s)
+    if settings.order_cache
+    else order_cache.NoCache()
+)
+
+# What goes out: see `agents/completion.py`.
+completion = OrderCompletion(
+    payment_methods=payment_methods,
+    payment_method_wait_s=settings.payment_method_wait_s,
+    guard=guard,
+    cache=cache,
+    agenda=OrderAgenda(incomplete_after_s=settings.incomplete_after_s, retention_s=settings.order_retention_s),
+    order_log=OrderLog(enabled=settings.order_log),
+    app_id=settings.orders_app_id,
+)
+app.pipeline(
+    order_state.NAME,
+    sources=[orders, order_details],
+    state=state,
+    flow=completion,
+    outputs=[ORDER_FINAL, ORDER_AMENDED, ORDER_INCOMPLETE, DEAD_LETTERS],
+)
+app.start_with(payment_methods, guard, cache)
 order = app.agent(orders, name="order")(order_agent)
 details = app.agent(order_details, name="order_details")(order_details_agent)
-views.declare(app, counts=order_completion.counts)
+views.declare(app, state, completion=completion, guard=guard, cache=cache)

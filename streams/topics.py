@@ -37,7 +37,13 @@ class TopicSpec:
 KEEP_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1"}
 # A dead letter is a whole refused record and its headers, so it has to be allowed more than any source record is.
 LARGE_RECORDS = {"max.message.bytes": str(16 * 1024 * 1024)}
-COMPACT = {"cleanup.policy": "compact", **LARGE_RECORDS}
+CHANGELOG_DELETE_RETENTION_S = 7 * 86_400
+"""How long a changelog keeps deletions: a worker that was away for longer restores its state in full."""
+COMPACT = {
+    "cleanup.policy": "compact",
+    "delete.retention.ms": str(CHANGELOG_DELETE_RETENTION_S * 1000),
+    **LARGE_RECORDS,
+}
 
 
 def change_topic(dataset: str, table: str, *, engine: str = "mysql") -> str:
@@ -47,6 +53,7 @@ def change_topic(dataset: str, table: str, *, engine: str = "mysql") -> str:
 
 ORDER_FINAL = "order_final"
 ORDER_AMENDED = "order_amended"
+ORDER_INCOMPLETE = "order_incomplete"
 DEAD_LETTERS = "dead_letters"
 
 
@@ -64,6 +71,7 @@ def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[Topi
         _source(dataset, "payment_method", "payment method id", 1),
         _output(ORDER_FINAL, "complete order, JSON", order_partitions),
         _output(ORDER_AMENDED, "order after a later change, JSON", order_partitions),
+        _output(ORDER_INCOMPLETE, "order that has been incomplete for too long, JSON", order_partitions),
         _output(DEAD_LETTERS, "a record that could not be processed, as it came; why in its headers", order_partitions),
         _order_state_changelog(app_id, order_partitions),
     )

@@ -125,3 +125,15 @@ class OrderCache(Service):
         if not self._waiting:
             self._has_some.clear()
             self._has_none.set()
+
+
+class NoCache:
+    """The cache switched off."""
+
+    away_since: float | None = None
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def put(self, orders: Mapping[str, CachedOrder | None]) -> None:
+        """Keep nothing."""

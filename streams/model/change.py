@@ -20,6 +20,9 @@ Row = TypeVar("Row")
 SignedInt64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """An integer that every part of the system can hold."""
 
+LATEST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+
 UNAVAILABLE: Final = b"__debezium_unavailable_value"
 """What the connector writes in place of a text that the source did not log. It is no value, and so no key."""
 
@@ -34,12 +37,14 @@ class Change(Struct, Generic[Row], gc=False):
         row: the row after the change; for a delete, before it.
         deleted: whether the change deletes the row.
         position: where the change stands in the source's log.
+        at_ms: when the source committed it, by the source's clock, in milliseconds since 1970; 0 if it did not tell.
     """
 
     key: bytes
     row: Row
     deleted: bool
     position: Position
+    at_ms: int = 0
 
 
 class Tombstone(Struct, gc=False):
@@ -57,6 +62,7 @@ class _Source(Struct, gc=False):
     pos: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     row: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     snapshot: str | bool | None = None
+    ts_ms: Annotated[int, Meta(ge=0, le=LATEST_MS)] | None = None
 
 
 class _Envelope(Struct, Generic[Row], gc=False):
@@ -125,7 +131,8 @@ def _change(key: bytes | None, envelope: Any, key_of: Callable[[Any], str], epoc
         raise ValueError("key: differs from the row's key column; check the connector's key transforms")
     if key == UNAVAILABLE:
         raise ValueError("key: is the placeholder of a value that is not available")
-    return Change(key, row, deleted, _position(envelope.source, op, epoch))
+    source = envelope.source
+    return Change(key, row, deleted, _position(source, op, epoch), source.ts_ms or 0)
 
 
 def _position(source: _Source, op: str, epoch: int) -> Position:

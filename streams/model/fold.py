@@ -1,7 +1,8 @@
 """The words in which every fold answers: nothing new, kept, something to publish, or a refusal.
 
-A fold is `fold(state, change)`: it alters the state it is given, and nothing else. It answers `UNCHANGED`, `KEPT`, or
-the thing that is to be published; it raises `Rejected`, before it alters anything, for a change that breaks a rule.
+A fold is `fold(state, change)`: it alters the state it is given, and nothing else. It answers `UNCHANGED`, `KEPT`,
+`LEFT`, or the thing that is to be published; it raises `Rejected`, before it alters anything, for a change that breaks
+a rule. A visit is `visit(state)`, made by the partition's clock without a change; it may answer `FORGOTTEN` too.
 """
 
 from __future__ import annotations
@@ -23,3 +24,6 @@ class Silent(Struct, gc=False):
 
 UNCHANGED: Final = Silent("nothing new in it: a duplicate, or older than what is known")
 KEPT: Final = Silent("the state changed, nothing is to be published")
+
+LEFT: Final = Silent("the state changed, and another deployment publishes it")
+FORGOTTEN: Final = Silent("the state is to be deleted")

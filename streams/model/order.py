@@ -6,18 +6,20 @@ its position, so that a late duplicate cannot bring it back.
 
 An order is complete when its row is there and at least `num_products` of its product lines are. The first time this
 holds, the fold answers `CompleteOrder`; every later change that alters the order answers `AmendedOrder` with the next
-revision. The newest of the two equals the source's row, whatever the interleaving.
+revision. The newest of the two equals the source's row, whatever the interleaving. What becomes of an order besides (it
+may be refused, overdue, forgotten) is in `order_life.py`.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
+from enum import IntEnum
+from typing import Any, Final
 
 from msgspec import Struct
 
 from streams.model.change import Change, SignedInt64
-from streams.model.fold import KEPT, UNCHANGED, Rejected, Silent
+from streams.model.fold import KEPT, LEFT, UNCHANGED, Rejected, Silent
 from streams.model.position import Position
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 
@@ -65,20 +67,38 @@ class ProductLine(Struct, array_like=True, gc=False):
     position: Position
 
 
+class Emission(IntEnum):
+    """Whether an order has gone to `order_final`."""
+
+    PENDING = 0
+    EMITTED = 1
+    ELSEWHERE = 2
+    """By another deployment, whose affair its amendments are too."""
+
+
 class OrderState(Struct, array_like=True):
     """All that is remembered of one order.
 
     Attributes:
         row: the order's row, None until it was seen.
         lines: product lines by product id.
-        emitted: whether the order has gone to `order_final`.
+        emission: whether the order has gone to `order_final`.
         revision: number of amendments sent after that.
+        refused: whether another deployment held the order's lock when it was complete; while it is pending, the lock
+            is asked for again and again.
+        reported: whether the order was reported as incomplete for too long.
+        first_seen_ms: source time of the first change, in milliseconds since 1970; 0 if the source did not tell.
+        changed_ms: the same of the newest change.
     """
 
     row: OrderRow | None = None
     lines: dict[int, ProductLine] = {}
-    emitted: bool = False
+    emission: Emission = Emission.PENDING
     revision: int = 0
+    refused: bool = False
+    reported: bool = False
+    first_seen_ms: int = 0
+    changed_ms: int = 0
 
 
 Outcome = CompleteOrder | AmendedOrder | Silent
@@ -115,7 +135,9 @@ def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
             return UNCHANGED
         known.position = change.position
         if seen == known:  # read again by a snapshot, or updated in other columns: newer, but nothing to tell
+            _note_time(state, change)
             return KEPT
+    _note_time(state, change)
     state.row = seen
     return _settle(state, change.key, change.position)
 
@@ -143,7 +165,9 @@ def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> 
             return UNCHANGED
         known.position = change.position
         if seen == known:  # as for the order's row
+            _note_time(state, change)
             return KEPT
+    _note_time(state, change)
     state.lines[row.product_id] = seen
     if known is None and change.deleted:
         return KEPT
@@ -173,12 +197,13 @@ def status_of(state: OrderState) -> OrderStatus:
         return OrderStatus.DELETED
     lines = state.lines
     # The first test keeps an order of n lines from costing n steps for each of them.
-    if len(lines) >= row.num_products and _live_lines(state) >= row.num_products:
+    if len(lines) >= row.num_products and live_lines(state) >= row.num_products:
         return OrderStatus.COMPLETE
     return OrderStatus.INCOMPLETE
 
 
-def _live_lines(state: OrderState) -> int:
+def live_lines(state: OrderState) -> int:
+    """Number of product lines that are not deleted."""
     return sum(not line.deleted for line in state.lines.values())
 
 
@@ -188,31 +213,12 @@ def products_of(state: OrderState) -> list[Product]:
     return [Product(p, lines[p].quantity) for p in sorted(lines) if not lines[p].deleted]
 
 
-def _settle(state: OrderState, key: bytes, position: Position) -> Outcome:
-    """After a change: is the order complete for the first time, amended, or still waiting?"""
+def complete_order(state: OrderState, order_id: str) -> CompleteOrder:
+    """The record for `order_final` of a complete order."""
     row = state.row
-    if row is None:
-        return KEPT
-    status = status_of(state)
-    if state.emitted:
-        state.revision += 1
-        return AmendedOrder(
-            key.decode(),
-            status,
-            state.revision,
-            row.customer_id,
-            row.store_id,
-            _payment_method(row),
-            row.num_products,
-            products_of(state),
-            row.ordered_at,
-            SourcePosition(*position),
-        )
-    if status is not OrderStatus.COMPLETE:
-        return KEPT
-    state.emitted = True
+    assert row is not None
     return CompleteOrder(
-        key.decode(),
+        order_id,
         row.customer_id,
         row.store_id,
         _payment_method(row),
@@ -221,6 +227,47 @@ def _settle(state: OrderState, key: bytes, position: Position) -> Outcome:
         row.ordered_at,
         SourcePosition(*_newest_position(state, row)),
     )
+
+
+def amended_order(state: OrderState, order_id: str, position: Position) -> AmendedOrder:
+    """The record for `order_amended` of an order whose row was seen; counts as its next revision."""
+    row = state.row
+    assert row is not None
+    state.revision += 1
+    return AmendedOrder(
+        order_id,
+        status_of(state),
+        state.revision,
+        row.customer_id,
+        row.store_id,
+        _payment_method(row),
+        row.num_products,
+        products_of(state),
+        row.ordered_at,
+        SourcePosition(*position),
+    )
+
+
+def _settle(state: OrderState, key: bytes, position: Position) -> Outcome:
+    """After a change: is the order complete for the first time, amended, or still waiting?"""
+    if state.row is None:
+        return KEPT
+    if state.emission is Emission.EMITTED:
+        return amended_order(state, key.decode(), position)
+    if state.emission is Emission.ELSEWHERE:
+        return LEFT
+    if status_of(state) is not OrderStatus.COMPLETE:
+        return KEPT
+    state.emission = Emission.EMITTED
+    return complete_order(state, key.decode())
+
+
+def _note_time(state: OrderState, change: Change[Any]) -> None:
+    at_ms = change.at_ms
+    if not state.first_seen_ms:
+        state.first_seen_ms = at_ms
+    if at_ms > state.changed_ms:
+        state.changed_ms = at_ms
 
 
 def _newest_position(state: OrderState, row: OrderRow) -> Position:

@@ -1,4 +1,4 @@
-"""What is published of an order: the values of `order_final` and `order_amended`, as their consumers read them."""
+"""What is published of an order: the values of the output topics, as their consumers read them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ class OrderStatus(StrEnum):
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
     DELETED = "deleted"
+
+
+class IncompleteReason(StrEnum):
+    """Why an order is not in `order_final`."""
+
+    NO_ORDER_ROW = "no_order_row"
+    PRODUCTS_MISSING = "products_missing"
+    HELD = "held_by_another_deployment"
 
 
 class PaymentMethod(Struct, gc=False):
@@ -70,3 +78,21 @@ class AmendedOrder(Struct, gc=False):
     products: list[Product]
     ordered_at: datetime
     source: SourcePosition
+
+
+class IncompleteOrder(Struct, gc=False):
+    """Value of a record in `order_incomplete`: an order that has waited for too long, reported once.
+
+    Attributes:
+        num_products: expected number of product lines, None while the order's row is missing.
+        products_present: product lines that are there.
+        first_seen_at: source time of the order's first change.
+        reported_at: source time, as far as the partition knew it, of the report.
+    """
+
+    order_id: str
+    reason: IncompleteReason
+    num_products: int | None
+    products_present: int
+    first_seen_at: datetime
+    reported_at: datetime

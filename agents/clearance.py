@@ -1,0 +1,79 @@
+"""Clears a turn's complete orders with the lock guard, and undoes the emission of those that are refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from agents.guard import Answer, Claim, Guard
+from agents.order_log import OrderLog
+from streams.model.order_life import refuse, restate
+from streams.model.published import AmendedOrder, CompleteOrder
+from streams.runtime.turn import Turn
+
+_REFUSALS: Final = {Answer.HELD, Answer.EMITTED_ELSEWHERE, Answer.EMITTED_BY_US}
+
+
+class Clearance:
+    """Asks the guard once for all orders of a turn.
+
+    Attributes:
+        counts: `duplicates_prevented`: orders that were not emitted because another deployment, or a state of this one
+            that is no more, had claimed or emitted them; each counts once, however often it is asked for.
+    """
+
+    def __init__(self, guard: Guard, app_id: str, order_log: OrderLog) -> None:
+        self.counts: Counter[str] = Counter(duplicates_prevented=0)
+        self._guard = guard
+        self._app_id = app_id
+        self._log = order_log
+
+    def token(self, incarnation: str) -> str:
+        """What this application's claims for a partition are marked with."""
+        return f"{self._app_id}:{incarnation}"
+
+    async def clear(self, turn: Turn, incarnation: str) -> None:
+        """Leave in the turn what may be published."""
+        claims = [
+            Claim(outcome.order_id, turn.states[outcome.order_id.encode()].refused)
+            for outcome in turn.outcomes
+            if type(outcome) is CompleteOrder
+        ]
+        if not claims:
+            return
+        answers = await self._guard.claim(claims, self.token(incarnation))
+        refused = {c.order_id: answer for c, answer in zip(claims, answers, strict=True) if answer in _REFUSALS}
+        if refused:
+            self._count(refused, {claim.order_id for claim in claims if claim.was_refused})
+            self._refuse(turn, refused)
+
+    def _count(self, refused: Mapping[str, Answer], known: set[str]) -> None:
+        for order_id, answer in refused.items():
+            if order_id not in known:
+                self.counts["duplicates_prevented"] += 1
+                self._log.duplicate_prevented(order_id, answer.name.lower())
+
+    def _refuse(self, turn: Turn, refused: Mapping[str, Answer]) -> None:
+        """Take the refused orders out of the turn, with the amendments that followed them in it."""
+        kept, caused_at_ms = [], []
+        for position, outcome in enumerate(turn.outcomes):
+            answer = refused.get(getattr(outcome, "order_id", ""))
+            replacement = outcome if answer is None else self._replacement(turn, outcome, answer)
+            if replacement is not None:
+                kept.append(replacement)
+                caused_at_ms += turn.caused_at_ms[position : position + 1]
+        turn.outcomes, turn.caused_at_ms = kept, caused_at_ms
+
+    def _replacement(self, turn: Turn, outcome: object, answer: Answer) -> AmendedOrder | None:
+        if type(outcome) is not CompleteOrder:
+            return None
+        key = outcome.order_id.encode()
+        state = turn.states[key]
+        was_refused = state.refused
+        if answer is Answer.EMITTED_BY_US:
+            return restate(state, outcome)
+        refuse(state, emitted_elsewhere=answer is Answer.EMITTED_ELSEWHERE)
+        if was_refused and answer is Answer.HELD and key in turn.visited:
+            turn.leave(key)
+        return None

@@ -1,0 +1,90 @@
+"""Which orders a partition's clock visits: held ones, those incomplete for too long, finished ones past retention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from typing import Final
+
+from streams.model.order_life import (
+    HELD_KINDS,
+    REPORTED,
+    WAITING,
+    Standing,
+    ask_again,
+    forget_finished,
+    report_overdue,
+)
+from streams.runtime.batch import Visit
+from streams.runtime.flow import OpenPartition
+
+MOST_VISITS: Final = 1_000
+"""Visits of one kind in one turn of the clock; the next turn goes on where this one ended."""
+
+Visits = Iterator[tuple[bytes, Visit]]
+
+
+class OrderAgenda:
+    """Reads the agendas of the partitions.
+
+    Args:
+        incomplete_after_s: source time after which an incomplete order is reported; 0: never.
+        retention_s: source time after its last change until a finished order is forgotten; 0: never.
+    """
+
+    def __init__(self, *, incomplete_after_s: float, retention_s: float) -> None:
+        self._after_ms = int(incomplete_after_s * 1000)
+        self._retention_ms = int(retention_s * 1000)
+        self._cursors: dict[tuple[int, int], tuple[int, bytes]] = {}
+
+    def begin(self, partition: OpenPartition) -> None:
+        """Read a partition's agenda from its beginning."""
+        self._cursors = {place: at for place, at in self._cursors.items() if place[0] != partition.number}
+
+    def visits(self, partition: OpenPartition) -> Visits:
+        """The visits of one turn of the clock."""
+        yield from self._held(partition)
+        if self._after_ms:
+            yield from self._overdue(partition)
+        if self._retention_ms:
+            yield from self._finished(partition)
+
+    def _held(self, partition: OpenPartition) -> Visits:
+        """A held order is asked for again, page by page; one that is overdue is reported first."""
+        overdue_ms = partition.now_ms - self._after_ms if self._after_ms else -1
+        for kind in HELD_KINDS:
+            is_reported = bool(kind & REPORTED)
+            for at_ms, key in self._page(partition, kind):
+                if at_ms <= overdue_ms and not is_reported:
+                    yield key, self._report(partition, key)
+                else:
+                    yield key, partial(ask_again, order_id=key.decode())
+
+    def _overdue(self, partition: OpenPartition) -> Visits:
+        """Those reported leave the kind, so that the oldest one is always at the front."""
+        until_ms = partition.now_ms - self._after_ms
+        for kind in WAITING:
+            known = (key for at_ms, key in partition.agenda(kind, until_ms=until_ms) if at_ms > 0)
+            for key in islice(known, MOST_VISITS):
+                yield key, self._report(partition, key)
+
+    def _report(self, partition: OpenPartition, key: bytes) -> Visit:
+        return partial(report_overdue, order_id=key.decode(), now_ms=partition.now_ms, after_ms=self._after_ms)
+
+    def _finished(self, partition: OpenPartition) -> Visits:
+        """The agenda has the time of the first change; the visit looks at the last one."""
+        until_ms = partition.now_ms - self._retention_ms
+        for _, key in self._page(partition, Standing.FINISHED, until_ms=until_ms):
+            yield key, partial(forget_finished, now_ms=partition.now_ms, retention_ms=self._retention_ms)
+
+    def _page(self, partition: OpenPartition, kind: int, *, until_ms: int | None = None) -> list[tuple[int, bytes]]:
+        """The next entries of a kind; after the last one it begins anew."""
+        place = (partition.number, kind)
+        entries = partition.agenda(kind, after=self._cursors.get(place), until_ms=until_ms)
+        page = list(islice(entries, MOST_VISITS))
+        if len(page) < MOST_VISITS:
+            self._cursors.pop(place, None)
+        else:
+            self._cursors[place] = page[-1]
+        return page

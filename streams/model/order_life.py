@@ -1,0 +1,131 @@
+"""What becomes of an order beside its changes: it is listed, refused, asked for again, reported, forgotten.
+
+Each state stands in its partition's *agenda* under one kind (`Standing`, or'ed with `REPORTED`) and one time, the
+source time at which the order was first seen. The agenda finds orders without a scan of all states.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Final
+
+from streams.model.fold import FORGOTTEN, UNCHANGED, Silent
+from streams.model.order import Emission, OrderState, amended_order, complete_order, live_lines, status_of
+from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, IncompleteReason, OrderStatus
+
+
+class Standing(IntEnum):
+    """Where an order stands, by what is missing for its emission."""
+
+    NO_ORDER_ROW = 1
+    PRODUCTS_MISSING = 2
+    HELD = 3
+    FINISHED = 8
+
+
+REPORTED: Final = 4
+"""Added to the standing of an order that was reported as incomplete for too long."""
+
+WAITING: Final = (Standing.NO_ORDER_ROW, Standing.PRODUCTS_MISSING)
+INCOMPLETE_KINDS: Final = tuple(kind + reported for kind in (1, 2, 3) for reported in (0, REPORTED))
+HELD_KINDS: Final = (Standing.HELD, Standing.HELD + REPORTED)
+
+_REASONS: Final = {
+    Standing.NO_ORDER_ROW: IncompleteReason.NO_ORDER_ROW,
+    Standing.PRODUCTS_MISSING: IncompleteReason.PRODUCTS_MISSING,
+    Standing.HELD: IncompleteReason.HELD,
+}
+
+
+def standing_of(state: OrderState) -> Standing:
+    """Where the order stands. A deleted order that was never emitted is finished: nothing is expected of it."""
+    if state.emission is not Emission.PENDING:
+        return Standing.FINISHED
+    row = state.row
+    if row is None:
+        return Standing.NO_ORDER_ROW if live_lines(state) else Standing.FINISHED
+    if row.deleted:
+        return Standing.FINISHED
+    return Standing.HELD if state.refused else Standing.PRODUCTS_MISSING
+
+
+def agenda_entry(state: OrderState) -> tuple[int, int]:
+    """Kind and time (milliseconds since 1970) under which the agenda lists the order; the time never changes."""
+    kind = int(standing_of(state))
+    if state.reported and kind != Standing.FINISHED:
+        kind += REPORTED
+    return kind, state.first_seen_ms
+
+
+def unfinished_agenda_entry(state: OrderState) -> tuple[int, int] | None:
+    """The same, without finished orders: for deployments that never forget any."""
+    if state.emission is not Emission.PENDING:  # nearly all are
+        return None
+    entry = agenda_entry(state)
+    return None if entry[0] == Standing.FINISHED else entry
+
+
+def reason_of_kind(kind: int) -> IncompleteReason:
+    """Why the orders of a kind in `INCOMPLETE_KINDS` are not emitted."""
+    return _REASONS[Standing(kind & ~REPORTED)]
+
+
+# -- the lock guard ---------------------------------------------------------------------------------------------------
+
+
+def refuse(state: OrderState, *, emitted_elsewhere: bool) -> None:
+    """Undo the emission that a fold has just decided: another deployment holds the order, or has emitted it."""
+    state.emission = Emission.ELSEWHERE if emitted_elsewhere else Emission.PENDING
+    state.revision = 0
+    state.refused = True
+
+
+def restate(state: OrderState, complete: CompleteOrder) -> AmendedOrder:
+    """The amendment in the place of an order that went out before this state was made.
+
+    What went out then is not known here, so the order is stated as it is now: nothing differs from it for long.
+    """
+    state.revision = 0
+    position = complete.source
+    return amended_order(state, complete.order_id, (position.epoch, position.file, position.pos, position.row))
+
+
+def ask_again(state: OrderState, order_id: str) -> CompleteOrder | Silent:
+    """Visit of a held order: as if it had just become complete."""
+    if state.emission is not Emission.PENDING or status_of(state) is not OrderStatus.COMPLETE:
+        return UNCHANGED
+    state.emission = Emission.EMITTED
+    return complete_order(state, order_id)
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+def report_overdue(state: OrderState, order_id: str, now_ms: int, after_ms: int) -> IncompleteOrder | Silent:
+    """Visit of an order that may have been incomplete for too long: it is reported once."""
+    standing = standing_of(state)
+    if standing is Standing.FINISHED or state.reported or not 0 < state.first_seen_ms <= now_ms - after_ms:
+        return UNCHANGED
+    state.reported = True
+    row = state.row
+    return IncompleteOrder(
+        order_id,
+        _REASONS[standing],
+        None if row is None else row.num_products,
+        live_lines(state),
+        utc_of(state.first_seen_ms),
+        utc_of(now_ms),
+    )
+
+
+def forget_finished(state: OrderState, now_ms: int, retention_ms: int) -> Silent:
+    """Visit of a finished order: it is forgotten once nothing has changed it for the retention."""
+    if standing_of(state) is Standing.FINISHED and state.changed_ms <= now_ms - retention_ms:
+        return FORGOTTEN
+    return UNCHANGED
+
+
+def utc_of(milliseconds: int) -> datetime:
+    """A source time as an instant."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

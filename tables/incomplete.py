@@ -1,0 +1,98 @@
+"""The orders that are not emitted yet, as people and programs look for them: counts, ages, and why; by the agenda."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import msgspec
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streams.model.order import OrderState, live_lines
+from streams.model.order_life import INCOMPLETE_KINDS, REPORTED, reason_of_kind, utc_of
+from streams.model.published import IncompleteReason
+from streams.runtime.flow import OpenPartition
+from streams.runtime.table import BatchTable, NotHere
+
+
+def counts(partitions: Sequence[OpenPartition]) -> Counter[IncompleteReason]:
+    """Number of incomplete orders by reason."""
+    found = Counter(dict.fromkeys(IncompleteReason, 0))
+    for partition in partitions:
+        for kind in INCOMPLETE_KINDS:
+            found[reason_of_kind(kind)] += partition.count(kind)
+    return found
+
+
+def oldest_seconds(partitions: Sequence[OpenPartition]) -> dict[IncompleteReason, float]:
+    """Age of the oldest incomplete order by reason, 0 where there is none."""
+    found = dict.fromkeys(IncompleteReason, 0.0)
+    for partition in partitions:
+        for kind in INCOMPLETE_KINDS:
+            reason = reason_of_kind(kind)
+            known = (at_ms for at_ms, _ in partition.agenda(kind) if at_ms > 0)
+            for at_ms in islice(known, 1):
+                found[reason] = max(found[reason], (partition.now_ms - at_ms) / 1000)
+    return found
+
+
+def listing(orders: BatchTable, partitions: Sequence[OpenPartition], limit: int) -> dict[str, Any]:
+    """What `/orders/incomplete` answers: everything in numbers, and the oldest orders one by one."""
+    found = counts(partitions)
+    return {
+        "count": sum(found.values()),
+        "by_reason": {str(reason): number for reason, number in found.items()},
+        "oldest_age_s": max(oldest_seconds(partitions).values()),
+        "partitions": [partition.number for partition in partitions],
+        "orders": _oldest(orders, partitions, limit),
+    }
+
+
+def _oldest(orders: BatchTable, partitions: Sequence[OpenPartition], limit: int) -> list[dict[str, Any]]:
+    entries = [
+        (at_ms, key, kind, partition)
+        for partition in partitions
+        for kind in INCOMPLETE_KINDS
+        for at_ms, key in islice(partition.agenda(kind), limit)
+    ]
+    entries.sort(key=lambda entry: entry[:2])
+    return [_line(orders, *entry) for entry in entries[:limit]]
+
+
+def _line(orders: BatchTable, at_ms: int, key: bytes, kind: int, partition: OpenPartition) -> dict[str, Any]:
+    try:
+        state: OrderState | None = orders.get(key.decode())
+    except NotHere:
+        state = None
+    row = None if state is None else state.row
+    return {
+        "order_id": key.decode(),
+        "reason": str(reason_of_kind(kind)),
+        "num_products": None if row is None else row.num_products,
+        "products_present": 0 if state is None else live_lines(state),
+        "first_seen_at": msgspec.to_builtins(utc_of(at_ms)) if at_ms else None,
+        "age_s": round((partition.now_ms - at_ms) / 1000, 3) if at_ms else None,
+        "reported": bool(kind & REPORTED),
+    }
+
+
+class IncompleteCollector(Collector):
+    """The same for Prometheus."""
+
+    def __init__(self, partitions: Sequence[OpenPartition]) -> None:
+        self._partitions = partitions
+
+    def collect(self) -> Iterator[Metric]:
+        """Two gauges by reason."""
+        number = GaugeMetricFamily("millrace_orders_incomplete", "Orders not emitted yet.", labels=["reason"])
+        oldest = GaugeMetricFamily(
+            "millrace_orders_incomplete_oldest_seconds", "Age of the oldest of them.", labels=["reason"]
+        )
+        for reason, count in counts(self._partitions).items():
+            number.add_metric([reason], count)
+        for reason, seconds in oldest_seconds(self._partitions).items():
+            oldest.add_metric([reason], seconds)
+        return iter((number, oldest))
