@@ -17,6 +17,8 @@ from streams.model.position import SNAPSHOT_ROW, Position
 Row = dict[str, Any]
 
 BINLOG_FILE: Final = 3
+COMMITTED_MS: Final = 1_767_323_045_000
+"""When the source committed a change, unless a test says more; milliseconds since 1970."""
 ORDERED_AT: Final = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
 
 
@@ -75,21 +77,32 @@ def snapshot_read(row: Row, at: Position | None = None, **options: Any) -> bytes
 
 
 def envelope(
-    op: str, *, before: Row | None = None, after: Row | None = None, at: Position | None = None, wrapped: bool = False
+    op: str,
+    *,
+    before: Row | None = None,
+    after: Row | None = None,
+    at: Position | None = None,
+    at_ms: int = COMMITTED_MS,
+    wrapped: bool = False,
 ) -> bytes:
     """A change event's value; `wrapped` puts it beside its schema, as the JSON converter does by default."""
-    fields = payload(op, before=before, after=after, at=at)
+    fields = payload(op, before=before, after=after, at=at, at_ms=at_ms)
     return as_json(wrap(fields) if wrapped else fields)
 
 
 def payload(
-    op: str, *, before: Row | None = None, after: Row | None = None, at: Position | None = None
+    op: str,
+    *,
+    before: Row | None = None,
+    after: Row | None = None,
+    at: Position | None = None,
+    at_ms: int = COMMITTED_MS,
 ) -> dict[str, Any]:
     """A change event's fields, for tests that bend them."""
     return {
         "before": before,
         "after": after,
-        "source": source(position(1_000) if at is None else at, snapshot="true" if op == "r" else "false"),
+        "source": source(position(1_000) if at is None else at, snapshot="true" if op == "r" else "false", at_ms=at_ms),
         "transaction": None,
         "op": op,
         "ts_ms": 1_767_323_045_100,
@@ -98,14 +111,14 @@ def payload(
     }
 
 
-def source(at: Position, *, snapshot: str = "false") -> dict[str, Any]:
+def source(at: Position, *, snapshot: str = "false", at_ms: int = COMMITTED_MS) -> dict[str, Any]:
     """The `source` block of Debezium's MySQL and MariaDB connectors."""
     _, file, pos, row = at
     return {
         "version": "3.5.0.Final",
         "connector": "mariadb",
         "name": "project_db",
-        "ts_ms": 1_767_323_045_000,
+        "ts_ms": at_ms,
         "snapshot": snapshot,
         "db": "project_db",
         "sequence": None,
@@ -135,19 +148,19 @@ def as_json(value: Any) -> bytes:
 
 
 def order_change(at: int | Position, order_id: str = "order-1", **columns: Any) -> Change[OrderColumns]:
-    """A change of an order's row; `deleted=True` for a delete."""
-    is_deleted = columns.pop("deleted", False)
+    """A change of an order's row; `deleted=True` for a delete, `at_ms` for the source's time."""
+    is_deleted, at_ms = columns.pop("deleted", False), columns.pop("at_ms", COMMITTED_MS)
     row = order_row(order_id, timestamp=ORDERED_AT) | columns
-    return Change(order_id.encode(), OrderColumns(**row), is_deleted, _place(at))
+    return Change(order_id.encode(), OrderColumns(**row), is_deleted, _place(at), at_ms)
 
 
 def detail_change(
     at: int | Position, order_id: str = "order-1", product_id: int = 101, **columns: Any
 ) -> Change[OrderDetailColumns]:
-    """A change of a product line; `deleted=True` for a delete."""
-    is_deleted = columns.pop("deleted", False)
+    """A change of a product line; `deleted=True` for a delete, `at_ms` for the source's time."""
+    is_deleted, at_ms = columns.pop("deleted", False), columns.pop("at_ms", COMMITTED_MS)
     row = detail_row(order_id, product_id) | columns
-    return Change(order_id.encode(), OrderDetailColumns(**row), is_deleted, _place(at))
+    return Change(order_id.encode(), OrderDetailColumns(**row), is_deleted, _place(at), at_ms)
 
 
 def read_at(pos: int) -> Position:

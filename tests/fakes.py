@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
+from aiokafka.structs import TopicPartition
 from msgspec import Struct
 
 from streams.model.change import Change
 from streams.model.fold import KEPT, UNCHANGED, Rejected
 from streams.model.published import PaymentMethod
-from streams.runtime.batch import OutputRecord, SourceRecord
-from streams.runtime.changelog import INCARNATION_KEY, RestoreProgress, WriteFirst
+from streams.runtime.agenda import AgendaEntry
+from streams.runtime.batch import OutputRecord, SourceRecord, Visit
+from streams.runtime.changelog import INCARNATION_KEY, Restoration, RestoreProgress, WriteFirst
+from streams.runtime.codec import StateCodec
 from streams.runtime.committer import Committer
+from streams.runtime.flow import OpenPartition
 from streams.runtime.opening import Opening
-from streams.runtime.store import PartitionStore
+from streams.runtime.pipeline import Pipeline
+from streams.runtime.store import Entry, PartitionStore
 from streams.runtime.testing import Consumed
+from streams.runtime.turn import Turn
+
+CHANGELOG: Final = "changelog"
 
 
 class KnownPaymentMethods:
@@ -37,10 +45,23 @@ class KnownPaymentMethods:
 
 
 class Tally(Struct):
-    """The state of a little application: a sum per key, and the last position that counted."""
+    """The state of a little application: a sum per key, the last position that counted, the time of the first."""
 
     total: int = 0
     position: tuple[int, int, int, int] | None = None
+    first_ms: int = 0
+
+
+UNEVEN: Final = 1
+"""The kind of sums that are no multiple of ten, in the agenda of tallies."""
+
+
+def uneven_entry(state: Tally) -> AgendaEntry | None:
+    """Where a tally stands in its partition's agenda."""
+    return (UNEVEN, state.first_ms) if state.total % 10 else None
+
+
+TALLY_CODEC: Final = StateCodec(Tally, agenda_entry=uneven_entry, agenda_version=b"uneven", counted_kinds=(UNEVEN,))
 
 
 def add(state: Tally, change: Change[int]) -> Any:
@@ -53,39 +74,65 @@ def add(state: Tally, change: Change[int]) -> Any:
     if change.row == 99:
         raise ZeroDivisionError("a bug in the fold")
     state.position = change.position
+    state.first_ms = state.first_ms or change.at_ms
     return (change.key, state.total) if state.total % 10 == 0 else KEPT
 
 
 class TallyFlow:
-    """Publishes what `add` answers to the topic `tens`. `hold` makes `publish` wait until it is set."""
+    """Publishes what `add` answers to the topic `tens`. `hold` makes `publish` wait until it is set.
+
+    Attributes:
+        due: answers the visits of a turn of the clock.
+        looks: how often the clock has asked for visits.
+        recent: the entries that each opening was told of.
+        settle: what is called with the follow-up of a committed turn; by default it is done at once.
+    """
 
     def __init__(self) -> None:
         self.hold: asyncio.Event | None = None
         self.publishing = asyncio.Event()
         self.committed_outcomes: list[Any] = []
+        self.due: Callable[[OpenPartition], Iterable[tuple[bytes, Visit]]] = lambda partition: ()
+        self.looks = 0
+        self.recent: list[list[Entry]] = []
+        self.settle: Callable[[Callable[[], None]], None] = lambda done: done()
 
     async def ready(self) -> None:
         return
 
-    async def publish(self, outcomes: Sequence[Any], partition: int) -> list[OutputRecord]:
+    def opened(self, partition: OpenPartition, recent: Sequence[Entry]) -> None:
+        self.recent.append(list(recent))
+        self.settle(partition.settling())
+
+    def visits(self, partition: OpenPartition) -> Iterable[tuple[bytes, Visit]]:
+        self.looks += 1
+        return self.due(partition)
+
+    async def publish(self, turn: Turn, partition: OpenPartition) -> list[OutputRecord]:
         self.publishing.set()
         if self.hold is not None:
             await self.hold.wait()
-        return [OutputRecord("tens", key, b"%d" % total) for key, total in outcomes]
+        return [OutputRecord("tens", key, b"%d" % total) for key, total in turn.outcomes]
 
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
         return OutputRecord("dead", record.key, record.value, (("reason", reason.encode()),))
 
-    def committed(self, outcomes: Sequence[Any]) -> None:
-        self.committed_outcomes += outcomes
+    def committed(self, turn: Turn, partition: OpenPartition) -> None:
+        self.committed_outcomes += turn.outcomes
+        self.settle(partition.settling())
 
 
 class Log:
-    """What is durable: the topics and committed offsets that survive committers and partitions."""
+    """What is durable: the topics and committed offsets that survive committers and partitions.
+
+    Attributes:
+        compacted: offsets of the changelog whose records compaction has removed.
+    """
 
     def __init__(self) -> None:
         self.topics: dict[str, list[OutputRecord]] = {}
         self.offsets: dict[str, int] = {}
+        self.compacted: set[int] = set()
         self.openings = 0
         self.hanging_commits = 0
 
@@ -131,6 +178,46 @@ class MemoryCommitter:
         self.closed = True
 
 
+class LogConsumer:
+    """What a restoration uses of a consumer, on the changelog of a `Log`: its list indexes are the offsets."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._position = 0
+
+    def _records(self) -> list[OutputRecord]:
+        return self._log.topics.get(CHANGELOG, [])
+
+    async def beginning_offsets(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(tps, 0)
+
+    async def end_offsets(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(tps, len(self._records()))
+
+    def last_stable_offset(self, tp: TopicPartition) -> int | None:
+        return len(self._records())
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        self._position = offset
+
+    async def position(self, tp: TopicPartition) -> int:
+        return self._position
+
+    async def getmany(
+        self, *tps: TopicPartition, timeout_ms: int, max_records: int | None = None
+    ) -> dict[TopicPartition, list[Consumed]]:
+        begin, records = self._position, self._records()
+        end = len(records) if max_records is None else min(len(records), begin + max_records)
+        if begin >= end:
+            await asyncio.sleep(0.001)
+            return {}
+        self._position = end
+        offsets = [offset for offset in range(begin, end) if offset not in self._log.compacted]
+        return (
+            {tps[0]: [Consumed(CHANGELOG, 0, i, records[i].key, records[i].value) for i in offsets]} if offsets else {}
+        )
+
+
 class FakeHost:
     """The worker around a partition under test; `sought` gets the offsets of every opening."""
 
@@ -138,7 +225,7 @@ class FakeHost:
     waiting_max_bytes = 1_000_000
     fenced_wait_s = 0.01
     commit_timeout_s = 0.5
-    changelog_topic = "changelog"
+    changelog_delete_retention_s = 86_400.0
 
     def __init__(self, log: Log, topics: Sequence[str] = ("numbers",)) -> None:
         self.log = log
@@ -153,15 +240,24 @@ class FakeHost:
         return self.committers[-1]
 
     async def restore(
-        self, partition: int, store: PartitionStore, progress: RestoreProgress, write_first: WriteFirst
-    ) -> None:
-        if not self.log.topics.get("changelog"):
-            await write_first(b"an incarnation")
-        first = 1 if store.changelog_offset is None else store.changelog_offset + 1
-        for offset, record in list(enumerate(self.log.topics["changelog"]))[first:]:
-            assert record.key is not None
-            store.write([(record.key, record.value)], offset)
-            progress.records += 1
+        self,
+        pipeline: Pipeline,
+        partition: int,
+        store: PartitionStore,
+        progress: RestoreProgress,
+        write_first: WriteFirst,
+    ) -> Sequence[Entry]:
+        assert pipeline.table is not None
+        restoration = Restoration(
+            store,
+            TopicPartition(CHANGELOG, partition),
+            pipeline.table.codec,
+            changelog_delete_retention_s=self.changelog_delete_retention_s,
+            progress=progress,
+            write_first=write_first,
+        )
+        await restoration._restore(LogConsumer(self.log))
+        return list(restoration.recent)
 
     async def seek(self, opening: Opening, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
         starts = {topic: offset or 0 for topic, offset in offsets.items()}

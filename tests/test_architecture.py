@@ -146,7 +146,7 @@ def test_files_and_functions_are_small(module: Module) -> None:
 
 
 def test_importing_every_module_touches_no_server_process_or_file() -> None:
-    told = environment_with({"KAFKA_BOOTSTRAP": "127.0.0.1:1"})
+    told = environment_with({"KAFKA_BOOTSTRAP": "127.0.0.1:1", "REDIS_URL": "redis://127.0.0.1:1"})
     command = [sys.executable, "-B", "-m", "tests.import_effects", *(module.name for module in CODE)]
     result = subprocess.run(command, cwd=REPOSITORY, env=told, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -12,10 +12,14 @@ import msgspec
 import pytest
 
 from agents.completion import OrderCompletion
+from agents.guard import NoGuard
+from agents.order_agenda import OrderAgenda
+from agents.order_log import OrderLog
 from streams import orders as application
 from streams.model.order import fold_order_detail
 from streams.model.published import PaymentMethod
 from streams.runtime.testing import StandIn
+from tables.order_cache import NoCache
 from tests.builders import created, deleted, detail_row, order_row, position, updated
 from tests.fakes import KnownPaymentMethods
 
@@ -51,6 +55,10 @@ async def agents() -> AsyncIterator[Agents]:
     completion = OrderCompletion(
         payment_methods=KnownPaymentMethods(PaymentMethod(3, "Visa", "First Bank")),
         payment_method_wait_s=0.0,
+        guard=NoGuard(),
+        cache=NoCache(),
+        agenda=OrderAgenda(incomplete_after_s=0, retention_s=0),
+        order_log=OrderLog(enabled=False),
         app_id="test",
     )
     stand_in = StandIn(application.app, flow=completion)
@@ -129,16 +137,16 @@ async def test_a_turn_that_fails_leaves_nothing_behind(agents: Agents) -> None:
 def test_the_application_declares_its_table_and_agents() -> None:
     assert list(application.app.tables) == ["order_state"]
     assert sorted(agent.name for agent in application.app.agents.values()) == ["order", "order_details"]
-    assert application.app.source_topics == (ORDERS, DETAILS)
+    assert [pipeline.sources for pipeline in application.app.pipelines] == [(ORDERS, DETAILS)]
 
 
 def test_the_state_table_refuses_to_be_written_outside_a_turn() -> None:
     with pytest.raises(TypeError, match="written through its partitions' turns only"):
-        application.order_state["order-1"] = None
+        application.state["order-1"] = None
 
 
 def test_the_table_hashes_a_key_as_the_web_router_does() -> None:
-    table = application.order_state
+    table = application.state
     routed = table.changelog_topic.prepare_key("0f1e2d3c", None)[0]
     assert routed == b"0f1e2d3c"
     # As murmur2 has it in the Java client: `Utils.toPositive(Utils.murmur2(key)) % 4`.

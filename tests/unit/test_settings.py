@@ -122,6 +122,13 @@ WRONG = [
     (OrdersSettings, "SESSION_TIMEOUT_S", "inf"),
     (OrdersSettings, "PAYMENT_METHOD_WAIT_S", "-1"),
     (OrdersSettings, "WEB_TABLES", "maybe"),
+    (OrdersSettings, "STANDBY_REPLICAS", "-1"),
+    (OrdersSettings, "GUARD", "perhaps"),
+    (OrdersSettings, "GUARD_WHEN_AWAY", "go on"),
+    (OrdersSettings, "LOCK_RETENTION_S", "0"),
+    (OrdersSettings, "ORDER_CACHE_TTL_S", "0"),
+    (OrdersSettings, "INCOMPLETE_AFTER_S", "-1"),
+    (OrdersSettings, "ORDER_RETENTION_S", "nan"),
     (OrdersSettings, "SOURCE_EPOCH", "-1"),
 ]
 

@@ -32,7 +32,7 @@ SNAPSHOT_SIZE = 0.04
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Servers with a loaded database, topics and a running connector."""
     folder = tmp_path_factory.mktemp("orders")
-    servers = ["kafka", "connect", "mariadb"]
+    servers = ["kafka", "connect", "mariadb", "redis"]
     with Stack.at(folder / "stack", ports=free_ports(), servers=servers, die_with_parent=True) as stack:
         _load(stack, folder)
         _capture(stack)

@@ -6,15 +6,23 @@ Method: `OrderCompletion` with a look-up that learns payment methods only while 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 import pytest
 
-from agents.completion import Emission, OrderCompletion
+from agents.completion import OrderCompletion, Published
+from agents.guard import NoGuard
+from agents.order_agenda import OrderAgenda
+from agents.order_log import OrderLog
+from streams.model.order import Emission, OrderState
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 from streams.runtime.batch import OutputRecord
-from streams.runtime.testing import Consumed
+from streams.runtime.testing import Consumed, MemoryPartition
+from streams.runtime.turn import Turn
+from tables.order_cache import NoCache
+from tables.order_state import CODEC
 from tests.builders import ORDERED_AT
 
 VISA = PaymentMethod(3, "Visa", "First Bank")
@@ -55,7 +63,15 @@ class CancelledLookup(Lookup):
 
 
 def completion_with(lookup: Lookup) -> OrderCompletion:
-    return OrderCompletion(payment_methods=lookup, payment_method_wait_s=WAIT_S, app_id="millrace-orders")
+    return OrderCompletion(
+        payment_methods=lookup,
+        payment_method_wait_s=WAIT_S,
+        guard=NoGuard(),
+        cache=NoCache(),
+        agenda=OrderAgenda(incomplete_after_s=0, retention_s=0),
+        order_log=OrderLog(enabled=False),
+        app_id="millrace-orders",
+    )
 
 
 def complete(order_id: str = "order-1", payment_method_id: int | None = 3) -> CompleteOrder:
@@ -68,9 +84,19 @@ def amended(order_id: str = "order-1", payment_method_id: int = 3) -> AmendedOrd
     return AmendedOrder(order_id, OrderStatus.DELETED, 1, 11, 22, method, 1, [], ORDERED_AT, place)
 
 
-def published(completion: OrderCompletion, *outcomes: Emission) -> list[OutputRecord]:
-    records = asyncio.run(completion.publish(outcomes, 0))
-    completion.committed(outcomes)
+def turn_of(completion: OrderCompletion, *outcomes: Published) -> Turn:
+    """A turn whose folds have answered these."""
+    turn = Turn(lambda key: None, CODEC, completion.dead_letter)
+    for outcome in outcomes:
+        turn.states[outcome.order_id.encode()] = OrderState(emission=Emission.EMITTED)
+    turn.outcomes, turn.caused_at_ms = list(outcomes), [0] * len(outcomes)
+    return turn
+
+
+def published(completion: OrderCompletion, *outcomes: Published) -> list[OutputRecord]:
+    turn, partition = turn_of(completion, *outcomes), MemoryPartition(0, {}, CODEC)
+    records = asyncio.run(completion.publish(turn, partition))
+    completion.committed(turn, partition)
     return records
 
 
@@ -130,7 +156,7 @@ def test_one_that_stays_unknown_goes_out_with_its_id_and_no_name_and_is_counted(
     completion = completion_with(Lookup())
     (record,) = published(completion, complete(payment_method_id=9))
     assert value(record).payment_method == PaymentMethod(9, None, None)
-    assert completion.counts == {"completed": 1, "amended": 0, "payment_methods_unknown": 1}
+    assert completion.counts == Counter(completed=1, payment_methods_unknown=1)
 
 
 def test_all_unknown_ones_of_a_batch_are_waited_for_at_once() -> None:
@@ -170,7 +196,7 @@ def test_a_cancelled_wait_leaves_no_trace() -> None:
     completion = completion_with(lookup)
     for _ in range(2):
         with pytest.raises(asyncio.CancelledError):
-            asyncio.run(completion.publish([complete()], 0))
+            asyncio.run(completion.publish(turn_of(completion, complete()), MemoryPartition(0, {}, CODEC)))
     assert len(lookup.waits) == 2
     assert not any(completion.counts.values())
 
@@ -186,9 +212,10 @@ def test_a_partition_is_ready_once_the_look_up_is() -> None:
 
 def test_only_what_was_committed_is_counted() -> None:
     completion = completion_with(Lookup(VISA))
-    asyncio.run(completion.publish([complete()], 0))
+    turn, partition = turn_of(completion, complete(), amended(), amended()), MemoryPartition(0, {}, CODEC)
+    asyncio.run(completion.publish(turn, partition))
     assert completion.counts["completed"] == 0
-    completion.committed([complete(), amended(), amended()])
+    completion.committed(turn, partition)
     assert (completion.counts["completed"], completion.counts["amended"]) == (1, 2)
 
 

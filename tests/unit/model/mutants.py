@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from streams.model.fold import KEPT, UNCHANGED
-from streams.model.order import OrderRow, OrderState, ProductLine, products_of
+from streams.model.order import Emission, OrderRow, OrderState, ProductLine, products_of
 from streams.model.position import Position
 from streams.model.published import AmendedOrder, CompleteOrder, SourcePosition
 from tests.unit.model.delivery import FOLDS, Fold
@@ -22,7 +22,7 @@ BEFORE_EVERYTHING: Final[Position] = (-1, 0, 0, 0)
 def forgets_that_it_was_emitted(fold: Fold) -> Fold:
     def mutant(state: OrderState, change: Any) -> Any:
         outcome = fold(state, change)
-        state.emitted = False
+        state.emission = Emission.PENDING
         return outcome
 
     return mutant
@@ -50,10 +50,10 @@ def forgets_deleted_rows(fold: Fold) -> Fold:
 def counts_deleted_lines(fold: Fold) -> Fold:
     def mutant(state: OrderState, change: Any) -> Any:
         outcome = fold(state, change)
-        row = state.row
-        if outcome is not KEPT or state.emitted or row is None or row.deleted or len(state.lines) < row.num_products:
+        row, is_pending = state.row, state.emission is Emission.PENDING
+        if outcome is not KEPT or not is_pending or row is None or row.deleted or len(state.lines) < row.num_products:
             return outcome
-        state.emitted = True
+        state.emission = Emission.EMITTED
         return _complete_order(change.key, state, row, change.position)
 
     return mutant
@@ -80,7 +80,7 @@ def takes_snapshot_reads_for_the_newest(fold: Fold) -> Fold:
 
 def swallows_changes_after_emission(fold: Fold) -> Fold:
     def mutant(state: OrderState, change: Any) -> Any:
-        return UNCHANGED if state.emitted else fold(state, change)
+        return UNCHANGED if state.emission is not Emission.PENDING else fold(state, change)
 
     return mutant
 
@@ -99,7 +99,7 @@ def amends_although_nothing_altered(fold: Fold) -> Fold:
     def mutant(state: OrderState, change: Any) -> Any:
         outcome = fold(state, change)
         row = state.row
-        if outcome is not KEPT or not state.emitted or row is None or row.deleted:
+        if outcome is not KEPT or state.emission is Emission.PENDING or row is None or row.deleted:
             return outcome
         again = _complete_order(change.key, state, row, change.position)
         state.revision += 1
@@ -124,7 +124,7 @@ def never_completes_by_the_order_row(fold: Fold) -> Fold:
     def mutant(state: OrderState, change: Any) -> Any:
         outcome = fold(state, change)
         if isinstance(outcome, CompleteOrder) and hasattr(change.row, "num_products"):
-            state.emitted = False
+            state.emission = Emission.PENDING
             return KEPT
         return outcome
 

@@ -7,6 +7,7 @@ partitions in memory show that a dead letter is durable together with the offset
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,18 +17,23 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from agents.completion import OrderCompletion
+from agents.guard import NoGuard
+from agents.order_agenda import OrderAgenda
+from agents.order_log import OrderLog
 from streams.model.change import UNAVAILABLE, Change, Malformed, Tombstone, change_decoder
 from streams.model.fold import KEPT, UNCHANGED
 from streams.model.order import OrderColumns, OrderDetailColumns, OrderState, as_utc, fold_order, fold_order_detail
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus
 from streams.runtime.batch import Batch, OutputRecord
-from streams.runtime.codec import StateCodec
 from streams.runtime.opening import Opening
+from streams.runtime.table import BatchTable
 from streams.runtime.testing import Consumed
 from streams.topics import DEAD_LETTERS
+from tables.order_cache import NoCache
+from tables.order_state import CODEC
 from tests.builders import as_json, created, deleted, detail_row, order_row, payload, position, source, updated, wrap
 from tests.fakes import KnownPaymentMethods
-from tests.unit.runtime.test_partition import Bench, MemoryTable
+from tests.unit.runtime.bench import Bench, MemoryTable
 
 KEY = b"order-1"
 decode_order = change_decoder(OrderColumns, key_of=lambda row: row.id)
@@ -149,8 +155,7 @@ def test_a_product_line_without_a_column_names_it(column: str) -> None:
 def test_the_largest_quantity_is_kept_exactly() -> None:
     state = OrderState()
     fold_order_detail(state, change(created(detail_row(quantity=2**63 - 1)), decode=decode_detail))
-    codec = StateCodec(OrderState)
-    assert codec.decode(codec.encode(state)).lines[101].quantity == 2**63 - 1
+    assert CODEC.decode(CODEC.encode(state)).lines[101].quantity == 2**63 - 1
 
 
 @pytest.mark.parametrize("raw", [b"9" * 10_000, b"-" + b"9" * 10_000, b"1e999999", b"0." + b"3" * 10_000])
@@ -312,10 +317,17 @@ class OrderBench(Bench):
         super().__init__(folder, [0] * len(values))
         self.values = values
         self.fold = fold_order
-        self.flow = OrderCompletion(  # type: ignore[assignment]  # another application than the bench's own
-            payment_methods=KnownPaymentMethods(), payment_method_wait_s=0.0, app_id="test"
+        flow = OrderCompletion(
+            payment_methods=KnownPaymentMethods(),
+            payment_method_wait_s=0.0,
+            guard=NoGuard(),
+            cache=NoCache(),
+            agenda=OrderAgenda(incomplete_after_s=0, retention_s=0),
+            order_log=OrderLog(enabled=False),
+            app_id="test",
         )
-        self.table: MemoryTable = OrderTable(folder)
+        table = cast(BatchTable, OrderTable(folder))
+        self.pipeline = dataclasses.replace(self.pipeline, flow=flow, table=table)
         self.partition = self.new_partition()
         self.commits: list[tuple[list[OutputRecord], dict[str, int]]] = []
         append = self.log.append
@@ -342,7 +354,7 @@ class OrderBench(Bench):
 class OrderTable(MemoryTable):
     """The table of order states."""
 
-    codec = cast(Any, StateCodec(OrderState))
+    codec = cast(Any, CODEC)
 
 
 BAD = [b"{", b"\xff", created(order_row(num_products=0)), created(order_row(timestamp=1))]

@@ -14,6 +14,7 @@ import pytest
 from streams.model.change import Change, Tombstone, change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns, as_utc
 from tests.builders import (
+    COMMITTED_MS,
     as_json,
     created,
     deleted,
@@ -49,6 +50,7 @@ def test_an_insert_carries_the_new_row_its_key_and_its_position(wrapped: bool) -
         OrderColumns("order-1", 11, 22, 3, 2, datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)),
         False,
         position(5_000, row=2),
+        COMMITTED_MS,
     )
 
 
@@ -72,7 +74,7 @@ def test_a_snapshot_read_counts_before_every_row_of_its_place(wrapped: bool) -> 
 
 def test_product_lines_are_keyed_by_their_order() -> None:
     assert decode_detail(KEY, created(detail_row(product_id=9, quantity=4), position(70))) == Change(
-        KEY, OrderDetailColumns("order-1", 9, 4), False, position(70)
+        KEY, OrderDetailColumns("order-1", 9, 4), False, position(70), COMMITTED_MS
     )
 
 

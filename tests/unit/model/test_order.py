@@ -14,7 +14,16 @@ import pytest
 
 from streams.model.change import Change
 from streams.model.fold import KEPT, UNCHANGED, Rejected
-from streams.model.order import MAX_LINES, OrderState, Outcome, as_utc, fold_order, fold_order_detail, status_of
+from streams.model.order import (
+    MAX_LINES,
+    Emission,
+    OrderState,
+    Outcome,
+    as_utc,
+    fold_order,
+    fold_order_detail,
+    status_of,
+)
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 from tests.builders import ORDERED_AT, detail_change, order_change, position, read_at
 
@@ -77,7 +86,7 @@ def test_an_order_is_complete_with_its_last_product(life: OrderLife) -> None:
         ORDERED_AT,
         SourcePosition(0, 3, 30, 0),
     )
-    assert life.state.emitted
+    assert life.state.emission is Emission.EMITTED
 
 
 def test_details_that_arrive_before_their_order_still_complete_it(life: OrderLife) -> None:
@@ -114,7 +123,7 @@ def test_one_product_counts_once_however_often_it_changes(life: OrderLife) -> No
 
 def test_details_alone_are_never_an_order(life: OrderLife) -> None:
     life.line(20)
-    assert (status_of(life.state), life.state.emitted) == (OrderStatus.INCOMPLETE, False)
+    assert (status_of(life.state), life.state.emission) == (OrderStatus.INCOMPLETE, Emission.PENDING)
 
 
 def test_an_order_without_payment_method_is_complete_without_one(life: OrderLife) -> None:

@@ -16,11 +16,13 @@ from aiokafka.errors import KafkaError
 from streams.model.change import Change
 from streams.model.fold import KEPT
 from streams.runtime import partition as partition_module
-from streams.runtime.batch import Batch, Fold, OutputRecord
+from streams.runtime.batch import Fold, OutputRecord
 from streams.runtime.opening import Opening
+from streams.runtime.queue import BatchQueue
 from streams.runtime.turn import Turn
 from tests.fakes import MemoryCommitter, Tally, add
-from tests.unit.runtime.test_partition import EXPECTED, Bench
+from tests.unit.runtime.bench import Bench
+from tests.unit.runtime.test_partition import EXPECTED
 
 ROWS = [4, 6, 5, 3, 2, 7, 3]
 
@@ -33,9 +35,7 @@ def store_before_commit(patch: pytest.MonkeyPatch, bench: Bench) -> None:
     class Mutant(Opening):
         async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> None:
             assert self._store is not None
-            states = turn.encoded_states()
-            ahead = (self._store.changelog_offset or 0) + len(states)
-            self._store.write(states, ahead)
+            self._store.write(turn.encoded_states(), self._store.changelog_offset or 0)
             await super()._commit(turn, outputs, offsets)
 
     patch.setattr(partition_module, "Opening", Mutant)
@@ -70,11 +70,7 @@ def no_reopening_after_an_unknown_outcome(patch: pytest.MonkeyPatch, bench: Benc
 def no_check_of_where_a_batch_begins(patch: pytest.MonkeyPatch, bench: Bench) -> None:
     """Whatever comes is taken, also what was polled before a reopening."""
 
-    class Mutant(Opening):
-        def _check_begin(self, batch: Batch) -> None:
-            return
-
-    patch.setattr(partition_module, "Opening", Mutant)
+    patch.setattr(BatchQueue, "check_begin", lambda self, batch: None)
 
 
 LOST_ANSWER = (KafkaError("answer lost"), True)

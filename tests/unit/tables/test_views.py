@@ -31,7 +31,9 @@ def test_an_order_that_waits_tells_how_many_products_are_missing(state: OrderSta
     assert view_of(state) == {
         "order_id": "order-1",
         "status": "incomplete",
+        "emission": "pending",
         "emitted": False,
+        "held": False,
         "revision": 0,
         "products_missing": 2,
         "row": {

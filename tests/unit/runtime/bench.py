@@ -1,0 +1,136 @@
+"""A partition on a bench: the real partition, turn and RocksDB store; committer, host and application in memory.
+
+The durable log outlives every committer, as Kafka does. The bench plays the consumer: after each seek it hands over
+what follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, cast
+
+from rocksdict import Cache
+
+from streams.model.change import Change
+from streams.runtime.batch import Batch, Fold
+from streams.runtime.opening import Opening
+from streams.runtime.partition import Partition
+from streams.runtime.pipeline import Pipeline
+from streams.runtime.stats import RuntimeStats
+from streams.runtime.store import PartitionStore
+from streams.runtime.table import BatchTable
+from tests.fakes import CHANGELOG, TALLY_CODEC, FakeHost, Log, Tally, TallyFlow, add, numbers
+
+LIVENESS_S: Final = 20.0
+
+
+class MemoryTable:
+    """The part of a table that a partition uses."""
+
+    codec = TALLY_CODEC
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.changelog_topic = self
+        self._open: dict[int, PartitionStore] = {}
+        self.stores = self
+
+    def get_topic_name(self) -> str:
+        return CHANGELOG
+
+    def open_partition(self, number: int) -> PartitionStore:
+        assert number not in self._open, "a store has one owner"
+        self._open[number] = PartitionStore(self._folder / str(number), Cache(1024 * 1024))
+        return self._open[number]
+
+    def set_readable(self, number: int) -> None:
+        assert number in self._open
+
+    def close_partition(self, number: int) -> None:
+        store = self._open.pop(number, None)
+        if store is not None:
+            store.close()
+
+    def lose(self) -> None:
+        """Delete the stores, as a new disk would."""
+        shutil.rmtree(self._folder)
+
+    def move(self, folder: Path) -> None:
+        """Keep stores elsewhere from now on, as another worker would."""
+        self._folder = folder
+
+    def tally(self) -> Tally:
+        """The stored state of the one key, read after the partition was closed."""
+        store = PartitionStore(self._folder / "0", Cache(1024 * 1024))
+        try:
+            stored = store.get(b"k")
+            return Tally() if stored is None else self.codec.decode(stored)
+        finally:
+            store.close()
+
+
+class Bench:
+    """One partition with everything around it."""
+
+    def __init__(self, folder: Path, rows: list[int], *, has_state: bool = True) -> None:
+        self.log = Log()
+        self.host = FakeHost(self.log)
+        self.flow = TallyFlow()
+        self.table = MemoryTable(folder)
+        self.pipeline = Pipeline(
+            name="tally",
+            sources=("numbers",),
+            outputs=("tens", "dead"),
+            table=cast(BatchTable, self.table) if has_state else None,
+            flow=self.flow,
+            new_committer=self.host.new_committer,
+        )
+        self.stats = RuntimeStats()
+        self.rows = rows
+        self.fold: Fold = add
+        self.at_ms: Callable[[int], int] = lambda offset: 0  # the source's time at an offset
+        self.crashed: list[BaseException] = []
+        self.partition = self.new_partition()
+        self._feeder: asyncio.Task[None] | None = None
+
+    def new_partition(self) -> Partition:
+        return Partition(0, pipeline=self.pipeline, host=self.host, stats=self.stats)
+
+    def start(self) -> None:
+        self._feeder = asyncio.create_task(self._feed())
+        self.partition.start(self.crashed.append)
+
+    def batch(self, first: int, rows: list[int], opening: Opening | None = None) -> Batch:
+        batch = Batch("numbers", 0, first, numbers(first, *rows), opening or self.partition.opening)
+        batch.changes = [
+            Change(b"k", row, deleted=False, position=(0, 1, at, 0), at_ms=self.at_ms(at))
+            for at, row in enumerate(rows, first)
+        ]
+        return batch
+
+    async def _feed(self) -> None:
+        while True:
+            opening, begins = await self.host.sought.get()
+            for first in range(begins["numbers"], len(self.rows), 2):  # two records a batch
+                batch = self.batch(first, self.rows[first : first + 2], opening)
+                opening.queue.polled(batch)
+                await batch.fold(self.fold)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(LIVENESS_S):
+            while not condition():  # noqa: ASYNC110 - the condition is seen from outside
+                await asyncio.sleep(0.002)
+
+    async def processed(self) -> None:
+        await self.until(lambda: self.log.offsets.get("numbers") == len(self.rows))
+
+    async def stop(self) -> None:
+        if self._feeder is not None:
+            self._feeder.cancel()
+        await self.partition.close(LIVENESS_S)
+
+    def published(self) -> list[bytes | None]:
+        return [record.value for record in self.log.topics.get("tens", [])]

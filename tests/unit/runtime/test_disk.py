@@ -1,0 +1,85 @@
+"""Goal: a disk that refuses to be written ends the worker with a name; nothing is lost or repeated by that.
+
+Method: a limit on the size of this process's files stands for the full disk; the store is the real one, alone and in a
+partition on a bench.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from rocksdict import Cache
+
+from streams.runtime.agenda import AgendaMove
+from streams.runtime.partition import PartitionState
+from streams.runtime.store import Entry, PartitionStore, StoreWriteError
+from tests.unit.runtime import bench as bench_module
+from tests.unit.runtime.bench import Bench
+
+MEGABYTE = 1024 * 1024
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond `size` bytes."""
+    before, highest = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, highest))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, highest))
+
+
+def test_a_store_that_cannot_be_written_says_so_and_keeps_what_it_had(tmp_path: Path) -> None:
+    store = PartitionStore(tmp_path / "0", Cache(MEGABYTE))
+    store.write([(b"a", b"old"), (b"b", b"old")], 1, [(b"a", None, (1, 5))])
+    with files_of_at_most(MEGABYTE), pytest.raises(StoreWriteError, match="cannot write to store"):
+        store.write([(b"a", b"new" * MEGABYTE)], 2, [(b"a", (1, 5), (2, 5))])
+    assert (store.get(b"a"), store.changelog_offset, store.agenda.counts) == (b"old", 1, {1: 1})
+    store.close()
+    store = PartitionStore(tmp_path / "0", Cache(MEGABYTE))
+    assert (dict(store.items()), store.changelog_offset) == ({b"a": b"old", b"b": b"old"}, 1)
+    assert list(store.agenda.entries(1)) == [(5, b"a")]
+    store.close()
+
+
+class FullStore(PartitionStore):
+    """A store on a full disk, from its second write on."""
+
+    writes = 0
+
+    def write(self, entries: Iterable[Entry], changelog_offset: int, moves: Sequence[AgendaMove] = ()) -> None:
+        FullStore.writes += 1
+        if FullStore.writes == 1:
+            return super().write(entries, changelog_offset, moves)
+        with files_of_at_most(MEGABYTE):
+            return super().write([*entries, (b"filler", b"x" * 3 * MEGABYTE)], changelog_offset, moves)
+
+
+async def test_a_full_disk_ends_the_worker_by_name_and_another_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, [4, 6, 5, 3, 2])
+    bench.host.turn_max_records = 2
+    monkeypatch.setattr(FullStore, "writes", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench_module, "PartitionStore", FullStore)
+        bench.start()
+        await bench.until(lambda: bool(bench.crashed))
+        await bench.stop()
+    [error] = bench.crashed
+    assert isinstance(error, StoreWriteError)
+    assert "cannot write to store" in str(error)
+    assert bench.partition.state is PartitionState.CLOSED
+    assert bench.log.offsets == {"numbers": 4}, "its last transaction was visible before the disk refused"
+    bench.table.move(tmp_path / "another worker's")
+    bench.partition = bench.new_partition()
+    bench.start()
+    await bench.processed()
+    await bench.stop()
+    assert bench.published() == [b"10", b"20"]
+    assert bench.table.tally().total == 20

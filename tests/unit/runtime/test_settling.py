@@ -1,0 +1,172 @@
+"""Goal: whatever remains to be done after a commit is handed to the application again if a worker dies before it is.
+
+Method: a `StoredPartition` whose follow-ups come back at random; then a partition on a bench whose follow-ups a test
+holds back. A worker's death is a close without them: it keeps nothing that a close would write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.runtime import changelog
+from streams.runtime import open_partition as open_partition_module
+from streams.runtime.open_partition import StoredPartition
+from streams.runtime.partition import PartitionState
+from tests.unit.runtime.bench import Bench
+
+
+class FakeStore:
+    """What a `StoredPartition` uses of a store to settle it."""
+
+    changelog_offset: int | None = 5
+    settled_offset: int | None = 3
+    newest_ms = 0
+
+
+def stored_partition() -> tuple[FakeStore, StoredPartition]:
+    store = FakeStore()
+    return store, StoredPartition(0, store)  # type: ignore[arg-type]  # only what is listed above is used
+
+
+@given(done_first=st.permutations(range(6)), done=st.integers(0, 6))
+def test_a_store_is_settled_up_to_the_first_thing_that_is_not_done(done_first: list[int], done: int) -> None:
+    store, partition = stored_partition()
+    follow_ups: list[Callable[[], None]] = []
+    for turn in range(6):
+        partition.note_written(10 + turn)
+        follow_ups.append(partition.settling())
+    for turn in done_first[:done]:
+        follow_ups[turn]()
+    open_turns = set(range(6)) - set(done_first[:done])
+    settled_turns = min(open_turns, default=6)
+    assert store.settled_offset == (3 if settled_turns == 0 else 10 + settled_turns - 1)
+
+
+def test_before_the_first_turn_it_is_the_opening_that_is_settled() -> None:
+    store, partition = stored_partition()
+    partition.settling()()
+    assert store.settled_offset == 5
+
+
+def test_a_follow_up_that_is_done_twice_counts_once() -> None:
+    store, partition = stored_partition()
+    first = partition.settling()
+    partition.note_written(10)
+    partition.settling()
+    first()
+    first()
+    assert store.settled_offset == 5
+
+
+def test_too_many_open_things_are_left_to_the_next_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_partition_module, "MOST_UNSETTLED", 3)
+    store, partition = stored_partition()
+    follow_ups = []
+    for offset in range(10, 15):
+        partition.note_written(offset)
+        follow_ups.append(partition.settling())
+    for done in follow_ups:
+        done()
+    assert store.settled_offset == 3, "the two that were not noted must not be taken for settled"
+
+
+# -- on a bench -------------------------------------------------------------------------------------------------------
+
+
+class HeldBack:
+    """Takes follow-ups instead of doing them."""
+
+    def __init__(self) -> None:
+        self.follow_ups: list[Callable[[], None]] = []
+
+    def __call__(self, done: Callable[[], None]) -> None:
+        self.follow_ups.append(done)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path, [4])
+    bench.host.turn_max_records = 1
+    yield bench
+    await bench.stop()
+
+
+async def live(bench: Bench, *rows: int) -> None:
+    """A life of the partition that begins where the last one ended, and processes these rows too."""
+    bench.rows += rows
+    bench.partition = bench.new_partition()
+    bench.start()
+    await bench.processed()
+    await bench.until(lambda: bench.partition.state is PartitionState.RUNNING)
+    await bench.stop()
+
+
+def told(bench: Bench) -> list[list[int]]:
+    """The sums that each opening heard of as recent."""
+    decode = bench.table.codec.decode
+    return [[decode(state).total for _, state in recent if state is not None] for recent in bench.flow.recent]
+
+
+async def test_what_was_committed_and_not_settled_is_told_to_the_next_opening(bench: Bench) -> None:
+    await live(bench)
+    bench.flow.settle = HeldBack()
+    await live(bench, 6)
+    await live(bench)
+    assert told(bench)[-1][-1] == 10
+
+
+async def test_what_the_first_life_of_a_state_did_not_settle_is_told_too(bench: Bench) -> None:
+    openings = HeldBack()
+
+    def settle_openings_only(done: Callable[[], None]) -> None:
+        openings(done)
+        if len(openings.follow_ups) == 1:
+            done()
+
+    bench.flow.settle = settle_openings_only
+    await live(bench, 6)
+    await live(bench)
+    assert 10 in told(bench)[-1]
+
+
+async def test_what_was_settled_is_not_told_again_beyond_the_last_turn(bench: Bench) -> None:
+    for row in (6, 5, 5):
+        await live(bench, row)
+    await live(bench)
+    assert len(told(bench)[-1]) <= 1, "settling is kept with the next write"
+
+
+async def test_one_thing_that_stays_open_keeps_everything_after_it_open(bench: Bench) -> None:
+    await live(bench)
+    held = HeldBack()
+    bench.flow.settle = held
+    await live(bench, 6)
+    for done in held.follow_ups[1:]:
+        done()
+    bench.flow.settle = lambda done: None
+    await live(bench, 5)
+    await live(bench)
+    assert told(bench)[-1][-2:] == [10, 15]
+
+
+async def test_of_a_store_that_knows_nothing_of_settling_the_recent_states_are_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changelog, "RECENT_OFFSETS", 2)
+    bench.flow.settle = lambda done: None
+    for row in (6, 5, 5, 5):
+        await live(bench, row)
+    await live(bench)
+    assert told(bench)[-1] == [20, 25]
+
+
+async def test_a_store_that_is_restored_in_full_is_told_everything_there_is(bench: Bench) -> None:
+    await live(bench, 6, 5)
+    bench.table.lose()
+    await live(bench)
+    assert told(bench)[-1] == [10, 15]
