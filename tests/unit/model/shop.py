@@ -34,6 +34,7 @@ class Shop:
         details: rows of `order_details` by order id and product id.
         topics: each topic's records, as decoded from their bytes.
         inserts_only: whether nothing but inserts was ever done.
+        now_ms: the database's clock, milliseconds since 1970.
     """
 
     orders: dict[str, Row] = field(default_factory=dict)
@@ -42,6 +43,7 @@ class Shop:
         default_factory=lambda: {topic: [] for topic in TOPICS}
     )
     inserts_only: bool = True
+    now_ms: int = builders.COMMITTED_MS
     _file: int = 1
     _pos: int = 0
 
@@ -96,15 +98,19 @@ class Shop:
         self._file += 1
         self._pos = 0
 
+    def wait(self, milliseconds: int) -> None:
+        """Let time pass."""
+        self.now_ms += milliseconds
+
     # -- what happens in the connector --------------------------------------------------------------------------------
 
     def snapshot(self) -> None:
         """Read every row as it is at this point of the log."""
         at = self._next_event()
         for order_id, row in self.orders.items():
-            self._log(ORDERS, order_id, builders.snapshot_read(row, at))
+            self._log(ORDERS, order_id, builders.snapshot_read(row, at, at_ms=self.now_ms))
         for (order_id, _), row in self.details.items():
-            self._log(DETAILS, order_id, builders.snapshot_read(row, at))
+            self._log(DETAILS, order_id, builders.snapshot_read(row, at, at_ms=self.now_ms))
 
     def repeat(self, topic: str, back: int, count: int) -> None:
         """Write old records once more, from `back` before the end.
@@ -124,14 +130,14 @@ class Shop:
 
     def _log_put(self, topic: str, key: str, before: Row | None, after: Row, at: Position) -> None:
         if before is None:
-            self._log(topic, key, builders.created(after, at))
+            self._log(topic, key, builders.created(after, at, at_ms=self.now_ms))
         else:
             self.inserts_only = False
-            self._log(topic, key, builders.updated(before, after, at, wrapped=True))
+            self._log(topic, key, builders.updated(before, after, at, at_ms=self.now_ms, wrapped=True))
 
     def _log_delete(self, topic: str, key: str, row: Row, at: Position) -> None:
         self.inserts_only = False
-        self._log(topic, key, builders.deleted(row, at))
+        self._log(topic, key, builders.deleted(row, at, at_ms=self.now_ms))
 
     def _log(self, topic: str, key: str, envelope: bytes) -> None:
         change = _DECODERS[topic](key.encode(), envelope)
