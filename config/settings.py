@@ -243,8 +243,8 @@ def environment_over(defaults: Mapping[str, str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OrdersSettings(DeploymentSettings):
-    """The application `streams.orders`."""
+class WorkerSettings(DeploymentSettings):
+    """What the workers of all applications have in common."""
 
     state_dir: str = setting("STATE_DIR", _text, ".state")
     source_epoch: int = setting("SOURCE_EPOCH", _whole(0, 2**31 - 1), 0)
@@ -252,6 +252,15 @@ class OrdersSettings(DeploymentSettings):
     waiting_max_bytes: int = setting("WAITING_MAX_BYTES", _whole(1_000, 2**31 - 1), 8 * 1024 * 1024)
     session_timeout_s: float = setting("SESSION_TIMEOUT_S", _number(1, 300), 6.0)
     transaction_timeout_ms: int = setting("TRANSACTION_TIMEOUT_MS", _whole(1_000, 900_000), 10_000)
+    web_host: str = setting("WEB_HOST", _text, "127.0.0.1")
+    web_advertised_host: str = setting("WEB_ADVERTISED_HOST|WEB_HOST", _text, "127.0.0.1")
+    web_tables: bool = setting("WEB_TABLES", _flag, False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrdersSettings(WorkerSettings):
+    """The application `streams.orders`."""
+
     payment_method_wait_s: float = setting("PAYMENT_METHOD_WAIT_S", _number(0, 60), 3.0)
     standby_replicas: int = setting("STANDBY_REPLICAS", _whole(0, 10), 0)
     guard: bool = setting("GUARD", _flag, True)
@@ -262,6 +271,10 @@ class OrdersSettings(DeploymentSettings):
     order_log: bool = setting("ORDER_LOG", _flag, False)
     incomplete_after_s: float = setting("INCOMPLETE_AFTER_S", _number(0, 365 * 86_400), 3_600.0)
     order_retention_s: float = setting("ORDER_RETENTION_S", _number(0, 100 * 365 * 86_400), 0.0)
-    web_host: str = setting("WEB_HOST", _text, "127.0.0.1")
-    web_advertised_host: str = setting("WEB_ADVERTISED_HOST|WEB_HOST", _text, "127.0.0.1")
-    web_tables: bool = setting("WEB_TABLES", _flag, False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookupsSettings(WorkerSettings):
+    """The application `streams.lookups`."""
+
+    lookups_app_id: str = setting("LOOKUPS_APP_ID", _name, "millrace-lookups")

@@ -13,8 +13,6 @@ Look: `http://127.0.0.1:6066/stats/`, `/orders/incomplete`, `/orders/<order id>/
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from agents import locks
 from agents.completion import OrderCompletion
 from agents.guard import LockGuard, NoGuard, WhenAway
@@ -25,39 +23,17 @@ from agents.order_log import OrderLog
 from config.settings import KafkaSettings, OrdersSettings, RedisSettings, read_or_exit
 from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns
-from streams.runtime.app import BatchApp
-from streams.topics import (
-    CHANGELOG_DELETE_RETENTION_S,
-    DEAD_LETTERS,
-    ORDER_AMENDED,
-    ORDER_FINAL,
-    ORDER_INCOMPLETE,
-    change_topic,
-)
-from tables import order_cache, order_state, views
+from streams.runtime.pages import declare_pages
+from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, change_topic
+from streams.worker import batch_app
+from tables import incomplete, order_cache, order_state, views
+from tables.incomplete import IncompleteCollector
 from tables.payment_methods import PaymentMethods
 from tables.redis_client import RedisClient
 
 kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, OrdersSettings)
 
-app = BatchApp(
-    settings.orders_app_id,
-    bootstrap=kafka.bootstrap,
-    state_dir=Path(settings.state_dir),
-    batch_max_records=settings.batch_max_records,
-    waiting_max_bytes=settings.waiting_max_bytes,
-    transaction_timeout_ms=settings.transaction_timeout_ms,
-    standby_replicas=settings.standby_replicas,
-    changelog_delete_retention_s=CHANGELOG_DELETE_RETENTION_S,
-    topic_partitions=kafka.order_partitions,
-    topic_replication_factor=kafka.replication_factor,
-    broker_session_timeout=settings.session_timeout_s,
-    broker_heartbeat_interval=settings.session_timeout_s / 6,
-    broker_rebalance_timeout=max(10.0, settings.session_timeout_s),
-    web_bind=settings.web_host,
-    web_host=settings.web_advertised_host,
-    web_tables_enabled=settings.web_tables,
-)
+app = batch_app(settings.orders_app_id, kafka, settings, standby_replicas=settings.standby_replicas)
 
 # What comes in.
 orders = app.batch_topic(
@@ -118,4 +94,10 @@ app.pipeline(
 app.start_with(payment_methods, guard, cache)
 order = app.agent(orders, name="order")(order_agent)
 details = app.agent(order_details, name="order_details")(order_details_agent)
-views.declare(app, state, completion=completion, guard=guard, cache=cache)
+views.declare(app, state)
+declare_pages(
+    app,
+    counted={"orders": completion, "guard": guard, "cache": cache},
+    figures=lambda: incomplete.figures(app),
+    collector=IncompleteCollector(app),
+)

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from streams.model.order import OrderState, live_lines
 from streams.model.order_life import INCOMPLETE_KINDS, REPORTED, reason_of_kind, utc_of
 from streams.model.published import IncompleteReason
+from streams.runtime.app import BatchApp
 from streams.runtime.flow import OpenPartition
 from streams.runtime.table import BatchTable, NotHere
 
@@ -37,6 +38,12 @@ def oldest_seconds(partitions: Sequence[OpenPartition]) -> dict[IncompleteReason
             for at_ms in islice(known, 1):
                 found[reason] = max(found[reason], (partition.now_ms - at_ms) / 1000)
     return found
+
+
+def figures(app: BatchApp) -> dict[str, Any]:
+    """What `/stats/` says of them."""
+    found = counts(app.partition_supervisor.open_partitions())
+    return {"incomplete": {str(reason): number for reason, number in found.items()}}
 
 
 def listing(orders: BatchTable, partitions: Sequence[OpenPartition], limit: int) -> dict[str, Any]:
@@ -82,8 +89,8 @@ def _line(orders: BatchTable, at_ms: int, key: bytes, kind: int, partition: Open
 class IncompleteCollector(Collector):
     """The same for Prometheus."""
 
-    def __init__(self, partitions: Sequence[OpenPartition]) -> None:
-        self._partitions = partitions
+    def __init__(self, app: BatchApp) -> None:
+        self._app = app
 
     def collect(self) -> Iterator[Metric]:
         """Two gauges by reason."""
@@ -91,8 +98,9 @@ class IncompleteCollector(Collector):
         oldest = GaugeMetricFamily(
             "millrace_orders_incomplete_oldest_seconds", "Age of the oldest of them.", labels=["reason"]
         )
-        for reason, count in counts(self._partitions).items():
+        partitions = self._app.partition_supervisor.open_partitions()
+        for reason, count in counts(partitions).items():
             number.add_metric([reason], count)
-        for reason, seconds in oldest_seconds(self._partitions).items():
+        for reason, seconds in oldest_seconds(partitions).items():
             oldest.add_metric([reason], seconds)
         return iter((number, oldest))

@@ -174,6 +174,9 @@ class MemoryCommitter:
             raise error
         return answer
 
+    async def check(self) -> None:
+        return
+
     async def close(self) -> None:
         self.closed = True
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import fcntl
 import gc
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 import faust
 import mode
 from aiokafka.errors import KafkaError
-from faust.types import TP, TopicT
+from faust.types import TopicT
 from faust.types._env import DATADIR
 from yarl import URL
 
@@ -144,10 +144,6 @@ class BatchApp(faust.App):
     def partition_supervisor(self) -> PartitionSupervisor:
         """The partitions of this worker."""
         return cast(BatchTableManager, self.tables).recovery
-
-    async def lag(self) -> Mapping[TP, int]:
-        """Records not processed yet, by source topic partition of this worker."""
-        return await self.partition_supervisor.lag()
 
     @property
     def kafka_client(self) -> dict[str, Any]:

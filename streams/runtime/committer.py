@@ -53,6 +53,9 @@ class Committer(Protocol):
         An error leaves the outcome unknown: only `open` of a new committer finds it out.
         """
 
+    async def check(self) -> None:
+        """Called by the partition's clock: raise if the sink does not stand where it was left."""
+
     async def close(self) -> None:
         """Let go of connections; bounded in time, raises nothing that matters."""
 
@@ -101,6 +104,9 @@ class KafkaTransactions:
         except IllegalOperation as error:
             # aiokafka's word for a producer that has failed meanwhile; it is not one of its Kafka errors.
             raise KafkaError(f"the transaction cannot go on: {error}") from error
+
+    async def check(self) -> None:
+        """Kafka keeps what was committed."""
 
     async def _commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
         by_topic: dict[str, list[OutputRecord]] = defaultdict(list)

@@ -35,7 +35,7 @@ _EVENTS: Final = {
 async def exposition(app: BatchApp, collectors: Iterable[Collector]) -> bytes:
     """The worker's metrics and those of `collectors`, in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(RuntimeCollector(app, await app.lag()))
+    registry.register(RuntimeCollector(app, await app.partition_supervisor.lag()))
     for collector in collectors:
         registry.register(collector)
     return generate_latest(registry)

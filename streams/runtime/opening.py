@@ -56,7 +56,7 @@ for the first."""
 
 
 CLOCK_S: Final = 1.0
-"""How often a partition with a state looks into its agenda."""
+"""How often a partition looks at its sink and into its agenda."""
 
 
 class StateLostError(Exception):
@@ -211,7 +211,7 @@ class Opening:
     async def run(self) -> None:
         """Turn after turn, until the partition is to close or something fails."""
         while not self._closing.is_set():
-            if self._store is not None and time.monotonic() >= self._clock_due_at:
+            if time.monotonic() >= self._clock_due_at:
                 await self._clock()
                 self._clock_due_at = time.monotonic() + CLOCK_S
             if self.queue:
@@ -224,11 +224,8 @@ class Opening:
 
     async def _wait_for_work(self) -> None:
         """Wait for a batch, or until the clock is due."""
-        if self._store is None:
-            await self.queue.filled.wait()
-        else:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.queue.filled.wait(), max(0.0, self._clock_due_at - time.monotonic()))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.queue.filled.wait(), max(0.0, self._clock_due_at - time.monotonic()))
         await asyncio.sleep(GATHER_S)
 
     def _new_turn(self) -> Turn:
@@ -248,7 +245,9 @@ class Opening:
 
     async def _clock(self) -> None:
         """A turn without input, if anything is due."""
-        assert self._store is not None
+        await unless_closing(self._committer.check(), self._closing)
+        if self._store is None:
+            return
         self._store.note_up_to_date()
         visits = list(self._flow.visits(self.view))
         if visits:

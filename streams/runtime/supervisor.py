@@ -138,6 +138,10 @@ class PartitionSupervisor(Service):
         running = [p for p in self.partitions if p.state is PartitionState.RUNNING]
         return [p.opening.view for p in sorted(running, key=lambda p: p.number)]
 
+    async def tell_group(self, offsets: Mapping[TP, int]) -> None:
+        """Commit offsets that decide nothing, for those who watch the group."""
+        await self._consumer.tell_group(offsets)
+
     async def lag(self) -> Mapping[TP, int]:
         """Records not processed yet by source topic partition: those that wait here, and those not polled yet."""
         waiting = {

@@ -72,6 +72,16 @@ class BatchConsumer(driver.Consumer):
             found[tp] = await self._thread.call_thread(client.committed, TopicPartition(tp.topic, tp.partition))
         return found
 
+    async def tell_group(self, offsets: Mapping[TP, int]) -> None:
+        """Commit offsets on behalf of a partition whose sink keeps the true ones elsewhere.
+
+        Raises:
+            KafkaError: the group did not take them, as during a rebalance.
+        """
+        client = self._thread._ensure_consumer()
+        places = {TopicPartition(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
+        await self._thread.call_thread(client.commit, places)
+
     async def behind(self, tps: Sequence[TP]) -> Mapping[TP, int]:
         """How many offsets each topic partition's end is ahead of the polls; 0 when all was polled.
 

@@ -1,0 +1,19 @@
+"""Agent `customers`: changes of customers.
+
+in: change topic of `customers` · out: look-ups `customer:{id}` in Redis, `dead_letters`
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from faust import StreamT
+
+from streams.model.lookup import customer_entry
+from streams.runtime.batch import Batch
+
+
+async def customers(batches: StreamT[Batch]) -> AsyncIterator[int]:
+    """Take in each batch of changes; yields the number of records."""
+    async for batch in batches:
+        yield await batch.fold(customer_entry)

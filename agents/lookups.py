@@ -1,0 +1,57 @@
+"""What happens to the look-ups of a turn: the newest of each id is written to Redis."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from agents.dead_letters import dead_letter
+from streams.runtime.batch import OutputRecord, SourceRecord, Visit
+from streams.runtime.flow import OpenPartition
+from streams.runtime.store import Entry
+from streams.runtime.turn import Turn
+from streams.topics import DEAD_LETTERS
+
+_encode = msgspec.json.Encoder().encode
+
+
+class LookupFlow:
+    """The flow of `streams.lookups`.
+
+    Attributes:
+        counts: `written` and `deleted` look-ups.
+    """
+
+    def __init__(self, app_id: str) -> None:
+        self.counts: Counter[str] = Counter(written=0, deleted=0)
+        self._app_id = app_id
+
+    async def ready(self) -> None:
+        """Nothing has to be loaded."""
+
+    def opened(self, partition: OpenPartition, recent: Sequence[Entry]) -> None:
+        """Nothing is to be caught up with."""
+
+    def visits(self, partition: OpenPartition) -> Iterable[tuple[bytes, Visit]]:
+        """There is no state to visit."""
+        return ()
+
+    async def publish(self, turn: Turn, partition: OpenPartition) -> list[OutputRecord]:
+        """One record for each id: topic: kind of the look-up, key: id, value: JSON (None: delete)."""
+        newest = {(entry.kind, entry.id): entry.columns for entry in turn.outcomes}
+        return [
+            OutputRecord(kind, id_.encode(), None if columns is None else _encode(columns))
+            for (kind, id_), columns in newest.items()
+        ]
+
+    def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
+        """Keep a record that could not be read."""
+        return dead_letter(DEAD_LETTERS, record, reason, app_id=self._app_id)
+
+    def committed(self, turn: Turn, partition: OpenPartition) -> None:
+        """Count."""
+        deleted = sum(entry.columns is None for entry in turn.outcomes)
+        self.counts["deleted"] += deleted
+        self.counts["written"] += len(turn.outcomes) - deleted

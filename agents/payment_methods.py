@@ -1,0 +1,19 @@
+"""Agent `payment_methods`: changes of payment methods.
+
+in: change topic of `payment_method` · out: look-ups `payment_method:{id}` in Redis, `dead_letters`
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from faust import StreamT
+
+from streams.model.lookup import payment_method_entry
+from streams.runtime.batch import Batch
+
+
+async def payment_methods(batches: StreamT[Batch]) -> AsyncIterator[int]:
+    """Take in each batch of changes; yields the number of records."""
+    async for batch in batches:
+        yield await batch.fold(payment_method_entry)

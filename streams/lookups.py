@@ -1,0 +1,48 @@
+"""The application `streams.lookups`: customers and payment methods by id, in Redis, for other services.
+
+    mysql.{dataset}.customers       ─ agent customers ───────┐
+                                                             ├─ Redis, database 0: customer:{id}, payment_method:{id}
+    mysql.{dataset}.payment_method  ─ agent payment_methods ─┘
+                                                               dead_letters
+
+The values are JSON objects with the row's columns as the source has them. They are never the truth: whoever reads them
+may find a row a moment late. A Redis that lost them is filled again from the beginning of the topics.
+
+Run: `faust -A streams.lookups worker --web-port 6070`. Look: `/stats/`, `/metrics`.
+"""
+
+from __future__ import annotations
+
+from agents.customers import customers as customers_agent
+from agents.lookups import LookupFlow
+from agents.payment_methods import payment_methods as payment_methods_agent
+from config.settings import KafkaSettings, LookupsSettings, RedisSettings, read_or_exit
+from streams.model.change import change_decoder
+from streams.model.lookup import CUSTOMER, PAYMENT_METHOD, Columns, id_of
+from streams.runtime.pages import declare_pages
+from streams.topics import change_topic
+from streams.worker import batch_app
+from tables import lookups
+from tables.lookups import LookupSink
+from tables.redis_client import RedisClient
+
+kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, LookupsSettings)
+
+app = batch_app(settings.lookups_app_id, kafka, settings)
+sink = LookupSink(RedisClient(redis.url, database=lookups.DATABASE), app)
+flow = LookupFlow(settings.lookups_app_id)
+
+# What comes in: two topics that are partitioned apart, so two pipelines.
+customers_topic, payment_methods_topic = (
+    app.batch_topic(
+        change_topic(settings.dataset, table), change_decoder(Columns, key_of=id_of, epoch=settings.source_epoch)
+    )
+    for table in ("customers", "payment_method")
+)
+for name, topic in ((CUSTOMER, customers_topic), (PAYMENT_METHOD, payment_methods_topic)):
+    app.pipeline(name, sources=[topic], flow=flow, new_committer=sink.committers(topic.get_topic_name()))
+
+app.start_with(sink)
+customers = app.agent(customers_topic, name="customers")(customers_agent)
+payment_methods = app.agent(payment_methods_topic, name="payment_methods")(payment_methods_agent)
+declare_pages(app, counted={"lookups": flow})

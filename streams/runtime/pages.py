@@ -1,0 +1,105 @@
+"""The pages every worker serves about itself: `/stats/` for people and programs, `/metrics` for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from faust.web import Request, Response, View
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streams.runtime.app import BatchApp
+from streams.runtime.metrics import CONTENT_TYPE, counter, exposition
+
+
+class Counted(Protocol):
+    """Something with totals since the start. One that works on a server beside Kafka may also have `away_since`."""
+
+    @property
+    def counts(self) -> Counter[str]: ...
+
+
+def declare_pages(
+    app: BatchApp,
+    *,
+    counted: Mapping[str, Counted],
+    figures: Callable[[], Mapping[str, Any]] = dict,
+    collector: Collector | None = None,
+) -> None:
+    """Add the pages.
+
+    Args:
+        counted: parts of the application with totals, by the names under which both pages show them.
+        figures: more for `/stats/`, asked each time.
+        collector: more for `/metrics`.
+    """
+
+    @app.page("/stats/", name="stats")
+    async def stats(view: View, request: Request) -> Response:
+        return view.json(
+            {
+                "app": app.conf.id,
+                "ready": app.partition_supervisor.is_ready,
+                **app.stats.as_dict(),
+                **{name: dict(part.counts) for name, part in counted.items()},
+                "away_since": _away_since(counted),
+                **figures(),
+                "partitions": partitions(app),
+                "standbys": standbys(app),
+            }
+        )
+
+    @app.page("/metrics", name="metrics")
+    async def metrics(view: View, request: Request) -> Response:
+        collectors = [CountedCollector(counted), *([] if collector is None else [collector])]
+        # Not `view.text`: its content type may have no parameters.
+        return view.bytes(await exposition(app, collectors), headers={"Content-Type": CONTENT_TYPE})
+
+
+def partitions(app: BatchApp) -> dict[str, Any]:
+    """State, restoration and position of each partition of this worker."""
+    return {
+        partition.name if len(app.pipelines) > 1 else str(partition.number): {
+            "state": partition.state,
+            "error": partition.error,
+            "next_offsets": partition.opening.queue.next_offsets,
+            "restored_records": partition.progress.records,
+            "restore_remaining": partition.progress.remaining,
+            "restore_s": round(partition.progress.seconds, 3),
+        }
+        for partition in sorted(app.partition_supervisor.partitions, key=lambda p: (p.pipeline.name, p.number))
+    }
+
+
+def standbys(app: BatchApp) -> dict[str, Any]:
+    """How far each standby of this worker is."""
+    return {
+        standby.name: {"restored_records": standby.progress.records, "restore_remaining": standby.progress.remaining}
+        for standby in sorted(app.partition_supervisor.standbys, key=lambda s: (s.name, s.number))
+    }
+
+
+def _away_since(counted: Mapping[str, Counted]) -> dict[str, float]:
+    """Which parts have no answer from their server, and since when (Unix time in seconds)."""
+    since = {name: getattr(part, "away_since", None) for name, part in counted.items()}
+    return {name: moment for name, moment in since.items() if moment is not None}
+
+
+class CountedCollector(Collector):
+    """The totals of the application's parts, for Prometheus."""
+
+    def __init__(self, counted: Mapping[str, Counted]) -> None:
+        self._counted = counted
+
+    def collect(self) -> Iterator[Metric]:
+        """A counter for each part, and how long a server has been away."""
+        for name, part in self._counted.items():
+            yield counter(name, f"Totals of the worker's part `{name}`.", "event", part.counts)
+        away = _away_since(self._counted)
+        family = GaugeMetricFamily("millrace_away_seconds", "For how long a server gave no answer.", labels=["part"])
+        for name in self._counted:
+            family.add_metric([name], time.time() - away[name] if name in away else 0.0)
+        yield family

@@ -1,0 +1,34 @@
+"""What the applications of this package have in common: one way from settings to a `BatchApp`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from config.settings import KafkaSettings, WorkerSettings
+from streams.runtime.app import BatchApp
+from streams.topics import CHANGELOG_DELETE_RETENTION_S
+
+HEARTBEATS_PER_SESSION = 6
+
+
+def batch_app(app_id: str, kafka: KafkaSettings, settings: WorkerSettings, **options: Any) -> BatchApp:
+    """The application `app_id` as the settings want it; `options` are Faust's and the runtime's."""
+    return BatchApp(
+        app_id,
+        bootstrap=kafka.bootstrap,
+        state_dir=Path(settings.state_dir),
+        batch_max_records=settings.batch_max_records,
+        waiting_max_bytes=settings.waiting_max_bytes,
+        transaction_timeout_ms=settings.transaction_timeout_ms,
+        changelog_delete_retention_s=CHANGELOG_DELETE_RETENTION_S,
+        topic_partitions=kafka.order_partitions,
+        topic_replication_factor=kafka.replication_factor,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / HEARTBEATS_PER_SESSION,
+        broker_rebalance_timeout=max(10.0, settings.session_timeout_s),
+        web_bind=settings.web_host,
+        web_host=settings.web_advertised_host,
+        web_tables_enabled=settings.web_tables,
+        **options,
+    )

@@ -1,0 +1,167 @@
+"""The look-ups in Redis, database 0: `customer:{id}` and `payment_method:{id}`, JSON objects.
+
+One script call writes the look-ups of a turn and, in the same step, where the source topic's partition stands:
+
+    lookups_offsets:{app id}    hash, `{topic}/{partition}` → the next offset to read
+
+The script refuses a writer that expects another place than the stored one: a worker that slept while another went on,
+or a Redis that lost its data. Both open again and go on from the stored place, from the beginning if there is none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import aiokafka
+import msgspec
+from aiokafka.errors import KafkaError
+from faust.types import TP
+from mode import Service
+
+from streams.runtime.app import BatchApp
+from streams.runtime.batch import OutputRecord
+from streams.runtime.committer import LARGEST_REQUEST_BYTES, SinkAwayError
+from streams.topics import DEAD_LETTERS
+from tables.redis_client import RedisAwayError, Script, ScriptCaller
+
+log = logging.getLogger(__name__)
+
+DATABASE: Final = 0
+
+_OFFSETS: Final = "lookups_offsets:"
+
+READ: Final = Script("""\
+-- {hash, field} -> the next offset, or nothing
+local hash, field = unpack(cmsgpack.unpack(ARGV[1]))
+return redis.call('HGET', hash, field)
+""")
+
+WRITE: Final = Script("""\
+-- {hash, field, expected offset or '', next offset, {key = JSON}, deleted keys} -> 1, or 0 at another place
+local hash, field, expected, next_offset, written, deleted = unpack(cmsgpack.unpack(ARGV[1]))
+if (redis.call('HGET', hash, field) or '') ~= expected then return 0 end
+for key, json in pairs(written) do redis.call('SET', key, json) end
+for _, key in ipairs(deleted) do redis.call('DEL', key) end
+redis.call('HSET', hash, field, next_offset)
+return 1
+""")
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class LookupSink(Service):
+    """Where the look-ups go; makes a committer for each opening of a partition.
+
+    Args:
+        client: calls scripts on the database of the look-ups; closed with the sink.
+        app: the application, whose group's offsets are kept up for those who watch its lag.
+    """
+
+    def __init__(self, client: ScriptCaller, app: BatchApp, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.client = client
+        self.app = app
+        self._producer: aiokafka.AIOKafkaProducer | None = None
+
+    def committers(self, topic: str) -> Callable[[int], LookupCommitter]:
+        """Committers of a source topic, by partition number."""
+        return lambda partition: LookupCommitter(self, topic, partition)
+
+    async def keep_dead_letters(self, records: Sequence[OutputRecord]) -> None:
+        """Write dead letters and wait until Kafka has them; after a failure they may be there twice."""
+        if self._producer is None:
+            producer = aiokafka.AIOKafkaProducer(
+                **self.app.kafka_client, enable_idempotence=True, max_request_size=LARGEST_REQUEST_BYTES
+            )
+            await producer.start()
+            self._producer = producer
+        for record in records:
+            await self._producer.send_and_wait(record.topic, record.value, key=record.key, headers=list(record.headers))
+
+    async def on_shutdown(self) -> None:
+        """Let go of the connections."""
+        if self._producer is not None:
+            await self._producer.stop()
+        await self.client.close()
+
+
+class LookupCommitter:
+    """Writes the look-ups of one partition of one topic, with its offset."""
+
+    def __init__(self, sink: LookupSink, topic: str, partition: int) -> None:
+        self._sink = sink
+        self._topic = topic
+        self._partition = partition
+        self._place = (f"{_OFFSETS}{sink.app.conf.id}", f"{topic}/{partition}")
+        self._expected = ""
+
+    async def open(self) -> None:
+        """Nobody has to be fenced: whoever writes later at another place is refused."""
+
+    async def committed(self) -> Mapping[str, int | None]:
+        """Where the look-ups in Redis stand."""
+        stored = await self._call(READ, self._place)
+        self._expected = _text(stored)
+        return {self._topic: None if stored is None else int(stored)}
+
+    async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
+        """Dead letters first, then look-ups and offset in one step.
+
+        Raises:
+            SinkAwayError: Redis does not answer, or stands at another place.
+        """
+        dead = [record for record in outputs if record.topic == DEAD_LETTERS]
+        if dead:
+            await self._sink.keep_dead_letters(dead)
+        written: dict[str, str] = {}
+        deleted: list[str] = []
+        for kind, key, value, _ in outputs:
+            assert key is not None or kind == DEAD_LETTERS
+            if kind != DEAD_LETTERS and key is not None:
+                name = f"{kind}:{key.decode()}"
+                if value is None:
+                    deleted.append(name)
+                else:
+                    written[name] = value.decode()
+        next_offset = str(offsets[self._topic])
+        answer = await self._call(WRITE, (*self._place, self._expected, next_offset, written, deleted))
+        self._stand(answer == 1)
+        self._expected = next_offset
+        await self._tell_group(offsets[self._topic])
+        return {}
+
+    async def check(self) -> None:
+        """Notice a Redis that lost its data, or another writer, also when no change comes.
+
+        Raises:
+            SinkAwayError: Redis does not answer, or stands at another place.
+        """
+        stored = await self._call(READ, self._place)
+        self._stand(_text(stored) == self._expected)
+
+    async def close(self) -> None:
+        """The connections are the sink's."""
+
+    def _stand(self, is_expected: bool) -> None:
+        if not is_expected:
+            raise SinkAwayError(
+                f"the look-ups of {self._topic}/{self._partition} do not stand at {self._expected or 'their beginning'}"
+            )
+
+    async def _call(self, script: Script, argument: Any) -> Any:
+        try:
+            return await self._sink.client.call(script, _encode(argument))
+        except RedisAwayError as error:
+            raise SinkAwayError(str(error)) from error
+
+    async def _tell_group(self, offset: int) -> None:
+        """Keep the group's offset up: it is for those who watch, and decides nothing."""
+        with contextlib.suppress(KafkaError):
+            await self._sink.app.partition_supervisor.tell_group({TP(self._topic, self._partition): offset})
+
+
+def _text(stored: bytes | None) -> str:
+    return "" if stored is None else stored.decode()
