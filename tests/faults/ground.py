@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import time
@@ -21,22 +22,27 @@ from stack.dataset.generator.files import write_files
 from stack.dataset.generator.load import load_files
 from stack.dataset.generator.plan import make_plan
 from stack.dataset.schema import create_schema
+from stack.errors import StackError
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.process import ProcessState
 from stack.record import process_state
+from stack.site import REPOSITORY
 from stack.topics import apply_topics
-from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, catalogue
+from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, catalogue
 from tests.faults.crew import Crew
-from tests.faults.kafka import empty_topics
+from tests.faults.kafka import delete_topics, empty_topics
 from tests.faults.shop import DATASET, DETAILS_TOPIC, ORDERS_TOPIC, FaultShop
 
 PARTITIONS: Final = 6
 WORKERS: Final = 3
 SPARES: Final = 2
 SERVERS: Final = ("kafka", "connect", "mariadb", "redis")
+OUTPUTS: Final = (ORDER_FINAL, ORDER_AMENDED, ORDER_INCOMPLETE, DEAD_LETTERS)
+TRIES: Final = 5
 CUSTOMERS: Final = 1_000
 CONNECT_LIMIT_S: Final = 60.0
+LOGS: Final = REPOSITORY / ".faults" / "logs"
 
 Say = Callable[[str], None]
 
@@ -94,9 +100,20 @@ class Ground:
         self._scenarios += 1
         shop.clear()
         shop.wait_captured()
+        empty_topics(self.kafka.bootstrap, ORDERS_TOPIC, DETAILS_TOPIC)
+        # Emptied ones would be full again after a SIGKILL: the broker notes only once a minute where its topics begin.
+        delete_topics(self.kafka.bootstrap, *OUTPUTS)
+        self._apply_topics()
+
+    def _apply_topics(self) -> None:
+        """Have the topics; on a busy machine the broker may not tell at once of those that it has just made."""
         specs = catalogue(dataset=DATASET, app_id=self.app_id(), order_partitions=PARTITIONS)
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(StackError):
+                apply_topics(self.kafka, specs)
+                return
+            time.sleep(1.0)
         apply_topics(self.kafka, specs)
-        empty_topics(self.kafka.bootstrap, ORDERS_TOPIC, DETAILS_TOPIC, ORDER_FINAL, ORDER_AMENDED, DEAD_LETTERS)
 
     def crew(self, program: Sequence[str], settings: Mapping[str, str]) -> Crew:
         """The workers of the present scenario."""
@@ -109,12 +126,21 @@ class Ground:
             program=program,
         )
 
+    def keep_logs(self, name: str) -> Path:
+        """Copy the logs of the servers and of the present scenario's workers to where they outlive the servers."""
+        target = LOGS / name
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        logs = [*(self.stack.site.folder / "logs").glob("*.log"), *(self.folder / self.app_id()).rglob("worker-*.log")]
+        for number, log in enumerate(logs):
+            shutil.copy(log, target / f"{number}-{log.name}")
+        return target
+
     # -- servers ------------------------------------------------------------------------------------------------------
 
     def capture(self, **changed: str) -> None:
         """Have the connector run with its usual settings, or with some changed."""
-        specs = catalogue(dataset=DATASET, app_id=self.app_id(), order_partitions=PARTITIONS)
-        apply_topics(self.kafka, specs)
+        self._apply_topics()
         with ConnectClient(self.connect.url) as connect:
             settings = connector_settings(self.definition, self.connect) | changed
             apply_connector(connect, connector_name(DATASET), settings)

@@ -126,6 +126,15 @@ def empty_topics(bootstrap: str, *topics: str) -> None:
         answer.result(ANSWER_S)
 
 
+def delete_topics(bootstrap: str, *topics: str) -> None:
+    """Delete topics; returns when nobody is told of them any more."""
+    client = admin(bootstrap)
+    for answer in client.delete_topics(list(topics), operation_timeout=ANSWER_S).values():
+        answer.result(ANSWER_S)
+    while any(topic in client.list_topics(timeout=ANSWER_S).topics for topic in topics):
+        time.sleep(0.05)
+
+
 def reset_group(bootstrap: str, group: str, topics: Sequence[str]) -> None:
     """Set a group without members back to the beginning of these topics."""
     offsets = begins(bootstrap, places(bootstrap, *topics))

@@ -8,7 +8,6 @@ out nothing. Mutants run without the Redis guard, which is a second guard and wo
 
 from __future__ import annotations
 
-import runpy
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +27,7 @@ def no_emitted_flag() -> None:
     def settle(state: Any, *rest: Any) -> Any:
         outcome = real(state, *rest)
         if isinstance(outcome, CompleteOrder):
-            state.emitted = False
+            state.emission = order.Emission.PENDING
         return outcome
 
     _replace(order, "_settle", settle)
@@ -41,7 +40,7 @@ def state_before_commit() -> None:
     real: Callable[..., Any] = Opening._commit
 
     async def commit(self: Any, turn: Any, *rest: Any) -> None:
-        self._store.write(turn.encoded_states(), self._store.changelog_offset or 0)
+        self._store.write(turn.encoded_states(), self._store.changelog_offset or 0, turn.agenda_moves())
         await real(self, turn, *rest)
 
     _replace(Opening, "_commit", commit)
@@ -131,7 +130,9 @@ def main() -> None:
     circumstances.install_in_the_runtime()
     if name != "none":
         MUTANTS[name].install()
-    runpy.run_module("faust", run_name="__main__", alter_sys=True)
+    from faust.cli.faust import cli
+
+    cli(prog_name="faust")
 
 
 if __name__ == "__main__":

@@ -67,6 +67,8 @@ def play(ground: Ground, row: str, *, dose: str, seed: int, mutant: str | None, 
         result.error = f"{type(error).__name__}: {error}"
         say(f"  {result.error}")
     finally:
+        if not result.passed:
+            say(f"  logs: {ground.keep_logs(f'{row}-{mutant or dose}')}")
         ground.heal()
     result.seconds = round(time.monotonic() - began, 1)
     return result
@@ -74,9 +76,9 @@ def play(ground: Ground, row: str, *, dose: str, seed: int, mutant: str | None, 
 
 def _play(ground: Ground, result: Result, dose: Dose, say: Say) -> Judgement:
     what = TABLE[result.row]
-    shop = FaultShop(ground.environment, result.seed)
+    shop = FaultShop(ground.environment, result.seed, salt=f"{result.row}/{result.mutant}", deletes=what.deletes)
     ground.clear(shop)
-    settings = {"GUARD": "off", **what.settings}
+    settings = {**what.settings, "GUARD": "off" if result.mutant else "on"}
     crew = ground.crew(("tests.faults.mutants", result.mutant or "none"), settings)
     with ExitStack() as stack:
         stack.callback(crew.kill)

@@ -53,18 +53,24 @@ BAD: Final = (
 class FaultShop:
     """The shop's database and its source topics, with everything chosen by one seed.
 
+    Args:
+        environment: the settings that reach the servers.
+        seed: of every choice; `salt` makes the ids of another scenario differ all the same.
+        deletes: whether the live shop deletes orders and lines.
+
     Attributes:
         placed: orders that surges have placed.
         injected: bad records; one that is read by a replay again stands here once more.
     """
 
-    def __init__(self, environment: Mapping[str, str], seed: int) -> None:
+    def __init__(self, environment: Mapping[str, str], seed: int, *, salt: str, deletes: bool) -> None:
         self.placed = 0
         self.injected: list[Record] = []
         self._bootstrap = environment["KAFKA_BOOTSTRAP"]
         self._database = DatabaseSettings.read(environment)
-        self._draw = random.Random(f"shop/{seed}")  # noqa: S311 - load, no secrets
+        self._draw = random.Random(f"{seed}/{salt}")  # noqa: S311 - load, no secrets
         self._seed = seed
+        self._shares = (0.7, 0.2, 0.1) if deletes else (0.75, 0.25, 0.0)
         self._producer = Producer(
             {
                 "bootstrap.servers": self._bootstrap,
@@ -91,7 +97,15 @@ class FaultShop:
     def _simulate(self, stop: threading.Event) -> None:
         generator = load_definition(DATASET).generator
         assert generator is not None
-        simulation = Simulation(rate_per_s=LIVE_RATE_PER_S, details=Details.MIXED, seed=self._seed)
+        insert_p, update_p, delete_p = self._shares
+        simulation = Simulation(
+            insert_p=insert_p,
+            update_p=update_p,
+            delete_p=delete_p,
+            rate_per_s=LIVE_RATE_PER_S,
+            details=Details.MIXED,
+            seed=self._seed,
+        )
         while not stop.is_set():
             try:
                 with self.connection() as connection:

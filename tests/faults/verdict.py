@@ -17,6 +17,7 @@ from streams.runtime.changelog import INCARNATION_KEY
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, order_state_changelog
 from tables import order_state
 from tests.faults import invariants
+from tests.faults.ground import OUTPUTS
 from tests.faults.invariants import ShopRows
 from tests.faults.kafka import Record, ends, places, read_topics
 from tests.faults.scene import Scene
@@ -76,7 +77,7 @@ def judge(scene: Scene) -> Judgement:
     stores = _stores(scene.crew.folders, scene.ground.app_id())
     judgement.add("I4", _state_faults(history, stores, rows))
     judgement.add("I6", invariants.dead_letter_faults(scene.shop.injected, by_topic[DEAD_LETTERS]))
-    judgement.add("I8", _hanging(bootstrap, changelog, ORDER_FINAL, ORDER_AMENDED, DEAD_LETTERS))
+    judgement.add("I8", _hanging(bootstrap, changelog, *OUTPUTS))
     final = [msgspec.json.decode(record.value or b"null") for record in by_topic[ORDER_FINAL]]
     newest = {value["order_id"]: value for value in sorted(amended, key=lambda value: value["revision"])}
     judgement.add("truth", invariants.truth_faults({value["order_id"]: value for value in final}, newest, rows))

@@ -9,6 +9,7 @@ from typing import Final
 from stack.process import ProcessState
 from stack.workers import STOP_LIMIT_S, OrdersWorker
 from tests.faults.crew import SETTLE_LIMIT_S
+from tests.faults.ground import PARTITIONS
 from tests.faults.kafka import reset_group
 from tests.faults.scene import Scene
 from tests.faults.shop import DETAILS_TOPIC, ORDERS_TOPIC
@@ -83,9 +84,12 @@ def freeze(scene: Scene) -> None:
             else:
                 victim.pause()
             scene.struck(f"froze worker {victim.web_port}")
-        others = [worker for worker in scene.crew.workers if worker is not victim]
-        scene.crew.until(lambda: len(scene.crew.serving()) == 6, "the others serve all partitions", SETTLE_LIMIT_S)
-        assert others
+        everything = list(range(PARTITIONS))
+        scene.crew.until(
+            lambda: scene.crew.serving() == everything,  # noqa: B023
+            "the others serve all partitions",
+            SETTLE_LIMIT_S,
+        )
         with scene.backlog():
             victim.resume()
         scene.crew.settle()

@@ -120,9 +120,9 @@ class Feed:
 
 @pytest.fixture(scope="module")
 def feed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Feed]:
-    """A Kafka of its own with one worker, which has to live through everything; at the end all is accounted for."""
+    """Kafka and Redis with one worker that has to live through everything; at the end all is accounted for."""
     folder = tmp_path_factory.mktemp("bad")
-    with Stack.at(folder / "stack", ports=free_ports(), servers=["kafka"], die_with_parent=True) as stack:
+    with Stack.at(folder / "stack", ports=free_ports(), servers=["kafka", "redis"], die_with_parent=True) as stack:
         environment = stack.environment()
         specs = catalogue(dataset="project_db", app_id="millrace-orders", order_partitions=4)
         apply_topics(KafkaSettings.read(environment), specs)
