@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import yaml
 from config.settings import environment_with
 from stack.ports import DEFAULT_PORTS
 from tests.unit.compose import (
+    APPLICATIONS,
     COMPOSE_FILE,
     ONE_SHOTS,
     PROGRAMS,
@@ -58,7 +60,7 @@ def test_the_file_is_well_formed_and_the_compose_plugin_accepts_it_where_there_i
 
 def test_every_service_is_a_server_a_worker_or_a_one_shot() -> None:
     assert set(SERVICES) == {*SERVERS, *WORKERS, *ONE_SHOTS}
-    assert len(WORKERS) >= 2
+    assert Counter(APPLICATIONS.values()) == {"streams.orders": 2, "streams.lookups": 1}
     assert set(PROGRAMS) == {*WORKERS, "setup"}
 
 

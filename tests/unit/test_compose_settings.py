@@ -18,6 +18,7 @@ from config.settings import (
     DatabaseSettings,
     DatasetSettings,
     KafkaSettings,
+    LookupsSettings,
     OrdersSettings,
     RedisSettings,
     SettingsGroup,
@@ -28,7 +29,7 @@ from stack.servers import kafka, mariadb, redis
 from stack.servers.connect import worker_settings
 from stack.servers.minio import BUCKETS
 from stack.site import Site, load_or_create_site
-from tests.unit.compose import REPOSITORY, SERVICES, WORKERS, environment, setting_fields, variables
+from tests.unit.compose import APPLICATIONS, REPOSITORY, SERVICES, WORKERS, environment, setting_fields, variables
 
 # Settings of the image that the entrypoint takes under names of its own.
 CONNECT_NAMES = {
@@ -40,6 +41,7 @@ CONNECT_NAMES = {
     "key.converter": "KEY_CONVERTER",
     "value.converter": "VALUE_CONVERTER",
 }
+SETTINGS = {"streams.orders": OrdersSettings, "streams.lookups": LookupsSettings}
 ENV_LINE = "--- Only for docker-compose.yml"
 
 
@@ -121,7 +123,7 @@ def test_the_programs_are_told_settings_only(name: str) -> None:
     ("name", "groups"),
     [
         ("setup", [KafkaSettings, DatabaseSettings, ConnectSettings, DatasetSettings]),
-        *((name, [KafkaSettings, RedisSettings, OrdersSettings]) for name in WORKERS),
+        *((name, [KafkaSettings, RedisSettings, SETTINGS[APPLICATIONS[name]]]) for name in WORKERS),
     ],
 )
 def test_the_programs_can_read_what_they_are_told(name: str, groups: list[type[SettingsGroup]]) -> None:
@@ -131,7 +133,8 @@ def test_the_programs_can_read_what_they_are_told(name: str, groups: list[type[S
 
 @pytest.mark.parametrize("name", WORKERS)
 def test_every_setting_of_the_workers_reaches_them(name: str) -> None:
-    known = {name for item in OrdersSettings.__dataclass_fields__.values() for name in item.metadata["names"]}
+    group = SETTINGS[APPLICATIONS[name]]
+    known = {name for item in group.__dataclass_fields__.values() for name in item.metadata["names"]}
     assert known <= set(SERVICES[name]["environment"])
 
 
@@ -139,7 +142,7 @@ def test_every_setting_of_the_workers_reaches_them(name: str) -> None:
 def test_a_worker_listens_for_others_and_is_reached_by_its_name(name: str) -> None:
     told = environment(name)
     assert (told["WEB_HOST"], told["WEB_ADVERTISED_HOST"]) == ("0.0.0.0", name)  # noqa: S104 - within its container
-    assert SERVICES[name]["command"] == ["faust", "-A", "streams.orders", "worker", "--web-port", "6066"]
+    assert SERVICES[name]["command"] == ["faust", "-A", APPLICATIONS[name], "worker", "--web-port", "6066"]
     assert SERVICES[name]["ports"][0].endswith(":6066")
 
 

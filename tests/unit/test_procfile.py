@@ -1,4 +1,4 @@
-"""Goal: `honcho start` runs several order workers that do not get in each other's way, and keeps them running.
+"""Goal: `honcho start` runs the workers so that none gets in another's way, and keeps them running.
 
 Method: the Procfile is read as honcho reads it; commands are parsed by the programs that they call.
 """
@@ -15,7 +15,7 @@ from honcho.environ import Procfile, parse_procfile
 
 from config.settings import environment_with
 from stack.restarter import parse_command_line
-from tests.unit.compose import REPOSITORY, SERVICES, WORKERS
+from tests.unit.compose import APPLICATIONS, REPOSITORY, SERVICES
 
 PROCFILE: Procfile = parse_procfile((REPOSITORY / "Procfile").read_text())
 COMMANDS = {name: shlex.split(line) for name, line in PROCFILE.processes.items()}
@@ -36,20 +36,20 @@ def test_every_line_that_is_no_comment_is_a_process() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_worker_runs_under_the_restarter(name: str) -> None:
-    assert worker_command(name)[:-1] == ["faust", "-A", "streams.orders", "worker", "--web-port"]
+    assert worker_command(name)[:-1] == ["faust", "-A", APPLICATIONS[name], "worker", "--web-port"]
 
 
 def test_ports_differ_and_are_those_published_by_the_containers() -> None:
-    ports = [worker_command(name)[-1] for name in COMMANDS]
-    assert len(set(ports)) == len(ports)
-    assert ports == [SERVICES[name]["ports"][0].split(":")[1] for name in WORKERS]
+    ports = {name: worker_command(name)[-1] for name in COMMANDS}
+    assert len(set(ports.values())) == len(ports)
+    assert ports == {name: SERVICES[name]["ports"][0].split(":")[1] for name in APPLICATIONS}
 
 
 def test_the_data_folders_of_the_workers_differ(tmp_path: Path) -> None:
-    program = "from streams.orders import app; print(app.conf.datadir)"
     folders = set()
-    for name in COMMANDS:
+    for name, application in APPLICATIONS.items():
         port = worker_command(name)[-1]
+        program = f"from {application} import app; print(app.conf.datadir)"
         told = environment_with({"WEB_PORT": port, "STATE_DIR": str(tmp_path)})
         folders.add(subprocess.run([sys.executable, "-c", program], env=told, capture_output=True, check=True).stdout)
     assert len(folders) == len(COMMANDS)
