@@ -10,6 +10,7 @@ or a Redis that lost its data. Both open again and go on from the stored place, 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -65,6 +66,7 @@ class LookupSink(Service):
         self.client = client
         self.app = app
         self._producer: aiokafka.AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
 
     def committers(self, topic: str) -> Callable[[int], LookupCommitter]:
         """Committers of a source topic, by partition number."""
@@ -72,14 +74,23 @@ class LookupSink(Service):
 
     async def keep_dead_letters(self, records: Sequence[OutputRecord]) -> None:
         """Write dead letters and wait until Kafka has them; after a failure they may be there twice."""
-        if self._producer is None:
-            producer = aiokafka.AIOKafkaProducer(
-                **self.app.kafka_client, enable_idempotence=True, max_request_size=LARGEST_REQUEST_BYTES
-            )
-            await producer.start()
-            self._producer = producer
-        for record in records:
-            await self._producer.send_and_wait(record.topic, record.value, key=record.key, headers=list(record.headers))
+        producer = await self._started_producer()
+        sent = [await producer.send(r.topic, r.value, key=r.key, headers=list(r.headers)) for r in records]
+        await asyncio.gather(*sent)
+
+    async def _started_producer(self) -> aiokafka.AIOKafkaProducer:
+        async with self._starting:  # partitions commit at the same time
+            if self._producer is None:
+                producer = aiokafka.AIOKafkaProducer(
+                    **self.app.kafka_client, enable_idempotence=True, max_request_size=LARGEST_REQUEST_BYTES
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
 
     async def on_shutdown(self) -> None:
         """Let go of the connections."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from streams.runtime.app import BatchApp
 from streams.runtime.batch import Batch, Fold, OutputRecord
-from streams.runtime.codec import StateCodec
+from streams.runtime.codec import STATELESS, StateCodec
 from streams.runtime.flow import Flow
 from streams.runtime.turn import Turn
 
@@ -77,7 +77,7 @@ class MemoryPartition:
 
 
 class StandIn:
-    """A partition of `app` in memory.
+    """A partition of one of `app`'s pipelines in memory, of the first one if none is named.
 
     Attributes:
         view: what the flow sees of it.
@@ -86,12 +86,14 @@ class StandIn:
         fail_next: an error to raise in place of the next turn's transaction, after which nothing of it is kept.
     """
 
-    def __init__(self, app: BatchApp, *, flow: Flow | None = None, partition: int = 0) -> None:
-        pipeline = app.pipelines[0]
-        assert pipeline.table is not None
+    def __init__(
+        self, app: BatchApp, *, flow: Flow | None = None, partition: int = 0, pipeline: str | None = None
+    ) -> None:
+        chosen = next(each for each in app.pipelines if pipeline in (None, each.name))
         self._app = app
-        self._flow = pipeline.flow if flow is None else flow
-        self._codec = pipeline.table.codec
+        self._flow = chosen.flow if flow is None else flow
+        self._has_state = chosen.table is not None
+        self._codec: StateCodec[Any] = STATELESS if chosen.table is None else chosen.table.codec
         self._offsets: Counter[str] = Counter()
         self._store: dict[bytes, bytes] = {}
         self.view = MemoryPartition(partition, self._store, self._codec)
@@ -127,7 +129,7 @@ class StandIn:
 
     async def _finish(self, turn: Turn) -> None:
         outputs = await self._flow.publish(turn, self.view)
-        states = turn.encoded_states()
+        states = turn.encoded_states() if self._has_state else []
         failure, self.fail_next = self.fail_next, None
         if failure is not None:
             raise failure

@@ -7,6 +7,7 @@ and logins are left out, for they differ by nature.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shlex
 import subprocess
 from pathlib import Path
@@ -41,7 +42,7 @@ CONNECT_NAMES = {
     "key.converter": "KEY_CONVERTER",
     "value.converter": "VALUE_CONVERTER",
 }
-SETTINGS = {"streams.orders": OrdersSettings, "streams.lookups": LookupsSettings}
+SETTINGS: dict[str, type[SettingsGroup]] = {"streams.orders": OrdersSettings, "streams.lookups": LookupsSettings}
 ENV_LINE = "--- Only for docker-compose.yml"
 
 
@@ -134,7 +135,7 @@ def test_the_programs_can_read_what_they_are_told(name: str, groups: list[type[S
 @pytest.mark.parametrize("name", WORKERS)
 def test_every_setting_of_the_workers_reaches_them(name: str) -> None:
     group = SETTINGS[APPLICATIONS[name]]
-    known = {name for item in group.__dataclass_fields__.values() for name in item.metadata["names"]}
+    known = {name for item in dataclasses.fields(group) for name in item.metadata["names"]}
     assert known <= set(SERVICES[name]["environment"])
 
 
