@@ -29,7 +29,7 @@ from tables.order_state import CODEC
 
 Published = CompleteOrder | AmendedOrder | IncompleteOrder
 
-MOST_GIVEN_UP: Final = 1_000
+MOST_GIVEN_UP: Final = 50
 """So many unknown ids are no late rows but a fault of the source: none is waited for any more."""
 
 _encode = msgspec.json.Encoder().encode

@@ -7,6 +7,7 @@ python -m stack topics check     compare only; exit code 1 on a difference
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from stack.errors import StackError
 from streams.topics import TopicSpec, catalogue
 
 _ANSWER_SECONDS = 10.0
+_KNOWN_SECONDS = 30.0
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +96,16 @@ def apply_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> list[str]:
         ]
         for name, outcome in admin.create_topics(requests, operation_timeout=_ANSWER_SECONDS).items():
             _await_creation(name, outcome)
+        _await_all(admin, specs)
     check_topics(kafka, specs)
     return [spec.name for spec in missing]
+
+
+def _await_all(admin: AdminClient, specs: Sequence[TopicSpec]) -> None:
+    """A loaded broker may have created a topic and not know of it yet."""
+    deadline = time.monotonic() + _KNOWN_SECONDS
+    while len(describe_topics(admin, specs)) < len(specs) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
 
 
 def check_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:

@@ -97,7 +97,7 @@ details = app.agent(order_details, name="order_details")(order_details_agent)
 views.declare(app, state)
 declare_pages(
     app,
-    counted={"orders": completion, "guard": guard, "cache": cache},
+    counted={"orders": completion, "guard": guard, "cache": cache, "payment_methods": payment_methods},
     figures=lambda: incomplete.figures(app),
     collector=IncompleteCollector(app),
 )

@@ -55,6 +55,8 @@ ORDER_FINAL = "order_final"
 ORDER_AMENDED = "order_amended"
 ORDER_INCOMPLETE = "order_incomplete"
 DEAD_LETTERS = "dead_letters"
+LEFT_OUT_HEADER = "left_out"
+"""Of a dead letter whose value is too large for the topic: the value's size in bytes."""
 
 
 def order_state_changelog(app_id: str) -> str:

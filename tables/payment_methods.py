@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from typing import Any, Final
 
 import aiokafka
@@ -54,6 +55,11 @@ class PaymentMethods(Service):
         self._positions: dict[int, Position] = {}
         self._loaded = asyncio.Event()
         self._news = asyncio.Condition()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Payment methods that are `known`, records that were `unreadable`."""
+        return Counter(known=len(self._known), unreadable=self.unreadable)
 
     def get(self, id_: int) -> PaymentMethod | None:
         """The payment method, None if it is not known (yet)."""

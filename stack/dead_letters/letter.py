@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from streams.topics import LEFT_OUT_HEADER
+
 REPLAYED: Final = "replayed"
 """Header of a note: the offset, in the note's own partition, of the dead letter that was replayed."""
 
@@ -48,6 +50,7 @@ class DeadLetter:
     Attributes:
         written_ms: when it was written to `dead_letters`.
         reason: why it could not be processed, in the application's words.
+        left_out: size in bytes of a value that was too large to be kept.
         origin: None if the headers do not say it; then `fault` says what is wrong with them.
     """
 
@@ -58,6 +61,7 @@ class DeadLetter:
     headers: Headers
     reason: str
     app: str
+    left_out: str | None
     origin: Origin | None
     fault: str | None
 
@@ -90,6 +94,7 @@ def read_record(
         headers=headers,
         reason=texts.get("reason", ""),
         app=texts.get("app", ""),
+        left_out=texts.get(LEFT_OUT_HEADER) if value is None else None,
         origin=origin,
         fault=fault,
     )

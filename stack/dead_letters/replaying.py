@@ -60,8 +60,11 @@ def new_producer(bootstrap: str, app_id: str) -> Producer:
     )
 
 
-def refusal(letter: DeadLetter, sources: Mapping[str, int]) -> str | None:
+def refusal(letter: DeadLetter, sources: Mapping[str, int], *, has_value: bool = False) -> str | None:
     """Why a letter cannot be replayed, None if it can; `sources` are the topics it may go to, with their partitions.
+
+    Args:
+        has_value: whether a corrected value takes the place of its own.
 
     The origin is data that anybody may have written: it must not lead into another topic.
     """
@@ -72,6 +75,8 @@ def refusal(letter: DeadLetter, sources: Mapping[str, int]) -> str | None:
         return f"topic {short(origin.topic, 100)} is none of the source topics"
     if origin.partition >= sources[origin.topic]:
         return f"topic {origin.topic} has no partition {origin.partition}"
+    if letter.left_out is not None and not has_value:
+        return f"its value of {letter.left_out} bytes was left out; only its origin has it: {origin}"
     return None
 
 
@@ -111,7 +116,7 @@ class Replay:
             if letter.place in done:
                 skipped += 1
                 continue
-            reason = refusal(letter, self._sources)
+            reason = refusal(letter, self._sources, has_value=value is not None)
             if reason is not None:
                 self._refuse(letter, reason)
                 continue

@@ -111,15 +111,16 @@ def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
     """Fold a change of the order's own row into `state`, which it alters, and say what follows.
 
     Raises:
-        Rejected: `num_products` is null or below 1 in a row that is not being deleted, or the time is out of range.
+        Rejected: `num_products` is null or not from 1 to `MAX_LINES` in a row that is not being deleted, or the time
+            is out of range.
     """
     row, known = change.row, state.row
     if known is not None and change.position < known.position:
         return UNCHANGED
     num_products = row.num_products
-    if num_products is None or num_products < 1:
+    if num_products is None or not 1 <= num_products <= MAX_LINES:
         if not change.deleted:
-            raise Rejected(f"num_products: must be at least 1, not {num_products}")
+            raise Rejected(f"num_products: must be from 1 to {MAX_LINES}, not {num_products}")
         num_products = 1 if known is None else known.num_products  # of a deleted row, which never counts
     seen = OrderRow(
         row.customer_id,

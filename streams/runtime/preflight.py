@@ -15,7 +15,8 @@ from streams.model.change import ChangeDecoder, Malformed
 from streams.runtime.pipeline import Pipeline
 
 SAMPLE_RECORDS: Final = 5
-"""Records per partition whose keys are looked at: a connector's mistake shows in every one."""
+"""Records whose keys are looked at in each of a partition's oldest, middle and newest part: a connector's mistake shows
+in every one, a burst of bad records in one place only."""
 
 FEWEST_SAMPLED: Final = 3
 """With fewer records nothing can be said of the connector."""
@@ -68,7 +69,7 @@ async def check_partitions(client: Mapping[str, Any], expected: Mapping[str, int
 async def check_keys(
     client: Mapping[str, Any], decoders: Mapping[str, ChangeDecoder], counts: Mapping[str, int]
 ) -> None:
-    """Look at the newest records of each source topic: is the key the row's, and in the partition it hashes to?
+    """Look at records of each source topic, old and new: is the key the row's, and in the partition it hashes to?
 
     Raises:
         TopicsMismatchError: no record of a sample could be relied on.
@@ -76,7 +77,7 @@ async def check_keys(
     faults = []
     for topic, decoder in decoders.items():
         partitions = counts[topic]
-        sample = await _newest(client, [TopicPartition(topic, number) for number in range(partitions)])
+        sample = await _sample(client, [TopicPartition(topic, number) for number in range(partitions)])
         reasons = [reason for record in sample if (reason := _fault(record, decoder, partitions))]
         if len(sample) >= FEWEST_SAMPLED and len(reasons) == len(sample):  # single bad ones are for the dead letters
             faults.append(f"topic {topic}: {reasons[0]} (as in all {len(sample)} records looked at)")
@@ -95,7 +96,7 @@ def _fault(record: ConsumerRecord, decoder: ChangeDecoder, partitions: int) -> s
     return None
 
 
-async def _newest(client: Mapping[str, Any], tps: Sequence[TopicPartition]) -> list[ConsumerRecord]:
+async def _sample(client: Mapping[str, Any], tps: Sequence[TopicPartition]) -> list[ConsumerRecord]:
     consumer = aiokafka.AIOKafkaConsumer(
         **client, isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest"
     )
@@ -103,15 +104,32 @@ async def _newest(client: Mapping[str, Any], tps: Sequence[TopicPartition]) -> l
     try:
         consumer.assign(tps)
         begins, ends = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
-        waiting = {tp for tp in tps if begins[tp] < ends[tp]}
-        for tp in tps:
-            consumer.seek(tp, max(begins[tp], ends[tp] - SAMPLE_RECORDS))
-        found: list[ConsumerRecord] = []
+        found: dict[tuple[int, int], ConsumerRecord] = {}
         deadline = asyncio.get_running_loop().time() + SAMPLE_TIMEOUT_S
-        while waiting and asyncio.get_running_loop().time() < deadline:
-            for records in (await consumer.getmany(*waiting, timeout_ms=200)).values():
-                found += records
-            waiting = {tp for tp in waiting if await consumer.position(tp) < ends[tp]}
-        return found
+        for place in (0.0, 0.5, 1.0):
+            for tp in tps:
+                last = max(begins[tp], ends[tp] - SAMPLE_RECORDS)
+                consumer.seek(tp, begins[tp] + int((last - begins[tp]) * place))
+            for record in await _read(consumer, ends, deadline):
+                found[record.partition, record.offset] = record
+        return list(found.values())
     finally:
         await consumer.stop()
+
+
+async def _read(
+    consumer: aiokafka.AIOKafkaConsumer, ends: Mapping[TopicPartition, int], deadline: float
+) -> list[ConsumerRecord]:
+    """A few records of each partition from where it stands, or what there is by the deadline."""
+    found: list[ConsumerRecord] = []
+    waiting = set(ends)
+    while waiting and asyncio.get_running_loop().time() < deadline:
+        for tp in list(waiting):
+            if await consumer.position(tp) >= ends[tp]:
+                waiting.discard(tp)
+        if waiting:
+            polled = await consumer.getmany(*waiting, timeout_ms=200, max_records=SAMPLE_RECORDS)
+            for tp, records in polled.items():
+                found += records
+                waiting.discard(tp)
+    return found

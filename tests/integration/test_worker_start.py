@@ -5,9 +5,11 @@ Method: a Kafka of its own, records written past any connector, real workers; th
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -19,7 +21,7 @@ from stack.local import Stack
 from stack.ports import free_ports
 from stack.topics import apply_topics
 from stack.workers import OrdersWorker
-from streams.topics import ORDER_FINAL, catalogue, change_topic, order_state_changelog
+from streams.topics import DEAD_LETTERS, ORDER_FINAL, catalogue, change_topic, order_state_changelog
 from tests.builders import created, detail_row, order_row, position
 from tests.integration.orders.shop import TopicTail, until
 
@@ -31,7 +33,8 @@ class Site:
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self.app_id = f"start-{uuid.uuid4().hex[:8]}"
-        self.environment = {**environment, "ORDERS_APP_ID": self.app_id}
+        # Without the guard: it would keep an order from going out again, with or without a state that remembers it.
+        self.environment = {**environment, "ORDERS_APP_ID": self.app_id, "GUARD": "off"}
         self.changelog = order_state_changelog(self.app_id)
         self.admin = AdminClient({"bootstrap.servers": environment["KAFKA_BOOTSTRAP"]})
         self._folder = folder
@@ -60,9 +63,9 @@ class Site:
         [future] = self.admin.list_consumer_group_offsets([request]).values()
         return sum(max(0, tp.offset) for tp in future.result().topic_partitions)
 
-    def produce(self, topic: str, key: bytes, value: bytes) -> None:
-        """Write a record as a connector would."""
-        self._producer.produce(topic, key=key, value=value)
+    def produce(self, topic: str, key: bytes, value: bytes, *, partition: int = -1) -> None:
+        """Write a record as a connector would, or to a partition of one's choice."""
+        self._producer.produce(topic, key=key, value=value, partition=partition)
         assert self._producer.flush(30) == 0
 
     def complete_order(self, order_id: str) -> None:
@@ -88,7 +91,7 @@ class Site:
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("kafka")
-    with Stack.at(folder, ports=free_ports(), servers=["kafka"], die_with_parent=True) as stack:
+    with Stack.at(folder, ports=free_ports(), servers=["kafka", "redis"], die_with_parent=True) as stack:
         yield stack
 
 
@@ -172,3 +175,32 @@ def test_the_order_view_says_when_nothing_is_known(site: Site) -> None:
     assert answer.status_code == 404
     assert "never seen" in answer.json()["error"]
     assert worker.stop()
+
+
+def test_a_burst_of_bad_keys_does_not_keep_a_worker_from_starting(site: Site) -> None:
+    for number in range(100):
+        site.produce(ORDERS, f"{number}".encode(), created(order_row(f"{number}")))
+    for partition in range(4):
+        for _ in range(20):
+            site.produce(ORDERS, b"bad", created(order_row("another")), partition=partition)
+    worker = site.worker()
+    worker.wait_ready()
+    assert worker.stop()
+
+
+def test_a_record_whose_dead_letter_would_be_too_large_costs_only_itself(site: Site) -> None:
+    """18 MB that zstd makes 500 KB of, so that the source topic takes it, and lz4 nothing."""
+    bootstrap = site.environment["KAFKA_BOOTSTRAP"]
+    limits: dict[str, Any] = {"message.max.bytes": 100_000_000, "compression.type": "zstd"}
+    producer = Producer({"bootstrap.servers": bootstrap, **limits})
+    producer.produce(ORDERS, key=b"large", value=os.urandom(500_000) * 36)
+    assert producer.flush(60) == 0
+    tail = TopicTail(bootstrap, [DEAD_LETTERS])
+    worker = site.worker()
+    try:
+        [record] = tail.wait(DEAD_LETTERS, "large")
+    finally:
+        tail.close()
+        assert worker.stop()
+    assert record.raw is None
+    assert (record.headers["left_out"], record.headers["topic"]) == ("18000000", ORDERS)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from agents.dead_letters import dead_letter
+from agents.dead_letters import LARGEST_KEPT_BYTES, dead_letter
 from stack.__main__ import main, parser
 from stack.dead_letters.commands import place, since
 from stack.dead_letters.letter import DeadLetter, Headers, Origin, Place, ReplayNote, read_record
@@ -360,3 +360,13 @@ def test_what_does_not_go_together_is_refused(
 ) -> None:
     assert main(["dead-letters", "replay", *arguments]) == 1
     assert fault in capsys.readouterr().err
+
+
+def test_a_letter_whose_value_was_left_out_is_replayed_with_a_corrected_value_only() -> None:
+    source = Consumed(TOPIC, 1, 7, b"key", bytes(LARGEST_KEPT_BYTES + 1))
+    record = dead_letter(DEAD_LETTERS, source, "too large", app_id="app")
+    assert record.value is None
+    found = read_record(Place(1, 0), 0, record.key, record.value, record.headers)
+    assert isinstance(found, DeadLetter)
+    assert f"{LARGEST_KEPT_BYTES + 1} bytes was left out" in str(refusal(found, SOURCES))
+    assert refusal(found, SOURCES, has_value=True) is None
