@@ -24,6 +24,9 @@ from tests.faults.table import TABLE
 from tests.faults.verdict import EXAMPLES, Judgement, judge
 
 PROGRESS_LIMIT_S: Final = 60.0
+MUTANT_LIMIT_S: Final = 10.0
+"""A mutant may never go on, and is not judged by that."""
+
 LAG_LIMIT_S: Final = 120.0
 
 
@@ -93,12 +96,15 @@ def _play(ground: Ground, result: Result, dose: Dose, say: Say) -> Judgement:
             finally:
                 crew.heal()
             if what.live:
-                result.first_progress_s, result.every_partition_s = scene.progress_s(PROGRESS_LIMIT_S)
+                result.first_progress_s, result.every_partition_s = scene.progress_s(
+                    MUTANT_LIMIT_S if result.mutant else PROGRESS_LIMIT_S
+                )
         result.lag_zero_s = scene.lag_zero_s(LAG_LIMIT_S)
         crew.stop()
         judgement = judge(scene)
     late = [] if result.every_partition_s is not None or not what.live else [f"no progress in {PROGRESS_LIMIT_S:.0f} s"]
-    late += [] if result.lag_zero_s is not None else [f"lag is not 0 after {LAG_LIMIT_S:.0f} s"]
+    in_time = result.lag_zero_s is not None and result.lag_zero_s <= LAG_LIMIT_S
+    late += [] if in_time else [f"lag is not 0 after {LAG_LIMIT_S:.0f} s"]
     judgement.add("I5", late)
     judgement.add("fault", [f"{crew.ungraceful} workers did not end gracefully"] if crew.ungraceful else [])
     result.notes = {"orders": shop.placed, "injected": len(shop.injected), **scene.notes}

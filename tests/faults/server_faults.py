@@ -28,6 +28,7 @@ from tests.faults.scene import Scene
 from tests.faults.shop import DATASET, DETAILS_TOPIC, ORDERS_TOPIC
 
 CONNECTOR_LIMIT_S: Final = 90.0
+PURGE_LIMIT_S: Final = 20.0
 REFUSED_BYTES: Final = 100
 LARGE_BYTES: Final = 16 * 1024 * 1024
 
@@ -98,6 +99,7 @@ def kill_connect(scene: Scene) -> None:
     """
     for exactly_once in (True, False):
         with _source_guarantee(scene, exactly_once=exactly_once):
+            scene.shop.wait_captured(streamed=True)
             before = _repeats_in(scene)
             for _ in range(scene.dose.times):
                 with scene.backlog(shares=4 * scene.dose.times):
@@ -130,6 +132,7 @@ def _kill_in_snapshot(scene: Scene) -> None:
         scene.crew.until(lambda: _snapshot_rows(scene) > before, "a snapshot begins", CONNECTOR_LIMIT_S)  # noqa: B023
         _kill_connect(scene, "reading a snapshot")
         scene.ground.capture(**required)
+        scene.shop.wait_captured(streamed=True)
 
 
 @contextmanager
@@ -214,9 +217,7 @@ def purge_log(scene: Scene) -> None:
     stack = scene.ground.stack
     stack.down(only=["connect"])
     scene.shop.surge(scene.dose.orders // 2)
-    _as_root(scene, "FLUSH BINARY LOGS; FLUSH BINARY LOGS;")
-    newest = _as_root(scene, "SHOW BINARY LOGS").splitlines()[-1].split()[0]
-    _as_root(scene, f"PURGE BINARY LOGS TO '{newest}'")
+    _purge(scene)
     stack.start("connect")
     scene.struck("purged the log that Connect has not read")
     trace = _failure(scene)
@@ -226,6 +227,23 @@ def purge_log(scene: Scene) -> None:
     scene.shop.wait_captured()
     scene.ground.capture()
     scene.struck("the connector has read the tables again")
+
+
+def _purge(scene: Scene) -> None:
+    """Leave the newest log file only. The server keeps what a connection still reads, one that is gone included."""
+    deadline = time.monotonic() + PURGE_LIMIT_S
+    while True:
+        _as_root(scene, "FLUSH BINARY LOGS")
+        newest = _as_root(scene, "SHOW BINARY LOGS").split()[-2]
+        _as_root(scene, f"PURGE BINARY LOGS TO '{newest}'")
+        if len(_as_root(scene, "SHOW BINARY LOGS").splitlines()) == 1:
+            return
+        for line in _as_root(scene, "SHOW PROCESSLIST").splitlines():
+            if "Binlog Dump" in line:
+                _as_root(scene, f"KILL {line.split()[0]}")
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the database did not purge its log within {PURGE_LIMIT_S:.0f} s")
+        time.sleep(0.5)
 
 
 def _failure(scene: Scene) -> str:

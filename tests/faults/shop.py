@@ -164,12 +164,20 @@ class FaultShop:
         with connected(self._database, DATASET) as connection:
             yield connection
 
-    def wait_captured(self) -> None:
+    def wait_captured(self, *, streamed: bool = False) -> None:
         """Wait until every change committed so far is in Kafka: the connector reads in order, so a mark says it.
+
+        With `streamed` until the connector follows the log, and is not in the middle of a snapshot.
 
         Raises:
             TimeoutError: the connector does not go on.
         """
+        deadline = time.monotonic() + MARK_LIMIT_S
+        while b'"op":"r"' in self._mark(deadline) and streamed:
+            continue
+
+    def _mark(self, deadline: float) -> bytes:
+        """Insert a row, and return its change once it is in Kafka."""
         [place] = places(self._bootstrap, METHODS_TOPIC)
         start = ends(self._bootstrap, [place], committed_only=False)
         with self.connection() as connection, connection.cursor() as cursor:
@@ -177,12 +185,14 @@ class FaultShop:
             mark: Any = cursor.fetchone()
             cursor.execute("INSERT INTO payment_method VALUES (%s, 'mark', 'none')", mark)
             connection.commit()
-        wanted, deadline = str(mark[0]).encode(), time.monotonic() + MARK_LIMIT_S
+        wanted = str(mark[0]).encode()
         with TopicReader(self._bootstrap) as reader:
-            while not any(record.key == wanted for record in reader.records(start)):
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"the connector did not capture a change within {MARK_LIMIT_S:.0f} s")
+            while time.monotonic() < deadline:
+                for record in reader.records(start):
+                    if record.key == wanted:
+                        return record.value or b""
                 time.sleep(0.1)
+        raise TimeoutError(f"the connector did not capture a change within {MARK_LIMIT_S:.0f} s")
 
     def rows(self) -> ShopRows:
         """Every order and line of the database, from one snapshot."""
