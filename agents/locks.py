@@ -17,7 +17,6 @@ from typing import Final, NamedTuple
 from tables.redis_client import Script
 
 DATABASE: Final = 2
-RETENTION_S: Final = 7 * 86_400
 MOST_PER_CALL: Final = 2_000
 """A script of this size keeps Redis from everybody else for a few milliseconds."""
 
@@ -88,14 +87,13 @@ return answers
 """)
 
 RELEASE: Final = Script(f"""\
--- {{beginning of the token, retention, whether to write, keys}} -> how many of them were claimed by it and are released
-{_VALUE_AT}local token, retention, writes, keys = unpack(cmsgpack.unpack(ARGV[1]))
-local claimed, count = '{_CLAIMED}' .. token, 0
+-- {{token, retention, keys}} -> how many of them were claimed by it and are released now
+{_VALUE_AT}local token, retention, keys = unpack(cmsgpack.unpack(ARGV[1]))
+local count = 0
 for _, key in ipairs(keys) do
-    local found = value_at(key)
-    if type(found) == 'string' and string.sub(found, 1, #claimed) == claimed then
+    if value_at(key) == '{_CLAIMED}' .. token then
         count = count + 1
-        if writes then redis.call('SET', key, '{_RELEASED}', 'EX', retention) end
+        redis.call('SET', key, '{_RELEASED}', 'EX', retention)
     end
 end
 return count
@@ -115,6 +113,11 @@ class Lock(NamedTuple):
 def lock_key(order_id: str) -> str:
     """The key of an order's lock."""
     return f"{_KEY}{order_id}"
+
+
+def order_id_of(key: str) -> str:
+    """The order of a lock."""
+    return key.removeprefix(_KEY)
 
 
 def token_of(app_id: str, incarnation: str) -> str:

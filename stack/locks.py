@@ -5,7 +5,8 @@ python -m stack locks show ORDER_ID               the lock of one order
 python -m stack locks release --app APP           let others emit what this application had claimed and not emitted
 python -m stack locks release --order ORDER_ID    the same for one order
 
-An emitted order stays marked, whatever is released: it went out.
+An emitted order stays marked, whatever is released: it went out. A claim may stand on an order that is out, when its
+worker died before it could mark it: a release fences the application, reads order_final, and marks such an order.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ from __future__ import annotations
 import argparse
 import re
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from agents import locks
-from config.settings import KafkaSettings, RedisSettings
+from config.settings import KafkaSettings, OrdersSettings, RedisSettings
+from stack.claims import emitted_among, fence
 from stack.context import SILENT, add_stack_option, settings_environment
 from stack.errors import StackError
+from streams.topics import ORDER_FINAL
 from tables.redis_client import RedisAwayError, RedisConsole
 
 _ANSWER_SECONDS = 10.0
@@ -37,6 +41,14 @@ _COORDINATOR_MOVES = (
 _GONE = -2  # what Redis answers for the time to live of a key that does not exist
 _UNREADABLE = locks.Lock("unreadable", "", "")
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class Claimed(NamedTuple):
+    """An order that is claimed, and by whom."""
+
+    order_id: str
+    app_id: str
+    token: str
 
 
 @dataclass
@@ -101,17 +113,18 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 
 def run_release(arguments: argparse.Namespace) -> int:
-    """Release the claims of an application, or of one order."""
+    """Release the claims of an application, or of one order; mark those whose order is out all the same."""
     if arguments.incarnation and not arguments.app:
         raise StackError("--incarnation goes with --app only")
     with _redis(arguments) as redis:
-        if arguments.order is not None:
-            count = _release_order(redis, arguments)
-        else:
-            _refuse_live(arguments, arguments.app)
-            token = f"{arguments.app}:{arguments.incarnation or ''}"
-            count = sum(_release(redis, token, page, arguments) for page in _pages(redis))
-    print(f"{count} {'claim' if count == 1 else 'claims'} {'would be ' if arguments.dry_run else ''}released")
+        claims = _claims_on(redis, arguments.order) if arguments.order is not None else _claims_of(redis, arguments)
+        if claims:
+            _refuse_live(arguments, claims[0].app_id)
+        released, marked = _settle(redis, claims, arguments)
+    would = "would be " if arguments.dry_run else ""
+    print(f"{released} {'claim' if released == 1 else 'claims'} {would}released")
+    if marked:
+        print(f"{marked} {would}marked as emitted: the order is in {ORDER_FINAL}")
     return 0
 
 
@@ -126,15 +139,55 @@ def format_groups(groups: dict[tuple[str, str], Group]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _release_order(redis: RedisConsole, arguments: argparse.Namespace) -> int:
-    key = locks.lock_key(arguments.order)
-    found = _read(redis, [key])
+def _claims_on(redis: RedisConsole, order_id: str) -> list[Claimed]:
+    found = _read(redis, [locks.lock_key(order_id)])
     if not found or found[0][0].state != "claimed":
         what = f"is {found[0][0].state}" if found else "has no lock"
-        raise StackError(f"order {arguments.order!r} {what}: there is no claim to release")
+        raise StackError(f"order {order_id!r} {what}: there is no claim to release")
     lock = found[0][0]
-    _refuse_live(arguments, lock.app_id)
-    return _release(redis, locks.token_of(lock.app_id, lock.incarnation), [key], arguments)
+    return [Claimed(order_id, lock.app_id, locks.token_of(lock.app_id, lock.incarnation))]
+
+
+def _claims_of(redis: RedisConsole, arguments: argparse.Namespace) -> list[Claimed]:
+    claims = []
+    for page in _pages(redis):
+        values = redis.call(locks.READ, _encode(page))[::2]
+        for key, value in zip(page, values, strict=True):
+            lock = locks.parse_lock(value)
+            if lock is None or (lock.state, lock.app_id) != ("claimed", arguments.app):
+                continue
+            if arguments.incarnation in (None, lock.incarnation):
+                token = locks.token_of(lock.app_id, lock.incarnation)
+                claims.append(Claimed(locks.order_id_of(key), lock.app_id, token))
+    return claims
+
+
+def _settle(redis: RedisConsole, claims: Sequence[Claimed], arguments: argparse.Namespace) -> tuple[int, int]:
+    """Release each claim, or mark it if its order is out; how many of both."""
+    if not claims:
+        return 0, 0
+    environment = settings_environment(arguments)
+    kafka, retention_s = KafkaSettings.read(environment), OrdersSettings.read(environment).lock_retention_s
+    if not arguments.dry_run:
+        fence(kafka, claims[0].app_id)
+    out = emitted_among(kafka, [claim.order_id for claim in claims])
+    by_token: dict[str, list[str]] = defaultdict(list)
+    for claim in claims:
+        if claim.order_id in out:
+            by_token[claim.token].append(claim.order_id)
+    if arguments.dry_run:
+        return len(claims) - len(out), len(out)
+    for token, order_ids in by_token.items():
+        for begin in range(0, len(order_ids), locks.MOST_PER_CALL):
+            marks = [(token, order_ids[begin : begin + locks.MOST_PER_CALL])]
+            redis.call(locks.MARK, _encode((retention_s, marks)))
+    released = 0
+    for token in {claim.token for claim in claims}:
+        keys = [locks.lock_key(c.order_id) for c in claims if c.token == token and c.order_id not in out]
+        for begin in range(0, len(keys), locks.MOST_PER_CALL):
+            blob = _encode((token, retention_s, keys[begin : begin + locks.MOST_PER_CALL]))
+            released += int(redis.call(locks.RELEASE, blob))
+    return released, len(out)
 
 
 def _refuse_live(arguments: argparse.Namespace, app_id: str) -> None:
@@ -182,12 +235,6 @@ def _read(redis: RedisConsole, keys: list[str]) -> list[tuple[locks.Lock, int]]:
     answers: list[Any] = redis.call(locks.READ, _encode(keys))
     pairs = zip(answers[::2], answers[1::2], strict=True)
     return [(locks.parse_lock(value) or _UNREADABLE, seconds) for value, seconds in pairs if seconds != _GONE]
-
-
-def _release(redis: RedisConsole, token: str, keys: list[str], arguments: argparse.Namespace) -> int:
-    blob = _encode((token, locks.RETENTION_S, not arguments.dry_run, keys))
-    count: int = redis.call(locks.RELEASE, blob)
-    return count
 
 
 def _duration(seconds: int) -> str:

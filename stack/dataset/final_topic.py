@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -51,6 +52,9 @@ class FinalRecord(msgspec.Struct, frozen=True):
     order: Order | None = None
     fault: str | None = None
 
+
+Visit = Callable[[bytes | None, bytes | None], None]
+"""What is done with the key and the value of each record."""
 
 _decoder = msgspec.json.Decoder(Order)
 
@@ -108,30 +112,34 @@ class FinalReader:
 
     def read_to_end(self) -> list[FinalRecord]:
         """The records from where the last call ended to the present end of every partition."""
+        records: list[FinalRecord] = []
+        self.visit_to_end(lambda key, value: records.append(decode(key, value)))
+        return records
+
+    def visit_to_end(self, visit: Visit) -> None:
+        """The same, one by one and as bytes, for those who do not want to keep them all."""
         if not self._positions:
             self._positions = dict.fromkeys(self._partitions(), OFFSET_BEGINNING)
         # Assigning anew is what makes the consumer report the end of each partition again.
         self._consumer.assign([TopicPartition(self._topic, p, offset) for p, offset in self._positions.items()])
         unread = set(self._positions)
-        records: list[FinalRecord] = []
         heard_at = time.monotonic()
         while unread:
             messages = self._consumer.consume(BATCH, timeout=0.2)
             for message in messages:
-                self._take(message, records, unread)
+                self._take(message, visit, unread)
             if messages:
                 heard_at = time.monotonic()
             elif time.monotonic() - heard_at > SILENCE_TIMEOUT_S:
                 raise self._unreachable(f"nothing came for {SILENCE_TIMEOUT_S:g} s")
-        return records
 
-    def _take(self, message: Message, records: list[FinalRecord], unread: set[int]) -> None:
+    def _take(self, message: Message, visit: Visit, unread: set[int]) -> None:
         error, partition, offset = message.error(), message.partition(), message.offset()
         assert partition is not None
         assert offset is not None
         if error is None:
             if partition in unread:
-                records.append(decode(_bytes(message.key()), _bytes(message.value())))
+                visit(_bytes(message.key()), _bytes(message.value()))
                 self._positions[partition] = offset + 1
         elif error.code() == KafkaError._PARTITION_EOF:
             if partition in unread:  # records that came after its first end were left for the next call

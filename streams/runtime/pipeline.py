@@ -12,6 +12,11 @@ from streams.runtime.flow import Flow
 from streams.runtime.table import BatchTable
 
 
+def transactional_id(app_id: str, pipeline: str, partition: int) -> str:
+    """The id under which Kafka knows the one writer of a pipeline's partition."""
+    return f"{app_id}-{pipeline}-{partition}"
+
+
 class PartitionsApartError(Exception):
     """The source topics and the changelog of a pipeline do not share their partition numbers."""
 

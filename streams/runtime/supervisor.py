@@ -22,7 +22,7 @@ from streams.runtime.committer import KafkaTransactions
 from streams.runtime.flow import OpenPartition
 from streams.runtime.opening import Opening
 from streams.runtime.partition import Partition, PartitionState
-from streams.runtime.pipeline import Pipeline
+from streams.runtime.pipeline import Pipeline, transactional_id
 from streams.runtime.standby import Standby
 from streams.runtime.store import Entry, PartitionStore
 from streams.runtime.transport import BatchConsumer
@@ -282,7 +282,7 @@ def kafka_transactions(app: BatchApp, name: str, sources: Sequence[str]) -> Call
         return KafkaTransactions(
             partition=partition,
             group=app.conf.id,
-            transactional_id=f"{app.conf.id}-{name}-{partition}",
+            transactional_id=transactional_id(app.conf.id, name, partition),
             transaction_timeout_ms=app.transaction_timeout_ms,
             client=app.kafka_client,
             read_committed_offsets=read_committed_offsets,

@@ -15,15 +15,17 @@ from typing import Any
 
 import pytest
 import redis
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without saying so
 
 from agents.guard import Answer, Claim, LockGuard, WhenAway
 from agents.locks import DATABASE, lock_key, token_of
-from config.settings import RedisSettings
+from config.settings import KafkaSettings, RedisSettings
 from stack.__main__ import main
 from stack.local import Stack
 from stack.ports import free_ports
+from stack.topics import apply_topics
+from streams.topics import ORDER_FINAL, catalogue
 from tables.redis_client import RedisClient
 
 LIVENESS_S = 60.0
@@ -35,6 +37,8 @@ OLD, NEW = "1" * 32, "2" * 32
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("locks")
     with Stack.at(folder, ports=free_ports(), servers=["kafka", "redis"], die_with_parent=True) as stack:
+        specs = catalogue(dataset="project_db", app_id="millrace-orders", order_partitions=4)
+        apply_topics(KafkaSettings.read(stack.environment()), specs)
         yield stack
 
 
@@ -146,6 +150,22 @@ def test_a_retired_applications_claims_are_released_and_what_it_emitted_stays(
     assert RETENTION_S - 60 < server.ttl(lock_key("claimed-0")) <= RETENTION_S
     answers = claim(stack, token_of("successor", NEW), "claimed-0", "emitted", "anothers")
     assert answers == [Answer.ACQUIRED, Answer.EMITTED_ELSEWHERE, Answer.HELD]
+
+
+def test_a_claim_on_an_order_that_is_out_is_marked_and_never_released(
+    stack: Stack, server: Any, app_id: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A worker that died between its commit and its mark leaves one."""
+    claim(stack, token_of(app_id, OLD), "out", "not out")
+    producer = Producer({"bootstrap.servers": stack.environment()["KAFKA_BOOTSTRAP"]})
+    producer.produce(ORDER_FINAL, key=b"out", value=b"{}")
+    assert producer.flush(30) == 0
+    for arguments in (["--dry-run"], []):
+        assert main(["locks", "release", "--app", app_id, *arguments]) == 0
+        released, marked = capsys.readouterr().out.splitlines()
+        assert released.startswith("1 claim ")
+        assert marked.endswith(f"marked as emitted: the order is in {ORDER_FINAL}")
+    assert server.mget([lock_key("out"), lock_key("not out")]) == [f"emitted:{app_id}:{OLD}", "released"]
 
 
 def test_one_incarnation_can_be_released_alone(

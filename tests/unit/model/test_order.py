@@ -319,12 +319,6 @@ def test_an_order_without_a_number_of_products_is_rejected_and_alters_nothing(
     assert emitted.state == before
 
 
-def test_an_order_that_could_never_be_complete_is_rejected(life: OrderLife) -> None:
-    with pytest.raises(Rejected, match=f"num_products: must be from 1 to {MAX_LINES}, not {MAX_LINES + 1}"):
-        life.order(10, num_products=MAX_LINES + 1)
-    assert life.order(10, num_products=MAX_LINES) is KEPT
-
-
 @invalid_counts
 def test_a_line_without_a_quantity_is_rejected_and_alters_nothing(emitted: OrderLife, count: int | None) -> None:
     before = deepcopy(emitted.state)
