@@ -21,9 +21,8 @@ from agents.guard import NoGuard
 from agents.order_agenda import OrderAgenda
 from agents.order_log import OrderLog
 from streams.model.change import UNAVAILABLE, Change, Malformed, Tombstone, change_decoder
-from streams.model.fold import KEPT, UNCHANGED, Rejected
+from streams.model.fold import KEPT, UNCHANGED
 from streams.model.order import (
-    MAX_LINES,
     OrderColumns,
     OrderDetailColumns,
     OrderState,
@@ -313,13 +312,6 @@ def test_a_deleted_order_stays_deleted_whatever_comes_late() -> None:
         assert states.order(KEY, late) is UNCHANGED
     assert states.line(KEY, created(detail_row(), position(40))) is KEPT
     assert isinstance(states.order(KEY, created(row, position(50))), CompleteOrder), "a newer row is another matter"
-
-
-def test_an_order_that_could_never_be_complete_is_rejected() -> None:
-    state = OrderState()
-    with pytest.raises(Rejected, match=f"num_products: must be from 1 to {MAX_LINES}, not {MAX_LINES + 1}"):
-        fold_order(state, change(created(order_row(num_products=MAX_LINES + 1))))
-    assert fold_order(state, change(created(order_row(num_products=MAX_LINES)))) is KEPT
 
 
 # -- the commit -------------------------------------------------------------------------------------------------------

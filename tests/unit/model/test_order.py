@@ -15,7 +15,6 @@ import pytest
 from streams.model.change import Change
 from streams.model.fold import KEPT, UNCHANGED, Rejected
 from streams.model.order import (
-    MAX_LINES,
     Emission,
     OrderState,
     Outcome,
@@ -343,22 +342,6 @@ def test_a_deleted_order_keeps_the_last_valid_number_of_products(emitted: OrderL
 def test_an_invalid_change_that_is_old_is_not_even_looked_at(emitted: OrderLife) -> None:
     assert emitted.order(5, num_products=0) is UNCHANGED
     assert emitted.line(15, 101, quantity=0) is UNCHANGED
-
-
-def test_a_line_beyond_the_limit_is_rejected_and_alters_nothing(life: OrderLife) -> None:
-    for product_id in range(MAX_LINES):
-        life.line(20, product_id)
-    with pytest.raises(Rejected, match="more than"):
-        life.line(30, MAX_LINES)
-    assert len(life.state.lines) == MAX_LINES
-
-
-def test_a_full_order_still_takes_changes_of_its_lines(life: OrderLife) -> None:
-    for product_id in range(MAX_LINES):
-        life.line(20, product_id)
-    assert life.line(30, 0, quantity=2) is KEPT
-    assert life.line(40, 1, deleted=True) is KEPT
-    assert len(completed(life.order(50, num_products=1)).products) == MAX_LINES - 1
 
 
 # -- times ------------------------------------------------------------------------------------------------------------
