@@ -1,0 +1,274 @@
+"""Goal: deployments that share topics and Redis emit each order once between them, whatever becomes of one of them.
+
+Method: real workers under several application ids. Orders come from a live shop with its database, or are written to
+the change topics by the test; what is emitted is read back, committed records only. Limits are for liveness only.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from agents.locks import lock_key
+from config.settings import KafkaSettings
+from stack.local import Stack
+from stack.topics import apply_topics
+from stack.workers import OrdersWorker
+from streams.topics import ORDER_AMENDED, ORDER_FINAL, catalogue
+from tests.builders import deleted, detail_row, order_row
+from tests.integration.orders.deployments import (
+    Deployment,
+    FedShop,
+    incomplete_of,
+    kafka_and_redis,
+    locks,
+    locks_of,
+    metric,
+    stats_of,
+)
+from tests.integration.orders.shop import Shop, until
+from tests.integration.orders.test_workers import assert_exactly_once, live_shop, share
+
+KILLS = 4
+SEED = 21
+HELD = "held_by_another_deployment"
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with kafka_and_redis(tmp_path_factory.mktemp("deployments")) as stack:
+        yield stack
+
+
+@pytest.fixture
+def fed(servers: Stack, tmp_path: Path) -> Iterator[FedShop]:
+    shop = FedShop(servers, tmp_path)
+    yield shop
+    servers.start("redis")
+    shop.close()
+
+
+def held(worker: OrdersWorker) -> int:
+    """Number of orders that wait for another deployment's lock."""
+    number: int = incomplete_of(worker, 0)["by_reason"][HELD]
+    return number
+
+
+def counts(worker: OrdersWorker, part: str = "orders") -> Counter[str]:
+    """Totals of a part of a worker."""
+    return Counter(stats_of(worker)[part])
+
+
+# -- two at a time ----------------------------------------------------------------------------------------------------
+
+
+def test_two_deployments_emit_each_order_once_between_them_whoever_is_killed(
+    pipeline: Stack, shop: Shop, tmp_path: Path
+) -> None:
+    environment, draw = pipeline.environment(), random.Random(SEED)  # noqa: S311 - no secret
+    pair = [Deployment(app_id, environment, tmp_path) for app_id in ("millrace-orders", "second")]
+    for deployment in pair:
+        specs = catalogue(dataset="project_db", app_id=deployment.app_id, order_partitions=4)
+        apply_topics(KafkaSettings.read(environment), specs)
+    workers = [deployment.worker() for deployment in pair]
+    with live_shop(shop, seed=SEED):
+        for _ in range(KILLS):
+            time.sleep(draw.uniform(0.5, 2.5))
+            victim = draw.choice(workers)
+            victim.kill()
+            time.sleep(draw.uniform(0.2, 1.5))
+            victim.start()
+        until(lambda: share(workers) == [4, 4], "each serves all partitions of its own")
+        before = [counts(worker)["completed"] for worker in workers]
+        until(
+            lambda: all(counts(w)["completed"] > was for w, was in zip(workers, before, strict=True)),
+            "each emits some",
+        )
+    assert_exactly_once(shop)
+    until(lambda: [held(worker) for worker in workers] == [0, 0], "nothing is held any more")
+    until(lambda: all(locks_of(environment, d.app_id)[0] == 0 for d in pair), "every claim became an emission")
+    assert all(locks_of(environment, deployment.app_id)[1] > 0 for deployment in pair)
+    prevented = [counts(worker)["duplicates_prevented"] for worker in workers]
+    assert sum(prevented) > 0
+    assert [metric(w, "millrace_orders_total", event="duplicates_prevented") for w in workers] == prevented
+    for deployment in pair:
+        deployment.stop()
+
+
+# -- one that does not come back --------------------------------------------------------------------------------------
+
+
+class Claimed:
+    """Two orders that a deployment has claimed and will not emit: it was killed while they waited for a payment method.
+
+    Attributes:
+        by: the application that has claimed them.
+    """
+
+    def __init__(self, fed: FedShop) -> None:
+        deployment = fed.deployment(PAYMENT_METHOD_WAIT_S="60")
+        self.by = deployment.app_id
+        self.worker = deployment.worker()
+        self.ids = [fed.order(payment_method_id=999) for _ in range(2)]
+        until(lambda: all((fed.lock(id_) or "").startswith(f"claimed:{self.by}:") for id_ in self.ids), "both claimed")
+
+
+@pytest.fixture
+def claimed(fed: FedShop) -> Claimed:
+    """The claims, while their owner still lives."""
+    return Claimed(fed)
+
+
+def successor(fed: FedShop) -> Deployment:
+    return fed.deployment(PAYMENT_METHOD_WAIT_S="0", ORDER_LOG="true")
+
+
+def release_when_the_group_knows(fed: FedShop, app_id: str) -> str:
+    """Release an application's claims as soon as its killed workers count as gone; what the command said."""
+    until(lambda: locks(fed.environment, "release", "--app", app_id, "--dry-run").returncode == 0, "Kafka answers")
+    said: list[str] = []
+
+    def released() -> bool:
+        result = locks(fed.environment, "release", "--app", app_id)
+        said.append(result.stdout + result.stderr)
+        return result.returncode == 0
+
+    until(released, "the group has noticed that its worker is gone")
+    return said[-1]
+
+
+def test_claims_of_a_deployment_that_runs_are_not_released(fed: FedShop, claimed: Claimed) -> None:
+    for what in (("--app", claimed.by), ("--order", claimed.ids[0])):
+        refused = locks(fed.environment, "release", *what)
+        assert refused.returncode == 1
+        assert f"1 worker of {claimed.by} run" in refused.stderr
+    assert locks_of(fed.environment, claimed.by) == (2, 0)
+    forced = locks(fed.environment, "release", "--order", claimed.ids[0], "--force")
+    assert (forced.returncode, forced.stdout) == (0, "1 claim released\n")
+    assert fed.lock(claimed.ids[0]) == "released"
+    claimed.worker.kill()
+
+
+def test_what_a_dead_deployment_has_claimed_is_held_and_goes_out_once_after_a_release(
+    fed: FedShop, claimed: Claimed
+) -> None:
+    claimed.worker.kill()
+    own = fed.order()
+    deployment = successor(fed)
+    worker = deployment.worker()
+    until(lambda: held(worker) == 2, "both are held")
+    listed = {order["order_id"]: order for order in incomplete_of(worker)["orders"]}
+    assert listed.keys() == set(claimed.ids)
+    assert {order["reason"] for order in listed.values()} == {HELD}
+    assert {(order["num_products"], order["products_present"]) for order in listed.values()} == {(1, 1)}
+    for id_ in claimed.ids:
+        view = requests.get(f"{worker.url}/orders/{id_}/", timeout=10).json()
+        assert (view["status"], view["emitted"], view["held"]) == ("complete", False, True)
+        assert f"[DUPLICATE_PREVENTED] order {id_!r}: held" in worker.log.read_text()
+    assert metric(worker, "millrace_orders_incomplete", reason=HELD) == 2
+    assert metric(worker, "millrace_orders_incomplete_oldest_seconds", reason=HELD) > 0
+    assert counts(worker)["duplicates_prevented"] == 2
+    assert worker.stop()
+    worker.start()
+    worker.wait_ready()
+    asked_again(worker)
+    assert held(worker) == 2
+    assert counts(worker)["duplicates_prevented"] == 0, "each counts once, a restart is no news"
+    assert fed.emitted() == {own: 1}
+    assert release_when_the_group_knows(fed, claimed.by) == "2 claims released\n"
+    fed.wait_emitted()
+    until(lambda: held(worker) == 0, "nothing is held any more")
+    until(lambda: locks_of(fed.environment, deployment.app_id) == (0, 3), "all are marked by the successor")
+    assert fed.tail.of(ORDER_AMENDED, claimed.ids[0]) == []
+
+
+def asked_again(worker: OrdersWorker) -> None:
+    """Wait until the held orders were asked for twice more."""
+    before = counts(worker, "guard")["held"]
+    until(lambda: counts(worker, "guard")["held"] >= before + 4, "the guard is asked again")
+
+
+def test_a_claim_that_merely_vanishes_is_no_permission(fed: FedShop, claimed: Claimed) -> None:
+    claimed.worker.kill()
+    worker = successor(fed).worker()
+    until(lambda: held(worker) == 2, "both are held")
+    with fed.redis() as client:
+        client.delete(*map(lock_key, claimed.ids))
+    asked_again(worker)
+    assert fed.emitted() == {}
+    assert [fed.lock(id_) for id_ in claimed.ids] == [None, None], "nothing is claimed in passing"
+
+
+def test_held_orders_take_in_changes_and_a_deletion_ends_the_waiting(fed: FedShop, claimed: Claimed) -> None:
+    claimed.worker.kill()
+    kept, gone = claimed.ids
+    worker = successor(fed).worker()
+    until(lambda: held(worker) == 2, "both are held")
+    fed.write("order_details", kept, detail_row(kept, 1, 9))
+    fed.write("orders", gone, order_row(gone, num_products=1), op=deleted)
+    fed.complete.remove(gone)
+    until(lambda: held(worker) == 1, "the deleted order is not held any more")
+    release_when_the_group_knows(fed, claimed.by)
+    fed.wait_emitted()
+    [record] = fed.tail.of(ORDER_FINAL, kept)
+    assert record.value["products"] == [{"product_id": 1, "quantity": 9}]
+    assert fed.tail.of(ORDER_FINAL, gone) == []
+
+
+# -- a state that was made anew ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("disk", ["the same disk", "an empty disk"])
+def test_an_application_whose_state_was_lost_amends_and_never_emits_again(fed: FedShop, disk: str) -> None:
+    deployment = fed.deployment()
+    worker = deployment.worker()
+    before = fed.orders(300)
+    waiting = fed.order(num_products=2)
+    fed.wait_emitted()
+    until(lambda: locks_of(fed.environment, deployment.app_id) == (0, 300), "all are marked")
+    deployment.stop()
+    fed.lose_state(deployment.app_id)
+    if disk == "the same disk":
+        worker.start()
+        worker.wait_ready()
+    else:
+        worker = deployment.worker(STATE_DIR=str(fed.new_folder()))
+    fed.write("order_details", before[0], detail_row(before[0], 101, 7))
+    fed.write("order_details", waiting, detail_row(waiting, 2))
+    fed.complete.append(waiting)
+    fed.orders(100)
+    fed.wait_emitted()
+    amended = fed.tail.wait(ORDER_AMENDED, before[0])[-1].value
+    assert amended["products"] == [{"product_id": 101, "quantity": 7}]
+    assert counts(worker)["completed"] == 101
+    assert counts(worker)["duplicates_prevented"] == 300
+    assert counts(worker, "guard")["emitted_by_us"] == 300
+
+
+def test_a_successor_under_another_name_leaves_what_went_out_before_it_alone(fed: FedShop) -> None:
+    first = fed.deployment()
+    first.worker()
+    before = fed.orders(300)
+    waiting = fed.order(num_products=2)
+    fed.wait_emitted()
+    until(lambda: locks_of(fed.environment, first.app_id) == (0, 300), "all are marked")
+    first.stop()
+    worker = fed.deployment().worker()
+    fed.write("order_details", before[0], detail_row(before[0], 101, 7))
+    fed.write("order_details", waiting, detail_row(waiting, 2))
+    fed.complete.append(waiting)
+    fed.orders(100)
+    fed.wait_emitted()
+    assert fed.tail.of(ORDER_AMENDED, before[0]) == []
+    assert counts(worker)["completed"] == 101
+    assert counts(worker, "guard")["emitted_elsewhere"] == 300
+    assert stats_of(worker)["left"] == 1
+    view = requests.get(f"{worker.url}/orders/{before[0]}/", timeout=10).json()
+    assert (view["emission"], view["emitted"], view["held"]) == ("elsewhere", False, False)
+    assert incomplete_of(worker)["count"] == 0
