@@ -22,14 +22,7 @@ from agents.order_agenda import OrderAgenda
 from agents.order_log import OrderLog
 from streams.model.change import UNAVAILABLE, Change, Malformed, Tombstone, change_decoder
 from streams.model.fold import KEPT, UNCHANGED
-from streams.model.order import (
-    OrderColumns,
-    OrderDetailColumns,
-    OrderState,
-    as_utc,
-    fold_order,
-    fold_order_detail,
-)
+from streams.model.order import OrderColumns, OrderDetailColumns, OrderState, as_utc, fold_order, fold_order_detail
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus
 from streams.runtime.batch import Batch, OutputRecord
 from streams.runtime.opening import Opening
