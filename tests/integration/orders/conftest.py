@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -78,3 +79,26 @@ def worker(pipeline: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     worker.wait_ready()
     yield worker
     assert worker.stop(), "a worker ends gracefully"
+
+
+class NewWorker(Protocol):
+    """Makes a worker that is not started yet; its state is in `STATE_DIR`, by default `state` in its folder."""
+
+    def __call__(self, folder: Path, *, program: tuple[str, ...] = ("faust",), **settings: str) -> OrdersWorker: ...
+
+
+@pytest.fixture
+def new_worker(pipeline: Stack) -> Iterator[NewWorker]:
+    """Workers with settings of their own; none of them outlives the test."""
+    workers: list[OrdersWorker] = []
+
+    def make(folder: Path, *, program: tuple[str, ...] = ("faust",), **settings: str) -> OrdersWorker:
+        [port] = free_ports(["worker"]).values()
+        environment = {**pipeline.environment(), **settings}
+        worker = OrdersWorker(web_port=port, environment=environment, folder=folder, program=program)
+        workers.append(worker)
+        return worker
+
+    yield make
+    for worker in workers:
+        worker.stop()

@@ -1,0 +1,220 @@
+"""Goal: a worker that stands by for another's partitions takes them over with a small tail to replay, and leaves no
+store locked or stale behind.
+
+Method: real servers and two workers with a standby each; the oracle recomputes the complete orders from the database,
+and the stores of stopped workers are held against a replay of the changelog. Limits are for liveness only.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import requests
+from confluent_kafka import Producer
+
+from config.settings import KafkaSettings
+from stack.local import Stack
+from stack.topics import apply_topics
+from stack.workers import OrdersWorker
+from streams.runtime.changelog import RECENT_OFFSETS
+from streams.topics import ORDER_FINAL, catalogue, change_topic, order_state_changelog
+from tests.builders import created, detail_row, order_row
+from tests.faults.kafka import ANSWER_S, Lag, admin, delete_topics
+from tests.integration.orders.conftest import NewWorker
+from tests.integration.orders.local_state import assert_equals_changelog, changelog_records
+from tests.integration.orders.shop import LIVENESS_S, Shop, line, new_id, order, until
+from tests.integration.orders.test_workers import assert_exactly_once, live_shop, share
+
+APP_ID: Final = "millrace-orders"
+SOURCES: Final = [change_topic("project_db", table) for table in ("orders", "order_details")]
+FILLERS: Final = 30_000
+
+
+@pytest.fixture
+def bootstrap(pipeline: Stack) -> str:
+    return pipeline.environment()["KAFKA_BOOTSTRAP"]
+
+
+def stats_of(worker: OrdersWorker) -> dict[str, Any]:
+    """What a worker that answers says."""
+    stats = worker.stats()
+    assert stats is not None
+    return stats
+
+
+def owned(worker: OrdersWorker) -> set[str]:
+    """Numbers of the partitions that a worker processes."""
+    return set(stats_of(worker)["partitions"])
+
+
+def stood_by_for(worker: OrdersWorker) -> set[str]:
+    """Numbers of the partitions that a worker keeps up with, without any delay."""
+    standbys = (worker.stats() or {"standbys": {}})["standbys"]
+    return {name.rpartition("/")[2] for name, standby in standbys.items() if not standby["restore_remaining"]}
+
+
+def stand_by_for_each_other(workers: list[OrdersWorker]) -> bool:
+    """Whether two workers share the partitions, and each is up to date with the other's."""
+    one, two = workers
+    return share(workers) == [2, 2] and stood_by_for(one) == owned(two) and stood_by_for(two) == owned(one)
+
+
+@pytest.fixture
+def pair(new_worker: NewWorker, tmp_path: Path) -> list[OrdersWorker]:
+    """Two workers that stand by for each other; their states are in `tmp_path/a/state` and `tmp_path/b/state`."""
+    workers = [new_worker(tmp_path / name, STANDBY_REPLICAS="1") for name in ("a", "b")]
+    for worker in workers:
+        worker.start()
+    until(lambda: stand_by_for_each_other(workers), "each stands by for the other's partitions")
+    return workers
+
+
+def state_of(worker: OrdersWorker) -> Path:
+    """Its `STATE_DIR`."""
+    return worker.log.parent / "state"
+
+
+def restored_here(worker: OrdersWorker, numbers: set[str]) -> int:
+    """Records that were replayed when these partitions were opened the last time."""
+    partitions = stats_of(worker)["partitions"]
+    return sum(int(partitions[number]["restored_records"]) for number in numbers)
+
+
+def lengthen_changelog(bootstrap: str, partition: int) -> None:
+    """Let a partition process many orders: first all their rows, then all their lines, each a record of its state."""
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": FILLERS})
+    lag, ids = Lag(bootstrap, APP_ID, SOURCES), [new_id() for _ in range(FILLERS)]
+    rows = [order_row(id_, num_products=1, payment_method_id=1) for id_ in ids]
+    lines = [detail_row(id_) for id_ in ids]
+    for topic, each in zip(SOURCES, (rows, lines), strict=True):
+        for id_, row in zip(ids, each, strict=True):
+            producer.produce(topic, key=id_, value=created(row), partition=partition)
+        assert producer.flush(ANSWER_S) == 0
+        until(lag.is_zero, "everything is processed")
+    lag.close()
+
+
+# -- taking over ------------------------------------------------------------------------------------------------------
+
+
+def test_a_standby_takes_over_with_a_small_tail_and_the_dead_comes_back(
+    shop: Shop, pair: list[OrdersWorker], bootstrap: str
+) -> None:
+    victim, survivor = pair
+    taken = owned(victim)
+    long = int(min(taken))
+    lengthen_changelog(bootstrap, long)
+    id_ = new_id()
+    shop.transaction(order(id_, 1), line(id_, 5, 3))
+    until(lambda: stand_by_for_each_other(pair), "the standbys have kept up")
+    with live_shop(shop, seed=31):
+        time.sleep(2.0)
+        victim.kill()
+        until(lambda: share([survivor]) == [4], "the survivor serves all partitions")
+        replayed, whole = restored_here(survivor, {str(long)}), len(changelog_records(bootstrap, APP_ID)[long])
+        print(f"{replayed} of {whole} records of partition {long} were replayed")
+        assert replayed <= RECENT_OFFSETS < whole / 2
+        answers = [
+            requests.get(f"{survivor.url}/orders/{key}/", timeout=10) for key in some_orders(shop, taken) | {id_}
+        ]
+        assert {answer.status_code for answer in answers} == {200}
+
+        victim.start()
+        until(lambda: stand_by_for_each_other(pair), "it is back with its disk")
+        victim.kill()
+        shutil.rmtree(state_of(victim))
+        victim.start()
+        until(lambda: stand_by_for_each_other(pair), "it is back with an empty disk")
+    assert_exactly_once(shop)
+
+    assert victim.stop(), "a worker with standbys stops by itself"
+    until(lambda: share([survivor]) == [4], "the survivor serves all partitions")
+    assert survivor.stop()
+    assert_equals_changelog(state_of(survivor), changelog_records(bootstrap, APP_ID))
+
+
+def some_orders(shop: Shop, partitions: set[str]) -> set[str]:
+    """Orders that were emitted from these partitions."""
+    shop.tail.poll(1.0)
+    records = [r for r in shop.tail.of(ORDER_FINAL)[:2_000] if str(r.partition) in partitions]
+    return {str(record.key) for record in records[:20]}
+
+
+# -- coming and going -------------------------------------------------------------------------------------------------
+
+
+def test_workers_that_come_and_go_leave_no_store_locked_and_no_worker_broken(
+    shop: Shop, pair: list[OrdersWorker], new_worker: NewWorker, bootstrap: str, tmp_path: Path
+) -> None:
+    visitor = new_worker(tmp_path / "visitor", STANDBY_REPLICAS="1")
+    with live_shop(shop, seed=32):
+        for stay_s in (0.0, 0.5, 1.5, 3.0, 6.0):
+            visitor.start()
+            until(visitor.is_ready, "it has joined")
+            time.sleep(stay_s)
+            assert visitor.stop(), "it leaves by itself"
+        until(lambda: stand_by_for_each_other(pair), "the pair has everything again")
+    assert_exactly_once(shop)
+    leaver, stayer = pair
+    assert leaver.stop()
+    until(lambda: share([stayer]) == [4], "the last one serves all partitions")
+    assert stayer.stop()
+    for worker in (*pair, visitor):
+        log = worker.log.read_text()
+        assert "cannot be opened" not in log
+        assert "no remedy" not in log
+        assert "Traceback" not in log
+    assert_equals_changelog(state_of(stayer), changelog_records(bootstrap, APP_ID))
+
+
+# -- another log ------------------------------------------------------------------------------------------------------
+
+
+def test_a_standby_notices_that_its_changelog_was_deleted_and_made_anew(
+    pipeline: Stack, new_worker: NewWorker, bootstrap: str, tmp_path: Path
+) -> None:
+    app_id = "millrace-anew"
+    specs = catalogue(dataset="project_db", app_id=app_id, order_partitions=4)
+    apply_topics(KafkaSettings.read(pipeline.environment()), specs)
+    workers = [new_worker(tmp_path / n, STANDBY_REPLICAS="1", ORDERS_APP_ID=app_id) for n in ("a", "b")]
+    owner, other = workers
+    for worker in workers:
+        worker.start()
+    until(lambda: stand_by_for_each_other(workers), "each stands by for the other's partitions")
+    lag = Lag(bootstrap, app_id, SOURCES)
+    until(lag.is_zero, "everything is processed")
+    until(lambda: stand_by_for_each_other(workers), "the standbys have kept up")
+    lag.close()
+    for worker in workers:
+        assert worker.stop()
+    delete_topics(bootstrap, order_state_changelog(app_id))
+    until(lambda: forgets_group(bootstrap, app_id), "the group is gone")
+    apply_topics(KafkaSettings.read(pipeline.environment()), specs)
+
+    owner.start()
+    owner.wait_ready()
+    other.start()
+    until(lambda: stand_by_for_each_other(workers), "each stands by for the other's partitions again")
+    lag = Lag(bootstrap, app_id, SOURCES)
+    until(lag.is_zero, "everything is processed again")
+    lag.close()
+    noticed = re.findall(r"partition=(\d)\): it was made anew", other.log.read_text())
+    assert set(noticed) == {"0", "1", "2", "3"}, "two as their owner, two as a standby"
+    until(lambda: stand_by_for_each_other(workers), "the standbys have kept up")
+    time.sleep(1.0)  # a standby's poll
+    assert owner.stop()
+    until(lambda: share([other]) == [4], "the other serves all partitions")
+    assert other.stop()
+    assert_equals_changelog(state_of(other), changelog_records(bootstrap, app_id))
+
+
+def forgets_group(bootstrap: str, group: str) -> bool:
+    """Delete a consumer group, once its last member is forgotten."""
+    client = admin(bootstrap)
+    [answer] = client.delete_consumer_groups([group], request_timeout=LIVENESS_S).values()
+    return answer.exception(ANSWER_S) is None
