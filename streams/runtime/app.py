@@ -22,6 +22,7 @@ from streams.runtime.committer import Committer
 from streams.runtime.flow import Flow
 from streams.runtime.pipeline import Pipeline
 from streams.runtime.preflight import TopicsMismatchError, check_pipeline
+from streams.runtime.router import BoundedRouter
 from streams.runtime.schema import BatchSchema
 from streams.runtime.stats import RuntimeStats
 from streams.runtime.supervisor import BatchTableManager, PartitionSupervisor, kafka_transactions
@@ -82,6 +83,7 @@ class BatchApp(faust.App):
             app_id,
             broker=[URL(f"kafka://{server}") for server in bootstrap.split(",")],
             TableManager=BatchTableManager,
+            Router=BoundedRouter,
             processing_guarantee="exactly_once",
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=FETCH_BYTES,

@@ -14,6 +14,7 @@ import aiokafka
 import pytest
 from aiokafka.consumer.fetcher import Fetcher
 from faust.app import App
+from faust.app.router import Router
 from faust.tables.manager import TableManager
 from faust.transport.consumer import Consumer, TransactionManager
 from faust.transport.drivers import aiokafka as driver
@@ -43,6 +44,7 @@ def test_the_versions_are_those_the_runtime_was_written_against() -> None:
         (TableManager, "_update_channels"),  # used: subscribes to changelogs, so that the router knows them
         (TableManager, "recovery"),  # replaced: the supervisor
         (App, "_new_transport"),  # replaced
+        (Router, "_route_req"),  # extended: bounded
         (App, "on_first_start"),  # extended
         (App, "on_rebalance_end"),  # called by the supervisor, as Faust's recovery does
         (driver.Consumer, "wait_first"),  # used: hand over unless the flow is suspended
