@@ -1,4 +1,4 @@
-"""What the stores of a stopped worker hold, and what their changelog says that they should."""
+"""The state of orders: to let it grow; what the stores of a stopped worker hold, and what their changelog says."""
 
 from __future__ import annotations
 
@@ -6,16 +6,34 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from confluent_kafka import Producer
 from rocksdict import Cache
 
 from streams.runtime.changelog import INCARNATION_KEY
 from streams.runtime.store import PartitionStore
-from streams.topics import order_state_changelog
+from streams.topics import change_topic, order_state_changelog
 from tables.order_state import CODEC
-from tests.faults.kafka import Record, read_topics
+from tests.builders import created, detail_row, order_row
+from tests.faults.kafka import ANSWER_S, Lag, Record, read_topics
+from tests.integration.orders.shop import new_id, until
 
+SOURCES = [change_topic("project_db", table) for table in ("orders", "order_details")]
 ALL_KINDS = range(1, 255)
 CACHE_BYTES = 1024 * 1024
+
+
+def process_orders(bootstrap: str, app_id: str, *, count: int, partition: int) -> None:
+    """Let a partition process many orders: first their rows, then their lines, each a record of its changelog."""
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": count})
+    lag, ids = Lag(bootstrap, app_id, SOURCES), [new_id() for _ in range(count)]
+    rows = [order_row(id_, num_products=1, payment_method_id=1) for id_ in ids]
+    lines = [detail_row(id_) for id_ in ids]
+    for topic, each in zip(SOURCES, (rows, lines), strict=True):
+        for id_, row in zip(ids, each, strict=True):
+            producer.produce(topic, key=id_, value=created(row), partition=partition)
+        assert producer.flush(ANSWER_S) == 0
+        until(lag.is_zero, "everything is processed")
+    lag.close()
 
 
 def changelog_records(bootstrap: str, app_id: str) -> dict[int, list[Record]]:

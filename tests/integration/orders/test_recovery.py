@@ -6,8 +6,11 @@ workers are held against a replay of the changelog. Limits are for liveness only
 
 from __future__ import annotations
 
+import contextlib
+import resource
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -28,12 +31,18 @@ from streams.topics import (
     LARGE_RECORDS,
     ORDER_AMENDED,
     ORDER_FINAL,
-    change_topic,
     order_state_changelog,
 )
 from tests.faults.kafka import ANSWER_S, admin, ends
 from tests.integration.orders.conftest import NewWorker
-from tests.integration.orders.local_state import assert_equals_changelog, behind, changelog_records, opened
+from tests.integration.orders.local_state import (
+    SOURCES,
+    assert_equals_changelog,
+    behind,
+    changelog_records,
+    opened,
+    process_orders,
+)
 from tests.integration.orders.shop import Shop, line, new_id, order, until
 from tests.integration.orders.test_workers import assert_exactly_once, live_shop, share
 
@@ -215,9 +224,8 @@ def an_id_in(partition: int) -> str:
 def committed(bootstrap: str, partition: int) -> list[int]:
     """Where the group stands in the source topics of a partition."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": APP_ID})
-    topics = [change_topic("project_db", table) for table in ("orders", "order_details")]
     try:
-        return [tp.offset for tp in consumer.committed([TopicPartition(topic, partition) for topic in topics], 10.0)]
+        return [tp.offset for tp in consumer.committed([TopicPartition(topic, partition) for topic in SOURCES], 10.0)]
     finally:
         consumer.close()
 
@@ -275,3 +283,67 @@ def test_a_worker_killed_between_commit_and_local_write_loses_and_repeats_nothin
     assert_exactly_once(shop)
     assert worker.stop()
     assert_equals_changelog(state, changelog_records(bootstrap, APP_ID))
+
+
+# -- disks ------------------------------------------------------------------------------------------------------------
+
+
+def may_mount() -> bool:
+    """Whether this process is allowed to mount file systems (CAP_SYS_ADMIN)."""
+    status = dict(line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines())
+    return bool(int(status["CapEff"], 16) >> 21 & 1)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Callable[[OrdersWorker], None]]:
+    """Have a folder on a disk of its own; yields what fills that disk. It has space again when this ends."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder)], check=True)
+
+    def fill(_: OrdersWorker) -> None:
+        with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
+            while file.write(bytes(4096)) == 4096:
+                pass
+
+    try:
+        yield fill
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def limited_files(folder: Path) -> Iterator[Callable[[OrdersWorker], None]]:
+    """Yields what lets no file of a worker grow beyond a limit, which its logs of writes have reached."""
+
+    def fill(worker: OrdersWorker) -> None:
+        highest = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (256 * 1024, highest))
+
+    yield fill
+
+
+@pytest.mark.parametrize("disk", [limited_files, *([small_disk] if may_mount() else [])])
+def test_a_full_disk_ends_its_worker_by_name_and_another_takes_over(
+    shop: Shop, new_worker: NewWorker, bootstrap: str, tmp_path: Path, disk: Any
+) -> None:
+    state = tmp_path / "disk"
+    cramped, roomy = new_worker(tmp_path / "cramped", STATE_DIR=str(state)), new_worker(tmp_path / "roomy")
+    with disk(state) as fill:
+        started(cramped)
+        for partition in PARTITIONS:
+            process_orders(bootstrap, APP_ID, count=2_000, partition=partition)
+        with live_shop(shop, seed=25):
+            fill(cramped)
+            until(lambda: not cramped.is_running(), "it ends")
+            log = cramped.log.read_text()
+            assert f"cannot write to store {state}/" in log
+            assert "No space left on device" in log or "File too large" in log
+            started(roomy)
+            (state / "filler").unlink(missing_ok=True)
+            cramped.start()
+            until(lambda: share([cramped, roomy]) == [2, 2], "two partitions each")
+        assert_exactly_once(shop)
+        assert roomy.stop()
+        until(lambda: share([cramped]) == [4], "it serves all partitions")
+        assert cramped.stop()
+        assert_equals_changelog(state, changelog_records(bootstrap, APP_ID))

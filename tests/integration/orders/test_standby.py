@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import pytest
 import requests
-from confluent_kafka import Producer
 
 from config.settings import KafkaSettings
 from stack.local import Stack
@@ -23,16 +22,14 @@ from stack.topics import apply_topics
 from stack.workers import OrdersWorker
 from streams.runtime.changelog import RECENT_OFFSETS
 from streams.topics import ORDER_FINAL, catalogue, change_topic, order_state_changelog
-from tests.builders import created, detail_row, order_row
 from tests.faults.kafka import ANSWER_S, Lag, admin, delete_topics
 from tests.integration.orders.conftest import NewWorker
-from tests.integration.orders.local_state import assert_equals_changelog, changelog_records
+from tests.integration.orders.local_state import assert_equals_changelog, changelog_records, process_orders
 from tests.integration.orders.shop import LIVENESS_S, Shop, line, new_id, order, until
 from tests.integration.orders.test_workers import assert_exactly_once, live_shop, share
 
 APP_ID: Final = "millrace-orders"
 SOURCES: Final = [change_topic("project_db", table) for table in ("orders", "order_details")]
-FILLERS: Final = 30_000
 
 
 @pytest.fixture
@@ -85,20 +82,6 @@ def restored_here(worker: OrdersWorker, numbers: set[str]) -> int:
     return sum(int(partitions[number]["restored_records"]) for number in numbers)
 
 
-def lengthen_changelog(bootstrap: str, partition: int) -> None:
-    """Let a partition process many orders: first all their rows, then all their lines, each a record of its state."""
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": FILLERS})
-    lag, ids = Lag(bootstrap, APP_ID, SOURCES), [new_id() for _ in range(FILLERS)]
-    rows = [order_row(id_, num_products=1, payment_method_id=1) for id_ in ids]
-    lines = [detail_row(id_) for id_ in ids]
-    for topic, each in zip(SOURCES, (rows, lines), strict=True):
-        for id_, row in zip(ids, each, strict=True):
-            producer.produce(topic, key=id_, value=created(row), partition=partition)
-        assert producer.flush(ANSWER_S) == 0
-        until(lag.is_zero, "everything is processed")
-    lag.close()
-
-
 # -- taking over ------------------------------------------------------------------------------------------------------
 
 
@@ -108,7 +91,7 @@ def test_a_standby_takes_over_with_a_small_tail_and_the_dead_comes_back(
     victim, survivor = pair
     taken = owned(victim)
     long = int(min(taken))
-    lengthen_changelog(bootstrap, long)
+    process_orders(bootstrap, APP_ID, count=30_000, partition=long)
     id_ = new_id()
     shop.transaction(order(id_, 1), line(id_, 5, 3))
     until(lambda: stand_by_for_each_other(pair), "the standbys have kept up")
