@@ -28,6 +28,7 @@ from agents.locks import DATABASE, lock_key
 from config.settings import KafkaSettings, RedisSettings, environment_with
 from stack.local import Stack
 from stack.ports import free_ports
+from stack.process import start
 from stack.site import REPOSITORY
 from stack.topics import apply_topics
 from stack.workers import OrdersWorker
@@ -75,6 +76,21 @@ class Deployment:
     def stop(self) -> None:
         """End all workers; each has to end by itself."""
         assert [worker.stop() for worker in self.workers] == [True] * len(self.workers)
+
+
+class LookupsWorker(OrdersWorker):
+    """One `faust -A streams.lookups worker`."""
+
+    def start(self) -> None:
+        """Start the process; it dies with the thread that started it."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "faust", "-A", "streams.lookups", "worker", "-l", "info"]
+        self._process = start(
+            [*command, "--web-port", str(self.web_port)],
+            environment=self._environment,
+            log=self.log,
+            die_with_parent=True,
+        )
 
 
 class FedShop:
