@@ -27,7 +27,10 @@ from streams.runtime.codec import StateCodec
 log = logging.getLogger(__name__)
 
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
-"""Memory of one unflushed table of one partition; RocksDB keeps two of them."""
+"""Memory of one unflushed table of one partition's states; RocksDB keeps two of them."""
+
+SMALL_WRITE_BUFFER_BYTES: Final = 2 * 1024 * 1024
+"""The same of the agenda and of the few entries about the store itself."""
 
 REBUILD_ENTRIES: Final = 5_000
 """States that are put into a new agenda at a time; in between, the event loop has its turn."""
@@ -83,7 +86,7 @@ class PartitionStore:
         db = Rdict(
             str(self.path),
             options=self._options(),
-            column_families={_META: self._options(), _AGENDA: self._options()},
+            column_families={name: self._options(SMALL_WRITE_BUFFER_BYTES) for name in (_META, _AGENDA)},
             access_type=AccessType.read_write(),
         )
         self._meta = db.get_column_family(_META)
@@ -97,11 +100,11 @@ class PartitionStore:
         self.newest_ms = self._number(_NEWEST) or 0
         self._noted_at_s = 0
 
-    def _options(self) -> Options:
+    def _options(self, write_buffer_bytes: int = WRITE_BUFFER_BYTES) -> Options:
         options = Options(raw_mode=True)
         options.create_if_missing(True)
         options.create_missing_column_families(True)
-        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+        options.set_write_buffer_size(write_buffer_bytes)
         options.set_max_write_buffer_number(2)
         options.set_compression_type(DBCompressionType.lz4())
         options.set_keep_log_file_num(2)
