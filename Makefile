@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STACK := $(BIN)/python -m stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check fmt lock up down status
+.PHONY: help demo test unit faults check fmt lock up down status
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -18,6 +18,9 @@ test: check ## all checks and tests; the servers are started by the tests themse
 
 unit: $(VENV)/ready ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit tests/agents tests/test_architecture.py tests/test_readme.py
+
+faults: $(VENV)/ready ## break servers and workers under load, and mutants too; ROW=1,4 DOSE=full SEED=7 choose
+	@$(BIN)/python -m tests.faults $(if $(ROW),--rows $(ROW)) $(if $(DOSE),--dose $(DOSE)) $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/ready ## style and types
 	@$(BIN)/ruff format --check --quiet .

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from tests.faults import report, state_machine
 from tests.faults.ground import Ground
@@ -17,6 +18,8 @@ from tests.faults.table import STATE_MACHINE, TABLE
 
 Task = tuple[str, str | None]
 """A row, and the mutant that is to fail in it."""
+
+EVERYTHING: Final = (*TABLE, STATE_MACHINE, "mutants")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,26 +64,32 @@ def say(line: str) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    everything = [*TABLE, STATE_MACHINE, "mutants"]
-    parser.add_argument("--rows", default="", help=f"of {', '.join(everything)}, separated by commas; default: all")
+    names = ", ".join([*EVERYTHING, *MUTANTS])
+    parser.add_argument("--rows", default="", help=f"of {names}, separated by commas; default: all")
     parser.add_argument("--dose", default="quick", choices=("quick", "full"))
     parser.add_argument("--seed", type=int, help="default: by chance, printed")
     asked = parser.parse_args(arguments)
-    asked.tasks = _tasks(asked.rows, everything, parser)
+    try:
+        asked.tasks = chosen(asked.rows)
+    except KeyError as name:
+        parser.error(f"there is no row {name}; it is one of {names}")
     return asked
 
 
-def _tasks(rows: str, everything: Sequence[str], parser: argparse.ArgumentParser) -> list[Task]:
+def chosen(rows: str) -> list[Task]:
+    """What to play, from names separated by commas; everything if there are none.
+
+    Raises:
+        KeyError: a name is neither a row nor a mutant.
+    """
     tasks: list[Task] = []
-    for name in [name.strip() for name in rows.split(",") if name.strip()] or everything:
+    for name in [name.strip() for name in rows.split(",") if name.strip()] or EVERYTHING:
         if name == "mutants":
-            tasks += [(mutant.row, name) for name, mutant in MUTANTS.items()]
-        elif name in MUTANTS:
-            tasks.append((MUTANTS[name].row, name))
-        elif name in everything:
+            tasks += [(mutant.row, mutant_name) for mutant_name, mutant in MUTANTS.items()]
+        elif name in EVERYTHING:
             tasks.append((name, None))
         else:
-            parser.error(f"there is no row {name!r}; it is one of {', '.join([*everything, *MUTANTS])}")
+            tasks.append((MUTANTS[name].row, name))
     return tasks
 
 

@@ -95,7 +95,8 @@ def _set_largest_message(scene: Scene, topic: str, size_bytes: int) -> None:
 def kill_connect(scene: Scene) -> None:
     """SIGKILL Connect while it follows the log and while it reads a snapshot; with exactly-once source, then without.
 
-    The log may repeat changes only without; what is published repeats nothing either way.
+    The log may repeat changes only without; what is published repeats nothing either way. The quick dose leaves out
+    the snapshot without exactly-once.
     """
     for exactly_once in (True, False):
         with _source_guarantee(scene, exactly_once=exactly_once):
@@ -111,7 +112,8 @@ def kill_connect(scene: Scene) -> None:
                 scene.broken.append(f"{repeated} changes came twice although the source is exactly-once")
             if not exactly_once and not repeated:
                 scene.broken.append("no change came twice although the source is at-least-once: the kill hit nothing")
-            _kill_in_snapshot(scene)
+            if exactly_once or scene.dose.times > 1:
+                _kill_in_snapshot(scene)
     scene.crew.settle()
 
 
@@ -223,8 +225,9 @@ def purge_log(scene: Scene) -> None:
     trace = _failure(scene)
     scene.notes["purge"] = trace
     scene.say(f"    the connector says: {trace[:150]}")
-    scene.ground.capture(**{"snapshot.mode": "when_needed"})
-    scene.shop.wait_captured()
+    # Not "when_needed": Debezium's check does not see this gap of a MariaDB's log.
+    scene.ground.capture(**{"snapshot.mode": "always"})
+    scene.shop.wait_captured(streamed=True)
     scene.ground.capture()
     scene.struck("the connector has read the tables again")
 
@@ -254,7 +257,8 @@ def _failure(scene: Scene) -> str:
         tasks = requests.get(url, timeout=10).json().get("tasks", [])
         for task in tasks:
             if task["state"] == "FAILED":
-                return str(task["trace"]).partition("\n")[0]
+                causes = [line for line in str(task["trace"]).splitlines() if line.startswith("Caused by:")]
+                return causes[-1] if causes else str(task["trace"]).partition("\n")[0]
         time.sleep(0.5)
     scene.broken.append("the connector did not stop although its log was purged")
     return "nothing"
