@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.model.change import LATEST_MS
 from streams.model.fold import FORGOTTEN, LEFT, UNCHANGED, Silent
 from streams.model.order import Emission, OrderState, fold_order, fold_order_detail
 from streams.model.order_life import (
@@ -235,6 +236,13 @@ def test_a_report_says_why(state: OrderState, reason: IncompleteReason, num_prod
 
 def test_an_order_whose_source_tells_no_time_is_never_overdue() -> None:
     assert report_overdue(state_of(order_change(10, at_ms=0)), "order-1", COMMITTED_MS, AFTER_MS) is UNCHANGED
+
+
+def test_a_source_that_is_at_the_end_of_all_time_ends_no_worker() -> None:
+    state = state_of(order_change(10), detail_change(20, at_ms=LATEST_MS))
+    outcome = report_overdue(state, "order-1", LATEST_MS + 60_000, AFTER_MS)
+    assert isinstance(outcome, IncompleteOrder)
+    assert outcome.reported_at.year == 9999
 
 
 def test_a_finished_order_is_not_reported() -> None:
