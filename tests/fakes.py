@@ -127,6 +127,7 @@ class Log:
 
     Attributes:
         compacted: offsets of the changelog whose records compaction has removed.
+        slow: commits do not end before it is set; `slow_commits` have waited for it.
     """
 
     def __init__(self) -> None:
@@ -135,6 +136,8 @@ class Log:
         self.compacted: set[int] = set()
         self.openings = 0
         self.hanging_commits = 0
+        self.slow: asyncio.Event | None = None
+        self.slow_commits = 0
 
     def append(self, records: Sequence[OutputRecord], offsets: Mapping[str, int]) -> dict[str, int]:
         for record in records:
@@ -168,6 +171,9 @@ class MemoryCommitter:
         if self._log.hanging_commits:
             self._log.hanging_commits -= 1
             await asyncio.Event().wait()
+        if self._log.slow is not None:
+            self._log.slow_commits += 1
+            await self._log.slow.wait()
         error, written = self._failures.pop(0) if self._failures else (None, True)
         answer = self._log.append(outputs, offsets) if written else {}
         if error is not None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Final
 
+from streams.model.change import LATEST_MS
 from streams.model.fold import FORGOTTEN, UNCHANGED, Silent
 from streams.model.order import Emission, OrderState, amended_order, complete_order, live_lines, status_of
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, IncompleteReason, OrderStatus
@@ -127,5 +128,5 @@ def forget_finished(state: OrderState, now_ms: int, retention_ms: int) -> Silent
 
 
 def utc_of(milliseconds: int) -> datetime:
-    """A source time as an instant."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    """A source time as an instant; those after the year 9999, which no instant can be, as the last one of that year."""
+    return datetime.fromtimestamp(min(milliseconds, LATEST_MS) / 1000, UTC)

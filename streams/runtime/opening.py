@@ -260,7 +260,9 @@ class Opening:
         if not (offsets or outputs or turn.changed):
             return  # the clock's visits have altered nothing
         commit_began = time.monotonic()
-        await finish(self._commit(turn, outputs, offsets), self._host.commit_timeout_s)  # steps 4 and 5
+        written = await finish(self._commit(turn, outputs, offsets), self._host.commit_timeout_s)  # steps 4 and 5
+        if self._stored is not None and written is not None:
+            self._stored.note_written(written)  # not before: what the flow never hears of is not settled either
         now = time.monotonic()
         self.turns += 1  # step 6
         self._stats.turn_done(
@@ -269,13 +271,15 @@ class Opening:
         self._host.on_committed(self.partition, offsets)
         self._flow.committed(turn, self.view)
 
-    async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> None:
+    async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> int | None:
+        """Steps 4 and 5; the changelog offset of the states, None if none changed."""
         states = [] if self._store is None else turn.encoded_states()
         changes = [OutputRecord(self._changelog, key, state) for key, state in states]
         written = await self._committer.commit([*changes, *outputs, *turn.refused], offsets)  # step 4
-        if self._store is not None and states:
-            assert self._stored is not None
-            offset = written[self._changelog]
-            self._stored.note_time(turn.newest_ms)
-            self._store.write(states, offset, turn.agenda_moves())  # step 5
-            self._stored.note_written(offset)
+        if self._store is None or not states:
+            return None
+        assert self._stored is not None
+        offset = written[self._changelog]
+        self._stored.note_time(turn.newest_ms)
+        self._store.write(states, offset, turn.agenda_moves())  # step 5
+        return offset

@@ -6,74 +6,19 @@ Method: `agent.test_context()` with a stand-in partition; no server. Records are
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
-import msgspec
 import pytest
 
-from agents.completion import OrderCompletion
-from agents.guard import NoGuard
-from agents.order_agenda import OrderAgenda
-from agents.order_log import OrderLog
 from streams import orders as application
 from streams.model.order import fold_order_detail
-from streams.model.published import PaymentMethod
-from streams.runtime.testing import StandIn
-from tables.order_cache import NoCache
-from tests.builders import created, deleted, detail_row, order_row, position, updated
-from tests.fakes import KnownPaymentMethods
-
-ORDERS = "mysql.project_db.orders"
-DETAILS = "mysql.project_db.order_details"
-KEY = b"order-1"
-
-Record = tuple[bytes | None, bytes | None]
-
-
-class Agents:
-    """Both agents in their test contexts, fed in the order a test says."""
-
-    def __init__(self, stand_in: StandIn, order: Any, details: Any) -> None:
-        self.stand_in = stand_in
-        self._order, self._details = order, details
-
-    async def orders(self, *records: Record) -> None:
-        """A batch of changes of order rows."""
-        await self._order.put(self.stand_in.batch(ORDERS, records))
-
-    async def details(self, *records: Record) -> None:
-        """A batch of changes of product lines."""
-        await self._details.put(self.stand_in.batch(DETAILS, records))
-
-    def published(self, topic: str) -> list[Any]:
-        """The decoded values written to a topic."""
-        return [msgspec.json.decode(record.value or b"") for record in self.stand_in.written(topic)]
+from tests.agents.feeding import DETAILS, KEY, ORDERS, Agents, agents_with, line_at, order_at
+from tests.builders import deleted, order_row, position, updated
 
 
 @pytest.fixture
 async def agents() -> AsyncIterator[Agents]:
-    completion = OrderCompletion(
-        payment_methods=KnownPaymentMethods(PaymentMethod(3, "Visa", "First Bank")),
-        payment_method_wait_s=0.0,
-        guard=NoGuard(),
-        cache=NoCache(),
-        agenda=OrderAgenda(incomplete_after_s=0, retention_s=0),
-        order_log=OrderLog(enabled=False),
-        app_id="test",
-    )
-    stand_in = StandIn(application.app, flow=completion)
-    async with application.order.test_context() as order, application.details.test_context() as details:
-        yield Agents(stand_in, order, details)
-
-
-def order_at(pos: int, **columns: Any) -> Record:
-    """An insert of the order row."""
-    return KEY, created(order_row("order-1", **columns), at=position(pos))
-
-
-def line_at(pos: int, product_id: int) -> Record:
-    """An insert of a product line."""
-    return KEY, created(detail_row("order-1", product_id), at=position(pos))
+    async with agents_with() as agents:
+        yield agents
 
 
 async def test_an_order_is_published_when_its_last_product_arrives(agents: Agents) -> None:

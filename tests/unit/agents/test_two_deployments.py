@@ -215,6 +215,8 @@ class LostState(Deployments):
                 assert expected(self.shop, order_id)["status"] != "complete", f"{order_id} is not stated anew"
 
 
+for machine in (TwoDeployments, LostState):
+    machine.TestCase.settings = settings(max_examples=max(50, settings().max_examples // 3))
 TestTwoDeployments = TwoDeployments.TestCase
 TestLostState = LostState.TestCase
 

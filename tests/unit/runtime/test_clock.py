@@ -146,7 +146,8 @@ async def test_the_clock_of_a_partition_that_closes_does_not_hold_it_up(bench: B
 
 
 async def test_the_time_is_the_newest_of_the_source_and_goes_on_by_itself(bench: Bench) -> None:
-    times = {0: 5_000_000, 1: 1_000_000, 2: 7_000_000, 3: 0}
+    times = {0: 5_000_000, 1: 7_000_000, 2: 1_000_000, 3: 0}
+    bench.host.turn_max_records = 2
     bench.rows, bench.at_ms = [1, 1, 1, 1], lambda offset: times[offset]
     bench.start()
     await bench.processed()

@@ -33,10 +33,10 @@ def store_before_commit(patch: pytest.MonkeyPatch, bench: Bench) -> None:
     """Local state is written first, as stock Faust does."""
 
     class Mutant(Opening):
-        async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> None:
+        async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> int | None:
             assert self._store is not None
             self._store.write(turn.encoded_states(), self._store.changelog_offset or 0)
-            await super()._commit(turn, outputs, offsets)
+            return await super()._commit(turn, outputs, offsets)
 
     patch.setattr(partition_module, "Opening", Mutant)
 
@@ -58,11 +58,11 @@ def no_reopening_after_an_unknown_outcome(patch: pytest.MonkeyPatch, bench: Benc
     """A failed commit is simply tried again."""
 
     class Mutant(Opening):
-        async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> None:
+        async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> int | None:
             try:
-                await super()._commit(turn, outputs, offsets)
+                return await super()._commit(turn, outputs, offsets)
             except KafkaError:
-                await super()._commit(turn, outputs, offsets)
+                return await super()._commit(turn, outputs, offsets)
 
     patch.setattr(partition_module, "Opening", Mutant)
 

@@ -6,6 +6,7 @@ holds back. A worker's death is a close without them: it keeps nothing that a cl
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -130,6 +131,23 @@ async def test_what_the_first_life_of_a_state_did_not_settle_is_told_too(bench: 
 
     bench.flow.settle = settle_openings_only
     await live(bench, 6)
+    await live(bench)
+    assert 10 in told(bench)[-1]
+
+
+async def test_a_turn_whose_end_the_application_did_not_hear_of_is_told_to_the_next_opening(bench: Bench) -> None:
+    await live(bench)
+    bench.rows.append(6)
+    bench.log.slow = asyncio.Event()
+    bench.partition = bench.new_partition()
+    bench.start()
+    await bench.until(lambda: bench.log.slow_commits == 1)
+    closing = asyncio.create_task(bench.partition.close(0.01))
+    await asyncio.sleep(0.1)
+    bench.log.slow.set()
+    await closing
+    assert bench.log.offsets == {"numbers": 2}, "the commit under way was finished"
+    assert len(bench.flow.committed_outcomes) == 0
     await live(bench)
     assert 10 in told(bench)[-1]
 

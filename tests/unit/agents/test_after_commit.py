@@ -1,0 +1,229 @@
+"""Goal: nothing is marked, cached, counted or logged before its commit, and nothing committed is left unmarked.
+
+Method: turns of the real folds through `OrderCompletion`; the guard in memory writes marks when a test says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from agents.completion import OrderCompletion
+from agents.locks import token_of
+from agents.order_agenda import OrderAgenda
+from agents.order_log import OrderLog
+from streams.model.order import OrderState, fold_order, fold_order_detail
+from streams.model.order_life import refuse
+from streams.model.published import PaymentMethod
+from streams.runtime.batch import Batch, BatchOwner, OutputRecord
+from streams.runtime.testing import Consumed, MemoryPartition
+from streams.runtime.turn import Turn
+from tables.order_cache import CachedOrder
+from tables.order_state import CODEC
+from tests.builders import COMMITTED_MS, detail_change, order_change
+from tests.fakes import KnownPaymentMethods
+from tests.unit.agents.deployment import at_once
+from tests.unit.agents.fake_guard import FakeGuard
+
+
+class KeptCache:
+    """A cache that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.puts: list[dict[str, CachedOrder | None]] = []
+
+    def put(self, orders: dict[str, CachedOrder | None], /) -> None:
+        if orders:
+            self.puts.append(dict(orders))
+
+
+class Scene:
+    """A completion with everything around it, and one partition."""
+
+    def __init__(self) -> None:
+        self.guard = FakeGuard(marks_at_once=False)
+        self.cache = KeptCache()
+        self.stored: dict[bytes, bytes] = {}
+        self.partition = MemoryPartition(0, self.stored, CODEC)
+        self.flow = OrderCompletion(
+            payment_methods=KnownPaymentMethods(PaymentMethod(3, "Visa", "First Bank")),
+            payment_method_wait_s=0,
+            guard=self.guard,
+            cache=self.cache,
+            agenda=OrderAgenda(incomplete_after_s=60, retention_s=0),
+            order_log=OrderLog(enabled=True),
+            app_id="mine",
+        )
+        self.token = token_of("mine", self.partition.incarnation)
+
+    def published(self, *changes: Any) -> tuple[Turn, list[OutputRecord]]:
+        """A turn up to its commit, and the records of that."""
+        turn = Turn(self.stored.get, CODEC, self.flow.dead_letter)
+        batches = []
+        for number, change in enumerate(changes):
+            batch = Batch("t", 0, number, [Consumed("t", 0, number, change.key, b"")], cast(BatchOwner, None))
+            batch.changes = [change]
+            batches.append((batch, cast(Any, fold_order if hasattr(change.row, "num_products") else fold_order_detail)))
+        turn.fold(batches)
+        return turn, at_once(self.flow.publish(turn, self.partition))
+
+    def committed(self, *changes: Any) -> list[OutputRecord]:
+        """A whole turn."""
+        turn, records = self.published(*changes)
+        self.stored |= {key: state for key, state in turn.encoded_states() if state is not None}
+        self.flow.committed(turn, self.partition)
+        return records
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def completing(order_id: str = "order-1") -> list[Any]:
+    return [order_change(10, order_id, num_products=1), detail_change(20, order_id)]
+
+
+def encoded(*changes: Any) -> bytes:
+    state = OrderState()
+    for change in changes:
+        (fold_order if hasattr(change.row, "num_products") else fold_order_detail)(state, change)
+    return CODEC.encode(state)
+
+
+# -- marks ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_is_marked_only_after_its_commit(scene: Scene) -> None:
+    turn, _ = scene.published(*completing())
+    scene.guard.write_marks()
+    assert scene.guard.locks == {"order-1": f"claimed:{scene.token}"}
+    scene.flow.committed(turn, scene.partition)
+    scene.guard.write_marks()
+    assert scene.guard.locks == {"order-1": f"emitted:{scene.token}"}
+
+
+def test_what_is_committed_is_settled_once_its_marks_are_written(scene: Scene) -> None:
+    scene.committed(*completing("a"), *completing("b"))
+    assert scene.partition.unsettled == 1
+    scene.guard.write_marks()
+    assert scene.partition.unsettled == 0
+
+
+def test_a_turn_without_a_complete_order_owes_nothing(scene: Scene) -> None:
+    scene.committed(order_change(10))
+    scene.committed(*completing("a"))
+    scene.guard.write_marks()
+    scene.committed(detail_change(30, "a", quantity=2))
+    assert scene.partition.unsettled == 0
+    assert scene.guard.counts["marks"] == 1, "an amendment is no mark"
+
+
+def test_an_opening_marks_the_recent_orders_that_went_out(scene: Scene) -> None:
+    refused = OrderState()
+    fold_order(refused, order_change(10, "r", num_products=1))
+    fold_order_detail(refused, detail_change(20, "r"))
+    refuse(refused, emitted_elsewhere=True)
+    recent: Sequence[tuple[bytes, bytes | None]] = [
+        (b"a", encoded(*completing("a"))),
+        (b"waits", encoded(order_change(10, "waits"))),
+        (b"b", encoded(order_change(10, "b"))),
+        (b"b", encoded(*completing("b"))),
+        (b"gone", encoded(*completing("gone"))),
+        (b"gone", None),
+        (b"r", CODEC.encode(refused)),
+    ]
+    scene.flow.opened(scene.partition, recent)
+    assert scene.partition.unsettled == 1
+    scene.guard.write_marks()
+    assert scene.guard.locks == dict.fromkeys(["a", "b"], f"emitted:{scene.token}")
+    assert scene.partition.unsettled == 0
+
+
+def test_an_opening_with_nothing_recent_is_settled_at_once(scene: Scene) -> None:
+    scene.flow.opened(scene.partition, [])
+    assert scene.partition.unsettled == 0
+
+
+def test_an_order_stated_anew_is_not_marked_again(scene: Scene) -> None:
+    scene.guard.locks["order-1"] = f"emitted:{token_of('mine', '3' * 32)}"
+    [record] = scene.committed(*completing())
+    scene.guard.write_marks()
+    assert (record.topic, scene.guard.counts["marks"]) == ("order_amended", 0)
+
+
+# -- the cache --------------------------------------------------------------------------------------------------------
+
+
+def test_order_rows_are_cached_as_the_turn_left_them(scene: Scene) -> None:
+    scene.committed(order_change(10, "a"), order_change(20, "a", customer_id=99), order_change(10, "b"))
+    assert scene.cache.puts == [{"a": CachedOrder(99, 3, 2), "b": CachedOrder(11, 3, 2)}]
+
+
+def test_a_deleted_order_is_taken_out_of_the_cache(scene: Scene) -> None:
+    scene.committed(order_change(10, "a"), order_change(20, "a", deleted=True))
+    assert scene.cache.puts == [{"a": None}]
+
+
+def test_lines_without_their_order_are_not_cached(scene: Scene) -> None:
+    scene.committed(detail_change(10, "a"))
+    assert scene.cache.puts == []
+
+
+def test_a_duplicate_is_not_cached_again(scene: Scene) -> None:
+    scene.committed(order_change(10, "a"))
+    scene.committed(order_change(10, "a"))
+    assert len(scene.cache.puts) == 1
+
+
+# -- counts and log lines ---------------------------------------------------------------------------------------------
+
+
+def test_counts_tell_what_became_visible(scene: Scene) -> None:
+    scene.guard.locks["held"] = "claimed:other:1"
+    scene.published(*completing("never"))
+    scene.committed(*completing("a"), *completing("held"), order_change(10, "waits"))
+    scene.committed(detail_change(30, "a", quantity=2), *completing("b"))
+    counts = scene.flow.counts
+    assert {name: counts[name] for name in ("completed", "amended", "overdue", "duplicates_prevented")} == {
+        "completed": 2,
+        "amended": 1,
+        "overdue": 0,
+        "duplicates_prevented": 1,
+    }
+
+
+def test_a_clock_that_reports_is_counted(scene: Scene) -> None:
+    scene.committed(order_change(10, "waits"))
+    scene.partition.now_ms = COMMITTED_MS + 60_000
+    turn = Turn(scene.stored.get, CODEC, scene.flow.dead_letter)
+    turn.visit(list(scene.flow.visits(scene.partition)))
+    [record] = at_once(scene.flow.publish(turn, scene.partition))
+    scene.flow.committed(turn, scene.partition)
+    assert (record.topic, record.key, scene.flow.counts["overdue"]) == ("order_incomplete", b"waits", 1)
+
+
+def test_the_log_follows_an_order_by_its_id(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    scene.committed(order_change(10, "a\nb", num_products=1))
+    scene.committed(detail_change(20, "a\nb"))
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [
+        "[ORDER_CACHED] order 'a\\nb'",
+        "[PRODUCTS_INCOMPLETE] order 'a\\nb': 0 of 1 products",
+        "[ORDER_TRIGGERED] order 'a\\nb'",
+        "[ORDER_CACHED] order 'a\\nb'",
+    ]
+
+
+def test_a_log_that_nobody_wants_is_silent(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    quiet = OrderLog(enabled=False)
+    quiet.cached("a")
+    quiet.triggered("a")
+    quiet.duplicate_prevented("a", "held")
+    quiet.products_incomplete("a", 0, 1)
+    assert caplog.records == []

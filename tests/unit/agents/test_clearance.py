@@ -1,0 +1,216 @@
+"""Goal: what the guard answers decides what a turn may publish, and nothing of a refused order gets out.
+
+Method: turns of the real folds, cleared with a guard in memory whose locks a test sets beforehand.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, cast
+
+import pytest
+
+from agents.clearance import Clearance
+from agents.guard import WhenAway
+from agents.locks import token_of
+from agents.order_log import OrderLog
+from streams.model.order import Emission, OrderState, fold_order, fold_order_detail
+from streams.model.order_life import ask_again
+from streams.model.published import AmendedOrder, CompleteOrder
+from streams.runtime.batch import Batch, BatchOwner, OutputRecord, SourceRecord
+from streams.runtime.testing import Consumed
+from streams.runtime.turn import Turn
+from tables.order_state import CODEC
+from tests.builders import detail_change, order_change
+from tests.unit.agents.deployment import at_once
+from tests.unit.agents.fake_guard import FakeGuard
+
+INCARNATION = "1" * 32
+MINE = token_of("mine", INCARNATION)
+OTHERS = token_of("others", "2" * 32)
+
+
+def no_dead_letter(record: SourceRecord, reason: str) -> OutputRecord:
+    raise AssertionError(reason)
+
+
+class Scene:
+    """Turns on a few states, cleared one after the other; each is as good as committed."""
+
+    def __init__(self, *, when_away: WhenAway = WhenAway.WAIT) -> None:
+        self.guard = FakeGuard(when_away=when_away)
+        self.clearance = Clearance(self.guard, "mine", OrderLog(enabled=True))
+        self.stored: dict[bytes, bytes] = {}
+
+    def turn(self, *changes: Any) -> Turn:
+        """A turn of changes, each in a batch of its own; the record of the n-th has the Kafka time n."""
+        turn = Turn(self.stored.get, CODEC, no_dead_letter)
+        batches = []
+        for number, change in enumerate(changes):
+            batch = Batch("t", 0, number, [Consumed("t", 0, number, change.key, b"", number)], cast(BatchOwner, None))
+            batch.changes = [change]
+            batches.append((batch, cast(Any, fold_order if hasattr(change.row, "num_products") else fold_order_detail)))
+        turn.fold(batches)
+        return self._clear(turn)
+
+    def asked_again(self, order_id: str = "order-1") -> Turn:
+        turn = Turn(self.stored.get, CODEC, no_dead_letter)
+        turn.visit([(order_id.encode(), lambda state: ask_again(state, order_id))])
+        return self._clear(turn)
+
+    def _clear(self, turn: Turn) -> Turn:
+        at_once(self.clearance.clear(turn, INCARNATION))
+        self.stored |= {key: state for key, state in turn.encoded_states() if state is not None}
+        return turn
+
+    def state(self, order_id: str = "order-1") -> OrderState:
+        return CODEC.decode(self.stored[order_id.encode()])
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def completing(order_id: str = "order-1") -> list[Any]:
+    """The changes that make an order of one product."""
+    return [order_change(10, order_id, num_products=1), detail_change(20, order_id)]
+
+
+def kinds(turn: Turn) -> list[tuple[type, str]]:
+    return [(type(outcome), outcome.order_id) for outcome in turn.outcomes]
+
+
+# -- each answer ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lock", [None, "released", f"claimed:{MINE}"])
+def test_a_free_a_released_and_an_own_lock_let_the_order_out(scene: Scene, lock: str | None) -> None:
+    scene.guard.locks |= {} if lock is None else {"order-1": lock}
+    assert kinds(scene.turn(*completing())) == [(CompleteOrder, "order-1")]
+    assert scene.state().emission is Emission.EMITTED
+    assert scene.guard.locks["order-1"] == f"claimed:{MINE}"
+
+
+def test_a_lock_that_another_one_holds_keeps_the_order_back_until_it_is_asked_for_again(scene: Scene) -> None:
+    scene.guard.locks["order-1"] = f"claimed:{OTHERS}"
+    assert kinds(scene.turn(*completing())) == []
+    assert (scene.state().emission, scene.state().refused) == (Emission.PENDING, True)
+    scene.guard.locks["order-1"] = "released"
+    assert kinds(scene.asked_again()) == [(CompleteOrder, "order-1")]
+
+
+def test_what_another_application_has_emitted_is_its_affair(scene: Scene) -> None:
+    scene.guard.locks["order-1"] = f"emitted:{OTHERS}"
+    assert kinds(scene.turn(*completing())) == []
+    assert scene.state().emission is Emission.ELSEWHERE
+    turn = scene.turn(detail_change(30, quantity=7))
+    assert (kinds(turn), turn.counts["left"], len(scene.guard.claimed)) == ([], 1, 1)
+
+
+@pytest.mark.parametrize("incarnation", [INCARNATION, "3" * 32], ids=["this state", "a former one"])
+def test_what_this_application_has_emitted_before_is_stated_anew(scene: Scene, incarnation: str) -> None:
+    scene.guard.locks["order-1"] = f"emitted:{token_of('mine', incarnation)}"
+    assert kinds(scene.turn(*completing())) == [(AmendedOrder, "order-1")]
+    assert (scene.state().emission, scene.state().revision) == (Emission.EMITTED, 1)
+    assert kinds(scene.turn(detail_change(30, quantity=7))) == [(AmendedOrder, "order-1")]
+    assert scene.state().revision == 2
+
+
+def test_a_guard_that_is_away_and_is_to_be_done_without_lets_the_order_out() -> None:
+    scene = Scene(when_away=WhenAway.GO_ON)
+    scene.guard.go_away()
+    assert kinds(scene.turn(*completing())) == [(CompleteOrder, "order-1")]
+
+
+# -- turns ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_guard_is_asked_once_for_a_whole_turn_and_not_without_need(scene: Scene) -> None:
+    scene.turn(*completing("a"), *completing("b"), order_change(10, "c"))
+    scene.turn(detail_change(20, "c"), detail_change(30, "a", quantity=2))
+    [(claims, token)] = scene.guard.claimed
+    assert ([claim.order_id for claim in claims], token) == (["a", "b"], MINE)
+
+
+@pytest.mark.parametrize("lock", [f"claimed:{OTHERS}", f"emitted:{OTHERS}"])
+def test_amendments_of_a_refused_order_in_the_same_turn_are_refused_with_it(scene: Scene, lock: str) -> None:
+    scene.guard.locks["order-1"] = lock
+    more = [detail_change(30, quantity=7), detail_change(40, product_id=102)]
+    turn = scene.turn(*completing(), *completing("b"), *more)
+    assert kinds(turn) == [(CompleteOrder, "b")]
+    assert scene.state().revision == 0
+    assert list(scene.state().lines) == [101, 102], "the changes themselves are kept"
+
+
+def test_amendments_of_an_order_that_is_stated_anew_are_one_with_the_statement(scene: Scene) -> None:
+    scene.guard.locks["order-1"] = f"emitted:{token_of('mine', '3' * 32)}"
+    turn = scene.turn(*completing(), detail_change(30, quantity=7), detail_change(40, product_id=102))
+    [amended] = turn.outcomes
+    assert isinstance(amended, AmendedOrder)
+    assert [(product.product_id, product.quantity) for product in amended.products] == [(101, 7), (102, 1)]
+    assert (amended.revision, scene.state().revision) == (1, 1)
+
+
+def test_every_outcome_keeps_the_time_of_its_record(scene: Scene) -> None:
+    scene.guard.locks |= {"b": f"claimed:{OTHERS}", "c": f"emitted:{token_of('mine', '3' * 32)}"}
+    turn = scene.turn(*completing("a"), *completing("b"), *completing("c"), *completing("d"))
+    assert [outcome.order_id for outcome in turn.outcomes] == ["a", "c", "d"]
+    assert turn.caused_at_ms == [1, 5, 7]
+
+
+def test_a_visit_has_no_record_and_so_no_time(scene: Scene) -> None:
+    scene.guard.locks["order-1"] = f"claimed:{OTHERS}"
+    scene.turn(*completing())
+    scene.guard.locks["order-1"] = "released"
+    assert scene.asked_again().caused_at_ms == []
+
+
+# -- asking again -----------------------------------------------------------------------------------------------------
+
+
+def test_after_a_refusal_a_lock_that_is_gone_is_no_permission(scene: Scene) -> None:
+    scene.guard.locks["order-1"] = f"claimed:{OTHERS}"
+    scene.turn(*completing())
+    del scene.guard.locks["order-1"]
+    assert kinds(scene.asked_again()) == []
+    assert [claim.was_refused for claims, _ in scene.guard.claimed for claim in claims] == [False, True]
+
+
+def test_a_visit_that_is_refused_again_writes_nothing(scene: Scene) -> None:
+    scene.guard.locks["order-1"] = f"claimed:{OTHERS}"
+    scene.turn(*completing())
+    assert scene.asked_again().encoded_states() == []
+
+
+def test_a_change_that_is_refused_again_is_written(scene: Scene) -> None:
+    scene.guard.locks["order-1"] = f"claimed:{OTHERS}"
+    scene.turn(*completing())
+    assert len(scene.turn(detail_change(30, quantity=7)).encoded_states()) == 1
+    assert scene.state().lines[101].quantity == 7
+
+
+def test_a_visit_that_learns_that_another_one_has_emitted_is_written(scene: Scene) -> None:
+    scene.guard.locks["order-1"] = f"claimed:{OTHERS}"
+    scene.turn(*completing())
+    scene.guard.locks["order-1"] = f"emitted:{OTHERS}"
+    assert len(scene.asked_again().encoded_states()) == 1
+    assert scene.state().emission is Emission.ELSEWHERE
+
+
+# -- counts -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_order_counts_once_however_often_it_is_asked_for(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.guard.locks |= {"order-1": f"claimed:{OTHERS}", "b": f"emitted:{OTHERS}"}
+    with caplog.at_level(logging.INFO):
+        scene.turn(*completing(), *completing("b"), *completing("c"))
+        scene.asked_again()
+        scene.turn(detail_change(30, quantity=7))
+    assert scene.clearance.counts == {"duplicates_prevented": 2}
+    assert [record.getMessage() for record in caplog.records] == [
+        "[DUPLICATE_PREVENTED] order 'order-1': held",
+        "[DUPLICATE_PREVENTED] order 'b': emitted_elsewhere",
+    ]

@@ -1,0 +1,195 @@
+"""Goal: each order that is due is visited, none twice in a turn, and no turn grows with what is not due.
+
+Method: states made by the real folds in a partition in memory; turns of three visits of a kind at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from agents import order_agenda as module
+from agents.order_agenda import OrderAgenda
+from streams.model.fold import FORGOTTEN
+from streams.model.order import OrderState, fold_order, fold_order_detail
+from streams.model.order_life import refuse
+from streams.model.published import CompleteOrder, IncompleteOrder
+from streams.runtime.testing import MemoryPartition
+from tables.order_state import FORGETTING_CODEC as CODEC
+from tests.builders import COMMITTED_MS, detail_change, order_change
+
+AFTER_S, RETENTION_S = 60.0, 600.0
+AFTER_MS, RETENTION_MS = 60_000, 600_000
+
+
+class Scene:
+    """A partition with orders, and the agenda that looks at them."""
+
+    def __init__(self, *, incomplete_after_s: float = AFTER_S, retention_s: float = RETENTION_S) -> None:
+        self.states: dict[bytes, bytes] = {}
+        self.partition = MemoryPartition(0, self.states, CODEC)
+        self.partition.now_ms = COMMITTED_MS
+        self.agenda = OrderAgenda(incomplete_after_s=incomplete_after_s, retention_s=retention_s)
+
+    def keep(self, order_id: str, state: OrderState) -> None:
+        self.states[order_id.encode()] = CODEC.encode(state)
+
+    def turn(self, after_ms: int = 0) -> list[tuple[str, Any]]:
+        """The ids that a turn of the clock visits and what each visit answers; every change is kept."""
+        self.partition.now_ms = COMMITTED_MS + after_ms
+        found = []
+        visits = list(self.agenda.visits(self.partition))
+        for key, visit in visits:
+            state = CODEC.decode(self.states[key])
+            found.append((key.decode(), visit(state)))
+            self.states[key] = CODEC.encode(state)
+            if found[-1][1] is FORGOTTEN:
+                del self.states[key]
+        return found
+
+
+def lines_only(order_id: str, **columns: Any) -> OrderState:
+    state = OrderState()
+    fold_order_detail(state, detail_change(10, order_id, **columns))
+    return state
+
+
+def waiting(order_id: str, **columns: Any) -> OrderState:
+    state = OrderState()
+    fold_order(state, order_change(10, order_id, **columns))
+    return state
+
+
+def finished(order_id: str, **columns: Any) -> OrderState:
+    state = waiting(order_id, num_products=1, **columns)
+    fold_order_detail(state, detail_change(20, order_id, **columns))
+    return state
+
+
+def held(order_id: str, **columns: Any) -> OrderState:
+    state = finished(order_id, **columns)
+    refuse(state, emitted_elsewhere=False)
+    return state
+
+
+def ids(visits: list[tuple[str, Any]]) -> list[str]:
+    return [order_id for order_id, _ in visits]
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
+    monkeypatch.setattr(module, "MOST_VISITS", 3)
+    return Scene()
+
+
+def test_young_and_finished_orders_are_not_visited(scene: Scene) -> None:
+    for order_id, state in {"a": lines_only("a"), "b": waiting("b"), "c": finished("c")}.items():
+        scene.keep(order_id, state)
+    assert scene.turn(AFTER_MS - 1) == []
+
+
+@pytest.mark.parametrize("make", [lines_only, waiting])
+def test_an_overdue_order_is_reported_once(scene: Scene, make: Callable[[str], OrderState]) -> None:
+    scene.keep("a", make("a"))
+    [(order_id, outcome)] = scene.turn(AFTER_MS)
+    assert (order_id, type(outcome)) == ("a", IncompleteOrder)
+    assert scene.turn(AFTER_MS) == []
+
+
+def test_overdue_orders_are_reported_oldest_first_and_a_few_at_a_time(scene: Scene) -> None:
+    for number in range(7):
+        scene.keep(f"w{number}", waiting(f"w{number}", at_ms=COMMITTED_MS - number))
+    reported = [ids(scene.turn(AFTER_MS)) for _ in range(4)]
+    assert reported == [["w6", "w5", "w4"], ["w3", "w2", "w1"], ["w0"], []]
+
+
+def test_an_order_without_a_time_is_never_overdue_and_holds_up_none_that_has_one(scene: Scene) -> None:
+    for number in range(5):
+        scene.keep(f"w{number}", waiting(f"w{number}", at_ms=0))
+    scene.keep("timed", waiting("timed"))
+    assert ids(scene.turn(AFTER_MS)) == ["timed"]
+
+
+def test_nothing_is_overdue_before_the_source_has_told_the_time(scene: Scene) -> None:
+    scene.keep("a", waiting("a"))
+    assert scene.turn(-COMMITTED_MS) == []
+
+
+def test_a_held_order_is_asked_for_in_every_turn(scene: Scene) -> None:
+    scene.keep("a", held("a"))
+    for _ in range(3):
+        [(order_id, outcome)] = scene.turn()
+        assert (order_id, type(outcome)) == ("a", CompleteOrder)
+        scene.keep("a", held("a"))
+
+
+def test_a_held_order_that_is_overdue_is_reported_first_and_asked_for_afterwards(scene: Scene) -> None:
+    scene.keep("a", held("a"))
+    answers = [type(outcome) for _ in range(3) for _, outcome in scene.turn(AFTER_MS)]
+    assert answers[:2] == [IncompleteOrder, CompleteOrder]
+    assert IncompleteOrder not in answers[1:]
+
+
+def test_held_orders_are_asked_for_page_by_page_and_then_from_the_beginning(scene: Scene) -> None:
+    def turn() -> list[str]:
+        found = ids(scene.turn())
+        for number in range(7):
+            scene.keep(f"h{number}", held(f"h{number}", at_ms=COMMITTED_MS + number))
+        return found
+
+    turn()
+    scene.agenda.begin(scene.partition)
+    pages = [turn() for _ in range(4)]
+    assert pages == [["h0", "h1", "h2"], ["h3", "h4", "h5"], ["h6"], ["h0", "h1", "h2"]]
+
+
+def test_a_page_that_ends_with_the_last_order_is_followed_by_the_first_soon(scene: Scene) -> None:
+    found = []
+    for _ in range(4):
+        for number in range(3):
+            scene.keep(f"h{number}", held(f"h{number}"))
+        found.append(ids(scene.turn()))
+    assert found == [["h0", "h1", "h2"], [], ["h0", "h1", "h2"], []]
+
+
+def test_an_opening_begins_its_partition_anew_and_no_other(scene: Scene) -> None:
+    other = MemoryPartition(1, scene.states, CODEC)
+    for number in range(5):
+        scene.keep(f"h{number}", held(f"h{number}"))
+    first = [[key for key, _ in scene.agenda.visits(place)] for place in (scene.partition, other)]
+    scene.agenda.begin(scene.partition)
+    second = [[key for key, _ in scene.agenda.visits(place)] for place in (scene.partition, other)]
+    assert second[0] == first[0]
+    assert second[1] == [b"h3", b"h4"]
+
+
+def test_a_finished_order_is_forgotten_once_nothing_has_changed_it_for_the_retention(scene: Scene) -> None:
+    state = finished("a")
+    fold_order(state, order_change(30, "a", num_products=1, customer_id=99, at_ms=COMMITTED_MS + 5_000))
+    scene.keep("a", state)
+    assert [outcome is FORGOTTEN for _, outcome in scene.turn(RETENTION_MS)] == [False]
+    assert [outcome is FORGOTTEN for _, outcome in scene.turn(RETENTION_MS + 5_000)] == [True]
+    assert scene.states == {}
+
+
+def test_finished_orders_that_keep_changing_do_not_hide_those_that_do_not(scene: Scene) -> None:
+    for number in range(7):
+        state = finished(f"f{number}", at_ms=COMMITTED_MS + number)
+        if number < 5:
+            fold_order(state, order_change(30, f"f{number}", customer_id=99, at_ms=COMMITTED_MS + RETENTION_MS))
+        scene.keep(f"f{number}", state)
+    for _ in range(3):
+        scene.turn(RETENTION_MS + 100)
+    assert sorted(scene.states) == [b"f0", b"f1", b"f2", b"f3", b"f4"]
+
+
+@pytest.mark.parametrize(("incomplete_after_s", "retention_s"), [(0, RETENTION_S), (AFTER_S, 0), (0, 0)])
+def test_zero_switches_off(incomplete_after_s: float, retention_s: float) -> None:
+    scene = Scene(incomplete_after_s=incomplete_after_s, retention_s=retention_s)
+    scene.keep("waits", waiting("waits"))
+    scene.keep("finished", finished("finished"))
+    scene.keep("held", held("held"))
+    expected = ["held", *(["waits"] if incomplete_after_s else []), *(["finished"] if retention_s else [])]
+    assert ids(scene.turn(10 * RETENTION_MS)) == expected

@@ -1,0 +1,148 @@
+"""Goal: a standby keeps up with the partition of another worker, and hands its store over when that one goes.
+
+Method: a standby whose follower a test plays; then one that really follows the changelog of a partition on a bench,
+and a partition that goes on with its store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+from aiokafka.structs import TopicPartition
+
+from streams.runtime import changelog as changelog_module
+from streams.runtime import standby as standby_module
+from streams.runtime.changelog import ChangelogDamagedError, Restoration, RestoreProgress
+from streams.runtime.pipeline import Pipeline
+from streams.runtime.standby import Standby
+from streams.runtime.store import PartitionStore
+from tests.fakes import CHANGELOG, TALLY_CODEC, LogConsumer
+from tests.unit.runtime.bench import LIVENESS_S, Bench
+
+
+class Follower:
+    """Raises what it is told to, in turn, and then follows until it is cancelled."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.calls = 0
+        self.is_following = asyncio.Event()
+        self._errors = list(errors)
+
+    async def __call__(self, pipeline: Pipeline, number: int, store: PartitionStore, progress: RestoreProgress) -> None:
+        self.calls += 1
+        if self._errors:
+            raise self._errors.pop(0)
+        progress.end = 7
+        self.is_following.set()
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(standby_module, "RETRY_S", 0.001)
+    return Bench(tmp_path / "owner", [4, 6, 5])
+
+
+async def following(standby: Standby, follower: Follower, crashes: list[BaseException]) -> None:
+    standby.start(crashes.append)
+    async with asyncio.timeout(LIVENESS_S):
+        await follower.is_following.wait()
+
+
+async def test_an_outage_is_waited_for(bench: Bench) -> None:
+    crashes: list[BaseException] = []
+    follower = Follower(KafkaConnectionError(), ConnectionResetError())
+    standby = Standby(0, pipeline=bench.pipeline, follow=follower)
+    await following(standby, follower, crashes)
+    assert (follower.calls, standby.progress.remaining, crashes) == (3, 7, [])
+    await standby.close()
+
+
+async def test_what_no_waiting_mends_ends_the_worker(bench: Bench) -> None:
+    crashes: list[BaseException] = []
+    standby = Standby(0, pipeline=bench.pipeline, follow=Follower(ChangelogDamagedError("no head")))
+    standby.start(crashes.append)
+    await bench.until(lambda: bool(crashes))
+    assert isinstance(crashes[0], ChangelogDamagedError)
+    await standby.close()
+    bench.table.open_partition(0)
+    bench.table.close_partition(0)
+
+
+async def test_a_standby_that_is_closed_leaves_its_store_free(bench: Bench) -> None:
+    crashes: list[BaseException] = []
+    follower = Follower()
+    standby = Standby(0, pipeline=bench.pipeline, follow=follower)
+    await following(standby, follower, crashes)
+    with pytest.raises(AssertionError, match="one owner"):
+        bench.table.open_partition(0)
+    await standby.close()
+    bench.table.open_partition(0)
+    bench.table.close_partition(0)
+    assert crashes == []
+
+
+async def test_a_standby_that_was_never_started_can_be_closed(bench: Bench) -> None:
+    await Standby(0, pipeline=bench.pipeline, follow=Follower()).close()
+
+
+# -- handing over -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def follow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The real following, on the log of the bench."""
+
+    @contextlib.asynccontextmanager
+    async def reader(client: Any, changelog: TopicPartition) -> AsyncIterator[LogConsumer]:
+        yield LogConsumer(bench.log)
+
+    async def follow(pipeline: Pipeline, number: int, store: PartitionStore, progress: RestoreProgress) -> None:
+        place = TopicPartition(CHANGELOG, number)
+        await Restoration(store, place, TALLY_CODEC, changelog_delete_retention_s=86_400.0, progress=progress).follow(
+            {}
+        )
+
+    monkeypatch.setattr(changelog_module, "_reader", reader)
+    return follow
+
+
+async def test_a_partition_goes_on_with_its_standbys_store(
+    bench: Bench, follow: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changelog_module, "RECENT_OFFSETS", 2)
+    bench.host.turn_max_records = 1
+    other = Bench(tmp_path / "other", bench.rows)
+    crashes: list[BaseException] = []
+    standby = Standby(0, pipeline=other.pipeline, follow=follow)
+    standby.start(crashes.append)
+    bench.flow.settle = lambda done: None  # the owner dies with everything open
+    bench.start()
+    await bench.processed()
+    bench.rows += [5, 3, 2, 7]
+    await bench.stop()
+    bench.partition = bench.new_partition()
+    bench.start()
+    await bench.processed()
+    written = len(bench.log.topics[CHANGELOG])
+    await bench.until(lambda: standby.progress.position == written)
+    await bench.stop()
+    await standby.close()
+    assert crashes == []
+
+    bench.pipeline = Pipeline(**(vars(bench.pipeline) | {"table": other.pipeline.table}))
+    bench.rows += [8]
+    bench.partition = bench.new_partition()
+    bench.start()
+    await bench.processed()
+    await bench.stop()
+    assert bench.partition.progress.records == 2, "no more than what may not be settled"
+    assert len(bench.flow.recent[-1]) == 2
+    assert bench.published() == [b"10", b"20", b"40"]
+    assert other.table.tally().total == 40

@@ -1,0 +1,205 @@
+"""Goal: what a worker counts is what happened, and Prometheus can read it.
+
+Method: observations at random against a count by hand; the text of the metrics, parsed by Prometheus' own library.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from streams.model.change import Change, Malformed, Tombstone
+from streams.model.fold import LEFT
+from streams.runtime.app import BatchApp
+from streams.runtime.batch import Batch, BatchOwner, OutputRecord, SourceRecord
+from streams.runtime.changelog import RestoreProgress
+from streams.runtime.metrics import counter, exposition
+from streams.runtime.partition import PartitionState
+from streams.runtime.stats import RECORDS_BOUNDS, SECONDS_BOUNDS, Distribution, RuntimeStats
+from streams.runtime.testing import Consumed
+from streams.runtime.turn import Turn
+from tests.fakes import TALLY_CODEC, add
+
+# -- counting ---------------------------------------------------------------------------------------------------------
+
+
+@given(values=st.lists(st.integers(0, 12) | st.floats(0, 1_000, allow_nan=False), max_size=50))
+def test_a_distribution_counts_each_observation_in_the_first_bucket_that_holds_it(values: list[float]) -> None:
+    distribution = Distribution([1, 2.5, 10])
+    distribution.observe_all(values)
+    assert [sum(distribution.counts[: i + 1]) for i in range(3)] == [
+        sum(value <= bound for value in values) for bound in (1, 2.5, 10)
+    ]
+    assert sum(distribution.counts) == len(values)
+    assert math.isclose(distribution.total, sum(values))
+
+
+@pytest.mark.parametrize("bounds", [SECONDS_BOUNDS, RECORDS_BOUNDS])
+def test_bounds_ascend(bounds: tuple[float, ...]) -> None:
+    assert list(bounds) == sorted(set(bounds))
+
+
+def dead_letter(record: SourceRecord, reason: str) -> OutputRecord:
+    return OutputRecord("dead", record.key, record.value)
+
+
+def turn_of(*changes: Any, at_ms: int = 0) -> Turn:
+    turn = Turn(lambda key: None, TALLY_CODEC, dead_letter)
+    records = [Consumed("numbers", 0, offset, b"k", b"", at_ms) for offset in range(len(changes))]
+    batch = Batch("numbers", 0, 0, records, cast(BatchOwner, None))
+    batch.changes = changes
+    turn.fold([(batch, lambda state, change: LEFT if change.row == 7 else add(state, change))])
+    return turn
+
+
+def number(offset: int, row: int) -> Change[int]:
+    return Change(b"k", row, deleted=False, position=(0, 1, offset, 0))
+
+
+def stats_after_a_turn() -> RuntimeStats:
+    """One turn with a record of each fate, whose output was caused two seconds ago."""
+    changes = [number(1, 4), number(1, 4), number(2, 13), number(3, 6), number(4, 7), number(5, 99)]
+    turn = turn_of(*changes, Tombstone(), Malformed("why"), at_ms=int((time.time() - 2) * 1000))
+    stats = RuntimeStats()
+    stats.turn_done(turn, records=8, outputs=1, seconds=0.3, commit_seconds=0.004)
+    return stats
+
+
+def test_a_turn_is_counted_by_the_fates_of_its_records() -> None:
+    stats = stats_after_a_turn()
+    assert (stats.turns, stats.counters) == (
+        1,
+        {
+            "records": 8,
+            "outputs": 1,
+            "refused": 3,
+            "folded": 3,
+            "unchanged": 1,
+            "left": 1,
+            "rejected": 1,
+            "failed": 1,
+            "tombstones": 1,
+            "malformed": 1,
+        },
+    )
+
+
+def test_the_way_from_a_record_to_its_visible_output_is_measured() -> None:
+    stats = stats_after_a_turn()
+    assert 2.0 <= stats.visible_seconds.total < 60
+    assert sum(stats.visible_seconds.counts) == 1, "one output of two records: the one that completed it"
+
+
+def test_a_clock_that_is_behind_makes_no_negative_time() -> None:
+    stats = RuntimeStats()
+    turn = turn_of(number(1, 10), at_ms=int((time.time() + 3_600) * 1000))
+    stats.turn_done(turn, records=1, outputs=1, seconds=0, commit_seconds=0)
+    assert stats.visible_seconds.total == 0
+
+
+# -- the text for Prometheus ------------------------------------------------------------------------------------------
+
+
+class FakePartition:
+    """A partition or a standby as the metrics see it."""
+
+    def __init__(self, name: str, state: PartitionState, remaining: int) -> None:
+        self.name = name
+        self.state = state
+        self.progress = RestoreProgress(position=10, end=10 + remaining)
+
+
+class FakeSupervisor:
+    """Two partitions and a standby."""
+
+    def __init__(self) -> None:
+        self.partitions = [
+            FakePartition("order_state/0", PartitionState.RUNNING, 0),
+            FakePartition("order_state/1", PartitionState.OPENING, 40),
+        ]
+        self.standbys = [FakePartition("order_state/2", PartitionState.RUNNING, 3)]
+
+    async def lag(self) -> Mapping[TP, int]:
+        return {TP('to"pic\n', 0): 12, TP("orders", 1): 0}
+
+
+class FakeApp:
+    """What the metrics need of an application."""
+
+    def __init__(self) -> None:
+        self.stats = stats_after_a_turn()
+        self.partition_supervisor = FakeSupervisor()
+
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+async def samples(*extra: Any) -> Samples:
+    """The metrics as Prometheus reads them."""
+    text = (await exposition(cast(BatchApp, FakeApp()), extra)).decode()
+    families = list(text_string_to_metric_families(text))
+    assert all(family.documentation and family.name.startswith("millrace_") for family in families)
+    assert len({family.name for family in families}) == len(families)
+    found: Samples = {}
+    for family in families:
+        for sample in family.samples:
+            place = (sample.name, frozenset(sample.labels.items()))
+            assert place not in found, "a series appears once"
+            found[place] = sample.value
+    return found
+
+
+def value(found: Samples, name: str, **labels: str) -> float:
+    return found[f"millrace_{name}", frozenset(labels.items())]
+
+
+async def test_every_fate_has_its_series_from_the_beginning() -> None:
+    found = await samples()
+    fates = {fate: value(found, "records_total", fate=fate) for fate in ("folded", "left", "malformed", "failed")}
+    assert fates == {"folded": 3, "left": 1, "malformed": 1, "failed": 1}
+    assert (value(found, "dead_letters_total"), value(found, "opened_total")) == (3, 0)
+
+
+async def test_histograms_cumulate_to_their_count() -> None:
+    found = await samples()
+    assert value(found, "turn_seconds_bucket", le="0.2") == 0
+    assert value(found, "turn_seconds_bucket", le="0.5") == 1
+    assert value(found, "turn_seconds_bucket", le="+Inf") == value(found, "turn_seconds_count") == 1
+    assert value(found, "turn_seconds_sum") == pytest.approx(0.3)
+    assert value(found, "turn_records_bucket", le="5") == 0
+    assert value(found, "turn_records_bucket", le="10") == 1
+    assert value(found, "visible_seconds_count") == 1
+
+
+async def test_partitions_and_standbys_say_how_far_they_are() -> None:
+    found = await samples()
+    running = [value(found, "partition_running", partition=f"order_state/{number}") for number in (0, 1)]
+    remaining = [value(found, "restore_remaining", partition=f"order_state/{number}") for number in (0, 1)]
+    assert (running, remaining) == ([1, 0], [0, 40])
+    assert value(found, "standby_remaining", partition="order_state/2") == 3
+
+
+async def test_the_lag_is_told_by_topic_partition_whatever_its_name() -> None:
+    found = await samples()
+    assert value(found, "lag_records", topic='to"pic\n', partition="0") == 12
+    assert value(found, "lag_records", topic="orders", partition="1") == 0
+
+
+class ExtraCollector:
+    """A collector of an application."""
+
+    def collect(self) -> list[Any]:
+        return [counter("orders", "What happened to orders.", "event", {"completed": 3, "amended": 0})]
+
+
+async def test_an_application_adds_its_own() -> None:
+    found = await samples(ExtraCollector())
+    assert (value(found, "orders_total", event="completed"), value(found, "orders_total", event="amended")) == (3, 0)
