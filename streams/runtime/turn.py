@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from streams.model.change import Change, Malformed
 from streams.model.fold import FORGOTTEN, KEPT, LEFT, UNCHANGED, Rejected
@@ -18,6 +18,15 @@ log = logging.getLogger(__name__)
 
 class FoldFailedError(Rejected):
     """A fold raised something of its own: a programmer's error, told from bad data by the count `failed`."""
+
+
+MOST_AHEAD_MS: Final = 86_400_000
+"""A source's clock may be ahead of Kafka's by so much; a time beyond is an error, which must not age every order."""
+
+
+def is_credible(at_ms: int, record_ms: int) -> bool:
+    """Whether a change can have been committed at a source time, given Kafka's timestamp of its record (0: unknown)."""
+    return record_ms <= 0 or at_ms <= record_ms + MOST_AHEAD_MS
 
 
 class Turn:
@@ -95,7 +104,7 @@ class Turn:
                 self._pass_over(change, records[index])
                 continue
             key = change.key
-            if change.at_ms > newest_ms:
+            if change.at_ms > newest_ms and is_credible(change.at_ms, records[index].timestamp):
                 newest_ms = change.at_ms
             try:
                 outcome = fold(state_of(key), change)
