@@ -16,6 +16,7 @@ from streams.model.order_life import INCOMPLETE_KINDS, REPORTED, reason_of_kind,
 from streams.model.published import IncompleteReason
 from streams.runtime.app import BatchApp
 from streams.runtime.flow import OpenPartition
+from streams.runtime.pages import open_partitions
 from streams.runtime.table import BatchTable, NotHere
 
 
@@ -42,7 +43,7 @@ def oldest_seconds(partitions: Sequence[OpenPartition]) -> dict[IncompleteReason
 
 def figures(app: BatchApp) -> dict[str, Any]:
     """What `/stats/` says of them."""
-    found = counts(app.partition_supervisor.open_partitions())
+    found = counts(open_partitions(app))
     return {"incomplete": {str(reason): number for reason, number in found.items()}}
 
 
@@ -98,7 +99,7 @@ class IncompleteCollector(Collector):
         oldest = GaugeMetricFamily(
             "millrace_orders_incomplete_oldest_seconds", "Age of the oldest of them.", labels=["reason"]
         )
-        partitions = self._app.partition_supervisor.open_partitions()
+        partitions = open_partitions(self._app)
         for reason, count in counts(partitions).items():
             number.add_metric([reason], count)
         for reason, seconds in oldest_seconds(partitions).items():

@@ -9,7 +9,7 @@ from faust.web import Request, Response, View
 
 from streams.model.order import Emission, OrderState, products_of, status_of
 from streams.runtime.app import BatchApp
-from streams.runtime.pages import partitions
+from streams.runtime.pages import open_partitions, partitions
 from streams.runtime.table import BatchTable, NotHere
 from tables import incomplete
 
@@ -50,7 +50,7 @@ def declare(app: BatchApp, orders: BatchTable) -> None:
             limit = min(max(int(request.query.get("limit", 100)), 0), MOST_LISTED)
         except ValueError:
             return view.json({"error": "limit must be a whole number"}, status=400)
-        return view.json(incomplete.listing(orders, app.partition_supervisor.open_partitions(), limit))
+        return view.json(incomplete.listing(orders, open_partitions(app), limit))
 
     @app.page("/orders/{order_id}/", name="order")
     @app.table_route(table=orders, match_info="order_id")

@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from streams.runtime.app import BatchApp
+from streams.runtime.flow import OpenPartition
 from streams.runtime.metrics import CONTENT_TYPE, counter, exposition
 
 
@@ -57,6 +58,12 @@ def declare_pages(
         collectors = [CountedCollector(counted), *([] if collector is None else [collector])]
         # Not `view.text`: its content type may have no parameters.
         return view.bytes(await exposition(app, collectors), headers={"Content-Type": CONTENT_TYPE})
+
+
+def open_partitions(app: BatchApp) -> list[OpenPartition]:
+    """The partitions whose states can be read now, by number; not those that are just being closed."""
+    found = [partition.opening for partition in app.partition_supervisor.partitions if partition.opening.is_open]
+    return sorted((opening.view for opening in found), key=lambda view: view.number)
 
 
 def partitions(app: BatchApp) -> dict[str, Any]:
