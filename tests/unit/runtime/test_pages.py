@@ -1,0 +1,56 @@
+"""Goal: the pages read a partition's state only while it is open, also when the partition takes its time to close.
+
+Method: a partition on a bench whose committer does not let go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import cast
+
+import pytest
+from aiokafka.errors import KafkaError
+
+from streams.runtime.app import BatchApp
+from streams.runtime.pages import open_partitions
+from streams.runtime.partition import Partition
+from tests.fakes import UNEVEN, MemoryCommitter
+from tests.unit.runtime.bench import Bench
+
+
+class Worker:
+    """What the pages ask of an application."""
+
+    def __init__(self, *partitions: Partition) -> None:
+        self.partition_supervisor = self
+        self.partitions = partitions
+
+
+async def test_a_partition_that_is_being_closed_is_not_read_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing, may_close = asyncio.Event(), asyncio.Event()
+
+    async def close(self: MemoryCommitter) -> None:
+        closing.set()
+        await may_close.wait()
+
+    bench = Bench(tmp_path, [4])
+    app = cast(BatchApp, Worker(bench.partition))
+    assert open_partitions(app) == [], "it was not opened yet"
+    bench.start()
+    await bench.processed()
+    await bench.until(lambda: [partition.count(UNEVEN) for partition in open_partitions(app)] == [1])
+    monkeypatch.setattr(MemoryCommitter, "close", close)
+    bench.host.failures.append((KafkaError("away"), False))
+    opening = bench.partition.opening
+    batch = bench.batch(1, [5])
+    opening.queue.polled(batch)
+    await batch.fold(bench.fold)
+    await asyncio.wait_for(closing.wait(), 20)
+    assert open_partitions(app) == []
+    may_close.set()
+    await bench.until(lambda: len(open_partitions(app)) == 1)
+    await bench.stop()
+    assert open_partitions(app) == []
