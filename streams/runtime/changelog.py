@@ -128,14 +128,19 @@ class Restoration:
                 self._store.note_up_to_date()
 
     async def _has_begun(self, consumer: aiokafka.AIOKafkaConsumer) -> bool:
-        ends = await consumer.end_offsets([self._changelog])
-        return bool(ends[self._changelog])
+        """Whether there is an incarnation; the first owner may have died while it wrote one."""
+        return await self._find_incarnation(consumer, await self._measure(consumer)) is not None
+
+    async def _measure(self, consumer: aiokafka.AIOKafkaConsumer) -> int:
+        """Note the changelog's end; answers where it begins."""
+        first = await consumer.beginning_offsets([self._changelog])
+        self._progress.end = (await consumer.end_offsets([self._changelog]))[self._changelog]
+        return int(first[self._changelog])
 
     async def _restore(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
         store, progress, changelog = self._store, self._progress, self._changelog
-        first = (await consumer.beginning_offsets([changelog]))[changelog]
-        progress.end = (await consumer.end_offsets([changelog]))[changelog]
-        incarnation = await self._incarnation(consumer, first)
+        first = await self._measure(consumer)
+        incarnation = await self._find_incarnation(consumer, first) or await self._new_incarnation()
         reason = self._unfit(incarnation)
         if reason is not None:
             log.warning("%s: %s; restoring in full", changelog, reason)
@@ -164,8 +169,8 @@ class Restoration:
             return f"the local state was not kept up for {store.age_s / 3600:.0f} h"
         return None
 
-    async def _incarnation(self, consumer: aiokafka.AIOKafkaConsumer, first: int) -> bytes:
-        """The changelog's incarnation; a new one is written to an empty changelog."""
+    async def _find_incarnation(self, consumer: aiokafka.AIOKafkaConsumer, first: int) -> bytes | None:
+        """The changelog's incarnation, None for an empty changelog."""
         consumer.seek(self._changelog, first)
         while await consumer.position(self._changelog) < self._progress.end:
             records = await consumer.getmany(self._changelog, timeout_ms=POLL_MS, max_records=1)
@@ -176,6 +181,9 @@ class Restoration:
                         "deleted; it must be compacted only (cleanup.policy=compact)"
                     )
                 return bytes(record.value)
+        return None
+
+    async def _new_incarnation(self) -> bytes:
         assert self._write_first is not None, "a standby waits until there is an incarnation"
         incarnation = uuid.uuid4().bytes
         await self._write_first(incarnation)
@@ -199,6 +207,20 @@ class Restoration:
         self._store.restore(entries, records[-1].offset, self._codec)
         self._progress.records += len(entries)
         self.recent.extend(entries)
+
+
+async def earliest_offsets(client: Mapping[str, Any], tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+    """Where topic partitions begin.
+
+    Not asked through Faust's consumer: there the question waits in line behind a long poll of 1.5 s.
+    """
+    consumer = aiokafka.AIOKafkaConsumer(**client)
+    await consumer.start()
+    try:
+        found: Mapping[TopicPartition, int] = await consumer.beginning_offsets(tps)
+    finally:
+        await consumer.stop()
+    return found
 
 
 @contextlib.asynccontextmanager

@@ -33,7 +33,7 @@ SMALL_WRITE_BUFFER_BYTES: Final = 2 * 1024 * 1024
 """The same of the agenda and of the few entries about the store itself."""
 
 REBUILD_ENTRIES: Final = 5_000
-"""States that are put into a new agenda at a time; in between, the event loop has its turn."""
+"""States that are looked at for a new agenda at a time; in between, the event loop has its turn."""
 
 _OFFSET: Final = b"changelog_offset"
 _SETTLED: Final = b"settled_offset"
@@ -78,8 +78,9 @@ class PartitionStore:
             return self._open_files()
         except Exception as error:  # rocksdict raises nothing more special
             log.warning("store %s cannot be opened (%s); it is restored in full", self.path, error)
-            self._remove()
-            return self._open_files()
+            with self._naming_refusals():
+                self._remove()
+                return self._open_files()
 
     def _open_files(self) -> Rdict:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -202,12 +203,12 @@ class PartitionStore:
         if not self._has_agenda(codec):
             self.agenda.clear()
             moves: list[AgendaMove] = []
-            for key, state in self.items():
+            for number, (key, state) in enumerate(self.items(), start=1):
                 entry = codec.agenda_entry(codec.decode(state))
                 if entry is not None:
                     moves.append((key, None, entry))
                     self.newest_ms = max(self.newest_ms, entry[1])
-                if len(moves) >= REBUILD_ENTRIES:
+                if number % REBUILD_ENTRIES == 0:
                     self._add_to_agenda(moves)
                     moves = []
                     await asyncio.sleep(0)

@@ -17,7 +17,7 @@ from faust.types import TP
 from mode import Service
 from mode.utils.locks import Event
 
-from streams.runtime.changelog import Restoration, RestoreProgress, WriteFirst
+from streams.runtime.changelog import Restoration, RestoreProgress, WriteFirst, earliest_offsets
 from streams.runtime.committer import KafkaTransactions
 from streams.runtime.flow import OpenPartition
 from streams.runtime.opening import Opening
@@ -226,7 +226,8 @@ class PartitionSupervisor(Service):
     async def seek(self, opening: Opening, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
         """Have the consumer go on at committed offsets, at the earliest one where there is none."""
         tps = {TP(topic, opening.partition): offset for topic, offset in offsets.items()}
-        begins = await self._consumer.begin_offsets(list(tps))
+        found = await earliest_offsets(self.app.kafka_client, [TopicPartition(*tp) for tp in tps])
+        begins = {tp: found[TopicPartition(*tp)] for tp in tps}
         for tp, offset in tps.items():
             if offset is not None and offset < begins[tp]:
                 raise SourceTruncatedError(
