@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from aiokafka.partitioner import murmur2
 
 from agents.locks import lock_key
 from config.settings import KafkaSettings
@@ -23,6 +24,7 @@ from stack.workers import OrdersWorker
 from streams.topics import ORDER_AMENDED, ORDER_FINAL, catalogue
 from tests.builders import deleted, detail_row, order_row
 from tests.integration.orders.deployments import (
+    PARTITIONS,
     Deployment,
     FedShop,
     incomplete_of,
@@ -32,7 +34,7 @@ from tests.integration.orders.deployments import (
     metric,
     stats_of,
 )
-from tests.integration.orders.shop import Shop, until
+from tests.integration.orders.shop import Shop, new_id, until
 from tests.integration.orders.test_workers import assert_exactly_once, live_shop, share
 
 KILLS = 4
@@ -104,6 +106,11 @@ def test_two_deployments_emit_each_order_once_between_them_whoever_is_killed(
 # -- one that does not come back --------------------------------------------------------------------------------------
 
 
+def id_in(partition: int) -> str:
+    """A new order id that hashes to a partition."""
+    return next(id_ for id_ in iter(new_id, "") if murmur2(id_.encode()) % PARTITIONS == partition)
+
+
 class Claimed:
     """Two orders that a deployment has claimed and will not emit: it was killed while they waited for a payment method.
 
@@ -115,7 +122,8 @@ class Claimed:
         deployment = fed.deployment(PAYMENT_METHOD_WAIT_S="60")
         self.by = deployment.app_id
         self.worker = deployment.worker()
-        self.ids = [fed.order(payment_method_id=999) for _ in range(2)]
+        # In different partitions: one would take its second order only after the wait for the first.
+        self.ids = [fed.order(payment_method_id=999, order_id=id_in(partition)) for partition in (0, 1)]
         until(lambda: all((fed.lock(id_) or "").startswith(f"claimed:{self.by}:") for id_ in self.ids), "both claimed")
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import pytest
 import redis
+import requests
 
 from config.settings import DatabaseSettings, RedisSettings
 from stack.dataset.database import connected
@@ -96,6 +97,11 @@ def rows_in_redis(environment: dict[str, str], kind: str = "customer") -> Rows:
     return {k.partition(":")[2]: msgspec.json.decode(v) for k, v in zip(keys, values, strict=True) if v is not None}
 
 
+def lags(worker: OrdersWorker) -> list[float]:
+    """Lag of every topic partition."""
+    return [value for (name, _), value in metrics_of(worker).items() if name == "millrace_lag_records"]
+
+
 # -- the database -----------------------------------------------------------------------------------------------------
 
 
@@ -142,8 +148,7 @@ def test_the_snapshot_fills_the_look_ups_and_every_change_follows(
     assert stats_of(worker)["lookups"]["deleted"] >= 11
     for event, count in stats_of(worker)["lookups"].items():
         assert metric(worker, "millrace_lookups_total", event=event) == count
-    lag = [value for (name, _), value in metrics_of(worker).items() if name == "millrace_lag_records"]
-    assert lag == [0.0] * 5
+    until(lambda: lags(worker) == [0.0] * 5, "nothing is left to do")
 
 
 # -- rows that the test writes ----------------------------------------------------------------------------------------
@@ -232,7 +237,12 @@ def test_bad_records_are_dead_letters_and_records_without_a_value_change_nothing
     assert stats_of(worker)["tombstones"] == 1
 
 
-@pytest.mark.parametrize("away", [kill, freeze], ids=["killed with its data", "frozen"])
+def crash(fed: FedShop) -> None:
+    """End Redis; its disk stays, but for the last second."""
+    fed.stack.kill("redis")
+
+
+@pytest.mark.parametrize("away", [crash, kill, freeze], ids=["killed", "killed with its data", "frozen"])
 def test_after_an_outage_the_look_ups_are_complete_without_any_new_change(
     fed: FedShop, customers: Customers, new_worker: NewWorker, away: Callable[[FedShop], None]
 ) -> None:
@@ -290,3 +300,28 @@ def test_a_worker_that_slept_while_another_went_on_brings_nothing_old_back(
         sleeper.resume()
         until(lambda: min(share(workers)) > 0 and sum(share(workers)) == 5, "both serve partitions again")
     customers.until_there()
+
+
+def test_the_pages_are_those_of_every_worker_and_none_of_orders(
+    fed: FedShop, customers: Customers, new_worker: NewWorker
+) -> None:
+    worker = new_worker(fed.environment)
+    customers.fill()
+    customers.delete(1)
+    customers.until_there()
+    until(lambda: metric(worker, "millrace_lookups_total", event="deleted") == 1, "everything is counted")
+    stats = stats_of(worker)
+    assert (stats["app"], stats["lookups"]) == (
+        fed.environment["LOOKUPS_APP_ID"], {"written": len(IDS), "deleted": 1},
+    )  # fmt: skip
+    names = {*(f"customer/{number}" for number in range(4)), "payment_method/0"}
+    assert {name: partition["state"] for name, partition in stats["partitions"].items()} == dict.fromkeys(
+        names, "running"
+    )
+    for name in names:
+        assert metric(worker, "millrace_partition_running", partition=name) == 1
+    until(lambda: set(lags(worker)) == {0.0}, "nothing is left to do")
+    answer = requests.get(f"{worker.url}/metrics", timeout=10)
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    for path in ("/orders/incomplete", "/orders/x/", "/table/"):
+        assert requests.get(f"{worker.url}{path}", timeout=10).status_code == 404, path
