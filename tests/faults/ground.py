@@ -24,9 +24,10 @@ from stack.dataset.generator.plan import make_plan
 from stack.dataset.schema import create_schema
 from stack.errors import StackError
 from stack.local import Stack
-from stack.ports import free_ports
+from stack.ports import free_ports, is_free
 from stack.process import ProcessState
 from stack.record import process_state
+from stack.servers import SERVERS as SERVERS_BY_NAME
 from stack.site import REPOSITORY
 from stack.topics import apply_topics
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, catalogue
@@ -41,6 +42,7 @@ SERVERS: Final = ("kafka", "connect", "mariadb", "redis")
 OUTPUTS: Final = (ORDER_FINAL, ORDER_AMENDED, ORDER_INCOMPLETE, DEAD_LETTERS)
 TRIES: Final = 5
 CUSTOMERS: Final = 1_000
+PORT_LIMIT_S: Final = 10.0
 CONNECT_LIMIT_S: Final = 60.0
 LOGS: Final = REPOSITORY / ".faults" / "logs"
 
@@ -144,6 +146,19 @@ class Ground:
         with ConnectClient(self.connect.url) as connect:
             settings = connector_settings(self.definition, self.connect) | changed
             apply_connector(connect, connector_name(DATASET), settings)
+
+    def kill(self, server: str) -> None:
+        """SIGKILL a server; returns when its ports are free: its threads may end after the process that is waited for.
+
+        Raises:
+            TimeoutError: a port stays in use.
+        """
+        self.stack.kill(server)
+        deadline = time.monotonic() + PORT_LIMIT_S
+        while not all(is_free(self.stack.site.ports[name]) for name in SERVERS_BY_NAME[server].port_names):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the ports of {server} are in use {PORT_LIMIT_S:.0f} s after its end")
+            time.sleep(0.02)
 
     def wait_connector(self) -> None:
         """Wait until the connector runs."""

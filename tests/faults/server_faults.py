@@ -37,7 +37,7 @@ def restart_broker(scene: Scene) -> None:
     """SIGKILL the only broker under load and start it again; nobody else is touched."""
     for _ in range(scene.dose.times):
         with scene.backlog():
-            scene.ground.stack.kill("kafka")
+            scene.ground.kill("kafka")
             scene.struck("killed the broker")
             scene.pause(0.5, 3.0)
             scene.ground.stack.start("kafka")
@@ -50,12 +50,12 @@ def lose_redis(scene: Scene) -> None:
     stack = scene.ground.stack
     for _ in range(scene.dose.times):
         with scene.backlog(shares=2 * scene.dose.times):
-            stack.kill("redis")
+            scene.ground.kill("redis")
             shutil.rmtree(stack.site.data("redis"))
             stack.start("redis")
             scene.struck("killed Redis and deleted its data")
         with scene.backlog(shares=2 * scene.dose.times):
-            stack.kill("redis")
+            scene.ground.kill("redis")
             scene.say(f"    killed Redis; it stays away for {scene.dose.outage_s:.0f} s")
             time.sleep(scene.dose.outage_s)
             stack.start("redis")
@@ -118,7 +118,7 @@ def kill_connect(scene: Scene) -> None:
 
 
 def _kill_connect(scene: Scene, when: str) -> None:
-    scene.ground.stack.kill("connect")
+    scene.ground.kill("connect")
     scene.struck(f"killed Connect, {when}")
     scene.pause(0.2, 1.0)
     scene.ground.stack.start("connect")
@@ -207,7 +207,7 @@ def restart_database(scene: Scene) -> None:
     """
     for _ in range(scene.dose.times):
         with scene.backlog(shares=2 * scene.dose.times):
-            scene.ground.stack.kill("mariadb")
+            scene.ground.kill("mariadb")
             scene.struck("killed the database")
             scene.pause(0.2, 2.0)
             scene.ground.stack.start("mariadb")
