@@ -22,18 +22,24 @@ ALL_KINDS = range(1, 255)
 CACHE_BYTES = 1024 * 1024
 
 
+def wait_processed(bootstrap: str, app_id: str) -> None:
+    """Wait until a group has nothing before it."""
+    lag = Lag(bootstrap, app_id, SOURCES)
+    until(lag.is_zero, "everything is processed")
+    lag.close()
+
+
 def process_orders(bootstrap: str, app_id: str, *, count: int, partition: int) -> None:
     """Let a partition process many orders: first their rows, then their lines, each a record of its changelog."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": count})
-    lag, ids = Lag(bootstrap, app_id, SOURCES), [new_id() for _ in range(count)]
+    ids = [new_id() for _ in range(count)]
     rows = [order_row(id_, num_products=1, payment_method_id=1) for id_ in ids]
     lines = [detail_row(id_) for id_ in ids]
     for topic, each in zip(SOURCES, (rows, lines), strict=True):
         for id_, row in zip(ids, each, strict=True):
             producer.produce(topic, key=id_, value=created(row), partition=partition)
         assert producer.flush(ANSWER_S) == 0
-        until(lag.is_zero, "everything is processed")
-    lag.close()
+        wait_processed(bootstrap, app_id)
 
 
 def changelog_records(bootstrap: str, app_id: str) -> dict[int, list[Record]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from aiokafka.partitioner import DefaultPartitioner
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from mysql.connector.connection import MySQLConnection
 
@@ -140,6 +141,14 @@ class Shop:
 def new_id() -> str:
     """An order id that no other test has."""
     return str(uuid.uuid4())
+
+
+def new_id_in(partition: int) -> str:
+    """One of a given partition, of four."""
+    while True:
+        id_ = new_id()
+        if DefaultPartitioner()(id_.encode(), list(range(4)), list(range(4))) == partition:
+            return id_
 
 
 def order(order_id: str, num_products: int, payment_method_id: int = 1) -> tuple[str, Sequence[Any]]:

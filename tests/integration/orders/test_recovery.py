@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from aiokafka.partitioner import DefaultPartitioner
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
     AlterConfigOpType,
@@ -42,8 +41,9 @@ from tests.integration.orders.local_state import (
     changelog_records,
     opened,
     process_orders,
+    wait_processed,
 )
-from tests.integration.orders.shop import Shop, line, new_id, order, until
+from tests.integration.orders.shop import Shop, line, new_id, new_id_in, order, until
 from tests.integration.orders.test_workers import assert_exactly_once, live_shop, share
 
 APP_ID: Final = "millrace-orders"
@@ -72,6 +72,12 @@ def started(worker: OrdersWorker) -> int:
     return int(stats_of(worker)["restored_records"])
 
 
+def all_processed(shop: Shop) -> None:
+    """Wait until all that is in the database has been processed, and ask the oracle."""
+    assert_exactly_once(shop)
+    wait_processed(shop.environment["KAFKA_BOOTSTRAP"], APP_ID)
+
+
 def length(changelog: dict[int, Any]) -> int:
     """Number of its records."""
     return sum(len(records) for records in changelog.values())
@@ -87,7 +93,7 @@ def test_an_empty_disk_gets_exactly_what_the_changelog_comes_to(
     started(first)
     with live_shop(shop, seed=21):
         time.sleep(2.0)
-    assert_exactly_once(shop)
+    all_processed(shop)
     assert first.stop()
 
     changelog = changelog_records(bootstrap, APP_ID)
@@ -100,10 +106,11 @@ def test_an_empty_disk_gets_exactly_what_the_changelog_comes_to(
 
 
 def test_after_a_graceful_stop_there_is_nothing_to_replay_whatever_markers_trail(
-    new_worker: NewWorker, bootstrap: str, tmp_path: Path
+    shop: Shop, new_worker: NewWorker, bootstrap: str, tmp_path: Path
 ) -> None:
     worker = new_worker(tmp_path)
     started(worker)
+    all_processed(shop)
     assert worker.stop()
     for partition in PARTITIONS:
         abort_a_transaction(bootstrap, partition)
@@ -144,10 +151,11 @@ def test_after_a_kill_only_the_tail_is_replayed(
 
 
 def test_a_store_older_than_the_deletions_of_its_changelog_is_restored_in_full(
-    new_worker: NewWorker, bootstrap: str, tmp_path: Path
+    shop: Shop, new_worker: NewWorker, bootstrap: str, tmp_path: Path
 ) -> None:
     worker = new_worker(tmp_path)
     started(worker)
+    all_processed(shop)
     assert worker.stop()
     revived = new_id().encode()
     for partition in PARTITIONS:
@@ -211,16 +219,6 @@ def refusing(bootstrap: str, topic: str) -> Iterator[None]:
         set_largest_message(bootstrap, topic, int(LARGE_RECORDS["max.message.bytes"]))
 
 
-def partition_of(id_: str) -> int:
-    """The partition of an order."""
-    return int(DefaultPartitioner()(id_.encode(), list(PARTITIONS), list(PARTITIONS)))
-
-
-def an_id_in(partition: int) -> str:
-    """A new order id of a partition."""
-    return next(id_ for id_ in iter(new_id, "") if partition_of(id_) == partition)
-
-
 def committed(bootstrap: str, partition: int) -> list[int]:
     """Where the group stands in the source topics of a partition."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": APP_ID})
@@ -235,10 +233,10 @@ def test_what_one_output_topic_refuses_holds_its_partition_back_whole_and_nothin
 ) -> None:
     worker = new_worker(tmp_path)
     started(worker)
-    known, beside, elsewhere = an_id_in(0), an_id_in(0), an_id_in(1)
+    known, beside, elsewhere = new_id_in(0), new_id_in(0), new_id_in(1)
     shop.transaction(order(known, 1), line(known, 1))
     shop.tail.wait(ORDER_FINAL, known)
-    assert_exactly_once(shop)
+    all_processed(shop)
     stands, written = committed(bootstrap, 0), changelog_records(bootstrap, APP_ID)[0]
     with refusing(bootstrap, ORDER_AMENDED):
         amendment = ("UPDATE orders SET customer_id = 9 WHERE id = %s", (known,))
