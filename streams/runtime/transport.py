@@ -59,11 +59,6 @@ class BatchConsumer(driver.Consumer):
         """A partition has taken batches from its queue, so there may be room for a poll."""
         self._room.set()
 
-    async def begin_offsets(self, tps: Sequence[TP]) -> Mapping[TP, int]:
-        """The earliest offset of each topic partition."""
-        found = await self.earliest_offsets(*[TopicPartition(tp.topic, tp.partition) for tp in tps])
-        return {TP(tp.topic, tp.partition): offset for tp, offset in found.items()}
-
     async def committed_offsets(self, tps: Sequence[TP]) -> Mapping[TP, int | None]:
         """What the group has committed for each topic partition."""
         client = self._thread._ensure_consumer()
