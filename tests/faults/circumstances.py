@@ -3,7 +3,7 @@
 The workers of all scenarios are started through `python -m tests.faults.mutants`, which installs these first:
 
 - the file named by `FAULTS_STOP_FILE` makes the worker freeze itself (SIGSTOP) once, after the fold of a turn that
-  publishes something and before its transaction begins; no file, no difference.
+  publishes an order and before its transaction begins; no file, no difference.
 - `FAULTS_CIRCUMSTANCES=clock_ahead` or `clock_behind` shifts the wall clock by an hour.
 """
 
@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+
+from streams.topics import ORDER_FINAL
 
 HOUR_S: Final = 3_600
 SHIFTS_S: Final = {"clock_ahead": HOUR_S, "clock_behind": -HOUR_S}
@@ -39,7 +41,7 @@ def stop_before_commit(stop_file: Path) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     async def commit(self: Any, outputs: Any, offsets: Any) -> Any:
-        if offsets and len({record.topic for record in outputs}) > 1:
+        if any(record.topic == ORDER_FINAL for record in outputs):
             freeze_once()
         return await real(self, outputs, offsets)
 
