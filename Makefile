@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH_VENV := .venv-bench
 STACK := $(BIN)/python -m stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit faults check fmt lock up down status
+.PHONY: help demo test unit faults bench bench-latency bench-state check fmt lock up down status
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 15
 
 demo: $(VENV)/ready ## run the main job on real servers and real-size data, print the proof
 	@$(STACK) demo $(if $(KEEP),--keep) $(if $(SIZE),--size $(SIZE))
@@ -22,6 +23,9 @@ unit: $(VENV)/ready ## the tests that need no server
 faults: $(VENV)/ready ## break servers and workers under load, and mutants too; ROW=1,4 DOSE=full SEED=7 choose
 	@$(BIN)/python -m tests.faults $(if $(ROW),--rows $(ROW)) $(if $(DOSE),--dose $(DOSE)) $(if $(SEED),--seed $(SEED))
 
+bench: $(VENV)/ready $(BENCH_VENV)/ready ## measure beside other systems; SYSTEM=millrace INPUT=small REPEAT=1 choose
+	@$(BIN)/python -m bench stream $(if $(SYSTEM),--system $(SYSTEM)) $(if $(INPUT),--input $(INPUT)) $(if $(REPEAT),--repeat $(REPEAT))
+
 check: $(VENV)/ready ## style and types
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
@@ -31,9 +35,10 @@ fmt: $(VENV)/ready ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: $(VENV)/ready ## write the lock file anew from pyproject.toml
+lock: $(VENV)/ready ## write the lock files anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv==0.13.9
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --python-version 3.11 --quiet -o requirements.lock
+	@$(BIN)/uv pip compile --group bench --generate-hashes --no-header --python-version 3.11 --quiet -o bench/requirements.lock
 
 up: $(VENV)/ready ## start the servers of the default stack
 	@$(STACK) up
@@ -52,4 +57,11 @@ $(VENV)/ready: requirements.lock
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "python3-venv is needed (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+# The systems beside which the benchmark measures; they want other versions of the product's own packages.
+$(BENCH_VENV)/ready: bench/requirements.lock
+	@echo "installing the benchmark's Python packages into $(BENCH_VENV)"
+	@$(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.lock
 	@touch $@

@@ -1,0 +1,155 @@
+"""What the runs say: medians, ratios and the table. No I/O."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+MOST_FOREIGN: Final = 0.10
+"""A run during which others took more of the machine is repeated, and marked if it stays so."""
+
+OURS: Final = ("millrace", "exactly_once")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """One run, or the medians of several.
+
+    Attributes:
+        share: of the input's orders that this system was given.
+        events: input records it was given.
+        events_per_s: `events` by `run_s`.
+        startup_s: from the start of its process to its first processed event.
+        run_s: from the first processed event to the last output visible to a read-committed consumer.
+        outputs_s: from the first visible output to the last.
+        total_s: from the start of its process to the last visible output.
+        cpu_s: processor seconds of all its processes, start-up included.
+        rss_mb: peak of the resident memory of all its processes, in MiB.
+        server_cpu_s: processor seconds of Kafka and Redis meanwhile.
+        meter_cpu_s: processor seconds of the measurement itself meanwhile.
+        foreign_cpu: share of the machine that everything else took.
+        wrong: outputs whose products are not the order's, or of orders that nobody waits for.
+    """
+
+    system: str
+    mode: str
+    threads: int
+    input: str
+    share: float
+    events: int
+    events_per_s: float
+    startup_s: float
+    run_s: float
+    outputs_s: float
+    total_s: float
+    cpu_s: float
+    rss_mb: float
+    server_cpu_s: float
+    meter_cpu_s: float
+    foreign_cpu: float
+    outputs: int
+    missing: int
+    duplicates: int
+    wrong: int
+    runs: int = 1
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether others took too much of the machine."""
+        return self.foreign_cpu > MOST_FOREIGN
+
+    @property
+    def cpu_us_per_event(self) -> float:
+        """Microseconds of processor time per input record."""
+        return self.cpu_s * 1e6 / self.events
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        figures = {name: round(v, 4) if isinstance(v, float) else v for name, v in vars(self).items()}
+        return figures | {"disturbed": self.disturbed, "cpu_us_per_event": round(self.cpu_us_per_event, 2)}
+
+
+_WORST: Final = ("missing", "duplicates", "wrong", "foreign_cpu")
+"""Of these the largest counts, not the median: one lost order in three runs is a lost order."""
+
+_COUNTS: Final = ("threads", "events", "outputs")
+
+
+def median_of(runs: Sequence[Figures]) -> Figures:
+    """The medians of runs of one system over one input."""
+    values: dict[str, Any] = {}
+    for name, first in vars(runs[0]).items():
+        found = [getattr(run, name) for run in runs]
+        if name in _WORST:
+            values[name] = max(found)
+        elif name in _COUNTS:
+            values[name] = statistics.median_low(found)
+        else:
+            values[name] = first if isinstance(first, str) else statistics.median(found)
+    return Figures(**{**values, "runs": len(runs)})
+
+
+def medians(runs: Iterable[Figures]) -> list[Figures]:
+    """One row per input and system, in the order of their first runs."""
+    groups: dict[tuple[str, str, str, int], list[Figures]] = {}
+    for run in runs:
+        groups.setdefault((run.input, run.system, run.mode, run.threads), []).append(run)
+    return [median_of(group) for group in groups.values()]
+
+
+def least_disturbed(tries: Sequence[Figures]) -> Figures:
+    """The try to keep."""
+    return min(tries, key=lambda run: run.foreign_cpu)
+
+
+def ratio(value: float, ours: float | None) -> str:
+    """A figure against Millrace's, which is 1."""
+    return "" if not ours else f"{value / ours:.2f}"
+
+
+_HEAD: Final = (
+    "input", "system", "mode", "threads", "events/s", "×", "CPU µs/event", "×", "RSS MB", "×", "start s",
+    "outputs", "missing", "twice", "wrong", "foreign",
+)  # fmt: skip
+_TEXT_COLUMNS: Final = 3
+
+
+def table(rows: Sequence[Figures]) -> list[str]:
+    """For people: the fastest first within each input; × is the ratio to Millrace."""
+    cells: list[Sequence[str]] = [_HEAD]
+    for name in dict.fromkeys(row.input for row in rows):
+        of_input = sorted((row for row in rows if row.input == name), key=lambda row: -row.events_per_s)
+        ours = next((row for row in of_input if (row.system, row.mode) == OURS), None)
+        cells += [_cells(row, ours) for row in of_input]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEAD))]
+    return ["  ".join(_aligned(line, widths)).rstrip() for line in cells]
+
+
+def _cells(row: Figures, ours: Figures | None) -> tuple[str, ...]:
+    return (
+        row.input if row.share == 1 else f"{row.input} ({row.share:.0%} of it)",
+        row.system,
+        row.mode,
+        str(row.threads),
+        f"{row.events_per_s:,.0f}",
+        ratio(row.events_per_s, None if ours is None else ours.events_per_s),
+        f"{row.cpu_us_per_event:.1f}",
+        ratio(row.cpu_us_per_event, None if ours is None else ours.cpu_us_per_event),
+        f"{row.rss_mb:,.0f}",
+        ratio(row.rss_mb, None if ours is None else ours.rss_mb),
+        f"{row.startup_s:.1f}",
+        f"{row.outputs:,}",
+        f"{row.missing:,}",
+        f"{row.duplicates:,}",
+        f"{row.wrong:,}",
+        f"{row.foreign_cpu:.0%}{' !' if row.disturbed else ''}",
+    )
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [
+        cell.ljust(width) if column < _TEXT_COLUMNS else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+    ]

@@ -1,0 +1,179 @@
+"""Topics and groups of the runs, and what becomes visible in a topic."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported silently
+
+from bench.inputs import Change
+from stack.context import SILENT
+from stack.errors import StackError
+
+ANSWER_S: Final = 30.0
+_BATCH: Final = 2_000
+_POLL_S: Final = 0.02
+_SEND_LIMIT_S: Final = 120.0
+
+
+def admin(bootstrap: str) -> AdminClient:
+    """A client for topics and groups; it has to live until its questions are answered."""
+    return AdminClient({"bootstrap.servers": bootstrap}, logger=SILENT)
+
+
+def create_topics(bootstrap: str, *names: str, partitions: int) -> None:
+    """Create topics; returns when the broker knows them."""
+    client = admin(bootstrap)
+    for future in client.create_topics([NewTopic(name, partitions, 1) for name in names]).values():
+        future.result(ANSWER_S)
+    _await(lambda: all(name in _names(client) for name in names), "topics that were created")
+
+
+def delete_topics(bootstrap: str, *, beginning: Iterable[str] = (), named: Iterable[str] = ()) -> None:
+    """Delete the topics with these names or prefixes; returns when nobody is told of them any more."""
+    client = admin(bootstrap)
+    prefixes, exactly = tuple(beginning), set(named)
+    found = [name for name in _names(client) if name in exactly or (prefixes and name.startswith(prefixes))]
+    if not found:
+        return
+    for future in client.delete_topics(found, operation_timeout=ANSWER_S).values():
+        future.result(ANSWER_S)
+    _await(lambda: not set(found) & set(_names(client)), "topics that were deleted")
+
+
+class GroupWatch:
+    """Since when a consumer group has members that know their partitions."""
+
+    def __init__(self, bootstrap: str, group: str) -> None:
+        self._admin = admin(bootstrap)
+        self._group = group
+        self._not_yet_at = time.time()
+
+    def joined_at(self) -> float | None:
+        """The last moment, in Unix time, before the group was seen to be stable; None while it is not."""
+        asked_at = time.time()
+        if self._is_stable():
+            return self._not_yet_at
+        self._not_yet_at = asked_at
+        return None
+
+    def _is_stable(self) -> bool:
+        [answer] = self._admin.describe_consumer_groups([self._group], request_timeout=ANSWER_S).values()
+        try:
+            found = answer.result(ANSWER_S)
+        except KafkaException:
+            return False  # it does not exist yet
+        return bool(found.members) and found.state.name == "STABLE"
+
+
+def write(bootstrap: str, changes: Iterable[Change], topics: Mapping[str, str]) -> int:
+    """Write changes as the connector does: keys, partitioner, compression; `topics` by table. Returns how many.
+
+    Raises:
+        StackError: Kafka did not take all of them.
+    """
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "compression.type": "lz4",
+            "linger.ms": 20,
+            "queue.buffering.max.messages": 500_000,
+            "log_level": 2,
+        }
+    )
+    faults: list[str] = []
+
+    def delivered(error: Any, _: Any) -> None:
+        if error is not None:
+            faults.append(error.str())
+
+    count = 0
+    for change in changes:
+        count += 1
+        while True:
+            with contextlib.suppress(BufferError):
+                producer.produce(topics[change.table], change.value, change.key, on_delivery=delivered)
+                break
+            producer.poll(0.1)
+        producer.poll(0)
+    if producer.flush(_SEND_LIMIT_S) or faults:
+        raise StackError(f"the input could not be written: {faults[0] if faults else 'Kafka is too slow'}")
+    return count
+
+
+class OutputWatch:
+    """A read-committed consumer of an output topic in a thread of its own.
+
+    Attributes:
+        distinct: number of keys that are visible so far.
+        first_at: Unix time of the first visible record, in seconds.
+        last_at: of the last record with a new key.
+    """
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._keys: set[Any] = set()
+        self.first_at: float | None = None
+        self.last_at: float | None = None
+        self.error: Exception | None = None
+        self._topic = topic
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "bench-watch",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 50,
+                "log_level": 2,
+            }
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="output-watch", daemon=True)
+
+    @property
+    def distinct(self) -> int:
+        """Number of keys seen."""
+        return len(self._keys)
+
+    def __enter__(self) -> Self:
+        partitions = self._consumer.list_topics(self._topic, ANSWER_S).topics[self._topic].partitions
+        self._consumer.assign([TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in partitions])
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._consumer.close()
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            messages = [m for m in self._consumer.consume(_BATCH, _POLL_S) if m.error() is None]
+            if not messages:
+                continue
+            now, before = time.time(), len(self._keys)
+            self._keys.update(message.key() for message in messages)
+            self.first_at = self.first_at or now
+            if len(self._keys) > before:
+                self.last_at = now
+
+
+def _names(client: AdminClient) -> list[str]:
+    return list(client.list_topics(timeout=ANSWER_S).topics)
+
+
+def _await(condition: Any, what: str) -> None:
+    deadline = time.monotonic() + ANSWER_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise StackError(f"{what} are not as they should be after {ANSWER_S:.0f} s")
+        time.sleep(0.05)

@@ -1,0 +1,105 @@
+"""What processes and the machine spend, from /proc."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_IDLE_FIELDS: Final = (3, 4)
+"""Of the processor's line in /proc/stat: idle, and waiting for a disk."""
+_GUEST_FIELD: Final = 8
+"""From here on the line repeats what is counted before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Processor seconds since each process started, and resident bytes now."""
+
+    cpu_s: float = 0.0
+    rss_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """Processor seconds so far: of the whole machine, of the measured processes, the servers, and the measurement."""
+
+    machine_s: float
+    measured_s: float
+    servers_s: float
+    meter_s: float
+
+    @classmethod
+    def now(cls, measured: Usage, servers: Sequence[int]) -> Self:
+        """Read the clocks; `servers` are process numbers."""
+        return cls(
+            machine_s=machine_cpu_s(),
+            measured_s=measured.cpu_s,
+            servers_s=sum(usage_of(pid).cpu_s for pid in servers),
+            meter_s=usage_of(os.getpid()).cpu_s,
+        )
+
+    def since(self, before: Spent) -> Spent:
+        """What was spent in between."""
+        return Spent(
+            machine_s=self.machine_s - before.machine_s,
+            measured_s=self.measured_s - before.measured_s,
+            servers_s=self.servers_s - before.servers_s,
+            meter_s=self.meter_s - before.meter_s,
+        )
+
+
+def foreign_share(spent: Spent, *, wall_s: float, cores: int) -> float:
+    """Which share of the machine everything else took; 0 where rounding of the clocks makes it negative."""
+    others_s = spent.machine_s - spent.measured_s - spent.servers_s - spent.meter_s
+    return max(0.0, others_s / (wall_s * cores))
+
+
+def machine_cpu_s() -> float:
+    """Processor seconds the machine has been busy, time taken by a hypervisor's other guests included."""
+    return busy_s(Path("/proc/stat").read_text().split("\n", 1)[0])
+
+
+def busy_s(line: str) -> float:
+    """The same from the first line of /proc/stat."""
+    ticks = [int(field) for field in line.split()[1 : _GUEST_FIELD + 1]]
+    return (sum(ticks) - sum(ticks[field] for field in _IDLE_FIELDS)) / _TICKS_PER_S
+
+
+def tree_usage(root: int) -> Usage:
+    """A process and all below it, processes that have ended and were waited for included."""
+    found = [usage_of(pid) for pid in _tree(root)]
+    return Usage(cpu_s=sum(each.cpu_s for each in found), rss_bytes=sum(each.rss_bytes for each in found))
+
+
+def usage_of(pid: int) -> Usage:
+    """One process, with those of its children that it has waited for; nothing if it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return Usage()
+    return parsed_usage(text)
+
+
+def parsed_usage(text: str) -> Usage:
+    """The same from the text of /proc/<pid>/stat."""
+    # The second field is the program's name in parentheses and may itself hold spaces and parentheses.
+    fields = text.rpartition(")")[2].split()
+    ticks = sum(int(field) for field in fields[11:15])
+    return Usage(cpu_s=ticks / _TICKS_PER_S, rss_bytes=int(fields[21]) * _PAGE_BYTES)
+
+
+def _tree(root: int) -> Iterator[int]:
+    waiting = [root]
+    while waiting:
+        pid = waiting.pop()
+        yield pid
+        try:
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                waiting += [int(child) for child in (task / "children").read_text().split()]
+        except OSError:
+            continue  # it has ended meanwhile

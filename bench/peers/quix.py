@@ -1,0 +1,53 @@
+"""Quix Streams: one stateful function over both co-partitioned topics, RocksDB state with a changelog topic."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bench.peers.job import FirstEvent, arguments, complete_order, fold
+
+COMMIT_INTERVAL_S = 1.0
+# Holds everything that was fetched: with the default of 10,000 the consumer pauses and resumes partitions all the time.
+BUFFERED_MESSAGES = 1_000_000
+
+
+def run(given: argparse.Namespace) -> None:
+    """Process until the end of the process."""
+    from quixstreams import Application
+    from quixstreams.models import TopicConfig
+
+    app = Application(
+        broker_address=given.bootstrap,
+        consumer_group=given.group,
+        processing_guarantee=given.mode.replace("_", "-"),
+        commit_interval=COMMIT_INTERVAL_S,
+        max_partition_buffer_size=BUFFERED_MESSAGES,
+        auto_offset_reset="earliest",
+        state_dir=given.state,
+        loglevel="WARNING",
+        consumer_extra_config={"session.timeout.ms": 10_000},
+        producer_extra_config={"linger.ms": 20, "compression.type": "lz4"},
+    )
+    orders = app.topic(given.orders, key_deserializer="str", value_deserializer="json")
+    details = app.topic(given.details, key_deserializer="str", value_deserializer="json")
+    config = TopicConfig(num_partitions=given.partitions, replication_factor=1)
+    output = app.topic(given.output, key_serializer="str", value_serializer="json", config=config)
+    first = FirstEvent(given.mark)
+
+    def join(event: Any, state: Any) -> Any:
+        first.note()
+        row = event and event.get("after")
+        if not row:
+            return None
+        order, is_due = fold(state.get("order"), row)
+        state.set("order", order)
+        return complete_order(row["id"] if "id" in row else row["order_id"], order) if is_due else None
+
+    stream = app.dataframe(orders).concat(app.dataframe(details)).apply(join, stateful=True)
+    stream.filter(lambda order: order is not None).to_topic(output)
+    app.run()
+
+
+if __name__ == "__main__":
+    run(arguments())

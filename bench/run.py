@@ -1,0 +1,135 @@
+"""One run of one system, from the start of its process to its last output, by one yardstick for all.
+
+All times are this process's wall clock. *First processed* is what a peer notes at its first event; Millrace notes
+nothing and is charged from the last moment before its consumer group was seen stable, which is earlier.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bench.figures import Figures
+from bench.inputs import Expected
+from bench.kafka import GroupWatch, OutputWatch
+from bench.machine import Spent, Usage, foreign_share, tree_usage
+from bench.systems import Running, System, Task
+from bench.verdict import Judge, Verdict
+from stack.dataset.final_topic import FinalReader
+from stack.errors import StackError
+from stack.record import last_lines
+
+SAMPLE_S: Final = 0.05
+STALL_LIMIT_S: Final = 90.0
+LATE_S: Final = 2.0
+"""How long repeated outputs are waited for after the last order."""
+_LOG_LINES: Final = 15
+_MIB: Final = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feed:
+    """What a run is given, and where it is measured. `servers` are the process numbers of Kafka and Redis."""
+
+    input: str
+    share: float
+    events: int
+    expected: Expected
+    bootstrap: str
+    servers: Sequence[int]
+
+
+@dataclass(kw_only=True)
+class Watched:
+    """What was seen of a run: Unix times in seconds, and what was spent until the last output."""
+
+    started_at: float
+    joined_at: float | None = None
+    rss_bytes: int = 0
+    spent: Spent | None = None
+
+
+def measure(system: System, task: Task, feed: Feed, running: Running) -> Figures:
+    """Run it until everything is out, or until it ends by itself or is silent for too long: then orders are missing.
+
+    Raises:
+        StackError: nothing came out at all.
+    """
+    with OutputWatch(feed.bootstrap, task.output) as watch:
+        try:
+            watched = _watched(task, feed, running, watch)
+            time.sleep(LATE_S)
+        finally:
+            running.stop()
+    return figures(system, feed, watched, watch, _first_processed(task, watched), _verdict(task, feed))
+
+
+def _watched(task: Task, feed: Feed, running: Running, watch: OutputWatch) -> Watched:
+    before = Spent.now(Usage(), feed.servers)
+    seen = Watched(started_at=time.time())
+    group = GroupWatch(feed.bootstrap, task.group)
+    running.start()
+    moved_at, count = time.monotonic(), -1
+    while True:
+        if seen.joined_at is None and not task.mark.exists():
+            seen.joined_at = group.joined_at()
+        usage = tree_usage(running.process.pid)
+        seen.rss_bytes = max(seen.rss_bytes, usage.rss_bytes)
+        if watch.distinct != count:
+            moved_at, count = time.monotonic(), watch.distinct
+            seen.spent = Spent.now(usage, feed.servers).since(before)
+        stopped = not running.is_running() or time.monotonic() - moved_at > STALL_LIMIT_S
+        if count >= len(feed.expected) or (stopped and count):
+            return seen
+        if stopped:
+            end = "\n".join(last_lines(running.log, _LOG_LINES))
+            raise StackError(f"nothing came out of {task.group}:\n{end}")
+        time.sleep(SAMPLE_S)
+
+
+def _first_processed(task: Task, watched: Watched) -> float:
+    if task.mark.exists():
+        return float(task.mark.read_text())
+    return watched.started_at if watched.joined_at is None else watched.joined_at
+
+
+def _verdict(task: Task, feed: Feed) -> Verdict:
+    judge = Judge(feed.expected)
+    with FinalReader(feed.bootstrap, task.output) as reader:
+        reader.visit_to_end(judge.see)
+    return judge.verdict()
+
+
+def figures(
+    system: System, feed: Feed, watched: Watched, watch: OutputWatch, first_at: float, verdict: Verdict
+) -> Figures:
+    """The figures of a run that has ended."""
+    spent, last_at, first_seen_at = watched.spent, watch.last_at, watch.first_at
+    assert spent is not None
+    assert last_at is not None
+    assert first_seen_at is not None
+    return Figures(
+        system=system.name,
+        mode=system.mode,
+        threads=system.threads,
+        input=feed.input,
+        share=feed.share,
+        events=feed.events,
+        events_per_s=feed.events / (last_at - first_at),
+        startup_s=first_at - watched.started_at,
+        run_s=last_at - first_at,
+        outputs_s=last_at - first_seen_at,
+        total_s=last_at - watched.started_at,
+        cpu_s=spent.measured_s,
+        rss_mb=watched.rss_bytes / _MIB,
+        server_cpu_s=spent.servers_s,
+        meter_cpu_s=spent.meter_s,
+        foreign_cpu=foreign_share(spent, wall_s=last_at - watched.started_at, cores=os.cpu_count() or 1),
+        outputs=verdict.outputs,
+        missing=verdict.missing,
+        duplicates=verdict.duplicates,
+        wrong=verdict.wrong + verdict.unexpected,
+    )

@@ -1,0 +1,192 @@
+"""The systems that are measured, and how each is started on the same servers."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from config.settings import CacheSettings, KafkaSettings, environment_with
+from stack.artifacts.cache import ensure
+from stack.errors import StackError
+from stack.job import Job
+from stack.ports import free_ports
+from stack.process import Process, ProcessState, start
+from stack.site import REPOSITORY
+from stack.workers import Worker
+from streams.topics import ORDER_FINAL
+
+EXACTLY_ONCE: Final = "exactly_once"
+AT_LEAST_ONCE: Final = "at_least_once"
+PEER_PYTHON: Final = REPOSITORY / ".venv-bench" / "bin" / "python"
+_KAFKA_STREAMS: Final = Path(__file__).parent / "peers" / "kafka_streams"
+_INHERITED: Final = ("PATH", "HOME", "LANG", "TMPDIR", "USER")
+_STOP_LIMIT_S: Final = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """One system in one mode; `in_part` if it is given only a part of a large input."""
+
+    name: str
+    mode: str
+    threads: int = 1
+    in_part: bool = False
+
+    @property
+    def label(self) -> str:
+        """For names of topics, groups and folders."""
+        return f"{self.name}_{self.mode}_{self.threads}".replace("-", "_")
+
+
+SYSTEMS: Final = (
+    System(name="millrace", mode=EXACTLY_ONCE),
+    System(name="kafka-streams", mode=EXACTLY_ONCE, threads=1),
+    System(name="kafka-streams", mode=EXACTLY_ONCE, threads=2),
+    System(name="kafka-streams", mode=AT_LEAST_ONCE, threads=2),
+    System(name="quix-streams", mode=EXACTLY_ONCE),
+    System(name="quix-streams", mode=AT_LEAST_ONCE),
+    System(name="faust-stock", mode=EXACTLY_ONCE, in_part=True),
+    System(name="faust-stock", mode=AT_LEAST_ONCE, in_part=True),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One run's own names: nothing of an earlier run is found under them. `mark` is where the first event is noted."""
+
+    group: str
+    orders: str
+    details: str
+    output: str
+    folder: Path
+
+    @property
+    def mark(self) -> Path:
+        """Where a peer notes its first event."""
+        return self.folder / "first"
+
+
+class Running(Protocol):
+    """A started system."""
+
+    log: Path
+
+    @property
+    def process(self) -> Process: ...
+    def start(self) -> None: ...
+    def is_running(self) -> bool: ...
+    def stop(self) -> bool: ...
+
+
+class Peer:
+    """A peer as a process."""
+
+    def __init__(self, command: Sequence[str], folder: Path) -> None:
+        self.log = folder / "peer.log"
+        self._command = command
+        self._process: Process | None = None
+
+    @property
+    def process(self) -> Process:
+        """The process, as started."""
+        assert self._process is not None, "the peer was not started"
+        return self._process
+
+    def start(self) -> None:
+        """Start it; it dies with the thread that started it."""
+        environment = environment_with({"PYTHONPATH": str(REPOSITORY)}, only=_INHERITED)
+        self._process = start(self._command, environment=environment, log=self.log, die_with_parent=True)
+
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.state() is not ProcessState.ENDED
+
+    def stop(self) -> bool:
+        """End it gracefully, by force after a limit; whether the grace was enough."""
+        self.process.send(signal.SIGTERM)
+        graceful = self.process.wait_ended(_STOP_LIMIT_S)
+        if not graceful:
+            self.process.send(signal.SIGKILL)
+            self.process.wait_ended(_STOP_LIMIT_S)
+        return graceful
+
+
+def output_topic(system: System, run: str) -> str:
+    """Where a system's outputs go; Millrace's is fixed."""
+    return ORDER_FINAL if system.name == "millrace" else f"bench_{system.label}_{run}"
+
+
+def prepared(system: System, task: Task, environment: Mapping[str, str]) -> Running:
+    """The system, ready to be started."""
+    kafka = KafkaSettings.read(environment)
+    if system.name == "millrace":
+        settings = {**environment, "ORDERS_APP_ID": task.group}
+        return Worker(web_port=free_ports(["bench"])["bench"], environment=settings, folder=task.folder)
+    given = {
+        "bootstrap": kafka.bootstrap,
+        "group": task.group,
+        "orders": task.orders,
+        "details": task.details,
+        "output": task.output,
+        "state": str(task.folder / "state"),
+        "mode": system.mode,
+        "mark": str(task.mark),
+        "partitions": str(kafka.order_partitions),
+        "threads": str(system.threads),
+    }
+    arguments = [word for name, value in given.items() for word in (f"--{name}", value)]
+    return Peer([*_program(system), *arguments], task.folder)
+
+
+def _program(system: System) -> list[str]:
+    if system.name == "faust-stock":
+        return [sys.executable, "-m", "bench.peers.faust_stock"]
+    if system.name == "quix-streams":
+        return [str(PEER_PYTHON), "-m", "bench.peers.quix"]
+    built = _built_kafka_streams() / "target"
+    options = ["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+    return ["java", *options, "-cp", f"{built / 'classes'}:{built / 'lib'}/*", "bench.OrderJoin"]
+
+
+def fetch(systems: Sequence[System], say: Callable[[str], None]) -> None:
+    """Have the programs of these systems.
+
+    Raises:
+        StackError: one is missing and cannot be made.
+    """
+    names = {system.name for system in systems}
+    if "quix-streams" in names and not PEER_PYTHON.exists():
+        raise StackError(f"{PEER_PYTHON} is missing: start the benchmark with make bench")
+    if "kafka-streams" in names:
+        job = Job(say, threading.Event())
+        ensure(_cache(), _kafka_streams_name(), lambda folder: _build_kafka_streams(folder, job), job)
+
+
+def _build_kafka_streams(folder: Path, job: Job) -> None:
+    job.report("building the Kafka Streams peer with Maven")
+    shutil.copytree(_KAFKA_STREAMS, folder, dirs_exist_ok=True)
+    # Strict checksums: without `-C` Maven only warns about a jar that arrived damaged.
+    command = ["mvn", "-B", "-q", "-C", "-f", str(folder / "pom.xml"), "package"]
+    job.run(command, purpose="building the Kafka Streams peer")
+
+
+def _built_kafka_streams() -> Path:
+    return _cache() / _kafka_streams_name()
+
+
+def _kafka_streams_name() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(path for path in _KAFKA_STREAMS.rglob("*") if path.suffix in (".xml", ".java")):
+        digest.update(path.read_bytes())
+    return f"kafka-streams-{digest.hexdigest()[:12]}"
+
+
+def _cache() -> Path:
+    return CacheSettings.read().folder.expanduser()

@@ -1,0 +1,75 @@
+"""Whether what came out is right: every expected order once, with all its products. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from bench.inputs import Expected
+
+
+class Product(msgspec.Struct):
+    """One product line of an output."""
+
+    product_id: int
+    quantity: int
+
+
+class Output(msgspec.Struct):
+    """What every system's outputs have in common."""
+
+    products: list[Product]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Counts over all records of an output topic.
+
+    `duplicates` are records beyond the first of an order, `unexpected` those of orders nobody waits for, `wrong` those
+    whose products are not the order's.
+    """
+
+    outputs: int
+    missing: int
+    duplicates: int
+    unexpected: int
+    wrong: int
+
+
+class Judge:
+    """Takes an output topic record by record."""
+
+    def __init__(self, expected: Expected) -> None:
+        self._expected = expected
+        self._seen: set[bytes] = set()
+        self._outputs = self._duplicates = self._unexpected = self._wrong = 0
+        self._decode = msgspec.json.Decoder(Output).decode
+
+    def see(self, key: bytes | None, value: bytes | None) -> None:
+        """Take in one record."""
+        self._outputs += 1
+        lines = None if key is None else self._expected.get(key)
+        if key is None or lines is None:
+            self._unexpected += 1
+            return
+        self._duplicates += key in self._seen
+        self._seen.add(key)
+        self._wrong += self._lines_of(value) != lines
+
+    def _lines_of(self, value: bytes | None) -> object:
+        try:
+            products = self._decode(value or b"").products
+        except msgspec.DecodeError:
+            return None
+        return tuple(sorted((product.product_id, product.quantity) for product in products))
+
+    def verdict(self) -> Verdict:
+        """The counts so far."""
+        return Verdict(
+            outputs=self._outputs,
+            missing=len(self._expected) - len(self._seen),
+            duplicates=self._duplicates,
+            unexpected=self._unexpected,
+            wrong=self._wrong,
+        )
