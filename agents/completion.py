@@ -95,7 +95,7 @@ class OrderCompletion:
     @property
     def counts(self) -> Counter[str]:
         """Totals since the start."""
-        return self._counts + self._clearance.counts
+        return Counter({**self._counts, **self._clearance.counts})
 
     async def ready(self) -> None:
         """Return once the payment methods are loaded."""
@@ -161,9 +161,9 @@ class OrderCompletion:
                 continue
             rows[order_id] = CachedOrder(row.customer_id, row.payment_method_id, row.num_products)
             self._log.cached(order_id)
-            if state.emission is Emission.PENDING:
+            if state.emission is Emission.PENDING and (present := live_lines(state)) < row.num_products:
                 self._counts["products_incomplete"] += 1
-                self._log.products_incomplete(order_id, live_lines(state), row.num_products)
+                self._log.products_incomplete(order_id, present, row.num_products)
         self._cache.put(rows)
 
     async def _await_payment_methods(self, outcomes: Sequence[Published]) -> None:

@@ -99,6 +99,14 @@ end
 return count
 """)
 
+FREE: Final = Script(f"""\
+-- {{retention, key}} -> 1 if there was no lock and it is free for all now, 0 if there is one
+{_VALUE_AT}local retention, key = unpack(cmsgpack.unpack(ARGV[1]))
+if value_at(key) then return 0 end
+redis.call('SET', key, '{_RELEASED}', 'EX', retention)
+return 1
+""")
+
 ALL_KEYS: Final = f"{_KEY}*"
 
 

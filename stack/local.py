@@ -23,7 +23,7 @@ from stack.ending import end_servers
 from stack.errors import CancelledWorkError, StackError
 from stack.health import ServerStatus, status_of
 from stack.launch import Launch
-from stack.ports import DEFAULT_PORTS, assert_distinct
+from stack.ports import DEFAULT_PORTS, assert_distinct, is_free
 from stack.process import Process, ProcessState
 from stack.record import load_record, process_state
 from stack.servers import SERVERS
@@ -31,7 +31,8 @@ from stack.site import REPOSITORY, Site, load_or_create_site, write_private
 
 _LOCK_LIMIT_SECONDS = 300.0
 _LOCK_POLL_SECONDS = 0.2
-_KILL_LIMIT_SECONDS = 10.0
+_KILL_LIMIT_SECONDS = 30.0
+_KILL_POLL_SECONDS = 0.05
 
 Progress = Callable[[str], None]
 
@@ -120,11 +121,16 @@ class Stack:
             shutil.rmtree(self.site.folder)
 
     def kill(self, server: str) -> None:
-        """End a server as a crash would (SIGKILL); returns when it has ended."""
+        """End a server as a crash would (SIGKILL); returns when it has ended and its ports are free."""
         process = self._process(server)
         process.send(signal.SIGKILL)
-        if not process.wait_ended(_KILL_LIMIT_SECONDS):
-            raise StackError(f"{server} (process {process.pid}) has not ended after SIGKILL")
+        deadline = time.monotonic() + _KILL_LIMIT_SECONDS
+        ports = [self.site.ports[name] for name in SERVERS[server].port_names]
+        # Threads and children of its own may hold its sockets a moment longer than it lives.
+        while not (process.wait_ended(_KILL_POLL_SECONDS) and all(is_free(port) for port in ports)):
+            if time.monotonic() > deadline:
+                raise StackError(f"{server} (process {process.pid}) has not ended after SIGKILL")
+            time.sleep(_KILL_POLL_SECONDS)
 
     def pause(self, server: str) -> None:
         """Freeze a server (SIGSTOP)."""

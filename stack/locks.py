@@ -84,7 +84,9 @@ def add_commands(subparsers: Any) -> None:
     whose.add_argument("--order", metavar="ORDER_ID", help="the claim of one order")
     release.add_argument("--incarnation", type=_incarnation, metavar="HEX", help="only this incarnation of --app")
     release.add_argument("--dry-run", action="store_true", help="only say how many")
-    release.add_argument("--force", action="store_true", help="even while workers of the application run")
+    release.add_argument(
+        "--force", action="store_true", help="even while workers of the application run, or without a lock"
+    )
 
 
 def run_list(arguments: argparse.Namespace) -> int:
@@ -117,6 +119,8 @@ def run_release(arguments: argparse.Namespace) -> int:
     if arguments.incarnation and not arguments.app:
         raise StackError("--incarnation goes with --app only")
     with _redis(arguments) as redis:
+        if arguments.order is not None and arguments.force and not _read(redis, [locks.lock_key(arguments.order)]):
+            return _free(redis, arguments)
         claims = _claims_on(redis, arguments.order) if arguments.order is not None else _claims_of(redis, arguments)
         if claims:
             _refuse_live(arguments, claims[0].app_id)
@@ -139,11 +143,27 @@ def format_groups(groups: dict[tuple[str, str], Group]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _free(redis: RedisConsole, arguments: argparse.Namespace) -> int:
+    """Let an order go whose lock vanished after it was refused: to a worker, nothing is no permission."""
+    environment = settings_environment(arguments)
+    if emitted_among(KafkaSettings.read(environment), [arguments.order]):
+        raise StackError(f"order {arguments.order!r} is in {ORDER_FINAL}: it is not let out again")
+    if arguments.dry_run:
+        print(f"order {arguments.order!r} has no lock and would be free for all")
+        return 0
+    blob = _encode((OrdersSettings.read(environment).lock_retention_s, locks.lock_key(arguments.order)))
+    if not redis.call(locks.FREE, blob):
+        raise StackError(f"order {arguments.order!r} has been claimed a moment ago: it is not released")
+    print(f"order {arguments.order!r} had no lock and is free for all now")
+    return 0
+
+
 def _claims_on(redis: RedisConsole, order_id: str) -> list[Claimed]:
     found = _read(redis, [locks.lock_key(order_id)])
     if not found or found[0][0].state != "claimed":
         what = f"is {found[0][0].state}" if found else "has no lock"
-        raise StackError(f"order {order_id!r} {what}: there is no claim to release")
+        hint = "" if found else "; if it is held all the same, because its lock vanished, use --force"
+        raise StackError(f"order {order_id!r} {what}: there is no claim to release{hint}")
     lock = found[0][0]
     return [Claimed(order_id, lock.app_id, locks.token_of(lock.app_id, lock.incarnation))]
 

@@ -25,18 +25,25 @@ _LOG_LINES = 15
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "USER")
 
 
-class OrdersWorker:
-    """One `faust -A streams.orders worker` with its own web port, data folder and log.
+class Worker:
+    """One `faust -A streams.orders worker`, or of another application, with its own web port, data folder and log.
 
     Args:
         web_port: of its web views, on loopback.
         environment: the settings that reach the servers, as `Stack.environment` gives them, and any others.
         folder: parent of its data folder and of its log.
         program: module and first arguments that stand in the place of `faust`, for one that alters the worker before.
+        application: what Faust is told to run.
     """
 
     def __init__(
-        self, *, web_port: int, environment: Mapping[str, str], folder: Path, program: Sequence[str] = ("faust",)
+        self,
+        *,
+        web_port: int,
+        environment: Mapping[str, str],
+        folder: Path,
+        program: Sequence[str] = ("faust",),
+        application: str = "streams.orders",
     ) -> None:
         self.web_port = web_port
         self.url = f"http://127.0.0.1:{web_port}"
@@ -44,11 +51,12 @@ class OrdersWorker:
         own = {"STATE_DIR": str(folder / "state"), "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
         self._environment = environment_with({**own, **environment}, only=_INHERITED)
         self._program = tuple(program)
+        self._application = application
         self._process: Process | None = None
 
     def start(self) -> None:
         """Start the process; it dies with the thread that started it."""
-        command = [sys.executable, "-m", *self._program, "-A", "streams.orders", "worker", "-l", "info"]
+        command = [sys.executable, "-m", *self._program, "-A", self._application, "worker", "-l", "info"]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._process = start(
             [*command, "--web-port", str(self.web_port)],

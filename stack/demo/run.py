@@ -31,7 +31,7 @@ from stack.errors import StackError
 from stack.local import Stack
 from stack.topics import apply_topics
 from stack.watch import FinalWatch
-from stack.workers import OrdersWorker
+from stack.workers import Worker
 from streams.topics import catalogue
 
 KILL_AT_SHARE = 0.4
@@ -65,8 +65,7 @@ class Demo:
         self._kafka = KafkaSettings.read(environment)
         self._connect = ConnectSettings.read(environment)
         self.workers = [
-            OrdersWorker(web_port=port, environment=environment, folder=parameters.folder)
-            for port in parameters.web_ports
+            Worker(web_port=port, environment=environment, folder=parameters.folder) for port in parameters.web_ports
         ]
 
     @property

@@ -19,7 +19,6 @@ from mode.utils.locks import Event
 
 from streams.runtime.changelog import Restoration, RestoreProgress, WriteFirst, earliest_offsets
 from streams.runtime.committer import KafkaTransactions
-from streams.runtime.flow import OpenPartition
 from streams.runtime.opening import Opening
 from streams.runtime.partition import Partition, PartitionState
 from streams.runtime.pipeline import Pipeline, transactional_id
@@ -132,11 +131,6 @@ class PartitionSupervisor(Service):
         """Whether this worker has joined its group and processes every partition it was given."""
         joined = self.completed.is_set() and not self.app.rebalancing
         return joined and all(p.state is PartitionState.RUNNING for p in self.partitions)
-
-    def open_partitions(self) -> list[OpenPartition]:
-        """Those that are processed now, as their flows see them, by number."""
-        running = [p for p in self.partitions if p.state is PartitionState.RUNNING]
-        return [p.opening.view for p in sorted(running, key=lambda p: p.number)]
 
     async def tell_group(self, offsets: Mapping[TP, int]) -> None:
         """Commit offsets that decide nothing, for those who watch the group."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stack.process import ProcessState
-from stack.workers import STOP_LIMIT_S, OrdersWorker
+from stack.workers import STOP_LIMIT_S, Worker
 
 SETTLE_LIMIT_S: Final = 60.0
 SAMPLE_S: Final = 0.5
@@ -45,18 +45,18 @@ class Crew:
         self.starved_s = 0.0
         self.ungraceful = 0
 
-    def new_worker(self, port: int, disk: str = "disk", **extra: str) -> OrdersWorker:
+    def new_worker(self, port: int, disk: str = "disk", **extra: str) -> Worker:
         """A worker of this crew at a port, with a data folder of its own."""
         folder = self._folder / f"{port}-{disk}"
         self.folders.add(folder)
         environment = self._environment | {"FAULTS_STOP_FILE": str(self.stop_file(port)), **extra}
-        return OrdersWorker(web_port=port, environment=environment, folder=folder, program=self._program)
+        return Worker(web_port=port, environment=environment, folder=folder, program=self._program)
 
     def stop_file(self, port: int) -> Path:
         """A file that makes the worker freeze itself right before its next commit; see `circumstances.py`."""
         return self._folder / f"{port}.stop"
 
-    def replace(self, worker: OrdersWorker, disk: str) -> OrdersWorker:
+    def replace(self, worker: Worker, disk: str) -> Worker:
         """Put a worker with an empty disk in the place of one that has ended."""
         new = self.new_worker(worker.web_port, disk)
         self.workers[self.workers.index(worker)] = new
@@ -152,5 +152,5 @@ class Crew:
         return sum(stats.get(name, 0) for stats in answers if stats is not None)
 
 
-def _is_awake(worker: OrdersWorker) -> bool:
+def _is_awake(worker: Worker) -> bool:
     return worker.is_running() and worker.process.state() is ProcessState.RUNNING

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import tempfile
 import time
@@ -22,12 +21,10 @@ from stack.dataset.generator.files import write_files
 from stack.dataset.generator.load import load_files
 from stack.dataset.generator.plan import make_plan
 from stack.dataset.schema import create_schema
-from stack.errors import StackError
 from stack.local import Stack
-from stack.ports import free_ports, is_free
+from stack.ports import free_ports
 from stack.process import ProcessState
 from stack.record import process_state
-from stack.servers import SERVERS as SERVERS_BY_NAME
 from stack.site import REPOSITORY
 from stack.topics import apply_topics
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, catalogue
@@ -105,17 +102,7 @@ class Ground:
         empty_topics(self.kafka.bootstrap, ORDERS_TOPIC, DETAILS_TOPIC)
         # Emptied ones would be full again after a SIGKILL: the broker notes only once a minute where its topics begin.
         delete_topics(self.kafka.bootstrap, *OUTPUTS)
-        self._apply_topics()
-
-    def _apply_topics(self) -> None:
-        """Have the topics; on a busy machine the broker may not tell at once of those that it has just made."""
-        specs = catalogue(dataset=DATASET, app_id=self.app_id(), order_partitions=PARTITIONS)
-        for _ in range(TRIES - 1):
-            with contextlib.suppress(StackError):
-                apply_topics(self.kafka, specs)
-                return
-            time.sleep(1.0)
-        apply_topics(self.kafka, specs)
+        apply_topics(self.kafka, catalogue(dataset=DATASET, app_id=self.app_id(), order_partitions=PARTITIONS))
 
     def crew(self, program: Sequence[str], settings: Mapping[str, str]) -> Crew:
         """The workers of the present scenario."""
@@ -142,23 +129,14 @@ class Ground:
 
     def capture(self, **changed: str) -> None:
         """Have the connector run with its usual settings, or with some changed."""
-        self._apply_topics()
+        apply_topics(self.kafka, catalogue(dataset=DATASET, app_id=self.app_id(), order_partitions=PARTITIONS))
         with ConnectClient(self.connect.url) as connect:
             settings = connector_settings(self.definition, self.connect) | changed
             apply_connector(connect, connector_name(DATASET), settings)
 
     def kill(self, server: str) -> None:
-        """SIGKILL a server; returns when its ports are free: its threads may end after the process that is waited for.
-
-        Raises:
-            TimeoutError: a port stays in use.
-        """
+        """SIGKILL a server."""
         self.stack.kill(server)
-        deadline = time.monotonic() + PORT_LIMIT_S
-        while not all(is_free(self.stack.site.ports[name]) for name in SERVERS_BY_NAME[server].port_names):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the ports of {server} are in use {PORT_LIMIT_S:.0f} s after its end")
-            time.sleep(0.02)
 
     def wait_connector(self) -> None:
         """Wait until the connector runs."""

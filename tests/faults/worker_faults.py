@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from stack.process import ProcessState
-from stack.workers import STOP_LIMIT_S, OrdersWorker
+from stack.workers import STOP_LIMIT_S, Worker
 from tests.faults.crew import SETTLE_LIMIT_S
 from tests.faults.ground import PARTITIONS
 from tests.faults.kafka import reset_group
@@ -99,7 +99,7 @@ def freeze(scene: Scene) -> None:
         scene.broken.append("no zombie was fenced")
 
 
-def _wait_frozen(scene: Scene, worker: OrdersWorker) -> None:
+def _wait_frozen(scene: Scene, worker: Worker) -> None:
     """Wait until the worker has frozen itself."""
     deadline = time.monotonic() + FREEZE_LIMIT_S
     while worker.process.state() is not ProcessState.PAUSED:
@@ -151,7 +151,7 @@ def lose_disk(scene: Scene) -> None:
         _note_restoration(scene, second)
 
 
-def _note_restoration(scene: Scene, worker: OrdersWorker) -> None:
+def _note_restoration(scene: Scene, worker: Worker) -> None:
     stats = worker.stats()
     if stats is None or not stats["restored_records"]:
         scene.broken.append("an empty disk was not restored from the changelog")

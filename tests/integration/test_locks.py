@@ -168,6 +168,23 @@ def test_a_claim_on_an_order_that_is_out_is_marked_and_never_released(
     assert server.mget([lock_key("out"), lock_key("not out")]) == [f"emitted:{app_id}:{OLD}", "released"]
 
 
+def test_an_order_whose_lock_vanished_can_be_let_go_unless_it_is_out(
+    stack: Stack, server: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = f"gone-{uuid.uuid4()}"
+    assert main(["locks", "release", "--order", gone]) == 1
+    assert "use --force" in capsys.readouterr().err
+    assert main(["locks", "release", "--order", gone, "--force"]) == 0
+    assert server.get(lock_key(gone)) == "released"
+    server.delete(lock_key(gone))
+    producer = Producer({"bootstrap.servers": stack.environment()["KAFKA_BOOTSTRAP"]})
+    producer.produce(ORDER_FINAL, key=gone.encode(), value=b"{}")
+    assert producer.flush(30) == 0
+    assert main(["locks", "release", "--order", gone, "--force"]) == 1
+    assert f"is in {ORDER_FINAL}" in capsys.readouterr().err
+    assert server.get(lock_key(gone)) is None
+
+
 def test_one_incarnation_can_be_released_alone(
     stack: Stack, server: Any, app_id: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

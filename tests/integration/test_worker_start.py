@@ -20,7 +20,7 @@ from config.settings import KafkaSettings
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.topics import apply_topics
-from stack.workers import OrdersWorker
+from stack.workers import Worker
 from streams.topics import DEAD_LETTERS, ORDER_FINAL, catalogue, change_topic, order_state_changelog
 from tests.builders import created, detail_row, order_row, position
 from tests.integration.orders.shop import TopicTail, until
@@ -74,10 +74,10 @@ class Site:
         self.produce(ORDERS, order_id.encode(), created(row, at=position(10)))
         self.produce(DETAILS, order_id.encode(), created(line, at=position(11)))
 
-    def worker(self, **settings: str) -> OrdersWorker:
+    def worker(self, **settings: str) -> Worker:
         """A started worker."""
         [port] = free_ports(["worker"]).values()
-        worker = OrdersWorker(web_port=port, environment={**self.environment, **settings}, folder=self._folder)
+        worker = Worker(web_port=port, environment={**self.environment, **settings}, folder=self._folder)
         worker.start()
         return worker
 

@@ -22,7 +22,7 @@ from stack.dataset.schema import create_schema
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.topics import apply_topics
-from stack.workers import OrdersWorker
+from stack.workers import Worker
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, catalogue
 from tests.integration.orders.shop import Shop, TopicTail
 
@@ -71,10 +71,10 @@ def shop(pipeline: Stack) -> Iterator[Shop]:
 
 
 @pytest.fixture(scope="module")
-def worker(pipeline: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrdersWorker]:
+def worker(pipeline: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     """A worker that is ready; each module begins with one on an empty disk."""
     [port] = free_ports(["worker"]).values()
-    worker = OrdersWorker(web_port=port, environment=pipeline.environment(), folder=tmp_path_factory.mktemp("worker"))
+    worker = Worker(web_port=port, environment=pipeline.environment(), folder=tmp_path_factory.mktemp("worker"))
     worker.start()
     worker.wait_ready()
     yield worker
@@ -84,18 +84,18 @@ def worker(pipeline: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 class NewWorker(Protocol):
     """Makes a worker that is not started yet; its state is in `STATE_DIR`, by default `state` in its folder."""
 
-    def __call__(self, folder: Path, *, program: tuple[str, ...] = ("faust",), **settings: str) -> OrdersWorker: ...
+    def __call__(self, folder: Path, *, program: tuple[str, ...] = ("faust",), **settings: str) -> Worker: ...
 
 
 @pytest.fixture
 def new_worker(pipeline: Stack) -> Iterator[NewWorker]:
     """Workers with settings of their own; none of them outlives the test."""
-    workers: list[OrdersWorker] = []
+    workers: list[Worker] = []
 
-    def make(folder: Path, *, program: tuple[str, ...] = ("faust",), **settings: str) -> OrdersWorker:
+    def make(folder: Path, *, program: tuple[str, ...] = ("faust",), **settings: str) -> Worker:
         [port] = free_ports(["worker"]).values()
         environment = {**pipeline.environment(), **settings}
-        worker = OrdersWorker(web_port=port, environment=environment, folder=folder, program=program)
+        worker = Worker(web_port=port, environment=environment, folder=folder, program=program)
         workers.append(worker)
         return worker
 

@@ -28,10 +28,9 @@ from agents.locks import DATABASE, lock_key
 from config.settings import KafkaSettings, RedisSettings, environment_with
 from stack.local import Stack
 from stack.ports import free_ports
-from stack.process import start
 from stack.site import REPOSITORY
 from stack.topics import apply_topics
-from stack.workers import OrdersWorker
+from stack.workers import Worker
 from streams.topics import (
     DEAD_LETTERS,
     ORDER_AMENDED,
@@ -59,15 +58,15 @@ class Deployment:
 
     def __init__(self, app_id: str, environment: Mapping[str, str], folder: Path, **settings: str) -> None:
         self.app_id = app_id
-        self.workers: list[OrdersWorker] = []
+        self.workers: list[Worker] = []
         self._environment = {**environment, "ORDERS_APP_ID": app_id, **settings}
         self._folder = folder
 
-    def worker(self, **settings: str) -> OrdersWorker:
+    def worker(self, **settings: str) -> Worker:
         """Start another worker, and wait until it is ready."""
         [port] = free_ports(["worker"]).values()
         folder = self._folder / self.app_id
-        worker = OrdersWorker(web_port=port, environment=self._environment | settings, folder=folder)
+        worker = Worker(web_port=port, environment=self._environment | settings, folder=folder)
         self.workers.append(worker)
         worker.start()
         worker.wait_ready()
@@ -76,21 +75,6 @@ class Deployment:
     def stop(self) -> None:
         """End all workers; each has to end by itself."""
         assert [worker.stop() for worker in self.workers] == [True] * len(self.workers)
-
-
-class LookupsWorker(OrdersWorker):
-    """One `faust -A streams.lookups worker`."""
-
-    def start(self) -> None:
-        """Start the process; it dies with the thread that started it."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "faust", "-A", "streams.lookups", "worker", "-l", "info"]
-        self._process = start(
-            [*command, "--web-port", str(self.web_port)],
-            environment=self._environment,
-            log=self.log,
-            die_with_parent=True,
-        )
 
 
 class FedShop:
@@ -277,7 +261,7 @@ def locks_of(environment: Mapping[str, str], app_id: str) -> tuple[int, int]:
     return tuple(sum(int(row[column]) for row in rows if row[0] == app_id) for column in (2, 3))  # type: ignore[return-value]
 
 
-def stats_of(worker: OrdersWorker) -> dict[str, Any]:
+def stats_of(worker: Worker) -> dict[str, Any]:
     """What a worker's page of figures says."""
     answer = requests.get(f"{worker.url}/stats/", timeout=10)
     assert answer.status_code == 200, answer.text
@@ -285,7 +269,7 @@ def stats_of(worker: OrdersWorker) -> dict[str, Any]:
     return found
 
 
-def incomplete_of(worker: OrdersWorker, limit: int | str = 100) -> dict[str, Any]:
+def incomplete_of(worker: Worker, limit: int | str = 100) -> dict[str, Any]:
     """What a worker says of its incomplete orders."""
     answer = requests.get(f"{worker.url}/orders/incomplete?limit={limit}", timeout=10)
     assert answer.status_code == 200, answer.text
@@ -293,7 +277,7 @@ def incomplete_of(worker: OrdersWorker, limit: int | str = 100) -> dict[str, Any
     return found
 
 
-def metrics_of(worker: OrdersWorker) -> Metrics:
+def metrics_of(worker: Worker) -> Metrics:
     """What Prometheus reads: a value by sample name and labels."""
     answer = requests.get(f"{worker.url}/metrics", timeout=10)
     assert answer.status_code == 200, answer.text
@@ -301,6 +285,6 @@ def metrics_of(worker: OrdersWorker) -> Metrics:
     return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
 
 
-def metric(worker: OrdersWorker, name: str, **labels: str) -> float:
+def metric(worker: Worker, name: str, **labels: str) -> float:
     """One value, 0 if it is not there."""
     return metrics_of(worker).get((name, frozenset(labels.items())), 0.0)

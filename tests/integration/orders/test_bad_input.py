@@ -23,7 +23,7 @@ from stack.dead_letters.reading import DeadLetterReader
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.topics import apply_topics
-from stack.workers import OrdersWorker
+from stack.workers import Worker
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, catalogue, change_topic
 from tests.builders import as_json, created, deleted, detail_row, payment_method_row, position, updated, wrap
 from tests.integration.orders.input_classes import DEAD, DEAD_LINES, HOSTILE, METHOD, PLACEHOLDER, READ, good
@@ -131,7 +131,7 @@ def feed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Feed]:
             feed.write(change_topic("project_db", "payment_method"), b"1", created(payment_method_row(METHOD))) is None
         )
         [port] = free_ports(["worker"]).values()
-        worker = OrdersWorker(web_port=port, environment=environment, folder=folder)
+        worker = Worker(web_port=port, environment=environment, folder=folder)
         worker.start()
         worker.wait_ready()
         yield feed
@@ -139,7 +139,7 @@ def feed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Feed]:
         feed.tail.close()
 
 
-def account_for_all(feed: Feed, worker: OrdersWorker) -> None:
+def account_for_all(feed: Feed, worker: Worker) -> None:
     """The dead letters are what was injected, one for one; the worker never stumbled, nor wrote what it was told to."""
     letters = feed.letters()
     assert Counter((each.origin.topic, each.key, each.value) for each in letters if each.origin) == feed.injected

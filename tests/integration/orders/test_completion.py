@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from stack.workers import OrdersWorker
+from stack.workers import Worker
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, change_topic
 from tests.builders import created, order_row
 from tests.integration.orders.shop import Shop, line, new_id, order
@@ -139,7 +139,7 @@ def test_a_bad_record_goes_to_the_dead_letters_and_costs_only_itself(shop: Shop,
     assert len(shop.tail.of(DEAD_LETTERS, "SOME-KEY")) == before + 1
 
 
-def test_a_record_without_a_value_changes_nothing(shop: Shop, worker: OrdersWorker) -> None:
+def test_a_record_without_a_value_changes_nothing(shop: Shop, worker: Worker) -> None:
     id_ = new_id()
     shop.produce(change_topic("project_db", "orders"), id_.encode(), None)
     shop.transaction(order(id_, 1), line(id_, 1))
@@ -149,7 +149,7 @@ def test_a_record_without_a_value_changes_nothing(shop: Shop, worker: OrdersWork
     assert stats["tombstones"] >= 1
 
 
-def test_a_replayed_change_publishes_nothing_again(shop: Shop, worker: OrdersWorker) -> None:
+def test_a_replayed_change_publishes_nothing_again(shop: Shop, worker: Worker) -> None:
     id_ = new_id()
     shop.transaction(order(id_, 1), line(id_, 1))
     shop.tail.wait(ORDER_FINAL, id_)

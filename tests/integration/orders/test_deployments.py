@@ -20,7 +20,7 @@ from agents.locks import lock_key
 from config.settings import KafkaSettings
 from stack.local import Stack
 from stack.topics import apply_topics
-from stack.workers import OrdersWorker
+from stack.workers import Worker
 from streams.topics import ORDER_AMENDED, ORDER_FINAL, catalogue
 from tests.builders import deleted, detail_row, order_row
 from tests.integration.orders.deployments import (
@@ -56,13 +56,13 @@ def fed(servers: Stack, tmp_path: Path) -> Iterator[FedShop]:
     shop.close()
 
 
-def held(worker: OrdersWorker) -> int:
+def held(worker: Worker) -> int:
     """Number of orders that wait for another deployment's lock."""
     number: int = incomplete_of(worker, 0)["by_reason"][HELD]
     return number
 
 
-def counts(worker: OrdersWorker, part: str = "orders") -> Counter[str]:
+def counts(worker: Worker, part: str = "orders") -> Counter[str]:
     """Totals of a part of a worker."""
     return Counter(stats_of(worker)[part])
 
@@ -196,7 +196,7 @@ def test_what_a_dead_deployment_has_claimed_is_held_and_goes_out_once_after_a_re
     assert fed.tail.of(ORDER_AMENDED, claimed.ids[0]) == []
 
 
-def asked_again(worker: OrdersWorker) -> None:
+def asked_again(worker: Worker) -> None:
     """Wait until the held orders were asked for twice more."""
     before = counts(worker, "guard")["held"]
     until(lambda: counts(worker, "guard")["held"] >= before + 4, "the guard is asked again")

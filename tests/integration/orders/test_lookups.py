@@ -22,13 +22,12 @@ from config.settings import DatabaseSettings, RedisSettings
 from stack.dataset.database import connected
 from stack.local import Stack
 from stack.ports import free_ports
-from stack.workers import OrdersWorker
+from stack.workers import Worker
 from streams.topics import DEAD_LETTERS
 from tables.lookups import DATABASE
 from tests.builders import created, deleted, payment_method_row, updated
 from tests.integration.orders.deployments import (
     FedShop,
-    LookupsWorker,
     kafka_and_redis,
     metric,
     metrics_of,
@@ -46,7 +45,7 @@ Rows = dict[str, dict[str, Any]]
 class NewWorker(Protocol):
     """Starts a worker, and waits until it is ready."""
 
-    def __call__(self, environment: dict[str, str]) -> OrdersWorker: ...
+    def __call__(self, environment: dict[str, str]) -> Worker: ...
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +67,11 @@ def fed(servers: Stack, tmp_path: Path) -> Iterator[FedShop]:
 
 @pytest.fixture
 def new_worker(tmp_path: Path) -> Iterator[NewWorker]:
-    workers: list[OrdersWorker] = []
+    workers: list[Worker] = []
 
-    def make(environment: dict[str, str]) -> OrdersWorker:
+    def make(environment: dict[str, str]) -> Worker:
         [port] = free_ports(["worker"]).values()
-        workers.append(LookupsWorker(web_port=port, environment=environment, folder=tmp_path))
+        workers.append(Worker(web_port=port, environment=environment, folder=tmp_path, application="streams.lookups"))
         workers[-1].start()
         workers[-1].wait_ready()
         return workers[-1]
@@ -97,7 +96,7 @@ def rows_in_redis(environment: dict[str, str], kind: str = "customer") -> Rows:
     return {k.partition(":")[2]: msgspec.json.decode(v) for k, v in zip(keys, values, strict=True) if v is not None}
 
 
-def lags(worker: OrdersWorker) -> list[float]:
+def lags(worker: Worker) -> list[float]:
     """Lag of every topic partition."""
     return [value for (name, _), value in metrics_of(worker).items() if name == "millrace_lag_records"]
 

@@ -25,7 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from stack.local import Stack
-from stack.workers import OrdersWorker
+from stack.workers import Worker
 from streams.topics import (
     LARGE_RECORDS,
     ORDER_AMENDED,
@@ -58,14 +58,14 @@ def bootstrap(pipeline: Stack) -> str:
     return pipeline.environment()["KAFKA_BOOTSTRAP"]
 
 
-def stats_of(worker: OrdersWorker) -> dict[str, Any]:
+def stats_of(worker: Worker) -> dict[str, Any]:
     """What a worker that answers says."""
     stats = worker.stats()
     assert stats is not None
     return stats
 
 
-def started(worker: OrdersWorker) -> int:
+def started(worker: Worker) -> int:
     """Start a worker; answers how many records it restored until it was ready."""
     worker.start()
     worker.wait_ready()
@@ -293,12 +293,12 @@ def may_mount() -> bool:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Callable[[OrdersWorker], None]]:
+def small_disk(folder: Path) -> Iterator[Callable[[Worker], None]]:
     """Have a folder on a disk of its own; yields what fills that disk. It has space again when this ends."""
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder)], check=True)
 
-    def fill(_: OrdersWorker) -> None:
+    def fill(_: Worker) -> None:
         with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
             while file.write(bytes(4096)) == 4096:
                 pass
@@ -310,10 +310,10 @@ def small_disk(folder: Path) -> Iterator[Callable[[OrdersWorker], None]]:
 
 
 @contextmanager
-def limited_files(folder: Path) -> Iterator[Callable[[OrdersWorker], None]]:
+def limited_files(folder: Path) -> Iterator[Callable[[Worker], None]]:
     """Yields what lets no file of a worker grow beyond a limit, which its logs of writes have reached."""
 
-    def fill(worker: OrdersWorker) -> None:
+    def fill(worker: Worker) -> None:
         highest = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (256 * 1024, highest))
 

@@ -14,7 +14,7 @@ import pytest
 
 from agents.locks import lock_key
 from stack.local import Stack
-from stack.workers import OrdersWorker
+from stack.workers import Worker
 from tests.integration.orders.deployments import FedShop, kafka_and_redis, metric, stats_of
 from tests.integration.orders.shop import until
 from tests.integration.orders.test_workers import share
@@ -51,7 +51,7 @@ def bring_back(fed: FedShop) -> None:
     fed.stack.start("redis")
 
 
-def is_away(worker: OrdersWorker) -> bool:
+def is_away(worker: Worker) -> bool:
     """Whether the worker says that the guard has no answer."""
     return "guard" in stats_of(worker)["away_since"]
 

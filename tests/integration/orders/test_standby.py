@@ -19,7 +19,7 @@ import requests
 from config.settings import KafkaSettings
 from stack.local import Stack
 from stack.topics import apply_topics
-from stack.workers import OrdersWorker
+from stack.workers import Worker
 from streams.runtime.changelog import RECENT_OFFSETS
 from streams.topics import ORDER_FINAL, catalogue, order_state_changelog
 from tests.faults.kafka import ANSWER_S, admin, delete_topics
@@ -41,32 +41,32 @@ def bootstrap(pipeline: Stack) -> str:
     return pipeline.environment()["KAFKA_BOOTSTRAP"]
 
 
-def stats_of(worker: OrdersWorker) -> dict[str, Any]:
+def stats_of(worker: Worker) -> dict[str, Any]:
     """What a worker that answers says."""
     stats = worker.stats()
     assert stats is not None
     return stats
 
 
-def owned(worker: OrdersWorker) -> set[str]:
+def owned(worker: Worker) -> set[str]:
     """Numbers of the partitions that a worker processes."""
     return set(stats_of(worker)["partitions"])
 
 
-def stood_by_for(worker: OrdersWorker) -> set[str]:
+def stood_by_for(worker: Worker) -> set[str]:
     """Numbers of the partitions that a worker keeps up with, without any delay."""
     standbys = (worker.stats() or {"standbys": {}})["standbys"]
     return {name.rpartition("/")[2] for name, standby in standbys.items() if not standby["restore_remaining"]}
 
 
-def stand_by_for_each_other(workers: list[OrdersWorker]) -> bool:
+def stand_by_for_each_other(workers: list[Worker]) -> bool:
     """Whether two workers share the partitions, and each is up to date with the other's."""
     one, two = workers
     return share(workers) == [2, 2] and stood_by_for(one) == owned(two) and stood_by_for(two) == owned(one)
 
 
 @pytest.fixture
-def pair(new_worker: NewWorker, tmp_path: Path) -> list[OrdersWorker]:
+def pair(new_worker: NewWorker, tmp_path: Path) -> list[Worker]:
     """Two workers that stand by for each other; their states are in `tmp_path/a/state` and `tmp_path/b/state`."""
     workers = [new_worker(tmp_path / name, STANDBY_REPLICAS="1") for name in ("a", "b")]
     for worker in workers:
@@ -75,12 +75,12 @@ def pair(new_worker: NewWorker, tmp_path: Path) -> list[OrdersWorker]:
     return workers
 
 
-def state_of(worker: OrdersWorker) -> Path:
+def state_of(worker: Worker) -> Path:
     """Its `STATE_DIR`."""
     return worker.log.parent / "state"
 
 
-def restored_here(worker: OrdersWorker, numbers: set[str]) -> int:
+def restored_here(worker: Worker, numbers: set[str]) -> int:
     """Records that were replayed when these partitions were opened the last time."""
     partitions = stats_of(worker)["partitions"]
     return sum(int(partitions[number]["restored_records"]) for number in numbers)
@@ -90,7 +90,7 @@ def restored_here(worker: OrdersWorker, numbers: set[str]) -> int:
 
 
 def test_a_standby_takes_over_with_a_small_tail_and_the_dead_comes_back(
-    shop: Shop, pair: list[OrdersWorker], bootstrap: str
+    shop: Shop, pair: list[Worker], bootstrap: str
 ) -> None:
     victim, survivor = pair
     taken = [int(number) for number in owned(victim)]
@@ -129,7 +129,7 @@ def test_a_standby_takes_over_with_a_small_tail_and_the_dead_comes_back(
 
 
 def test_workers_that_come_and_go_leave_no_store_locked_and_no_worker_broken(
-    shop: Shop, pair: list[OrdersWorker], new_worker: NewWorker, bootstrap: str, tmp_path: Path
+    shop: Shop, pair: list[Worker], new_worker: NewWorker, bootstrap: str, tmp_path: Path
 ) -> None:
     visitor = new_worker(tmp_path / "visitor", STANDBY_REPLICAS="1")
     with live_shop(shop, seed=32):

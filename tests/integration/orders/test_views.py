@@ -17,7 +17,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from stack.local import Stack
-from stack.workers import OrdersWorker
+from stack.workers import Worker
 from streams.topics import ORDER_AMENDED, ORDER_INCOMPLETE, change_topic, order_state_changelog
 from tests.builders import created, deleted, detail_row, order_row
 from tests.faults.kafka import read_topics
@@ -136,7 +136,7 @@ def test_each_order_incomplete_for_too_long_is_reported_once(fed: FedShop) -> No
 # -- retention --------------------------------------------------------------------------------------------------------
 
 
-def are_forgotten(worker: OrdersWorker, order_ids: list[str]) -> bool:
+def are_forgotten(worker: Worker, order_ids: list[str]) -> bool:
     return all(requests.get(f"{worker.url}/orders/{id_}/", timeout=10).status_code == 404 for id_ in order_ids)
 
 
@@ -174,7 +174,7 @@ def test_a_forgotten_order_is_gone_and_a_replay_emits_it_again_only_without_its_
 # -- figures ----------------------------------------------------------------------------------------------------------
 
 
-def lag(worker: OrdersWorker) -> dict[tuple[str, str], float]:
+def lag(worker: Worker) -> dict[tuple[str, str], float]:
     """Lag by topic and partition."""
     found = {}
     for (name, labels), value in metrics_of(worker).items():
@@ -184,7 +184,7 @@ def lag(worker: OrdersWorker) -> dict[tuple[str, str], float]:
     return found
 
 
-def differences(worker: OrdersWorker) -> list[str]:
+def differences(worker: Worker) -> list[str]:
     """Totals for which the page of figures and the metrics do not say the same."""
     figures, seen = stats_of(worker), metrics_of(worker)
     parts = [part for part in ("orders", "guard", "cache", "payment_methods") if part in figures]
@@ -266,7 +266,7 @@ def test_the_pages_have_the_types_that_programs_expect_and_take_no_other_method(
 
 
 @contextmanager
-def readers(worker: OrdersWorker, faults: list[str]) -> Iterator[None]:
+def readers(worker: Worker, faults: list[str]) -> Iterator[None]:
     """Somebody who reads every page all the time; what is no good answer is kept."""
     stop = threading.Event()
 

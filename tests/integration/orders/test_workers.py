@@ -23,7 +23,7 @@ from stack.dataset.simulate import simulate
 from stack.dataset.simulation import Simulation
 from stack.local import Stack
 from stack.ports import free_ports
-from stack.workers import OrdersWorker
+from stack.workers import Worker
 from streams.topics import ORDER_FINAL
 from tests.integration.orders.shop import Shop, line, new_id, order, until
 
@@ -31,10 +31,10 @@ RATE_PER_S = 150.0
 
 
 @pytest.fixture
-def workers(pipeline: Stack, tmp_path: Path) -> Iterator[list[OrdersWorker]]:
+def workers(pipeline: Stack, tmp_path: Path) -> Iterator[list[Worker]]:
     """Two workers that are ready and share the partitions."""
     ports = free_ports(["one", "two"]).values()
-    workers = [OrdersWorker(web_port=port, environment=pipeline.environment(), folder=tmp_path) for port in ports]
+    workers = [Worker(web_port=port, environment=pipeline.environment(), folder=tmp_path) for port in ports]
     try:
         for worker in workers:
             worker.start()
@@ -45,7 +45,7 @@ def workers(pipeline: Stack, tmp_path: Path) -> Iterator[list[OrdersWorker]]:
             worker.stop()
 
 
-def share(workers: list[OrdersWorker]) -> list[int]:
+def share(workers: list[Worker]) -> list[int]:
     """Number of partitions that each worker processes."""
     stats = [worker.stats() if worker.is_running() else None for worker in workers]
     return [
@@ -84,7 +84,7 @@ def assert_exactly_once(shop: Shop) -> None:
     assert verdict.passed, verdict.figures()
 
 
-def test_a_worker_killed_under_load_loses_and_repeats_nothing(shop: Shop, workers: list[OrdersWorker]) -> None:
+def test_a_worker_killed_under_load_loses_and_repeats_nothing(shop: Shop, workers: list[Worker]) -> None:
     with live_shop(shop, seed=11):
         for victim, survivor in [workers, workers[::-1]]:
             time.sleep(2.0)
@@ -95,7 +95,7 @@ def test_a_worker_killed_under_load_loses_and_repeats_nothing(shop: Shop, worker
     assert_exactly_once(shop)
 
 
-def test_a_worker_that_slept_through_its_session_does_no_harm(shop: Shop, workers: list[OrdersWorker]) -> None:
+def test_a_worker_that_slept_through_its_session_does_no_harm(shop: Shop, workers: list[Worker]) -> None:
     sleeper, other = workers
     with live_shop(shop, seed=12):
         time.sleep(1.0)
@@ -106,7 +106,7 @@ def test_a_worker_that_slept_through_its_session_does_no_harm(shop: Shop, worker
     assert_exactly_once(shop)
 
 
-def test_a_worker_that_is_asked_to_stop_hands_over_at_once(shop: Shop, workers: list[OrdersWorker]) -> None:
+def test_a_worker_that_is_asked_to_stop_hands_over_at_once(shop: Shop, workers: list[Worker]) -> None:
     leaver, stayer = workers
     with live_shop(shop, seed=13):
         time.sleep(1.0)
@@ -118,14 +118,14 @@ def test_a_worker_that_is_asked_to_stop_hands_over_at_once(shop: Shop, workers: 
 def test_an_empty_disk_is_restored_from_the_changelog(shop: Shop, pipeline: Stack, tmp_path: Path) -> None:
     id_ = new_id()
     [port] = free_ports(["worker"]).values()
-    first = OrdersWorker(web_port=port, environment=pipeline.environment(), folder=tmp_path / "a")
+    first = Worker(web_port=port, environment=pipeline.environment(), folder=tmp_path / "a")
     first.start()
     first.wait_ready()
     shop.transaction(order(id_, 2), line(id_, 1))
     until(lambda: requests.get(f"{first.url}/orders/{id_}/", timeout=5).status_code == 200, "the order is known")
     assert first.stop()
 
-    second = OrdersWorker(web_port=port, environment=pipeline.environment(), folder=tmp_path / "b")
+    second = Worker(web_port=port, environment=pipeline.environment(), folder=tmp_path / "b")
     second.start()
     second.wait_ready()
     stats = second.stats()
@@ -143,7 +143,7 @@ def test_an_empty_disk_is_restored_from_the_changelog(shop: Shop, pipeline: Stac
     assert second.stop()
 
 
-def test_any_worker_answers_for_every_order(shop: Shop, workers: list[OrdersWorker]) -> None:
+def test_any_worker_answers_for_every_order(shop: Shop, workers: list[Worker]) -> None:
     ids = [new_id() for _ in range(8)]
     for id_ in ids:
         shop.transaction(order(id_, 1), line(id_, 5, 3))
@@ -157,20 +157,20 @@ def test_any_worker_answers_for_every_order(shop: Shop, workers: list[OrdersWork
             assert answer.json()["products"] == [{"product_id": 5, "quantity": 3}]
 
 
-def test_the_web_views_show_no_more_than_they_should(workers: list[OrdersWorker]) -> None:
+def test_the_web_views_show_no_more_than_they_should(workers: list[Worker]) -> None:
     base = workers[0].url
     assert requests.get(f"{base}/orders/{new_id()}/", timeout=10).status_code == 404
     assert requests.get(f"{base}/table/order_state/x/", timeout=10).status_code == 404
     assert requests.get(f"{base}/table/", timeout=10).status_code == 404
 
 
-def test_two_workers_cannot_share_a_data_folder(pipeline: Stack, workers: list[OrdersWorker], tmp_path: Path) -> None:
+def test_two_workers_cannot_share_a_data_folder(pipeline: Stack, workers: list[Worker], tmp_path: Path) -> None:
     [port] = free_ports(["third"]).values()
     environment = {
         **pipeline.environment(),
         "F_DATADIR": str(tmp_path / "state" / f"millrace-orders-{workers[0].web_port}"),
     }
-    third = OrdersWorker(web_port=port, environment=environment, folder=tmp_path / "third")
+    third = Worker(web_port=port, environment=environment, folder=tmp_path / "third")
     third.start()
     until(lambda: not third.is_running(), "the third worker gives up")
     assert "is in use by another worker" in third.log.read_text()
