@@ -180,12 +180,11 @@ def measured_all(sizes: Sequence[Input], systems: Sequence[System], *, repeat: i
     runs: list[Figures] = []
     for size in sizes:
         with StreamBench.opened(size, say) as bench:
-            for number in range(repeat):
-                for system in rotated(systems, number):
-                    try:
-                        runs.append(bench.measured(system))
-                    except StackError as error:
-                        say(f"{size.name} {system.label}: {error}")
+            for system in [system for number in range(repeat) for system in rotated(systems, number)]:
+                try:
+                    runs.append(bench.measured(system))
+                except StackError as error:
+                    say(f"{size.name} {system.label}: {error}")
     return runs
 
 
