@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from bench.figures import medians, table
+from bench.ground import RESULTS
 from bench.inputs import INPUTS, Input
-from bench.stream import RESULTS, measured_all
+from bench.stream import measured_all
 from bench.systems import PEER_PYTHON, SYSTEMS, System, fetch
 from stack.errors import StackError
 from stack.site import REPOSITORY

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,30 +14,21 @@ from typing import Final, Self
 
 from bench import inputs
 from bench.figures import MOST_FOREIGN, Figures, least_disturbed
+from bench.ground import DATASET, RESULTS, Ground, Say, generator, plan_of
 from bench.inputs import Expected, Input
-from bench.kafka import create_topics, delete_topics, write
+from bench.kafka import create_topics, delete_topics
 from bench.run import Feed, measure
 from bench.systems import System, Task, output_topic, prepared
-from config.dataset import load_definition
-from config.settings import KafkaSettings, RedisSettings
+from config.settings import RedisSettings
 from stack.errors import StackError
-from stack.local import Stack
-from stack.ports import free_ports
-from stack.record import load_record
-from stack.site import REPOSITORY
-from stack.topics import apply_topics
-from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, catalogue, change_topic
+from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, change_topic
 from tables.redis_client import RedisConsole, Script
 
-DATASET: Final = "project_db"
 PARTITIONS: Final = 4
 SERVERS: Final = ("kafka", "redis")
 TRIES: Final = 3
-RESULTS: Final = REPOSITORY / ".bench"
 _PREFIX: Final = "bench_"
 _FORGET: Final = Script("return redis.call('FLUSHALL')")
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,33 +43,22 @@ class Source:
 
 
 class StreamBench:
-    """A stack with one input in its topics; runs follow each other on it."""
+    """Servers with one input in their topics; runs follow each other on them."""
 
-    def __init__(self, stack: Stack, folder: Path, size: Input, say: Say) -> None:
-        self.environment: Mapping[str, str] = {**stack.environment(), "ORDER_PARTITIONS": str(PARTITIONS)}
-        self._kafka = KafkaSettings.read(self.environment)
-        self._folder = folder
+    def __init__(self, ground: Ground, size: Input, say: Say) -> None:
+        self._ground = ground
         self._size = size
         self._say = say
         self._runs = 0
-        records = [load_record(stack.site.record(server)) for server in SERVERS]
-        self._servers = [record.process.pid for record in records if record is not None]
-        assert len(self._servers) == len(SERVERS)
-        self._apply_topics("bench")
+        ground.apply_topics("bench")
         self._sources = self._load()
 
     @classmethod
     @contextmanager
     def opened(cls, size: Input, say: Say) -> Iterator[Self]:
         """New servers with the input written; ended and deleted afterwards."""
-        folder = Path(tempfile.mkdtemp(prefix="millrace-bench-"))
-        stack = Stack.at(folder / "stack", ports=free_ports(), servers=SERVERS, die_with_parent=True)
-        try:
-            stack.up()
-            yield cls(stack, folder, size, say)
-        finally:
-            stack.down()
-            shutil.rmtree(folder, ignore_errors=True)
+        with Ground.opened(SERVERS, partitions=PARTITIONS) as ground:
+            yield cls(ground, size, say)
 
     def measured(self, system: System) -> Figures:
         """One run; repeated while others take too much of the machine, at most twice."""
@@ -98,7 +77,7 @@ class StreamBench:
             orders=source.orders,
             details=source.details,
             output=output_topic(system, str(self._runs)),
-            folder=self._folder / name,
+            folder=self._ground.folder / name,
         )
         task.folder.mkdir()
         self._clear(system, task)
@@ -107,53 +86,45 @@ class StreamBench:
             share=source.share,
             events=source.events,
             expected=source.expected,
-            bootstrap=self._kafka.bootstrap,
-            servers=self._servers,
+            bootstrap=self._ground.kafka.bootstrap,
+            servers=self._ground.pids,
         )
         try:
-            return measure(system, task, feed, prepared(system, task, self.environment))
+            return measure(system, task, feed, prepared(system, task, self._ground.environment))
         finally:
             self._keep_log(task.folder)
             shutil.rmtree(task.folder / "state", ignore_errors=True)
             # Everything a system has made in Kafka bears its group's name.
-            delete_topics(self._kafka.bootstrap, beginning=[task.group])
+            delete_topics(self._ground.kafka.bootstrap, beginning=[task.group])
 
     def _clear(self, system: System, task: Task) -> None:
         """Empty outputs and an empty Redis: locks of an earlier run would keep its orders from going out again."""
         outputs = (ORDER_FINAL, ORDER_AMENDED, ORDER_INCOMPLETE, DEAD_LETTERS)
-        delete_topics(self._kafka.bootstrap, named=outputs, beginning=[task.output])
+        delete_topics(self._ground.kafka.bootstrap, named=outputs, beginning=[task.output])
         if system.name == "millrace":
-            with RedisConsole(RedisSettings.read(self.environment).url, database=0) as redis:
+            with RedisConsole(RedisSettings.read(self._ground.environment).url, database=0) as redis:
                 redis.call(_FORGET, b"")
-            self._apply_topics(task.group)
+            self._ground.apply_topics(task.group)
         else:
-            create_topics(self._kafka.bootstrap, task.output, partitions=PARTITIONS)
-
-    def _apply_topics(self, app_id: str) -> None:
-        apply_topics(self._kafka, catalogue(dataset=DATASET, app_id=app_id, order_partitions=PARTITIONS))
+            create_topics(self._ground.kafka.bootstrap, task.output, partitions=PARTITIONS)
 
     def _load(self) -> tuple[Source, Source]:
         """Write the input; returns it, and the part of it for slow systems."""
-        parameters = load_definition(DATASET).generator
-        assert parameters is not None
-        plan = inputs.plan_of(self._size, parameters)
-        orders = list(inputs.orders_of(plan, parameters))
-        began = time.monotonic()
-        methods = inputs.payment_method_changes(plan, parameters)
-        topic = change_topic(DATASET, inputs.PAYMENT_METHODS)
-        write(self._kafka.bootstrap, methods, {inputs.PAYMENT_METHODS: topic})
+        plan, began = plan_of(self._size), time.monotonic()
+        orders = list(inputs.orders_of(plan, generator()))
+        self._ground.write(inputs.payment_method_changes(plan, generator()))
         whole = self._write(orders, change_topic(DATASET, inputs.ORDERS), change_topic(DATASET, inputs.DETAILS), 1.0)
         part = whole
         if self._size.part < 1:
             names = f"{_PREFIX}part_{inputs.ORDERS}", f"{_PREFIX}part_{inputs.DETAILS}"
-            create_topics(self._kafka.bootstrap, *names, partitions=PARTITIONS)
+            create_topics(self._ground.kafka.bootstrap, *names, partitions=PARTITIONS)
             part = self._write(orders[: round(len(orders) * self._size.part)], *names, self._size.part)
         self._say(f"{self._size.name}: {whole.events:,} events written in {time.monotonic() - began:.1f} s")
         return whole, part
 
     def _write(self, orders: Sequence[inputs.Order], orders_topic: str, details_topic: str, share: float) -> Source:
         topics = {inputs.ORDERS: orders_topic, inputs.DETAILS: details_topic}
-        events = write(self._kafka.bootstrap, inputs.order_changes(orders), topics)
+        events = self._ground.write(inputs.order_changes(orders), topics)
         expected = inputs.expected_of(orders)
         return Source(orders=orders_topic, details=details_topic, share=share, events=events, expected=expected)
 

@@ -1,0 +1,89 @@
+"""The servers under a benchmark: a stack of its own on free ports in a temporary folder, deleted at the end."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self
+
+from bench import inputs
+from bench.inputs import Change
+from bench.kafka import write
+from config.dataset import load_definition
+from config.definition import OrdersGenerator
+from config.settings import KafkaSettings
+from stack.dataset.generator.plan import Plan
+from stack.local import Stack
+from stack.ports import free_ports
+from stack.record import load_record
+from stack.site import REPOSITORY
+from stack.topics import apply_topics
+from stack.workers import Worker
+from streams.topics import catalogue, change_topic
+
+DATASET: Final = "project_db"
+RESULTS: Final = REPOSITORY / ".bench"
+
+Say = Callable[[str], None]
+
+
+class Ground:
+    """A running stack.
+
+    Attributes:
+        folder: for the benchmark's own files, deleted at the end.
+        environment: the settings that reach the servers.
+        pids: process numbers of the servers.
+    """
+
+    def __init__(self, stack: Stack, folder: Path, *, partitions: int) -> None:
+        self.stack = stack
+        self.folder = folder
+        self.partitions = partitions
+        self.environment: Mapping[str, str] = {**stack.environment(), "ORDER_PARTITIONS": str(partitions)}
+        self.kafka = KafkaSettings.read(self.environment)
+        records = [load_record(stack.site.record(server)) for server in stack.servers]
+        self.pids = [record.process.pid for record in records if record is not None]
+
+    @classmethod
+    @contextmanager
+    def opened(cls, servers: Sequence[str], *, partitions: int) -> Iterator[Self]:
+        """Start the servers; end and delete them afterwards."""
+        folder = Path(tempfile.mkdtemp(prefix="millrace-bench-"))
+        stack = Stack.at(folder / "stack", ports=free_ports(), servers=servers, die_with_parent=True)
+        try:
+            stack.up()
+            yield cls(stack, folder, partitions=partitions)
+        finally:
+            stack.down()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def apply_topics(self, app_id: str) -> None:
+        """Have the topics of the catalogue for an application."""
+        apply_topics(self.kafka, catalogue(dataset=DATASET, app_id=app_id, order_partitions=self.partitions))
+
+    def write(self, changes: Iterable[Change], topics: Mapping[str, str] | None = None) -> int:
+        """Write changes to the dataset's topics, or to others (by table); returns how many."""
+        tables = (inputs.ORDERS, inputs.DETAILS, inputs.PAYMENT_METHODS)
+        own = {table: change_topic(DATASET, table) for table in tables}
+        return write(self.kafka.bootstrap, changes, topics or own)
+
+    def worker(self, name: str, **settings: str) -> Worker:
+        """A worker with a data folder of its own, not started."""
+        port = free_ports([name])[name]
+        return Worker(web_port=port, environment={**self.environment, **settings}, folder=self.folder / name)
+
+
+def generator() -> OrdersGenerator:
+    """The parameters of the dataset's generator."""
+    parameters = load_definition(DATASET).generator
+    assert parameters is not None
+    return parameters
+
+
+def plan_of(size: inputs.Input) -> Plan:
+    """How much an input holds."""
+    return inputs.plan_of(size, generator())

@@ -1,0 +1,61 @@
+"""Waits on their way through the stations of the chain. No I/O."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from stack.demo.proof import percentile
+
+STATIONS: Final = ("captured", "source_committed", "worker_committed", "visible")
+"""In Kafka as a record; committed by the connector; the order's output committed by the worker; seen by a consumer."""
+
+_HEADER: Final = struct.Struct(">qiibiHiqq")
+_LENGTH_AT: Final = 12
+"""A batch's length counts from here."""
+_CONTROL: Final = 1 << 5
+
+
+def commit_markers(segment: bytes) -> Iterator[tuple[int, int]]:
+    """Offset and time (ms since 1970) of each transaction marker in a log segment, as the broker wrote it.
+
+    No consumer shows them, and they alone tell when a transaction was committed.
+    """
+    at = 0
+    while at + _HEADER.size <= len(segment):
+        offset, length, _, _, _, attributes, _, _, latest_ms = _HEADER.unpack_from(segment, at)
+        if attributes & _CONTROL:
+            yield offset, latest_ms
+        at += _LENGTH_AT + length
+
+
+def steps(moments_ms: Sequence[float]) -> dict[str, float]:
+    """Milliseconds from each moment to the next: of the commit in the database, then of every station.
+
+    Clocks of one machine, but the markers' are in whole milliseconds: a step that comes out below 0 is 0.
+    """
+    pairs = zip(STATIONS, moments_ms, moments_ms[1:], strict=False)
+    return {station: max(0.0, later - earlier) for station, earlier, later in pairs}
+
+
+def summary(waits_ms: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Percentiles of the whole way and of each step, in ms, and each step's share of the whole."""
+    totals = [moments[-1] - moments[0] for moments in waits_ms]
+    found = [steps(moments) for moments in waits_ms]
+    by_station = {station: [each[station] for each in found] for station in STATIONS}
+    whole = sum(sum(values) for values in by_station.values()) or 1.0
+    return {
+        "orders": len(totals),
+        **percentiles(totals),
+        "stations": {
+            station: {**percentiles(values), "share": round(sum(values) / whole, 3)}
+            for station, values in by_station.items()
+        },
+    }
+
+
+def percentiles(values_ms: Sequence[float]) -> dict[str, float]:
+    """The three that are reported."""
+    shares: Mapping[str, float] = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
+    return {name: round(percentile(values_ms, share), 1) for name, share in shares.items()}
