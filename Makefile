@@ -26,6 +26,12 @@ faults: $(VENV)/ready ## break servers and workers under load, and mutants too; 
 bench: $(VENV)/ready $(BENCH_VENV)/ready ## measure beside other systems; SYSTEM=millrace INPUT=small REPEAT=1 choose
 	@$(BIN)/python -m bench stream $(if $(SYSTEM),--system $(SYSTEM)) $(if $(INPUT),--input $(INPUT)) $(if $(REPEAT),--repeat $(REPEAT))
 
+bench-latency: $(VENV)/ready ## measure from a commit to its visible order, with each station's part; RATES PARTITIONS SECONDS choose
+	@$(BIN)/python -m bench latency $(if $(RATES),--rates $(RATES)) $(if $(PARTITIONS),--partitions $(PARTITIONS)) $(if $(SECONDS),--seconds $(SECONDS))
+
+bench-state: $(VENV)/ready ## measure restoring from nothing, size on disk, standbys; ORDERS=100000 chooses
+	@$(BIN)/python -m bench state $(if $(ORDERS),--orders $(ORDERS))
+
 check: $(VENV)/ready ## style and types
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .

@@ -1,4 +1,9 @@
-"""The benchmarks: python -m bench stream [--system NAME,…] [--input NAME,…] [--repeat N]"""
+"""The benchmarks.
+
+python -m bench stream [--system NAME,…] [--input NAME,…] [--repeat N]    the order stream beside other systems
+python -m bench latency [--partitions N,…] [--rates N,…] [--seconds N]    from a commit to its visible order
+python -m bench state [--orders N,…]                                      restoring, size on disk, standbys
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from bench import latency, state
 from bench.figures import medians, table
 from bench.ground import RESULTS
 from bench.inputs import INPUTS, Input
@@ -44,6 +50,14 @@ def parser() -> argparse.ArgumentParser:
     stream.add_argument("--input", dest="inputs", type=chosen_inputs, default=WHOLE, help=f"of {', '.join(INPUTS)}")
     stream.add_argument("--repeat", type=_positive, default=3, help="runs of each; their medians count")
     stream.set_defaults(run=run_stream)
+    delays = actions.add_parser("latency", help="from the commit in the database to a visible order")
+    delays.add_argument("--partitions", type=_numbers, default="4,12", help="default: 4,12")
+    delays.add_argument("--rates", type=_numbers, default="10,100,500", help="orders per second; default: 10,100,500")
+    delays.add_argument("--seconds", type=_positive, default=30, help="of each rate; default: 30")
+    delays.set_defaults(run=run_latency)
+    restoring = actions.add_parser("state", help="restoring the state of a worker, its size, and standbys")
+    restoring.add_argument("--orders", type=_numbers, default="100000,1000000", help="default: 100000,1000000")
+    restoring.set_defaults(run=run_state)
     return made
 
 
@@ -63,6 +77,19 @@ def run_stream(asked: argparse.Namespace) -> int:
         command = [str(PEER_PYTHON), "-m", "bench.chart", str(RESULTS / "stream.json"), str(CHART)]
         subprocess.run(command, cwd=REPOSITORY, check=True)
         say(f"chart: {CHART.relative_to(REPOSITORY)}")
+    return 0
+
+
+def run_latency(asked: argparse.Namespace) -> int:
+    """Measure and write `.bench/latency.json`."""
+    found = [latency.measured(count, asked.rates, seconds=asked.seconds, say=say) for count in asked.partitions]
+    write_json("latency", [row for rows in found for row in rows])
+    return 0
+
+
+def run_state(asked: argparse.Namespace) -> int:
+    """Measure and write `.bench/state.json`."""
+    write_json("state", [row for orders in asked.orders for row in state.measured(orders, say=say)])
     return 0
 
 
@@ -97,6 +124,10 @@ def _refuse_unknown(wanted: Sequence[str], known: set[str]) -> None:
     for name in wanted:
         if name not in known:
             raise argparse.ArgumentTypeError(f"there is no {name!r}; it is one of {', '.join(sorted(known))}")
+
+
+def _numbers(text: str) -> list[int]:
+    return [_positive(number.strip()) for number in text.split(",")]
 
 
 def _positive(text: str) -> int:

@@ -1,0 +1,264 @@
+"""Commit in the database → visible in `order_final`, through the whole chain, with each station's part in it."""
+
+from __future__ import annotations
+
+import bisect
+import math
+import os
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Self
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from bench import inputs
+from bench.ground import DATASET, Ground, Say, generator
+from bench.machine import Spent, foreign_share, tree_usage
+from bench.percentiles import commit_markers, summary
+from config.dataset import load_definition
+from config.settings import ConnectSettings, DatabaseSettings
+from stack.connector.apply import apply_connector, wait_snapshot
+from stack.connector.rest import ConnectClient
+from stack.connector.settings import connector_name, connector_settings
+from stack.dataset.bulk import OnDuplicate
+from stack.dataset.database import connected
+from stack.dataset.generator.files import write_files
+from stack.dataset.generator.load import load_files
+from stack.dataset.generator.plan import make_plan
+from stack.dataset.schema import create_schema
+from stack.dataset.shop import NewOrder, place_order
+from stack.errors import StackError
+from stack.workers import Worker
+from streams.topics import ORDER_FINAL, change_topic
+
+SERVERS: Final = ("kafka", "connect", "mariadb", "redis")
+APP_ID: Final = "bench-latency"
+CUSTOMERS: Final = 1_000
+RATE_PER_WRITER: Final = 100.0
+WARM_UP_S: Final = 3.0
+VISIBLE_LIMIT_S: Final = 60.0
+POLL_S: Final = 0.05
+
+Place = tuple[str, int, int, int]
+"""Topic, partition, offset, and the record's own time in ms since 1970."""
+
+
+def measured(partitions: int, rates: Sequence[float], *, seconds: float, say: Say) -> list[dict[str, Any]]:
+    """One row per rate, with so many partitions and one worker."""
+    with Ground.opened(SERVERS, partitions=partitions) as ground:
+        _capture(ground)
+        worker = ground.worker("worker", ORDERS_APP_ID=APP_ID)
+        worker.start()
+        try:
+            worker.wait_ready()
+            _at_rate(ground, worker, rates[0], WARM_UP_S)
+            rows = []
+            for rate in rates:
+                rows.append({"partitions": partitions, "rate": rate, **_at_rate(ground, worker, rate, seconds)})
+                say(_line(rows[-1]))
+            return rows
+        finally:
+            worker.stop()
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    stations = ", ".join(f"{name} {found['share']:.0%}" for name, found in row["stations"].items())
+    return (
+        f"{row['partitions']} partitions, {row['placed_per_s']:.0f} orders/s: p50 {row['p50_ms']} ms, "
+        f"p99 {row['p99_ms']} ms, p99.9 {row['p999_ms']} ms ({stations}); others took {row['foreign_cpu']:.0%}"
+    )
+
+
+def _capture(ground: Ground) -> None:
+    """An empty shop with its look-ups, captured by the connector."""
+    definition, parameters = load_definition(DATASET), generator()
+    database = DatabaseSettings.read(ground.environment)
+    with connected(database) as connection:
+        create_schema(connection, definition)
+    paths = write_files(parameters, make_plan(parameters, orders=1, customers=CUSTOMERS), ground.folder / "csv")
+    load_files(database, definition, paths, OnDuplicate.FAIL, lambda line: None)
+    ground.apply_topics(APP_ID)
+    settings = ConnectSettings.read(ground.environment)
+    with ConnectClient(settings.url) as connect:
+        apply_connector(connect, connector_name(DATASET), connector_settings(definition, settings))
+        wait_snapshot(connect, connector_name(DATASET))
+
+
+def _at_rate(ground: Ground, worker: Worker, rate: float, seconds: float) -> dict[str, Any]:
+    count = math.ceil(rate * seconds)
+    before, began = Spent.now(tree_usage(worker.process.pid), ground.pids), time.monotonic()
+    with Arrivals(ground.kafka.bootstrap, ORDER_FINAL) as arrivals:
+        committed_ms = _placed(ground, rate, count)
+        took_s = time.monotonic() - began
+        arrivals.wait_for(committed_ms.keys())
+        spent = Spent.now(tree_usage(worker.process.pid), ground.pids).since(before)
+        share = foreign_share(spent, wall_s=time.monotonic() - began, cores=os.cpu_count() or 1)
+        waits = _waits(ground, committed_ms, arrivals)
+    return {"placed_per_s": round(count / took_s, 1), "foreign_cpu": round(share, 3), **summary(waits)}
+
+
+# -- the shop ---------------------------------------------------------------------------------------------------------
+
+
+def _placed(ground: Ground, rate: float, count: int) -> dict[str, float]:
+    """Place orders at a steady pace from as many connections as it needs; when each was committed, in ms."""
+    writers = max(1, math.ceil(rate / RATE_PER_WRITER))
+    began = time.monotonic()
+
+    def write(writer: int) -> list[tuple[str, float]]:
+        placed = []
+        with connected(DatabaseSettings.read(ground.environment), load_definition(DATASET).database) as connection:
+            for number in range(writer, count, writers):
+                time.sleep(max(0.0, began + number / rate - time.monotonic()))
+                order = place_order(connection, _new_order(number))
+                placed.append((order.order_id, order.committed_at_ns / 1e6))
+        return placed
+
+    with ThreadPoolExecutor(writers) as pool:
+        return dict(pair for placed in pool.map(write, range(writers)) for pair in placed)
+
+
+def _new_order(number: int) -> NewOrder:
+    return NewOrder(
+        order_id=str(uuid.uuid4()),
+        customer_id=1 + number % CUSTOMERS,
+        store_id=1,
+        payment_method_id=1 + number % 12,
+        lines=[(product, 1) for product in range(1, 2 + number % 4)],
+        ordered_at=datetime.now(UTC),
+    )
+
+
+# -- the stations -----------------------------------------------------------------------------------------------------
+
+
+def _waits(ground: Ground, committed_ms: Mapping[str, float], arrivals: Arrivals) -> list[list[float]]:
+    """Per order the moments, in ms: commit, captured, committed by the connector, by the worker, visible."""
+    sources = [change_topic(DATASET, table) for table in (inputs.ORDERS, inputs.DETAILS)]
+    markers = Markers(ground.stack.site.data("kafka"))
+    captured: dict[str, float] = defaultdict(float)
+    source_committed: dict[str, float] = defaultdict(float)
+    for order_id, (topic, partition, offset, record_ms) in _records(ground.kafka.bootstrap, sources):
+        captured[order_id] = max(captured[order_id], record_ms)
+        marked_ms = markers.after(topic, partition, offset)
+        source_committed[order_id] = max(source_committed[order_id], marked_ms)
+    waits = []
+    for order_id, at_ms in committed_ms.items():
+        visible_ms, (topic, partition, offset, _) = arrivals.seen[order_id]
+        marked_ms = markers.after(topic, partition, offset)
+        waits.append([at_ms, captured[order_id], source_committed[order_id], marked_ms, visible_ms])
+    return waits
+
+
+class Markers:
+    """When the transactions of topic partitions were committed, from the broker's own files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[tuple[str, int], tuple[list[int], list[int]]] = {}
+
+    def after(self, topic: str, partition: int, offset: int) -> float:
+        """The time, in ms, of the marker that ended the transaction of a record."""
+        offsets, moments_ms = self._known.get((topic, partition)) or self._read(topic, partition)
+        at = bisect.bisect_left(offsets, offset)
+        assert at < len(offsets), f"{topic}/{partition}: no marker after {offset}"
+        return float(moments_ms[at])
+
+    def _read(self, topic: str, partition: int) -> tuple[list[int], list[int]]:
+        segments = sorted((self._folder / f"{topic}-{partition}").glob("*.log"))
+        markers = [marker for segment in segments for marker in commit_markers(segment.read_bytes())]
+        self._known[topic, partition] = [offset for offset, _ in markers], [at_ms for _, at_ms in markers]
+        return self._known[topic, partition]
+
+
+class Arrivals:
+    """A read-committed consumer that notes when each order is first visible; one record at a time, without waiting.
+
+    Attributes:
+        seen: by order id, the moment in ms since 1970 and the record's place.
+    """
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self.seen: dict[str, tuple[float, Place]] = {}
+        self._consumer = _consumer(bootstrap)
+        _assign(self._consumer, [topic])
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="arrivals", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._consumer.close()
+
+    def wait_for(self, order_ids: Set[str]) -> None:
+        """Wait until all of these are visible.
+
+        Raises:
+            StackError: they are not within the limit.
+        """
+        deadline = time.monotonic() + VISIBLE_LIMIT_S
+        while not order_ids <= self.seen.keys():
+            if time.monotonic() > deadline:
+                missing = len(order_ids - self.seen.keys())
+                raise StackError(f"{missing} orders are not visible after {VISIBLE_LIMIT_S:.0f} s")
+            time.sleep(POLL_S)
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            message = self._consumer.poll(POLL_S)
+            if message is not None and message.error() is None:
+                now_ms = time.time_ns() / 1e6
+                self.seen.setdefault(_order_id(message), (now_ms, _place(message)))
+
+
+def _records(bootstrap: str, topics: Sequence[str]) -> Iterator[tuple[str, Place]]:
+    """Every committed record of topics, up to their present ends."""
+    consumer = _consumer(bootstrap)
+    unread = _assign(consumer, topics)
+    while unread:
+        for message in consumer.consume(5_000, 0.2):
+            if message.error() is None:
+                yield _order_id(message), _place(message)
+            else:
+                unread -= 1
+    consumer.close()
+
+
+def _consumer(bootstrap: str) -> Consumer:
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "bench-latency-watch",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "log_level": 2,
+        }
+    )
+
+
+def _assign(consumer: Consumer, topics: Sequence[str]) -> int:
+    """Read topics from their beginnings; returns how many partitions that are."""
+    found = [
+        (topic, number) for topic in topics for number in consumer.list_topics(topic, 30.0).topics[topic].partitions
+    ]
+    consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in found])
+    return len(found)
+
+
+def _order_id(message: Any) -> str:
+    return str(message.key().decode())
+
+
+def _place(message: Any) -> Place:
+    return message.topic(), message.partition(), message.offset(), message.timestamp()[1]
