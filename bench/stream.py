@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import shutil
 import time
@@ -151,6 +152,9 @@ def measured_all(sizes: Sequence[Input], systems: Sequence[System], *, repeat: i
     runs: list[Figures] = []
     for size in sizes:
         with StreamBench.opened(size, say) as bench:
+            # The expected orders are millions of objects: a search among them for garbage would hold up the watching.
+            gc.collect()
+            gc.freeze()
             for system in [system for number in range(repeat) for system in rotated(systems, number)]:
                 try:
                     runs.append(bench.measured(system))
