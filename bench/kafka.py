@@ -18,7 +18,8 @@ from stack.errors import StackError
 
 ANSWER_S: Final = 30.0
 _BATCH: Final = 2_000
-_POLL_S: Final = 0.02
+_POLL_S: Final = 0.005
+"""A call for many records takes its whole time unless there are so many: this is how late a record is seen."""
 _SEND_LIMIT_S: Final = 120.0
 
 

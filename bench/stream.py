@@ -28,6 +28,8 @@ from tables.redis_client import RedisConsole, Script
 PARTITIONS: Final = 4
 SERVERS: Final = ("kafka", "redis")
 TRIES: Final = 3
+RUNS: Final = RESULTS / "stream-runs.jsonl"
+"""Every try as it ends, so that a benchmark that is broken off leaves what it has measured."""
 _PREFIX: Final = "bench_"
 _FORGET: Final = Script("return redis.call('FLUSHALL')")
 
@@ -136,7 +138,7 @@ class StreamBench:
             f"{run.cpu_s:.1f} s CPU, {run.rss_mb:,.0f} MB, {run.missing} missing, {run.duplicates} twice, "
             f"{run.wrong} wrong, others took {run.foreign_cpu:.0%}"
         )
-        with (RESULTS / "stream-runs.jsonl").open("a") as file:
+        with RUNS.open("a") as file:
             file.write(json.dumps(run.as_json()) + "\n")
 
     def _keep_log(self, folder: Path) -> None:
@@ -149,6 +151,7 @@ class StreamBench:
 
 def measured_all(sizes: Sequence[Input], systems: Sequence[System], *, repeat: int, say: Say) -> list[Figures]:
     """All runs, in rounds, so that a noisy minute does not hit one system alone."""
+    RUNS.unlink(missing_ok=True)
     runs: list[Figures] = []
     for size in sizes:
         with StreamBench.opened(size, say) as bench:
