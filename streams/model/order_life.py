@@ -48,7 +48,8 @@ def standing_of(state: OrderState) -> Standing:
         return Standing.NO_ORDER_ROW if live_lines(state) else Standing.FINISHED
     if row.deleted:
         return Standing.FINISHED
-    return Standing.HELD if state.refused else Standing.PRODUCTS_MISSING
+    is_held = state.refused and status_of(state) is OrderStatus.COMPLETE
+    return Standing.HELD if is_held else Standing.PRODUCTS_MISSING
 
 
 def agenda_entry(state: OrderState) -> tuple[int, int]:
