@@ -13,7 +13,6 @@ from stack.errors import StackError
 from streams.topics import ORDER_FINAL
 
 _POLL_S = 0.05
-_BATCH = 1_000
 
 
 class FinalWatch:
@@ -71,13 +70,16 @@ class FinalWatch:
 
     def _watch(self) -> None:
         while not self._stop.is_set():
-            for message in self._consumer.consume(_BATCH, _POLL_S):
-                error = message.error()
-                if error is None:
-                    key = message.key()
-                    assert key is not None
-                    self.records += 1
-                    self.first_seen_ns.setdefault(key.decode() if isinstance(key, bytes) else key, time.time_ns())
-                elif error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    self.error = error.str()
-                    return
+            # One by one: `consume` returns only when it is full or its time is over, and that would be in every figure.
+            message = self._consumer.poll(_POLL_S)
+            if message is None:
+                continue
+            error = message.error()
+            if error is None:
+                key = message.key()
+                assert key is not None
+                self.records += 1
+                self.first_seen_ns.setdefault(key.decode() if isinstance(key, bytes) else key, time.time_ns())
+            elif error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                self.error = error.str()
+                return

@@ -33,6 +33,20 @@ CROWDED_POLL_S: Final = 0.01
 """The same while some partition has no room: its room may come back at any moment."""
 
 
+LONG_POLL_MS: Final = 100
+"""How long the broker may hold a fetch for which there is nothing. A partition that opens meanwhile waits for its end;
+Faust's 1.5 s would be most of a failover. Data that arrives ends the fetch at once, whatever this is."""
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's consumer thread with a client whose fetches are held for a short time only."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        client = super()._create_worker_consumer(transport)
+        client._fetch_max_wait_ms = LONG_POLL_MS  # Faust fixes it, and aiokafka has no setter
+        return client
+
+
 class BatchConsumer(driver.Consumer):
     """Polls the open partitions that have room and hands over their records as batches.
 
@@ -46,6 +60,9 @@ class BatchConsumer(driver.Consumer):
         self._openings: dict[TP, Opening] = {}
         self._seeks: dict[TP, tuple[Opening, int]] = {}
         self._room = asyncio.Event()
+
+    def _new_consumer_thread(self) -> Any:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     # -- used by the supervisor ---------------------------------------------------------------------------------------
 

@@ -36,6 +36,8 @@ def test_the_versions_are_those_the_runtime_was_written_against() -> None:
         (driver.Consumer, "_drain_messages"),  # replaced: the loop that polls and hands over
         (driver.Consumer, "_getmany"),  # used: one poll of some partitions
         (driver.Consumer, "ack"),  # replaced: no gap tree
+        (driver.Consumer, "_new_consumer_thread"),  # replaced: a thread of the runtime's own class
+        (driver.AIOKafkaConsumerThread, "_create_worker_consumer"),  # extended: shorter fetches
         (driver.Consumer, "commit"),  # replaced: nothing is committed outside a turn
         (driver.AIOKafkaConsumerThread, "_ensure_consumer"),  # used: the client of the consumer's thread
         (driver.AIOKafkaConsumerThread, "call_thread"),  # used: run a coroutine in that thread
@@ -92,3 +94,7 @@ def test_a_prepared_batch_still_answers_with_its_first_offset() -> None:
     text = source(aiokafka.producer.message_accumulator.MessageBatch.done)
     assert "base_offset" in text
     assert "self.future.set_result" in text
+
+
+def test_the_client_keeps_how_long_a_fetch_is_held_until_it_starts() -> None:
+    assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in source(aiokafka.AIOKafkaConsumer.start)
