@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from agents.guard import Answer, Claim, Guard
+from agents.locks import token_of
 from agents.order_log import OrderLog
 from streams.model.order_life import refuse, restate
 from streams.model.published import AmendedOrder, CompleteOrder
@@ -31,7 +32,7 @@ class Clearance:
 
     def token(self, incarnation: str) -> str:
         """What this application's claims for a partition are marked with."""
-        return f"{self._app_id}:{incarnation}"
+        return token_of(self._app_id, incarnation)
 
     async def clear(self, turn: Turn, incarnation: str) -> None:
         """Leave in the turn what may be published."""

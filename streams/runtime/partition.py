@@ -17,7 +17,7 @@ from streams.runtime.opening import Host, Opening
 from streams.runtime.pipeline import Pipeline
 from streams.runtime.queue import BatchesApartError
 from streams.runtime.stats import RuntimeStats
-from streams.runtime.waiting import ClosingError, unless_closing
+from streams.runtime.waiting import ClosingError, start_task, unless_closing
 
 log = logging.getLogger(__name__)
 
@@ -73,13 +73,7 @@ class Partition:
 
     def start(self, on_crash: Callable[[BaseException], None]) -> None:
         """Begin the partition's life in a task of its own; `on_crash` hears of an error that has no remedy here."""
-
-        def ended(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                on_crash(error)
-
-        self._life = asyncio.create_task(self._live(), name=f"partition-{self.name}")
-        self._life.add_done_callback(ended)
+        self._life = start_task(self._live(), name=f"partition-{self.name}", on_crash=on_crash)
 
     async def close(self, timeout_s: float) -> None:
         """End the partition: a transaction under way is finished first, if it can be within `timeout_s`."""

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from streams.runtime.changelog import RestoreProgress
 from streams.runtime.pipeline import Pipeline
 from streams.runtime.store import PartitionStore
+from streams.runtime.waiting import start_task
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +44,7 @@ class Standby:
 
     def start(self, on_crash: Callable[[BaseException], None]) -> None:
         """Begin to follow, in a task of its own; `on_crash` hears of an error that has no remedy here."""
-
-        def ended(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                on_crash(error)
-
-        self._task = asyncio.create_task(self._live(), name=f"standby-{self.name}")
-        self._task.add_done_callback(ended)
+        self._task = start_task(self._live(), name=f"standby-{self.name}", on_crash=on_crash)
 
     async def close(self) -> None:
         """Stop following and release the store."""

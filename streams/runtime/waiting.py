@@ -1,12 +1,26 @@
-"""Two ways to wait in a partition: until it is to close, and to the end whatever comes."""
+"""Tasks of partitions: one that reports its crash; waiting until a close, and to the end whatever comes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+def start_task(
+    life: Coroutine[Any, Any, None], *, name: str, on_crash: Callable[[BaseException], None]
+) -> asyncio.Task[None]:
+    """Begin a life in a task of its own; `on_crash` hears of an error that ends it."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            on_crash(error)
+
+    task = asyncio.create_task(life, name=name)
+    task.add_done_callback(ended)
+    return task
 
 
 class ClosingError(Exception):
