@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported silently
 
 from bench.inputs import Change
+from stack.consumer import committed_consumer
 from stack.context import SILENT
 from stack.errors import StackError
 
@@ -125,16 +126,7 @@ class OutputWatch:
         self.last_at: float | None = None
         self.error: Exception | None = None
         self._topic = topic
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": "bench-watch",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 50,
-                "log_level": 2,
-            }
-        )
+        self._consumer = committed_consumer(bootstrap, "bench-watch", {"fetch.wait.max.ms": 50})
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="output-watch", daemon=True)
 

@@ -26,6 +26,7 @@ from config.settings import ConnectSettings, DatabaseSettings
 from stack.connector.apply import apply_connector, wait_snapshot
 from stack.connector.rest import ConnectClient
 from stack.connector.settings import connector_name, connector_settings
+from stack.consumer import committed_consumer
 from stack.dataset.bulk import OnDuplicate
 from stack.dataset.database import connected
 from stack.dataset.generator.files import write_files
@@ -188,7 +189,7 @@ class Arrivals:
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self.seen: dict[str, tuple[float, Place]] = {}
-        self._consumer = _consumer(bootstrap)
+        self._consumer = committed_consumer(bootstrap, "bench-latency-watch", {"enable.partition.eof": True})
         self._unread = _assign(self._consumer, [topic])
         self._caught_up = threading.Event()
         self._stop = threading.Event()
@@ -234,7 +235,7 @@ class Arrivals:
 
 def _records(bootstrap: str, topics: Sequence[str]) -> Iterator[tuple[str, Place]]:
     """Every committed record of topics, up to their present ends."""
-    consumer = _consumer(bootstrap)
+    consumer = committed_consumer(bootstrap, "bench-latency-watch", {"enable.partition.eof": True})
     unread = _assign(consumer, topics)
     while unread:
         for message in consumer.consume(5_000, 0.2):
@@ -243,19 +244,6 @@ def _records(bootstrap: str, topics: Sequence[str]) -> Iterator[tuple[str, Place
             else:
                 unread -= 1
     consumer.close()
-
-
-def _consumer(bootstrap: str) -> Consumer:
-    return Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "bench-latency-watch",
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "log_level": 2,
-        }
-    )
 
 
 def _assign(consumer: Consumer, topics: Sequence[str]) -> int:

@@ -7,8 +7,9 @@ import time
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
+from stack.consumer import committed_consumer
 from stack.errors import StackError
 from streams.topics import ORDER_FINAL
 
@@ -27,16 +28,7 @@ class FinalWatch:
         self.first_seen_ns: dict[str, int] = {}
         self.records = 0
         self.error: str | None = None
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": "millrace-watch",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 100,
-                "log_level": 2,
-            }
-        )
+        self._consumer = committed_consumer(bootstrap, "millrace-watch", {"fetch.wait.max.ms": 100})
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="final-watch", daemon=True)
 

@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
+from stack.consumer import committed_consumer
 from stack.errors import StackError
 
 TRIES = 3
@@ -89,17 +90,7 @@ class FinalReader:
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": "millrace-check",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                # The driver's own lines about a missing broker would stand beside the named error.
-                "log_level": 2,
-            }
-        )
+        self._consumer = committed_consumer(bootstrap, "millrace-check", {"enable.partition.eof": True})
         self._positions: dict[int, int] = {}
 
     def __enter__(self) -> Self:

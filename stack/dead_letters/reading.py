@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
+from stack.consumer import committed_consumer
 from stack.context import SILENT
 from stack.dead_letters.letter import DeadLetter, Place, ReplayNote, read_record
 from stack.errors import StackError
@@ -25,12 +26,10 @@ class DeadLetterReader:
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._consumer = Consumer(
+        self._consumer = committed_consumer(
+            bootstrap,
+            "millrace-dead-letters",
             {
-                "bootstrap.servers": bootstrap,
-                "group.id": "millrace-dead-letters",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",
                 "fetch.wait.max.ms": 10,  # the end of a partition is told after an empty answer

@@ -18,6 +18,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported silently
 
+from stack.consumer import committed_consumer
+
 ANSWER_S = 30.0
 SILENCE_S = 30.0
 BLOCK = 10_000
@@ -41,16 +43,8 @@ class TopicReader:
     """Reads topic partitions from given offsets to their present ends; belongs to no group."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": "faults-reader",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 50,
-                "log_level": 2,
-            }
+        self._consumer = committed_consumer(
+            bootstrap, "faults-reader", {"enable.partition.eof": True, "fetch.wait.max.ms": 50}
         )
 
     def __enter__(self) -> Self:

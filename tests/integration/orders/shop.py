@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 from aiokafka.partitioner import DefaultPartitioner
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
 from mysql.connector.connection import MySQLConnection
 
 from config.dataset import load_definition
 from config.settings import DatabaseSettings, KafkaSettings
+from stack.consumer import committed_consumer
 from stack.dataset.check import check
 from stack.dataset.database import connected
 from stack.dataset.oracle import Verdict
@@ -45,15 +46,7 @@ class TopicTail:
 
     def __init__(self, bootstrap: str, topics: Sequence[str]) -> None:
         self.records: list[TopicRecord] = []
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": "test-tail",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 50,
-            }
-        )
+        self._consumer = committed_consumer(bootstrap, "test-tail", {"fetch.wait.max.ms": 50})
         partitions = {t: self._consumer.list_topics(t, 10.0).topics[t].partitions for t in topics}
         self._consumer.assign([TopicPartition(t, p, OFFSET_BEGINNING) for t, ps in partitions.items() for p in ps])
 
