@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from stack.process import ProcessState
 from stack.workers import STOP_LIMIT_S, Worker
+from tests.background import in_background
 
 SETTLE_LIMIT_S: Final = 60.0
 SAMPLE_S: Final = 0.5
@@ -107,14 +108,8 @@ class Crew:
     @contextmanager
     def starvation_watched(self) -> Iterator[None]:
         """Measure meanwhile how long partitions go without anybody who processes them."""
-        stop = threading.Event()
-        thread = threading.Thread(target=self._watch, args=(stop,), name="starvation")
-        thread.start()
-        try:
+        with in_background(self._watch, "starvation"):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
     def _watch(self, stop: threading.Event) -> None:
         seen_at = dict.fromkeys(range(self._partitions), time.monotonic())
@@ -145,11 +140,6 @@ class Crew:
     def log_count(self, text: str) -> int:
         """How often something stands in the logs of all workers."""
         return sum(path.read_text(errors="replace").count(text) for path in self._folder.rglob("worker-*.log"))
-
-    def stats_total(self, name: str) -> Any:
-        """Sum of a counter over the workers that answer."""
-        answers = [worker.stats() for worker in self.workers if _is_awake(worker)]
-        return sum(stats.get(name, 0) for stats in answers if stats is not None)
 
 
 def _is_awake(worker: Worker) -> bool:

@@ -39,7 +39,6 @@ SERVERS: Final = ("kafka", "connect", "mariadb", "redis")
 OUTPUTS: Final = (ORDER_FINAL, ORDER_AMENDED, ORDER_INCOMPLETE, DEAD_LETTERS)
 TRIES: Final = 5
 CUSTOMERS: Final = 1_000
-PORT_LIMIT_S: Final = 10.0
 CONNECT_LIMIT_S: Final = 60.0
 LOGS: Final = REPOSITORY / ".faults" / "logs"
 

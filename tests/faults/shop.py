@@ -23,6 +23,7 @@ from stack.dataset.simulate import simulate
 from stack.dataset.simulation import Simulation
 from stack.errors import StackError
 from streams.topics import change_topic
+from tests.background import in_background
 from tests.builders import created, order_row
 from tests.faults.invariants import ShopOrder, ShopRows
 from tests.faults.kafka import Record, TopicReader, ends, places
@@ -85,14 +86,8 @@ class FaultShop:
     @contextlib.contextmanager
     def live(self) -> Iterator[None]:
         """A shop that inserts, changes and deletes orders all the while, also across restarts of its database."""
-        stop = threading.Event()
-        thread = threading.Thread(target=self._simulate, args=(stop,), name="live-shop")
-        thread.start()
-        try:
+        with in_background(self._simulate, "live-shop"):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
     def _simulate(self, stop: threading.Event) -> None:
         generator = load_definition(DATASET).generator

@@ -14,7 +14,6 @@ from tests.faults.kafka import reset_group
 from tests.faults.scene import Scene
 from tests.faults.shop import DETAILS_TOPIC, ORDERS_TOPIC
 
-SESSION_S: Final = 6.0
 """The workers' session timeout, its default."""
 
 STARVATION_LIMIT_S: Final = 60.0

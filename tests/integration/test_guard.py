@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from stack.ports import free_ports
 from tables import order_cache
 from tables.order_cache import CachedOrder, OrderCache
 from tables.redis_client import RedisAwayError, RedisClient, RedisRefusedError, Script
+from tests import waiting
 
 LIVENESS_S = 60.0
 RETENTION_S = 1_000
@@ -63,10 +65,7 @@ async def running(url: str, when_away: WhenAway = WhenAway.WAIT) -> AsyncIterato
         await guard.stop()
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(LIVENESS_S):
-        while not condition():  # noqa: ASYNC110 - the condition is seen from outside
-            await asyncio.sleep(0.01)
+until = partial(waiting.until, limit_s=LIVENESS_S)
 
 
 async def ask(guard: LockGuard, *order_ids: str, token: str = OURS, was_refused: bool = False) -> Sequence[Answer]:

@@ -40,6 +40,7 @@ from streams.topics import (
     change_topic,
     order_state_changelog,
 )
+from tests.background import in_background
 from tests.builders import created, detail_row, order_row, position, snapshot_read
 from tests.integration.orders.shop import TopicTail, new_id, until
 
@@ -175,19 +176,13 @@ class FedShop:
     @contextlib.contextmanager
     def load(self) -> Iterator[None]:
         """Write complete orders all the while."""
-        stop = threading.Event()
 
-        def run() -> None:
+        def run(stop: threading.Event) -> None:
             while not stop.wait(LOAD_PAUSE_S):
                 self.orders(ORDERS_PER_PAUSE)
 
-        thread = threading.Thread(target=run, name="load")
-        thread.start()
-        try:
+        with in_background(run, "load"):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
     def _next_position(self) -> Any:
         self._position += 1

@@ -25,6 +25,7 @@ from stack.ports import free_ports
 from stack.workers import Worker
 from streams.topics import DEAD_LETTERS
 from tables.lookups import DATABASE
+from tests.background import in_background
 from tests.builders import created, deleted, payment_method_row, updated
 from tests.integration.orders.deployments import (
     FedShop,
@@ -187,9 +188,8 @@ class Customers:
     @contextlib.contextmanager
     def load(self) -> Iterator[None]:
         """Put and delete at random all the while."""
-        stop = threading.Event()
 
-        def run() -> None:
+        def run(stop: threading.Event) -> None:
             while not stop.wait(0.01):
                 number = self._draw.choice(IDS)
                 if self._draw.random() < 0.2:
@@ -197,13 +197,8 @@ class Customers:
                 else:
                     self.put(number)
 
-        thread = threading.Thread(target=run, name="customers")
-        thread.start()
-        try:
+        with in_background(run, "customers"):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
     def until_there(self) -> None:
         """Wait until the look-ups are these rows."""

@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from stack.local import Stack
 from stack.workers import Worker
 from streams.topics import ORDER_AMENDED, ORDER_INCOMPLETE, change_topic, order_state_changelog
+from tests.background import in_background
 from tests.builders import created, deleted, detail_row, order_row
 from tests.faults.kafka import read_topics
 from tests.integration.orders.deployments import (
@@ -268,9 +269,8 @@ def test_the_pages_have_the_types_that_programs_expect_and_take_no_other_method(
 @contextmanager
 def readers(worker: Worker, faults: list[str]) -> Iterator[None]:
     """Somebody who reads every page all the time; what is no good answer is kept."""
-    stop = threading.Event()
 
-    def read() -> None:
+    def read(stop: threading.Event) -> None:
         while not stop.wait(0.01):
             for page in PAGES:
                 try:
@@ -280,13 +280,8 @@ def readers(worker: Worker, faults: list[str]) -> Iterator[None]:
                 if answer.status_code != 200:
                     faults.append(f"{page}: {answer.status_code} {answer.text[:200]}")
 
-    thread = threading.Thread(target=read, name="reader")
-    thread.start()
-    try:
+    with in_background(read, "reader"):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_the_pages_answer_throughout_rebalances_and_reopenings(fed: FedShop) -> None:

@@ -25,6 +25,7 @@ from stack.local import Stack
 from stack.ports import free_ports
 from stack.workers import Worker
 from streams.topics import ORDER_FINAL
+from tests.background import in_background
 from tests.integration.orders.shop import Shop, line, new_id, order, until
 
 RATE_PER_S = 150.0
@@ -58,24 +59,18 @@ def share(workers: list[Worker]) -> list[int]:
 def live_shop(shop: Shop, seed: int) -> Iterator[None]:
     """A shop that inserts, changes and deletes orders all the while."""
     print(f"seed {seed}")
-    definition, stop = load_definition("project_db"), threading.Event()
-    generator = definition.generator
+    generator = load_definition("project_db").generator
     assert generator is not None
     simulation = Simulation(
         insert_p=0.7, update_p=0.2, delete_p=0.1, rate_per_s=RATE_PER_S, details=Details.MIXED, seed=seed, salt=new_id()
     )
 
-    def run() -> None:
+    def run(stop: threading.Event) -> None:
         with connected(DatabaseSettings.read(shop.environment), "project_db") as connection:
             simulate(connection, generator, simulation, stop=stop)
 
-    thread = threading.Thread(target=run, name="live-shop")
-    thread.start()
-    try:
+    with in_background(run, "live-shop"):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def assert_exactly_once(shop: Shop) -> None:

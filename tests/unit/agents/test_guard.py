@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from agents import guard as module
 from agents.guard import Answer, Claim, LockGuard, NoGuard, WhenAway
 from agents.locks import CLAIM, MARK, parse_lock, token_of
 from tables.redis_client import CALL_TIMEOUT_S, RedisAwayError, RedisRefusedError, Script
+from tests import waiting
 
 TOKEN = token_of("shop.orders-1", "0" * 32)
 LIVENESS_S = 30.0
@@ -80,10 +82,7 @@ async def running(client: Client) -> AsyncIterator[LockGuard]:
         await guard.stop()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LIVENESS_S):
-        while not condition():  # noqa: ASYNC110 - the condition is seen from outside
-            await asyncio.sleep(0.005)
+until = partial(waiting.until, limit_s=LIVENESS_S)
 
 
 async def cancelled(step: Coroutine[Any, Any, Any], condition: Callable[[], bool]) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 from rocksdict import Cache
 
@@ -23,8 +23,7 @@ from streams.runtime.stats import RuntimeStats
 from streams.runtime.store import PartitionStore
 from streams.runtime.table import BatchTable
 from tests.fakes import CHANGELOG, TALLY_CODEC, FakeHost, Log, Tally, TallyFlow, add, numbers
-
-LIVENESS_S: Final = 20.0
+from tests.waiting import LIVENESS_S, until
 
 
 class MemoryTable:
@@ -120,9 +119,7 @@ class Bench:
                 await batch.fold(self.fold)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(LIVENESS_S):
-            while not condition():  # noqa: ASYNC110 - the condition is seen from outside
-                await asyncio.sleep(0.002)
+        await until(condition)
 
     async def processed(self) -> None:
         await self.until(lambda: self.log.offsets.get("numbers") == len(self.rows))

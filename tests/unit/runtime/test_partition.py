@@ -15,7 +15,8 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from streams.runtime.opening import StateLostError
 from streams.runtime.partition import FencedRepeatedlyError, PartitionState
 from tests.fakes import Tally, add
-from tests.unit.runtime.bench import LIVENESS_S, Bench
+from tests.unit.runtime.bench import Bench
+from tests.waiting import LIVENESS_S
 
 
 @pytest.fixture

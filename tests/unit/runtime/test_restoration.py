@@ -24,9 +24,9 @@ from streams.runtime.batch import OutputRecord
 from streams.runtime.changelog import INCARNATION_KEY, ChangelogDamagedError, Restoration, RestoreProgress
 from streams.runtime.store import UP_TO_DATE_INTERVAL_S, PartitionStore
 from tests.fakes import CHANGELOG, TALLY_CODEC, Log, LogConsumer, Tally
+from tests.waiting import until
 
 DAY_S = 86_400.0
-LIVENESS_S = 20.0
 
 
 class Clock:
@@ -210,12 +210,6 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> Callable[[Log], None]:
         monkeypatch.setattr(changelog_module, "FOLLOW_PAUSE_S", 0.001)
 
     return read
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LIVENESS_S):
-        while not condition():  # noqa: ASYNC110 - the condition is seen from outside
-            await asyncio.sleep(0.001)
 
 
 async def test_a_standby_waits_for_the_first_owner_and_then_keeps_up(

@@ -23,7 +23,8 @@ from streams.runtime.pipeline import Pipeline
 from streams.runtime.standby import Standby
 from streams.runtime.store import PartitionStore
 from tests.fakes import CHANGELOG, TALLY_CODEC, LogConsumer
-from tests.unit.runtime.bench import LIVENESS_S, Bench
+from tests.unit.runtime.bench import Bench
+from tests.waiting import LIVENESS_S
 
 
 class Follower:

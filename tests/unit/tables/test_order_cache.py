@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ import pytest
 from tables import order_cache as module
 from tables.order_cache import MOST_PER_CALL, MOST_WAITING, CachedOrder, OrderCache
 from tables.redis_client import CALL_TIMEOUT_S, RedisAwayError, Script
+from tests import waiting
 
 ORDER = CachedOrder(11, 3, 2)
 LIVENESS_S = 30.0
@@ -58,10 +60,7 @@ async def running(client: Client) -> AsyncIterator[OrderCache]:
         await cache.stop()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LIVENESS_S):
-        while not condition():  # noqa: ASYNC110 - the condition is seen from outside
-            await asyncio.sleep(0.005)
+until = partial(waiting.until, limit_s=LIVENESS_S)
 
 
 async def test_orders_are_written_as_json_and_deleted_ones_removed() -> None:
