@@ -16,7 +16,8 @@ Row = Mapping[str, Any]
 
 def label(row: Row) -> str:
     """A bar's name."""
-    threads = f", {row['threads']} threads" if row["threads"] > 1 else ""
+    unit = "workers" if row["system"] == "millrace" else "threads"
+    threads = f", {row['threads']} {unit}" if row["threads"] > 1 else ""
     part = f" ({row['share']:.0%} of the input)" if row["share"] < 1 else ""
     return f"{row['system']}{threads}\n{row['mode'].replace('_', ' ')}{part}"
 

@@ -13,9 +13,9 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaException, Producer, TopicPar
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported silently
 
 from bench.inputs import Change
-from stack.consumer import committed_consumer
 from stack.context import SILENT
 from stack.errors import StackError
+from streams.committed import committed_consumer
 
 ANSWER_S: Final = 30.0
 _BATCH: Final = 2_000

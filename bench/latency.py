@@ -26,7 +26,6 @@ from config.settings import ConnectSettings, DatabaseSettings
 from stack.connector.apply import apply_connector, wait_snapshot
 from stack.connector.rest import ConnectClient
 from stack.connector.settings import connector_name, connector_settings
-from stack.consumer import committed_consumer
 from stack.dataset.bulk import OnDuplicate
 from stack.dataset.database import connected
 from stack.dataset.generator.files import write_files
@@ -36,6 +35,7 @@ from stack.dataset.schema import create_schema
 from stack.dataset.shop import NewOrder, place_order
 from stack.errors import StackError
 from stack.workers import Worker
+from streams.committed import committed_consumer
 from streams.topics import ORDER_FINAL, change_topic
 
 SERVERS: Final = ("kafka", "connect", "mariadb", "redis")

@@ -70,9 +70,9 @@ def busy_s(line: str) -> float:
     return (sum(ticks) - sum(ticks[field] for field in _IDLE_FIELDS)) / _TICKS_PER_S
 
 
-def tree_usage(root: int) -> Usage:
-    """A process and all below it, processes that have ended and were waited for included."""
-    found = [usage_of(pid) for pid in _tree(root)]
+def tree_usage(*roots: int) -> Usage:
+    """Processes and all below them, processes that have ended and were waited for included."""
+    found = [usage_of(pid) for root in roots for pid in _tree(root)]
     return Usage(cpu_s=sum(each.cpu_s for each in found), rss_bytes=sum(each.rss_bytes for each in found))
 
 

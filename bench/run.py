@@ -76,7 +76,7 @@ def _watched(task: Task, feed: Feed, running: Running, watch: OutputWatch) -> Wa
     while True:
         if seen.joined_at is None and not task.mark.exists():
             seen.joined_at = group.joined_at()
-        usage = tree_usage(running.process.pid)
+        usage = tree_usage(*running.pids)
         seen.rss_bytes = max(seen.rss_bytes, usage.rss_bytes)
         if watch.distinct != count:
             moved_at, count = time.monotonic(), watch.distinct

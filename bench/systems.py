@@ -32,7 +32,12 @@ _STOP_LIMIT_S: Final = 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """One system in one mode; `in_part` if it is given only a part of a large input."""
+    """One system in one mode.
+
+    Attributes:
+        threads: of a peer's process; for Millrace, workers.
+        in_part: whether it is given only a part of a large input.
+    """
 
     name: str
     mode: str
@@ -47,6 +52,7 @@ class System:
 
 SYSTEMS: Final = (
     System(name="millrace", mode=EXACTLY_ONCE),
+    System(name="millrace", mode=EXACTLY_ONCE, threads=2),
     System(name="kafka-streams", mode=EXACTLY_ONCE, threads=1),
     System(name="kafka-streams", mode=EXACTLY_ONCE, threads=2),
     System(name="kafka-streams", mode=AT_LEAST_ONCE, threads=2),
@@ -79,7 +85,7 @@ class Running(Protocol):
     log: Path
 
     @property
-    def process(self) -> Process: ...
+    def pids(self) -> Sequence[int]: ...
     def start(self) -> None: ...
     def is_running(self) -> bool: ...
     def stop(self) -> bool: ...
@@ -94,8 +100,12 @@ class Peer:
         self._process: Process | None = None
 
     @property
-    def process(self) -> Process:
+    def pids(self) -> Sequence[int]:
         """The process, as started."""
+        return [self._started.pid]
+
+    @property
+    def _started(self) -> Process:
         assert self._process is not None, "the peer was not started"
         return self._process
 
@@ -110,12 +120,39 @@ class Peer:
 
     def stop(self) -> bool:
         """End it gracefully, by force after a limit; whether the grace was enough."""
-        self.process.send(signal.SIGTERM)
-        graceful = self.process.wait_ended(_STOP_LIMIT_S)
+        self._started.send(signal.SIGTERM)
+        graceful = self._started.wait_ended(_STOP_LIMIT_S)
         if not graceful:
-            self.process.send(signal.SIGKILL)
-            self.process.wait_ended(_STOP_LIMIT_S)
+            self._started.send(signal.SIGKILL)
+            self._started.wait_ended(_STOP_LIMIT_S)
         return graceful
+
+
+class Workers:
+    """Workers of Millrace that share the partitions."""
+
+    def __init__(self, workers: Sequence[Worker]) -> None:
+        self.log = workers[0].log
+        self._workers = workers
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """Their processes, as started."""
+        return [worker.process.pid for worker in self._workers]
+
+    def start(self) -> None:
+        """Start them."""
+        for worker in self._workers:
+            worker.start()
+
+    def is_running(self) -> bool:
+        """Whether all of them live."""
+        return all(worker.is_running() for worker in self._workers)
+
+    def stop(self) -> bool:
+        """End them gracefully, by force after a limit; whether the grace was enough."""
+        graceful = [worker.stop() for worker in self._workers]
+        return all(graceful)
 
 
 def output_topic(system: System, run: str) -> str:
@@ -128,7 +165,8 @@ def prepared(system: System, task: Task, environment: Mapping[str, str]) -> Runn
     kafka = KafkaSettings.read(environment)
     if system.name == "millrace":
         settings = {**environment, "ORDERS_APP_ID": task.group}
-        return Worker(web_port=free_ports(["bench"])["bench"], environment=settings, folder=task.folder)
+        ports = free_ports([f"worker {number}" for number in range(system.threads)]).values()
+        return Workers([Worker(web_port=port, environment=settings, folder=task.folder / str(port)) for port in ports])
     given = {
         "bootstrap": kafka.bootstrap,
         "group": task.group,

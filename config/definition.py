@@ -17,6 +17,8 @@ RESERVED_LAKE_FOLDERS = frozenset({"changes", "audit"})
 Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 Count = Annotated[int, Meta(ge=1, le=2_000_000_000)]
 Weight = Annotated[float, Meta(ge=0)]
+Sentence = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z")]
+"""A text in one line, for people."""
 
 
 class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +40,10 @@ class LogicalType(StrEnum):
 
 
 class Column(_Part, frozen=True):
-    """A column; `length` in characters for strings, `precision` and `scale` in digits for decimals."""
+    """A column; `length` in characters for strings, `precision` and `scale` in digits for decimals.
+
+    `description` says what its values mean, and their unit.
+    """
 
     name: Identifier
     type: LogicalType
@@ -46,6 +51,7 @@ class Column(_Part, frozen=True):
     length: Annotated[int, Meta(ge=1)] | None = None
     precision: Annotated[int, Meta(ge=1, le=38)] | None = None
     scale: Annotated[int, Meta(ge=0, le=38)] | None = None
+    description: Sentence | None = None
 
 
 class Rule(_Part, frozen=True, tag_field="check"):
@@ -89,7 +95,10 @@ class Unique(Rule, frozen=True, tag="unique"):
 
 
 class Table(_Part, frozen=True):
-    """A table: its row key, the part of the key that orders its topic, its cursor, feed and history type (SCD)."""
+    """A table: its row key, the part of the key that orders its topic, its cursor, feed and history type (SCD).
+
+    `description` says what a row is.
+    """
 
     name: Identifier
     key: Annotated[tuple[Identifier, ...], Meta(min_length=1)]
@@ -98,6 +107,7 @@ class Table(_Part, frozen=True):
     cursor: Identifier | None = None
     feed: Literal["changes", "jdbc"] = "changes"
     history: Literal[1, 2, 4] = 1
+    description: Sentence | None = None
     rules: tuple[NotNull | Range | Pattern | Reference | Unique, ...] = ()
 
     @property

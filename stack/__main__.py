@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from config.settings import SettingsError
-from stack import commands, locks, topics
+from stack import commands, locks, schemas, topics
 from stack.connector import commands as connector
 from stack.dataset import cli as dataset
 from stack.dead_letters import commands as dead_letters
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `run`."""
     root = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
     subparsers = root.add_subparsers(required=True, metavar="COMMAND")
-    for module in (commands, topics, connector, dataset, dead_letters, locks, demo):
+    for module in (commands, topics, schemas, connector, dataset, dead_letters, locks, demo):
         module.add_commands(subparsers)
     return root
 

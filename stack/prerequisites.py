@@ -32,6 +32,13 @@ JAVA = Prerequisite(
     lowest=(17,),
     remedy="apt-get install openjdk-17-jre-headless",
 )
+JAVAC = Prerequisite(
+    title="The Java compiler",
+    command=("javac", "-version"),
+    version=r"javac (\d+)(?:\.(\d+))?",
+    lowest=(17,),
+    remedy="apt-get install openjdk-17-jdk-headless",
+)
 MAVEN = Prerequisite(
     title="Maven",
     command=("mvn", "-B", "--version"),

@@ -129,7 +129,7 @@ class LookupCommitter:
             await self._sink.keep_dead_letters(dead)
         written: dict[str, str] = {}
         deleted: list[str] = []
-        for kind, key, value, _ in outputs:
+        for kind, key, value, *_ in outputs:
             assert key is not None or kind == DEAD_LETTERS
             if kind != DEAD_LETTERS and key is not None:
                 name = f"{kind}:{key.decode()}"

@@ -6,3 +6,6 @@ import os
 
 os.environ.setdefault("KAFKA_BOOTSTRAP", "127.0.0.1:1")
 os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:1")
+os.environ.setdefault("MINIO_ENDPOINT", "http://127.0.0.1:1")
+os.environ.setdefault("MINIO_ACCESS_KEY", "nobody")
+os.environ.setdefault("MINIO_SECRET_KEY", "nothing")

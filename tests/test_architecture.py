@@ -43,7 +43,7 @@ DIRECTIONS = {
     "streams.runtime": {"streams.model", "streams.runtime"},
     "tables": {"streams.model", "streams.runtime", "streams.topics", "tables"},
     "agents": {"agents", "streams.model", "streams.runtime", "streams.topics", "tables"},
-    "batch": {"batch", "config", "streams.model"},
+    "batch": {"batch", "config", "streams.committed", "streams.model", "streams.topics", "tables.redis_client"},
 }
 # A change topic: the engine's prefix, then database and table. The driver's package has the same beginning.
 CHANGE_TOPIC = r"(mysql|dbserver1)\.(?!connector)"
@@ -111,6 +111,12 @@ def test_topic_names_are_spelled_in_the_catalogue_only(module: Module) -> None:
         assert spelled(module, topic_names(), CHANGE_TOPIC) == []
 
 
+@pytest.mark.parametrize("module", modules("examples"), ids=lambda module: module.name)
+def test_an_example_needs_nothing_of_the_project_and_is_small(module: Module) -> None:
+    assert wrong_directions(module, {"examples": set[str]()}, PROJECT) == []
+    assert too_large(module, lines=150, function_lines=MOST_FUNCTION_LINES, nesting=MOST_NESTING) == []
+
+
 def test_redis_is_imported_in_one_adapter() -> None:
     # Besides the local server's own health check, which is about the server and not about what is in it.
     assert len([name for name in importers(CODE, "redis") if name != "stack.servers.redis"]) <= 1
@@ -146,7 +152,12 @@ def test_files_and_functions_are_small(module: Module) -> None:
 
 
 def test_importing_every_module_touches_no_server_process_or_file() -> None:
-    told = environment_with({"KAFKA_BOOTSTRAP": "127.0.0.1:1", "REDIS_URL": "redis://127.0.0.1:1"})
+    nowhere = {
+        "KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "REDIS_URL": "redis://127.0.0.1:1",
+        "MINIO_ENDPOINT": "http://127.0.0.1:1",
+    }
+    told = environment_with(nowhere | {"MINIO_ACCESS_KEY": "nobody", "MINIO_SECRET_KEY": "nothing"})
     command = [sys.executable, "-B", "-m", "tests.import_effects", *(module.name for module in CODE)]
     result = subprocess.run(command, cwd=REPOSITORY, env=told, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr

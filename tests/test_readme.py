@@ -9,10 +9,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from batch.__main__ import parser as batch_parser
 from config import settings
 from stack.__main__ import parser
 from streams import orders as application
@@ -48,11 +51,25 @@ def test_a_stack_command_is_understood(command: str) -> None:
     parser().parse_args(shlex.split(command)[3:])
 
 
+@pytest.mark.parametrize("command", sorted(set(commands("python -m batch "))))
+def test_a_batch_command_is_understood(command: str) -> None:
+    batch_parser().parse_args(shlex.split(command)[3:])
+
+
+@pytest.mark.parametrize("command", sorted(set(commands("python examples/"))))
+def test_an_example_is_there_and_takes_its_arguments(command: str) -> None:
+    _, script, *arguments = shlex.split(command)
+    help_text = subprocess.run([sys.executable, ROOT / script, "--help"], capture_output=True, text=True, check=True)
+    positional = re.search(r"positional arguments:\n((?:  .*\n)+)", help_text.stdout)
+    assert positional is not None
+    assert len(re.findall(r"^  \S", positional[1], re.M)) == len(arguments)
+
+
 @pytest.mark.parametrize("command", sorted(set(commands("faust "))))
 def test_a_faust_command_names_the_application(command: str) -> None:
     words = shlex.split(command)
     if "-A" in words:
-        assert words[words.index("-A") + 1] in ("streams.orders", "streams.lookups")
+        assert words[words.index("-A") + 1] in ("streams.orders", "streams.lookups", "streams.archive")
         assert words[3] in ("worker", "tables")
 
 

@@ -22,6 +22,7 @@ from stack.context import add_stack_option, settings_environment
 from stack.dataset.bulk import OnDuplicate
 from stack.dataset.check import check
 from stack.dataset.database import connected
+from stack.dataset.foreign import command as foreign
 from stack.dataset.generator.files import TABLES, write_files
 from stack.dataset.generator.load import load_files, require_empty
 from stack.dataset.generator.plan import make_plan
@@ -86,12 +87,18 @@ def _say(line: str) -> None:
 
 
 def _add_init(commands: Any) -> None:
-    parser = _add(commands, "init", run_init, "create the database and its tables where they don't exist")
+    text = "create the database and its tables where they don't exist; with URL, write a dataset's folder for it"
+    parser = _add(commands, "init", run_init, text)
     parser.add_argument("--drop", action="store_true", help="remove the database and all its rows first")
+    foreign.add_options(parser)
 
 
 def run_init(arguments: argparse.Namespace) -> int:
-    """Create the schema."""
+    """Create the schema, or read another's."""
+    if arguments.url is not None:
+        return foreign.run(arguments)
+    if arguments.force:
+        raise StackError("--force is for a folder that is written from a URL")
     definition, settings = _definition(arguments), _database(arguments)
     with connected(settings) as connection:
         create_schema(connection, definition, drop=arguments.drop)

@@ -46,14 +46,7 @@ def connect(settings: DatabaseSettings, database: str | None = None) -> MySQLCon
     for attempt in range(1, CONNECT_TRIES + 1):
         try:
             return MySQLConnection(
-                host=settings.host,
-                port=settings.port,
-                user=settings.user,
-                password=settings.password,
-                database=database,
-                charset="utf8mb4",
-                collation="utf8mb4_general_ci",
-                time_zone="+00:00",
+                **settings.connection(database),
                 sql_mode="TRADITIONAL",
                 autocommit=False,
                 connection_timeout=CONNECT_TIMEOUT_S,

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
-
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
-from stack.consumer import committed_consumer
 from stack.errors import StackError
-
-TRIES = 3
-METADATA_TIMEOUT_S = 5.0
-SILENCE_TIMEOUT_S = 30.0
-BATCH = 10_000
+from streams.committed import CommittedReader, TopicError, Visit
 
 
 class Product(msgspec.Struct, frozen=True):
@@ -54,9 +43,6 @@ class FinalRecord(msgspec.Struct, frozen=True):
     fault: str | None = None
 
 
-Visit = Callable[[bytes | None, bytes | None], None]
-"""What is done with the key and the value of each record."""
-
 _decoder = msgspec.json.Decoder(Order)
 
 
@@ -84,22 +70,11 @@ def read_final(bootstrap: str, topic: str) -> list[FinalRecord]:
         return reader.read_to_end()
 
 
-class FinalReader:
+class FinalReader(CommittedReader):
     """Follows a topic in steps: each `read_to_end` returns the records that came since the last one."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
-        self._bootstrap = bootstrap
-        self._topic = topic
-        self._consumer = committed_consumer(bootstrap, "millrace-check", {"enable.partition.eof": True})
-        self._positions: dict[int, int] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._consumer.close()
+        super().__init__(bootstrap, topic, "millrace-check")
 
     def read_to_end(self) -> list[FinalRecord]:
         """The records from where the last call ended to the present end of every partition."""
@@ -109,57 +84,7 @@ class FinalReader:
 
     def visit_to_end(self, visit: Visit) -> None:
         """The same, one by one and as bytes, for those who do not want to keep them all."""
-        if not self._positions:
-            self._positions = dict.fromkeys(self._partitions(), OFFSET_BEGINNING)
-        # Assigning anew is what makes the consumer report the end of each partition again.
-        self._consumer.assign([TopicPartition(self._topic, p, offset) for p, offset in self._positions.items()])
-        unread = set(self._positions)
-        heard_at = time.monotonic()
-        while unread:
-            messages = self._consumer.consume(BATCH, timeout=0.2)
-            for message in messages:
-                self._take(message, visit, unread)
-            if messages:
-                heard_at = time.monotonic()
-            elif time.monotonic() - heard_at > SILENCE_TIMEOUT_S:
-                raise self._unreachable(f"nothing came for {SILENCE_TIMEOUT_S:g} s")
-
-    def _take(self, message: Message, visit: Visit, unread: set[int]) -> None:
-        error, partition, offset = message.error(), message.partition(), message.offset()
-        assert partition is not None
-        assert offset is not None
-        if error is None:
-            if partition in unread:
-                visit(_bytes(message.key()), _bytes(message.value()))
-                self._positions[partition] = offset + 1
-        elif error.code() == KafkaError._PARTITION_EOF:
-            if partition in unread:  # records that came after its first end were left for the next call
-                self._positions[partition] = offset
-                unread.discard(partition)
-        elif error.fatal() or not error.retriable():
-            raise self._unreachable(error.str())
-
-    def _partitions(self) -> list[int]:
-        reason = "no broker answers"
-        for attempt in range(TRIES):
-            time.sleep(0.5 * attempt)
-            try:
-                metadata = self._consumer.list_topics(self._topic, METADATA_TIMEOUT_S).topics[self._topic]
-            except KafkaException as error:
-                reason = error.args[0].str()
-                continue
-            if metadata.error is None:
-                return sorted(metadata.partitions)
-            reason = metadata.error.str()
-            if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise StackError(
-                    f"topic {self._topic} does not exist at {self._bootstrap}: run `python -m stack topics apply`"
-                )
-        raise self._unreachable(reason)
-
-    def _unreachable(self, reason: str) -> StackError:
-        return StackError(f"can't read {self._topic} from Kafka at {self._bootstrap}: {reason}; is it running?")
-
-
-def _bytes(raw: Any) -> bytes | None:
-    return raw if raw is None or isinstance(raw, bytes) else str(raw).encode()
+        try:
+            super().visit_to_end(visit)
+        except TopicError as error:
+            raise StackError(str(error)) from None

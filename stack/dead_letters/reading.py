@@ -9,10 +9,10 @@ from typing import Any, Self
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
-from stack.consumer import committed_consumer
 from stack.context import SILENT
 from stack.dead_letters.letter import DeadLetter, Place, ReplayNote, read_record
 from stack.errors import StackError
+from streams.committed import committed_consumer
 from streams.topics import DEAD_LETTERS
 
 ANSWER_S = 10.0

@@ -15,7 +15,8 @@ from stack.site import REPOSITORY
 NAME = "demo"
 PROOF = REPOSITORY / ".demo" / "proof.json"
 PLAN = """\
-Millrace demo: from database commits to complete orders, each exactly once, on real servers on this machine.
+Millrace demo: from database commits to complete orders, each exactly once, and to a lake that equals the database, on
+real servers on this machine.
 
 It will
   1. start MariaDB, Kafka, Kafka Connect with Debezium, Redis and MinIO (fetched once, ports of their own);
@@ -23,7 +24,9 @@ It will
   3. create the topics and register the Debezium connector;
   4. start two Faust workers, and kill one of them with SIGKILL in the middle;
   5. place 300 live orders and measure the time from their commit to order_final;
-  6. compare order_final with the database, and print the proof ({proof}).
+  6. compare order_final with the database;
+  7. archive every change in object storage, and fill the lake from there: Bronze, Silver, Gold;
+  8. hold the lake against the database, row by row, and print the proof ({proof}).
 """
 
 KEPT = """\
@@ -31,6 +34,8 @@ the servers are still running. To look around:
   eval "$(python -m stack env --name {name})"
   faust -A streams.orders worker --web-port 6066     # http://127.0.0.1:6066/stats/ and /orders/<order id>/
   python -m stack dataset simulate --name {name} --rate 50
+  faust -A streams.archive worker --web-port 6071    # and in another shell:
+  python -m batch run --every 10s                    # python -m batch sql "select * from fact_orders"
 to end them: python -m stack reset --name {name}"""
 
 
@@ -66,10 +71,12 @@ def _run_on(stack: Stack, arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     stack.up(_say)
     started = round(time.monotonic() - began, 2)
+    ports = free_ports(["worker-1", "worker-2", "archive"])
     parameters = Parameters(
         size=arguments.size,
         customers=arguments.customers,
-        web_ports=tuple(free_ports(["worker-1", "worker-2"]).values()),
+        web_ports=(ports["worker-1"], ports["worker-2"]),
+        archive_port=ports["archive"],
         folder=PROOF.parent,
     )
     demo = Demo(stack, parameters, _say)

@@ -24,6 +24,8 @@ class Proof:
     live_orders: int = 0
     latency_p50_ms: float = 0.0
     latency_p99_ms: float = 0.0
+    lake_rows: dict[str, int] = field(default_factory=dict)
+    lake_verdict: str = ""
     seconds_per_phase: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -33,8 +35,9 @@ class Proof:
 
     @property
     def passed(self) -> bool:
-        """Nothing is missing, nothing is there twice, every field is the database's."""
-        return self.complete_orders > 0 and not (self.missing or self.duplicates or self.different)
+        """Nothing is missing, nothing is there twice, every field is the database's, in the topic and in the lake."""
+        is_exact = self.complete_orders > 0 and not (self.missing or self.duplicates or self.different)
+        return is_exact and self.lake_verdict == "equal"
 
     def write(self, path: Path) -> None:
         """Write the machine-readable copy."""
@@ -56,9 +59,16 @@ class Proof:
             f"commit → order_final, p50            {self.latency_p50_ms:>10.1f} ms"
             f"   ({self.live_orders:,} live orders)",
             f"commit → order_final, p99            {self.latency_p99_ms:>10.1f} ms",
+            *(f"rows in {table:<29}{rows:>10,}" for table, rows in self.lake_rows.items()),
+            f"the lake against the database        {self.lake_verdict:>10}",
             f"seconds: {phases}; {self.seconds:.1f} in all",
-            "PASSED: every complete order is there exactly once" if self.passed else "FAILED",
+            self._conclusion(),
         ]
+
+    def _conclusion(self) -> str:
+        if self.passed:
+            return "PASSED: every complete order is there exactly once, and the lake equals the database"
+        return "FAILED"
 
 
 def percentile(values: Sequence[float], share: float) -> float:

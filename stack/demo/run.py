@@ -20,12 +20,13 @@ from stack.connector.rest import ConnectClient
 from stack.connector.settings import connector_name, connector_settings
 from stack.dataset.bulk import OnDuplicate
 from stack.dataset.check import check
-from stack.dataset.database import connected
+from stack.dataset.database import connected, quoted
 from stack.dataset.generator.files import write_files
 from stack.dataset.generator.load import load_files
 from stack.dataset.generator.plan import Plan, make_plan
 from stack.dataset.schema import create_schema
 from stack.dataset.shop import NewOrder, place_order
+from stack.demo import lake
 from stack.demo.proof import Proof, percentile
 from stack.errors import StackError
 from stack.local import Stack
@@ -49,6 +50,7 @@ class Parameters:
     size: float
     customers: int | None
     web_ports: tuple[int, ...]
+    archive_port: int
     folder: Path
 
 
@@ -56,7 +58,7 @@ class Demo:
     """One run; the stack's life belongs to the caller."""
 
     def __init__(self, stack: Stack, parameters: Parameters, say: Say) -> None:
-        environment = stack.environment()
+        environment = self._environment = stack.environment()
         self.proof = Proof()
         self._parameters = parameters
         self._say = say
@@ -67,6 +69,12 @@ class Demo:
         self.workers = [
             Worker(web_port=port, environment=environment, folder=parameters.folder) for port in parameters.web_ports
         ]
+        self.archive = Worker(
+            web_port=parameters.archive_port,
+            environment=environment,
+            folder=parameters.folder / "archive",
+            application="streams.archive",
+        )
 
     @property
     def connect_url(self) -> str:
@@ -101,6 +109,7 @@ class Demo:
             for worker in self.workers:
                 worker.stop()
         self._verify()
+        self._fill_lake()
         return self.proof
 
     def _load(self, plan: Plan) -> None:
@@ -188,6 +197,26 @@ class Demo:
         self.proof.missing = len(verdict.missing)
         self.proof.duplicates = verdict.duplicates
         self.proof.different = len(verdict.different) + len(verdict.malformed)
+
+    def _fill_lake(self) -> None:
+        """The snapshot and the live orders are one change for each row, so there are as many changes as rows."""
+        with connected(self._database, self._definition.database) as connection, connection.cursor() as cursor:
+            changes = 0
+            for table in self._definition.tables:
+                cursor.execute(f"SELECT COUNT(*) FROM {quoted(table.name)}")  # noqa: S608
+                [count] = cursor.fetchall()
+                changes += int(str(count[0]))  # type: ignore[index]
+        with self.phase("archive", f"archive the {changes:,} changes in object storage"):
+            lake.archive_all(self.archive, changes, self._say)
+        logs = {"LOG_DIR": str(self._parameters.folder / "logs")}
+        with self.phase("lake", "Bronze, Silver and Gold"):
+            code, lines = lake.batch(["run"], self._environment | logs, self._say)
+            if code != 0:
+                raise StackError(f"the lake could not be filled: see {logs['LOG_DIR']}")
+            self.proof.lake_rows = lake.rows_per_table(lines)
+        with self.phase("reconcile", "hold the stream and the lake against the database"):
+            code, _ = lake.batch(["reconcile"], self._environment | logs, self._say)
+            self.proof.lake_verdict = lake.VERDICTS.get(code, "failed")
 
     def _await(self, watch: FinalWatch, count: int) -> None:
         if not watch.wait_for(count, VISIBLE_LIMIT_S):

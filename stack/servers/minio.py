@@ -1,4 +1,4 @@
-"""MinIO: the object storage of the lake."""
+"""MinIO: the object storage of the lake, and the jars with which Spark reaches it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from minio import Minio
 from minio.error import MinioException
 
 from stack.artifacts.cache import is_whole
+from stack.artifacts.lake.jars import fetch_lake_jars, lake_jars, lake_prerequisites
 from stack.artifacts.minio import fetch_minio, minio_folder
 from stack.job import Job
 from stack.ports import HOST
@@ -30,11 +31,13 @@ class MinIO(Server):
     port_names: ClassVar[tuple[str, ...]] = ("minio",)
 
     def prerequisites(self, site: Site) -> list[Prerequisite]:
-        """Go, until the program is built."""
-        return [] if is_whole(minio_folder(site.cache)) else [GO]
+        """Go, until the program is built; what the jars need."""
+        go = [] if is_whole(minio_folder(site.cache)) else [GO]
+        return go + lake_prerequisites(site.cache)
 
     def fetch(self, site: Site, job: Job) -> None:
-        """Have the program."""
+        """Have the program and the jars."""
+        fetch_lake_jars(site.cache, job)
         fetch_minio(site.cache, job)
 
     def prepare(self, site: Site, job: Job) -> None:
@@ -70,8 +73,9 @@ class MinIO(Server):
                     client.make_bucket(bucket)
 
     def environment(self, site: Site) -> dict[str, str]:
-        """Address and root login."""
+        """Address and root login, and where the jars are."""
         return {
+            "SPARK_JARS": str(lake_jars(site.cache)),
             "MINIO_ENDPOINT": f"http://{site.address('minio')}",
             "MINIO_ACCESS_KEY": site.credentials.minio_access_key,
             "MINIO_SECRET_KEY": site.credentials.minio_secret_key,

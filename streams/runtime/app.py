@@ -38,20 +38,24 @@ partitions polls nothing, and a large state takes its time to restore: liveness 
 GC_THRESHOLD: Final = 50_000
 """New containers between two collections of the youngest generation; about ten turns of a live shop."""
 
-FETCH_BYTES: Final = 4 * 1024 * 1024
+FETCH_BYTES: Final = 1024 * 1024
 """Most that one fetch takes of one topic partition (a larger single record is taken all the same)."""
+
+POLL_RECORDS: Final = 2_000
+"""Most records of one poll: they are all in memory before the partition's bound of waiting bytes is looked at again."""
 
 
 class BatchApp(faust.App):
     """`faust.App` with batches for events and a transaction per turn; see `streams/runtime/__init__.py`.
 
-    Declare source topics with `batch_topic`, the state with `batch_table`, then join them in a `pipeline`.
+    Declare source topics with `batch_topic` or `raw_topic`, the state with `batch_table`, then join them in a
+    `pipeline`.
 
     Args:
         bootstrap: Kafka's `host:port`, several separated by commas.
         state_dir: parent of the data folders; a worker's own is named after the application and its web port, unless
             `--datadir` is given.
-        batch_max_records: records of one batch, and of one turn.
+        batch_max_records: records of one turn.
         waiting_max_bytes: bytes that may wait in one partition before it is polled no more.
         transaction_timeout_ms: after which Kafka aborts the transaction of a worker that fell silent.
         standby_replicas: copies of each partition's state that other workers keep up to date.
@@ -87,7 +91,7 @@ class BatchApp(faust.App):
             processing_guarantee="exactly_once",
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=FETCH_BYTES,
-            broker_max_poll_records=batch_max_records,
+            broker_max_poll_records=min(POLL_RECORDS, batch_max_records),
             broker_max_poll_interval=NO_POLL_LIMIT_S,
             stream_wait_empty=False,
             topic_disable_leader=True,
@@ -102,6 +106,10 @@ class BatchApp(faust.App):
         """Declare a source topic; its agents iterate batches of decoded changes."""
         self.decoders[name] = decoder
         return self.topic(name, schema=BatchSchema(decoder))
+
+    def raw_topic(self, name: str) -> TopicT:
+        """Declare a source topic whose records are taken as they are, readable or not."""
+        return self.topic(name, schema=BatchSchema())
 
     def batch_table(self, name: str, *, codec: StateCodec[Any], partitions: int, help: str) -> BatchTable:
         """Declare the state table."""

@@ -32,15 +32,22 @@ class SourceRecord(Protocol):
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
 class OutputRecord(NamedTuple):
-    """A record to be written in a turn's transaction, to the partition number of the turn."""
+    """A record to be written in a turn's transaction, to the partition number of the turn.
+
+    Attributes:
+        source: the source record that it repeats unchanged, for a sink that also keeps its place and its time.
+    """
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    source: SourceRecord | None = None
 
 
 class BatchOwner(Protocol):
@@ -71,7 +78,8 @@ class Batch:
         self.from_offset = from_offset
         self.next_offset = records[-1].offset + 1
         self.records = records
-        self.size_bytes = sum(len(r.value or b"") + len(r.key or b"") + RECORD_OVERHEAD_BYTES for r in records)
+        values = sum([len(r.value or b"") for r in records])
+        self.size_bytes = values + sum([len(r.key or b"") for r in records]) + len(records) * RECORD_OVERHEAD_BYTES
         self.owner = owner
         self.changes: Sequence[Change[Any] | Tombstone | Malformed] = ()
 

@@ -80,7 +80,7 @@ class KafkaTransactions:
             **client,
             transactional_id=transactional_id,
             transaction_timeout_ms=transaction_timeout_ms,
-            compression_type="lz4",
+            compression_type="zstd",
             max_batch_size=PREPARED_BATCH_BYTES,
             max_request_size=LARGEST_REQUEST_BYTES,
             retry_backoff_ms=RETRY_BACKOFF_MS,

@@ -214,7 +214,7 @@ class Opening:
             if time.monotonic() >= self._clock_due_at:
                 await self._clock()
                 self._clock_due_at = time.monotonic() + CLOCK_S
-            if self.queue:
+            if self.queue and not self.queue.waits_for_more():
                 batches = self.queue.take(self._host.turn_max_records)  # step 1
                 self._host.on_room()
                 await self._fold(batches)

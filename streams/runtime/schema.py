@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import faust
 from faust.types import AppT, EventT, Message
 
-from streams.model.change import ChangeDecoder
-from streams.runtime.batch import Batch
+from streams.model.change import Change, ChangeDecoder, Malformed, Tombstone
+from streams.model.position import Position
+from streams.runtime.batch import Batch, SourceRecord
+
+NO_POSITION: Final[Position] = (0, 0, 0, 0)
 
 
 class BatchSchema(faust.Schema[Any, Any]):
-    """Decodes every record of a message whose value is a `Batch`; what can't be read becomes a `Malformed`."""
+    """Reads the records of a message whose value is a `Batch`.
 
-    def __init__(self, decoder: ChangeDecoder) -> None:
+    Args:
+        decoder: decodes one record; what can't be read becomes a `Malformed`. Without it nothing of a record is read:
+            each is a change whose row is the record as it was consumed.
+    """
+
+    def __init__(self, decoder: ChangeDecoder | None = None) -> None:
         super().__init__(key_type=bytes, value_type=bytes)
         self.decoder = decoder
 
@@ -24,7 +33,16 @@ class BatchSchema(faust.Schema[Any, Any]):
 
         async def decode(message: Message, *, propagate: bool = False) -> EventT[Any]:
             batch: Batch = message.value  # type: ignore[assignment]
-            batch.changes = [decoder(record.key, record.value) for record in batch.records]
+            batch.changes = changes_of(batch.records, decoder)
             return create_event(None, batch, message.headers, message)
 
         return decode
+
+
+def changes_of(
+    records: Sequence[SourceRecord], decoder: ChangeDecoder | None
+) -> Sequence[Change[Any] | Tombstone | Malformed]:
+    """What records say; without a decoder, each as a change of one key, which a pipeline without a state ignores."""
+    if decoder is None:
+        return [Change(b"", record, False, NO_POSITION) for record in records]
+    return [decoder(record.key, record.value) for record in records]

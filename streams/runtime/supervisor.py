@@ -136,6 +136,10 @@ class PartitionSupervisor(Service):
         """Commit offsets that decide nothing, for those who watch the group."""
         await self._consumer.tell_group(offsets)
 
+    async def told(self, tp: TP) -> int | None:
+        """The offset that the group was last told of a topic partition."""
+        return (await self._consumer.committed_offsets([tp]))[tp]
+
     async def lag(self) -> Mapping[TP, int]:
         """Records not processed yet by source topic partition: those that wait here, and those not polled yet."""
         waiting = {

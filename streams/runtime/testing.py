@@ -20,6 +20,7 @@ from streams.runtime.app import BatchApp
 from streams.runtime.batch import Batch, Fold, OutputRecord
 from streams.runtime.codec import STATELESS, StateCodec
 from streams.runtime.flow import Flow
+from streams.runtime.schema import changes_of
 from streams.runtime.turn import Turn
 
 
@@ -33,6 +34,7 @@ class Consumed:
     key: bytes | None
     value: bytes | None
     timestamp: int = 0
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 class MemoryPartition:
@@ -107,7 +109,7 @@ class StandIn:
         consumed = [Consumed(topic, number, first + i, key, value) for i, (key, value) in enumerate(records)]
         self._offsets[topic] += len(records)
         batch = Batch(topic, number, first, consumed, self)
-        batch.changes = [self._app.decoders[topic](record.key, record.value) for record in consumed]
+        batch.changes = changes_of(consumed, self._app.decoders.get(topic))
         return batch
 
     async def accept(self, batch: Batch, fold: Fold) -> int:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiokafka.errors import IllegalStateError
-from aiokafka.structs import ConsumerRecord, TopicPartition
+from aiokafka.structs import TopicPartition
 from faust.transport.consumer import TransactionManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from streams.runtime.batch import Batch
+from streams.runtime.fetched import FetchedRecord, use_lean_records
 from streams.runtime.opening import Opening
 
 if TYPE_CHECKING:
@@ -33,15 +34,19 @@ CROWDED_POLL_S: Final = 0.01
 """The same while some partition has no room: its room may come back at any moment."""
 
 
+BATCH_RECORDS: Final = 500
+"""Most records of one batch. A turn is made of whole batches: this is how finely it can choose among the topics."""
+
 LONG_POLL_MS: Final = 100
 """How long the broker may hold a fetch for which there is nothing. A partition that opens meanwhile waits for its end;
 Faust's 1.5 s would be most of a failover. Data that arrives ends the fetch at once, whatever this is."""
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread with a client whose fetches are held for a short time only."""
+    """Faust's consumer thread with a client whose fetches are held for a short time only, and cost less."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
+        use_lean_records()
         client = super()._create_worker_consumer(transport)
         client._fetch_max_wait_ms = LONG_POLL_MS  # Faust fixes it, and aiokafka has no setter
         return client
@@ -105,7 +110,10 @@ class BatchConsumer(driver.Consumer):
             found: dict[TP, int] = {}
             assigned = client.assignment()
             for tp in tps:
-                if tp in assigned and (end := client.last_stable_offset(TopicPartition(tp.topic, tp.partition))):
+                if tp not in assigned:
+                    continue
+                end = client.last_stable_offset(TopicPartition(tp.topic, tp.partition))
+                if end is not None:
                     found[tp] = max(0, end - await client.position(TopicPartition(tp.topic, tp.partition)))
             return found
 
@@ -141,7 +149,7 @@ class BatchConsumer(driver.Consumer):
     async def _poll_once(self) -> None:
         await self._apply_seeks()
         open_tps = {tp for tp, opening in self._openings.items() if opening.is_open}
-        wanted = {tp for tp in open_tps if self._openings[tp].queue.has_room}
+        wanted = {tp for tp in open_tps if self._openings[tp].queue.has_room(tp.topic)}
         if not wanted:
             await self._wait_for_room()
             return
@@ -152,6 +160,23 @@ class BatchConsumer(driver.Consumer):
             return  # every partition of the new generation seeks before it is polled
         for tp, records in polled.items():
             await self._hand_over(TP(tp.topic, tp.partition), records)
+        is_all = sum(map(len, polled.values())) < self.app.conf.broker_max_poll_records
+        await self._look_for_more(polled if is_all else ())
+
+    async def _look_for_more(self, polled: Collection[TopicPartition]) -> None:
+        """Tell the queues how much more there is of the topics that were polled, and of those that they lack.
+
+        A figure that stood for longer than until the next poll would have turns wait for what has come already. After
+        a full poll there is more, and nobody has to ask.
+        """
+        wanted = {
+            tp: opening.queue
+            for tp, opening in self._openings.items()
+            if opening.is_open and (tp in polled or (opening.queue and tp.topic in opening.queue.dry))
+        }
+        if wanted:
+            for tp, count in (await self.behind(list(wanted))).items():
+                wanted[tp].note_behind({tp.topic: count})
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
@@ -177,9 +202,9 @@ class BatchConsumer(driver.Consumer):
         for tp in await self._thread.call_thread(seek):
             self._openings[tp], self._read_offset[tp] = seeks[tp]
 
-    async def _hand_over(self, tp: TP, records: Sequence[ConsumerRecord]) -> None:
+    async def _hand_over(self, tp: TP, records: Sequence[FetchedRecord]) -> None:
         opening = self._openings[tp]
-        size = self.app.batch_max_records
+        size = min(BATCH_RECORDS, self.app.batch_max_records)
         for begin in range(0, len(records), size):
             if not (opening.is_open and self.flow_active):
                 return

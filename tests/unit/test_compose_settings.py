@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from config.settings import (
+    ArchiveSettings,
     ConnectSettings,
     DatabaseSettings,
     DatasetSettings,
     KafkaSettings,
     LookupsSettings,
+    ObjectStoreSettings,
     OrdersSettings,
     RedisSettings,
     SettingsGroup,
@@ -42,7 +44,11 @@ CONNECT_NAMES = {
     "key.converter": "KEY_CONVERTER",
     "value.converter": "VALUE_CONVERTER",
 }
-SETTINGS: dict[str, type[SettingsGroup]] = {"streams.orders": OrdersSettings, "streams.lookups": LookupsSettings}
+SETTINGS: dict[str, type[SettingsGroup]] = {
+    "streams.orders": OrdersSettings,
+    "streams.lookups": LookupsSettings,
+    "streams.archive": ArchiveSettings,
+}
 ENV_LINE = "--- Only for docker-compose.yml"
 
 
@@ -124,6 +130,7 @@ def test_the_programs_are_told_settings_only(name: str) -> None:
     ("name", "groups"),
     [
         ("setup", [KafkaSettings, DatabaseSettings, ConnectSettings, DatasetSettings]),
+        ("archive", [ObjectStoreSettings]),
         *((name, [KafkaSettings, RedisSettings, SETTINGS[APPLICATIONS[name]]]) for name in WORKERS),
     ],
 )

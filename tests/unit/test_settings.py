@@ -15,11 +15,13 @@ from config.settings import (
     DatabaseSettings,
     DatasetSettings,
     KafkaSettings,
+    LakeSettings,
     ObjectStoreSettings,
     OrdersSettings,
     RedisSettings,
     SettingsError,
     SettingsGroup,
+    SparkSettings,
     environment_over,
     environment_with,
     read_or_exit,
@@ -74,6 +76,11 @@ def test_the_first_of_two_names_wins() -> None:
     assert ConnectSettings.read(base | {"CONNECTOR_DATABASE_HOST": "from-connect"}).database_host == "from-connect"
 
 
+def test_a_layer_may_be_in_a_bucket_a_container_or_a_folder() -> None:
+    for root in ("s3a://lake/bronze", "abfss://bronze@account.dfs.core.windows.net", "file:///tmp/bronze"):
+        assert LakeSettings.read({"BRONZE_ROOT": f"{root}/"}).bronze == root
+
+
 def test_an_empty_first_name_leaves_the_second() -> None:
     settings = OrdersSettings.read({"WEB_ADVERTISED_HOST": "", "WEB_HOST": "10.0.0.1"})
     assert settings.web_advertised_host == "10.0.0.1"
@@ -118,6 +125,12 @@ WRONG = [
     (DatasetSettings, "DATASET", "a b"),
     (DatasetSettings, "DATASET", "größe"),
     (OrdersSettings, "ORDERS_APP_ID", "a/b"),
+    (SparkSettings, "SPARK_DRIVER_MEMORY", "2"),
+    (SparkSettings, "SPARK_DRIVER_MEMORY", "0g"),
+    (SparkSettings, "SPARK_DRIVER_MEMORY", "two g"),
+    (LakeSettings, "BRONZE_ROOT", "bronze"),
+    (LakeSettings, "BRONZE_ROOT", "s3://bronze"),
+    (LakeSettings, "BRONZE_ROOT", "s3a:///"),
     (OrdersSettings, "SESSION_TIMEOUT_S", "nan"),
     (OrdersSettings, "SESSION_TIMEOUT_S", "inf"),
     (OrdersSettings, "PAYMENT_METHOD_WAIT_S", "-1"),

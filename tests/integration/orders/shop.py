@@ -15,10 +15,10 @@ from mysql.connector.connection import MySQLConnection
 
 from config.dataset import load_definition
 from config.settings import DatabaseSettings, KafkaSettings
-from stack.consumer import committed_consumer
 from stack.dataset.check import check
 from stack.dataset.database import connected
 from stack.dataset.oracle import Verdict
+from streams.committed import committed_consumer
 
 LIVENESS_S = 60.0
 """Limit of every wait: many times what was ever measured."""

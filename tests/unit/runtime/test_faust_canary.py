@@ -12,7 +12,7 @@ from typing import Any
 
 import aiokafka
 import pytest
-from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from faust.app import App
 from faust.app.router import Router
 from faust.tables.manager import TableManager
@@ -51,6 +51,7 @@ def test_the_versions_are_those_the_runtime_was_written_against() -> None:
         (App, "on_rebalance_end"),  # called by the supervisor, as Faust's recovery does
         (driver.Consumer, "wait_first"),  # used: hand over unless the flow is suspended
         (driver.Consumer, "consumer_stopped_errors"),  # used: what a stopped client raises
+        (PartitionRecords, "_consumer_record"),  # replaced: an object of fewer fields
         (Fetcher, "fetched_records"),  # relied on: nothing is returned of partitions that were not asked for
     ],
 )
@@ -98,3 +99,8 @@ def test_a_prepared_batch_still_answers_with_its_first_offset() -> None:
 
 def test_the_client_keeps_how_long_a_fetch_is_held_until_it_starts() -> None:
     assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in source(aiokafka.AIOKafkaConsumer.start)
+
+
+def test_the_fetcher_still_makes_its_records_by_the_name_that_is_replaced() -> None:
+    assert "PartitionRecords(" in source(Fetcher)
+    assert "self._consumer_record(tp, record)" in source(PartitionRecords)

@@ -1,0 +1,54 @@
+"""Agent `archive`, one for each change topic, and what happens to its records: they are kept as they came.
+
+in: a change topic · out: the archive on the object storage
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+from faust import StreamT
+
+from streams.model.change import Change
+from streams.runtime.batch import Batch, OutputRecord, SourceRecord, Visit
+from streams.runtime.flow import OpenPartition
+from streams.runtime.store import Entry
+from streams.runtime.turn import Turn
+
+
+async def archive(batches: StreamT[Batch]) -> AsyncIterator[int]:
+    """Take in each batch of records; yields their number."""
+    async for batch in batches:
+        yield await batch.fold(keep)
+
+
+def keep(state: Any, change: Change[SourceRecord]) -> SourceRecord:
+    """The fold, which needs no state: every record is to be kept."""
+    return change.row
+
+
+class ArchiveFlow:
+    """The flow of `streams.archive`."""
+
+    async def ready(self) -> None:
+        """Nothing has to be loaded."""
+
+    def opened(self, partition: OpenPartition, recent: Sequence[Entry]) -> None:
+        """Nothing is to be caught up with."""
+
+    def visits(self, partition: OpenPartition) -> Iterable[tuple[bytes, Visit]]:
+        """There is no state to visit."""
+        return ()
+
+    async def publish(self, turn: Turn, partition: OpenPartition) -> list[OutputRecord]:
+        """Every record as it is."""
+        turn.caused_at_ms.clear()  # the end of the turn makes nothing visible: the object does, later
+        return [OutputRecord(record.topic, record.key, record.value, source=record) for record in turn.outcomes]
+
+    def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
+        """There are none: whatever the bytes are, they are kept."""
+        raise AssertionError(f"a record that is not even read was refused: {reason}")
+
+    def committed(self, turn: Turn, partition: OpenPartition) -> None:
+        """The sink counts what it has put."""

@@ -1,0 +1,44 @@
+"""`python -m batch`: the lake, from the source's changes to Gold."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from batch import look, run_command
+from batch.dictionary import command as dictionary
+from batch.reconcile import command as reconcile
+from batch.run import OPERATING_ERRORS, brief
+from config.settings import SettingsError
+
+_INTERRUPTED = 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets `run`."""
+    root = argparse.ArgumentParser(prog="python -m batch", description=__doc__)
+    subparsers = root.add_subparsers(required=True, metavar="COMMAND")
+    for module in (run_command, look, reconcile, dictionary):
+        module.add_commands(subparsers)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    parsed = parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except (*OPERATING_ERRORS, SettingsError) as error:
+        print(brief(error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; what was committed stays, the next run goes on from there", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as in `sql … | head`
+        sys.stderr.close()
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

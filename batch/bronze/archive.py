@@ -1,0 +1,93 @@
+"""The objects of the archive that a run reads: those that hold the offsets after its progress.
+
+Names and metadata come through Hadoop's file systems, so an archive in a local folder is read as one on S3A is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow.parquet as pq
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from streams.model.archive_chain import LAST_OFFSET, start_of, walk
+
+SCHEMA: Final = (
+    "topic STRING, partition INT, offset BIGINT, timestamp TIMESTAMP, key BINARY, value BINARY, "
+    "headers ARRAY<STRUCT<key: STRING, value: BINARY>>"
+)
+# What S3A puts before the names of an object's own metadata.
+_METADATA: Final = "header."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What is new in a topic's archive: objects, and for each partition the first and the next offset."""
+
+    paths: tuple[str, ...]
+    first: Mapping[int, int]
+    following: Mapping[int, int]
+
+
+def find_objects(spark: SparkSession, folder: str, positions: Mapping[int, int]) -> Found:
+    """The objects of a topic (its `folder`) that hold offsets from `positions` (by partition) on.
+
+    Raises:
+        ChainBrokenError: an object is missing between others.
+    """
+    files = _Files(spark)
+    paths: list[str] = []
+    first: dict[int, int] = {}
+    following: dict[int, int] = {}
+    for name in files.names(folder):
+        if not name.isdecimal():
+            continue
+        partition, place = int(name), f"{folder}/{name}"
+        by_start = {start: each for each in files.names(place) if (start := start_of(each)) is not None}
+        position = positions.get(partition, 0)
+        for piece in walk(by_start, lambda start: files.last_offset(f"{place}/{by_start[start]}"), position=position):  # noqa: B023
+            paths.append(f"{place}/{by_start[piece.start]}")
+            following[partition] = piece.last + 1
+            first[partition] = position
+    return Found(paths=tuple(paths), first=first, following=following)
+
+
+def read_objects(spark: SparkSession, found: Found) -> DataFrame:
+    """The records of the objects that were not read before."""
+    records = spark.read.schema(SCHEMA).parquet(*found.paths)
+    wanted = F.lit(False)
+    for partition, offset in found.first.items():
+        wanted |= (F.col("partition") == partition) & (F.col("offset") >= offset)
+    return records.where(wanted)
+
+
+class _Files:
+    """Folders and objects behind any scheme that Hadoop knows."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._jvm: Any = spark.sparkContext._jvm
+        self._configuration = spark._jsparkSession.sessionState().newHadoopConf()
+
+    def names(self, folder: str) -> list[str]:
+        """Names in a folder, in their order; none if there is no such folder."""
+        path = self._jvm.org.apache.hadoop.fs.Path(folder)
+        try:
+            found = path.getFileSystem(self._configuration).listStatus(path)
+        except Py4JJavaError as error:
+            if error.java_exception.getClass().getName() == "java.io.FileNotFoundException":
+                return []
+            raise
+        return sorted(str(each.getPath().getName()) for each in found)
+
+    def last_offset(self, object_path: str) -> int:
+        """Offset of an object's last record."""
+        path = self._jvm.org.apache.hadoop.fs.Path(object_path)
+        if path.toUri().getScheme() == "file":  # a file has no metadata
+            offsets = pq.read_table(path.toUri().getPath(), columns=["offset"], partitioning=None)["offset"]
+            return int(offsets[-1].as_py())
+        value = path.getFileSystem(self._configuration).getXAttr(path, f"{_METADATA}{LAST_OFFSET}")
+        return int(bytes(value).decode())

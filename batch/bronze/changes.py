@@ -1,0 +1,174 @@
+"""The feed `changes`: Bronze from the archive of raw changes.
+
+1. Find the objects that hold the offsets after the progress.
+2. Open their records once, and look at them in one job: how many, which are unreadable, what the newest row looks like.
+3. Put the unreadable ones aside.
+4. Append the row versions that are not there yet, with the next offsets as the progress.
+
+The connector may deliver a change again, at another offset, after a crash of Connect. It is the same by key and
+sequence; only versions at or after the lowest new sequence can be, so of a large table little is compared.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from batch.bronze import progress as how_far
+from batch.bronze.archive import Found, find_objects, read_objects
+from batch.bronze.envelope import UNREADABLE, opened, unreadable, versions
+from batch.bronze.rows import MOST_FILES, PARTITIONS, bronze_table, not_there, properties, refused, stamped, unchanged
+from batch.context import LayerResult, RunContext
+from batch.delta import LakeTable
+from batch.quarantine import quarantine
+from config.definition import Table
+from streams.model.archive_chain import ChainBrokenError
+from streams.topics import change_topic
+
+log = logging.getLogger("batch.bronze")
+
+_EMPTY = "_op STRING, _sequence STRING, _committed_at TIMESTAMP, _origin STRING"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What one job says about the records of a run; `names` are the columns of the newest row, None without one."""
+
+    records: int
+    tombstones: int
+    unreadable: int
+    lowest: str | None
+    names: frozenset[str] | None
+    others: tuple[str, ...]
+
+
+def land_changes(table: Table, context: RunContext) -> LayerResult:
+    """Append what the archive has and Bronze has not.
+
+    Raises:
+        BatchError: the archive has a gap, or the source's rows lack a column of the definition; nothing was written.
+    """
+    bronze = bronze_table(table, context)
+    progress = bronze.progress()
+    topic = change_topic(context.definition.name, table.name, engine=context.definition.engine)
+    done = {} if context.full else how_far.positions(progress, topic)
+    try:
+        found = find_objects(context.spark, context.lake.changes(topic), done)
+    except ChainBrokenError as error:
+        raise refused(table, f"the archive of {topic} has a gap: {error}") from error
+    progress = how_far.with_positions(progress, topic, found.following)
+    if not found.paths:
+        if bronze.exists():
+            return unchanged(bronze, table, progress)
+        log.warning("bronze/%s: the archive has no change of %s: is `streams.archive` at work?", table.name, topic)
+        return _made_empty(bronze, table, context)
+    work = _Work(bronze=bronze, table=table, context=context, progress=progress)
+    return work.land(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """One table's part of a run."""
+
+    bronze: LakeTable
+    table: Table
+    context: RunContext
+    progress: dict[str, Any]
+
+    def land(self, found: Found) -> LayerResult:
+        """From the objects to the commit."""
+        spark, table = self.context.spark, self.table
+        records = opened(read_objects(spark, found), self.context.settings.source_epoch, table).persist()
+        try:
+            look = _look_at(records, table)
+            self._check_columns(look)
+            if look.unreadable:
+                quarantine(unreadable(records, table), self.context)
+            rows = self._new_versions(versions(records, table), look)
+            write = self.bronze.replace if self.context.full else self.bronze.append
+            written = write(
+                stamped(rows, table, self.context).coalesce(MOST_FILES),
+                run_id=self.context.run_id,
+                progress=self.progress,
+                partition_by=PARTITIONS,
+                properties=properties(table),
+            )
+        finally:
+            records.unpersist()
+        repeats = look.records - look.tombstones - look.unreadable - written.rows_inserted
+        log.info("bronze/%s: %d records, %d of them seen before", table.name, look.records, repeats)
+        return LayerResult(
+            layer="bronze",
+            table=table.name,
+            version=written.version,
+            rows_in=look.records,
+            rows_written=written.rows_inserted,
+            rejected={UNREADABLE: look.unreadable} if look.unreadable else {},
+            progress=self.progress,
+        )
+
+    def _check_columns(self, look: _Look) -> None:
+        if look.others:
+            names = ", ".join(look.others)
+            log.warning("bronze/%s: left out, not in the definition: the columns %s", self.table.name, names)
+        if look.names is None:
+            return
+        missing = [column for column in self.table.columns if column.name not in look.names]
+        required = [column.name for column in missing if not column.nullable]
+        if required:
+            what = f"the source's newest rows have no column {', '.join(required)}"
+            cure = "if it was dropped or renamed, change the definition, then run again"
+            raise refused(self.table, f"{what}: nothing was written; {cure}")
+        for column in missing:
+            log.warning("bronze/%s: no column %s in the source: it is NULL from now on", self.table.name, column.name)
+
+    def _new_versions(self, rows: DataFrame, look: _Look) -> DataFrame:
+        identity = [*self.table.key, "_sequence"]
+        rows = rows.dropDuplicates(identity)
+        if self.context.full or look.lowest is None or not self.bronze.exists():
+            return rows
+        there = self.bronze.read().where(F.col("_sequence") >= look.lowest)
+        return not_there(rows, there, identity)
+
+
+def _look_at(records: DataFrame, table: Table) -> _Look:
+    is_good = "_problem IS NULL AND NOT _is_tombstone"
+    names = "IF(_op = 'd', NULL, map_keys(_row))"
+    known = ", ".join(f"'{name}'" for name in table.column_names)
+    found = records.agg(
+        F.count(F.lit(1)).alias("records"),
+        F.count_if("_is_tombstone").alias("tombstones"),
+        F.expr("count_if(_problem IS NOT NULL)").alias("unreadable"),
+        F.expr(f"min(_sequence) FILTER (WHERE {is_good})").alias("lowest"),
+        F.expr(f"max_by({names}, _sequence) FILTER (WHERE {is_good} AND _op <> 'd')").alias("names"),
+        F.expr(f"array_sort(array_distinct(flatten(collect_set(array_except({names}, array({known}))))))").alias(
+            "others"
+        ),
+    ).first()
+    assert found is not None
+    return _Look(
+        records=found["records"],
+        tombstones=found["tombstones"],
+        unreadable=found["unreadable"],
+        lowest=found["lowest"],
+        names=None if found["names"] is None else frozenset(found["names"]),
+        others=tuple(found["others"] or ()),
+    )
+
+
+def _made_empty(bronze: LakeTable, table: Table, context: RunContext) -> LayerResult:
+    """A table without rows, so that the next layers have something to read."""
+    columns = ", ".join(f"`{name}` STRING" for name in table.column_names)
+    rows = context.spark.createDataFrame([], f"{columns}, {_EMPTY}")
+    written = bronze.append(
+        stamped(rows, table, context),
+        run_id=context.run_id,
+        progress={},
+        partition_by=PARTITIONS,
+        properties=properties(table),
+    )
+    return LayerResult(layer="bronze", table=table.name, version=written.version)

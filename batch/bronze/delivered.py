@@ -1,0 +1,34 @@
+"""From a value as the connector delivered it to its canonical text.
+
+Texts of the connector differ from canonical ones in times (`2025-01-01T00:00:00.5Z`), dates (`2025-01-01Z`), truth
+(`true`) and the zeros of decimals. A value that is none of its column's type stays as it came: Silver refuses it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from config.definition import Column, LogicalType
+
+_WHOLE: Final = "rlike '^[+-]?[0-9]{1,30}$'"
+_DATE: Final = "rlike '^[0-9]{4}-[0-9]{2}-[0-9]{2}Z?$'"
+_TIME: Final = r"rlike '^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+]00:00)?$'"
+
+
+def delivered_text(column: Column, raw: str) -> str:
+    """The canonical text as an expression of Spark SQL over the expression of what was delivered."""
+    kind = column.type
+    if kind in (LogicalType.INTEGER, LogicalType.BIGINT):
+        text = f"IF({raw} {_WHOLE}, CAST(try_cast({raw} AS DECIMAL(38, 0)) AS STRING), NULL)"
+    elif kind is LogicalType.DECIMAL:
+        text = f"CAST(try_cast({raw} AS DECIMAL({column.precision}, {column.scale})) AS STRING)"
+    elif kind is LogicalType.BOOLEAN:
+        text = f"CASE lower({raw}) WHEN 'true' THEN '1' WHEN 'false' THEN '0' END"
+    elif kind is LogicalType.DATE:
+        text = f"IF({raw} {_DATE}, date_format(try_cast(left({raw}, 10) AS DATE), 'yyyy-MM-dd'), NULL)"
+    elif kind is LogicalType.TIMESTAMP:
+        time = f"try_cast({raw} AS TIMESTAMP)"
+        text = f"IF({raw} {_TIME}, date_format({time}, 'yyyy-MM-dd HH:mm:ss.SSSSSS'), NULL)"
+    else:
+        return raw
+    return f"coalesce({text}, {raw})"

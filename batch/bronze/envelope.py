@@ -1,0 +1,104 @@
+"""From archived records to row versions: the envelope is opened, checked and laid out in one pass.
+
+It says the same as `streams.model.change`: the same envelopes, with and without the converter's `schema` wrapper, are
+changes, tombstones or unreadable, and a change has the same position.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from batch.bronze.delivered import delivered_text
+from batch.bronze.sequence import file_number_sql, sequence_sql
+from config.definition import Table
+from streams.model.position import SNAPSHOT_ROW
+
+UNREADABLE: Final = "unreadable"
+"""The rule that a record breaks when no row version can be made of it."""
+
+_ENVELOPE: Final = (
+    "op STRING, before MAP<STRING, STRING>, after MAP<STRING, STRING>, "
+    "source STRUCT<file: STRING, pos: BIGINT, row: INT, ts_ms: BIGINT>"
+)
+_WIRE: Final = f"{_ENVELOPE}, payload STRUCT<{_ENVELOPE}>"
+_PROBLEMS: Final = (
+    ("NOT is_valid_utf8(_text)", "it is no UTF-8"),
+    ("_wire IS NULL OR (_wire.op IS NULL AND _wire.payload IS NULL)", "it is no change envelope"),
+    ("_wire.op IS NOT NULL AND _wire.payload IS NOT NULL", "its payload stands beside an envelope of its own"),
+    ("_body.op IS NULL OR _body.op NOT IN ('c', 'u', 'd', 'r')", "its op is none of c, u, d and r"),
+    ("_row IS NULL", "it has no row (after, or before of a delete)"),
+    ("_sequence IS NULL", "its source has no log position (file, pos)"),
+)
+
+
+def opened(records: DataFrame, epoch: int, table: Table) -> DataFrame:
+    """Records with `_problem` (NULL: none), `_is_tombstone`, `_row` (a map of texts), `_op`, `_sequence`,
+    `_committed_at` and `_origin`."""
+    file_number = file_number_sql("_body.source.file")
+    pos = "IF(_body.source.pos >= 0, _body.source.pos, NULL)"
+    row_number = "IF(_body.source.row >= 0, _body.source.row, NULL)"
+    row = f"IF(_body.op = 'r', {SNAPSHOT_ROW}, IF(_body.source.row IS NULL, 0, {row_number}))"
+    body = ", ".join(f"'{name}', _wire.{name}" for name in ("op", "before", "after", "source"))
+    wires = records.withColumn("_text", F.col("value").cast("string")).withColumn(
+        "_wire", F.from_json("_text", _WIRE, {"mode": "PERMISSIVE"})
+    )
+    bodies = wires.withColumn("_body", F.expr(f"coalesce(_wire.payload, named_struct({body}))"))
+    laid_out = bodies.select(
+        "partition",
+        "offset",
+        "key",
+        "value",
+        "_text",
+        "_wire",
+        F.expr(
+            "value IS NULL OR (_wire.op IS NULL AND _wire.payload IS NULL "
+            "AND coalesce(array_contains(json_object_keys(_text), 'payload'), false))"
+        ).alias("_is_tombstone"),
+        "_body",
+        F.col("_body.op").alias("_op"),
+        F.expr("IF(_body.op = 'd', _body.before, _body.after)").alias("_row"),
+        F.expr(sequence_sql(epoch, file_number, pos, row)).alias("_sequence"),
+        F.expr("IF(_body.source.ts_ms > 0, timestamp_millis(_body.source.ts_ms), NULL)").alias("_committed_at"),
+        F.expr("concat_ws('/', topic, partition, offset)").alias("_origin"),
+    )
+    judged = laid_out.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text")
+    # The records themselves are only needed of those that are put aside; all of them would not fit into memory.
+    return judged.withColumns({name: F.expr(f"IF(_problem IS NULL, NULL, {name})") for name in ("key", "value")})
+
+
+def versions(opened_records: DataFrame, table: Table) -> DataFrame:
+    """The readable ones as rows of canonical texts."""
+    good = opened_records.where("_problem IS NULL AND NOT _is_tombstone")
+    texts = [F.expr(delivered_text(column, f"_row['{column.name}']")).alias(column.name) for column in table.columns]
+    return good.select(*texts, "_op", "_sequence", "_committed_at", "_origin")
+
+
+def unreadable(opened_records: DataFrame, table: Table) -> DataFrame:
+    """The others as rows of the quarantine: why, and the whole record; bytes that are no text in base64."""
+    text = "IF(is_valid_utf8(CAST({0} AS STRING)), CAST({0} AS STRING), concat('base64:', base64({0})))"
+    whole = F.to_json(
+        F.struct(
+            F.col("_problem").alias("reason"),
+            F.expr(text.format("key")).alias("key"),
+            F.expr(text.format("value")).alias("value"),
+        )
+    )
+    return opened_records.where("_problem IS NOT NULL").select(
+        F.lit(table.name).alias("table"),
+        F.to_json(F.struct(F.expr(text.format("key")).alias("key"))).alias("key"),
+        F.lit(UNREADABLE).alias("rule"),
+        F.lit("quarantine").alias("action"),
+        whole.alias("row"),
+        "_sequence",
+        "_origin",
+    )
+
+
+def _problem(table: Table) -> Column:
+    without_key = " OR ".join(f"_row['{name}'] IS NULL" for name in table.key)
+    problems = (*_PROBLEMS, (without_key, f"its row lacks the key ({', '.join(table.key)})"))
+    cases = " ".join(f"WHEN {found} THEN '{text}'" for found, text in problems)
+    return F.expr(f"CASE WHEN _is_tombstone THEN NULL {cases} END")

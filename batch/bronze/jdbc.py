@@ -1,0 +1,157 @@
+"""The feed `jdbc`: Bronze straight from the source database, by windows of the table's cursor.
+
+1. The window: from the last anchor less an overlap, to before the run's anchor. The first one, and with `--full` every
+   one, begins at the beginning. Rows without a cursor are in every window.
+2. The rows of the window, less those that Bronze has: by key and content, so that the overlap costs nothing.
+3. Appended with the anchor as the progress, in one commit: a run that was killed leaves both or neither.
+
+A table without a cursor, and any with `--full`, is read whole and held against the newest version of each key in
+Bronze, which also finds the rows that are gone. What a window cannot see (rows written with an old time, changes that
+leave the cursor as it was, deletes) `python -m batch reconcile --repair` finds.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from batch.bronze.rows import MOST_FILES, PARTITIONS, bronze_table, not_there, properties, stamped, unchanged
+from batch.bronze.sequence import jdbc_sequence
+from batch.bronze.source import check_columns, read_source
+from batch.bronze.windows import Window, parse_time, source_of, time_text, window
+from batch.context import LayerResult, RunContext
+from batch.delta import LakeTable, Written
+from batch.source import connected
+from config.definition import LogicalType, Table
+
+log = logging.getLogger("batch.bronze")
+
+
+def land_jdbc(table: Table, context: RunContext) -> LayerResult:
+    """Append what the source has in the next window and Bronze has not.
+
+    Raises:
+        BatchError: there is no login, or the source's columns differ from the definition; nothing was written.
+    """
+    bronze = bronze_table(table, context)
+    done = bronze.progress()
+    span = window(table, done, context)
+    settings, database = source_of(table, context), context.definition.database
+    with connected(settings, database) as connection:
+        others = check_columns(connection, table)
+    if others:
+        names = ", ".join(others)
+        log.warning("bronze/%s: left out, not in the definition: the columns %s", table.name, names)
+    work = _Work(bronze=bronze, table=table, context=context, span=span)
+    rows = read_source(context.spark, settings, database, table, work.condition())
+    return work.land(rows, done)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """One table's part of a run."""
+
+    bronze: LakeTable
+    table: Table
+    context: RunContext
+    span: Window
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the table is read whole, so that missing rows are known to be deleted."""
+        is_bounded = self.context.since is not None or self.context.until is not None
+        return not _has_cursor(self.table) or (self.context.full and not is_bounded)
+
+    def condition(self) -> str:
+        """The rows to read, in the database's SQL."""
+        if self.is_whole:
+            return "TRUE"
+        cursor, end = f"`{self.table.cursor}`", f"'{time_text(self.span.end)}'"
+        if self.span.start is None:
+            return f"{cursor} < {end} OR {cursor} IS NULL"
+        return f"({cursor} >= '{time_text(self.span.start)}' AND {cursor} < {end}) OR {cursor} IS NULL"
+
+    def land(self, rows: DataFrame, done: dict[str, Any]) -> LayerResult:
+        """From the source's rows to the commit."""
+        progress = self.span.progress(done)
+        if not self.bronze.exists():
+            written = self._append(self._stamped(rows, "r"), progress)
+            return self._result(written, written.rows_inserted, progress)
+        rows = rows.persist()  # read once, and looked at several times
+        try:
+            count = rows.count()
+            stamped_rows = self._stamped(rows, "r")
+            new = self._changed(stamped_rows) if self.is_whole else self._unknown(stamped_rows)
+            if new.isEmpty() and not self._moves(done, progress):
+                return unchanged(self.bronze, self.table, done, rows_in=count)
+            return self._result(self._append(new, progress), count, progress)
+        finally:
+            rows.unpersist()
+
+    def _append(self, new: DataFrame, progress: dict[str, Any]) -> Written:
+        return self.bronze.append(
+            new.coalesce(MOST_FILES),
+            run_id=self.context.run_id,
+            progress=progress,
+            partition_by=PARTITIONS,
+            properties=properties(self.table),
+        )
+
+    def _result(self, written: Written, count: int, progress: dict[str, Any]) -> LayerResult:
+        return LayerResult(
+            layer="bronze",
+            table=self.table.name,
+            version=written.version,
+            rows_in=count,
+            rows_written=written.rows_inserted,
+            progress=progress,
+        )
+
+    def _moves(self, done: dict[str, Any], progress: dict[str, Any]) -> bool:
+        """Whether an anchor without new rows is worth a commit: only when the window would grow long without it."""
+        if not _has_cursor(self.table):
+            return False
+        start = progress["start"]
+        overlap_s = self.context.settings.window_overlap_s
+        return start is not None and (self.span.end - parse_time(start)).total_seconds() > 10 * overlap_s + 3_600
+
+    def _stamped(self, rows: DataFrame, op: str) -> DataFrame:
+        committed_at = F.lit(self.span.end)
+        marked = rows.withColumns(
+            {
+                "_op": F.lit(op),
+                "_sequence": F.lit(jdbc_sequence(self.span.sequence)),
+                "_committed_at": committed_at,
+                "_origin": F.lit("jdbc"),
+            }
+        )
+        return stamped(marked, self.table, self.context)
+
+    def _unknown(self, new: DataFrame) -> DataFrame:
+        """The rows whose key and content Bronze does not have; the cursor is a part of the content."""
+        there = self.bronze.read()
+        if self.span.start is not None:
+            cursor = F.col(str(self.table.cursor))
+            there = there.where((cursor >= time_text(self.span.start)) | cursor.isNull())
+        return not_there(new, there, [*self.table.key, "_row_hash"])
+
+    def _changed(self, new: DataFrame) -> DataFrame:
+        """The rows that differ from the newest version of their key, and a delete for each that is gone."""
+        versions = self.bronze.read().select(
+            *self.table.key, F.struct("_sequence", "_op", "_row_hash").alias("version")
+        )
+        newest = versions.groupBy(*self.table.key).agg(F.max("version").alias("version")).where("version._op <> 'd'")
+        known = newest.select(*self.table.key, F.col("version._row_hash").alias("_row_hash"))
+        changed = not_there(new, known, [*self.table.key, "_row_hash"])
+        gone = not_there(known, new, self.table.key).select(*self.table.key)
+        others = {name: F.lit(None).cast("string") for name in self.table.column_names if name not in self.table.key}
+        return changed.unionByName(self._stamped(gone.withColumns(others) if others else gone, "d"))
+
+
+def _has_cursor(table: Table) -> bool:
+    """Only a time can be a cursor: a window ends at one."""
+    return any(column.name == table.cursor and column.type is LogicalType.TIMESTAMP for column in table.columns)

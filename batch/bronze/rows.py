@@ -1,0 +1,95 @@
+"""What every row of Bronze has, whatever feed it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from batch import canonical
+from batch.context import LayerResult, RunContext
+from batch.delta import CHANGE_FEED, LakeTable
+from batch.errors import BatchError
+from config.definition import Column, LogicalType, Table
+
+FEED: Final = "millrace.feed"
+"""The property that says which feed a table is filled from."""
+
+PARTITIONS: Final = ("year", "month", "day")
+"""The UTC day of landing."""
+
+MOST_FILES: Final = 2
+"""Files of one run: small ones make every later read slow."""
+
+_META: Final = ("_op", "_sequence", "_committed_at", "_landed_at", "_run_id", "_row_hash", "_origin")
+
+
+def bronze_table(table: Table, context: RunContext) -> LakeTable:
+    """The table, if it is filled from the feed that the definition names.
+
+    Raises:
+        BatchError: it is filled from the other feed, or a column has a name that Bronze needs itself.
+    """
+    taken = sorted({*PARTITIONS, *_META} & {name.lower() for name in table.column_names})
+    if taken:
+        raise refused(table, f"Bronze has columns of its own named {', '.join(taken)}: rename the source's in a view")
+    found = LakeTable(context.spark, context.lake.table("bronze", table.name), f"bronze/{table.name}")
+    feed = found.property(FEED)
+    if feed is not None and feed != table.feed:
+        raise refused(
+            table,
+            f"is filled from the feed {feed!r}, and the definition says {table.feed!r}: set it back, or delete "
+            f"{found.path} and make the layers anew with `python -m batch run --full`",
+        )
+    return found
+
+
+def stamped(rows: DataFrame, table: Table, context: RunContext) -> DataFrame:
+    """Rows with the columns' canonical texts, `_op`, `_sequence`, `_committed_at`, `_origin`, as Bronze keeps them."""
+    day = context.started_at
+    texts = [Column(name=name, type=LogicalType.STRING) for name in table.column_names]
+    return rows.select(
+        *table.column_names,
+        "_op",
+        "_sequence",
+        "_committed_at",
+        F.lit(context.started_at).alias("_landed_at"),
+        F.lit(context.run_id).alias("_run_id"),
+        F.md5(F.expr(canonical.spark_text(texts))).alias("_row_hash"),
+        "_origin",
+        F.lit(day.year).alias("year"),
+        F.lit(day.month).alias("month"),
+        F.lit(day.day).alias("day"),
+    )
+
+
+def properties(table: Table) -> dict[str, str]:
+    """Of a Bronze table. File statistics are kept of what is searched for."""
+    return {FEED: table.feed, **CHANGE_FEED, "delta.dataSkippingStatsColumns": "_sequence,_run_id,_landed_at"}
+
+
+def not_there(rows: DataFrame, there: DataFrame, on: Sequence[str]) -> DataFrame:
+    """The rows that are not in `there` yet, by columns that are the same; NULL is the same as NULL."""
+    others = there.select(*(F.col(name).alias(f"_there_{name}") for name in on))
+    same = [F.col(name).eqNullSafe(F.col(f"_there_{name}")) for name in on]
+    return rows.join(others, same, "left_anti")
+
+
+def unchanged(found: LakeTable, table: Table, progress: dict[str, object], *, rows_in: int = 0) -> LayerResult:
+    """The result when there was nothing to write."""
+    version = found.version()
+    return LayerResult(
+        layer="bronze",
+        table=table.name,
+        version=version if version >= 0 else None,
+        rows_in=rows_in,
+        progress=progress,
+        is_unchanged=True,
+    )
+
+
+def refused(table: Table, message: str) -> BatchError:
+    """An error of this table."""
+    return BatchError(message, layer="bronze", table=table.name)

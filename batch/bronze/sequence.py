@@ -1,0 +1,43 @@
+"""A row version's place in the source's history as a text: texts sort exactly as positions do.
+
+    epoch(10).file number(19).pos(19).row + 1(10)        digits, filled up with zeros
+
+It is `streams.model.position` written down. Tables that are read by JDBC have no position: their versions have the
+epoch and file 0, and as `pos` the time up to which they were read, in microseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streams.model.position import SNAPSHOT_ROW, Position
+
+WIDTHS: Final = (10, 19, 19, 10)
+FILE_NUMBER_PATTERN: Final = r"\\.([0-9]{1,100})$"
+"""As a literal of Spark SQL: what `binlog_file_number` reads."""
+
+
+def sequence_text(position: Position) -> str:
+    """The text of a position."""
+    epoch, file, pos, row = position
+    parts = (epoch, file, pos, row - SNAPSHOT_ROW)
+    return ".".join(f"{part:0{width}d}" for part, width in zip(parts, WIDTHS, strict=True))
+
+
+def jdbc_sequence(micros: int) -> str:
+    """The text for rows that were read by JDBC up to a time."""
+    return sequence_text((0, 0, micros, SNAPSHOT_ROW))
+
+
+def file_number_sql(name: str) -> str:
+    """Number of a binlog file from the expression of its name; NULL if it has none of 64 bits."""
+    return f"try_cast(nullif(regexp_extract({name}, '{FILE_NUMBER_PATTERN}', 1), '') AS BIGINT)"
+
+
+def sequence_sql(epoch: int, file_number: str, pos: str, row: str) -> str:
+    """The text as an expression of Spark SQL over expressions of whole numbers; NULL if one of them is."""
+    row = f"CAST({row} AS BIGINT) - ({SNAPSHOT_ROW})"
+    widths = zip((file_number, pos, row), WIDTHS[1:], strict=True)
+    parts = [f"lpad(CAST({part} AS STRING), {width}, '0')" for part, width in widths]
+    joined = ", '.', ".join(parts)
+    return f"concat('{epoch:0{WIDTHS[0]}d}.', {joined})"

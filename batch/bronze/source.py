@@ -1,0 +1,79 @@
+"""A source table read by JDBC: every value as its canonical text, which the database itself writes.
+
+So no driver, dialect or time zone on the way can alter a value: microseconds and decimals arrive as they are kept.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mysql.connector.connection import MySQLConnection
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from batch.bronze.rows import refused
+from batch.canonical import mysql_value
+from config.definition import LogicalType, Table
+from config.settings import DatabaseSettings
+
+FETCH_ROWS: Final = 10_000
+"""Rows under way at a time: the driver would otherwise hold the whole table."""
+
+_KINDS: Final = {
+    LogicalType.UUID: {"char", "varchar", "uuid"},
+    LogicalType.STRING: {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set", "json"},
+    LogicalType.INTEGER: {"tinyint", "smallint", "mediumint", "int", "year"},
+    LogicalType.BIGINT: {"tinyint", "smallint", "mediumint", "int", "bigint", "year"},
+    LogicalType.DECIMAL: {"decimal"},
+    LogicalType.DOUBLE: {"float", "double"},
+    LogicalType.BOOLEAN: {"tinyint", "bit", "boolean"},
+    LogicalType.DATE: {"date"},
+    LogicalType.TIMESTAMP: {"datetime", "timestamp"},
+}
+
+
+def read_source(spark: SparkSession, settings: DatabaseSettings, database: str, table: Table, where: str) -> DataFrame:
+    """The rows of a source table that a condition in the database's SQL holds for, as texts.
+
+    The scheme and the driver differ on purpose: with `jdbc:mariadb` Spark would quote columns in a way that MariaDB
+    takes for texts, and read the columns' names as their values.
+    """
+    values = ", ".join(f"{mysql_value(column)} AS `{column.name}`" for column in table.columns)
+    query = f"(SELECT {values} FROM `{table.name}` WHERE {where}) AS source"  # noqa: S608 - the definition's own names
+    url = f"jdbc:mysql://{settings.host}:{settings.port}/{database}?permitMysqlScheme"
+    reader = spark.read.format("jdbc").option("url", url).option("driver", "org.mariadb.jdbc.Driver")
+    reader = reader.option("user", settings.user).option("password", settings.password)
+    reader = reader.option("sessionInitStatement", "SET time_zone = '+00:00'")
+    rows = reader.option("dbtable", query).option("fetchsize", FETCH_ROWS).load()
+    return rows.select(*(F.col(name).cast("string").alias(name) for name in table.column_names))
+
+
+def check_columns(connection: MySQLConnection, table: Table) -> tuple[str, ...]:
+    """Hold the source's columns against the definition; returns those that the definition leaves out.
+
+    Raises:
+        BatchError: the table, or a column of the definition, is not there or is of another type.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = DATABASE() AND table_name = %s",
+            (table.name,),
+        )
+        found = {_text(row[0]): _text(row[1]).lower() for row in cursor.fetchall()}  # type: ignore[index]
+    if not found:
+        raise refused(table, "the source has no such table: create it, or take it out of the definition")
+    faults = [f"{column.name} is not there" for column in table.columns if column.name not in found]
+    faults += [
+        f"{column.name} is of type {found[column.name]}, not {column.type}"
+        for column in table.columns
+        if column.name in found and found[column.name] not in _KINDS[column.type]
+    ]
+    if faults:
+        what = f"the source's columns differ from the definition ({'; '.join(faults)})"
+        raise refused(table, f"{what}: nothing was written; change the definition, then run again")
+    return tuple(sorted(set(found) - set(table.column_names)))
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes | bytearray) else str(value)

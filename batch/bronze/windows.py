@@ -1,0 +1,127 @@
+"""Up to when a table may be read by its cursor without missing rows that are committed later.
+
+A transaction writes a time into its rows and commits them some time after: what is read in between lacks rows whose
+cursor is lower than others that are there. So every window ends at an anchor: before the oldest transaction that was
+open when the run began, and some seconds more. All tables of a run are read up to the same anchor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from mysql.connector.connection import MySQLConnection
+
+from batch.bronze import progress as how_far
+from batch.bronze.rows import refused
+from batch.context import RunContext
+from batch.source import connected
+from config.definition import Table
+from config.settings import DatabaseSettings
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+_anchors: dict[str, datetime] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The rows to read: those with a cursor from `start` (None: any) to before `end`, or without one.
+
+    Attributes:
+        sequence: of their versions, in microseconds since 1970; above those of all earlier windows.
+    """
+
+    start: datetime | None
+    end: datetime
+    sequence: int
+
+    def progress(self, done: dict[str, Any]) -> dict[str, Any]:
+        """What is done once these rows are landed."""
+        anchor = max(how_far.anchor(done), time_text(self.end))
+        start = None if self.start is None else time_text(self.start)
+        return {"anchor": anchor, "start": start, "sequence": self.sequence}
+
+
+def window(table: Table, done: dict[str, Any], context: RunContext) -> Window:
+    """The next window of a table after its progress; `since` and `until` of the run come before it.
+
+    Raises:
+        BatchError: there is no login for the database, or it refuses what is asked.
+    """
+    database = source_of(table, context)
+    anchor = run_anchor(context, database)
+    last = how_far.anchor(done)
+    end = max(anchor, parse_time(last)) if last else anchor
+    start = parse_time(last) - timedelta(seconds=context.settings.window_overlap_s) if last else None
+    if context.since is not None:
+        start = context.since
+    if context.until is not None:
+        end = min(end, context.until)
+    if context.full:
+        start = None
+    return Window(start=start, end=end, sequence=next_sequence(anchor, done))
+
+
+def next_sequence(anchor: datetime, done: dict[str, Any]) -> int:
+    """The anchor in microseconds since 1970; above the last one, for an old transaction can hold the anchor back."""
+    micros = (anchor - datetime(1970, 1, 1, tzinfo=UTC)) // _MICROSECOND
+    return max(micros, int(done.get("sequence", -1)) + 1)
+
+
+def run_anchor(context: RunContext, database: DatabaseSettings) -> datetime:
+    """The anchor of a run: asked for once, before its first table is read."""
+    if context.run_id not in _anchors:
+        with connected(database, context.definition.database) as connection:
+            found = find_anchor(connection, safety_s=context.settings.window_safety_s)
+        _anchors.clear()
+        _anchors[context.run_id] = found
+    return _anchors[context.run_id]
+
+
+def find_anchor(connection: MySQLConnection, *, safety_s: float) -> datetime:
+    """The time before which nothing uncommitted can be any more, by the database's clock, less `safety_s`.
+
+    The time is read first: a transaction that begins afterwards writes later times. The oldest open one counts by its
+    age, since its start is told in whole seconds and in the server's own time zone.
+    """
+    now = _value(connection, "SELECT UTC_TIMESTAMP(6)")
+    assert isinstance(now, datetime)
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION time_zone = 'SYSTEM'")
+        try:
+            age_s = _value(
+                connection, "SELECT TIMESTAMPDIFF(SECOND, MIN(trx_started), NOW()) FROM information_schema.innodb_trx"
+            )
+        finally:
+            cursor.execute("SET SESSION time_zone = '+00:00'")
+    open_s = 0 if age_s is None else max(0, int(str(age_s))) + 1
+    return now.replace(tzinfo=UTC) - timedelta(seconds=open_s + safety_s)
+
+
+def time_text(time: datetime) -> str:
+    """The canonical text of a time."""
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def source_of(table: Table, context: RunContext) -> DatabaseSettings:
+    """The login of the source database.
+
+    Raises:
+        BatchError: the run has none.
+    """
+    if context.database is None:
+        raise refused(table, "is read from the database: set MYSQL_HOST, MYSQL_USER and MYSQL_PASSWORD")
+    return context.database
+
+
+def parse_time(text: str) -> datetime:
+    """The time of a canonical text."""
+    return datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
+
+
+def _value(connection: MySQLConnection, statement: str) -> object:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        (row,) = cursor.fetchall()
+        return row[0]  # type: ignore[index]

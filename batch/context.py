@@ -1,0 +1,61 @@
+"""What a layer is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from batch.paths import Lake
+from config.definition import Definition
+from config.settings import DatabaseSettings, LakeSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """One run over one dataset.
+
+    Attributes:
+        run_id: sorts by the time of the start, and is unique.
+        started_at: with its zone; the UTC day is the day under which Bronze keeps what this run lands.
+        database: the source, for tables that are read by JDBC; without it those are an error.
+        full: make the tables anew instead of going on from where they are.
+        since, until: the window of a table that is read by JDBC, where the operator names it.
+    """
+
+    spark: SparkSession
+    lake: Lake
+    definition: Definition
+    run_id: str
+    started_at: datetime
+    settings: LakeSettings
+    database: DatabaseSettings | None = None
+    full: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerResult:
+    """What a layer did with one table.
+
+    Attributes:
+        version: of the Delta table after the run; None if there is no table yet.
+        rows_in: that were looked at.
+        rows_written: inserted, updated and deleted together.
+        rejected: rows refused, by rule.
+        progress: up to where the source of the layer is done; what the next run continues from.
+        is_unchanged: nothing was new, so nothing was written.
+    """
+
+    layer: str
+    table: str
+    version: int | None
+    rows_in: int = 0
+    rows_written: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    is_unchanged: bool = False

@@ -1,0 +1,254 @@
+"""A Delta table of the lake: every commit carries the progress of the run that made it.
+
+What a run has done up to is in the commit that holds the rows, so both are there or neither: a killed run is continued
+table by table, from the newest commit that has a progress. A write is numbered with Delta's transaction ids: its number
+follows the version that the progress was read at. So of two runs that continue from the same progress, Delta refuses or
+skips the second one's write; both are an error here, never a silent loss or repetition.
+
+Writes set the session's configuration: one thread writes at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from delta.tables import DeltaTable
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from batch.delta_log import NO_TABLE, DeltaLog
+from batch.errors import BatchError
+
+CHANGE_FEED = {"delta.enableChangeDataFeed": "true"}
+DELETION_VECTORS = {"delta.enableDeletionVectors": "true"}
+
+_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+_TXN_APP = "spark.databricks.delta.write.txnAppId"
+_TXN_VERSION = "spark.databricks.delta.write.txnVersion"
+_EVOLVE = "spark.databricks.delta.schema.autoMerge.enabled"
+
+log = logging.getLogger("batch.delta")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """One commit and its rows, as Delta counted them."""
+
+    version: int
+    rows_in: int = 0
+    rows_inserted: int = 0
+    rows_updated: int = 0
+    rows_deleted: int = 0
+
+    @property
+    def rows_written(self) -> int:
+        """Rows that are other than before."""
+        return self.rows_inserted + self.rows_updated + self.rows_deleted
+
+
+class LakeTable:
+    """The Delta table at `path`; `name` is layer and table, as in `silver/orders`."""
+
+    def __init__(self, spark: SparkSession, path: str, name: str) -> None:
+        self.path = path
+        self.name = name
+        self._spark = spark
+        self._log = DeltaLog(spark, path)
+        self._seen: int | None = None
+
+    def exists(self) -> bool:
+        """Whether there is a table."""
+        return self._log.version() != NO_TABLE
+
+    def version(self) -> int:
+        """The newest version; -1 if there is no table."""
+        return self._log.version()
+
+    def property(self, name: str) -> str | None:
+        """A property of the table; None if it has none of this name, or if there is no table."""
+        return self._log.property(name) if self.exists() else None
+
+    def read(self, version: int | None = None) -> DataFrame:
+        """The rows, of the newest or of an older version."""
+        reader = self._spark.read.format("delta")
+        return (reader if version is None else reader.option("versionAsOf", version)).load(self.path)
+
+    def progress(self) -> dict[str, Any]:
+        """What the newest commit with a progress says; {} if there is none. Writes continue from here."""
+        newest = self._seen = self._log.version()
+        for version in range(newest, NO_TABLE, -1):
+            info = self._log.commit_info(version)
+            if info is None:
+                log.warning("%s: the log does not reach back to a progress: all is read again", self.name)
+                return {}
+            progress = _noted(info).get("progress")
+            if progress is not None:
+                return dict(progress)
+        return {}
+
+    def changed_since(self, version: int) -> DataFrame | None:
+        """The change data feed after `version`; None if it is gone, or was never kept."""
+        newest = self._log.version()
+        if not 0 <= version <= newest or self._log.property("delta.enableChangeDataFeed") != "true":
+            return None
+        if version == newest:  # Delta refuses a range without commits
+            return self._feed(newest).where("false")
+        if not all(self._log.has_changes_of(each) for each in range(version + 1, newest + 1)):
+            return None
+        return self._feed(version + 1, newest)
+
+    def append(
+        self,
+        rows: DataFrame,
+        *,
+        run_id: str,
+        progress: Mapping[str, Any],
+        partition_by: Sequence[str] = (),
+        properties: Mapping[str, str] | None = None,
+    ) -> Written:
+        """Add rows; columns that the table lacks are added to it. The last two are for a table that is made here."""
+        self._make(rows, partition_by, properties)
+        with self._commit(run_id, progress) as committed:
+            rows.write.format("delta").mode("append").option("mergeSchema", "true").save(self.path)
+        return self._written(committed)
+
+    def replace(
+        self,
+        rows: DataFrame,
+        *,
+        run_id: str,
+        progress: Mapping[str, Any],
+        partition_by: Sequence[str] = (),
+        properties: Mapping[str, str] | None = None,
+    ) -> Written:
+        """Put rows, and their columns, in the place of all there were; readers see the old or the new ones."""
+        self._make(rows, partition_by, properties)
+        with self._commit(run_id, progress) as committed:
+            writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+            writer.partitionBy(*partition_by).save(self.path)
+        return self._written(committed)
+
+    def merge(
+        self,
+        rows: DataFrame,
+        *,
+        on: str,
+        set_when: str | None,
+        insert_when: str | None = None,
+        delete_when: str | None = None,
+        evolve: bool = True,
+        run_id: str,
+        progress: Mapping[str, Any],
+        partition_by: Sequence[str] = (),
+        properties: Mapping[str, str] | None = None,
+    ) -> Written:
+        """Merge rows `s` into the table `t`: one row of `s` for a key at most.
+
+        Args:
+            rows: what comes; with the table's columns, or more.
+            evolve: columns that the table lacks are added to it; else they are for the conditions only.
+            on: which rows belong together; with literal predicates on partition columns where there are any.
+            set_when: rows that belong together are replaced when this holds; None: never.
+            insert_when: new rows are added when this holds; None: always.
+            delete_when: rows that belong together are deleted when this holds; asked before `set_when`.
+        """
+        self._make(rows, partition_by, properties)
+        merge = DeltaTable.forPath(self._spark, self.path).alias("t").merge(rows.alias("s"), on)
+        if delete_when is not None:
+            merge = merge.whenMatchedDelete(condition=delete_when)
+        if set_when is not None:
+            merge = merge.whenMatchedUpdateAll(condition=set_when)
+        merge = merge.whenNotMatchedInsertAll(condition=insert_when)
+        with self._commit(run_id, progress, **{_EVOLVE: str(evolve).lower()}) as committed:
+            merge.execute()
+        return self._written(committed)
+
+    @contextlib.contextmanager
+    def noting(self, run_id: str) -> Iterator[None]:
+        """Let commits that change no rows (compaction) repeat the progress, so that it stays near the log's end."""
+        note = {"run_id": run_id, "progress": self.progress()}
+        with self._configured({_METADATA: json.dumps(note)}):
+            yield
+
+    def _make(self, rows: DataFrame, partition_by: Sequence[str], properties: Mapping[str, str] | None) -> None:
+        if self.exists():
+            return
+        maker = DeltaTable.createIfNotExists(self._spark).location(self._log.location).addColumns(rows.schema)
+        maker = maker.partitionedBy(*partition_by) if partition_by else maker
+        for name, value in (properties or {}).items():
+            maker = maker.property(name, value)
+        maker.execute()
+
+    @contextlib.contextmanager
+    def _commit(self, run_id: str, progress: Mapping[str, Any], **more: str) -> Iterator[tuple[int, str]]:
+        """Write in here; yields the version before and the mark by which the commit is found again."""
+        before = self._log.version()
+        seen = before if self._seen is None else max(self._seen, 0)
+        mark = uuid.uuid4().hex
+        note = json.dumps({"run_id": run_id, "progress": dict(progress), "commit": mark})
+        settings = {_METADATA: note, _TXN_APP: self.name, _TXN_VERSION: str(seen + 1), **more}
+        with self._configured(settings):
+            yield before, mark
+
+    @contextlib.contextmanager
+    def _configured(self, settings: Mapping[str, str]) -> Iterator[None]:
+        for name, value in settings.items():
+            self._spark.conf.set(name, value)
+        try:
+            yield
+        except PySparkException as error:
+            if "ConcurrentTransaction" in str(error) or "CONCURRENT_TRANSACTION" in str(error):
+                raise self._overtaken() from error
+            raise
+        finally:
+            for name in settings:
+                self._spark.conf.unset(name)
+
+    def _written(self, committed: tuple[int, str]) -> Written:
+        before, mark = committed
+        newest = self._log.version()
+        for version in range(newest, before, -1):
+            info = self._log.commit_info(version) or {}
+            if _noted(info).get("commit") == mark:
+                self._seen = newest
+                return _counted(version, info.get("operationMetrics", {}))
+        raise self._overtaken()
+
+    def _overtaken(self) -> BatchError:
+        layer, _, table = self.name.partition("/")
+        text = "another run wrote the same rows meanwhile, so nothing was written: run again, one run at a time"
+        return BatchError(text, layer=layer, table=table)
+
+    def _feed(self, first: int, last: int | None = None) -> DataFrame:
+        reader = self._spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", first)
+        return (reader if last is None else reader.option("endingVersion", last)).load(self.path)
+
+
+def _noted(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Our note in a commit; {} if it is of someone else."""
+    try:
+        note = json.loads(info.get("userMetadata") or "{}")
+    except ValueError:
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _counted(version: int, metrics: Mapping[str, str]) -> Written:
+    def count(name: str) -> int:
+        return int(metrics.get(name, 0))
+
+    if "numSourceRows" in metrics:  # a merge
+        return Written(
+            version=version,
+            rows_in=count("numSourceRows"),
+            rows_inserted=count("numTargetRowsInserted"),
+            rows_updated=count("numTargetRowsUpdated"),
+            rows_deleted=count("numTargetRowsDeleted"),
+        )
+    return Written(version=version, rows_in=count("numOutputRows"), rows_inserted=count("numOutputRows"))

@@ -1,0 +1,91 @@
+"""A Delta table's log, read without Spark jobs: versions, and what was noted in each commit.
+
+`DeltaTable.history()` tells the same by a Spark job over every commit; here a commit costs one small read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import SparkSession
+
+NO_TABLE = -1
+
+
+class DeltaLog:
+    """The log of the table at `path`; every answer is of this moment."""
+
+    def __init__(self, spark: SparkSession, path: str) -> None:
+        self._spark = spark
+        self._path = path
+
+    @property
+    def location(self) -> str:
+        """The path as Hadoop spells it: Delta compares places as text."""
+        return str(self._jvm().org.apache.hadoop.fs.Path(self._path).toString())
+
+    def version(self) -> int:
+        """The newest version; `NO_TABLE` if there is none."""
+        return int(self._snapshot().version())
+
+    def property(self, name: str) -> str | None:
+        """A property of the table."""
+        found = self._snapshot().metadata().configuration().get(name)
+        return str(found.get()) if found.isDefined() else None
+
+    def commit_info(self, version: int) -> dict[str, Any] | None:
+        """What a commit says of itself; None once the log was cleaned of it."""
+        for action in self._actions(version):
+            if "commitInfo" in action:
+                return dict(action["commitInfo"])
+        return None
+
+    def has_changes_of(self, version: int) -> bool:
+        """Whether the commit and every file that holds its changes are still there."""
+        by_kind: dict[str, list[str]] = {"cdc": [], "add": [], "remove": []}
+        is_there = False
+        for action in self._actions(version):
+            is_there = True
+            for kind, files in by_kind.items():
+                if kind in action and action[kind].get("dataChange", True) | (kind == "cdc"):
+                    files.append(action[kind]["path"])
+        files = by_kind["cdc"] or by_kind["add"] + by_kind["remove"]
+        return is_there and all(self._exists(file) for file in files)
+
+    def _snapshot(self) -> Any:
+        jvm = self._jvm()
+        log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(self._spark._jsparkSession, self._path)
+        none = jvm.scala.Option.empty()
+        return log.update(False, none, none)
+
+    def _actions(self, version: int) -> Iterator[dict[str, Any]]:
+        path = self._jvm().org.apache.hadoop.fs.Path(f"{self._path}/_delta_log/{version:020d}.json")
+        try:
+            stream = self._files(path).open(path)
+        except Py4JJavaError as error:
+            if error.java_exception.getClass().getName() == "java.io.FileNotFoundException":
+                return
+            raise
+        java = self._jvm().java
+        reader = java.io.BufferedReader(java.io.InputStreamReader(stream, "UTF-8"))
+        try:
+            while (line := reader.readLine()) is not None:
+                yield json.loads(line)
+        finally:
+            reader.close()
+
+    def _exists(self, file: str) -> bool:
+        # Paths in the log are URIs, relative to the table unless they name a scheme.
+        hadoop_path = self._jvm().org.apache.hadoop.fs.Path
+        uri = self._jvm().java.net.URI(file)
+        path = hadoop_path(uri) if uri.isAbsolute() else hadoop_path(hadoop_path(self._path), hadoop_path(uri))
+        return bool(self._files(path).exists(path))
+
+    def _files(self, path: Any) -> Any:
+        return path.getFileSystem(self._spark._jsparkSession.sessionState().newHadoopConf())
+
+    def _jvm(self) -> Any:
+        return self._spark.sparkContext._jvm

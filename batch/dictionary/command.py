@@ -1,0 +1,43 @@
+"""`python -m batch dictionary`: write the dataset's dictionary beside its definition. Needs no server."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Final
+
+from batch.dictionary.text import dictionary_text
+from batch.gold import plans
+from batch.place import add_dataset_option
+from config.dataset import load_definition
+from config.definition import Definition
+from config.settings import DatasetSettings
+
+FILE: Final = "dictionary.md"
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `dictionary`."""
+    text = "write what tables and columns mean into the dataset's folder, as Markdown"
+    parser = subparsers.add_parser("dictionary", help=text, description=text)
+    add_dataset_option(parser)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the file is another")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write or compare."""
+    definition = load_definition(arguments.dataset or DatasetSettings.read().dataset)
+    path, text = dictionary_path(definition), dictionary_text(definition, plans(definition))
+    if arguments.check:
+        is_same = path.exists() and path.read_text("utf-8") == text
+        print(f"{path}: {'as it should be' if is_same else 'is another: run `python -m batch dictionary`'}")
+        return 0 if is_same else 1
+    path.write_text(text, "utf-8")
+    print(f"wrote {path}")
+    return 0
+
+
+def dictionary_path(definition: Definition) -> Path:
+    """Where a dataset's dictionary is."""
+    return Path(definition.folder, FILE)

@@ -1,0 +1,187 @@
+"""Brings one Gold table up to what Silver has.
+
+1. The change feeds of Silver since the last build name the affected keys.
+2. The query is asked for these keys twice: for Silver as it was then, and as it is now.
+3. What differs is merged into the table: only files that hold such a row are written anew, and of a partitioned table
+   only the partitions that a row leaves or enters are looked at.
+
+The whole table is built when there is none, when its file has changed, when a feed is gone, or when that is asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from batch.context import LayerResult, RunContext
+from batch.delta import LakeTable, Written
+from batch.errors import BatchError
+from batch.gold.plan import GoldPlan
+from batch.gold.rows import affected, rows_of
+from batch.local import brought, brought_if_few
+from batch.silver import silver_table
+
+log = logging.getLogger(__name__)
+
+_MOST_PARTITIONS = 1_000
+"""More are not listed one by one: then the whole table is looked at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What is to be done; `before` are the versions of the Silver tables that the table shows, `now` those it will."""
+
+    plan: GoldPlan
+    context: RunContext
+    target: LakeTable
+    silver: Mapping[str, LakeTable]
+    before: Mapping[str, int]
+    now: Mapping[str, int]
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        return {"silver": dict(self.now), "definition": self.plan.fingerprint}
+
+    def rows(self, versions: Mapping[str, int], keys: DataFrame | None = None) -> DataFrame:
+        """The table's rows for these versions of Silver."""
+        tables = {name: self.silver[name].read(version) for name, version in versions.items()}
+        return rows_of(self.plan, tables, self.context.spark, keys)
+
+
+def gold_table(plan: GoldPlan, context: RunContext) -> LakeTable:
+    """The table of a plan."""
+    path = context.lake.dimension(plan.name) if plan.kind == "dimension" else context.lake.fact(plan.name)
+    return LakeTable(context.spark, path, f"gold/{plan.name}")
+
+
+def build(plan: GoldPlan, context: RunContext) -> LayerResult:
+    """Bring the table of a plan up to what Silver has.
+
+    Raises:
+        BatchError: a Silver table is missing, or the plan's query is wrong.
+    """
+    work = _work(plan, context)
+    done = work.target.progress()
+    if done == work.progress and not context.full:
+        version = work.target.version()
+        return LayerResult(layer="gold", table=plan.name, version=version, progress=done, is_unchanged=True)
+    written = None
+    if done.get("definition") == plan.fingerprint and done["silver"].keys() == work.now.keys() and not context.full:
+        written = _continued(work)
+    if written is None:
+        written = _built(work)
+    return LayerResult(
+        layer="gold",
+        table=plan.name,
+        version=written.version,
+        rows_in=written.rows_in,
+        rows_written=written.rows_written,
+        progress=work.progress,
+    )
+
+
+def _work(plan: GoldPlan, context: RunContext) -> _Work:
+    target = gold_table(plan, context)
+    silver = {name: silver_table(context, name) for name in plan.tables}
+    now = {name: table.version() for name, table in silver.items()}
+    missing = [name for name, version in now.items() if version < 0]
+    if missing:
+        text = f"there is no Silver table {', '.join(missing)} yet: run the layer silver first"
+        raise BatchError(text, layer="gold", table=plan.name)
+    before = target.progress().get("silver", {})
+    return _Work(plan=plan, context=context, target=target, silver=silver, before=before, now=now)
+
+
+def _built(work: _Work) -> Written:
+    """The whole table."""
+    rows = work.rows(work.now)
+    partition_by = [work.plan.partition] if work.plan.partition else []
+    if partition_by:  # each partition is written by one task, or there would be a file of each in each
+        rows = rows.repartition(*partition_by)
+    run_id = work.context.run_id
+    return work.target.replace(rows, run_id=run_id, progress=work.progress, partition_by=partition_by)
+
+
+def _continued(work: _Work) -> Written | None:
+    """What differs since the last build; None if that can't be told any more."""
+    changed = {name: work.before[name] for name, version in work.now.items() if work.before[name] != version}
+    feeds = {name: work.silver[name].changed_since(version) for name, version in changed.items()}
+    known = {name: feed for name, feed in feeds.items() if feed is not None}
+    if known.keys() != feeds.keys():
+        return None
+    try:
+        keys = affected(work.plan, known)
+        keys = None if keys is None else brought_if_few(keys)
+        rows = difference(work.rows(work.before, keys), work.rows(work.now, keys), work.plan)
+        few = brought(rows)
+        if few is not None:
+            return _merged(few, work)
+        rows = rows.persist()
+        try:
+            return _merged(rows, work)
+        finally:
+            rows.unpersist()
+    except PySparkException as error:
+        if not _is_gone(error):
+            raise
+        log.warning("gold/%s: Silver as it was is gone, so the whole table is built", work.plan.name)
+        return None
+
+
+def difference(before: DataFrame, now: DataFrame, plan: GoldPlan) -> DataFrame:
+    """The rows to write: those of `now` that are new or other than before, and those that are no more (`_gone`).
+
+    `_was` is the partition that a row was in; NULL if it was not there.
+    """
+    was = before.select(*plan.key, F.struct(*now.columns).alias("_old"))
+    is_now = now.select(*plan.key, F.struct(*now.columns).alias("_new"))
+    both = was.join(is_now, list(plan.key), "full_outer").where(~F.col("_old").eqNullSafe(F.col("_new")))
+    is_gone = F.col("_new").isNull()
+    partition = F.col(f"_old.{plan.partition}") if plan.partition else F.lit(None)
+    row = F.when(is_gone, F.col("_old")).otherwise(F.col("_new"))
+    return both.select(row.alias("_row"), is_gone.alias("_gone"), partition.alias("_was")).select(
+        "_row.*", "_gone", "_was"
+    )
+
+
+def _merged(rows: DataFrame, work: _Work) -> Written:
+    plan, run_id = work.plan, work.context.run_id
+    partition = F.col(plan.partition) if plan.partition else F.lit(None)
+    found = rows.agg(F.count(F.lit(1)), F.collect_set(partition), F.collect_set("_was")).first()
+    assert found is not None
+    if found[0] == 0:  # nothing to write but how far this table is
+        return work.target.append(rows.drop("_gone", "_was").where("false"), run_id=run_id, progress=work.progress)
+    columns = [name for name in rows.columns if name not in ("_gone", "_was")]
+    on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in plan.key)
+    partitions = sorted({*found[1], *found[2]})
+    if plan.partition and len(partitions) <= _MOST_PARTITIONS:
+        on += f" AND t.`{plan.partition}` IN ({', '.join(map(_literal, partitions))})"
+    same = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in columns)
+    return work.target.merge(
+        rows,
+        on=on,
+        set_when=f"NOT ({same})",
+        insert_when="NOT s._gone",
+        delete_when="s._gone",
+        evolve=False,
+        run_id=run_id,
+        progress=work.progress,
+    )
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, int):
+        return str(value)
+    text = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
+
+
+def _is_gone(error: PySparkException) -> bool:
+    """Whether files or versions of the past are no more: removed by `maintain`."""
+    return any(sign in str(error) for sign in ("FileNotFound", "FILE_NOT_", "DELTA_VERSION", "DELTA_LOG_FILE"))

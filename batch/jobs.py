@@ -1,0 +1,75 @@
+"""The record of a dataset's last run in Redis, for other programs to show.
+
+    batch_jobs:{dataset}    hash: state (running | done | nothing new | failed), run_id, started, ended, seconds, rows
+                            (JSON object, table → rows written), error
+
+It is a record only: nothing reads it back here, and a run goes on when Redis is away.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from batch.lease import Caller
+from batch.manifest import TableRun
+from tables.redis_client import RedisAwayError, Script
+
+log = logging.getLogger(__name__)
+
+DATABASE: Final = 0
+
+WRITE: Final = Script("""\
+-- {key, {field, value, ...}}: the hash has these fields and no others
+local key, fields = unpack(cmsgpack.unpack(ARGV[1]))
+redis.call('DEL', key)
+return redis.call('HSET', key, unpack(fields))
+""")
+
+
+class JobRecord:
+    """Writes one dataset's record."""
+
+    def __init__(self, redis: Caller, dataset: str, say: Callable[[str], None]) -> None:
+        self._redis = redis
+        self._key = f"batch_jobs:{dataset}"
+        self._say = say
+        self._is_away = False
+
+    def began(self, run_id: str, started: datetime) -> None:
+        """A run is at work."""
+        self._write(state="running", run_id=run_id, started=_text(started))
+
+    def ended(
+        self, run_id: str, started: datetime, *, state: str, tables: Sequence[TableRun] = (), error: str = ""
+    ) -> None:
+        """A run is over."""
+        now = datetime.now(UTC)
+        self._write(
+            state=state,
+            run_id=run_id,
+            started=_text(started),
+            ended=_text(now),
+            seconds=f"{(now - started).total_seconds():.1f}",
+            rows=msgspec.json.encode({table.name: table.rows_written for table in tables}).decode(),
+            error=error,
+        )
+
+    def _write(self, **fields: str) -> None:
+        flat = [text for pair in fields.items() for text in pair]
+        try:
+            self._redis.call(WRITE, msgspec.msgpack.encode((self._key, flat)))
+            self._is_away = False
+        except RedisAwayError as error:
+            log.warning("no record of the run in Redis: %s", error)
+            if not self._is_away:
+                self._say(f"warning: no record of the run in Redis: {error}")
+            self._is_away = True
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")

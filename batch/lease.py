@@ -1,0 +1,147 @@
+"""The lease of a dataset in Redis: the second of two runs waits or is told who is at work.
+
+It avoids wasted work and nothing else: two writers of one table are kept apart by the commits themselves. So a run
+goes on, with a warning, when Redis is away or the lease is lost.
+
+    batch_lease:{dataset}     JSON {token, holder, since}, gone LEASE_S after its holder's last sign of life
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+import msgspec
+
+from batch.errors import BatchError
+from tables.redis_client import RedisAwayError, Script
+
+log = logging.getLogger(__name__)
+
+LEASE_S: Final = 30
+RENEW_S: Final = 10.0
+ASK_AGAIN_S: Final = 1.0
+
+TAKE: Final = Script("""\
+-- {key, token, value, milliseconds} -> '' if the lease is ours now, else the value of who has it
+local key, token, value, ms = unpack(cmsgpack.unpack(ARGV[1]))
+local found = redis.call('GET', key)
+if found and cjson.decode(found).token ~= token then return found end
+redis.call('SET', key, value, 'PX', ms)
+return ''
+""")
+
+GIVE_BACK: Final = Script("""\
+-- {key, token} -> 1 if the lease was ours
+local key, token = unpack(cmsgpack.unpack(ARGV[1]))
+local found = redis.call('GET', key)
+if not found or cjson.decode(found).token ~= token then return 0 end
+return redis.call('DEL', key)
+""")
+
+
+class Caller(Protocol):
+    """What is needed of Redis; `tables.redis_client.RedisConsole` has it."""
+
+    def call(self, script: Script, argument: bytes) -> object:
+        """Run a script with one argument."""
+        ...
+
+
+class Held(msgspec.Struct, kw_only=True):
+    """A lease as it lies in Redis."""
+
+    token: str
+    holder: str
+    since: str
+
+
+class Lease:
+    """The lease of one dataset; `hold` is the way to use it."""
+
+    def __init__(self, redis: Caller, dataset: str, say: Callable[[str], None]) -> None:
+        self._redis = redis
+        self._dataset = dataset
+        self._say = say
+        self._key = f"batch_lease:{dataset}"
+        self._held = Held(
+            token=secrets.token_hex(16),
+            holder=f"process {os.getpid()} on {socket.gethostname()}",
+            since=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    @contextmanager
+    def hold(self, *, wait: bool, stop: threading.Event | None = None) -> Iterator[None]:
+        """Have the lease meanwhile.
+
+        Raises:
+            BatchError: another run has it, and we do not wait; or `stop` was set while we did.
+        """
+        self._take(wait=wait, stop=stop or threading.Event())
+        done = threading.Event()
+        renewal = threading.Thread(target=self._renew, args=(done,), name="lease", daemon=True)
+        renewal.start()
+        try:
+            yield
+        finally:
+            done.set()
+            renewal.join()
+            self._give_back()
+
+    def _take(self, *, wait: bool, stop: threading.Event) -> None:
+        told = ""
+        while (other := self._ask()) is not None:
+            who = f"{other.holder}, since {other.since}"
+            if not wait:
+                raise BatchError(
+                    f"another run of {self._dataset} is at work ({who}): wait for it with --wait, or try later; "
+                    f"if that process was killed, its lease ends within {LEASE_S} s"
+                )
+            if who != told:
+                self._say(f"waiting for another run of {self._dataset} ({who})")
+                told = who
+            if stop.wait(ASK_AGAIN_S):
+                raise BatchError(f"stopped while waiting for another run of {self._dataset} ({who})")
+
+    def _ask(self) -> Held | None:
+        """Take the lease; None if it is ours, or nobody can tell."""
+        argument = (self._key, self._held.token, msgspec.json.encode(self._held).decode(), LEASE_S * 1000)
+        try:
+            answer = self._redis.call(TAKE, msgspec.msgpack.encode(argument))
+        except RedisAwayError as error:
+            self._say(f"warning: no lease, {error}; going on: the tables' commits keep two runs apart")
+            log.warning("no lease: %s", error)
+            return None
+        if not answer:
+            return None
+        assert isinstance(answer, bytes)
+        return msgspec.json.decode(answer, type=Held)
+
+    def _renew(self, done: threading.Event) -> None:
+        argument = (self._key, self._held.token, msgspec.json.encode(self._held).decode(), LEASE_S * 1000)
+        blob = msgspec.msgpack.encode(argument)
+        lost = False
+        while not done.wait(RENEW_S):
+            began = time.monotonic()
+            try:
+                other = self._redis.call(TAKE, blob)
+            except RedisAwayError as error:
+                log.warning("the lease could not be renewed after %.1f s: %s", time.monotonic() - began, error)
+                continue
+            if other and not lost:
+                lost = True
+                log.warning("the lease of %s was lost to another run; the tables' commits keep us apart", self._dataset)
+
+    def _give_back(self) -> None:
+        try:
+            self._redis.call(GIVE_BACK, msgspec.msgpack.encode((self._key, self._held.token)))
+        except RedisAwayError as error:
+            log.warning("the lease could not be given back, it ends by itself: %s", error)

@@ -1,0 +1,74 @@
+"""The logs of the batch jobs: a file per layer, and one for everything, each kept small by rotation.
+
+logs/bronze_layer.log  logs/silver_layer.log  logs/gold_layer.log     what happened in the layer, errors in full
+logs/batch.log                                                        all of it, and what belongs to no layer
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Final
+
+from batch.errors import BatchError
+
+LAYERS: Final = ("bronze", "silver", "gold")
+FILE_BYTES: Final = 10 * 1024 * 1024
+KEPT_FILES: Final = 5
+
+_SPARK_ERRORS: Final = "SQLQueryContextLogger"
+"""PySpark's own, which prints every error of a query as JSON to the console; the errors are named there already."""
+
+
+def layer_log(layer: str) -> logging.Logger:
+    """The logger whose lines reach the layer's file."""
+    return logging.getLogger(f"batch.{layer}")
+
+
+def layer_file(folder: Path, layer: str) -> Path:
+    """The layer's file."""
+    return folder / f"{layer}_layer.log"
+
+
+@contextmanager
+def logged(folder: Path) -> Iterator[None]:
+    """Meanwhile all loggers of `batch` write to their files, and to nothing else.
+
+    Raises:
+        BatchError: the folder can't be written.
+    """
+    files = {"batch": folder / "batch.log"} | {f"batch.{layer}": layer_file(folder, layer) for layer in LAYERS}
+    root = logging.getLogger("batch")
+    level, propagate = root.level, root.propagate
+    handlers: list[tuple[logging.Logger, logging.Handler]] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, path in files.items():
+            handlers.append((logging.getLogger(name), _handler(path)))
+    except OSError as error:
+        raise BatchError(f"can't write {error.filename}: {error.strerror}; set LOG_DIR to another folder") from None
+    for logger, handler in handlers:
+        logger.addHandler(handler)
+    root.setLevel(logging.INFO)
+    root.propagate = False
+    logging.getLogger(_SPARK_ERRORS).disabled = True
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.propagate = propagate
+        for logger, handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def _handler(path: Path) -> logging.Handler:
+    handler = RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=KEPT_FILES, encoding="utf-8")
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    return handler

@@ -1,0 +1,152 @@
+"""`python -m batch show | sql | history`: look into the lake, as the newest manifest has it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any, Final
+
+from pyspark.sql import DataFrame, SparkSession
+
+from batch.arguments import count
+from batch.delta import LakeTable
+from batch.errors import BatchError
+from batch.manifest import Manifest
+from batch.place import Place, add_dataset_option, open_place
+from batch.report import columns, said
+from batch.steps import LAYERS, check_choice, layer_of
+from batch.tables import lake_table, live_rows
+
+QUARANTINE: Final = "quarantine"
+_LONGEST_CELL: Final = 60
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `show`, `sql` and `history`."""
+    show = _add(subparsers, "show", run_show, "print rows of a table; of Silver those that are not deleted")
+    show.add_argument("table", metavar="TABLE", help=f"of the source, of Gold, or {QUARANTINE}")
+    show.add_argument("--layer", metavar="LAYER", help="default: silver, or gold for its own tables")
+    show.add_argument("--limit", type=count, default=20, metavar="COUNT", help="default: 20")
+    sql = _add(subparsers, "sql", run_sql, "run Spark SQL; every Silver and Gold table is a view")
+    sql.add_argument("query", metavar="QUERY", help='as in "select count(*) from fact_orders"')
+    sql.add_argument("--limit", type=count, default=1_000, metavar="COUNT", help="rows printed (default: 1,000)")
+    history = _add(subparsers, "history", run_history, "the runs, or the versions of one table, newest first")
+    history.add_argument("table", nargs="?", metavar="TABLE")
+    history.add_argument("--limit", type=count, default=20, metavar="COUNT", help="runs looked at (default: 20)")
+
+
+def _add(subparsers: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=text, description=text)
+    add_dataset_option(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run_show(arguments: argparse.Namespace) -> int:
+    """Print some rows."""
+    with open_place(arguments) as place:
+        layer = arguments.layer
+        if layer is not None and layer not in LAYERS:
+            raise BatchError(f"there is no layer {layer!r}; it is one of {', '.join(LAYERS)}")
+        if arguments.table != QUARANTINE:
+            check_choice(place.definition, layer=layer, table=arguments.table)
+            layer = layer or layer_of(place.definition, arguments.table)
+        manifest = place.newest()
+        with place.spark() as spark:
+            rows = _table_rows(spark, place, manifest, layer or "silver", arguments.table)
+            print_rows(rows, arguments.limit)
+    return 0
+
+
+def run_sql(arguments: argparse.Namespace) -> int:
+    """Run a query and print its rows."""
+    with open_place(arguments) as place, place.spark() as spark:
+        print_rows(queried(spark, place, arguments.query), arguments.limit)
+    return 0
+
+
+def queried(spark: SparkSession, place: Place, query: str) -> DataFrame:
+    """The rows of a query on views named like the tables of Silver and Gold, in the versions of the newest manifest."""
+    manifest = place.newest()
+    words = set(re.findall(r"\w+", query.lower()))
+    for name in [*manifest.versions, f"silver/{QUARANTINE}"]:
+        layer, _, table = name.partition("/")
+        # Making a view reads the table's log, so only those that the query can mean are made.
+        if layer != "bronze" and table.lower() in words:
+            _table_rows(spark, place, manifest, layer, table).createOrReplaceTempView(table)
+    return spark.sql(query)
+
+
+def run_history(arguments: argparse.Namespace) -> int:
+    """Print the runs."""
+    with open_place(arguments) as place:
+        if arguments.table is not None:
+            check_choice(place.definition, layer=None, table=arguments.table)
+        manifests = place.manifests.last(arguments.limit)
+        if not manifests:
+            place.newest()
+    print(format_runs(manifests) if arguments.table is None else format_versions(manifests, arguments.table))
+    return 0
+
+
+def _table_rows(spark: SparkSession, place: Place, manifest: Manifest, layer: str, table: str) -> DataFrame:
+    if table == QUARANTINE:
+        quarantine = LakeTable(spark, place.lake.quarantine(), f"silver/{QUARANTINE}")
+        if not quarantine.exists():
+            raise BatchError("no row was ever refused", layer="silver", table=QUARANTINE)
+        return quarantine.read()
+    rows = lake_table(spark, place.lake, place.definition, layer, table).read(version_of(manifest, layer, table))
+    return live_rows(rows) if layer == "silver" else rows
+
+
+def version_of(manifest: Manifest, layer: str, table: str) -> int:
+    """The version in force.
+
+    Raises:
+        BatchError: no run has made the table yet.
+    """
+    version = manifest.versions.get(f"{layer}/{table}")
+    if version is None:
+        raise BatchError("no run has made it yet: run `python -m batch run`", layer=layer, table=table)
+    return version
+
+
+def print_rows(rows: DataFrame, limit: int) -> None:
+    """Print up to `limit` rows as a table, and whether there are more."""
+    names = [field.name for field in rows.schema.fields]
+    if not names:  # a statement without result
+        return
+    found = rows.limit(limit + 1).collect()
+    cells = [[_cell(value) for value in row] for row in found[:limit]]
+    print(columns([names, *cells]))
+    counted = f"{limit:,} rows of more" if len(found) > limit else f"{len(found):,} row{'s' * (len(found) != 1)}"
+    print(f"({counted})")
+
+
+def _cell(value: object) -> str:
+    text = "NULL" if value is None else str(value).replace("\n", " ")
+    return text if len(text) <= _LONGEST_CELL else text[: _LONGEST_CELL - 1] + "…"
+
+
+def format_runs(manifests: list[Manifest]) -> str:
+    """A line per run."""
+    rows = [("RUN", "STARTED", "SECONDS", "ROWS", "RULES", "")]
+    for manifest in manifests:
+        written = sum(table.rows_written for table in manifest.tables)
+        rejected = sum(sum(table.rejected.values()) for table in manifest.tables)
+        failed = ", ".join(table.name for table in manifest.tables if table.error is not None)
+        started = f"{manifest.started_at:%Y-%m-%d %H:%M:%S}Z"
+        state = f"failed: {failed}" if failed else "done"
+        rows.append((manifest.run_id, started, f"{manifest.seconds:.1f}", f"{written:,}", f"{rejected:,}", state))
+    return columns(rows, right=(2, 3, 4))
+
+
+def format_versions(manifests: list[Manifest], table: str) -> str:
+    """A line per run that did something to the table, in each of its layers."""
+    rows = [("RUN", "LAYER", "VERSION", "")]
+    for manifest in manifests:
+        for each in manifest.tables:
+            if each.table == table and not each.unchanged:
+                version = "-" if each.version is None else str(each.version)
+                rows.append((manifest.run_id, each.layer, version, said(each)))
+    return columns(rows, right=(2,))

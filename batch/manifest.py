@@ -1,0 +1,121 @@
+"""The manifest of a run: what it did, and which version of each table is in force after it.
+
+It is written last, when all tables of the run are committed. `show`, `sql` and `reconcile` read the versions of the
+newest manifest, so that nobody sees a run half done. A run that found nothing new leaves none.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from batch.errors import BatchError
+from batch.objects import ObjectFolder
+
+RECENT: Final = timedelta(days=1)
+"""How far back the newest manifest is looked for before all of them are listed."""
+
+_SUFFIX: Final = ".json"
+_TIME: Final = "%Y%m%dT%H%M%S.%fZ"
+
+
+class TableRun(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a run did to one table.
+
+    `version` is None while the table does not exist. `rejected` counts rows by the quality rule that they break, those
+    that are only warned of included.
+    """
+
+    layer: str
+    table: str
+    version: int | None = None
+    unchanged: bool = False
+    rows_in: int = 0
+    rows_written: int = 0
+    rejected: dict[str, int] = {}
+    seconds: float = 0.0
+    progress: dict[str, Any] = {}
+    error: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Layer and table, as in `silver/orders`."""
+        return f"{self.layer}/{self.table}"
+
+
+class Manifest(msgspec.Struct, kw_only=True):
+    """One run.
+
+    `versions` and `progress` hold every table of the dataset, those that the run did not touch as they were.
+    """
+
+    run_id: str
+    dataset: str
+    started_at: datetime
+    ended_at: datetime
+    tables: list[TableRun]
+    versions: dict[str, int]
+    progress: dict[str, dict[str, Any]] = {}
+
+    @property
+    def errors(self) -> list[str]:
+        """The errors of its tables."""
+        return [f"{table.name}: {table.error}" for table in self.tables if table.error is not None]
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return (self.ended_at - self.started_at).total_seconds()
+
+
+def new_run_id(now: datetime) -> str:
+    """An id that sorts by time."""
+    return f"{now.astimezone(UTC).strftime(_TIME)}-{secrets.token_hex(3)}"
+
+
+def versions_after(previous: Mapping[str, int], tables: Iterable[TableRun]) -> dict[str, int]:
+    """The versions in force: of tables that failed or were not touched, those before."""
+    now = {table.name: table.version for table in tables if table.version is not None and table.error is None}
+    return dict(previous) | now
+
+
+def progress_after(previous: Mapping[str, dict[str, Any]], tables: Iterable[TableRun]) -> dict[str, dict[str, Any]]:
+    """What each table is done up to, at the versions in force."""
+    now = {table.name: table.progress for table in tables if table.progress and table.error is None}
+    return dict(previous) | now
+
+
+class Manifests:
+    """All manifests of one dataset."""
+
+    def __init__(self, folder: ObjectFolder) -> None:
+        self._folder = folder
+
+    def write(self, manifest: Manifest) -> None:
+        """Make a run visible."""
+        self._folder.write(f"{manifest.run_id}{_SUFFIX}", msgspec.json.format(msgspec.json.encode(manifest)))
+
+    def newest(self, now: datetime) -> Manifest | None:
+        """The manifest whose versions are in force; None before the first run."""
+        recent = (now - RECENT).astimezone(UTC).strftime(_TIME)
+        names = self._run_names(after=recent) or self._run_names()
+        return self._read(names[-1]) if names else None
+
+    def last(self, count: int | None = None) -> list[Manifest]:
+        """The newest manifests (all, if no count is given), the newest first."""
+        names = self._run_names()[::-1]
+        return [self._read(name) for name in names[:count]]
+
+    def _run_names(self, *, after: str = "") -> list[str]:
+        return [name for name in self._folder.names(after=after) if name.endswith(_SUFFIX)]
+
+    def _read(self, name: str) -> Manifest:
+        try:
+            return msgspec.json.decode(self._folder.read(name), type=Manifest)
+        except msgspec.DecodeError as error:
+            what = f"the manifest {name} is damaged ({error})"
+            raise BatchError(f"{what}: remove that object; the next run writes a new one") from None

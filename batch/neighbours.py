@@ -1,0 +1,137 @@
+"""The rules that judge a row beside others: `reference` and `unique`.
+
+Both ask first which values offend, which is one job and mostly finds none; rows are only touched when there are some.
+The answer is of this run: a parent that comes later, or a value that another row gives up later, changes no verdict.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from batch.context import RunContext
+from batch.delta import LakeTable
+from batch.local import brought_if_few
+from batch.quality import VIOLATIONS, refused, rule_name
+from batch.versions import newest
+from config.definition import Reference, Table, Unique
+
+
+def beside_others(table: Table) -> list[Reference | Unique]:
+    """The rules of a table that look at more than one row."""
+    return [rule for rule in table.rules if isinstance(rule, Reference | Unique)]
+
+
+def with_neighbours(
+    checked: DataFrame, table: Table, context: RunContext, silver: LakeTable | None, count: int
+) -> DataFrame:
+    """The rows (`count` of them) with the violations of these rules added; the same frame if there are none.
+
+    Args:
+        silver: the table that the rows go into; None if it is made anew from them.
+    """
+    rows = checked
+    good = checked.where(~refused(table))
+    for rule in beside_others(table) if count else []:
+        if isinstance(rule, Reference):
+            named = good.where(~F.col("_deleted") & F.col(rule.column).isNotNull())
+            wanted = brought_if_few(named.select(F.col(rule.column).alias("_value")).distinct())
+            missing = brought_if_few(values_without(wanted, _parents(rule, good, table, context)))
+            rows = rows if missing.isEmpty() else with_reference(rows, rule, missing)
+        else:
+            shared = shared_values(good, None if silver is None else _live(silver), table, rule)
+            rows = rows if shared is None else with_unique(rows, table, rule, shared)
+    return rows
+
+
+def values_without(wanted: DataFrame, parents: DataFrame) -> DataFrame:
+    """The rows of `wanted` (one column, distinct, brought here if they are few) that are not among `parents`.
+
+    The wanted are looked up among the parents, and not the other way round: of these there may be a million.
+    """
+    (value,), (key,) = wanted.columns, parents.columns
+    found = brought_if_few(parents.join(wanted, parents[key] == wanted[value], "left_semi").toDF("_found"))
+    return wanted.join(found, F.col(value) == F.col("_found"), "left_anti")
+
+
+def with_reference(rows: DataFrame, rule: Reference, missing: DataFrame) -> DataFrame:
+    """Add the rule to the `_violations` of rows whose value is one of `missing` (one column)."""
+    others = missing.toDF("_missing")
+    is_missing = F.col("_missing").isNotNull()
+    return _flagged(rows, others, [F.col(rule.column) == F.col("_missing")], is_missing, rule)
+
+
+def shared_values(good: DataFrame, silver: DataFrame | None, table: Table, rule: Unique) -> DataFrame | None:
+    """The values that several keys hold, as `_held_{column}`, and as `_first` the one that holds them by right.
+
+    That is the one in Silver, else the one with the lowest sequence, then key. None if no value is held twice.
+
+    Args:
+        good: the rows that no rule refuses, deletes and older versions too.
+        silver: the live rows of the table as it was before.
+    """
+    held = [F.col(name).alias(f"_held_{name}") for name in rule.columns]
+    columns = list(dict.fromkeys([*table.key, *rule.columns, "_sequence", "_row_hash"]))
+    versions = good.select(*columns, "_deleted")
+    own = versions.where("NOT _deleted").select(*columns).dropna(subset=list(rule.columns))
+    everyone = own
+    if silver is not None:
+        values = brought_if_few(own.select(*held).distinct())
+        silver = brought_if_few(silver.select(*columns).join(values, _same(rule), "left_semi"))
+        everyone = own.unionByName(silver)
+    # Mostly every value is there once, which counting shows at little cost.
+    several = brought_if_few(everyone.groupBy(*held).count().where("count > 1").drop("count"))
+    if several.isEmpty():
+        return None
+    keys = everyone.join(several, _same(rule), "left_semi").select(*table.key).distinct()
+    candidates = newest(versions.join(keys, list(table.key), "left_semi"), table.key)
+    holders = candidates.where("NOT _deleted").select(*held, _place(table, is_old=False))
+    if silver is not None:
+        replaced = [silver[name] == candidates[name] for name in table.key]
+        replaced.append(candidates["_sequence"] > silver["_sequence"])
+        still = silver.join(candidates, replaced, "left_anti")
+        holders = holders.unionByName(still.select(*held, _place(table, is_old=True)))
+    first, low, high = F.min("_place"), F.min("_place.key"), F.max("_place.key")
+    groups = holders.groupBy(*(f"_held_{name}" for name in rule.columns))
+    found = groups.agg(first.alias("_first"), low.alias("_low"), high.alias("_high"))
+    return brought_if_few(found.where("_low != _high").drop("_low", "_high"))
+
+
+def with_unique(rows: DataFrame, table: Table, rule: Unique, shared: DataFrame) -> DataFrame:
+    """Add the rule to the `_violations` of rows whose values (of `shared_values`) belong to another key."""
+    own = F.struct(*table.key)
+    is_later = F.col("_first") < _place(table, is_old=False)
+    return _flagged(rows, shared, _same(rule), (F.col("_first.key") != own) & is_later, rule)
+
+
+def _flagged(
+    rows: DataFrame, others: DataFrame, on: list[Column], broken: Column, rule: Reference | Unique
+) -> DataFrame:
+    is_broken = F.coalesce(broken, F.lit(False)) & ~F.col("_deleted")
+    added = F.when(is_broken, F.array(F.lit(rule_name(rule)))).otherwise(F.array().cast("array<string>"))
+    columns = rows.columns
+    return rows.join(others, on, "left").withColumn(VIOLATIONS, F.concat(VIOLATIONS, added)).select(*columns)
+
+
+def _place(table: Table, *, is_old: bool) -> Column:
+    """What the first holder has the lowest of."""
+    parts = (F.lit(not is_old).alias("new"), F.col("_sequence").alias("sequence"), F.struct(*table.key).alias("key"))
+    return F.struct(*parts).alias("_place")
+
+
+def _same(rule: Unique) -> list[Column]:
+    return [F.col(name) == F.col(f"_held_{name}") for name in rule.columns]
+
+
+def _live(table: LakeTable) -> DataFrame:
+    return table.read().where("NOT _deleted")
+
+
+def _parents(rule: Reference, good: DataFrame, table: Table, context: RunContext) -> DataFrame:
+    """The keys of the rule's parent table, in one column; a table that refers to itself brings its new rows too."""
+    (key,) = context.definition.table(rule.table).key
+    parent = LakeTable(context.spark, context.lake.table("silver", rule.table), f"silver/{rule.table}")
+    if parent.exists():
+        keys = _live(parent).select(key)
+        return keys.unionByName(good.select(key)) if rule.table == table.name else keys
+    return good.select(key) if rule.table == table.name else good.select(rule.column).where("false").toDF(key)

@@ -1,0 +1,157 @@
+"""Small objects of the lake that are no tables: read and written without Spark, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.error import MinioException, S3Error
+
+from batch.errors import BatchError
+from config.settings import ObjectStoreSettings
+
+TRIES: Final = 3
+FIRST_PAUSE_S: Final = 0.5
+ANSWER_S: Final = 10.0
+
+T = TypeVar("T")
+
+
+class ObjectFolder(Protocol):
+    """A folder of objects with plain names."""
+
+    def names(self, *, after: str = "") -> list[str]:
+        """Names above `after`, in their order."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """The content of an object.
+
+        Raises:
+            FileNotFoundError: there is none of this name.
+        """
+        ...
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put an object in its place."""
+        ...
+
+
+def object_folder(uri: str, store: ObjectStoreSettings) -> ObjectFolder:
+    """The folder at a URI of the lake.
+
+    Raises:
+        BatchError: the URI's scheme is none that can be read without Spark.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme in ("s3a", "s3"):
+        return StoredFolder(store, parts.netloc, parts.path.strip("/"))
+    if parts.scheme in ("file", ""):
+        return LocalFolder(Path(parts.path))
+    raise BatchError(
+        f"{uri}: the runs' manifests can be kept at s3a:// and file:// only; set GOLD_ROOT to one of these"
+    )
+
+
+class StoredFolder:
+    """A folder in a bucket. Each call is tried three times before the store counts as away."""
+
+    def __init__(self, store: ObjectStoreSettings, bucket: str, folder: str) -> None:
+        parts = urlsplit(store.endpoint)
+        self._endpoint = store.endpoint
+        self._bucket, self._prefix = bucket, f"{folder}/" if folder else ""
+        self._client = Minio(
+            parts.netloc,
+            access_key=store.access_key,
+            secret_key=store.secret_key,
+            secure=parts.scheme == "https",
+            # The client would try five times, with pauses of its own.
+            http_client=urllib3.PoolManager(timeout=urllib3.Timeout(ANSWER_S), retries=False),
+        )
+
+    def names(self, *, after: str = "") -> list[str]:
+        """Names above `after`, in their order."""
+
+        def listed() -> list[str]:
+            start = f"{self._prefix}{after}" if after else None
+            found = self._client.list_objects(self._bucket, prefix=self._prefix, start_after=start)
+            return [str(each.object_name).removeprefix(self._prefix) for each in found if not each.is_dir]
+
+        return sorted(self._tried(listed))
+
+    def read(self, name: str) -> bytes:
+        """The content of an object."""
+
+        def content() -> bytes | None:
+            try:
+                with self._client.get_object(self._bucket, f"{self._prefix}{name}") as answer:
+                    return bytes(answer.read())
+            except S3Error as error:
+                if error.code == "NoSuchKey":
+                    return None
+                raise
+
+        found = self._tried(content)
+        if found is None:
+            raise FileNotFoundError(name)
+        return found
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put an object in its place."""
+        self._tried(
+            lambda: self._client.put_object(
+                self._bucket, f"{self._prefix}{name}", io.BytesIO(content), len(content), "application/json"
+            )
+        )
+
+    def _tried(self, call: Callable[[], T]) -> T:
+        for attempt in range(1, TRIES + 1):
+            try:
+                return call()
+            except S3Error as error:
+                raise BatchError(self._refused(error)) from None
+            except (urllib3.exceptions.HTTPError, MinioException, OSError) as error:
+                if attempt == TRIES:
+                    what = f"can't reach the object storage at {self._endpoint} ({type(error).__name__})"
+                    raise BatchError(f"{what}: is it running? Then run the command again") from None
+                time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
+        raise AssertionError("the last try returns or raises")
+
+    def _refused(self, error: S3Error) -> str:
+        where = f"the object storage at {self._endpoint}"
+        if error.code == "NoSuchBucket":
+            return f"{where} has no bucket {self._bucket!r}: create it (`python -m stack up` does)"
+        if error.code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
+            return f"{where} refuses the login: check MINIO_ACCESS_KEY and MINIO_SECRET_KEY"
+        return f"{where}: {error.message or error.code}"
+
+
+class LocalFolder:
+    """A folder of files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def names(self, *, after: str = "") -> list[str]:
+        """Names above `after`, in their order."""
+        if not self._folder.is_dir():
+            return []
+        return sorted(p.name for p in self._folder.iterdir() if not p.name.startswith(".") and p.name > after)
+
+    def read(self, name: str) -> bytes:
+        """The content of a file."""
+        return (self._folder / name).read_bytes()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a file in its place in one step."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = self._folder / f".{name}.{os.getpid()}"
+        partial.write_bytes(content)
+        partial.replace(self._folder / name)

@@ -1,0 +1,91 @@
+"""Where a command works: the dataset, its lake, the runs so far; the Spark session when it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from py4j.protocol import Py4JError
+from pyspark.sql import SparkSession
+
+from batch.context import RunContext
+from batch.errors import BatchError
+from batch.logs import logged
+from batch.manifest import Manifest, Manifests
+from batch.objects import object_folder
+from batch.paths import Lake
+from batch.session import spark_session
+from config.dataset import load_definition
+from config.definition import Definition
+from config.settings import BatchSettings, DatasetSettings, LakeSettings, ObjectStoreSettings, SparkSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One dataset's lake."""
+
+    definition: Definition
+    lake: Lake
+    settings: LakeSettings
+    store: ObjectStoreSettings
+    manifests: Manifests
+
+    @contextlib.contextmanager
+    def spark(self) -> Iterator[SparkSession]:
+        """A session of Spark, ended with the command."""
+        session = spark_session(SparkSettings.read(), self.store, app=f"millrace {self.definition.name}")
+        try:
+            yield session
+        finally:
+            with contextlib.suppress(Py4JError, OSError):  # it may have ended already, which is told otherwise
+                session.stop()
+
+    def context(self, spark: SparkSession, run_id: str, started_at: datetime, **more: Any) -> RunContext:
+        """A run over this lake; `more` are the other attributes of a `RunContext`."""
+        return RunContext(
+            spark=spark,
+            lake=self.lake,
+            definition=self.definition,
+            run_id=run_id,
+            started_at=started_at,
+            settings=self.settings,
+            **more,
+        )
+
+    def newest(self) -> Manifest:
+        """The run whose table versions are in force.
+
+        Raises:
+            BatchError: there was none yet.
+        """
+        manifest = self.manifests.newest(datetime.now(UTC))
+        if manifest is None:
+            raise BatchError(
+                f"the lake of {self.definition.name} has no run yet at {self.lake.runs()}: run `python -m batch run`"
+            )
+        return manifest
+
+
+def add_dataset_option(parser: argparse.ArgumentParser) -> None:
+    """Let a command be about another dataset."""
+    parser.add_argument("--dataset", metavar="NAME", help="default: the setting DATASET, or project_db")
+
+
+@contextlib.contextmanager
+def open_place(arguments: argparse.Namespace) -> Iterator[Place]:
+    """What the settings and the arguments name; logs are written meanwhile.
+
+    Raises:
+        DefinitionError: the dataset is unknown, or its definition is malformed.
+        SettingsError: a setting is missing or wrong.
+    """
+    definition = load_definition(arguments.dataset or DatasetSettings.read().dataset)
+    settings, store = LakeSettings.read(), ObjectStoreSettings.read()
+    lake = Lake(bronze=settings.bronze, silver=settings.silver, gold=settings.gold, prefix=definition.lake_prefix)
+    with logged(BatchSettings.read().log_folder):
+        manifests = Manifests(object_folder(lake.runs(), store))
+        yield Place(definition=definition, lake=lake, settings=settings, store=store, manifests=manifests)

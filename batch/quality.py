@@ -1,0 +1,155 @@
+"""Quality rules: which rows of a table break which rule, and what follows from it.
+
+A rule judges one row alone (`not_null`, `range`, `pattern`), or a row beside others (`reference`, `unique`). Three are
+implied: a value that can't be read as its column's type (`type`), a key without a value and a row without a sequence.
+A rule that speaks of a value has nothing to say about NULL; that is for `not_null`. Deletes are judged by their key.
+
+One pass over the rows adds `_violations`, the names of the rules that a row breaks; one job counts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from batch.errors import BatchError
+from config.definition import Column as SourceColumn
+from config.definition import LogicalType, NotNull, Pattern, Range, Reference, Table, Unique
+
+Action = Literal["warn", "quarantine", "fail"]
+
+VIOLATIONS: Final = "_violations"
+TYPES: Final = {
+    LogicalType.UUID: "string",
+    LogicalType.STRING: "string",
+    LogicalType.INTEGER: "int",
+    LogicalType.BIGINT: "bigint",
+    LogicalType.DOUBLE: "double",
+    LogicalType.BOOLEAN: "boolean",
+    LogicalType.DATE: "date",
+    LogicalType.TIMESTAMP: "timestamp",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """How many rows there were, and how many broke which rule; and for each such rule a key, in JSON."""
+
+    rows: int
+    broken: Mapping[str, int]
+    examples: Mapping[str, str]
+
+
+def spark_type(column: SourceColumn) -> str:
+    """The Spark type of a source column."""
+    if column.type is LogicalType.DECIMAL:
+        return f"decimal({column.precision},{column.scale})"
+    return TYPES[column.type]
+
+
+def actions(table: Table) -> dict[str, Action]:
+    """Every rule of a table, the implied ones too, with what happens to a row that breaks it."""
+    implied: dict[str, Action] = {f"type({column.name})": "quarantine" for column in _parsed(table)}
+    implied |= {f"not_null({name})": "quarantine" for name in (*table.key, "_sequence")}
+    return implied | {rule_name(rule): rule.action for rule in table.rules}
+
+
+def rule_name(rule: NotNull | Range | Pattern | Reference | Unique) -> str:
+    """What a rule is called in counts and messages, as in `range(quantity)`."""
+    columns = ", ".join(rule.columns) if isinstance(rule, Unique) else rule.column
+    return f"{type(rule).__struct_config__.tag}({columns})"
+
+
+def typed(rows: DataFrame, column: SourceColumn) -> Column:
+    """A column's value from its text; NULL if the text is no such value, or if the rows don't have the column."""
+    if column.name not in rows.columns:
+        return F.lit(None).cast(spark_type(column))
+    return F.col(column.name).try_cast(spark_type(column)) if spark_type(column) != "string" else F.col(column.name)
+
+
+def row_violations(rows: DataFrame, table: Table) -> Column:
+    """The rules that a row breaks by itself, as an array of names; `rows` has texts, and `_op`."""
+    values = {column.name: typed(rows, column) for column in table.columns}
+    is_delete = F.col("_op") == "d"
+    key: list[tuple[str, Column]] = []
+    others: list[tuple[str, Column]] = []
+    for column in _parsed(table):
+        if column.name in rows.columns:
+            broken = F.col(column.name).isNotNull() & values[column.name].isNull()
+            (key if column.name in table.key else others).append((f"type({column.name})", broken))
+    required = {**{name: delivered(rows, name) for name in table.key}, "_sequence": F.col("_sequence")}
+    key += [(f"not_null({name})", value.isNull()) for name, value in required.items()]
+    for rule in table.rules:
+        if not isinstance(rule, Reference | Unique) and rule_name(rule) not in dict(key):
+            others.append((rule_name(rule), _breaks(rule, values[rule.column])))
+    names = [F.when(broken, name) for name, broken in key]
+    names += [F.when(broken & ~is_delete, name) for name, broken in others]
+    return F.array_compact(F.array(*names))
+
+
+def delivered(rows: DataFrame, name: str) -> Column:
+    """A column as it was delivered; NULL if the rows don't have it."""
+    return F.col(name) if name in rows.columns else F.lit(None).cast("string")
+
+
+def refusing(table: Table) -> list[str]:
+    """The rules that keep a row out of Silver."""
+    return [name for name, action in actions(table).items() if action == "quarantine"]
+
+
+def refused(table: Table) -> Column:
+    """Whether a row is kept out of Silver."""
+    return F.arrays_overlap(VIOLATIONS, F.array(*(F.lit(name) for name in refusing(table))))
+
+
+def tally(rows: DataFrame, table: Table) -> Tally:
+    """Count the rows that break each rule, in one job."""
+    rules = actions(table)
+    broken = {name: F.array_contains(VIOLATIONS, name) for name in rules}
+    key = F.to_json(F.struct(*table.key))
+    found = rows.agg(
+        F.count(F.lit(1)).alias("rows"),
+        F.struct(*(F.count_if(each).alias(name) for name, each in broken.items())).alias("broken"),
+        F.struct(*(F.min(F.when(each, key)).alias(name) for name, each in broken.items())).alias("examples"),
+    ).first()
+    assert found is not None
+    return Tally(
+        rows=found["rows"],
+        broken={name: count for name, count in found["broken"].asDict().items() if count},
+        examples={name: example for name, example in found["examples"].asDict().items() if example is not None},
+    )
+
+
+def stop_if_failed(found: Tally, table: Table) -> None:
+    """End the work on a table whose rows break a rule that must not be broken.
+
+    Raises:
+        BatchError: names the rule, how many rows break it, and one of them.
+    """
+    rules = actions(table)
+    for name in (name for name in found.broken if rules[name] == "fail"):
+        what = f"{found.broken[name]:,} of {found.rows:,} rows break {name}, for example {found.examples[name]}"
+        cure = "mend them in the source, or change the rule's action in the definition, then run again"
+        raise BatchError(f"{what}: nothing was written; {cure}", layer="silver", table=table.name)
+
+
+def _breaks(rule: NotNull | Range | Pattern, value: Column) -> Column:
+    if isinstance(rule, NotNull):
+        return value.isNull()
+    if isinstance(rule, Pattern):
+        return ~F.coalesce(value.cast("string").rlike(rf"\A(?:{rule.pattern})\z"), F.lit(True))
+    broken = F.lit(False)
+    if rule.min is not None:
+        broken = broken | (value < rule.min)
+    if rule.max is not None:
+        broken = broken | (value > rule.max)
+    return F.coalesce(broken, F.lit(False))
+
+
+def _parsed(table: Table) -> list[SourceColumn]:
+    """The columns whose text may be wrong."""
+    return [column for column in table.columns if spark_type(column) != "string"]

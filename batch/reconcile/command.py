@@ -1,0 +1,95 @@
+"""`python -m batch reconcile`: is the lake what its source is?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any, Final
+
+from pyspark.sql import SparkSession
+
+from batch.jobs import DATABASE, JobRecord
+from batch.lease import Lease
+from batch.place import Place, add_dataset_option, open_place
+from batch.reconcile.compare import Comparer
+from batch.reconcile.lookup import Lookup
+from batch.reconcile.repair import repair
+from batch.reconcile.stream import compare_stream
+from batch.reconcile.verdict import Finding, Verdict, overall, report
+from batch.run import OPERATING_ERRORS, brief
+from batch.source import connected
+from batch.steps import check_choice
+from config.settings import DatabaseSettings, KafkaSettings, RedisSettings, SettingsError
+from tables.redis_client import RedisConsole
+
+CANNOT_TELL: Final = 3
+PAUSE_S: Final = 3.0
+"""Longer than a change takes from its commit to Kafka, by far."""
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `reconcile`."""
+    text = "hold the stream and the lake against the source; exit code 0 equal, 1 different, 2 behind, 3 can't tell"
+    parser = subparsers.add_parser("reconcile", help=text, description=text)
+    add_dataset_option(parser)
+    parser.add_argument("--table", metavar="TABLE", help="only this table, of the source or of Gold")
+    parser.add_argument("--repair", action="store_true", help="land the rows that differ in Bronze, then compare again")
+    parser.add_argument("--force", action="store_true", help="repair although the source lost over 20 %% of its rows")
+    parser.add_argument("--wait", action="store_true", help="with --repair: wait while a run of the dataset is at work")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare, repair if that is asked for, and say what was found."""
+    try:
+        with open_place(arguments) as place:
+            check_choice(place.definition, layer=None, table=arguments.table)
+            database, kafka = DatabaseSettings.read(), KafkaSettings.read()
+            with place.spark() as spark:
+                findings = _compared(place, spark, database, kafka, arguments)
+                verdict = overall(findings)
+                if arguments.repair and verdict is Verdict.DIFFERENT:
+                    findings = _repaired(place, spark, findings, arguments)
+                    verdict = overall(findings)
+    except (*OPERATING_ERRORS, SettingsError) as error:
+        print(brief(error), file=sys.stderr)
+        return CANNOT_TELL
+    _say(f"verdict: {verdict.name.lower()}")
+    return int(verdict)
+
+
+def _compared(
+    place: Place, spark: SparkSession, database: DatabaseSettings, kafka: KafkaSettings, arguments: argparse.Namespace
+) -> list[Finding]:
+    _say(f"→ compare {place.definition.name} with its source at {database.host}:{database.port}")
+    definition = place.definition
+    with connected(database, definition.database) as connection:
+        lookup = Lookup(place=place, spark=spark, connection=connection, bootstrap=kafka.bootstrap)
+        comparer = Comparer(
+            place=place, spark=spark, connection=connection, lookup=lookup, pause=lambda: time.sleep(PAUSE_S), say=_say
+        )
+        findings = comparer.findings(arguments.table)
+        if definition.completeness is not None and arguments.table is None:
+            stream = compare_stream(
+                connection, definition, definition.completeness, kafka.bootstrap, lambda: time.sleep(PAUSE_S)
+            )
+            findings.insert(0, stream)
+    _say("")
+    _say(report(findings))
+    return findings
+
+
+def _repaired(
+    place: Place, spark: SparkSession, findings: list[Finding], arguments: argparse.Namespace
+) -> list[Finding]:
+    with RedisConsole(RedisSettings.read().url, database=DATABASE) as redis:
+        lease = Lease(redis, place.definition.name, _say)
+        with lease.hold(wait=arguments.wait):
+            record = JobRecord(redis, place.definition.name, _say)
+            repair(place, spark, findings, record, is_forced=arguments.force, say=_say)
+    return _compared(place, spark, DatabaseSettings.read(), KafkaSettings.read(), arguments)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

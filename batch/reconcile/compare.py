@@ -1,0 +1,180 @@
+"""Compares every table of a dataset with its source, and explains what differs.
+
+1. Each table of Bronze, Silver and Gold, as the newest manifest has it, is held against the source by buckets.
+2. What differed is looked at again after a pause, with the manifest that is the newest by then: on a live shop most of
+   it has arrived.
+3. What still differs is looked for in what is under way and in the quarantine; the rest is different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mysql.connector.connection import MySQLConnection
+from pyspark.sql import DataFrame, SparkSession
+
+from batch import gold
+from batch.gold import GoldPlan
+from batch.manifest import Manifest
+from batch.place import Place
+from batch.reconcile.buckets import Difference, Pair, Side, difference, differing_rows
+from batch.reconcile.explained import Explained, concerned
+from batch.reconcile.lookup import Lookup
+from batch.reconcile.queries import bronze_rows, gold_rows, oracle_query, silver_rows, source_query
+from batch.reconcile.sides import LakeSide, SourceSide
+from batch.reconcile.verdict import Finding
+from batch.report import Say
+from batch.tables import lake_table
+from config.definition import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One comparison; `sides` gives both for a manifest, None if there is nothing to hold against each other."""
+
+    name: str
+    key: Sequence[str]
+    sides: Callable[[Manifest], tuple[Side, Side] | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks:
+    """What both looks at a table found; `first` is None if there was nothing to look at."""
+
+    first: Difference | None
+    second: Mapping[str, Pair]
+
+
+@dataclass(kw_only=True)
+class Comparer:
+    """Compares one dataset.
+
+    Attributes:
+        pause: waits before the second look.
+    """
+
+    place: Place
+    spark: SparkSession
+    connection: MySQLConnection
+    lookup: Lookup
+    pause: Callable[[], None]
+    say: Say
+    _under_way: dict[str, Explained] = field(default_factory=dict, init=False)
+    _refused: dict[str, Explained] = field(default_factory=dict, init=False)
+
+    def findings(self, table: str | None = None) -> list[Finding]:
+        """All comparisons (or those of one table of the source or of Gold), the layers of the source's tables first.
+
+        Raises:
+            BatchError: the source, the lake or Kafka can't be read.
+        """
+        plans = [plan for plan in gold.plans(self.place.definition) if table in (None, plan.name)]
+        needed = {table, *(name for plan in plans for name in plan.tables)}
+        tables = [each for each in self.place.definition.tables if table is None or each.name in needed]
+        subjects = [subject for each in tables for subject in self._source_subjects(each)]
+        subjects += [self._gold_subject(plan) for plan in plans]
+        manifest = self.place.newest()
+        first = {each.name: self._first_look(each, manifest) for each in subjects}
+        second: dict[str, Mapping[str, Pair]] = {}
+        if any(found is not None and found.rows for found in first.values()):
+            self.pause()
+            manifest = self.place.newest()
+            second = {each.name: _second_look(each, manifest, first[each.name]) for each in subjects}
+            self.pause()  # so that what the source had at the second look is in Kafka when the changes there are read
+        looks = {name: Looks(first=found, second=second.get(name, {})) for name, found in first.items()}
+        found = [self._table_findings(each, manifest, looks) for each in tables]
+        return [*(one for pair in found for one in pair), *(self._gold_finding(p, manifest, looks) for p in plans)]
+
+    def _source_subjects(self, table: Table) -> list[Subject]:
+        source = SourceSide(self.connection, source_query(table))
+
+        def subject(layer: str, select: Callable[[DataFrame, Table], DataFrame]) -> Subject:
+            def sides(manifest: Manifest) -> tuple[Side, Side] | None:
+                rows = self._read(layer, table.name, manifest)
+                return None if rows is None else (source, LakeSide(select(rows, table)))
+
+            return Subject(name=f"{layer}/{table.name}", key=table.key, sides=sides)
+
+        return [subject("bronze", bronze_rows), subject("silver", silver_rows)]
+
+    def _gold_subject(self, plan: GoldPlan) -> Subject:
+        def sides(manifest: Manifest) -> tuple[Side, Side] | None:
+            rows = self._read("gold", plan.name, manifest)
+            query = None if rows is None else oracle_query(self.place.definition, plan, rows)
+            if rows is None or query is None:
+                return None
+            return SourceSide(self.connection, query), LakeSide(gold_rows(rows, plan))
+
+        return Subject(name=f"gold/{plan.name}", key=plan.key, sides=sides)
+
+    def _read(self, layer: str, table: str, manifest: Manifest) -> DataFrame | None:
+        version = manifest.versions.get(f"{layer}/{table}")
+        found = lake_table(self.spark, self.place.lake, self.place.definition, layer, table)
+        return None if version is None else found.read(version)
+
+    def _first_look(self, subject: Subject, manifest: Manifest) -> Difference | None:
+        sides = subject.sides(manifest)
+        found = None if sides is None else difference(*sides)
+        differing = f", {len(found.rows):,} differ at first sight" if found and found.rows else ""
+        counts = f"{found.source_rows:,} rows in the source, {found.lake_rows:,} in the lake" if found else "left out"
+        self.say(f"  {subject.name:<28} {counts}{differing}")
+        return found
+
+    def _table_findings(self, table: Table, manifest: Manifest, looks: Mapping[str, Looks]) -> list[Finding]:
+        bronze, silver = f"bronze/{table.name}", f"silver/{table.name}"
+        lacking, stale = looks[bronze].second, looks[silver].second
+        under_way = Explained()
+        if lacking or stale or any(each.second for name, each in looks.items() if name.startswith("gold/")):
+            under_way = self.lookup.under_way(table, manifest, {*lacking, *stale})
+        landed = set(stale) - set(lacking)
+        waits = set(stale) if under_way.is_all else under_way.keys & set(stale)
+        if manifest.progress.get(silver, {}).get("bronze") != manifest.versions.get(bronze):
+            waits |= landed  # Bronze has it, and the next run takes it
+        refused = self.lookup.refused(table, landed - waits)
+        known = Explained(is_all=under_way.is_all, keys=under_way.keys | waits, rows=under_way.rows)
+        self._under_way[table.name] = self.lookup.with_values(table, known, manifest)
+        self._refused[table.name] = self.lookup.with_values(table, Explained(keys=refused), manifest)
+        arriving = set(lacking) if under_way.is_all else under_way.keys & set(lacking)
+        return [
+            _finding(bronze, table.key, looks[bronze], behind=arriving),
+            _finding(silver, table.key, looks[silver], behind=waits, refused=refused),
+        ]
+
+    def _gold_finding(self, plan: GoldPlan, manifest: Manifest, looks: Mapping[str, Looks]) -> Finding:
+        name = f"gold/{plan.name}"
+        rows = looks[name].second
+        shown = manifest.progress.get(name, {}).get("silver", {})
+        is_current = all(shown.get(table) == manifest.versions.get(f"silver/{table}") for table in plan.tables)
+        behind = concerned(plan, rows, self._under_way) if is_current else set(rows)
+        refused = concerned(plan, set(rows) - behind, self._refused)
+        if looks[name].first is None and name in manifest.versions:
+            return Finding(
+                name=name, key=plan.key, source_rows=0, lake_rows=0, note="(the dataset has no oracle for it)"
+            )
+        return _finding(name, plan.key, looks[name], behind=behind, refused=refused)
+
+
+def _second_look(subject: Subject, manifest: Manifest, first: Difference | None) -> Mapping[str, Pair]:
+    """What differed and differs still; what began to differ meanwhile is for the next time."""
+    sides = subject.sides(manifest)
+    if first is None or sides is None or not first.rows:
+        return {}
+    again = differing_rows(*sides, first.within)
+    return {key: pair for key, pair in again.items() if key in first.rows}
+
+
+def _finding(
+    name: str, key: Sequence[str], looks: Looks, *, behind: Collection[str], refused: Collection[str] = ()
+) -> Finding:
+    if looks.first is None:
+        return Finding(name=name, key=key, source_rows=0, lake_rows=0, note="(not made yet)", is_behind=True)
+    return Finding(
+        name=name,
+        key=key,
+        source_rows=looks.first.source_rows,
+        lake_rows=looks.first.lake_rows,
+        rows=looks.second,
+        behind=behind,
+        refused=refused,
+    )

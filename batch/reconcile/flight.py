@@ -1,0 +1,74 @@
+"""Which rows of a table have changes that Bronze has not landed yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from batch.errors import BatchError
+from batch.reconcile.buckets import key_text
+from batch.reconcile.explained import Explained
+from streams.committed import CommittedReader, TopicError
+
+MOST_CHANGES: Final = 200_000
+"""With more than so many changes under way, every row counts as one of them."""
+
+
+class _Envelope(msgspec.Struct):
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+
+
+class _Wire(msgspec.Struct):
+    payload: _Envelope | None = None
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+
+
+class _TooManyError(Exception):
+    pass
+
+
+_decoder = msgspec.json.Decoder(_Wire)
+
+
+def images(value: bytes | None) -> list[dict[str, Any]]:
+    """The row before and after a change, as far as there is one; none if the change can't be read."""
+    if value is None:
+        return []
+    try:
+        wire = _decoder.decode(value)
+    except msgspec.DecodeError:
+        return []
+    envelope = wire.payload or wire
+    return [row for row in (envelope.before, envelope.after) if row is not None]
+
+
+def changes_under_way(bootstrap: str, topic: str, key: Sequence[str], positions: Mapping[int, int]) -> Explained:
+    """The rows whose changes are in Kafka from `positions` on.
+
+    Raises:
+        BatchError: Kafka does not answer, or the topic does not exist.
+    """
+    found = Explained()
+    visited = 0
+
+    def visit(_key: bytes | None, value: bytes | None) -> None:
+        nonlocal visited
+        visited += 1
+        if visited > MOST_CHANGES:
+            raise _TooManyError
+        rows = images(value)
+        found.rows.extend(rows)
+        found.keys.update(key_text([row.get(name) for name in key]) for row in rows)
+
+    try:
+        with CommittedReader(bootstrap, topic, "millrace-reconcile", positions) as reader:
+            reader.visit_to_end(visit)
+    except TopicError as error:
+        raise BatchError(str(error), layer="source", table=topic) from None
+    except _TooManyError:
+        return Explained(is_all=True)
+    return found

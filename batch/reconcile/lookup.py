@@ -1,0 +1,117 @@
+"""Looks up what explains a difference: changes that are under way, rows that a quality rule refused."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from mysql.connector.connection import MySQLConnection
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from batch import canonical
+from batch.bronze import progress as bronze_progress
+from batch.delta import LakeTable
+from batch.manifest import Manifest
+from batch.place import Place
+from batch.reconcile.buckets import key_text
+from batch.reconcile.explained import Explained
+from batch.reconcile.flight import changes_under_way
+from config.definition import Table
+from streams.topics import change_topic
+
+MOST_KEYS: Final = 20_000
+"""Of more explained rows than these the values are not read: then all rows that they might concern are explained."""
+
+_AT_ONCE: Final = 1_000
+
+
+@dataclass(kw_only=True)
+class Lookup:
+    """Looks up for one dataset; `bootstrap` is Kafka's address."""
+
+    place: Place
+    spark: SparkSession
+    connection: MySQLConnection
+    bootstrap: str
+    _quarantined: dict[str, set[str]] | None = field(default=None, init=False)
+
+    def under_way(self, table: Table, manifest: Manifest, differing: Collection[str]) -> Explained:
+        """What Bronze, as the manifest has it, has not landed yet."""
+        done = manifest.progress.get(f"bronze/{table.name}", {})
+        if f"bronze/{table.name}" not in manifest.versions:
+            return Explained(is_all=True)
+        if table.feed == "jdbc":
+            keys = self._changed_since(table, bronze_progress.anchor(done), differing)
+            return Explained(keys=keys)
+        topic = change_topic(self.place.definition.name, table.name, engine=self.place.definition.engine)
+        positions = bronze_progress.positions(done, topic)
+        return changes_under_way(self.bootstrap, topic, table.key, positions)
+
+    def refused(self, table: Table, keys: Collection[str]) -> set[str]:
+        """Those of the keys of which the quarantine has a row."""
+        if not keys:
+            return set()
+        if self._quarantined is None:
+            self._quarantined = self._read_quarantine()
+        return self._quarantined.get(table.name, set()) & set(keys)
+
+    def with_values(self, table: Table, explained: Explained, manifest: Manifest) -> Explained:
+        """Add the rows of the explained keys, as they are in the source and in Silver."""
+        if explained.is_all or len(explained.keys) > MOST_KEYS:
+            return Explained(is_all=True)
+        rows = [*explained.rows, *self._source_rows(table, explained.keys)]
+        version = manifest.versions.get(f"silver/{table.name}")
+        if version is not None:
+            rows += self._silver_rows(table, version, explained.keys)
+        return Explained(keys=explained.keys, rows=rows)
+
+    def _changed_since(self, table: Table, anchor: str, differing: Collection[str]) -> set[str]:
+        """Of the differing keys those that the next window takes: without a cursor, all that the source has."""
+        there = (row for row in self._source_rows(table, differing))
+        if table.cursor is None:
+            return {row["k"] for row in there}
+        return {row["k"] for row in there if _canonical(row[table.cursor]) >= anchor}
+
+    def _source_rows(self, table: Table, keys: Collection[str]) -> Iterator[Mapping[str, Any]]:
+        by_name = {column.name: column for column in table.columns}
+        key = canonical.mysql_text([by_name[name] for name in table.key])
+        ordered = sorted(keys)
+        for start in range(0, len(ordered), _AT_ONCE):
+            some = ordered[start : start + _AT_ONCE]
+            holders = ", ".join(["%s"] * len(some))
+            with self.connection.cursor(dictionary=True) as cursor:
+                cursor.execute(f"SELECT t.*, {key} AS k FROM `{table.name}` AS t HAVING k IN ({holders})", some)  # noqa: S608
+                found: list[Any] = cursor.fetchall()
+                yield from found
+
+    def _silver_rows(self, table: Table, version: int, keys: Collection[str]) -> list[Mapping[str, Any]]:
+        if not keys:
+            return []
+        by_name = {column.name: column for column in table.columns}
+        key = F.expr(canonical.spark_text([by_name[name] for name in table.key]))
+        silver = LakeTable(self.spark, self.place.lake.table("silver", table.name), f"silver/{table.name}")
+        found = silver.read(version).where(key.isin(sorted(keys))).select(*table.column_names)
+        return [row.asDict() for row in found.collect()]
+
+    def _read_quarantine(self) -> dict[str, set[str]]:
+        quarantine = LakeTable(self.spark, self.place.lake.quarantine(), "silver/quarantine")
+        found: dict[str, set[str]] = {}
+        if not quarantine.exists():
+            return found
+        names = {table.name: table.key for table in self.place.definition.tables}
+        for row in (
+            quarantine.read().where("action = 'quarantine' AND key IS NOT NULL").select("table", "key").collect()
+        ):
+            if row["table"] in names:
+                key = msgspec.json.decode(row["key"])
+                found.setdefault(row["table"], set()).add(key_text([key.get(name) for name in names[row["table"]]]))
+        return found
+
+
+def _canonical(value: object) -> str:
+    """A cursor's value as the anchor is written: times with all their digits."""
+    return value.isoformat(" ", "microseconds") if isinstance(value, datetime) else str(value)

@@ -1,0 +1,97 @@
+"""The rows that are compared, as queries: `k` is the canonical text of the key, `d` the MD5 of the row's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import types as T  # noqa: N812
+
+from batch import canonical
+from batch.errors import BatchError
+from batch.gold import GoldPlan
+from config.definition import Column, Definition, LogicalType, Table
+
+ORACLES: Final = "oracle"
+"""Folder of a dataset with a query per Gold table, by which the source computes what that table has to be."""
+
+UNKNOWN: Final = -1
+"""The member of a dimension that no row of the source stands for."""
+
+_TYPES: Final = (
+    (T.BooleanType, LogicalType.BOOLEAN),
+    (T.IntegralType, LogicalType.BIGINT),
+    (T.FractionalType, LogicalType.DOUBLE),
+    (T.StringType, LogicalType.STRING),
+    (T.DateType, LogicalType.DATE),
+    (T.TimestampType, LogicalType.TIMESTAMP),
+)
+
+
+def source_query(table: Table) -> str:
+    """A table of the source."""
+    return _source(f"`{table.name}`", _key_columns(table), table.columns)
+
+
+def bronze_rows(bronze: DataFrame, table: Table) -> DataFrame:
+    """The newest row of each key in Bronze, unless that one deletes it."""
+    # What Bronze keeps is canonical text already, so the key's text is that of strings.
+    keys = [Column(name=name, type=LogicalType.STRING) for name in table.key]
+    newest = bronze.selectExpr(
+        f"{canonical.spark_text(keys)} AS k", "struct(_sequence, _row_hash AS d, _op) AS version"
+    )
+    chosen = newest.groupBy("k").agg(F.max("version").alias("version"))
+    return chosen.where("version._op <> 'd'").selectExpr("k", "version.d AS d")
+
+
+def silver_rows(silver: DataFrame, table: Table) -> DataFrame:
+    """The live rows of Silver, from their typed values."""
+    return _lake(silver.where("NOT _deleted"), _key_columns(table), table.columns)
+
+
+def gold_rows(gold: DataFrame, plan: GoldPlan) -> DataFrame:
+    """The rows of Gold that stand for something in the source."""
+    columns = gold_columns(gold)
+    rows = gold.where(F.col(plan.key[0]) != F.lit(UNKNOWN)) if plan.kind == "dimension" else gold
+    return _lake(rows, [columns[name] for name in plan.key], list(columns.values()))
+
+
+def oracle_query(definition: Definition, plan: GoldPlan, gold: DataFrame) -> str | None:
+    """What the source says a Gold table has to be; None if the dataset has no query for it."""
+    path = Path(definition.folder, ORACLES, f"{plan.name}.sql")
+    if not path.exists():
+        return None
+    columns = gold_columns(gold)
+    lines = (line for line in path.read_text("utf-8").splitlines() if not line.startswith("--"))
+    body = "\n".join(lines).strip().rstrip(";")
+    return _source(f"({body}) AS oracle", [columns[name] for name in plan.key], list(columns.values()))
+
+
+def gold_columns(gold: DataFrame) -> dict[str, Column]:
+    """The columns of a Gold table as a definition would have them."""
+    return {each.name: _column(each.name, each.dataType) for each in gold.schema.fields}
+
+
+def _column(name: str, kind: T.DataType) -> Column:
+    if isinstance(kind, T.DecimalType):
+        return Column(name=name, type=LogicalType.DECIMAL, precision=kind.precision, scale=kind.scale, nullable=True)
+    for spark_type, logical in _TYPES:
+        if isinstance(kind, spark_type):
+            return Column(name=name, type=logical, nullable=True)
+    raise BatchError(f"column {name} is of type {kind.simpleString()}, which reconcile can't compare", layer="gold")
+
+
+def _key_columns(table: Table) -> list[Column]:
+    by_name = {column.name: column for column in table.columns}
+    return [by_name[name] for name in table.key]
+
+
+def _source(relation: str, key: Sequence[Column], row: Sequence[Column]) -> str:
+    return f"SELECT {canonical.mysql_text(key)} AS k, MD5({canonical.mysql_text(row)}) AS d FROM {relation}"  # noqa: S608
+
+
+def _lake(rows: DataFrame, key: Sequence[Column], row: Sequence[Column]) -> DataFrame:
+    return rows.selectExpr(f"{canonical.spark_text(key)} AS k", f"md5({canonical.spark_text(row)}) AS d")

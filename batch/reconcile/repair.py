@@ -1,0 +1,89 @@
+"""Lands in Bronze what differs from the source, and brings the layers below up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from pyspark.sql import SparkSession
+
+from batch import bronze
+from batch.context import LayerResult, RunContext
+from batch.errors import BatchError
+from batch.jobs import JobRecord
+from batch.place import Place
+from batch.reconcile.buckets import key_values
+from batch.reconcile.verdict import Finding
+from batch.report import Say, print_outcome
+from batch.run import Runner, Step
+from batch.steps import steps
+from config.definition import Table
+from config.settings import DatabaseSettings
+
+LEAST_LEFT: Final = 0.8
+"""A source that has lost more of its rows than this leaves is rather a mistake, such as the wrong database."""
+
+MOST_ROWS: Final = 100_000
+"""Of more rows than these a table is better made anew."""
+
+
+def repair(
+    place: Place, spark: SparkSession, findings: Sequence[Finding], record: JobRecord, *, is_forced: bool, say: Say
+) -> None:
+    """Read the differing rows of Bronze and Silver from the source again and land them, then run Silver and Gold.
+
+    Raises:
+        BatchError: the source lost over a fifth of a table's rows and it is not forced; too many rows differ; or a
+            table could not be repaired.
+    """
+    keys = {table.name: differing_keys(table.name, findings) for table in place.definition.tables}
+    if not is_forced:
+        refuse_shrunk_source(findings)
+    for name, differing in keys.items():
+        if len(differing) > MOST_ROWS:
+            text = f"{len(differing):,} rows differ: make the table anew with `python -m batch run --full`"
+            raise BatchError(text, layer="bronze", table=name)
+
+    def plan(run_id: str, started_at: datetime) -> list[Step]:
+        context = place.context(spark, run_id, started_at, database=DatabaseSettings.read())
+        landing = [_landing(table, keys[table.name], context) for table in place.definition.tables if keys[table.name]]
+        below = [step for step in steps(context, layer=None, table=None) if step.layer != "bronze"]
+        return landing + below
+
+    say("→ repair")
+    runner = Runner(dataset=place.definition.name, manifests=place.manifests, record=record, plan=plan, say=say)
+    outcome = runner.run()
+    print_outcome(outcome.manifest, say, is_new=outcome.is_new)
+    if outcome.manifest.errors:
+        raise BatchError("the repair failed: " + "; ".join(outcome.manifest.errors))
+
+
+def differing_keys(table: str, findings: Sequence[Finding]) -> list[tuple[str | None, ...]]:
+    """Keys of the rows that differ in Bronze or Silver."""
+    names = (f"bronze/{table}", f"silver/{table}")
+    found = {key for finding in findings if finding.name in names for key in finding.different}
+    return [key_values(key) for key in sorted(found)]
+
+
+def refuse_shrunk_source(findings: Sequence[Finding]) -> None:
+    """Stop before the lake loses what the source has lost.
+
+    Raises:
+        BatchError: a table of the source has lost over a fifth of the rows that the lake has.
+    """
+    for finding in findings:
+        if finding.name.startswith("silver/") and finding.source_rows < LEAST_LEFT * finding.lake_rows:
+            layer, _, table = finding.name.partition("/")
+            text = (
+                f"the source has {finding.source_rows:,} rows left of {finding.lake_rows:,}: is it the right database? "
+                "If so, repair with --force"
+            )
+            raise BatchError(text, layer=layer, table=table)
+
+
+def _landing(table: Table, keys: Sequence[tuple[str | None, ...]], context: RunContext) -> Step:
+    def work() -> LayerResult:
+        return bronze.land_rows(table, keys, context)
+
+    return Step(layer="bronze", table=table.name, work=work)

@@ -1,0 +1,96 @@
+"""The two sides of a comparison: rows of the source database, rows of a table of the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from mysql.connector.connection import MySQLConnection
+from pyspark.sql import DataFrame
+
+from batch.reconcile.buckets import Bucket
+
+
+class SourceSide:
+    """Rows of the source database.
+
+    Args:
+        query: a SELECT with the columns `k`, canonical text of the key, and `d`, MD5 of the row's canonical text.
+    """
+
+    def __init__(self, connection: MySQLConnection, query: str) -> None:
+        self._connection = connection
+        self._query = query
+        self._known: dict[int, dict[str, Bucket]] = {}
+
+    def buckets(self, digits: int, within: Collection[str] | None = None) -> dict[str, Bucket]:
+        """One statement; the server does the work. All buckets are asked for once: several layers are held to them."""
+        if within is not None:
+            return self._buckets(digits, within)
+        if digits not in self._known:
+            self._known[digits] = self._buckets(digits, None)
+        return self._known[digits]
+
+    def _buckets(self, digits: int, within: Collection[str] | None) -> dict[str, Bucket]:
+        sql = f"""
+            SELECT LEFT(MD5(k), {digits}) AS bucket, COUNT(*), SUM(CAST(CONV(LEFT(d, 13), 16, 10) AS UNSIGNED))
+            FROM ({self._query}) AS canonical {_where("LEFT(MD5(k), {0})", within)} GROUP BY bucket
+        """  # noqa: S608 - identifiers of a definition, hexadecimal digits
+        return {name: Bucket(int(rows), int(total)) for name, rows, total in self._ask(sql)}
+
+    def rows(self, within: Collection[str]) -> dict[str, str]:
+        """Keys and digests."""
+        where = _where("LEFT(MD5(k), {0})", within)
+        found = self._ask(f"SELECT k, d FROM ({self._query}) AS canonical {where}")  # noqa: S608
+        return dict(found)
+
+    def _ask(self, sql: str) -> list[Any]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql)
+            return [[_text(value) for value in row] for row in cursor.fetchall()]
+
+
+class LakeSide:
+    """Rows of a table of the lake.
+
+    Args:
+        frame: the same columns `k` and `d`.
+    """
+
+    def __init__(self, frame: DataFrame) -> None:
+        self._frame = frame
+
+    def buckets(self, digits: int, within: Collection[str] | None = None) -> dict[str, Bucket]:
+        """One job of Spark."""
+        rows = (
+            _within(self._frame, within)
+            .selectExpr(
+                f"left(md5(k), {digits}) AS bucket", "CAST(conv(left(d, 13), 16, 10) AS DECIMAL(20, 0)) AS digest"
+            )
+            .groupBy("bucket")
+            .agg({"*": "count", "digest": "sum"})
+            .collect()
+        )
+        return {row["bucket"]: Bucket(int(row["count(1)"]), int(row["sum(digest)"])) for row in rows}
+
+    def rows(self, within: Collection[str]) -> dict[str, str]:
+        """Keys and digests."""
+        return {row["k"]: row["d"] for row in _within(self._frame, within).select("k", "d").collect()}
+
+
+def _within(frame: DataFrame, within: Collection[str] | None) -> DataFrame:
+    condition = _where("left(md5(k), {0})", within).removeprefix("WHERE ")
+    return frame.where(condition) if condition else frame
+
+
+def _where(expression: str, within: Collection[str] | None) -> str:
+    """That the MD5 begins with one of some digits, all of one length; nothing if all do."""
+    if within is None:
+        return ""
+    digits = len(next(iter(within), ""))
+    listed = ", ".join(f"'{name}'" for name in sorted(within)) or "NULL"
+    return f"WHERE {expression.format(digits)} IN ({listed})"
+
+
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes | bytearray) else value

@@ -1,0 +1,64 @@
+"""The stream's half: every order that is complete in the source is in `order_final` exactly once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from mysql.connector.connection import MySQLConnection
+
+from batch.errors import BatchError
+from batch.reconcile.buckets import Pair, key_text
+from batch.reconcile.verdict import Finding
+from config.definition import Completeness, Definition
+from streams.committed import CommittedReader, TopicError
+from streams.topics import ORDER_FINAL
+
+
+def compare_stream(
+    connection: MySQLConnection, definition: Definition, rule: Completeness, bootstrap: str, pause: Callable[[], None]
+) -> Finding:
+    """Count the records of each order. An order that is missing is looked for again after a pause.
+
+    An order in the topic that is not complete now is no fault: it was, and was changed or deleted since.
+
+    Raises:
+        BatchError: the database or Kafka can't be read.
+    """
+    times: Counter[str] = Counter()
+
+    def visit(key: bytes | None, _value: bytes | None) -> None:
+        times[(key or b"").decode("utf-8", "backslashreplace")] += 1
+
+    try:
+        with CommittedReader(bootstrap, ORDER_FINAL, "millrace-reconcile") as reader:
+            complete = complete_orders(connection, definition, rule)
+            reader.visit_to_end(visit)
+            if not complete <= times.keys():
+                pause()
+                complete &= complete_orders(connection, definition, rule)
+                reader.visit_to_end(visit)
+    except TopicError as error:
+        raise BatchError(str(error), layer="stream", table=ORDER_FINAL) from None
+    missing = {key_text([order]): Pair("complete", None) for order in complete - times.keys()}
+    repeated = {key_text([order]): Pair("once", f"{count} times") for order, count in times.items() if count > 1}
+    note = f"({len(repeated):,} repeated)" if repeated else ""
+    key = definition.table(rule.parent).key
+    rows = missing | repeated
+    return Finding(name=ORDER_FINAL, key=key, source_rows=len(complete), lake_rows=len(times), rows=rows, note=note)
+
+
+def complete_orders(connection: MySQLConnection, definition: Definition, rule: Completeness) -> set[str]:
+    """Ids of the orders that are complete in the source now."""
+    parent, children = definition.table(rule.parent), definition.table(rule.children)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT o.`{parent.topic_key}` FROM `{parent.name}` AS o JOIN (
+                SELECT `{children.topic_key}` AS parent, COUNT(*) AS there
+                FROM `{children.name}` WHERE quantity >= 1 GROUP BY `{children.topic_key}`
+            ) AS children ON children.parent = o.`{parent.topic_key}`
+            WHERE o.`{rule.expected_column}` >= 1 AND children.there >= o.`{rule.expected_column}`
+            """  # noqa: S608 - identifiers of a definition
+        )
+        return {str(row[0]) for row in cursor.fetchall()}  # type: ignore[index]

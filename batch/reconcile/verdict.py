@@ -1,0 +1,101 @@
+"""What a comparison found, and what it means: equal, different, or behind.
+
+different   a row of the source and the lake's are not the same, and nothing that is under way explains it
+behind      they are not the same yet: the change is in Kafka, or in the layer before, and the next run takes it
+refused     a quality rule keeps the row out of Silver, so it is in the quarantine instead
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final
+
+from batch.reconcile.buckets import Pair, key_values
+from batch.report import columns
+
+NAMED: Final = 10
+"""How many keys are named for each table; the rest is counted."""
+
+
+class Verdict(IntEnum):
+    """The outcome, as exit code."""
+
+    EQUAL = 0
+    DIFFERENT = 1
+    BEHIND = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing compared with the source.
+
+    Attributes:
+        name: layer and table, or the topic.
+        key: names of the key's columns.
+        rows: those that differ, by key.
+        behind: keys of them that something under way explains.
+        refused: keys of them that a quality rule keeps out.
+        note: what else there is to say.
+        is_behind: the whole is behind, whatever the rows are.
+    """
+
+    name: str
+    key: Sequence[str]
+    source_rows: int
+    lake_rows: int
+    rows: Mapping[str, Pair] = field(default_factory=dict)
+    behind: Collection[str] = ()
+    refused: Collection[str] = ()
+    note: str = ""
+    is_behind: bool = False
+
+    @property
+    def different(self) -> list[str]:
+        """The keys that nothing explains."""
+        explained = {*self.behind, *self.refused}
+        return sorted(key for key in self.rows if key not in explained)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of this one."""
+        if self.different:
+            return Verdict.DIFFERENT
+        return Verdict.BEHIND if self.behind or self.is_behind else Verdict.EQUAL
+
+
+def overall(findings: Iterable[Finding]) -> Verdict:
+    """Different if anything is, else behind if anything is."""
+    verdicts = {finding.verdict for finding in findings}
+    return next((each for each in (Verdict.DIFFERENT, Verdict.BEHIND) if each in verdicts), Verdict.EQUAL)
+
+
+def report(findings: Sequence[Finding]) -> str:
+    """A line for each comparison, then the keys that differ."""
+    rows: list[tuple[str, ...]] = [("", "SOURCE", "LAKE", "DIFFERENT", "BEHIND", "REFUSED", "")]
+    for finding in findings:
+        counts = (finding.source_rows, finding.lake_rows, len(finding.different), len(finding.behind))
+        state = " ".join(part for part in (finding.verdict.name.lower(), finding.note) if part)
+        rows.append((finding.name, *(f"{n:,}" for n in counts), f"{len(finding.refused):,}", state))
+    named = [line for finding in findings for line in _named(finding)]
+    return "\n".join([columns(rows, right=range(1, 6)), *named])
+
+
+def _named(finding: Finding) -> Iterable[str]:
+    different = finding.different
+    for key in different[:NAMED]:
+        yield f"{finding.name}: {shown(key, finding.key)}: {_how(finding.rows[key])}"
+    if len(different) > NAMED:
+        yield f"{finding.name}: and {len(different) - NAMED:,} more"
+
+
+def shown(key: str, names: Sequence[str]) -> str:
+    """A key for people."""
+    return ", ".join(f"{name}={value}" for name, value in zip(names, key_values(key), strict=True))
+
+
+def _how(pair: Pair) -> str:
+    if pair.lake is None:
+        return "is in the source only"
+    return "is no longer in the source" if pair.source is None else "differs from the source"

@@ -1,0 +1,69 @@
+"""What the commands say about runs and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from batch.manifest import Manifest, TableRun
+
+Say = Callable[[str], None]
+
+
+def print_outcome(manifest: Manifest, say: Say, *, is_new: bool) -> None:
+    """The end of a single run."""
+    say("")
+    say(summary(manifest.tables))
+    if manifest.errors:
+        failed = f"{len(manifest.errors)} of {len(manifest.tables)} tables FAILED"
+        say(f"run {manifest.run_id}: {failed}; the other tables are up to date; details are in the layer's log")
+    elif is_new:
+        say(f"run {manifest.run_id} is done ({manifest.seconds:.1f} s)")
+    else:
+        say(f"nothing new, no table was written ({manifest.seconds:.1f} s)")
+
+
+def print_line(manifest: Manifest, say: Say, *, is_new: bool) -> None:
+    """A run of the service, in one line."""
+    now = f"{manifest.ended_at:%Y-%m-%d %H:%M:%S}Z"
+    if not is_new:
+        say(f"{now} nothing new ({manifest.seconds:.1f} s)")
+        return
+    rows = sum(table.rows_written for table in manifest.tables)
+    failed = f", {len(manifest.errors)} tables FAILED" if manifest.errors else ""
+    say(f"{now} run {manifest.run_id}: {rows:,} rows written{failed} ({manifest.seconds:.1f} s)")
+
+
+def said(table: TableRun) -> str:
+    """What happened to a table, in words."""
+    if table.error is not None:
+        return f"FAILED after {table.seconds:.1f} s: {table.error}"
+    rejected = "".join(f", {count:,} × {rule}" for rule, count in sorted(table.rejected.items()))
+    if table.unchanged:
+        return f"nothing new{rejected} ({table.seconds:.1f} s)"
+    return f"{table.rows_written:,} rows written{rejected}, version {table.version} ({table.seconds:.1f} s)"
+
+
+def summary(tables: Sequence[TableRun]) -> str:
+    """A table with one line per table."""
+    rows = [("LAYER", "TABLE", "ROWS", "RULES", "VERSION", "SECONDS", "")]
+    for table in tables:
+        state = "failed" if table.error is not None else "nothing new" if table.unchanged else ""
+        version = "-" if table.version is None else str(table.version)
+        rejected = f"{sum(table.rejected.values()):,}"
+        rows.append(
+            (table.layer, table.table, f"{table.rows_written:,}", rejected, version, f"{table.seconds:.1f}", state)
+        )
+    return columns(rows, right=range(2, 6))
+
+
+def columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """Rows of texts as a table; the columns of `right` stand to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    lines = []
+    for row in rows:
+        cells = (
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

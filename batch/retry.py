@@ -1,0 +1,105 @@
+"""Three tries for work that needs a server, then the error that names it.
+
+Work that is tried again must be safe to repeat. The layers are: they go on from the progress in their table.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from batch.errors import BatchError
+
+Result = TypeVar("Result")
+
+PAUSES_S = (1.0, 4.0)
+"""How long to wait before the second and the third try."""
+
+log = logging.getLogger("batch.retry")
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """A kind of failure, recognised by the names and texts of an error and its causes."""
+
+    pattern: re.Pattern[str]
+    text: str
+    is_passing: bool
+
+
+_FAULTS = (
+    _Fault(
+        re.compile(r"SQLInvalidAuthorizationSpec|Access denied for user"),
+        "the database refuses the login: check MYSQL_USER and MYSQL_PASSWORD, and that the user may SELECT and has the "
+        "PROCESS privilege",
+        is_passing=False,
+    ),
+    _Fault(
+        re.compile(
+            r"SQL(Non)?TransientConnectionException|mysql\.connector\.errors\.(Interface|Operational)Error"
+            r"|Lost connection to|Can't connect to|Socket error during"
+        ),
+        "the database does not answer: is it up (`python -m stack status`), and are MYSQL_HOST and MYSQL_PORT right?",
+        is_passing=True,
+    ),
+    _Fault(
+        re.compile(r"InvalidAccessKeyId|SignatureDoesNotMatch|Status Code: 403|AccessDenied"),
+        "the object storage refuses the login: check MINIO_ACCESS_KEY and MINIO_SECRET_KEY",
+        is_passing=False,
+    ),
+    _Fault(
+        re.compile(r"NoSuchBucket|UnknownStoreException"),
+        "the object storage has no such bucket: `python -m stack up` makes bronze, silver and gold",
+        is_passing=False,
+    ),
+    _Fault(
+        re.compile(r"AWSClientIOException|SdkClientException|AWSServiceIOException|AWSStatus500Exception|urllib3\."),
+        "the object storage does not answer: is it up (`python -m stack status`), and is MINIO_ENDPOINT right?",
+        is_passing=True,
+    ),
+)
+
+
+def with_tries(
+    work: Callable[[], Result], *, layer: str, table: str, pause: Callable[[float], None] = time.sleep
+) -> Result:
+    """Do the work, up to three times while a server does not answer.
+
+    Raises:
+        BatchError: a server still does not answer, or refuses us; names layer, table and what to do.
+    """
+    for seconds in (*PAUSES_S, None):
+        try:
+            return work()
+        except BatchError:
+            raise
+        except Exception as error:
+            fault = _fault_of(error)
+            if fault is None:
+                raise
+            if seconds is None or not fault.is_passing:
+                raise BatchError(fault.text, layer=layer, table=table) from error
+        log.warning("%s/%s: %s Trying again in %g s", layer, table, fault.text, seconds)
+        pause(seconds)
+    raise AssertionError("the last try returns or raises")
+
+
+def _fault_of(error: BaseException) -> _Fault | None:
+    told = "\n".join(_told(error))
+    return next((fault for fault in _FAULTS if fault.pattern.search(told)), None)
+
+
+def _told(error: BaseException) -> Iterator[str]:
+    """Names and texts of an error and what caused it, through Java's causes too."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield f"{type(seen).__module__}.{type(seen).__name__}: {seen}"
+        java: Any = getattr(seen, "java_exception", None) or getattr(seen, "_origin", None)
+        while java is not None:
+            yield str(java.toString())
+            java = java.getCause()
+        seen = seen.__cause__

@@ -1,0 +1,153 @@
+"""One run over a dataset: layer by layer, table by table; the manifest last.
+
+A table that fails leaves the others at work: the layers below go on with what was there before. The error is named on
+the console in one line, and in full in the layer's log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
+from pyspark.errors import PySparkException
+
+from batch.context import LayerResult
+from batch.errors import BatchError
+from batch.jobs import JobRecord
+from batch.logs import layer_log
+from batch.manifest import Manifest, Manifests, TableRun, new_run_id, progress_after, versions_after
+from batch.report import Say, said
+from config.dataset import DefinitionError
+
+OPERATING_ERRORS: Final = (BatchError, DefinitionError, PySparkException, Py4JError)
+"""What a person can mend, or Spark's own; anything else is a mistake in the code and ends the program."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a run does with one table."""
+
+    layer: str
+    table: str
+    work: Callable[[], LayerResult]
+
+    @property
+    def name(self) -> str:
+        """Layer and table, as in `silver/orders`."""
+        return f"{self.layer}/{self.table}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A run that is over; `is_new` if it wrote something or failed."""
+
+    manifest: Manifest
+    is_new: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """Runs one dataset.
+
+    Attributes:
+        plan: makes a run's steps, in their order.
+        is_quiet: for a service: nothing is said about tables that had nothing new, and no manifest is left by a run
+            that had nothing new at all.
+    """
+
+    dataset: str
+    manifests: Manifests
+    record: JobRecord
+    plan: Callable[[str, datetime], Iterable[Step]]
+    say: Say
+    is_quiet: bool = False
+
+    def run(self) -> Outcome:
+        """Do it once.
+
+        Raises:
+            BatchError: the run could not begin or its manifest could not be written; what is committed stays, and the
+                next run goes on from there.
+        """
+        started = datetime.now(UTC)
+        run_id = new_run_id(started)
+        try:
+            previous = self.manifests.newest(started)
+            self.record.began(run_id, started)
+            tables = run_steps(self.plan(run_id, started), self.say, is_quiet=self.is_quiet)
+            versions = versions_after(previous.versions if previous else {}, tables)
+            manifest = Manifest(
+                run_id=run_id,
+                dataset=self.dataset,
+                started_at=started,
+                ended_at=datetime.now(UTC),
+                tables=tables,
+                versions=versions,
+                progress=progress_after(previous.progress if previous else {}, tables),
+            )
+            is_new = bool(manifest.errors) or versions != (previous.versions if previous else {})
+            if is_new or not self.is_quiet:
+                self.manifests.write(manifest)
+        except BaseException as error:
+            self.record.ended(run_id, started, state="failed", error=brief(error))
+            raise
+        state = "failed" if manifest.errors else "done" if is_new else "nothing new"
+        self.record.ended(run_id, started, state=state, tables=tables, error="\n".join(manifest.errors))
+        return Outcome(manifest=manifest, is_new=is_new)
+
+
+def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> list[TableRun]:
+    """Work on each table; what came of it, errors included."""
+    found = []
+    layer = ""
+    for step in steps:
+        if step.layer != layer and not is_quiet:
+            say(f"→ {step.layer}")
+        layer = step.layer
+        table = _work(step)
+        found.append(table)
+        if not (is_quiet and table.unchanged):
+            say(f"  {step.name:<28} {said(table)}")
+    return found
+
+
+def _work(step: Step) -> TableRun:
+    log = layer_log(step.layer)
+    began = time.monotonic()
+    try:
+        result = step.work()
+    except OPERATING_ERRORS as error:
+        seconds = round(time.monotonic() - began, 1)
+        log.exception("%s failed after %.1f s", step.name, seconds)
+        text = brief(error).removeprefix(f"{step.name}: ")
+        if isinstance(error, Py4JNetworkError):
+            raise BatchError(f"{step.name}: Spark has ended ({text}): see LOG_DIR/spark.log, then run again") from None
+        return TableRun(layer=step.layer, table=step.table, seconds=seconds, error=text)
+    seconds = round(time.monotonic() - began, 1)
+    found = TableRun(
+        layer=step.layer,
+        table=step.table,
+        version=result.version,
+        unchanged=result.is_unchanged,
+        rows_in=result.rows_in,
+        rows_written=result.rows_written,
+        rejected=dict(result.rejected),
+        seconds=seconds,
+        progress=dict(result.progress),
+    )
+    log.info("%s: %s", step.name, said(found))
+    return found
+
+
+def brief(error: BaseException) -> str:
+    """An error in one line: the message without the stack trace of Java."""
+    text = str(error.java_exception) if isinstance(error, Py4JJavaError) else str(error)
+    if isinstance(error, BatchError | DefinitionError):
+        return text
+    lines = (line.strip() for line in text.splitlines())
+    first = next((line for line in lines if line), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

@@ -1,0 +1,125 @@
+"""`python -m batch run`: bring the lake up to date with its source."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from pyspark.sql import SparkSession
+
+from batch.arguments import interval, moment
+from batch.errors import BatchError
+from batch.jobs import DATABASE, JobRecord
+from batch.lease import Lease
+from batch.place import Place, add_dataset_option, open_place
+from batch.report import print_line, print_outcome
+from batch.run import Outcome, Runner, Step
+from batch.service import interrupted_by_termination, serve, stopped_by_signals
+from batch.steps import LAYERS, check_choice, steps
+from config.settings import BatchSettings, DatabaseSettings, RedisSettings
+from tables.redis_client import RedisConsole
+
+_FROM_SETTING: Final = "setting"
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `run`."""
+    text = "bring Bronze, Silver and Gold up to date; exit code 1 if a table failed"
+    parser = subparsers.add_parser("run", help=text, description=text)
+    add_dataset_option(parser)
+    parser.add_argument("--layer", metavar="LAYER", help=f"only this one of {', '.join(LAYERS)}")
+    parser.add_argument("--table", metavar="TABLE", help="only this table, of the source or of Gold")
+    parser.add_argument("--full", action="store_true", help="everything again instead of what is new")
+    parser.add_argument("--since", type=moment, metavar="TIME", help="tables read by JDBC: from this time (UTC)")
+    parser.add_argument("--until", type=moment, metavar="TIME", help="tables read by JDBC: before this time (UTC)")
+    parser.add_argument(
+        "--every",
+        type=interval,
+        nargs="?",
+        const=_FROM_SETTING,
+        metavar="10s",
+        help="go on until SIGTERM, a run per interval (without a value: the setting BATCH_INTERVAL_SECONDS)",
+    )
+    parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is at work")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run once, or again and again."""
+    _refuse_contradictions(arguments)
+    with open_place(arguments) as place, RedisConsole(RedisSettings.read().url, database=DATABASE) as redis:
+        check_choice(place.definition, layer=arguments.layer, table=arguments.table)
+        is_service = arguments.every is not None
+        record = JobRecord(redis, place.definition.name, _say)
+        lease = Lease(redis, place.definition.name, _say)
+        with place.spark() as spark:
+            runner = Runner(
+                dataset=place.definition.name,
+                manifests=place.manifests,
+                record=record,
+                plan=planner(place, spark, arguments),
+                say=_say,
+                is_quiet=is_service,
+            )
+            return _serve(runner, lease, arguments) if is_service else _once(runner, lease, arguments)
+
+
+def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace) -> Callable[[str, datetime], list[Step]]:
+    """Makes the steps of each run; `--full` counts for the first one only."""
+    uses_jdbc = any(table.feed == "jdbc" for table in place.definition.tables)
+    database = DatabaseSettings.read() if uses_jdbc else None
+    full = [True] if arguments.full else []
+
+    def plan(run_id: str, started_at: datetime) -> list[Step]:
+        context = place.context(
+            spark,
+            run_id,
+            started_at,
+            database=database,
+            full=bool(full),
+            since=arguments.since,
+            until=arguments.until,
+        )
+        full.clear()
+        return steps(context, layer=arguments.layer, table=arguments.table)
+
+    return plan
+
+
+def _once(runner: Runner, lease: Lease, arguments: argparse.Namespace) -> int:
+    interrupted_by_termination()
+    with lease.hold(wait=arguments.wait):
+        outcome = runner.run()
+    print_outcome(outcome.manifest, _say, is_new=outcome.is_new)
+    return 1 if outcome.manifest.errors else 0
+
+
+def _serve(runner: Runner, lease: Lease, arguments: argparse.Namespace) -> int:
+    stop = stopped_by_signals()
+    every_s = float(BatchSettings.read().interval_s) if arguments.every == _FROM_SETTING else float(arguments.every)
+    _say(f"a run every {every_s:g} s, until SIGTERM")
+
+    def one() -> Outcome:
+        with lease.hold(wait=True, stop=stop):
+            outcome = runner.run()
+        print_line(outcome.manifest, _say, is_new=outcome.is_new)
+        return outcome
+
+    serve(one, every_s=every_s, stop=stop, say=_say)
+    _say("ended, as told to")
+    return 0
+
+
+def _refuse_contradictions(arguments: argparse.Namespace) -> None:
+    if arguments.layer is not None and arguments.layer not in LAYERS:
+        raise BatchError(f"there is no layer {arguments.layer!r}; it is one of {', '.join(LAYERS)}")
+    if arguments.since and arguments.until and arguments.since >= arguments.until:
+        raise BatchError("--since has to be before --until")
+    if (arguments.since or arguments.until) and arguments.every is not None:
+        raise BatchError("--since and --until are for a single run, not for --every")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

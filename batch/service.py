@@ -1,0 +1,69 @@
+"""Runs again and again until it is told to end: `python -m batch run --every 10s`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Final
+
+from batch.errors import BatchError
+from batch.report import Say
+from batch.run import Outcome
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE_S: Final = 300.0
+
+
+def serve(run: Callable[[], Outcome], *, every_s: float, stop: threading.Event, say: Say) -> None:
+    """Run every `every_s` seconds until `stop` is set; a run under way is finished first.
+
+    A run that failed is tried again after twice the time, then four times, at most `LONGEST_PAUSE_S`.
+    """
+    failures = 0
+    while not stop.is_set():
+        began = time.monotonic()
+        try:
+            outcome = run()
+            failures = failures + 1 if outcome.manifest.errors else 0
+        except BatchError as error:
+            if stop.is_set():
+                break
+            failures += 1
+            say(str(error))
+            log.exception("the run failed")
+        stop.wait(pause_s(every_s, failures=failures, took_s=time.monotonic() - began))
+
+
+def pause_s(every_s: float, *, failures: int, took_s: float) -> float:
+    """How long to wait before the next run."""
+    if not failures:
+        return max(0.0, every_s - took_s)
+    return float(max(every_s, min(every_s * 2 ** min(failures, 16), LONGEST_PAUSE_S)))
+
+
+def stopped_by_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set, instead of breaking in at any place; a second SIGINT does break in."""
+    stop = threading.Event()
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    return stop
+
+
+def interrupted_by_termination() -> None:
+    """SIGTERM ends a single run as an interruption does: the lease is given back, tables committed so far stay."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)

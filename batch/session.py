@@ -1,0 +1,92 @@
+"""The Spark session: Delta tables, on S3A with a log store that several writers can share.
+
+One session serves all layers: starting it, and loading S3A and Delta, costs more than most of the work.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pyspark.sql import SparkSession
+
+from config.settings import BatchSettings, ObjectStoreSettings, SparkSettings
+
+LOG_STORE = "millrace.lake.PutIfAbsentLogStore"
+
+_LOGGING = Path(__file__).with_name("log4j2.properties").resolve()
+_DELTA = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # Delta's own for S3A loses commits when two processes write (see the class).
+    "spark.delta.logStore.s3a.impl": LOG_STORE,
+    # The parts in which a table's state is kept while it is read; the default of 50 suits clusters.
+    "spark.databricks.delta.snapshotPartitions": "2",
+}
+_S3A = {
+    "fs.s3a.endpoint.region": "us-east-1",
+    "fs.s3a.path.style.access": "true",
+    "fs.s3a.aws.credentials.provider": "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider",
+    "fs.s3a.fast.upload.buffer": "bytebuffer",
+    # By default S3A goes on for minutes after the storage has gone; the layers themselves are tried three times.
+    "fs.s3a.attempts.maximum": "3",
+    "fs.s3a.retry.limit": "1",
+    "fs.s3a.retry.interval": "200ms",
+    "fs.s3a.connection.establish.timeout": "5s",
+    "fs.s3a.connection.timeout": "60s",
+}
+
+
+def spark_session(settings: SparkSettings, lake_store: ObjectStoreSettings | None, *, app: str) -> SparkSession:
+    """Start the session, or return the one that runs; `lake_store` is the storage behind `s3a://`."""
+    builder = SparkSession.builder.master(settings.master).appName(app)
+    for name, value in {**_settings(settings), **_jars(settings), **_DELTA}.items():
+        builder = builder.config(name, value)
+    spark = builder.getOrCreate()
+    if lake_store is not None:
+        _reach(spark, lake_store)
+    return spark
+
+
+def _settings(settings: SparkSettings) -> dict[str, str]:
+    return {
+        "spark.driver.memory": settings.driver_memory,
+        "spark.driver.host": settings.driver_host,
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.driver.extraJavaOptions": f"-Duser.timezone=UTC {_logging()}",
+        "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+        "spark.sql.parquet.compression.codec": "zstd",
+        # Into how many tasks a listing of many files is split; the default of 10,000 makes a vacuum take half a minute.
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "16",
+    }
+
+
+def _logging() -> str:
+    """Java writes to a file of its own beside the layers' logs."""
+    file = BatchSettings.read().log_folder.absolute() / "spark.log"
+    return f'-Dlog4j2.configurationFile={_LOGGING.as_uri()} "-Dmillrace.spark.log={file}"'
+
+
+def _jars(settings: SparkSettings) -> dict[str, str]:
+    """On this machine the class path is enough; the executors of a cluster have to be sent the jars."""
+    if settings.master.startswith("local"):
+        return {"spark.driver.extraClassPath": f"{settings.jars}/*"}
+    jars = ",".join(str(jar) for jar in sorted(settings.jars.glob("*.jar")))
+    return {"spark.driver.extraClassPath": f"{settings.jars}/*", "spark.jars": jars}
+
+
+def _reach(spark: SparkSession, store: ObjectStoreSettings) -> None:
+    # Set once Spark runs, because what is given to its start can be read by every user in the list of processes.
+    hadoop = spark.sparkContext._jsc.hadoopConfiguration()
+    values = {
+        **_S3A,
+        "fs.s3a.endpoint": store.endpoint,
+        "fs.s3a.connection.ssl.enabled": str(urlsplit(store.endpoint).scheme == "https").lower(),
+        "fs.s3a.access.key": store.access_key,
+        "fs.s3a.secret.key": store.secret_key,
+    }
+    for name, value in values.items():
+        hadoop.set(name, value)

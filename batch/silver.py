@@ -1,0 +1,170 @@
+"""Silver: one typed row per key, the newest good version of it; deletes stay as tombstones.
+
+Bronze → typed → rules → the newest of each key → merged into Silver.
+
+The order of a key's versions is `_sequence`, across runs too: an older version never wins over a newer one that is
+there, a deleted row is not brought back by a late change from before. Rules are checked before the newest version is
+chosen, so when that one is refused, the last good one stays. A version that says what Silver says already is taken all
+the same if its sequence is newer, or else a late one from between the two would win.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Final
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from batch import quality
+from batch.context import LayerResult, RunContext
+from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
+from batch.errors import BatchError
+from batch.local import brought
+from batch.neighbours import beside_others, with_neighbours
+from batch.quality import VIOLATIONS
+from batch.quarantine import quarantine
+from batch.versions import NEWER, newest
+from config.definition import Reference, Table
+
+META: Final = ("_sequence", "_committed_at", "_row_hash", "_deleted", "_run_id")
+"""What Silver knows of a row besides its columns."""
+
+_PARTITIONS: Final = ("year", "month", "day")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What is to be done: merge what is new into `silver`, or (not `is_continued`) make it anew."""
+
+    silver: LakeTable
+    is_continued: bool
+    progress: dict[str, Any]
+
+
+def refine(table: Table, context: RunContext) -> LayerResult:
+    """Bring the Silver table up to what Bronze has.
+
+    Raises:
+        BatchError: there is no Bronze table, or rows break a rule whose action is `fail`; nothing was written.
+    """
+    bronze = LakeTable(context.spark, context.lake.table("bronze", table.name), f"bronze/{table.name}")
+    silver = silver_table(context, table.name)
+    newest = bronze.version()
+    if newest < 0:
+        raise BatchError("there is no Bronze table yet: run the layer bronze first", layer="silver", table=table.name)
+    progress = {"bronze": newest, "definition": fingerprint(table)}
+    done = silver.progress()
+    if done == progress and not context.full:
+        return LayerResult(
+            layer="silver", table=table.name, version=silver.version(), progress=progress, is_unchanged=True
+        )
+    is_same_table = done.get("definition") == progress["definition"]
+    feed = bronze.changed_since(done["bronze"]) if is_same_table and not context.full else None
+    work = _Work(silver=silver, is_continued=feed is not None, progress=progress)
+    rows = prepared(bronze.read(newest) if feed is None else feed, table, context.run_id)
+    few = None if feed is None else brought(rows)
+    if few is not None:
+        return _refine(few, table, context, work)
+    checked = rows.persist()
+    try:
+        return _refine(checked, table, context, work)
+    finally:
+        checked.unpersist()
+
+
+def in_order(tables: Iterable[Table]) -> list[Table]:
+    """Tables in the order in which they are refined: those that others refer to come first.
+
+    Tables that refer to each other in a circle keep the order of the definition.
+    """
+    by_name = {table.name: table for table in tables}
+    parents = {
+        table.name: {rule.table for rule in table.rules if isinstance(rule, Reference)} - {table.name}
+        for table in by_name.values()
+    }
+    try:
+        return [by_name[name] for name in TopologicalSorter(parents).static_order() if name in by_name]
+    except CycleError:
+        return list(by_name.values())
+
+
+def fingerprint(table: Table) -> str:
+    """Changes with the table's key and columns: then Silver is made anew from Bronze."""
+    shape = [table.key, *((column.name, quality.spark_type(column)) for column in table.columns)]
+    return hashlib.md5(repr(shape).encode(), usedforsecurity=False).hexdigest()
+
+
+def prepared(rows: DataFrame, table: Table, run_id: str) -> DataFrame:
+    """Rows of Bronze with their values typed, with `_violations` of the rules of one row, and in JSON with `_key` and
+    `_row`, the row as it was delivered, if it may have to be put aside."""
+    raw = [name for name in rows.columns if name not in _PARTITIONS and not name.startswith(("_commit_", "_change_"))]
+    violations = quality.row_violations(rows, table)
+    may_be_refused = F.size(violations) > 0
+    if any(rule.action == "quarantine" for rule in beside_others(table)):
+        may_be_refused = F.lit(True)
+    key = F.struct(*(quality.delivered(rows, name).alias(name) for name in table.key))
+    options = {"ignoreNullFields": "false"}
+    return rows.select(
+        *(quality.typed(rows, column).alias(column.name) for column in table.columns),
+        "_sequence",
+        "_committed_at",
+        "_row_hash",
+        (F.col("_op") == "d").alias("_deleted"),
+        F.lit(run_id).alias("_run_id"),
+        "_origin",
+        violations.alias(VIOLATIONS),
+        F.when(may_be_refused, F.to_json(key, options)).alias("_key"),
+        F.when(may_be_refused, F.to_json(F.struct(*raw), options)).alias("_row"),
+    )
+
+
+def refused_rows(rows: DataFrame, table: Table) -> DataFrame:
+    """The rows that are put aside, once for each rule that refuses them, as the quarantine keeps them."""
+    refusing = F.array(*(F.lit(name) for name in quality.refusing(table)))
+    return rows.where(quality.refused(table)).select(
+        F.lit(table.name).alias("table"),
+        F.col("_key").alias("key"),
+        F.explode(F.array_intersect(VIOLATIONS, refusing)).alias("rule"),
+        F.lit("quarantine").alias("action"),
+        F.col("_row").alias("row"),
+        "_sequence",
+        "_origin",
+    )
+
+
+def _refine(checked: DataFrame, table: Table, context: RunContext, work: _Work) -> LayerResult:
+    """From checked rows to the commit; nothing is written before all rules have been asked."""
+    found = quality.tally(checked, table)
+    rows = with_neighbours(checked, table, context, work.silver if work.is_continued else None, found.rows)
+    if rows is not checked:
+        found = quality.tally(rows, table)
+    quality.stop_if_failed(found, table)
+    if any(name in found.broken for name in quality.refusing(table)):
+        quarantine(refused_rows(rows, table), context)
+    else:
+        rows = checked  # whatever was added to these refuses nothing
+    good = newest(rows.where(~quality.refused(table)), table.key).select(*table.column_names, *META)
+    if work.is_continued:
+        on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
+        written = work.silver.merge(good, on=on, set_when=NEWER, run_id=context.run_id, progress=work.progress)
+    else:
+        properties = CHANGE_FEED | DELETION_VECTORS
+        written = work.silver.replace(good, run_id=context.run_id, progress=work.progress, properties=properties)
+    return LayerResult(
+        layer="silver",
+        table=table.name,
+        version=written.version,
+        rows_in=found.rows,
+        rows_written=written.rows_written,
+        rejected=found.broken,
+        progress=work.progress,
+    )
+
+
+def silver_table(context: RunContext, name: str) -> LakeTable:
+    """A table of Silver."""
+    return LakeTable(context.spark, context.lake.table("silver", name), f"silver/{name}")

@@ -1,0 +1,63 @@
+"""Which tables a run works on, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from batch import bronze, gold, silver
+from batch.context import LayerResult, RunContext
+from batch.errors import BatchError
+from batch.run import Step
+from config.definition import Definition
+
+LAYERS: Final = ("bronze", "silver", "gold")
+
+T = TypeVar("T")
+
+
+def check_choice(definition: Definition, *, layer: str | None, table: str | None) -> None:
+    """Refuse a table that the chosen layers don't have.
+
+    Raises:
+        BatchError: with the tables there are.
+        DefinitionError: a file of Gold is malformed.
+    """
+    known = {each: table_names(definition, each) for each in LAYERS if layer in (None, each)}
+    if table is not None and not any(table in names for names in known.values()):
+        listed = "; ".join(f"{each}: {', '.join(names) or 'none'}" for each, names in known.items())
+        raise BatchError(f"dataset {definition.name} has no table {table!r} (it has {listed})", layer=layer or "")
+
+
+def table_names(definition: Definition, layer: str) -> list[str]:
+    """The tables of a layer, in the order in which they are built."""
+    if layer == "gold":
+        return [plan.name for plan in gold.plans(definition)]
+    return [table.name for table in definition.tables]
+
+
+def layer_of(definition: Definition, table: str) -> str:
+    """The layer in which a table is looked at when none is named: Silver, or Gold if only that has it."""
+    check_choice(definition, layer=None, table=table)
+    return "silver" if table in table_names(definition, "silver") else "gold"
+
+
+def steps(context: RunContext, *, layer: str | None, table: str | None) -> list[Step]:
+    """The steps of one run: the layers from the source to Gold, in Gold the dimensions before the facts."""
+    found = [
+        Step(layer=name, table=each.name, work=_bound(work, each, context))
+        for name, work, tables in (
+            ("bronze", bronze.land, context.definition.tables),
+            ("silver", silver.refine, silver.in_order(context.definition.tables)),
+        )
+        for each in tables
+    ]
+    found += [
+        Step(layer="gold", table=plan.name, work=_bound(gold.build, plan, context))
+        for plan in gold.plans(context.definition)
+    ]
+    return [step for step in found if layer in (None, step.layer) and table in (None, step.table)]
+
+
+def _bound(work: Callable[[T, RunContext], LayerResult], subject: T, context: RunContext) -> Callable[[], LayerResult]:
+    return lambda: work(subject, context)

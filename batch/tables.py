@@ -1,0 +1,24 @@
+"""Finds the lake's tables by layer and name."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame, SparkSession
+
+from batch import gold
+from batch.delta import LakeTable
+from batch.paths import Lake
+from config.definition import Definition
+
+
+def lake_table(spark: SparkSession, lake: Lake, definition: Definition, layer: str, name: str) -> LakeTable:
+    """A table of the layer; whether it exists is another question."""
+    if layer != "gold":
+        return LakeTable(spark, lake.table(layer, name), f"{layer}/{name}")
+    [plan] = [plan for plan in gold.plans(definition) if plan.name == name]
+    path = lake.dimension(name) if plan.kind == "dimension" else lake.fact(name)
+    return LakeTable(spark, path, f"gold/{name}")
+
+
+def live_rows(silver: DataFrame) -> DataFrame:
+    """Rows of a Silver table without its tombstones."""
+    return silver.where("not _deleted")

@@ -1,0 +1,22 @@
+"""Which version of a row is the newest: the one with the highest sequence.
+
+Two versions with the same sequence are the same change, delivered twice. Should they differ all the same, the hash of
+their content decides, so that the answer does not depend on which comes first or in which run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F  # noqa: N812
+
+NEWER: Final = "struct(s._sequence, s._row_hash) > struct(t._sequence, t._row_hash)"
+"""Whether the version `s` is newer than `t`, in SQL."""
+
+
+def newest(rows: DataFrame, key: Sequence[str]) -> DataFrame:
+    """Of each key the newest version."""
+    order = Window.partitionBy(*key).orderBy(F.desc("_sequence"), F.desc("_row_hash"))
+    return rows.withColumn("_rank", F.row_number().over(order)).where("_rank = 1").drop("_rank")

@@ -1,0 +1,122 @@
+"""From the text of a setting to its value; a `ValueError` says what the text has to be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+Number = TypeVar("Number", int, float)
+
+
+def text(raw: str) -> str:
+    """Text that is not empty."""
+    if not raw.strip():
+        raise ValueError("must not be empty")
+    return raw.strip()
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """A URL of one of the schemes, without a slash at its end."""
+
+    def parse(raw: str) -> str:
+        try:
+            parts = urlsplit(raw.strip())
+            is_good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a wrong port or host; the text of the error would repeat a password
+            is_good = False
+        if not is_good:
+            raise ValueError(f"must be a URL that begins with {' or '.join(s + '://' for s in schemes)}")
+        return raw.strip().rstrip("/")
+
+    return parse
+
+
+def lake_root(raw: str) -> str:
+    """The URI of a folder in object storage, or on this machine, without a slash at its end."""
+    scheme, mark, place = raw.strip().partition("://")
+    if not mark or scheme not in ("s3a", "abfss", "file") or not place.strip("/"):
+        raise ValueError("must be a URI as in s3a://bucket, abfss://container@account or file:///folder")
+    return raw.strip().rstrip("/")
+
+
+def bucket_folder(raw: str) -> str:
+    """The URI of a folder in a bucket, without a slash at its end."""
+    if not raw.strip().startswith("s3a://"):
+        raise ValueError("must be a URI as in s3a://bucket")
+    return lake_root(raw)
+
+
+def bootstrap(raw: str) -> str:
+    """Kafka servers as host:port, separated by commas."""
+    servers = [s.strip() for s in raw.split(",")]
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ValueError("must be host:port, several separated by commas")
+    return ",".join(servers)
+
+
+def whole(lowest: int, highest: int) -> Callable[[str], int]:
+    """A whole number within the bounds."""
+    return _within(int, lowest, highest, f"must be a whole number from {lowest} to {highest}")
+
+
+def number(lowest: float, highest: float) -> Callable[[str], float]:
+    """A number within the bounds."""
+    return _within(float, lowest, highest, f"must be a number from {lowest:g} to {highest:g}")
+
+
+def _within(convert: Callable[[str], Number], lowest: Number, highest: Number, fault: str) -> Callable[[str], Number]:
+    def parse(raw: str) -> Number:
+        try:
+            value = convert(raw)
+        except ValueError:
+            raise ValueError(fault) from None
+        if not lowest <= value <= highest:
+            raise ValueError(fault)
+        return value
+
+    return parse
+
+
+def flag(raw: str) -> bool:
+    """Yes or no, in the usual words."""
+    known = {
+        "1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False,
+    }  # fmt: skip
+    if raw.strip().lower() not in known:
+        raise ValueError("must be true or false")
+    return known[raw.strip().lower()]
+
+
+def name(raw: str) -> str:
+    """Letters, digits, '.', '_' and '-'."""
+    if not raw or not all(c.isascii() and (c.isalnum() or c in "._-") for c in raw):
+        raise ValueError("may hold letters, digits, '.', '_' and '-' only")
+    return raw
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """One of the words."""
+
+    def parse(raw: str) -> str:
+        if raw.strip() not in choices:
+            raise ValueError(f"must be {' or '.join(choices)}")
+        return raw.strip()
+
+    return parse
+
+
+def memory(raw: str) -> str:
+    """An amount of memory as the Java machine spells it."""
+    if not re.fullmatch(r"[1-9]\d{0,5}[mg]", raw):
+        raise ValueError("must be a number of megabytes or gigabytes, as in 512m or 2g")
+    return raw
+
+
+def folder(raw: str) -> Path:
+    """A folder; `~` is the home folder."""
+    return Path(raw).expanduser()

@@ -1,0 +1,137 @@
+"""A consumer of orders: keeps every order as it is now in a SQLite file. Needs `confluent-kafka` and nothing else.
+
+    python examples/consume_orders.py localhost:9092 orders.db           # goes on until Ctrl-C
+    python examples/consume_orders.py localhost:9092 orders.db --once    # up to the present end of the topics
+    sqlite3 orders.db "select value from orders where status = 'complete'"
+
+in: `order_final` (an order, the first time it is complete), `order_amended` (the whole order after each later change)
+
+What a consumer of your own should take over:
+
+1. Read committed records only. Others may be there twice, or never have happened.
+2. The two topics are not ordered together. An amendment always wins over the first version; of two amendments the
+   later one in the topic does, which is the one with the higher revision unless the state of the workers was made anew
+   (then revisions begin at 1 again). An order's records are all in one partition.
+3. Orders and offsets are kept in one transaction. So nothing is lost or counted twice, whenever this ends; and reading
+   anything again changes nothing.
+4. A deleted order stays, with its status: or an old record that is read again would bring it back.
+5. Fields that are not known are ignored: some may be added.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+FINAL, AMENDED = "order_final", "order_amended"
+BATCH, WAIT_S, METADATA_S = 1_000, 0.5, 10.0
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS orders (
+    order_id TEXT PRIMARY KEY, status TEXT NOT NULL, revision INTEGER NOT NULL, rank INTEGER NOT NULL,
+    value TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS offsets (
+    topic TEXT, partition INTEGER, next INTEGER NOT NULL, PRIMARY KEY (topic, partition)
+);
+"""
+PUT_ORDER = """
+INSERT INTO orders VALUES (?, ?, ?, ?, ?) ON CONFLICT (order_id) DO UPDATE
+SET status = excluded.status, revision = excluded.revision, rank = excluded.rank, value = excluded.value
+WHERE excluded.rank > orders.rank
+"""
+PUT_OFFSET = "INSERT OR REPLACE INTO offsets VALUES (?, ?, ?)"
+
+
+def consume(bootstrap: str, file: str, *, once: bool) -> None:
+    """Keep the orders in `file` up to date, going on from where it ends."""
+    with closing(sqlite3.connect(file)) as database, closing(new_consumer(bootstrap)) as consumer:
+        database.executescript(SCHEMA)
+        begin = starts(consumer, database)
+        consumer.assign(begin)
+        unread = {(place.topic, place.partition) for place in begin}
+        while unread or not once:
+            messages = consumer.consume(BATCH, WAIT_S)
+            with database:  # one transaction
+                for message in good(messages, unread):
+                    keep(database, message)
+
+
+def new_consumer(bootstrap: str) -> Consumer:
+    """A consumer of committed records, which commits no offsets: they are kept with the orders."""
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "consume-orders",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "log_level": 2,  # what goes wrong is told once, by `main`
+        }
+    )
+
+
+def starts(consumer: Consumer, database: sqlite3.Connection) -> list[TopicPartition]:
+    """Every partition of both topics, each from where the file ends."""
+    known = {(topic, partition): next_ for topic, partition, next_ in database.execute("SELECT * FROM offsets")}
+    found = []
+    for topic in (FINAL, AMENDED):
+        metadata = consumer.list_topics(topic, METADATA_S).topics[topic]
+        if metadata.error is not None:
+            raise KafkaException(metadata.error)
+        places = [(topic, partition) for partition in metadata.partitions]
+        found += [TopicPartition(*place, known.get(place, OFFSET_BEGINNING)) for place in places]
+    return found
+
+
+def good(messages: list[Message], unread: set[tuple[str, int]]) -> Iterator[Message]:
+    """The messages that are records; takes the partitions that are read to their end out of `unread`."""
+    for message in messages:
+        error = message.error()
+        if error is None:
+            yield message
+        elif error.code() == KafkaError._PARTITION_EOF:
+            unread.discard((message.topic(), message.partition()))
+        elif error.fatal() or not error.retriable():
+            raise KafkaException(error)
+
+
+def keep(database: sqlite3.Connection, message: Message) -> None:
+    """Put the order of a record in its place if it is newer, and note that it was read."""
+    value, offset = message.value(), message.offset()
+    assert value is not None
+    assert offset is not None
+    order, is_amended = json.loads(value), message.topic() == AMENDED
+    status, revision = (order["status"], order["revision"]) if is_amended else ("complete", 0)
+    rank = offset + 1 if is_amended else 0
+    put = database.execute(PUT_ORDER, (order["order_id"], status, revision, rank, value.decode()))
+    database.execute(PUT_OFFSET, (message.topic(), message.partition(), offset + 1))
+    if put.rowcount:
+        print(order["order_id"], status, f"revision {revision}", sep="\t")
+
+
+def main() -> int:
+    """Read the arguments and consume."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bootstrap", help="Kafka, as host:port")
+    parser.add_argument("file", help="the SQLite file; made if it is not there")
+    parser.add_argument("--once", action="store_true", help="end at the present end of the topics")
+    arguments = parser.parse_args()
+    try:
+        consume(arguments.bootstrap, arguments.file, once=arguments.once)
+    except KafkaException as error:
+        print(f"{arguments.bootstrap}: {error.args[0].str()}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass  # what was kept is complete, with its offsets
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""Reads what a MySQL or MariaDB server says of a database's tables. Changes nothing there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mysql.connector.connection import MySQLConnection
+
+from stack.errors import StackError
+
+VIEWS = ("VIEW", "SYSTEM VIEW", "SEQUENCE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignColumn:
+    """A column as the server describes it.
+
+    Attributes:
+        data_type: the plain type, as in `int`; `column_type` in full, as in `int(10) unsigned`.
+        length: longest text in characters; `precision` and `scale` of a number in digits.
+        is_set_on_update: whether the server itself writes the present time at every change of the row.
+        is_indexed: whether an index begins with the column.
+    """
+
+    name: str
+    data_type: str
+    column_type: str
+    is_nullable: bool
+    length: int | None = None
+    precision: int | None = None
+    scale: int | None = None
+    is_set_on_update: bool = False
+    is_indexed: bool = False
+    comment: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignTable:
+    """A table or view; `references` are the tables of the same database that its foreign keys name."""
+
+    name: str
+    kind: str
+    columns: tuple[ForeignColumn, ...]
+    key: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    comment: str = ""
+    create_statement: str = ""
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it holds rows of its own."""
+        return self.kind not in VIEWS
+
+
+def read_tables(connection: MySQLConnection, database: str) -> list[ForeignTable]:
+    """Every table and view of a database, by name.
+
+    Raises:
+        StackError: the database holds none, or the user may see none.
+    """
+    columns = _columns(connection, database, _indexed(connection, database))
+    keys, references = _keys(connection, database), _references(connection, database)
+    found = []
+    for name, kind, comment in _rows(
+        connection,
+        "SELECT table_name, table_type, table_comment FROM information_schema.tables WHERE table_schema = %s "
+        "ORDER BY table_name",
+        database,
+    ):
+        table = ForeignTable(
+            name=name,
+            kind=kind.upper(),
+            columns=tuple(columns[name]),
+            key=tuple(keys[name]),
+            references=tuple(references[name]),
+            comment="" if kind.upper() in VIEWS else comment,
+            create_statement="" if kind.upper() in VIEWS else _create_statement(connection, database, name),
+        )
+        found.append(table)
+    if not found:
+        raise StackError(f"database {database!r} holds no table that this user may see: check the name and the rights")
+    return found
+
+
+def hours_from_utc(connection: MySQLConnection) -> float:
+    """How far the server's own time zone is from UTC now, in hours."""
+    [(zone,)] = _rows(connection, "SELECT @@session.time_zone")
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION time_zone = @@global.time_zone")
+        try:
+            [(seconds,)] = _rows(connection, "SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), NOW())")
+        finally:
+            cursor.execute("SET SESSION time_zone = %s", (zone,))
+    return int(seconds) / 3600
+
+
+def _columns(
+    connection: MySQLConnection, database: str, indexed: set[tuple[str, str]]
+) -> defaultdict[str, list[ForeignColumn]]:
+    found: defaultdict[str, list[ForeignColumn]] = defaultdict(list)
+    for table, name, data_type, column_type, nullable, length, precision, scale, extra, comment in _rows(
+        connection,
+        "SELECT table_name, column_name, data_type, column_type, is_nullable, character_maximum_length, "
+        "numeric_precision, numeric_scale, extra, column_comment "
+        "FROM information_schema.columns WHERE table_schema = %s ORDER BY table_name, ordinal_position",
+        database,
+    ):
+        column = ForeignColumn(
+            name=name,
+            data_type=data_type.lower(),
+            column_type=column_type.lower(),
+            is_nullable=nullable == "YES",
+            length=None if length is None else int(length),
+            precision=None if precision is None else int(precision),
+            scale=None if scale is None else int(scale),
+            is_set_on_update="on update current_timestamp" in extra.lower(),
+            is_indexed=(table, name) in indexed,
+            comment=comment,
+        )
+        found[table].append(column)
+    return found
+
+
+def _indexed(connection: MySQLConnection, database: str) -> set[tuple[str, str]]:
+    found = _rows(
+        connection,
+        "SELECT table_name, column_name FROM information_schema.statistics "
+        "WHERE table_schema = %s AND seq_in_index = 1",
+        database,
+    )
+    return {(table, column) for table, column in found}
+
+
+def _keys(connection: MySQLConnection, database: str) -> defaultdict[str, list[str]]:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for table, column in _rows(
+        connection,
+        "SELECT table_name, column_name FROM information_schema.statistics "
+        "WHERE table_schema = %s AND index_name = 'PRIMARY' ORDER BY table_name, seq_in_index",
+        database,
+    ):
+        found[table].append(column)
+    return found
+
+
+def _references(connection: MySQLConnection, database: str) -> defaultdict[str, list[str]]:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for table, parent in _rows(
+        connection,
+        "SELECT DISTINCT table_name, referenced_table_name FROM information_schema.key_column_usage "
+        "WHERE table_schema = %s AND referenced_table_schema = table_schema ORDER BY 1, 2",
+        database,
+    ):
+        found[table].append(parent)
+    return found
+
+
+def _create_statement(connection: MySQLConnection, database: str, table: str) -> str:
+    names = ".".join("`{}`".format(name.replace("`", "``")) for name in (database, table))
+    [(_, statement)] = _rows(connection, f"SHOW CREATE TABLE {names}")
+    return str(statement)
+
+
+def _rows(connection: MySQLConnection, statement: str, *values: str) -> Iterator[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        found: Any = cursor.fetchall()
+    for row in found:
+        yield tuple(value.decode() if isinstance(value, bytes | bytearray) else value for value in row)

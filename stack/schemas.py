@@ -1,0 +1,85 @@
+"""`python -m stack schemas`: the files in `config/schemas`, made from what is encoded."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from stack.errors import StackError
+from stack.site import REPOSITORY
+from streams.schemas import PUBLISHED, breaks, file_name, schema_of
+
+FOLDER: Final = REPOSITORY / "config" / "schemas"
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `schemas write` and `schemas check`."""
+    parser = subparsers.add_parser("schemas", help="the JSON Schemas of the output topics, in config/schemas")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    for name, run, text in (
+        ("write", run_write, "write them anew; refuses what needs a new version"),
+        ("check", run_check, "exit code 1 if they are not what is encoded"),
+    ):
+        actions.add_parser(name, help=text, description=text).set_defaults(run=run)
+
+
+def run_write(_arguments: argparse.Namespace) -> int:
+    """Write the files."""
+    for path in write_schemas(FOLDER):
+        print(f"wrote {path}")
+    return 0
+
+
+def run_check(_arguments: argparse.Namespace) -> int:
+    """Compare the files."""
+    faults = schema_faults(FOLDER)
+    print("\n".join(faults) or "the schemas are those of what is encoded")
+    return 1 if faults else 0
+
+
+def write_schemas(folder: Path) -> list[Path]:
+    """Write the schema of each topic's present version; returns the files that changed.
+
+    Raises:
+        StackError: the file of this version is there, and its consumers would not understand what is encoded now.
+    """
+    refused = [line for topic in PUBLISHED for line in _breaks(folder, topic)]
+    if refused:
+        raise StackError("\n".join([*refused, "that needs a new version: raise it in streams/schemas.py"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = []
+    for topic in PUBLISHED:
+        path, text = _path(folder, topic), _text(topic)
+        if not path.exists() or path.read_text("utf-8") != text:
+            path.write_text(text, "utf-8")
+            changed.append(path)
+    return changed
+
+
+def schema_faults(folder: Path) -> list[str]:
+    """Why the files are not the schemas of what is encoded; one line each."""
+    faults = [line for topic in PUBLISHED for line in _breaks(folder, topic)]
+    for topic, (_, version) in PUBLISHED.items():
+        names = [file_name(topic, earlier) for earlier in range(1, version + 1)]
+        faults += [f"{name}: is missing" for name in names if not (folder / name).exists()]
+        path = _path(folder, topic)
+        if path.exists() and path.read_text("utf-8") != _text(topic):
+            faults.append(f"{path.name}: is not what is encoded: run `python -m stack schemas write`")
+    return faults
+
+
+def _breaks(folder: Path, topic: str) -> list[str]:
+    path = _path(folder, topic)
+    if not path.exists():
+        return []
+    return [f"{path.name}: {line}" for line in breaks(json.loads(path.read_text("utf-8")), schema_of(topic))]
+
+
+def _path(folder: Path, topic: str) -> Path:
+    return folder / file_name(topic, PUBLISHED[topic][1])
+
+
+def _text(topic: str) -> str:
+    return json.dumps(schema_of(topic), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,60 @@
+"""The application `streams.archive`: every raw record of the dataset's change topics, unchanged, in Parquet objects.
+
+    mysql.{dataset}.orders          ─┐
+    mysql.{dataset}.order_details   ─┤
+    mysql.{dataset}.customers       ─┼─ agent archive ─ {BRONZE_ROOT}/changes/{topic}/{partition}/{start}.parquet
+    mysql.{dataset}.payment_method  ─┘
+
+Each record is there once, in the order of its partition, whatever its bytes are: `batch` reads the lake's first layer
+from there. An object is put when enough bytes wait, or when a record has waited long enough.
+
+Run: `faust -A streams.archive worker --web-port 6071`. Look: `/stats/`, `/metrics`.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from agents.archive import ArchiveFlow
+from agents.archive import archive as archive_agent
+from config.settings import ArchiveSettings, KafkaSettings, ObjectStoreSettings, read_or_exit
+from streams.runtime.pages import declare_pages
+from streams.topics import Direction, catalogue
+from streams.worker import batch_app
+from tables.archive import ArchiveSink
+from tables.archive_pages import WaitingCollector
+from tables.object_store import MinioBucket
+
+kafka, objects, settings = read_or_exit(KafkaSettings, ObjectStoreSettings, ArchiveSettings)
+root = urlsplit(settings.bronze)
+
+app = batch_app(settings.archive_app_id, kafka, settings)
+sink = ArchiveSink(
+    MinioBucket(objects.endpoint, root.netloc, access_key=objects.access_key, secret_key=objects.secret_key),
+    app,
+    prefix=f"{root.path.strip('/')}/".lstrip("/"),
+    flush_bytes=settings.archive_flush_bytes,
+    flush_s=settings.archive_flush_s,
+)
+flow = ArchiveFlow()
+
+# What comes in: topics that are partitioned apart, so a pipeline for each.
+topics = [
+    app.raw_topic(spec.name)
+    for spec in catalogue(
+        dataset=settings.dataset, app_id=settings.orders_app_id, order_partitions=kafka.order_partitions
+    )
+    if spec.direction is Direction.IN
+]
+for topic in topics:
+    name = topic.get_topic_name()
+    app.pipeline(name.rpartition(".")[2], sources=[topic], flow=flow, new_committer=sink.committers(name))
+
+app.start_with(sink)
+archivers = [app.agent(topic, name=f"archive-{topic.get_topic_name()}")(archive_agent) for topic in topics]
+declare_pages(
+    app,
+    counted={"archive": sink},
+    figures=lambda: {"waiting": sink.waiting()},
+    collector=WaitingCollector(sink.waiting),
+)

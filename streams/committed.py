@@ -1,0 +1,128 @@
+"""Readers of topics outside of Faust: they see committed records only, and commit nothing themselves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+TRIES: Final = 3
+METADATA_TIMEOUT_S: Final = 5.0
+SILENCE_TIMEOUT_S: Final = 30.0
+BATCH: Final = 10_000
+
+Visit = Callable[[bytes | None, bytes | None], None]
+"""What is done with the key and the value of each record."""
+
+
+class TopicError(Exception):
+    """A topic can't be read: Kafka does not answer, or the topic does not exist. The message says what to do."""
+
+
+def committed_consumer(bootstrap: str, group: str, settings: Mapping[str, Any], **keywords: Any) -> Consumer:
+    """A consumer that is assigned its partitions by hand; `group` is only a name.
+
+    Args:
+        settings: more settings of librdkafka. Its own lines about a missing broker are left out: they would stand
+            beside the named error of whoever reads.
+        keywords: of `Consumer`.
+    """
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "log_level": 2,
+            **settings,
+        },
+        **keywords,
+    )
+
+
+class CommittedReader:
+    """Follows a topic in steps: each `visit_to_end` visits the records that came since the last one.
+
+    Args:
+        group: a name, for the broker's log.
+        positions: the offset to begin with, by partition; the other partitions are read from their beginning.
+    """
+
+    def __init__(self, bootstrap: str, topic: str, group: str, positions: Mapping[int, int] | None = None) -> None:
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._consumer = committed_consumer(bootstrap, group, {"enable.partition.eof": True})
+        self._first = dict(positions or {})
+        self._positions: dict[int, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def visit_to_end(self, visit: Visit) -> None:
+        """Visit the records from where the last call ended to the present end of every partition.
+
+        Raises:
+            TopicError: Kafka can't be reached or the topic does not exist.
+        """
+        if not self._positions:
+            self._positions = dict.fromkeys(self._partitions(), OFFSET_BEGINNING) | self._first
+        # Assigning anew is what makes the consumer report the end of each partition again.
+        self._consumer.assign([TopicPartition(self._topic, p, offset) for p, offset in self._positions.items()])
+        unread = set(self._positions)
+        heard_at = time.monotonic()
+        while unread:
+            messages = self._consumer.consume(BATCH, timeout=0.2)
+            for message in messages:
+                self._take(message, visit, unread)
+            if messages:
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > SILENCE_TIMEOUT_S:
+                raise self._unreachable(f"nothing came for {SILENCE_TIMEOUT_S:g} s")
+
+    def _take(self, message: Message, visit: Visit, unread: set[int]) -> None:
+        error, partition, offset = message.error(), message.partition(), message.offset()
+        assert partition is not None
+        assert offset is not None
+        if error is None:
+            if partition in unread:
+                visit(_bytes(message.key()), _bytes(message.value()))
+                self._positions[partition] = offset + 1
+        elif error.code() == KafkaError._PARTITION_EOF:
+            if partition in unread:  # records that came after its first end were left for the next call
+                self._positions[partition] = offset
+                unread.discard(partition)
+        elif error.fatal() or not error.retriable():
+            raise self._unreachable(error.str())
+
+    def _partitions(self) -> list[int]:
+        reason = "no broker answers"
+        for attempt in range(TRIES):
+            time.sleep(0.5 * attempt)
+            try:
+                metadata = self._consumer.list_topics(self._topic, METADATA_TIMEOUT_S).topics[self._topic]
+            except KafkaException as error:
+                reason = error.args[0].str()
+                continue
+            if metadata.error is None:
+                return sorted(metadata.partitions)
+            reason = metadata.error.str()
+            if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise TopicError(
+                    f"topic {self._topic} does not exist at {self._bootstrap}: run `python -m stack topics apply`"
+                )
+        raise self._unreachable(reason)
+
+    def _unreachable(self, reason: str) -> TopicError:
+        return TopicError(f"can't read {self._topic} from Kafka at {self._bootstrap}: {reason}; is it running?")
+
+
+def _bytes(raw: Any) -> bytes | None:
+    return raw if raw is None or isinstance(raw, bytes) else str(raw).encode()

@@ -1,0 +1,115 @@
+"""The JSON Schemas of the output topics, and what may change in them within one version.
+
+A schema is made from the struct that is encoded; `config/schemas` has it as a file for consumers, one for each topic
+and version. Within a version a consumer that was written for its first state goes on reading: fields may be added, and
+values may become narrower (a bound, one null less, one word less of an enumeration). Whatever else changes what a
+consumer meets is a new version: a field gone or renamed, another type, a new null or word, a wider bound.
+A change of meaning or unit is one too, which no checker sees. Versions after the first go to topics of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder
+from streams.topics import ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+PUBLISHED: Final[Mapping[str, tuple[type[msgspec.Struct], int]]] = {
+    ORDER_FINAL: (CompleteOrder, 1),
+    ORDER_AMENDED: (AmendedOrder, 1),
+    ORDER_INCOMPLETE: (IncompleteOrder, 1),
+}
+"""What each topic's values are encoded from, and the version that this is."""
+
+Schema = dict[str, Any]
+
+_SAYS_NOTHING_ABOUT_VALUES: Final = {"$id", "$schema", "$defs", "title", "description", "default", "examples"}
+_LOWEST: Final = {"minimum", "exclusiveMinimum", "minLength", "minItems"}
+_HIGHEST: Final = {"maximum", "exclusiveMaximum", "maxLength", "maxItems"}
+_COMPARED: Final = {"type", "enum", "anyOf", "properties", "required", "items", *_LOWEST, *_HIGHEST}
+
+
+def file_name(topic: str, version: int) -> str:
+    """Name of a schema's file."""
+    return f"{topic}.v{version}.json"
+
+
+def schema_of(topic: str) -> Schema:
+    """The schema of a topic's values in their present version. All fields are always there."""
+    struct, version = PUBLISHED[topic]
+    (root,), shapes = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
+    for shape in shapes.values():
+        _plainly(shape)
+    body = shapes.pop(root["$ref"].rpartition("/")[2])
+    body["description"] += " Whole numbers have up to 64 bits. Ignore fields that you do not know: some may be added."
+    return {"$schema": DIALECT, "$id": f"urn:millrace:{topic}:{version}", **body, "$defs": shapes}
+
+
+def _plainly(shape: Schema) -> None:
+    """Descriptions in one line, and every field required: the encoder leaves none out."""
+    if "description" in shape:
+        shape["description"] = " ".join(shape["description"].split())
+    if "properties" in shape:
+        shape["required"] = list(shape["properties"])
+        for field in shape["properties"].values():
+            field.pop("default", None)
+
+
+def breaks(old: Schema, new: Schema) -> list[str]:
+    """Why a consumer of `old` may not understand records of `new`, each as "field: what is wrong"."""
+    return list(_breaks(old, new, old, new, ""))
+
+
+def _breaks(old: Schema, new: Schema, old_root: Schema, new_root: Schema, place: str) -> Iterator[str]:
+    old, new = _resolved(old, old_root), _resolved(new, new_root)
+    if "anyOf" in old or "anyOf" in new:
+        for choice in new.get("anyOf", [new]):
+            known = old.get("anyOf", [old])
+            if all(any(_breaks(other, choice, old_root, new_root, place)) for other in known):
+                yield f"{place or 'value'}: may be what it was not: {_kind(_resolved(choice, new_root))}"
+        return
+    if old.get("type") != new.get("type"):
+        yield f"{place or 'value'}: was {_kind(old)}, is {_kind(new)}"
+        return
+    yield from _bound_breaks(old, new, place or "value")
+    required = new.get("required", [])
+    for name, field in old.get("properties", {}).items():
+        inner = f"{place}.{name}".lstrip(".")
+        if name not in new.get("properties", {}):
+            yield f"{inner}: is gone"
+            continue
+        if name in old.get("required", []) and name not in required:
+            yield f"{inner}: may be left out"
+        yield from _breaks(field, new["properties"][name], old_root, new_root, inner)
+    if "items" in old:
+        yield from _breaks(old["items"], new.get("items", {}), old_root, new_root, f"{place}[]")
+
+
+def _bound_breaks(old: Schema, new: Schema, place: str) -> Iterator[str]:
+    added = [word for word in new.get("enum", []) if word not in old.get("enum", [])]
+    if "enum" in old and ("enum" not in new or added):
+        yield f"{place}: has the new words {added}" if added else f"{place}: may be any text"
+    for name in sorted(_LOWEST & old.keys()):
+        if new.get(name, float("-inf")) < old[name]:
+            yield f"{place}: {name} was {old[name]}, is {new.get(name, 'gone')}"
+    for name in sorted(_HIGHEST & old.keys()):
+        if new.get(name, float("inf")) > old[name]:
+            yield f"{place}: {name} was {old[name]}, is {new.get(name, 'gone')}"
+    for name in sorted(old.keys() - _COMPARED - _SAYS_NOTHING_ABOUT_VALUES):
+        if new.get(name) != old[name]:
+            yield f"{place}: {name} was {old[name]!r}, is {new.get(name, 'gone')!r}"
+
+
+def _resolved(schema: Schema, root: Schema) -> Schema:
+    if "$ref" not in schema:
+        return schema
+    found: Schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
+    return found | {name: value for name, value in schema.items() if name != "$ref"}
+
+
+def _kind(schema: Schema) -> str:
+    return str(schema.get("title") or schema.get("type") or sorted(schema))

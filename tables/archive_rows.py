@@ -1,0 +1,104 @@
+"""The rows of the archive: consumed records as Arrow batches, and batches as a Parquet file."""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from streams.runtime.batch import SourceRecord
+
+_HEADER: Final = pa.struct([pa.field("key", pa.string()), pa.field("value", pa.binary())])
+
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("topic", pa.string(), nullable=False),
+        pa.field("partition", pa.int32(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("timestamp", pa.timestamp("ms", tz="UTC")),
+        pa.field("key", pa.binary()),
+        pa.field("value", pa.binary()),
+        pa.field("headers", pa.list_(_HEADER)),
+    ]
+)
+"""One row a record. A record without a value, a tombstone, has a null there, an empty value has none; the same for
+keys and for the values of headers. `timestamp` is Kafka's, null if the record has none."""
+
+_OFFSET: Final = SCHEMA.get_field_index("offset")
+
+
+class Rows:
+    """Records that wait for their object, in compact form and in the order of their offsets.
+
+    Attributes:
+        size_bytes: what they take in memory.
+        records: their number.
+    """
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+        self.records = 0
+        self._batches: list[Any] = []
+
+    def __bool__(self) -> bool:
+        return self.records > 0
+
+    @property
+    def last_offset(self) -> int:
+        """The offset of the last one; there has to be one."""
+        batch = self._batches[-1]
+        return int(batch.column(_OFFSET)[batch.num_rows - 1].as_py())
+
+    def add(self, records: Sequence[SourceRecord]) -> None:
+        """Take in the next records of the partition."""
+        self._set([*self._batches, _batch(records)])
+
+    def drop_through(self, last: int) -> None:
+        """Let go of the records up to an offset."""
+        if not self._batches or last >= self.last_offset:
+            self._set([])
+            return
+        kept = [batch.slice(bisect_right(batch.column(_OFFSET).to_pylist(), last)) for batch in self._batches]
+        self._set([batch for batch in kept if batch.num_rows])
+
+    def file(self) -> Callable[[], bytes]:
+        """Makes one Parquet file of the records that are here now, whenever it is called, in any thread."""
+        table = pa.Table.from_batches(self._batches, schema=SCHEMA)
+        return lambda: _parquet(table)
+
+    def _set(self, batches: list[Any]) -> None:
+        self._batches = batches
+        self.records = sum(batch.num_rows for batch in batches)
+        self.size_bytes = sum(batch.nbytes for batch in batches)
+
+
+def _parquet(table: Any) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(
+        table,
+        file,
+        compression="zstd",
+        use_dictionary=["topic", "partition"],  # every other column hardly repeats a value
+        write_statistics=["offset", "timestamp"],
+    )
+    return file.getvalue()
+
+
+def _batch(records: Sequence[SourceRecord]) -> Any:
+    count, first = len(records), records[0]
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.repeat(pa.scalar(first.topic, pa.string()), count),
+            pa.repeat(pa.scalar(first.partition, pa.int32()), count),
+            pa.array([record.offset for record in records], pa.int64()),
+            pa.array([record.timestamp if record.timestamp >= 0 else None for record in records], SCHEMA[3].type),
+            pa.array([record.key for record in records], pa.binary()),
+            pa.array([record.value for record in records], pa.binary()),
+            pa.array([list(record.headers) for record in records], SCHEMA[6].type),
+        ],
+        schema=SCHEMA,
+    )

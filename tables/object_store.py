@@ -1,0 +1,129 @@
+"""One bucket of an object storage for asynchronous code: calls go to threads, and an outage has one name."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Final, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.error import MinioException, S3Error
+
+from streams.runtime.committer import SinkAwayError
+
+CALLS_AT_A_TIME: Final = 8
+"""Threads; the event loop's own are left to those who look up names of hosts."""
+
+CONNECT_TIMEOUT_S: Final = 3.0
+
+ANSWER_TIMEOUT_S: Final = 8.0
+"""With the time of one that comes before it, below the bound of a turn's commit."""
+
+SIGNATURE_VALID: Final = timedelta(minutes=10)
+
+T = TypeVar("T")
+
+
+class ObjectStore(Protocol):
+    """What the archive needs of a bucket. Every call may raise `SinkAwayError`: no answer, or a refusal."""
+
+    @property
+    def away_since(self) -> float | None:
+        """Since when calls fail, in seconds since 1970; None if the last one did not."""
+
+    async def metadata(self, name: str) -> Mapping[str, str] | None:
+        """The user metadata of an object, None if there is no such object."""
+
+    async def first_names(self, folder: str, *, after: str) -> list[str]:
+        """The names in a folder that sort above `after`, in their order."""
+
+    async def put_new(self, name: str, content: Callable[[], bytes], metadata: Mapping[str, str]) -> int | None:
+        """Put an object under a name that nobody has: its size in bytes, or None: there is one, which is left alone.
+
+        Args:
+            content: makes the object's bytes, in a thread.
+        """
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+
+
+class MinioBucket:
+    """A bucket of MinIO, or of any storage with the S3 interface that honours `If-None-Match`."""
+
+    def __init__(self, endpoint: str, bucket: str, *, access_key: str, secret_key: str) -> None:
+        self.away_since: float | None = None
+        self._bucket = bucket
+        parts = urlsplit(endpoint)
+        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=ANSWER_TIMEOUT_S)
+        # No retries: a partition opens again, which looks first at what its lost answer has led to.
+        self._connections = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=CALLS_AT_A_TIME)
+        self._client = Minio(
+            parts.netloc,
+            access_key=access_key,
+            secret_key=secret_key,
+            secure=parts.scheme == "https",
+            http_client=self._connections,
+        )
+        self._threads = ThreadPoolExecutor(CALLS_AT_A_TIME, thread_name_prefix="object-store")
+
+    async def metadata(self, name: str) -> Mapping[str, str] | None:
+        """HEAD."""
+        return await self._call(lambda: self._head(name))
+
+    async def first_names(self, folder: str, *, after: str) -> list[str]:
+        """List."""
+
+        def listed() -> list[str]:
+            found = self._client.list_objects(self._bucket, folder, start_after=after)
+            return [each.object_name for each in found if each.object_name is not None]
+
+        return await self._call(listed)
+
+    async def put_new(self, name: str, content: Callable[[], bytes], metadata: Mapping[str, str]) -> int | None:
+        """PUT with a condition, which minio-py's own `put_object` cannot give; so the request is signed beforehand.
+
+        S3 takes metadata from the signed query as well as from headers.
+        """
+        return await self._call(lambda: self._put(name, content(), metadata))
+
+    async def close(self) -> None:
+        """Connections end with the calls under way."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._connections.clear()
+
+    def _head(self, name: str) -> Mapping[str, str] | None:
+        try:
+            headers = self._client.stat_object(self._bucket, name).metadata or {}
+        except S3Error as error:
+            if error.code == "NoSuchKey":
+                return None
+            raise
+        mark = "x-amz-meta-"
+        return {key.lower().removeprefix(mark): text for key, text in headers.items() if key.lower().startswith(mark)}
+
+    def _put(self, name: str, content: bytes, metadata: Mapping[str, str]) -> int | None:
+        query = {f"x-amz-meta-{key}": text for key, text in metadata.items()}
+        url = self._client.get_presigned_url(
+            "PUT", self._bucket, name, expires=SIGNATURE_VALID, extra_query_params={**query}
+        )
+        answer = self._connections.request("PUT", url, body=content, headers={"If-None-Match": "*"})
+        if answer.status == 412:
+            return None
+        if answer.status != 200:
+            raise urllib3.exceptions.HTTPError(f"PUT is answered with {answer.status}: {answer.data[:300]!r}")
+        return len(content)
+
+    async def _call(self, call: Callable[[], T]) -> T:
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+            self.away_since = self.away_since or time.time()
+            raise SinkAwayError(f"the object storage at {self._bucket} does not do its part: {error}") from error
+        self.away_since = None
+        return answer

@@ -1,0 +1,48 @@
+"""The Spark session that all tests of the batch jobs share, and the jars it needs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from pyspark.sql import SparkSession
+
+from batch.session import spark_session
+from config.settings import CacheSettings, ObjectStoreSettings, SparkSettings
+from stack.artifacts.lake.jars import fetch_lake_jars
+from stack.job import Job
+from stack.local import Stack
+from stack.ports import free_ports
+
+
+@pytest.fixture(scope="session")
+def spark_settings() -> SparkSettings:
+    """Two cores and the jars of the cache, which are fetched the first time."""
+    cache = CacheSettings.read().folder.expanduser()
+    jars = fetch_lake_jars(cache, Job(print, threading.Event()))
+    environment = {"SPARK_JARS": str(jars), "SPARK_MASTER": "local[2]", "SPARK_DRIVER_MEMORY": "1g"}
+    return SparkSettings.read(environment)
+
+
+@pytest.fixture(scope="session")
+def spark(spark_settings: SparkSettings) -> Iterator[SparkSession]:
+    """A session without object storage: tables are in `file://` folders."""
+    session = spark_session(spark_settings, None, app="tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def lake_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """MinIO, MariaDB and Redis; they end with the session, even when it is killed."""
+    folder = tmp_path_factory.mktemp("stack")
+    servers = ["minio", "mariadb", "redis"]
+    with Stack.at(folder, ports=free_ports(), servers=servers, die_with_parent=True) as stack:
+        yield stack
+
+
+@pytest.fixture
+def spark_on_minio(spark: SparkSession, spark_settings: SparkSettings, lake_stack: Stack) -> SparkSession:
+    """The same session, which now reaches the object storage as `s3a://`."""
+    return spark_session(spark_settings, ObjectStoreSettings.read(lake_stack.environment()), app="tests")

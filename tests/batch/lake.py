@@ -1,0 +1,151 @@
+"""A lake in a folder, without servers: change histories go in as Bronze rows, Silver and Gold come out."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from batch import gold, silver
+from batch.context import LayerResult, RunContext
+from batch.delta import CHANGE_FEED, LakeTable
+from batch.gold.build import gold_table
+from batch.paths import Lake
+from batch.quarantine import quarantine_table
+from config.definition import Definition, Table
+from config.settings import LakeSettings
+
+STARTED = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of a row: what it is after it, or before a delete; `at` is its place in the source's log."""
+
+    table: str
+    at: int
+    row: Values
+    op: str = "u"
+
+    @property
+    def sequence(self) -> str:
+        """Sorts as `at` does."""
+        return f"0000000000.{self.at:019d}"
+
+
+@dataclass
+class LocalLake:
+    """One dataset's lake in a folder."""
+
+    spark: SparkSession
+    folder: Path
+    definition: Definition
+    _runs: Iterable[int] = field(default_factory=itertools.count)
+
+    def context(self, *, full: bool = False) -> RunContext:
+        """A run."""
+        root = f"file://{self.folder}"
+        lake = Lake(bronze=f"{root}/bronze", silver=f"{root}/silver", gold=f"{root}/gold")
+        run_id = f"run-{next(iter(self._runs)):04d}"
+        return RunContext(
+            spark=self.spark,
+            lake=lake,
+            definition=self.definition,
+            run_id=run_id,
+            started_at=STARTED,
+            settings=LakeSettings.read({}),
+            full=full,
+        )
+
+    def land(self, changes: Iterable[Change], *, every: bool = False) -> None:
+        """Append changes to Bronze; `every` makes the tables without any too, empty."""
+        changes = list(changes)
+        context = self.context()
+        for table in self.definition.tables:
+            own = [change for change in changes if change.table == table.name]
+            bronze = LakeTable(self.spark, context.lake.table("bronze", table.name), f"bronze/{table.name}")
+            bronze.progress()
+            if own or (every and not bronze.exists()):
+                rows = bronze_rows(self.spark, table, own)
+                bronze.append(rows, run_id=context.run_id, progress={"landed": len(own)}, properties=CHANGE_FEED)
+
+    def refine(self, *tables: str, full: bool = False) -> dict[str, LayerResult]:
+        """Run Silver, for all tables unless some are named."""
+        context = self.context(full=full)
+        chosen = [table for table in silver.in_order(self.definition.tables) if not tables or table.name in tables]
+        return {table.name: silver.refine(table, context) for table in chosen}
+
+    def build(self, *names: str, full: bool = False) -> dict[str, LayerResult]:
+        """Run Gold, for all tables unless some are named."""
+        context = self.context(full=full)
+        chosen = [plan for plan in gold.plans(self.definition) if not names or plan.name in names]
+        return {plan.name: gold.build(plan, context) for plan in chosen}
+
+    def run(self, changes: Iterable[Change] = (), *, full: bool = False) -> dict[str, LayerResult]:
+        """Land changes, then run Silver and Gold."""
+        self.land(changes, every=True)
+        return self.refine(full=full) | self.build(full=full)
+
+    def silver(self, name: str) -> DataFrame:
+        """A table of Silver."""
+        return silver.silver_table(self.context(), name).read()
+
+    def live(self, name: str, *columns: str) -> set[tuple[Any, ...]]:
+        """Live rows of a Silver table."""
+        table = self.definition.table(name)
+        rows = self.silver(name).where("NOT _deleted").select(*(columns or table.column_names)).collect()
+        assert len(rows) == len(set(rows))
+        return {tuple(row) for row in rows}
+
+    def gold(self, name: str, *columns: str) -> set[tuple[Any, ...]]:
+        """Rows of a Gold table, each once."""
+        [plan] = [plan for plan in gold.plans(self.definition) if plan.name == name]
+        found = gold_table(plan, self.context()).read()
+        rows = found.select(*(columns or found.columns)).collect()
+        assert len(rows) == len(set(rows))
+        return {tuple(row) for row in rows}
+
+    def quarantined(self) -> list[dict[str, Any]]:
+        """What was put aside, in the order of sequence and rule."""
+        table = quarantine_table(self.context())
+        if not table.exists():
+            return []
+        return [row.asDict() for row in table.read().orderBy("_sequence", "rule").collect()]
+
+
+def bronze_rows(spark: SparkSession, table: Table, changes: Iterable[Change]) -> DataFrame:
+    """Changes as Bronze has them: every column as text."""
+    columns = table.column_names
+    schema = ", ".join(f"`{name}` STRING" for name in columns)
+    schema += ", _op STRING, _sequence STRING, _committed_at TIMESTAMP, _landed_at TIMESTAMP, _run_id STRING"
+    schema += ", _row_hash STRING, _origin STRING, year INT, month INT, day INT"
+    rows = [
+        (
+            *(_text(change.row.get(name)) for name in columns),
+            change.op,
+            change.sequence if change.at >= 0 else None,
+            STARTED,
+            STARTED,
+            "run",
+            hashlib.md5(json.dumps(change.row, sort_keys=True, default=str).encode()).hexdigest(),  # noqa: S324
+            f"t/0/{change.at}",
+            2026,
+            11,
+            21,
+        )
+        for change in changes
+    ]
+    return spark.createDataFrame(rows, schema)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

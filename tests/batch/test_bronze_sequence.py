@@ -1,0 +1,60 @@
+"""Goal: texts of sequences sort exactly as positions do, from Python and from Spark.
+
+Method: positions drawn by Hypothesis, with their parts' bounds; Spark's text is held against Python's.
+"""
+
+from __future__ import annotations
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+
+from batch.bronze.sequence import file_number_sql, jdbc_sequence, sequence_sql, sequence_text
+from streams.model.position import MAX_FILE_NUMBER, Position, binlog_file_number
+
+SMALL_OR_LARGE = st.integers(0, 3) | st.integers(0, 2**63 - 1)
+POSITIONS = st.tuples(
+    st.integers(0, 3) | st.integers(0, 2**31 - 1),
+    SMALL_OR_LARGE,
+    SMALL_OR_LARGE,
+    st.integers(-1, 3) | st.integers(-1, 2**31 - 1),
+)
+EXTREMES: list[Position] = [(0, 0, 0, -1), (0, 0, 0, 0), (1, 9, 10, 99), (2**31 - 1, 2**63 - 1, 2**63 - 1, 2**31 - 1)]
+
+
+@given(one=POSITIONS, other=POSITIONS)
+@example(one=(0, 9, 0, 0), other=(0, 10, 0, 0))
+@example(one=(0, 1, 5, -1), other=(0, 1, 5, 0))
+def test_texts_sort_as_positions_do(one: Position, other: Position) -> None:
+    assert (sequence_text(one) < sequence_text(other)) == (one < other)
+    assert (sequence_text(one) == sequence_text(other)) == (one == other)
+
+
+@given(position=POSITIONS)
+def test_all_texts_are_of_one_length(position: Position) -> None:
+    assert len(sequence_text(position)) == len(sequence_text(EXTREMES[0])) == 61
+
+
+def test_what_was_read_later_by_jdbc_is_newer() -> None:
+    assert jdbc_sequence(999) < jdbc_sequence(1_000) < jdbc_sequence(10**16)
+
+
+def test_spark_writes_the_same_texts(spark: SparkSession) -> None:
+    positions = [*EXTREMES, (3, 2, 17, 4)]
+    for epoch in {position[0] for position in positions}:
+        parts = [position[1:] for position in positions if position[0] == epoch]
+        rows = spark.createDataFrame(parts, "file BIGINT, pos BIGINT, row INT")
+        found = {
+            row["text"] for row in rows.selectExpr(f"{sequence_sql(epoch, 'file', 'pos', 'row')} AS text").collect()
+        }
+        assert found == {sequence_text((epoch, *part)) for part in parts}
+
+
+def test_spark_reads_the_same_file_numbers(spark: SparkSession) -> None:
+    names = ["binlog.000002", "a.b.10", "binlog.1000000", f"x.{MAX_FILE_NUMBER}", f"x.{'0' * 80}7"]
+    wrong = ["binlog", "binlog.", "binlog.2x", f"x.{MAX_FILE_NUMBER + 1}", "7", ""]
+    rows = spark.createDataFrame([(name,) for name in names + wrong], "name STRING")
+    found = {
+        row["name"]: row["number"] for row in rows.selectExpr("name", f"{file_number_sql('name')} AS number").collect()
+    }
+    assert found == {name: binlog_file_number(name) for name in names} | dict.fromkeys(wrong)

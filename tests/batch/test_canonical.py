@@ -1,0 +1,157 @@
+"""Goal: a row has the same canonical text, from Spark, from the database, and by each way into Bronze.
+
+Method: nasty values in a real table; the database's texts are held against Spark's of the same typed values, and
+against what Bronze makes of them as the connector spells them. Rows of different values never have the same text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from mysql.connector.connection import MySQLConnection
+from pyspark.sql import SparkSession
+
+from batch.bronze.delivered import delivered_text
+from batch.bronze.source import read_source
+from batch.canonical import mysql_text, spark_text
+from batch.source import connected
+from config.definition import Column, LogicalType, Table
+from config.settings import DatabaseSettings
+from stack.local import Stack
+
+COLUMNS = (
+    Column(name="id", type=LogicalType.INTEGER),
+    Column(name="code", type=LogicalType.UUID),
+    Column(name="text", type=LogicalType.STRING),
+    Column(name="large", type=LogicalType.BIGINT),
+    Column(name="price", type=LogicalType.DECIMAL, precision=20, scale=4),
+    Column(name="fine", type=LogicalType.DECIMAL, precision=38, scale=10),
+    Column(name="is_on", type=LogicalType.BOOLEAN),
+    Column(name="on_day", type=LogicalType.DATE),
+    Column(name="at", type=LogicalType.TIMESTAMP),
+)
+TABLE = Table(name="nasty", key=("id",), columns=COLUMNS)
+TYPES = (
+    "id INT, code STRING, text STRING, large BIGINT, price DECIMAL(20, 4), fine DECIMAL(38, 10), is_on BOOLEAN, "
+    "on_day DATE, at TIMESTAMP_NTZ"
+)
+Values = tuple[Any, ...]
+ROWS: list[Values] = [
+    (1, None, None, None, None, None, None, None, None),
+    (2, "", "", 0, Decimal("0.0000"), Decimal("0.0000000000"), False, date(1, 1, 1), datetime(1000, 1, 1)),
+    (3, "A", "it's \"q\" \\ `b` ; --", -(2**63), Decimal("-0.0001"), Decimal("0.0000000001"), True, date(2024, 2, 29),
+     datetime(2024, 2, 29, 23, 59, 59, 999_999)),
+    (4, "a", "\U0001f600 żółć e\u0301 中文", 2**63 - 1, Decimal("1234567890123456.7890"), Decimal("-1.5"), True,
+     date(9999, 12, 31), datetime(9999, 12, 31, 23, 59, 59, 1)),
+    (5, "a ", "two\nlines\ttab ", -1, Decimal("1E+3"), Decimal("9" * 28), False, date(1969, 12, 31),
+     datetime(1969, 12, 31, 23, 59, 59, 100_000)),
+    (6, "-", "1:x-", 10, Decimal("10"), Decimal("1"), False, date(2025, 3, 30), datetime(2025, 3, 30, 2, 30)),
+    (7, "1:", "x-", 10, Decimal("10"), Decimal("1"), False, date(2025, 3, 30), datetime(2025, 3, 30, 2, 30)),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def database(lake_stack: Stack) -> DatabaseSettings:
+    return DatabaseSettings.read(lake_stack.environment())
+
+
+@pytest.fixture(scope="module")
+def nasty(database: DatabaseSettings) -> Iterator[MySQLConnection]:
+    """The table with the rows."""
+    with connected(database, "information_schema") as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE IF NOT EXISTS project_db CHARACTER SET utf8mb4")
+        cursor.execute("USE project_db")
+        cursor.execute(
+            "CREATE TABLE nasty (id INT PRIMARY KEY, code CHAR(36) CHARACTER SET ascii COLLATE ascii_bin, text TEXT, "
+            "large BIGINT, price DECIMAL(20, 4), fine DECIMAL(38, 10), is_on TINYINT(1), on_day DATE, at DATETIME(6))"
+        )
+        cursor.executemany("INSERT INTO nasty VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)", ROWS)
+        yield connection
+        cursor.execute("DROP TABLE nasty")
+
+
+def of_the_database(connection: MySQLConnection) -> dict[int, str]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT id, {mysql_text(COLUMNS)} FROM nasty")  # noqa: S608
+        return {int(str(row[0])): str(row[1]) for row in cursor.fetchall()}  # type: ignore[index]
+
+
+def stored(row: Values) -> Values:
+    """CHAR has no spaces at its end."""
+    return (row[0], None if row[1] is None else row[1].rstrip(" "), *row[2:])
+
+
+def test_the_database_and_spark_write_the_same_text(spark: SparkSession, nasty: MySQLConnection) -> None:
+    rows = spark.createDataFrame([stored(row) for row in ROWS], TYPES)
+    texts = {row["id"]: row["text"] for row in rows.selectExpr("id", f"{spark_text(COLUMNS)} AS text").collect()}
+    assert texts == of_the_database(nasty)
+    assert len(set(texts.values())) == len(ROWS)
+
+
+def test_a_null_and_an_empty_text_differ(nasty: MySQLConnection) -> None:
+    texts = of_the_database(nasty)
+    assert texts[1] == "1:1--------"
+    assert texts[2].startswith("1:20:0:1:0")
+
+
+def test_text_is_counted_in_characters_and_not_in_bytes_or_halves(nasty: MySQLConnection) -> None:
+    text = str(ROWS[3][2])
+    assert f"{len(text)}:{text}" in of_the_database(nasty)[4]
+
+
+def test_bronze_has_the_databases_texts_by_jdbc(
+    spark: SparkSession, nasty: MySQLConnection, database: DatabaseSettings
+) -> None:
+    rows = read_source(spark, database, "project_db", TABLE, "TRUE")
+    assert {field.dataType.typeName() for field in rows.schema} == {"string"}
+    assert as_bronze_texts(rows) == of_the_database(nasty)
+
+
+def test_bronze_makes_the_same_texts_of_what_the_connector_delivers(
+    spark: SparkSession, nasty: MySQLConnection
+) -> None:
+    delivered = [tuple(as_the_connector_spells_it(value) for value in stored(row)) for row in ROWS]
+    raw = spark.createDataFrame(delivered, ", ".join(f"{column.name} STRING" for column in COLUMNS))
+    rows = raw.selectExpr(*(f"{delivered_text(column, column.name)} AS {column.name}" for column in COLUMNS))
+    assert as_bronze_texts(rows) == of_the_database(nasty)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (LogicalType.INTEGER, "5.7"),
+        (LogicalType.INTEGER, "twelve"),
+        (LogicalType.BOOLEAN, "perhaps"),
+        (LogicalType.DATE, "2025-02-30"),
+        (LogicalType.TIMESTAMP, "1700000000"),
+        (LogicalType.TIMESTAMP, "2025-01-01"),
+        (LogicalType.TIMESTAMP, "2025-01-01 25:00:00"),
+    ],
+)
+def test_what_is_no_value_of_its_type_stays_as_it_came(spark: SparkSession, kind: LogicalType, text: str) -> None:
+    rows = spark.createDataFrame([(text,)], "raw STRING")
+    found = rows.selectExpr(f"{delivered_text(Column(name='raw', type=kind), 'raw')} AS text").first()
+    assert found is not None
+    assert found["text"] == text
+
+
+def as_bronze_texts(rows: Any) -> dict[int, str]:
+    texts = [Column(name=column.name, type=LogicalType.STRING) for column in COLUMNS]
+    return {int(row["id"]): row["text"] for row in rows.selectExpr("id", f"{spark_text(texts)} AS text").collect()}
+
+
+def as_the_connector_spells_it(value: Any) -> str | None:
+    """Decimals as texts, times and dates in ISO form with a zone, truth in words."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return value.isoformat() + "Z"
+    if isinstance(value, date):
+        return value.isoformat() + "Z"
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return None if value is None else str(value)

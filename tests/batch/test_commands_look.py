@@ -1,0 +1,79 @@
+"""Goal: what people read about runs and tables is complete and plain.
+
+Method: manifests made by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from batch.arguments import count
+from batch.errors import BatchError
+from batch.look import format_runs, format_versions, version_of
+from batch.manifest import Manifest, TableRun
+from batch.reconcile.queries import ORACLES
+from batch.steps import check_choice, layer_of, table_names
+from config.dataset import load_definition
+
+NOON = datetime(2025, 5, 6, 12, tzinfo=UTC)
+PROJECT = load_definition("project_db")
+
+
+def manifest(number: int, *tables: TableRun) -> Manifest:
+    began = NOON + timedelta(minutes=number)
+    ended = began + timedelta(seconds=4.2)
+    versions = {table.name: table.version for table in tables if table.version is not None}
+    return Manifest(
+        run_id=f"run-{number}", dataset="d", started_at=began, ended_at=ended, tables=list(tables), versions=versions
+    )
+
+
+RUNS = [
+    manifest(2, TableRun(layer="silver", table="orders", error="broken"), TableRun(layer="gold", table="fact_orders")),
+    manifest(1, TableRun(layer="silver", table="orders", version=7, rows_written=1_200, rejected={"type(id)": 3})),
+    manifest(0, TableRun(layer="silver", table="orders", version=6, unchanged=True)),
+]
+
+
+def test_runs_are_listed_with_what_failed() -> None:
+    lines = [line.split() for line in format_runs(RUNS).splitlines()]
+    assert lines[0] == ["RUN", "STARTED", "SECONDS", "ROWS", "RULES"]
+    assert lines[1] == ["run-2", "2025-05-06", "12:02:00Z", "4.2", "0", "0", "failed:", "silver/orders"]
+    assert lines[2] == ["run-1", "2025-05-06", "12:01:00Z", "4.2", "1,200", "3", "done"]
+
+
+def test_versions_of_a_table_are_listed_without_runs_that_left_it_alone() -> None:
+    lines = format_versions(RUNS, "orders").splitlines()
+    assert len(lines) == 3
+    assert lines[1].split() == ["run-2", "silver", "-", "FAILED", "after", "0.0", "s:", "broken"]
+    assert "1,200 rows written, 3 × type(id), version 7" in lines[2]
+
+
+def test_a_table_that_no_run_has_made_is_named() -> None:
+    assert version_of(RUNS[1], "silver", "orders") == 7
+    with pytest.raises(BatchError, match="gold/dim_date: no run has made it yet"):
+        version_of(RUNS[1], "gold", "dim_date")
+
+
+def test_a_table_is_looked_at_in_silver_unless_only_gold_has_it() -> None:
+    assert layer_of(PROJECT, "orders") == "silver"
+    assert layer_of(PROJECT, "dim_date") == "gold"
+    with pytest.raises(BatchError, match="has no table 'nonsense'"):
+        layer_of(PROJECT, "nonsense")
+    with pytest.raises(BatchError, match=r"gold: dataset project_db has no table 'orders' \(it has gold: dim_customer"):
+        check_choice(PROJECT, layer="gold", table="orders")
+
+
+def test_every_gold_table_has_an_oracle() -> None:
+    oracles = {path.stem for path in Path(PROJECT.folder, ORACLES).glob("*.sql")}
+    assert oracles == set(table_names(PROJECT, "gold"))
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", ""])
+def test_what_is_no_count_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        count(text)

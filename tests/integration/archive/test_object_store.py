@@ -1,0 +1,87 @@
+"""Goal: the bucket of the archive keeps its promise: an object is put once, whoever tries, and metadata comes with it.
+
+Method: `MinioBucket` on a real MinIO, many puts of one name at a time; a bucket that does not exist, a server that is
+gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config.settings import ObjectStoreSettings
+from stack.local import Stack
+from stack.ports import free_ports
+from streams.runtime.committer import SinkAwayError
+from tables.object_store import MinioBucket
+
+RIVALS = 8
+NAME = "changes/shop.orders/00003/{:020d}.parquet"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("object-store")
+    with Stack.at(folder, ports=free_ports(), servers=["minio"], die_with_parent=True) as stack:
+        yield stack
+
+
+def bucket(server: Stack, name: str = "bronze") -> MinioBucket:
+    settings = ObjectStoreSettings.read(server.environment())
+    return MinioBucket(settings.endpoint, name, access_key=settings.access_key, secret_key=settings.secret_key)
+
+
+def is_away(store: MinioBucket) -> bool:
+    return store.away_since is not None
+
+
+async def test_of_many_puts_of_one_name_exactly_one_is_stored_with_its_own_metadata(server: Stack) -> None:
+    store = bucket(server)
+    for number in range(10):
+        name = NAME.format(number)
+        assert await store.metadata(name) is None
+        puts = [
+            store.put_new(name, lambda rival=rival: b"%d" % rival * 100_000, {"last-offset": str(rival)})  # type: ignore[misc]
+            for rival in range(RIVALS)
+        ]
+        sizes = await asyncio.gather(*puts)
+        assert sorted(size is None for size in sizes) == [False] + [True] * (RIVALS - 1)
+        winner = next(rival for rival, size in enumerate(sizes) if size is not None)
+        assert await store.metadata(name) == {"last-offset": str(winner)}
+    await store.close()
+
+
+async def test_names_are_listed_in_their_order_from_a_name_on(server: Stack) -> None:
+    store = bucket(server)
+    names = [f"many/{number:05d}" for number in range(1_200)]
+    await asyncio.gather(*[store.put_new(name, bytes, {}) for name in names])
+    assert await store.first_names("many/", after="") == names
+    assert await store.first_names("many/", after=names[7]) == names[8:]
+    assert await store.first_names("none/", after="") == []
+    await store.close()
+
+
+async def test_a_refusal_has_a_name(server: Stack) -> None:
+    store = bucket(server, "no-such-bucket")
+    for call in (store.metadata("x"), store.first_names("x", after=""), store.put_new("x", bytes, {})):
+        with pytest.raises(SinkAwayError, match="NoSuchBucket"):
+            await call
+    assert is_away(store)
+    await store.close()
+
+
+async def test_a_server_that_is_gone_is_noticed_and_its_return_too(server: Stack, tmp_path: Path) -> None:
+    store = bucket(server)
+    assert await store.metadata("x") is None
+    server.kill("minio")
+    for call in (store.metadata("x"), store.first_names("x", after=""), store.put_new("x", bytes, {})):
+        with pytest.raises(SinkAwayError):
+            await call
+    assert is_away(store)
+    server.start("minio")
+    assert await store.metadata("x") is None
+    assert not is_away(store)
+    await store.close()

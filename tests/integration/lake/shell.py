@@ -1,0 +1,51 @@
+"""Commands of `python -m batch` in one process that goes on: Java is started once, not for every command.
+
+Reads lines of JSON from standard input: `{"argv": […]}` runs a command, `{"query": …}` gives the rows of an SQL query
+on the views of Gold and Silver. Each is answered by one line of JSON on the real standard output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import sys
+import traceback
+from typing import Any
+
+from batch.__main__ import main
+from batch.look import queried
+from batch.place import open_place
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Do what is asked."""
+    if "query" in request:
+        with open_place(argparse.Namespace(dataset=None)) as place, place.spark() as spark:
+            rows = queried(spark, place, request["query"]).collect()
+            return {"rows": [[value if isinstance(value, int | None) else str(value) for value in r] for r in rows]}
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(request["argv"])
+        except SystemExit as error:
+            code = int(error.code or 0)
+    return {"code": code, "out": out.getvalue(), "err": err.getvalue()}
+
+
+def run() -> None:
+    """Answer until the input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever Java prints is not to come between the answers
+    for line in sys.stdin:
+        try:
+            found = answer(json.loads(line))
+        except Exception:
+            found = {"failed": traceback.format_exc()}
+        print(json.dumps(found), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,32 @@
+"""Goal: with a service at work, a commit is in Gold after a few runs' time; how long it takes is printed.
+
+Method: orders are placed at a pace beside `python -m batch run --every 5s`; their row in Silver tells the run that took
+them, the run's manifest when it became visible. Nothing is asserted about seconds.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from tests.integration.lake.freshness import freshness, place_orders
+from tests.integration.lake.house import House
+from tests.integration.lake.oracle import differences
+
+
+def test_orders_of_a_live_shop_reach_gold_by_themselves(house: House) -> None:
+    house.until_archived()
+    house.batch("run", "--wait")
+    process = house.process("run", "--every", "5s")
+    assert process.stdout is not None
+    process.stdout.readline()
+    placed = place_orders(house, 20, rate_per_s=2)
+    house.until_archived()
+    lines: list[str] = []
+    while not lines or "nothing new" not in lines[-1]:
+        lines.append(process.stdout.readline())
+        assert lines[-1], "".join(lines)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert differences(house) == {}
+    print(f"commit → Gold, a run every 5 s: {freshness(house, placed)}")

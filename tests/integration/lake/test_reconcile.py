@@ -1,0 +1,142 @@
+"""Goal: reconcile says equal, different or behind as it is, names the rows, and repairs what no run can mend.
+
+Method: the shop's database is changed behind the connector's back, and before and after runs; the verdict is the
+command's exit code, and Gold is compared with plain SQL.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from config.settings import DatabaseSettings
+from stack.dataset.database import connected
+from stack.dataset.simulate import simulate
+from stack.dataset.simulation import Simulation
+from tests.background import in_background
+from tests.integration.lake.house import House, Statement
+from tests.integration.lake.oracle import differences
+
+EQUAL, DIFFERENT, BEHIND, CANNOT_TELL = 0, 1, 2, 3
+
+
+def order(order_id: str, customer_id: int = 7) -> Statement:
+    text = "INSERT INTO orders VALUES (%s, %s, 8, 1, 1, '2025-05-06 07:08:09.123456')"
+    return text, (order_id, customer_id)
+
+
+def line(order_id: str) -> Statement:
+    return "INSERT INTO order_details VALUES (%s, 1, 2)", (order_id,)
+
+
+@pytest.fixture(scope="module")
+def filled(house: House) -> Iterator[House]:
+    house.until_archived()
+    house.batch("run", "--wait")
+    yield house
+    house.batch("reconcile", "--repair", "--force", code=None)
+
+
+@pytest.fixture
+def order_id(filled: House) -> str:
+    """An order that is in the lake."""
+    id_ = str(uuid.uuid4())
+    filled.change(order(id_), line(id_))
+    filled.until_archived()
+    filled.batch("run", "--wait")
+    return id_
+
+
+def test_a_lake_that_is_up_to_date_is_equal(filled: House, order_id: str) -> None:
+    answer = filled.batch("reconcile", "--table", "fact_orders", code=EQUAL)
+    assert "verdict: equal" in answer.out
+    assert "gold/fact_orders" in answer.out
+
+
+def test_changes_that_no_run_has_taken_yet_are_behind(filled: House, order_id: str) -> None:
+    id_ = str(uuid.uuid4())
+    filled.change(order(id_), ("UPDATE order_details SET quantity = 9 WHERE order_id = %s", [order_id]))
+    answer = filled.batch("reconcile", "--table", "fact_order_products", code=BEHIND)
+    assert "verdict: behind" in answer.out
+    filled.until_archived()
+    filled.batch("run", "--layer", "bronze", "--wait")
+    filled.batch("reconcile", "--table", "fact_order_products", code=BEHIND)
+    filled.batch("run", "--wait")
+    filled.batch("reconcile", "--table", "fact_order_products", code=EQUAL)
+
+
+def test_what_nobody_logged_is_different_and_is_repaired(filled: House, order_id: str) -> None:
+    added = str(uuid.uuid4())
+    filled.change_unlogged(
+        order(added),
+        ("UPDATE orders SET customer_id = 9 WHERE id = %s", [order_id]),
+        ("DELETE FROM order_details WHERE order_id = %s", [order_id]),
+    )
+    filled.batch("run", "--wait")
+    answer = filled.batch("reconcile", code=DIFFERENT)
+    for told in (
+        f"silver/orders: id={added}: is in the source only",
+        f"silver/orders: id={order_id}: differs from the source",
+        f"silver/order_details: order_id={order_id}, product_id=1: is no longer in the source",
+        f"gold/fact_orders: order_id={added}: is in the source only",
+    ):
+        assert told in answer.out
+    answer = filled.batch("reconcile", "--repair", "--wait", code=EQUAL)
+    assert "verdict: equal" in answer.out
+    assert differences(filled) == {}
+
+
+def test_a_later_change_wins_over_a_repair(filled: House, order_id: str) -> None:
+    filled.change_unlogged(("UPDATE orders SET customer_id = 21 WHERE id = %s", [order_id]))
+    filled.batch("reconcile", "--table", "orders", "--repair", "--wait", code=EQUAL)
+    filled.change(("UPDATE orders SET customer_id = 22 WHERE id = %s", [order_id]))
+    filled.until_archived()
+    filled.batch("run", "--wait")
+    assert filled.gold("SELECT customer_id FROM fact_orders WHERE order_id = ?", order_id) == [(22,)]
+
+
+def test_a_source_that_lost_much_is_not_copied_without_being_told_to(filled: House) -> None:
+    kept = filled.rows("SELECT * FROM customers")
+    half = "DELETE FROM customers WHERE id % 2 = 0"
+    filled.change_unlogged((half, ()))
+    try:
+        answer = filled.batch("reconcile", "--table", "customers", "--repair", "--wait", code=CANNOT_TELL)
+        assert "is it the right database?" in answer.err
+        assert "--force" in answer.err
+    finally:
+        marks = ", ".join(["(%s, %s, %s, %s, %s, %s, %s)"] * len(kept))
+        values = [value for row in kept for value in row]
+        filled.change_unlogged((f"INSERT IGNORE INTO customers VALUES {marks}", values))  # noqa: S608
+    filled.batch("reconcile", "--table", "customers", code=EQUAL)
+
+
+def test_a_live_shop_is_behind_at_most(filled: House) -> None:
+    parameters = filled.definition.generator
+    assert parameters is not None
+
+    def live(stop: threading.Event) -> None:
+        simulation = Simulation(insert_p=0.5, update_p=0.3, delete_p=0.2, rate_per_s=20, seed=3)
+        with connected(DatabaseSettings.read(filled.environment), "project_db") as connection:
+            simulate(connection, parameters, simulation, stop=stop)
+
+    with in_background(live, "shop"):
+        for _ in range(2):
+            filled.batch("run", "--wait")
+            answer = filled.batch("reconcile", "--table", "fact_order_products", code=None)
+            assert answer.code in (EQUAL, BEHIND), answer.text
+    filled.until_archived()
+    filled.batch("run", "--wait")
+    filled.batch("reconcile", "--table", "fact_order_products", code=EQUAL)
+
+
+def test_a_database_that_is_away_is_named(filled: House) -> None:
+    filled.stack.down(only=["mariadb"])
+    try:
+        answer = filled.batch("reconcile", "--table", "orders", code=CANNOT_TELL)
+    finally:
+        filled.stack.start("mariadb")
+    assert "database does not answer" in answer.err
+    assert "Traceback" not in answer.text

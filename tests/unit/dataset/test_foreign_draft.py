@@ -1,0 +1,162 @@
+"""Goal: whatever a server says of its tables, each is taken or left out with a reason, and what is written loads.
+
+Method: tables drawn at random, with awkward names, comments and types, go the whole way to a file and back. The real
+server is in `tests/integration/test_foreign_dataset.py`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch.bronze import rows as bronze_rows
+from batch.silver import META
+from config.dataset import load_definition_file
+from stack.dataset.foreign.command import parse_address
+from stack.dataset.foreign.draft import LAKE_COLUMNS, chosen_cursor, drafts
+from stack.dataset.foreign.read import ForeignColumn, ForeignTable
+from stack.dataset.foreign.text import definition_text, schema_text
+from stack.errors import StackError
+
+good_names = ["id", "on", "no", "null", "true", "_1", "e5", "Id", "y", "updated_at", "x" * 64]
+names = st.sampled_from([*good_names, *good_names, *good_names, "a b", "größe", "x" * 65, "day", "1st"])
+names |= st.from_regex(r"[A-Za-z_]{1,8}", fullmatch=True) | st.text(min_size=1, max_size=12)
+comments = st.text(max_size=30) | st.sampled_from(
+    ["# no", "a: b", "- x", "'", '"', "\\", "{}", "\n- name: x", "\x85", "…"]
+)
+good_types = [
+    "int(11)",
+    "int(10) unsigned",
+    "bigint(20) unsigned",
+    "tinyint(1)",
+    "varchar(20)",
+    "enum('a','b')",
+    "longtext",
+    "decimal(10,2)",
+    "bit(1)",
+    "timestamp",
+    "datetime(6)",
+    "uuid",
+]
+types = st.sampled_from([*good_types, *good_types, *good_types, "decimal(65,30)", "double", "bit(8)", "blob", "time"])
+
+
+@st.composite
+def columns(draw: st.DrawFn) -> ForeignColumn:
+    kind = draw(types)
+    digits = [int(part) for part in kind.partition("(")[2].partition(")")[0].split(",") if part.isdigit()]
+    data_type = kind.partition("(")[0]
+    return ForeignColumn(
+        name=draw(names),
+        data_type=data_type,
+        column_type=kind,
+        is_nullable=draw(st.booleans()),
+        length=20 if data_type in ("varchar", "enum") else None,
+        precision=digits[0] if digits else None,
+        scale=digits[1] if len(digits) > 1 else 0,
+        is_set_on_update=draw(st.booleans()),
+        is_indexed=draw(st.booleans()),
+        comment=draw(comments),
+    )
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> list[ForeignTable]:
+    found = []
+    table_names = draw(st.lists(names, min_size=1, max_size=4, unique=True))
+    for name in table_names:
+        own = draw(st.lists(columns(), min_size=1, max_size=5, unique_by=lambda column: column.name.lower()))
+        fit = [column.name for column in own if not column.is_nullable]
+        table = ForeignTable(
+            name=name,
+            kind=draw(st.sampled_from(["BASE TABLE", "BASE TABLE", "VIEW"])),
+            columns=tuple(own),
+            key=tuple(draw(st.lists(st.sampled_from(fit), unique=True, max_size=3)) if fit else ()),
+            references=tuple(draw(st.lists(st.sampled_from(table_names), unique=True))),
+            comment=draw(comments),
+            create_statement="CREATE TABLE …",
+        )
+        found.append(table)
+    return found
+
+
+@given(found=tables(), is_utc=st.booleans())
+def test_every_table_is_taken_or_left_out_with_a_reason_and_the_file_loads(
+    found: list[ForeignTable], is_utc: bool
+) -> None:
+    drafted = drafts(found, is_utc=is_utc)
+    assert sorted(draft.name for draft in drafted) == sorted(table.name for table in found)
+    assert all((draft.table is None) == bool(draft.reasons) for draft in drafted)
+    taken = [draft.table for draft in drafted if draft.table is not None]
+    if not taken:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "definition.yaml")
+        path.write_text(definition_text("mine", "shop", drafted), "utf-8")
+        definition = load_definition_file(path)
+    assert list(definition.tables) == taken
+    assert schema_text(found).count("CREATE TABLE IF NOT EXISTS") == len(found)
+
+
+def column(name: str, kind: str = "timestamp", **more: Any) -> ForeignColumn:
+    return ForeignColumn(name=name, data_type=kind, column_type=kind, **{"is_nullable": False, **more})
+
+
+def table(*own: ForeignColumn, name: str = "t", **more: Any) -> ForeignTable:
+    return ForeignTable(name=name, kind="BASE TABLE", columns=(column("id", "int"), *own), key=("id",), **more)
+
+
+@pytest.mark.parametrize(
+    ("own", "cursor"),
+    [
+        ([column("created_at", is_indexed=True)], None),
+        ([column("updated_at")], "updated_at"),
+        ([column("updated_at", is_nullable=True)], None),
+        ([column("updated_at", "int")], None),
+        ([column("updated_at", is_indexed=True), column("seen", is_set_on_update=True)], "seen"),
+        ([column("updated_at"), column("modified", is_indexed=True)], "modified"),
+        ([column("updated_at"), column("last_update")], "updated_at"),
+        ([column("seen", is_set_on_update=True, is_nullable=True), column("date_modified")], "date_modified"),
+        ([column("updated_at", "datetime"), column("last_change")], "last_change"),
+    ],
+)
+def test_the_cursor_is_chosen_by_the_stated_rules(own: list[ForeignColumn], cursor: str | None) -> None:
+    chosen, remarks = chosen_cursor(table(*own), is_utc=False)
+    assert chosen == cursor
+    times = {each.name for each in own if each.data_type != "int"}
+    assert all(any(name in remark for remark in remarks) for name in times)
+
+
+def test_a_circle_of_references_takes_no_table_away() -> None:
+    found = [table(name="a", references=("b",)), table(name="b", references=("c", "a")), table(name="c")]
+    order = [draft.name for draft in drafts(found, is_utc=True)]
+    assert sorted(order) == ["a", "b", "c"]
+    assert order.index("c") < order.index("b")
+
+
+def test_of_two_names_that_differ_in_capitals_only_the_second_is_left_out() -> None:
+    first, second = drafts([table(name="Orders"), table(name="orders")], is_utc=True)
+    assert first.table is not None
+    assert "the same name but for capitals" in second.reasons[0]
+
+
+def test_the_lakes_own_columns_are_known() -> None:
+    assert {*bronze_rows.PARTITIONS, *bronze_rows._META, *META} == LAKE_COLUMNS
+
+
+def test_a_url_is_taken_apart() -> None:
+    address = parse_address("mariadb://read%40er@[::1]/shop")
+    assert (address.host, address.port, address.user, address.database) == ("::1", 3306, "read@er", "shop")
+    assert parse_address("mysql://db:1/shop").user is None
+
+
+@pytest.mark.parametrize("url", ["mysql://a:secret-word@db/shop", "mysql://a:secret-word@db:x/shop", "secret-word"])
+def test_no_message_repeats_a_password(url: str) -> None:
+    with pytest.raises(StackError) as caught:
+        parse_address(url)
+    assert "secret-word" not in str(caught.value)
