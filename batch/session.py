@@ -58,6 +58,9 @@ def _settings(settings: SparkSettings) -> dict[str, str]:
         "spark.driver.extraJavaOptions": f"-Duser.timezone=UTC {_logging()}",
         "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+        # Classes that Spark has generated and Java has compiled; a run over a dataset needs more than the default of
+        # 100, so each run would make and compile all of them again.
+        "spark.sql.codegen.cache.maxEntries": "3000",
         "spark.sql.parquet.compression.codec": "zstd",
         # Into how many tasks a listing of many files is split; the default of 10,000 makes a vacuum take half a minute.
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "16",

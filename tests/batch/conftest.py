@@ -1,4 +1,4 @@
-"""The Spark session that all tests of the batch jobs share, and the jars it needs."""
+"""The Spark session that the tests of the batch jobs share, and the jars it needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stack.local import Stack
 from stack.ports import free_ports
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def spark_settings() -> SparkSettings:
     """Two cores and the jars of the cache, which are fetched the first time."""
     cache = CacheSettings.read().folder.expanduser()
@@ -25,15 +25,19 @@ def spark_settings() -> SparkSettings:
     return SparkSettings.read(environment)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def spark(spark_settings: SparkSettings) -> Iterator[SparkSession]:
     """A session without object storage: tables are in `file://` folders."""
     session = spark_session(spark_settings, None, app="tests")
+    gateway = session.sparkContext._gateway
     yield session
     session.stop()
+    assert gateway is not None
+    gateway.proc.stdin.close()  # Java ends too: it would be in the way of all tests that follow
+    gateway.proc.wait()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lake_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """MinIO, MariaDB and Redis; they end with the session, even when it is killed."""
     folder = tmp_path_factory.mktemp("stack")

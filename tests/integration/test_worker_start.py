@@ -23,7 +23,8 @@ from stack.topics import apply_topics
 from stack.workers import Worker
 from streams.topics import DEAD_LETTERS, ORDER_FINAL, catalogue, change_topic, order_state_changelog
 from tests.builders import created, detail_row, order_row, position
-from tests.integration.orders.shop import TopicTail, until
+from tests.integration.orders.shop import TopicTail
+from tests.integration.waiting import until
 
 ORDERS, DETAILS = change_topic("project_db", "orders"), change_topic("project_db", "order_details")
 

@@ -21,7 +21,7 @@ from streams.committed import committed_consumer
 from streams.model.archive_chain import LAST_OFFSET, Piece, object_name, partition_folder, start_of, walk
 from streams.topics import Direction, catalogue, change_topic
 from tests.integration.orders.deployments import PARTITIONS, FedShop
-from tests.integration.orders.shop import until
+from tests.integration.waiting import until
 
 BUCKET: Final = "bronze"
 LARGE_BYTES: Final = 10_000_000

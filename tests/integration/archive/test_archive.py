@@ -24,7 +24,7 @@ from tables.archive_rows import Rows
 from tests.builders import created, order_row
 from tests.integration.archive.ground import ArchivedShop
 from tests.integration.orders.deployments import metric, stats_of
-from tests.integration.orders.shop import until
+from tests.integration.waiting import until
 
 LONG_S = "1000"
 

@@ -29,7 +29,7 @@ CUSTOMERS = 1_000
 SERVERS = ["kafka", "connect", "mariadb", "redis", "minio"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A loaded shop whose orders are completed and whose changes are archived; the lake's tables are not made yet."""
     folder = tmp_path_factory.mktemp("lake")

@@ -6,9 +6,8 @@ import getpass
 import json
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,8 +24,8 @@ from stack.servers.mariadb import socket_path
 from streams.committed import CommittedReader
 from streams.model.archive_chain import RECORDS
 from streams.topics import change_topic
+from tests.integration.waiting import until
 
-LIVENESS_S: Final = 120.0
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
 _INHERITED: Final = ("PATH", "HOME", "LANG", "TMPDIR", "USER", "JAVA_HOME")
 
@@ -160,9 +159,7 @@ class House:
 
     def batch(self, *arguments: str, code: int | None = 0) -> Answer:
         """A command, in a process that goes on; `code` is what its exit code has to be."""
-        if self._shell is None:
-            self._shell = Shell(self.environment, self.folder / "shell.log")
-        found = self._shell.ask({"argv": arguments})
+        found = self._ask({"argv": arguments})
         answer = Answer(found["code"], found["out"], found["err"])
         assert code is None or answer.code == code, answer.text
         return answer
@@ -171,9 +168,18 @@ class House:
         """Rows of an SQL query on Gold and Silver, with values for its question marks; what is no number as text."""
         for value in values:
             query = query.replace("?", repr(value), 1)
+        [rows] = self.gold_of([query])
+        return rows
+
+    def gold_of(self, queries: Sequence[str]) -> list[list[tuple[Any, ...]]]:
+        """The rows of several queries, asked together."""
+        answer = self._ask({"queries": queries})
+        return [[tuple(row) for row in rows] for rows in answer["rows"]]
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         if self._shell is None:
             self._shell = Shell(self.environment, self.folder / "shell.log")
-        return [tuple(row) for row in self._shell.ask({"query": query})["rows"]]
+        return self._shell.ask(request)
 
     def process(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
         """A command in a process of its own, its output in a pipe."""
@@ -194,14 +200,6 @@ class House:
         """End what runs."""
         if self._shell is not None:
             self._shell.close()
-
-
-def until(condition: Callable[[], object], what: str, limit_s: float = LIVENESS_S) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {what}"
-        time.sleep(0.1)
 
 
 def _execute(connection: MySQLConnection, statements: Sequence[Statement]) -> None:

@@ -1,7 +1,7 @@
 """Commands of `python -m batch` in one process that goes on: Java is started once, not for every command.
 
-Reads lines of JSON from standard input: `{"argv": […]}` runs a command, `{"query": …}` gives the rows of an SQL query
-on the views of Gold and Silver. Each is answered by one line of JSON on the real standard output.
+Reads lines of JSON from standard input: `{"argv": […]}` runs a command, `{"queries": […]}` gives the rows of each SQL
+query on the views of Gold and Silver. Each is answered by one line of JSON on the real standard output.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from typing import Any
 
 from batch.__main__ import main
@@ -22,10 +23,9 @@ from batch.place import open_place
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Do what is asked."""
-    if "query" in request:
+    if "queries" in request:
         with open_place(argparse.Namespace(dataset=None)) as place, place.spark() as spark:
-            rows = queried(spark, place, request["query"]).collect()
-            return {"rows": [[value if isinstance(value, int | None) else str(value) for value in r] for r in rows]}
+            return {"rows": [plain(queried(spark, place, query).collect()) for query in request["queries"]]}
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -33,6 +33,11 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         except SystemExit as error:
             code = int(error.code or 0)
     return {"code": code, "out": out.getvalue(), "err": err.getvalue()}
+
+
+def plain(rows: Iterable[Iterable[Any]]) -> list[list[Any]]:
+    """Rows as JSON can carry them: what is no number as text."""
+    return [[value if isinstance(value, int | None) else str(value) for value in row] for row in rows]
 
 
 def run() -> None:

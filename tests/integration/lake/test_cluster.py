@@ -15,7 +15,8 @@ import pytest
 
 from stack.ports import free_ports
 from stack.process import Process, ProcessState, start
-from tests.integration.lake.house import House, until
+from tests.integration.lake.house import House
+from tests.integration.waiting import until
 
 
 @pytest.fixture

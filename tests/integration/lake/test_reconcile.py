@@ -7,58 +7,40 @@ command's exit code, and Gold is compared with plain SQL.
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Iterator
 
 import pytest
 
-from config.settings import DatabaseSettings
-from stack.dataset.database import connected
-from stack.dataset.simulate import simulate
 from stack.dataset.simulation import Simulation
 from tests.background import in_background
-from tests.integration.lake.house import House, Statement
+from tests.integration.lake.house import House
 from tests.integration.lake.oracle import differences
+from tests.integration.lake.shop import line, live, new_id, order
 
 EQUAL, DIFFERENT, BEHIND, CANNOT_TELL = 0, 1, 2, 3
 
-
-def order(order_id: str, customer_id: int = 7) -> Statement:
-    text = "INSERT INTO orders VALUES (%s, %s, 8, 1, 1, '2025-05-06 07:08:09.123456')"
-    return text, (order_id, customer_id)
-
-
-def line(order_id: str) -> Statement:
-    return "INSERT INTO order_details VALUES (%s, 1, 2)", (order_id,)
+SOLD, SPOILED, REPAIRED = (new_id() for _ in range(3))
+"""Orders of these tests, which are in the lake; each is changed by one of them."""
 
 
 @pytest.fixture(scope="module")
 def filled(house: House) -> Iterator[House]:
+    for id_ in (SOLD, SPOILED, REPAIRED):
+        house.change(order(id_), line(id_))
     house.until_archived()
     house.batch("run", "--wait")
     yield house
     house.batch("reconcile", "--repair", "--force", code=None)
 
 
-@pytest.fixture
-def order_id(filled: House) -> str:
-    """An order that is in the lake."""
-    id_ = str(uuid.uuid4())
-    filled.change(order(id_), line(id_))
-    filled.until_archived()
-    filled.batch("run", "--wait")
-    return id_
-
-
-def test_a_lake_that_is_up_to_date_is_equal(filled: House, order_id: str) -> None:
+def test_a_lake_that_is_up_to_date_is_equal(filled: House) -> None:
     answer = filled.batch("reconcile", "--table", "fact_orders", code=EQUAL)
     assert "verdict: equal" in answer.out
     assert "gold/fact_orders" in answer.out
 
 
-def test_changes_that_no_run_has_taken_yet_are_behind(filled: House, order_id: str) -> None:
-    id_ = str(uuid.uuid4())
-    filled.change(order(id_), ("UPDATE order_details SET quantity = 9 WHERE order_id = %s", [order_id]))
+def test_changes_that_no_run_has_taken_yet_are_behind(filled: House) -> None:
+    filled.change(order(new_id()), ("UPDATE order_details SET quantity = 9 WHERE order_id = %s", [SOLD]))
     answer = filled.batch("reconcile", "--table", "fact_order_products", code=BEHIND)
     assert "verdict: behind" in answer.out
     filled.until_archived()
@@ -68,19 +50,19 @@ def test_changes_that_no_run_has_taken_yet_are_behind(filled: House, order_id: s
     filled.batch("reconcile", "--table", "fact_order_products", code=EQUAL)
 
 
-def test_what_nobody_logged_is_different_and_is_repaired(filled: House, order_id: str) -> None:
-    added = str(uuid.uuid4())
+def test_what_nobody_logged_is_different_and_is_repaired(filled: House) -> None:
+    added = new_id()
     filled.change_unlogged(
         order(added),
-        ("UPDATE orders SET customer_id = 9 WHERE id = %s", [order_id]),
-        ("DELETE FROM order_details WHERE order_id = %s", [order_id]),
+        ("UPDATE orders SET customer_id = 9 WHERE id = %s", [SPOILED]),
+        ("DELETE FROM order_details WHERE order_id = %s", [SPOILED]),
     )
     filled.batch("run", "--wait")
     answer = filled.batch("reconcile", code=DIFFERENT)
     for told in (
         f"silver/orders: id={added}: is in the source only",
-        f"silver/orders: id={order_id}: differs from the source",
-        f"silver/order_details: order_id={order_id}, product_id=1: is no longer in the source",
+        f"silver/orders: id={SPOILED}: differs from the source",
+        f"silver/order_details: order_id={SPOILED}, product_id=1: is no longer in the source",
         f"gold/fact_orders: order_id={added}: is in the source only",
     ):
         assert told in answer.out
@@ -89,13 +71,13 @@ def test_what_nobody_logged_is_different_and_is_repaired(filled: House, order_id
     assert differences(filled) == {}
 
 
-def test_a_later_change_wins_over_a_repair(filled: House, order_id: str) -> None:
-    filled.change_unlogged(("UPDATE orders SET customer_id = 21 WHERE id = %s", [order_id]))
+def test_a_later_change_wins_over_a_repair(filled: House) -> None:
+    filled.change_unlogged(("UPDATE orders SET customer_id = 21 WHERE id = %s", [REPAIRED]))
     filled.batch("reconcile", "--table", "orders", "--repair", "--wait", code=EQUAL)
-    filled.change(("UPDATE orders SET customer_id = 22 WHERE id = %s", [order_id]))
+    filled.change(("UPDATE orders SET customer_id = 22 WHERE id = %s", [REPAIRED]))
     filled.until_archived()
     filled.batch("run", "--wait")
-    assert filled.gold("SELECT customer_id FROM fact_orders WHERE order_id = ?", order_id) == [(22,)]
+    assert filled.gold("SELECT customer_id FROM fact_orders WHERE order_id = ?", REPAIRED) == [(22,)]
 
 
 def test_a_source_that_lost_much_is_not_copied_without_being_told_to(filled: House) -> None:
@@ -114,19 +96,15 @@ def test_a_source_that_lost_much_is_not_copied_without_being_told_to(filled: Hou
 
 
 def test_a_live_shop_is_behind_at_most(filled: House) -> None:
-    parameters = filled.definition.generator
-    assert parameters is not None
+    simulation = Simulation(insert_p=0.5, update_p=0.3, delete_p=0.2, rate_per_s=20, seed=3)
 
-    def live(stop: threading.Event) -> None:
-        simulation = Simulation(insert_p=0.5, update_p=0.3, delete_p=0.2, rate_per_s=20, seed=3)
-        with connected(DatabaseSettings.read(filled.environment), "project_db") as connection:
-            simulate(connection, parameters, simulation, stop=stop)
+    def going_on(stop: threading.Event) -> None:
+        live(filled, simulation, stop)
 
-    with in_background(live, "shop"):
-        for _ in range(2):
-            filled.batch("run", "--wait")
-            answer = filled.batch("reconcile", "--table", "fact_order_products", code=None)
-            assert answer.code in (EQUAL, BEHIND), answer.text
+    with in_background(going_on, "shop"):
+        filled.batch("run", "--wait")
+        answer = filled.batch("reconcile", "--table", "fact_order_products", code=None)
+        assert answer.code in (EQUAL, BEHIND), answer.text
     filled.until_archived()
     filled.batch("run", "--wait")
     filled.batch("reconcile", "--table", "fact_order_products", code=EQUAL)

@@ -42,7 +42,8 @@ from streams.topics import (
 )
 from tests.background import in_background
 from tests.builders import created, detail_row, order_row, position, snapshot_read
-from tests.integration.orders.shop import TopicTail, new_id, until
+from tests.integration.orders.shop import TopicTail, new_id
+from tests.integration.waiting import until
 
 PARTITIONS: Final = 4
 LOAD_PAUSE_S: Final = 0.05

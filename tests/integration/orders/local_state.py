@@ -15,7 +15,8 @@ from streams.topics import change_topic, order_state_changelog
 from tables.order_state import CODEC
 from tests.builders import created, detail_row, order_row
 from tests.faults.kafka import ANSWER_S, Lag, Record, read_topics
-from tests.integration.orders.shop import new_id, until
+from tests.integration.orders.shop import new_id
+from tests.integration.waiting import until
 
 SOURCES = [change_topic("project_db", table) for table in ("orders", "order_details")]
 ALL_KINDS = range(1, 255)

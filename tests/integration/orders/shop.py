@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +18,7 @@ from stack.dataset.check import check
 from stack.dataset.database import connected
 from stack.dataset.oracle import Verdict
 from streams.committed import committed_consumer
-
-LIVENESS_S = 60.0
-"""Limit of every wait: many times what was ever measured."""
+from tests.integration.waiting import LIVENESS_S, until
 
 
 @dataclass(frozen=True)
@@ -86,14 +83,6 @@ class TopicTail:
     def close(self) -> None:
         """Close the consumer."""
         self._consumer.close()
-
-
-def until(condition: Callable[[], object], what: str, limit_s: float = LIVENESS_S) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {what}"
-        time.sleep(0.05)
 
 
 class Shop:

@@ -27,7 +27,8 @@ from stack.workers import Worker
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, catalogue, change_topic
 from tests.builders import as_json, created, deleted, detail_row, payment_method_row, position, updated, wrap
 from tests.integration.orders.input_classes import DEAD, DEAD_LINES, HOSTILE, METHOD, PLACEHOLDER, READ, good
-from tests.integration.orders.shop import Shop, TopicTail, line, new_id, order, until
+from tests.integration.orders.shop import Shop, TopicTail, line, new_id, order
+from tests.integration.waiting import until
 
 ORDERS: Final = change_topic("project_db", "orders")
 DETAILS: Final = change_topic("project_db", "order_details")

@@ -31,7 +31,8 @@ from stack.site import REPOSITORY
 from stack.topics import apply_topics
 from streams.topics import DEAD_LETTERS, ORDER_FINAL, catalogue, change_topic
 from tests.builders import created, order_row
-from tests.integration.orders.shop import LIVENESS_S, Shop, TopicRecord, TopicTail, line, new_id, until
+from tests.integration.orders.shop import Shop, TopicRecord, TopicTail, line, new_id
+from tests.integration.waiting import LIVENESS_S, until
 
 ORDERS = change_topic("project_db", "orders")
 APP = "millrace-orders"

@@ -37,8 +37,9 @@ from tests.integration.orders.deployments import (
     metric,
     stats_of,
 )
-from tests.integration.orders.shop import Shop, new_id, until
+from tests.integration.orders.shop import Shop, new_id
 from tests.integration.orders.test_workers import assert_exactly_once, live_shop, share
+from tests.integration.waiting import until
 
 KILLS = 4
 SEED = 21

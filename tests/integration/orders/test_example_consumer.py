@@ -22,7 +22,8 @@ from stack.site import REPOSITORY
 from streams.topics import ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
 from tests.builders import deleted, detail_row, order_row
 from tests.integration.orders.deployments import FedShop, kafka_and_redis
-from tests.integration.orders.shop import new_id, until
+from tests.integration.orders.shop import new_id
+from tests.integration.waiting import until
 from tests.unit.schemas.valid import record_faults
 
 

@@ -34,9 +34,10 @@ from tests.integration.orders.deployments import (
     metrics_of,
     stats_of,
 )
-from tests.integration.orders.shop import Shop, new_id, until
+from tests.integration.orders.shop import Shop, new_id
 from tests.integration.orders.test_redis_away import bring_back, freeze, kill
 from tests.integration.orders.test_workers import share
+from tests.integration.waiting import until
 
 IDS: Final = range(1, 61)
 SEED: Final = 31

@@ -43,8 +43,9 @@ from tests.integration.orders.local_state import (
     process_orders,
     wait_processed,
 )
-from tests.integration.orders.shop import Shop, line, new_id, new_id_in, order, until
+from tests.integration.orders.shop import Shop, line, new_id, new_id_in, order
 from tests.integration.orders.test_workers import assert_exactly_once, live_shop, share
+from tests.integration.waiting import until
 
 APP_ID: Final = "millrace-orders"
 CHANGELOG: Final = order_state_changelog(APP_ID)

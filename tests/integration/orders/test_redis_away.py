@@ -16,8 +16,8 @@ from agents.locks import lock_key
 from stack.local import Stack
 from stack.workers import Worker
 from tests.integration.orders.deployments import FedShop, kafka_and_redis, metric, stats_of
-from tests.integration.orders.shop import until
 from tests.integration.orders.test_workers import share
+from tests.integration.waiting import until
 
 QUIET_S = 3.0
 """Without an emission so long under load, none is on its way."""

@@ -30,8 +30,9 @@ from tests.integration.orders.local_state import (
     process_orders,
     wait_processed,
 )
-from tests.integration.orders.shop import LIVENESS_S, Shop, line, new_id_in, order, until
+from tests.integration.orders.shop import Shop, line, new_id_in, order
 from tests.integration.orders.test_workers import assert_exactly_once, live_shop, share
+from tests.integration.waiting import LIVENESS_S, until
 
 APP_ID: Final = "millrace-orders"
 

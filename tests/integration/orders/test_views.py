@@ -31,8 +31,9 @@ from tests.integration.orders.deployments import (
     metrics_of,
     stats_of,
 )
-from tests.integration.orders.shop import new_id, until
+from tests.integration.orders.shop import new_id
 from tests.integration.orders.test_workers import share
+from tests.integration.waiting import until
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 AWAY_S = 6.0

@@ -26,7 +26,8 @@ from stack.ports import free_ports
 from stack.workers import Worker
 from streams.topics import ORDER_FINAL
 from tests.background import in_background
-from tests.integration.orders.shop import Shop, line, new_id, order, until
+from tests.integration.orders.shop import Shop, line, new_id, order
+from tests.integration.waiting import until
 
 RATE_PER_S = 150.0
 
