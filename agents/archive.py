@@ -5,15 +5,14 @@ in: a change topic · out: the archive on the object storage
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 from faust import StreamT
 
 from streams.model.change import Change
-from streams.runtime.batch import Batch, OutputRecord, SourceRecord, Visit
-from streams.runtime.flow import OpenPartition
-from streams.runtime.store import Entry
+from streams.runtime.batch import Batch, OutputRecord, SourceRecord
+from streams.runtime.flow import OpenPartition, StatelessFlow
 from streams.runtime.turn import Turn
 
 
@@ -28,18 +27,8 @@ def keep(state: Any, change: Change[SourceRecord]) -> SourceRecord:
     return change.row
 
 
-class ArchiveFlow:
+class ArchiveFlow(StatelessFlow):
     """The flow of `streams.archive`."""
-
-    async def ready(self) -> None:
-        """Nothing has to be loaded."""
-
-    def opened(self, partition: OpenPartition, recent: Sequence[Entry]) -> None:
-        """Nothing is to be caught up with."""
-
-    def visits(self, partition: OpenPartition) -> Iterable[tuple[bytes, Visit]]:
-        """There is no state to visit."""
-        return ()
 
     async def publish(self, turn: Turn, partition: OpenPartition) -> list[OutputRecord]:
         """Every record as it is."""

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from agents.dead_letters import dead_letter
-from streams.runtime.batch import OutputRecord, SourceRecord, Visit
-from streams.runtime.flow import OpenPartition
-from streams.runtime.store import Entry
+from streams.runtime.batch import OutputRecord, SourceRecord
+from streams.runtime.flow import OpenPartition, StatelessFlow
 from streams.runtime.turn import Turn
 from streams.topics import DEAD_LETTERS
 
 _encode = msgspec.json.Encoder().encode
 
 
-class LookupFlow:
+class LookupFlow(StatelessFlow):
     """The flow of `streams.lookups`.
 
     Attributes:
@@ -27,16 +25,6 @@ class LookupFlow:
     def __init__(self, app_id: str) -> None:
         self.counts: Counter[str] = Counter(written=0, deleted=0)
         self._app_id = app_id
-
-    async def ready(self) -> None:
-        """Nothing has to be loaded."""
-
-    def opened(self, partition: OpenPartition, recent: Sequence[Entry]) -> None:
-        """Nothing is to be caught up with."""
-
-    def visits(self, partition: OpenPartition) -> Iterable[tuple[bytes, Visit]]:
-        """There is no state to visit."""
-        return ()
 
     async def publish(self, turn: Turn, partition: OpenPartition) -> list[OutputRecord]:
         """One record for each id: topic: kind of the look-up, key: id, value: JSON (None: delete)."""

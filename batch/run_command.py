@@ -21,7 +21,7 @@ from batch.steps import LAYERS, check_choice, steps
 from config.settings import BatchSettings, DatabaseSettings, RedisSettings
 from tables.redis_client import RedisConsole
 
-_FROM_SETTING: Final = "setting"
+_FROM_SETTING: Final = object()
 
 
 def add_commands(subparsers: Any) -> None:
@@ -98,7 +98,7 @@ def _once(runner: Runner, lease: Lease, arguments: argparse.Namespace) -> int:
 
 def _serve(runner: Runner, lease: Lease, arguments: argparse.Namespace) -> int:
     stop = stopped_by_signals()
-    every_s = float(BatchSettings.read().interval_s) if arguments.every == _FROM_SETTING else float(arguments.every)
+    every_s = float(BatchSettings.read().interval_s) if arguments.every is _FROM_SETTING else float(arguments.every)
     _say(f"a run every {every_s:g} s, until SIGTERM")
 
     def one() -> Outcome:

@@ -82,13 +82,18 @@ def test_a_setting_exists(name: str) -> None:
     ("name", "default"), re.findall(r"^\| `([A-Z_]+)` \| `([^`]+)` \|", README, re.M), ids=lambda value: str(value)
 )
 def test_a_default_is_the_codes(name: str, default: str) -> None:
-    [item] = [
-        item
-        for group in (settings.KafkaSettings, settings.OrdersSettings)
-        for item in dataclasses.fields(group)
-        if item.metadata["names"][0] == name
-    ]
-    assert item.metadata["parse"](default) == item.metadata["default"]
+    groups = (
+        settings.KafkaSettings,
+        settings.OrdersSettings,
+        settings.ArchiveSettings,
+        settings.SparkSettings,
+        settings.LakeSettings,
+        settings.BatchSettings,
+    )
+    items = [item for group in groups for item in dataclasses.fields(group) if item.metadata["names"][0] == name]
+    assert items
+    for item in items:
+        assert item.metadata["parse"](default) == item.metadata["default"]
 
 
 def test_the_topics_and_the_table_it_names_exist() -> None:

@@ -64,3 +64,17 @@ class Flow(Protocol):
 
     def committed(self, turn: Turn, partition: OpenPartition) -> None:
         """Called after the turn is durable; must not wait."""
+
+
+class StatelessFlow:
+    """The part of a flow that an application without states has nothing to say to."""
+
+    async def ready(self) -> None:
+        """Nothing has to be loaded."""
+
+    def opened(self, partition: OpenPartition, recent: Sequence[Entry]) -> None:
+        """Nothing is to be caught up with."""
+
+    def visits(self, partition: OpenPartition) -> Iterable[tuple[bytes, Visit]]:
+        """There is no state to visit."""
+        return ()

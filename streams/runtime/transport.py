@@ -167,12 +167,12 @@ class BatchConsumer(driver.Consumer):
         """Tell the queues how much more there is of the topics that were polled, and of those that they lack.
 
         A figure that stood for longer than until the next poll would have turns wait for what has come already. After
-        a full poll there is more, and nobody has to ask.
+        a full poll there is more, and nobody has to ask. A partition of one topic waits for no other.
         """
         wanted = {
-            tp: opening.queue
-            for tp, opening in self._openings.items()
-            if opening.is_open and (tp in polled or (opening.queue and tp.topic in opening.queue.dry))
+            tp: queue
+            for tp, queue in ((tp, opening.queue) for tp, opening in self._openings.items() if opening.is_open)
+            if len(queue.next_offsets) > 1 and (tp in polled or (queue and tp.topic in queue.dry))
         }
         if wanted:
             for tp, count in (await self.behind(list(wanted))).items():

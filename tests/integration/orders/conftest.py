@@ -1,4 +1,5 @@
-"""One pipeline for all tests of this folder: its own servers, a small snapshot, a connector, one worker."""
+"""What the tests work on: one pipeline for all, with a small snapshot, a connector and a worker; or a shop that a test
+feeds itself, on servers of its module."""
 
 from __future__ import annotations
 
@@ -24,12 +25,13 @@ from stack.ports import free_ports
 from stack.topics import apply_topics
 from stack.workers import Worker
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, catalogue
+from tests.integration.orders.deployments import FedShop, kafka_and_redis
 from tests.integration.orders.shop import Shop, TopicTail
 
 SNAPSHOT_SIZE = 0.04
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Servers with a loaded database, topics and a running connector."""
     folder = tmp_path_factory.mktemp("orders")
@@ -61,7 +63,7 @@ def _capture(stack: Stack) -> None:
         apply_connector(connect, connector_name("project_db"), connector_settings(definition, settings))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shop(pipeline: Stack) -> Iterator[Shop]:
     """What tests change, and where they look."""
     environment = pipeline.environment()
@@ -102,3 +104,20 @@ def new_worker(pipeline: Stack) -> Iterator[NewWorker]:
     yield make
     for worker in workers:
         worker.stop()
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Kafka and Redis of a module that stops them as it likes."""
+    with kafka_and_redis(tmp_path_factory.mktemp("servers")) as stack:
+        yield stack
+
+
+@pytest.fixture
+def fed(servers: Stack, tmp_path: Path) -> Iterator[FedShop]:
+    """A shop of its own, whose changes the test writes; Redis is back afterwards."""
+    shop = FedShop(servers, tmp_path)
+    yield shop
+    servers.resume("redis")
+    servers.start("redis")
+    shop.close()

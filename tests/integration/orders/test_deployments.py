@@ -31,7 +31,6 @@ from tests.integration.orders.deployments import (
     Deployment,
     FedShop,
     incomplete_of,
-    kafka_and_redis,
     locks,
     locks_of,
     metric,
@@ -44,20 +43,6 @@ from tests.integration.waiting import until
 KILLS = 4
 SEED = 21
 HELD = "held_by_another_deployment"
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with kafka_and_redis(tmp_path_factory.mktemp("deployments")) as stack:
-        yield stack
-
-
-@pytest.fixture
-def fed(servers: Stack, tmp_path: Path) -> Iterator[FedShop]:
-    shop = FedShop(servers, tmp_path)
-    yield shop
-    servers.start("redis")
-    shop.close()
 
 
 def held(worker: Worker) -> int:

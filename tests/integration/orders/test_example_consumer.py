@@ -10,34 +10,19 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
-from stack.local import Stack
 from stack.site import REPOSITORY
 from streams.topics import ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
 from tests.builders import deleted, detail_row, order_row
-from tests.integration.orders.deployments import FedShop, kafka_and_redis
+from tests.integration.orders.deployments import FedShop
 from tests.integration.orders.shop import new_id
 from tests.integration.waiting import until
 from tests.unit.schemas.valid import record_faults
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with kafka_and_redis(tmp_path_factory.mktemp("example")) as stack:
-        yield stack
-
-
-@pytest.fixture
-def fed(servers: Stack, tmp_path: Path) -> Iterator[FedShop]:
-    shop = FedShop(servers, tmp_path)
-    yield shop
-    shop.close()
 
 
 class Example:

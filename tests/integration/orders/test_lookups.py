@@ -29,7 +29,6 @@ from tests.background import in_background
 from tests.builders import created, deleted, payment_method_row, updated
 from tests.integration.orders.deployments import (
     FedShop,
-    kafka_and_redis,
     metric,
     metrics_of,
     stats_of,
@@ -48,12 +47,6 @@ class NewWorker(Protocol):
     """Starts a worker, and waits until it is ready."""
 
     def __call__(self, environment: dict[str, str]) -> Worker: ...
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with kafka_and_redis(tmp_path_factory.mktemp("lookups")) as stack:
-        yield stack
 
 
 @pytest.fixture

@@ -7,35 +7,18 @@ committed records only. Limits are for liveness only, but for the end of a worke
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from agents.locks import lock_key
-from stack.local import Stack
 from stack.workers import Worker
-from tests.integration.orders.deployments import FedShop, kafka_and_redis, metric, stats_of
+from tests.integration.orders.deployments import FedShop, metric, stats_of
 from tests.integration.orders.test_workers import share
 from tests.integration.waiting import until
 
 QUIET_S = 3.0
 """Without an emission so long under load, none is on its way."""
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with kafka_and_redis(tmp_path_factory.mktemp("redis-away")) as stack:
-        yield stack
-
-
-@pytest.fixture
-def fed(servers: Stack, tmp_path: Path) -> Iterator[FedShop]:
-    shop = FedShop(servers, tmp_path)
-    yield shop
-    servers.resume("redis")
-    servers.start("redis")
-    shop.close()
 
 
 def kill(fed: FedShop) -> None:

@@ -10,13 +10,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from stack.local import Stack
 from stack.workers import Worker
 from streams.topics import ORDER_AMENDED, ORDER_INCOMPLETE, change_topic, order_state_changelog
 from tests.background import in_background
@@ -26,7 +23,6 @@ from tests.integration.orders.deployments import (
     Deployment,
     FedShop,
     incomplete_of,
-    kafka_and_redis,
     metric,
     metrics_of,
     stats_of,
@@ -39,19 +35,6 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 AWAY_S = 6.0
 NO_LABELS: frozenset[tuple[str, str]] = frozenset()
 PAGES = ("/stats/", "/metrics", "/orders/incomplete?limit=1000")
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with kafka_and_redis(tmp_path_factory.mktemp("views")) as stack:
-        yield stack
-
-
-@pytest.fixture
-def fed(servers: Stack, tmp_path: Path) -> Iterator[FedShop]:
-    shop = FedShop(servers, tmp_path)
-    yield shop
-    shop.close()
 
 
 def line_only(fed: FedShop) -> str:
