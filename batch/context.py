@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from pyspark.sql import SparkSession
 
 from batch.paths import Lake
 from config.definition import Definition
 from config.settings import DatabaseSettings, LakeSettings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,7 @@ class RunContext:
         database: the source, for tables that are read by JDBC; without it those are an error.
         full: make the tables anew instead of going on from where they are.
         since, until: the window of a table that is read by JDBC, where the operator names it.
+        shared: what `once` has made.
     """
 
     spark: SparkSession
@@ -36,6 +39,14 @@ class RunContext:
     full: bool = False
     since: datetime | None = None
     until: datetime | None = None
+    shared: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What several tables of the run need: made by the first of them, known to the others by `key`."""
+        if key not in self.shared:
+            self.shared[key] = make()
+        found: T = self.shared[key]
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

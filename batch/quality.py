@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Final, Literal
 
 from pyspark.sql import Column, DataFrame
@@ -143,10 +144,9 @@ def _breaks(rule: NotNull | Range | Pattern, value: Column) -> Column:
     if isinstance(rule, Pattern):
         return ~F.coalesce(value.cast("string").rlike(rf"\A(?:{rule.pattern})\z"), F.lit(True))
     broken = F.lit(False)
-    if rule.min is not None:
-        broken = broken | (value < rule.min)
-    if rule.max is not None:
-        broken = broken | (value > rule.max)
+    for name, bound in rule.bounds.items():
+        compared = value.cast("date") if isinstance(bound, date) else value
+        broken = broken | (compared < F.lit(bound) if name == "min" else compared > F.lit(bound))
     return F.coalesce(broken, F.lit(False))
 
 

@@ -68,7 +68,7 @@ def refine(table: Table, context: RunContext) -> LayerResult:
     rows = prepared(bronze.read(newest) if feed is None else feed, table, context.run_id)
     few = None if feed is None else brought(rows)
     if few is not None:
-        return _refine(few, table, context, work)
+        return _refine(few.rows, table, context, work)
     checked = rows.persist()
     try:
         return _refine(checked, table, context, work)

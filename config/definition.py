@@ -67,11 +67,17 @@ class NotNull(Rule, frozen=True, tag="not_null"):
 
 
 class Range(Rule, frozen=True, tag="range"):
-    """The column's value is not below `min` and not above `max`."""
+    """The column's value is not below `min` and not above `max`: numbers, or of a date or timestamp days (UTC)."""
 
     column: Identifier
-    min: float | None = None
-    max: float | None = None
+    min: float | datetime.date | None = None
+    max: float | datetime.date | None = None
+
+    @property
+    def bounds(self) -> dict[str, float | datetime.date]:
+        """Those that there are, by name."""
+        both = {"min": self.min, "max": self.max}
+        return {name: bound for name, bound in both.items() if bound is not None}
 
 
 class Pattern(Rule, frozen=True, tag="pattern"):
@@ -242,10 +248,25 @@ def _rule_faults(definition: Definition, table: Table, rule: Rule) -> Iterator[s
         except re.error as error:
             yield f"pattern: is no regular expression: {error}"
     elif isinstance(rule, Range):
-        if rule.min is None and rule.max is None:
-            yield "min: a range needs min, max or both"
-        elif rule.min is not None and rule.max is not None and rule.min > rule.max:
-            yield f"min: {rule.min:g} is above max {rule.max:g}"
+        yield from _range_faults(table, rule)
+
+
+def _range_faults(table: Table, rule: Range) -> Iterator[str]:
+    if not rule.bounds:
+        yield "min: a range needs min, max or both"
+    columns = [column for column in table.columns if column.name == rule.column]
+    for column in columns:
+        of_days = column.type in (LogicalType.DATE, LogicalType.TIMESTAMP)
+        kind = "a day, as in 2000-01-31" if of_days else "a number"
+        wrong = [name for name, bound in rule.bounds.items() if isinstance(bound, datetime.date) is not of_days]
+        yield from (f"{name}: must be {kind}, as {column.name!r} is of type {column.type}" for name in wrong)
+        if not wrong and rule.min is not None and rule.max is not None and rule.min > rule.max:  # type: ignore[operator]
+            yield f"min: {bound_text(rule.min)} is above max {bound_text(rule.max)}"
+
+
+def bound_text(bound: float | datetime.date) -> str:
+    """A bound of a range, for people."""
+    return bound.isoformat() if isinstance(bound, datetime.date) else f"{bound:g}"
 
 
 def _completeness_faults(definition: Definition, rule: Completeness) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from batch.gold import GoldPlan
 from batch.quality import rule_name, spark_type
-from config.definition import Definition, NotNull, Pattern, Range, Reference, Table, Unique
+from config.definition import Definition, NotNull, Pattern, Range, Reference, Table, Unique, bound_text
 from streams.topics import change_topic
 
 Rule = NotNull | Range | Pattern | Reference | Unique
@@ -146,8 +146,8 @@ def _meaning(rule: Rule) -> str:
         case NotNull():
             return f"`{rule.column}` has a value"
         case Range():
-            bounds = [f"at least {rule.min:g}"] if rule.min is not None else []
-            bounds += [f"at most {rule.max:g}"] if rule.max is not None else []
+            words = {"min": "at least", "max": "at most"}
+            bounds = [f"{words[name]} {bound_text(bound)}" for name, bound in rule.bounds.items()]
             return f"`{rule.column}` is {' and '.join(bounds)}"
         case Pattern():
             return f"the whole of `{rule.column}` matches `{rule.pattern}`"

@@ -11,7 +11,7 @@ The whole table is built when there is none, when its file has changed, when a f
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from batch.delta import LakeTable, Written
 from batch.errors import BatchError
 from batch.gold.plan import GoldPlan
 from batch.gold.rows import affected, rows_of
-from batch.local import brought, brought_if_few
+from batch.local import Brought, brought, brought_if_few
 from batch.silver import silver_table
 
 log = logging.getLogger(__name__)
@@ -50,8 +50,27 @@ class _Work:
 
     def rows(self, versions: Mapping[str, int], keys: DataFrame | None = None) -> DataFrame:
         """The table's rows for these versions of Silver."""
-        tables = {name: self.silver[name].read(version) for name, version in versions.items()}
+        tables = {name: self._silver_at(name, version) for name, version in versions.items()}
         return rows_of(self.plan, tables, self.context.spark, keys)
+
+    def feeds(self) -> dict[str, DataFrame] | None:
+        """What has changed in each Silver table; None if that can't be told any more."""
+        changed = {name: self.before[name] for name, version in self.now.items() if self.before[name] != version}
+        feeds = {name: self._changed_since(name, version) for name, version in changed.items()}
+        known = {name: feed for name, feed in feeds.items() if feed is not None}
+        return known if known.keys() == feeds.keys() else None
+
+    # Several Gold tables read the same version of a Silver table: working out its files costs Spark jobs.
+
+    def _silver_at(self, name: str, version: int) -> DataFrame:
+        return self.context.once(("silver", name, version), lambda: self.silver[name].read(version))
+
+    def _changed_since(self, name: str, version: int) -> DataFrame | None:
+        def feed() -> DataFrame | None:
+            found = self.silver[name].changed_since(version)
+            return None if found is None else brought_if_few(found)
+
+        return self.context.once(("silver feed", name, version, self.now[name]), feed)
 
 
 def gold_table(plan: GoldPlan, context: RunContext) -> LakeTable:
@@ -110,21 +129,19 @@ def _built(work: _Work) -> Written:
 
 def _continued(work: _Work) -> Written | None:
     """What differs since the last build; None if that can't be told any more."""
-    changed = {name: work.before[name] for name, version in work.now.items() if work.before[name] != version}
-    feeds = {name: work.silver[name].changed_since(version) for name, version in changed.items()}
-    known = {name: feed for name, feed in feeds.items() if feed is not None}
-    if known.keys() != feeds.keys():
-        return None
     try:
-        keys = affected(work.plan, known)
+        feeds = work.feeds()
+        if feeds is None:
+            return None
+        keys = affected(work.plan, feeds)
         keys = None if keys is None else brought_if_few(keys)
         rows = difference(work.rows(work.before, keys), work.rows(work.now, keys), work.plan)
         few = brought(rows)
         if few is not None:
-            return _merged(few, work)
+            return _merged(few.rows, work, _extent_of_few(few, work.plan))
         rows = rows.persist()
         try:
-            return _merged(rows, work)
+            return _merged(rows, work, _extent(rows, work.plan))
         finally:
             rows.unpersist()
     except PySparkException as error:
@@ -150,18 +167,35 @@ def difference(before: DataFrame, now: DataFrame, plan: GoldPlan) -> DataFrame:
     )
 
 
-def _merged(rows: DataFrame, work: _Work) -> Written:
-    plan, run_id = work.plan, work.context.run_id
+@dataclass(frozen=True, kw_only=True)
+class _Extent:
+    """How many rows there are to write, and the partitions that they leave or enter."""
+
+    rows: int
+    partitions: Set[object]
+
+
+def _extent(rows: DataFrame, plan: GoldPlan) -> _Extent:
     partition = F.col(plan.partition) if plan.partition else F.lit(None)
     found = rows.agg(F.count(F.lit(1)), F.collect_set(partition), F.collect_set("_was")).first()
     assert found is not None
-    if found[0] == 0:  # nothing to write but how far this table is
+    return _Extent(rows=found[0], partitions={*found[1], *found[2]})
+
+
+def _extent_of_few(few: Brought, plan: GoldPlan) -> _Extent:
+    names = [plan.partition, "_was"] if plan.partition else []
+    partitions = {value for name in names for value in few.table[name].to_pylist()}
+    return _Extent(rows=few.table.num_rows, partitions=partitions - {None})
+
+
+def _merged(rows: DataFrame, work: _Work, extent: _Extent) -> Written:
+    plan, run_id = work.plan, work.context.run_id
+    if extent.rows == 0:  # nothing to write but how far this table is
         return work.target.append(rows.drop("_gone", "_was").where("false"), run_id=run_id, progress=work.progress)
     columns = [name for name in rows.columns if name not in ("_gone", "_was")]
     on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in plan.key)
-    partitions = sorted({*found[1], *found[2]})
-    if plan.partition and len(partitions) <= _MOST_PARTITIONS:
-        on += f" AND t.`{plan.partition}` IN ({', '.join(map(_literal, partitions))})"
+    if plan.partition and len(extent.partitions) <= _MOST_PARTITIONS:
+        on += f" AND t.`{plan.partition}` IN ({', '.join(sorted(map(_literal, extent.partitions)))})"
     same = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in columns)
     return work.target.merge(
         rows,

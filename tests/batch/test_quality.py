@@ -5,6 +5,7 @@ Method: the passes over small frames of texts, as Bronze has them; one definitio
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ TABLE = Table(
     rules=(
         NotNull(column="email", action="fail"),
         Range(column="price", min=0.5, max=10, action="quarantine"),
+        Range(column="seen_at", min=date(2000, 1, 1), max=date(2099, 12, 31), action="quarantine"),
         Pattern(column="email", pattern=r"[^@\s]+@[^@\s]+", action="warn"),
         BY_PARENT,
         BY_EMAIL,
@@ -68,6 +70,10 @@ def test_each_rule_of_a_row_finds_its_rows(spark: SparkSession) -> None:
         ({"price": "0.50"}, []),
         ({"price": "10.01"}, ["range(price)"]),
         ({"price": None}, []),
+        ({"seen_at": "1999-12-31 23:59:59.999999"}, ["range(seen_at)"]),
+        ({"seen_at": "2000-01-01 00:00:00"}, []),
+        ({"seen_at": "2099-12-31 23:59:59.999999"}, []),
+        ({"seen_at": "9999-12-31 00:00:00"}, ["range(seen_at)"]),
         ({"email": None}, ["not_null(email)"]),
         ({"email": "a at b"}, ["pattern(email)"]),
         ({"email": "a@b\n"}, ["pattern(email)"]),

@@ -5,6 +5,7 @@ Method: take a small valid definition, break one thing, read the message.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,21 @@ def _table(document: dict[str, Any], index: int = 0) -> Any:
             "tables[0].rules[0].column: column 'nix' does not exist",
         ),
         (lambda d: _table(d)["rules"][0].pop("min"), "tables[0].rules[0].min: a range needs min, max or both"),
+        (
+            lambda d: _table(d)["rules"][0].update(min=datetime.date(2000, 1, 1)),
+            "tables[0].rules[0].min: must be a number, as 'size' is of type integer",
+        ),
+        (
+            lambda d: _table(d)["rules"][0].update(column="changed"),
+            "tables[0].rules[0].min: must be a day, as in 2000-01-31, as 'changed' is of type timestamp",
+        ),
+        (
+            lambda d: _table(d)["rules"][0].update(
+                column="changed", min=datetime.date(2001, 1, 1), max=datetime.date(2000, 1, 1)
+            ),
+            "tables[0].rules[0].min: 2001-01-01 is above max 2000-01-01",
+        ),
+        (lambda d: _table(d)["rules"][0].update(max=0), "tables[0].rules[0].min: 1 is above max 0"),
         (lambda d: _table(d, 1)["rules"][0].update(table="x"), "tables[1].rules[0].table: table 'x' does not exist"),
         (
             lambda d: d["completeness"].update(expected="boxes.size"),
