@@ -90,10 +90,13 @@ class LocalLake:
         chosen = [plan for plan in gold.plans(self.definition) if not names or plan.name in names]
         return {plan.name: gold.build(plan, context) for plan in chosen}
 
-    def run(self, changes: Iterable[Change] = (), *, full: bool = False) -> dict[str, LayerResult]:
-        """Land changes, then run Silver and Gold."""
+    def run(
+        self, changes: Iterable[Change] = (), *, only: Iterable[str] = (), full: bool = False
+    ) -> dict[str, LayerResult]:
+        """Land changes, then run Silver and Gold; or `only` these Gold tables, and what they show."""
         self.land(changes, every=True)
-        return self.refine(full=full) | self.build(full=full)
+        shown = {name for plan in gold.plans(self.definition) if plan.name in {*only} for name in plan.tables}
+        return self.refine(*shown, full=full) | self.build(*only, full=full)
 
     def silver(self, name: str) -> DataFrame:
         """A table of Silver."""
