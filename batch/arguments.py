@@ -7,14 +7,14 @@ from argparse import ArgumentTypeError
 from datetime import UTC, datetime
 from typing import Final
 
-_UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def interval(text: str) -> float:
-    """Seconds of `10s`, `5m`, `1h`, or plain seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    """Seconds of `10s`, `5m`, `1h`, `7d`, or plain seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     if found is None or float(found[1]) <= 0:
-        raise ArgumentTypeError(f"{text!r} is no interval: it is written as 10s, 5m or 1h")
+        raise ArgumentTypeError(f"{text!r} is no interval: it is written as 10s, 5m, 1h or 7d")
     return float(found[1]) * _UNITS[found[2]]
 
 

@@ -60,6 +60,7 @@ class LayerResult:
         rejected: rows refused, by rule.
         progress: up to where the source of the layer is done; what the next run continues from.
         is_unchanged: nothing was new, so nothing was written.
+        note: what else is worth saying, for people.
     """
 
     layer: str
@@ -70,3 +71,4 @@ class LayerResult:
     rejected: Mapping[str, int] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
     is_unchanged: bool = False
+    note: str = ""

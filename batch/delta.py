@@ -31,6 +31,9 @@ DELETION_VECTORS = {"delta.enableDeletionVectors": "true"}
 _METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 _TXN_APP = "spark.databricks.delta.write.txnAppId"
 _TXN_VERSION = "spark.databricks.delta.write.txnVersion"
+_SMALLEST = "spark.databricks.delta.optimize.minFileSize"
+_LARGEST = "spark.databricks.delta.optimize.maxFileSize"
+_CHECK_RETENTION = "spark.databricks.delta.retentionDurationCheck.enabled"
 _EVOLVE = "spark.databricks.delta.schema.autoMerge.enabled"
 
 log = logging.getLogger("batch.delta")
@@ -50,6 +53,14 @@ class Written:
     def rows_written(self) -> int:
         """Rows that are other than before."""
         return self.rows_inserted + self.rows_updated + self.rows_deleted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """Data files of a version, and their bytes."""
+
+    files: int
+    size: int
 
 
 class LakeTable:
@@ -175,6 +186,35 @@ class LakeTable:
         note = {"run_id": run_id, "progress": self.progress()}
         with self._configured({_METADATA: json.dumps(note)}):
             yield
+
+    def extent(self) -> Extent:
+        """What the newest version consists of."""
+        detail = DeltaTable.forPath(self._spark, self.path).detail().select("numFiles", "sizeInBytes").first()
+        assert detail is not None
+        return Extent(files=detail["numFiles"], size=detail["sizeInBytes"])
+
+    def stored_bytes(self) -> int:
+        """Bytes of all files in the table's folder, those of older versions and the log included."""
+        return self._log.stored_bytes()
+
+    def remove(self, condition: str, *, run_id: str) -> int:
+        """Delete the rows for which the condition holds; how many there were."""
+        count = self.read().where(condition).count()
+        if count:
+            with self.noting(run_id):
+                DeltaTable.forPath(self._spark, self.path).delete(condition)
+        return count
+
+    def compact(self, *, file_bytes: int, run_id: str) -> None:
+        """Put small files of a partition together into files of about this size."""
+        sizes = {_SMALLEST: str(file_bytes * 3 // 4), _LARGEST: str(file_bytes)}
+        with self.noting(run_id), self._configured(sizes):
+            DeltaTable.forPath(self._spark, self.path).optimize().executeCompaction()
+
+    def vacuum(self, *, keep_s: float) -> None:
+        """Delete the files that no version of this time needs."""
+        with self._configured({_CHECK_RETENTION: "false"}):
+            DeltaTable.forPath(self._spark, self.path).vacuum(keep_s / 3600)
 
     def _make(self, rows: DataFrame, partition_by: Sequence[str], properties: Mapping[str, str] | None) -> None:
         if self.exists():

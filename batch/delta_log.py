@@ -55,6 +55,11 @@ class DeltaLog:
         files = by_kind["cdc"] or by_kind["add"] + by_kind["remove"]
         return is_there and all(self._exists(file) for file in files)
 
+    def stored_bytes(self) -> int:
+        """Bytes of all files in the table's folder."""
+        path = self._jvm().org.apache.hadoop.fs.Path(self._path)
+        return int(self._files(path).getContentSummary(path).getLength())
+
     def _snapshot(self) -> Any:
         jvm = self._jvm()
         log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(self._spark._jsparkSession, self._path)

@@ -39,6 +39,7 @@ class TableRun(msgspec.Struct, kw_only=True, omit_defaults=True):
     rejected: dict[str, int] = {}
     seconds: float = 0.0
     progress: dict[str, Any] = {}
+    note: str = ""
     error: str | None = None
 
     @property

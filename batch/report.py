@@ -9,6 +9,11 @@ from batch.manifest import Manifest, TableRun
 Say = Callable[[str], None]
 
 
+def print_out(line: str) -> None:
+    """Say it to whoever watches the command."""
+    print(line, flush=True)
+
+
 def print_outcome(manifest: Manifest, say: Say, *, is_new: bool) -> None:
     """The end of a single run."""
     say("")
@@ -38,9 +43,10 @@ def said(table: TableRun) -> str:
     if table.error is not None:
         return f"FAILED after {table.seconds:.1f} s: {table.error}"
     rejected = "".join(f", {count:,} × {rule}" for rule, count in sorted(table.rejected.items()))
+    note = f", {table.note}" if table.note else ""
     if table.unchanged:
-        return f"nothing new{rejected} ({table.seconds:.1f} s)"
-    return f"{table.rows_written:,} rows written{rejected}, version {table.version} ({table.seconds:.1f} s)"
+        return f"nothing new{rejected}{note} ({table.seconds:.1f} s)"
+    return f"{table.rows_written:,} rows written{rejected}{note}, version {table.version} ({table.seconds:.1f} s)"
 
 
 def summary(tables: Sequence[TableRun]) -> str:

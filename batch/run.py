@@ -138,6 +138,7 @@ def _work(step: Step) -> TableRun:
         rejected=dict(result.rejected),
         seconds=seconds,
         progress=dict(result.progress),
+        note=result.note,
     )
     log.info("%s: %s", step.name, said(found))
     return found

@@ -14,7 +14,7 @@ from batch.errors import BatchError
 from batch.jobs import DATABASE, JobRecord
 from batch.lease import Lease
 from batch.place import Place, add_dataset_option, open_place
-from batch.report import print_line, print_outcome
+from batch.report import print_line, print_out, print_outcome
 from batch.run import Outcome, Runner, Step
 from batch.service import interrupted_by_termination, serve, stopped_by_signals
 from batch.steps import LAYERS, check_choice, steps
@@ -52,18 +52,18 @@ def run(arguments: argparse.Namespace) -> int:
     with open_place(arguments) as place, RedisConsole(RedisSettings.read().url, database=DATABASE) as redis:
         check_choice(place.definition, layer=arguments.layer, table=arguments.table)
         is_service = arguments.every is not None
-        record = JobRecord(redis, place.definition.name, _say)
-        lease = Lease(redis, place.definition.name, _say)
+        record = JobRecord(redis, place.definition.name, print_out)
+        lease = Lease(redis, place.definition.name, print_out)
         with place.spark() as spark:
             runner = Runner(
                 dataset=place.definition.name,
                 manifests=place.manifests,
                 record=record,
                 plan=planner(place, spark, arguments),
-                say=_say,
+                say=print_out,
                 is_quiet=is_service,
             )
-            return _serve(runner, lease, arguments) if is_service else _once(runner, lease, arguments)
+            return _serve(runner, lease, arguments) if is_service else once(runner, lease, wait=arguments.wait)
 
 
 def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace) -> Callable[[str, datetime], list[Step]]:
@@ -88,27 +88,28 @@ def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace) ->
     return plan
 
 
-def _once(runner: Runner, lease: Lease, arguments: argparse.Namespace) -> int:
+def once(runner: Runner, lease: Lease, *, wait: bool) -> int:
+    """A single run with the lease, and what came of it; the exit code."""
     interrupted_by_termination()
-    with lease.hold(wait=arguments.wait):
+    with lease.hold(wait=wait):
         outcome = runner.run()
-    print_outcome(outcome.manifest, _say, is_new=outcome.is_new)
+    print_outcome(outcome.manifest, print_out, is_new=outcome.is_new)
     return 1 if outcome.manifest.errors else 0
 
 
 def _serve(runner: Runner, lease: Lease, arguments: argparse.Namespace) -> int:
     stop = stopped_by_signals()
     every_s = float(BatchSettings.read().interval_s) if arguments.every is _FROM_SETTING else float(arguments.every)
-    _say(f"a run every {every_s:g} s, until SIGTERM")
+    print_out(f"a run every {every_s:g} s, until SIGTERM")
 
     def one() -> Outcome:
         with lease.hold(wait=True, stop=stop):
             outcome = runner.run()
-        print_line(outcome.manifest, _say, is_new=outcome.is_new)
+        print_line(outcome.manifest, print_out, is_new=outcome.is_new)
         return outcome
 
-    serve(one, every_s=every_s, stop=stop, say=_say)
-    _say("ended, as told to")
+    serve(one, every_s=every_s, stop=stop, say=print_out)
+    print_out("ended, as told to")
     return 0
 
 
@@ -119,7 +120,3 @@ def _refuse_contradictions(arguments: argparse.Namespace) -> None:
         raise BatchError("--since has to be before --until")
     if (arguments.since or arguments.until) and arguments.every is not None:
         raise BatchError("--since and --until are for a single run, not for --every")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

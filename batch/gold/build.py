@@ -133,8 +133,12 @@ def _continued(work: _Work) -> Written | None:
         feeds = work.feeds()
         if feeds is None:
             return None
-        keys = affected(work.plan, feeds)
-        keys = None if keys is None else brought_if_few(keys)
+        keys = affected(work.plan, feeds, work.target.read())
+        if keys is not None:
+            few_keys = brought(keys)
+            if few_keys is not None and few_keys.table.num_rows == 0:
+                return _noted(work)
+            keys = keys if few_keys is None else few_keys.rows
         rows = difference(work.rows(work.before, keys), work.rows(work.now, keys), work.plan)
         few = brought(rows)
         if few is not None:
@@ -190,8 +194,8 @@ def _extent_of_few(few: Brought, plan: GoldPlan) -> _Extent:
 
 def _merged(rows: DataFrame, work: _Work, extent: _Extent) -> Written:
     plan, run_id = work.plan, work.context.run_id
-    if extent.rows == 0:  # nothing to write but how far this table is
-        return work.target.append(rows.drop("_gone", "_was").where("false"), run_id=run_id, progress=work.progress)
+    if extent.rows == 0:
+        return _noted(work)
     columns = [name for name in rows.columns if name not in ("_gone", "_was")]
     on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in plan.key)
     if plan.partition and len(extent.partitions) <= _MOST_PARTITIONS:
@@ -207,6 +211,11 @@ def _merged(rows: DataFrame, work: _Work, extent: _Extent) -> Written:
         run_id=run_id,
         progress=work.progress,
     )
+
+
+def _noted(work: _Work) -> Written:
+    """Nothing to write but how far the table is."""
+    return work.target.append(work.target.read().where("false"), run_id=work.context.run_id, progress=work.progress)
 
 
 def _literal(value: object) -> str:

@@ -74,8 +74,12 @@ class GoldPlan:
     @property
     def concerned_by(self) -> tuple[Dependency, ...]:
         """Every way in which a row of Silver concerns rows of this table."""
-        inferring = (Dependency(table=table, columns=((name, self.key[0]),)) for table, name in self.inferred_from)
-        return (*self.depends_on, *inferring)
+        return (*self.depends_on, *self.inferring)
+
+    @property
+    def inferring(self) -> tuple[Dependency, ...]:
+        """Those by which members are inferred."""
+        return tuple(Dependency(table=table, columns=((name, self.key[0]),)) for table, name in self.inferred_from)
 
     @property
     def mapped(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
@@ -17,18 +17,36 @@ UNKNOWN = -1
 """The key of the member that stands for no value, in every dimension."""
 
 
-def affected(plan: GoldPlan, feeds: Mapping[str, DataFrame]) -> DataFrame | None:
-    """The keys (`plan.mapped`) that the change feeds of Silver tables concern; None: all."""
+def affected(plan: GoldPlan, feeds: Mapping[str, DataFrame], table: DataFrame) -> DataFrame | None:
+    """The keys (`plan.mapped`) that the change feeds of Silver tables concern; None: all.
+
+    A key that is merely referred to concerns the table (its rows as they are now) only if its member is inferred or is
+    not there: a member that the query gives stays as it is, whoever refers to it.
+    """
+    own = _concerned(plan.depends_on, feeds)
+    if own is None and any(each.table in feeds for each in plan.depends_on):
+        return None
+    referred = _concerned(plan.inferring, feeds)
+    if referred is None:
+        assert own is not None, "there is a feed of a table that concerns the plan"
+        return own
+    (key,) = plan.key
+    known = referred.where(F.col(key).isNotNull())
+    loose = values_without(brought_if_few(known), table.where("NOT is_inferred").select(key))
+    return loose if own is None else loose.unionByName(own).distinct()
+
+
+def _concerned(concerns: Iterable[Dependency], feeds: Mapping[str, DataFrame]) -> DataFrame | None:
+    """The keys by which the feeds concern rows; None: all, or none at all."""
     found: DataFrame | None = None
-    for concern in plan.concerned_by:
+    for concern in concerns:
         if concern.table not in feeds:
             continue
         if not concern.columns:
             return None
         keys = feeds[concern.table].select(*(F.col(own).alias(name) for own, name in concern.columns))
         found = keys if found is None else found.unionByName(keys)
-    assert found is not None, "there is a feed of a table that concerns the plan"
-    return found.distinct()
+    return None if found is None else found.distinct()
 
 
 def rows_of(plan: GoldPlan, silver: Mapping[str, DataFrame], spark: SparkSession, keys: DataFrame | None) -> DataFrame:
@@ -90,7 +108,7 @@ def _inferred(plan: GoldPlan, live: Mapping[str, DataFrame], keys: DataFrame | N
     """The keys that are referred to and that the query gives no row for."""
     (key,) = plan.key
     found: DataFrame | None = None
-    for concern in plan.concerned_by[len(plan.depends_on) :]:
+    for concern in plan.inferring:
         ((own, _),) = concern.columns
         values = _restricted(live, concern, keys).select(F.col(own).cast(body.schema[key].dataType).alias("_value"))
         found = values if found is None else found.unionByName(values)

@@ -17,6 +17,7 @@ from batch.reconcile.lookup import Lookup
 from batch.reconcile.repair import repair
 from batch.reconcile.stream import compare_stream
 from batch.reconcile.verdict import Finding, Verdict, overall, report
+from batch.report import print_out
 from batch.run import OPERATING_ERRORS, brief
 from batch.source import connected
 from batch.steps import check_choice
@@ -55,19 +56,24 @@ def run(arguments: argparse.Namespace) -> int:
     except (*OPERATING_ERRORS, SettingsError) as error:
         print(brief(error), file=sys.stderr)
         return CANNOT_TELL
-    _say(f"verdict: {verdict.name.lower()}")
+    print_out(f"verdict: {verdict.name.lower()}")
     return int(verdict)
 
 
 def _compared(
     place: Place, spark: SparkSession, database: DatabaseSettings, kafka: KafkaSettings, arguments: argparse.Namespace
 ) -> list[Finding]:
-    _say(f"→ compare {place.definition.name} with its source at {database.host}:{database.port}")
+    print_out(f"→ compare {place.definition.name} with its source at {database.host}:{database.port}")
     definition = place.definition
     with connected(database, definition.database) as connection:
         lookup = Lookup(place=place, spark=spark, connection=connection, bootstrap=kafka.bootstrap)
         comparer = Comparer(
-            place=place, spark=spark, connection=connection, lookup=lookup, pause=lambda: time.sleep(PAUSE_S), say=_say
+            place=place,
+            spark=spark,
+            connection=connection,
+            lookup=lookup,
+            pause=lambda: time.sleep(PAUSE_S),
+            say=print_out,
         )
         findings = comparer.findings(arguments.table)
         if definition.completeness is not None and arguments.table is None:
@@ -75,8 +81,8 @@ def _compared(
                 connection, definition, definition.completeness, kafka.bootstrap, lambda: time.sleep(PAUSE_S)
             )
             findings.insert(0, stream)
-    _say("")
-    _say(report(findings))
+    print_out("")
+    print_out(report(findings))
     return findings
 
 
@@ -84,12 +90,8 @@ def _repaired(
     place: Place, spark: SparkSession, findings: list[Finding], arguments: argparse.Namespace
 ) -> list[Finding]:
     with RedisConsole(RedisSettings.read().url, database=DATABASE) as redis:
-        lease = Lease(redis, place.definition.name, _say)
+        lease = Lease(redis, place.definition.name, print_out)
         with lease.hold(wait=arguments.wait):
-            record = JobRecord(redis, place.definition.name, _say)
-            repair(place, spark, findings, record, is_forced=arguments.force, say=_say)
+            record = JobRecord(redis, place.definition.name, print_out)
+            repair(place, spark, findings, record, is_forced=arguments.force, say=print_out)
     return _compared(place, spark, DatabaseSettings.read(), KafkaSettings.read(), arguments)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

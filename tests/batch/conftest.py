@@ -21,7 +21,7 @@ def spark_settings() -> SparkSettings:
     """Two cores and the jars of the cache, which are fetched the first time."""
     cache = CacheSettings.read().folder.expanduser()
     jars = fetch_lake_jars(cache, Job(print, threading.Event()))
-    environment = {"SPARK_JARS": str(jars), "SPARK_MASTER": "local[2]", "SPARK_DRIVER_MEMORY": "1g"}
+    environment = {"SPARK_JARS": str(jars), "SPARK_MASTER": "local[2]", "SPARK_DRIVER_MEMORY": "2g"}
     return SparkSettings.read(environment)
 
 

@@ -92,7 +92,7 @@ class House:
         own = {
             "LOG_DIR": str(folder / "logs"),
             "SPARK_MASTER": "local[2]",
-            "SPARK_DRIVER_MEMORY": "1g",
+            "SPARK_DRIVER_MEMORY": "2g",
             "PYTHONUNBUFFERED": "1",
         }
         self.environment = environment_with({**stack.environment(), **own, **more}, only=_INHERITED)

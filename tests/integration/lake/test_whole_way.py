@@ -127,15 +127,14 @@ def test_a_repeated_run_writes_its_manifest_only_and_says_so(house: House, round
     assert record(house)["state"] == "nothing new"
 
 
-@pytest.mark.parametrize("place", ["  silver/customers", "  gold/dim_customer"])
-def test_a_run_that_is_killed_is_finished_by_the_next(house: House, rounds: list[Round], place: str) -> None:
-    live(house, Simulation(count=40, seed=len(place)))
+def test_a_run_that_is_killed_is_finished_by_the_next(house: House, rounds: list[Round]) -> None:
+    live(house, Simulation(count=40))
     house.until_archived()
     before = house.manifests()
     process = house.process("run", "--wait")
     assert process.stdout is not None
     for text in process.stdout:
-        if text.startswith(place):
+        if text.startswith("  gold/dim_customer"):  # Bronze and Silver are committed, Gold in part
             break
     process.send_signal(signal.SIGKILL)
     process.communicate()

@@ -1,0 +1,143 @@
+"""`python -m batch maintain`: what a lake needs now and then, and what no run does.
+
+1. Tombstones of Silver that are older than `--tombstones` go: no change from before them comes any more.
+2. Small files of a partition are put together; how large files get follows from the size of the table.
+3. Files that no version of the last `--keep` needs are deleted.
+
+It is a run like any other, with the lease, a manifest and the layers' logs: the manifest names the versions after it,
+so nobody reads versions whose files will be gone. What no run has taken up within `--keep` can't be told from the
+tables' change feeds any more; the next run makes the tables below anew then.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pyspark.sql import SparkSession
+
+from batch.arguments import interval
+from batch.context import LayerResult, RunContext
+from batch.delta import LakeTable
+from batch.errors import BatchError
+from batch.jobs import DATABASE, JobRecord
+from batch.lease import Lease
+from batch.place import Place, add_dataset_option, open_place
+from batch.quarantine import quarantine_table
+from batch.report import print_out
+from batch.run import Runner, Step
+from batch.run_command import once
+from batch.steps import LAYERS, check_choice, table_names
+from batch.tables import lake_table
+from config.settings import RedisSettings
+from tables.redis_client import RedisConsole
+
+LEAST_KEPT_S: Final = 3600.0
+"""Readers and other writers may be at work on a version for so long."""
+
+SMALLEST_FILE: Final = 16 * 1024 * 1024
+LARGEST_FILE: Final = 128 * 1024 * 1024
+FILES_OF_A_TABLE: Final = 8
+QUARANTINE: Final = "quarantine"
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `maintain`."""
+    text = "compact tables, forget old deletions, delete files that nobody needs; exit code 1 if a table failed"
+    parser = subparsers.add_parser("maintain", help=text, description=text)
+    add_dataset_option(parser)
+    parser.add_argument("--layer", metavar="LAYER", help=f"only this one of {', '.join(LAYERS)}")
+    parser.add_argument("--table", metavar="TABLE", help="only this table, of the source or of Gold")
+    parser.add_argument(
+        "--keep", type=interval, default=7 * 86_400.0, metavar="7d", help="older versions can't be read any more"
+    )
+    parser.add_argument(
+        "--tombstones",
+        type=interval,
+        default=30 * 86_400.0,
+        metavar="30d",
+        help="deletions of Silver older than this go",
+    )
+    parser.add_argument("--wait", action="store_true", help="wait while a run of the dataset is at work")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Maintain the chosen tables."""
+    if arguments.keep < LEAST_KEPT_S:
+        raise BatchError("--keep has to be an hour (1h) at least: readers and writers may be at work for so long")
+    with open_place(arguments) as place, RedisConsole(RedisSettings.read().url, database=DATABASE) as redis:
+        check_choice(place.definition, layer=arguments.layer, table=arguments.table)
+        with place.spark() as spark:
+            runner = Runner(
+                dataset=place.definition.name,
+                manifests=place.manifests,
+                record=JobRecord(redis, place.definition.name, print_out),
+                plan=planner(place, spark, arguments),
+                say=print_out,
+            )
+            return once(runner, Lease(redis, place.definition.name, print_out), wait=arguments.wait)
+
+
+def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace) -> Callable[[str, datetime], list[Step]]:
+    """Makes the steps: each table of the chosen layers, and the quarantine with all of Silver."""
+
+    def plan(run_id: str, started_at: datetime) -> list[Step]:
+        context = place.context(spark, run_id, started_at)
+        found = []
+        for layer in LAYERS:
+            if arguments.layer not in (None, layer):
+                continue
+            names = [name for name in table_names(place.definition, layer) if arguments.table in (None, name)]
+            found += [(layer, name, lake_table(spark, place.lake, place.definition, layer, name)) for name in names]
+            if layer == "silver" and arguments.table is None:
+                found.append((layer, QUARANTINE, quarantine_table(context)))
+        return [_step(*each, context, arguments.keep, arguments.tombstones) for each in found]
+
+    return plan
+
+
+def _step(layer: str, name: str, table: LakeTable, context: RunContext, keep_s: float, tombstones_s: float) -> Step:
+    is_silver = layer == "silver" and name != QUARANTINE
+
+    def work() -> LayerResult:
+        if not table.exists():
+            return LayerResult(layer=layer, table=name, version=None, is_unchanged=True)
+        return maintained(table, context, keep_s=keep_s, tombstones_s=tombstones_s if is_silver else None)
+
+    return Step(layer=layer, table=name, work=work)
+
+
+def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombstones_s: float | None) -> LayerResult:
+    """Do what the table needs; `tombstones_s` is the age of deletions that go, None for a table without any."""
+    layer, _, name = table.name.partition("/")
+    version, files, stored = table.version(), table.extent(), table.stored_bytes()
+    removed = 0
+    if tombstones_s is not None:
+        oldest = context.started_at - timedelta(seconds=tombstones_s)
+        condition = f"_deleted AND _committed_at < TIMESTAMP '{oldest:%Y-%m-%d %H:%M:%S}'"
+        removed = table.remove(condition, run_id=context.run_id)
+    table.compact(file_bytes=file_bytes(files.size), run_id=context.run_id)
+    table.vacuum(keep_s=keep_s)
+    now = table.extent()
+    note = f"files {files.files:,} → {now.files:,}, stored {megabytes(stored)} → {megabytes(table.stored_bytes())}"
+    return LayerResult(
+        layer=layer,
+        table=name,
+        version=table.version(),
+        rows_written=removed,
+        is_unchanged=table.version() == version,
+        note=note,
+    )
+
+
+def file_bytes(table_bytes: int) -> int:
+    """How large the files of a table should be: some eight of them, none too small, none slow to write anew."""
+    return max(SMALLEST_FILE, min(LARGEST_FILE, table_bytes // FILES_OF_A_TABLE))
+
+
+def megabytes(count: int) -> str:
+    """Bytes, for people."""
+    return f"{count / 1_000_000:,.1f} MB"
