@@ -26,6 +26,7 @@ from batch.delta_log import NO_TABLE, DeltaLog
 from batch.errors import BatchError
 
 CHANGE_FEED = {"delta.enableChangeDataFeed": "true"}
+NEVER = "false"
 DELETION_VECTORS = {"delta.enableDeletionVectors": "true"}
 
 _METADATA = "spark.databricks.delta.commitInfo.userMetadata"
@@ -166,7 +167,7 @@ class LakeTable:
             evolve: columns that the table lacks are added to it; else they are for the conditions only.
             on: which rows belong together; with literal predicates on partition columns where there are any.
             set_when: rows that belong together are replaced when this holds; None: never.
-            insert_when: new rows are added when this holds; None: always.
+            insert_when: new rows are added when this holds; None: always; `NEVER`: then `rows` may lack columns.
             delete_when: rows that belong together are deleted when this holds; asked before `set_when`.
         """
         self._make(rows, partition_by, properties)
@@ -175,7 +176,8 @@ class LakeTable:
             merge = merge.whenMatchedDelete(condition=delete_when)
         if set_when is not None:
             merge = merge.whenMatchedUpdateAll(condition=set_when)
-        merge = merge.whenNotMatchedInsertAll(condition=insert_when)
+        if insert_when != NEVER:
+            merge = merge.whenNotMatchedInsertAll(condition=insert_when)
         with self._commit(run_id, progress, **{_EVOLVE: str(evolve).lower()}) as committed:
             merge.execute()
         return self._written(committed)

@@ -1,0 +1,143 @@
+"""`python -m batch replay`: try the rows of the quarantine again: a rule was changed, or what they lacked has come.
+
+The quarantine keeps each row as Bronze has it, with its place among the row's versions. So a replay is what a run does
+with new rows of Bronze: typed, checked, the newest of each key merged into Silver, where a newer version always wins.
+Rows that pass leave the quarantine after that; a replay that was killed in between is simply repeated. Records that
+could not be read at all stay: Bronze never had a row of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from batch import quality, silver
+from batch.bronze.envelope import UNREADABLE
+from batch.context import LayerResult, RunContext
+from batch.delta import NEVER
+from batch.errors import BatchError
+from batch.jobs import DATABASE, JobRecord
+from batch.lease import Lease
+from batch.neighbours import with_neighbours
+from batch.place import Place, add_dataset_option, open_place
+from batch.quarantine import quarantine_table
+from batch.report import print_out
+from batch.run import Runner, Step
+from batch.run_command import once
+from batch.steps import check_choice, steps
+from batch.versions import NEWER, newest
+from config.definition import Table
+from config.settings import RedisSettings
+from tables.redis_client import RedisConsole
+
+_META: Final = "_op STRING, _sequence STRING, _committed_at TIMESTAMP, _landed_at TIMESTAMP, _run_id STRING"
+_HASHES: Final = "_row_hash STRING, _origin STRING"
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `replay`."""
+    text = "try the rows of the quarantine again, then bring Gold up to date; exit code 1 if a table failed"
+    parser = subparsers.add_parser("replay", help=text, description=text)
+    add_dataset_option(parser)
+    parser.add_argument("--table", metavar="TABLE", help="only the rows of this table of the source")
+    parser.add_argument("--wait", action="store_true", help="wait while a run of the dataset is at work")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Replay the chosen tables."""
+    with open_place(arguments) as place, RedisConsole(RedisSettings.read().url, database=DATABASE) as redis:
+        check_choice(place.definition, layer="silver", table=arguments.table)
+        with place.spark() as spark:
+            runner = Runner(
+                dataset=place.definition.name,
+                manifests=place.manifests,
+                record=JobRecord(redis, place.definition.name, print_out),
+                plan=planner(place, spark, arguments.table),
+                say=print_out,
+            )
+            return once(runner, Lease(redis, place.definition.name, print_out), wait=arguments.wait)
+
+
+def planner(place: Place, spark: SparkSession, only: str | None) -> Callable[[str, datetime], list[Step]]:
+    """Makes the steps: the replay of each table, parents first, then Gold."""
+
+    def plan(run_id: str, started_at: datetime) -> list[Step]:
+        context = place.context(spark, run_id, started_at)
+        tables = [table for table in silver.in_order(place.definition.tables) if only in (None, table.name)]
+        return [_step(table, context) for table in tables] + steps(context, layer="gold", table=None)
+
+    return plan
+
+
+def _step(table: Table, context: RunContext) -> Step:
+    return Step(layer="silver", table=table.name, work=lambda: replayed(table, context))
+
+
+def replayed(table: Table, context: RunContext) -> LayerResult:
+    """Try the rows of a table again.
+
+    Raises:
+        BatchError: Silver was made by other columns or another key than the definition has now, or rows break a rule
+            whose action is `fail`; nothing was written.
+    """
+    target, aside = silver.silver_table(context, table.name), quarantine_table(context)
+    if not aside.exists() or not target.exists():
+        return _nothing(table, target.version() if target.exists() else None)
+    progress = target.progress()
+    if progress.get("definition") != silver.fingerprint(table):
+        text = "its columns or its key have changed in the definition: `python -m batch run` first, then replay"
+        raise BatchError(text, layer="silver", table=table.name)
+    kept = aside.read().where((F.col("table") == table.name) & (F.col("rule") != UNREADABLE))
+    checked = silver.prepared(as_landed(kept, table), table, context.run_id).persist()
+    try:
+        found = quality.tally(checked, table)
+        if found.rows == 0:
+            return _nothing(table, target.version())
+        flagged = with_neighbours(checked, table, context, target, found.rows)
+        found = quality.tally(flagged, table)
+        quality.stop_if_failed(found, table)
+        passed = flagged.where(~quality.refused(table)).persist()
+        good = newest(passed, table.key).select(*table.column_names, *silver.META)
+        on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
+        written = target.merge(good, on=on, set_when=NEWER, run_id=context.run_id, progress=progress)
+        leaving = passed.select(F.lit(table.name).alias("table"), "_sequence", "_origin").distinct()
+        same = "t.table = s.table AND t._sequence <=> s._sequence AND t._origin <=> s._origin"
+        left = aside.merge(
+            leaving,
+            on=f"{same} AND t.rule != '{UNREADABLE}'",
+            set_when=None,
+            insert_when=NEVER,
+            delete_when="true",
+            evolve=False,
+            run_id=context.run_id,
+            progress={},
+        )
+    finally:
+        checked.unpersist()
+    return LayerResult(
+        layer="silver",
+        table=table.name,
+        version=written.version,
+        rows_in=found.rows,
+        rows_written=written.rows_written,
+        rejected=found.broken,
+        progress=progress,
+        note=f"{left.rows_deleted:,} entries left the quarantine",
+    )
+
+
+def as_landed(kept: DataFrame, table: Table) -> DataFrame:
+    """Rows of the quarantine as Bronze has them, each once, however many rules it broke."""
+    columns = ", ".join(f"`{name}` STRING" for name in table.column_names)
+    rows = kept.select(F.from_json("row", f"{columns}, {_META}, {_HASHES}").alias("_landed")).select("_landed.*")
+    return rows.dropDuplicates(["_sequence", "_origin"])
+
+
+def _nothing(table: Table, version: int | None) -> LayerResult:
+    return LayerResult(layer="silver", table=table.name, version=version, is_unchanged=True)
