@@ -12,7 +12,6 @@ tables' change feeds any more; the next run makes the tables below anew then.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -22,17 +21,12 @@ from batch.arguments import interval
 from batch.context import LayerResult, RunContext
 from batch.delta import LakeTable
 from batch.errors import BatchError
-from batch.jobs import DATABASE, JobRecord
-from batch.lease import Lease
 from batch.place import Place, add_dataset_option, open_place
 from batch.quarantine import quarantine_table
-from batch.report import print_out
-from batch.run import Runner, Step
-from batch.run_command import once
+from batch.run import Plan, Step
+from batch.run_command import run_once
 from batch.steps import LAYERS, check_choice, table_names
 from batch.tables import lake_table
-from config.settings import RedisSettings
-from tables.redis_client import RedisConsole
 
 LEAST_KEPT_S: Final = 3600.0
 """Readers and other writers may be at work on a version for so long."""
@@ -68,20 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Maintain the chosen tables."""
     if arguments.keep < LEAST_KEPT_S:
         raise BatchError("--keep has to be an hour (1h) at least: readers and writers may be at work for so long")
-    with open_place(arguments) as place, RedisConsole(RedisSettings.read().url, database=DATABASE) as redis:
+    with open_place(arguments) as place:
         check_choice(place.definition, layer=arguments.layer, table=arguments.table)
-        with place.spark() as spark:
-            runner = Runner(
-                dataset=place.definition.name,
-                manifests=place.manifests,
-                record=JobRecord(redis, place.definition.name, print_out),
-                plan=planner(place, spark, arguments),
-                say=print_out,
-            )
-            return once(runner, Lease(redis, place.definition.name, print_out), wait=arguments.wait)
+        return run_once(place, lambda spark: planner(place, spark, arguments), wait=arguments.wait)
 
 
-def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace) -> Callable[[str, datetime], list[Step]]:
+def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace) -> Plan:
     """Makes the steps: each table of the chosen layers, and the quarantine with all of Silver."""
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:

@@ -9,7 +9,6 @@ could not be read at all stay: Bronze never had a row of them.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,19 +20,14 @@ from batch.bronze.envelope import UNREADABLE
 from batch.context import LayerResult, RunContext
 from batch.delta import NEVER
 from batch.errors import BatchError
-from batch.jobs import DATABASE, JobRecord
-from batch.lease import Lease
 from batch.neighbours import with_neighbours
 from batch.place import Place, add_dataset_option, open_place
 from batch.quarantine import quarantine_table
-from batch.report import print_out
-from batch.run import Runner, Step
-from batch.run_command import once
+from batch.run import Plan, Step
+from batch.run_command import run_once
 from batch.steps import check_choice, steps
 from batch.versions import NEWER, newest
 from config.definition import Table
-from config.settings import RedisSettings
-from tables.redis_client import RedisConsole
 
 _META: Final = "_op STRING, _sequence STRING, _committed_at TIMESTAMP, _landed_at TIMESTAMP, _run_id STRING"
 _HASHES: Final = "_row_hash STRING, _origin STRING"
@@ -51,20 +45,12 @@ def add_commands(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay the chosen tables."""
-    with open_place(arguments) as place, RedisConsole(RedisSettings.read().url, database=DATABASE) as redis:
+    with open_place(arguments) as place:
         check_choice(place.definition, layer="silver", table=arguments.table)
-        with place.spark() as spark:
-            runner = Runner(
-                dataset=place.definition.name,
-                manifests=place.manifests,
-                record=JobRecord(redis, place.definition.name, print_out),
-                plan=planner(place, spark, arguments.table),
-                say=print_out,
-            )
-            return once(runner, Lease(redis, place.definition.name, print_out), wait=arguments.wait)
+        return run_once(place, lambda spark: planner(place, spark, arguments.table), wait=arguments.wait)
 
 
-def planner(place: Place, spark: SparkSession, only: str | None) -> Callable[[str, datetime], list[Step]]:
+def planner(place: Place, spark: SparkSession, only: str | None) -> Plan:
     """Makes the steps: the replay of each table, parents first, then Gold."""
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:

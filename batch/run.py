@@ -41,6 +41,10 @@ class Step:
         return f"{self.layer}/{self.table}"
 
 
+Plan = Callable[[str, datetime], Iterable[Step]]
+"""Makes a run's steps, in their order, from its id and its start."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """A run that is over; `is_new` if it wrote something or failed."""
@@ -54,7 +58,6 @@ class Runner:
     """Runs one dataset.
 
     Attributes:
-        plan: makes a run's steps, in their order.
         is_quiet: for a service: nothing is said about tables that had nothing new, and no manifest is left by a run
             that had nothing new at all.
     """
@@ -62,7 +65,7 @@ class Runner:
     dataset: str
     manifests: Manifests
     record: JobRecord
-    plan: Callable[[str, datetime], Iterable[Step]]
+    plan: Plan
     say: Say
     is_quiet: bool = False
 

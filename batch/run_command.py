@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from batch.jobs import DATABASE, JobRecord
 from batch.lease import Lease
 from batch.place import Place, add_dataset_option, open_place
 from batch.report import print_line, print_out, print_outcome
-from batch.run import Outcome, Runner, Step
+from batch.run import Outcome, Plan, Runner, Step
 from batch.service import interrupted_by_termination, serve, stopped_by_signals
 from batch.steps import LAYERS, check_choice, steps
 from config.settings import BatchSettings, DatabaseSettings, RedisSettings
@@ -49,24 +50,46 @@ def add_commands(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run once, or again and again."""
     _refuse_contradictions(arguments)
-    with open_place(arguments) as place, RedisConsole(RedisSettings.read().url, database=DATABASE) as redis:
+    with open_place(arguments) as place:
         check_choice(place.definition, layer=arguments.layer, table=arguments.table)
-        is_service = arguments.every is not None
-        record = JobRecord(redis, place.definition.name, print_out)
-        lease = Lease(redis, place.definition.name, print_out)
-        with place.spark() as spark:
-            runner = Runner(
-                dataset=place.definition.name,
-                manifests=place.manifests,
-                record=record,
-                plan=planner(place, spark, arguments),
-                say=print_out,
-                is_quiet=is_service,
-            )
-            return _serve(runner, lease, arguments) if is_service else once(runner, lease, wait=arguments.wait)
+
+        def plan_of(spark: SparkSession) -> Plan:
+            return planner(place, spark, arguments)
+
+        if arguments.every is None:
+            return run_once(place, plan_of, wait=arguments.wait)
+        with _working(place, plan_of, is_quiet=True) as (runner, lease):
+            return _serve(runner, lease, arguments)
 
 
-def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace) -> Callable[[str, datetime], list[Step]]:
+def run_once(place: Place, plan_of: Callable[[SparkSession], Plan], *, wait: bool) -> int:
+    """A single run with lease, record and manifest, whatever its steps are; the exit code."""
+    with _working(place, plan_of) as (runner, lease):
+        interrupted_by_termination()
+        with lease.hold(wait=wait):
+            outcome = runner.run()
+        print_outcome(outcome.manifest, print_out, is_new=outcome.is_new)
+        return 1 if outcome.manifest.errors else 0
+
+
+@contextlib.contextmanager
+def _working(
+    place: Place, plan_of: Callable[[SparkSession], Plan], *, is_quiet: bool = False
+) -> Iterator[tuple[Runner, Lease]]:
+    name = place.definition.name
+    with RedisConsole(RedisSettings.read().url, database=DATABASE) as redis, place.spark() as spark:
+        runner = Runner(
+            dataset=name,
+            manifests=place.manifests,
+            record=JobRecord(redis, name, print_out),
+            plan=plan_of(spark),
+            say=print_out,
+            is_quiet=is_quiet,
+        )
+        yield runner, Lease(redis, name, print_out)
+
+
+def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace) -> Plan:
     """Makes the steps of each run; `--full` counts for the first one only."""
     uses_jdbc = any(table.feed == "jdbc" for table in place.definition.tables)
     database = DatabaseSettings.read() if uses_jdbc else None
@@ -86,15 +109,6 @@ def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace) ->
         return steps(context, layer=arguments.layer, table=arguments.table)
 
     return plan
-
-
-def once(runner: Runner, lease: Lease, *, wait: bool) -> int:
-    """A single run with the lease, and what came of it; the exit code."""
-    interrupted_by_termination()
-    with lease.hold(wait=wait):
-        outcome = runner.run()
-    print_outcome(outcome.manifest, print_out, is_new=outcome.is_new)
-    return 1 if outcome.manifest.errors else 0
 
 
 def _serve(runner: Runner, lease: Lease, arguments: argparse.Namespace) -> int:
