@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import pytest
 
 from batch import lease as lease_module
+from batch.__main__ import parser
 from batch.arguments import interval, moment
 from batch.errors import BatchError
 from batch.lease import Lease
@@ -138,15 +139,23 @@ def test_the_pause_fills_the_interval_and_grows_with_failures() -> None:
     assert pause_s(3_600, failures=3, took_s=1) == 3_600
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("10s", 10), ("60", 60), ("5m", 300), ("1h", 3_600), ("0.5s", 0.5)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10s", 10), ("60", 60), ("5m", 300), ("1h", 3_600), ("7d", 604_800), ("0.5s", 0.5)]
+)
 def test_an_interval_is_read(text: str, seconds: float) -> None:
     assert interval(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "s", "0s", "-1s", "10 days"])
 def test_what_is_no_interval_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="10s, 5m or 1h"):
+    with pytest.raises(argparse.ArgumentTypeError, match="10s, 5m, 1h or 7d"):
         interval(text)
+
+
+def test_every_may_stand_without_a_value() -> None:
+    asked = parser().parse_args(["run", "--every"])
+    assert asked.every is not None
+    assert asked.every != parser().parse_args(["run", "--every", "60"]).every
 
 
 def test_a_time_is_utc_unless_it_says_otherwise() -> None:
