@@ -35,6 +35,7 @@ _TXN_VERSION = "spark.databricks.delta.write.txnVersion"
 _SMALLEST = "spark.databricks.delta.optimize.minFileSize"
 _LARGEST = "spark.databricks.delta.optimize.maxFileSize"
 _CHECK_RETENTION = "spark.databricks.delta.retentionDurationCheck.enabled"
+_LOG_VACUUM = "spark.databricks.delta.vacuum.logging.enabled"
 _EVOLVE = "spark.databricks.delta.schema.autoMerge.enabled"
 
 log = logging.getLogger("batch.delta")
@@ -215,7 +216,7 @@ class LakeTable:
 
     def vacuum(self, *, keep_s: float) -> None:
         """Delete the files that no version of this time needs."""
-        with self._configured({_CHECK_RETENTION: "false"}):
+        with self._configured({_CHECK_RETENTION: "false", _LOG_VACUUM: "false"}):
             DeltaTable.forPath(self._spark, self.path).vacuum(keep_s / 3600)
 
     def _make(self, rows: DataFrame, partition_by: Sequence[str], properties: Mapping[str, str] | None) -> None:

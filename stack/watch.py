@@ -45,6 +45,10 @@ class FinalWatch:
         self._thread.join()
         self._consumer.close()
 
+    def seen_ns(self) -> dict[str, int]:
+        """`first_seen_ns` as it is now, to go through: the thread adds to the other one meanwhile."""
+        return dict(self.first_seen_ns)  # in one step; a list of its items is not, with a thread beside it
+
     def wait_for(self, count: int, limit_s: float) -> bool:
         """Wait until so many distinct orders are visible; False if the limit came first.
 

@@ -144,7 +144,7 @@ class Demo:
             victim.start()
             self._await(watch, plan.orders)
             self._say(f"  all {plan.orders:,} orders are visible {time.monotonic() - killed:.1f} s after the kill")
-        seen = sorted(watch.first_seen_ns.values())
+        seen = sorted(watch.seen_ns().values())
         self.proof.events = plan.orders + plan.order_details
         self.proof.events_per_s = round(self.proof.events / max((seen[-1] - seen[0]) / 1e9, 1e-3), 1)
 

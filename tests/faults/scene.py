@@ -100,7 +100,7 @@ class Scene:
         """
         deadline = self.struck_at + limit_s
         while True:
-            after = [(at, key) for key, at in list(self.watch.first_seen_ns.items()) if at > self.struck_ns]
+            after = [(at, key) for key, at in self.watch.seen_ns().items() if at > self.struck_ns]
             first_of: dict[int, int] = {}
             for at, key in sorted(after):
                 first_of.setdefault(_partition(key), at)

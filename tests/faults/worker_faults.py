@@ -168,7 +168,7 @@ def replay_everything(scene: Scene) -> None:
     scene.shop.wait_captured()
     for worker in scene.crew.workers:
         worker.stop(STOP_LIMIT_S)
-    before = dict(scene.watch.first_seen_ns)
+    before = scene.watch.seen_ns()
     reset_group(scene.ground.kafka.bootstrap, scene.ground.app_id(), [ORDERS_TOPIC, DETAILS_TOPIC])
     scene.shop.injected *= 2  # bad records are read again too, and nobody remembers them
     scene.struck(f"all changes of {len(before)} published orders come again")
