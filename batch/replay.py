@@ -20,6 +20,7 @@ from batch.bronze.envelope import UNREADABLE
 from batch.context import LayerResult, RunContext
 from batch.delta import NEVER
 from batch.errors import BatchError
+from batch.local import brought_if_few
 from batch.neighbours import with_neighbours
 from batch.place import Place, add_dataset_option, open_place
 from batch.quarantine import quarantine_table
@@ -30,6 +31,7 @@ from batch.versions import NEWER, newest
 from config.definition import Table
 
 _META: Final = "_op STRING, _sequence STRING, _committed_at TIMESTAMP, _landed_at TIMESTAMP, _run_id STRING"
+_SAME: Final = "t.table = s.table AND t._sequence <=> s._sequence AND t._origin <=> s._origin"
 _HASHES: Final = "_row_hash STRING, _origin STRING"
 
 
@@ -75,42 +77,45 @@ def replayed(table: Table, context: RunContext) -> LayerResult:
     target, aside = silver.silver_table(context, table.name), quarantine_table(context)
     if not aside.exists() or not target.exists():
         return _nothing(table, target.version() if target.exists() else None)
-    progress = target.progress()
-    if progress.get("definition") != silver.fingerprint(table):
+    if target.progress().get("definition") != silver.fingerprint(table):
         text = "its columns or its key have changed in the definition: `python -m batch run` first, then replay"
         raise BatchError(text, layer="silver", table=table.name)
     kept = aside.read().where((F.col("table") == table.name) & (F.col("rule") != UNREADABLE))
     checked = silver.prepared(as_landed(kept, table), table, context.run_id).persist()
     try:
-        found = quality.tally(checked, table)
-        if found.rows == 0:
-            return _nothing(table, target.version())
-        flagged = with_neighbours(checked, table, context, target, found.rows)
-        found = quality.tally(flagged, table)
-        quality.stop_if_failed(found, table)
-        passed = flagged.where(~quality.refused(table)).persist()
-        good = newest(passed, table.key).select(*table.column_names, *silver.META)
-        on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
-        written = target.merge(good, on=on, set_when=NEWER, run_id=context.run_id, progress=progress)
-        leaving = passed.select(F.lit(table.name).alias("table"), "_sequence", "_origin").distinct()
-        same = "t.table = s.table AND t._sequence <=> s._sequence AND t._origin <=> s._origin"
-        left = aside.merge(
-            leaving,
-            on=f"{same} AND t.rule != '{UNREADABLE}'",
-            set_when=None,
-            insert_when=NEVER,
-            delete_when="true",
-            evolve=False,
-            run_id=context.run_id,
-            progress={},
-        )
+        count = checked.count()
+        return _tried(checked, count, table, context) if count else _nothing(table, target.version())
     finally:
         checked.unpersist()
+
+
+def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) -> LayerResult:
+    """Merge the rows that pass, then let them leave the quarantine."""
+    target = silver.silver_table(context, table.name)
+    progress = target.progress()
+    flagged = with_neighbours(checked, table, context, target, count)
+    found = quality.tally(flagged, table)
+    quality.stop_if_failed(found, table)
+    passed = flagged.where(~quality.refused(table))
+    leaving = brought_if_few(passed.select(F.lit(table.name).alias("table"), "_sequence", "_origin").distinct())
+    good = newest(passed, table.key).select(*table.column_names, *silver.META)
+    on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
+    written = target.merge(good, on=on, set_when=NEWER, run_id=context.run_id, progress=progress)
+    left = quarantine_table(context).merge(
+        leaving,
+        on=f"{_SAME} AND t.rule != '{UNREADABLE}'",
+        set_when=None,
+        insert_when=NEVER,
+        delete_when="true",
+        evolve=False,
+        run_id=context.run_id,
+        progress={},
+    )
     return LayerResult(
         layer="silver",
         table=table.name,
         version=written.version,
-        rows_in=found.rows,
+        rows_in=count,
         rows_written=written.rows_written,
         rejected=found.broken,
         progress=progress,
