@@ -7,24 +7,33 @@ them, the run's manifest when it became visible. How long that takes is printed;
 from __future__ import annotations
 
 import signal
+import subprocess
+from datetime import UTC, datetime
 
 from tests.integration.lake.freshness import freshness, place_orders
 from tests.integration.lake.house import House
 from tests.integration.lake.oracle import differences
 
 
+def until_idle(process: subprocess.Popen[str]) -> None:
+    """Read what the service says until two runs in a row that end from now on have found nothing new."""
+    assert process.stdout is not None
+    now, idle = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}", 0
+    while idle < 2:
+        line = process.stdout.readline()
+        assert line, "the service has ended"
+        if line > now:
+            idle = idle + 1 if "nothing new" in line else 0
+
+
 def test_orders_of_a_live_shop_reach_gold_by_themselves(house: House) -> None:
     house.until_archived()
     house.batch("run", "--wait")
     process = house.process("run", "--every", "5s")
-    assert process.stdout is not None
-    process.stdout.readline()
+    until_idle(process)  # Java has just started
     placed = place_orders(house, 20, rate_per_s=2)
     house.until_archived()
-    lines: list[str] = []
-    while not lines or "nothing new" not in lines[-1]:
-        lines.append(process.stdout.readline())
-        assert lines[-1], "".join(lines)
+    until_idle(process)
     process.send_signal(signal.SIGTERM)
     rest, _ = process.communicate(timeout=120)
     assert process.returncode == 0, rest
