@@ -1,4 +1,4 @@
-"""The table of faults, by the numbers of the reliability plan; rows that need the lake or a proxy are not here yet."""
+"""The table of faults, by the numbers of the reliability plan; the lake's rows are in `lake/table.py`."""
 
 from __future__ import annotations
 
