@@ -57,6 +57,11 @@ _FAULTS = (
         is_passing=False,
     ),
     _Fault(
+        re.compile(r"XMinioStorageFull|Status Code: 507|AWSStatus507Exception"),
+        "the object storage has no room left: delete what is not needed, or give it a larger disk; then run again",
+        is_passing=False,
+    ),
+    _Fault(
         re.compile(r"AWSClientIOException|SdkClientException|AWSServiceIOException|AWSStatus500Exception|urllib3\."),
         "the object storage does not answer: is it up (`python -m stack status`), and is MINIO_ENDPOINT right?",
         is_passing=True,

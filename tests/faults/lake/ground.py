@@ -45,7 +45,7 @@ class LakeGround:
         folder = Path(tempfile.mkdtemp(prefix="millrace-faults-"))
         began = time.monotonic()
         try:
-            with opened_house(folder, ("streams.archive",)) as house:
+            with opened_house(folder, ("streams.archive",), say=lambda line: None) as house:
                 ground = cls(house, say)
                 house.until_archived()
                 house.batch("run", "--wait")
@@ -63,7 +63,7 @@ class LakeGround:
         with simulator(self.house, Simulation(insert_p=0.5, update_p=0.3, delete_p=0.2, seed=seed)) as shop:
             for _ in range(STEPS):
                 shop.step()
-        self.house.change(("UPDATE customers SET phone = %s WHERE id %% 10 = %s", [str(seed), seed % 10]))
+        self.house.change(("UPDATE customers SET phone = %s WHERE MOD(id, 10) = %s", [str(seed), seed % 10]))
 
     def start(self, *module: str, **more: str) -> BatchProcess:
         """Start a Python module with the settings of the shop, and `more`."""

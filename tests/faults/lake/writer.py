@@ -1,6 +1,6 @@
 """A process that appends rows to a table of the lake: `python -m tests.faults.lake.writer SAFEGUARD PATH NAME`.
 
-It says `ready`, then reads how many commits to make from each line of its input, and says `kept N` or `refused N` of each.
+It says `ready`, then reads how many commits to make from each line of its input; each is `kept N` or `refused N`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -31,11 +31,11 @@ SERVERS: Final = ("kafka", "connect", "mariadb", "redis", "minio")
 
 
 @contextmanager
-def opened_house(folder: Path, applications: Sequence[str]) -> Iterator[House]:
+def opened_house(folder: Path, applications: Sequence[str], *, say: Callable[[str], None] = print) -> Iterator[House]:
     """A loaded shop whose changes these applications work on; the lake's tables are not made yet."""
     with Stack.at(folder / "stack", ports=free_ports(), servers=SERVERS, die_with_parent=True) as stack:
         house = House(stack, folder)
-        _load(house)
+        _load(house, say)
         _capture(house)
         workers = [_worker(house, application) for application in applications]
         try:
@@ -56,14 +56,14 @@ def _worker(house: House, application: str) -> Worker:
     return worker
 
 
-def _load(house: House) -> None:
+def _load(house: House, say: Callable[[str], None]) -> None:
     definition, settings = load_definition("project_db"), DatabaseSettings.read(house.environment)
     assert definition.generator is not None
     with connected(settings) as connection:
         create_schema(connection, definition)
     plan = make_plan(definition.generator, size=SNAPSHOT_SIZE, customers=CUSTOMERS)
-    paths = write_files(definition.generator, plan, house.folder, print)
-    load_files(settings, definition, paths, OnDuplicate.FAIL, print)
+    paths = write_files(definition.generator, plan, house.folder, say)
+    load_files(settings, definition, paths, OnDuplicate.FAIL, say)
 
 
 def _capture(house: House) -> None:
