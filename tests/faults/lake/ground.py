@@ -22,6 +22,8 @@ from tests.integration.lake.shop import simulator
 
 LOGS: Final = REPOSITORY / ".faults" / "logs"
 STEPS: Final = 100
+QUICK_JAVA: Final = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
+"""For Java that lives for one run: to compile with the second compiler takes longer than it saves."""
 
 Say = Callable[[str], None]
 
@@ -34,7 +36,7 @@ class LakeGround:
 
     def __init__(self, house: House, say: Say) -> None:
         self.house = house
-        self.reader = House(house.stack, house.folder / "reader")
+        self.reader = House(house.stack, house.folder / "reader", **QUICK_JAVA)
         self.processes: list[BatchProcess] = []
         self._say = say
 
@@ -67,7 +69,7 @@ class LakeGround:
 
     def start(self, *module: str, **more: str) -> BatchProcess:
         """Start a Python module with the settings of the shop, and `more`."""
-        process = BatchProcess(*module, environment={**self.house.environment, **more})
+        process = BatchProcess(*module, environment={**self.house.environment, **QUICK_JAVA, **more})
         self.processes.append(process)
         return process
 

@@ -24,6 +24,9 @@ TABLES: Final = {
 }
 """Tables of which every change of the shop has something."""
 
+LOOK_EVERY_S: Final = 2.0
+"""Each look takes a part of the machine from the runs."""
+
 Seen = tuple[tuple[Any, ...], ...]
 """What a reader sees of Gold: rows and hash of each table, in one query."""
 
@@ -74,7 +77,7 @@ class LakeScene:
         seen: list[Seen] = [self._look()]
 
         def look(stop: threading.Event) -> None:
-            while not stop.is_set():
+            while not stop.wait(LOOK_EVERY_S):
                 self._note(seen)
 
         with in_background(look, "reader"):

@@ -60,7 +60,11 @@ def judge_lake(house: House, judgement: LakeJudgement) -> None:
     settings = LakeSettings.read(house.environment)
     lake = Lake(bronze=settings.bronze, silver=settings.silver, gold=settings.gold, prefix=definition.lake_prefix)
     names = [table.name for table in definition.tables]
-    origins = [f"SELECT _origin FROM delta.`{lake.table('bronze', name)}`" for name in names]  # noqa: S608
+    origins = [  # what a repair has landed comes from no topic
+        f"SELECT _origin FROM delta.`{lake.table('bronze', name)}` "  # noqa: S608
+        f"WHERE startswith(_origin, '{_topic(house, name)}/')"
+        for name in names
+    ]
     answers = house.gold_of([*origins, *(gold for gold, _ in ORACLE.values())])
     for name, rows in zip(names, answers, strict=False):
         judgement.compare("I1", "I2", f"bronze/{name}", rows, _delivered(house, name))
@@ -70,9 +74,13 @@ def judge_lake(house: House, judgement: LakeJudgement) -> None:
 
 def _delivered(house: House, table: str) -> list[tuple[str]]:
     """Where every change of a table stands in its topic; tombstones are none."""
-    topic = change_topic(house.definition.name, table, engine=house.definition.engine)
+    topic = _topic(house, table)
     records = read_topics(house.environment["KAFKA_BOOTSTRAP"], topic)
     return [(f"{topic}/{each.partition}/{each.offset}",) for each in records if each.value is not None]
+
+
+def _topic(house: House, table: str) -> str:
+    return change_topic(house.definition.name, table, engine=house.definition.engine)
 
 
 def fingerprint_query() -> str:
