@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
+from batch.paths import Lake
+from config.settings import LakeSettings
 from stack.dataset.simulation import Simulation
 from stack.process import ProcessState
 from stack.record import process_state
@@ -29,14 +31,17 @@ Say = Callable[[str], None]
 
 
 class LakeGround:
-    """A shop, and two who work on its lake: `house` runs and judges, `reader` only looks.
+    """A shop and its lake.
 
-    Both stay in a process of their own, so that a run or a query need not wait for Java to start.
+    Attributes:
+        house: has a Java of its own that stays: it does the runs which nothing happens to, and judges.
+        processes: runs that something happens to, until the next `heal`.
     """
 
     def __init__(self, house: House, say: Say) -> None:
         self.house = house
-        self.reader = House(house.stack, house.folder / "reader", **QUICK_JAVA)
+        settings, prefix = LakeSettings.read(house.environment), house.definition.lake_prefix
+        self.lake = Lake(bronze=settings.bronze, silver=settings.silver, gold=settings.gold, prefix=prefix)
         self.processes: list[BatchProcess] = []
         self._say = say
 
@@ -99,4 +104,3 @@ class LakeGround:
         """End what this started besides the shop."""
         for process in self.processes:
             process.close()
-        self.reader.close()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
+from batch.manifest import Manifests
+from batch.objects import object_folder
+from config.settings import ObjectStoreSettings
 from tests.background import in_background
 from tests.faults.lake.ground import LakeGround, Say
 from tests.faults.lake.process import BatchProcess
@@ -24,8 +28,7 @@ TABLES: Final = {
 }
 """Tables of which every change of the shop has something."""
 
-LOOK_EVERY_S: Final = 2.0
-"""Each look takes a part of the machine from the runs."""
+LOOK_EVERY_S: Final = 0.2
 
 Seen = tuple[tuple[Any, ...], ...]
 """What a reader sees of Gold: rows and hash of each table, in one query."""
@@ -71,25 +74,30 @@ class LakeScene:
 
     # -- what is seen -------------------------------------------------------------------------------------------------
 
+    def look(self) -> Seen:
+        """What a reader sees of Gold now."""
+        return tuple(self.ground.house.gold(fingerprint_query()))
+
     @contextmanager
-    def readers(self) -> Iterator[list[Seen]]:
-        """Look at Gold all the while; yields what was seen, each state once when it comes."""
-        seen: list[Seen] = [self._look()]
+    def readers(self) -> Iterator[list[Mapping[str, int]]]:
+        """Note all the while which versions of the tables are in force; yields them, each state once when it comes.
+
+        A version of a table never changes, so no reader sees anything else; and this costs the runs nothing.
+        """
+        folder = object_folder(self.ground.lake.runs(), ObjectStoreSettings.read(self.ground.house.environment))
+        manifests = Manifests(folder)
+        seen = [_in_force(manifests)]
 
         def look(stop: threading.Event) -> None:
-            while not stop.wait(LOOK_EVERY_S):
-                self._note(seen)
+            while True:
+                is_last = stop.wait(LOOK_EVERY_S)
+                if (now := _in_force(manifests)) != seen[-1]:
+                    seen.append(now)
+                if is_last:
+                    return
 
         with in_background(look, "reader"):
             yield seen
-        self._note(seen)
-
-    def _note(self, seen: list[Seen]) -> None:
-        if (now := self._look()) != seen[-1]:
-            seen.append(now)
-
-    def _look(self) -> Seen:
-        return tuple(self.ground.reader.gold(fingerprint_query()))
 
     # -- judging ------------------------------------------------------------------------------------------------------
 
@@ -109,7 +117,7 @@ class LakeScene:
 
     def judge(self) -> None:
         """I1, I2 and I7 now."""
-        judge_lake(self.ground.house, self.judgement)
+        judge_lake(self.ground.house, self.ground.lake, self.judgement)
 
     def struck(self, what: str) -> None:
         """Note that a fault was done."""
@@ -125,3 +133,9 @@ class LakeScene:
         while True:
             yield choices[number % len(choices)]
             number += 1
+
+
+def _in_force(manifests: Manifests) -> Mapping[str, int]:
+    newest = manifests.newest(datetime.now(UTC))
+    assert newest is not None, "the lake has no run"
+    return newest.versions

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from batch.paths import Lake
-from config.settings import LakeSettings
 from streams.topics import change_topic
 from tests.faults.kafka import read_topics
 from tests.integration.lake.house import House
@@ -54,12 +53,9 @@ class LakeJudgement:
         return [name for name, faults in self.faults.items() if faults]
 
 
-def judge_lake(house: House, judgement: LakeJudgement) -> None:
+def judge_lake(house: House, lake: Lake, judgement: LakeJudgement) -> None:
     """I1, I2 and I7, of a lake whose last run is over and whose shop stands still."""
-    definition = house.definition
-    settings = LakeSettings.read(house.environment)
-    lake = Lake(bronze=settings.bronze, silver=settings.silver, gold=settings.gold, prefix=definition.lake_prefix)
-    names = [table.name for table in definition.tables]
+    names = [table.name for table in house.definition.tables]
     origins = [  # what a repair has landed comes from no topic
         f"SELECT _origin FROM delta.`{lake.table('bronze', name)}` "  # noqa: S608
         f"WHERE startswith(_origin, '{_topic(house, name)}/')"
