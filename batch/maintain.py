@@ -86,12 +86,13 @@ def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace) ->
 
 
 def _step(layer: str, name: str, table: LakeTable, context: RunContext, keep_s: float, tombstones_s: float) -> Step:
-    is_silver = layer == "silver" and name != QUARANTINE
+    # In a history, a delete is what ends a version: it stays.
+    has_tombstones = layer == "silver" and name in [each.name for each in context.definition.tables]
 
     def work() -> LayerResult:
         if not table.exists():
             return LayerResult(layer=layer, table=name, version=None, is_unchanged=True)
-        return maintained(table, context, keep_s=keep_s, tombstones_s=tombstones_s if is_silver else None)
+        return maintained(table, context, keep_s=keep_s, tombstones_s=tombstones_s if has_tombstones else None)
 
     return Step(layer=layer, table=name, work=work)
 

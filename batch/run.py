@@ -111,14 +111,14 @@ def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> lis
         if step.layer != layer and not is_quiet:
             say(f"→ {step.layer}")
         layer = step.layer
-        table = _work(step)
-        found.append(table)
-        if not (is_quiet and table.unchanged):
-            say(f"  {step.name:<28} {said(table)}")
+        for table in _work(step):
+            found.append(table)
+            if not (is_quiet and table.unchanged):
+                say(f"  {table.name:<28} {said(table)}")
     return found
 
 
-def _work(step: Step) -> TableRun:
+def _work(step: Step) -> list[TableRun]:
     log = layer_log(step.layer)
     began = time.monotonic()
     try:
@@ -129,11 +129,19 @@ def _work(step: Step) -> TableRun:
         text = brief(error).removeprefix(f"{step.name}: ")
         if isinstance(error, Py4JNetworkError):
             raise BatchError(f"{step.name}: Spark has ended ({text}): see LOG_DIR/spark.log, then run again") from None
-        return TableRun(layer=step.layer, table=step.table, seconds=seconds, error=text)
+        return [TableRun(layer=step.layer, table=step.table, seconds=seconds, error=text)]
     seconds = round(time.monotonic() - began, 1)
-    found = TableRun(
-        layer=step.layer,
-        table=step.table,
+    # What was written beside the table took its share of the same seconds.
+    found = [_table_run(result, seconds), *(_table_run(each, 0.0) for each in result.beside)]
+    for table in found:
+        log.info("%s: %s", table.name, said(table))
+    return found
+
+
+def _table_run(result: LayerResult, seconds: float) -> TableRun:
+    return TableRun(
+        layer=result.layer,
+        table=result.table,
         version=result.version,
         unchanged=result.is_unchanged,
         rows_in=result.rows_in,
@@ -143,8 +151,6 @@ def _work(step: Step) -> TableRun:
         progress=dict(result.progress),
         note=result.note,
     )
-    log.info("%s: %s", step.name, said(found))
-    return found
 
 
 def brief(error: BaseException) -> str:

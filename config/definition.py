@@ -103,7 +103,7 @@ class Unique(Rule, frozen=True, tag="unique"):
 class Table(_Part, frozen=True):
     """A table: its row key, the part of the key that orders its topic, its cursor, feed and history type (SCD).
 
-    `description` says what a row is.
+    `description` says what a row is. With the history types 2 and 4 Silver keeps every version of every row.
     """
 
     name: Identifier
@@ -120,6 +120,11 @@ class Table(_Part, frozen=True):
     def column_names(self) -> tuple[str, ...]:
         """Names of the columns, in the definition's order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def history_name(self) -> str | None:
+        """The table of Silver with every version of every row; None if it keeps the newest ones only."""
+        return None if self.history == 1 else f"{self.name}_history"
 
 
 class Completeness(_Part, frozen=True):
@@ -188,7 +193,8 @@ def faults(definition: Definition) -> list[str]:
         found.append(f"engine: unknown engine {definition.engine!r} (known: {', '.join(ENGINES)})")
     if definition.lake_prefix in RESERVED_LAKE_FOLDERS:
         found.append(f"lake_prefix: {definition.lake_prefix!r} is reserved")
-    found += [f"tables: table {name!r} is defined twice" for name in _repeated(t.name for t in definition.tables)]
+    names = [name for table in definition.tables for name in (table.name, table.history_name) if name is not None]
+    found += [f"tables: table {name!r} is defined twice" for name in _repeated(iter(names))]
     for index, table in enumerate(definition.tables):
         found += [f"tables[{index}].{fault}" for fault in _table_faults(definition, table)]
     if definition.completeness:

@@ -53,15 +53,18 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
         BatchError: the archive has a gap, or the source's rows lack a column of the definition; nothing was written.
     """
     bronze = bronze_table(table, context)
-    progress = bronze.progress()
+    known = bronze.progress()
+    progress = {} if context.full else known
     topic = change_topic(context.definition.name, table.name, engine=context.definition.engine)
-    done = {} if context.full else how_far.positions(progress, topic)
+    done = how_far.positions(progress, topic)
     try:
         found = find_objects(context.spark, context.lake.changes(topic), done)
     except ChainBrokenError as error:
         raise refused(table, f"the archive of {topic} has a gap: {error}") from error
     progress = how_far.with_positions(progress, topic, found.following)
     if not found.paths:
+        if context.is_rebuild:
+            raise refused(table, f"the archive has no change of {topic}: there is nothing to rebuild it from")
         if bronze.exists():
             return unchanged(bronze, table, progress)
         log.warning("bronze/%s: the archive has no change of %s: is `streams.archive` at work?", table.name, topic)
@@ -101,14 +104,13 @@ class _Work:
             records.unpersist()
         repeats = look.records - look.tombstones - look.unreadable - written.rows_inserted
         log.info("bronze/%s: %d records, %d of them seen before", table.name, look.records, repeats)
-        return LayerResult(
+        return LayerResult.of(
+            written,
             layer="bronze",
             table=table.name,
-            version=written.version,
-            rows_in=look.records,
-            rows_written=written.rows_inserted,
-            rejected={UNREADABLE: look.unreadable} if look.unreadable else {},
             progress=self.progress,
+            rows_in=look.records,
+            rejected={UNREADABLE: look.unreadable} if look.unreadable else {},
         )
 
     def _check_columns(self, look: _Look) -> None:
@@ -171,4 +173,4 @@ def _made_empty(bronze: LakeTable, table: Table, context: RunContext) -> LayerRe
         partition_by=PARTITIONS,
         properties=properties(table),
     )
-    return LayerResult(layer="bronze", table=table.name, version=written.version)
+    return LayerResult.of(written, layer="bronze", table=table.name, progress={})

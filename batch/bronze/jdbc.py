@@ -13,13 +13,23 @@ leave the cursor as it was, deletes) `python -m batch reconcile --repair` finds.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.rows import MOST_FILES, PARTITIONS, bronze_table, not_there, properties, stamped, unchanged
+from batch.bronze.rows import (
+    MOST_FILES,
+    PARTITIONS,
+    bronze_table,
+    is_of_other_feed,
+    not_there,
+    properties,
+    stamped,
+    unchanged,
+)
 from batch.bronze.sequence import jdbc_sequence
 from batch.bronze.source import check_columns, read_source
 from batch.bronze.windows import Window, parse_time, source_of, time_text, window
@@ -38,7 +48,9 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
         BatchError: there is no login, or the source's columns differ from the definition; nothing was written.
     """
     bronze = bronze_table(table, context)
-    done = bronze.progress()
+    is_first = not bronze.exists() or is_of_other_feed(bronze, table)
+    progress = bronze.progress()
+    done = {} if is_first else progress
     span = window(table, done, context)
     settings, database = source_of(table, context), context.definition.database
     with connected(settings, database) as connection:
@@ -46,19 +58,20 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     if others:
         names = ", ".join(others)
         log.warning("bronze/%s: left out, not in the definition: the columns %s", table.name, names)
-    work = _Work(bronze=bronze, table=table, context=context, span=span)
+    work = _Work(bronze=bronze, table=table, context=context, span=span, is_first=is_first)
     rows = read_source(context.spark, settings, database, table, work.condition())
     return work.land(rows, done)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """One table's part of a run."""
+    """One table's part of a run; `is_first` if there is nothing of this feed yet."""
 
     bronze: LakeTable
     table: Table
     context: RunContext
     span: Window
+    is_first: bool
 
     @property
     def is_whole(self) -> bool:
@@ -78,8 +91,8 @@ class _Work:
     def land(self, rows: DataFrame, done: dict[str, Any]) -> LayerResult:
         """From the source's rows to the commit."""
         progress = self.span.progress(done)
-        if not self.bronze.exists():
-            written = self._append(self._stamped(rows, "r"), progress)
+        if self.is_first:
+            written = self._write(self.bronze.replace, self._stamped(rows, "r"), progress)
             return self._result(written, written.rows_inserted, progress)
         rows = rows.persist()  # read once, and looked at several times
         try:
@@ -88,12 +101,12 @@ class _Work:
             new = self._changed(stamped_rows) if self.is_whole else self._unknown(stamped_rows)
             if new.isEmpty() and not self._moves(done, progress):
                 return unchanged(self.bronze, self.table, done, rows_in=count)
-            return self._result(self._append(new, progress), count, progress)
+            return self._result(self._write(self.bronze.append, new, progress), count, progress)
         finally:
             rows.unpersist()
 
-    def _append(self, new: DataFrame, progress: dict[str, Any]) -> Written:
-        return self.bronze.append(
+    def _write(self, write: Callable[..., Written], new: DataFrame, progress: dict[str, Any]) -> Written:
+        return write(
             new.coalesce(MOST_FILES),
             run_id=self.context.run_id,
             progress=progress,
@@ -102,14 +115,7 @@ class _Work:
         )
 
     def _result(self, written: Written, count: int, progress: dict[str, Any]) -> LayerResult:
-        return LayerResult(
-            layer="bronze",
-            table=self.table.name,
-            version=written.version,
-            rows_in=count,
-            rows_written=written.rows_inserted,
-            progress=progress,
-        )
+        return LayerResult.of(written, layer="bronze", table=self.table.name, progress=progress, rows_in=count)
 
     def _moves(self, done: dict[str, Any], progress: dict[str, Any]) -> bool:
         """Whether an anchor without new rows is worth a commit: only when the window would grow long without it."""

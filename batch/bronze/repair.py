@@ -54,14 +54,7 @@ def land_rows_again(table: Table, keys: Sequence[tuple[str | None, ...]], contex
         )
     finally:
         found.unpersist()
-    return LayerResult(
-        layer="bronze",
-        table=table.name,
-        version=written.version,
-        rows_in=len(keys),
-        rows_written=written.rows_inserted,
-        progress=progress,
-    )
+    return LayerResult.of(written, layer="bronze", table=table.name, progress=progress, rows_in=len(keys))
 
 
 def _with_deletes(

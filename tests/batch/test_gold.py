@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from batch import gold
 from batch.errors import BatchError
 from batch.gold.build import difference, gold_table
-from batch.gold.plan import parsed
+from batch.gold.header import parsed
 from config.dataset import load_definition
 from tests.batch.lake import LocalLake
 from tests.batch.shop import customer, line, order, payment_method
@@ -137,7 +137,7 @@ def test_a_wrong_query_is_named(lake: LocalLake, tmp_path: Path) -> None:
         with_gold(lake, tmp_path / "one", "fact_x", fact(query)).build()
 
     lake.land([order("a", 1)])
-    with pytest.raises(BatchError, match=r"gold/fact_x: there is no Silver table orders yet"):
+    with pytest.raises(BatchError, match=r"gold/fact_x: there is no table silver/orders yet"):
         built("SELECT id AS order_id FROM orders")
     lake.refine("orders")
     with pytest.raises(BatchError, match=r"the query in fact_x.sql is wrong: .*customers"):
