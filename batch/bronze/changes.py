@@ -21,7 +21,17 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch.bronze import progress as how_far
 from batch.bronze.archive import Found, find_objects, read_objects
 from batch.bronze.envelope import UNREADABLE, opened, unreadable, versions
-from batch.bronze.rows import MOST_FILES, PARTITIONS, bronze_table, not_there, properties, refused, stamped, unchanged
+from batch.bronze.rows import (
+    JDBC,
+    MOST_FILES,
+    PARTITIONS,
+    bronze_table,
+    not_there,
+    properties,
+    refused,
+    stamped,
+    unchanged,
+)
 from batch.context import LayerResult, RunContext
 from batch.delta import LakeTable
 from batch.quarantine import quarantine
@@ -63,7 +73,7 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
         raise refused(table, f"the archive of {topic} has a gap: {error}") from error
     progress = how_far.with_positions(progress, topic, found.following)
     if not found.paths:
-        if context.is_rebuild:
+        if context.is_rebuild and bronze.exists() and not bronze.read().isEmpty():
             raise refused(table, f"the archive has no change of {topic}: there is nothing to rebuild it from")
         if bronze.exists():
             return unchanged(bronze, table, progress)
@@ -92,6 +102,7 @@ class _Work:
             if look.unreadable:
                 quarantine(unreadable(records, table), self.context)
             rows = self._new_versions(versions(records, table), look)
+            note = self._left_behind() if self.context.full else ""
             write = self.bronze.replace if self.context.full else self.bronze.append
             written = write(
                 stamped(rows, table, self.context).coalesce(MOST_FILES),
@@ -111,7 +122,15 @@ class _Work:
             progress=self.progress,
             rows_in=look.records,
             rejected={UNREADABLE: look.unreadable} if look.unreadable else {},
+            note=note,
         )
+
+    def _left_behind(self) -> str:
+        """What Bronze has and the archive never had, for people."""
+        if not self.bronze.exists():
+            return ""
+        count = self.bronze.read().where(F.col("_origin") == JDBC).count()
+        return f"{count:,} versions were read from the source itself and are left out" if count else ""
 
     def _check_columns(self, look: _Look) -> None:
         if look.others:

@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.rows import (
+    JDBC,
     MOST_FILES,
     PARTITIONS,
     bronze_table,
@@ -132,7 +133,7 @@ class _Work:
                 "_op": F.lit(op),
                 "_sequence": F.lit(jdbc_sequence(self.span.sequence)),
                 "_committed_at": committed_at,
-                "_origin": F.lit("jdbc"),
+                "_origin": F.lit(JDBC),
             }
         )
         return stamped(marked, self.table, self.context)

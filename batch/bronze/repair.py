@@ -10,7 +10,17 @@ from mysql.connector.connection import MySQLConnection
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.rows import MOST_FILES, PARTITIONS, bronze_table, not_there, properties, refused, stamped, unchanged
+from batch.bronze.rows import (
+    JDBC,
+    MOST_FILES,
+    PARTITIONS,
+    bronze_table,
+    not_there,
+    properties,
+    refused,
+    stamped,
+    unchanged,
+)
 from batch.bronze.sequence import jdbc_sequence, sequence_text
 from batch.bronze.source import check_columns, read_source
 from batch.bronze.windows import find_anchor, next_sequence, source_of
@@ -69,7 +79,7 @@ def _with_deletes(
         {
             "_sequence": F.lit(sequence),
             "_committed_at": F.lit(datetime.now(UTC)),
-            "_origin": F.lit("jdbc"),
+            "_origin": F.lit(JDBC),
         }
     )
     return stamped(marked, table, context)

@@ -23,6 +23,9 @@ PARTITIONS: Final = ("year", "month", "day")
 MOST_FILES: Final = 2
 """Files of one run: small ones make every later read slow."""
 
+JDBC: Final = "jdbc"
+"""The origin (`_origin`) of rows that were read from the source itself."""
+
 _META: Final = ("_op", "_sequence", "_committed_at", "_landed_at", "_run_id", "_row_hash", "_origin")
 
 
