@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from pyspark.sql import SparkSession
 
-from batch.delta import Written
+from batch.commit import Written
 from batch.paths import Lake
 from config.definition import Definition
 from config.settings import DatabaseSettings, LakeSettings

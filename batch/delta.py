@@ -22,6 +22,7 @@ from delta.tables import DeltaTable
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
+from batch.commit import Written, counted, noted
 from batch.delta_log import NO_TABLE, DeltaLog
 from batch.errors import BatchError
 
@@ -39,22 +40,6 @@ _LOG_VACUUM = "spark.databricks.delta.vacuum.logging.enabled"
 _EVOLVE = "spark.databricks.delta.schema.autoMerge.enabled"
 
 log = logging.getLogger("batch.delta")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """One commit and its rows, as Delta counted them."""
-
-    version: int
-    rows_in: int = 0
-    rows_inserted: int = 0
-    rows_updated: int = 0
-    rows_deleted: int = 0
-
-    @property
-    def rows_written(self) -> int:
-        """Rows that are other than before."""
-        return self.rows_inserted + self.rows_updated + self.rows_deleted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +85,7 @@ class LakeTable:
             if info is None:
                 log.warning("%s: the log does not reach back to a progress: all is read again", self.name)
                 return {}
-            progress = _noted(info).get("progress")
+            progress = noted(info).get("progress")
             if progress is not None:
                 return dict(progress)
         return {}
@@ -266,9 +251,9 @@ class LakeTable:
         newest = self._log.version()
         for version in range(newest, before, -1):
             info = self._log.commit_info(version) or {}
-            if _noted(info).get("commit") == mark:
+            if noted(info).get("commit") == mark:
                 self._seen = newest
-                return _counted(version, info.get("operationMetrics", {}))
+                return counted(version, info.get("operationMetrics", {}))
         raise self._overtaken()
 
     def _overtaken(self) -> BatchError:
@@ -279,27 +264,3 @@ class LakeTable:
     def _feed(self, first: int, last: int | None = None) -> DataFrame:
         reader = self._spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", first)
         return (reader if last is None else reader.option("endingVersion", last)).load(self.path)
-
-
-def _noted(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Our note in a commit; {} if it is of someone else."""
-    try:
-        note = json.loads(info.get("userMetadata") or "{}")
-    except ValueError:
-        return {}
-    return note if isinstance(note, dict) else {}
-
-
-def _counted(version: int, metrics: Mapping[str, str]) -> Written:
-    def count(name: str) -> int:
-        return int(metrics.get(name, 0))
-
-    if "numSourceRows" in metrics:  # a merge
-        return Written(
-            version=version,
-            rows_in=count("numSourceRows"),
-            rows_inserted=count("numTargetRowsInserted"),
-            rows_updated=count("numTargetRowsUpdated"),
-            rows_deleted=count("numTargetRowsDeleted"),
-        )
-    return Written(version=version, rows_in=count("numOutputRows"), rows_inserted=count("numOutputRows"))

@@ -70,7 +70,9 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
     try:
         found = find_objects(context.spark, context.lake.changes(topic), done)
     except ChainBrokenError as error:
-        raise refused(table, f"the archive of {topic} has a gap: {error}") from error
+        cure = "; what `maintain --archive` removed is in Bronze only: see `run --full --layer silver`"
+        text = f"the archive of {topic} has a gap: {error}{cure if context.full else ''}"
+        raise refused(table, text) from error
     progress = how_far.with_positions(progress, topic, found.following)
     if not found.paths:
         if context.is_rebuild and bronze.exists() and not bronze.read().isEmpty():

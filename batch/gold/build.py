@@ -19,8 +19,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
+from batch.commit import Written
 from batch.context import LayerResult, RunContext
-from batch.delta import CHANGE_FEED, LakeTable, Written
+from batch.delta import CHANGE_FEED, LakeTable
 from batch.errors import BatchError
 from batch.gold.plan import GoldPlan
 from batch.gold.rows import affected, gold_source, rows_of

@@ -111,11 +111,12 @@ def test_a_rebuild_gives_every_row_that_the_runs_gave(spark: SparkSession, fille
     assert all(result.is_unchanged for result in after.values())
 
 
-def test_an_archive_that_was_emptied_stops_a_rebuild(spark: SparkSession, filled: Path) -> None:
+def test_an_archive_that_was_emptied_stops_a_rebuild(spark: SparkSession, tmp_path: Path) -> None:
     topic = change_topic("project_db", "customers")
-    for path in (filled / "bronze" / "changes" / topic).rglob("*.parquet"):
-        path.unlink()
-    context = run_context(spark, filled, definition=SHOP, full=True, is_rebuild=True)
+    path = Archive(tmp_path, topic).put(customer(10, "c"))
+    bronze.land(CUSTOMERS, run_context(spark, tmp_path, definition=SHOP))
+    path.unlink()
+    context = run_context(spark, tmp_path, definition=SHOP, full=True, is_rebuild=True)
     with pytest.raises(BatchError, match=f"the archive has no change of {topic}: there is nothing to rebuild it from"):
         bronze.land(CUSTOMERS, context)
 
