@@ -1,4 +1,4 @@
-"""The one error of the batch jobs."""
+"""The errors of the batch jobs."""
 
 from __future__ import annotations
 
@@ -11,3 +11,7 @@ class BatchError(Exception):
         super().__init__(f"{place}: {message}" if place else message)
         self.layer = layer
         self.table = table
+
+
+class StorageError(BatchError):
+    """The object storage is away, or has no room: a run ends, since every other table is there too."""

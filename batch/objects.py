@@ -130,6 +130,8 @@ class StoredFolder:
             return f"{where} has no bucket {self._bucket!r}: create it (`python -m stack up` does)"
         if error.code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
             return f"{where} refuses the login: check MINIO_ACCESS_KEY and MINIO_SECRET_KEY"
+        if error.code == "XMinioStorageFull":
+            return f"{where} has no room left: delete what is not needed, or give it a larger disk; then run again"
         return f"{where}: {error.message or error.code}"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from batch.errors import BatchError
+from batch.errors import BatchError, StorageError
 
 Result = TypeVar("Result")
 
@@ -29,6 +29,7 @@ class _Fault:
     pattern: re.Pattern[str]
     text: str
     is_passing: bool
+    error: type[BatchError] = BatchError
 
 
 _FAULTS = (
@@ -57,9 +58,16 @@ _FAULTS = (
         is_passing=False,
     ),
     _Fault(
+        re.compile(r"XMinioStorageFull|Status Code: 507|AWSStatus507Exception"),
+        "the object storage has no room left: delete what is not needed, or give it a larger disk; then run again",
+        is_passing=False,
+        error=StorageError,
+    ),
+    _Fault(
         re.compile(r"AWSClientIOException|SdkClientException|AWSServiceIOException|AWSStatus500Exception|urllib3\."),
         "the object storage does not answer: is it up (`python -m stack status`), and is MINIO_ENDPOINT right?",
         is_passing=True,
+        error=StorageError,
     ),
 )
 
@@ -82,7 +90,7 @@ def with_tries(
             if fault is None:
                 raise
             if seconds is None or not fault.is_passing:
-                raise BatchError(fault.text, layer=layer, table=table) from error
+                raise fault.error(fault.text, layer=layer, table=table) from error
         log.warning("%s/%s: %s Trying again in %g s", layer, table, fault.text, seconds)
         pause(seconds)
     raise AssertionError("the last try returns or raises")

@@ -1,7 +1,7 @@
 """One run over a dataset: layer by layer, table by table; the manifest last.
 
 A table that fails leaves the others at work: the layers below go on with what was there before. The error is named on
-the console in one line, and in full in the layer's log.
+the console in one line, and in full in the layer's log. Without the object storage, or room on it, the run ends.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark.errors import PySparkException
 
 from batch.context import LayerResult
-from batch.errors import BatchError
+from batch.errors import BatchError, StorageError
 from batch.jobs import JobRecord
 from batch.logs import layer_log
 from batch.manifest import Manifest, Manifests, TableRun, new_run_id, progress_after, versions_after
@@ -73,8 +73,8 @@ class Runner:
         """Do it once.
 
         Raises:
-            BatchError: the run could not begin or its manifest could not be written; what is committed stays, and the
-                next run goes on from there.
+            BatchError: the run could not begin, the object storage went away, or the manifest could not be written;
+                what is committed stays, and the next run goes on from there.
         """
         started = datetime.now(UTC)
         run_id = new_run_id(started)
@@ -126,6 +126,8 @@ def _work(step: Step) -> list[TableRun]:
     except OPERATING_ERRORS as error:
         seconds = round(time.monotonic() - began, 1)
         log.exception("%s failed after %.1f s", step.name, seconds)
+        if isinstance(error, StorageError):
+            raise
         text = brief(error).removeprefix(f"{step.name}: ")
         if isinstance(error, Py4JNetworkError):
             raise BatchError(f"{step.name}: Spark has ended ({text}): see LOG_DIR/spark.log, then run again") from None

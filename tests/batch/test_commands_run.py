@@ -16,7 +16,7 @@ from py4j.protocol import Py4JNetworkError
 from pyspark.errors import AnalysisException
 
 from batch.context import LayerResult
-from batch.errors import BatchError
+from batch.errors import BatchError, StorageError
 from batch.jobs import JobRecord
 from batch.logs import layer_file, logged
 from batch.manifest import Manifest, Manifests, TableRun, new_run_id, versions_after
@@ -170,6 +170,16 @@ def test_the_end_of_spark_ends_the_run(scene: Scene) -> None:
     scene.steps = [failing("bronze", "orders", Py4JNetworkError("gone")), step("bronze", "customers", 1, 1)]
     with pytest.raises(BatchError, match="Spark has ended"):
         scene.runner.run()
+
+
+def test_a_storage_that_goes_away_ends_the_run_at_once(scene: Scene) -> None:
+    away = StorageError("the object storage does not answer", layer="silver", table="orders")
+    scene.steps = [step("bronze", "orders", 1, 1), failing("silver", "orders", away), step("gold", "fact_orders", 2, 9)]
+    with pytest.raises(StorageError, match="silver/orders: the object storage does not answer"):
+        scene.runner.run()
+    assert "gold/fact_orders" not in scene.said.text
+    assert scene.job["state"] == "failed"
+    assert scene.newest() is None
 
 
 def test_a_run_goes_on_without_redis_and_says_so_once(scene: Scene) -> None:

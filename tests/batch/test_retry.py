@@ -71,6 +71,7 @@ def test_a_server_that_stays_away_is_named_after_three_tries(error: Exception, a
         ("Access denied for user 'x'@'y'", "MYSQL_PASSWORD"),
         ("InvalidAccessKeyId", "MINIO_ACCESS_KEY"),
         ("NoSuchBucket: bronze", "no such bucket"),
+        ("AWSServiceIOException: (Service: S3, Status Code: 507): XMinioStorageFull", "has no room left"),
     ],
 )
 def test_what_does_not_pass_is_not_tried_again(text: str, advice: str) -> None:

@@ -7,11 +7,15 @@ import secrets
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
 
 from tests.faults import report, state_machine
 from tests.faults.ground import Ground
+from tests.faults.lake.ground import LakeGround
+from tests.faults.lake.run import play_lake
+from tests.faults.lake.table import LAKE_MUTANTS, LAKE_TABLE
 from tests.faults.mutants import MUTANTS
 from tests.faults.run import Result, play
 from tests.faults.table import STATE_MACHINE, TABLE
@@ -19,7 +23,10 @@ from tests.faults.table import STATE_MACHINE, TABLE
 Task = tuple[str, str | None]
 """A row, and the mutant that is to fail in it."""
 
-EVERYTHING: Final = (*TABLE, STATE_MACHINE, "mutants")
+EVERYTHING: Final = (*TABLE, STATE_MACHINE, *LAKE_TABLE, "mutants")
+ROW_OF_MUTANT: Final[Mapping[str, str]] = {
+    name: mutant.row for mutants in (MUTANTS, LAKE_MUTANTS) for name, mutant in mutants.items()
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,18 +50,21 @@ def _results(tasks: Sequence[Task], dose: str, seed: int) -> Iterator[Result]:
     """One result after the other. A row that ended in an error may have left anything behind: new servers then."""
     waiting = deque(tasks)
     while waiting:
-        while waiting and waiting[0][0] == STATE_MACHINE:
-            waiting.popleft()
-            yield state_machine.play(dose=dose, seed=seed)
-        if not waiting:
-            return
-        with Ground.opened(say) as ground:
-            while waiting and waiting[0][0] != STATE_MACHINE:
+        opened, play_on = _players(waiting[0][0])
+        with opened(say) as ground:
+            while waiting and _players(waiting[0][0])[0] == opened:
                 row, mutant = waiting.popleft()
-                result = play(ground, row, dose=dose, seed=seed, mutant=mutant, say=say)
+                result = play_on(ground, row, dose=dose, seed=seed, mutant=mutant, say=say)
                 yield result
                 if result.error is not None:
                     break
+
+
+def _players(row: str) -> tuple[Callable[..., AbstractContextManager[Any]], Callable[..., Result]]:
+    """What opens the servers that a row needs, and what plays it on them."""
+    if row == STATE_MACHINE:
+        return nullcontext, state_machine.play
+    return (LakeGround.opened, play_lake) if row in LAKE_TABLE else (Ground.opened, play)
 
 
 def say(line: str) -> None:
@@ -64,7 +74,7 @@ def say(line: str) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    names = ", ".join([*EVERYTHING, *MUTANTS])
+    names = ", ".join([*EVERYTHING, *ROW_OF_MUTANT])
     parser.add_argument("--rows", default="", help=f"of {names}, separated by commas; default: all")
     parser.add_argument("--dose", default="quick", choices=("quick", "full"))
     parser.add_argument("--seed", type=int, help="default: by chance, printed")
@@ -85,11 +95,11 @@ def chosen(rows: str) -> list[Task]:
     tasks: list[Task] = []
     for name in [name.strip() for name in rows.split(",") if name.strip()] or EVERYTHING:
         if name == "mutants":
-            tasks += [(mutant.row, mutant_name) for mutant_name, mutant in MUTANTS.items()]
+            tasks += [(row, mutant) for mutant, row in ROW_OF_MUTANT.items()]
         elif name in EVERYTHING:
             tasks.append((name, None))
         else:
-            tasks.append((MUTANTS[name].row, name))
+            tasks.append((ROW_OF_MUTANT[name], name))
     return tasks
 
 

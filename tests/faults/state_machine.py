@@ -12,7 +12,6 @@ from typing import Final
 from config.settings import environment_with
 from stack.site import REPOSITORY
 from tests.faults.run import Result
-from tests.faults.table import STATE_MACHINE
 
 TESTS: Final = ("tests/unit/model/test_order_restarts.py", "tests/unit/model/test_order_properties.py")
 EXAMPLES: Final = {"quick": 1_000, "full": 20_000}
@@ -20,9 +19,9 @@ STEPS: Final = 50
 LIMIT_S: Final = {"quick": 120.0, "full": 3_600.0}
 
 
-def play(*, dose: str, seed: int) -> Result:
+def play(_: object, row: str, *, dose: str, seed: int, **rest: object) -> Result:
     """Run the properties with as many sequences as the dose says."""
-    result = Result(row=STATE_MACHINE, fault="state machine (Hypothesis)", dose=dose, seed=seed)
+    result = Result(row=row, fault="state machine (Hypothesis)", dose=dose, seed=seed)
     began = time.monotonic()
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.faults.profiles", f"--hypothesis-seed={seed}", *TESTS]
     told = environment_with({"HYPOTHESIS_PROFILE": f"faults-{dose}"})

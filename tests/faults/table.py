@@ -1,4 +1,4 @@
-"""The table of faults, by the numbers of the reliability plan; rows that need the lake or a proxy are not here yet."""
+"""The table of faults, by the numbers of the reliability plan; the lake's rows are in `lake/table.py`."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "11": Row("database SIGKILL + restart", server_faults.restart_database, Dose(1, 6_000), Dose(3, 30_000)),
     "11p": Row("log purged before it was read", server_faults.purge_log, Dose(1, 4_000), Dose(1, 20_000), live=False),
     "12": Row("group reset to earliest", worker_faults.replay_everything, Dose(1, 8_000), Dose(1, 100_000)),
+    "14r": Row("no space on a worker's disk", worker_faults.fill_disk, Dose(1, 20_000), Dose(3, 100_000)),
     "15": Row("worker clocks 1 h ahead and behind", worker_faults.shift_clocks, Dose(1, 6_000), Dose(1, 30_000)),
     "R": Row(
         "order_final refuses batches",

@@ -1,24 +1,26 @@
-"""What happens to workers: rows 1 to 5, 9, 12 and 15."""
+"""What happens to workers: rows 1 to 5, 9, 12, 14r and 15."""
 
 from __future__ import annotations
 
 import shutil
 import time
+from pathlib import Path
 from typing import Final
 
 from stack.process import ProcessState
 from stack.workers import STOP_LIMIT_S, Worker
+from tests.disks import may_mount, small_disk
 from tests.faults.crew import SETTLE_LIMIT_S
 from tests.faults.ground import PARTITIONS
 from tests.faults.kafka import reset_group
 from tests.faults.scene import Scene
 from tests.faults.shop import DETAILS_TOPIC, ORDERS_TOPIC
 
-"""The workers' session timeout, its default."""
-
 STARVATION_LIMIT_S: Final = 60.0
 FREEZE_LIMIT_S: Final = 30.0
 FENCED_LINE: Final = "was fenced by another owner"
+DISK_LIMIT_S: Final = 60.0
+NO_SPACE: Final = "No space left on device"
 
 
 def nothing(scene: Scene) -> None:
@@ -158,6 +160,52 @@ def _note_restoration(scene: Scene, worker: Worker) -> None:
     seconds = max(partition["restore_s"] for partition in stats["partitions"].values())
     records = stats["restored_records"]
     scene.notes |= {"restored_records": records, "restore_s_per_100k": round(seconds / records * 100_000, 2)}
+
+
+def fill_disk(scene: Scene) -> None:
+    """Move a worker to a small disk and fill it under load: the worker ends and names its store, the others go on.
+    There it stays until there is space again.
+    """
+    if not may_mount():
+        raise OSError("a small disk has to be mounted: run as root")
+    for number in range(scene.dose.times):
+        victim = scene.draw.choice(scene.crew.workers)
+        victim.stop(STOP_LIMIT_S)
+        victim = scene.crew.replace(victim, f"small-disk-{number}")
+        state = victim.log.parent / "state"
+        with small_disk(state) as disk:
+            scene.crew.settle()
+            with scene.backlog():
+                disk.fill()
+                scene.struck(f"the disk of worker {victim.web_port} is full")
+                _wait_refused(scene, victim, state)
+                disk.make_room()
+            scene.struck("there is space again")
+            scene.crew.settle()
+            victim.stop(STOP_LIMIT_S)
+            shutil.copytree(state, state.with_name("kept"))
+        state.rmdir()
+        state.with_name("kept").rename(state)
+        scene.crew.settle()
+
+
+def _wait_refused(scene: Scene, worker: Worker, state: Path) -> None:
+    """Wait until a worker has ended by the error that names its store, and the others serve everything."""
+    deadline = time.monotonic() + DISK_LIMIT_S
+    while worker.is_running():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"worker {worker.web_port} goes on with a full disk for {DISK_LIMIT_S:.0f} s")
+        time.sleep(0.05)
+    named = [line for line in worker.log.read_text().splitlines() if f"cannot write to store {state}/" in line]
+    if not any(NO_SPACE in line for line in named):
+        scene.broken.append(f"worker {worker.web_port} ended without naming its store and the reason")
+    else:
+        scene.notes["error"] = named[0].partition("cannot write")[1] + named[0].partition("cannot write")[2][-120:]
+    scene.crew.until(
+        lambda: set(scene.crew.serving()) == set(range(PARTITIONS)),
+        "the others serve all partitions",
+        SETTLE_LIMIT_S,
+    )
 
 
 def replay_everything(scene: Scene) -> None:

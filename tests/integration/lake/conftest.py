@@ -6,71 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from config.dataset import load_definition
-from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings
-from stack.connector.apply import apply_connector, wait_snapshot
-from stack.connector.rest import ConnectClient
-from stack.connector.settings import connector_name, connector_settings
-from stack.dataset.bulk import OnDuplicate
-from stack.dataset.database import connected
-from stack.dataset.generator.files import write_files
-from stack.dataset.generator.load import load_files
-from stack.dataset.generator.plan import make_plan
-from stack.dataset.schema import create_schema
-from stack.local import Stack
-from stack.ports import free_ports
-from stack.topics import apply_topics
-from stack.workers import Worker
-from streams.topics import catalogue
 from tests.integration.lake.house import House
-
-SNAPSHOT_SIZE = 0.02
-CUSTOMERS = 1_000
-SERVERS = ["kafka", "connect", "mariadb", "redis", "minio"]
+from tests.integration.lake.opening import opened_house
 
 
 @pytest.fixture(scope="package")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A loaded shop whose orders are completed and whose changes are archived; the lake's tables are not made yet."""
-    folder = tmp_path_factory.mktemp("lake")
-    with Stack.at(folder / "stack", ports=free_ports(), servers=SERVERS, die_with_parent=True) as stack:
-        house = House(stack, folder)
-        _load(house)
-        _capture(house)
-        workers = [_worker(house, application) for application in ("streams.orders", "streams.archive")]
-        for worker in workers:
-            worker.wait_ready()
+    with opened_house(tmp_path_factory.mktemp("lake"), ("streams.orders", "streams.archive")) as house:
         yield house
-        house.close()
-        for worker in workers:
-            worker.stop()
-
-
-def _worker(house: House, application: str) -> Worker:
-    [port] = free_ports(["worker"]).values()
-    environment = house.stack.environment() | {"ARCHIVE_FLUSH_S": "0.5"}
-    worker = Worker(web_port=port, environment=environment, folder=house.folder / application, application=application)
-    worker.start()
-    return worker
-
-
-def _load(house: House) -> None:
-    definition, settings = load_definition("project_db"), DatabaseSettings.read(house.environment)
-    assert definition.generator is not None
-    with connected(settings) as connection:
-        create_schema(connection, definition)
-    plan = make_plan(definition.generator, size=SNAPSHOT_SIZE, customers=CUSTOMERS)
-    paths = write_files(definition.generator, plan, house.folder, print)
-    load_files(settings, definition, paths, OnDuplicate.FAIL, print)
-
-
-def _capture(house: House) -> None:
-    apply_topics(
-        KafkaSettings.read(house.environment),
-        catalogue(dataset="project_db", app_id="millrace-orders", order_partitions=4),
-    )
-    settings = ConnectSettings.read(house.environment)
-    with ConnectClient(settings.url) as connect:
-        name = connector_name("project_db")
-        apply_connector(connect, name, connector_settings(load_definition("project_db"), settings))
-        wait_snapshot(connect, name)

@@ -6,9 +6,7 @@ workers are held against a replay of the changelog. Limits are for liveness only
 
 from __future__ import annotations
 
-import contextlib
 import resource
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +30,7 @@ from streams.topics import (
     ORDER_FINAL,
     order_state_changelog,
 )
+from tests.disks import may_mount, small_disk
 from tests.faults.kafka import ANSWER_S, admin, ends
 from tests.integration.orders.conftest import NewWorker
 from tests.integration.orders.local_state import (
@@ -287,27 +286,11 @@ def test_a_worker_killed_between_commit_and_local_write_loses_and_repeats_nothin
 # -- disks ------------------------------------------------------------------------------------------------------------
 
 
-def may_mount() -> bool:
-    """Whether this process is allowed to mount file systems (CAP_SYS_ADMIN)."""
-    status = dict(line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines())
-    return bool(int(status["CapEff"], 16) >> 21 & 1)
-
-
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Callable[[Worker], None]]:
-    """Have a folder on a disk of its own; yields what fills that disk. It has space again when this ends."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder)], check=True)
-
-    def fill(_: Worker) -> None:
-        with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
-            while file.write(bytes(4096)) == 4096:
-                pass
-
-    try:
-        yield fill
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+def full_disk(folder: Path) -> Iterator[Callable[[Worker], None]]:
+    """Have a folder on a disk of its own; yields what fills that disk."""
+    with small_disk(folder) as disk:
+        yield lambda _: disk.fill()
 
 
 @contextmanager
@@ -321,7 +304,7 @@ def limited_files(folder: Path) -> Iterator[Callable[[Worker], None]]:
     yield fill
 
 
-@pytest.mark.parametrize("disk", [limited_files, *([small_disk] if may_mount() else [])])
+@pytest.mark.parametrize("disk", [limited_files, *([full_disk] if may_mount() else [])])
 def test_a_full_disk_ends_its_worker_by_name_and_another_takes_over(
     shop: Shop, new_worker: NewWorker, bootstrap: str, tmp_path: Path, disk: Any
 ) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from tests.faults import report
 from tests.faults.__main__ import chosen
+from tests.faults.lake.program import SAFEGUARDS
+from tests.faults.lake.table import LAKE_MUTANTS, LAKE_TABLE
 from tests.faults.mutants import MUTANTS
 from tests.faults.run import Result
 from tests.faults.table import STATE_MACHINE, TABLE
@@ -49,8 +51,8 @@ def test_the_table_names_what_is_broken() -> None:
 
 def test_without_a_choice_everything_is_played_mutants_included() -> None:
     rows = chosen("")
-    assert {row for row, mutant in rows if mutant is None} == {*TABLE, STATE_MACHINE}
-    assert {mutant for _, mutant in rows if mutant is not None} == {*MUTANTS}
+    assert {row for row, mutant in rows if mutant is None} == {*TABLE, STATE_MACHINE, *LAKE_TABLE}
+    assert {mutant for _, mutant in rows if mutant is not None} == {*MUTANTS, *LAKE_MUTANTS}
 
 
 def test_rows_and_mutants_are_chosen_by_name() -> None:
@@ -61,3 +63,5 @@ def test_rows_and_mutants_are_chosen_by_name() -> None:
 
 def test_each_mutant_has_a_row_that_is_in_the_table() -> None:
     assert {mutant.row for mutant in MUTANTS.values()} <= {*TABLE}
+    assert {mutant.row for mutant in LAKE_MUTANTS.values()} <= {*LAKE_TABLE}
+    assert {*LAKE_MUTANTS} | {"none"} == {*SAFEGUARDS}

@@ -1,0 +1,80 @@
+"""What happens to commits: many writers of one table, and answers of the object storage that never come."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import ExitStack
+from typing import Final
+
+from tests.faults.lake.process import BatchProcess
+from tests.faults.lake.scene import LakeScene
+from tests.faults.proxy import LOG_PUT, Proxy
+
+WRITERS: Final = 3
+COMMITS: Final = 40
+SMALL: Final = {"SPARK_MASTER": "local[1]", "SPARK_DRIVER_MEMORY": "512m"}
+HELD_UP_S: Final = 0.1
+"""How long each commit waits at the proxy: between the look of a writer and its write there is room for the others."""
+
+
+def write_together(scene: LakeScene) -> None:
+    """Three processes append to one table, 40 commits each, all through a proxy that holds every commit up."""
+    path = f"s3a://bronze/faults/{uuid.uuid4().hex}"
+    with Proxy(scene.ground.house.stack.site.ports["minio"]) as proxy:
+        proxy.hold_up(LOG_PUT, HELD_UP_S)
+        module = ("tests.faults.lake.writer", scene.mutant, path)
+        names = [f"writer-{number}" for number in range(WRITERS)]
+        writers = [scene.ground.start(*module, name, MINIO_ENDPOINT=proxy.url, **SMALL) for name in names]
+        for writer in writers:
+            writer.wait_said("ready")
+        for writer, commits in ((writers[0], 1), *zip(writers, (COMMITS - 1, COMMITS, COMMITS), strict=True)):
+            writer.tell(str(commits))
+            if commits == 1:
+                writer.wait_said("done")  # the table is there
+        for number, writer in enumerate(writers):
+            writer.wait_said("done", count=1 + (number == 0))
+    kept = {(name, number) for name, writer in zip(names, writers, strict=True) for number in _numbers(writer, "kept")}
+    refused = sum(len(_numbers(writer, "refused")) for writer in writers)
+    found = [tuple(row) for row in scene.ground.house.gold(f"SELECT writer, number FROM delta.`{path}`")]  # noqa: S608
+    scene.struck(f"{WRITERS} writers: {len(found)} of {WRITERS * COMMITS} commits are there, {refused} were refused")
+    scene.notes |= {"commits": WRITERS * COMMITS, "answered": len(kept), "refused": refused, "found": len(found)}
+    scene.judgement.compare("commits", "commits", "the table", found, sorted(kept))
+    scene.expect("commits", not refused, f"{refused} commits were refused, although no two wrote the same rows")
+
+
+def _numbers(writer: BatchProcess, word: str) -> list[int]:
+    return [int(line.split()[1]) for line in writer.lines if line.startswith(f"{word} ")]
+
+
+def lose_answers(scene: LakeScene) -> None:
+    """A run each of whose commits is done and not answered the first time; then one whose storage is away from an
+    unanswered commit on.
+    """
+    with ExitStack() as stack:
+        proxy = stack.enter_context(Proxy(scene.ground.house.stack.site.ports["minio"]))
+        for _ in range(scene.dose.times):
+            scene.change()
+            proxy.lose_answers(LOG_PUT)
+            answer = scene.start_run(MINIO_ENDPOINT=proxy.url).wait()
+            scene.struck(f"{len(proxy.lost)} commits were not answered, exit code {answer.code}")
+            scene.expect("fault", answer.code == 0, f"the run fails: {answer.text[-500:]}")
+            scene.expect("fault", proxy.lost, "no answer was lost")
+            scene.judge()
+            proxy.heal()
+            _lose_and_go(scene, proxy)
+        scene.notes["answers_lost"] = len(proxy.lost)
+
+
+def _lose_and_go(scene: LakeScene, proxy: Proxy) -> None:
+    scene.change()
+    place = scene.place(scene.draw.choice(("bronze", "silver", "gold")))
+    layer, _, table = place.partition("/")
+    proxy.lose_answers(rf"^PUT /{layer}/\S*{table}/_delta_log/\d{{20}}\.json ", then_away=True)
+    before = len(proxy.lost)
+    answer = scene.start_run(MINIO_ENDPOINT=proxy.url).wait()
+    scene.expect("fault", len(proxy.lost) == before + 1, f"{len(proxy.lost) - before} answers were lost, not one")
+    scene.struck(f"the commit of {place} was not answered, then the storage was away; exit code {answer.code}")
+    scene.expect_error(answer, "the object storage does not answer", "can't reach the object storage")
+    proxy.heal()
+    scene.repair()
+    scene.judge()

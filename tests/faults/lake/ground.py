@@ -1,0 +1,106 @@
+"""The servers under the scenarios of the lake: one shop with its archive and its lake for all of them."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self
+
+from batch.paths import Lake
+from config.settings import LakeSettings
+from stack.dataset.simulation import Simulation
+from stack.process import ProcessState
+from stack.record import process_state
+from stack.site import REPOSITORY
+from tests.faults.lake.process import BatchProcess
+from tests.integration.lake.house import House
+from tests.integration.lake.opening import SERVERS, opened_house
+from tests.integration.lake.shop import simulator
+
+LOGS: Final = REPOSITORY / ".faults" / "logs"
+STEPS: Final = 100
+QUICK_JAVA: Final = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
+"""For Java that lives for one run: to compile with the second compiler takes longer than it saves."""
+
+Say = Callable[[str], None]
+
+
+class LakeGround:
+    """A shop and its lake.
+
+    Attributes:
+        house: has a Java of its own that stays: it does the runs which nothing happens to, and judges.
+        processes: runs that something happens to, until the next `heal`.
+    """
+
+    def __init__(self, house: House, say: Say) -> None:
+        self.house = house
+        settings, prefix = LakeSettings.read(house.environment), house.definition.lake_prefix
+        self.lake = Lake(bronze=settings.bronze, silver=settings.silver, gold=settings.gold, prefix=prefix)
+        self.processes: list[BatchProcess] = []
+        self._say = say
+
+    @classmethod
+    @contextmanager
+    def opened(cls, say: Say) -> Iterator[Self]:
+        """A new shop in a temporary folder, after the lake's first run; deleted at the end."""
+        folder = Path(tempfile.mkdtemp(prefix="millrace-faults-"))
+        began = time.monotonic()
+        try:
+            with opened_house(folder, ("streams.archive",), say=lambda line: None) as house:
+                ground = cls(house, say)
+                house.until_archived()
+                house.batch("run", "--wait")
+                say(f"the shop and its lake are there after {time.monotonic() - began:.0f} s, in {folder}")
+                try:
+                    yield ground
+                finally:
+                    ground.close()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def change(self, draw: random.Random) -> None:
+        """A while in the life of the shop, of which every table has something, until it is archived."""
+        seed = draw.randrange(10**6)
+        with simulator(self.house, Simulation(insert_p=0.5, update_p=0.3, delete_p=0.2, seed=seed)) as shop:
+            for _ in range(STEPS):
+                shop.step()
+        self.house.change(("UPDATE customers SET phone = %s WHERE MOD(id, 10) = %s", [str(seed), seed % 10]))
+
+    def start(self, *module: str, **more: str) -> BatchProcess:
+        """Start a Python module with the settings of the shop, and `more`."""
+        process = BatchProcess(*module, environment={**self.house.environment, **QUICK_JAVA, **more})
+        self.processes.append(process)
+        return process
+
+    def heal(self) -> None:
+        """End what was started, bring up whatever a fault has left down or frozen."""
+        for process in self.processes:
+            process.close()
+        self.processes.clear()
+        for server in SERVERS:
+            if process_state(self.house.stack.site.record(server)) is ProcessState.PAUSED:
+                self.house.stack.resume(server)
+        self.house.stack.up()
+
+    def keep_logs(self, name: str) -> Path:
+        """Copy the logs of the servers, the runs and their output to where they outlive the servers."""
+        target = LOGS / name
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        logs = [*self.house.folder.rglob("*.log")]
+        for number, log in enumerate(logs):
+            shutil.copy(log, target / f"{number}-{log.name}")
+        for number, process in enumerate(self.processes):
+            (target / f"run-{number}.txt").write_text(process.text)
+        return target
+
+    def close(self) -> None:
+        """End what this started besides the shop."""
+        for process in self.processes:
+            process.close()

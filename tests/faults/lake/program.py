@@ -1,0 +1,109 @@
+"""`python -m batch` with a short lease, a place to freeze at, and perhaps without one safeguard.
+
+    python -m tests.faults.lake.program NAME run …
+
+runs the real command line after the safeguard called NAME was taken out; `none` takes out nothing. With
+`FAULTS_STOP_AT=before silver/orders` the process freezes itself (SIGSTOP) once the write to that table is prepared,
+with `after` once it is committed; it says so first.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from batch import delta, lease, session
+
+LEASE_S: Final = 3
+RENEW_S: Final = 1.0
+FROZEN: Final = "frozen "
+PROGRESS_ALONE: Final = "progress alone"
+
+
+def shorten_the_lease() -> None:
+    """A killed run's lease ends soon; nothing else of it is different."""
+    _replace(lease, "LEASE_S", LEASE_S)
+    _replace(lease, "RENEW_S", RENEW_S)
+
+
+def stop_at(place: str) -> None:
+    """Freeze right before or right after a table's commit."""
+    real: Callable[..., Any] = delta.LakeTable._commit
+
+    def freeze(moment: str, name: str) -> None:
+        if place == f"{moment} {name}":
+            print(f"{FROZEN}{place}", flush=True)
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    @contextmanager
+    def commit(self: delta.LakeTable, run_id: str, *rest: Any, **more: str) -> Iterator[Any]:
+        with real(self, run_id, *rest, **more) as committed:
+            if run_id != PROGRESS_ALONE:
+                freeze("before", self.name)
+            yield committed
+        freeze("after", self.name)
+
+    _replace(delta.LakeTable, "_commit", commit)
+
+
+# -- safeguards that are taken out ------------------------------------------------------------------------------------
+
+
+def default_log_store() -> None:
+    """Commits go through Delta's own log store for S3, which looks first and writes then."""
+    session._DELTA["spark.delta.logStore.s3a.impl"] = "io.delta.storage.S3SingleDriverLogStore"
+
+
+def progress_alone() -> None:
+    """The progress is committed first, and the rows after it."""
+    real: Callable[..., Any] = delta.LakeTable.append
+
+    def append(self: delta.LakeTable, rows: Any, *, run_id: str, **rest: Any) -> Any:
+        real(self, rows.limit(0), run_id=PROGRESS_ALONE, **rest)
+        self.progress()
+        return real(self, rows, run_id=run_id, **rest)
+
+    _replace(delta.LakeTable, "append", append)
+
+
+def no_numbers() -> None:
+    """Commits carry no transaction number, so nobody sees that another run has written the same rows."""
+    real: Callable[..., Any] = delta.LakeTable._configured
+
+    def configured(self: delta.LakeTable, settings: dict[str, str]) -> Any:
+        numbers = (delta._TXN_APP, delta._TXN_VERSION)
+        return real(self, {name: value for name, value in settings.items() if name not in numbers})
+
+    _replace(delta.LakeTable, "_configured", configured)
+
+
+SAFEGUARDS: Final[dict[str, Callable[[], None]]] = {
+    "none": lambda: None,
+    "default_log_store": default_log_store,
+    "progress_alone": progress_alone,
+    "no_numbers": no_numbers,
+}
+
+
+def _replace(owner: Any, name: str, by: Any) -> None:
+    assert hasattr(owner, name), f"{owner} has no {name} any more: adapt the mutant"
+    setattr(owner, name, by)
+
+
+def install(name: str) -> None:
+    """Prepare this process."""
+    shorten_the_lease()
+    SAFEGUARDS[name]()
+    if place := os.environ.get("FAULTS_STOP_AT"):
+        stop_at(place)
+
+
+if __name__ == "__main__":
+    install(sys.argv.pop(1))
+    from batch.__main__ import main
+
+    sys.exit(main())

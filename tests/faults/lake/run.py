@@ -1,0 +1,53 @@
+"""Plays one row of the lake, and says what came of it."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from stack.errors import StackError
+from tests.faults.lake.ground import LakeGround, Say
+from tests.faults.lake.scene import LakeScene
+from tests.faults.lake.table import LAKE_MUTANTS, LAKE_TABLE
+from tests.faults.lake.verdict import LakeJudgement
+from tests.faults.run import Result
+from tests.faults.verdict import EXAMPLES
+
+EXAMPLE_LENGTH = 400
+
+
+def play_lake(ground: LakeGround, row: str, *, dose: str, seed: int, mutant: str | None, say: Say) -> Result:
+    """Play a row with the real code, or with a mutant of it; never raises for what a fault brings about."""
+    what = LAKE_TABLE[row]
+    result = Result(row=row, fault=what.name, dose=dose, seed=seed, mutant=mutant)
+    say(f"row {row}: {what.name}, {dose}, seed {seed}" + (f", mutant {mutant}" if mutant else ""))
+    draw = random.Random(f"{row}/{mutant}/{seed}")  # noqa: S311 - faults by chance, no secrets
+    scene = LakeScene(ground, what.quick if dose == "quick" else what.full, draw, say, mutant or "none")
+    began = time.monotonic()
+    try:
+        what.play(scene)
+        _fill(result, scene.judgement)
+    except (TimeoutError, StackError, AssertionError, OSError) as error:
+        result.error = f"{type(error).__name__}: {error}"
+        say(f"  {result.error}")
+    finally:
+        result.notes = scene.notes
+        if not result.passed:
+            say(f"  logs: {ground.keep_logs(f'{row}-{mutant or dose}')}")
+        ground.heal()
+    result.seconds = round(time.monotonic() - began, 1)
+    return result
+
+
+def _fill(result: Result, judgement: LakeJudgement) -> None:
+    result.lost, result.twice = judgement.lost, judgement.twice
+    result.invariants = {name: not faults for name, faults in judgement.faults.items()}
+    result.examples = {
+        name: [fault[:EXAMPLE_LENGTH] for fault in faults[:EXAMPLES]]
+        for name, faults in judgement.faults.items()
+        if faults
+    }
+    if result.mutant is None:
+        result.passed = not judgement.broken
+    else:
+        result.passed = LAKE_MUTANTS[result.mutant].caught_by <= set(judgement.broken)

@@ -1,0 +1,88 @@
+"""Reads what the lake holds, and holds it against the source: Bronze against the change topics, Gold against SQL."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from batch.paths import Lake
+from streams.topics import change_topic
+from tests.faults.kafka import read_topics
+from tests.integration.lake.house import House
+from tests.integration.lake.oracle import ORACLE
+
+NAMES: Final = {
+    "I1": "every change of the topics is in Bronze",
+    "I2": "none is there twice",
+    "I7": "Gold = SQL in the source database",
+    "readers": "readers see whole runs only",
+    "commits": "a table holds every commit that was answered",
+    "errors": "a run that fails names why in a line",
+    "fault": "what the fault itself expects",
+}
+
+Rows = Sequence[tuple[Any, ...]]
+
+
+@dataclass
+class LakeJudgement:
+    """Faults by invariant, empty where it holds; and the two counts that say it in short."""
+
+    lost: int = 0
+    twice: int = 0
+    faults: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in NAMES})
+
+    def add(self, name: str, *faults: str) -> None:
+        """Keep faults that were found in an invariant."""
+        self.faults[name] += faults
+
+    def compare(self, name_of_lost: str, name_of_twice: str, what: str, found: Rows, expected: Rows) -> None:
+        """Hold rows against those that have to be there, each as often."""
+        ours, theirs = Counter(found), Counter(expected)
+        lost, twice = theirs - ours, ours - theirs
+        self.lost += lost.total()
+        self.twice += twice.total()
+        self.add(name_of_lost, *(f"{what}: {row} is missing" for row in lost))
+        self.add(name_of_twice, *(f"{what}: {row} is extra" for row in twice))
+
+    @property
+    def broken(self) -> list[str]:
+        """The invariants that do not hold."""
+        return [name for name, faults in self.faults.items() if faults]
+
+
+def judge_lake(house: House, lake: Lake, judgement: LakeJudgement) -> None:
+    """I1, I2 and I7, of a lake whose last run is over and whose shop stands still."""
+    names = [table.name for table in house.definition.tables]
+    origins = [  # what a repair has landed comes from no topic
+        f"SELECT _origin FROM delta.`{lake.table('bronze', name)}` "  # noqa: S608
+        f"WHERE startswith(_origin, '{_topic(house, name)}/')"
+        for name in names
+    ]
+    answers = house.gold_of([*origins, *(gold for gold, _ in ORACLE.values())])
+    for name, rows in zip(names, answers, strict=False):
+        judgement.compare("I1", "I2", f"bronze/{name}", rows, _delivered(house, name))
+    for (name, (_, source)), rows in zip(ORACLE.items(), answers[len(names) :], strict=True):
+        judgement.compare("I7", "I7", f"gold/{name}", rows, house.rows(source))
+
+
+def _delivered(house: House, table: str) -> list[tuple[str]]:
+    """Where every change of a table stands in its topic; tombstones are none."""
+    topic = _topic(house, table)
+    records = read_topics(house.environment["KAFKA_BOOTSTRAP"], topic)
+    return [(f"{topic}/{each.partition}/{each.offset}",) for each in records if each.value is not None]
+
+
+def _topic(house: House, table: str) -> str:
+    return change_topic(house.definition.name, table, engine=house.definition.engine)
+
+
+def fingerprint_query() -> str:
+    """One query over all of Gold: its rows are other when any table's are."""
+    parts = [
+        f"SELECT '{name}' AS name, count(*) AS rows, bit_xor(xxhash64(*)) AS hash FROM ({gold})"  # noqa: S608
+        for name, (gold, _) in ORACLE.items()
+    ]
+    return " UNION ALL ".join(parts)
