@@ -39,7 +39,7 @@ def find_objects(spark: SparkSession, folder: str, positions: Mapping[int, int])
     Raises:
         ChainBrokenError: an object is missing between others.
     """
-    files = _Files(spark)
+    files = Files(spark)
     paths: list[str] = []
     first: dict[int, int] = {}
     following: dict[int, int] = {}
@@ -65,7 +65,7 @@ def read_objects(spark: SparkSession, found: Found) -> DataFrame:
     return records.where(wanted)
 
 
-class _Files:
+class Files:
     """Folders and objects behind any scheme that Hadoop knows."""
 
     def __init__(self, spark: SparkSession) -> None:
