@@ -71,13 +71,16 @@ class Archive:
             return OwnRecords(offsets={})
         records = self._spark.read.schema(SCHEMA).parquet(*paths)
         changes = opened(records, self._epoch, person.table)
-        own = changes.where(_READABLE).where(_has_key(person))
-        rows = own.select("partition", "offset", "_op", "_sequence", *_values(person)).collect()
-        values = {row[name] for row in rows for name in person.personal if row[name]} | {*known}
-        strange = changes.where("_problem IS NOT NULL").where(_is_about(person, values))
-        places = [
-            (row["partition"], row["offset"]) for row in [*rows, *strange.select("partition", "offset").collect()]
-        ]
+        own = F.expr(_READABLE) & _has_key(person)
+        some = changes.where(own | F.expr("_problem IS NOT NULL")).persist()  # the envelopes are opened once
+        try:
+            rows = some.where(own).select("partition", "offset", "_op", "_sequence", *_values(person)).collect()
+            values = {row[name] for row in rows for name in person.personal if row[name]} | {*known}
+            strange = some.where("_problem IS NOT NULL").where(_is_about(person, values))
+            places = [(row["partition"], row["offset"]) for row in rows]
+            places += [tuple(row) for row in strange.select("partition", "offset").collect()]
+        finally:
+            some.unpersist()
         newest = max(rows, key=lambda row: str(row["_sequence"]), default=None)
         return OwnRecords(
             offsets=self._by_object(records, places),

@@ -97,8 +97,9 @@ def erase(holding: Holding, context: RunContext) -> int:
 def rewrite(holding: Holding, context: RunContext) -> None:
     """Leave no file in force that has a row of the person, and a last commit that says nothing of any file."""
     table = holding.table
+    location = DeltaLog(context.spark, table.path).location
     with table.noting(context.run_id):
-        context.spark.sql(f"REORG TABLE delta.`{table.path}` APPLY (PURGE)")
+        context.spark.sql(f"REORG TABLE delta.`{location}` APPLY (PURGE)")
     table.append(table.read().where("false"), run_id=context.run_id, progress=table.progress())
 
 

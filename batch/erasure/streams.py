@@ -68,6 +68,8 @@ class Topics:
             ends = find_objects(context.spark, context.lake.changes(topic), {}).following
         except ChainBrokenError as error:
             raise BatchError(f"the archive of {topic} has a gap: {error}", layer="bronze") from error
+        if not ends and person.table.feed == "jdbc":
+            return  # nobody archives it
         found = changes_under_way(self._bootstrap, topic, person.table.key, ends)
         if found.is_all or key_text([person.id]) in found.keys:
             raise BatchError(
