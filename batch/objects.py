@@ -43,6 +43,10 @@ class ObjectFolder(Protocol):
         """Put an object in its place."""
         ...
 
+    def replace(self, name: str, content: bytes) -> None:
+        """Put other content in the place of an object, which keeps its metadata."""
+        ...
+
 
 def object_folder(uri: str, store: ObjectStoreSettings) -> ObjectFolder:
     """The folder at a URI of the lake.
@@ -111,6 +115,18 @@ class StoredFolder:
             )
         )
 
+    def replace(self, name: str, content: bytes) -> None:
+        """Put other content in the place of an object, which keeps its metadata."""
+
+        def put() -> None:
+            path, mark = f"{self._prefix}{name}", "x-amz-meta-"
+            found = self._client.stat_object(self._bucket, path)
+            own = {key.lower(): text for key, text in (found.metadata or {}).items() if key.lower().startswith(mark)}
+            kind = found.content_type or "application/octet-stream"
+            self._client.put_object(self._bucket, path, io.BytesIO(content), len(content), kind, metadata={**own})
+
+        self._tried(put)
+
     def _tried(self, call: Callable[[], T]) -> T:
         for attempt in range(1, TRIES + 1):
             try:
@@ -157,3 +173,7 @@ class LocalFolder:
         partial = self._folder / f".{name}.{os.getpid()}"
         partial.write_bytes(content)
         partial.replace(self._folder / name)
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Put other content in the place of a file; files have no metadata."""
+        self.write(name, content)

@@ -65,6 +65,7 @@ def refine(table: Table, context: RunContext) -> LayerResult:
         )
     is_same_table = done.get("definition") == progress["definition"]
     feed = bronze.changed_since(done["bronze"]) if is_same_table and not context.full else None
+    feed = None if feed is None else feed.where("_change_type = 'insert'")  # what was erased of Bronze is no version
     work = _Work(silver=silver, is_continued=feed is not None, progress=progress)
     rows = prepared(bronze.read(newest) if feed is None else feed, table, context.run_id)
     few = None if feed is None else brought(rows)

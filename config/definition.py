@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from config.contradictions import generator_faults, subject_faults
+
 ENGINES = ("mysql",)
 RESERVED_LAKE_FOLDERS = frozenset({"changes", "audit"})
 
@@ -42,7 +44,7 @@ class LogicalType(StrEnum):
 class Column(_Part, frozen=True):
     """A column; `length` in characters for strings, `precision` and `scale` in digits for decimals.
 
-    `description` says what its values mean, and their unit.
+    `description` says what its values mean, and their unit. `personal` values are a person's, and `erase` removes them.
     """
 
     name: Identifier
@@ -52,6 +54,7 @@ class Column(_Part, frozen=True):
     precision: Annotated[int, Meta(ge=1, le=38)] | None = None
     scale: Annotated[int, Meta(ge=0, le=38)] | None = None
     description: Sentence | None = None
+    personal: bool = False
 
 
 class Rule(_Part, frozen=True, tag_field="check"):
@@ -103,7 +106,8 @@ class Unique(Rule, frozen=True, tag="unique"):
 class Table(_Part, frozen=True):
     """A table: its row key, the part of the key that orders its topic, its cursor, feed and history type (SCD).
 
-    `description` says what a row is. With the history types 2 and 4 Silver keeps every version of every row.
+    `description` says what a row is. With the history types 2 and 4 Silver keeps every version of every row. Of a table
+    with a `subject` each row is one person.
     """
 
     name: Identifier
@@ -113,6 +117,7 @@ class Table(_Part, frozen=True):
     cursor: Identifier | None = None
     feed: Literal["changes", "jdbc"] = "changes"
     history: Literal[1, 2, 4] = 1
+    subject: Literal["customer"] | None = None
     description: Sentence | None = None
     rules: tuple[NotNull | Range | Pattern | Reference | Unique, ...] = ()
 
@@ -200,7 +205,8 @@ def faults(definition: Definition) -> list[str]:
     if definition.completeness:
         found += [f"completeness.{fault}" for fault in _completeness_faults(definition, definition.completeness)]
     if definition.generator:
-        found += [f"generator.{fault}" for fault in _generator_faults(definition.generator)]
+        found += [f"generator.{fault}" for fault in generator_faults(definition.generator)]
+    found += subject_faults(definition.tables)
     return found
 
 
@@ -293,14 +299,3 @@ def _completeness_faults(definition: Definition, rule: Completeness) -> Iterator
 
 def _whole_number_columns(table: Table) -> set[str]:
     return {column.name for column in table.columns if column.type in (LogicalType.INTEGER, LogicalType.BIGINT)}
-
-
-def _generator_faults(generator: OrdersGenerator) -> Iterator[str]:
-    most = len(generator.line_weights) * generator.orders
-    if not generator.orders <= generator.order_details <= most:
-        yield f"order_details: must be from {generator.orders} to {most}: 1 to {len(generator.line_weights)} an order"
-    if len(generator.line_weights) > generator.products:
-        yield "line_weights: an order can't have more lines than there are products"
-    for name in ("line_weights", "hour_weights", "weekday_weights"):
-        if sum(getattr(generator, name)) <= 0:
-            yield f"{name}: at least one weight must be above 0"

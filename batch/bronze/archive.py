@@ -41,7 +41,7 @@ def find_objects(spark: SparkSession, folder: str, positions: Mapping[int, int])
     Raises:
         ChainBrokenError: an object is missing between others.
     """
-    files = _Files(spark)
+    files = Files(spark)
     paths: list[str] = []
     first: dict[int, int] = {}
     following: dict[int, int] = {}
@@ -73,7 +73,7 @@ def forget_objects(spark: SparkSession, folder: str, landed: Mapping[int, int], 
     The newest object of a partition stays, and so does what begins at or after the offset that is `landed` next: a
     reader who goes on from there finds the chain whole.
     """
-    files = _Files(spark)
+    files = Files(spark)
     count = size = 0
     for partition, position in landed.items():
         place = f"{folder}/{partition:05d}"
@@ -86,7 +86,7 @@ def forget_objects(spark: SparkSession, folder: str, landed: Mapping[int, int], 
     return count, size
 
 
-class _Files:
+class Files:
     """Folders and objects behind any scheme that Hadoop knows."""
 
     def __init__(self, spark: SparkSession) -> None:

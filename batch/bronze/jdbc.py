@@ -33,12 +33,12 @@ from batch.bronze.rows import (
 )
 from batch.bronze.sequence import jdbc_sequence
 from batch.bronze.source import check_columns, read_source
-from batch.bronze.windows import Window, parse_time, source_of, time_text, window
+from batch.bronze.windows import Window, has_time_cursor, parse_time, source_of, time_text, window
 from batch.commit import Written
 from batch.context import LayerResult, RunContext
 from batch.delta import LakeTable
 from batch.source import connected
-from config.definition import LogicalType, Table
+from config.definition import Table
 
 log = logging.getLogger("batch.bronze")
 
@@ -79,7 +79,7 @@ class _Work:
     def is_whole(self) -> bool:
         """Whether the table is read whole, so that missing rows are known to be deleted."""
         is_bounded = self.context.since is not None or self.context.until is not None
-        return not _has_cursor(self.table) or (self.context.full and not is_bounded)
+        return not has_time_cursor(self.table) or (self.context.full and not is_bounded)
 
     def condition(self) -> str:
         """The rows to read, in the database's SQL."""
@@ -121,7 +121,7 @@ class _Work:
 
     def _moves(self, done: dict[str, Any], progress: dict[str, Any]) -> bool:
         """Whether an anchor without new rows is worth a commit: only when the window would grow long without it."""
-        if not _has_cursor(self.table):
+        if not has_time_cursor(self.table):
             return False
         start = progress["start"]
         overlap_s = self.context.settings.window_overlap_s
@@ -158,8 +158,3 @@ class _Work:
         gone = not_there(known, new, self.table.key).select(*self.table.key)
         others = {name: F.lit(None).cast("string") for name in self.table.column_names if name not in self.table.key}
         return changed.unionByName(self._stamped(gone.withColumns(others) if others else gone, "d"))
-
-
-def _has_cursor(table: Table) -> bool:
-    """Only a time can be a cursor: a window ends at one."""
-    return any(column.name == table.cursor and column.type is LogicalType.TIMESTAMP for column in table.columns)
