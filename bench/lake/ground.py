@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -196,14 +196,20 @@ class LakeGround:
             for error in self._store.remove_objects(bucket, [DeleteObject(name) for name in names]):
                 raise StackError(f"{bucket}/{error.name} could not be removed: {error.message}")
 
-    def held_back(self, change: Callable[[], None]) -> Sequence[str]:
-        """What the archive gets by a change, put aside as if it had not come yet."""
-        before = set(self._objects())
-        change()
-        new = [name for name in self._objects() if name not in before]
-        for name in new:
+    def held_back(self, changes: int) -> list[list[str]]:
+        """What the archive gets by each of some changes, put aside as if it had not come yet.
+
+        It is put aside once all of it is there: the archive's worker would put again what is missing from a chain.
+        """
+        seen = set(self._objects())
+        parts = []
+        for _ in range(changes):
+            self.change()
+            parts.append([name for name in self._objects() if name not in seen])
+            seen.update(parts[-1])
+        for name in (name for part in parts for name in part):
             self._move(name, f"{_HELD}/{name}")
-        return new
+        return parts
 
     def release(self, names: Sequence[str]) -> None:
         """Let objects that were held back come."""

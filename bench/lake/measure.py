@@ -87,7 +87,7 @@ class LakeBench:
     def _warm(self, system: LakeSystem) -> Iterator[Row]:
         """The service takes some changes to get warm, then the one that counts; then it idles."""
         ground = self._ground
-        held = [ground.held_back(ground.change) for _ in range(WARM_UP_CHANGES + 1)]
+        held = ground.held_back(WARM_UP_CHANGES + 1)
         self._expected = gold.of_source(ground)
         with Service.running(ground) as service:
             for number, names in enumerate(held, start=1):
