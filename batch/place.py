@@ -36,9 +36,10 @@ class Place:
     manifests: Manifests
 
     @contextlib.contextmanager
-    def spark(self) -> Iterator[SparkSession]:
+    def spark(self, *, records_classes: bool = False) -> Iterator[SparkSession]:
         """A session of Spark, ended with the command."""
-        session = spark_session(SparkSettings.read(), self.store, app=f"millrace {self.definition.name}")
+        app = f"millrace {self.definition.name}"
+        session = spark_session(SparkSettings.read(), self.store, app=app, records_classes=records_classes)
         try:
             yield session
         finally:

@@ -94,7 +94,7 @@ def _working(
 
         @functools.cache
         def planned() -> Plan:
-            return plan_of(ending.enter_context(place.spark()))
+            return plan_of(ending.enter_context(place.spark(records_classes=not is_quiet)))
 
         runner = Runner(
             dataset=name,
