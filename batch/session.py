@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from pyspark.sql import SparkSession
 
-from config.settings import BatchSettings, ObjectStoreSettings, SparkSettings
+from batch.classes import java_options
+from config.settings import BatchSettings, CacheSettings, ObjectStoreSettings, SparkSettings
 
 LOG_STORE = "millrace.lake.PutIfAbsentLogStore"
 
@@ -39,10 +40,20 @@ _S3A = {
 }
 
 
-def spark_session(settings: SparkSettings, lake_store: ObjectStoreSettings | None, *, app: str) -> SparkSession:
-    """Start the session, or return the one that runs; `lake_store` is the storage behind `s3a://`."""
+def spark_session(
+    settings: SparkSettings, lake_store: ObjectStoreSettings | None, *, app: str, records_classes: bool = False
+) -> SparkSession:
+    """Start the session, or return the one that runs.
+
+    Args:
+        lake_store: the storage behind `s3a://`.
+        records_classes: let Java write a class-data archive at its end if there is none yet.
+    """
+    classes = ""
+    if settings.class_data:
+        classes = java_options(settings, CacheSettings.read().folder.expanduser(), records=records_classes)
     builder = SparkSession.builder.master(settings.master).appName(app)
-    for name, value in {**_settings(settings), **_jars(settings), **_DELTA}.items():
+    for name, value in {**_settings(settings, classes), **_jars(settings), **_DELTA}.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
     if lake_store is not None:
@@ -50,14 +61,14 @@ def spark_session(settings: SparkSettings, lake_store: ObjectStoreSettings | Non
     return spark
 
 
-def _settings(settings: SparkSettings) -> dict[str, str]:
+def _settings(settings: SparkSettings, classes: str) -> dict[str, str]:
     return {
         "spark.driver.memory": settings.driver_memory,
         "spark.driver.host": settings.driver_host,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
-        "spark.driver.extraJavaOptions": f"{_JAVA} {_logging()}",
+        "spark.driver.extraJavaOptions": f"{_JAVA} {classes} {_logging()}",
         "spark.executor.extraJavaOptions": _JAVA,
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
         # Classes that Spark has generated and Java has compiled; a run over a dataset needs more than the default of
