@@ -23,9 +23,11 @@ from typing import Any, Final
 from batch import gold, silver
 from batch.bronze import progress as how_far
 from batch.errors import BatchError
+from batch.gold.rows import gold_source
 from batch.manifest import Manifest, TableRun
 from batch.objects import ObjectFolder
 from batch.paths import Lake
+from batch.steps import table_names
 from config.definition import Definition, Table
 from streams.model.archive_chain import LAST_OFFSET, ChainBrokenError, before_object, start_of, walk
 from streams.topics import change_topic
@@ -68,8 +70,8 @@ class _Proof:
 
     def places(self) -> dict[str, str]:
         """Every table of the dataset in the order of the layers, and where it is."""
-        tables = [table.name for table in self.definition.tables]
-        found = {f"{layer}/{name}": self.lake.table(layer, name) for layer in ("bronze", "silver") for name in tables}
+        names = [(layer, name) for layer in ("bronze", "silver") for name in table_names(self.definition, layer)]
+        found = {f"{layer}/{name}": self.lake.table(layer, name) for layer, name in names}
         for plan in gold.plans(self.definition):
             is_dimension = plan.kind == "dimension"
             found[f"gold/{plan.name}"] = (self.lake.dimension if is_dimension else self.lake.fact)(plan.name)
@@ -86,6 +88,7 @@ class _Proof:
             expected[f"silver/{table.name}"] = {"bronze": versions[f"bronze/{table.name}"], "definition": shape}
         for plan in gold.plans(self.definition):
             shown = {name: versions[f"silver/{name}"] for name in plan.tables}
+            shown |= {name: versions[name] for name in map(gold_source, (link.dimension for link in plan.links))}
             expected[f"gold/{plan.name}"] = {"silver": shown, "definition": plan.fingerprint}
         return all(self.previous.progress.get(name) == progress for name, progress in expected.items())
 

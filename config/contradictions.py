@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the shapes are there, and ask here
-    from config.definition import OrdersGenerator, Table
+    from config.definition import Completeness, Definition, OrdersGenerator, Table
 
 
 def subject_faults(tables: Sequence[Table]) -> Iterator[str]:
@@ -26,6 +26,27 @@ def subject_faults(tables: Sequence[Table]) -> Iterator[str]:
         if table.subject in seen:
             yield f"{place}.subject: {table.subject!r} is the table {seen[table.subject]!r} already"
         seen[table.subject] = table.name
+
+
+def completeness_faults(definition: Definition, rule: Completeness) -> Iterator[str]:
+    """What of it the tables lack."""
+    tables = {table.name: table for table in definition.tables}
+    parent, children = tables.get(rule.parent), tables.get(rule.children)
+    if parent is None:
+        yield f"expected: table {rule.parent!r} does not exist"
+    elif rule.expected_column not in parent.column_names:
+        yield f"expected: table {rule.parent!r} has no column {rule.expected_column!r}"
+    elif rule.expected_column not in _whole_number_columns(parent):
+        yield f"expected: column {rule.expected_column!r} must hold whole numbers"
+    if children is None:
+        yield f"children: table {rule.children!r} does not exist"
+    for place, table in (("expected", parent), ("children", children)):
+        if table is not None and table.topic_key is None:
+            yield f"{place}: table {table.name!r} needs a topic_key, so that parents and children meet"
+
+
+def _whole_number_columns(table: Table) -> set[str]:
+    return {column.name for column in table.columns if column.type in ("integer", "bigint")}
 
 
 def generator_faults(generator: OrdersGenerator) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from config.contradictions import generator_faults, subject_faults
+from config.contradictions import completeness_faults, generator_faults, subject_faults
 
 ENGINES = ("mysql",)
 RESERVED_LAKE_FOLDERS = frozenset({"changes", "audit"})
@@ -203,7 +203,7 @@ def faults(definition: Definition) -> list[str]:
     for index, table in enumerate(definition.tables):
         found += [f"tables[{index}].{fault}" for fault in _table_faults(definition, table)]
     if definition.completeness:
-        found += [f"completeness.{fault}" for fault in _completeness_faults(definition, definition.completeness)]
+        found += [f"completeness.{fault}" for fault in completeness_faults(definition, definition.completeness)]
     if definition.generator:
         found += [f"generator.{fault}" for fault in generator_faults(definition.generator)]
     found += subject_faults(definition.tables)
@@ -264,38 +264,20 @@ def _rule_faults(definition: Definition, table: Table, rule: Rule) -> Iterator[s
 
 
 def _range_faults(table: Table, rule: Range) -> Iterator[str]:
+    low, high = rule.min, rule.max
     if not rule.bounds:
         yield "min: a range needs min, max or both"
-    columns = [column for column in table.columns if column.name == rule.column]
-    for column in columns:
-        of_days = column.type in (LogicalType.DATE, LogicalType.TIMESTAMP)
-        kind = "a day, as in 2000-01-31" if of_days else "a number"
-        wrong = [name for name, bound in rule.bounds.items() if isinstance(bound, datetime.date) is not of_days]
-        yield from (f"{name}: must be {kind}, as {column.name!r} is of type {column.type}" for name in wrong)
-        if not wrong and rule.min is not None and rule.max is not None and rule.min > rule.max:  # type: ignore[operator]
-            yield f"min: {bound_text(rule.min)} is above max {bound_text(rule.max)}"
+    are_comparable = isinstance(low, datetime.date) is isinstance(high, datetime.date)
+    if low is not None and high is not None and are_comparable and low > high:  # type: ignore[operator]
+        yield f"min: {bound_text(low)} is above max {bound_text(high)}"
+    for column in table.columns:
+        if column.name == rule.column:
+            of_days = column.type in (LogicalType.DATE, LogicalType.TIMESTAMP)
+            kind = "a day, as in 2000-01-31" if of_days else "a number"
+            wrong = [name for name, bound in rule.bounds.items() if isinstance(bound, datetime.date) is not of_days]
+            yield from (f"{name}: must be {kind}, as {column.name!r} is of type {column.type}" for name in wrong)
 
 
 def bound_text(bound: float | datetime.date) -> str:
     """A bound of a range, for people."""
     return bound.isoformat() if isinstance(bound, datetime.date) else f"{bound:g}"
-
-
-def _completeness_faults(definition: Definition, rule: Completeness) -> Iterator[str]:
-    tables = {table.name: table for table in definition.tables}
-    parent, children = tables.get(rule.parent), tables.get(rule.children)
-    if parent is None:
-        yield f"expected: table {rule.parent!r} does not exist"
-    elif rule.expected_column not in parent.column_names:
-        yield f"expected: table {rule.parent!r} has no column {rule.expected_column!r}"
-    elif rule.expected_column not in _whole_number_columns(parent):
-        yield f"expected: column {rule.expected_column!r} must hold whole numbers"
-    if children is None:
-        yield f"children: table {rule.children!r} does not exist"
-    for place, table in (("expected", parent), ("children", children)):
-        if table is not None and table.topic_key is None:
-            yield f"{place}: table {table.name!r} needs a topic_key, so that parents and children meet"
-
-
-def _whole_number_columns(table: Table) -> set[str]:
-    return {column.name for column in table.columns if column.type in (LogicalType.INTEGER, LogicalType.BIGINT)}

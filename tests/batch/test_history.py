@@ -23,17 +23,11 @@ from batch.replay import replayed
 from config.dataset import load_definition
 from config.definition import Definition
 from tests.batch.lake import STARTED, Change, LocalLake
-from tests.batch.shop import customer, line, order, payment_method
+from tests.batch.shop import customer, line, order, payment_method, shop_with
 
 SHOP = load_definition("project_db")
 BEGAN = STARTED.replace(tzinfo=None)
 FACTS = ["dim_customer", "fact_orders", "fact_order_products"]
-
-
-def shop_with(history: int) -> Definition:
-    """The shop, its customers kept with another history type."""
-    tables = (msgspec.structs.replace(t, history=history) if t.name == "customers" else t for t in SHOP.tables)
-    return msgspec.structs.replace(SHOP, tables=tuple(tables))
 
 
 def at(minute: int) -> datetime:

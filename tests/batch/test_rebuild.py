@@ -32,7 +32,7 @@ from stack.dataset.schema import create_schema
 from stack.local import Stack
 from streams.topics import change_topic
 from tests.batch.bronze_ground import Archive, envelope, run_context
-from tests.batch.test_history import shop_with
+from tests.batch.shop import shop_with
 
 SHOP = shop_with(2)
 CUSTOMERS = SHOP.table("customers")

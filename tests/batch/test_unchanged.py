@@ -15,11 +15,13 @@ from batch import gold, silver
 from batch.errors import BatchError
 from batch.manifest import Manifest, TableRun
 from batch.paths import Lake
+from batch.steps import table_names
 from batch.unchanged import untouched
 from config.dataset import load_definition
 from config.definition import Definition
 from streams.model.archive_chain import LAST_OFFSET
 from streams.topics import change_topic
+from tests.batch.shop import shop_with
 
 NOON = datetime(2025, 5, 6, 12, tzinfo=UTC)
 LAKE = Lake(bronze="s3a://bronze", silver="s3a://silver", gold="s3a://gold")
@@ -68,6 +70,8 @@ class Folder:
     def write(self, name: str, content: bytes) -> None:
         raise AssertionError(f"nothing is written, so not {name} with {content!r}")
 
+    replace = write
+
     def put(self, start: int, last: int) -> None:
         self.objects[object_name(start)] = {LAST_OFFSET: str(last)}
 
@@ -75,8 +79,8 @@ class Folder:
 class Scene:
     """A lake that its last run has brought up to all that the archive has."""
 
-    def __init__(self) -> None:
-        self.definition: Definition = load_definition("project_db")
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
         self.folders: dict[str, Folder] = {}
         self.manifest = self._manifest()
         for table in self.definition.tables:
@@ -111,8 +115,8 @@ class Scene:
         self.definition = msgspec.structs.replace(self.definition, tables=tables)
 
     def _places(self) -> dict[str, str]:
-        names = [table.name for table in self.definition.tables]
-        places = {f"{layer}/{name}": LAKE.table(layer, name) for layer in ("bronze", "silver") for name in names}
+        names = [(layer, name) for layer in ("bronze", "silver") for name in table_names(self.definition, layer)]
+        places = {f"{layer}/{name}": LAKE.table(layer, name) for layer, name in names}
         for plan in gold.plans(self.definition):
             places[f"gold/{plan.name}"] = (LAKE.dimension if plan.kind == "dimension" else LAKE.fact)(plan.name)
         return places
@@ -124,7 +128,7 @@ class Scene:
             progress[f"bronze/{table.name}"] = {f"{topic(table.name)}/0": POSITION}
             progress[f"silver/{table.name}"] = {"bronze": 3, "definition": silver.fingerprint(table)}
         for plan in gold.plans(self.definition):
-            shown = dict.fromkeys(plan.tables, 3)
+            shown = dict.fromkeys([*plan.tables, *(f"gold/{link.dimension}" for link in plan.links)], 3)
             progress[f"gold/{plan.name}"] = {"silver": shown, "definition": plan.fingerprint}
         return Manifest(
             run_id="20250506T120000.000000Z-abcdef",
@@ -139,7 +143,7 @@ class Scene:
 
 @pytest.fixture
 def scene() -> Scene:
-    return Scene()
+    return Scene(load_definition("project_db"))
 
 
 def test_a_lake_that_has_all_of_the_archive_is_untouched(scene: Scene) -> None:
@@ -148,6 +152,13 @@ def test_a_lake_that_has_all_of_the_archive_is_untouched(scene: Scene) -> None:
     assert {table.name: table.version for table in found} == scene.manifest.versions
     assert [table.layer for table in found] == ["bronze"] * 4 + ["silver"] * 4 + ["gold"] * 6
     assert all(table.unchanged and table.progress == scene.manifest.progress[table.name] for table in found)
+
+
+def test_histories_are_held_against_the_manifest_too() -> None:
+    scene = Scene(shop_with(2))
+    assert scene.untouched() is not None
+    scene.log("silver/customers_history").objects[commit_name(4)] = {}
+    assert scene.untouched() is None
 
 
 def test_a_table_without_any_change_yet_is_untouched(scene: Scene) -> None:
