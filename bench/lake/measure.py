@@ -77,7 +77,10 @@ class LakeBench:
             self._change(orders=round(generator().orders * _OF_SIZE_1))
             yield from self._each(ours, AS_AT_SIZE_1, ground.changed)
         if ours and {WARM_ONE_PERCENT, WARM_NOTHING} & set(self._cases):
-            yield from self._warm(ours[0])
+            try:
+                yield from self._warm(ours[0])
+            except StackError as error:
+                self._say(f"warm cycles: {error}")
 
     def _change(self, *, orders: int | None = None) -> None:
         self._ground.change(orders=orders)
