@@ -1,7 +1,7 @@
-"""Goal: runs that are killed, frozen or unanswered lose and repeat nothing, on every run of all tests.
+"""Goal: a run that is frozen past its lease harms nothing, on every run of all tests.
 
-Method: rows of the table of faults in their quick dose, by the code of `make faults`, on the shop of this folder.
-A seed is printed with each row.
+Method: a row of the table of faults in its quick dose, by the code of `make faults`, on the shop of this folder. A seed
+is printed. Runs that are killed, and a storage that is away, are in `test_whole_way.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def ground(house: House) -> Iterator[LakeGround]:
     ground.close()
 
 
-@pytest.mark.parametrize("row", ["13", "13f"], ids=lambda row: LAKE_TABLE[row].name)
+@pytest.mark.parametrize("row", ["13f"], ids=lambda row: LAKE_TABLE[row].name)
 def test_a_fault_loses_and_repeats_nothing(ground: LakeGround, row: str) -> None:
     result = play_lake(ground, row, dose="quick", seed=secrets.randbelow(10**6), mutant=None, say=print)
     print(report.line(result))
