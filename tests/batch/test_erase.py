@@ -234,8 +234,7 @@ def killed_at(method: Callable[..., Any], at: int) -> Callable[..., Any]:
 def test_a_killed_erasure_is_repeated(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     moments: list[tuple[type, str, int]] = [
         (LakeTable, "remove", 2),
-        (DeltaLog, "forget_past", 1),
-        (LakeTable, "vacuum", 2),
+        (DeltaLog, "forget_past", 2),
     ]
     for owner, name, call in moments:
         with monkeypatch.context() as patched:

@@ -65,10 +65,10 @@ def test_customers_with_a_history_are_rebuilt_row_for_row(house: House, historia
     assert versions[1:] == [("first", False), ("second", True)]
     assert dict(historian.gold(named, NOW, LATER)) == {NOW: "second", LATER: versions[0][0]}
     before = everything(historian)
-    maintained = historian.batch("maintain", "--wait", "--archive", "1d").out
+    maintained = historian.batch("maintain", "--wait", "--table", "customers", "--archive", "1d").out
     assert re.search(r"silver/customers .*files \d+ → \d+, stored [\d.,]+ MB → [\d.,]+ MB", maintained)
     assert "0 objects of the archive removed" in maintained, "none is a day old"
-    rebuilt = historian.batch("rebuild", "--wait").out
+    rebuilt = historian.batch("rebuild", "--wait", "--table", "customers").out
     assert "FAILED" not in rebuilt
     assert everything(historian) == before
     assert "nothing new, no table was written" in historian.batch("run", "--wait").out
