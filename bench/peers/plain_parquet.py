@@ -81,7 +81,8 @@ class Pipeline:
         return known.unionByName(named.withColumn("is_inferred", F.lit(True)), allowMissingColumns=True)
 
     def _queried(self, name: str) -> DataFrame:
-        return self._spark.sql(Path(self._job["queries"], f"{name}.sql").read_text())
+        rows = self._spark.sql(Path(self._job["queries"], f"{name}.sql").read_text())
+        return rows.drop(*(column for column in rows.columns if column.startswith("_")))  # they are no part of Gold
 
     def _read(self, table: str) -> DataFrame:
         source = self._job["database"]
