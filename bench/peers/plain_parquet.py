@@ -82,7 +82,7 @@ class Pipeline:
 
     def _queried(self, name: str) -> DataFrame:
         rows = self._spark.sql(Path(self._job["queries"], f"{name}.sql").read_text())
-        return rows.drop(*(column for column in rows.columns if column.startswith("_")))  # for Millrace's own use
+        return rows.drop(*(column for column in rows.columns if column.startswith("_")))  # they are no part of Gold
 
     def _read(self, table: str) -> DataFrame:
         source = self._job["database"]

@@ -93,6 +93,12 @@ def test_an_order_that_changes_its_day_moves_to_the_other_partition(lake: LocalL
     lake.run([order("a", 5, "d", timestamp="2026-07-04 00:00:00"), line("b", 2, 6)], only=by_day)
     assert lake.gold("fact_orders", "order_id") == {("b",)}
     assert lake.gold("fact_order_products", "order_id", "order_date_id") == {("a", -1), ("b", 20250301)}
+    [plan] = [plan for plan in gold.plans(SHOP) if plan.name == "fact_orders"]
+    table = gold_table(plan, lake.context())
+    assert table.property("delta.enableDeletionVectors") != "true"
+    detail = DeltaTable.forPath(lake.spark, table.path).detail().first()
+    assert detail is not None
+    assert detail["partitionColumns"] == ["order_date_id"]
 
 
 def test_what_a_change_does_not_concern_is_not_written(lake: LocalLake) -> None:
@@ -159,13 +165,3 @@ def test_the_difference_is_what_was_added_changed_or_removed(spark: SparkSession
         ("changed", 3, 8, False, 3),
         ("new", 4, 7, False, None),
     }
-
-
-def test_gold_is_kept_for_readers_without_deletion_vectors(lake: LocalLake) -> None:
-    lake.run([order("a", 1)], only=["fact_orders"])
-    [plan] = [plan for plan in gold.plans(SHOP) if plan.name == "fact_orders"]
-    table = gold_table(plan, lake.context())
-    assert table.property("delta.enableDeletionVectors") != "true"
-    detail = DeltaTable.forPath(lake.spark, table.path).detail().first()
-    assert detail is not None
-    assert detail["partitionColumns"] == ["order_date_id"]
