@@ -6,7 +6,7 @@ BENCH_VENV := .venv-bench
 STACK := $(BIN)/python -m stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit faults bench bench-latency bench-state check fmt lock up down status
+.PHONY: help demo test unit faults bench bench-latency bench-state bench-batch check fmt lock up down status
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 15
@@ -31,6 +31,9 @@ bench-latency: $(VENV)/ready ## measure from a commit to its visible order, with
 
 bench-state: $(VENV)/ready ## measure restoring from nothing, size on disk, standbys; ORDERS=100000 chooses
 	@$(BIN)/python -m bench state $(if $(ORDERS),--orders $(ORDERS))
+
+bench-batch: $(VENV)/ready $(BENCH_VENV)/ready ## measure the lake beside plain pipelines; SYSTEM=millrace CASE=first SIZE=0.1 REPEAT=3 choose
+	@$(BIN)/python -m bench batch $(if $(SYSTEM),--system $(SYSTEM)) $(if $(CASE),--case $(CASE)) $(if $(SIZE),--size $(SIZE)) $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(REPEAT),--repeat $(REPEAT))
 
 check: $(VENV)/ready ## style and types
 	@$(BIN)/ruff format --check --quiet .

@@ -6,8 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from batch import look, maintain, replay, run_command
+from batch import backfill, look, maintain, rebuild, replay, run_command
 from batch.dictionary import command as dictionary
+from batch.erasure import command as erasure
 from batch.reconcile import command as reconcile
 from batch.run import OPERATING_ERRORS, brief
 from config.settings import SettingsError
@@ -19,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `run`."""
     root = argparse.ArgumentParser(prog="python -m batch", description=__doc__)
     subparsers = root.add_subparsers(required=True, metavar="COMMAND")
-    for module in (run_command, look, reconcile, replay, maintain, dictionary):
+    for module in (run_command, look, backfill, reconcile, replay, rebuild, maintain, erasure, dictionary):
         module.add_commands(subparsers)
     return root
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pyspark.sql import SparkSession
 
+from batch.commit import Written
 from batch.paths import Lake
 from config.definition import Definition
 from config.settings import DatabaseSettings, LakeSettings
@@ -25,6 +26,7 @@ class RunContext:
         started_at: with its zone; the UTC day is the day under which Bronze keeps what this run lands.
         database: the source, for tables that are read by JDBC; without it those are an error.
         full: make the tables anew instead of going on from where they are.
+        is_rebuild: a table of Bronze may also change its feed then.
         since, until: the window of a table that is read by JDBC, where the operator names it.
         shared: what `once` has made.
     """
@@ -37,6 +39,7 @@ class RunContext:
     settings: LakeSettings
     database: DatabaseSettings | None = None
     full: bool = False
+    is_rebuild: bool = False
     since: datetime | None = None
     until: datetime | None = None
     shared: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -61,6 +64,7 @@ class LayerResult:
         progress: up to where the source of the layer is done; what the next run continues from.
         is_unchanged: nothing was new, so nothing was written.
         note: what else is worth saying, for people.
+        beside: of the tables that were written with it.
     """
 
     layer: str
@@ -72,3 +76,10 @@ class LayerResult:
     progress: Mapping[str, Any] = field(default_factory=dict)
     is_unchanged: bool = False
     note: str = ""
+    beside: Sequence[LayerResult] = ()
+
+    @classmethod
+    def of(cls, written: Written, *, layer: str, table: str, progress: Mapping[str, Any], **more: Any) -> Self:
+        """What a commit did; `more` are other attributes, or the same counted otherwise."""
+        counted = {"rows_in": written.rows_in, "rows_written": written.rows_written}
+        return cls(layer=layer, table=table, version=written.version, progress=progress, **{**counted, **more})

@@ -22,6 +22,7 @@ from delta.tables import DeltaTable
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
+from batch.commit import Written, counted, noted
 from batch.delta_log import NO_TABLE, DeltaLog
 from batch.errors import BatchError
 
@@ -39,22 +40,6 @@ _LOG_VACUUM = "spark.databricks.delta.vacuum.logging.enabled"
 _EVOLVE = "spark.databricks.delta.schema.autoMerge.enabled"
 
 log = logging.getLogger("batch.delta")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """One commit and its rows, as Delta counted them."""
-
-    version: int
-    rows_in: int = 0
-    rows_inserted: int = 0
-    rows_updated: int = 0
-    rows_deleted: int = 0
-
-    @property
-    def rows_written(self) -> int:
-        """Rows that are other than before."""
-        return self.rows_inserted + self.rows_updated + self.rows_deleted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +85,7 @@ class LakeTable:
             if info is None:
                 log.warning("%s: the log does not reach back to a progress: all is read again", self.name)
                 return {}
-            progress = _noted(info).get("progress")
+            progress = noted(info).get("progress")
             if progress is not None:
                 return dict(progress)
         return {}
@@ -142,6 +127,7 @@ class LakeTable:
     ) -> Written:
         """Put rows, and their columns, in the place of all there were; readers see the old or the new ones."""
         self._make(rows, partition_by, properties)
+        self._have(properties or {})
         with self._commit(run_id, progress) as committed:
             writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
             writer.partitionBy(*partition_by).save(self.path)
@@ -228,6 +214,13 @@ class LakeTable:
             maker = maker.property(name, value)
         maker.execute()
 
+    def _have(self, properties: Mapping[str, str]) -> None:
+        """Give the table the properties that it was not made with."""
+        lacking = {name: value for name, value in properties.items() if self._log.property(name) != value}
+        if lacking:
+            listed = ", ".join(f"'{name}' = '{value}'" for name, value in lacking.items())
+            self._spark.sql(f"ALTER TABLE delta.`{self._log.location}` SET TBLPROPERTIES ({listed})")
+
     @contextlib.contextmanager
     def _commit(self, run_id: str, progress: Mapping[str, Any], **more: str) -> Iterator[tuple[int, str]]:
         """Write in here; yields the version before and the mark by which the commit is found again."""
@@ -258,9 +251,9 @@ class LakeTable:
         newest = self._log.version()
         for version in range(newest, before, -1):
             info = self._log.commit_info(version) or {}
-            if _noted(info).get("commit") == mark:
+            if noted(info).get("commit") == mark:
                 self._seen = newest
-                return _counted(version, info.get("operationMetrics", {}))
+                return counted(version, info.get("operationMetrics", {}))
         raise self._overtaken()
 
     def _overtaken(self) -> BatchError:
@@ -271,27 +264,3 @@ class LakeTable:
     def _feed(self, first: int, last: int | None = None) -> DataFrame:
         reader = self._spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", first)
         return (reader if last is None else reader.option("endingVersion", last)).load(self.path)
-
-
-def _noted(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Our note in a commit; {} if it is of someone else."""
-    try:
-        note = json.loads(info.get("userMetadata") or "{}")
-    except ValueError:
-        return {}
-    return note if isinstance(note, dict) else {}
-
-
-def _counted(version: int, metrics: Mapping[str, str]) -> Written:
-    def count(name: str) -> int:
-        return int(metrics.get(name, 0))
-
-    if "numSourceRows" in metrics:  # a merge
-        return Written(
-            version=version,
-            rows_in=count("numSourceRows"),
-            rows_inserted=count("numTargetRowsInserted"),
-            rows_updated=count("numTargetRowsUpdated"),
-            rows_deleted=count("numTargetRowsDeleted"),
-        )
-    return Written(version=version, rows_in=count("numOutputRows"), rows_inserted=count("numOutputRows"))

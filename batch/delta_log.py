@@ -60,6 +60,33 @@ class DeltaLog:
         path = self._jvm().org.apache.hadoop.fs.Path(self._path)
         return int(self._files(path).getContentSummary(path).getLength())
 
+    def stored_files(self) -> list[str]:
+        """Every Parquet file in the table's folder, those of older versions and change feeds included."""
+        jvm = self._jvm()
+        found, listed = [], self._files(path := jvm.org.apache.hadoop.fs.Path(self._path)).listFiles(path, True)
+        while listed.hasNext():
+            name = str(listed.next().getPath().toString())
+            if name.endswith(".parquet") and "/_delta_log/" not in name:
+                found.append(name)
+        return found
+
+    def forget_past(self) -> None:
+        """Write down the newest version as a whole, and delete what the log has of those before it.
+
+        What a commit says of its files has lowest and highest values of columns, so the log keeps values of rows that
+        are gone. The commit of the newest version stays.
+        """
+        snapshot = self._snapshot()
+        log = snapshot.deltaLog()
+        log.checkpoint(snapshot, self._jvm().scala.Option.empty())
+        folder = self._jvm().org.apache.hadoop.fs.Path(f"{self._path}/_delta_log")
+        files = self._files(folder)
+        for status in files.listStatus(folder):
+            path = status.getPath()
+            number = str(path.getName())[:20]
+            if number.isdecimal() and int(number) < int(snapshot.version()):
+                files.delete(path, False)
+
     def _snapshot(self) -> Any:
         jvm = self._jvm()
         log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(self._spark._jsparkSession, self._path)

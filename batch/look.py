@@ -96,7 +96,8 @@ def _table_rows(spark: SparkSession, place: Place, manifest: Manifest, layer: st
             raise BatchError("no row was ever refused", layer="silver", table=QUARANTINE)
         return quarantine.read()
     rows = lake_table(spark, place.lake, place.definition, layer, table).read(version_of(manifest, layer, table))
-    return live_rows(rows) if layer == "silver" else rows
+    is_newest = layer == "silver" and table in [each.name for each in place.definition.tables]
+    return live_rows(rows) if is_newest else rows
 
 
 def version_of(manifest: Manifest, layer: str, table: str) -> int:

@@ -3,6 +3,8 @@
 1. Tombstones of Silver that are older than `--tombstones` go: no change from before them comes any more.
 2. Small files of a partition are put together; how large files get follows from the size of the table.
 3. Files that no version of the last `--keep` needs are deleted.
+4. With `--archive`, objects of the archive of raw changes that are older, and that Bronze has, are deleted. A table
+   can't be rebuilt from its archive after that, only from Bronze. Without it, all of them stay.
 
 It is a run like any other, with the lease, a manifest and the layers' logs: the manifest names the versions after it,
 so nobody reads versions whose files will be gone. What no run has taken up within `--keep` can't be told from the
@@ -12,12 +14,15 @@ tables' change feeds any more; the next run makes the tables below anew then.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
 from batch.arguments import interval
+from batch.bronze.archive import forget_objects
+from batch.bronze.progress import positions
 from batch.context import LayerResult, RunContext
 from batch.delta import LakeTable
 from batch.errors import BatchError
@@ -27,6 +32,8 @@ from batch.run import Plan, Step
 from batch.run_command import run_once
 from batch.steps import LAYERS, check_choice, table_names
 from batch.tables import lake_table
+from config.definition import Table
+from streams.topics import change_topic
 
 LEAST_KEPT_S: Final = 3600.0
 """Readers and other writers may be at work on a version for so long."""
@@ -54,14 +61,21 @@ def add_commands(subparsers: Any) -> None:
         metavar="30d",
         help="deletions of Silver older than this go",
     )
+    parser.add_argument(
+        "--archive", type=interval, metavar="365d", help="raw changes archived before this go (default: none go)"
+    )
     parser.add_argument("--wait", action="store_true", help="wait while a run of the dataset is at work")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Maintain the chosen tables."""
-    if arguments.keep < LEAST_KEPT_S:
-        raise BatchError("--keep has to be an hour (1h) at least: readers and writers may be at work for so long")
+    for name in ("keep", "archive"):
+        value = getattr(arguments, name)
+        if value is not None and value < LEAST_KEPT_S:
+            raise BatchError(
+                f"--{name} has to be an hour (1h) at least: readers and writers may be at work for so long"
+            )
     with open_place(arguments) as place:
         check_choice(place.definition, layer=arguments.layer, table=arguments.table)
         return run_once(place, lambda spark: planner(place, spark, arguments), wait=arguments.wait)
@@ -80,20 +94,35 @@ def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace) ->
             found += [(layer, name, lake_table(spark, place.lake, place.definition, layer, name)) for name in names]
             if layer == "silver" and arguments.table is None:
                 found.append((layer, QUARANTINE, quarantine_table(context)))
-        return [_step(*each, context, arguments.keep, arguments.tombstones) for each in found]
+        return [_step(*each, context, arguments) for each in found]
 
     return plan
 
 
-def _step(layer: str, name: str, table: LakeTable, context: RunContext, keep_s: float, tombstones_s: float) -> Step:
-    is_silver = layer == "silver" and name != QUARANTINE
+def _step(layer: str, name: str, table: LakeTable, context: RunContext, arguments: argparse.Namespace) -> Step:
+    # In a history, a delete is what ends a version: it stays.
+    has_tombstones = layer == "silver" and name in [each.name for each in context.definition.tables]
+    tombstones_s = arguments.tombstones if has_tombstones else None
 
     def work() -> LayerResult:
         if not table.exists():
             return LayerResult(layer=layer, table=name, version=None, is_unchanged=True)
-        return maintained(table, context, keep_s=keep_s, tombstones_s=tombstones_s if is_silver else None)
+        found = maintained(table, context, keep_s=arguments.keep, tombstones_s=tombstones_s)
+        if layer != "bronze" or arguments.archive is None:
+            return found
+        forgotten = with_less_archive(context.definition.table(name), table, context, keep_s=arguments.archive)
+        return replace(found, note=f"{found.note}, {forgotten}")
 
     return Step(layer=layer, table=name, work=work)
+
+
+def with_less_archive(table: Table, bronze: LakeTable, context: RunContext, *, keep_s: float) -> str:
+    """Delete the old part of a table's archive that Bronze has; what was deleted, in words."""
+    topic = change_topic(context.definition.name, table.name, engine=context.definition.engine)
+    landed = positions(bronze.progress(), topic)
+    before = context.started_at - timedelta(seconds=keep_s)
+    count, size = forget_objects(context.spark, context.lake.changes(topic), landed, before=before)
+    return f"{count:,} objects of the archive removed ({megabytes(size)})"
 
 
 def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombstones_s: float | None) -> LayerResult:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from config.settings import ObjectStoreSettings
 TRIES: Final = 3
 FIRST_PAUSE_S: Final = 0.5
 ANSWER_S: Final = 10.0
+_NOTED: Final = "x-amz-meta-"
 
 T = TypeVar("T")
 
@@ -29,6 +31,18 @@ class ObjectFolder(Protocol):
 
     def names(self, *, after: str = "") -> list[str]:
         """Names above `after`, in their order."""
+        ...
+
+    def folders(self) -> list[str]:
+        """Names of the folders in it, in their order."""
+        ...
+
+    def metadata(self, name: str) -> Mapping[str, str]:
+        """What was noted of an object when it was put, by lower-case names.
+
+        Raises:
+            FileNotFoundError: there is none of this name.
+        """
         ...
 
     def read(self, name: str) -> bytes:
@@ -41,6 +55,10 @@ class ObjectFolder(Protocol):
 
     def write(self, name: str, content: bytes) -> None:
         """Put an object in its place."""
+        ...
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Put other content in the place of an object, which keeps its metadata."""
         ...
 
 
@@ -64,27 +82,42 @@ class StoredFolder:
     """A folder in a bucket. Each call is tried three times before the store counts as away."""
 
     def __init__(self, store: ObjectStoreSettings, bucket: str, folder: str) -> None:
-        parts = urlsplit(store.endpoint)
         self._endpoint = store.endpoint
         self._bucket, self._prefix = bucket, f"{folder}/" if folder else ""
-        self._client = Minio(
-            parts.netloc,
-            access_key=store.access_key,
-            secret_key=store.secret_key,
-            secure=parts.scheme == "https",
-            # The client would try five times, with pauses of its own.
-            http_client=urllib3.PoolManager(timeout=urllib3.Timeout(ANSWER_S), retries=False),
-        )
+        self._client = _client(store)
 
     def names(self, *, after: str = "") -> list[str]:
         """Names above `after`, in their order."""
+        return self._listed(after, is_folder=False)
 
+    def folders(self) -> list[str]:
+        """Names of the folders in it, in their order."""
+        return [name.rstrip("/") for name in self._listed("", is_folder=True)]
+
+    def _listed(self, after: str, *, is_folder: bool) -> list[str]:
         def listed() -> list[str]:
             start = f"{self._prefix}{after}" if after else None
             found = self._client.list_objects(self._bucket, prefix=self._prefix, start_after=start)
-            return [str(each.object_name).removeprefix(self._prefix) for each in found if not each.is_dir]
+            return [str(each.object_name).removeprefix(self._prefix) for each in found if each.is_dir == is_folder]
 
         return sorted(self._tried(listed))
+
+    def metadata(self, name: str) -> Mapping[str, str]:
+        """What was noted of an object when it was put, by lower-case names."""
+
+        def noted() -> Mapping[str, str] | None:
+            try:
+                found = self._client.stat_object(self._bucket, f"{self._prefix}{name}").metadata or {}
+            except S3Error as error:
+                if error.code == "NoSuchKey":
+                    return None
+                raise
+            return {key.lower().removeprefix(_NOTED): value for key, value in found.items()}
+
+        found = self._tried(noted)
+        if found is None:
+            raise FileNotFoundError(name)
+        return found
 
     def read(self, name: str) -> bytes:
         """The content of an object."""
@@ -111,6 +144,18 @@ class StoredFolder:
             )
         )
 
+    def replace(self, name: str, content: bytes) -> None:
+        """Put other content in the place of an object, which keeps its metadata."""
+
+        def put() -> None:
+            path, mark = f"{self._prefix}{name}", "x-amz-meta-"
+            found = self._client.stat_object(self._bucket, path)
+            own = {key.lower(): text for key, text in (found.metadata or {}).items() if key.lower().startswith(mark)}
+            kind = found.content_type or "application/octet-stream"
+            self._client.put_object(self._bucket, path, io.BytesIO(content), len(content), kind, metadata={**own})
+
+        self._tried(put)
+
     def _tried(self, call: Callable[[], T]) -> T:
         for attempt in range(1, TRIES + 1):
             try:
@@ -135,6 +180,20 @@ class StoredFolder:
         return f"{where}: {error.message or error.code}"
 
 
+@functools.lru_cache(maxsize=4)
+def _client(store: ObjectStoreSettings) -> Minio:
+    """One for all folders of a store: each new one would ask where the bucket is, on a connection of its own."""
+    parts = urlsplit(store.endpoint)
+    return Minio(
+        parts.netloc,
+        access_key=store.access_key,
+        secret_key=store.secret_key,
+        secure=parts.scheme == "https",
+        # The client would try five times, with pauses of its own.
+        http_client=urllib3.PoolManager(timeout=urllib3.Timeout(ANSWER_S), retries=False),
+    )
+
+
 class LocalFolder:
     """A folder of files."""
 
@@ -147,6 +206,15 @@ class LocalFolder:
             return []
         return sorted(p.name for p in self._folder.iterdir() if not p.name.startswith(".") and p.name > after)
 
+    def folders(self) -> list[str]:
+        """Names of the folders in it, in their order."""
+        return [name for name in self.names() if (self._folder / name).is_dir()]
+
+    def metadata(self, name: str) -> Mapping[str, str]:
+        """Nothing: a file has no room for it."""
+        (self._folder / name).stat()
+        return {}
+
     def read(self, name: str) -> bytes:
         """The content of a file."""
         return (self._folder / name).read_bytes()
@@ -157,3 +225,7 @@ class LocalFolder:
         partial = self._folder / f".{name}.{os.getpid()}"
         partial.write_bytes(content)
         partial.replace(self._folder / name)
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Put other content in the place of a file; files have no metadata."""
+        self.write(name, content)

@@ -6,6 +6,7 @@
 {silver}/{prefix/}audit/quarantine                                      Delta, the rows that were refused
 {gold}/{prefix/}dimensions/{name}, {gold}/{prefix/}facts/{name}         Delta
 {gold}/{prefix/}audit/runs/{run id}.json                                what a run did, written last
+{gold}/{prefix/}audit/erasures/{run id}.json                            what an erasure found and left
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ class Lake:
     def runs(self) -> str:
         """The folder of the runs' manifests."""
         return self._at(self.gold, "audit/runs")
+
+    def erasures(self) -> str:
+        """The folder of the reports of erasures."""
+        return self._at(self.gold, "audit/erasures")
 
     def changes(self, topic: str) -> str:
         """The folder of a topic's raw changes; a topic's name tells its dataset, so there is no prefix."""

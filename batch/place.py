@@ -15,10 +15,11 @@ from pyspark.sql import SparkSession
 from batch.context import RunContext
 from batch.errors import BatchError
 from batch.logs import logged
-from batch.manifest import Manifest, Manifests
+from batch.manifest import Manifest, Manifests, TableRun
 from batch.objects import object_folder
 from batch.paths import Lake
 from batch.session import spark_session
+from batch.unchanged import untouched
 from config.dataset import load_definition
 from config.definition import Definition
 from config.settings import BatchSettings, DatasetSettings, LakeSettings, ObjectStoreSettings, SparkSettings
@@ -35,9 +36,10 @@ class Place:
     manifests: Manifests
 
     @contextlib.contextmanager
-    def spark(self) -> Iterator[SparkSession]:
+    def spark(self, *, records_classes: bool = False) -> Iterator[SparkSession]:
         """A session of Spark, ended with the command."""
-        session = spark_session(SparkSettings.read(), self.store, app=f"millrace {self.definition.name}")
+        app = f"millrace {self.definition.name}"
+        session = spark_session(SparkSettings.read(), self.store, app=app, records_classes=records_classes)
         try:
             yield session
         finally:
@@ -55,6 +57,10 @@ class Place:
             settings=self.settings,
             **more,
         )
+
+    def untouched(self, previous: Manifest) -> list[TableRun] | None:
+        """What a run after `previous` would say of each table if nothing is new; None if that is not proven."""
+        return untouched(previous, self.definition, self.lake, lambda uri: object_folder(uri, self.store))
 
     def newest(self) -> Manifest:
         """The run whose table versions are in force.

@@ -20,6 +20,7 @@ from batch.bronze.envelope import UNREADABLE
 from batch.context import LayerResult, RunContext
 from batch.delta import NEVER
 from batch.errors import BatchError
+from batch.history import keep_versions
 from batch.local import brought_if_few
 from batch.neighbours import with_neighbours
 from batch.place import Place, add_dataset_option, open_place
@@ -98,7 +99,9 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
     quality.stop_if_failed(found, table)
     passed = flagged.where(~quality.refused(table))
     leaving = brought_if_few(passed.select(F.lit(table.name).alias("table"), "_sequence", "_origin").distinct())
-    good = newest(passed, table.key).select(*table.column_names, *silver.META)
+    versions = passed.select(*table.column_names, *silver.META)
+    beside = keep_versions(versions, table, context, progress, anew=False)
+    good = newest(versions, table.key)
     on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
     written = target.merge(good, on=on, set_when=NEWER, run_id=context.run_id, progress=progress)
     left = quarantine_table(context).merge(
@@ -111,15 +114,15 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
         run_id=context.run_id,
         progress={},
     )
-    return LayerResult(
+    return LayerResult.of(
+        written,
         layer="silver",
         table=table.name,
-        version=written.version,
-        rows_in=count,
-        rows_written=written.rows_written,
-        rejected=found.broken,
         progress=progress,
+        rows_in=count,
+        rejected=found.broken,
         note=f"{left.rows_deleted:,} entries left the quarantine",
+        beside=beside,
     )
 
 

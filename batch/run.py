@@ -45,6 +45,15 @@ Plan = Callable[[str, datetime], Iterable[Step]]
 """Makes a run's steps, in their order, from its id and its start."""
 
 
+Proof = Callable[[Manifest], list[TableRun] | None]
+"""What a run after this manifest would say of each table, if it is proven that it finds nothing new; else None."""
+
+
+def nothing_proven(_previous: Manifest) -> list[TableRun] | None:
+    """For runs that have to look themselves."""
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """A run that is over; `is_new` if it wrote something or failed."""
@@ -60,6 +69,7 @@ class Runner:
     Attributes:
         is_quiet: for a service: nothing is said about tables that had nothing new, and no manifest is left by a run
             that had nothing new at all.
+        proof: asked before a plan is made.
     """
 
     dataset: str
@@ -68,6 +78,7 @@ class Runner:
     plan: Plan
     say: Say
     is_quiet: bool = False
+    proof: Proof = nothing_proven
 
     def run(self) -> Outcome:
         """Do it once.
@@ -81,7 +92,9 @@ class Runner:
         try:
             previous = self.manifests.newest(started)
             self.record.began(run_id, started)
-            tables = run_steps(self.plan(run_id, started), self.say, is_quiet=self.is_quiet)
+            tables = self._unchanged(previous)
+            if tables is None:
+                tables = run_steps(self.plan(run_id, started), self.say, is_quiet=self.is_quiet)
             versions = versions_after(previous.versions if previous else {}, tables)
             manifest = Manifest(
                 run_id=run_id,
@@ -102,6 +115,12 @@ class Runner:
         self.record.ended(run_id, started, state=state, tables=tables, error="\n".join(manifest.errors))
         return Outcome(manifest=manifest, is_new=is_new)
 
+    def _unchanged(self, previous: Manifest | None) -> list[TableRun] | None:
+        tables = None if previous is None else self.proof(previous)
+        if tables is not None and not self.is_quiet:
+            self.say("nothing new: the archive ends where the last run did; Spark was not started")
+        return tables
+
 
 def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> list[TableRun]:
     """Work on each table; what came of it, errors included."""
@@ -111,14 +130,14 @@ def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> lis
         if step.layer != layer and not is_quiet:
             say(f"→ {step.layer}")
         layer = step.layer
-        table = _work(step)
-        found.append(table)
-        if not (is_quiet and table.unchanged):
-            say(f"  {step.name:<28} {said(table)}")
+        for table in _work(step):
+            found.append(table)
+            if not (is_quiet and table.unchanged):
+                say(f"  {table.name:<28} {said(table)}")
     return found
 
 
-def _work(step: Step) -> TableRun:
+def _work(step: Step) -> list[TableRun]:
     log = layer_log(step.layer)
     began = time.monotonic()
     try:
@@ -131,11 +150,19 @@ def _work(step: Step) -> TableRun:
         text = brief(error).removeprefix(f"{step.name}: ")
         if isinstance(error, Py4JNetworkError):
             raise BatchError(f"{step.name}: Spark has ended ({text}): see LOG_DIR/spark.log, then run again") from None
-        return TableRun(layer=step.layer, table=step.table, seconds=seconds, error=text)
+        return [TableRun(layer=step.layer, table=step.table, seconds=seconds, error=text)]
     seconds = round(time.monotonic() - began, 1)
-    found = TableRun(
-        layer=step.layer,
-        table=step.table,
+    # What was written beside the table took its share of the same seconds.
+    found = [_table_run(result, seconds), *(_table_run(each, 0.0) for each in result.beside)]
+    for table in found:
+        log.info("%s: %s", table.name, said(table))
+    return found
+
+
+def _table_run(result: LayerResult, seconds: float) -> TableRun:
+    return TableRun(
+        layer=result.layer,
+        table=result.table,
         version=result.version,
         unchanged=result.is_unchanged,
         rows_in=result.rows_in,
@@ -145,8 +172,6 @@ def _work(step: Step) -> TableRun:
         progress=dict(result.progress),
         note=result.note,
     )
-    log.info("%s: %s", step.name, said(found))
-    return found
 
 
 def brief(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final
@@ -14,9 +15,10 @@ from batch.arguments import interval, moment
 from batch.errors import BatchError
 from batch.jobs import DATABASE, JobRecord
 from batch.lease import Lease
+from batch.manifest import Manifest, TableRun
 from batch.place import Place, add_dataset_option, open_place
 from batch.report import print_line, print_out, print_outcome
-from batch.run import Outcome, Plan, Runner, Step
+from batch.run import Outcome, Plan, Proof, Runner, Step, nothing_proven
 from batch.service import interrupted_by_termination, serve, stopped_by_signals
 from batch.steps import LAYERS, check_choice, steps
 from config.settings import BatchSettings, DatabaseSettings, RedisSettings
@@ -53,18 +55,28 @@ def run(arguments: argparse.Namespace) -> int:
     with open_place(arguments) as place:
         check_choice(place.definition, layer=arguments.layer, table=arguments.table)
 
+        full = [True] if arguments.full else []
+
         def plan_of(spark: SparkSession) -> Plan:
-            return planner(place, spark, arguments)
+            return planner(place, spark, arguments, full)
+
+        def proof(previous: Manifest) -> list[TableRun] | None:
+            if full or arguments.layer or arguments.table or arguments.since or arguments.until:
+                return None
+            return place.untouched(previous)
 
         if arguments.every is None:
-            return run_once(place, plan_of, wait=arguments.wait)
-        with _working(place, plan_of, is_quiet=True) as (runner, lease):
+            return run_once(place, plan_of, wait=arguments.wait, proof=proof)
+        with _working(place, plan_of, proof=proof, is_quiet=True) as (runner, lease, start_spark):
+            start_spark()  # the first cycle finds it there
             return _serve(runner, lease, arguments)
 
 
-def run_once(place: Place, plan_of: Callable[[SparkSession], Plan], *, wait: bool) -> int:
+def run_once(
+    place: Place, plan_of: Callable[[SparkSession], Plan], *, wait: bool, proof: Proof = nothing_proven
+) -> int:
     """A single run with lease, record and manifest, whatever its steps are; the exit code."""
-    with _working(place, plan_of) as (runner, lease):
+    with _working(place, plan_of, proof=proof) as (runner, lease, _):
         interrupted_by_termination()
         with lease.hold(wait=wait):
             outcome = runner.run()
@@ -74,26 +86,32 @@ def run_once(place: Place, plan_of: Callable[[SparkSession], Plan], *, wait: boo
 
 @contextlib.contextmanager
 def _working(
-    place: Place, plan_of: Callable[[SparkSession], Plan], *, is_quiet: bool = False
-) -> Iterator[tuple[Runner, Lease]]:
+    place: Place, plan_of: Callable[[SparkSession], Plan], *, proof: Proof, is_quiet: bool = False
+) -> Iterator[tuple[Runner, Lease, Callable[[], Plan]]]:
+    """The runner, its lease, and what starts Spark; the first run that makes a plan starts it otherwise."""
     name = place.definition.name
-    with RedisConsole(RedisSettings.read().url, database=DATABASE) as redis, place.spark() as spark:
+    with RedisConsole(RedisSettings.read().url, database=DATABASE) as redis, contextlib.ExitStack() as ending:
+
+        @functools.cache
+        def planned() -> Plan:
+            return plan_of(ending.enter_context(place.spark(records_classes=not is_quiet)))
+
         runner = Runner(
             dataset=name,
             manifests=place.manifests,
             record=JobRecord(redis, name, print_out),
-            plan=plan_of(spark),
+            plan=lambda run_id, started_at: planned()(run_id, started_at),
             say=print_out,
             is_quiet=is_quiet,
+            proof=proof,
         )
-        yield runner, Lease(redis, name, print_out)
+        yield runner, Lease(redis, name, print_out), planned
 
 
-def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace) -> Plan:
-    """Makes the steps of each run; `--full` counts for the first one only."""
+def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace, full: list[bool]) -> Plan:
+    """Makes the steps of each run; `full` counts for the first one only, and is empty from then on."""
     uses_jdbc = any(table.feed == "jdbc" for table in place.definition.tables)
     database = DatabaseSettings.read() if uses_jdbc else None
-    full = [True] if arguments.full else []
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = place.context(

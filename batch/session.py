@@ -10,12 +10,16 @@ from urllib.parse import urlsplit
 
 from pyspark.sql import SparkSession
 
-from config.settings import BatchSettings, ObjectStoreSettings, SparkSettings
+from batch.classes import java_options
+from config.settings import BatchSettings, CacheSettings, ObjectStoreSettings, SparkSettings
 
 LOG_STORE = "millrace.lake.PutIfAbsentLogStore"
 
 # The default collector marks beside the work, which takes a fifth of two cores once the heap is half full.
 _JAVA = "-Duser.timezone=UTC -XX:+UseParallelGC"
+# A run is mostly Spark's own code, asked a few times: the compiler that optimises took two fifths of a run's processor
+# time, and what it made was hardly used again. Executors of a cluster keep it.
+_COMPILED_SOON = "-XX:TieredStopAtLevel=1"
 _LOGGING = Path(__file__).with_name("log4j2.properties").resolve()
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -39,10 +43,20 @@ _S3A = {
 }
 
 
-def spark_session(settings: SparkSettings, lake_store: ObjectStoreSettings | None, *, app: str) -> SparkSession:
-    """Start the session, or return the one that runs; `lake_store` is the storage behind `s3a://`."""
+def spark_session(
+    settings: SparkSettings, lake_store: ObjectStoreSettings | None, *, app: str, records_classes: bool = False
+) -> SparkSession:
+    """Start the session, or return the one that runs.
+
+    Args:
+        lake_store: the storage behind `s3a://`.
+        records_classes: let Java write a class-data archive at its end if there is none yet.
+    """
+    classes = ""
+    if settings.class_data:
+        classes = java_options(settings, CacheSettings.read().folder.expanduser(), records=records_classes)
     builder = SparkSession.builder.master(settings.master).appName(app)
-    for name, value in {**_settings(settings), **_jars(settings), **_DELTA}.items():
+    for name, value in {**_settings(settings, classes), **_jars(settings), **_DELTA}.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
     if lake_store is not None:
@@ -50,14 +64,14 @@ def spark_session(settings: SparkSettings, lake_store: ObjectStoreSettings | Non
     return spark
 
 
-def _settings(settings: SparkSettings) -> dict[str, str]:
+def _settings(settings: SparkSettings, classes: str) -> dict[str, str]:
     return {
         "spark.driver.memory": settings.driver_memory,
         "spark.driver.host": settings.driver_host,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
-        "spark.driver.extraJavaOptions": f"{_JAVA} {_logging()}",
+        "spark.driver.extraJavaOptions": f"{_JAVA} {_COMPILED_SOON} {classes} {_logging()}",
         "spark.executor.extraJavaOptions": _JAVA,
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
         # Classes that Spark has generated and Java has compiled; a run over a dataset needs more than the default of

@@ -1,6 +1,6 @@
 """Silver: one typed row per key, the newest good version of it; deletes stay as tombstones.
 
-Bronze → typed → rules → the newest of each key → merged into Silver.
+Bronze → typed → rules → the newest of each key → merged into Silver; all of them → its history, if it has one.
 
 The order of a key's versions is `_sequence`, across runs too: an older version never wins over a newer one that is
 there, a deleted row is not brought back by a late change from before. Rules are checked before the newest version is
@@ -23,6 +23,7 @@ from batch import quality
 from batch.context import LayerResult, RunContext
 from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
+from batch.history import keep_versions
 from batch.local import brought
 from batch.neighbours import beside_others, with_neighbours
 from batch.quality import VIOLATIONS
@@ -64,6 +65,7 @@ def refine(table: Table, context: RunContext) -> LayerResult:
         )
     is_same_table = done.get("definition") == progress["definition"]
     feed = bronze.changed_since(done["bronze"]) if is_same_table and not context.full else None
+    feed = None if feed is None else feed.where("_change_type = 'insert'")  # what was erased of Bronze is no version
     work = _Work(silver=silver, is_continued=feed is not None, progress=progress)
     rows = prepared(bronze.read(newest) if feed is None else feed, table, context.run_id)
     few = None if feed is None else brought(rows)
@@ -93,8 +95,9 @@ def in_order(tables: Iterable[Table]) -> list[Table]:
 
 
 def fingerprint(table: Table) -> str:
-    """Changes with the table's key and columns: then Silver is made anew from Bronze."""
+    """Changes with the table's key and columns, and when a history is wanted: then Silver is made anew from Bronze."""
     shape = [table.key, *((column.name, quality.spark_type(column)) for column in table.columns)]
+    shape += [(table.history_name,)] if table.history_name else []
     return hashlib.md5(repr(shape).encode(), usedforsecurity=False).hexdigest()
 
 
@@ -147,21 +150,23 @@ def _refine(checked: DataFrame, table: Table, context: RunContext, work: _Work) 
         quarantine(refused_rows(rows, table), context)
     else:
         rows = checked  # whatever was added to these refuses nothing
-    good = newest(rows.where(~quality.refused(table)), table.key).select(*table.column_names, *META)
+    versions = rows.where(~quality.refused(table)).select(*table.column_names, *META)
+    beside = keep_versions(versions, table, context, work.progress, anew=not work.is_continued)
+    good = newest(versions, table.key)
     if work.is_continued:
         on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
         written = work.silver.merge(good, on=on, set_when=NEWER, run_id=context.run_id, progress=work.progress)
     else:
         properties = CHANGE_FEED | DELETION_VECTORS
         written = work.silver.replace(good, run_id=context.run_id, progress=work.progress, properties=properties)
-    return LayerResult(
+    return LayerResult.of(
+        written,
         layer="silver",
         table=table.name,
-        version=written.version,
-        rows_in=found.rows,
-        rows_written=written.rows_written,
-        rejected=found.broken,
         progress=work.progress,
+        rows_in=found.rows,
+        rejected=found.broken,
+        beside=beside,
     )
 
 

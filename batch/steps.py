@@ -30,10 +30,11 @@ def check_choice(definition: Definition, *, layer: str | None, table: str | None
 
 
 def table_names(definition: Definition, layer: str) -> list[str]:
-    """The tables of a layer, in the order in which they are built."""
+    """The tables of a layer, in the order in which they are built; the histories of Silver last."""
     if layer == "gold":
         return [plan.name for plan in gold.plans(definition)]
-    return [table.name for table in definition.tables]
+    histories = [table.history_name for table in definition.tables if table.history_name] if layer == "silver" else []
+    return [table.name for table in definition.tables] + histories
 
 
 def layer_of(definition: Definition, table: str) -> str:
@@ -44,17 +45,20 @@ def layer_of(definition: Definition, table: str) -> str:
 
 def steps(context: RunContext, *, layer: str | None, table: str | None) -> list[Step]:
     """The steps of one run: the layers from the source to Gold, in Gold the dimensions before the facts."""
+    definition = context.definition
+    for each in definition.tables:
+        if table is not None and table == each.history_name:
+            table = each.name  # a history is written with its table
     found = [
         Step(layer=name, table=each.name, work=_bound(work, each, context))
         for name, work, tables in (
-            ("bronze", bronze.land, context.definition.tables),
-            ("silver", silver.refine, silver.in_order(context.definition.tables)),
+            ("bronze", bronze.land, definition.tables),
+            ("silver", silver.refine, silver.in_order(definition.tables)),
         )
         for each in tables
     ]
     found += [
-        Step(layer="gold", table=plan.name, work=_bound(gold.build, plan, context))
-        for plan in gold.plans(context.definition)
+        Step(layer="gold", table=plan.name, work=_bound(gold.build, plan, context)) for plan in gold.plans(definition)
     ]
     return [step for step in found if layer in (None, step.layer) and table in (None, step.table)]
 

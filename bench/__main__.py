@@ -3,6 +3,7 @@
 python -m bench stream [--system NAME,…] [--input NAME,…] [--repeat N]    the order stream beside other systems
 python -m bench latency [--partitions N,…] [--rates N,…] [--seconds N]    from a commit to its visible order
 python -m bench state [--orders N,…]                                      restoring, size on disk, standbys
+python -m bench batch [--system NAME,…] [--case NAME,…] [--size N] [--repeat N]    the lake beside plain pipelines
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from bench import latency, state
 from bench.figures import medians, table
 from bench.ground import RESULTS
 from bench.inputs import INPUTS, Input
+from bench.lake.command import add_batch
 from bench.stream import measured_all
 from bench.systems import PEER_PYTHON, SYSTEMS, System, fetch
 from stack.errors import StackError
@@ -58,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     restoring = actions.add_parser("state", help="restoring the state of a worker, its size, and standbys")
     restoring.add_argument("--orders", type=_numbers, default="100000,1000000", help="default: 100000,1000000")
     restoring.set_defaults(run=run_state)
+    add_batch(actions, say)
     return made
 
 

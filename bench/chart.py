@@ -1,4 +1,4 @@
-"""The chart of the README, drawn from `.bench/stream.json`: python -m bench.chart SOURCE TARGET (needs matplotlib)."""
+"""The charts of the README: python -m bench.chart .bench/stream.json (or batch.json) TARGET (needs matplotlib)."""
 
 from __future__ import annotations
 
@@ -49,5 +49,38 @@ def draw(rows: Sequence[Row], target: Path) -> None:
     figure.savefig(target, dpi=120)
 
 
+def by_case(rows: Sequence[Row], size: float) -> dict[str, list[Row]]:
+    """The lake's rows of one size: a panel for each case, the slowest first, as bars are drawn from below."""
+    wanted = [row for row in rows if row["size"] == size and not row["wrong"]]
+    names = dict.fromkeys(row["case"] for row in wanted)
+    return {
+        name: sorted((row for row in wanted if row["case"] == name), key=lambda row: -float(row["seconds"]))
+        for name in names
+    }
+
+
+def draw_lake(rows: Sequence[Row], target: Path) -> None:
+    """One panel per case of the smallest size: seconds."""
+    from matplotlib.figure import Figure
+
+    size = 1 if any(row["size"] == 1 for row in rows) else min(row["size"] for row in rows)
+    panels = by_case(rows, size)
+    longest = max(row["seconds"] for found in panels.values() for row in found)
+    figure = Figure(figsize=(9, 0.9 + 0.36 * sum(len(found) + 1.4 for found in panels.values())), layout="constrained")
+    heights = [len(found) + 0.4 for found in panels.values()]
+    every = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    for axes, (name, found) in zip(every, panels.items(), strict=True):
+        colours = [OURS if row["system"] == "millrace" else COLOURS["at_least_once"] for row in found]
+        bars = axes.barh([row["system"] for row in found], [row["seconds"] for row in found], color=colours)
+        axes.bar_label(bars, [f"{row['seconds']:.3g} s" for row in found], padding=3, fontsize=8)
+        axes.set_title(name.replace("_", " "), fontsize=9, loc="left")
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlim(0, longest * 1.1)
+    every[-1].set_xlabel("seconds, from the start of the process to its end; of warm cycles, of the cycle", fontsize=9)
+    figure.savefig(target, dpi=120)
+
+
 if __name__ == "__main__":
-    draw(json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))
+    given = json.loads(Path(sys.argv[1]).read_text())
+    (draw_lake if "case" in given[0] else draw)(given, Path(sys.argv[2]))

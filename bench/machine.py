@@ -14,6 +14,8 @@ _IDLE_FIELDS: Final = (3, 4)
 """Of the processor's line in /proc/stat: idle, and waiting for a disk."""
 _GUEST_FIELD: Final = 8
 """From here on the line repeats what is counted before."""
+_START_FIELD: Final = 19
+"""Of /proc/<pid>/stat, after the program's name: when the process started."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,40 @@ def busy_s(line: str) -> float:
     return (sum(ticks) - sum(ticks[field] for field in _IDLE_FIELDS)) / _TICKS_PER_S
 
 
+class TreeMeter:
+    """What a process and all below it have taken, those included that have ended or lost their parent since.
+
+    A process is known once it was seen in the tree, and charged with what it had taken when it was last seen.
+
+    Attributes:
+        rss_bytes: the most that all of them had resident at a time.
+    """
+
+    def __init__(self) -> None:
+        self._spent_s: dict[tuple[int, str], float] = {}
+        self.rss_bytes = 0
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds of all of them."""
+        return sum(self._spent_s.values())
+
+    def sample(self, root: int) -> bool:
+        """Look at them; whether one of them lives."""
+        tree, known = set(_tree(root)), {pid for pid, _ in self._spent_s}
+        rss_bytes: list[int] = []
+        for pid in tree | known:
+            fields = _fields(pid)
+            if fields is None or fields[0] in "ZX":
+                continue
+            process = pid, fields[_START_FIELD]
+            if process in self._spent_s or pid in tree:  # else another one has its number by now
+                self._spent_s[process] = sum(map(int, fields[11:13])) / _TICKS_PER_S
+                rss_bytes.append(int(fields[21]) * _PAGE_BYTES)
+        self.rss_bytes = max(self.rss_bytes, sum(rss_bytes))
+        return bool(rss_bytes)
+
+
 def tree_usage(*roots: int) -> Usage:
     """Processes and all below them, processes that have ended and were waited for included."""
     found = [usage_of(pid) for root in roots for pid in _tree(root)]
@@ -83,6 +119,14 @@ def usage_of(pid: int) -> Usage:
     except OSError:
         return Usage()
     return parsed_usage(text)
+
+
+def _fields(pid: int) -> list[str] | None:
+    """The fields of /proc/<pid>/stat after the program's name; None if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
 
 
 def parsed_usage(text: str) -> Usage:

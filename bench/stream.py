@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from bench import inputs
 from bench.figures import MOST_FOREIGN, Figures, least_disturbed
@@ -166,7 +166,7 @@ def measured_all(sizes: Sequence[Input], systems: Sequence[System], *, repeat: i
     return runs
 
 
-def rotated(systems: Sequence[System], number: int) -> list[System]:
+def rotated(systems: Sequence[Any], number: int) -> list[Any]:
     """The order of a round: each begins with another system."""
     first = number % len(systems)
     return [*systems[first:], *systems[:first]]

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from config.contradictions import completeness_faults, generator_faults, subject_faults
+
 ENGINES = ("mysql",)
 RESERVED_LAKE_FOLDERS = frozenset({"changes", "audit"})
 
@@ -42,7 +44,7 @@ class LogicalType(StrEnum):
 class Column(_Part, frozen=True):
     """A column; `length` in characters for strings, `precision` and `scale` in digits for decimals.
 
-    `description` says what its values mean, and their unit.
+    `description` says what its values mean, and their unit. `personal` values are a person's, and `erase` removes them.
     """
 
     name: Identifier
@@ -52,6 +54,7 @@ class Column(_Part, frozen=True):
     precision: Annotated[int, Meta(ge=1, le=38)] | None = None
     scale: Annotated[int, Meta(ge=0, le=38)] | None = None
     description: Sentence | None = None
+    personal: bool = False
 
 
 class Rule(_Part, frozen=True, tag_field="check"):
@@ -103,7 +106,8 @@ class Unique(Rule, frozen=True, tag="unique"):
 class Table(_Part, frozen=True):
     """A table: its row key, the part of the key that orders its topic, its cursor, feed and history type (SCD).
 
-    `description` says what a row is.
+    `description` says what a row is. With the history types 2 and 4 Silver keeps every version of every row. Of a table
+    with a `subject` each row is one person.
     """
 
     name: Identifier
@@ -113,6 +117,7 @@ class Table(_Part, frozen=True):
     cursor: Identifier | None = None
     feed: Literal["changes", "jdbc"] = "changes"
     history: Literal[1, 2, 4] = 1
+    subject: Literal["customer"] | None = None
     description: Sentence | None = None
     rules: tuple[NotNull | Range | Pattern | Reference | Unique, ...] = ()
 
@@ -120,6 +125,11 @@ class Table(_Part, frozen=True):
     def column_names(self) -> tuple[str, ...]:
         """Names of the columns, in the definition's order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def history_name(self) -> str | None:
+        """The table of Silver with every version of every row; None if it keeps the newest ones only."""
+        return None if self.history == 1 else f"{self.name}_history"
 
 
 class Completeness(_Part, frozen=True):
@@ -188,13 +198,15 @@ def faults(definition: Definition) -> list[str]:
         found.append(f"engine: unknown engine {definition.engine!r} (known: {', '.join(ENGINES)})")
     if definition.lake_prefix in RESERVED_LAKE_FOLDERS:
         found.append(f"lake_prefix: {definition.lake_prefix!r} is reserved")
-    found += [f"tables: table {name!r} is defined twice" for name in _repeated(t.name for t in definition.tables)]
+    names = [name for table in definition.tables for name in (table.name, table.history_name) if name is not None]
+    found += [f"tables: table {name!r} is defined twice" for name in _repeated(iter(names))]
     for index, table in enumerate(definition.tables):
         found += [f"tables[{index}].{fault}" for fault in _table_faults(definition, table)]
     if definition.completeness:
-        found += [f"completeness.{fault}" for fault in _completeness_faults(definition, definition.completeness)]
+        found += [f"completeness.{fault}" for fault in completeness_faults(definition, definition.completeness)]
     if definition.generator:
-        found += [f"generator.{fault}" for fault in _generator_faults(definition.generator)]
+        found += [f"generator.{fault}" for fault in generator_faults(definition.generator)]
+    found += subject_faults(definition.tables)
     return found
 
 
@@ -252,49 +264,20 @@ def _rule_faults(definition: Definition, table: Table, rule: Rule) -> Iterator[s
 
 
 def _range_faults(table: Table, rule: Range) -> Iterator[str]:
+    low, high = rule.min, rule.max
     if not rule.bounds:
         yield "min: a range needs min, max or both"
-    columns = [column for column in table.columns if column.name == rule.column]
-    for column in columns:
-        of_days = column.type in (LogicalType.DATE, LogicalType.TIMESTAMP)
-        kind = "a day, as in 2000-01-31" if of_days else "a number"
-        wrong = [name for name, bound in rule.bounds.items() if isinstance(bound, datetime.date) is not of_days]
-        yield from (f"{name}: must be {kind}, as {column.name!r} is of type {column.type}" for name in wrong)
-        if not wrong and rule.min is not None and rule.max is not None and rule.min > rule.max:  # type: ignore[operator]
-            yield f"min: {bound_text(rule.min)} is above max {bound_text(rule.max)}"
+    are_comparable = isinstance(low, datetime.date) is isinstance(high, datetime.date)
+    if low is not None and high is not None and are_comparable and low > high:  # type: ignore[operator]
+        yield f"min: {bound_text(low)} is above max {bound_text(high)}"
+    for column in table.columns:
+        if column.name == rule.column:
+            of_days = column.type in (LogicalType.DATE, LogicalType.TIMESTAMP)
+            kind = "a day, as in 2000-01-31" if of_days else "a number"
+            wrong = [name for name, bound in rule.bounds.items() if isinstance(bound, datetime.date) is not of_days]
+            yield from (f"{name}: must be {kind}, as {column.name!r} is of type {column.type}" for name in wrong)
 
 
 def bound_text(bound: float | datetime.date) -> str:
     """A bound of a range, for people."""
     return bound.isoformat() if isinstance(bound, datetime.date) else f"{bound:g}"
-
-
-def _completeness_faults(definition: Definition, rule: Completeness) -> Iterator[str]:
-    tables = {table.name: table for table in definition.tables}
-    parent, children = tables.get(rule.parent), tables.get(rule.children)
-    if parent is None:
-        yield f"expected: table {rule.parent!r} does not exist"
-    elif rule.expected_column not in parent.column_names:
-        yield f"expected: table {rule.parent!r} has no column {rule.expected_column!r}"
-    elif rule.expected_column not in _whole_number_columns(parent):
-        yield f"expected: column {rule.expected_column!r} must hold whole numbers"
-    if children is None:
-        yield f"children: table {rule.children!r} does not exist"
-    for place, table in (("expected", parent), ("children", children)):
-        if table is not None and table.topic_key is None:
-            yield f"{place}: table {table.name!r} needs a topic_key, so that parents and children meet"
-
-
-def _whole_number_columns(table: Table) -> set[str]:
-    return {column.name for column in table.columns if column.type in (LogicalType.INTEGER, LogicalType.BIGINT)}
-
-
-def _generator_faults(generator: OrdersGenerator) -> Iterator[str]:
-    most = len(generator.line_weights) * generator.orders
-    if not generator.orders <= generator.order_details <= most:
-        yield f"order_details: must be from {generator.orders} to {most}: 1 to {len(generator.line_weights)} an order"
-    if len(generator.line_weights) > generator.products:
-        yield "line_weights: an order can't have more lines than there are products"
-    for name in ("line_weights", "hour_weights", "weekday_weights"):
-        if sum(getattr(generator, name)) <= 0:
-            yield f"{name}: at least one weight must be above 0"

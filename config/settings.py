@@ -233,6 +233,8 @@ class SparkSettings(SettingsGroup):
     driver_memory: str = setting("SPARK_DRIVER_MEMORY", parsing.memory, "2g")
     driver_host: str = setting("SPARK_DRIVER_HOST", parsing.text, "127.0.0.1")
     shuffle_partitions: int = setting("SPARK_SHUFFLE_PARTITIONS", parsing.whole(1, 10_000), 4)
+    java_home: Path | None = setting("JAVA_HOME", parsing.folder, None)
+    class_data: bool = setting("SPARK_CLASS_DATA", parsing.flag, True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Final
 
 import pyarrow.parquet as pq
@@ -39,7 +41,7 @@ def find_objects(spark: SparkSession, folder: str, positions: Mapping[int, int])
     Raises:
         ChainBrokenError: an object is missing between others.
     """
-    files = _Files(spark)
+    files = Files(spark)
     paths: list[str] = []
     first: dict[int, int] = {}
     following: dict[int, int] = {}
@@ -65,7 +67,26 @@ def read_objects(spark: SparkSession, found: Found) -> DataFrame:
     return records.where(wanted)
 
 
-class _Files:
+def forget_objects(spark: SparkSession, folder: str, landed: Mapping[int, int], *, before: datetime) -> tuple[int, int]:
+    """Delete objects of a topic's archive that are older than a time and that Bronze has landed; how many, and bytes.
+
+    The newest object of a partition stays, and so does what begins at or after the offset that is `landed` next: a
+    reader who goes on from there finds the chain whole.
+    """
+    files = Files(spark)
+    count = size = 0
+    for partition, position in landed.items():
+        place = f"{folder}/{partition:05d}"
+        starts = [(start, name) for name in files.names(place) if (start := start_of(name)) is not None]
+        for (_, name), (following, _) in pairwise(starts):
+            length, changed_at = files.status(f"{place}/{name}")
+            if following <= position and changed_at < before:
+                files.remove(f"{place}/{name}")
+                count, size = count + 1, size + length
+    return count, size
+
+
+class Files:
     """Folders and objects behind any scheme that Hadoop knows."""
 
     def __init__(self, spark: SparkSession) -> None:
@@ -82,6 +103,17 @@ class _Files:
                 return []
             raise
         return sorted(str(each.getPath().getName()) for each in found)
+
+    def status(self, object_path: str) -> tuple[int, datetime]:
+        """Bytes of an object, and when it was put."""
+        path = self._jvm.org.apache.hadoop.fs.Path(object_path)
+        found = path.getFileSystem(self._configuration).getFileStatus(path)
+        return int(found.getLen()), datetime.fromtimestamp(found.getModificationTime() / 1000, UTC)
+
+    def remove(self, object_path: str) -> None:
+        """Delete an object."""
+        path = self._jvm.org.apache.hadoop.fs.Path(object_path)
+        path.getFileSystem(self._configuration).delete(path, False)
 
     def last_offset(self, object_path: str) -> int:
         """Offset of an object's last record."""

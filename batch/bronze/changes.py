@@ -21,7 +21,17 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch.bronze import progress as how_far
 from batch.bronze.archive import Found, find_objects, read_objects
 from batch.bronze.envelope import UNREADABLE, opened, unreadable, versions
-from batch.bronze.rows import MOST_FILES, PARTITIONS, bronze_table, not_there, properties, refused, stamped, unchanged
+from batch.bronze.rows import (
+    JDBC,
+    MOST_FILES,
+    PARTITIONS,
+    bronze_table,
+    not_there,
+    properties,
+    refused,
+    stamped,
+    unchanged,
+)
 from batch.context import LayerResult, RunContext
 from batch.delta import LakeTable
 from batch.quarantine import quarantine
@@ -53,15 +63,20 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
         BatchError: the archive has a gap, or the source's rows lack a column of the definition; nothing was written.
     """
     bronze = bronze_table(table, context)
-    progress = bronze.progress()
+    known = bronze.progress()
+    progress = {} if context.full else known
     topic = change_topic(context.definition.name, table.name, engine=context.definition.engine)
-    done = {} if context.full else how_far.positions(progress, topic)
+    done = how_far.positions(progress, topic)
     try:
         found = find_objects(context.spark, context.lake.changes(topic), done)
     except ChainBrokenError as error:
-        raise refused(table, f"the archive of {topic} has a gap: {error}") from error
+        cure = "; what `maintain --archive` removed is in Bronze only: see `run --full --layer silver`"
+        text = f"the archive of {topic} has a gap: {error}{cure if context.full else ''}"
+        raise refused(table, text) from error
     progress = how_far.with_positions(progress, topic, found.following)
     if not found.paths:
+        if context.is_rebuild and bronze.exists() and not bronze.read().isEmpty():
+            raise refused(table, f"the archive has no change of {topic}: there is nothing to rebuild it from")
         if bronze.exists():
             return unchanged(bronze, table, progress)
         log.warning("bronze/%s: the archive has no change of %s: is `streams.archive` at work?", table.name, topic)
@@ -89,6 +104,7 @@ class _Work:
             if look.unreadable:
                 quarantine(unreadable(records, table), self.context)
             rows = self._new_versions(versions(records, table), look)
+            note = self._left_behind() if self.context.full else ""
             write = self.bronze.replace if self.context.full else self.bronze.append
             written = write(
                 stamped(rows, table, self.context).coalesce(MOST_FILES),
@@ -101,15 +117,22 @@ class _Work:
             records.unpersist()
         repeats = look.records - look.tombstones - look.unreadable - written.rows_inserted
         log.info("bronze/%s: %d records, %d of them seen before", table.name, look.records, repeats)
-        return LayerResult(
+        return LayerResult.of(
+            written,
             layer="bronze",
             table=table.name,
-            version=written.version,
-            rows_in=look.records,
-            rows_written=written.rows_inserted,
-            rejected={UNREADABLE: look.unreadable} if look.unreadable else {},
             progress=self.progress,
+            rows_in=look.records,
+            rejected={UNREADABLE: look.unreadable} if look.unreadable else {},
+            note=note,
         )
+
+    def _left_behind(self) -> str:
+        """What Bronze has and the archive never had, for people."""
+        if not self.bronze.exists():
+            return ""
+        count = self.bronze.read().where(F.col("_origin") == JDBC).count()
+        return f"{count:,} versions were read from the source itself and are left out" if count else ""
 
     def _check_columns(self, look: _Look) -> None:
         if look.others:
@@ -171,4 +194,4 @@ def _made_empty(bronze: LakeTable, table: Table, context: RunContext) -> LayerRe
         partition_by=PARTITIONS,
         properties=properties(table),
     )
-    return LayerResult(layer="bronze", table=table.name, version=written.version)
+    return LayerResult.of(written, layer="bronze", table=table.name, progress={})

@@ -13,20 +13,32 @@ leave the cursor as it was, deletes) `python -m batch reconcile --repair` finds.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.rows import MOST_FILES, PARTITIONS, bronze_table, not_there, properties, stamped, unchanged
+from batch.bronze.rows import (
+    JDBC,
+    MOST_FILES,
+    PARTITIONS,
+    bronze_table,
+    is_of_other_feed,
+    not_there,
+    properties,
+    stamped,
+    unchanged,
+)
 from batch.bronze.sequence import jdbc_sequence
 from batch.bronze.source import check_columns, read_source
-from batch.bronze.windows import Window, parse_time, source_of, time_text, window
+from batch.bronze.windows import Window, has_time_cursor, parse_time, source_of, time_text, window
+from batch.commit import Written
 from batch.context import LayerResult, RunContext
-from batch.delta import LakeTable, Written
+from batch.delta import LakeTable
 from batch.source import connected
-from config.definition import LogicalType, Table
+from config.definition import Table
 
 log = logging.getLogger("batch.bronze")
 
@@ -38,7 +50,9 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
         BatchError: there is no login, or the source's columns differ from the definition; nothing was written.
     """
     bronze = bronze_table(table, context)
-    done = bronze.progress()
+    is_first = not bronze.exists() or is_of_other_feed(bronze, table)
+    progress = bronze.progress()
+    done = {} if is_first else progress
     span = window(table, done, context)
     settings, database = source_of(table, context), context.definition.database
     with connected(settings, database) as connection:
@@ -46,25 +60,26 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     if others:
         names = ", ".join(others)
         log.warning("bronze/%s: left out, not in the definition: the columns %s", table.name, names)
-    work = _Work(bronze=bronze, table=table, context=context, span=span)
+    work = _Work(bronze=bronze, table=table, context=context, span=span, is_first=is_first)
     rows = read_source(context.spark, settings, database, table, work.condition())
     return work.land(rows, done)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """One table's part of a run."""
+    """One table's part of a run; `is_first` if there is nothing of this feed yet."""
 
     bronze: LakeTable
     table: Table
     context: RunContext
     span: Window
+    is_first: bool
 
     @property
     def is_whole(self) -> bool:
         """Whether the table is read whole, so that missing rows are known to be deleted."""
         is_bounded = self.context.since is not None or self.context.until is not None
-        return not _has_cursor(self.table) or (self.context.full and not is_bounded)
+        return not has_time_cursor(self.table) or (self.context.full and not is_bounded)
 
     def condition(self) -> str:
         """The rows to read, in the database's SQL."""
@@ -78,8 +93,8 @@ class _Work:
     def land(self, rows: DataFrame, done: dict[str, Any]) -> LayerResult:
         """From the source's rows to the commit."""
         progress = self.span.progress(done)
-        if not self.bronze.exists():
-            written = self._append(self._stamped(rows, "r"), progress)
+        if self.is_first:
+            written = self._write(self.bronze.replace, self._stamped(rows, "r"), progress)
             return self._result(written, written.rows_inserted, progress)
         rows = rows.persist()  # read once, and looked at several times
         try:
@@ -88,12 +103,12 @@ class _Work:
             new = self._changed(stamped_rows) if self.is_whole else self._unknown(stamped_rows)
             if new.isEmpty() and not self._moves(done, progress):
                 return unchanged(self.bronze, self.table, done, rows_in=count)
-            return self._result(self._append(new, progress), count, progress)
+            return self._result(self._write(self.bronze.append, new, progress), count, progress)
         finally:
             rows.unpersist()
 
-    def _append(self, new: DataFrame, progress: dict[str, Any]) -> Written:
-        return self.bronze.append(
+    def _write(self, write: Callable[..., Written], new: DataFrame, progress: dict[str, Any]) -> Written:
+        return write(
             new.coalesce(MOST_FILES),
             run_id=self.context.run_id,
             progress=progress,
@@ -102,18 +117,11 @@ class _Work:
         )
 
     def _result(self, written: Written, count: int, progress: dict[str, Any]) -> LayerResult:
-        return LayerResult(
-            layer="bronze",
-            table=self.table.name,
-            version=written.version,
-            rows_in=count,
-            rows_written=written.rows_inserted,
-            progress=progress,
-        )
+        return LayerResult.of(written, layer="bronze", table=self.table.name, progress=progress, rows_in=count)
 
     def _moves(self, done: dict[str, Any], progress: dict[str, Any]) -> bool:
         """Whether an anchor without new rows is worth a commit: only when the window would grow long without it."""
-        if not _has_cursor(self.table):
+        if not has_time_cursor(self.table):
             return False
         start = progress["start"]
         overlap_s = self.context.settings.window_overlap_s
@@ -126,7 +134,7 @@ class _Work:
                 "_op": F.lit(op),
                 "_sequence": F.lit(jdbc_sequence(self.span.sequence)),
                 "_committed_at": committed_at,
-                "_origin": F.lit("jdbc"),
+                "_origin": F.lit(JDBC),
             }
         )
         return stamped(marked, self.table, self.context)
@@ -150,8 +158,3 @@ class _Work:
         gone = not_there(known, new, self.table.key).select(*self.table.key)
         others = {name: F.lit(None).cast("string") for name in self.table.column_names if name not in self.table.key}
         return changed.unionByName(self._stamped(gone.withColumns(others) if others else gone, "d"))
-
-
-def _has_cursor(table: Table) -> bool:
-    """Only a time can be a cursor: a window ends at one."""
-    return any(column.name == table.cursor and column.type is LogicalType.TIMESTAMP for column in table.columns)

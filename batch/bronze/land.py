@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from datetime import datetime
 
 from batch.bronze.changes import land_changes
 from batch.bronze.jdbc import land_jdbc
-from batch.bronze.repair import land_rows_again
+from batch.bronze.repair import land_rows_again, land_window_again
 from batch.context import LayerResult, RunContext
 from batch.retry import with_tries
 from config.definition import Table
@@ -24,13 +26,29 @@ def land(table: Table, context: RunContext) -> LayerResult:
     return with_tries(lambda: work(table, context), layer="bronze", table=table.name)
 
 
-def land_rows(table: Table, keys: Sequence[Key], context: RunContext) -> LayerResult:
+def land_rows(table: Table, keys: Sequence[Key], context: RunContext, *, only_new: bool = False) -> LayerResult:
     """Land the rows with these keys as the source has them now; those that it does not have are landed as deleted.
 
     Args:
         keys: the canonical texts of the key's values, in the order of `table.key`.
+        only_new: rows that the newest version in Bronze says already are left out, so that a repetition lands nothing;
+            else the rows are landed whatever Bronze has, for a Silver that shows something else.
 
     Raises:
         BatchError: the source can't be read.
     """
-    return with_tries(lambda: land_rows_again(table, keys, context), layer="bronze", table=table.name)
+    work = functools.partial(land_rows_again, table, keys, context, only_new=only_new)
+    return with_tries(work, layer="bronze", table=table.name)
+
+
+def land_window(table: Table, since: datetime | None, until: datetime | None, context: RunContext) -> LayerResult:
+    """Land the rows whose cursor is from `since` to before `until`, as the source has them now; only what is new.
+
+    The table needs a cursor (`batch.bronze.windows.has_time_cursor`). A row that the source does not have any more
+    can't be told from one whose cursor has moved: it stays as it is.
+
+    Raises:
+        BatchError: the source can't be read.
+    """
+    work = functools.partial(land_window_again, table, since, until, context)
+    return with_tries(work, layer="bronze", table=table.name)

@@ -1,7 +1,8 @@
-"""Single rows landed again, as the source has them now: the repair of what a feed did not bring."""
+"""Rows landed again, as the source has them now: the repair of what a feed did not bring, and backfills."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -10,12 +11,23 @@ from mysql.connector.connection import MySQLConnection
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.rows import MOST_FILES, PARTITIONS, bronze_table, not_there, properties, refused, stamped, unchanged
+from batch.bronze.rows import (
+    JDBC,
+    MOST_FILES,
+    PARTITIONS,
+    bronze_table,
+    not_there,
+    properties,
+    refused,
+    stamped,
+    unchanged,
+)
 from batch.bronze.sequence import jdbc_sequence, sequence_text
 from batch.bronze.source import check_columns, read_source
-from batch.bronze.windows import find_anchor, next_sequence, source_of
+from batch.bronze.windows import find_anchor, has_time_cursor, next_sequence, source_of, time_text
 from batch.canonical import mysql_value
 from batch.context import LayerResult, RunContext
+from batch.delta import LakeTable
 from batch.source import connected
 from config.definition import Table
 from streams.model.position import SNAPSHOT_ROW, binlog_file_number
@@ -24,27 +36,48 @@ AT_ONCE: Final = 5_000
 """Keys of one statement."""
 
 
-def land_rows_again(table: Table, keys: Sequence[tuple[str | None, ...]], context: RunContext) -> LayerResult:
+def land_rows_again(
+    table: Table, keys: Sequence[tuple[str | None, ...]], context: RunContext, *, only_new: bool = False
+) -> LayerResult:
     """Land the rows with these keys; `batch.bronze.land_rows` says how."""
+    conditions = [_condition(table, keys[start : start + AT_ONCE]) for start in range(0, len(keys), AT_ONCE)]
+    if not conditions:
+        bronze = bronze_table(table, context)
+        return unchanged(bronze, table, bronze.progress())
+    return _landed(table, conditions, keys, context, only_new=only_new)
+
+
+def land_window_again(table: Table, since: datetime | None, until: datetime | None, context: RunContext) -> LayerResult:
+    """Land the rows with a cursor in a window; `batch.bronze.land_window` says how."""
+    assert has_time_cursor(table), f"{table.name} has no cursor"
+    bounds = [f"`{table.cursor}` >= '{time_text(since)}'"] if since else []
+    bounds += [f"`{table.cursor}` < '{time_text(until)}'"] if until else []
+    return _landed(table, [" AND ".join(bounds) or "TRUE"], (), context, only_new=True)
+
+
+def _landed(
+    table: Table,
+    conditions: Sequence[str],
+    keys: Sequence[tuple[str | None, ...]],
+    context: RunContext,
+    *,
+    only_new: bool,
+) -> LayerResult:
     bronze = bronze_table(table, context)
-    progress = bronze.progress()
-    if not keys:
-        return unchanged(bronze, table, progress)
+    done = bronze.progress()
     settings, database = source_of(table, context), context.definition.database
     with connected(settings, database) as connection:
         check_columns(connection, table)
         # Read before the rows: a change that comes meanwhile is newer than what is landed here, and wins.
-        sequence, progress = _place(connection, table, progress, context)
-    parts = [
-        read_source(context.spark, settings, database, table, _condition(table, keys[start : start + AT_ONCE]))
-        for start in range(0, len(keys), AT_ONCE)
-    ]
-    found = parts[0]
-    for part in parts[1:]:
-        found = found.unionByName(part)
-    found = found.persist()
+        sequence, progress = _place(connection, table, done, context)
+    parts = [read_source(context.spark, settings, database, table, condition) for condition in conditions]
+    found = functools.reduce(DataFrame.unionByName, parts).persist()
     try:
+        rows_in = len(keys) or found.count()
         rows = _with_deletes(found, table, keys, context, sequence)
+        rows = _news(rows, table, bronze) if only_new else rows
+        if only_new and rows.isEmpty():
+            return unchanged(bronze, table, done, rows_in=rows_in)
         written = bronze.append(
             rows.coalesce(MOST_FILES),
             run_id=context.run_id,
@@ -54,14 +87,19 @@ def land_rows_again(table: Table, keys: Sequence[tuple[str | None, ...]], contex
         )
     finally:
         found.unpersist()
-    return LayerResult(
-        layer="bronze",
-        table=table.name,
-        version=written.version,
-        rows_in=len(keys),
-        rows_written=written.rows_inserted,
-        progress=progress,
-    )
+    return LayerResult.of(written, layer="bronze", table=table.name, progress=progress, rows_in=rows_in)
+
+
+def _news(rows: DataFrame, table: Table, bronze: LakeTable) -> DataFrame:
+    """The rows that say something else than the newest version of their key; what is not there needs no deletion."""
+    key = list(table.key)
+    if not bronze.exists():
+        return rows.where("_op <> 'd'")
+    versions = bronze.read().join(rows.select(*key), key, "left_semi")
+    newest = versions.groupBy(*key).agg(F.max(F.struct("_sequence", "_row_hash", "_op")).alias("version"))
+    live = newest.where("version._op <> 'd'").select(*key, F.col("version._row_hash").alias("_row_hash"))
+    changed = not_there(rows.where("_op <> 'd'"), live, [*key, "_row_hash"])
+    return changed.unionByName(rows.where("_op = 'd'").join(live.select(*key), key, "left_semi"))
 
 
 def _with_deletes(
@@ -76,7 +114,7 @@ def _with_deletes(
         {
             "_sequence": F.lit(sequence),
             "_committed_at": F.lit(datetime.now(UTC)),
-            "_origin": F.lit("jdbc"),
+            "_origin": F.lit(JDBC),
         }
     )
     return stamped(marked, table, context)

@@ -23,6 +23,9 @@ PARTITIONS: Final = ("year", "month", "day")
 MOST_FILES: Final = 2
 """Files of one run: small ones make every later read slow."""
 
+JDBC: Final = "jdbc"
+"""The origin (`_origin`) of rows that were read from the source itself."""
+
 _META: Final = ("_op", "_sequence", "_committed_at", "_landed_at", "_run_id", "_row_hash", "_origin")
 
 
@@ -30,20 +33,26 @@ def bronze_table(table: Table, context: RunContext) -> LakeTable:
     """The table, if it is filled from the feed that the definition names.
 
     Raises:
-        BatchError: it is filled from the other feed, or a column has a name that Bronze needs itself.
+        BatchError: it is filled from the other feed and this is no rebuild, or a column has a name that Bronze needs
+            itself.
     """
     taken = sorted({*PARTITIONS, *_META} & {name.lower() for name in table.column_names})
     if taken:
         raise refused(table, f"Bronze has columns of its own named {', '.join(taken)}: rename the source's in a view")
     found = LakeTable(context.spark, context.lake.table("bronze", table.name), f"bronze/{table.name}")
-    feed = found.property(FEED)
-    if feed is not None and feed != table.feed:
+    if is_of_other_feed(found, table) and not context.is_rebuild:
+        feed = found.property(FEED)
         raise refused(
             table,
-            f"is filled from the feed {feed!r}, and the definition says {table.feed!r}: set it back, or delete "
-            f"{found.path} and make the layers anew with `python -m batch run --full`",
+            f"is filled from the feed {feed!r}, and the definition says {table.feed!r}: set it back, or make the "
+            f"table anew with `python -m batch rebuild --table {table.name}`",
         )
     return found
+
+
+def is_of_other_feed(bronze: LakeTable, table: Table) -> bool:
+    """Whether the table is there and filled from another feed than the definition names."""
+    return bronze.property(FEED) not in (None, table.feed)
 
 
 def stamped(rows: DataFrame, table: Table, context: RunContext) -> DataFrame:

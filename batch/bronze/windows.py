@@ -17,7 +17,7 @@ from batch.bronze import progress as how_far
 from batch.bronze.rows import refused
 from batch.context import RunContext
 from batch.source import connected
-from config.definition import Table
+from config.definition import LogicalType, Table
 from config.settings import DatabaseSettings
 
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -97,6 +97,11 @@ def find_anchor(connection: MySQLConnection, *, safety_s: float) -> datetime:
             cursor.execute("SET SESSION time_zone = '+00:00'")
     open_s = 0 if age_s is None else max(0, int(str(age_s))) + 1
     return now.replace(tzinfo=UTC) - timedelta(seconds=open_s + safety_s)
+
+
+def has_time_cursor(table: Table) -> bool:
+    """Whether the rows have a time by which they can be chosen: a window ends at one."""
+    return any(column.name == table.cursor and column.type is LogicalType.TIMESTAMP for column in table.columns)
 
 
 def time_text(time: datetime) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from batch.gold import GoldPlan
+from batch.gold.plan import added_columns
 from batch.quality import rule_name, spark_type
 from config.definition import Definition, NotNull, Pattern, Range, Reference, Table, Unique, bound_text
 from streams.topics import change_topic
@@ -53,6 +54,11 @@ def dictionary_text(definition: Definition, plans: Sequence[GoldPlan]) -> str:
         parts.append(_lineage(plans))
     parts.append("## Silver\n")
     parts += [_source_table(definition, table, plans) for table in definition.tables]
+    parts += [
+        f"### {table.history_name}\n\n{_versions_of(table)} Its columns are those of that table.\n"
+        for table in definition.tables
+        if table.history_name
+    ]
     if plans:
         parts.append("## Gold\n")
         parts += [_gold_table(plan) for plan in plans]
@@ -61,6 +67,7 @@ def dictionary_text(definition: Definition, plans: Sequence[GoldPlan]) -> str:
 
 def _overview(definition: Definition, plans: Sequence[GoldPlan]) -> str:
     silver = [(_link(t.name), "silver", _words(t.description)) for t in definition.tables]
+    silver += [(_link(t.history_name), "silver", _versions_of(t)) for t in definition.tables if t.history_name]
     gold = [(_link(plan.name), f"gold, {plan.kind}", _words(plan.description)) for plan in plans]
     return _rows(("table", "layer", "what is in it"), [*silver, *gold])
 
@@ -76,14 +83,19 @@ def _lineage(plans: Sequence[GoldPlan]) -> str:
     return "\n".join([*head, *arrows, "```\n"])
 
 
+def _versions_of(table: Table) -> str:
+    return f"Every good version of the rows of {_link(table.name)}, deletes too."
+
+
 def _source_table(definition: Definition, table: Table, plans: Sequence[GoldPlan]) -> str:
+    own = {table.name, table.history_name}
     facts = [
         ("source", f"`{definition.database}.{table.name}`, read from {_FEEDS[table.feed]}"),
         *_topic(definition, table),
         ("key", _names(table.key)),
         ("cursor", f"`{table.cursor}`" if table.cursor else "none"),
         ("history", _HISTORY[table.history]),
-        ("goes into", ", ".join(_link(plan.name) for plan in plans if table.name in plan.tables) or "no table of Gold"),
+        ("goes into", ", ".join(_link(plan.name) for plan in plans if own & {*plan.tables}) or "no table of Gold"),
     ]
     columns = [
         (
@@ -125,6 +137,7 @@ def _gold_table(plan: GoldPlan) -> str:
         (f"`{c.name}`", c.type, ", ".join(f"`{t}.{n}`" for t, n in c.sources) or NO_MEANING, _words(c.meaning))
         for c in plan.columns
     ]
+    columns += [(f"`{name}`", kind, NO_MEANING, meaning) for name, kind, meaning in added_columns(plan)]
     if plan.inferred_from:
         columns.append(
             (f"`{INFERRED}`", "boolean", NO_MEANING, "Whether the key is all that is known of the row so far.")

@@ -19,11 +19,12 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
+from batch.commit import Written
 from batch.context import LayerResult, RunContext
-from batch.delta import LakeTable, Written
+from batch.delta import CHANGE_FEED, LakeTable
 from batch.errors import BatchError
 from batch.gold.plan import GoldPlan
-from batch.gold.rows import affected, rows_of
+from batch.gold.rows import affected, gold_source, rows_of
 from batch.local import Brought, brought, brought_if_few
 from batch.silver import silver_table
 
@@ -35,12 +36,18 @@ _MOST_PARTITIONS = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """What is to be done; `before` are the versions of the Silver tables that the table shows, `now` those it will."""
+    """What is to be done.
+
+    Attributes:
+        sources: what the table is made of: Silver's tables, and the dimensions whose versions it names.
+        before: the versions of these that it shows.
+        now: those that it will show.
+    """
 
     plan: GoldPlan
     context: RunContext
     target: LakeTable
-    silver: Mapping[str, LakeTable]
+    sources: Mapping[str, LakeTable]
     before: Mapping[str, int]
     now: Mapping[str, int]
 
@@ -49,12 +56,12 @@ class _Work:
         return {"silver": dict(self.now), "definition": self.plan.fingerprint}
 
     def rows(self, versions: Mapping[str, int], keys: DataFrame | None = None) -> DataFrame:
-        """The table's rows for these versions of Silver."""
-        tables = {name: self._silver_at(name, version) for name, version in versions.items()}
+        """The table's rows for these versions of its sources."""
+        tables = {name: self._source_at(name, version) for name, version in versions.items()}
         return rows_of(self.plan, tables, self.context.spark, keys)
 
     def feeds(self) -> dict[str, DataFrame] | None:
-        """What has changed in each Silver table; None if that can't be told any more."""
+        """What has changed in each source; None if that can't be told any more."""
         changed = {name: self.before[name] for name, version in self.now.items() if self.before[name] != version}
         feeds = {name: self._changed_since(name, version) for name, version in changed.items()}
         known = {name: feed for name, feed in feeds.items() if feed is not None}
@@ -62,15 +69,15 @@ class _Work:
 
     # Several Gold tables read the same version of a Silver table: working out its files costs Spark jobs.
 
-    def _silver_at(self, name: str, version: int) -> DataFrame:
-        return self.context.once(("silver", name, version), lambda: self.silver[name].read(version))
+    def _source_at(self, name: str, version: int) -> DataFrame:
+        return self.context.once(("source", name, version), lambda: self.sources[name].read(version))
 
     def _changed_since(self, name: str, version: int) -> DataFrame | None:
         def feed() -> DataFrame | None:
-            found = self.silver[name].changed_since(version)
+            found = self.sources[name].changed_since(version)
             return None if found is None else brought_if_few(found)
 
-        return self.context.once(("silver feed", name, version, self.now[name]), feed)
+        return self.context.once(("feed", name, version, self.now[name]), feed)
 
 
 def gold_table(plan: GoldPlan, context: RunContext) -> LakeTable:
@@ -95,26 +102,22 @@ def build(plan: GoldPlan, context: RunContext) -> LayerResult:
         written = _continued(work)
     if written is None:
         written = _built(work)
-    return LayerResult(
-        layer="gold",
-        table=plan.name,
-        version=written.version,
-        rows_in=written.rows_in,
-        rows_written=written.rows_written,
-        progress=work.progress,
-    )
+    return LayerResult.of(written, layer="gold", table=plan.name, progress=work.progress)
 
 
 def _work(plan: GoldPlan, context: RunContext) -> _Work:
     target = gold_table(plan, context)
-    silver = {name: silver_table(context, name) for name in plan.tables}
-    now = {name: table.version() for name, table in silver.items()}
-    missing = [name for name, version in now.items() if version < 0]
+    sources = {name: silver_table(context, name) for name in plan.tables}
+    for link in plan.links:
+        path = context.lake.dimension(link.dimension)
+        sources[gold_source(link.dimension)] = LakeTable(context.spark, path, gold_source(link.dimension))
+    now = {name: table.version() for name, table in sources.items()}
+    missing = [table.name for name, table in sources.items() if now[name] < 0]
     if missing:
-        text = f"there is no Silver table {', '.join(missing)} yet: run the layer silver first"
+        text = f"there is no table {', '.join(missing)} yet: run its layer first"
         raise BatchError(text, layer="gold", table=plan.name)
     before = target.progress().get("silver", {})
-    return _Work(plan=plan, context=context, target=target, silver=silver, before=before, now=now)
+    return _Work(plan=plan, context=context, target=target, sources=sources, before=before, now=now)
 
 
 def _built(work: _Work) -> Written:
@@ -123,8 +126,13 @@ def _built(work: _Work) -> Written:
     partition_by = [work.plan.partition] if work.plan.partition else []
     if partition_by:  # each partition is written by one task, or there would be a file of each in each
         rows = rows.repartition(*partition_by)
-    run_id = work.context.run_id
-    return work.target.replace(rows, run_id=run_id, progress=work.progress, partition_by=partition_by)
+    return work.target.replace(
+        rows,
+        run_id=work.context.run_id,
+        progress=work.progress,
+        partition_by=partition_by,
+        properties=None if work.plan.versions_of is None else CHANGE_FEED,  # facts follow its versions
+    )
 
 
 def _continued(work: _Work) -> Written | None:
@@ -160,9 +168,10 @@ def difference(before: DataFrame, now: DataFrame, plan: GoldPlan) -> DataFrame:
 
     `_was` is the partition that a row was in; NULL if it was not there.
     """
-    was = before.select(*plan.key, F.struct(*now.columns).alias("_old"))
-    is_now = now.select(*plan.key, F.struct(*now.columns).alias("_new"))
-    both = was.join(is_now, list(plan.key), "full_outer").where(~F.col("_old").eqNullSafe(F.col("_new")))
+    key = list(plan.row_key)
+    was = before.select(*key, F.struct(*now.columns).alias("_old"))
+    is_now = now.select(*key, F.struct(*now.columns).alias("_new"))
+    both = was.join(is_now, key, "full_outer").where(~F.col("_old").eqNullSafe(F.col("_new")))
     is_gone = F.col("_new").isNull()
     partition = F.col(f"_old.{plan.partition}") if plan.partition else F.lit(None)
     row = F.when(is_gone, F.col("_old")).otherwise(F.col("_new"))
@@ -197,7 +206,7 @@ def _merged(rows: DataFrame, work: _Work, extent: _Extent) -> Written:
     if extent.rows == 0:
         return _noted(work)
     columns = [name for name in rows.columns if name not in ("_gone", "_was")]
-    on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in plan.key)
+    on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in plan.row_key)
     if plan.partition and len(extent.partitions) <= _MOST_PARTITIONS:
         on += f" AND t.`{plan.partition}` IN ({', '.join(sorted(map(_literal, extent.partitions)))})"
     same = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in columns)

@@ -1,44 +1,13 @@
-"""The plan of a Gold table: a SQL file of the dataset, `gold/<table>.sql`, with a header in `-- name: value` lines.
-
-kind            dimension or fact
-key             the columns that identify a row, separated by commas
-depends_on      the Silver tables that the query reads, as `orders(id -> order_id)`: a row of `orders` concerns the rows
-                of this table whose `order_id` is its `id`. A table without brackets concerns all rows.
-inferred_from   of a dimension, the columns that refer to it, as `orders.customer_id`: for a key that is only there, a
-                member is inferred until the dimension's own row comes
-scd             history type: 1, the newest state
-partition       column by which a fact's files are kept apart
-column          what a column means (see `batch.gold.columns`), once for each
-
-Comment lines before the header say what is in the table. The body is one Spark SQL query over views named like the
-Silver tables, which show live rows.
-"""
+"""What a Gold table is: the shape that its file is read into."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
-from batch.gold.columns import GoldColumn, column_faults, split_columns
-from config.dataset import DefinitionError
-from config.definition import Definition
+from batch.gold.columns import GoldColumn
 
 Kind = Literal["dimension", "fact"]
-
-FOLDER: Final = "gold"
-REQUIRED: Final = ("kind", "key", "depends_on")
-OPTIONAL: Final = ("inferred_from", "scd", "partition")
-HISTORY_TYPES: Final = (1,)
-
-_HEADER: Final = re.compile(r"--\s*([a-z_]+)\s*:\s*(.*?)\s*$")
-_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
-_DEPENDENCY: Final = re.compile(rf"({_NAME})\s*(?:\(([^()]*)\))?")
-_MAPPED: Final = re.compile(rf"({_NAME})\s*->\s*({_NAME})")
-_REFERRING: Final = re.compile(rf"({_NAME})\.({_NAME})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +19,23 @@ class Dependency:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Link:
+    """A fact names a member of a dimension by a column, as it was at the time in another one."""
+
+    dimension: str
+    key: str
+    at: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class GoldPlan:
     """How a Gold table is made.
 
     Attributes:
+        key: that of the file; of a table with versions it is there once for each (see `row_key`).
         inferred_from: tables and their columns.
+        links: the dimensions of which the table names versions; those of other history types are not among them.
+        versions_of: the source's table whose versions the rows are; None if they are the newest state.
         fingerprint: changes with the file, but not with what it says of its columns.
         columns: those that the file describes; none if it does not.
     """
@@ -64,12 +45,24 @@ class GoldPlan:
     key: tuple[str, ...]
     depends_on: tuple[Dependency, ...]
     inferred_from: tuple[tuple[str, str], ...]
+    links: tuple[Link, ...] = ()
     scd: int
     partition: str | None
     query: str
     fingerprint: str
+    versions_of: str | None = None
     description: str = ""
     columns: tuple[GoldColumn, ...] = ()
+
+    @property
+    def row_key(self) -> tuple[str, ...]:
+        """The columns that identify a row of the table."""
+        return self.key if self.versions_of is None else (surrogate(self.key[0]),)
+
+    @property
+    def has_members(self) -> bool:
+        """Whether there is a row for the unknown, and for keys that are merely referred to."""
+        return self.kind == "dimension" and (self.versions_of is None or self.scd == 2)
 
     @property
     def concerned_by(self) -> tuple[Dependency, ...]:
@@ -92,126 +85,27 @@ class GoldPlan:
         return sorted({dependency.table for dependency in self.concerned_by})
 
 
-def plans(definition: Definition) -> list[GoldPlan]:
-    """The dataset's Gold tables in building order: dimensions, then facts.
-
-    Raises:
-        DefinitionError: a file is malformed; one line per fault, each with the file and the key.
-    """
-    paths = sorted(Path(definition.folder, FOLDER).glob("*.sql"))
-    found: list[GoldPlan] = []
-    wrong: list[str] = []
-    for path in paths:
-        try:
-            found.append(parsed(path.read_text(), path.stem, definition))
-        except ValueError as error:
-            wrong += [f"{definition.name}/{FOLDER}/{path.name}: {line}" for line in str(error).splitlines()]
-    if wrong:
-        raise DefinitionError("\n".join(wrong))
-    return sorted(found, key=lambda plan: plan.kind != "dimension")
+def surrogate(key: str) -> str:
+    """The column that names a version of a member, from the one that names the member: `customer_sk`."""
+    return f"{key.removesuffix('_id')}_sk"
 
 
-def parsed(text: str, name: str, definition: Definition) -> GoldPlan:
-    """The plan in a file's text.
-
-    Raises:
-        ValueError: one line per fault, each "key: what is wrong".
-    """
-    columns, text = split_columns(text)
-    lines = text.splitlines()
-    matches = [_HEADER.match(line) for line in lines]
-    header = [(match[1], match[2]) for match in matches if match]
-    query = "\n".join(line for line, match in zip(lines, matches, strict=True) if not match).strip().rstrip(";")
-    faults = list(_header_faults(header))
-    if not re.sub(r"--.*", "", query).strip():
-        faults.append("query: the file has none")
-    if faults:
-        raise ValueError("\n".join(faults))
-    values = dict(header)
-    plan = GoldPlan(
-        name=name,
-        kind="dimension" if values["kind"] == "dimension" else "fact",
-        key=tuple(_listed(values["key"])),
-        depends_on=tuple(_dependency(part) for part in _listed(values["depends_on"])),
-        inferred_from=tuple(_referring(part) for part in _listed(values.get("inferred_from", ""))),
-        scd=int(values.get("scd", "1")),
-        partition=values.get("partition"),
-        query=query,
-        fingerprint=hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
-        description=" ".join(_leading_comments(lines)),
-        columns=columns,
-    )
-    faults = list(_plan_faults(plan, definition))
-    faults += column_faults(columns, key=plan.key, tables=plan.tables, definition=definition)
-    if faults:
-        raise ValueError("\n".join(faults))
-    return plan
+def added_columns(plan: GoldPlan) -> list[tuple[str, str, str]]:
+    """Name, type and meaning of the columns that a table has for the sake of versions, besides those of its query."""
+    found = [
+        (surrogate(link.key), "bigint", f"The version of the member ({link.dimension}) at that time; -1: unknown.")
+        for link in plan.links
+    ]
+    if plan.versions_of is not None:
+        found += [
+            (surrogate(plan.key[0]), "bigint", "Names this version of the member; -1: the unknown member."),
+            ("valid_from", "timestamp", "When the source committed the version, in UTC; NULL: not known."),
+            ("valid_to", "timestamp", "When the next version came, or the member went, in UTC; NULL: current."),
+            ("is_current", "boolean", "Whether it is the newest version, and the member is still there."),
+        ]
+    return found
 
 
-def _leading_comments(lines: list[str]) -> Iterator[str]:
-    for line in lines:
-        if not line.startswith("--") or _HEADER.match(line):
-            return
-        yield line.removeprefix("--").strip()
-
-
-def _header_faults(header: list[tuple[str, str]]) -> Iterator[str]:
-    names = [name for name, _ in header]
-    known = (*REQUIRED, *OPTIONAL)
-    yield from (f"{name}: unknown (known: {', '.join(known)})" for name in names if name not in known)
-    yield from (f"{name}: is given twice" for name in sorted({name for name in names if names.count(name) > 1}))
-    yield from (f"{name}: is missing" for name in REQUIRED if name not in names)
-    yield from (f"{name}: is empty" for name, value in header if not value)
-    values = dict(header)
-    if values.get("kind", "fact") not in ("dimension", "fact"):
-        yield f"kind: must be dimension or fact, not {values['kind']!r}"
-    if values.get("scd", "1") not in map(str, HISTORY_TYPES):
-        yield f"scd: must be {' or '.join(map(str, HISTORY_TYPES))}, not {values['scd']!r}"
-    for name in ("key", "partition"):
-        wrong = [part for part in _listed(values.get(name, "")) if not re.fullmatch(_NAME, part)]
-        yield from (f"{name}: {part!r} is no column name" for part in wrong)
-
-
-def _plan_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
-    tables = {table.name: table.column_names for table in definition.tables}
-    places = [("depends_on", each.table, [c for c, _ in each.columns]) for each in plan.depends_on]
-    places += [("inferred_from", table, [column]) for table, column in plan.inferred_from]
-    for place, table, columns in places:
-        if table not in tables:
-            yield f"{place}: the dataset has no table {table!r} (it has: {', '.join(tables)})"
-        else:
-            yield from (f"{place}: table {table!r} has no column {c!r}" for c in columns if c not in tables[table])
-    names = [each.table for each in plan.depends_on]
-    yield from (f"depends_on: {name!r} is named twice" for name in sorted({n for n in names if names.count(n) > 1}))
-    for dependency in plan.depends_on:
-        mapped = tuple(name for _, name in dependency.columns)
-        if not set(mapped) <= set(plan.key):
-            yield f"depends_on: {dependency.table!r} must be mapped to columns of the key ({', '.join(plan.key)})"
-        elif mapped and mapped != plan.mapped:
-            yield f"depends_on: {dependency.table!r} must be mapped to the same columns as the tables before it"
-    if plan.kind == "dimension" and len(plan.key) != 1:
-        yield "key: a dimension has one column, in which -1 is the unknown member"
-    if plan.kind == "dimension" and plan.partition:
-        yield "partition: is for facts"
-    if plan.kind == "fact" and plan.inferred_from:
-        yield "inferred_from: is for dimensions"
-
-
-def _listed(value: str) -> list[str]:
-    """Parts between commas that are not in brackets."""
-    return [part.strip() for part in re.split(r",(?![^()]*\))", value) if part.strip()]
-
-
-def _dependency(text: str) -> Dependency:
-    match = _DEPENDENCY.fullmatch(text)
-    pairs = [_MAPPED.fullmatch(part) for part in _listed(match[2] or "")] if match else []
-    if match is None or None in pairs or (match[2] is not None and not pairs):
-        raise ValueError(f"depends_on: {text!r} must be like orders(id -> order_id)")
-    return Dependency(table=match[1], columns=tuple((pair[1], pair[2]) for pair in pairs if pair))
-
-
-def _referring(text: str) -> tuple[str, str]:
-    match = _REFERRING.fullmatch(text)
-    if match is None:
-        raise ValueError(f"inferred_from: {text!r} must be like orders.customer_id")
-    return match[1], match[2]
+def history_of(name: str) -> str:
+    """The table beside a dimension of history type 4."""
+    return f"{name}_history"

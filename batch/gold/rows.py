@@ -9,7 +9,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.errors import BatchError
-from batch.gold.plan import Dependency, GoldPlan
+from batch.gold.history import inferred_versions, versions, with_surrogate
+from batch.gold.plan import Dependency, GoldPlan, surrogate
 from batch.local import brought_if_few
 from batch.neighbours import values_without
 
@@ -18,7 +19,7 @@ UNKNOWN = -1
 
 
 def affected(plan: GoldPlan, feeds: Mapping[str, DataFrame], table: DataFrame) -> DataFrame | None:
-    """The keys (`plan.mapped`) that the change feeds of Silver tables concern; None: all.
+    """The keys (`plan.mapped`) that the change feeds concern; None: all.
 
     A key that is merely referred to concerns the table (its rows as they are now) only if its member is inferred or is
     not there: a member that the query gives stays as it is, whoever refers to it.
@@ -26,13 +27,21 @@ def affected(plan: GoldPlan, feeds: Mapping[str, DataFrame], table: DataFrame) -
     own = _concerned(plan.depends_on, feeds)
     if own is None and any(each.table in feeds for each in plan.depends_on):
         return None
+    for link in plan.links:
+        if (feed := feeds.get(gold_source(link.dimension))) is not None:
+            if not plan.mapped:
+                return None
+            members = brought_if_few(feed.select(F.col(link.key).alias("_member")).distinct())
+            naming = table.join(members, F.col(link.key) == F.col("_member"), "left_semi").select(*plan.mapped)
+            own = naming.distinct() if own is None else own.unionByName(naming).distinct()
     referred = _concerned(plan.inferring, feeds)
     if referred is None:
         assert own is not None, "there is a feed of a table that concerns the plan"
         return own
     (key,) = plan.key
     known = referred.where(F.col(key).isNotNull())
-    loose = values_without(brought_if_few(known), table.where("NOT is_inferred").select(key))
+    given = "NOT is_inferred" if plan.versions_of is None else "NOT is_inferred AND is_current"
+    loose = values_without(brought_if_few(known), table.where(given).select(key))
     return loose if own is None else loose.unionByName(own).distinct()
 
 
@@ -49,37 +58,77 @@ def _concerned(concerns: Iterable[Dependency], feeds: Mapping[str, DataFrame]) -
     return None if found is None else found.distinct()
 
 
-def rows_of(plan: GoldPlan, silver: Mapping[str, DataFrame], spark: SparkSession, keys: DataFrame | None) -> DataFrame:
+def rows_of(plan: GoldPlan, sources: Mapping[str, DataFrame], spark: SparkSession, keys: DataFrame | None) -> DataFrame:
     """The rows of a Gold table, members that the query does not give included.
 
     Args:
-        silver: the tables as they are at one moment, with their tombstones.
+        sources: what it is made of, as it is at one moment: Silver's tables by their names, with their tombstones, and
+            the dimensions whose versions it names by `gold_source`.
         keys: restrict the rows to these (in the columns `plan.mapped`); the unknown member comes all the same.
 
     Raises:
         BatchError: the query is wrong, or does not give the columns that the header names.
     """
-    live = {name: rows.where("NOT _deleted") for name, rows in silver.items()}
-    views = {each.table: _restricted(live, each, keys) for each in plan.depends_on}
+    body = _body(plan, sources, spark, keys)
+    for link in plan.links:
+        members = sources[gold_source(link.dimension)].where(F.col(link.key) != F.lit(UNKNOWN))
+        if keys is not None:
+            named = brought_if_few(body.select(F.col(link.key).alias("_named")).distinct())
+            members = brought_if_few(members.join(named, F.col(link.key) == F.col("_named"), "left_semi"))
+        body = with_surrogate(body, link, members, UNKNOWN)
+    body = body.drop(*(name for name in body.columns if name.startswith("_")))
+    return _with_members(plan, sources, spark, keys, body) if plan.has_members else body
+
+
+def gold_source(dimension: str) -> str:
+    """The name by which a dimension stands among what a table is made of; none of Silver has such a name."""
+    return f"gold/{dimension}"
+
+
+def _body(plan: GoldPlan, sources: Mapping[str, DataFrame], spark: SparkSession, keys: DataFrame | None) -> DataFrame:
+    """What the query gives."""
+    views = {each.table: _restricted(sources, each, keys) for each in plan.depends_on}
     if keys is not None:
         views = {name: brought_if_few(rows) for name, rows in views.items()}
-    body = _queried(plan, views, spark)
-    if plan.kind == "fact":
-        return body
+    if plan.versions_of is None:
+        body = _queried(plan, {name: rows.where("NOT _deleted") for name, rows in views.items()}, spark)
+    else:
+        [history] = views.values()
+        body = versions(plan, history, spark)
+    named = [name for link in plan.links for name in (link.key, link.at)]
+    wanted = (*plan.key, *((plan.partition,) if plan.partition else ()), *named)
+    missing = [name for name in dict.fromkeys(wanted) if name not in body.columns]
+    if missing:
+        text = f"the query in {plan.name}.sql gives no column {', '.join(missing)}, which its header names"
+        raise BatchError(text, layer="gold", table=plan.name)
+    return body
+
+
+def _with_members(
+    plan: GoldPlan, sources: Mapping[str, DataFrame], spark: SparkSession, keys: DataFrame | None, body: DataFrame
+) -> DataFrame:
+    """The rows of a dimension, with the members that its query does not give: the unknown one, and the inferred."""
     (key,) = plan.key
-    members = [body.where(F.col(key) != F.lit(UNKNOWN)), _only_key(spark.range(1).select(F.lit(UNKNOWN)), body, key)]
+    unknown = _only_key(spark.range(1).select(F.lit(UNKNOWN)), body, key)
+    if plan.versions_of is not None:
+        unknown = unknown.withColumns({surrogate(key): F.lit(UNKNOWN).cast("long"), "is_current": F.lit(True)})
+    members = [body.where(F.col(key) != F.lit(UNKNOWN)), unknown]
     if plan.inferred_from:
-        inferred = _only_key(_inferred(plan, live, keys, body), body, key).withColumn("is_inferred", F.lit(True))
-        members = [rows.withColumn("is_inferred", F.lit(False)) for rows in members] + [inferred]
+        given = body.where("is_current") if plan.versions_of is not None else body
+        inferred = _only_key(_inferred(plan, sources, keys, given), body, key)
+        if plan.versions_of is not None:
+            inferred = inferred_versions(inferred, body, key)
+        members = [rows.withColumn("is_inferred", F.lit(False)) for rows in members]
+        members.append(inferred.withColumn("is_inferred", F.lit(True)))
     found = members[0]
     for more in members[1:]:
         found = found.unionByName(more)
     return found
 
 
-def _restricted(live: Mapping[str, DataFrame], concern: Dependency, keys: DataFrame | None) -> DataFrame:
-    """The live rows that concern these keys; all, if any row concerns every key."""
-    rows = live[concern.table]
+def _restricted(sources: Mapping[str, DataFrame], concern: Dependency, keys: DataFrame | None) -> DataFrame:
+    """The rows that concern these keys; all, if any row concerns every key."""
+    rows = sources[concern.table]
     if keys is None or not concern.columns:
         return rows
     return rows.join(keys, [rows[own] == keys[name] for own, name in concern.columns], "left_semi")
@@ -96,21 +145,17 @@ def _queried(plan: GoldPlan, views: Mapping[str, DataFrame], spark: SparkSession
     finally:
         for name in views:
             spark.catalog.dropTempView(name)
-    wanted = (*plan.key, *((plan.partition,) if plan.partition else ()))
-    missing = [name for name in wanted if name not in body.columns]
-    if missing:
-        text = f"the query in {plan.name}.sql gives no column {', '.join(missing)}, which its header names"
-        raise BatchError(text, layer="gold", table=plan.name)
     return body
 
 
-def _inferred(plan: GoldPlan, live: Mapping[str, DataFrame], keys: DataFrame | None, body: DataFrame) -> DataFrame:
+def _inferred(plan: GoldPlan, sources: Mapping[str, DataFrame], keys: DataFrame | None, body: DataFrame) -> DataFrame:
     """The keys that are referred to and that the query gives no row for."""
     (key,) = plan.key
     found: DataFrame | None = None
     for concern in plan.inferring:
         ((own, _),) = concern.columns
-        values = _restricted(live, concern, keys).select(F.col(own).cast(body.schema[key].dataType).alias("_value"))
+        rows = _restricted(sources, concern, keys).where("NOT _deleted")
+        values = rows.select(F.col(own).cast(body.schema[key].dataType).alias("_value"))
         found = values if found is None else found.unionByName(values)
     assert found is not None
     wanted = found.where(F.col("_value").isNotNull() & (F.col("_value") != F.lit(UNKNOWN))).distinct()

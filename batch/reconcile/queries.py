@@ -13,6 +13,7 @@ from pyspark.sql import types as T  # noqa: N812
 from batch import canonical
 from batch.errors import BatchError
 from batch.gold import GoldPlan
+from batch.gold.plan import added_columns
 from config.definition import Column, Definition, LogicalType, Table
 
 ORACLES: Final = "oracle"
@@ -53,9 +54,11 @@ def silver_rows(silver: DataFrame, table: Table) -> DataFrame:
 
 
 def gold_rows(gold: DataFrame, plan: GoldPlan) -> DataFrame:
-    """The rows of Gold that stand for something in the source."""
-    columns = gold_columns(gold)
+    """The rows of Gold that stand for something in the source as it is now."""
+    columns = gold_columns(gold, plan)
     rows = gold.where(F.col(plan.key[0]) != F.lit(UNKNOWN)) if plan.kind == "dimension" else gold
+    if plan.versions_of is not None:
+        rows = rows.where("is_current")
     return _lake(rows, [columns[name] for name in plan.key], list(columns.values()))
 
 
@@ -64,15 +67,16 @@ def oracle_query(definition: Definition, plan: GoldPlan, gold: DataFrame) -> str
     path = Path(definition.folder, ORACLES, f"{plan.name}.sql")
     if not path.exists():
         return None
-    columns = gold_columns(gold)
+    columns = gold_columns(gold, plan)
     lines = (line for line in path.read_text("utf-8").splitlines() if not line.startswith("--"))
     body = "\n".join(lines).strip().rstrip(";")
     return _source(f"({body}) AS oracle", [columns[name] for name in plan.key], list(columns.values()))
 
 
-def gold_columns(gold: DataFrame) -> dict[str, Column]:
-    """The columns of a Gold table as a definition would have them."""
-    return {each.name: _column(each.name, each.dataType) for each in gold.schema.fields}
+def gold_columns(gold: DataFrame, plan: GoldPlan) -> dict[str, Column]:
+    """The columns of a Gold table as a definition would have them, but for those of which the source knows nothing."""
+    added = {name for name, _, _ in added_columns(plan)}
+    return {each.name: _column(each.name, each.dataType) for each in gold.schema.fields if each.name not in added}
 
 
 def _column(name: str, kind: T.DataType) -> Column:

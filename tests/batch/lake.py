@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,9 @@ class LocalLake:
     ) -> dict[str, LayerResult]:
         """Land changes, then run Silver and Gold; or `only` these Gold tables, and what they show."""
         self.land(changes, every=True)
-        shown = {name for plan in gold.plans(self.definition) if plan.name in {*only} for name in plan.tables}
+        plans = [plan for plan in gold.plans(self.definition) if plan.name in {*only}]
+        tables = {name for plan in plans for name in plan.tables}
+        shown = {each.name for each in self.definition.tables if {each.name, each.history_name} & tables}
         return self.refine(*shown, full=full) | self.build(*only, full=full)
 
     def silver(self, name: str) -> DataFrame:
@@ -136,7 +138,7 @@ def bronze_rows(spark: SparkSession, table: Table, changes: Iterable[Change]) ->
             *(_text(change.row.get(name)) for name in columns),
             change.op,
             change.sequence if change.at >= 0 else None,
-            STARTED,
+            STARTED + timedelta(minutes=change.at),
             STARTED,
             "run",
             hashlib.md5(json.dumps(change.row, sort_keys=True, default=str).encode()).hexdigest(),  # noqa: S324

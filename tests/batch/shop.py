@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from config.dataset import load_definition
+from config.definition import Definition
 from tests.batch.lake import Change
 
 
@@ -34,3 +38,10 @@ def customer(id_: int, at: int, op: str = "u", **values: Any) -> Change:
 def payment_method(id_: int, at: int, op: str = "u", **values: Any) -> Change:
     """A change of a way to pay."""
     return Change("payment_method", at, {"id": id_, "name": f"card {id_}", "bank": "bank", **values}, op)
+
+
+def shop_with(history: int) -> Definition:
+    """The shop, its customers kept with another history type."""
+    shop = load_definition("project_db")
+    tables = (msgspec.structs.replace(t, history=history) if t.name == "customers" else t for t in shop.tables)
+    return msgspec.structs.replace(shop, tables=tuple(tables))

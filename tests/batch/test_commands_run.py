@@ -131,6 +131,29 @@ def test_idle_runs_of_a_service_leave_no_manifest(scene: Scene) -> None:
     assert scene.manifests.last() == [first.manifest]
 
 
+def proven(previous: Manifest) -> list[TableRun]:
+    return [TableRun(layer="bronze", table="orders", version=previous.versions["bronze/orders"], unchanged=True)]
+
+
+@pytest.mark.parametrize("is_quiet", [False, True])
+def test_a_run_that_is_proven_to_find_nothing_makes_no_plan(scene: Scene, is_quiet: bool) -> None:
+    scene.steps = [step("bronze", "orders", 3, 1)]
+    first = scene.runner.run()
+    scene.said.clear()
+    scene.steps = [failing("bronze", "orders", TypeError("a plan was made"))]
+    again = dataclasses.replace(scene.runner, is_quiet=is_quiet, proof=proven).run()
+    assert not again.is_new
+    assert again.manifest.versions == first.manifest.versions
+    assert scene.manifests.last() == ([first.manifest] if is_quiet else [again.manifest, first.manifest])
+    assert ("Spark was not started" in scene.said.text) is not is_quiet
+    assert scene.job["state"] == "nothing new"
+
+
+def test_before_the_first_run_nothing_is_proven(scene: Scene) -> None:
+    scene.steps = [step("bronze", "orders", 3, 1)]
+    assert dataclasses.replace(scene.runner, proof=proven).run().is_new
+
+
 def test_a_run_after_one_that_was_killed_before_its_manifest_makes_the_tables_visible(scene: Scene) -> None:
     scene.steps = [step("bronze", "orders", 3, 1)]
     scene.runner.run()

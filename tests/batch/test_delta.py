@@ -12,7 +12,8 @@ import pytest
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
-from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable, Written
+from batch.commit import Written
+from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
 
 

@@ -14,7 +14,7 @@ from batch.__main__ import main
 from batch.dictionary.command import dictionary_path
 from batch.dictionary.text import dictionary_text
 from batch.gold import plans
-from batch.gold.plan import parsed
+from batch.gold.header import parsed
 from config.dataset import DefinitionError, known_datasets, load_definition, load_definition_file
 
 SHOP = load_definition("project_db")

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from batch import gold
 from batch.errors import BatchError
 from batch.gold.build import difference, gold_table
-from batch.gold.plan import parsed
+from batch.gold.header import parsed
 from config.dataset import load_definition
 from tests.batch.lake import LocalLake
 from tests.batch.shop import customer, line, order, payment_method
@@ -93,6 +93,12 @@ def test_an_order_that_changes_its_day_moves_to_the_other_partition(lake: LocalL
     lake.run([order("a", 5, "d", timestamp="2026-07-04 00:00:00"), line("b", 2, 6)], only=by_day)
     assert lake.gold("fact_orders", "order_id") == {("b",)}
     assert lake.gold("fact_order_products", "order_id", "order_date_id") == {("a", -1), ("b", 20250301)}
+    [plan] = [plan for plan in gold.plans(SHOP) if plan.name == "fact_orders"]
+    table = gold_table(plan, lake.context())
+    assert table.property("delta.enableDeletionVectors") != "true"
+    detail = DeltaTable.forPath(lake.spark, table.path).detail().first()
+    assert detail is not None
+    assert detail["partitionColumns"] == ["order_date_id"]
 
 
 def test_what_a_change_does_not_concern_is_not_written(lake: LocalLake) -> None:
@@ -137,7 +143,7 @@ def test_a_wrong_query_is_named(lake: LocalLake, tmp_path: Path) -> None:
         with_gold(lake, tmp_path / "one", "fact_x", fact(query)).build()
 
     lake.land([order("a", 1)])
-    with pytest.raises(BatchError, match=r"gold/fact_x: there is no Silver table orders yet"):
+    with pytest.raises(BatchError, match=r"gold/fact_x: there is no table silver/orders yet"):
         built("SELECT id AS order_id FROM orders")
     lake.refine("orders")
     with pytest.raises(BatchError, match=r"the query in fact_x.sql is wrong: .*customers"):
@@ -159,13 +165,3 @@ def test_the_difference_is_what_was_added_changed_or_removed(spark: SparkSession
         ("changed", 3, 8, False, 3),
         ("new", 4, 7, False, None),
     }
-
-
-def test_gold_is_kept_for_readers_without_deletion_vectors(lake: LocalLake) -> None:
-    lake.run([order("a", 1)], only=["fact_orders"])
-    [plan] = [plan for plan in gold.plans(SHOP) if plan.name == "fact_orders"]
-    table = gold_table(plan, lake.context())
-    assert table.property("delta.enableDeletionVectors") != "true"
-    detail = DeltaTable.forPath(lake.spark, table.path).detail().first()
-    assert detail is not None
-    assert detail["partitionColumns"] == ["order_date_id"]

@@ -10,7 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from batch.gold.plan import Dependency, parsed, plans
+from batch.gold.files import plans
+from batch.gold.header import parsed
+from batch.gold.plan import Dependency
 from config.dataset import DefinitionError, load_definition
 
 SHOP = load_definition("project_db")
@@ -62,7 +64,7 @@ def test_another_text_is_another_fingerprint() -> None:
         ("kind: fact", "kind: table", "kind: must be dimension or fact, not 'table'"),
         ("kind: fact", "kind: fact\n-- kind: fact", "kind: is given twice"),
         ("kind: fact", "kind: fact\n-- kinds: fact", "kinds: unknown (known: kind, key,"),
-        ("kind: fact", "kind: fact\n-- scd: 3", "scd: must be 1, not '3'"),
+        ("kind: fact", "kind: fact\n-- scd: 3", "scd: must be 1, 2 or 4, not '3'"),
         ("key: order_id, product_id", "key:", "key: is empty"),
         ("key: order_id, product_id", "key: order id", "key: 'order id' is no column name"),
         ("orders(id -> order_id)", "orders(id)", "depends_on: 'orders(id)' must be like orders(id -> order_id)"),

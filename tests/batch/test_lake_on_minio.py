@@ -24,7 +24,7 @@ from batch.session import LOG_STORE
 from config.settings import SparkSettings, environment_with
 from stack.local import Stack
 
-WRITERS, COMMITS = 3, 8
+WRITERS, COMMITS = 2, 8
 
 
 class LogStore:

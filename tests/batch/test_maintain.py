@@ -5,15 +5,21 @@ Method: a lake in a folder that several small runs have made.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
+from batch import bronze
+from batch.bronze.rows import bronze_table
 from batch.delta import LakeTable
-from batch.maintain import LARGEST_FILE, SMALLEST_FILE, file_bytes, maintained
+from batch.errors import BatchError
+from batch.maintain import LARGEST_FILE, SMALLEST_FILE, file_bytes, maintained, with_less_archive
 from batch.silver import silver_table
 from config.dataset import load_definition
+from streams.topics import change_topic
+from tests.batch.bronze_ground import Archive, envelope, run_context
 from tests.batch.lake import STARTED, LocalLake
 from tests.batch.shop import order
 
@@ -62,10 +68,10 @@ def test_only_deletions_of_long_ago_go(lake: LocalLake) -> None:
         return {row["id"] for row in lake.silver("orders").collect()}
 
     context = lake.context()
-    assert context.started_at == STARTED, "when the rows were committed, too"
-    assert maintained(orders_of(lake), context, keep_s=WEEK, tombstones_s=1.0).rows_written == 0
+    assert context.started_at == STARTED, "minutes before the rows were committed"
+    assert maintained(orders_of(lake), context, keep_s=WEEK, tombstones_s=-60.0).rows_written == 0
     assert keys() == {"a", "b", "c"}
-    assert maintained(orders_of(lake), context, keep_s=WEEK, tombstones_s=-1.0).rows_written == 1
+    assert maintained(orders_of(lake), context, keep_s=WEEK, tombstones_s=-600.0).rows_written == 1
     assert keys() == {"a", "c"}
 
 
@@ -87,6 +93,31 @@ def test_what_no_run_has_taken_up_is_made_anew_when_its_feed_is_gone(lake: Local
     maintained(orders_of(lake), lake.context(), keep_s=0.0, tombstones_s=MONTH)
     lake.build(FACTS)
     assert lake.gold(FACTS, "order_id", "num_products") == {("a", 9), ("c", 1)}
+
+
+def test_what_bronze_has_of_the_archive_may_go_once_it_is_old(spark: SparkSession, tmp_path: Path) -> None:
+    topic = change_topic("project_db", "payment_method")
+    archive, table = Archive(tmp_path, topic), SHOP.table("payment_method")
+
+    def put(pos: int) -> Path:
+        return archive.put(envelope("c", {"id": pos, "name": "Card", "bank": "B"}, pos=pos))
+
+    paths = [put(pos) for pos in (1, 2, 3)]
+    bronze.land(table, run_context(spark, tmp_path))
+    paths.append(put(4))  # not landed
+    for path in paths[1:]:
+        os.utime(path, times=(0, 0))
+    context = run_context(spark, tmp_path)
+
+    def less() -> str:
+        return with_less_archive(table, bronze_table(table, context), context, keep_s=MONTH)
+
+    assert less().startswith("2 objects of the archive removed")
+    assert [path.exists() for path in paths] == [True, False, False, True], "not old, gone, gone, not landed"
+    assert bronze.land(table, run_context(spark, tmp_path)).rows_written == 1
+    assert less().startswith("0 objects"), "the newest one stays"
+    with pytest.raises(BatchError, match=r"has a gap.*is in Bronze only: see `run --full --layer silver`"):
+        bronze.land(table, run_context(spark, tmp_path, full=True, is_rebuild=True))
 
 
 @pytest.mark.parametrize(("size", "expected"), [(0, SMALLEST_FILE), (2**29, 2**26), (2**40, LARGEST_FILE)])

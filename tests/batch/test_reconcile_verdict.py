@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from batch.gold.plan import plans
+from batch.gold import plans
 from batch.reconcile.buckets import Pair, key_text
 from batch.reconcile.explained import Explained, concerned
 from batch.reconcile.flight import images

@@ -123,6 +123,7 @@ def test_a_repeated_run_writes_its_manifest_only_and_says_so(house: House, round
     before = house.manifests()
     answer = house.batch("run", "--wait")
     assert "nothing new, no table was written" in answer.out
+    assert "Spark was not started" in answer.out
     assert house.manifests()[1:] == before
     assert record(house)["state"] == "nothing new"
 

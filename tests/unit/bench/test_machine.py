@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
-from bench.machine import Spent, busy_s, foreign_share, parsed_usage, tree_usage, usage_of
+from bench.machine import Spent, TreeMeter, busy_s, foreign_share, parsed_usage, tree_usage, usage_of
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -57,3 +58,18 @@ def test_a_tree_includes_the_children_that_live() -> None:
         assert tree_usage(os.getpid()).rss_bytes > usage_of(os.getpid()).rss_bytes
     finally:
         child.communicate()
+
+
+def test_a_meter_keeps_what_has_ended_and_what_lost_its_parent() -> None:
+    work = "sum(range(3_000_000))"
+    orphan = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; {work}; time.sleep(1)'])"
+    code = f"{orphan}; {work}; import time; time.sleep(0.3)"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    meter, alone = TreeMeter(), 0
+    while meter.sample(process.pid):
+        alone += process.poll() is not None
+        time.sleep(0.01)
+    assert alone, "the child was watched after its parent had ended"
+    assert meter.cpu_s >= 2 / TICKS
+    assert meter.rss_bytes > 0
+    assert meter.sample(process.pid) is False

@@ -3,7 +3,6 @@
 -- key: customer_id
 -- depends_on: customers(id -> customer_id)
 -- inferred_from: orders.customer_id
--- scd: 1
 -- column: customer_id int from customers.id, orders.customer_id: Id of the customer; -1: unknown.
 -- column: name string from customers.name: Name of the customer.
 -- column: email string from customers.email: E-mail address, personal data.

@@ -2,7 +2,6 @@
 -- kind: dimension
 -- key: date_id
 -- depends_on: orders
--- scd: 1
 -- column: date_id int from orders.timestamp: The day as the number YYYYMMDD; -1: unknown.
 -- column: date date from orders.timestamp: The day, in UTC.
 -- column: year int from orders.timestamp: Year of the day.

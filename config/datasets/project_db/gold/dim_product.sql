@@ -2,7 +2,6 @@
 -- kind: dimension
 -- key: product_id
 -- depends_on: order_details(product_id -> product_id)
--- scd: 1
 -- column: product_id int from order_details.product_id: Id of the product; -1: unknown.
 SELECT DISTINCT product_id
 FROM order_details

@@ -2,6 +2,7 @@
 -- kind: fact
 -- key: order_id
 -- depends_on: orders(id -> order_id)
+-- dimensions: dim_customer(customer_id at ordered_at), dim_payment_method(payment_method_id at ordered_at)
 -- partition: order_date_id
 -- column: order_id string from orders.id: Id of the order.
 -- column: customer_id int from orders.customer_id: Who ordered (dim_customer); -1: unknown.

@@ -1,0 +1,98 @@
+"""`python -m batch backfill`: rows of one table read from the source database again, chosen by time or by key.
+
+What Bronze does not have as its newest version is landed, at the place in the source's history that the reading has:
+a change that comes later still wins, and the same backfill again lands nothing. Then Silver and Gold are brought up to
+date. A row that is asked for by its key and is not in the source is landed as deleted; a window of time can't tell
+that, as a row may also have left the window: `python -m batch reconcile --repair` does.
+
+It is a run like any other, with the lease, a manifest, the job record and the layers' logs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from batch import bronze
+from batch.arguments import moment
+from batch.bronze.windows import has_time_cursor
+from batch.context import LayerResult, RunContext
+from batch.errors import BatchError
+from batch.keys import parsed_keys
+from batch.place import Place, add_dataset_option, open_place
+from batch.run import Plan, Step
+from batch.run_command import run_once
+from batch.steps import check_choice, steps
+from config.definition import Table
+from config.settings import DatabaseSettings
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `backfill`."""
+    text = "read rows of the source database again, by time or by key, and bring all layers up to date with them"
+    parser = subparsers.add_parser("backfill", help=text, description=text)
+    add_dataset_option(parser)
+    parser.add_argument("--table", metavar="TABLE", required=True, help="of the source")
+    parser.add_argument("--since", type=moment, metavar="TIME", help="rows whose cursor is at this time (UTC) or later")
+    parser.add_argument("--until", type=moment, metavar="TIME", help="rows whose cursor is before this time (UTC)")
+    parser.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="a row; again for more of them. A key of several columns: --key order_id=…,product_id=…",
+    )
+    parser.add_argument("--wait", action="store_true", help="wait while a run of the dataset is at work")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Backfill the chosen rows."""
+    with open_place(arguments) as place:
+        check_choice(place.definition, layer="bronze", table=arguments.table)
+        table = place.definition.table(arguments.table)
+        landing = chosen(table, arguments)
+        database = DatabaseSettings.read()
+        return run_once(place, lambda spark: planner(place, spark, table, landing, database), wait=arguments.wait)
+
+
+def chosen(table: Table, arguments: argparse.Namespace) -> Callable[[RunContext], LayerResult]:
+    """The landing of the rows that the arguments name.
+
+    Raises:
+        BatchError: they name none, or both a window and keys; the table has no cursor; a key is none of the table.
+    """
+    since, until = arguments.since, arguments.until
+    has_window = since is not None or until is not None
+    if has_window == bool(arguments.key):
+        raise BatchError("say which rows: either --since and --until (one of them is enough), or --key")
+    if arguments.key:
+        keys = parsed_keys(table, arguments.key)
+        return lambda context: bronze.land_rows(table, keys, context, only_new=True)
+    if since is not None and until is not None and since >= until:
+        raise BatchError("--since has to be before --until")
+    if not has_time_cursor(table):
+        text = "has no column of times as its cursor in the definition: name the rows with --key"
+        raise BatchError(text, table=table.name)
+    return lambda context: bronze.land_window(table, since, until, context)
+
+
+def planner(
+    place: Place,
+    spark: SparkSession,
+    table: Table,
+    landing: Callable[[RunContext], LayerResult],
+    database: DatabaseSettings,
+) -> Plan:
+    """Makes the steps: the rows to Bronze, then Silver and Gold."""
+
+    def plan(run_id: str, started_at: datetime) -> list[Step]:
+        context = place.context(spark, run_id, started_at, database=database)
+        land = Step(layer="bronze", table=table.name, work=lambda: landing(context))
+        return [land, *(step for step in steps(context, layer=None, table=None) if step.layer != "bronze")]
+
+    return plan

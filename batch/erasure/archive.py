@@ -1,0 +1,148 @@
+"""The archive of raw changes: finds a person's records, and takes their values away.
+
+A record that is erased becomes a tombstone: its topic, partition, offset, time, key and headers stay as they are, its
+value is NULL. So the chain of objects stays whole, by names, starts, last offsets and numbers of records; Bronze passes
+over a tombstone, and a rebuild from the archive does not bring the person back. All other records of a rewritten object
+stay as they are, byte by byte.
+
+A record is the person's if the row in it has the person's key. One that is no readable change is, if its own key is the
+person's, or if it has one of the person's values as a JSON text.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from batch.bronze.archive import SCHEMA, Files
+from batch.bronze.delivered import delivered_text
+from batch.bronze.envelope import opened
+from batch.erasure.person import Person
+from batch.objects import object_folder
+from config.settings import ObjectStoreSettings
+from streams.model.archive_chain import start_of
+
+_READABLE: Final = "_problem IS NULL AND NOT _is_tombstone"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnRecords:
+    """A person's records.
+
+    Attributes:
+        offsets: by object.
+        values: of the person's columns.
+        newest_op: of the newest readable change; None if there is none.
+    """
+
+    offsets: dict[str, set[int]]
+    values: frozenset[str] = frozenset()
+    newest_op: str | None = None
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(len(each) for each in self.offsets.values())
+
+
+class Archive:
+    """The archive of one topic, in its folder."""
+
+    def __init__(self, spark: SparkSession, folder: str, store: ObjectStoreSettings, *, epoch: int) -> None:
+        self._spark = spark
+        self._folder = folder
+        self._store = store
+        self._epoch = epoch
+
+    def find(self, person: Person, known: Collection[str] = ()) -> OwnRecords:
+        """The person's records; `known` are values of theirs that other places have."""
+        paths = self._paths()
+        if not paths:
+            return OwnRecords(offsets={})
+        records = self._spark.read.schema(SCHEMA).parquet(*paths)
+        changes = opened(records, self._epoch, person.table)
+        own = F.expr(_READABLE) & _has_key(person)
+        some = changes.where(own | F.expr("_problem IS NOT NULL")).persist()  # the envelopes are opened once
+        try:
+            rows = some.where(own).select("partition", "offset", "_op", "_sequence", *_values(person)).collect()
+            values = {row[name] for row in rows for name in person.personal if row[name]} | {*known}
+            strange = some.where("_problem IS NOT NULL").where(_is_about(person, values))
+            places = [(row["partition"], row["offset"]) for row in rows]
+            places += [tuple(row) for row in strange.select("partition", "offset").collect()]
+        finally:
+            some.unpersist()
+        newest = max(rows, key=lambda row: str(row["_sequence"]), default=None)
+        return OwnRecords(
+            offsets=self._by_object(records, places),
+            values=frozenset(values),
+            newest_op=None if newest is None else str(newest["_op"]),
+        )
+
+    def erase(self, found: OwnRecords) -> None:
+        """Take the values of records away, object by object; each is replaced as a whole."""
+        for path, offsets in found.offsets.items():
+            folder, _, name = path.rpartition("/")
+            objects = object_folder(folder, self._store)
+            objects.replace(name, without_values(objects.read(name), offsets))
+
+    def _paths(self) -> list[str]:
+        files = Files(self._spark)
+        folders = [f"{self._folder}/{name}" for name in files.names(self._folder) if name.isdecimal()]
+        return [f"{each}/{name}" for each in folders for name in files.names(each) if start_of(name) is not None]
+
+    def _by_object(self, records: DataFrame, places: Iterable[tuple[int, int]]) -> dict[str, set[int]]:
+        wanted = sorted(set(places))
+        found: dict[str, set[int]] = defaultdict(set)
+        if wanted:
+            sought = self._spark.createDataFrame(wanted, "partition INT, offset BIGINT")
+            named = records.select("partition", "offset", F.col("_metadata.file_path").alias("path"))
+            for row in named.join(F.broadcast(sought), ["partition", "offset"]).collect():
+                found[row["path"]].add(row["offset"])
+        return dict(found)
+
+
+def without_values(content: bytes, offsets: Collection[int]) -> bytes:
+    """An object of the archive with the same records, those at these offsets without their values."""
+    table: Any = pq.read_table(io.BytesIO(content))
+    is_own = pc.is_in(table["offset"], value_set=pa.array(sorted(offsets), pa.int64()))
+    index = table.schema.get_field_index("value")
+    emptied = pc.if_else(is_own, pa.scalar(None, pa.binary()), table["value"])
+    file = io.BytesIO()
+    pq.write_table(
+        table.set_column(index, table.schema.field(index), emptied),
+        file,
+        compression="zstd",
+        use_dictionary=["topic", "partition"],
+        write_statistics=["offset", "timestamp"],
+    )
+    return file.getvalue()
+
+
+def quoted(value: str) -> str:
+    """A value as JSON has it."""
+    return msgspec.json.encode(value).decode()
+
+
+def _has_key(person: Person) -> Column:
+    return F.expr(delivered_text(person.column, f"_row['{person.key}']")) == person.id
+
+
+def _values(person: Person) -> list[Column]:
+    return [F.col("_row")[name].alias(name) for name in person.personal]
+
+
+def _is_about(person: Person, values: Collection[str]) -> Column:
+    found = F.col("key").cast("string") == person.id
+    for value in sorted(values):
+        found |= F.col("value").cast("string").contains(quoted(value))
+    return F.coalesce(found, F.lit(False))

@@ -1,0 +1,105 @@
+"""`python -m batch erase --customer ID`: take one person's data out of the lake, once the source has deleted the row.
+
+It is a run like any other, with the lease, a manifest, the job record and the layers' logs; what it found and left is
+printed and kept in `audit/erasures`. The exit code is 0 only if every place was read again and nothing was left there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from batch.context import RunContext
+from batch.erasure.archive import Archive
+from batch.erasure.person import Person, named_person, refuse_while_in_source, rows_in_source
+from batch.erasure.report import Entry, Report, report_text, write_report
+from batch.erasure.streams import LOOKUPS, Topics, erase_lookup, lookup_found, topic_of
+from batch.erasure.work import Erasure
+from batch.objects import object_folder
+from batch.place import Place, add_dataset_option, open_place
+from batch.report import print_out
+from batch.run import Plan, Step
+from batch.run_command import run_once
+from config.settings import DatabaseSettings, DatasetSettings, KafkaSettings, RedisSettings
+from tables.redis_client import RedisConsole
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `erase`."""
+    text = (
+        "take a person's data out of archive, Bronze, Silver, Gold and Redis, with a report; exit code 0: all is gone"
+    )
+    parser = subparsers.add_parser("erase", help=text, description=text)
+    add_dataset_option(parser)
+    parser.add_argument("--customer", metavar="ID", required=True, help="whose: the key of the row, which is deleted")
+    parser.add_argument("--dry-run", action="store_true", help="say what is where, and leave it")
+    parser.add_argument("--force", action="store_true", help="although no change tells of the row's deletion")
+    parser.add_argument("--wait", action="store_true", help="wait while a run of the dataset is at work")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Erase, or look."""
+    with open_place(arguments) as place:
+        person = named_person(place.definition, arguments.customer)
+        database, topics = DatabaseSettings.read(), Topics(KafkaSettings.read().bootstrap)
+        with RedisConsole(RedisSettings.read().url, database=LOOKUPS) as redis:
+            if arguments.dry_run:
+                return _look(place, person, database, topics, redis)
+            refuse_while_in_source(person, database, place.definition.database)
+            reports: list[Report] = []
+
+            def plan_of(spark: SparkSession) -> Plan:
+                def plan(run_id: str, started_at: datetime) -> Iterator[Step]:
+                    refuse_while_in_source(person, database, place.definition.database)
+                    context = place.context(spark, run_id, started_at)
+                    topics.refuse_while_under_way(person, context)
+                    erasure = _erasure(place, person, context, topics, redis, reports)
+                    return erasure.steps(is_forced=arguments.force)
+
+                return plan
+
+            code = run_once(place, plan_of, wait=arguments.wait)
+            for report in reports:
+                _print(report.places)
+                print_out(f"report: {place.lake.erasures()}/{report.run_id}.json")
+            return code
+
+
+def _look(place: Place, person: Person, database: DatabaseSettings, topics: Topics, redis: RedisConsole) -> int:
+    count = rows_in_source(person, database, place.definition.database)
+    note = "delete the row there before anything is erased" if count else ""
+    source = Entry(place="source", found=count, left=count, is_ours=False, note=note)
+    with place.spark() as spark:
+        context = place.context(spark, "dry-run", datetime.now(UTC))
+        _print([source, *_erasure(place, person, context, topics, redis, []).found()], is_dry_run=True)
+    return 0
+
+
+def _erasure(
+    place: Place, person: Person, context: RunContext, topics: Topics, redis: RedisConsole, reports: list[Report]
+) -> Erasure:
+    folder = place.lake.changes(topic_of(person, context))
+    is_streamed = DatasetSettings.read().dataset == person.dataset
+
+    def keep(report: Report) -> None:
+        write_report(report, object_folder(place.lake.erasures(), place.store))
+        reports.append(report)
+
+    return Erasure(
+        person=person,
+        context=context,
+        archive=Archive(context.spark, folder, place.store, epoch=place.settings.source_epoch),
+        lookup=(lambda: lookup_found(redis, person), lambda: erase_lookup(redis, person)) if is_streamed else None,
+        outside=lambda values: topics.entries(person, context, values),
+        keep=keep,
+    )
+
+
+def _print(entries: list[Entry], *, is_dry_run: bool = False) -> None:
+    print_out("")
+    print_out(report_text(entries, is_dry_run=is_dry_run))

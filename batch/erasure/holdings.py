@@ -1,0 +1,194 @@
+"""The tables of the lake that hold rows of a person, in every file that they have.
+
+A row that is deleted from a Delta table stays in the files of older versions, in those of the change data feed, in
+files that only mark it as deleted, and its values may stay in the log as the lowest or highest of a file. All of that
+goes here, at once and without an option: data that is still there, and readable by whoever asks for an older version,
+is not erased. The price: of these tables no older version can be read any more, so a reader who is at work on one
+meanwhile fails and has to ask again.
+
+1. `erase`: the rows, by a commit like any other, so that the change feed tells the layer below.
+2. `rewrite`: files that mark rows as deleted are written anew, then a commit without files, on which 3 can rest.
+3. `forget`: the log before that commit, then every file that the newest version does not need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pyspark.sql import SparkSession
+
+from batch import gold, quality, silver
+from batch.context import LayerResult, RunContext
+from batch.delta import LakeTable
+from batch.delta_log import DeltaLog
+from batch.erasure.archive import quoted
+from batch.erasure.person import Person, literal
+from batch.gold import GoldPlan
+from batch.gold.build import gold_table
+from batch.quarantine import quarantine_table
+from config.definition import Definition
+
+HISTORY: Final = "_history"
+"""At the end of the name of a table beside another one, with all versions of its rows."""
+
+_FORMAT_CHECK: Final = "spark.databricks.delta.formatCheck.enabled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """A table that may hold rows of a person.
+
+    Attributes:
+        condition: for which rows it does, in Spark SQL.
+        schema: of the columns that the condition asks for.
+        plan: of a table of Gold.
+    """
+
+    table: LakeTable
+    condition: str
+    schema: str
+    plan: GoldPlan | None = None
+
+    @property
+    def name(self) -> str:
+        """Layer and table."""
+        return self.table.name
+
+    @property
+    def layer(self) -> str:
+        """The layer alone."""
+        return self.name.partition("/")[0]
+
+    @property
+    def table_name(self) -> str:
+        """The table alone."""
+        return self.name.partition("/")[2]
+
+    @property
+    def is_countable(self) -> bool:
+        """Whether it can be told by a key which rows are the person's."""
+        return bool(self.schema)
+
+    def rows(self) -> int:
+        """The person's rows in the newest version."""
+        return self.table.read().where(self.condition).count() if self.table.exists() else 0
+
+    def stored_rows(self, spark: SparkSession) -> int:
+        """The person's rows in all files that there are, whatever version they are of."""
+        is_there = self.is_countable and self.table.exists()
+        files = DeltaLog(spark, self.table.path).stored_files() if is_there else []
+        if not files:
+            return 0
+        checked = spark.conf.get(_FORMAT_CHECK, "true")
+        spark.conf.set(_FORMAT_CHECK, "false")  # Delta would refuse to show files instead of a version
+        try:
+            return spark.read.schema(self.schema).parquet(*files).where(self.condition).count()
+        finally:
+            spark.conf.set(_FORMAT_CHECK, checked or "true")
+
+
+def erase(holding: Holding, context: RunContext) -> int:
+    """Delete the person's rows from the newest version; how many there were."""
+    return holding.table.remove(holding.condition, run_id=context.run_id)
+
+
+def rewrite(holding: Holding, context: RunContext) -> None:
+    """Leave no file in force that has a row of the person, and a last commit that says nothing of any file."""
+    table = holding.table
+    location = DeltaLog(context.spark, table.path).location
+    with table.noting(context.run_id):
+        context.spark.sql(f"REORG TABLE delta.`{location}` APPLY (PURGE)")
+    table.append(table.read().where("false"), run_id=context.run_id, progress=table.progress())
+
+
+def forget(holding: Holding, context: RunContext) -> LayerResult:
+    """Delete the files of the past, and what the log says of them."""
+    DeltaLog(context.spark, holding.table.path).forget_past()
+    holding.table.vacuum(keep_s=0.0)
+    return LayerResult(
+        layer=holding.layer,
+        table=holding.table_name,
+        version=holding.table.version(),
+        progress=holding.table.progress(),
+        note="no older version is left",
+    )
+
+
+def bronze_holding(person: Person, context: RunContext) -> Holding:
+    """All versions of the person's row."""
+    name = person.table.name
+    table = LakeTable(context.spark, context.lake.table("bronze", name), f"bronze/{name}")
+    return Holding(table=table, condition=person.condition("STRING"), schema=f"`{person.key}` STRING")
+
+
+def silver_holdings(person: Person, context: RunContext) -> list[Holding]:
+    """The row or its tombstone, and the history of it where there is one."""
+    kind = quality.spark_type(person.column)
+    tables = [silver.silver_table(context, f"{person.table.name}{more}") for more in ("", HISTORY)]
+    return [
+        Holding(table=table, condition=person.condition(kind), schema=f"`{person.key}` {kind}")
+        for table in tables
+        if table.exists()
+    ]
+
+
+def quarantine_holding(person: Person, context: RunContext, values: frozenset[str]) -> Holding:
+    """Versions of the row that were refused; of records that could not be read, those with the person's key or values.
+
+    Args:
+        values: of the person's columns.
+    """
+    of_row = f"get_json_object(`key`, {literal(f'$.{person.key}')}) = {literal(person.id)}"
+    texts = [f"get_json_object(`key`, '$.key') = {literal(person.id)}"]
+    texts += [f"contains(get_json_object(`row`, '$.value'), {literal(quoted(value))})" for value in sorted(values)]
+    of_record = f"`rule` = 'unreadable' AND ({' OR '.join(texts)})"
+    condition = f"`table` = {literal(person.table.name)} AND coalesce({of_row} OR ({of_record}), false)"
+    schema = "`table` STRING, `key` STRING, `rule` STRING, `row` STRING"
+    return Holding(table=quarantine_table(context), condition=condition, schema=schema)
+
+
+def gold_holdings(person: Person, context: RunContext) -> list[Holding]:
+    """The rows of dimensions that are made of the person's row; a member that is merely inferred has its key only."""
+    found = [
+        each for plan, key in _dimensions(person, context.definition) for each in _of_plan(plan, key, person, context)
+    ]
+    return list({each.name: each for each in found}.values())
+
+
+def _dimensions(person: Person, definition: Definition) -> Iterator[tuple[GoldPlan, str]]:
+    for plan in gold.plans(definition):
+        mapped = [each.columns for each in plan.depends_on if each.table in _own_tables(person)]
+        names = [theirs for columns in mapped for own, theirs in columns if own == person.key]
+        if plan.kind == "dimension" and names:
+            yield plan, names[0]
+
+
+def _own_tables(person: Person) -> tuple[str, str]:
+    """The tables of Silver with rows of persons."""
+    return person.table.name, f"{person.table.name}{HISTORY}"
+
+
+def _of_plan(plan: GoldPlan, key: str, person: Person, context: RunContext) -> Iterator[Holding]:
+    """The dimension, and the history beside it where there is one."""
+    for name in (plan.name, f"{plan.name}{HISTORY}"):
+        table = LakeTable(context.spark, context.lake.dimension(name), f"gold/{name}")
+        if not table.exists():
+            continue
+        types = dict(table.read().dtypes)
+        condition, schema = person.condition(types[key], key), f"`{key}` {types[key]}"
+        if "is_inferred" in types:
+            condition, schema = f"{condition} AND is_inferred IS NOT TRUE", f"{schema}, is_inferred BOOLEAN"
+        yield Holding(table=table, condition=condition, schema=schema, plan=plan if name == plan.name else None)
+
+
+def others_made_of(person: Person, context: RunContext) -> list[Holding]:
+    """Other tables of Gold whose query reads the person's table: which rows are of whom can't be told by a key."""
+    dimensions = {plan.name for plan, _ in _dimensions(person, context.definition)}
+    tables = [
+        gold_table(plan, context)
+        for plan in gold.plans(context.definition)
+        if plan.name not in dimensions and {each.table for each in plan.depends_on} & {*_own_tables(person)}
+    ]
+    return [Holding(table=table, condition="false", schema="") for table in tables if table.exists()]

@@ -1,0 +1,101 @@
+"""Whose data is erased: the table of such persons, the key of one, and whether the source still has the row."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from batch.bronze.source import check_columns
+from batch.canonical import mysql_value
+from batch.errors import BatchError
+from batch.keys import parsed_key
+from batch.source import connected
+from config.definition import Column, Definition, Table
+from config.settings import DatabaseSettings
+
+SUBJECT: Final = "customer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """A row of the table of persons; `id` is the canonical text of its key."""
+
+    dataset: str
+    table: Table
+    id: str
+
+    @property
+    def column(self) -> Column:
+        """The key's column."""
+        return next(column for column in self.table.columns if column.name == self.table.key[0])
+
+    @property
+    def key(self) -> str:
+        """Its name."""
+        return self.column.name
+
+    @property
+    def personal(self) -> tuple[str, ...]:
+        """The columns whose values are the person's."""
+        return tuple(column.name for column in self.table.columns if column.personal)
+
+    @property
+    def mark(self) -> str:
+        """What the report says instead of the id: whoever knows the id finds the report by it."""
+        return hashlib.sha256(f"{self.dataset}/{self.table.name}/{self.id}".encode()).hexdigest()
+
+    def condition(self, type_: str, column: str | None = None) -> str:
+        """That a row is the person's, in Spark SQL, by a column of this type; the key's own unless another is named."""
+        return f"`{column or self.key}` = CAST({literal(self.id)} AS {type_})"
+
+
+def literal(text: str) -> str:
+    """A text as a literal of Spark SQL."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def named_person(definition: Definition, text: str) -> Person:
+    """The person with an id of the command line.
+
+    Raises:
+        BatchError: the dataset does not say where its persons are, or the text is no key there.
+    """
+    tables = [table for table in definition.tables if table.subject == SUBJECT]
+    if not tables:
+        what = f"the definition of {definition.name} does not say which table holds the data of a {SUBJECT}"
+        raise BatchError(f"{what}: give that table `subject: {SUBJECT}`, and its personal columns `personal: true`")
+    return Person(dataset=definition.name, table=tables[0], id=parsed_key(tables[0], text)[0])
+
+
+def rows_in_source(person: Person, settings: DatabaseSettings, database: str) -> int:
+    """Rows of the person in the source.
+
+    Raises:
+        BatchError: the source can't be asked.
+    """
+    table = person.table
+    with connected(settings, database) as connection:
+        check_columns(connection, table)
+        with connection.cursor() as cursor:
+            query = f"SELECT COUNT(*) FROM `{table.name}` WHERE {mysql_value(person.column)} = %s"  # noqa: S608
+            cursor.execute(query, (person.id,))
+            (row,) = cursor.fetchall()
+            return int(str(row[0]))  # type: ignore[index]
+
+
+def refuse_while_in_source(person: Person, settings: DatabaseSettings, database: str) -> None:
+    """Stop as long as the source itself has the person.
+
+    Raises:
+        BatchError: it has.
+    """
+    if rows_in_source(person, settings, database):
+        raise BatchError(
+            f"the source still has this {SUBJECT}'s row in {database}.{person.table.name}: delete it there first, and "
+            "erase then. Every snapshot, backfill and repair would bring the row back otherwise; whether a row that "
+            "stays was made anonymous nobody can tell here",
+            layer="source",
+            table=person.table.name,
+        )

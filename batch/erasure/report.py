@@ -1,0 +1,61 @@
+"""What an erasure found and left, place by place: printed, and kept beside the runs' manifests."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from batch.erasure.person import SUBJECT
+from batch.objects import ObjectFolder
+from batch.report import columns
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """One place.
+
+    Attributes:
+        found, left: rows, records or keys, before and after.
+        is_ours: the command erases here; what is left of it is a failure.
+        note: why something is left, and what becomes of it.
+    """
+
+    place: str
+    found: int
+    left: int
+    is_ours: bool = True
+    note: str = ""
+
+    @property
+    def erased(self) -> int:
+        """How many went."""
+        return max(0, self.found - self.left)
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """One erasure. It names nobody: `person` is the SHA-256 of `dataset/table/id`."""
+
+    run_id: str
+    dataset: str
+    subject: str = SUBJECT
+    person: str
+    started_at: datetime
+    ended_at: datetime
+    is_verified: bool
+    places: list[Entry]
+
+
+def write_report(report: Report, folder: ObjectFolder) -> None:
+    """Keep it."""
+    folder.write(f"{report.run_id}.json", msgspec.json.format(msgspec.json.encode(report)))
+
+
+def report_text(entries: list[Entry], *, is_dry_run: bool = False) -> str:
+    """A line for each place."""
+    rows = [("PLACE", "FOUND") if is_dry_run else ("PLACE", "FOUND", "ERASED", "LEFT")]
+    for entry in entries:
+        counts = (entry.found,) if is_dry_run else (entry.found, entry.erased, entry.left)
+        rows.append((entry.place, *(f"{count:,}" for count in counts)))  # type: ignore[arg-type]
+    lines = columns(rows, right=range(1, len(rows[0]))).splitlines()
+    notes = ["", *(entry.note for entry in entries)]
+    return "\n".join(f"{line}  {note}".rstrip() for line, note in zip(lines, notes, strict=True))

@@ -1,0 +1,160 @@
+"""What the stream's side has of a person: the look-up in Redis, which is erased, and Kafka's topics, which are not.
+
+Kafka can't take a record out of a topic. What the report says of the topics is counted there, and what becomes of it is
+the topics' own setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
+    AdminClient,
+    ConfigResource,
+    ResourceType,
+)
+
+from batch.bronze.archive import find_objects
+from batch.context import RunContext
+from batch.erasure.archive import quoted
+from batch.erasure.person import SUBJECT, Person
+from batch.erasure.report import Entry
+from batch.errors import BatchError
+from batch.reconcile.buckets import key_text
+from batch.reconcile.flight import changes_under_way, images
+from streams.committed import CommittedReader, TopicError
+from streams.model.archive_chain import ChainBrokenError
+from streams.topics import DEAD_LETTERS, change_topic
+from tables.redis_client import RedisAwayError, RedisConsole, Script
+
+ANSWER_S: Final = 10.0
+LOOKUPS: Final = 0
+"""The database of the look-ups."""
+
+DELETE: Final = Script("""\
+-- key -> 1 if there was one
+return redis.call('DEL', ARGV[1])
+""")
+
+
+def topic_of(person: Person, context: RunContext) -> str:
+    """The change topic of the person's table."""
+    return change_topic(person.dataset, person.table.name, engine=context.definition.engine)
+
+
+class Topics:
+    """The topics of Kafka at an address."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+
+    def exists(self, topic: str) -> bool:
+        """Whether there is a topic of this name."""
+        return topic in self._asked(lambda: self._admin.list_topics(timeout=ANSWER_S).topics)
+
+    def refuse_while_under_way(self, person: Person, context: RunContext) -> None:
+        """Stop as long as changes of the person are in Kafka and not in the archive: it would take them up later.
+
+        Raises:
+            BatchError: there are, or it can't be told.
+        """
+        topic = topic_of(person, context)
+        if not self.exists(topic):
+            return
+        try:
+            ends = find_objects(context.spark, context.lake.changes(topic), {}).following
+        except ChainBrokenError as error:
+            raise BatchError(f"the archive of {topic} has a gap: {error}", layer="bronze") from error
+        if not ends and person.table.feed == "jdbc":
+            return  # nobody archives it
+        found = changes_under_way(self._bootstrap, topic, person.table.key, ends)
+        if found.is_all or key_text([person.id]) in found.keys:
+            raise BatchError(
+                f"the archive has not taken up all changes of this {SUBJECT} from {topic}, and would do so afterwards: "
+                "is `streams.archive` at work? Erase once it has (ARCHIVE_FLUSH_S)",
+                layer="bronze",
+                table=person.table.name,
+            )
+
+    def entries(self, person: Person, context: RunContext, values: Collection[str]) -> list[Entry]:
+        """What is in the change topic and among the dead letters."""
+        own = key_text([person.id])
+        texts = [quoted(value).encode() for value in values]
+
+        def is_of_person(value: bytes) -> bool:
+            rows = images(value)
+            if rows:
+                return any(key_text([row.get(person.key)]) == own for row in rows)
+            return any(text in value for text in texts)
+
+        def is_dead_letter_of_person(value: bytes) -> bool:
+            rows = [row for row in images(value) if {*person.personal} & row.keys()]
+            return any(key_text([row.get(person.key)]) == own for row in rows) or any(text in value for text in texts)
+
+        return [
+            self._entry(topic, judge)
+            for topic, judge in (
+                (topic_of(person, context), is_of_person),
+                (DEAD_LETTERS, is_dead_letter_of_person),
+            )
+            if self.exists(topic)
+        ]
+
+    def _entry(self, topic: str, is_of_person: Callable[[bytes], bool]) -> Entry:
+        count = 0
+
+        def visit(_key: bytes | None, value: bytes | None) -> None:
+            nonlocal count
+            count += value is not None and is_of_person(value)
+
+        try:
+            with CommittedReader(self._bootstrap, topic, "millrace-erase") as reader:
+                reader.visit_to_end(visit)
+        except TopicError as error:
+            raise BatchError(str(error), layer="stream", table=topic) from None
+        note = f"Kafka can't erase single records; this topic {self._fate(topic)}" if count else ""
+        return Entry(place=f"topic {topic}", found=count, left=count, is_ours=False, note=note)
+
+    def _fate(self, topic: str) -> str:
+        """What becomes of a topic's records, by its settings."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        found = self._asked(lambda: self._admin.describe_configs([resource])[resource].result(ANSWER_S))
+        kept_ms = int(found["retention.ms"].value)
+        kept = "keeps all of them" if kept_ms < 0 else f"keeps them for {kept_ms / 86_400_000:,.1f} days"
+        if "compact" not in found["cleanup.policy"].value:
+            return f"is not compacted and {kept} (retention.ms={kept_ms})"
+        return "is compacted: all but the newest record of a key go"
+
+    def _asked(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except KafkaException as error:
+            reason = error.args[0].str()
+            raise BatchError(f"Kafka at {self._bootstrap} does not answer ({reason}): is it running?") from None
+
+
+def lookup_found(redis: RedisConsole, person: Person) -> int:
+    """Whether Redis has the person's look-up.
+
+    Raises:
+        BatchError: Redis does not answer.
+    """
+    try:
+        return int(redis.get(f"{SUBJECT}:{person.id}") is not None)
+    except RedisAwayError as error:
+        raise BatchError(f"the look-up can't be asked for: {error}", layer="redis") from None
+
+
+def erase_lookup(redis: RedisConsole, person: Person) -> None:
+    """Delete the look-up.
+
+    Raises:
+        BatchError: Redis does not answer.
+    """
+    try:
+        redis.call(DELETE, f"{SUBJECT}:{person.id}".encode())
+    except RedisAwayError as error:
+        raise BatchError(f"the look-up can't be erased: {error}", layer="redis") from None

@@ -1,0 +1,251 @@
+"""The steps of an erasure, in the order in which a killed one may simply be repeated.
+
+1. Silver takes up what Bronze has, so that nothing of the person is between the two later.
+2. The archive's records lose their values, the quarantine its rows: what tells a person's unreadable records is still
+   in the tables then.
+3. Bronze, then Silver and its history lose their rows. Silver reads Bronze once more in between, so that its progress
+   is past the erasure; only rows that were added to Bronze are versions for it.
+4. Gold is built as ever: Silver's change feed says that the row is gone, and a member that facts refer to is inferred.
+5. The files and log entries of the past go (`batch.erasure.holdings`), the look-up in Redis too.
+6. All places are read again, and the report is written; what is left in one of ours is an error of the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from batch import gold, silver
+from batch.context import LayerResult, RunContext
+from batch.erasure.archive import Archive, OwnRecords
+from batch.erasure.holdings import (
+    Holding,
+    bronze_holding,
+    erase,
+    forget,
+    gold_holdings,
+    others_made_of,
+    quarantine_holding,
+    rewrite,
+    silver_holdings,
+)
+from batch.erasure.person import Person
+from batch.erasure.report import Entry, Report
+from batch.errors import BatchError
+from batch.run import Step
+from batch.steps import steps
+from config.definition import Reference
+
+_NOTES: Final = {
+    "bronze": "in all files, of all versions",
+    "silver": "in all files, of all versions",
+    "gold": "in all files, of all versions; a member that facts refer to stays as its id alone",
+}
+_ID_ALONE: Final = "the id stays, for facts; by itself it names nobody any more"
+
+
+@dataclass(kw_only=True)
+class Erasure:
+    """One erasure, or what one would find.
+
+    Attributes:
+        archive: of the person's table.
+        lookup: asks for the look-up in Redis and erases it; None if Redis has those of another dataset.
+        outside: what places have that are not ours, given the person's values.
+        keep: keeps the report.
+    """
+
+    person: Person
+    context: RunContext
+    archive: Archive
+    lookup: tuple[Callable[[], int], Callable[[], None]] | None
+    outside: Callable[[frozenset[str]], list[Entry]]
+    keep: Callable[[Report], None]
+    _records: OwnRecords = field(default_factory=lambda: OwnRecords(offsets={}), init=False)
+    _found: dict[str, int] = field(default_factory=dict, init=False)
+
+    def found(self) -> list[Entry]:
+        """All places as they are now."""
+        self._records = self._find()
+        return [*self._ours(), *self._referring(), *self.outside(self._records.values)]
+
+    def steps(self, *, is_forced: bool) -> Iterator[Step]:
+        """All of them.
+
+        Args:
+            is_forced: erase although the archive has no deletion of the person's row.
+
+        Raises:
+            BatchError: it has none.
+        """
+        self._records = self._find()
+        if not is_forced:
+            self._refuse_before_the_delete()
+        name = self.person.table.name
+        has_lake = bronze_holding(self.person, self.context).table.exists()
+        if has_lake:
+            yield Step(layer="silver", table=name, work=self._refined)
+        yield Step(layer="bronze", table="changes", work=self._archive_erased)
+        yield self._step("silver/quarantine", self._erased)
+        if has_lake:
+            yield self._step(f"bronze/{name}", self._erased)
+            yield Step(layer="silver", table=name, work=self._refined)
+            for holding in silver_holdings(self.person, self.context):
+                yield self._step(holding.name, self._erased)
+            yield from self._gold_steps()
+        for holding in self._all():
+            yield self._step(holding.name, self._forgotten)
+        yield Step(layer="gold", table="erasure", work=self._verified)
+
+    def _gold_steps(self) -> Iterator[Step]:
+        """The dimensions before the facts, which may follow the versions of those."""
+        built = set()
+        for step in steps(self.context, layer="gold", table=None):
+            yield step
+            built.add(step.name)
+            if step.name in {holding.name for holding in gold_holdings(self.person, self.context)}:
+                yield self._step(step.name, self._gold_erased)
+        for holding in gold_holdings(self.person, self.context):
+            if holding.name not in built:
+                yield self._step(holding.name, self._gold_erased)
+
+    # -- what each does -----------------------------------------------------------------------------------------------
+
+    def _refined(self) -> LayerResult:
+        return silver.refine(self.person.table, self.context)
+
+    def _archive_erased(self) -> LayerResult:
+        self._found = {entry.place: entry.found for entry in self._ours()}
+        self.archive.erase(self._records)
+        count, objects = self._records.count, len(self._records.offsets)
+        note = f"{count:,} records in {objects:,} objects have no value any more" if count else ""
+        return LayerResult(
+            layer="bronze", table="changes", version=None, rows_written=count, is_unchanged=not count, note=note
+        )
+
+    def _erased(self, holding: Holding) -> LayerResult:
+        if not self._is_concerned(holding):
+            return self._result(holding, 0)
+        count = erase(holding, self.context)
+        rewrite(holding, self.context)
+        return self._result(holding, count)
+
+    def _gold_erased(self, holding: Holding) -> LayerResult:
+        """The build before has done it, unless the table shows more than what the change feed of Silver tells of."""
+        if holding.plan is not None and holding.rows():
+            gold.build(holding.plan, dataclasses.replace(self.context, full=True))
+        return self._erased(holding)
+
+    def _forgotten(self, holding: Holding) -> LayerResult:
+        return forget(holding, self.context) if self._is_concerned(holding) else self._result(holding, 0)
+
+    def _verified(self) -> LayerResult:
+        self._records = self._find()
+        if self.lookup is not None:
+            self.lookup[1]()
+        ours = self._ours()
+        for entry in ours:
+            entry.found = self._found.get(entry.place, entry.found)
+        left = [entry.place for entry in ours if entry.left]
+        report = Report(
+            run_id=self.context.run_id,
+            dataset=self.person.dataset,
+            person=self.person.mark,
+            started_at=self.context.started_at,
+            ended_at=datetime.now(UTC),
+            is_verified=not left,
+            places=[*ours, *self._referring(), *self.outside(self._records.values)],
+        )
+        self.keep(report)
+        if left:
+            raise BatchError(f"not all is erased, something is left in {', '.join(left)}: run the command again")
+        note = "every place was read again" if any(entry.found for entry in ours) else "nothing of this person is there"
+        return LayerResult(layer="gold", table="erasure", version=None, is_unchanged=True, note=note)
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def _find(self) -> OwnRecords:
+        return self.archive.find(self.person, {*self._records.values, *self._values_in_tables()})
+
+    def _values_in_tables(self) -> set[str]:
+        holdings = [bronze_holding(self.person, self.context), *silver_holdings(self.person, self.context)]
+        there = [each.table.read().where(each.condition) for each in holdings if each.table.exists()]
+        rows = [row for each in there for row in each.select(*self.person.personal).distinct().collect()]
+        return {str(value) for row in rows for value in row if value}
+
+    def _refuse_before_the_delete(self) -> None:
+        if self._records.newest_op in (None, "d"):
+            return
+        raise BatchError(
+            "the archive has no deletion of this row yet, which comes with all values of it: are the connector and "
+            "`streams.archive` at work? If the row was deleted past the source's log, add --force",
+            layer="bronze",
+            table=self.person.table.name,
+        )
+
+    def _ours(self) -> list[Entry]:
+        """What the command erases, as it is now; the archive as it was looked at last."""
+        entries = [Entry(place="archive", found=self._records.count, left=self._records.count)]
+        for holding in self._holdings():
+            count = max(holding.stored_rows(self.context.spark), holding.rows())
+            entries.append(Entry(place=holding.name, found=count, left=count, note=_NOTES.get(holding.layer, "")))
+        if self.lookup is not None:
+            count = self.lookup[0]()
+            entries.append(Entry(place="Redis look-up", found=count, left=count))
+        return entries
+
+    def _referring(self) -> list[Entry]:
+        """Rows of other tables with the person's id."""
+        found = []
+        for table in self.context.definition.tables:
+            rows = silver.silver_table(self.context, table.name)
+            names = [r.column for r in table.rules if isinstance(r, Reference) and r.table == self.person.table.name]
+            for name in names if rows.exists() else []:
+                count = rows.read().where(f"NOT _deleted AND {self.person.condition('STRING', name)}").count()
+                place = f"silver/{table.name}.{name}"
+                found.append(
+                    Entry(place=place, found=count, left=count, is_ours=False, note=_ID_ALONE if count else "")
+                )
+        return found
+
+    def _holdings(self) -> list[Holding]:
+        person, context = self.person, self.context
+        found = [
+            bronze_holding(person, context),
+            *silver_holdings(person, context),
+            quarantine_holding(person, context, self._records.values),
+            *gold_holdings(person, context),
+        ]
+        return [holding for holding in found if holding.table.exists()]
+
+    def _all(self) -> list[Holding]:
+        return [*self._holdings(), *others_made_of(self.person, self.context)]
+
+    def _is_concerned(self, holding: Holding) -> bool:
+        """Whether the table had rows of the person; of a table where that can't be told, whether any other had."""
+        counts = [count for name, count in self._found.items() if name == holding.name or not holding.is_countable]
+        return any(counts)
+
+    def _result(self, holding: Holding, count: int) -> LayerResult:
+        return LayerResult(
+            layer=holding.layer,
+            table=holding.table_name,
+            version=holding.table.version(),
+            rows_written=count,
+            progress=holding.table.progress(),
+            is_unchanged=not count,
+        )
+
+    def _step(self, name: str, work: Callable[[Holding], LayerResult]) -> Step:
+        layer, _, table = name.partition("/")
+
+        def on_the_table_as_it_is() -> LayerResult:
+            holding = next((each for each in self._all() if each.name == name), None)
+            if holding is None:
+                return LayerResult(layer=layer, table=table, version=None, is_unchanged=True)
+            return work(holding)
+
+        return Step(layer=layer, table=table, work=on_the_table_as_it_is)

@@ -1,0 +1,77 @@
+"""The Gold tables of a dataset, from its files: in building order, by their history types, with their links checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from batch.gold.header import parsed
+from batch.gold.plan import GoldPlan, history_of
+from config.dataset import DefinitionError
+from config.definition import Definition
+
+FOLDER: Final = "gold"
+
+
+def plans(definition: Definition) -> list[GoldPlan]:
+    """The dataset's Gold tables in building order: dimensions, then facts.
+
+    Raises:
+        DefinitionError: a file is malformed; one line per fault, each with the file and the key.
+    """
+    paths = sorted(Path(definition.folder, FOLDER).glob("*.sql"))
+    found: list[GoldPlan] = []
+    wrong: list[str] = []
+    for path in paths:
+        try:
+            found.append(parsed(path.read_text(), path.stem, definition))
+        except ValueError as error:
+            wrong += [f"{definition.name}/{FOLDER}/{path.name}: {line}" for line in str(error).splitlines()]
+    names = [plan.name for plan in found]
+    dimensions = {plan.name: plan for plan in found if plan.kind == "dimension"}
+    for plan in found:
+        place = f"{definition.name}/{FOLDER}/{plan.name}.sql"
+        wrong += [f"{place}: {fault}" for fault in _neighbour_faults(plan, dimensions, names)]
+    if wrong:
+        raise DefinitionError("\n".join(wrong))
+    found = [each for plan in found for each in with_history(_linked(plan, dimensions), definition)]
+    return sorted(found, key=lambda plan: plan.kind != "dimension")
+
+
+def with_history(plan: GoldPlan, definition: Definition) -> list[GoldPlan]:
+    """The plan by its history type: one table or two, of rows or of versions."""
+    if plan.scd == 1:
+        return [plan]
+    [concern] = plan.depends_on
+    source = definition.table(concern.table)
+    assert source.history_name is not None
+    versions = replace(
+        plan,
+        depends_on=(replace(concern, table=source.history_name),),
+        versions_of=source.name,
+        fingerprint=f"{plan.fingerprint}, scd {plan.scd}",
+    )
+    if plan.scd == 2:
+        return [versions]
+    text = f"The versions of the rows of {plan.name}."
+    return [plan, replace(versions, name=history_of(plan.name), inferred_from=(), description=text)]
+
+
+def _linked(plan: GoldPlan, dimensions: Mapping[str, GoldPlan]) -> GoldPlan:
+    """The plan with those links only that lead to versions."""
+    links = tuple(link for link in plan.links if dimensions[link.dimension].scd == 2)
+    marks = "".join(f", {link.dimension}" for link in links)
+    return replace(plan, links=links, fingerprint=f"{plan.fingerprint}{marks}")
+
+
+def _neighbour_faults(plan: GoldPlan, dimensions: Mapping[str, GoldPlan], names: list[str]) -> Iterator[str]:
+    for link in plan.links:
+        dimension = dimensions.get(link.dimension)
+        if dimension is None:
+            yield f"dimensions: there is no dimension {link.dimension!r} (there is: {', '.join(dimensions)})"
+        elif dimension.key != (link.key,):
+            yield f"dimensions: the key of {link.dimension!r} is {dimension.key[0]!r}, not {link.key!r}"
+    if plan.scd == 4 and history_of(plan.name) in names:
+        yield f"scd: {history_of(plan.name)!r} is the table of its versions, and there is a file of that name"

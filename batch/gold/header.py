@@ -1,0 +1,186 @@
+"""The file of a Gold table: a SQL file of the dataset, `gold/<table>.sql`, with a header in `-- name: value` lines.
+
+kind            dimension or fact
+key             the columns that identify a row, separated by commas
+depends_on      the Silver tables that the query reads, as `orders(id -> order_id)`: a row of `orders` concerns the rows
+                of this table whose `order_id` is its `id`. A table without brackets concerns all rows.
+inferred_from   of a dimension, the columns that refer to it, as `orders.customer_id`: for a key that is only there, a
+                member is inferred until the dimension's own row comes
+dimensions      of a fact, the dimensions whose members it names, as `dim_customer(customer_id at ordered_at)`: if that
+                one is of history type 2, the fact gets a column `customer_sk` with the version of then
+scd             history type of a dimension, see `batch.gold.history`; default: that of the source's table in the
+                definition. 1: the newest state; 2: a row for each version; 4: the newest state, and the versions in a
+                table `<name>_history` beside it
+partition       column by which a fact's files are kept apart
+column          what a column means (see `batch.gold.columns`), once for each
+
+Comment lines before the header say what is in the table. The body is one Spark SQL query over views named like the
+Silver tables, which show live rows. Columns of the query whose names begin with `_` are for the header only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from batch.gold.columns import column_faults, split_columns
+from batch.gold.plan import Dependency, GoldPlan, Link
+from config.definition import Definition, Table
+
+REQUIRED: Final = ("kind", "key", "depends_on")
+OPTIONAL: Final = ("inferred_from", "dimensions", "scd", "partition")
+HISTORY_TYPES: Final = (1, 2, 4)
+
+_HEADER: Final = re.compile(r"--\s*([a-z_]+)\s*:\s*(.*?)\s*$")
+_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+_DEPENDENCY: Final = re.compile(rf"({_NAME})\s*(?:\(([^()]*)\))?")
+_MAPPED: Final = re.compile(rf"({_NAME})\s*->\s*({_NAME})")
+_REFERRING: Final = re.compile(rf"({_NAME})\.({_NAME})")
+_LINK: Final = re.compile(rf"({_NAME})\(({_NAME}) at ({_NAME})\)")
+
+
+def parsed(text: str, name: str, definition: Definition) -> GoldPlan:
+    """The plan in a file's text.
+
+    Raises:
+        ValueError: one line per fault, each "key: what is wrong".
+    """
+    columns, text = split_columns(text)
+    lines = text.splitlines()
+    matches = [_HEADER.match(line) for line in lines]
+    header = [(match[1], match[2]) for match in matches if match]
+    query = "\n".join(line for line, match in zip(lines, matches, strict=True) if not match).strip().rstrip(";")
+    faults = list(_header_faults(header))
+    if not re.sub(r"--.*", "", query).strip():
+        faults.append("query: the file has none")
+    if faults:
+        raise ValueError("\n".join(faults))
+    values = dict(header)
+    plan = GoldPlan(
+        name=name,
+        kind="dimension" if values["kind"] == "dimension" else "fact",
+        key=tuple(_listed(values["key"])),
+        depends_on=tuple(_dependency(part) for part in _listed(values["depends_on"])),
+        inferred_from=tuple(_referring(part) for part in _listed(values.get("inferred_from", ""))),
+        links=tuple(_link(part) for part in _listed(values.get("dimensions", ""))),
+        scd=int(values.get("scd", "1")),
+        partition=values.get("partition"),
+        query=query,
+        fingerprint=hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
+        description=" ".join(_leading_comments(lines)),
+        columns=columns,
+    )
+    faults = list(_plan_faults(plan, definition))
+    if "scd" not in values and not faults:
+        plan = replace(plan, scd=_history_type(plan, definition))
+    faults += _history_faults(plan, definition)
+    faults += column_faults(columns, key=plan.key, tables=plan.tables, definition=definition)
+    if faults:
+        raise ValueError("\n".join(faults))
+    return plan
+
+
+def _leading_comments(lines: list[str]) -> Iterator[str]:
+    for line in lines:
+        if not line.startswith("--") or _HEADER.match(line):
+            return
+        yield line.removeprefix("--").strip()
+
+
+def _header_faults(header: list[tuple[str, str]]) -> Iterator[str]:
+    names = [name for name, _ in header]
+    known = (*REQUIRED, *OPTIONAL)
+    yield from (f"{name}: unknown (known: {', '.join(known)})" for name in names if name not in known)
+    yield from (f"{name}: is given twice" for name in sorted({name for name in names if names.count(name) > 1}))
+    yield from (f"{name}: is missing" for name in REQUIRED if name not in names)
+    yield from (f"{name}: is empty" for name, value in header if not value)
+    values = dict(header)
+    if values.get("kind", "fact") not in ("dimension", "fact"):
+        yield f"kind: must be dimension or fact, not {values['kind']!r}"
+    if values.get("scd", "1") not in map(str, HISTORY_TYPES):
+        yield f"scd: must be 1, 2 or 4, not {values['scd']!r}"
+    for name in ("key", "partition"):
+        wrong = [part for part in _listed(values.get(name, "")) if not re.fullmatch(_NAME, part)]
+        yield from (f"{name}: {part!r} is no column name" for part in wrong)
+
+
+def _plan_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
+    tables = {table.name: table.column_names for table in definition.tables}
+    places = [("depends_on", each.table, [c for c, _ in each.columns]) for each in plan.depends_on]
+    places += [("inferred_from", table, [column]) for table, column in plan.inferred_from]
+    for place, table, columns in places:
+        if table not in tables:
+            yield f"{place}: the dataset has no table {table!r} (it has: {', '.join(tables)})"
+        else:
+            yield from (f"{place}: table {table!r} has no column {c!r}" for c in columns if c not in tables[table])
+    names = [each.table for each in plan.depends_on]
+    yield from (f"depends_on: {name!r} is named twice" for name in sorted({n for n in names if names.count(n) > 1}))
+    for dependency in plan.depends_on:
+        mapped = tuple(name for _, name in dependency.columns)
+        if not set(mapped) <= set(plan.key):
+            yield f"depends_on: {dependency.table!r} must be mapped to columns of the key ({', '.join(plan.key)})"
+        elif mapped and mapped != plan.mapped:
+            yield f"depends_on: {dependency.table!r} must be mapped to the same columns as the tables before it"
+    if plan.kind == "dimension" and len(plan.key) != 1:
+        yield "key: a dimension has one column, in which -1 is the unknown member"
+    if plan.kind == "dimension" and plan.partition:
+        yield "partition: is for facts"
+    if plan.kind == "fact" and plan.inferred_from:
+        yield "inferred_from: is for dimensions"
+    if plan.kind == "dimension" and plan.links:
+        yield "dimensions: is for facts"
+
+
+def _history_type(plan: GoldPlan, definition: Definition) -> int:
+    """That of the table whose rows the members are; 1 if there is no such table."""
+    table = _member_table(plan, definition)
+    return 1 if table is None else table.history
+
+
+def _member_table(plan: GoldPlan, definition: Definition) -> Table | None:
+    """The table of which each row is a member of the dimension."""
+    if plan.kind != "dimension" or len(plan.depends_on) != 1:
+        return None
+    [concern] = plan.depends_on
+    table = definition.table(concern.table)
+    return table if tuple(own for own, _ in concern.columns) == table.key else None
+
+
+def _history_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
+    if plan.scd == 1:
+        return
+    table = _member_table(plan, definition)
+    if table is None:
+        yield f"scd: {plan.scd} is for a dimension that depends on one table, mapped by that table's key"
+    elif table.history_name is None:
+        yield f"scd: {plan.scd} needs `history: {plan.scd}` at table {table.name!r} of the definition"
+
+
+def _listed(value: str) -> list[str]:
+    """Parts between commas that are not in brackets."""
+    return [part.strip() for part in re.split(r",(?![^()]*\))", value) if part.strip()]
+
+
+def _dependency(text: str) -> Dependency:
+    match = _DEPENDENCY.fullmatch(text)
+    pairs = [_MAPPED.fullmatch(part) for part in _listed(match[2] or "")] if match else []
+    if match is None or None in pairs or (match[2] is not None and not pairs):
+        raise ValueError(f"depends_on: {text!r} must be like orders(id -> order_id)")
+    return Dependency(table=match[1], columns=tuple((pair[1], pair[2]) for pair in pairs if pair))
+
+
+def _link(text: str) -> Link:
+    match = _LINK.fullmatch(text)
+    if match is None:
+        raise ValueError(f"dimensions: {text!r} must be like dim_customer(customer_id at ordered_at)")
+    return Link(dimension=match[1], key=match[2], at=match[3])
+
+
+def _referring(text: str) -> tuple[str, str]:
+    match = _REFERRING.fullmatch(text)
+    if match is None:
+        raise ValueError(f"inferred_from: {text!r} must be like orders.customer_id")
+    return match[1], match[2]

@@ -1,0 +1,130 @@
+"""The versions of a dimension's members: which there were, from when to when, and which of them a fact names.
+
+The rows come from the history in Silver, which has every version of a row of the source, in the order of `_sequence`:
+
+- The query is asked for each version by itself. One for which it gives no row, or that deletes, ends what was valid.
+- Versions that say the same in all columns of the query are one.
+- `valid_from` is when the source committed the version, never before that of the version before it; `valid_to` is when
+  the next one, or the end, was committed, and NULL for the current one. Versions of one instant follow each other
+  there, all but the last valid for no time.
+- `{member}_sk` is a hash of key and sequence: it is the same in whatever order, and however often, the versions come.
+
+A fact names the version that was valid at its time: the last one that began before, or else the first one of all.
+The method is that of types 2 and 4 in Kimball and Ross, The Data Warehouse Toolkit, 3rd edition, chapter 5.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as F  # noqa: N812
+
+from batch.errors import BatchError
+from batch.gold.plan import GoldPlan, Link, surrogate
+
+PERIOD: Final = ("valid_from", "valid_to", "is_current")
+_VERSION: Final = ("_sequence", "_row_hash", "_committed_at", "_deleted")
+
+
+def versions(plan: GoldPlan, history: DataFrame, spark: SparkSession) -> DataFrame:
+    """The rows of a table with versions: the columns of the query, the surrogate key, `PERIOD`.
+
+    Args:
+        history: the versions of the source's rows, of each key all or none.
+
+    Raises:
+        BatchError: the query is wrong, or gives a column that is added here.
+    """
+    asked = _asked_of_each(plan, history, spark)
+    (key,) = plan.key
+    body = [name for name in asked.columns if name not in _VERSION]
+    taken = sorted({surrogate(key), *PERIOD} & set(body))
+    if taken:
+        text = f"the query in {plan.name}.sql gives a column {', '.join(taken)}, which its history adds itself"
+        raise BatchError(text, layer="gold", table=plan.name)
+    by_key = Window.partitionBy("_key").orderBy("_sequence", "_row_hash")
+    is_there = ~F.col("_deleted") & F.col(key).isNotNull()
+    state = F.when(is_there, F.struct(*body))
+    one_each = asked.withColumn("_next", F.lead("_sequence").over(by_key)).where("NOT _sequence <=> _next")
+    states = one_each.select("_key", "_sequence", "_row_hash", "_committed_at", state.alias("_state"))
+    changed = states.withColumn("_before", F.lag("_state").over(by_key)).where("NOT _state <=> _before")
+    began = F.max("_committed_at").over(by_key.rowsBetween(Window.unboundedPreceding, Window.currentRow))
+    begun = changed.withColumn("valid_from", began)
+    periods = begun.withColumn("valid_to", F.lead("valid_from").over(by_key)).where("_state IS NOT NULL")
+    return periods.select(
+        "_state.*",
+        surrogate_of(F.col("_key"), F.col("_sequence")).alias(surrogate(key)),
+        "valid_from",
+        "valid_to",
+        F.col("valid_to").isNull().alias("is_current"),
+    )
+
+
+def surrogate_of(key: Column, sequence: Column) -> Column:
+    """The surrogate key of a version: from 0 to 2^63 - 1."""
+    return F.shiftrightunsigned(F.xxhash64(key, sequence), 1)
+
+
+def inferred_versions(inferred: DataFrame, known: DataFrame, key: str) -> DataFrame:
+    """Members that are merely referred to, as versions: from when the last known one ended; always, if there is none.
+
+    Args:
+        inferred: rows like those of `versions`, with nothing but their key.
+        known: the versions of members that the query gives.
+    """
+    ended = known.groupBy(F.col(key).alias("_known")).agg(F.max("valid_to").alias("_ended"))
+    rows = inferred.join(ended, F.col(key) == F.col("_known"), "left")
+    return rows.withColumns(
+        {
+            surrogate(key): surrogate_of(F.col(key), F.lit("")),
+            "valid_from": F.col("_ended"),
+            "is_current": F.lit(True),
+        }
+    ).drop("_known", "_ended")
+
+
+def with_surrogate(facts: DataFrame, link: Link, members: DataFrame, unknown: int) -> DataFrame:
+    """Facts with the surrogate key of the version that they name; `unknown` where there is no such member.
+
+    Args:
+        members: the versions of the dimension.
+    """
+    name = surrogate(link.key)
+    in_time = Window.partitionBy(link.key).orderBy(F.asc_nulls_first("valid_from"), F.asc_nulls_last("valid_to"))
+    is_first = F.row_number().over(in_time) == 1
+    spans = members.select(
+        F.col(link.key).alias("_member"),
+        F.col(name).alias("_surrogate"),
+        F.when(~is_first, F.col("valid_from")).alias("_from"),
+        F.lead("valid_from").over(in_time).alias("_to"),
+    )
+    at = F.coalesce(F.col(link.at).cast("timestamp"), F.lit("9999-12-31").cast("timestamp"))
+    is_its = (F.col(link.key) == F.col("_member")) & (F.col("_from").isNull() | (at >= F.col("_from")))
+    joined = facts.join(spans, is_its & (F.col("_to").isNull() | (at < F.col("_to"))), "left")
+    named = F.coalesce(F.col("_surrogate"), F.lit(unknown).cast("long"))
+    return joined.withColumn(name, named).drop("_member", "_surrogate", "_from", "_to")
+
+
+def _asked_of_each(plan: GoldPlan, history: DataFrame, spark: SparkSession) -> DataFrame:
+    """The answer of the query to each version by itself, NULLs where it gives none, with `_key` and `_VERSION`."""
+    [concern] = plan.depends_on
+    ((own, _),) = concern.columns
+    names = [name for name in history.columns if name not in (*_VERSION, "_run_id")]
+    relation = f"_versions_of_{plan.versions_of}"
+    history.select(*names, *_VERSION).createOrReplaceTempView(relation)
+    row = ", ".join(f"v.`{name}` AS `{name}`" for name in names)
+    try:
+        answers = spark.sql(
+            f"SELECT v.`{own}` AS _key, {', '.join(f'v.{name}' for name in _VERSION)}, q.* "  # noqa: S608
+            f"FROM {relation} AS v LEFT JOIN LATERAL "
+            f"(WITH `{plan.versions_of}` AS (SELECT {row}) SELECT * FROM ({plan.query}\n)) AS q"
+        )
+        # Spark 4.2 does not analyse a frame with a lateral join beside itself: it loses the outer columns.
+        return answers.localCheckpoint(eager=False)
+    except AnalysisException as error:
+        text = next(iter(str(error).splitlines()), "")
+        raise BatchError(f"the query in {plan.name}.sql is wrong: {text}", layer="gold", table=plan.name) from None
+    finally:
+        spark.catalog.dropTempView(relation)

@@ -1,0 +1,57 @@
+"""The history of a table of Silver: every good version of every row, deletes too, for the dimensions of Gold.
+
+A version is there once, by key and sequence, whenever and however often it is delivered. What is valid from when is not
+written down here: that changes with every version that comes late, and Gold works it out for the keys concerned.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from batch.bronze.rows import not_there
+from batch.context import LayerResult, RunContext
+from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
+from batch.local import brought_if_few
+from config.definition import Table
+
+
+def history_table(table: Table, context: RunContext) -> LakeTable | None:
+    """The table's history; None if none is kept."""
+    name = table.history_name
+    return None if name is None else LakeTable(context.spark, context.lake.table("silver", name), f"silver/{name}")
+
+
+def keep_versions(
+    versions: DataFrame, table: Table, context: RunContext, progress: dict[str, Any], *, anew: bool
+) -> tuple[LayerResult, ...]:
+    """Add versions (rows of Silver) to the table's history; what was done, nothing for a table without one.
+
+    It is written before Silver is: a run that is killed in between finds these versions there and adds none twice.
+
+    Args:
+        anew: they are all that Bronze has, and take the place of what there was.
+    """
+    history = history_table(table, context)
+    if history is None:
+        return ()
+    identity = [*table.key, "_sequence", "_row_hash"]
+    rows = versions.dropDuplicates(identity)
+    history.progress()
+    if anew or not history.exists():
+        properties = CHANGE_FEED | DELETION_VECTORS
+        written = history.replace(rows, run_id=context.run_id, progress=progress, properties=properties)
+    else:
+        rows = brought_if_few(rows)
+        lowest = rows.agg(F.min("_sequence")).first()
+        assert lowest is not None
+        # Of a long history only the files that hold sequences as high as the new ones are read.
+        there = history.read().where(F.col("_sequence") >= F.lit(lowest[0]))
+        rows = brought_if_few(not_there(rows, there, identity))
+        if rows.isEmpty():
+            return ()
+        written = history.append(rows, run_id=context.run_id, progress=progress)
+    assert table.history_name is not None
+    return (LayerResult.of(written, layer="silver", table=table.history_name, progress=progress),)

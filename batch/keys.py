@@ -1,0 +1,92 @@
+"""Keys of rows as they are written on the command line, and the canonical texts of their values.
+
+A key of one column is its value alone, `--key 7`; one of several is each of them with its name, in any order:
+`--key order_id=6f1…,product_id=5`.
+"""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from batch.arguments import moment
+from batch.bronze.windows import time_text
+from batch.errors import BatchError
+from config.definition import Column, LogicalType, Table
+
+_TRUTH: Final = {"0": "0", "false": "0", "1": "1", "true": "1"}
+
+
+def parsed_key(table: Table, text: str) -> tuple[str, ...]:
+    """The canonical texts of a key's values, in the order of `table.key`.
+
+    Raises:
+        BatchError: the text is no key of this table; it says how one is written.
+    """
+    columns = {column.name: column for column in table.columns}
+    values = {table.key[0]: text} if len(table.key) == 1 else _named(table, text)
+    return tuple(_canonical(table, columns[name], values[name]) for name in table.key)
+
+
+def _named(table: Table, text: str) -> Mapping[str, str]:
+    """The parts of a key; a comma is a part of the value unless a name of the key follows it."""
+    names = "|".join(re.escape(name) for name in table.key)
+    parts = [part.partition("=") for part in re.split(rf",(?=(?:{names})=)", text)]
+    found = {name.strip(): value for name, _, value in parts}
+    if len(parts) != len(table.key) or found.keys() != set(table.key):
+        form = ",".join(f"{name}=…" for name in table.key)
+        raise BatchError(f"{text!r} is no key of it: it is written as --key {form}", table=table.name)
+    return found
+
+
+def _canonical(table: Table, column: Column, text: str) -> str:
+    try:
+        return _FORMS[column.type](column, text.strip())
+    except (ValueError, InvalidOperation, KeyError, ArgumentTypeError):
+        what = f"{text!r} is no value of {column.name}, a column of type {column.type}"
+        raise BatchError(f"{what}: give the key as the source has it", table=table.name) from None
+
+
+def _text(_column: Column, text: str) -> str:
+    if not text:
+        raise ValueError
+    return text
+
+
+def _whole(_column: Column, text: str) -> str:
+    if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
+        raise ValueError
+    return str(int(text))
+
+
+def _decimal(column: Column, text: str) -> str:
+    number = Decimal(text)
+    if not number.is_finite():
+        raise ValueError
+    return f"{number:.{column.scale}f}"
+
+
+def _refused(_column: Column, _text: str) -> str:
+    raise ValueError
+
+
+_FORMS: Final[Mapping[LogicalType, Callable[[Column, str], str]]] = {
+    LogicalType.UUID: _text,
+    LogicalType.STRING: _text,
+    LogicalType.INTEGER: _whole,
+    LogicalType.BIGINT: _whole,
+    LogicalType.DECIMAL: _decimal,
+    LogicalType.DOUBLE: _refused,
+    LogicalType.BOOLEAN: lambda _, text: _TRUTH[text.lower()],
+    LogicalType.DATE: lambda _, text: date.fromisoformat(text).isoformat(),
+    LogicalType.TIMESTAMP: lambda _, text: time_text(moment(text)),
+}
+
+
+def parsed_keys(table: Table, texts: Sequence[str]) -> list[tuple[str, ...]]:
+    """Several keys, each once."""
+    return list(dict.fromkeys(parsed_key(table, text) for text in texts))

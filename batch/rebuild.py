@@ -1,0 +1,71 @@
+"""`python -m batch rebuild`: make tables anew, from the archive of raw changes to Gold.
+
+A table of the feed `changes` is made from the archive alone: Bronze from all its objects, Silver with its history from
+Bronze, and the tables of Gold that show it. It is how the feed of a table is changed, too: one that the definition now
+feeds by `jdbc` begins with what its source has. Readers see the old tables until the run's manifest is written.
+
+What no archive has is not in Bronze any more: rows that `reconcile --repair` or `backfill` read from the source. The
+run says how many; `reconcile` finds those that are still missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from batch import gold
+from batch.gold import GoldPlan
+from batch.place import Place, add_dataset_option, open_place
+from batch.run import Plan, Step
+from batch.run_command import run_once
+from batch.steps import check_choice, steps
+from config.definition import Definition
+from config.settings import DatabaseSettings
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `rebuild`."""
+    text = "make all tables, or one and what is made of it, anew from the archive; exit code 1 if a table failed"
+    parser = subparsers.add_parser("rebuild", help=text, description=text)
+    add_dataset_option(parser)
+    parser.add_argument("--table", metavar="TABLE", help="only this table of the source, and what Gold makes of it")
+    parser.add_argument("--wait", action="store_true", help="wait while a run of the dataset is at work")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Rebuild the chosen tables."""
+    with open_place(arguments) as place:
+        check_choice(place.definition, layer="bronze", table=arguments.table)
+        return run_once(place, lambda spark: planner(place, spark, arguments.table), wait=arguments.wait)
+
+
+def planner(place: Place, spark: SparkSession, only: str | None) -> Plan:
+    """Makes the steps."""
+    uses_jdbc = any(table.feed == "jdbc" for table in place.definition.tables if only in (None, table.name))
+    database = DatabaseSettings.read() if uses_jdbc else None
+    chosen = concerned(place.definition, only)
+
+    def plan(run_id: str, started_at: datetime) -> list[Step]:
+        context = place.context(spark, run_id, started_at, database=database, full=True, is_rebuild=True)
+        return [step for step in steps(context, layer=None, table=None) if step.name in chosen]
+
+    return plan
+
+
+def concerned(definition: Definition, only: str | None) -> set[str]:
+    """The steps that make a table (None: each) anew, in Bronze, in Silver, and all of Gold that is made of it."""
+    tables = [table for table in definition.tables if only in (None, table.name)]
+    names = {name for table in tables for name in (table.name, table.history_name)}
+    plans = gold.plans(definition)
+    own = {plan.name for plan in plans if names & {*plan.tables}}
+    found = [plan.name for plan in plans if plan.name in own or _names_versions(plan, own)]
+    steps_of_tables = {f"{layer}/{table.name}" for layer in ("bronze", "silver") for table in tables}
+    return steps_of_tables | {f"gold/{name}" for name in found}
+
+
+def _names_versions(plan: GoldPlan, dimensions: set[str]) -> bool:
+    return any(link.dimension in dimensions for link in plan.links)

@@ -1,0 +1,84 @@
+"""`python -m bench batch`: measure, write `.bench/batch.json`, print the table and the verdicts, draw the chart."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from collections.abc import Sequence
+from typing import Any, Final
+
+from bench.ground import RESULTS, Say
+from bench.lake.figures import CASES, FIRST, Row, medians, merged, table, verdicts
+from bench.lake.measure import measured_all, plan_of
+from bench.lake.systems import SYSTEMS, LakeSystem, require
+from bench.systems import PEER_PYTHON
+from stack.site import REPOSITORY
+
+TARGET: Final = RESULTS / "batch.json"
+CHART: Final = REPOSITORY / "bench" / "batch.png"
+
+
+def add_batch(actions: Any, say: Say) -> None:
+    """Add the benchmark to the command line."""
+    parser = actions.add_parser("batch", help="the lake beside pipelines that write everything again")
+    names = ", ".join(system.name for system in SYSTEMS)
+    parser.add_argument("--system", dest="systems", type=chosen_systems, default=SYSTEMS, help=f"of {names}")
+    parser.add_argument("--case", dest="cases", type=chosen_cases, default=tuple(CASES), help=f"of {', '.join(CASES)}")
+    parser.add_argument("--size", type=float, default=1.0, help="of orders and details; 1 is 25,000 orders")
+    parser.add_argument("--customers", type=int, metavar="COUNT", help="default: 1,000,000, whatever the size")
+    parser.add_argument("--repeat", type=int, choices=range(1, 11), default=1, metavar="N", help="rounds, 1 to 10")
+    parser.set_defaults(run=lambda asked: run(asked, say))
+
+
+def run(asked: argparse.Namespace, say: Say) -> int:
+    """Measure what is asked; 0 if every run came to its end with the right rows."""
+    require(asked.systems)
+    plan = plan_of(asked.size, asked.customers)
+    runs = measured_all(plan, asked.size, asked.systems, asked.cases, repeat=asked.repeat, say=say)
+    now = medians(runs)
+    rows = merged(_written(), now)
+    TARGET.write_text(json.dumps([row.as_json() for row in rows], indent=2) + "\n")
+    say(f"results: {TARGET.relative_to(REPOSITORY)}")
+    print("\n".join(["", *table(now), "", *verdicts(rows)]))
+    if any(row.disturbed for row in now):
+        print("! others took so much of the machine that the figure may be too high")
+    if PEER_PYTHON.exists():
+        command = [str(PEER_PYTHON), "-m", "bench.chart", str(TARGET), str(CHART)]
+        subprocess.run(command, cwd=REPOSITORY, check=True)
+        say(f"chart: {CHART.relative_to(REPOSITORY)}")
+    return 1 if any(row.wrong for row in now) or not is_complete(runs, asked) else 0
+
+
+def is_complete(runs: Sequence[Row], asked: argparse.Namespace) -> bool:
+    """Whether every system came to the end of every first run; what follows it is said where it happens."""
+    if FIRST not in asked.cases:
+        return bool(runs)
+    count = sum(row.case == FIRST for row in runs)
+    return bool(count == len(asked.systems) * asked.repeat)
+
+
+def _written() -> list[Row]:
+    """What was measured before, of other sizes or systems."""
+    if not TARGET.exists():
+        return []
+    return [Row.of_json(found) for found in json.loads(TARGET.read_text())]
+
+
+def chosen_systems(text: str) -> tuple[LakeSystem, ...]:
+    """Systems by their names."""
+    wanted = _known(text, [system.name for system in SYSTEMS])
+    return tuple(system for system in SYSTEMS if system.name in wanted)
+
+
+def chosen_cases(text: str) -> tuple[str, ...]:
+    """Cases by their names."""
+    return tuple(_known(text, list(CASES)))
+
+
+def _known(text: str, known: Sequence[str]) -> list[str]:
+    wanted = [name.strip() for name in text.split(",")]
+    for name in wanted:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"there is no {name!r}; it is one of {', '.join(known)}")
+    return wanted

@@ -1,0 +1,150 @@
+"""Whether a system's Gold is what the source says it has to be: rows and the sum of the rows' MD5 of each table.
+
+The source computes its side in SQL of its own (`config/datasets/…/oracle`); the other side is read from the Parquet
+files by pyarrow. The unknown member of dimensions is left out: no row of the source stands for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bench.lake.ground import LakeGround
+from bench.peers.lake_job import DIMENSIONS, FACTS, KEY_OF, UNKNOWN
+from stack.dataset.database import connected
+from stack.errors import StackError
+
+TABLES: Final = (*DIMENSIONS, *FACTS)
+_NULL: Final = "\\N"
+_BETWEEN: Final = "\x1f"
+_BITS: Final = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digest:
+    """A table: its columns by name, its rows, and the sum of the first 60 bits of their MD5."""
+
+    columns: tuple[str, ...]
+    rows: int
+    total: int
+
+
+Digests = Mapping[str, Digest]
+
+
+def differing(found: Digests, expected: Digests) -> list[str]:
+    """The tables that are not what they have to be."""
+    return [name for name in TABLES if found.get(name) != expected[name]]
+
+
+def of_source(ground: LakeGround) -> Digests:
+    """What Gold has to be."""
+    found = {}
+    with connected(ground.database, ground.definition.database) as connection, connection.cursor() as cursor:
+        for name in TABLES:
+            query = Path(ground.definition.folder, "oracle", f"{name}.sql").read_text()
+            cursor.execute(f"SELECT * FROM ({query}) AS oracle LIMIT 0")  # noqa: S608
+            cursor.fetchall()
+            columns = tuple(sorted(str(each[0]) for each in cursor.description or ()))
+            texts = ", ".join(f"COALESCE(CAST(`{column}` AS CHAR), '\\\\N')" for column in columns)
+            md5 = f"MD5(CONCAT_WS(CHAR(31 USING utf8mb4), {texts}))"
+            total = f"SUM(CAST(CONV(LEFT({md5}, {_BITS // 4}), 16, 10) AS UNSIGNED))"
+            cursor.execute(f"SELECT COUNT(*), COALESCE({total}, 0) FROM ({query}) AS oracle")  # noqa: S608
+            [row] = cursor.fetchall()
+            rows, sum_ = (int(str(value)) for value in row)
+            found[name] = Digest(columns=columns, rows=rows, total=sum_)
+    return found
+
+
+def of_parquet(ground: LakeGround, folder: str) -> Digests:
+    """Of a system that writes plain files."""
+
+    def files(place: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+        for name in ground.names("gold", f"{folder}/{place}"):
+            if name.endswith(".parquet"):
+                pairs = (part.partition("=") for part in name.split("/") if "=" in part)
+                yield name, {column: unquote(value) for column, _, value in pairs}
+
+    return {name: digest(name, _table(ground, files(place))) for name, place in _places()}
+
+
+def of_delta(ground: LakeGround) -> Digests:
+    """Of Millrace: the versions that its newest manifest names.
+
+    Raises:
+        StackError: there is no run.
+    """
+    runs = [name for name in ground.names("gold", "audit/runs") if name.endswith(".json")]
+    if not runs:
+        raise StackError("the lake has no run")
+    versions = json.loads(ground.content("gold", runs[-1]))["versions"]
+    return {
+        name: digest(name, _table(ground, _delta_files(ground, place, versions[f"gold/{name}"])))
+        for name, place in _places()
+    }
+
+
+def _places() -> Iterator[tuple[str, str]]:
+    yield from ((name, f"dimensions/{name}") for name in DIMENSIONS)
+    yield from ((name, f"facts/{name}") for name in FACTS)
+
+
+def _delta_files(ground: LakeGround, place: str, version: int) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """The files of a version, from all commits up to it; a benchmark's lake is too young for its log to be cleaned."""
+    files: dict[str, Mapping[str, str]] = {}
+    for number in range(version + 1):
+        for line in ground.content("gold", f"{place}/_delta_log/{number:020d}.json").splitlines():
+            action: dict[str, Any] = json.loads(line)
+            if "add" in action:
+                assert "deletionVector" not in action["add"], "Gold is written without deletion vectors"
+                files[action["add"]["path"]] = action["add"]["partitionValues"]
+            elif "remove" in action:
+                files.pop(action["remove"]["path"], None)
+    return ((f"{place}/{unquote(path)}", values) for path, values in files.items())
+
+
+def _table(ground: LakeGround, files: Iterable[tuple[str, Mapping[str, str]]]) -> pa.Table:
+    tables = []
+    for name, values in files:
+        table = pq.read_table(io.BytesIO(ground.content("gold", name)))
+        for column, value in values.items():
+            if column not in table.column_names:
+                table = table.append_column(column, pa.array([value] * table.num_rows, pa.string()))
+        tables.append(table)
+    return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+
+
+def digest(name: str, table: pa.Table) -> Digest:
+    """Of a table of Gold."""
+    columns = tuple(sorted(table.column_names))
+    if name in KEY_OF and KEY_OF[name] in columns:
+        table = table.filter(pc.not_equal(table[KEY_OF[name]], UNKNOWN))
+    if not table.num_rows:
+        return Digest(columns=columns, rows=0, total=0)
+    rows = pc.binary_join_element_wise(*(_texts(table[column]) for column in columns), _BETWEEN)
+    total = sum(_first_bits(text) for text in rows.to_pylist())
+    return Digest(columns=columns, rows=table.num_rows, total=total)
+
+
+def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """As the source writes its values."""
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    elif pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us"))
+    return column.cast(pa.string()).fill_null(_NULL)
+
+
+def _first_bits(text: str) -> int:
+    first = hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8]
+    return int.from_bytes(first) >> 64 - _BITS

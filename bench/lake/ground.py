@@ -1,0 +1,221 @@
+"""The servers under the lake's benchmark, the shop on them, and the archive of its changes.
+
+The tables are fed as they are shipped: by the archive of raw changes. Filling that is the stream's work and is not
+timed; while something is timed, Kafka, Connect and the archive's worker are down.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from minio import Minio
+from minio.commonconfig import CopySource
+from minio.deleteobjects import DeleteObject
+
+from bench.ground import DATASET, Ground, Say, generator
+from bench.lake.change import RECENT_DAYS, Shop, statements
+from config.dataset import load_definition
+from config.settings import ConnectSettings, DatabaseSettings, ObjectStoreSettings
+from stack.connector.apply import apply_connector, wait_snapshot
+from stack.connector.rest import ConnectClient
+from stack.connector.settings import connector_name, connector_settings
+from stack.dataset.bulk import OnDuplicate
+from stack.dataset.database import connected
+from stack.dataset.generator.files import write_files
+from stack.dataset.generator.load import load_files
+from stack.dataset.generator.plan import Plan
+from stack.dataset.schema import create_schema
+from stack.errors import StackError
+from stack.ports import free_ports
+from stack.process import ProcessState
+from stack.record import load_record
+from stack.workers import Worker
+from streams.model.archive_chain import FOLDER, RECORDS
+
+SERVERS: Final = ("kafka", "connect", "mariadb", "redis", "minio")
+STREAM: Final = ("kafka", "connect")
+PARTITIONS: Final = 4
+BUCKETS: Final = ("bronze", "silver", "gold")
+ARCHIVED_LIMIT_S: Final = 900.0
+_HELD: Final = "held-back"
+_POLL_S: Final = 0.5
+
+
+class LakeGround:
+    """A shop whose changes are archived.
+
+    Attributes:
+        changed: of the last change, the rows by table.
+    """
+
+    def __init__(self, ground: Ground, plan: Plan, say: Say) -> None:
+        self.ground = ground
+        self.plan = plan
+        self.database = DatabaseSettings.read(ground.environment)
+        self.storage = ObjectStoreSettings.read(ground.environment)
+        self.definition = load_definition(DATASET)
+        self.changed = 0
+        self._say = say
+        self._archived = 0
+        self._changes = 0
+        self._store = Minio(
+            urlsplit(self.storage.endpoint).netloc,
+            access_key=self.storage.access_key,
+            secret_key=self.storage.secret_key,
+            secure=False,
+        )
+        self._fill()
+
+    @classmethod
+    @contextmanager
+    def opened(cls, plan: Plan, say: Say) -> Iterator[LakeGround]:
+        """New servers with the shop loaded and archived; ended and deleted afterwards."""
+        with Ground.opened(SERVERS, partitions=PARTITIONS) as ground:
+            yield cls(ground, plan, say)
+
+    def servers(self) -> list[int]:
+        """Process numbers of the servers that run now."""
+        site = self.ground.stack.site
+        records = (load_record(site.record(name)) for name in SERVERS)
+        return [
+            each.process.pid for each in records if each is not None and each.process.state() is not ProcessState.ENDED
+        ]
+
+    def rows(self, sql: str) -> list[Any]:
+        """Rows of the source."""
+        with connected(self.database, self.definition.database) as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            found: list[Any] = cursor.fetchall()
+            return found
+
+    # -- the shop and its stream --------------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        self._say(f"loading {self.plan.orders:,} orders and {self.plan.customers:,} customers")
+        with connected(self.database) as connection:
+            create_schema(connection, self.definition)
+        with tempfile.TemporaryDirectory(dir=self.ground.folder) as folder:
+            paths = write_files(generator(), self.plan, Path(folder))
+            load_files(self.database, self.definition, paths, OnDuplicate.FAIL, lambda line: None)
+        self._archived = sum(self.rows(f"SELECT COUNT(*) FROM {t.name}")[0][0] for t in self.definition.tables)  # noqa: S608
+        self._say(f"the connector reads {self._archived:,} rows, the archive takes them: some minutes at size 1")
+        self.ground.apply_topics("bench")
+        with self._archiving():
+            settings = ConnectSettings.read(self.ground.environment)
+            with ConnectClient(settings.url) as connect:
+                apply_connector(connect, connector_name(DATASET), connector_settings(self.definition, settings))
+                wait_snapshot(connect, connector_name(DATASET), limit_seconds=ARCHIVED_LIMIT_S)
+
+    @contextmanager
+    def _archiving(self) -> Iterator[None]:
+        """Kafka, Connect and the archive's worker run meanwhile, and until the archive has all that was promised."""
+        self.ground.stack.up(only=STREAM)
+        [port] = free_ports(["archive"]).values()
+        folder = self.ground.folder / "archive"
+        worker = Worker(
+            web_port=port, environment=self.ground.environment, folder=folder, application="streams.archive"
+        )
+        worker.start()
+        try:
+            worker.wait_ready()
+            yield
+            self._until_archived(worker)
+        finally:
+            worker.stop()
+            shutil.rmtree(folder / "state", ignore_errors=True)
+            self.ground.stack.down(only=STREAM)
+
+    def _until_archived(self, worker: Worker) -> None:
+        deadline = time.monotonic() + ARCHIVED_LIMIT_S
+        while (count := self._records()) < self._archived:
+            if not worker.is_running() or time.monotonic() > deadline:
+                raise StackError(f"{count:,} of {self._archived:,} changes are archived: see {worker.log}")
+            time.sleep(_POLL_S)
+
+    def _records(self) -> int:
+        """How many records the archive holds."""
+        heads = (self._store.stat_object("bronze", name).metadata or {} for name in self._objects())
+        return sum(int(head[f"x-amz-meta-{RECORDS}"]) for head in heads)
+
+    def change(self, *, orders: int | None = None) -> None:
+        """Change 1 % of the customers and of the orders (or so many), and have it archived."""
+        self._changes += 1
+        shop = self._shop()
+        count = max(1, round(shop.orders * 0.01)) if orders is None else orders
+        rows = 0
+        with connected(self.database, self.definition.database) as connection, connection.cursor() as cursor:
+            for text, values in statements(shop, seed=self._changes, orders=count):
+                cursor.execute(text, tuple(values))
+                rows += cursor.rowcount
+            connection.commit()
+        self.changed = rows
+        self._archived += rows
+        self._say(f"changed {rows:,} rows, {count:,} orders among them; the archive takes them")
+        with self._archiving():
+            pass
+
+    def _shop(self) -> Shop:
+        [(last_day, first_recent)] = self.rows(
+            f"SELECT DATE(MAX(`timestamp`)), DATE(MAX(`timestamp`)) - INTERVAL {RECENT_DAYS - 1} DAY FROM orders"  # noqa: S608
+        )
+        text = "SELECT id FROM orders WHERE `timestamp` {} '{}' ORDER BY id"
+        recent, older = (self.rows(text.format(sign, first_recent)) for sign in (">=", "<"))
+        return Shop(
+            customers=self.plan.customers,
+            recent=[row[0] for row in recent],
+            older=[row[0] for row in older],
+            last_day=str(last_day),
+        )
+
+    # -- the object storage -------------------------------------------------------------------------------------------
+
+    def names(self, bucket: str, folder: str) -> list[str]:
+        """Names of the objects below a folder."""
+        found = self._store.list_objects(bucket, prefix=f"{folder}/" if folder else "", recursive=True)
+        return sorted(str(each.object_name) for each in found)
+
+    def content(self, bucket: str, name: str) -> bytes:
+        """An object."""
+        with self._store.get_object(bucket, name) as answer:
+            return bytes(answer.read())
+
+    def _objects(self) -> list[str]:
+        return self.names("bronze", FOLDER)
+
+    def empty(self) -> None:
+        """Remove all layers of all systems; the archive stays."""
+        for bucket in BUCKETS:
+            names = [name for name in self.names(bucket, "") if not name.startswith(f"{FOLDER}/")]
+            for error in self._store.remove_objects(bucket, [DeleteObject(name) for name in names]):
+                raise StackError(f"{bucket}/{error.name} could not be removed: {error.message}")
+
+    def held_back(self, changes: int) -> list[list[str]]:
+        """What the archive gets by each of some changes, put aside as if it had not come yet.
+
+        It is put aside once all of it is there: the archive's worker would put again what is missing from a chain.
+        """
+        seen = set(self._objects())
+        parts = []
+        for _ in range(changes):
+            self.change()
+            parts.append([name for name in self._objects() if name not in seen])
+            seen.update(parts[-1])
+        for name in (name for part in parts for name in part):
+            self._move(name, f"{_HELD}/{name}")
+        return parts
+
+    def release(self, names: Sequence[str]) -> None:
+        """Let objects that were held back come."""
+        for name in names:
+            self._move(f"{_HELD}/{name}", name)
+
+    def _move(self, name: str, target: str) -> None:
+        self._store.copy_object("bronze", target, CopySource("bronze", name))
+        self._store.remove_object("bronze", name)

@@ -1,0 +1,164 @@
+"""All cases of all systems on one ground, each answer held against the source before its time counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from bench.figures import MOST_FOREIGN
+from bench.ground import RESULTS, Say, generator
+from bench.lake import gold
+from bench.lake.figures import (
+    AS_AT_SIZE_1,
+    FIRST,
+    MILLRACE,
+    NOTHING,
+    ONE_PERCENT,
+    WARM_NOTHING,
+    WARM_ONE_PERCENT,
+    Row,
+)
+from bench.lake.ground import LakeGround
+from bench.lake.run import Cost, measured
+from bench.lake.service import Service
+from bench.lake.systems import LakeSystem, environment_of
+from bench.stream import rotated
+from config.settings import CacheSettings
+from stack.dataset.generator.plan import Plan, make_plan
+from stack.errors import StackError
+
+RUNS: Final = RESULTS / "batch-runs.jsonl"
+"""Every run as it ends, so that a benchmark that is broken off leaves what it has measured."""
+WARM_UP_CHANGES: Final = 2
+"""Changes that the service takes before the one that counts: Java compiles what it has seen often enough."""
+IDLE_CYCLES: Final = 5
+CLASSES: Final = "spark-classes-*"
+_OF_SIZE_1: Final = 0.01
+
+
+class LakeBench:
+    """The rounds of a benchmark over one shop."""
+
+    def __init__(
+        self, ground: LakeGround, size: float, systems: Sequence[LakeSystem], cases: Collection[str], say: Say
+    ) -> None:
+        self._ground = ground
+        self._size = size
+        self._systems = systems
+        self._cases = cases
+        self._say = say
+        self._expected = gold.of_source(ground)
+        self._round = 0
+        self._log = RESULTS / "logs" / "batch.log"
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+
+    def prepare(self) -> None:
+        """Have Java's class-data archive, as every machine has it after its first run."""
+        cache = CacheSettings.read().folder.expanduser()
+        for system in self._systems:
+            if system.name == MILLRACE and not any(cache.glob(CLASSES)):
+                self._say("a run that is not measured: it leaves the class-data archive")
+                self._run(system)
+
+    def round(self) -> Iterator[Row]:
+        """Every case once, in the order in which a lake meets them."""
+        ground, systems = self._ground, rotated(self._systems, self._round)
+        self._round += 1
+        ours = [system for system in systems if system.name == MILLRACE]
+        ground.empty()
+        yield from self._each(systems, FIRST, 0)
+        if NOTHING in self._cases:
+            yield from self._each(ours, NOTHING, 0)
+        if ONE_PERCENT in self._cases:
+            self._change()
+            yield from self._each(systems, ONE_PERCENT, ground.changed)
+        if AS_AT_SIZE_1 in self._cases and self._size != 1:
+            self._change(orders=round(generator().orders * _OF_SIZE_1))
+            yield from self._each(ours, AS_AT_SIZE_1, ground.changed)
+        if ours and {WARM_ONE_PERCENT, WARM_NOTHING} & set(self._cases):
+            try:
+                yield from self._warm(ours[0])
+            except StackError as error:
+                self._say(f"warm cycles: {error}")
+
+    def _change(self, *, orders: int | None = None) -> None:
+        self._ground.change(orders=orders)
+        self._expected = gold.of_source(self._ground)
+
+    def _each(self, systems: Sequence[LakeSystem], case: str, changed: int) -> Iterator[Row]:
+        for system in systems:
+            try:
+                cost = self._run(system)
+            except StackError as error:
+                self._say(f"{case} {system.name}: {error}")
+                continue
+            if case in self._cases:
+                yield self._row(system, case, cost, changed)
+
+    def _run(self, system: LakeSystem) -> Cost:
+        commands = system.run_commands(self._ground)
+        return measured(commands, environment_of(self._ground), self._log, self._ground.servers)
+
+    def _warm(self, system: LakeSystem) -> Iterator[Row]:
+        """The service takes some changes to get warm, then the one that counts; then it idles."""
+        ground = self._ground
+        held = ground.held_back(WARM_UP_CHANGES + 1)
+        self._expected = gold.of_source(ground)
+        with Service.running(ground) as service:
+            for number, names in enumerate(held, start=1):
+                service.idle()
+                ground.release(names)  # between two cycles
+                cycle, cost = service.busy()
+                self._say(f"the service took change {number} in {cycle.seconds:.1f} s")
+            service.idle()
+            window = service.window()
+            cycles = [service.idle() for _ in range(IDLE_CYCLES)]
+            seconds = sum(each.seconds for each in cycles) / IDLE_CYCLES
+            idle = window.cost(seconds=seconds, parts=IDLE_CYCLES)
+        found = (WARM_ONE_PERCENT, cost, ground.changed), (WARM_NOTHING, idle, 0)
+        for case, each, changed in found:
+            if case in self._cases:
+                yield self._row(system, case, each, changed)
+
+    def _row(self, system: LakeSystem, case: str, cost: Cost, changed: int) -> Row:
+        found = system.gold(self._ground)
+        row = Row(
+            system=system.name,
+            case=case,
+            size=self._size,
+            customers=self._ground.plan.customers,
+            rows=sum(each.rows for each in found.values()),
+            changed=changed,
+            wrong=tuple(gold.differing(found, self._expected)),
+            **vars(cost),
+        )
+        with RUNS.open("a") as file:
+            file.write(json.dumps(row.as_json()) + "\n")
+        self._say(_line(row))
+        return row
+
+
+def _line(row: Row) -> str:
+    wrong = f", WRONG: {', '.join(row.wrong)}" if row.wrong else ""
+    foreign = f"others took {row.foreign_cpu:.0%}{', too much' if row.foreign_cpu > MOST_FOREIGN else ''}"
+    return (
+        f"{row.case:<16} {row.system:<23} {row.seconds:8.3f} s, {row.cpu_s:6.1f} s CPU, {row.rss_mb:6,.0f} MB, "
+        f"{row.rows:,} rows of Gold{wrong}; {foreign}"
+    )
+
+
+def plan_of(size: float, customers: int | None) -> Plan:
+    """How many orders, lines and customers."""
+    return make_plan(generator(), size=size, customers=customers)
+
+
+def measured_all(
+    plan: Plan, size: float, systems: Sequence[LakeSystem], cases: Collection[str], *, repeat: int, say: Say
+) -> list[Row]:
+    """All rounds; every run as it is, also those that were disturbed."""
+    RUNS.unlink(missing_ok=True)
+    with LakeGround.opened(plan, say) as ground:
+        bench = LakeBench(ground, size, systems, cases, say)
+        bench.prepare()
+        return [row for _ in range(repeat) for row in bench.round()]

@@ -1,0 +1,128 @@
+"""The cycles of `python -m batch run --every …`, timed by what the service itself notes in Redis.
+
+The hash `batch_jobs:{dataset}` has the start and the end of each cycle with milliseconds. A cycle begins when the
+lease is taken and ends after its manifest (a cycle with nothing new leaves none). Processor time and memory are those
+of the whole process tree, from the moment the change lies there to the end of the cycle that took it.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from bench.ground import DATASET
+from bench.lake.ground import LakeGround
+from bench.lake.run import SAMPLE_S, Cost, Window, started
+from bench.lake.systems import environment_of
+from bench.machine import TreeMeter
+from config.settings import RedisSettings
+from stack.errors import StackError
+from stack.record import last_lines
+from tables.redis_client import RedisConsole, Script
+
+EVERY_S: Final = 5
+CYCLE_LIMIT_S: Final = 900.0
+_END_LIMIT_S: Final = 60.0
+_LOG_LINES: Final = 15
+_RECORD: Final = Script(f"return redis.call('HGETALL', 'batch_jobs:{DATASET}')")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cycle:
+    """One cycle of the service, as it noted it."""
+
+    run_id: str
+    state: str
+    seconds: float
+
+
+class Service:
+    """A running service."""
+
+    def __init__(self, ground: LakeGround, redis: RedisConsole) -> None:
+        self._ground = ground
+        self._redis = redis
+        self._meter = TreeMeter()
+        self._log = ground.ground.folder / "service.log"
+        command = [sys.executable, "-m", "batch", "run", "--every", f"{EVERY_S}s"]
+        self._process = started(command, environment_of(ground), self._log)
+        self._last = self._noted()
+
+    @classmethod
+    @contextmanager
+    def running(cls, ground: LakeGround) -> Iterator[Service]:
+        """Start it; SIGTERM at the end."""
+        url = RedisSettings.read(ground.ground.environment).url
+        with RedisConsole(url, database=0) as redis:
+            service = cls(ground, redis)
+            try:
+                yield service
+            finally:
+                service.end()
+
+    def window(self) -> Window:
+        """From now on."""
+        self._meter.sample(self._process.pid)
+        self._meter.rss_bytes = 0
+        return Window(self._meter, self._ground.servers)
+
+    def cycle(self) -> Cycle:
+        """Wait for the end of the next cycle.
+
+        Raises:
+            StackError: the service has ended, or no cycle ends within the limit.
+        """
+        deadline = time.monotonic() + CYCLE_LIMIT_S
+        while True:
+            self._meter.sample(self._process.pid)
+            found = self._noted()
+            if found is not None and (self._last is None or found.run_id != self._last.run_id):
+                self._last = found
+                return found
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise StackError("\n".join(["no cycle of the service ends:", *last_lines(self._log, _LOG_LINES)]))
+            time.sleep(SAMPLE_S)
+
+    def idle(self) -> Cycle:
+        """Wait for the end of a cycle that found nothing new."""
+        while (cycle := self.cycle()).state != "nothing new":
+            _refuse_failure(cycle)
+        return cycle
+
+    def busy(self) -> tuple[Cycle, Cost]:
+        """Wait for the end of the cycle that takes what lies there."""
+        window = self.window()
+        while (cycle := self.cycle()).state == "nothing new":
+            window = self.window()
+        _refuse_failure(cycle)
+        return cycle, window.cost(seconds=cycle.seconds)
+
+    def end(self) -> None:
+        """SIGTERM, and by force after a limit."""
+        self._process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _END_LIMIT_S
+        while self._meter.sample(self._process.pid):
+            self._process.poll()
+            if time.monotonic() > deadline:
+                self._process.kill()
+            time.sleep(SAMPLE_S)
+
+    def _noted(self) -> Cycle | None:
+        """The last cycle that has ended; None while one is at work, or before the first."""
+        flat = [text.decode() for text in self._redis.call(_RECORD, b"")]
+        record = dict(zip(flat[::2], flat[1::2], strict=True))
+        if "ended" not in record:
+            return None
+        began, ended = (datetime.fromisoformat(record[name]) for name in ("started", "ended"))
+        return Cycle(run_id=record["run_id"], state=record["state"], seconds=(ended - began).total_seconds())
+
+
+def _refuse_failure(cycle: Cycle) -> None:
+    if cycle.state == "failed":
+        raise StackError(f"the cycle {cycle.run_id} of the service failed")

@@ -1,0 +1,116 @@
+"""The systems that fill a lake, and the commands that each consists of."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bench.lake import gold
+from bench.lake.figures import MILLRACE, PLAIN
+from bench.lake.gold import Digests
+from bench.lake.ground import LakeGround
+from bench.systems import PEER_PYTHON
+from config.settings import SparkSettings, environment_with
+from stack.errors import StackError
+from stack.site import REPOSITORY
+
+_INHERITED: Final = ("PATH", "HOME", "LANG", "TMPDIR", "USER", "JAVA_HOME")
+_LAYERS: Final = ("bronze", "silver", "gold")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LakeSystem:
+    """One system: what it is in a sentence, and its commands, given the file of its job."""
+
+    name: str
+    what: str
+    commands: Callable[[Path], Sequence[Sequence[str]]]
+
+    def run_commands(self, ground: LakeGround) -> Sequence[Sequence[str]]:
+        """Its commands on this ground."""
+        return self.commands(_job_file(ground, self.name))
+
+    def gold(self, ground: LakeGround) -> Digests:
+        """What it has written."""
+        return gold.of_delta(ground) if self.name == MILLRACE else gold.of_parquet(ground, self.name)
+
+
+def _spark(job: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "bench.peers.plain_parquet", "--job", str(job), *more]
+
+
+SYSTEMS: Final = (
+    LakeSystem(
+        name=MILLRACE,
+        what="as it is shipped: Delta tables, changes merged, manifest, lease, quality rules",
+        commands=lambda job: [[sys.executable, "-m", "batch", "run"]],
+    ),
+    LakeSystem(
+        name=PLAIN,
+        what="Spark, everything overwritten as Parquet, one session",
+        commands=lambda job: [_spark(job)],
+    ),
+    LakeSystem(
+        name="plain_parquet_per_layer",
+        what="the same in three sessions",
+        commands=lambda job: [_spark(job, "--layers", layer) for layer in _LAYERS],
+    ),
+    LakeSystem(
+        name="polars",
+        what="no Spark, one process, everything in memory",
+        commands=lambda job: [[str(PEER_PYTHON), "-m", "bench.peers.polars_job", "--job", str(job)]],
+    ),
+)
+
+
+def require(systems: Sequence[LakeSystem]) -> None:
+    """Refuse to begin without what the systems need.
+
+    Raises:
+        StackError: the peers' environment is missing.
+    """
+    if any(system.name == "polars" for system in systems) and not PEER_PYTHON.exists():
+        raise StackError(f"{PEER_PYTHON} is missing: start the benchmark with make bench-batch")
+
+
+def environment_of(ground: LakeGround) -> Mapping[str, str]:
+    """Settings for every system, and none of this process's shell."""
+    own = {
+        "LOG_DIR": str(ground.ground.folder / "logs"),
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONUNBUFFERED": "1",
+    }
+    return environment_with({**own, **ground.ground.environment}, only=_INHERITED)
+
+
+def _job_file(ground: LakeGround, name: str) -> Path:
+    """What a peer is told, in a file that nobody else may read: it has passwords."""
+    database, store = ground.database, ground.storage
+    spark = SparkSettings.read(ground.ground.environment)
+    job: dict[str, Any] = {
+        "folder": name,
+        "customers": ground.plan.customers,
+        "queries": str(Path(ground.definition.folder, "gold")),
+        "database": {
+            "host": database.host,
+            "port": database.port,
+            "user": database.user,
+            "password": database.password,
+            "name": ground.definition.database,
+        },
+        "store": {"endpoint": store.endpoint, "access_key": store.access_key, "secret_key": store.secret_key},
+        "spark": {
+            "jars": str(spark.jars),
+            "master": spark.master,
+            "memory": spark.driver_memory,
+            "shuffle_partitions": str(spark.shuffle_partitions),
+        },
+    }
+    path = ground.ground.folder / f"{name}.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(job))
+    return path

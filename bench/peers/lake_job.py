@@ -1,0 +1,37 @@
+"""What the lake's peers have in common: where they read and write, as a JSON file says, and the tables of Gold."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+TABLES = ("customers", "orders", "order_details", "payment_method")
+KEYS = {
+    "customers": ["id"],
+    "orders": ["id"],
+    "order_details": ["order_id", "product_id"],
+    "payment_method": ["id"],
+}
+DIMENSIONS = ("dim_customer", "dim_payment_method", "dim_product", "dim_date")
+FACTS = ("fact_orders", "fact_order_products")
+# Members of these dimensions are inferred from the orders that name them.
+INFERRED = {"dim_customer": "customer_id", "dim_payment_method": "payment_method_id"}
+KEY_OF = {"dim_product": "product_id", "dim_date": "date_id", **INFERRED}
+UNKNOWN = -1
+PARTITION = "order_date_id"
+
+
+def arguments() -> argparse.Namespace:
+    """The command line: the job, and the layers to do."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--job", type=Path, required=True)
+    parser.add_argument("--layers", default="bronze,silver,gold")
+    return parser.parse_args()
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    """The job: login of the database and the storage, the folder in each bucket, settings of Spark."""
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found

@@ -1,0 +1,111 @@
+"""Goal: a class-data archive is used only if it is whole; whatever lies in its place costs a run nothing but its gain.
+
+Method: files made by hand beside jars and a Java that are only looked at; then a real Java writes one and maps it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from batch.classes import java_options
+from config.settings import SparkSettings
+
+HEAD = bytes.fromhex("a8ab0bf0")
+
+
+class Scene:
+    """A cache, a folder of jars, a Java."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "cache"
+        self.jars = folder / "jars"
+        self.java_home = folder / "java"
+        for path in (self.folder, self.jars, self.java_home / "bin"):
+            path.mkdir(parents=True)
+        (self.jars / "one.jar").write_text("1")
+        (self.java_home / "bin" / "java").write_text("17")
+
+    def options(self, *, records: bool = True, **more: str) -> str:
+        given = {"SPARK_JARS": str(self.jars), "JAVA_HOME": str(self.java_home), "SPARK_MASTER": "local[2]", **more}
+        return java_options(SparkSettings.read(given), self.folder, records=records)
+
+    def partial(self) -> Path:
+        """Where Java is told to write."""
+        found = self.options()
+        assert "ArchiveClassesAtExit" in found
+        return Path(found.split()[0].partition("=")[2])
+
+    def whole(self) -> Path:
+        """An archive that Java has written and a command has found."""
+        self.partial().write_bytes(HEAD + b"classes")
+        return Path(self.options().split()[0].partition("=")[2])
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_the_first_run_has_an_archive_written_and_the_next_ones_use_it(scene: Scene) -> None:
+    found = scene.whole()
+    assert found.read_bytes() == HEAD + b"classes"
+    assert scene.options(records=False).startswith(f"-XX:SharedArchiveFile={found} ")
+
+
+def test_a_command_that_does_not_record_goes_without(scene: Scene) -> None:
+    assert scene.options(records=False) == ""
+
+
+@pytest.mark.parametrize("content", [b"", bytes(4) + b"classes", b"something else"])
+def test_what_java_has_not_finished_is_not_used_and_is_written_again(scene: Scene, content: bytes) -> None:
+    partial = scene.partial()
+    partial.write_bytes(content)
+    assert scene.partial() == partial
+
+
+def test_an_archive_that_was_cut_off_is_not_used_and_is_written_again(scene: Scene) -> None:
+    whole = scene.whole()
+    whole.write_bytes(HEAD)
+    assert scene.options(records=False) == ""
+    assert scene.whole() == whole
+
+
+def test_another_java_or_other_jars_have_another_archive(scene: Scene) -> None:
+    first = scene.whole()
+    (scene.jars / "two.jar").write_text("2")
+    second = scene.whole()
+    (scene.java_home / "bin" / "java").write_text("17.0.1")
+    assert len({first, second, scene.whole()}) == 3
+
+
+def test_there_is_none_for_a_cluster_or_without_java(scene: Scene) -> None:
+    assert scene.options(SPARK_MASTER="spark://somewhere:7077") == scene.options(JAVA_HOME="/nowhere") == ""
+
+
+def test_a_cache_that_cannot_be_made_costs_nothing(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    scene.folder = tmp_path / "file" / "cache"
+    assert scene.options() == ""
+
+
+def test_java_itself_writes_such_a_file_and_maps_it(tmp_path: Path) -> None:
+    source = tmp_path / "One.java"
+    source.write_text('public class One { public static void main(String[] a) { System.out.println("one"); } }')
+    jar = tmp_path / "jars" / "one.jar"
+    jar.parent.mkdir()
+    subprocess.run(["javac", "-d", str(tmp_path / "classes"), str(source)], check=True)
+    subprocess.run(["jar", "--create", "--file", str(jar), "-C", str(tmp_path / "classes"), "."], check=True)
+    settings = SparkSettings.read({"SPARK_JARS": str(jar.parent), "SPARK_MASTER": "local[2]"})
+
+    def said(*more: str) -> str:
+        options = java_options(settings, tmp_path / "cache", records=True).split()
+        command = ["java", *options, *more, "-cp", str(jar), "One"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    assert said() == "one\n"
+    assert "One source: shared objects file (top)" in said("-Xlog:class+load")
+    assert said() == "one\n"
+    assert len(list((tmp_path / "cache").iterdir())) == 1

@@ -1,0 +1,53 @@
+"""Goal: whose data a table holds, and in which columns, is said once and without contradiction.
+
+Method: the shop's tables with one thing changed; the faults are read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from config.contradictions import subject_faults
+from config.dataset import load_definition
+from config.definition import Table
+
+SHOP = load_definition("project_db")
+CUSTOMERS, LINES = SHOP.table("customers"), SHOP.table("order_details")
+
+
+def changed(table: Table, personal: tuple[str, ...], **values: Any) -> Table:
+    """A table of which these columns are personal."""
+    columns = tuple(msgspec.structs.replace(column, personal=column.name in personal) for column in table.columns)
+    return msgspec.structs.replace(table, columns=columns, **values)
+
+
+def test_the_shops_customers_are_persons() -> None:
+    assert [table.name for table in SHOP.tables if table.subject == "customer"] == ["customers"]
+    assert [column.name for column in CUSTOMERS.columns if column.personal] == ["name", "email", "phone"]
+    assert list(subject_faults(SHOP.tables)) == []
+
+
+@pytest.mark.parametrize(
+    ("tables", "fault"),
+    [
+        ([changed(CUSTOMERS, ())], "tables[0].subject: none of the columns is personal"),
+        ([changed(CUSTOMERS, ("id", "name"))], "tables[0].columns: 'id' is of the key, which stays"),
+        (
+            [changed(CUSTOMERS, ("email",), subject=None)],
+            "tables[0].columns: 'email' can't be personal: the table has no subject",
+        ),
+        (
+            [changed(LINES, ("quantity",), subject="customer")],
+            "tables[0].subject: needs a key of one column, by which a person is named",
+        ),
+        (
+            [CUSTOMERS, msgspec.structs.replace(CUSTOMERS, name="people")],
+            "tables[1].subject: 'customer' is the table 'customers' already",
+        ),
+    ],
+)
+def test_a_contradiction_is_named(tables: list[Table], fault: str) -> None:
+    assert list(subject_faults(tables)) == [fault]
