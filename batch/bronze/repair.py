@@ -22,7 +22,7 @@ from batch.bronze.rows import (
     stamped,
     unchanged,
 )
-from batch.bronze.sequence import jdbc_sequence, sequence_text
+from batch.bronze.sequence import jdbc_sequence, reading_sequence
 from batch.bronze.source import check_columns, read_source
 from batch.bronze.windows import find_anchor, has_time_cursor, next_sequence, source_of, time_text
 from batch.canonical import mysql_value
@@ -132,7 +132,7 @@ def _place(
             raise refused(table, "the source keeps no binary log, so rows read from it have no place among its changes")
         name, pos = str(found[0][0]), int(str(found[0][1]))  # type: ignore[index]
         position = (context.settings.source_epoch, binlog_file_number(name), pos, SNAPSHOT_ROW)
-        return sequence_text(position), progress
+        return reading_sequence(position, datetime.now(UTC)), progress
     anchor = find_anchor(connection, safety_s=context.settings.window_safety_s)
     micros = next_sequence(anchor, progress)
     return jdbc_sequence(micros), {**progress, "sequence": micros}

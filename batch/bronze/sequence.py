@@ -4,10 +4,14 @@
 
 It is `streams.model.position` written down. Tables that are read by JDBC have no position: their versions have the
 epoch and file 0, and as `pos` the time up to which they were read, in microseconds since 1970.
+
+Rows of a table of changes that a repair or a backfill has read have a fifth part, the time of the reading: of two
+readings at one position the later one counts, and any change that is logged there counts more than both.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from streams.model.position import SNAPSHOT_ROW, Position
@@ -22,6 +26,12 @@ def sequence_text(position: Position) -> str:
     epoch, file, pos, row = position
     parts = (epoch, file, pos, row - SNAPSHOT_ROW)
     return ".".join(f"{part:0{width}d}" for part, width in zip(parts, WIDTHS, strict=True))
+
+
+def reading_sequence(position: Position, read_at: datetime) -> str:
+    """The text for rows that were read from the source itself when its log was at a position."""
+    micros = (read_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return f"{sequence_text(position)}.{micros:0{WIDTHS[2]}d}"
 
 
 def jdbc_sequence(micros: int) -> str:

@@ -272,7 +272,8 @@ def test_a_repaired_row_of_changes_has_the_place_of_the_log_before_it_was_read(
     bronze.land_rows(DEFINITION.table(BY_CURSOR), [("order-1",)], context)
     ((sequence, op),) = picked(content(spark, context, BY_CURSOR), "_sequence", "_op")
     file, pos = str(found[0][0]), int(str(found[0][1]))  # type: ignore[index]
-    assert (sequence, op) == (f"0000000003.{int(file.split('.')[1]):019d}.{pos:019d}.0000000000", "r")
+    assert op == "r"
+    assert sequence.startswith(f"0000000003.{int(file.split('.')[1]):019d}.{pos:019d}.0000000000.")
 
 
 @pytest.mark.parametrize(

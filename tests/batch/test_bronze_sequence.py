@@ -5,12 +5,14 @@ Method: positions drawn by Hypothesis, with their parts' bounds; Spark's text is
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from batch.bronze.sequence import file_number_sql, jdbc_sequence, sequence_sql, sequence_text
-from streams.model.position import MAX_FILE_NUMBER, Position, binlog_file_number
+from batch.bronze.sequence import file_number_sql, jdbc_sequence, reading_sequence, sequence_sql, sequence_text
+from streams.model.position import MAX_FILE_NUMBER, SNAPSHOT_ROW, Position, binlog_file_number
 
 SMALL_OR_LARGE = st.integers(0, 3) | st.integers(0, 2**63 - 1)
 POSITIONS = st.tuples(
@@ -33,6 +35,14 @@ def test_texts_sort_as_positions_do(one: Position, other: Position) -> None:
 @given(position=POSITIONS)
 def test_all_texts_are_of_one_length(position: Position) -> None:
     assert len(sequence_text(position)) == len(sequence_text(EXTREMES[0])) == 61
+
+
+def test_of_two_readings_at_one_position_the_later_counts_and_a_logged_change_counts_more() -> None:
+    place = (0, 7, 155)
+    first, second = (
+        reading_sequence((*place, SNAPSHOT_ROW), datetime(2026, 1, 1, 0, 0, at, tzinfo=UTC)) for at in (1, 2)
+    )
+    assert sequence_text((*place, SNAPSHOT_ROW)) < first < second < sequence_text((*place, 0))
 
 
 def test_what_was_read_later_by_jdbc_is_newer() -> None:
