@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from batch import bronze, gold, silver
 from batch.context import LayerResult, RunContext
 from batch.errors import BatchError
+from batch.gold.plan import GoldPlan
+from batch.retry import with_tries
 from batch.run import Step
-from config.definition import Definition
+from config.definition import Definition, Table
 
 LAYERS: Final = ("bronze", "silver", "gold")
 
-T = TypeVar("T")
+Work = Callable[[Any, RunContext], LayerResult]
+"""What a layer does with one of its tables; of Gold, with its plan."""
 
 
 def check_choice(definition: Definition, *, layer: str | None, table: str | None) -> None:
@@ -49,19 +52,17 @@ def steps(context: RunContext, *, layer: str | None, table: str | None) -> list[
     for each in definition.tables:
         if table is not None and table == each.history_name:
             table = each.name  # a history is written with its table
-    found = [
-        Step(layer=name, table=each.name, work=_bound(work, each, context))
-        for name, work, tables in (
-            ("bronze", bronze.land, definition.tables),
-            ("silver", silver.refine, silver.in_order(definition.tables)),
-        )
-        for each in tables
-    ]
-    found += [
-        Step(layer="gold", table=plan.name, work=_bound(gold.build, plan, context)) for plan in gold.plans(definition)
-    ]
+    works: tuple[tuple[str, Work, Sequence[Table | GoldPlan]], ...] = (
+        ("bronze", bronze.land, definition.tables),
+        ("silver", silver.refine, silver.in_order(definition.tables)),
+        ("gold", gold.build, gold.plans(definition)),
+    )
+    found = [_step(name, work, each, context) for name, work, subjects in works for each in subjects]
     return [step for step in found if layer in (None, step.layer) and table in (None, step.table)]
 
 
-def _bound(work: Callable[[T, RunContext], LayerResult], subject: T, context: RunContext) -> Callable[[], LayerResult]:
-    return lambda: work(subject, context)
+def _step(layer: str, work: Work, subject: Table | GoldPlan, context: RunContext) -> Step:
+    def tried() -> LayerResult:
+        return with_tries(lambda: work(subject, context), layer=layer, table=subject.name)
+
+    return Step(layer=layer, table=subject.name, work=tried)

@@ -22,8 +22,7 @@ def land(table: Table, context: RunContext) -> LayerResult:
     Raises:
         BatchError: the feed can't be read, or the table is filled from another one.
     """
-    work = land_changes if table.feed == "changes" else land_jdbc
-    return with_tries(lambda: work(table, context), layer="bronze", table=table.name)
+    return land_changes(table, context) if table.feed == "changes" else land_jdbc(table, context)
 
 
 def land_rows(table: Table, keys: Sequence[Key], context: RunContext, *, only_new: bool = False) -> LayerResult:

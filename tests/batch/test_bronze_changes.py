@@ -235,7 +235,7 @@ def test_a_table_that_another_feed_filled_is_refused(spark: SparkSession, tmp_pa
     archive.put(envelope("c", method(1), pos=1))
     bronze.land(METHODS, run_context(spark, tmp_path))
     definition, table = fed_by_jdbc("payment_method")
-    with pytest.raises(BatchError, match=r"set it back, or delete .*payment_method"):
+    with pytest.raises(BatchError, match=r"set it back, or make the table anew with .*rebuild --table payment_method"):
         bronze.land(table, run_context(spark, tmp_path, definition=definition))
 
 

@@ -85,10 +85,7 @@ class Proxy:
     async def _end(self) -> None:
         self._server.close()
         self._abort()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
 
     def _abort(self) -> None:
         for link in list(self._links):

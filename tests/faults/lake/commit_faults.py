@@ -33,12 +33,13 @@ def write_together(scene: LakeScene) -> None:
                 writer.wait_said("done")  # the table is there
         for number, writer in enumerate(writers):
             writer.wait_said("done", count=1 + (number == 0))
+    expected = [(name, number) for name in names for number in range(COMMITS)]
     kept = {(name, number) for name, writer in zip(names, writers, strict=True) for number in _numbers(writer, "kept")}
-    refused = sum(len(_numbers(writer, "refused")) for writer in writers)
     found = [tuple(row) for row in scene.ground.house.gold(f"SELECT writer, number FROM delta.`{path}`")]  # noqa: S608
-    scene.struck(f"{WRITERS} writers: {len(found)} of {WRITERS * COMMITS} commits are there, {refused} were refused")
-    scene.notes |= {"commits": WRITERS * COMMITS, "answered": len(kept), "refused": refused, "found": len(found)}
-    scene.judgement.compare("commits", "commits", "the table", found, sorted(kept))
+    refused, unnoticed = len(expected) - len(kept), len(kept.difference(found))
+    scene.struck(f"{WRITERS} writers: {len(found)} of {len(expected)} commits are there, {unnoticed} lost unnoticed")
+    scene.notes |= {"commits": len(expected), "found": len(found), "refused": refused, "lost_unnoticed": unnoticed}
+    scene.judgement.compare("commits", "commits", "the table", found, expected)
     scene.expect("commits", not refused, f"{refused} commits were refused, although no two wrote the same rows")
 
 

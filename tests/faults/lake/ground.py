@@ -93,7 +93,10 @@ class LakeGround:
         target = LOGS / name
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        logs = [*self.house.folder.rglob("*.log")]
+        folder = self.house.folder
+        logs = [
+            path for each in ("logs", "stack/logs", "streams.archive", ".") for path in (folder / each).glob("*.log")
+        ]
         for number, log in enumerate(logs):
             shutil.copy(log, target / f"{number}-{log.name}")
         for number, process in enumerate(self.processes):

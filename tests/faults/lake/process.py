@@ -18,7 +18,7 @@ from stack.site import REPOSITORY
 from tests.faults.lake.program import FROZEN
 from tests.integration.lake.house import Answer
 
-LIMIT_S: Final = 300.0
+LIMIT_S: Final = 600.0
 POLL_S: Final = 0.02
 
 

@@ -101,3 +101,12 @@ def test_what_is_held_up_arrives(storage: Storage, proxy: Proxy) -> None:
     proxy.hold_up(LOG_PUT, 0.01)
     put(proxy, LOG)
     assert len(storage.puts) == 1
+
+
+def test_it_ends_while_a_connection_is_open(storage: Storage, caplog: pytest.LogCaptureFixture) -> None:
+    with Proxy(storage.server_address[1]) as proxy:
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)
+        connection.request("PUT", DATA, body=b"x")
+        connection.getresponse().read()
+    assert caplog.records == []
+    connection.close()
