@@ -56,8 +56,14 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 def written_pid(path: Path) -> int:
     """The process number that a command writes to a file as it starts."""
-    eventually(lambda: path.exists() and path.read_text().endswith("\n"))
-    return int(path.read_text())
+    texts = [""]
+
+    def is_whole() -> bool:
+        texts.append(path.read_text() if path.exists() else "")  # the next one empties the file before it writes
+        return texts[-1].endswith("\n")
+
+    eventually(is_whole)
+    return int(texts[-1])
 
 
 def test_a_command_that_dies_is_restarted_until_it_succeeds(start: Start, tmp_path: Path) -> None:
