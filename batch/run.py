@@ -7,9 +7,11 @@ the console in one line, and in full in the layer's log. Without the object stor
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
@@ -142,13 +144,15 @@ def _work(step: Step) -> list[TableRun]:
     began = time.monotonic()
     try:
         result = step.work()
-    except OPERATING_ERRORS as error:
+    except (*OPERATING_ERRORS, ConnectionError) as error:
+        if isinstance(error, ConnectionError) and not _is_of_java(error):
+            raise
         seconds = round(time.monotonic() - began, 1)
         log.exception("%s failed after %.1f s", step.name, seconds)
         if isinstance(error, StorageError):
             raise
         text = brief(error).removeprefix(f"{step.name}: ")
-        if isinstance(error, Py4JNetworkError):
+        if isinstance(error, Py4JNetworkError | ConnectionError):
             raise BatchError(f"{step.name}: Spark has ended ({text}): see LOG_DIR/spark.log, then run again") from None
         return [TableRun(layer=step.layer, table=step.table, seconds=seconds, error=text)]
     seconds = round(time.monotonic() - began, 1)
@@ -157,6 +161,11 @@ def _work(step: Step) -> list[TableRun]:
     for table in found:
         log.info("%s: %s", table.name, said(table))
     return found
+
+
+def _is_of_java(error: BaseException) -> bool:
+    """Whether it was the way to Java that broke: once Java has gone, Py4J lets errors of its sockets through."""
+    return "py4j" in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
 
 
 def _table_run(result: LayerResult, seconds: float) -> TableRun:

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from py4j.clientserver import ClientServerConnection, JavaParameters, PythonParameters
+from py4j.java_gateway import GatewayProperty, PythonProxyPool
 from py4j.protocol import Py4JNetworkError
 from pyspark.errors import AnalysisException
 
@@ -192,6 +194,24 @@ def test_a_mistake_in_the_code_ends_the_program(scene: Scene) -> None:
 def test_the_end_of_spark_ends_the_run(scene: Scene) -> None:
     scene.steps = [failing("bronze", "orders", Py4JNetworkError("gone")), step("bronze", "customers", 1, 1)]
     with pytest.raises(BatchError, match="Spark has ended"):
+        scene.runner.run()
+
+
+def test_a_java_that_cannot_be_reached_any_more_ends_the_run(scene: Scene) -> None:
+    def call_java() -> LayerResult:
+        # Nobody listens there; after Java's end, this is what a call of Py4J meets.
+        gateway = GatewayProperty(True, PythonProxyPool())
+        ClientServerConnection(JavaParameters(port=1), PythonParameters(), gateway, None).connect_to_java_server()
+        raise AssertionError("there is no Java")
+
+    scene.steps = [Step(layer="bronze", table="orders", work=call_java)]
+    with pytest.raises(BatchError, match=r"bronze/orders: Spark has ended .*refused"):
+        scene.runner.run()
+
+
+def test_a_connection_of_somebody_else_is_no_end_of_spark(scene: Scene) -> None:
+    scene.steps = [failing("bronze", "orders", ConnectionRefusedError("not Java's"))]
+    with pytest.raises(ConnectionRefusedError):
         scene.runner.run()
 
 
