@@ -15,3 +15,7 @@ class BatchError(Exception):
 
 class StorageError(BatchError):
     """The object storage is away, or has no room: a run ends, since every other table is there too."""
+
+
+class SparkEndedError(BatchError):
+    """Java has ended: this process can do nothing more, its supervisor has to start another one."""

@@ -18,7 +18,7 @@ from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark.errors import PySparkException
 
 from batch.context import LayerResult
-from batch.errors import BatchError, StorageError
+from batch.errors import BatchError, SparkEndedError, StorageError
 from batch.jobs import JobRecord
 from batch.logs import layer_log
 from batch.manifest import Manifest, Manifests, TableRun, new_run_id, progress_after, versions_after
@@ -152,8 +152,9 @@ def _work(step: Step) -> list[TableRun]:
         if isinstance(error, StorageError):
             raise
         text = brief(error).removeprefix(f"{step.name}: ")
-        if isinstance(error, Py4JNetworkError | ConnectionError):
-            raise BatchError(f"{step.name}: Spark has ended ({text}): see LOG_DIR/spark.log, then run again") from None
+        if isinstance(error, Py4JNetworkError | ConnectionError):  # the latter by what is cleared up after the former
+            ended = f"{step.name}: Spark has ended ({text}): see LOG_DIR/spark.log, then run again"
+            raise SparkEndedError(ended) from None
         return [TableRun(layer=step.layer, table=step.table, seconds=seconds, error=text)]
     seconds = round(time.monotonic() - began, 1)
     # What was written beside the table took its share of the same seconds.

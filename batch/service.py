@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
-from batch.errors import BatchError
+from batch.errors import BatchError, SparkEndedError
 from batch.report import Say
 from batch.run import Outcome
 
@@ -23,6 +23,9 @@ def serve(run: Callable[[], Outcome], *, every_s: float, stop: threading.Event, 
     """Run every `every_s` seconds until `stop` is set; a run under way is finished first.
 
     A run that failed is tried again after twice the time, then four times, at most `LONGEST_PAUSE_S`.
+
+    Raises:
+        SparkEndedError: no run in this process can succeed any more.
     """
     failures = 0
     while not stop.is_set():
@@ -33,6 +36,8 @@ def serve(run: Callable[[], Outcome], *, every_s: float, stop: threading.Event, 
         except BatchError as error:
             if stop.is_set():
                 break
+            if isinstance(error, SparkEndedError):
+                raise
             failures += 1
             say(str(error))
             log.exception("the run failed")

@@ -191,8 +191,9 @@ def test_a_mistake_in_the_code_ends_the_program(scene: Scene) -> None:
     assert scene.newest() is None
 
 
-def test_the_end_of_spark_ends_the_run(scene: Scene) -> None:
-    scene.steps = [failing("bronze", "orders", Py4JNetworkError("gone")), step("bronze", "customers", 1, 1)]
+@pytest.mark.parametrize("error", [Py4JNetworkError("gone"), ConnectionRefusedError(111, "Connection refused")])
+def test_the_end_of_spark_ends_the_run(scene: Scene, error: Exception) -> None:
+    scene.steps = [failing("bronze", "orders", error), step("bronze", "customers", 1, 1)]
     with pytest.raises(BatchError, match="Spark has ended"):
         scene.runner.run()
 

@@ -14,7 +14,7 @@ import pytest
 from batch import lease as lease_module
 from batch.__main__ import parser
 from batch.arguments import interval, moment
-from batch.errors import BatchError
+from batch.errors import BatchError, SparkEndedError
 from batch.lease import Lease
 from batch.manifest import Manifest, TableRun
 from batch.run import Outcome
@@ -129,6 +129,14 @@ def test_a_service_goes_on_after_errors_and_ends_after_the_run_in_which_it_is_to
     serve(run, every_s=0.001, stop=stop, say=said.append)
     assert runs == [0, 1, 2]
     assert said == ["the storage is away"]
+
+
+def test_a_service_whose_spark_has_ended_ends_too() -> None:
+    def run() -> Outcome:
+        raise SparkEndedError("Spark has ended")
+
+    with pytest.raises(SparkEndedError):
+        serve(run, every_s=0.001, stop=threading.Event(), say=print)
 
 
 def test_the_pause_fills_the_interval_and_grows_with_failures() -> None:
