@@ -17,11 +17,12 @@ from pyspark.sql import SparkSession
 
 from config.dataset import load_definition
 from tests.batch.lake import Change, LocalLake
-from tests.batch.shop import customer, line, order, payment_method
+from tests.batch.shop import customer, line, order
 
 SHOP = load_definition("project_db")
 CASES, RUNS = 40, 2
 GOLD = ["dim_customer", "fact_order_products"]
+SILVER = ["customers", "orders", "order_details"]  # what they show
 
 
 def history(rng: random.Random, case: int) -> list[Change]:
@@ -32,7 +33,7 @@ def history(rng: random.Random, case: int) -> list[Change]:
         op = rng.choice(["c", "u", "u", "r", "d"])
         who = case * 10 + rng.randint(1, 2)
         id_ = f"order-{case}-{rng.randint(1, 2)}"
-        kind = rng.randrange(4)
+        kind = rng.randrange(3)
         if kind == 0:
             found.append(customer(who, at, op, tier=rng.choice(["gold", "silver"])))
         elif kind == 1:
@@ -40,11 +41,9 @@ def history(rng: random.Random, case: int) -> list[Change]:
             whose = rng.choice([who, None])
             products = rng.choice([0, 1, 2, 2])
             found.append(order(id_, at, op, customer_id=whose, num_products=products, timestamp=day))
-        elif kind == 2:
+        else:
             quantity = rng.choice([0, 1, 2, "x"])
             found.append(line(id_, case * 10 + rng.randint(1, 2), at, op, quantity=quantity))
-        else:
-            found.append(payment_method(case * 10 + 1, at, op, bank=rng.choice(["A", "B"])))
     return found
 
 
@@ -86,7 +85,7 @@ def test_any_split_of_a_history_into_runs_gives_the_same(spark: SparkSession, tm
     for run in runs:
         rng.shuffle(run)
         split.run(run, only=GOLD)
-    for table in SHOP.tables:
+    for table in map(SHOP.table, SILVER):
         rows = {tuple(map(_text, row)) for row in split.live(table.name)}
         assert rows == expected(changes, table.name), (seed, table.name)
         meta = (*table.key, "_sequence", "_deleted")

@@ -37,6 +37,8 @@ def historian(house: House, tmp_path: Path) -> Iterator[House]:
     with_history = House(house.stack, tmp_path / "historian", DATASETS_DIR=str(folder.parent), **roots)
     yield with_history
     with_history.close()
+    for table, key in (("order_details", "order_id"), ("orders", "id")):  # the shop has no sales of the future
+        house.change((f"DELETE FROM {table} WHERE {key} IN (%s, %s)", [NOW, LATER]))  # noqa: S608
 
 
 def everything(house: House) -> dict[str, list[tuple[Any, ...]]]:

@@ -289,6 +289,8 @@ def test_a_deleted_order_is_not_brought_back_by_an_older_update(feed: Feed) -> N
     feed.row(id_, deleted(good(id_), position(30)))
     feed.row(id_, None)
     feed.row(id_, updated(good(id_), good(id_, store_id=2), position(20)))
+    feed.bad(ORDERS, id_.encode(), b"{")
+    feed.letter(id_.encode())  # which is written when what stands before it has been processed
     feed.line(id_)
     feed.tail.poll(1.0)
     assert feed.tail.of(ORDER_FINAL, id_) == []
