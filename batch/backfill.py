@@ -26,6 +26,7 @@ from batch.keys import parsed_keys
 from batch.place import Place, add_dataset_option, open_place
 from batch.run import Plan, Step
 from batch.run_command import run_once
+from batch.session import Sessions
 from batch.steps import check_choice, steps
 from config.definition import Table
 from config.settings import DatabaseSettings
@@ -93,6 +94,7 @@ def planner(
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = place.context(spark, run_id, started_at, database=database)
         land = Step(layer="bronze", table=table.name, work=lambda: landing(context))
-        return [land, *(step for step in steps(context, layer=None, table=None) if step.layer != "bronze")]
+        beside = steps(context, layer=None, table=None, sessions=Sessions(spark))
+        return [land, *(step for step in beside if step.layer != "bronze")]
 
     return plan

@@ -45,10 +45,11 @@ class RunContext:
     shared: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What several tables of the run need: made by the first of them, known to the others by `key`."""
-        if key not in self.shared:
-            self.shared[key] = make()
-        found: T = self.shared[key]
+        """What several tables of the run need in a session: made by the first of them, known to the others by `key`."""
+        own = (id(self.spark), key)
+        if own not in self.shared:
+            self.shared[own] = make()
+        found: T = self.shared[own]
         return found
 
 

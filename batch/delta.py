@@ -5,7 +5,7 @@ table by table, from the newest commit that has a progress. A write is numbered 
 follows the version that the progress was read at. So of two runs that continue from the same progress, Delta refuses or
 skips the second one's write; both are an error here, never a silent loss or repetition.
 
-Writes set the session's configuration: one thread writes at a time.
+Writes set the session's configuration: a session is of one thread at a time.
 """
 
 from __future__ import annotations
@@ -67,6 +67,10 @@ class LakeTable:
     def version(self) -> int:
         """The newest version; -1 if there is no table."""
         return self._log.version()
+
+    def size(self) -> int:
+        """Bytes of the newest version's data files; 0 if there is no table."""
+        return self._log.size()
 
     def property(self, name: str) -> str | None:
         """A property of the table; None if it has none of this name, or if there is no table."""

@@ -12,6 +12,8 @@ from typing import Any
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
+from batch.java import java_class
+
 NO_TABLE = -1
 
 
@@ -25,7 +27,7 @@ class DeltaLog:
     @property
     def location(self) -> str:
         """The path as Hadoop spells it: Delta compares places as text."""
-        return str(self._jvm().org.apache.hadoop.fs.Path(self._path).toString())
+        return str(self._place(self._path).toString())
 
     def version(self) -> int:
         """The newest version; `NO_TABLE` if there is none."""
@@ -35,6 +37,11 @@ class DeltaLog:
         """A property of the table."""
         found = self._snapshot().metadata().configuration().get(name)
         return str(found.get()) if found.isDefined() else None
+
+    def size(self) -> int:
+        """Bytes of the newest version's data files; 0 if there is no table."""
+        snapshot = self._snapshot()
+        return 0 if int(snapshot.version()) == NO_TABLE else int(snapshot.sizeInBytes())
 
     def commit_info(self, version: int) -> dict[str, Any] | None:
         """What a commit says of itself; None once the log was cleaned of it."""
@@ -57,13 +64,12 @@ class DeltaLog:
 
     def stored_bytes(self) -> int:
         """Bytes of all files in the table's folder."""
-        path = self._jvm().org.apache.hadoop.fs.Path(self._path)
+        path = self._place(self._path)
         return int(self._files(path).getContentSummary(path).getLength())
 
     def stored_files(self) -> list[str]:
         """Every Parquet file in the table's folder, those of older versions and change feeds included."""
-        jvm = self._jvm()
-        found, listed = [], self._files(path := jvm.org.apache.hadoop.fs.Path(self._path)).listFiles(path, True)
+        found, listed = [], self._files(path := self._place(self._path)).listFiles(path, True)
         while listed.hasNext():
             name = str(listed.next().getPath().toString())
             if name.endswith(".parquet") and "/_delta_log/" not in name:
@@ -78,8 +84,8 @@ class DeltaLog:
         """
         snapshot = self._snapshot()
         log = snapshot.deltaLog()
-        log.checkpoint(snapshot, self._jvm().scala.Option.empty())
-        folder = self._jvm().org.apache.hadoop.fs.Path(f"{self._path}/_delta_log")
+        log.checkpoint(snapshot, self._java("scala.Option").empty())
+        folder = self._place(f"{self._path}/_delta_log")
         files = self._files(folder)
         for status in files.listStatus(folder):
             path = status.getPath()
@@ -88,21 +94,19 @@ class DeltaLog:
                 files.delete(path, False)
 
     def _snapshot(self) -> Any:
-        jvm = self._jvm()
-        log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(self._spark._jsparkSession, self._path)
-        none = jvm.scala.Option.empty()
+        log = self._java("org.apache.spark.sql.delta.DeltaLog").forTable(self._spark._jsparkSession, self._path)
+        none = self._java("scala.Option").empty()
         return log.update(False, none, none)
 
     def _actions(self, version: int) -> Iterator[dict[str, Any]]:
-        path = self._jvm().org.apache.hadoop.fs.Path(f"{self._path}/_delta_log/{version:020d}.json")
+        path = self._place(f"{self._path}/_delta_log/{version:020d}.json")
         try:
             stream = self._files(path).open(path)
         except Py4JJavaError as error:
             if error.java_exception.getClass().getName() == "java.io.FileNotFoundException":
                 return
             raise
-        java = self._jvm().java
-        reader = java.io.BufferedReader(java.io.InputStreamReader(stream, "UTF-8"))
+        reader = self._java("java.io.BufferedReader")(self._java("java.io.InputStreamReader")(stream, "UTF-8"))
         try:
             while (line := reader.readLine()) is not None:
                 yield json.loads(line)
@@ -111,13 +115,15 @@ class DeltaLog:
 
     def _exists(self, file: str) -> bool:
         # Paths in the log are URIs, relative to the table unless they name a scheme.
-        hadoop_path = self._jvm().org.apache.hadoop.fs.Path
-        uri = self._jvm().java.net.URI(file)
-        path = hadoop_path(uri) if uri.isAbsolute() else hadoop_path(hadoop_path(self._path), hadoop_path(uri))
+        uri = self._java("java.net.URI")(file)
+        path = self._place(uri) if uri.isAbsolute() else self._place(self._place(self._path), self._place(uri))
         return bool(self._files(path).exists(path))
 
     def _files(self, path: Any) -> Any:
         return path.getFileSystem(self._spark._jsparkSession.sessionState().newHadoopConf())
 
-    def _jvm(self) -> Any:
-        return self._spark.sparkContext._jvm
+    def _place(self, *parts: Any) -> Any:
+        return self._java("org.apache.hadoop.fs.Path")(*parts)
+
+    def _java(self, name: str) -> Any:
+        return java_class(self._spark, name)

@@ -79,8 +79,10 @@ def shared_values(good: DataFrame, silver: DataFrame | None, table: Table, rule:
         values = brought_if_few(own.select(*held).distinct())
         silver = brought_if_few(silver.select(*columns).join(values, _same(rule), "left_semi"))
         everyone = own.unionByName(silver)
-    # Mostly every value is there once, which counting shows at little cost.
-    several = brought_if_few(everyone.groupBy(*held).count().where("count > 1").drop("count"))
+    # Mostly every value belongs to one key, which this shows at little cost.
+    owner = F.struct(*table.key)
+    owners = everyone.groupBy(*held).agg(F.min(owner).alias("_low"), F.max(owner).alias("_high"))
+    several = brought_if_few(owners.where("_low != _high").drop("_low", "_high"))
     if several.isEmpty():
         return None
     keys = everyone.join(several, _same(rule), "left_semi").select(*table.key).distinct()

@@ -21,6 +21,7 @@ from batch.gold import GoldPlan
 from batch.place import Place, add_dataset_option, open_place
 from batch.run import Plan, Step
 from batch.run_command import run_once
+from batch.session import Sessions
 from batch.steps import check_choice, steps
 from config.definition import Definition
 from config.settings import DatabaseSettings
@@ -51,7 +52,8 @@ def planner(place: Place, spark: SparkSession, only: str | None) -> Plan:
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = place.context(spark, run_id, started_at, database=database, full=True, is_rebuild=True)
-        return [step for step in steps(context, layer=None, table=None) if step.name in chosen]
+        found = steps(context, layer=None, table=None, sessions=Sessions(spark))
+        return [step for step in found if step.name in chosen]
 
     return plan
 

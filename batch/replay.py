@@ -27,6 +27,7 @@ from batch.place import Place, add_dataset_option, open_place
 from batch.quarantine import quarantine_table
 from batch.run import Plan, Step
 from batch.run_command import run_once
+from batch.session import Sessions
 from batch.steps import check_choice, steps
 from batch.versions import NEWER, newest
 from config.definition import Table
@@ -59,7 +60,8 @@ def planner(place: Place, spark: SparkSession, only: str | None) -> Plan:
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = place.context(spark, run_id, started_at)
         tables = [table for table in silver.in_order(place.definition.tables) if only in (None, table.name)]
-        return [_step(table, context) for table in tables] + steps(context, layer="gold", table=None)
+        gold = steps(context, layer="gold", table=None, sessions=Sessions(spark))
+        return [_step(table, context) for table in tables] + gold
 
     return plan
 

@@ -1,4 +1,4 @@
-"""One run over a dataset: layer by layer, table by table; the manifest last.
+"""One run over a dataset: the steps of its tables, side by side where they say that they may; the manifest last.
 
 A table that fails leaves the others at work: the layers below go on with what was there before. The error is named on
 the console in one line, and in full in the layer's log. Without the object storage, or room on it, the run ends.
@@ -6,9 +6,10 @@ the console in one line, and in full in the layer's log. Without the object stor
 
 from __future__ import annotations
 
+import itertools
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,11 @@ from batch.jobs import JobRecord
 from batch.logs import layer_log
 from batch.manifest import Manifest, Manifests, TableRun, new_run_id, progress_after, versions_after
 from batch.report import Say, said
+from batch.side_by_side import side_by_side
 from config.dataset import DefinitionError
+
+AT_ONCE: Final = 2
+"""Steps side by side: the queries of one table keep one processor busy, whatever there is."""
 
 OPERATING_ERRORS: Final = (BatchError, DefinitionError, PySparkException, Py4JError)
 """What a person can mend, or Spark's own; anything else is a mistake in the code and ends the program."""
@@ -31,11 +36,17 @@ OPERATING_ERRORS: Final = (BatchError, DefinitionError, PySparkException, Py4JEr
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What a run does with one table."""
+    """What a run does with one table.
+
+    Attributes:
+        after: the steps that have to be over before, whether they failed or not, by name; others may be at work beside
+            it, each in a thread. None: all that stand before it, and nothing is at work beside it.
+    """
 
     layer: str
     table: str
     work: Callable[[], LayerResult]
+    after: frozenset[str] | None = None
 
     @property
     def name(self) -> str:
@@ -125,18 +136,28 @@ class Runner:
 
 
 def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> list[TableRun]:
-    """Work on each table; what came of it, errors included."""
+    """Work on each table; what came of it, errors included, in the order of the steps."""
     found = []
     layer = ""
-    for step in steps:
+    for step, tables in _worked(steps):
         if step.layer != layer and not is_quiet:
             say(f"→ {step.layer}")
         layer = step.layer
-        for table in _work(step):
+        for table in tables:
             found.append(table)
             if not (is_quiet and table.unchanged):
                 say(f"  {table.name:<28} {said(table)}")
     return found
+
+
+def _worked(steps: Iterable[Step]) -> Iterator[tuple[Step, list[TableRun]]]:
+    """Each step with what came of it, in their order; steps that stand alone are asked for one by one."""
+    for is_alone, group in itertools.groupby(steps, key=lambda step: step.after is None):
+        if is_alone:
+            for step in group:
+                yield step, _work(step)
+        else:
+            yield from side_by_side(list(group), _work, AT_ONCE)
 
 
 def _work(step: Step) -> list[TableRun]:

@@ -20,6 +20,7 @@ from batch.place import Place, add_dataset_option, open_place
 from batch.report import print_line, print_out, print_outcome
 from batch.run import Outcome, Plan, Proof, Runner, Step, nothing_proven
 from batch.service import interrupted_by_termination, serve, stopped_by_signals
+from batch.session import Sessions
 from batch.steps import LAYERS, check_choice, steps
 from config.settings import BatchSettings, DatabaseSettings, RedisSettings
 from tables.redis_client import RedisConsole
@@ -112,6 +113,7 @@ def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace, fu
     """Makes the steps of each run; `full` counts for the first one only, and is empty from then on."""
     uses_jdbc = any(table.feed == "jdbc" for table in place.definition.tables)
     database = DatabaseSettings.read() if uses_jdbc else None
+    sessions = Sessions(spark)
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = place.context(
@@ -124,7 +126,7 @@ def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace, fu
             until=arguments.until,
         )
         full.clear()
-        return steps(context, layer=arguments.layer, table=arguments.table)
+        return steps(context, layer=arguments.layer, table=arguments.table, sessions=sessions)
 
     return plan
 

@@ -1,10 +1,12 @@
 """The Spark session: Delta tables, on S3A with a log store that several writers can share.
 
-One session serves all layers: starting it, and loading S3A and Delta, costs more than most of the work.
+One Spark serves all layers: starting it, and loading S3A and Delta, costs more than most of the work.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,8 +20,9 @@ LOG_STORE = "millrace.lake.PutIfAbsentLogStore"
 # The default collector marks beside the work, which takes a fifth of two cores once the heap is half full.
 _JAVA = "-Duser.timezone=UTC -XX:+UseParallelGC"
 # A run is mostly Spark's own code, asked a few times: the compiler that optimises took two fifths of a run's processor
-# time, and what it made was hardly used again. Executors of a cluster keep it.
-_COMPILED_SOON = "-XX:TieredStopAtLevel=1"
+# time, and what it made was hardly used again. Executors of a cluster keep it. Without that compiler Java reserves a
+# fifth of the room for compiled code, which Spark fills within a run: from then on nothing is compiled any more.
+_COMPILED_SOON = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 _LOGGING = Path(__file__).with_name("log4j2.properties").resolve()
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -41,6 +44,26 @@ _S3A = {
     "fs.s3a.connection.establish.timeout": "5s",
     "fs.s3a.connection.timeout": "60s",
 }
+
+
+class Sessions:
+    """Sessions of one Spark for threads to borrow: each has settings and views of its own."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+        self._free = [spark]
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[SparkSession]:
+        """A session that nobody else has meanwhile."""
+        try:
+            session = self._free.pop()
+        except IndexError:
+            session = self._spark.newSession()
+        try:
+            yield session
+        finally:
+            self._free.append(session)
 
 
 def spark_session(

@@ -24,6 +24,7 @@ from batch.context import LayerResult, RunContext
 from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
 from batch.history import keep_versions
+from batch.little import are_little, set_for_little
 from batch.local import brought
 from batch.neighbours import beside_others, with_neighbours
 from batch.quality import VIOLATIONS
@@ -67,15 +68,22 @@ def refine(table: Table, context: RunContext) -> LayerResult:
     feed = bronze.changed_since(done["bronze"]) if is_same_table and not context.full else None
     feed = None if feed is None else feed.where("_change_type = 'insert'")  # what was erased of Bronze is no version
     work = _Work(silver=silver, is_continued=feed is not None, progress=progress)
-    rows = prepared(bronze.read(newest) if feed is None else feed, table, context.run_id)
-    few = None if feed is None else brought(rows)
-    if few is not None:
-        return _refine(few.rows, table, context, work)
-    checked = rows.persist()
-    try:
-        return _refine(checked, table, context, work)
-    finally:
-        checked.unpersist()
+    with set_for_little(context.spark, when=are_little(_read_by(table, context, bronze if feed is None else None))):
+        rows = prepared(bronze.read(newest) if feed is None else feed, table, context.run_id)
+        few = None if feed is None else brought(rows)
+        if few is not None:
+            return _refine(few.rows, table, context, work)
+        checked = rows.persist()
+        try:
+            return _refine(checked, table, context, work)
+        finally:
+            checked.unpersist()
+
+
+def _read_by(table: Table, context: RunContext, bronze: LakeTable | None) -> list[LakeTable]:
+    """The tables that this one's rows are read from, looked up in and merged into."""
+    silver = [silver_table(context, name) for name in (table.name, *parents(table))]
+    return silver if bronze is None else [bronze, *silver]
 
 
 def in_order(tables: Iterable[Table]) -> list[Table]:
@@ -84,14 +92,16 @@ def in_order(tables: Iterable[Table]) -> list[Table]:
     Tables that refer to each other in a circle keep the order of the definition.
     """
     by_name = {table.name: table for table in tables}
-    parents = {
-        table.name: {rule.table for rule in table.rules if isinstance(rule, Reference)} - {table.name}
-        for table in by_name.values()
-    }
     try:
-        return [by_name[name] for name in TopologicalSorter(parents).static_order() if name in by_name]
+        sorter = TopologicalSorter({table.name: parents(table) for table in by_name.values()})
+        return [by_name[name] for name in sorter.static_order() if name in by_name]
     except CycleError:
         return list(by_name.values())
+
+
+def parents(table: Table) -> set[str]:
+    """The other tables that this one refers to."""
+    return {rule.table for rule in table.rules if isinstance(rule, Reference)} - {table.name}
 
 
 def fingerprint(table: Table) -> str:

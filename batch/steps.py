@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from batch import bronze, gold, silver
@@ -11,6 +12,7 @@ from batch.errors import BatchError
 from batch.gold.plan import GoldPlan
 from batch.retry import with_tries
 from batch.run import Step
+from batch.session import Sessions
 from config.definition import Definition, Table
 
 LAYERS: Final = ("bronze", "silver", "gold")
@@ -46,8 +48,12 @@ def layer_of(definition: Definition, table: str) -> str:
     return "silver" if table in table_names(definition, "silver") else "gold"
 
 
-def steps(context: RunContext, *, layer: str | None, table: str | None) -> list[Step]:
-    """The steps of one run: the layers from the source to Gold, in Gold the dimensions before the facts."""
+def steps(context: RunContext, *, layer: str | None, table: str | None, sessions: Sessions | None = None) -> list[Step]:
+    """The steps of one run: the layers from the source to Gold, in Gold the dimensions before the facts.
+
+    Args:
+        sessions: for steps that may be side by side; without them one comes after the other, in the context's session.
+    """
     definition = context.definition
     for each in definition.tables:
         if table is not None and table == each.history_name:
@@ -57,12 +63,31 @@ def steps(context: RunContext, *, layer: str | None, table: str | None) -> list[
         ("silver", silver.refine, silver.in_order(definition.tables)),
         ("gold", gold.build, gold.plans(definition)),
     )
-    found = [_step(name, work, each, context) for name, work, subjects in works for each in subjects]
+    found = [_step(name, work, each, context, sessions) for name, work, subjects in works for each in subjects]
     return [step for step in found if layer in (None, step.layer) and table in (None, step.table)]
 
 
-def _step(layer: str, work: Work, subject: Table | GoldPlan, context: RunContext) -> Step:
-    def tried() -> LayerResult:
+def _step(layer: str, work: Work, subject: Table | GoldPlan, context: RunContext, sessions: Sessions | None) -> Step:
+    def tried(context: RunContext = context) -> LayerResult:
         return with_tries(lambda: work(subject, context), layer=layer, table=subject.name)
 
-    return Step(layer=layer, table=subject.name, work=tried)
+    if sessions is None:
+        return Step(layer=layer, table=subject.name, work=tried)
+
+    def tried_in_a_session() -> LayerResult:
+        with sessions.one() as spark:
+            return tried(replace(context, spark=spark))
+
+    after = frozenset(_needed(layer, subject, context.definition))
+    return Step(layer=layer, table=subject.name, work=tried_in_a_session, after=after)
+
+
+def _needed(layer: str, subject: Table | GoldPlan, definition: Definition) -> Iterator[str]:
+    """The steps whose tables this one reads."""
+    if isinstance(subject, GoldPlan):
+        written_with = {each.history_name: each.name for each in definition.tables}
+        yield from (f"silver/{written_with.get(name, name)}" for name in subject.tables)
+        yield from (f"gold/{link.dimension}" for link in subject.links)
+    elif layer == "silver":
+        yield f"bronze/{subject.name}"
+        yield from (f"silver/{name}" for name in silver.parents(subject))

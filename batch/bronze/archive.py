@@ -16,6 +16,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from batch.java import java_class
 from streams.model.archive_chain import LAST_OFFSET, start_of, walk
 
 SCHEMA: Final = (
@@ -33,6 +34,11 @@ class Found:
     paths: tuple[str, ...]
     first: Mapping[int, int]
     following: Mapping[int, int]
+
+    @property
+    def offsets(self) -> int:
+        """How many there are from the first ones on: at least as many as records."""
+        return sum(self.following[partition] - first for partition, first in self.first.items())
 
 
 def find_objects(spark: SparkSession, folder: str, positions: Mapping[int, int]) -> Found:
@@ -90,12 +96,12 @@ class Files:
     """Folders and objects behind any scheme that Hadoop knows."""
 
     def __init__(self, spark: SparkSession) -> None:
-        self._jvm: Any = spark.sparkContext._jvm
+        self._path: Any = java_class(spark, "org.apache.hadoop.fs.Path")
         self._configuration = spark._jsparkSession.sessionState().newHadoopConf()
 
     def names(self, folder: str) -> list[str]:
         """Names in a folder, in their order; none if there is no such folder."""
-        path = self._jvm.org.apache.hadoop.fs.Path(folder)
+        path = self._path(folder)
         try:
             found = path.getFileSystem(self._configuration).listStatus(path)
         except Py4JJavaError as error:
@@ -106,18 +112,18 @@ class Files:
 
     def status(self, object_path: str) -> tuple[int, datetime]:
         """Bytes of an object, and when it was put."""
-        path = self._jvm.org.apache.hadoop.fs.Path(object_path)
+        path = self._path(object_path)
         found = path.getFileSystem(self._configuration).getFileStatus(path)
         return int(found.getLen()), datetime.fromtimestamp(found.getModificationTime() / 1000, UTC)
 
     def remove(self, object_path: str) -> None:
         """Delete an object."""
-        path = self._jvm.org.apache.hadoop.fs.Path(object_path)
+        path = self._path(object_path)
         path.getFileSystem(self._configuration).delete(path, False)
 
     def last_offset(self, object_path: str) -> int:
         """Offset of an object's last record."""
-        path = self._jvm.org.apache.hadoop.fs.Path(object_path)
+        path = self._path(object_path)
         if path.toUri().getScheme() == "file":  # a file has no metadata
             offsets = pq.read_table(path.toUri().getPath(), columns=["offset"], partitioning=None)["offset"]
             return int(offsets[-1].as_py())

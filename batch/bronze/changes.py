@@ -34,6 +34,8 @@ from batch.bronze.rows import (
 )
 from batch.context import LayerResult, RunContext
 from batch.delta import LakeTable
+from batch.little import set_for_little
+from batch.local import FEW
 from batch.quarantine import quarantine
 from config.definition import Table
 from streams.model.archive_chain import ChainBrokenError
@@ -82,7 +84,8 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
         log.warning("bronze/%s: the archive has no change of %s: is `streams.archive` at work?", table.name, topic)
         return _made_empty(bronze, table, context)
     work = _Work(bronze=bronze, table=table, context=context, progress=progress)
-    return work.land(found)
+    with set_for_little(context.spark, when=found.offsets <= FEW):
+        return work.land(found)
 
 
 @dataclass(frozen=True, kw_only=True)

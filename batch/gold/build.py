@@ -1,11 +1,12 @@
 """Brings one Gold table up to what Silver has.
 
 1. The change feeds of Silver since the last build name the affected keys.
-2. The query is asked for these keys twice: for Silver as it was then, and as it is now.
+2. The query is asked for these keys, and its rows are compared with those that the table has.
 3. What differs is merged into the table: only files that hold such a row are written anew, and of a partitioned table
    only the partitions that a row leaves or enters are looked at.
 
-The whole table is built when there is none, when its file has changed, when a feed is gone, or when that is asked for.
+The whole table is built when there is none, when its file or its columns have changed, when a feed is gone, or when
+that is asked for.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from typing import Any
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import DataType
 
 from batch.commit import Written
 from batch.context import LayerResult, RunContext
 from batch.delta import CHANGE_FEED, LakeTable
 from batch.errors import BatchError
 from batch.gold.plan import GoldPlan
-from batch.gold.rows import affected, gold_source, rows_of
+from batch.gold.rows import UNKNOWN, affected, gold_source, rows_of
+from batch.little import are_little, set_for_little
 from batch.local import Brought, brought, brought_if_few
 from batch.silver import silver_table
 
@@ -41,7 +44,7 @@ class _Work:
     Attributes:
         sources: what the table is made of: Silver's tables, and the dimensions whose versions it names.
         before: the versions of these that it shows.
-        now: those that it will show.
+        now: those that it is to show.
     """
 
     plan: GoldPlan
@@ -55,9 +58,9 @@ class _Work:
     def progress(self) -> dict[str, Any]:
         return {"silver": dict(self.now), "definition": self.plan.fingerprint}
 
-    def rows(self, versions: Mapping[str, int], keys: DataFrame | None = None) -> DataFrame:
-        """The table's rows for these versions of its sources."""
-        tables = {name: self._source_at(name, version) for name, version in versions.items()}
+    def rows(self, keys: DataFrame | None = None) -> DataFrame:
+        """The rows that the table has to have."""
+        tables = {name: self._source_at(name, version) for name, version in self.now.items()}
         return rows_of(self.plan, tables, self.context.spark, keys)
 
     def feeds(self) -> dict[str, DataFrame] | None:
@@ -97,12 +100,15 @@ def build(plan: GoldPlan, context: RunContext) -> LayerResult:
     if done == work.progress and not context.full:
         version = work.target.version()
         return LayerResult(layer="gold", table=plan.name, version=version, progress=done, is_unchanged=True)
-    written = None
-    if done.get("definition") == plan.fingerprint and done["silver"].keys() == work.now.keys() and not context.full:
-        written = _continued(work)
-    if written is None:
-        written = _built(work)
+    with set_for_little(context.spark, when=are_little([work.target, *work.sources.values()])):
+        written = _brought_up(work, done)
     return LayerResult.of(written, layer="gold", table=plan.name, progress=work.progress)
+
+
+def _brought_up(work: _Work, done: Mapping[str, Any]) -> Written:
+    is_same_table = done.get("definition") == work.plan.fingerprint and done["silver"].keys() == work.now.keys()
+    written = _continued(work) if is_same_table and not work.context.full else None
+    return _built(work) if written is None else written
 
 
 def _work(plan: GoldPlan, context: RunContext) -> _Work:
@@ -122,7 +128,7 @@ def _work(plan: GoldPlan, context: RunContext) -> _Work:
 
 def _built(work: _Work) -> Written:
     """The whole table."""
-    rows = work.rows(work.now)
+    rows = work.rows()
     partition_by = [work.plan.partition] if work.plan.partition else []
     if partition_by:  # each partition is written by one task, or there would be a file of each in each
         rows = rows.repartition(*partition_by)
@@ -141,13 +147,20 @@ def _continued(work: _Work) -> Written | None:
         feeds = work.feeds()
         if feeds is None:
             return None
-        keys = affected(work.plan, feeds, work.target.read())
+        table = work.target.read()
+        keys = affected(work.plan, feeds, table)
         if keys is not None:
             few_keys = brought(keys)
             if few_keys is not None and few_keys.table.num_rows == 0:
                 return _noted(work)
             keys = keys if few_keys is None else few_keys.rows
-        rows = difference(work.rows(work.before, keys), work.rows(work.now, keys), work.plan)
+        now = work.rows(keys)
+        if _shape(now) != _shape(table):
+            return None
+        if keys is not None:
+            table = table.join(keys, list(work.plan.mapped), "left_semi")
+            table, now = _without_unknown(table, work.plan), _without_unknown(now, work.plan)
+        rows = difference(table, now, work.plan)
         few = brought(rows)
         if few is not None:
             return _merged(few.rows, work, _extent_of_few(few, work.plan))
@@ -159,12 +172,21 @@ def _continued(work: _Work) -> Written | None:
     except PySparkException as error:
         if not _is_gone(error):
             raise
-        log.warning("gold/%s: Silver as it was is gone, so the whole table is built", work.plan.name)
+        log.warning("gold/%s: what has changed in Silver is gone, so the whole table is built", work.plan.name)
         return None
 
 
+def _shape(rows: DataFrame) -> list[tuple[str, DataType]]:
+    return [(each.name, each.dataType) for each in rows.schema]
+
+
+def _without_unknown(rows: DataFrame, plan: GoldPlan) -> DataFrame:
+    """Without the member that is always there, whatever keys the query was asked for."""
+    return rows.where(F.col(plan.key[0]) != F.lit(UNKNOWN)) if plan.has_members else rows
+
+
 def difference(before: DataFrame, now: DataFrame, plan: GoldPlan) -> DataFrame:
-    """The rows to write: those of `now` that are new or other than before, and those that are no more (`_gone`).
+    """The rows to write: those of `now` that are new or other than `before`, and those that are no more (`_gone`).
 
     `_was` is the partition that a row was in; NULL if it was not there.
     """

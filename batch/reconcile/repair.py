@@ -17,6 +17,7 @@ from batch.reconcile.buckets import key_values
 from batch.reconcile.verdict import Finding
 from batch.report import Say, print_outcome
 from batch.run import Runner, Step
+from batch.session import Sessions
 from batch.steps import steps
 from config.definition import Table
 from config.settings import DatabaseSettings
@@ -48,8 +49,8 @@ def repair(
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = place.context(spark, run_id, started_at, database=DatabaseSettings.read())
         landing = [_landing(table, keys[table.name], context) for table in place.definition.tables if keys[table.name]]
-        below = [step for step in steps(context, layer=None, table=None) if step.layer != "bronze"]
-        return landing + below
+        below = steps(context, layer=None, table=None, sessions=Sessions(spark))
+        return landing + [step for step in below if step.layer != "bronze"]
 
     say("→ repair")
     runner = Runner(dataset=place.definition.name, manifests=place.manifests, record=record, plan=plan, say=say)
