@@ -80,7 +80,7 @@ def test_an_error_ends_it_when_what_is_at_work_is_over() -> None:
         return piece.name
 
     pieces = [Piece("a"), Piece("b"), Piece("c", frozenset("a")), Piece("d", frozenset("c"))]
-    with pytest.raises(ValueError, match="^a$"):
+    with pytest.raises(ValueError, match="a"):
         list(side_by_side(pieces, failing, 2))
     assert work.ended["b"].is_set()
     assert sorted(work.order) == ["a", "b"]
