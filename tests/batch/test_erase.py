@@ -28,6 +28,7 @@ from batch.erasure.work import Erasure
 from batch.errors import BatchError
 from batch.manifest import TableRun
 from batch.run import run_steps
+from batch.session import Sessions
 from batch.steps import steps
 from config.dataset import SHIPPED
 from config.definition import Definition
@@ -81,7 +82,8 @@ class Shop:
 
     def run(self, **more: Any) -> list[TableRun]:
         """Bronze, Silver and Gold."""
-        found = run_steps(steps(self.context(**more), layer=None, table=None), lambda _: None)
+        work = steps(self.context(**more), layer=None, table=None, sessions=Sessions(self.spark))
+        found = run_steps(work, lambda _: None)
         assert [table.error for table in found if table.error] == []
         return found
 
