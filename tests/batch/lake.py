@@ -19,6 +19,10 @@ from batch.delta import CHANGE_FEED, LakeTable
 from batch.gold.build import gold_table
 from batch.paths import Lake
 from batch.quarantine import quarantine_table
+from batch.run import AT_ONCE
+from batch.session import Sessions
+from batch.side_by_side import side_by_side
+from batch.steps import steps
 from config.definition import Definition, Table
 from config.settings import LakeSettings
 
@@ -98,7 +102,10 @@ class LocalLake:
         plans = [plan for plan in gold.plans(self.definition) if plan.name in {*only}]
         tables = {name for plan in plans for name in plan.tables}
         shown = {each.name for each in self.definition.tables if {each.name, each.history_name} & tables}
-        return self.refine(*shown, full=full) | self.build(*only, full=full)
+        chosen = {f"silver/{name}" for name in shown} | {f"gold/{plan.name}" for plan in plans}
+        found = steps(self.context(full=full), layer=None, table=None, sessions=Sessions(self.spark))
+        work = [step for step in found if step.layer != "bronze" and (not chosen or step.name in chosen)]
+        return {step.table: result for step, result in side_by_side(work, lambda step: step.work(), AT_ONCE)}
 
     def silver(self, name: str) -> DataFrame:
         """A table of Silver."""
