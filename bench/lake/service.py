@@ -1,12 +1,14 @@
-"""The cycles of `python -m batch run --every …`, timed by what the service itself notes in Redis.
+"""The cycles of `python -m batch run --every …`, timed by the service itself.
 
-The hash `batch_jobs:{dataset}` has the start and the end of each cycle with milliseconds. A cycle begins when the
-lease is taken and ends after its manifest (a cycle with nothing new leaves none). Processor time and memory are those
-of the whole process tree, from the moment the change lies there to the end of the cycle that took it.
+A cycle with nothing new is read off the hash `batch_jobs:{dataset}` in Redis, which has start and end with
+milliseconds; one that wrote something off the line that the service says after it, because the next cycle may begin at
+once. A cycle begins when the lease is taken and ends after its manifest. Processor time and memory are those of the
+whole process tree, from the moment the change lies there to the end of the cycle that took it.
 """
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import time
@@ -30,6 +32,10 @@ EVERY_S: Final = 5
 CYCLE_LIMIT_S: Final = 900.0
 _END_LIMIT_S: Final = 60.0
 _LOG_LINES: Final = 15
+_WROTE: Final = re.compile(
+    r"^\S+ \S+Z run (?P<run>\S+): [\d,]+ rows written(?P<failed>, .* FAILED)? \((?P<seconds>[\d.]+) s\)$", re.MULTILINE
+)
+"""The line of `batch.report.print_line`."""
 _RECORD: Final = Script(f"return redis.call('HGETALL', 'batch_jobs:{DATASET}')")
 
 
@@ -85,8 +91,7 @@ class Service:
             if found is not None and (self._last is None or found.run_id != self._last.run_id):
                 self._last = found
                 return found
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise StackError("\n".join(["no cycle of the service ends:", *last_lines(self._log, _LOG_LINES)]))
+            self._refuse_end(deadline)
             time.sleep(SAMPLE_S)
 
     def idle(self) -> Cycle:
@@ -96,10 +101,18 @@ class Service:
         return cycle
 
     def busy(self) -> tuple[Cycle, Cost]:
-        """Wait for the end of the cycle that takes what lies there."""
-        window = self.window()
-        while (cycle := self.cycle()).state == "nothing new":
-            window = self.window()
+        """Wait for the end of the cycle that takes what lies there.
+
+        Raises:
+            StackError: the service has ended, the cycle failed, or does not end within the limit.
+        """
+        window, before = self.window(), len(self._wrote())
+        deadline = time.monotonic() + CYCLE_LIMIT_S
+        while len(wrote := self._wrote()) == before:
+            self._meter.sample(self._process.pid)
+            self._refuse_end(deadline)
+            time.sleep(SAMPLE_S)
+        cycle = wrote[before]
         _refuse_failure(cycle)
         return cycle, window.cost(seconds=cycle.seconds)
 
@@ -112,6 +125,17 @@ class Service:
             if time.monotonic() > deadline:
                 self._process.kill()
             time.sleep(SAMPLE_S)
+
+    def _refuse_end(self, deadline: float) -> None:
+        if self._process.poll() is not None or time.monotonic() > deadline:
+            raise StackError("\n".join(["no cycle of the service ends:", *last_lines(self._log, _LOG_LINES)]))
+
+    def _wrote(self) -> list[Cycle]:
+        """The cycles that wrote something, or failed at it."""
+        return [
+            Cycle(run_id=found["run"], state="failed" if found["failed"] else "done", seconds=float(found["seconds"]))
+            for found in _WROTE.finditer(self._log.read_text())
+        ]
 
     def _noted(self) -> Cycle | None:
         """The last cycle that has ended; None while one is at work, or before the first."""
