@@ -20,12 +20,9 @@ LOG_STORE = "millrace.lake.PutIfAbsentLogStore"
 # The default collector marks beside the work, which takes a fifth of two cores once the heap is half full.
 _JAVA = "-Duser.timezone=UTC -XX:+UseParallelGC"
 # A run is mostly Spark's own code, asked a few times: the compiler that optimises took two fifths of a run's processor
-# time, and what it made was hardly used again. So it gets what is asked ten times as often as by default, which is what
-# works on single rows. Executors of a cluster keep the default.
-_COMPILED_LATE = (
-    "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
-    "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
-)
+# time, and what it made was hardly used again. Executors of a cluster keep it. Without that compiler Java reserves a
+# fifth of the room for compiled code, which Spark fills within a run: from then on nothing is compiled any more.
+_COMPILED_SOON = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 _LOGGING = Path(__file__).with_name("log4j2.properties").resolve()
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -97,7 +94,7 @@ def _settings(settings: SparkSettings, classes: str) -> dict[str, str]:
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
-        "spark.driver.extraJavaOptions": f"{_JAVA} {_COMPILED_LATE} {classes} {_logging()}",
+        "spark.driver.extraJavaOptions": f"{_JAVA} {_COMPILED_SOON} {classes} {_logging()}",
         "spark.executor.extraJavaOptions": _JAVA,
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
         # Classes that Spark has generated and Java has compiled; a run over a dataset needs more than the default of

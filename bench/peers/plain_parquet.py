@@ -109,11 +109,7 @@ class Pipeline:
 def session(job: Mapping[str, Any]) -> SparkSession:
     """A session with Millrace's own settings, as far as they are not about Delta."""
     spark, store = job["spark"], job["store"]
-    java = (
-        "-Duser.timezone=UTC -XX:+UseParallelGC "
-        "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
-        "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
-    )
+    java = "-Duser.timezone=UTC -XX:+UseParallelGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
     settings = {
         "spark.driver.memory": spark["memory"],
         "spark.driver.host": "127.0.0.1",
