@@ -36,7 +36,7 @@ def layer_file(folder: Path, layer: str) -> Path:
 
 @contextmanager
 def logged(folder: Path) -> Iterator[None]:
-    """Meanwhile all loggers of `batch` write to their files, and to nothing else.
+    """Meanwhile all loggers of `batch` write to their files, and to nothing else; those of libraries to `batch.log`.
 
     Raises:
         BatchError: the folder can't be written.
@@ -51,6 +51,8 @@ def logged(folder: Path) -> Iterator[None]:
             handlers.append((logging.getLogger(name), _handler(path)))
     except OSError as error:
         raise BatchError(f"can't write {error.filename}: {error.strerror}; set LOG_DIR to another folder") from None
+    # Py4J tells the root logger of a Java that is gone, with a traceback.
+    handlers.append((logging.getLogger(), handlers[0][1]))
     for logger, handler in handlers:
         logger.addHandler(handler)
     root.setLevel(logging.INFO)

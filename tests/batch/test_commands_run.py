@@ -322,3 +322,12 @@ def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
 def test_a_failed_table_keeps_its_version() -> None:
     failed = TableRun(layer="silver", table="orders", version=9, error="broken")
     assert versions_after({"silver/orders": 8}, [failed]) == {"silver/orders": 8}
+
+
+def test_what_a_library_tells_the_root_logger_is_in_the_log_and_not_on_the_console(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with logged(tmp_path):
+        logging.getLogger().error("Exception while sending command.")
+    assert "Exception while sending command." in (tmp_path / "batch.log").read_text()
+    assert capsys.readouterr().err == ""
