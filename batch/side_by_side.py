@@ -26,21 +26,18 @@ def side_by_side(
 ) -> Iterator[tuple[SomePiece, Result]]:
     """Each piece with its result, in the order of the pieces, as soon as that is known.
 
-    A piece waits for those that it names and that stand before it. The first error ends it all: what is at work is
-    waited for, nothing else begins. If the caller is interrupted, what is at work is left alone.
+    A piece waits for those that it names and that stand before it. Of those that may begin, the one from which the
+    longest row of others hangs goes first, so that the end does not wait for it alone. The first error ends it all:
+    what is at work is waited for, nothing else begins. If the caller is interrupted, what is at work is left alone.
     """
-    waiting, running, results = list(pieces), dict[Future[Result], SomePiece](), dict[str, Result]()
-    places = {piece.name: place for place, piece in enumerate(pieces)}
+    before = _before(pieces)
+    waiting = _longest_first(pieces, before)
+    running, results = dict[Future[Result], SomePiece](), dict[str, Result]()
     told = 0
-
-    def is_ready(piece: SomePiece) -> bool:
-        before = (name for name in piece.after or () if places.get(name, len(places)) < places[piece.name])
-        return all(name in results for name in before)
-
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="step")
     try:
         while waiting or running:
-            for piece in [each for each in waiting if is_ready(each)][: at_once - len(running)]:
+            for piece in [each for each in waiting if before[each.name] <= results.keys()][: at_once - len(running)]:
                 waiting.remove(piece)
                 running[pool.submit(work, piece)] = piece
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -51,6 +48,23 @@ def side_by_side(
                 told += 1
     finally:
         pool.shutdown(wait=False)
+
+
+def _before(pieces: Sequence[SomePiece]) -> dict[str, set[str]]:
+    """What each piece waits for."""
+    found = dict[str, set[str]]()
+    for piece in pieces:
+        found[piece.name] = found.keys() & (piece.after or set())
+    return found
+
+
+def _longest_first(pieces: Sequence[SomePiece], before: dict[str, set[str]]) -> list[SomePiece]:
+    """The pieces by how many others wait for them one after the other; else in their order."""
+    length = dict.fromkeys(before, 0)
+    for name in reversed(list(before)):
+        for each in before[name]:
+            length[each] = max(length[each], length[name] + 1)
+    return sorted(pieces, key=lambda piece: -length[piece.name])
 
 
 def _result(future: Future[Result], others: Iterable[Future[Result]]) -> Result:

@@ -64,6 +64,13 @@ def test_a_piece_comes_after_what_it_needs_and_others_go_before_it() -> None:
     assert work.order == ["a", "c", "b", "d"]
 
 
+def test_the_piece_that_most_others_wait_for_in_a_row_goes_first() -> None:
+    work = Work()
+    pieces = [Piece("a"), Piece("b"), Piece("c", frozenset("b")), Piece("d", frozenset("c"))]
+    assert [result for _, result in side_by_side(pieces, work, 1)] == ["A", "B", "C", "D"]
+    assert work.order == ["b", "c", "a", "d"]
+
+
 def test_pieces_that_need_each_other_keep_their_order() -> None:
     work = Work()
     pieces = [Piece("a", frozenset("b")), Piece("b", frozenset("a"))]
