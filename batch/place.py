@@ -36,10 +36,9 @@ class Place:
     manifests: Manifests
 
     @contextlib.contextmanager
-    def spark(self, *, records_classes: bool = False) -> Iterator[SparkSession]:
-        """A session of Spark, ended with the command."""
-        app = f"millrace {self.definition.name}"
-        session = spark_session(SparkSettings.read(), self.store, app=app, records_classes=records_classes)
+    def spark(self, **more: bool) -> Iterator[SparkSession]:
+        """A session of Spark, ended with the command; `more` as of `spark_session`."""
+        session = spark_session(SparkSettings.read(), self.store, app=f"millrace {self.definition.name}", **more)
         try:
             yield session
         finally:
@@ -61,6 +60,10 @@ class Place:
     def untouched(self, previous: Manifest) -> list[TableRun] | None:
         """What a run after `previous` would say of each table if nothing is new; None if that is not proven."""
         return untouched(previous, self.definition, self.lake, lambda uri: object_folder(uri, self.store))
+
+    def is_empty(self) -> bool:
+        """Whether there was no run yet."""
+        return self.manifests.newest(datetime.now(UTC)) is None
 
     def newest(self) -> Manifest:
         """The run whose table versions are in force.

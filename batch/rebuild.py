@@ -41,7 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Rebuild the chosen tables."""
     with open_place(arguments) as place:
         check_choice(place.definition, layer="bronze", table=arguments.table)
-        return run_once(place, lambda spark: planner(place, spark, arguments.table), wait=arguments.wait)
+        return run_once(
+            place, lambda spark: planner(place, spark, arguments.table), wait=arguments.wait, optimises=True
+        )
 
 
 def planner(place: Place, spark: SparkSession, only: str | None) -> Plan:

@@ -67,17 +67,27 @@ def run(arguments: argparse.Namespace) -> int:
             return place.untouched(previous)
 
         if arguments.every is None:
-            return run_once(place, plan_of, wait=arguments.wait, proof=proof)
-        with _working(place, plan_of, proof=proof, is_quiet=True) as (runner, lease, start_spark):
+            is_whole = arguments.full or place.is_empty()
+            return run_once(place, plan_of, wait=arguments.wait, proof=proof, optimises=is_whole)
+        with _working(place, plan_of, proof=proof, is_quiet=True, optimises=True) as (runner, lease, start_spark):
             start_spark()  # the first cycle finds it there
             return _serve(runner, lease, arguments)
 
 
 def run_once(
-    place: Place, plan_of: Callable[[SparkSession], Plan], *, wait: bool, proof: Proof = nothing_proven
+    place: Place,
+    plan_of: Callable[[SparkSession], Plan],
+    *,
+    wait: bool,
+    proof: Proof = nothing_proven,
+    optimises: bool = False,
 ) -> int:
-    """A single run with lease, record and manifest, whatever its steps are; the exit code."""
-    with _working(place, plan_of, proof=proof) as (runner, lease, _):
+    """A single run with lease, record and manifest, whatever its steps are; the exit code.
+
+    Args:
+        optimises: for work on whole tables: see `spark_session`.
+    """
+    with _working(place, plan_of, proof=proof, optimises=optimises) as (runner, lease, _):
         interrupted_by_termination()
         with lease.hold(wait=wait):
             outcome = runner.run()
@@ -87,7 +97,12 @@ def run_once(
 
 @contextlib.contextmanager
 def _working(
-    place: Place, plan_of: Callable[[SparkSession], Plan], *, proof: Proof, is_quiet: bool = False
+    place: Place,
+    plan_of: Callable[[SparkSession], Plan],
+    *,
+    proof: Proof,
+    is_quiet: bool = False,
+    optimises: bool = False,
 ) -> Iterator[tuple[Runner, Lease, Callable[[], Plan]]]:
     """The runner, its lease, and what starts Spark; the first run that makes a plan starts it otherwise."""
     name = place.definition.name
@@ -95,7 +110,7 @@ def _working(
 
         @functools.cache
         def planned() -> Plan:
-            return plan_of(ending.enter_context(place.spark(records_classes=not is_quiet)))
+            return plan_of(ending.enter_context(place.spark(records_classes=not is_quiet, optimises=optimises)))
 
         runner = Runner(
             dataset=name,

@@ -19,9 +19,9 @@ LOG_STORE = "millrace.lake.PutIfAbsentLogStore"
 
 # The default collector marks beside the work, which takes a fifth of two cores once the heap is half full.
 _JAVA = "-Duser.timezone=UTC -XX:+UseParallelGC"
-# A run is mostly Spark's own code, asked a few times: the compiler that optimises took two fifths of a run's processor
-# time, and what it made was hardly used again. Executors of a cluster keep it. Without that compiler Java reserves a
-# fifth of the room for compiled code, which Spark fills within a run: from then on nothing is compiled any more.
+# A short run is mostly Spark's own code, asked a few times: the compiler that optimises takes two fifths of its
+# processor time, and what it makes is hardly used again. Without that compiler Java reserves a fifth of the room for
+# compiled code, which Spark fills within a run: from then on nothing is compiled any more.
 _COMPILED_SOON = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 _LOGGING = Path(__file__).with_name("log4j2.properties").resolve()
 _DELTA = {
@@ -67,19 +67,26 @@ class Sessions:
 
 
 def spark_session(
-    settings: SparkSettings, lake_store: ObjectStoreSettings | None, *, app: str, records_classes: bool = False
+    settings: SparkSettings,
+    lake_store: ObjectStoreSettings | None,
+    *,
+    app: str,
+    records_classes: bool = False,
+    optimises: bool = False,
 ) -> SparkSession:
     """Start the session, or return the one that runs.
 
     Args:
         lake_store: the storage behind `s3a://`.
         records_classes: let Java write a class-data archive at its end if there is none yet.
+        optimises: let Java optimise what it compiles, which pays for a service and for work on whole tables.
     """
     classes = ""
     if settings.class_data:
         classes = java_options(settings, CacheSettings.read().folder.expanduser(), records=records_classes)
+    java = " ".join((_JAVA, "" if optimises else _COMPILED_SOON, classes, _logging()))
     builder = SparkSession.builder.master(settings.master).appName(app)
-    for name, value in {**_settings(settings, classes), **_jars(settings), **_DELTA}.items():
+    for name, value in {**_settings(settings, java), **_jars(settings), **_DELTA}.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
     if lake_store is not None:
@@ -87,16 +94,20 @@ def spark_session(
     return spark
 
 
-def _settings(settings: SparkSettings, classes: str) -> dict[str, str]:
+def _settings(settings: SparkSettings, java: str) -> dict[str, str]:
     return {
         "spark.driver.memory": settings.driver_memory,
         "spark.driver.host": settings.driver_host,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
-        "spark.driver.extraJavaOptions": f"{_JAVA} {_COMPILED_SOON} {classes} {_logging()}",
+        "spark.driver.extraJavaOptions": java,
         "spark.executor.extraJavaOptions": _JAVA,
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+        # Rows that are kept for a moment: finding out how to store them in less room takes longer than storing them.
+        "spark.sql.inMemoryColumnarStorage.compressed": "false",
+        # Few rows are mostly joined with many: a hash of the few saves sorting the many.
+        "spark.sql.join.preferSortMergeJoin": "false",
         # Classes that Spark has generated and Java has compiled; a run over a dataset needs more than the default of
         # 100, so each run would make and compile all of them again.
         "spark.sql.codegen.cache.maxEntries": "3000",
