@@ -131,7 +131,7 @@ class LakeTable:
     ) -> Written:
         """Put rows, and their columns, in the place of all there were; readers see the old or the new ones."""
         self._make(rows, partition_by, properties)
-        self._have(properties or {})
+        self.have(properties or {})
         with self._commit(run_id, progress) as committed:
             writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
             writer.partitionBy(*partition_by).save(self.path)
@@ -172,6 +172,13 @@ class LakeTable:
         with self._commit(run_id, progress, **{_EVOLVE: str(evolve).lower()}) as committed:
             merge.execute()
         return self._written(committed)
+
+    def have(self, properties: Mapping[str, str]) -> None:
+        """Give the table the properties that it was not made with."""
+        lacking = {name: value for name, value in properties.items() if self._log.property(name) != value}
+        if lacking:
+            listed = ", ".join(f"'{name}' = '{value}'" for name, value in lacking.items())
+            self._spark.sql(f"ALTER TABLE delta.`{self._log.location}` SET TBLPROPERTIES ({listed})")
 
     @contextlib.contextmanager
     def noting(self, run_id: str) -> Iterator[None]:
@@ -217,13 +224,6 @@ class LakeTable:
         for name, value in (properties or {}).items():
             maker = maker.property(name, value)
         maker.execute()
-
-    def _have(self, properties: Mapping[str, str]) -> None:
-        """Give the table the properties that it was not made with."""
-        lacking = {name: value for name, value in properties.items() if self._log.property(name) != value}
-        if lacking:
-            listed = ", ".join(f"'{name}' = '{value}'" for name, value in lacking.items())
-            self._spark.sql(f"ALTER TABLE delta.`{self._log.location}` SET TBLPROPERTIES ({listed})")
 
     @contextlib.contextmanager
     def _commit(self, run_id: str, progress: Mapping[str, Any], **more: str) -> Iterator[tuple[int, str]]:

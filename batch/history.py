@@ -13,7 +13,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.rows import not_there
 from batch.context import LayerResult, RunContext
-from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
+from batch.delta import CHANGE_FEED, LakeTable
 from batch.local import brought_if_few
 from config.definition import Table
 
@@ -41,8 +41,7 @@ def keep_versions(
     rows = versions.dropDuplicates(identity)
     history.progress()
     if anew or not history.exists():
-        properties = CHANGE_FEED | DELETION_VECTORS
-        written = history.replace(rows, run_id=context.run_id, progress=progress, properties=properties)
+        written = history.replace(rows, run_id=context.run_id, progress=progress, properties=CHANGE_FEED)
     else:
         rows = brought_if_few(rows)
         lowest = rows.agg(F.min("_sequence")).first()

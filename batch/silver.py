@@ -35,6 +35,10 @@ from config.definition import Reference, Table
 META: Final = ("_sequence", "_committed_at", "_row_hash", "_deleted", "_run_id")
 """What Silver knows of a row besides its columns."""
 
+LARGE: Final = 128 * 2**20
+"""Bytes of a table from which on its changed rows are marked as deleted in their files, and not left out of files that
+are written anew: every later look at the table costs more then, and a merge less."""
+
 _PARTITIONS: Final = ("year", "month", "day")
 
 
@@ -164,11 +168,12 @@ def _refine(checked: DataFrame, table: Table, context: RunContext, work: _Work) 
     beside = keep_versions(versions, table, context, work.progress, anew=not work.is_continued)
     good = newest(versions, table.key)
     if work.is_continued:
+        if work.silver.size() >= LARGE:
+            work.silver.have(DELETION_VECTORS)
         on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
         written = work.silver.merge(good, on=on, set_when=NEWER, run_id=context.run_id, progress=work.progress)
     else:
-        properties = CHANGE_FEED | DELETION_VECTORS
-        written = work.silver.replace(good, run_id=context.run_id, progress=work.progress, properties=properties)
+        written = work.silver.replace(good, run_id=context.run_id, progress=work.progress, properties=CHANGE_FEED)
     return LayerResult.of(
         written,
         layer="silver",

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 from pyspark.sql import SparkSession
 
 from batch.errors import BatchError
-from batch.silver import in_order
+from batch.silver import in_order, silver_table
 from config.dataset import load_definition
 from config.definition import Column, LogicalType, Reference, Table
 from tests.batch.lake import LocalLake
@@ -55,6 +56,22 @@ def test_a_row_read_again_as_it_was_still_wins_over_what_lies_between(lake: Loca
         lake.land([change])
         lake.refine("order_details")
     assert lines(lake) == {(1, 1)}
+
+
+def test_rows_of_a_large_table_are_marked_where_they_lie_and_the_table_stays_right(
+    lake: LocalLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.land([line("a", number, 1) for number in range(1, 9)])
+    lake.refine("order_details")
+    table = silver_table(lake.context(), "order_details")
+    assert table.property("delta.enableDeletionVectors") is None
+    monkeypatch.setattr("batch.silver.LARGE", 0)
+    lake.land([line("a", 1, 2, quantity=7), line("a", 2, 3, "d")])
+    assert lake.refine("order_details")["order_details"].rows_written == 2
+    (log,) = Path(urlsplit(table.path).path, "_delta_log").glob(f"{table.version():020d}.json")
+    assert '"deletionVector"' in log.read_text()
+    assert lines(lake) == {(1, 7), *((number, 1) for number in range(3, 9))}
+    assert lake.refine("order_details")["order_details"].is_unchanged
 
 
 def test_a_run_without_news_writes_nothing_and_says_so(lake: LocalLake) -> None:
