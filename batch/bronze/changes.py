@@ -20,12 +20,13 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze import progress as how_far
 from batch.bronze.archive import Found, find_objects, read_objects
-from batch.bronze.envelope import UNREADABLE, opened, unreadable, versions
+from batch.bronze.envelope import BETWEEN, UNREADABLE, laid_out, opened, unreadable, versions
 from batch.bronze.rows import (
     JDBC,
     MOST_FILES,
     PARTITIONS,
     bronze_table,
+    each_once,
     not_there,
     properties,
     refused,
@@ -56,6 +57,11 @@ class _Look:
     lowest: str | None
     names: frozenset[str] | None
     others: tuple[str, ...]
+
+    @property
+    def readable(self) -> int:
+        """How many row versions there are, each as often as it was delivered."""
+        return self.records - self.tombstones - self.unreadable
 
 
 def land_changes(table: Table, context: RunContext) -> LayerResult:
@@ -100,7 +106,8 @@ class _Work:
     def land(self, found: Found) -> LayerResult:
         """From the objects to the commit."""
         spark, table = self.context.spark, self.table
-        records = opened(read_objects(spark, found), self.context.settings.source_epoch, table).persist()
+        delivered = opened(read_objects(spark, found), self.context.settings.source_epoch, table)
+        records = laid_out(delivered, table).persist()
         try:
             look = _look_at(records, table)
             self._check_columns(look)
@@ -118,7 +125,7 @@ class _Work:
             )
         finally:
             records.unpersist()
-        repeats = look.records - look.tombstones - look.unreadable - written.rows_inserted
+        repeats = look.readable - written.rows_inserted
         log.info("bronze/%s: %d records, %d of them seen before", table.name, look.records, repeats)
         return LayerResult.of(
             written,
@@ -154,7 +161,7 @@ class _Work:
 
     def _new_versions(self, rows: DataFrame, look: _Look) -> DataFrame:
         identity = [*self.table.key, "_sequence"]
-        rows = rows.dropDuplicates(identity)
+        rows = each_once(rows, identity, look.readable)
         if self.context.full or look.lowest is None or not self.bronze.exists():
             return rows
         there = self.bronze.read().where(F.col("_sequence") >= look.lowest)
@@ -162,27 +169,23 @@ class _Work:
 
 
 def _look_at(records: DataFrame, table: Table) -> _Look:
-    is_good = "_problem IS NULL AND NOT _is_tombstone"
-    names = "IF(_op = 'd', NULL, map_keys(_row))"
-    known = ", ".join(f"'{name}'" for name in table.column_names)
     found = records.agg(
         F.count(F.lit(1)).alias("records"),
         F.count_if("_is_tombstone").alias("tombstones"),
         F.expr("count_if(_problem IS NOT NULL)").alias("unreadable"),
-        F.expr(f"min(_sequence) FILTER (WHERE {is_good})").alias("lowest"),
-        F.expr(f"max_by({names}, _sequence) FILTER (WHERE {is_good} AND _op <> 'd')").alias("names"),
-        F.expr(f"array_sort(array_distinct(flatten(collect_set(array_except({names}, array({known}))))))").alias(
-            "others"
-        ),
+        F.expr("min(_sequence) FILTER (WHERE _problem IS NULL AND NOT _is_tombstone)").alias("lowest"),
+        F.expr("max_by(_names, _sequence) FILTER (WHERE _names IS NOT NULL)").alias("names"),
+        F.collect_set("_names").alias("ever"),
     ).first()
     assert found is not None
+    ever = {name for names in found["ever"] for name in names.split(BETWEEN)}
     return _Look(
         records=found["records"],
         tombstones=found["tombstones"],
         unreadable=found["unreadable"],
         lowest=found["lowest"],
-        names=None if found["names"] is None else frozenset(found["names"]),
-        others=tuple(found["others"] or ()),
+        names=None if found["names"] is None else frozenset(found["names"].split(BETWEEN)),
+        others=tuple(sorted(ever - {*table.column_names})),
     )
 
 

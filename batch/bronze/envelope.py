@@ -19,6 +19,10 @@ from streams.model.position import SNAPSHOT_ROW
 UNREADABLE: Final = "unreadable"
 """The rule that a record breaks when no row version can be made of it."""
 
+BETWEEN: Final = "\x1f"
+"""Stands between two names of columns."""
+
+_IS_GOOD: Final = "_problem IS NULL AND NOT _is_tombstone"
 _ENVELOPE: Final = (
     "op STRING, before MAP<STRING, STRING>, after MAP<STRING, STRING>, "
     "source STRUCT<file: STRING, pos: BIGINT, row: INT, ts_ms: BIGINT>"
@@ -46,7 +50,7 @@ def opened(records: DataFrame, epoch: int, table: Table) -> DataFrame:
         "_wire", F.from_json("_text", _WIRE, {"mode": "PERMISSIVE"})
     )
     bodies = wires.withColumn("_body", F.expr(f"coalesce(_wire.payload, named_struct({body}))"))
-    laid_out = bodies.select(
+    fields = bodies.select(
         "partition",
         "offset",
         "key",
@@ -64,31 +68,45 @@ def opened(records: DataFrame, epoch: int, table: Table) -> DataFrame:
         F.expr("IF(_body.source.ts_ms > 0, timestamp_millis(_body.source.ts_ms), NULL)").alias("_committed_at"),
         F.expr("concat_ws('/', topic, partition, offset)").alias("_origin"),
     )
-    judged = laid_out.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text")
+    judged = fields.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text")
     # The records themselves are only needed of those that are put aside; all of them would not fit into memory.
     return judged.withColumns({name: F.expr(f"IF(_problem IS NULL, NULL, {name})") for name in ("key", "value")})
 
 
-def versions(opened_records: DataFrame, table: Table) -> DataFrame:
-    """The readable ones as rows of canonical texts."""
-    good = opened_records.where("_problem IS NULL AND NOT _is_tombstone")
+def laid_out(opened_records: DataFrame, table: Table) -> DataFrame:
+    """Records with the table's columns as canonical texts in place of `_row`, and in `_names` what the columns of a
+    readable row are called, between `BETWEEN`; NULL of a delete. `key` and `value` are `_key` and `_value`."""
     texts = [F.expr(delivered_text(column, f"_row['{column.name}']")).alias(column.name) for column in table.columns]
-    return good.select(*texts, "_op", "_sequence", "_committed_at", "_origin")
+    names = F.array_join(F.map_keys("_row"), BETWEEN)
+    return opened_records.select(
+        *texts,
+        *(name for name in opened_records.columns if name.startswith("_") and name != "_row"),
+        F.when(F.expr(f"{_IS_GOOD} AND _op <> 'd'"), names).alias("_names"),
+        F.col("key").alias("_key"),
+        F.col("value").alias("_value"),
+    )
 
 
-def unreadable(opened_records: DataFrame, table: Table) -> DataFrame:
-    """The others as rows of the quarantine: why, and the whole record; bytes that are no text in base64."""
+def versions(records: DataFrame, table: Table) -> DataFrame:
+    """The readable ones of `laid_out` as rows of canonical texts."""
+    good = records.where(_IS_GOOD)
+    return good.select(*table.column_names, "_op", "_sequence", "_committed_at", "_origin")
+
+
+def unreadable(records: DataFrame, table: Table) -> DataFrame:
+    """The unreadable ones of `laid_out` as rows of the quarantine: why, and the whole record; bytes that are no text in
+    base64."""
     text = "IF(is_valid_utf8(CAST({0} AS STRING)), CAST({0} AS STRING), concat('base64:', base64({0})))"
     whole = F.to_json(
         F.struct(
             F.col("_problem").alias("reason"),
-            F.expr(text.format("key")).alias("key"),
-            F.expr(text.format("value")).alias("value"),
+            F.expr(text.format("_key")).alias("key"),
+            F.expr(text.format("_value")).alias("value"),
         )
     )
-    return opened_records.where("_problem IS NOT NULL").select(
+    return records.where("_problem IS NOT NULL").select(
         F.lit(table.name).alias("table"),
-        F.to_json(F.struct(F.expr(text.format("key")).alias("key"))).alias("key"),
+        F.to_json(F.struct(F.expr(text.format("_key")).alias("key"))).alias("key"),
         F.lit(UNREADABLE).alias("rule"),
         F.lit("quarantine").alias("action"),
         whole.alias("row"),

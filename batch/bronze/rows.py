@@ -12,6 +12,7 @@ from batch import canonical
 from batch.context import LayerResult, RunContext
 from batch.delta import CHANGE_FEED, LakeTable
 from batch.errors import BatchError
+from batch.local import FEW
 from config.definition import Column, LogicalType, Table
 
 FEED: Final = "millrace.feed"
@@ -77,6 +78,17 @@ def stamped(rows: DataFrame, table: Table, context: RunContext) -> DataFrame:
 def properties(table: Table) -> dict[str, str]:
     """Of a Bronze table. File statistics are kept of what is searched for."""
     return {FEED: table.feed, **CHANGE_FEED, "delta.dataSkippingStatsColumns": "_sequence,_run_id,_landed_at"}
+
+
+def each_once(rows: DataFrame, identity: Sequence[str], count: int) -> DataFrame:
+    """The rows (`count` of them), of those that are the same by `identity` one.
+
+    Many rows are mostly all different. That is shown by as many different hashes, which costs a part of what it costs
+    to send all rows through a shuffle.
+    """
+    if count > FEW and rows.select(F.xxhash64(*identity)).distinct().count() == count:
+        return rows
+    return rows.dropDuplicates(list(identity))
 
 
 def not_there(rows: DataFrame, there: DataFrame, on: Sequence[str]) -> DataFrame:

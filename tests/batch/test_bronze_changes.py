@@ -112,14 +112,16 @@ def test_a_run_goes_on_where_the_last_one_ended_and_one_too_many_writes_nothing(
     assert sorted(third.progress.values()) == [1, 3]
 
 
+@pytest.mark.parametrize("few", [50_000, 0], ids=["few rows", "many rows"])
 def test_changes_that_are_delivered_again_are_landed_once(
-    spark: SparkSession, tmp_path: Path, archive: Archive
+    spark: SparkSession, tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
+    monkeypatch.setattr("batch.bronze.rows.FEW", few)
     changes = [envelope("c", method(number), pos=number) for number in range(1, 4)]
     archive.put(*changes, changes[1])
     context = run_context(spark, tmp_path)
     assert bronze.land(METHODS, context).rows_written == 3
-    archive.put(changes[2], changes[0], envelope("u", method(1, "new"), pos=9))
+    archive.put(changes[2], changes[0], envelope("u", method(1, "new"), pos=9))  # nothing is there twice
     result = bronze.land(METHODS, run_context(spark, tmp_path))
     assert (result.rows_in, result.rows_written) == (3, 1)
     assert picked(content(spark, context, "payment_method"), "id", "name") == [
