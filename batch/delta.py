@@ -70,7 +70,7 @@ class LakeTable:
 
     def size(self) -> int:
         """Bytes of the newest version's data files; 0 if there is no table."""
-        return self._log.size()
+        return self.extent().size
 
     def property(self, name: str) -> str | None:
         """A property of the table; None if it has none of this name, or if there is no table."""
@@ -174,7 +174,7 @@ class LakeTable:
         return self._written(committed)
 
     def have(self, properties: Mapping[str, str]) -> None:
-        """Give the table the properties that it was not made with."""
+        """Give the table the properties that it lacks."""
         lacking = {name: value for name, value in properties.items() if self._log.property(name) != value}
         if lacking:
             listed = ", ".join(f"'{name}' = '{value}'" for name, value in lacking.items())
@@ -188,10 +188,9 @@ class LakeTable:
             yield
 
     def extent(self) -> Extent:
-        """What the newest version consists of."""
-        detail = DeltaTable.forPath(self._spark, self.path).detail().select("numFiles", "sizeInBytes").first()
-        assert detail is not None
-        return Extent(files=detail["numFiles"], size=detail["sizeInBytes"])
+        """What the newest version consists of; nothing if there is no table."""
+        files, size = self._log.extent()
+        return Extent(files=files, size=size)
 
     def stored_bytes(self) -> int:
         """Bytes of all files in the table's folder, those of older versions and the log included."""

@@ -38,10 +38,10 @@ class DeltaLog:
         found = self._snapshot().metadata().configuration().get(name)
         return str(found.get()) if found.isDefined() else None
 
-    def size(self) -> int:
-        """Bytes of the newest version's data files; 0 if there is no table."""
+    def extent(self) -> tuple[int, int]:
+        """How many data files the newest version has, and their bytes; zeros if there is no table."""
         snapshot = self._snapshot()
-        return 0 if int(snapshot.version()) == NO_TABLE else int(snapshot.sizeInBytes())
+        return (0, 0) if int(snapshot.version()) == NO_TABLE else (snapshot.numOfFiles(), snapshot.sizeInBytes())
 
     def commit_info(self, version: int) -> dict[str, Any] | None:
         """What a commit says of itself; None once the log was cleaned of it."""

@@ -131,11 +131,7 @@ class Service:
             raise StackError("\n".join(["no cycle of the service ends:", *last_lines(self._log, _LOG_LINES)]))
 
     def _wrote(self) -> list[Cycle]:
-        """The cycles that wrote something, or failed at it."""
-        return [
-            Cycle(run_id=found["run"], state="failed" if found["failed"] else "done", seconds=float(found["seconds"]))
-            for found in _WROTE.finditer(self._log.read_text())
-        ]
+        return cycles_in(self._log.read_text())
 
     def _noted(self) -> Cycle | None:
         """The last cycle that has ended; None while one is at work, or before the first."""
@@ -145,6 +141,14 @@ class Service:
             return None
         began, ended = (datetime.fromisoformat(record[name]) for name in ("started", "ended"))
         return Cycle(run_id=record["run_id"], state=record["state"], seconds=(ended - began).total_seconds())
+
+
+def cycles_in(text: str) -> list[Cycle]:
+    """The cycles that wrote something, or failed at it, in what a service has printed."""
+    return [
+        Cycle(run_id=found["run"], state="failed" if found["failed"] else "done", seconds=float(found["seconds"]))
+        for found in _WROTE.finditer(text)
+    ]
 
 
 def _refuse_failure(cycle: Cycle) -> None:

@@ -120,6 +120,8 @@ def session(job: Mapping[str, Any]) -> SparkSession:
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": spark["shuffle_partitions"],
         "spark.sql.codegen.cache.maxEntries": "3000",
+        "spark.sql.inMemoryColumnarStorage.compressed": "false",
+        "spark.sql.join.preferSortMergeJoin": "false",
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
         "spark.hadoop.fs.s3a.endpoint": store["endpoint"],
