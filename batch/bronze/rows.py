@@ -27,6 +27,11 @@ MOST_FILES: Final = 2
 JDBC: Final = "jdbc"
 """The origin (`_origin`) of rows that were read from the source itself."""
 
+_UNDER_WAY: Final = frozenset(
+    {"_problem", "_is_tombstone", "_names", "_key", "_value", "_row", "_violations", "_deleted", "_rank"}
+)
+"""What rows have besides their columns on their way to Bronze and Silver."""
+
 _META: Final = ("_op", "_sequence", "_committed_at", "_landed_at", "_run_id", "_row_hash", "_origin")
 
 
@@ -34,12 +39,12 @@ def bronze_table(table: Table, context: RunContext) -> LakeTable:
     """The table, if it is filled from the feed that the definition names.
 
     Raises:
-        BatchError: it is filled from the other feed and this is no rebuild, or a column has a name that Bronze needs
+        BatchError: it is filled from the other feed and this is no rebuild, or a column has a name that the lake needs
             itself.
     """
-    taken = sorted({*PARTITIONS, *_META} & {name.lower() for name in table.column_names})
+    taken = sorted((_UNDER_WAY | {*PARTITIONS, *_META}) & {name.lower() for name in table.column_names})
     if taken:
-        raise refused(table, f"Bronze has columns of its own named {', '.join(taken)}: rename the source's in a view")
+        raise refused(table, f"the lake has columns of its own named {', '.join(taken)}: rename the source's in a view")
     found = LakeTable(context.spark, context.lake.table("bronze", table.name), f"bronze/{table.name}")
     if is_of_other_feed(found, table) and not context.is_rebuild:
         feed = found.property(FEED)

@@ -10,12 +10,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from pyspark.sql import SparkSession
 
 from batch import bronze
 from batch.bronze.sequence import sequence_text
 from batch.errors import BatchError
+from config.definition import Column, LogicalType
 from streams.topics import change_topic
 from tests.batch.bronze_ground import (
     DEFINITION,
@@ -206,6 +208,14 @@ def test_rows_from_before_a_column_was_added_have_none(spark: SparkSession, tmp_
     context = run_context(spark, tmp_path)
     bronze.land(METHODS, context)
     assert picked(content(spark, context, "payment_method"), "id", "bank") == [("2", "B"), ("3", None)]
+
+
+@pytest.mark.parametrize("name", ["Year", "_sequence", "_names", "_deleted"])
+def test_a_column_with_a_name_that_the_lake_needs_is_refused(spark: SparkSession, tmp_path: Path, name: str) -> None:
+    column = Column(name=name, type=LogicalType.STRING)
+    table = msgspec.structs.replace(METHODS, columns=(*METHODS.columns, column))
+    with pytest.raises(BatchError, match=f"of its own named {name.lower()}: rename"):
+        bronze.land(table, run_context(spark, tmp_path))
 
 
 def test_a_gap_in_the_archive_is_an_error(spark: SparkSession, tmp_path: Path, archive: Archive) -> None:
