@@ -67,8 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
             return place.untouched(previous)
 
         if arguments.every is None:
-            is_whole = arguments.full or place.is_empty()
-            return run_once(place, plan_of, wait=arguments.wait, proof=proof, optimises=is_whole)
+            return run_once(place, plan_of, wait=arguments.wait, proof=proof, optimises=arguments.full)
         with _working(place, plan_of, proof=proof, is_quiet=True, optimises=True) as (runner, lease, start_spark):
             start_spark()  # the first cycle finds it there
             return _serve(runner, lease, arguments)
@@ -85,7 +84,7 @@ def run_once(
     """A single run with lease, record and manifest, whatever its steps are; the exit code.
 
     Args:
-        optimises: for work on whole tables: see `spark_session`.
+        optimises: for work on whole tables: see `spark_session`; the first run of a lake is such work anyway.
     """
     with _working(place, plan_of, proof=proof, optimises=optimises) as (runner, lease, _):
         interrupted_by_termination()
@@ -110,7 +109,9 @@ def _working(
 
         @functools.cache
         def planned() -> Plan:
-            return plan_of(ending.enter_context(place.spark(records_classes=not is_quiet, optimises=optimises)))
+            has_much_to_do = optimises or place.is_empty()
+            spark = place.spark(records_classes=not is_quiet, optimises=has_much_to_do)
+            return plan_of(ending.enter_context(spark))
 
         runner = Runner(
             dataset=name,

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze import progress as how_far
 from batch.bronze.archive import Found, find_objects, read_objects
-from batch.bronze.envelope import BETWEEN, UNREADABLE, laid_out, opened, unreadable, versions
+from batch.bronze.envelope import BETWEEN, IS_READABLE, UNREADABLE, laid_out, opened, unreadable, versions
 from batch.bronze.rows import (
     JDBC,
     MOST_FILES,
@@ -173,7 +173,7 @@ def _look_at(records: DataFrame, table: Table) -> _Look:
         F.count(F.lit(1)).alias("records"),
         F.count_if("_is_tombstone").alias("tombstones"),
         F.expr("count_if(_problem IS NOT NULL)").alias("unreadable"),
-        F.expr("min(_sequence) FILTER (WHERE _problem IS NULL AND NOT _is_tombstone)").alias("lowest"),
+        F.expr(f"min(_sequence) FILTER (WHERE {IS_READABLE})").alias("lowest"),
         F.expr("max_by(_names, _sequence) FILTER (WHERE _names IS NOT NULL)").alias("names"),
         F.collect_set("_names").alias("ever"),
     ).first()

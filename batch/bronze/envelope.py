@@ -22,7 +22,9 @@ UNREADABLE: Final = "unreadable"
 BETWEEN: Final = "\x1f"
 """Stands between two names of columns."""
 
-_IS_GOOD: Final = "_problem IS NULL AND NOT _is_tombstone"
+IS_READABLE: Final = "_problem IS NULL AND NOT _is_tombstone"
+"""Whether a record is a row version."""
+
 _ENVELOPE: Final = (
     "op STRING, before MAP<STRING, STRING>, after MAP<STRING, STRING>, "
     "source STRUCT<file: STRING, pos: BIGINT, row: INT, ts_ms: BIGINT>"
@@ -81,7 +83,7 @@ def laid_out(opened_records: DataFrame, table: Table) -> DataFrame:
     return opened_records.select(
         *texts,
         *(name for name in opened_records.columns if name.startswith("_") and name != "_row"),
-        F.when(F.expr(f"{_IS_GOOD} AND _op <> 'd'"), names).alias("_names"),
+        F.when(F.expr(f"{IS_READABLE} AND _op <> 'd'"), names).alias("_names"),
         F.col("key").alias("_key"),
         F.col("value").alias("_value"),
     )
@@ -89,7 +91,7 @@ def laid_out(opened_records: DataFrame, table: Table) -> DataFrame:
 
 def versions(records: DataFrame, table: Table) -> DataFrame:
     """The readable ones of `laid_out` as rows of canonical texts."""
-    good = records.where(_IS_GOOD)
+    good = records.where(IS_READABLE)
     return good.select(*table.column_names, "_op", "_sequence", "_committed_at", "_origin")
 
 
