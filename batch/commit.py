@@ -33,13 +33,13 @@ def noted(info: Mapping[str, Any]) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
-def counted(version: int, metrics: Mapping[str, str]) -> Written:
-    """What a commit did, from the figures that Delta left in it."""
+def counted(version: int, metrics: Mapping[str, Any]) -> Written:
+    """What a commit did, from the figures that its writer left in it."""
 
     def count(name: str) -> int:
         return int(metrics.get(name, 0))
 
-    if "numSourceRows" in metrics:  # a merge
+    if "numSourceRows" in metrics:  # a merge by Spark
         return Written(
             version=version,
             rows_in=count("numSourceRows"),
@@ -47,4 +47,13 @@ def counted(version: int, metrics: Mapping[str, str]) -> Written:
             rows_updated=count("numTargetRowsUpdated"),
             rows_deleted=count("numTargetRowsDeleted"),
         )
-    return Written(version=version, rows_in=count("numOutputRows"), rows_inserted=count("numOutputRows"))
+    if "num_source_rows" in metrics:  # by delta-rs
+        return Written(
+            version=version,
+            rows_in=count("num_source_rows"),
+            rows_inserted=count("num_target_rows_inserted"),
+            rows_updated=count("num_target_rows_updated"),
+            rows_deleted=count("num_target_rows_deleted"),
+        )
+    rows = count("num_added_rows" if "num_added_rows" in metrics else "numOutputRows")
+    return Written(version=version, rows_in=rows, rows_inserted=rows)

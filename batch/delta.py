@@ -14,20 +14,25 @@ import contextlib
 import json
 import logging
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from delta.tables import DeltaTable
+from deltalake import CommitProperties
+from deltalake.exceptions import CommitFailedError, DeltaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StringType, StructField, StructType
 
 from batch.commit import Written, counted, noted
 from batch.delta_log import NO_TABLE, DeltaLog
 from batch.errors import BatchError
+from batch.local import FEW, Brought, Rows, few_or_all, frame
+from batch.native import LARGEST, NEVER, Merge, NativeTable, commit_properties
+from batch.snapshot import Snapshot
 
 CHANGE_FEED = {"delta.enableChangeDataFeed": "true"}
-NEVER = "false"
 DELETION_VECTORS = {"delta.enableDeletionVectors": "true"}
 
 _METADATA = "spark.databricks.delta.commitInfo.userMetadata"
@@ -50,13 +55,30 @@ class Extent:
     size: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Commit:
+    """A commit to be made.
+
+    Attributes:
+        before: the version before it.
+        mark: by which it is found again.
+        note: what it says of itself.
+        number: of its transaction.
+    """
+
+    before: int
+    mark: str
+    note: str
+    number: int
+
+
 class LakeTable:
     """The Delta table at `path`; `name` is layer and table, as in `silver/orders`."""
 
     def __init__(self, spark: SparkSession, path: str, name: str) -> None:
         self.path = path
         self.name = name
-        self._spark = spark
+        self.spark = spark
         self._log = DeltaLog(spark, path)
         self._seen: int | None = None
 
@@ -78,8 +100,17 @@ class LakeTable:
 
     def read(self, version: int | None = None) -> DataFrame:
         """The rows, of the newest or of an older version."""
-        reader = self._spark.read.format("delta")
+        reader = self.spark.read.format("delta")
         return (reader if version is None else reader.option("versionAsOf", version)).load(self.path)
+
+    def at(self, version: int | None = None) -> Snapshot:
+        """The rows of the newest, or of an older version, to look some of them up."""
+        return Snapshot(self, self._log.version() if version is None else version)
+
+    def native(self, version: int | None = None) -> NativeTable | None:
+        """A version (default: the newest) for this process; None if it is too large, or only Spark can reach it."""
+        found = NativeTable.at(self.spark, self._log.location, version)
+        return found if found is not None and found.extent()[1] <= LARGEST else None
 
     def progress(self) -> dict[str, Any]:
         """What the newest commit with a progress says; {} if there is none. Writes continue from here."""
@@ -94,7 +125,7 @@ class LakeTable:
                 return dict(progress)
         return {}
 
-    def changed_since(self, version: int) -> DataFrame | None:
+    def changed_since(self, version: int) -> Rows | None:
         """The change data feed after `version`; None if it is gone, or was never kept."""
         newest = self._log.version()
         if not 0 <= version <= newest or self._log.property("delta.enableChangeDataFeed") != "true":
@@ -103,11 +134,15 @@ class LakeTable:
             return self._feed(newest).where("false")
         if not all(self._log.has_changes_of(each) for each in range(version + 1, newest + 1)):
             return None
-        return self._feed(version + 1, newest)
+        native = self.native(newest)
+        found = None if native is None else native.changes(version + 1, newest, most=FEW)
+        if native is None or found is None:
+            return few_or_all(self._feed(version + 1, newest))
+        return Brought(self.spark, StructType([*native.schema, StructField("_change_type", StringType())]), found)
 
     def append(
         self,
-        rows: DataFrame,
+        rows: Rows,
         *,
         run_id: str,
         progress: Mapping[str, Any],
@@ -116,9 +151,16 @@ class LakeTable:
     ) -> Written:
         """Add rows; columns that the table lacks are added to it. The last two are for a table that is made here."""
         self._make(rows, partition_by, properties)
-        with self._commit(run_id, progress) as committed:
-            rows.write.format("delta").mode("append").option("mergeSchema", "true").save(self.path)
-        return self._written(committed)
+        with self._commit(run_id, progress) as commit:
+            if not isinstance(rows, Brought) or not self._is_written_here(
+                rows.schema.names, commit, lambda table, carried: table.append(rows.table, carried)
+            ):
+                frame(rows).write.format("delta").mode("append").option("mergeSchema", "true").save(self.path)
+        return self._written(commit)
+
+    def note(self, *, run_id: str, progress: Mapping[str, Any]) -> Written:
+        """Write nothing but the progress."""
+        return self.append(self.at().few(where="false"), run_id=run_id, progress=progress)
 
     def replace(
         self,
@@ -132,14 +174,14 @@ class LakeTable:
         """Put rows, and their columns, in the place of all there were; readers see the old or the new ones."""
         self._make(rows, partition_by, properties)
         self.have(properties or {})
-        with self._commit(run_id, progress) as committed:
+        with self._commit(run_id, progress) as commit:
             writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
             writer.partitionBy(*partition_by).save(self.path)
-        return self._written(committed)
+        return self._written(commit)
 
     def merge(
         self,
-        rows: DataFrame,
+        rows: Rows,
         *,
         on: str,
         set_when: str | None,
@@ -162,23 +204,23 @@ class LakeTable:
             delete_when: rows that belong together are deleted when this holds; asked before `set_when`.
         """
         self._make(rows, partition_by, properties)
-        merge = DeltaTable.forPath(self._spark, self.path).alias("t").merge(rows.alias("s"), on)
-        if delete_when is not None:
-            merge = merge.whenMatchedDelete(condition=delete_when)
-        if set_when is not None:
-            merge = merge.whenMatchedUpdateAll(condition=set_when)
-        if insert_when != NEVER:
-            merge = merge.whenNotMatchedInsertAll(condition=insert_when)
-        with self._commit(run_id, progress, **{_EVOLVE: str(evolve).lower()}) as committed:
-            merge.execute()
-        return self._written(committed)
+        merge = Merge(on=on, set_when=set_when, insert_when=insert_when, delete_when=delete_when)
+        with self._commit(run_id, progress, **{_EVOLVE: str(evolve).lower()}) as commit:
+            if not isinstance(rows, Brought) or not self._is_written_here(
+                rows.schema.names,
+                commit,
+                lambda table, carried: table.merge(rows.table, carried, merge),
+                has_more=not evolve,
+            ):
+                self._merge(frame(rows), merge)
+        return self._written(commit)
 
     def have(self, properties: Mapping[str, str]) -> None:
         """Give the table the properties that it lacks."""
         lacking = {name: value for name, value in properties.items() if self._log.property(name) != value}
         if lacking:
             listed = ", ".join(f"'{name}' = '{value}'" for name, value in lacking.items())
-            self._spark.sql(f"ALTER TABLE delta.`{self._log.location}` SET TBLPROPERTIES ({listed})")
+            self.spark.sql(f"ALTER TABLE delta.`{self._log.location}` SET TBLPROPERTIES ({listed})")
 
     @contextlib.contextmanager
     def noting(self, run_id: str) -> Iterator[None]:
@@ -189,7 +231,10 @@ class LakeTable:
 
     def extent(self) -> Extent:
         """What the newest version consists of; nothing if there is no table."""
-        files, size = self._log.extent()
+        if not self.exists():
+            return Extent(files=0, size=0)
+        table = NativeTable.at(self.spark, self._log.location)
+        files, size = self._log.extent() if table is None else table.extent()
         return Extent(files=files, size=size)
 
     def stored_bytes(self) -> int:
@@ -201,44 +246,86 @@ class LakeTable:
         count = self.read().where(condition).count()
         if count:
             with self.noting(run_id):
-                DeltaTable.forPath(self._spark, self.path).delete(condition)
+                DeltaTable.forPath(self.spark, self.path).delete(condition)
         return count
 
     def compact(self, *, file_bytes: int, run_id: str) -> None:
         """Put small files of a partition together into files of about this size."""
         sizes = {_SMALLEST: str(file_bytes * 3 // 4), _LARGEST: str(file_bytes)}
         with self.noting(run_id), self._configured(sizes):
-            DeltaTable.forPath(self._spark, self.path).optimize().executeCompaction()
+            DeltaTable.forPath(self.spark, self.path).optimize().executeCompaction()
 
     def vacuum(self, *, keep_s: float) -> None:
         """Delete the files that no version of this time needs."""
         with self._configured({_CHECK_RETENTION: "false", _LOG_VACUUM: "false"}):
-            DeltaTable.forPath(self._spark, self.path).vacuum(keep_s / 3600)
+            DeltaTable.forPath(self.spark, self.path).vacuum(keep_s / 3600)
 
-    def _make(self, rows: DataFrame, partition_by: Sequence[str], properties: Mapping[str, str] | None) -> None:
+    def _make(self, rows: Rows, partition_by: Sequence[str], properties: Mapping[str, str] | None) -> None:
         if self.exists():
             return
-        maker = DeltaTable.createIfNotExists(self._spark).location(self._log.location).addColumns(rows.schema)
+        maker = DeltaTable.createIfNotExists(self.spark).location(self._log.location).addColumns(rows.schema)
         maker = maker.partitionedBy(*partition_by) if partition_by else maker
         for name, value in (properties or {}).items():
             maker = maker.property(name, value)
         maker.execute()
 
+    def _merge(self, rows: DataFrame, asked: Merge) -> None:
+        merge = DeltaTable.forPath(self.spark, self.path).alias("t").merge(rows.alias("s"), asked.on)
+        if asked.delete_when is not None:
+            merge = merge.whenMatchedDelete(condition=asked.delete_when)
+        if asked.set_when is not None:
+            merge = merge.whenMatchedUpdateAll(condition=asked.set_when)
+        if asked.insert_when != NEVER:
+            merge = merge.whenNotMatchedInsertAll(condition=asked.insert_when)
+        merge.execute()
+
+    def _is_written_here(
+        self,
+        names: Sequence[str],
+        commit: _Commit,
+        write: Callable[[NativeTable, CommitProperties], None],
+        *,
+        has_more: bool = False,
+    ) -> bool:
+        """Write rows with these columns (the table's own, or some more) in this process, if that can be done.
+
+        What another commit has overtaken is done again on the rows that it has left.
+        """
+        carried = commit_properties(commit.note, self.name, commit.number)
+        for is_last in (False, False, True):
+            table = self.native()
+            if table is None or not table.takes(names, has_more=has_more):
+                return False
+            if table.number(self.name) >= commit.number:
+                raise self._overtaken()
+            try:
+                write(table, carried)
+                break
+            except CommitFailedError as error:
+                if self._found(commit) is not None:  # it was our own, and the answer to it was lost
+                    break
+                if is_last:
+                    raise self._overtaken() from error
+            except DeltaError:
+                log.warning("%s: not written by delta-rs, so Spark is asked", self.name, exc_info=True)
+                return False
+        return True
+
     @contextlib.contextmanager
-    def _commit(self, run_id: str, progress: Mapping[str, Any], **more: str) -> Iterator[tuple[int, str]]:
-        """Write in here; yields the version before and the mark by which the commit is found again."""
+    def _commit(self, run_id: str, progress: Mapping[str, Any], **more: str) -> Iterator[_Commit]:
+        """Write in here, by Spark or with what the commit is given to carry."""
         before = self._log.version()
         seen = before if self._seen is None else max(self._seen, 0)
         mark = uuid.uuid4().hex
         note = json.dumps({"run_id": run_id, "progress": dict(progress), "commit": mark})
         settings = {_METADATA: note, _TXN_APP: self.name, _TXN_VERSION: str(seen + 1), **more}
         with self._configured(settings):
-            yield before, mark
+            yield _Commit(before=before, mark=mark, note=note, number=seen + 1)
 
     @contextlib.contextmanager
     def _configured(self, settings: Mapping[str, str]) -> Iterator[None]:
         for name, value in settings.items():
-            self._spark.conf.set(name, value)
+            self.spark.conf.set(name, value)
         try:
             yield
         except PySparkException as error:
@@ -247,17 +334,22 @@ class LakeTable:
             raise
         finally:
             for name in settings:
-                self._spark.conf.unset(name)
+                self.spark.conf.unset(name)
 
-    def _written(self, committed: tuple[int, str]) -> Written:
-        before, mark = committed
+    def _written(self, commit: _Commit) -> Written:
+        found = self._found(commit)
+        if found is None:
+            raise self._overtaken()
+        return found
+
+    def _found(self, commit: _Commit) -> Written | None:
         newest = self._log.version()
-        for version in range(newest, before, -1):
+        for version in range(newest, commit.before, -1):
             info = self._log.commit_info(version) or {}
-            if noted(info).get("commit") == mark:
+            if noted(info).get("commit") == commit.mark:
                 self._seen = newest
                 return counted(version, info.get("operationMetrics", {}))
-        raise self._overtaken()
+        return None
 
     def _overtaken(self) -> BatchError:
         layer, _, table = self.name.partition("/")
@@ -265,5 +357,5 @@ class LakeTable:
         return BatchError(text, layer=layer, table=table)
 
     def _feed(self, first: int, last: int | None = None) -> DataFrame:
-        reader = self._spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", first)
+        reader = self.spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", first)
         return (reader if last is None else reader.option("endingVersion", last)).load(self.path)

@@ -39,9 +39,9 @@ class DeltaLog:
         return str(found.get()) if found.isDefined() else None
 
     def extent(self) -> tuple[int, int]:
-        """How many data files the newest version has, and their bytes; zeros if there is no table."""
+        """How many data files the newest version has, and their bytes; it may take Spark a job to know."""
         snapshot = self._snapshot()
-        return (0, 0) if int(snapshot.version()) == NO_TABLE else (snapshot.numOfFiles(), snapshot.sizeInBytes())
+        return int(snapshot.numOfFiles()), int(snapshot.sizeInBytes())
 
     def commit_info(self, version: int) -> dict[str, Any] | None:
         """What a commit says of itself; None once the log was cleaned of it."""

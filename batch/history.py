@@ -11,10 +11,10 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.rows import not_there
+from batch.bronze.rows import not_there, since
 from batch.context import LayerResult, RunContext
 from batch.delta import CHANGE_FEED, LakeTable
-from batch.local import brought_if_few
+from batch.local import brought_if_few, few_or_all, frame
 from config.definition import Table
 
 
@@ -47,10 +47,10 @@ def keep_versions(
         lowest = rows.agg(F.min("_sequence")).first()
         assert lowest is not None
         # Of a long history only the files that hold sequences as high as the new ones are read.
-        there = history.read().where(F.col("_sequence") >= F.lit(lowest[0]))
-        rows = brought_if_few(not_there(rows, there, identity))
-        if rows.isEmpty():
+        there = since(history, lowest[0], columns=identity)
+        new = few_or_all(not_there(rows, there, identity))
+        if frame(new).isEmpty():
             return ()
-        written = history.append(rows, run_id=context.run_id, progress=progress)
+        written = history.append(new, run_id=context.run_id, progress=progress)
     assert table.history_name is not None
     return (LayerResult.of(written, layer="silver", table=table.history_name, progress=progress),)

@@ -7,32 +7,57 @@ however few rows it has.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
 
 FEW: Final = 50_000
 """Rows that the driver may hold, some tens of megabytes. More stay where they are."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Brought:
-    """Rows that the driver holds: for Spark, and as they are."""
+    """Rows that the driver holds: as they are, and (`rows`) for Spark."""
 
-    rows: DataFrame
+    spark: SparkSession
+    schema: StructType
     table: pa.Table
+
+    @cached_property
+    def rows(self) -> DataFrame:
+        """The same for Spark."""
+        return self.spark.createDataFrame(self.table, schema=self.schema)
+
+    def without(self, name: str) -> Brought:
+        """The same rows without a column."""
+        fields = [field for field in self.schema.fields if field.name != name]
+        return Brought(self.spark, StructType(fields), self.table.drop_columns([name]))
+
+
+Rows = DataFrame | Brought
+"""Rows that may be held by the driver."""
+
+
+def frame(rows: Rows) -> DataFrame:
+    """Rows for Spark, wherever they are."""
+    return rows.rows if isinstance(rows, Brought) else rows
 
 
 def brought(rows: DataFrame) -> Brought | None:
     """The same rows, held by the driver; None if they are more than `FEW`."""
     table = rows.limit(FEW + 1).toArrow()
-    if table.num_rows > FEW:
-        return None
-    return Brought(rows.sparkSession.createDataFrame(table, schema=rows.schema), table)
+    return None if table.num_rows > FEW else Brought(rows.sparkSession, rows.schema, table)
+
+
+def few_or_all(rows: DataFrame) -> Rows:
+    """The same rows, held by the driver if they are few."""
+    found = brought(rows)
+    return rows if found is None else found
 
 
 def brought_if_few(rows: DataFrame) -> DataFrame:
-    """The same rows, held by the driver if they are few."""
-    found = brought(rows)
-    return rows if found is None else found.rows
+    """The same rows for Spark, held by the driver if they are few."""
+    return frame(few_or_all(rows))

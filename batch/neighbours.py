@@ -11,8 +11,9 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.context import RunContext
 from batch.delta import LakeTable
-from batch.local import brought_if_few
+from batch.local import Rows, brought_if_few, few_or_all, frame
 from batch.quality import VIOLATIONS, refused, rule_name
+from batch.snapshot import Source
 from batch.versions import newest
 from config.definition import Reference, Table, Unique
 
@@ -35,23 +36,29 @@ def with_neighbours(
     for rule in beside_others(table) if count else []:
         if isinstance(rule, Reference):
             named = good.where(~F.col("_deleted") & F.col(rule.column).isNotNull())
-            wanted = brought_if_few(named.select(F.col(rule.column).alias("_value")).distinct())
-            missing = brought_if_few(values_without(wanted, _parents(rule, good, table, context)))
+            wanted = few_or_all(named.select(F.col(rule.column).alias("_value")).distinct())
+            missing = brought_if_few(_orphans(wanted, rule, good, table, context))
             rows = rows if missing.isEmpty() else with_reference(rows, rule, missing)
         else:
-            shared = shared_values(good, None if silver is None else _live(silver), table, rule)
+            shared = shared_values(good, None if silver is None else silver.at(), table, rule)
             rows = rows if shared is None else with_unique(rows, table, rule, shared)
     return rows
 
 
-def values_without(wanted: DataFrame, parents: DataFrame) -> DataFrame:
-    """The rows of `wanted` (one column, distinct, brought here if they are few) that are not among `parents`.
+def values_not_in(wanted: Rows, source: Source, key: str, *, where: str) -> DataFrame:
+    """The rows of `wanted` (one column, distinct) that are no `key` of a row for which a condition holds.
 
-    The wanted are looked up among the parents, and not the other way round: of these there may be a million.
+    The wanted are looked up among the rows, and not the other way round: of these there may be a million.
     """
-    (value,), (key,) = wanted.columns, parents.columns
-    found = brought_if_few(parents.join(wanted, parents[key] == wanted[value], "left_semi").toDF("_found"))
-    return wanted.join(found, F.col(value) == F.col("_found"), "left_anti")
+    (value,) = wanted.schema.names
+    found = source.with_keys(wanted, [(key, value)], columns=(key,), where=where)
+    return values_without(frame(wanted), frame(found))
+
+
+def values_without(wanted: DataFrame, others: DataFrame) -> DataFrame:
+    """The rows of `wanted` (one column) that are not among the others (one column)."""
+    (value,) = wanted.columns
+    return wanted.join(others.toDF("_found"), F.col(value) == F.col("_found"), "left_anti")
 
 
 def with_reference(rows: DataFrame, rule: Reference, missing: DataFrame) -> DataFrame:
@@ -61,23 +68,24 @@ def with_reference(rows: DataFrame, rule: Reference, missing: DataFrame) -> Data
     return _flagged(rows, others, [F.col(rule.column) == F.col("_missing")], is_missing, rule)
 
 
-def shared_values(good: DataFrame, silver: DataFrame | None, table: Table, rule: Unique) -> DataFrame | None:
+def shared_values(good: DataFrame, before: Source | None, table: Table, rule: Unique) -> DataFrame | None:
     """The values that several keys hold, as `_held_{column}`, and as `_first` the one that holds them by right.
 
     That is the one in Silver, else the one with the lowest sequence, then key. None if no value is held twice.
 
     Args:
         good: the rows that no rule refuses, deletes and older versions too.
-        silver: the live rows of the table as it was before.
+        before: the table as it was before, deleted rows too.
     """
     held = [F.col(name).alias(f"_held_{name}") for name in rule.columns]
     columns = list(dict.fromkeys([*table.key, *rule.columns, "_sequence", "_row_hash"]))
     versions = good.select(*columns, "_deleted")
     own = versions.where("NOT _deleted").select(*columns).dropna(subset=list(rule.columns))
-    everyone = own
-    if silver is not None:
-        values = brought_if_few(own.select(*held).distinct())
-        silver = brought_if_few(silver.select(*columns).join(values, _same(rule), "left_semi"))
+    everyone, silver = own, None
+    if before is not None:
+        values = few_or_all(own.select(*held).distinct())
+        same = [(name, f"_held_{name}") for name in rule.columns]
+        silver = frame(before.with_keys(values, same, columns=columns, where="NOT _deleted"))
         everyone = own.unionByName(silver)
     # Mostly every value belongs to one key, which this shows at little cost.
     owner = F.struct(*table.key)
@@ -125,15 +133,9 @@ def _same(rule: Unique) -> list[Column]:
     return [F.col(name) == F.col(f"_held_{name}") for name in rule.columns]
 
 
-def _live(table: LakeTable) -> DataFrame:
-    return table.read().where("NOT _deleted")
-
-
-def _parents(rule: Reference, good: DataFrame, table: Table, context: RunContext) -> DataFrame:
-    """The keys of the rule's parent table, in one column; a table that refers to itself brings its new rows too."""
+def _orphans(wanted: Rows, rule: Reference, good: DataFrame, table: Table, context: RunContext) -> DataFrame:
+    """The values that are no key of the rule's parent table; a table that refers to itself brings its new rows too."""
     (key,) = context.definition.table(rule.table).key
     parent = LakeTable(context.spark, context.lake.table("silver", rule.table), f"silver/{rule.table}")
-    if parent.exists():
-        keys = _live(parent).select(key)
-        return keys.unionByName(good.select(key)) if rule.table == table.name else keys
-    return good.select(key) if rule.table == table.name else good.select(rule.column).where("false").toDF(key)
+    missing = values_not_in(wanted, parent.at(), key, where="NOT _deleted") if parent.exists() else frame(wanted)
+    return values_without(missing, good.select(key)) if rule.table == table.name else missing

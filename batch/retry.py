@@ -48,7 +48,7 @@ _FAULTS = (
         is_passing=True,
     ),
     _Fault(
-        re.compile(r"InvalidAccessKeyId|SignatureDoesNotMatch|Status Code: 403|AccessDenied"),
+        re.compile(r"InvalidAccessKeyId|SignatureDoesNotMatch|Status Code: 403|AccessDenied|the necessary privileges"),
         "the object storage refuses the login: check MINIO_ACCESS_KEY and MINIO_SECRET_KEY",
         is_passing=False,
     ),
@@ -64,7 +64,10 @@ _FAULTS = (
         error=StorageError,
     ),
     _Fault(
-        re.compile(r"AWSClientIOException|SdkClientException|AWSServiceIOException|AWSStatus500Exception|urllib3\."),
+        re.compile(
+            r"AWSClientIOException|SdkClientException|AWSServiceIOException|AWSStatus500Exception|urllib3\."
+            r"|Generic S3 error"
+        ),
         "the object storage does not answer: is it up (`python -m stack status`), and is MINIO_ENDPOINT right?",
         is_passing=True,
         error=StorageError,

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from deltalake.exceptions import DeltaError
 from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark.errors import PySparkException
 
@@ -30,8 +31,8 @@ from config.dataset import DefinitionError
 AT_ONCE: Final = 2
 """Steps side by side: the queries of one table keep one processor busy, whatever there is."""
 
-OPERATING_ERRORS: Final = (BatchError, DefinitionError, PySparkException, Py4JError)
-"""What a person can mend, or Spark's own; anything else is a mistake in the code and ends the program."""
+OPERATING_ERRORS: Final = (BatchError, DefinitionError, PySparkException, Py4JError, DeltaError)
+"""What a person can mend, or what Spark and delta-rs say; anything else is a mistake in the code, which ends it all."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
 from batch.history import keep_versions
 from batch.little import are_little, set_for_little
-from batch.local import brought
+from batch.local import brought, few_or_all, frame
 from batch.neighbours import beside_others, with_neighbours
 from batch.quality import VIOLATIONS
 from batch.quarantine import quarantine
@@ -69,8 +69,9 @@ def refine(table: Table, context: RunContext) -> LayerResult:
             layer="silver", table=table.name, version=silver.version(), progress=progress, is_unchanged=True
         )
     is_same_table = done.get("definition") == progress["definition"]
-    feed = bronze.changed_since(done["bronze"]) if is_same_table and not context.full else None
-    feed = None if feed is None else feed.where("_change_type = 'insert'")  # what was erased of Bronze is no version
+    changes = bronze.changed_since(done["bronze"]) if is_same_table and not context.full else None
+    # What was erased of Bronze is no version.
+    feed = None if changes is None else frame(changes).where("_change_type = 'insert'")
     work = _Work(silver=silver, is_continued=feed is not None, progress=progress)
     with set_for_little(context.spark, when=are_little(_read_by(table, context, bronze if feed is None else None))):
         rows = prepared(bronze.read(newest) if feed is None else feed, table, context.run_id)
@@ -171,7 +172,8 @@ def _refine(checked: DataFrame, table: Table, context: RunContext, work: _Work) 
         if work.silver.size() >= LARGE:
             work.silver.have(DELETION_VECTORS)
         on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
-        written = work.silver.merge(good, on=on, set_when=NEWER, run_id=context.run_id, progress=work.progress)
+        new = few_or_all(good)
+        written = work.silver.merge(new, on=on, set_when=NEWER, run_id=context.run_id, progress=work.progress)
     else:
         written = work.silver.replace(good, run_id=context.run_id, progress=work.progress, properties=CHANGE_FEED)
     return LayerResult.of(

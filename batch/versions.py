@@ -12,8 +12,8 @@ from typing import Final
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
 
-NEWER: Final = "struct(s._sequence, s._row_hash) > struct(t._sequence, t._row_hash)"
-"""Whether the version `s` is newer than `t`, in SQL."""
+NEWER: Final = "s._sequence > t._sequence OR (s._sequence = t._sequence AND s._row_hash > t._row_hash)"
+"""Whether the version `s` is newer than `t`, in SQL that DataFusion and Spark both know."""
 
 
 def newest(rows: DataFrame, key: Sequence[str]) -> DataFrame:

@@ -30,13 +30,15 @@ from batch.bronze.rows import (
     not_there,
     properties,
     refused,
+    since,
     stamped,
     unchanged,
 )
+from batch.commit import Written
 from batch.context import LayerResult, RunContext
 from batch.delta import LakeTable
 from batch.little import set_for_little
-from batch.local import FEW
+from batch.local import FEW, few_or_all
 from batch.quarantine import quarantine
 from config.definition import Table
 from streams.model.archive_chain import ChainBrokenError
@@ -115,14 +117,7 @@ class _Work:
                 quarantine(unreadable(records, table), self.context)
             rows = self._new_versions(versions(records, table), look)
             note = self._left_behind() if self.context.full else ""
-            write = self.bronze.replace if self.context.full else self.bronze.append
-            written = write(
-                stamped(rows, table, self.context).coalesce(MOST_FILES),
-                run_id=self.context.run_id,
-                progress=self.progress,
-                partition_by=PARTITIONS,
-                properties=properties(table),
-            )
+            written = self._write(stamped(rows, table, self.context), is_little=look.readable <= FEW)
         finally:
             records.unpersist()
         repeats = look.readable - written.rows_inserted
@@ -136,6 +131,13 @@ class _Work:
             rejected={UNREADABLE: look.unreadable} if look.unreadable else {},
             note=note,
         )
+
+    def _write(self, rows: DataFrame, *, is_little: bool) -> Written:
+        more: dict[str, Any] = {"partition_by": PARTITIONS, "properties": properties(self.table)}
+        more |= {"run_id": self.context.run_id, "progress": self.progress}
+        if self.context.full:
+            return self.bronze.replace(rows.coalesce(MOST_FILES), **more)
+        return self.bronze.append(few_or_all(rows) if is_little else rows.coalesce(MOST_FILES), **more)
 
     def _left_behind(self) -> str:
         """What Bronze has and the archive never had, for people."""
@@ -164,8 +166,7 @@ class _Work:
         rows = each_once(rows, identity, look.readable)
         if self.context.full or look.lowest is None or not self.bronze.exists():
             return rows
-        there = self.bronze.read().where(F.col("_sequence") >= look.lowest)
-        return not_there(rows, there, identity)
+        return not_there(rows, since(self.bronze, look.lowest, columns=identity), identity)
 
 
 def _look_at(records: DataFrame, table: Table) -> _Look:

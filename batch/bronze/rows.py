@@ -12,7 +12,7 @@ from batch import canonical
 from batch.context import LayerResult, RunContext
 from batch.delta import CHANGE_FEED, LakeTable
 from batch.errors import BatchError
-from batch.local import FEW
+from batch.local import FEW, frame
 from config.definition import Column, LogicalType, Table
 
 FEED: Final = "millrace.feed"
@@ -101,6 +101,11 @@ def not_there(rows: DataFrame, there: DataFrame, on: Sequence[str]) -> DataFrame
     others = there.select(*(F.col(name).alias(f"_there_{name}") for name in on))
     same = [F.col(name).eqNullSafe(F.col(f"_there_{name}")) for name in on]
     return rows.join(others, same, "left_anti")
+
+
+def since(table: LakeTable, sequence: str, *, columns: Sequence[str]) -> DataFrame:
+    """The rows from a sequence on, with these columns."""
+    return frame(table.at().few(columns=columns, where=f"_sequence >= '{sequence}'"))
 
 
 def unchanged(found: LakeTable, table: Table, progress: dict[str, object], *, rows_in: int = 0) -> LayerResult:

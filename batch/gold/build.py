@@ -19,7 +19,7 @@ from typing import Any
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import DataType
+from pyspark.sql.types import DataType, StructType
 
 from batch.commit import Written
 from batch.context import LayerResult, RunContext
@@ -28,8 +28,9 @@ from batch.errors import BatchError
 from batch.gold.plan import GoldPlan
 from batch.gold.rows import UNKNOWN, affected, gold_source, rows_of
 from batch.little import are_little, set_for_little
-from batch.local import Brought, brought, brought_if_few
+from batch.local import Brought, Rows, brought, few_or_all, frame
 from batch.silver import silver_table
+from batch.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +59,12 @@ class _Work:
     def progress(self) -> dict[str, Any]:
         return {"silver": dict(self.now), "definition": self.plan.fingerprint}
 
-    def rows(self, keys: DataFrame | None = None) -> DataFrame:
+    def rows(self, keys: Rows | None = None) -> DataFrame:
         """The rows that the table has to have."""
         tables = {name: self._source_at(name, version) for name, version in self.now.items()}
         return rows_of(self.plan, tables, self.context.spark, keys)
 
-    def feeds(self) -> dict[str, DataFrame] | None:
+    def feeds(self) -> dict[str, Rows] | None:
         """What has changed in each source; None if that can't be told any more."""
         changed = {name: self.before[name] for name, version in self.now.items() if self.before[name] != version}
         feeds = {name: self._changed_since(name, version) for name, version in changed.items()}
@@ -72,15 +73,12 @@ class _Work:
 
     # Several Gold tables read the same version of a Silver table: working out its files costs Spark jobs.
 
-    def _source_at(self, name: str, version: int) -> DataFrame:
-        return self.context.once(("source", name, version), lambda: self.sources[name].read(version))
+    def _source_at(self, name: str, version: int) -> Snapshot:
+        return self.context.once(("source", name, version), lambda: self.sources[name].at(version))
 
-    def _changed_since(self, name: str, version: int) -> DataFrame | None:
-        def feed() -> DataFrame | None:
-            found = self.sources[name].changed_since(version)
-            return None if found is None else brought_if_few(found)
-
-        return self.context.once(("feed", name, version, self.now[name]), feed)
+    def _changed_since(self, name: str, version: int) -> Rows | None:
+        key = ("feed", name, version, self.now[name])
+        return self.context.once(key, lambda: self.sources[name].changed_since(version))
 
 
 def gold_table(plan: GoldPlan, context: RunContext) -> LakeTable:
@@ -147,23 +145,23 @@ def _continued(work: _Work) -> Written | None:
         feeds = work.feeds()
         if feeds is None:
             return None
-        table = work.target.read()
-        keys = affected(work.plan, feeds, table)
-        if keys is not None:
-            few_keys = brought(keys)
-            if few_keys is not None and few_keys.table.num_rows == 0:
-                return _noted(work)
-            keys = keys if few_keys is None else few_keys.rows
+        table = work.target.at()
+        concerned = affected(work.plan, feeds, table)
+        keys = None if concerned is None else few_or_all(concerned)
+        if isinstance(keys, Brought) and keys.table.num_rows == 0:
+            return _noted(work)
         now = work.rows(keys)
-        if _shape(now) != _shape(table):
+        if _shape(now.schema) != _shape(table.schema):
             return None
-        if keys is not None:
-            table = table.join(keys, list(work.plan.mapped), "left_semi")
-            table, now = _without_unknown(table, work.plan), _without_unknown(now, work.plan)
-        rows = difference(table, now, work.plan)
+        if keys is None:
+            was = frame(table.few())
+        else:
+            was = frame(table.with_keys(keys, [(name, name) for name in work.plan.mapped]))
+            was, now = _without_unknown(was, work.plan), _without_unknown(now, work.plan)
+        rows = difference(was, now, work.plan)
         few = brought(rows)
         if few is not None:
-            return _merged(few.rows, work, _extent_of_few(few, work.plan))
+            return _merged(few.without("_was"), work, _extent_of_few(few, work.plan))
         rows = rows.persist()
         try:
             return _merged(rows, work, _extent(rows, work.plan))
@@ -176,8 +174,8 @@ def _continued(work: _Work) -> Written | None:
         return None
 
 
-def _shape(rows: DataFrame) -> list[tuple[str, DataType]]:
-    return [(each.name, each.dataType) for each in rows.schema]
+def _shape(schema: StructType) -> list[tuple[str, DataType]]:
+    return [(each.name, each.dataType) for each in schema]
 
 
 def _without_unknown(rows: DataFrame, plan: GoldPlan) -> DataFrame:
@@ -223,15 +221,15 @@ def _extent_of_few(few: Brought, plan: GoldPlan) -> _Extent:
     return _Extent(rows=few.table.num_rows, partitions=partitions - {None})
 
 
-def _merged(rows: DataFrame, work: _Work, extent: _Extent) -> Written:
+def _merged(rows: Rows, work: _Work, extent: _Extent) -> Written:
     plan, run_id = work.plan, work.context.run_id
     if extent.rows == 0:
         return _noted(work)
-    columns = [name for name in rows.columns if name not in ("_gone", "_was")]
+    columns = [name for name in rows.schema.names if name not in ("_gone", "_was")]
     on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in plan.row_key)
     if plan.partition and len(extent.partitions) <= _MOST_PARTITIONS:
         on += f" AND t.`{plan.partition}` IN ({', '.join(sorted(map(_literal, extent.partitions)))})"
-    same = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in columns)
+    same = " AND ".join(f"(t.`{name}` IS NOT DISTINCT FROM s.`{name}`)" for name in columns)
     return work.target.merge(
         rows,
         on=on,
@@ -246,7 +244,7 @@ def _merged(rows: DataFrame, work: _Work, extent: _Extent) -> Written:
 
 def _noted(work: _Work) -> Written:
     """Nothing to write but how far the table is."""
-    return work.target.append(work.target.read().where("false"), run_id=work.context.run_id, progress=work.progress)
+    return work.target.note(run_id=work.context.run_id, progress=work.progress)
 
 
 def _literal(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
@@ -11,14 +11,15 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch.errors import BatchError
 from batch.gold.history import inferred_versions, versions, with_surrogate
 from batch.gold.plan import Dependency, GoldPlan, surrogate
-from batch.local import brought_if_few
-from batch.neighbours import values_without
+from batch.local import Rows, brought_if_few, few_or_all, frame
+from batch.neighbours import values_not_in, values_without
+from batch.snapshot import Source
 
 UNKNOWN = -1
 """The key of the member that stands for no value, in every dimension."""
 
 
-def affected(plan: GoldPlan, feeds: Mapping[str, DataFrame], table: DataFrame) -> DataFrame | None:
+def affected(plan: GoldPlan, feeds: Mapping[str, Rows], table: Source) -> DataFrame | None:
     """The keys (`plan.mapped`) that the change feeds concern; None: all.
 
     A key that is merely referred to concerns the table (its rows as they are now) only if its member is inferred or is
@@ -31,21 +32,21 @@ def affected(plan: GoldPlan, feeds: Mapping[str, DataFrame], table: DataFrame) -
         if (feed := feeds.get(gold_source(link.dimension))) is not None:
             if not plan.mapped:
                 return None
-            members = brought_if_few(feed.select(F.col(link.key).alias("_member")).distinct())
-            naming = table.join(members, F.col(link.key) == F.col("_member"), "left_semi").select(*plan.mapped)
+            members = few_or_all(frame(feed).select(link.key).distinct())
+            naming = frame(table.with_keys(members, [(link.key, link.key)], columns=plan.mapped))
             own = naming.distinct() if own is None else own.unionByName(naming).distinct()
     referred = _concerned(plan.inferring, feeds)
     if referred is None:
         assert own is not None, "there is a feed of a table that concerns the plan"
         return own
     (key,) = plan.key
-    known = referred.where(F.col(key).isNotNull())
+    known = few_or_all(referred.where(F.col(key).isNotNull()))
     given = "NOT is_inferred" if plan.versions_of is None else "NOT is_inferred AND is_current"
-    loose = values_without(brought_if_few(known), table.where(given).select(key))
+    loose = values_not_in(known, table, key, where=given)
     return loose if own is None else loose.unionByName(own).distinct()
 
 
-def _concerned(concerns: Iterable[Dependency], feeds: Mapping[str, DataFrame]) -> DataFrame | None:
+def _concerned(concerns: Iterable[Dependency], feeds: Mapping[str, Rows]) -> DataFrame | None:
     """The keys by which the feeds concern rows; None: all, or none at all."""
     found: DataFrame | None = None
     for concern in concerns:
@@ -53,12 +54,12 @@ def _concerned(concerns: Iterable[Dependency], feeds: Mapping[str, DataFrame]) -
             continue
         if not concern.columns:
             return None
-        keys = feeds[concern.table].select(*(F.col(own).alias(name) for own, name in concern.columns))
+        keys = frame(feeds[concern.table]).select(*(F.col(own).alias(name) for own, name in concern.columns))
         found = keys if found is None else found.unionByName(keys)
     return None if found is None else found.distinct()
 
 
-def rows_of(plan: GoldPlan, sources: Mapping[str, DataFrame], spark: SparkSession, keys: DataFrame | None) -> DataFrame:
+def rows_of(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, keys: Rows | None) -> DataFrame:
     """The rows of a Gold table, members that the query does not give included.
 
     Args:
@@ -71,10 +72,13 @@ def rows_of(plan: GoldPlan, sources: Mapping[str, DataFrame], spark: SparkSessio
     """
     body = _body(plan, sources, spark, keys)
     for link in plan.links:
-        members = sources[gold_source(link.dimension)].where(F.col(link.key) != F.lit(UNKNOWN))
-        if keys is not None:
-            named = brought_if_few(body.select(F.col(link.key).alias("_named")).distinct())
-            members = brought_if_few(members.join(named, F.col(link.key) == F.col("_named"), "left_semi"))
+        dimension = sources[gold_source(link.dimension)]
+        if keys is None:
+            members = dimension.rows
+        else:
+            named = few_or_all(body.select(link.key).distinct())
+            members = frame(dimension.with_keys(named, [(link.key, link.key)]))
+        members = members.where(F.col(link.key) != F.lit(UNKNOWN))
         body = with_surrogate(body, link, members, UNKNOWN)
     body = body.drop(*(name for name in body.columns if name.startswith("_")))
     return _with_members(plan, sources, spark, keys, body) if plan.has_members else body
@@ -85,11 +89,9 @@ def gold_source(dimension: str) -> str:
     return f"gold/{dimension}"
 
 
-def _body(plan: GoldPlan, sources: Mapping[str, DataFrame], spark: SparkSession, keys: DataFrame | None) -> DataFrame:
+def _body(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, keys: Rows | None) -> DataFrame:
     """What the query gives."""
     views = {each.table: _restricted(sources, each, keys) for each in plan.depends_on}
-    if keys is not None:
-        views = {name: brought_if_few(rows) for name, rows in views.items()}
     if plan.versions_of is None:
         body = _queried(plan, {name: rows.where("NOT _deleted") for name, rows in views.items()}, spark)
     else:
@@ -105,7 +107,7 @@ def _body(plan: GoldPlan, sources: Mapping[str, DataFrame], spark: SparkSession,
 
 
 def _with_members(
-    plan: GoldPlan, sources: Mapping[str, DataFrame], spark: SparkSession, keys: DataFrame | None, body: DataFrame
+    plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, keys: Rows | None, body: DataFrame
 ) -> DataFrame:
     """The rows of a dimension, with the members that its query does not give: the unknown one, and the inferred."""
     (key,) = plan.key
@@ -126,12 +128,15 @@ def _with_members(
     return found
 
 
-def _restricted(sources: Mapping[str, DataFrame], concern: Dependency, keys: DataFrame | None) -> DataFrame:
+def _restricted(
+    sources: Mapping[str, Source], concern: Dependency, keys: Rows | None, *, columns: Sequence[str] = ()
+) -> DataFrame:
     """The rows that concern these keys; all, if any row concerns every key."""
-    rows = sources[concern.table]
-    if keys is None or not concern.columns:
-        return rows
-    return rows.join(keys, [rows[own] == keys[name] for own, name in concern.columns], "left_semi")
+    source = sources[concern.table]
+    if keys is None:
+        return source.rows.select(*columns) if columns else source.rows
+    found = source.with_keys(keys, concern.columns, columns=columns) if concern.columns else source.few(columns=columns)
+    return frame(found)
 
 
 def _queried(plan: GoldPlan, views: Mapping[str, DataFrame], spark: SparkSession) -> DataFrame:
@@ -148,13 +153,13 @@ def _queried(plan: GoldPlan, views: Mapping[str, DataFrame], spark: SparkSession
     return body
 
 
-def _inferred(plan: GoldPlan, sources: Mapping[str, DataFrame], keys: DataFrame | None, body: DataFrame) -> DataFrame:
+def _inferred(plan: GoldPlan, sources: Mapping[str, Source], keys: Rows | None, body: DataFrame) -> DataFrame:
     """The keys that are referred to and that the query gives no row for."""
     (key,) = plan.key
     found: DataFrame | None = None
     for concern in plan.inferring:
         ((own, _),) = concern.columns
-        rows = _restricted(sources, concern, keys).where("NOT _deleted")
+        rows = _restricted(sources, concern, keys, columns=(own, "_deleted")).where("NOT _deleted")
         values = rows.select(F.col(own).cast(body.schema[key].dataType).alias("_value"))
         found = values if found is None else found.unionByName(values)
     assert found is not None

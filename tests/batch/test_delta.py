@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from batch.commit import Written
 from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
+from batch.local import frame
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def test_changes_are_told_since_a_version(spark: SparkSession, table: LakeTable)
     table.merge(numbers(spark, (1, "z")), on="t.id = s.id", set_when="true", run_id="r3", progress={})
     changes = table.changed_since(first.version)
     assert changes is not None
-    found = {(row["id"], row["text"], row["_change_type"]) for row in changes.collect()}
+    found = {(row["id"], row["text"], row["_change_type"]) for row in frame(changes).collect()}
     assert found == {(3, "c", "insert"), (1, "a", "update_preimage"), (1, "z", "update_postimage")}
 
 
@@ -165,7 +166,7 @@ def test_without_newer_commits_there_are_no_changes(spark: SparkSession, table: 
     written = table.append(numbers(spark, (1, "a")), run_id="r1", progress={}, properties=CHANGE_FEED)
     changes = table.changed_since(written.version)
     assert changes is not None
-    assert changes.collect() == []
+    assert frame(changes).collect() == []
 
 
 def test_changes_that_were_not_kept_or_are_gone_are_none(spark: SparkSession, table: LakeTable) -> None:

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from batch import quality, silver
 from batch.errors import BatchError
 from batch.neighbours import shared_values, values_without, with_reference, with_unique
+from batch.snapshot import SparkRows
 from config.definition import Column, LogicalType, NotNull, Pattern, Range, Reference, Table, Unique
 from tests.batch.lake import Change, bronze_rows
 
@@ -133,9 +134,9 @@ def test_of_rows_with_the_same_value_all_but_the_holder_break_uniqueness(spark: 
         thing(12, id=10, email="moved"),
     ]
     rows = silver.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
-    old = [(20, "in silver", "0", "h"), (9, "moved", "0", "h")]
-    held = spark.createDataFrame(old, "id INT, email STRING, _sequence STRING, _row_hash STRING")
-    shared = shared_values(rows, held, TABLE, BY_EMAIL)
+    old = [(20, "in silver", "0", "h", False), (9, "moved", "0", "h", False), (21, "first", "0", "h", True)]
+    held = spark.createDataFrame(old, "id INT, email STRING, _sequence STRING, _row_hash STRING, _deleted BOOLEAN")
+    shared = shared_values(rows, SparkRows(held), TABLE, BY_EMAIL)
     assert shared is not None
     found = with_unique(rows, TABLE, BY_EMAIL, shared).collect()
     assert sorted(row["id"] for row in found if "unique(email)" in row[quality.VIOLATIONS]) == [2, 3]

@@ -16,7 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from batch import delta, lease, session
+from deltalake import CommitProperties
+
+from batch import delta, lease, native, session
+from batch.local import frame
 
 LEASE_S: Final = 3
 RENEW_S: Final = 1.0
@@ -63,7 +66,7 @@ def progress_alone() -> None:
     real: Callable[..., Any] = delta.LakeTable.append
 
     def append(self: delta.LakeTable, rows: Any, *, run_id: str, **rest: Any) -> Any:
-        real(self, rows.limit(0), run_id=PROGRESS_ALONE, **rest)
+        real(self, frame(rows).limit(0), run_id=PROGRESS_ALONE, **rest)
         self.progress()
         return real(self, rows, run_id=run_id, **rest)
 
@@ -78,7 +81,12 @@ def no_numbers() -> None:
         numbers = (delta._TXN_APP, delta._TXN_VERSION)
         return real(self, {name: value for name, value in settings.items() if name not in numbers})
 
+    def unnumbered(note: str, _app: str, _number: int) -> CommitProperties:
+        return CommitProperties(custom_metadata={"userMetadata": note}, max_commit_retries=0)
+
     _replace(delta.LakeTable, "_configured", configured)
+    _replace(delta, "commit_properties", unnumbered)
+    _replace(native.NativeTable, "number", lambda _self, _app: -1)
 
 
 SAFEGUARDS: Final[dict[str, Callable[[], None]]] = {

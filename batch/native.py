@@ -1,0 +1,255 @@
+"""Few rows, written to a Delta table and read from it in this process by delta-rs, without Spark.
+
+What Spark does to commit or to look up rows costs some twenty jobs, however few they are. Both writers put a commit
+only where there is none yet (If-None-Match), so neither can hide what the other one wrote.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, ParamSpec, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
+from deltalake.exceptions import DeltaError
+from pyspark.sql import SparkSession
+from pyspark.sql.types import StructType
+
+NEVER: Final = "false"
+"""A condition that does not hold."""
+
+LARGEST: Final = 128 * 2**20
+"""Bytes of the largest table that is looked through in this process; larger ones are for Spark, and its cluster."""
+
+log = logging.getLogger("batch.native")
+
+_KEPT_UP: Final = frozenset({"appendOnly", "invariants", "changeDataFeed"})
+"""Features of a table that these writes keep up."""
+
+_CHECKPOINT_EVERY: Final = 10
+"""Versions, as Spark does it."""
+
+_NOTHING_AFTERWARDS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+_PARQUET: Final = WriterProperties(compression="ZSTD")
+_LOCAL: Final = "file:"
+_FROM_HADOOP: Final = {
+    "aws_endpoint_url": "fs.s3a.endpoint",
+    "aws_region": "fs.s3a.endpoint.region",
+    "aws_access_key_id": "fs.s3a.access.key",
+    "aws_secret_access_key": "fs.s3a.secret.key",
+}
+_S3: Final = {
+    "aws_allow_http": "true",
+    "aws_conditional_put": "etag",
+    "aws_virtual_hosted_style_request": "false",
+    "connect_timeout": "5s",
+    "timeout": "60s",
+    "max_retries": "2",
+}
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _spark_asked_instead(read: Callable[P, T | None]) -> Callable[P, T | None]:
+    """Let Spark read what can't be read here, or say why it can't be read."""
+
+    @functools.wraps(read)
+    def tried(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        try:
+            return read(*args, **kwargs)
+        except (DeltaError, OSError, pa.ArrowException):
+            log.warning("not read by delta-rs, so Spark is asked", exc_info=True)
+            return None
+
+    return tried
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """How rows `s` are merged into a table `t`, in SQL that DataFusion and Spark both know: see `LakeTable.merge`."""
+
+    on: str
+    set_when: str | None
+    insert_when: str | None
+    delete_when: str | None
+
+
+class NativeTable:
+    """A version of a Delta table."""
+
+    def __init__(self, table: DeltaTable) -> None:
+        self._table = table
+
+    @classmethod
+    def at(cls, spark: SparkSession, location: str, version: int | None = None) -> NativeTable | None:
+        """The newest or an older version of the table there; None if only Spark can reach it.
+
+        Args:
+            location: as Hadoop spells it.
+        """
+        options = _storage_options(spark, location)
+        if options is None:
+            return None
+        return cls(DeltaTable(location.removeprefix(_LOCAL), version=version, storage_options=options))
+
+    @property
+    def schema(self) -> StructType:
+        """The columns, for Spark."""
+        return StructType.fromJson(json.loads(self._table.schema().to_json()))
+
+    def takes(self, names: Sequence[str], *, has_more: bool) -> bool:
+        """Whether rows with these columns (the table's own, or some more) can be written here."""
+        own = {*self.schema.names}
+        is_kept_up = {*(self._table.protocol().writer_features or ())} <= _KEPT_UP
+        return is_kept_up and (own <= {*names} if has_more else own == {*names})
+
+    def extent(self) -> tuple[int, int]:
+        """How many data files there are, and their bytes."""
+        files = pa.table(self._table.get_add_actions(flatten=True))
+        return files.num_rows, pc.sum(files["size_bytes"]).as_py() or 0
+
+    def number(self, app: str) -> int:
+        """The last transaction of an application; -1 if it has none."""
+        found = self._table.transaction_version(app)
+        return -1 if found is None else int(found)
+
+    @_spark_asked_instead
+    def rows(
+        self, among: Mapping[str, pa.ChunkedArray], *, columns: Sequence[str], where: str | None, most: int
+    ) -> pa.Table | None:
+        """The rows whose columns each have one of the values of `among`; None if they are more than `most`, or if the
+        values are of another type.
+
+        Args:
+            where: what else has to hold, in SQL that DataFusion and Spark both know.
+        """
+        wanted = {}
+        types = {field.name: _plain(field.type) for field in pa.schema(self._table.schema().to_arrow())}
+        for name, values in among.items():
+            if not _is_among(types[name], values.type):
+                return None
+            wanted[name] = values.combine_chunks().drop_null()
+        read = list(dict.fromkeys([*columns, *among]))
+        schema = pa.schema([(name, types[name]) for name in read])
+        found, count = [], 0
+        for batch in pa.RecordBatchReader.from_stream(self._table.scan(columns=read, predicate=where)):
+            rows = pa.Table.from_batches([batch]).cast(schema)
+            for name, values in wanted.items():
+                rows = rows.filter(pc.is_in(rows[name].cast(values.type), value_set=values))
+            count += rows.num_rows
+            if count > most:
+                return None
+            found.append(rows)
+        return pa.concat_tables([schema.empty_table(), *found]).select(list(columns))
+
+    @_spark_asked_instead
+    def changes(self, first: int, last: int, *, most: int) -> pa.Table | None:
+        """The change data feed of these versions; None if it has more than `most` rows.
+
+        The columns are those of the table, and `_change_type`.
+        """
+        columns = [*(field.name for field in self._table.schema().fields), "_change_type"]
+        stream = self._table.load_cdf(starting_version=first, ending_version=last, columns=columns)
+        found, count = [], 0
+        reader = pa.RecordBatchReader.from_stream(stream)
+        schema = pa.schema([(field.name, _plain(field.type)) for field in reader.schema])
+        for batch in reader:
+            count += batch.num_rows
+            if count > most:
+                return None
+            found.append(pa.Table.from_batches([batch]).cast(schema))
+        return pa.concat_tables([schema.empty_table(), *found]).select(columns)
+
+    def append(self, rows: pa.Table, commit: CommitProperties) -> None:
+        """Add rows, which have the table's columns; none, to leave a note."""
+        write_deltalake(
+            self._table,
+            rows,
+            mode="append",
+            writer_properties=_PARQUET,
+            commit_properties=commit,
+            post_commithook_properties=_NOTHING_AFTERWARDS,
+        )
+        self._keep_log_short()
+
+    def merge(
+        self,
+        rows: pa.Table,
+        commit: CommitProperties,
+        asked: Merge,
+    ) -> None:
+        """Merge rows; columns that the table lacks are for the conditions only."""
+        own = {field.name for field in self._table.schema().fields}
+        others = [name for name in rows.column_names if name not in own]
+        merge = self._table.merge(
+            rows,
+            predicate=asked.on,
+            source_alias="s",
+            target_alias="t",
+            writer_properties=_PARQUET,
+            commit_properties=commit,
+            post_commithook_properties=_NOTHING_AFTERWARDS,
+        )
+        if asked.delete_when is not None:
+            merge = merge.when_matched_delete(predicate=asked.delete_when)
+        if asked.set_when is not None:
+            merge = merge.when_matched_update_all(predicate=asked.set_when, except_cols=others)
+        if asked.insert_when != NEVER:
+            merge = merge.when_not_matched_insert_all(predicate=asked.insert_when, except_cols=others)
+        before = self._table.version()
+        merge.execute()
+        if self._table.version() == before:  # nothing differed, and the progress has to be there all the same
+            names = [name for name in rows.column_names if name in own]
+            self.append(rows.select(names).slice(0, 0), commit)
+        else:
+            self._keep_log_short()
+
+    def _keep_log_short(self) -> None:
+        if self._table.version() % _CHECKPOINT_EVERY == 0:
+            self._table.create_checkpoint()
+            self._table.cleanup_metadata()
+
+
+def commit_properties(note: str, app: str, number: int) -> CommitProperties:
+    """What a commit carries. One that meets another is not tried again here: what it was made from is out of date."""
+    transaction = Transaction(app, number)
+    return CommitProperties(
+        custom_metadata={"userMetadata": note}, max_commit_retries=0, app_transactions=[transaction]
+    )
+
+
+def _storage_options(spark: SparkSession, location: str) -> dict[str, str] | None:
+    if location.startswith(_LOCAL):
+        return {}
+    if not location.startswith("s3a:"):
+        return None
+    hadoop: Any = spark.sparkContext._jsc.hadoopConfiguration()
+    values = {name: hadoop.get(key) for name, key in _FROM_HADOOP.items()}
+    return None if None in values.values() else {**_S3, **values}
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    if kind == pa.string_view() or kind == pa.large_string():
+        return pa.string()
+    return pa.binary() if kind == pa.binary_view() else kind
+
+
+def _is_among(kind: pa.DataType, others: pa.DataType) -> bool:
+    """Whether every value of the type is one of the other type."""
+    if pa.types.is_signed_integer(kind) and pa.types.is_signed_integer(others):
+        return bool(kind.bit_width <= others.bit_width)
+    return bool(kind == others)

@@ -1,0 +1,117 @@
+"""Rows of a table as it was at one version, all of them or those that some keys ask for.
+
+A few rows of a Delta table are looked up in this process (`batch.native`) where that can be done, and else by Spark:
+the answer is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql.types import StructType
+
+from batch.local import FEW, Brought, Rows, few_or_all, frame
+from batch.native import NativeTable
+
+if TYPE_CHECKING:
+    from batch.delta import LakeTable
+
+Pairs = Sequence[tuple[str, str]]
+"""A column of a table, and the one of the keys that it has to be equal to."""
+
+
+class Source(Protocol):
+    """What a query reads."""
+
+    @property
+    def schema(self) -> StructType:
+        """Its columns."""
+
+    @property
+    def rows(self) -> DataFrame:
+        """All of it."""
+
+    def few(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
+        """The rows for which a condition holds, with these columns (all, if none are named), here if they are few."""
+
+    def with_keys(self, keys: Rows, on: Pairs, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
+        """Of these rows those that have one of the keys."""
+
+
+@dataclass(frozen=True, eq=False)
+class SparkRows:
+    """Rows that only Spark can read."""
+
+    rows: DataFrame
+
+    @property
+    def schema(self) -> StructType:
+        """Its columns."""
+        return self.rows.schema
+
+    def few(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
+        """See `Source`."""
+        found = self.rows if where is None else self.rows.where(where)
+        return few_or_all(found.select(*columns) if columns else found)
+
+    def with_keys(self, keys: Rows, on: Pairs, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
+        """See `Source`."""
+        others = frame(keys).select(*(name for _, name in on)).toDF(*(f"_asked_{own}" for own, _ in on))
+        found = self.rows if where is None else self.rows.where(where)
+        found = found.join(others, [found[own] == others[f"_asked_{own}"] for own, _ in on], "left_semi")
+        return few_or_all(found.select(*columns) if columns else found)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A table of the lake at one version."""
+
+    table: LakeTable
+    version: int
+
+    @cached_property
+    def rows(self) -> DataFrame:
+        """All of it."""
+        return self.table.read(self.version)
+
+    @cached_property
+    def schema(self) -> StructType:
+        """Its columns."""
+        return self.rows.schema if self._native is None else self._native.schema
+
+    def few(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
+        """See `Source`."""
+        found = self._looked_up({}, columns, where)
+        return SparkRows(self.rows).few(columns=columns, where=where) if found is None else found
+
+    def with_keys(self, keys: Rows, on: Pairs, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
+        """See `Source`."""
+        found = None
+        if isinstance(keys, Brought):
+            found = self._looked_up({own: keys.table[name] for own, name in on}, columns, where)
+        if found is None:
+            return SparkRows(self.rows).with_keys(keys, on, columns=columns, where=where)
+        # Looked up was each column by itself.
+        return found if len(on) == 1 else SparkRows(found.rows).with_keys(keys, on, columns=columns)
+
+    def _looked_up(
+        self, among: Mapping[str, pa.ChunkedArray], columns: Sequence[str], where: str | None
+    ) -> Brought | None:
+        if self._native is None:
+            return None
+        schema = self._native.schema
+        if columns:
+            schema = StructType(
+                [schema[name] for name in dict.fromkeys([*columns, *(among if len(among) > 1 else ())])]
+            )
+        found = self._native.rows(among, columns=schema.names, where=where, most=FEW)
+        return None if found is None else Brought(self.table.spark, schema, found)
+
+    @cached_property
+    def _native(self) -> NativeTable | None:
+        return self.table.native(self.version)

@@ -1,0 +1,264 @@
+"""Goal: few rows that are written and read in this process give the same table as Spark does, and nothing gets lost.
+
+Method: real Delta tables in temporary folders, each asked by Spark for what delta-rs wrote, and the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake.exceptions import CommitFailedError, DeltaError
+from pyspark.sql import DataFrame, SparkSession
+
+from batch import delta, native
+from batch.commit import Written
+from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
+from batch.errors import BatchError
+from batch.local import Brought, Rows, brought, frame
+from batch.native import NativeTable
+from batch.snapshot import SparkRows
+
+SHAPE = "`Id` INT, text STRING, price DECIMAL(10,2), at TIMESTAMP, day INT"
+SAME = "t.`Id` = s.`Id`"
+NEWS = [(2, "o'brien", 2), (3, None, 1), (9, "new", 3)]
+
+
+def rows(spark: SparkSession, *found: tuple[int, str | None, int], more: str = "") -> DataFrame:
+    made = spark.createDataFrame([(i, t, d) for i, t, d in found], "Id INT, text STRING, day INT")
+    price, at = "CAST(Id + 0.25 AS DECIMAL(10,2)) AS price", "TIMESTAMP '2026-01-02 03:04:05.000006' AS at"
+    return made.selectExpr("Id", "text", price, at, "day", *([more] if more else []))
+
+
+def few(found: DataFrame) -> Brought:
+    here = brought(found)
+    assert here is not None
+    return here
+
+
+@pytest.fixture
+def make(spark: SparkSession, tmp_path: Path) -> Callable[..., LakeTable]:
+    """A table with a change feed in partitions of `day`, of four rows that Spark has written."""
+
+    def made(name: str = "t") -> LakeTable:
+        table = LakeTable(spark, f"file://{tmp_path}/{name}", f"silver/{name}")
+        start = rows(spark, (1, "a", 1), (2, "b", 1), (3, "c", 2), (4, None, 2))
+        table.append(start, run_id="r0", progress={"done": 0}, partition_by=["day"], properties=CHANGE_FEED)
+        table.progress()
+        return table
+
+    return made
+
+
+def content(table: LakeTable) -> list[tuple[Any, ...]]:
+    return sorted((tuple(row) for row in table.read().collect()), key=str)
+
+
+def writers(table: LakeTable) -> list[str]:
+    infos = [table._log.commit_info(version) or {} for version in range(table.version() + 1)]
+    return ["delta-rs" if "delta-rs" in str(info.get("engineInfo")) else "spark" for info in infos]
+
+
+def merge(table: LakeTable, new: Rows) -> Written:
+    return table.merge(
+        new,
+        on=f"{SAME} AND t.`day` IN (1, 2, 3)",
+        set_when="NOT ((t.`text` IS NOT DISTINCT FROM s.`text`) AND (t.`day` IS NOT DISTINCT FROM s.`day`))",
+        insert_when="NOT s._gone",
+        delete_when="s._gone",
+        evolve=False,
+        run_id="r1",
+        progress={"done": 1},
+    )
+
+
+def test_a_merge_gives_the_table_the_counts_and_the_feed_that_spark_gives(
+    spark: SparkSession, make: Callable[..., LakeTable]
+) -> None:
+    news = rows(spark, *NEWS, (4, "x", 2), more="Id = 4 AS _gone")
+    here, by_spark = make("here"), make("spark")
+    first, second = merge(here, few(news)), merge(by_spark, news)
+    assert (writers(here)[-1], writers(by_spark)[-1]) == ("delta-rs", "spark")
+    assert content(here) == content(by_spark)
+    assert first == second
+    assert here.progress() == {"done": 1}
+    feeds = [frame(found) for table in (here, by_spark) if (found := table.changed_since(1)) is not None]
+    names = ["Id", "text", "day", "_change_type"]
+    one, other = (sorted(map(tuple, feed.select(*names).collect()), key=str) for feed in feeds)
+    assert one == other
+    assert {row[-1] for row in one} == {"insert", "delete", "update_preimage", "update_postimage"}
+
+
+def test_rows_that_are_added_are_those_that_spark_reads(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
+    here, by_spark = make("here"), make("spark")
+    news = rows(spark, *NEWS)
+    first = here.append(few(news), run_id="r1", progress={"done": 1})
+    second = by_spark.append(news, run_id="r1", progress={"done": 1})
+    assert (writers(here)[-1], content(here), first) == ("delta-rs", content(by_spark), second)
+
+
+def test_what_changes_nothing_leaves_its_progress(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
+    table = make()
+    before = content(table)
+    written = merge(table, few(rows(spark, (1, "a", 1), more="false AS _gone")))
+    assert (written.rows_written, table.progress(), content(table)) == (0, {"done": 1}, before)
+    assert table.note(run_id="r2", progress={"done": 2}).rows_written == 0
+    assert (table.progress(), content(table)) == ({"done": 2}, before)
+
+
+def test_of_two_runs_from_the_same_progress_the_second_writes_nothing(
+    spark: SparkSession, make: Callable[..., LakeTable]
+) -> None:
+    table = make()
+    other = LakeTable(spark, table.path, table.name)
+    other.progress()
+    table.append(few(rows(spark, (5, "e", 1))), run_id="r1", progress={"done": 1})
+    for new in (few(rows(spark, (5, "e", 1))), rows(spark, (5, "e", 1))):
+        with pytest.raises(BatchError, match="silver/t: another run wrote the same rows meanwhile"):
+            other.append(new, run_id="r2", progress={"done": 1})
+    assert len(content(table)) == 5
+
+
+def test_a_commit_whose_answer_was_lost_is_there_once(
+    spark: SparkSession, make: Callable[..., LakeTable], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = NativeTable.append
+
+    def answer_lost(self: NativeTable, *given: Any) -> None:
+        real(self, *given)
+        raise CommitFailedError("already there")
+
+    monkeypatch.setattr(NativeTable, "append", answer_lost)
+    table = make()
+    assert table.append(few(rows(spark, (5, "e", 1))), run_id="r1", progress={"done": 1}).rows_inserted == 1
+    assert len(content(table)) == 5
+
+
+@pytest.mark.parametrize("commits", [2, 3])
+def test_a_write_that_meets_maintenance_is_made_again(
+    spark: SparkSession, make: Callable[..., LakeTable], monkeypatch: pytest.MonkeyPatch, commits: int
+) -> None:
+    """The commits of others come between the opening of the table and the write, but carry no number."""
+    table, left = make(), [commits]
+    real = NativeTable.append
+
+    def overtaken(self: NativeTable, *given: Any) -> None:
+        if left[0]:
+            left[0] -= 1
+            spark.newSession().sql(f"ALTER TABLE delta.`{table.path}` SET TBLPROPERTIES ('n' = '{left[0]}')")
+        real(self, *given)
+
+    monkeypatch.setattr(NativeTable, "append", overtaken)
+    if commits == 3:
+        with pytest.raises(BatchError, match="another run wrote the same rows meanwhile"):
+            table.append(few(rows(spark, (5, "e", 1))), run_id="r1", progress={"done": 1})
+        assert len(content(table)) == 4
+    else:
+        table.append(few(rows(spark, (5, "e", 1))), run_id="r1", progress={"done": 1})
+        assert len(content(table)) == 5
+
+
+def test_what_delta_rs_refuses_is_written_by_spark(
+    spark: SparkSession, make: Callable[..., LakeTable], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_self: NativeTable, *_given: Any) -> None:
+        raise DeltaError("Invalid data found: 1 rows failed validation check.")
+
+    monkeypatch.setattr(NativeTable, "merge", refused)
+    table = make()
+    news = few(rows(spark, (1, "A", 1), (8, "y", 2), more="Id = 8 AS _gone"))
+    assert merge(table, news).rows_updated == 1
+    assert (writers(table)[-1], len(content(table))) == ("spark", 4)
+
+
+@pytest.mark.parametrize("why", ["too large", "deletion vectors", "more columns"])
+def test_other_tables_are_written_by_spark(
+    spark: SparkSession, make: Callable[..., LakeTable], monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    table = make()
+    if why == "too large":
+        monkeypatch.setattr(delta, "LARGEST", 1)
+    elif why == "deletion vectors":
+        table.have(DELETION_VECTORS)
+        table.progress()
+    more = "7 AS seven" if why == "more columns" else ""
+    table.append(few(rows(spark, (5, "e", 1), more=more)), run_id="r1", progress={"done": 1})
+    assert (writers(table)[-1], len(content(table))) == ("spark", 5)
+
+
+def test_rows_are_looked_up_by_their_keys(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
+    table = make()
+    keys = spark.createDataFrame([(1, 1), (3, 1), (4, 2), (77, 2), (None, 2)], "k BIGINT, d INT")
+    for on in ([("Id", "k")], [("Id", "k"), ("day", "d")]):
+        for where in (None, "text IS NOT NULL"):
+            columns = ("text",)
+            here = table.at().with_keys(few(keys), on, columns=columns, where=where)
+            by_spark = frame(SparkRows(table.read()).with_keys(keys, on, columns=columns, where=where))
+            assert isinstance(here, Brought) or len(on) > 1
+            assert sorted(map(str, frame(here).collect())) == sorted(map(str, by_spark.collect()))
+            assert frame(here).columns == ["text"]
+
+
+def test_keys_of_another_type_are_left_to_spark(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
+    keys = few(spark.createDataFrame([("1",), ("x",)], "k STRING"))
+    with pytest.raises(Exception, match="CAST_INVALID_INPUT"):
+        frame(make().at().with_keys(keys, [("Id", "k")])).collect()
+    found = few(spark.createDataFrame([(2**32 + 1,)], "k BIGINT"))
+    assert frame(make("u").at().with_keys(found, [("Id", "k")])).collect() == []
+
+
+def test_more_rows_than_the_driver_may_hold_are_left_to_spark(make: Callable[..., LakeTable]) -> None:
+    found = make().native()
+    assert found is not None
+    assert found.rows({}, columns=["Id"], where=None, most=3) is None
+    assert found.changes(1, 1, most=3) is None
+    several = found.rows({}, columns=["Id"], where=None, most=4)
+    assert several is not None
+    assert sorted(several["Id"].to_pylist()) == [1, 2, 3, 4]
+
+
+def test_a_file_that_is_gone_is_spark_s_to_report(make: Callable[..., LakeTable]) -> None:
+    table = make()
+    for file in Path(table.path.removeprefix("file://")).rglob("*.parquet"):
+        file.unlink()
+    found = table.native()
+    assert found is not None
+    assert found.rows({}, columns=["Id"], where=None, most=4) is None
+    with pytest.raises(Exception, match=r"FAILED_READ_FILE|FILE_NOT"):
+        frame(table.at().few()).collect()
+
+
+def test_the_log_gets_checkpoints_that_spark_reads(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
+    table = make()
+    for number in range(5, 17):
+        table.append(few(rows(spark, (number, "n", 1))), run_id="r", progress={"done": number})
+    folder = Path(table.path.removeprefix("file://")) / "_delta_log"
+    assert list(folder.glob("*10.checkpoint.parquet"))
+    (folder / "00000000000000000003.json").unlink()
+    assert spark.newSession().read.format("delta").load(table.path).count() == 16
+
+
+def test_the_extent_is_what_the_files_say(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
+    table = make()
+    table.append(few(rows(spark, (5, "e", 1))), run_id="r1", progress={"done": 1})
+    detail = spark.sql(f"DESCRIBE DETAIL delta.`{table.path}`").collect()[0]
+    assert (table.extent().files, table.extent().size) == (detail["numFiles"], detail["sizeInBytes"])
+
+
+def test_a_place_that_only_spark_reaches_is_left_to_it(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert NativeTable.at(spark, "hdfs://cluster/lake/t") is None
+    monkeypatch.setitem(native._FROM_HADOOP, "aws_access_key_id", "fs.s3a.of.nobody")
+    assert NativeTable.at(spark, "s3a://bucket/t") is None  # a session without a login for it
+
+
+def test_types_of_texts_do_not_matter(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
+    found = make().native()
+    assert found is not None
+    texts = pa.chunked_array([pa.array(["a", "c", "zz"])])
+    rows_found = found.rows({"text": texts}, columns=["Id", "text"], where=None, most=9)
+    assert rows_found is not None
+    assert rows_found.schema.field("text").type == pa.string()
+    assert sorted(rows_found["Id"].to_pylist()) == [1, 3]
