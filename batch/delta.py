@@ -20,7 +20,7 @@ from typing import Any
 
 from delta.tables import DeltaTable
 from deltalake import CommitProperties
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StringType, StructField, StructType
@@ -84,11 +84,11 @@ class LakeTable:
 
     def exists(self) -> bool:
         """Whether there is a table."""
-        return self._log.version() != NO_TABLE
+        return self.version() != NO_TABLE
 
     def version(self) -> int:
         """The newest version; -1 if there is no table."""
-        return self._log.version()
+        return self._newest().version()
 
     def size(self) -> int:
         """Bytes of the newest version's data files; 0 if there is no table."""
@@ -96,7 +96,7 @@ class LakeTable:
 
     def property(self, name: str) -> str | None:
         """A property of the table; None if it has none of this name, or if there is no table."""
-        return self._log.property(name) if self.exists() else None
+        return self._newest().property(name)
 
     def read(self, version: int | None = None) -> DataFrame:
         """The rows, of the newest or of an older version."""
@@ -105,7 +105,7 @@ class LakeTable:
 
     def at(self, version: int | None = None) -> Snapshot:
         """The rows of the newest, or of an older version, to look some of them up."""
-        return Snapshot(self, self._log.version() if version is None else version)
+        return Snapshot(self, self.version() if version is None else version)
 
     def native(self, version: int | None = None) -> NativeTable | None:
         """A version (default: the newest) for this process; None if it is too large, or only Spark can reach it."""
@@ -114,7 +114,7 @@ class LakeTable:
 
     def progress(self) -> dict[str, Any]:
         """What the newest commit with a progress says; {} if there is none. Writes continue from here."""
-        newest = self._seen = self._log.version()
+        newest = self._seen = self.version()
         for version in range(newest, NO_TABLE, -1):
             info = self._log.commit_info(version)
             if info is None:
@@ -127,8 +127,8 @@ class LakeTable:
 
     def changed_since(self, version: int) -> Rows | None:
         """The change data feed after `version`; None if it is gone, or was never kept."""
-        newest = self._log.version()
-        if not 0 <= version <= newest or self._log.property("delta.enableChangeDataFeed") != "true":
+        newest = self.version()
+        if not 0 <= version <= newest or self.property("delta.enableChangeDataFeed") != "true":
             return None
         if version == newest:  # Delta refuses a range without commits
             return self._feed(newest).where("false")
@@ -164,7 +164,7 @@ class LakeTable:
 
     def replace(
         self,
-        rows: DataFrame,
+        rows: Rows,
         *,
         run_id: str,
         progress: Mapping[str, Any],
@@ -172,10 +172,11 @@ class LakeTable:
         properties: Mapping[str, str] | None = None,
     ) -> Written:
         """Put rows, and their columns, in the place of all there were; readers see the old or the new ones."""
-        self._make(rows, partition_by, properties)
+        if self._make(rows, partition_by, properties):
+            return self.append(rows, run_id=run_id, progress=progress)
         self.have(properties or {})
         with self._commit(run_id, progress) as commit:
-            writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+            writer = frame(rows).write.format("delta").mode("overwrite").option("overwriteSchema", "true")
             writer.partitionBy(*partition_by).save(self.path)
         return self._written(commit)
 
@@ -217,7 +218,7 @@ class LakeTable:
 
     def have(self, properties: Mapping[str, str]) -> None:
         """Give the table the properties that it lacks."""
-        lacking = {name: value for name, value in properties.items() if self._log.property(name) != value}
+        lacking = {name: value for name, value in properties.items() if self.property(name) != value}
         if lacking:
             listed = ", ".join(f"'{name}' = '{value}'" for name, value in lacking.items())
             self.spark.sql(f"ALTER TABLE delta.`{self._log.location}` SET TBLPROPERTIES ({listed})")
@@ -233,8 +234,7 @@ class LakeTable:
         """What the newest version consists of; nothing if there is no table."""
         if not self.exists():
             return Extent(files=0, size=0)
-        table = NativeTable.at(self.spark, self._log.location)
-        files, size = self._log.extent() if table is None else table.extent()
+        files, size = self._newest().extent()
         return Extent(files=files, size=size)
 
     def stored_bytes(self) -> int:
@@ -260,14 +260,26 @@ class LakeTable:
         with self._configured({_CHECK_RETENTION: "false", _LOG_VACUUM: "false"}):
             DeltaTable.forPath(self.spark, self.path).vacuum(keep_s / 3600)
 
-    def _make(self, rows: Rows, partition_by: Sequence[str], properties: Mapping[str, str] | None) -> None:
+    def _newest(self) -> NativeTable | DeltaLog:
+        """The newest version; by Spark's own reading of the log, which takes jobs, only where there is no other way."""
+        try:
+            return NativeTable.at(self.spark, self._log.location) or self._log
+        except TableNotFoundError:
+            return self._log
+
+    def _make(self, rows: Rows, partition_by: Sequence[str], properties: Mapping[str, str] | None) -> bool:
+        """Make the table, without rows, if there is none; whether there was none."""
         if self.exists():
-            return
-        maker = DeltaTable.createIfNotExists(self.spark).location(self._log.location).addColumns(rows.schema)
-        maker = maker.partitionedBy(*partition_by) if partition_by else maker
-        for name, value in (properties or {}).items():
-            maker = maker.property(name, value)
-        maker.execute()
+            return False
+        there = self._log.location
+        given = properties or {}
+        if not NativeTable.is_made(self.spark, there, rows.schema, partition_by=partition_by, properties=given):
+            maker = DeltaTable.createIfNotExists(self.spark).location(there).addColumns(rows.schema)
+            maker = maker.partitionedBy(*partition_by) if partition_by else maker
+            for name, value in given.items():
+                maker = maker.property(name, value)
+            maker.execute()
+        return True
 
     def _merge(self, rows: DataFrame, asked: Merge) -> None:
         merge = DeltaTable.forPath(self.spark, self.path).alias("t").merge(rows.alias("s"), asked.on)
@@ -314,7 +326,7 @@ class LakeTable:
     @contextlib.contextmanager
     def _commit(self, run_id: str, progress: Mapping[str, Any], **more: str) -> Iterator[_Commit]:
         """Write in here, by Spark or with what the commit is given to carry."""
-        before = self._log.version()
+        before = self.version()
         seen = before if self._seen is None else max(self._seen, 0)
         mark = uuid.uuid4().hex
         note = json.dumps({"run_id": run_id, "progress": dict(progress), "commit": mark})
@@ -343,7 +355,7 @@ class LakeTable:
         return found
 
     def _found(self, commit: _Commit) -> Written | None:
-        newest = self._log.version()
+        newest = self.version()
         for version in range(newest, commit.before, -1):
             info = self._log.commit_info(version) or {}
             if noted(info).get("commit") == commit.mark:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
@@ -24,7 +25,7 @@ class DeltaLog:
         self._spark = spark
         self._path = path
 
-    @property
+    @cached_property
     def location(self) -> str:
         """The path as Hadoop spells it: Delta compares places as text."""
         return str(self._place(self._path).toString())

@@ -19,13 +19,14 @@ from deltalake import (
     CommitProperties,
     DeltaTable,
     PostCommitHookProperties,
+    Schema,
     Transaction,
     WriterProperties,
     write_deltalake,
 )
 from deltalake.exceptions import DeltaError
 from pyspark.sql import SparkSession
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StructField, StructType
 
 NEVER: Final = "false"
 """A condition that does not hold."""
@@ -106,10 +107,48 @@ class NativeTable:
             return None
         return cls(DeltaTable(location.removeprefix(_LOCAL), version=version, storage_options=options))
 
+    @classmethod
+    def is_made(
+        cls,
+        spark: SparkSession,
+        location: str,
+        schema: StructType,
+        *,
+        partition_by: Sequence[str],
+        properties: Mapping[str, str],
+    ) -> bool:
+        """Make an empty table if there is none; False if only Spark can."""
+        options = _storage_options(spark, location)
+        if options is None:
+            return False
+        columns = StructType([StructField(field.name, field.dataType) for field in schema])
+        try:
+            DeltaTable.create(
+                location.removeprefix(_LOCAL),
+                Schema.from_json(columns.json()),
+                mode="ignore",
+                partition_by=list(partition_by),
+                configuration=dict(properties),
+                storage_options=options,
+                raise_if_key_not_exists=False,
+            )
+        except DeltaError:
+            log.warning("not made by delta-rs, so Spark is asked", exc_info=True)
+            return False
+        return True
+
     @property
     def schema(self) -> StructType:
         """The columns, for Spark."""
         return StructType.fromJson(json.loads(self._table.schema().to_json()))
+
+    def version(self) -> int:
+        """Which version it is."""
+        return self._table.version()
+
+    def property(self, name: str) -> str | None:
+        """A property of the table; None if it has none of this name."""
+        return self._table.metadata().configuration.get(name)
 
     def takes(self, names: Sequence[str], *, has_more: bool) -> bool:
         """Whether rows with these columns (the table's own, or some more) can be written here."""

@@ -25,7 +25,7 @@ from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
 from batch.history import keep_versions
 from batch.little import are_little, set_for_little
-from batch.local import brought, few_or_all, frame
+from batch.local import FEW, brought, few_or_all, frame
 from batch.neighbours import beside_others, with_neighbours
 from batch.quality import VIOLATIONS
 from batch.quarantine import quarantine
@@ -168,14 +168,14 @@ def _refine(checked: DataFrame, table: Table, context: RunContext, work: _Work) 
     versions = rows.where(~quality.refused(table)).select(*table.column_names, *META)
     beside = keep_versions(versions, table, context, work.progress, anew=not work.is_continued)
     good = newest(versions, table.key)
+    new = good if found.rows > FEW else few_or_all(good)
     if work.is_continued:
         if work.silver.size() >= LARGE:
             work.silver.have(DELETION_VECTORS)
         on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
-        new = few_or_all(good)
         written = work.silver.merge(new, on=on, set_when=NEWER, run_id=context.run_id, progress=work.progress)
     else:
-        written = work.silver.replace(good, run_id=context.run_id, progress=work.progress, properties=CHANGE_FEED)
+        written = work.silver.replace(new, run_id=context.run_id, progress=work.progress, properties=CHANGE_FEED)
     return LayerResult.of(
         written,
         layer="silver",

@@ -126,9 +126,11 @@ def _work(plan: GoldPlan, context: RunContext) -> _Work:
 
 def _built(work: _Work) -> Written:
     """The whole table."""
-    rows = work.rows()
+    rows: Rows = work.rows()
     partition_by = [work.plan.partition] if work.plan.partition else []
-    if partition_by:  # each partition is written by one task, or there would be a file of each in each
+    if are_little(work.sources.values()):
+        rows = few_or_all(frame(rows))
+    if partition_by and not isinstance(rows, Brought):  # each partition is written by one task: one file of each
         rows = rows.repartition(*partition_by)
     return work.target.replace(
         rows,
