@@ -23,8 +23,7 @@ _JAVA = "-Duser.timezone=UTC -XX:+UseParallelGC"
 # processor time, and what it makes is hardly used again. Without that compiler Java reserves a fifth of the room for
 # compiled code, which Spark fills within a run: from then on nothing is compiled any more.
 _COMPILED_SOON = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
-# Of a run that optimises, ten times as late as by default: what Spark does a few thousand times to plan queries is no
-# work on rows, and compiling it took a tenth of a first run.
+# Ten times as late as by default: what Spark does a few thousand times to plan queries is no work on rows.
 _OPTIMISED_LATE = (
     "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
     "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from deltalake.exceptions import CommitFailedError, DeltaError
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructField, StructType
 
 from batch import delta, native
 from batch.commit import Written
@@ -262,3 +263,22 @@ def test_types_of_texts_do_not_matter(spark: SparkSession, make: Callable[..., L
     assert rows_found is not None
     assert rows_found.schema.field("text").type == pa.string()
     assert sorted(rows_found["Id"].to_pylist()) == [1, 3]
+
+
+def test_a_table_is_made_and_first_filled_here(spark: SparkSession, tmp_path: Path) -> None:
+    table = LakeTable(spark, f"file://{tmp_path}/new", "gold/new")
+    given = {**CHANGE_FEED, "millrace.feed": "changes"}
+    news = few(rows(spark, *NEWS))
+    table.progress()
+    written = table.replace(news, run_id="r0", progress={"done": 0}, partition_by=["day"], properties=given)
+    assert (writers(table), written.rows_inserted, table.progress()) == (["delta-rs"] * 2, 3, {"done": 0})
+    detail = spark.sql(f"DESCRIBE DETAIL delta.`{table.path}`").collect()[0]
+    assert (detail["partitionColumns"], given.items() <= detail["properties"].items()) == (["day"], True)
+    assert table.read().schema == StructType([StructField(each.name, each.dataType) for each in news.schema])
+    assert content(table) == sorted((tuple(row) for row in news.rows.collect()), key=str)
+
+
+def test_a_table_that_another_run_has_made_meanwhile_stays(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
+    table = make()
+    made = NativeTable.is_made(spark, table.path, rows(spark).schema, partition_by=[], properties={})
+    assert (made, len(content(table)), table.version()) == (True, 4, 1)
