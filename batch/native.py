@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -45,11 +46,11 @@ _CHECKPOINT_EVERY: Final = 10
 _NOTHING_AFTERWARDS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 _PARQUET: Final = WriterProperties(compression="ZSTD")
 _LOCAL: Final = "file:"
-_FROM_HADOOP: Final = {
-    "aws_endpoint_url": "fs.s3a.endpoint",
-    "aws_region": "fs.s3a.endpoint.region",
-    "aws_access_key_id": "fs.s3a.access.key",
-    "aws_secret_access_key": "fs.s3a.secret.key",
+_FROM_S3A: Final = {
+    "aws_endpoint_url": "endpoint",
+    "aws_region": "endpoint.region",
+    "aws_access_key_id": "access.key",
+    "aws_secret_access_key": "secret.key",
 }
 _S3: Final = {
     "aws_allow_http": "true",
@@ -277,7 +278,8 @@ def _storage_options(spark: SparkSession, location: str) -> dict[str, str] | Non
     if not location.startswith("s3a:"):
         return None
     hadoop: Any = spark.sparkContext._jsc.hadoopConfiguration()
-    values = {name: hadoop.get(key) for name, key in _FROM_HADOOP.items()}
+    of_bucket = f"fs.s3a.bucket.{urlsplit(location).netloc}"
+    values = {name: hadoop.get(f"{of_bucket}.{key}", hadoop.get(f"fs.s3a.{key}")) for name, key in _FROM_S3A.items()}
     return None if None in values.values() else {**_S3, **values}
 
 

@@ -251,7 +251,7 @@ def test_the_extent_is_what_the_files_say(spark: SparkSession, make: Callable[..
 
 def test_a_place_that_only_spark_reaches_is_left_to_it(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     assert NativeTable.at(spark, "hdfs://cluster/lake/t") is None
-    monkeypatch.setitem(native._FROM_HADOOP, "aws_access_key_id", "fs.s3a.of.nobody")
+    monkeypatch.setitem(native._FROM_S3A, "aws_access_key_id", "of.nobody")
     assert NativeTable.at(spark, "s3a://bucket/t") is None  # a session without a login for it
 
 
