@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _results(tasks: Sequence[Task], dose: str, seed: int) -> Iterator[Result]:
-    """One result after the other. A row that ended in an error may have left anything behind: new servers then."""
+    """One result after the other, on new servers after one that has spoilt them."""
     waiting = deque(tasks)
     while waiting:
         opened, play_on = _players(waiting[0][0])
@@ -56,8 +56,14 @@ def _results(tasks: Sequence[Task], dose: str, seed: int) -> Iterator[Result]:
                 row, mutant = waiting.popleft()
                 result = play_on(ground, row, dose=dose, seed=seed, mutant=mutant, say=say)
                 yield result
-                if result.error is not None:
+                if _has_spoilt(result):
                     break
+
+
+def _has_spoilt(result: Result) -> bool:
+    """Whether the servers are no ground for the next row: an error may have left anything behind, and a lake keeps what
+    a mutant has written twice."""
+    return result.error is not None or (result.row in LAKE_TABLE and not all(result.invariants.values()))
 
 
 def _players(row: str) -> tuple[Callable[..., AbstractContextManager[Any]], Callable[..., Result]]:
