@@ -13,12 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from deltalake.exceptions import CommitFailedError
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from batch.delta import LakeTable
 from batch.errors import BatchError
+from batch.native import NativeTable, commit_properties
 from batch.retry import with_tries
 from batch.session import LOG_STORE
 from config.settings import SparkSettings, environment_with
@@ -118,6 +121,37 @@ def test_concurrent_writers_lose_no_commit(
     rows = {(row["writer"], row["number"]) for row in table.read().collect()}
     assert rows == {("start", 0)} | {(f"writer-{n}", number) for n in range(WRITERS) for number in range(COMMITS)}
     assert table.version() - start.version == WRITERS * COMMITS
+
+
+def test_writers_of_both_kinds_lose_no_commit(spark_on_minio: SparkSession, place: str) -> None:
+    table = LakeTable(spark_on_minio, f"{place}/table", "bronze/table")
+    shape = "writer STRING, number INT"
+    start = table.append(spark_on_minio.createDataFrame([("start", 0)], shape), run_id="r", progress={})
+
+    def by_delta_rs(name: str) -> None:
+        for number in range(COMMITS):
+            rows = pa.table({"writer": [name], "number": pa.array([number], pa.int32())})
+            while True:
+                found = NativeTable.at(spark_on_minio, table.path)
+                assert found is not None
+                try:
+                    found.append(rows, commit_properties("{}", name, number))
+                except CommitFailedError:
+                    continue  # another one was first, and the rows are offered again
+                break
+
+    def by_spark(name: str) -> None:
+        for number in range(COMMITS):
+            rows = spark_on_minio.createDataFrame([(name, number)], shape)
+            rows.write.format("delta").mode("append").save(table.path)
+
+    with ThreadPoolExecutor(3) as pool:
+        tasks = [pool.submit(by_delta_rs, "one"), pool.submit(by_delta_rs, "two"), pool.submit(by_spark, "spark")]
+    for task in tasks:
+        task.result()
+    rows = {(row["writer"], row["number"]) for row in table.read().collect()}
+    assert rows == {("start", 0)} | {(name, number) for name in ("one", "two", "spark") for number in range(COMMITS)}
+    assert table.version() - start.version == 3 * COMMITS
 
 
 def test_a_storage_that_is_away_is_named_after_three_tries(spark_on_minio: SparkSession) -> None:
