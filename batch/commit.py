@@ -1,11 +1,33 @@
-"""What a commit of a Delta table says of itself: our note, and how many rows it changed."""
+"""Commits to a Delta table: each carries the progress of the run that made it, and a number.
+
+What a run has done up to is in the commit that holds the rows, so both are there or neither: a killed run is continued
+table by table, from the newest commit that has a progress. A write is numbered with Delta's transaction ids: its number
+follows the version that the progress was read at. So of two runs that continue from the same progress, Delta refuses or
+skips the second one's write; both are an error here, never a silent loss or repetition.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import logging
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from batch.by_spark import configured
+from batch.delta_log import NO_TABLE, DeltaLog
+from batch.errors import BatchError
+
+_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+_TXN_APP = "spark.databricks.delta.write.txnAppId"
+_TXN_VERSION = "spark.databricks.delta.write.txnVersion"
+
+log = logging.getLogger("batch.delta")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +46,107 @@ class Written:
         return self.rows_inserted + self.rows_updated + self.rows_deleted
 
 
-def noted(info: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """A commit to be made.
+
+    Attributes:
+        before: the version before it.
+        mark: by which it is found again.
+        note: what it says of itself.
+        number: of its transaction.
+    """
+
+    before: int
+    mark: str
+    note: str
+    number: int
+
+
+class Commits:
+    """Commits to the table `name`, which has this log; `version` tells its newest version, -1 if there is no table."""
+
+    def __init__(self, spark: SparkSession, name: str, commit_log: DeltaLog, version: Callable[[], int]) -> None:
+        self._spark = spark
+        self._name = name
+        self._log = commit_log
+        self._version = version
+        self._seen: int | None = None
+
+    def progress(self) -> dict[str, Any]:
+        """What the newest commit with a progress says; {} if there is none. Writes continue from here."""
+        newest = self._seen = self._version()
+        for version in range(newest, NO_TABLE, -1):
+            info = self._log.commit_info(version)
+            if info is None:
+                log.warning("%s: the log does not reach back to a progress: all is read again", self._name)
+                return {}
+            progress = _noted(info).get("progress")
+            if progress is not None:
+                return dict(progress)
+        return {}
+
+    @contextlib.contextmanager
+    def made(self, run_id: str, progress: Mapping[str, Any], **more: str) -> Iterator[Commit]:
+        """Write in here, by Spark or with what the commit is given to carry; `more` are settings of the session.
+
+        Raises:
+            BatchError: another run wrote from the same progress.
+        """
+        before = self._version()
+        seen = before if self._seen is None else max(self._seen, 0)
+        mark = uuid.uuid4().hex
+        note = json.dumps({"run_id": run_id, "progress": dict(progress), "commit": mark})
+        settings = {_METADATA: note, _TXN_APP: self._name, _TXN_VERSION: str(seen + 1), **more}
+        with self._configured(settings):
+            yield Commit(before=before, mark=mark, note=note, number=seen + 1)
+
+    @contextlib.contextmanager
+    def noting(self, run_id: str) -> Iterator[None]:
+        """Let commits that change no rows (compaction) repeat the progress, so that it stays near the log's end."""
+        note = {"run_id": run_id, "progress": self.progress()}
+        with self._configured({_METADATA: json.dumps(note)}):
+            yield
+
+    def written(self, commit: Commit) -> Written:
+        """What a commit did.
+
+        Raises:
+            BatchError: it is not there.
+        """
+        found = self.found(commit)
+        if found is None:
+            raise self.overtaken()
+        return found
+
+    def found(self, commit: Commit) -> Written | None:
+        """What a commit did; None if it is not there."""
+        newest = self._version()
+        for version in range(newest, commit.before, -1):
+            info = self._log.commit_info(version) or {}
+            if _noted(info).get("commit") == commit.mark:
+                self._seen = newest
+                return _counted(version, info.get("operationMetrics", {}))
+        return None
+
+    def overtaken(self) -> BatchError:
+        """The error of a run that another one was faster than."""
+        layer, _, table = self._name.partition("/")
+        text = "another run wrote the same rows meanwhile, so nothing was written: run again, one run at a time"
+        return BatchError(text, layer=layer, table=table)
+
+    @contextlib.contextmanager
+    def _configured(self, settings: Mapping[str, str]) -> Iterator[None]:
+        try:
+            with configured(self._spark, settings):
+                yield
+        except PySparkException as error:
+            if "ConcurrentTransaction" in str(error) or "CONCURRENT_TRANSACTION" in str(error):
+                raise self.overtaken() from error
+            raise
+
+
+def _noted(info: Mapping[str, Any]) -> dict[str, Any]:
     """Our note in a commit; {} if it is of someone else."""
     try:
         note = json.loads(info.get("userMetadata") or "{}")
@@ -33,7 +155,7 @@ def noted(info: Mapping[str, Any]) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
-def counted(version: int, metrics: Mapping[str, Any]) -> Written:
+def _counted(version: int, metrics: Mapping[str, Any]) -> Written:
     """What a commit did, from the figures that its writer left in it."""
 
     def count(name: str) -> int:

@@ -1,48 +1,33 @@
-"""A Delta table of the lake: every commit carries the progress of the run that made it.
+"""A Delta table of the lake: read, written and kept, each by whichever of Spark and delta-rs does it sooner.
 
-What a run has done up to is in the commit that holds the rows, so both are there or neither: a killed run is continued
-table by table, from the newest commit that has a progress. A write is numbered with Delta's transaction ids: its number
-follows the version that the progress was read at. So of two runs that continue from the same progress, Delta refuses or
-skips the second one's write; both are an error here, never a silent loss or repetition.
-
-Writes set the session's configuration: a session is of one thread at a time.
+Every commit carries the progress of the run that made it: see `batch.commit`. Writes set the session's configuration:
+a session is of one thread at a time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from delta.tables import DeltaTable
 from deltalake import CommitProperties
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StringType, StructField, StructType
 
-from batch.commit import Written, counted, noted
+from batch.by_spark import EVOLVE, SparkTable
+from batch.commit import Commit, Commits, Written
 from batch.delta_log import NO_TABLE, DeltaLog
-from batch.errors import BatchError
 from batch.local import FEW, Brought, Rows, few_or_all, frame
-from batch.native import LARGEST, NEVER, Merge, NativeTable, commit_properties
+from batch.native import LARGEST, Merge, NativeTable, commit_properties
+from batch.native_place import NativePlace
 from batch.snapshot import Snapshot
 
 CHANGE_FEED = {"delta.enableChangeDataFeed": "true"}
 DELETION_VECTORS = {"delta.enableDeletionVectors": "true"}
-
-_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
-_TXN_APP = "spark.databricks.delta.write.txnAppId"
-_TXN_VERSION = "spark.databricks.delta.write.txnVersion"
-_SMALLEST = "spark.databricks.delta.optimize.minFileSize"
-_LARGEST = "spark.databricks.delta.optimize.maxFileSize"
-_CHECK_RETENTION = "spark.databricks.delta.retentionDurationCheck.enabled"
-_LOG_VACUUM = "spark.databricks.delta.vacuum.logging.enabled"
-_EVOLVE = "spark.databricks.delta.schema.autoMerge.enabled"
 
 log = logging.getLogger("batch.delta")
 
@@ -55,23 +40,6 @@ class Extent:
     size: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Commit:
-    """A commit to be made.
-
-    Attributes:
-        before: the version before it.
-        mark: by which it is found again.
-        note: what it says of itself.
-        number: of its transaction.
-    """
-
-    before: int
-    mark: str
-    note: str
-    number: int
-
-
 class LakeTable:
     """The Delta table at `path`; `name` is layer and table, as in `silver/orders`."""
 
@@ -80,7 +48,7 @@ class LakeTable:
         self.name = name
         self.spark = spark
         self._log = DeltaLog(spark, path)
-        self._seen: int | None = None
+        self._commits = Commits(spark, name, self._log, self.version)
 
     def exists(self) -> bool:
         """Whether there is a table."""
@@ -100,8 +68,7 @@ class LakeTable:
 
     def read(self, version: int | None = None) -> DataFrame:
         """The rows, of the newest or of an older version."""
-        reader = self.spark.read.format("delta")
-        return (reader if version is None else reader.option("versionAsOf", version)).load(self.path)
+        return self._by_spark.read(version)
 
     def at(self, version: int | None = None) -> Snapshot:
         """The rows of the newest, or of an older version, to look some of them up."""
@@ -109,21 +76,12 @@ class LakeTable:
 
     def native(self, version: int | None = None) -> NativeTable | None:
         """A version (default: the newest) for this process; None if it is too large, or only Spark can reach it."""
-        found = NativeTable.at(self.spark, self._log.location, version)
+        found = self._here.newest() if version is None else self._here.at(version)
         return found if found is not None and found.extent()[1] <= LARGEST else None
 
     def progress(self) -> dict[str, Any]:
         """What the newest commit with a progress says; {} if there is none. Writes continue from here."""
-        newest = self._seen = self.version()
-        for version in range(newest, NO_TABLE, -1):
-            info = self._log.commit_info(version)
-            if info is None:
-                log.warning("%s: the log does not reach back to a progress: all is read again", self.name)
-                return {}
-            progress = noted(info).get("progress")
-            if progress is not None:
-                return dict(progress)
-        return {}
+        return self._commits.progress()
 
     def changed_since(self, version: int) -> Rows | None:
         """The change data feed after `version`; None if it is gone, or was never kept."""
@@ -131,13 +89,13 @@ class LakeTable:
         if not 0 <= version <= newest or self.property("delta.enableChangeDataFeed") != "true":
             return None
         if version == newest:  # Delta refuses a range without commits
-            return self._feed(newest).where("false")
+            return self._by_spark.feed(newest).where("false")
         if not all(self._log.has_changes_of(each) for each in range(version + 1, newest + 1)):
             return None
         native = self.native(newest)
         found = None if native is None else native.changes(version + 1, newest, most=FEW)
         if native is None or found is None:
-            return few_or_all(self._feed(version + 1, newest))
+            return few_or_all(self._by_spark.feed(version + 1, newest))
         return Brought(self.spark, StructType([*native.schema, StructField("_change_type", StringType())]), found)
 
     def append(
@@ -151,12 +109,12 @@ class LakeTable:
     ) -> Written:
         """Add rows; columns that the table lacks are added to it. The last two are for a table that is made here."""
         self._make(rows, partition_by, properties)
-        with self._commit(run_id, progress) as commit:
+        with self._commits.made(run_id, progress) as commit:
             if not isinstance(rows, Brought) or not self._is_written_here(
                 rows.schema.names, commit, lambda table, carried: table.append(rows.table, carried)
             ):
-                frame(rows).write.format("delta").mode("append").option("mergeSchema", "true").save(self.path)
-        return self._written(commit)
+                self._by_spark.append(frame(rows))
+        return self._commits.written(commit)
 
     def note(self, *, run_id: str, progress: Mapping[str, Any]) -> Written:
         """Write nothing but the progress."""
@@ -175,10 +133,9 @@ class LakeTable:
         if self._make(rows, partition_by, properties):
             return self.append(rows, run_id=run_id, progress=progress)
         self.have(properties or {})
-        with self._commit(run_id, progress) as commit:
-            writer = frame(rows).write.format("delta").mode("overwrite").option("overwriteSchema", "true")
-            writer.partitionBy(*partition_by).save(self.path)
-        return self._written(commit)
+        with self._commits.made(run_id, progress) as commit:
+            self._by_spark.replace(frame(rows), partition_by)
+        return self._commits.written(commit)
 
     def merge(
         self,
@@ -206,35 +163,34 @@ class LakeTable:
         """
         self._make(rows, partition_by, properties)
         merge = Merge(on=on, set_when=set_when, insert_when=insert_when, delete_when=delete_when)
-        with self._commit(run_id, progress, **{_EVOLVE: str(evolve).lower()}) as commit:
+        with self._commits.made(run_id, progress, **{EVOLVE: str(evolve).lower()}) as commit:
             if not isinstance(rows, Brought) or not self._is_written_here(
                 rows.schema.names,
                 commit,
                 lambda table, carried: table.merge(rows.table, carried, merge),
                 has_more=not evolve,
             ):
-                self._merge(frame(rows), merge)
-        return self._written(commit)
+                self._by_spark.merge(frame(rows), merge)
+        return self._commits.written(commit)
 
     def have(self, properties: Mapping[str, str]) -> None:
         """Give the table the properties that it lacks."""
         lacking = {name: value for name, value in properties.items() if self.property(name) != value}
         if lacking:
-            listed = ", ".join(f"'{name}' = '{value}'" for name, value in lacking.items())
-            self.spark.sql(f"ALTER TABLE delta.`{self._log.location}` SET TBLPROPERTIES ({listed})")
+            self._by_spark.have(lacking)
 
     @contextlib.contextmanager
     def noting(self, run_id: str) -> Iterator[None]:
         """Let commits that change no rows (compaction) repeat the progress, so that it stays near the log's end."""
-        note = {"run_id": run_id, "progress": self.progress()}
-        with self._configured({_METADATA: json.dumps(note)}):
+        with self._commits.noting(run_id):
             yield
 
     def extent(self) -> Extent:
         """What the newest version consists of; nothing if there is no table."""
-        if not self.exists():
+        newest = self._newest()
+        if newest.version() == NO_TABLE:
             return Extent(files=0, size=0)
-        files, size = self._newest().extent()
+        files, size = newest.extent()
         return Extent(files=files, size=size)
 
     def stored_bytes(self) -> int:
@@ -246,24 +202,30 @@ class LakeTable:
         count = self.read().where(condition).count()
         if count:
             with self.noting(run_id):
-                DeltaTable.forPath(self.spark, self.path).delete(condition)
+                self._by_spark.delete(condition)
         return count
 
     def compact(self, *, file_bytes: int, run_id: str) -> None:
         """Put small files of a partition together into files of about this size."""
-        sizes = {_SMALLEST: str(file_bytes * 3 // 4), _LARGEST: str(file_bytes)}
-        with self.noting(run_id), self._configured(sizes):
-            DeltaTable.forPath(self.spark, self.path).optimize().executeCompaction()
+        with self.noting(run_id):
+            self._by_spark.compact(file_bytes)
 
     def vacuum(self, *, keep_s: float) -> None:
         """Delete the files that no version of this time needs."""
-        with self._configured({_CHECK_RETENTION: "false", _LOG_VACUUM: "false"}):
-            DeltaTable.forPath(self.spark, self.path).vacuum(keep_s / 3600)
+        self._by_spark.vacuum(keep_s)
+
+    @cached_property
+    def _by_spark(self) -> SparkTable:
+        return SparkTable(self.spark, self._log.location)
+
+    @cached_property
+    def _here(self) -> NativePlace:
+        return NativePlace(self.spark, self._log.location)
 
     def _newest(self) -> NativeTable | DeltaLog:
         """The newest version; by Spark's own reading of the log, which takes jobs, only where there is no other way."""
         try:
-            return NativeTable.at(self.spark, self._log.location) or self._log
+            return self._here.newest() or self._log
         except TableNotFoundError:
             return self._log
 
@@ -271,30 +233,15 @@ class LakeTable:
         """Make the table, without rows, if there is none; whether there was none."""
         if self.exists():
             return False
-        there = self._log.location
         given = properties or {}
-        if not NativeTable.is_made(self.spark, there, rows.schema, partition_by=partition_by, properties=given):
-            maker = DeltaTable.createIfNotExists(self.spark).location(there).addColumns(rows.schema)
-            maker = maker.partitionedBy(*partition_by) if partition_by else maker
-            for name, value in given.items():
-                maker = maker.property(name, value)
-            maker.execute()
+        if not self._here.is_made(rows.schema, partition_by=partition_by, properties=given):
+            self._by_spark.make(rows.schema, partition_by=partition_by, properties=given)
         return True
-
-    def _merge(self, rows: DataFrame, asked: Merge) -> None:
-        merge = DeltaTable.forPath(self.spark, self.path).alias("t").merge(rows.alias("s"), asked.on)
-        if asked.delete_when is not None:
-            merge = merge.whenMatchedDelete(condition=asked.delete_when)
-        if asked.set_when is not None:
-            merge = merge.whenMatchedUpdateAll(condition=asked.set_when)
-        if asked.insert_when != NEVER:
-            merge = merge.whenNotMatchedInsertAll(condition=asked.insert_when)
-        merge.execute()
 
     def _is_written_here(
         self,
         names: Sequence[str],
-        commit: _Commit,
+        commit: Commit,
         write: Callable[[NativeTable, CommitProperties], None],
         *,
         has_more: bool = False,
@@ -309,65 +256,16 @@ class LakeTable:
             if table is None or not table.takes(names, has_more=has_more):
                 return False
             if table.number(self.name) >= commit.number:
-                raise self._overtaken()
+                raise self._commits.overtaken()
             try:
                 write(table, carried)
                 break
             except CommitFailedError as error:
-                if self._found(commit) is not None:  # it was our own, and the answer to it was lost
+                if self._commits.found(commit) is not None:  # it was our own, and the answer to it was lost
                     break
                 if is_last:
-                    raise self._overtaken() from error
+                    raise self._commits.overtaken() from error
             except DeltaError:
                 log.warning("%s: not written by delta-rs, so Spark is asked", self.name, exc_info=True)
                 return False
         return True
-
-    @contextlib.contextmanager
-    def _commit(self, run_id: str, progress: Mapping[str, Any], **more: str) -> Iterator[_Commit]:
-        """Write in here, by Spark or with what the commit is given to carry."""
-        before = self.version()
-        seen = before if self._seen is None else max(self._seen, 0)
-        mark = uuid.uuid4().hex
-        note = json.dumps({"run_id": run_id, "progress": dict(progress), "commit": mark})
-        settings = {_METADATA: note, _TXN_APP: self.name, _TXN_VERSION: str(seen + 1), **more}
-        with self._configured(settings):
-            yield _Commit(before=before, mark=mark, note=note, number=seen + 1)
-
-    @contextlib.contextmanager
-    def _configured(self, settings: Mapping[str, str]) -> Iterator[None]:
-        for name, value in settings.items():
-            self.spark.conf.set(name, value)
-        try:
-            yield
-        except PySparkException as error:
-            if "ConcurrentTransaction" in str(error) or "CONCURRENT_TRANSACTION" in str(error):
-                raise self._overtaken() from error
-            raise
-        finally:
-            for name in settings:
-                self.spark.conf.unset(name)
-
-    def _written(self, commit: _Commit) -> Written:
-        found = self._found(commit)
-        if found is None:
-            raise self._overtaken()
-        return found
-
-    def _found(self, commit: _Commit) -> Written | None:
-        newest = self.version()
-        for version in range(newest, commit.before, -1):
-            info = self._log.commit_info(version) or {}
-            if noted(info).get("commit") == commit.mark:
-                self._seen = newest
-                return counted(version, info.get("operationMetrics", {}))
-        return None
-
-    def _overtaken(self) -> BatchError:
-        layer, _, table = self.name.partition("/")
-        text = "another run wrote the same rows meanwhile, so nothing was written: run again, one run at a time"
-        return BatchError(text, layer=layer, table=table)
-
-    def _feed(self, first: int, last: int | None = None) -> DataFrame:
-        reader = self.spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", first)
-        return (reader if last is None else reader.option("endingVersion", last)).load(self.path)

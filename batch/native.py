@@ -11,8 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, ParamSpec, TypeVar
-from urllib.parse import urlsplit
+from typing import Final, ParamSpec, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,14 +19,12 @@ from deltalake import (
     CommitProperties,
     DeltaTable,
     PostCommitHookProperties,
-    Schema,
     Transaction,
     WriterProperties,
     write_deltalake,
 )
 from deltalake.exceptions import DeltaError
-from pyspark.sql import SparkSession
-from pyspark.sql.types import StructField, StructType
+from pyspark.sql.types import StructType
 
 NEVER: Final = "false"
 """A condition that does not hold."""
@@ -45,21 +42,6 @@ _CHECKPOINT_EVERY: Final = 10
 
 _NOTHING_AFTERWARDS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 _PARQUET: Final = WriterProperties(compression="ZSTD")
-_LOCAL: Final = "file:"
-_FROM_S3A: Final = {
-    "aws_endpoint_url": "endpoint",
-    "aws_region": "endpoint.region",
-    "aws_access_key_id": "access.key",
-    "aws_secret_access_key": "secret.key",
-}
-_S3: Final = {
-    "aws_allow_http": "true",
-    "aws_conditional_put": "etag",
-    "aws_virtual_hosted_style_request": "false",
-    "connect_timeout": "5s",
-    "timeout": "60s",
-    "max_retries": "2",
-}
 
 
 P = ParamSpec("P")
@@ -96,52 +78,14 @@ class NativeTable:
     def __init__(self, table: DeltaTable) -> None:
         self._table = table
 
-    @classmethod
-    def at(cls, spark: SparkSession, location: str, version: int | None = None) -> NativeTable | None:
-        """The newest or an older version of the table there; None if only Spark can reach it.
-
-        Args:
-            location: as Hadoop spells it.
-        """
-        options = _storage_options(spark, location)
-        if options is None:
-            return None
-        return cls(DeltaTable(location.removeprefix(_LOCAL), version=version, storage_options=options))
-
-    @classmethod
-    def is_made(
-        cls,
-        spark: SparkSession,
-        location: str,
-        schema: StructType,
-        *,
-        partition_by: Sequence[str],
-        properties: Mapping[str, str],
-    ) -> bool:
-        """Make an empty table if there is none; False if only Spark can."""
-        options = _storage_options(spark, location)
-        if options is None:
-            return False
-        columns = StructType([StructField(field.name, field.dataType) for field in schema])
-        try:
-            DeltaTable.create(
-                location.removeprefix(_LOCAL),
-                Schema.from_json(columns.json()),
-                mode="ignore",
-                partition_by=list(partition_by),
-                configuration=dict(properties),
-                storage_options=options,
-                raise_if_key_not_exists=False,
-            )
-        except DeltaError:
-            log.warning("not made by delta-rs, so Spark is asked", exc_info=True)
-            return False
-        return True
-
     @property
     def schema(self) -> StructType:
         """The columns, for Spark."""
         return StructType.fromJson(json.loads(self._table.schema().to_json()))
+
+    def go_on(self) -> None:
+        """Be the newest version from now on: only what is new in the log is read."""
+        self._table.update_incremental()
 
     def version(self) -> int:
         """Which version it is."""
@@ -270,17 +214,6 @@ def commit_properties(note: str, app: str, number: int) -> CommitProperties:
     return CommitProperties(
         custom_metadata={"userMetadata": note}, max_commit_retries=0, app_transactions=[transaction]
     )
-
-
-def _storage_options(spark: SparkSession, location: str) -> dict[str, str] | None:
-    if location.startswith(_LOCAL):
-        return {}
-    if not location.startswith("s3a:"):
-        return None
-    hadoop: Any = spark.sparkContext._jsc.hadoopConfiguration()
-    of_bucket = f"fs.s3a.bucket.{urlsplit(location).netloc}"
-    values = {name: hadoop.get(f"{of_bucket}.{key}", hadoop.get(f"fs.s3a.{key}")) for name, key in _FROM_S3A.items()}
-    return None if None in values.values() else {**_S3, **values}
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

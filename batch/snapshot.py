@@ -82,7 +82,8 @@ class Snapshot:
     @cached_property
     def schema(self) -> StructType:
         """Its columns."""
-        return self.rows.schema if self._native is None else self._native.schema
+        native = self._native()
+        return self.rows.schema if native is None else native.schema
 
     def few(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
         """See `Source`."""
@@ -102,16 +103,16 @@ class Snapshot:
     def _looked_up(
         self, among: Mapping[str, pa.ChunkedArray], columns: Sequence[str], where: str | None
     ) -> Brought | None:
-        if self._native is None:
+        native = self._native()
+        if native is None:
             return None
-        schema = self._native.schema
+        schema = native.schema
         if columns:
             schema = StructType(
                 [schema[name] for name in dict.fromkeys([*columns, *(among if len(among) > 1 else ())])]
             )
-        found = self._native.rows(among, columns=schema.names, where=where, most=FEW)
+        found = native.rows(among, columns=schema.names, where=where, most=FEW)
         return None if found is None else Brought(self.table.spark, schema, found)
 
-    @cached_property
     def _native(self) -> NativeTable | None:
         return self.table.native(self.version)

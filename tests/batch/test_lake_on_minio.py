@@ -21,7 +21,8 @@ from pyspark.sql import SparkSession
 
 from batch.delta import LakeTable
 from batch.errors import BatchError
-from batch.native import NativeTable, commit_properties
+from batch.native import commit_properties
+from batch.native_place import NativePlace
 from batch.retry import with_tries
 from batch.session import LOG_STORE
 from config.settings import SparkSettings, environment_with
@@ -132,7 +133,7 @@ def test_writers_of_both_kinds_lose_no_commit(spark_on_minio: SparkSession, plac
         for number in range(COMMITS):
             rows = pa.table({"writer": [name], "number": pa.array([number], pa.int32())})
             while True:
-                found = NativeTable.at(spark_on_minio, table.path)
+                found = NativePlace(spark_on_minio, table.path).newest()
                 assert found is not None
                 try:
                     found.append(rows, commit_properties("{}", name, number))

@@ -15,12 +15,14 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField, StructType
 
-from batch import delta, native
+from batch import delta, native_place
 from batch.commit import Written
 from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
+from batch.delta_log import DeltaLog
 from batch.errors import BatchError
 from batch.local import Brought, Rows, brought, frame
 from batch.native import NativeTable
+from batch.native_place import NativePlace
 from batch.snapshot import SparkRows
 
 SHAPE = "`Id` INT, text STRING, price DECIMAL(10,2), at TIMESTAMP, day INT"
@@ -250,9 +252,9 @@ def test_the_extent_is_what_the_files_say(spark: SparkSession, make: Callable[..
 
 
 def test_a_place_that_only_spark_reaches_is_left_to_it(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert NativeTable.at(spark, "hdfs://cluster/lake/t") is None
-    monkeypatch.setitem(native._FROM_S3A, "aws_access_key_id", "of.nobody")
-    assert NativeTable.at(spark, "s3a://bucket/t") is None  # a session without a login for it
+    assert NativePlace(spark, "hdfs://cluster/lake/t").newest() is None
+    monkeypatch.setitem(native_place._FROM_S3A, "aws_access_key_id", "of.nobody")
+    assert NativePlace(spark, "s3a://bucket/t").newest() is None  # a session without a login for it
 
 
 def test_types_of_texts_do_not_matter(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
@@ -280,5 +282,37 @@ def test_a_table_is_made_and_first_filled_here(spark: SparkSession, tmp_path: Pa
 
 def test_a_table_that_another_run_has_made_meanwhile_stays(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
     table = make()
-    made = NativeTable.is_made(spark, table.path, rows(spark).schema, partition_by=[], properties={})
+    made = NativePlace(spark, table.path).is_made(rows(spark).schema, partition_by=[], properties={})
     assert (made, len(content(table)), table.version()) == (True, 4, 1)
+
+
+def test_a_table_that_is_held_open_follows_what_others_commit(
+    spark: SparkSession, make: Callable[..., LakeTable]
+) -> None:
+    table = make()
+    earlier = table.at()
+    other = LakeTable(spark, table.path, table.name)
+    other.progress()
+    other.append(rows(spark, (5, "e", 1), more="7 AS seven"), run_id="r1", progress={"done": 1})
+    other.have({"millrace.feed": "changes"})
+    found = table.native()
+    assert found is not None
+    assert (found.version(), found.number(table.name), found.schema.names[-1]) == (3, 2, "seven")
+    assert (table.property("millrace.feed"), table.progress()) == ("changes", {"done": 1})
+    detail = spark.sql(f"DESCRIBE DETAIL delta.`{table.path}`").collect()[0]
+    assert (table.extent().files, table.extent().size) == (detail["numFiles"], detail["sizeInBytes"])
+    seen = [frame(at.few()).count() for at in (earlier, table.at())]
+    assert (seen, earlier.schema.names[-1]) == ([4, 5], "day")
+
+
+def test_a_log_that_was_cut_behind_an_open_table_is_read_anew(
+    spark: SparkSession, make: Callable[..., LakeTable]
+) -> None:
+    table = make()
+    assert table.version() == 1
+    other = LakeTable(spark, table.path, table.name)
+    for number in (5, 6):
+        other.append(few(rows(spark, (number, "n", 1))), run_id="r", progress={"done": number})
+    DeltaLog(spark, table.path).forget_past()
+    assert (table.version(), table.progress()) == (3, {"done": 6})
+    assert frame(table.at().few()).count() == 6

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from deltalake import CommitProperties
 
-from batch import delta, lease, native, session
+from batch import commit, delta, lease, native, session
 from batch.local import frame
 
 LEASE_S: Final = 3
@@ -35,7 +35,7 @@ def shorten_the_lease() -> None:
 
 def stop_at(place: str) -> None:
     """Freeze right before or right after a table's commit."""
-    real: Callable[..., Any] = delta.LakeTable._commit
+    real: Callable[..., Any] = commit.Commits.made
 
     def freeze(moment: str, name: str) -> None:
         if place == f"{moment} {name}":
@@ -43,14 +43,14 @@ def stop_at(place: str) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     @contextmanager
-    def commit(self: delta.LakeTable, run_id: str, *rest: Any, **more: str) -> Iterator[Any]:
+    def made(self: commit.Commits, run_id: str, *rest: Any, **more: str) -> Iterator[Any]:
         with real(self, run_id, *rest, **more) as committed:
             if run_id != PROGRESS_ALONE:
-                freeze("before", self.name)
+                freeze("before", self._name)
             yield committed
-        freeze("after", self.name)
+        freeze("after", self._name)
 
-    _replace(delta.LakeTable, "_commit", commit)
+    _replace(commit.Commits, "made", made)
 
 
 # -- safeguards that are taken out ------------------------------------------------------------------------------------
@@ -75,16 +75,16 @@ def progress_alone() -> None:
 
 def no_numbers() -> None:
     """Commits carry no transaction number, so nobody sees that another run has written the same rows."""
-    real: Callable[..., Any] = delta.LakeTable._configured
+    real: Callable[..., Any] = commit.Commits._configured
 
-    def configured(self: delta.LakeTable, settings: dict[str, str]) -> Any:
-        numbers = (delta._TXN_APP, delta._TXN_VERSION)
+    def configured(self: commit.Commits, settings: dict[str, str]) -> Any:
+        numbers = (commit._TXN_APP, commit._TXN_VERSION)
         return real(self, {name: value for name, value in settings.items() if name not in numbers})
 
     def unnumbered(note: str, _app: str, _number: int) -> CommitProperties:
         return CommitProperties(custom_metadata={"userMetadata": note}, max_commit_retries=0)
 
-    _replace(delta.LakeTable, "_configured", configured)
+    _replace(commit.Commits, "_configured", configured)
     _replace(delta, "commit_properties", unnumbered)
     _replace(native.NativeTable, "number", lambda _self, _app: -1)
 

@@ -108,7 +108,7 @@ def test_an_unreadable_record_is_counted_logged_and_passed_over(caplog: pytest.L
     with caplog.at_level(logging.WARNING):
         with_methods(check)
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
-    assert "mysql.project_db.payment_method" in caplog.text
+    assert "mysql.project_db.payment_method" in " ".join(caplog.messages)
 
 
 def test_a_wait_for_what_is_known_or_of_no_time_ends_at_once() -> None:

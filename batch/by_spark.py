@@ -1,0 +1,100 @@
+"""What Spark does to a Delta table: everything that is not small."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+from batch.native import NEVER, Merge
+
+EVOLVE = "spark.databricks.delta.schema.autoMerge.enabled"
+"""Whether a merge adds columns that the table lacks."""
+
+_SMALLEST = "spark.databricks.delta.optimize.minFileSize"
+_LARGEST = "spark.databricks.delta.optimize.maxFileSize"
+_CHECK_RETENTION = "spark.databricks.delta.retentionDurationCheck.enabled"
+_LOG_VACUUM = "spark.databricks.delta.vacuum.logging.enabled"
+
+
+class SparkTable:
+    """The Delta table at `location`, as Hadoop spells it."""
+
+    def __init__(self, spark: SparkSession, location: str) -> None:
+        self._spark = spark
+        self._location = location
+
+    def read(self, version: int | None = None) -> DataFrame:
+        """The rows, of the newest or of an older version."""
+        reader = self._spark.read.format("delta")
+        return (reader if version is None else reader.option("versionAsOf", version)).load(self._location)
+
+    def feed(self, first: int, last: int | None = None) -> DataFrame:
+        """The change data feed of these versions."""
+        reader = self._spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", first)
+        return (reader if last is None else reader.option("endingVersion", last)).load(self._location)
+
+    def make(self, schema: StructType, *, partition_by: Sequence[str], properties: Mapping[str, str]) -> None:
+        """Make an empty table if there is none."""
+        maker = DeltaTable.createIfNotExists(self._spark).location(self._location).addColumns(schema)
+        maker = maker.partitionedBy(*partition_by) if partition_by else maker
+        for name, value in properties.items():
+            maker = maker.property(name, value)
+        maker.execute()
+
+    def append(self, rows: DataFrame) -> None:
+        """Add rows, and the columns that they have more."""
+        rows.write.format("delta").mode("append").option("mergeSchema", "true").save(self._location)
+
+    def replace(self, rows: DataFrame, partition_by: Sequence[str]) -> None:
+        """Put rows, and their columns, in the place of all there were."""
+        writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+        writer.partitionBy(*partition_by).save(self._location)
+
+    def merge(self, rows: DataFrame, asked: Merge) -> None:
+        """Merge rows."""
+        merge = self._table().alias("t").merge(rows.alias("s"), asked.on)
+        if asked.delete_when is not None:
+            merge = merge.whenMatchedDelete(condition=asked.delete_when)
+        if asked.set_when is not None:
+            merge = merge.whenMatchedUpdateAll(condition=asked.set_when)
+        if asked.insert_when != NEVER:
+            merge = merge.whenNotMatchedInsertAll(condition=asked.insert_when)
+        merge.execute()
+
+    def delete(self, condition: str) -> None:
+        """Delete the rows for which the condition holds."""
+        self._table().delete(condition)
+
+    def have(self, properties: Mapping[str, str]) -> None:
+        """Set properties."""
+        listed = ", ".join(f"'{name}' = '{value}'" for name, value in properties.items())
+        self._spark.sql(f"ALTER TABLE delta.`{self._location}` SET TBLPROPERTIES ({listed})")
+
+    def compact(self, file_bytes: int) -> None:
+        """Put small files of a partition together into files of about this size."""
+        with configured(self._spark, {_SMALLEST: str(file_bytes * 3 // 4), _LARGEST: str(file_bytes)}):
+            self._table().optimize().executeCompaction()
+
+    def vacuum(self, keep_s: float) -> None:
+        """Delete the files that no version of this time needs."""
+        with configured(self._spark, {_CHECK_RETENTION: "false", _LOG_VACUUM: "false"}):
+            self._table().vacuum(keep_s / 3600)
+
+    def _table(self) -> DeltaTable:
+        return DeltaTable.forPath(self._spark, self._location)
+
+
+@contextlib.contextmanager
+def configured(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
+    """Settings of the session, meanwhile."""
+    for name, value in settings.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name in settings:
+            spark.conf.unset(name)
