@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 from pyspark.sql import SparkSession
 
 from batch.commit import Written
+from batch.delta import LakeTable
 from batch.paths import Lake
 from config.definition import Definition
 from config.settings import DatabaseSettings, LakeSettings
@@ -51,6 +52,10 @@ class RunContext:
             self.shared[own] = make()
         found: T = self.shared[own]
         return found
+
+    def table(self, path: str, name: str) -> LakeTable:
+        """A table of the lake, one for all that this session does in the run, so that its log is read once."""
+        return self.once(("table", path), lambda: LakeTable(self.spark, path, name))
 
 
 @dataclass(frozen=True, kw_only=True)

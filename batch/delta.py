@@ -27,6 +27,8 @@ from batch.native_place import NativePlace
 from batch.snapshot import Snapshot
 
 CHANGE_FEED = {"delta.enableChangeDataFeed": "true"}
+STATISTICS = "delta.dataSkippingStatsColumns"
+"""The property that names the columns of which every file's lowest and highest values are kept: those searched for."""
 DELETION_VECTORS = {"delta.enableDeletionVectors": "true"}
 
 log = logging.getLogger("batch.delta")

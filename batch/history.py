@@ -13,15 +13,16 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.rows import not_there, since
 from batch.context import LayerResult, RunContext
-from batch.delta import CHANGE_FEED, LakeTable
+from batch.delta import LakeTable
 from batch.local import brought_if_few, few_or_all, frame
+from batch.versions import PROPERTIES
 from config.definition import Table
 
 
 def history_table(table: Table, context: RunContext) -> LakeTable | None:
     """The table's history; None if none is kept."""
     name = table.history_name
-    return None if name is None else LakeTable(context.spark, context.lake.table("silver", name), f"silver/{name}")
+    return None if name is None else context.table(context.lake.table("silver", name), f"silver/{name}")
 
 
 def keep_versions(
@@ -41,7 +42,7 @@ def keep_versions(
     rows = versions.dropDuplicates(identity)
     history.progress()
     if anew or not history.exists():
-        written = history.replace(rows, run_id=context.run_id, progress=progress, properties=CHANGE_FEED)
+        written = history.replace(rows, run_id=context.run_id, progress=progress, properties=PROPERTIES)
     else:
         rows = brought_if_few(rows)
         lowest = rows.agg(F.min("_sequence")).first()

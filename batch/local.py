@@ -6,6 +6,7 @@ however few rows it has.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -31,10 +32,13 @@ class Brought:
         """The same for Spark."""
         return self.spark.createDataFrame(self.table, schema=self.schema)
 
-    def without(self, name: str) -> Brought:
-        """The same rows without a column."""
-        fields = [field for field in self.schema.fields if field.name != name]
-        return Brought(self.spark, StructType(fields), self.table.drop_columns([name]))
+    def select(self, *names: str) -> Brought:
+        """Some columns of the same rows."""
+        return Brought(self.spark, StructType([self.schema[name] for name in names]), self.table.select(list(names)))
+
+    def differ_by(self, names: Sequence[str]) -> bool:
+        """Whether no two rows have the same values in these columns."""
+        return bool(self.table.group_by(list(names)).aggregate([]).num_rows == self.table.num_rows)
 
 
 Rows = DataFrame | Brought

@@ -103,8 +103,13 @@ class NativeTable:
 
     def extent(self) -> tuple[int, int]:
         """How many data files there are, and their bytes."""
-        files = pa.table(self._table.get_add_actions(flatten=True))
+        files = self._files()
         return files.num_rows, pc.sum(files["size_bytes"]).as_py() or 0
+
+    def count(self) -> int | None:
+        """How many rows there are; None if the log does not say it of every file."""
+        counts = self._files()["num_records"]
+        return None if counts.null_count else int(pc.sum(counts).as_py() or 0)
 
     def number(self, app: str) -> int:
         """The last transaction of an application; -1 if it has none."""
@@ -201,6 +206,9 @@ class NativeTable:
             self.append(rows.select(names).slice(0, 0), commit)
         else:
             self._keep_log_short()
+
+    def _files(self) -> pa.Table:
+        return pa.table(self._table.get_add_actions(flatten=True))
 
     def _keep_log_short(self) -> None:
         if self._table.version() % _CHECKPOINT_EVERY == 0:

@@ -37,7 +37,7 @@ log = logging.getLogger("batch.native")
 class NativePlace:
     """The table at `location`, as Hadoop spells it. Its log is read once, and afterwards only what is new in it.
 
-    Of a table that is deleted meanwhile and made anew nothing is noticed: this is for one step of a run.
+    Of a table that is deleted meanwhile and made anew nothing is noticed: this is for one run.
     """
 
     def __init__(self, spark: SparkSession, location: str) -> None:

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, Literal
 
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.errors import BatchError
+from batch.local import Brought, Rows, frame
 from config.definition import Column as SourceColumn
 from config.definition import LogicalType, NotNull, Pattern, Range, Reference, Table, Unique
 
@@ -108,16 +110,22 @@ def refused(table: Table) -> Column:
     return F.arrays_overlap(VIOLATIONS, F.array(*(F.lit(name) for name in refusing(table))))
 
 
-def tally(rows: DataFrame, table: Table) -> Tally:
-    """Count the rows that break each rule, in one job."""
+def tally(rows: Rows, table: Table) -> Tally:
+    """Count the rows that break each rule, in one job at most."""
+    if isinstance(rows, Brought) and not pc.any(pc.greater(pc.list_value_length(rows.table[VIOLATIONS]), 0)).as_py():
+        return Tally(rows=rows.table.num_rows, broken={}, examples={})
     rules = actions(table)
     broken = {name: F.array_contains(VIOLATIONS, name) for name in rules}
     key = F.to_json(F.struct(*table.key))
-    found = rows.agg(
-        F.count(F.lit(1)).alias("rows"),
-        F.struct(*(F.count_if(each).alias(name) for name, each in broken.items())).alias("broken"),
-        F.struct(*(F.min(F.when(each, key)).alias(name) for name, each in broken.items())).alias("examples"),
-    ).first()
+    found = (
+        frame(rows)
+        .agg(
+            F.count(F.lit(1)).alias("rows"),
+            F.struct(*(F.count_if(each).alias(name) for name, each in broken.items())).alias("broken"),
+            F.struct(*(F.min(F.when(each, key)).alias(name) for name, each in broken.items())).alias("examples"),
+        )
+        .first()
+    )
     assert found is not None
     return Tally(
         rows=found["rows"],

@@ -21,15 +21,15 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch import quality
 from batch.context import LayerResult, RunContext
-from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
+from batch.delta import DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
 from batch.history import keep_versions
 from batch.little import are_little, set_for_little
-from batch.local import FEW, brought, few_or_all, frame
+from batch.local import FEW, Brought, Rows, brought, few_or_all, frame
 from batch.neighbours import beside_others, with_neighbours
 from batch.quality import VIOLATIONS
 from batch.quarantine import quarantine
-from batch.versions import NEWER, newest
+from batch.versions import NEWER, PROPERTIES, newest
 from config.definition import Reference, Table
 
 META: Final = ("_sequence", "_committed_at", "_row_hash", "_deleted", "_run_id")
@@ -57,7 +57,7 @@ def refine(table: Table, context: RunContext) -> LayerResult:
     Raises:
         BatchError: there is no Bronze table, or rows break a rule whose action is `fail`; nothing was written.
     """
-    bronze = LakeTable(context.spark, context.lake.table("bronze", table.name), f"bronze/{table.name}")
+    bronze = context.table(context.lake.table("bronze", table.name), f"bronze/{table.name}")
     silver = silver_table(context, table.name)
     newest = bronze.version()
     if newest < 0:
@@ -77,7 +77,7 @@ def refine(table: Table, context: RunContext) -> LayerResult:
         rows = prepared(bronze.read(newest) if feed is None else feed, table, context.run_id)
         few = None if feed is None else brought(rows)
         if few is not None:
-            return _refine(few.rows, table, context, work)
+            return _refine(few, table, context, work)
         checked = rows.persist()
         try:
             return _refine(checked, table, context, work)
@@ -154,28 +154,28 @@ def refused_rows(rows: DataFrame, table: Table) -> DataFrame:
     )
 
 
-def _refine(checked: DataFrame, table: Table, context: RunContext, work: _Work) -> LayerResult:
+def _refine(checked: Rows, table: Table, context: RunContext, work: _Work) -> LayerResult:
     """From checked rows to the commit; nothing is written before all rules have been asked."""
     found = quality.tally(checked, table)
-    rows = with_neighbours(checked, table, context, work.silver if work.is_continued else None, found.rows)
-    if rows is not checked:
-        found = quality.tally(rows, table)
+    rows = frame(checked)
+    judged = with_neighbours(rows, table, context, work.silver if work.is_continued else None, found.rows)
+    if judged is not rows:
+        found = quality.tally(judged, table)
     quality.stop_if_failed(found, table)
+    good = checked  # unless one is refused: whatever else was added to them is not kept
     if any(name in found.broken for name in quality.refusing(table)):
-        quarantine(refused_rows(rows, table), context)
-    else:
-        rows = checked  # whatever was added to these refuses nothing
-    versions = rows.where(~quality.refused(table)).select(*table.column_names, *META)
-    beside = keep_versions(versions, table, context, work.progress, anew=not work.is_continued)
-    good = newest(versions, table.key)
-    new = good if found.rows > FEW else few_or_all(good)
+        quarantine(refused_rows(judged, table), context)
+        good = judged.where(~quality.refused(table))
+    versions = good.select(*table.column_names, *META)
+    beside = keep_versions(frame(versions), table, context, work.progress, anew=not work.is_continued)
+    new = _newest(versions, table, found.rows)
     if work.is_continued:
         if work.silver.size() >= LARGE:
             work.silver.have(DELETION_VECTORS)
         on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
         written = work.silver.merge(new, on=on, set_when=NEWER, run_id=context.run_id, progress=work.progress)
     else:
-        written = work.silver.replace(new, run_id=context.run_id, progress=work.progress, properties=CHANGE_FEED)
+        written = work.silver.replace(new, run_id=context.run_id, progress=work.progress, properties=PROPERTIES)
     return LayerResult.of(
         written,
         layer="silver",
@@ -187,6 +187,14 @@ def _refine(checked: DataFrame, table: Table, context: RunContext, work: _Work) 
     )
 
 
+def _newest(versions: Rows, table: Table, count: int) -> Rows:
+    """Of each key the newest of so many versions."""
+    if isinstance(versions, Brought) and versions.differ_by(table.key):
+        return versions
+    found = newest(frame(versions), table.key)
+    return found if count > FEW else few_or_all(found)
+
+
 def silver_table(context: RunContext, name: str) -> LakeTable:
     """A table of Silver."""
-    return LakeTable(context.spark, context.lake.table("silver", name), f"silver/{name}")
+    return context.table(context.lake.table("silver", name), f"silver/{name}")

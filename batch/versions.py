@@ -12,6 +12,11 @@ from typing import Final
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
 
+from batch.delta import CHANGE_FEED, STATISTICS
+
+PROPERTIES: Final = {**CHANGE_FEED, STATISTICS: "_sequence"}
+"""Of a table of Silver, and of its history. Keys are all over the files: statistics of them would find nothing."""
+
 NEWER: Final = "s._sequence > t._sequence OR (s._sequence = t._sequence AND s._row_hash > t._row_hash)"
 """Whether the version `s` is newer than `t`, in SQL that DataFusion and Spark both know."""
 

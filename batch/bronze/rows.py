@@ -10,7 +10,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch import canonical
 from batch.context import LayerResult, RunContext
-from batch.delta import CHANGE_FEED, LakeTable
+from batch.delta import CHANGE_FEED, STATISTICS, LakeTable
 from batch.errors import BatchError
 from batch.local import FEW, frame
 from config.definition import Column, LogicalType, Table
@@ -45,7 +45,7 @@ def bronze_table(table: Table, context: RunContext) -> LakeTable:
     taken = sorted((_UNDER_WAY | {*PARTITIONS, *_META}) & {name.lower() for name in table.column_names})
     if taken:
         raise refused(table, f"the lake has columns of its own named {', '.join(taken)}: rename the source's in a view")
-    found = LakeTable(context.spark, context.lake.table("bronze", table.name), f"bronze/{table.name}")
+    found = context.table(context.lake.table("bronze", table.name), f"bronze/{table.name}")
     if is_of_other_feed(found, table) and not context.is_rebuild:
         feed = found.property(FEED)
         raise refused(
@@ -81,8 +81,8 @@ def stamped(rows: DataFrame, table: Table, context: RunContext) -> DataFrame:
 
 
 def properties(table: Table) -> dict[str, str]:
-    """Of a Bronze table. File statistics are kept of what is searched for."""
-    return {FEED: table.feed, **CHANGE_FEED, "delta.dataSkippingStatsColumns": "_sequence,_run_id,_landed_at"}
+    """Of a Bronze table."""
+    return {FEED: table.feed, **CHANGE_FEED, STATISTICS: "_sequence,_run_id,_landed_at"}
 
 
 def each_once(rows: DataFrame, identity: Sequence[str], count: int) -> DataFrame:

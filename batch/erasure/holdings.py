@@ -119,7 +119,7 @@ def forget(holding: Holding, context: RunContext) -> LayerResult:
 def bronze_holding(person: Person, context: RunContext) -> Holding:
     """All versions of the person's row."""
     name = person.table.name
-    table = LakeTable(context.spark, context.lake.table("bronze", name), f"bronze/{name}")
+    table = context.table(context.lake.table("bronze", name), f"bronze/{name}")
     return Holding(table=table, condition=person.condition("STRING"), schema=f"`{person.key}` STRING")
 
 
@@ -173,7 +173,7 @@ def _own_tables(person: Person) -> tuple[str, str]:
 def _of_plan(plan: GoldPlan, key: str, person: Person, context: RunContext) -> Iterator[Holding]:
     """The dimension, and the history beside it where there is one."""
     for name in (plan.name, f"{plan.name}{HISTORY}"):
-        table = LakeTable(context.spark, context.lake.dimension(name), f"gold/{name}")
+        table = context.table(context.lake.dimension(name), f"gold/{name}")
         if not table.exists():
             continue
         types = dict(table.read().dtypes)

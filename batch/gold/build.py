@@ -84,7 +84,7 @@ class _Work:
 def gold_table(plan: GoldPlan, context: RunContext) -> LakeTable:
     """The table of a plan."""
     path = context.lake.dimension(plan.name) if plan.kind == "dimension" else context.lake.fact(plan.name)
-    return LakeTable(context.spark, path, f"gold/{plan.name}")
+    return context.table(path, f"gold/{plan.name}")
 
 
 def build(plan: GoldPlan, context: RunContext) -> LayerResult:
@@ -114,7 +114,7 @@ def _work(plan: GoldPlan, context: RunContext) -> _Work:
     sources = {name: silver_table(context, name) for name in plan.tables}
     for link in plan.links:
         path = context.lake.dimension(link.dimension)
-        sources[gold_source(link.dimension)] = LakeTable(context.spark, path, gold_source(link.dimension))
+        sources[gold_source(link.dimension)] = context.table(path, gold_source(link.dimension))
     now = {name: table.version() for name, table in sources.items()}
     missing = [table.name for name, table in sources.items() if now[name] < 0]
     if missing:
@@ -163,7 +163,8 @@ def _continued(work: _Work) -> Written | None:
         rows = difference(was, now, work.plan)
         few = brought(rows)
         if few is not None:
-            return _merged(few.without("_was"), work, _extent_of_few(few, work.plan))
+            kept = few.select(*(name for name in few.schema.names if name != "_was"))
+            return _merged(kept, work, _extent_of_few(few, work.plan))
         rows = rows.persist()
         try:
             return _merged(rows, work, _extent(rows, work.plan))

@@ -62,7 +62,8 @@ def test_spark_writes_the_same_texts(spark: SparkSession) -> None:
 
 def test_spark_reads_the_same_file_numbers(spark: SparkSession) -> None:
     names = ["binlog.000002", "a.b.10", "binlog.1000000", f"x.{MAX_FILE_NUMBER}", f"x.{'0' * 80}7"]
-    wrong = ["binlog", "binlog.", "binlog.2x", f"x.{MAX_FILE_NUMBER + 1}", "7", ""]
+    wrong = ["binlog", "binlog.", "binlog.2x", f"x.{MAX_FILE_NUMBER + 1}", f"x.{'0' * 100}7", "7", ""]
+    wrong += ["x.-7", "x.+7", "x. 7", "x.7\n", "x.7.0 ", "x.0x7", "x.1e1", "x.٧"]
     rows = spark.createDataFrame([(name,) for name in names + wrong], "name STRING")
     found = {
         row["name"]: row["number"] for row in rows.selectExpr("name", f"{file_number_sql('name')} AS number").collect()

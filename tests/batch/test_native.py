@@ -15,7 +15,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField, StructType
 
-from batch import delta, native_place
+from batch import delta, native_place, snapshot
 from batch.commit import Written
 from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
 from batch.delta_log import DeltaLog
@@ -203,6 +203,18 @@ def test_rows_are_looked_up_by_their_keys(spark: SparkSession, make: Callable[..
             assert isinstance(here, Brought) or len(on) > 1
             assert sorted(map(str, frame(here).collect())) == sorted(map(str, by_spark.collect()))
             assert frame(here).columns == ["text"]
+
+
+@pytest.mark.parametrize(("most", "is_here"), [(4, True), (3, False)])
+def test_a_table_of_few_rows_is_read_here(
+    make: Callable[..., LakeTable], monkeypatch: pytest.MonkeyPatch, most: int, is_here: bool
+) -> None:
+    monkeypatch.setattr(snapshot, "FEW", most)
+    table = make()
+    found = table.at().rows
+    assert (found.inputFiles() == []) == is_here
+    assert found.schema == table.read().schema
+    assert sorted((tuple(row) for row in found.collect()), key=str) == content(table)
 
 
 def test_keys_of_another_type_are_left_to_spark(spark: SparkSession, make: Callable[..., LakeTable]) -> None:

@@ -13,7 +13,9 @@ from pyspark.sql import SparkSession
 
 from batch import quality, silver
 from batch.errors import BatchError
+from batch.local import Brought, few_or_all
 from batch.neighbours import shared_values, values_without, with_reference, with_unique
+from batch.quality import Tally
 from batch.snapshot import SparkRows
 from config.definition import Column, LogicalType, NotNull, Pattern, Range, Reference, Table, Unique
 from tests.batch.lake import Change, bronze_rows
@@ -103,10 +105,20 @@ def test_rows_are_counted_by_rule_and_a_failing_rule_names_one(spark: SparkSessi
         thing(4, price="0"),
         thing(5, price="99"),
     ]
-    found = quality.tally(silver.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run"), TABLE)
+    rows = silver.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
+    found = quality.tally(rows, TABLE)
     assert (found.rows, dict(found.broken)) == (5, {"not_null(email)": 2, "range(price)": 2})
+    assert found == quality.tally(few_or_all(rows), TABLE)
     with pytest.raises(BatchError, match=r'silver/things: 2 of 5 rows break not_null\(email\), .* \{"id":2\}'):
         quality.stop_if_failed(found, TABLE)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_rows_that_break_nothing_are_counted_the_same_wherever_they_are(spark: SparkSession, count: int) -> None:
+    rows = silver.prepared(bronze_rows(spark, TABLE, [thing(n, id=n) for n in range(2)]), TABLE, "run").limit(count)
+    here = few_or_all(rows)
+    assert isinstance(here, Brought)
+    assert quality.tally(rows, TABLE) == quality.tally(here, TABLE) == Tally(rows=count, broken={}, examples={})
 
 
 def test_rows_without_a_parent_are_found(spark: SparkSession) -> None:
