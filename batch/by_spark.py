@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from batch.native import NEVER, Merge
+from batch.session import configured
 
 EVOLVE = "spark.databricks.delta.schema.autoMerge.enabled"
 """Whether a merge adds columns that the table lacks."""
@@ -86,15 +86,3 @@ class SparkTable:
 
     def _table(self) -> DeltaTable:
         return DeltaTable.forPath(self._spark, self._location)
-
-
-@contextlib.contextmanager
-def configured(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
-    """Settings of the session, meanwhile."""
-    for name, value in settings.items():
-        spark.conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name in settings:
-            spark.conf.unset(name)

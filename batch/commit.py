@@ -19,9 +19,9 @@ from typing import Any
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from batch.by_spark import configured
 from batch.delta_log import NO_TABLE, DeltaLog
 from batch.errors import BatchError
+from batch.session import configured
 
 _METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 _TXN_APP = "spark.databricks.delta.write.txnAppId"

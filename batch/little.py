@@ -6,13 +6,14 @@ query and compiles it (a third of the processor time), spreads rows over tasks, 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Final
 
 from pyspark.sql import SparkSession
 
 from batch.delta import LakeTable
+from batch.session import configured
 
 LITTLE: Final = 16 * 2**20
 """Bytes of all tables that a query may have to read, as they are stored: some hundred thousand rows."""
@@ -26,20 +27,9 @@ _SETTINGS: Final = {
 }
 
 
-@contextlib.contextmanager
-def set_for_little(spark: SparkSession, *, when: bool) -> Iterator[None]:
+def set_for_little(spark: SparkSession, *, when: bool) -> AbstractContextManager[None]:
     """Set the session for queries over little data if the condition holds."""
-    before = {name: spark.conf.get(name, None) for name in _SETTINGS} if when else {}
-    for name in before:
-        spark.conf.set(name, _SETTINGS[name])
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                spark.conf.unset(name)
-            else:
-                spark.conf.set(name, value)
+    return configured(spark, _SETTINGS if when else {})
 
 
 def are_little(tables: Iterable[LakeTable]) -> bool:

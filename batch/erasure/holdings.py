@@ -28,6 +28,7 @@ from batch.erasure.person import Person, literal
 from batch.gold import GoldPlan
 from batch.gold.build import gold_table
 from batch.quarantine import quarantine_table
+from batch.session import configured
 from config.definition import Definition
 
 HISTORY: Final = "_history"
@@ -81,12 +82,8 @@ class Holding:
         files = DeltaLog(spark, self.table.path).stored_files() if is_there else []
         if not files:
             return 0
-        checked = spark.conf.get(_FORMAT_CHECK, "true")
-        spark.conf.set(_FORMAT_CHECK, "false")  # Delta would refuse to show files instead of a version
-        try:
+        with configured(spark, {_FORMAT_CHECK: "false"}):  # Delta would refuse to show files instead of a version
             return spark.read.schema(self.schema).parquet(*files).where(self.condition).count()
-        finally:
-            spark.conf.set(_FORMAT_CHECK, checked or "true")
 
 
 def erase(holding: Holding, context: RunContext) -> int:
