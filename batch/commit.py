@@ -27,7 +27,7 @@ _METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 _TXN_APP = "spark.databricks.delta.write.txnAppId"
 _TXN_VERSION = "spark.databricks.delta.write.txnVersion"
 
-log = logging.getLogger("batch.delta")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -150,8 +150,6 @@ class LakeTable:
         evolve: bool = True,
         run_id: str,
         progress: Mapping[str, Any],
-        partition_by: Sequence[str] = (),
-        properties: Mapping[str, str] | None = None,
     ) -> Written:
         """Merge rows `s` into the table `t`: one row of `s` for a key at most.
 
@@ -163,7 +161,7 @@ class LakeTable:
             insert_when: new rows are added when this holds; None: always; `NEVER`: then `rows` may lack columns.
             delete_when: rows that belong together are deleted when this holds; asked before `set_when`.
         """
-        self._make(rows, partition_by, properties)
+        self._make(rows)
         merge = Merge(on=on, set_when=set_when, insert_when=insert_when, delete_when=delete_when)
         with self._commits.made(run_id, progress, **{EVOLVE: str(evolve).lower()}) as commit:
             if not isinstance(rows, Brought) or not self._is_written_here(
@@ -231,7 +229,7 @@ class LakeTable:
         except TableNotFoundError:
             return self._log
 
-    def _make(self, rows: Rows, partition_by: Sequence[str], properties: Mapping[str, str] | None) -> bool:
+    def _make(self, rows: Rows, partition_by: Sequence[str] = (), properties: Mapping[str, str] | None = None) -> bool:
         """Make the table, without rows, if there is none; whether there was none."""
         if self.exists():
             return False

@@ -106,11 +106,6 @@ class NativeTable:
         files = self._files()
         return files.num_rows, pc.sum(files["size_bytes"]).as_py() or 0
 
-    def count(self) -> int | None:
-        """How many rows there are; None if the log does not say it of every file."""
-        counts = self._files()["num_records"]
-        return None if counts.null_count else int(pc.sum(counts).as_py() or 0)
-
     def number(self, app: str) -> int:
         """The last transaction of an application; -1 if it has none."""
         found = self._table.transaction_version(app)
@@ -126,6 +121,8 @@ class NativeTable:
         Args:
             where: what else has to hold, in SQL that DataFusion and Spark both know.
         """
+        if not among and where is None and self._count() > most:
+            return None
         wanted = {}
         types = {field.name: _plain(field.type) for field in pa.schema(self._table.schema().to_arrow())}
         for name, values in among.items():
@@ -206,6 +203,10 @@ class NativeTable:
             self.append(rows.select(names).slice(0, 0), commit)
         else:
             self._keep_log_short()
+
+    def _count(self) -> int:
+        """How many rows there are, as far as the log says it of their files; deleted ones that are only marked too."""
+        return pc.sum(self._files()["num_records"]).as_py() or 0
 
     def _files(self) -> pa.Table:
         return pa.table(self._table.get_add_actions(flatten=True))

@@ -31,7 +31,7 @@ _S3: Final = {
     "max_retries": "2",
 }
 
-log = logging.getLogger("batch.native")
+log = logging.getLogger(__name__)
 
 
 class NativePlace:

@@ -117,15 +117,12 @@ def tally(rows: Rows, table: Table) -> Tally:
     rules = actions(table)
     broken = {name: F.array_contains(VIOLATIONS, name) for name in rules}
     key = F.to_json(F.struct(*table.key))
-    found = (
-        frame(rows)
-        .agg(
-            F.count(F.lit(1)).alias("rows"),
-            F.struct(*(F.count_if(each).alias(name) for name, each in broken.items())).alias("broken"),
-            F.struct(*(F.min(F.when(each, key)).alias(name) for name, each in broken.items())).alias("examples"),
-        )
-        .first()
+    counts = frame(rows).agg(
+        F.count(F.lit(1)).alias("rows"),
+        F.struct(*(F.count_if(each).alias(name) for name, each in broken.items())).alias("broken"),
+        F.struct(*(F.min(F.when(each, key)).alias(name) for name, each in broken.items())).alias("examples"),
     )
+    found = counts.first()
     assert found is not None
     return Tally(
         rows=found["rows"],

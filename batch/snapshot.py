@@ -77,9 +77,7 @@ class Snapshot:
     @cached_property
     def rows(self) -> DataFrame:
         """All of it; held here if it is few."""
-        native = self._native()
-        is_few = native is not None and (count := native.count()) is not None and count <= FEW
-        found = self._looked_up({}, (), None) if is_few else None
+        found = self._looked_up({}, (), None)
         return self.table.read(self.version) if found is None else found.rows
 
     @cached_property
