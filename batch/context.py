@@ -53,8 +53,21 @@ class RunContext:
         found: T = self.shared[own]
         return found
 
-    def table(self, path: str, name: str) -> LakeTable:
-        """A table of the lake, one for all that this session does in the run, so that its log is read once."""
+    # A table is one object for all that a session does in the run, so that its log is read once.
+
+    def table(self, layer: str, name: str) -> LakeTable:
+        """A table of Bronze or Silver."""
+        return self._at(self.lake.table(layer, name), f"{layer}/{name}")
+
+    def dimension(self, name: str) -> LakeTable:
+        """A dimension of Gold."""
+        return self._at(self.lake.dimension(name), f"gold/{name}")
+
+    def fact(self, name: str) -> LakeTable:
+        """A fact table of Gold."""
+        return self._at(self.lake.fact(name), f"gold/{name}")
+
+    def _at(self, path: str, name: str) -> LakeTable:
         return self.once(("table", path), lambda: LakeTable(self.spark, path, name))
 
 

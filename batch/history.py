@@ -22,7 +22,7 @@ from config.definition import Table
 def history_table(table: Table, context: RunContext) -> LakeTable | None:
     """The table's history; None if none is kept."""
     name = table.history_name
-    return None if name is None else context.table(context.lake.table("silver", name), f"silver/{name}")
+    return None if name is None else context.table("silver", name)
 
 
 def keep_versions(

@@ -136,6 +136,6 @@ def _same(rule: Unique) -> list[Column]:
 def _orphans(wanted: Rows, rule: Reference, good: DataFrame, table: Table, context: RunContext) -> DataFrame:
     """The values that are no key of the rule's parent table; a table that refers to itself brings its new rows too."""
     (key,) = context.definition.table(rule.table).key
-    parent = context.table(context.lake.table("silver", rule.table), f"silver/{rule.table}")
+    parent = context.table("silver", rule.table)
     missing = values_not_in(wanted, parent.at(), key, where="NOT _deleted") if parent.exists() else frame(wanted)
     return values_without(missing, good.select(key)) if rule.table == table.name else missing

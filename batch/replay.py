@@ -77,7 +77,7 @@ def replayed(table: Table, context: RunContext) -> LayerResult:
         BatchError: Silver was made by other columns or another key than the definition has now, or rows break a rule
             whose action is `fail`; nothing was written.
     """
-    target, aside = silver.silver_table(context, table.name), quarantine_table(context)
+    target, aside = context.table("silver", table.name), quarantine_table(context)
     if not aside.exists() or not target.exists():
         return _nothing(table, target.version() if target.exists() else None)
     if target.progress().get("definition") != silver.fingerprint(table):
@@ -94,7 +94,7 @@ def replayed(table: Table, context: RunContext) -> LayerResult:
 
 def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) -> LayerResult:
     """Merge the rows that pass, then let them leave the quarantine."""
-    target = silver.silver_table(context, table.name)
+    target = context.table("silver", table.name)
     progress = target.progress()
     flagged = with_neighbours(checked, table, context, target, count)
     found = quality.tally(flagged, table)

@@ -57,8 +57,8 @@ def refine(table: Table, context: RunContext) -> LayerResult:
     Raises:
         BatchError: there is no Bronze table, or rows break a rule whose action is `fail`; nothing was written.
     """
-    bronze = context.table(context.lake.table("bronze", table.name), f"bronze/{table.name}")
-    silver = silver_table(context, table.name)
+    bronze = context.table("bronze", table.name)
+    silver = context.table("silver", table.name)
     newest = bronze.version()
     if newest < 0:
         raise BatchError("there is no Bronze table yet: run the layer bronze first", layer="silver", table=table.name)
@@ -87,7 +87,7 @@ def refine(table: Table, context: RunContext) -> LayerResult:
 
 def _read_by(table: Table, context: RunContext, bronze: LakeTable | None) -> list[LakeTable]:
     """The tables that this one's rows are read from, looked up in and merged into."""
-    silver = [silver_table(context, name) for name in (table.name, *parents(table))]
+    silver = [context.table("silver", name) for name in (table.name, *parents(table))]
     return silver if bronze is None else [bronze, *silver]
 
 
@@ -193,8 +193,3 @@ def _newest(versions: Rows, table: Table, count: int) -> Rows:
         return versions
     found = newest(frame(versions), table.key)
     return found if count > FEW else few_or_all(found)
-
-
-def silver_table(context: RunContext, name: str) -> LakeTable:
-    """A table of Silver."""
-    return context.table(context.lake.table("silver", name), f"silver/{name}")

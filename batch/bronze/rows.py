@@ -45,7 +45,7 @@ def bronze_table(table: Table, context: RunContext) -> LakeTable:
     taken = sorted((_UNDER_WAY | {*PARTITIONS, *_META}) & {name.lower() for name in table.column_names})
     if taken:
         raise refused(table, f"the lake has columns of its own named {', '.join(taken)}: rename the source's in a view")
-    found = context.table(context.lake.table("bronze", table.name), f"bronze/{table.name}")
+    found = context.table("bronze", table.name)
     if is_of_other_feed(found, table) and not context.is_rebuild:
         feed = found.property(FEED)
         raise refused(

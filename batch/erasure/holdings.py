@@ -19,7 +19,7 @@ from typing import Final
 
 from pyspark.sql import SparkSession
 
-from batch import gold, quality, silver
+from batch import gold, quality
 from batch.context import LayerResult, RunContext
 from batch.delta import LakeTable
 from batch.delta_log import DeltaLog
@@ -116,14 +116,14 @@ def forget(holding: Holding, context: RunContext) -> LayerResult:
 def bronze_holding(person: Person, context: RunContext) -> Holding:
     """All versions of the person's row."""
     name = person.table.name
-    table = context.table(context.lake.table("bronze", name), f"bronze/{name}")
+    table = context.table("bronze", name)
     return Holding(table=table, condition=person.condition("STRING"), schema=f"`{person.key}` STRING")
 
 
 def silver_holdings(person: Person, context: RunContext) -> list[Holding]:
     """The row or its tombstone, and the history of it where there is one."""
     kind = quality.spark_type(person.column)
-    tables = [silver.silver_table(context, f"{person.table.name}{more}") for more in ("", HISTORY)]
+    tables = [context.table("silver", f"{person.table.name}{more}") for more in ("", HISTORY)]
     return [
         Holding(table=table, condition=person.condition(kind), schema=f"`{person.key}` {kind}")
         for table in tables
@@ -170,7 +170,7 @@ def _own_tables(person: Person) -> tuple[str, str]:
 def _of_plan(plan: GoldPlan, key: str, person: Person, context: RunContext) -> Iterator[Holding]:
     """The dimension, and the history beside it where there is one."""
     for name in (plan.name, f"{plan.name}{HISTORY}"):
-        table = context.table(context.lake.dimension(name), f"gold/{name}")
+        table = context.dimension(name)
         if not table.exists():
             continue
         types = dict(table.read().dtypes)

@@ -201,7 +201,7 @@ class Erasure:
         """Rows of other tables with the person's id."""
         found = []
         for table in self.context.definition.tables:
-            rows = silver.silver_table(self.context, table.name)
+            rows = self.context.table("silver", table.name)
             names = [r.column for r in table.rules if isinstance(r, Reference) and r.table == self.person.table.name]
             for name in names if rows.exists() else []:
                 count = rows.read().where(f"NOT _deleted AND {self.person.condition('STRING', name)}").count()

@@ -29,7 +29,6 @@ from batch.gold.plan import GoldPlan
 from batch.gold.rows import UNKNOWN, affected, gold_source, rows_of
 from batch.little import are_little, set_for_little
 from batch.local import Brought, Rows, brought, few_or_all, frame
-from batch.silver import silver_table
 from batch.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -83,8 +82,7 @@ class _Work:
 
 def gold_table(plan: GoldPlan, context: RunContext) -> LakeTable:
     """The table of a plan."""
-    path = context.lake.dimension(plan.name) if plan.kind == "dimension" else context.lake.fact(plan.name)
-    return context.table(path, f"gold/{plan.name}")
+    return context.dimension(plan.name) if plan.kind == "dimension" else context.fact(plan.name)
 
 
 def build(plan: GoldPlan, context: RunContext) -> LayerResult:
@@ -111,10 +109,9 @@ def _brought_up(work: _Work, done: Mapping[str, Any]) -> Written:
 
 def _work(plan: GoldPlan, context: RunContext) -> _Work:
     target = gold_table(plan, context)
-    sources = {name: silver_table(context, name) for name in plan.tables}
+    sources = {name: context.table("silver", name) for name in plan.tables}
     for link in plan.links:
-        path = context.lake.dimension(link.dimension)
-        sources[gold_source(link.dimension)] = context.table(path, gold_source(link.dimension))
+        sources[gold_source(link.dimension)] = context.dimension(link.dimension)
     now = {name: table.version() for name, table in sources.items()}
     missing = [table.name for name, table in sources.items() if now[name] < 0]
     if missing:

@@ -109,7 +109,7 @@ class LocalLake:
 
     def silver(self, name: str) -> DataFrame:
         """A table of Silver."""
-        return silver.silver_table(self.context(), name).read()
+        return self.context().table("silver", name).read()
 
     def live(self, name: str, *columns: str) -> set[tuple[Any, ...]]:
         """Live rows of a Silver table."""

@@ -16,7 +16,6 @@ from pyspark.sql import SparkSession
 
 from batch import bronze, silver
 from batch.context import LayerResult, RunContext
-from batch.silver import silver_table
 from batch.source import connected
 from config.settings import DatabaseSettings
 from stack.dataset.database import connected as as_owner
@@ -61,7 +60,7 @@ class Ground:
         """Silver after a run: customer of each order, and whether it is deleted."""
         context = self.context()
         silver.refine(ORDERS, context)
-        rows = silver_table(context, "orders").read().collect()
+        rows = context.table("silver", "orders").read().collect()
         return {row["id"]: (row["customer_id"], row["_deleted"]) for row in rows}
 
 

@@ -59,10 +59,10 @@ def test_a_drafted_definition_runs(spark: SparkSession, tmp_path: Path, hire_sho
         assert bronze.land(table, context).rows_written == 2
         refined = silver.refine(table, context)
         assert (refined.rows_written, refined.rejected) == (2, {})
-    rows = silver.silver_table(context, "instrument").read().orderBy("instrument_id").select(*NAMES).collect()
+    rows = context.table("silver", "instrument").read().orderBy("instrument_id").select(*NAMES).collect()
     assert [tuple(row) for row in rows] == [
         (1, 1, "Laute – „alt“", 1999, "case,bow", Decimal("12.50"), 1.25, True, 7, datetime.date(2020, 2, 29)),
         (2, 0, "Horn", None, None, Decimal("0.05"), None, False, None, None),
     ]
-    pairs = silver.silver_table(context, "instrument_maker").read().select("instrument_id", "maker_id").collect()
+    pairs = context.table("silver", "instrument_maker").read().select("instrument_id", "maker_id").collect()
     assert {tuple(row) for row in pairs} == {(1, 3), (2, 3)}

@@ -16,7 +16,6 @@ from batch.bronze.rows import bronze_table
 from batch.delta import LakeTable
 from batch.errors import BatchError
 from batch.maintain import LARGEST_FILE, SMALLEST_FILE, file_bytes, maintained, with_less_archive
-from batch.silver import silver_table
 from config.dataset import load_definition
 from streams.topics import change_topic
 from tests.batch.bronze_ground import Archive, envelope, run_context
@@ -39,7 +38,7 @@ def lake(spark: SparkSession, tmp_path: Path) -> LocalLake:
 
 
 def orders_of(lake: LocalLake) -> LakeTable:
-    return silver_table(lake.context(), "orders")
+    return lake.context().table("silver", "orders")
 
 
 def test_rows_and_progress_stay_and_files_become_fewer(lake: LocalLake) -> None:

@@ -145,7 +145,7 @@ def test_a_table_changes_its_feed_by_a_rebuild_and_keeps_its_rows(
         rebuilding = dataclasses.replace(context, full=True, is_rebuild=True)
         bronze.land(table, rebuilding)
         silver.refine(table, rebuilding)
-        rows = silver.silver_table(context, "customers").read().where("NOT _deleted")
+        rows = context.table("silver", "customers").read().where("NOT _deleted")
         refined[name] = sorted(tuple(row) for row in rows.select(*table.column_names).collect())
         assert bronze_table(table, context).property(FEED) == table.feed
     assert refined["jdbc"] == refined["changes"] == refined["jdbc again"]

@@ -14,7 +14,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch.errors import BatchError
-from batch.silver import in_order, silver_table
+from batch.silver import in_order
 from config.dataset import load_definition
 from config.definition import Column, LogicalType, Reference, Table
 from tests.batch.lake import LocalLake
@@ -63,7 +63,7 @@ def test_rows_of_a_large_table_are_marked_where_they_lie_and_the_table_stays_rig
 ) -> None:
     lake.land([line("a", number, 1) for number in range(1, 9)])
     lake.refine("order_details")
-    table = silver_table(lake.context(), "order_details")
+    table = lake.context().table("silver", "order_details")
     assert table.property("delta.enableDeletionVectors") is None
     monkeypatch.setattr("batch.silver.LARGE", 0)
     lake.land([line("a", 1, 2, quantity=7), line("a", 2, 3, "d")])
