@@ -9,8 +9,8 @@ from typing import Any, Self, TypeVar
 
 from pyspark.sql import SparkSession
 
-from batch.commit import Written
-from batch.delta import LakeTable
+from batch.delta.commits import Written
+from batch.delta.table import LakeTable
 from batch.paths import Lake
 from config.definition import Definition
 from config.settings import DatabaseSettings, LakeSettings

@@ -13,8 +13,8 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.rows import not_there, since
 from batch.context import LayerResult, RunContext
-from batch.delta import LakeTable
-from batch.local import brought_if_few, few_or_all, frame
+from batch.delta.rows import brought_if_few, few_or_all, frame
+from batch.delta.table import LakeTable
 from batch.versions import PROPERTIES
 from config.definition import Table
 

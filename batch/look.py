@@ -9,7 +9,7 @@ from typing import Any, Final
 from pyspark.sql import DataFrame, SparkSession
 
 from batch.arguments import count
-from batch.delta import LakeTable
+from batch.delta.table import LakeTable
 from batch.errors import BatchError
 from batch.manifest import Manifest
 from batch.place import Place, add_dataset_option, open_place

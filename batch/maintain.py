@@ -24,7 +24,7 @@ from batch.arguments import interval
 from batch.bronze.archive import forget_objects
 from batch.bronze.progress import positions
 from batch.context import LayerResult, RunContext
-from batch.delta import LakeTable
+from batch.delta.table import LakeTable
 from batch.errors import BatchError
 from batch.place import Place, add_dataset_option, open_place
 from batch.quarantine import quarantine_table

@@ -10,10 +10,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.context import RunContext
-from batch.delta import LakeTable
-from batch.local import Rows, brought_if_few, few_or_all, frame
+from batch.delta.rows import Rows, brought_if_few, few_or_all, frame
+from batch.delta.snapshot import Source
+from batch.delta.table import LakeTable
 from batch.quality import VIOLATIONS, refused, rule_name
-from batch.snapshot import Source
 from batch.versions import newest
 from config.definition import Reference, Table, Unique
 

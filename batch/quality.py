@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
+from batch.delta.rows import Brought, Rows, frame
 from batch.errors import BatchError
-from batch.local import Brought, Rows, frame
 from config.definition import Column as SourceColumn
 from config.definition import LogicalType, NotNull, Pattern, Range, Reference, Table, Unique
 

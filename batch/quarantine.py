@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.context import RunContext
-from batch.delta import LakeTable
+from batch.delta.table import LakeTable
 
 COLUMNS: Final = ("table", "key", "rule", "action", "row", "_sequence", "_origin")
 """`key` and `row` are JSON: of the row all columns as Bronze has them."""

@@ -18,10 +18,10 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch import quality, silver
 from batch.bronze.envelope import UNREADABLE
 from batch.context import LayerResult, RunContext
+from batch.delta.delta_rs import NEVER
+from batch.delta.rows import brought_if_few
 from batch.errors import BatchError
 from batch.history import keep_versions
-from batch.local import brought_if_few
-from batch.native import NEVER
 from batch.neighbours import with_neighbours
 from batch.place import Place, add_dataset_option, open_place
 from batch.quarantine import quarantine_table

@@ -21,11 +21,11 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch import quality
 from batch.context import LayerResult, RunContext
-from batch.delta import DELETION_VECTORS, LakeTable
+from batch.delta.rows import FEW, Brought, Rows, brought, few_or_all, frame
+from batch.delta.small_tables import are_little, set_for_little
+from batch.delta.table import DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
 from batch.history import keep_versions
-from batch.little import are_little, set_for_little
-from batch.local import FEW, Brought, Rows, brought, few_or_all, frame
 from batch.neighbours import beside_others, with_neighbours
 from batch.quality import VIOLATIONS
 from batch.quarantine import quarantine

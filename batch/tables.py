@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, SparkSession
 
 from batch import gold
-from batch.delta import LakeTable
+from batch.delta.table import LakeTable
 from batch.paths import Lake
 from config.definition import Definition
 

@@ -12,7 +12,7 @@ from typing import Final
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.delta import CHANGE_FEED, STATISTICS
+from batch.delta.table import CHANGE_FEED, STATISTICS
 
 PROPERTIES: Final = {**CHANGE_FEED, STATISTICS: "_sequence"}
 """Of a table of Silver, and of its history. Keys are all over the files: statistics of them would find nothing."""

@@ -34,11 +34,11 @@ from batch.bronze.rows import (
     stamped,
     unchanged,
 )
-from batch.commit import Written
 from batch.context import LayerResult, RunContext
-from batch.delta import LakeTable
-from batch.little import set_for_little
-from batch.local import FEW, few_or_all
+from batch.delta.commits import Written
+from batch.delta.rows import FEW, few_or_all
+from batch.delta.small_tables import set_for_little
+from batch.delta.table import LakeTable
 from batch.quarantine import quarantine
 from config.definition import Table
 from streams.model.archive_chain import ChainBrokenError

@@ -34,9 +34,9 @@ from batch.bronze.rows import (
 from batch.bronze.sequence import jdbc_sequence
 from batch.bronze.source import check_columns, read_source
 from batch.bronze.windows import Window, has_time_cursor, parse_time, source_of, time_text, window
-from batch.commit import Written
 from batch.context import LayerResult, RunContext
-from batch.delta import LakeTable
+from batch.delta.commits import Written
+from batch.delta.table import LakeTable
 from batch.source import connected
 from config.definition import Table
 

@@ -10,9 +10,9 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch import canonical
 from batch.context import LayerResult, RunContext
-from batch.delta import CHANGE_FEED, STATISTICS, LakeTable
+from batch.delta.rows import FEW, frame
+from batch.delta.table import CHANGE_FEED, STATISTICS, LakeTable
 from batch.errors import BatchError
-from batch.local import FEW, frame
 from config.definition import Column, LogicalType, Table
 
 FEED: Final = "millrace.feed"

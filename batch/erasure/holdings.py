@@ -21,8 +21,8 @@ from pyspark.sql import SparkSession
 
 from batch import gold, quality
 from batch.context import LayerResult, RunContext
-from batch.delta import LakeTable
-from batch.delta_log import DeltaLog
+from batch.delta.log import DeltaLog
+from batch.delta.table import LakeTable
 from batch.erasure.archive import quoted
 from batch.erasure.person import Person, literal
 from batch.gold import GoldPlan

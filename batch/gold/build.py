@@ -21,15 +21,15 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DataType, StructType
 
-from batch.commit import Written
 from batch.context import LayerResult, RunContext
-from batch.delta import CHANGE_FEED, LakeTable
+from batch.delta.commits import Written
+from batch.delta.rows import Brought, Rows, brought, few_or_all, frame
+from batch.delta.small_tables import are_little, set_for_little
+from batch.delta.snapshot import Snapshot
+from batch.delta.table import CHANGE_FEED, LakeTable
 from batch.errors import BatchError
 from batch.gold.plan import GoldPlan
 from batch.gold.rows import UNKNOWN, affected, gold_source, rows_of
-from batch.little import are_little, set_for_little
-from batch.local import Brought, Rows, brought, few_or_all, frame
-from batch.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 

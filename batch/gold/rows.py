@@ -8,12 +8,12 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from batch.delta.rows import Rows, brought_if_few, few_or_all, frame
+from batch.delta.snapshot import Source
 from batch.errors import BatchError
 from batch.gold.history import inferred_versions, versions, with_surrogate
 from batch.gold.plan import Dependency, GoldPlan, surrogate
-from batch.local import Rows, brought_if_few, few_or_all, frame
 from batch.neighbours import values_not_in, values_without
-from batch.snapshot import Source
 
 UNKNOWN = -1
 """The key of the member that stands for no value, in every dimension."""

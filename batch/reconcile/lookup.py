@@ -14,7 +14,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch import canonical
 from batch.bronze import progress as bronze_progress
-from batch.delta import LakeTable
+from batch.delta.table import LakeTable
 from batch.manifest import Manifest
 from batch.place import Place
 from batch.reconcile.buckets import key_text

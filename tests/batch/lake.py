@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from batch import gold, silver
 from batch.context import LayerResult, RunContext
-from batch.delta import CHANGE_FEED, LakeTable
+from batch.delta.table import CHANGE_FEED, LakeTable
 from batch.gold.build import gold_table
 from batch.paths import Lake
 from batch.quarantine import quarantine_table

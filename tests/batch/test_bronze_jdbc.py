@@ -192,7 +192,7 @@ def test_a_run_that_died_before_its_commit_is_repeated_by_the_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("batch.delta.LakeTable.append", die)
+        patched.setattr("batch.delta.table.LakeTable.append", die)
         with pytest.raises(KeyboardInterrupt):
             orders.land()
     assert orders.land().rows_written == 1

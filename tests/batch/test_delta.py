@@ -12,10 +12,10 @@ import pytest
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
-from batch.commit import Written
-from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
+from batch.delta.commits import Written
+from batch.delta.rows import frame
+from batch.delta.table import CHANGE_FEED, DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
-from batch.local import frame
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 import pytest
 from pyspark.sql import SparkSession
 
+from batch.delta.snapshot import SparkRows
 from batch.dictionary.text import INFERRED
 from batch.errors import BatchError
 from batch.gold import GoldPlan, plans
 from batch.gold.rows import rows_of
 from batch.quality import spark_type
-from batch.snapshot import SparkRows
 from config.dataset import known_datasets, load_definition
 from config.definition import Definition
 

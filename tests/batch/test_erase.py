@@ -19,8 +19,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch.context import RunContext
-from batch.delta import LakeTable
-from batch.delta_log import DeltaLog
+from batch.delta.log import DeltaLog
+from batch.delta.table import LakeTable
 from batch.erasure.archive import Archive as OwnArchive
 from batch.erasure.person import named_person
 from batch.erasure.report import Entry, Report

@@ -19,10 +19,10 @@ from deltalake.exceptions import CommitFailedError
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
-from batch.delta import LakeTable
+from batch.delta.delta_rs import commit_properties
+from batch.delta.delta_rs_location import NativePlace
+from batch.delta.table import LakeTable
 from batch.errors import BatchError
-from batch.native import commit_properties
-from batch.native_place import NativePlace
 from batch.retry import with_tries
 from batch.session import LOG_STORE
 from config.settings import SparkSettings, environment_with

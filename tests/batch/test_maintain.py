@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 from batch import bronze
 from batch.bronze.rows import bronze_table
-from batch.delta import LakeTable
+from batch.delta.table import LakeTable
 from batch.errors import BatchError
 from batch.maintain import LARGEST_FILE, SMALLEST_FILE, file_bytes, maintained, with_less_archive
 from config.dataset import load_definition

@@ -15,15 +15,16 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField, StructType
 
-from batch import delta, native_place, snapshot
-from batch.commit import Written
-from batch.delta import CHANGE_FEED, DELETION_VECTORS, LakeTable
-from batch.delta_log import DeltaLog
+from batch.delta import delta_rs_location, snapshot
+from batch.delta import table as delta
+from batch.delta.commits import Written
+from batch.delta.delta_rs import NativeTable
+from batch.delta.delta_rs_location import NativePlace
+from batch.delta.log import DeltaLog
+from batch.delta.rows import Brought, Rows, brought, frame
+from batch.delta.snapshot import SparkRows
+from batch.delta.table import CHANGE_FEED, DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
-from batch.local import Brought, Rows, brought, frame
-from batch.native import NativeTable
-from batch.native_place import NativePlace
-from batch.snapshot import SparkRows
 
 SHAPE = "`Id` INT, text STRING, price DECIMAL(10,2), at TIMESTAMP, day INT"
 SAME = "t.`Id` = s.`Id`"
@@ -265,7 +266,7 @@ def test_the_extent_is_what_the_files_say(spark: SparkSession, make: Callable[..
 
 def test_a_place_that_only_spark_reaches_is_left_to_it(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     assert NativePlace(spark, "hdfs://cluster/lake/t").newest() is None
-    monkeypatch.setitem(native_place._FROM_S3A, "aws_access_key_id", "of.nobody")
+    monkeypatch.setitem(delta_rs_location._FROM_S3A, "aws_access_key_id", "of.nobody")
     assert NativePlace(spark, "s3a://bucket/t").newest() is None  # a session without a login for it
 
 

@@ -12,11 +12,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch import quality, silver
+from batch.delta.rows import Brought, few_or_all
+from batch.delta.snapshot import SparkRows
 from batch.errors import BatchError
-from batch.local import Brought, few_or_all
 from batch.neighbours import shared_values, values_without, with_reference, with_unique
 from batch.quality import Tally
-from batch.snapshot import SparkRows
 from config.definition import Column, LogicalType, NotNull, Pattern, Range, Reference, Table, Unique
 from tests.batch.lake import Change, bronze_rows
 

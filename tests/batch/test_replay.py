@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from pyspark.sql import SparkSession
 
-from batch.delta import LakeTable
+from batch.delta.table import LakeTable
 from batch.errors import BatchError
 from batch.quarantine import quarantine, quarantine_table
 from batch.replay import replayed

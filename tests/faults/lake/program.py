@@ -18,8 +18,9 @@ from typing import Any, Final
 
 from deltalake import CommitProperties
 
-from batch import commit, delta, lease, native, session
-from batch.local import frame
+from batch import lease, session
+from batch.delta import commits, delta_rs, table
+from batch.delta.rows import frame
 
 LEASE_S: Final = 3
 RENEW_S: Final = 1.0
@@ -35,7 +36,7 @@ def shorten_the_lease() -> None:
 
 def stop_at(place: str) -> None:
     """Freeze right before or right after a table's commit."""
-    real: Callable[..., Any] = commit.Commits.made
+    real: Callable[..., Any] = commits.Commits.made
 
     def freeze(moment: str, name: str) -> None:
         if place == f"{moment} {name}":
@@ -43,14 +44,14 @@ def stop_at(place: str) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     @contextmanager
-    def made(self: commit.Commits, run_id: str, *rest: Any, **more: str) -> Iterator[Any]:
+    def made(self: commits.Commits, run_id: str, *rest: Any, **more: str) -> Iterator[Any]:
         with real(self, run_id, *rest, **more) as committed:
             if run_id != PROGRESS_ALONE:
                 freeze("before", self._name)
             yield committed
         freeze("after", self._name)
 
-    _replace(commit.Commits, "made", made)
+    _replace(commits.Commits, "made", made)
 
 
 # -- safeguards that are taken out ------------------------------------------------------------------------------------
@@ -63,30 +64,30 @@ def default_log_store() -> None:
 
 def progress_alone() -> None:
     """The progress is committed first, and the rows after it."""
-    real: Callable[..., Any] = delta.LakeTable.append
+    real: Callable[..., Any] = table.LakeTable.append
 
-    def append(self: delta.LakeTable, rows: Any, *, run_id: str, **rest: Any) -> Any:
+    def append(self: table.LakeTable, rows: Any, *, run_id: str, **rest: Any) -> Any:
         real(self, frame(rows).limit(0), run_id=PROGRESS_ALONE, **rest)
         self.progress()
         return real(self, rows, run_id=run_id, **rest)
 
-    _replace(delta.LakeTable, "append", append)
+    _replace(table.LakeTable, "append", append)
 
 
 def no_numbers() -> None:
     """Commits carry no transaction number, so nobody sees that another run has written the same rows."""
-    real: Callable[..., Any] = commit.Commits._configured
+    real: Callable[..., Any] = commits.Commits._configured
 
-    def configured(self: commit.Commits, settings: dict[str, str]) -> Any:
-        numbers = (commit._TXN_APP, commit._TXN_VERSION)
+    def configured(self: commits.Commits, settings: dict[str, str]) -> Any:
+        numbers = (commits._TXN_APP, commits._TXN_VERSION)
         return real(self, {name: value for name, value in settings.items() if name not in numbers})
 
     def unnumbered(note: str, _app: str, _number: int) -> CommitProperties:
         return CommitProperties(custom_metadata={"userMetadata": note}, max_commit_retries=0)
 
-    _replace(commit.Commits, "_configured", configured)
-    _replace(delta, "commit_properties", unnumbered)
-    _replace(native.NativeTable, "number", lambda _self, _app: -1)
+    _replace(commits.Commits, "_configured", configured)
+    _replace(table, "commit_properties", unnumbered)
+    _replace(delta_rs.NativeTable, "number", lambda _self, _app: -1)
 
 
 SAFEGUARDS: Final[dict[str, Callable[[], None]]] = {

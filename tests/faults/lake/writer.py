@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from batch.delta import LakeTable
+from batch.delta.table import LakeTable
 from batch.errors import BatchError
 from batch.session import spark_session
 from config.settings import ObjectStoreSettings, SparkSettings

@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructField, StructType
 
-from batch.native import NativeTable
+from batch.delta.delta_rs import NativeTable
 
 _LOCAL: Final = "file:"
 _FROM_S3A: Final = {

@@ -8,7 +8,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-from batch.native import NEVER, Merge
+from batch.delta.delta_rs import NEVER, Merge
 from batch.session import configured
 
 EVOLVE = "spark.databricks.delta.schema.autoMerge.enabled"

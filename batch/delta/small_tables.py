@@ -12,7 +12,7 @@ from typing import Final
 
 from pyspark.sql import SparkSession
 
-from batch.delta import LakeTable
+from batch.delta.table import LakeTable
 from batch.session import configured
 
 LITTLE: Final = 16 * 2**20

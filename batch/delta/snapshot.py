@@ -1,7 +1,7 @@
 """Rows of a table as it was at one version, all of them or those that some keys ask for.
 
-A few rows of a Delta table are looked up in this process (`batch.native`) where that can be done, and else by Spark:
-the answer is the same.
+A few rows of a Delta table are looked up in this process (`batch.delta.delta_rs`) where that can be done, and else by
+Spark: the answer is the same.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
-from batch.local import FEW, Brought, Rows, few_or_all, frame
-from batch.native import NativeTable
+from batch.delta.delta_rs import NativeTable
+from batch.delta.rows import FEW, Brought, Rows, few_or_all, frame
 
 if TYPE_CHECKING:
-    from batch.delta import LakeTable
+    from batch.delta.table import LakeTable
 
 Pairs = Sequence[tuple[str, str]]
 """A column of a table, and the one of the keys that it has to be equal to."""

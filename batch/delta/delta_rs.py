@@ -32,7 +32,7 @@ NEVER: Final = "false"
 LARGEST: Final = 128 * 2**20
 """Bytes of the largest table that is looked through in this process; larger ones are for Spark, and its cluster."""
 
-log = logging.getLogger("batch.native")
+log = logging.getLogger("batch.delta.delta_rs")
 
 _KEPT_UP: Final = frozenset({"appendOnly", "invariants", "changeDataFeed"})
 """Features of a table that these writes keep up."""

@@ -1,7 +1,7 @@
 """A Delta table of the lake: read, written and kept, each by whichever of Spark and delta-rs does it sooner.
 
-Every commit carries the progress of the run that made it: see `batch.commit`. Writes set the session's configuration:
-a session is of one thread at a time.
+Every commit carries the progress of the run that made it: see `batch.delta.commits`. Writes set the session's
+configuration: a session is of one thread at a time.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StringType, StructField, StructType
 
-from batch.by_spark import EVOLVE, SparkTable
-from batch.commit import Commit, Commits, Written
-from batch.delta_log import NO_TABLE, DeltaLog
-from batch.local import FEW, Brought, Rows, few_or_all, frame
-from batch.native import LARGEST, Merge, NativeTable, commit_properties
-from batch.native_place import NativePlace
-from batch.snapshot import Snapshot
+from batch.delta.commits import Commit, Commits, Written
+from batch.delta.delta_rs import LARGEST, Merge, NativeTable, commit_properties
+from batch.delta.delta_rs_location import NativePlace
+from batch.delta.log import NO_TABLE, DeltaLog
+from batch.delta.rows import FEW, Brought, Rows, few_or_all, frame
+from batch.delta.snapshot import Snapshot
+from batch.delta.spark_table import EVOLVE, SparkTable
 
 CHANGE_FEED = {"delta.enableChangeDataFeed": "true"}
 STATISTICS = "delta.dataSkippingStatsColumns"
 """The property that names the columns of which every file's lowest and highest values are kept: those searched for."""
 DELETION_VECTORS = {"delta.enableDeletionVectors": "true"}
 
-log = logging.getLogger("batch.delta")
+log = logging.getLogger("batch.delta.table")
 
 
 @dataclass(frozen=True, kw_only=True)

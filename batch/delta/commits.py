@@ -19,7 +19,7 @@ from typing import Any
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from batch.delta_log import NO_TABLE, DeltaLog
+from batch.delta.log import NO_TABLE, DeltaLog
 from batch.errors import BatchError
 from batch.session import configured
 

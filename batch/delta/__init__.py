@@ -1,0 +1,1 @@
+"""One Delta table, whoever writes it: Spark, or delta-rs in this process."""
