@@ -26,7 +26,7 @@ from batch.keys import parsed_keys
 from batch.place import Place, add_dataset_option, open_place
 from batch.run import Plan, Step
 from batch.run_command import run_once
-from batch.session import Sessions
+from batch.spark.session import Sessions
 from batch.steps import check_choice, steps
 from config.definition import Table
 from config.settings import DatabaseSettings

@@ -18,7 +18,7 @@ from batch.logs import logged
 from batch.manifest import Manifest, Manifests, TableRun
 from batch.objects import object_folder
 from batch.paths import Lake
-from batch.session import spark_session
+from batch.spark.session import spark_session
 from batch.unchanged import untouched
 from config.dataset import load_definition
 from config.definition import Definition

@@ -15,21 +15,21 @@ from typing import Any, Final
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch import quality, silver
 from batch.bronze.envelope import UNREADABLE
 from batch.context import LayerResult, RunContext
 from batch.delta.delta_rs import NEVER
 from batch.delta.rows import brought_if_few
 from batch.errors import BatchError
-from batch.history import keep_versions
-from batch.neighbours import with_neighbours
 from batch.place import Place, add_dataset_option, open_place
 from batch.quarantine import quarantine_table
 from batch.run import Plan, Step
 from batch.run_command import run_once
-from batch.session import Sessions
+from batch.silver import refine, rules
+from batch.silver.cross_row_rules import with_neighbours
+from batch.silver.history import keep_versions
+from batch.silver.versions import NEWER, newest
+from batch.spark.session import Sessions
 from batch.steps import check_choice, steps
-from batch.versions import NEWER, newest
 from config.definition import Table
 
 _META: Final = "_op STRING, _sequence STRING, _committed_at TIMESTAMP, _landed_at TIMESTAMP, _run_id STRING"
@@ -59,7 +59,7 @@ def planner(place: Place, spark: SparkSession, only: str | None) -> Plan:
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = place.context(spark, run_id, started_at)
-        tables = [table for table in silver.in_order(place.definition.tables) if only in (None, table.name)]
+        tables = [table for table in refine.in_order(place.definition.tables) if only in (None, table.name)]
         gold = steps(context, layer="gold", table=None, sessions=Sessions(spark))
         return [_step(table, context) for table in tables] + gold
 
@@ -80,11 +80,11 @@ def replayed(table: Table, context: RunContext) -> LayerResult:
     target, aside = context.table("silver", table.name), quarantine_table(context)
     if not aside.exists() or not target.exists():
         return _nothing(table, target.version() if target.exists() else None)
-    if target.progress().get("definition") != silver.fingerprint(table):
+    if target.progress().get("definition") != refine.fingerprint(table):
         text = "its columns or its key have changed in the definition: `python -m batch run` first, then replay"
         raise BatchError(text, layer="silver", table=table.name)
     kept = aside.read().where((F.col("table") == table.name) & (F.col("rule") != UNREADABLE))
-    checked = silver.prepared(as_landed(kept, table), table, context.run_id).persist()
+    checked = refine.prepared(as_landed(kept, table), table, context.run_id).persist()
     try:
         count = checked.count()
         return _tried(checked, count, table, context) if count else _nothing(table, target.version())
@@ -97,11 +97,11 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
     target = context.table("silver", table.name)
     progress = target.progress()
     flagged = with_neighbours(checked, table, context, target, count)
-    found = quality.tally(flagged, table)
-    quality.stop_if_failed(found, table)
-    passed = flagged.where(~quality.refused(table))
+    found = rules.tally(flagged, table)
+    rules.stop_if_failed(found, table)
+    passed = flagged.where(~rules.refused(table))
     leaving = brought_if_few(passed.select(F.lit(table.name).alias("table"), "_sequence", "_origin").distinct())
-    versions = passed.select(*table.column_names, *silver.META)
+    versions = passed.select(*table.column_names, *refine.META)
     beside = keep_versions(versions, table, context, progress, anew=False)
     good = newest(versions, table.key)
     on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)

@@ -20,7 +20,7 @@ from batch.place import Place, add_dataset_option, open_place
 from batch.report import print_line, print_out, print_outcome
 from batch.run import Outcome, Plan, Proof, Runner, Step, nothing_proven
 from batch.service import interrupted_by_termination, serve, stopped_by_signals
-from batch.session import Sessions
+from batch.spark.session import Sessions
 from batch.steps import LAYERS, check_choice, steps
 from config.settings import BatchSettings, DatabaseSettings, RedisSettings
 from tables.redis_client import RedisConsole

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from batch import bronze, gold, silver
+from batch import bronze, gold
 from batch.context import LayerResult, RunContext
 from batch.errors import BatchError
 from batch.gold.plan import GoldPlan
 from batch.retry import with_tries
 from batch.run import Step
-from batch.session import Sessions
+from batch.silver import refine
+from batch.spark.session import Sessions
 from config.definition import Definition, Table
 
 LAYERS: Final = ("bronze", "silver", "gold")
@@ -60,7 +61,7 @@ def steps(context: RunContext, *, layer: str | None, table: str | None, sessions
             table = each.name  # a history is written with its table
     works: tuple[tuple[str, Work, Sequence[Table | GoldPlan]], ...] = (
         ("bronze", bronze.land, definition.tables),
-        ("silver", silver.refine, silver.in_order(definition.tables)),
+        ("silver", refine.refine, refine.in_order(definition.tables)),
         ("gold", gold.build, gold.plans(definition)),
     )
     found = [_step(name, work, each, context, sessions) for name, work, subjects in works for each in subjects]
@@ -90,4 +91,4 @@ def _needed(layer: str, subject: Table | GoldPlan, definition: Definition) -> It
         yield from (f"gold/{link.dimension}" for link in subject.links)
     elif layer == "silver":
         yield f"bronze/{subject.name}"
-        yield from (f"silver/{name}" for name in silver.parents(subject))
+        yield from (f"silver/{name}" for name in refine.parents(subject))

@@ -20,13 +20,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from batch import gold, silver
+from batch import gold
 from batch.bronze import progress as how_far
 from batch.errors import BatchError
 from batch.gold.rows import gold_source
 from batch.manifest import Manifest, TableRun
 from batch.objects import ObjectFolder
 from batch.paths import Lake
+from batch.silver import refine
 from batch.steps import table_names
 from config.definition import Definition, Table
 from streams.model.archive_chain import LAST_OFFSET, ChainBrokenError, before_object, start_of, walk
@@ -84,7 +85,7 @@ class _Proof:
             return False
         expected: dict[str, dict[str, Any]] = {}
         for table in self.definition.tables:
-            shape = silver.fingerprint(table)
+            shape = refine.fingerprint(table)
             expected[f"silver/{table.name}"] = {"bronze": versions[f"bronze/{table.name}"], "definition": shape}
         for plan in gold.plans(self.definition):
             shown = {name: versions[f"silver/{name}"] for name in plan.tables}

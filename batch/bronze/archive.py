@@ -16,7 +16,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.java import java_class
+from batch.spark.jvm import java_class
 from streams.model.archive_chain import LAST_OFFSET, start_of, walk
 
 SCHEMA: Final = (

@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 
 from batch.delta.log import NO_TABLE, DeltaLog
 from batch.errors import BatchError
-from batch.session import configured
+from batch.spark.session import configured
 
 _METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 _TXN_APP = "spark.databricks.delta.write.txnAppId"

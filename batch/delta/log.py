@@ -13,7 +13,7 @@ from typing import Any
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
-from batch.java import java_class
+from batch.spark.jvm import java_class
 
 NO_TABLE = -1
 

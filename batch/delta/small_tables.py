@@ -13,7 +13,7 @@ from typing import Final
 from pyspark.sql import SparkSession
 
 from batch.delta.table import LakeTable
-from batch.session import configured
+from batch.spark.session import configured
 
 LITTLE: Final = 16 * 2**20
 """Bytes of all tables that a query may have to read, as they are stored: some hundred thousand rows."""

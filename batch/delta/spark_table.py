@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from batch.delta.delta_rs import NEVER, Merge
-from batch.session import configured
+from batch.spark.session import configured
 
 EVOLVE = "spark.databricks.delta.schema.autoMerge.enabled"
 """Whether a merge adds columns that the table lacks."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from batch.gold import GoldPlan
 from batch.gold.plan import added_columns
-from batch.quality import rule_name, spark_type
+from batch.silver.rules import rule_name, spark_type
 from config.definition import Definition, NotNull, Pattern, Range, Reference, Table, Unique, bound_text
 from streams.topics import change_topic
 

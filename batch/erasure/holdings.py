@@ -19,7 +19,7 @@ from typing import Final
 
 from pyspark.sql import SparkSession
 
-from batch import gold, quality
+from batch import gold
 from batch.context import LayerResult, RunContext
 from batch.delta.log import DeltaLog
 from batch.delta.table import LakeTable
@@ -28,7 +28,8 @@ from batch.erasure.person import Person, literal
 from batch.gold import GoldPlan
 from batch.gold.build import gold_table
 from batch.quarantine import quarantine_table
-from batch.session import configured
+from batch.silver import rules
+from batch.spark.session import configured
 from config.definition import Definition
 
 HISTORY: Final = "_history"
@@ -122,7 +123,7 @@ def bronze_holding(person: Person, context: RunContext) -> Holding:
 
 def silver_holdings(person: Person, context: RunContext) -> list[Holding]:
     """The row or its tombstone, and the history of it where there is one."""
-    kind = quality.spark_type(person.column)
+    kind = rules.spark_type(person.column)
     tables = [context.table("silver", f"{person.table.name}{more}") for more in ("", HISTORY)]
     return [
         Holding(table=table, condition=person.condition(kind), schema=f"`{person.key}` {kind}")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from batch import gold, silver
+from batch import gold
 from batch.context import LayerResult, RunContext
 from batch.erasure.archive import Archive, OwnRecords
 from batch.erasure.holdings import (
@@ -36,6 +36,7 @@ from batch.erasure.person import Person
 from batch.erasure.report import Entry, Report
 from batch.errors import BatchError
 from batch.run import Step
+from batch.silver import refine
 from batch.steps import steps
 from config.definition import Reference
 
@@ -115,7 +116,7 @@ class Erasure:
     # -- what each does -----------------------------------------------------------------------------------------------
 
     def _refined(self) -> LayerResult:
-        return silver.refine(self.person.table, self.context)
+        return refine.refine(self.person.table, self.context)
 
     def _archive_erased(self) -> LayerResult:
         self._found = {entry.place: entry.found for entry in self._ours()}

@@ -13,7 +13,7 @@ from batch.delta.snapshot import Source
 from batch.errors import BatchError
 from batch.gold.history import inferred_versions, versions, with_surrogate
 from batch.gold.plan import Dependency, GoldPlan, surrogate
-from batch.neighbours import values_not_in, values_without
+from batch.silver.cross_row_rules import values_not_in, values_without
 
 UNKNOWN = -1
 """The key of the member that stands for no value, in every dimension."""

@@ -17,7 +17,7 @@ from batch.reconcile.buckets import key_values
 from batch.reconcile.verdict import Finding
 from batch.report import Say, print_outcome
 from batch.run import Runner, Step
-from batch.session import Sessions
+from batch.spark.session import Sessions
 from batch.steps import steps
 from config.definition import Table
 from config.settings import DatabaseSettings

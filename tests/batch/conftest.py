@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pyspark.sql import SparkSession
 
-from batch.session import spark_session
+from batch.spark.session import spark_session
 from config.settings import CacheSettings, ObjectStoreSettings, SparkSettings
 from stack.artifacts.lake.jars import fetch_lake_jars
 from stack.job import Job

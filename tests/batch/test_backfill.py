@@ -14,8 +14,9 @@ import pytest
 from mysql.connector.connection import MySQLConnection
 from pyspark.sql import SparkSession
 
-from batch import bronze, silver
+from batch import bronze
 from batch.context import LayerResult, RunContext
+from batch.silver import refine
 from batch.source import connected
 from config.settings import DatabaseSettings
 from stack.dataset.database import connected as as_owner
@@ -59,7 +60,7 @@ class Ground:
     def silver(self) -> dict[str, tuple[int | None, bool]]:
         """Silver after a run: customer of each order, and whether it is deleted."""
         context = self.context()
-        silver.refine(ORDERS, context)
+        refine.refine(ORDERS, context)
         rows = context.table("silver", "orders").read().collect()
         return {row["id"]: (row["customer_id"], row["_deleted"]) for row in rows}
 

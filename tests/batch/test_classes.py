@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.classes import java_options
+from batch.spark.class_data_archive import java_options
 from config.settings import SparkSettings
 
 HEAD = bytes.fromhex("a8ab0bf0")

@@ -15,7 +15,7 @@ from batch.dictionary.text import INFERRED
 from batch.errors import BatchError
 from batch.gold import GoldPlan, plans
 from batch.gold.rows import rows_of
-from batch.quality import spark_type
+from batch.silver.rules import spark_type
 from config.dataset import known_datasets, load_definition
 from config.definition import Definition
 

@@ -28,7 +28,7 @@ from batch.erasure.work import Erasure
 from batch.errors import BatchError
 from batch.manifest import TableRun
 from batch.run import run_steps
-from batch.session import Sessions
+from batch.spark.session import Sessions
 from batch.steps import steps
 from config.dataset import SHIPPED
 from config.definition import Definition

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from batch import bronze, silver
+from batch import bronze
+from batch.silver import refine
 from config.dataset import load_definition
 from config.settings import DatabaseSettings
 from stack.__main__ import main
@@ -57,7 +58,7 @@ def test_a_drafted_definition_runs(spark: SparkSession, tmp_path: Path, hire_sho
     for name in ("instrument", "instrument_maker"):
         table = definition.table(name)
         assert bronze.land(table, context).rows_written == 2
-        refined = silver.refine(table, context)
+        refined = refine.refine(table, context)
         assert (refined.rows_written, refined.rejected) == (2, {})
     rows = context.table("silver", "instrument").read().orderBy("instrument_id").select(*NAMES).collect()
     assert [tuple(row) for row in rows] == [

@@ -24,7 +24,7 @@ from batch.delta.delta_rs_location import NativePlace
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
 from batch.retry import with_tries
-from batch.session import LOG_STORE
+from batch.spark.session import LOG_STORE
 from config.settings import SparkSettings, environment_with
 from stack.local import Stack
 

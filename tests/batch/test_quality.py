@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from batch import quality, silver
 from batch.delta.rows import Brought, few_or_all
 from batch.delta.snapshot import SparkRows
 from batch.errors import BatchError
-from batch.neighbours import shared_values, values_without, with_reference, with_unique
-from batch.quality import Tally
+from batch.silver import refine, rules
+from batch.silver.cross_row_rules import shared_values, values_without, with_reference, with_unique
+from batch.silver.rules import Tally
 from config.definition import Column, LogicalType, NotNull, Pattern, Range, Reference, Table, Unique
 from tests.batch.lake import Change, bronze_rows
 
@@ -50,12 +50,12 @@ def thing(at: int = 1, op: str = "u", **values: Any) -> Change:
 
 
 def violations(spark: SparkSession, *changes: Change) -> list[list[str]]:
-    rows = silver.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
-    return [sorted(row[quality.VIOLATIONS]) for row in rows.collect()]
+    rows = refine.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
+    return [sorted(row[rules.VIOLATIONS]) for row in rows.collect()]
 
 
 def test_values_get_their_types(spark: SparkSession) -> None:
-    rows = silver.prepared(bronze_rows(spark, TABLE, [thing()]), TABLE, "run")
+    rows = refine.prepared(bronze_rows(spark, TABLE, [thing()]), TABLE, "run")
     assert dict(rows.dtypes)["price"] == "decimal(10,2)"
     row = rows.collect()[0]
     assert (row["id"], str(row["price"]), row["is_on"], row["seen_at"].microsecond) == (1, "1.50", True, 1)
@@ -92,9 +92,9 @@ def test_of_a_delete_the_key_alone_is_judged(spark: SparkSession) -> None:
 
 
 def test_a_column_that_is_not_delivered_is_null(spark: SparkSession) -> None:
-    rows = silver.prepared(bronze_rows(spark, TABLE, [thing()]).drop("price", "email"), TABLE, "run")
+    rows = refine.prepared(bronze_rows(spark, TABLE, [thing()]).drop("price", "email"), TABLE, "run")
     row = rows.collect()[0]
-    assert (row["price"], row["email"], row[quality.VIOLATIONS]) == (None, None, ["not_null(email)"])
+    assert (row["price"], row["email"], row[rules.VIOLATIONS]) == (None, None, ["not_null(email)"])
 
 
 def test_rows_are_counted_by_rule_and_a_failing_rule_names_one(spark: SparkSession) -> None:
@@ -105,28 +105,28 @@ def test_rows_are_counted_by_rule_and_a_failing_rule_names_one(spark: SparkSessi
         thing(4, price="0"),
         thing(5, price="99"),
     ]
-    rows = silver.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
-    found = quality.tally(rows, TABLE)
+    rows = refine.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
+    found = rules.tally(rows, TABLE)
     assert (found.rows, dict(found.broken)) == (5, {"not_null(email)": 2, "range(price)": 2})
-    assert found == quality.tally(few_or_all(rows), TABLE)
+    assert found == rules.tally(few_or_all(rows), TABLE)
     with pytest.raises(BatchError, match=r'silver/things: 2 of 5 rows break not_null\(email\), .* \{"id":2\}'):
-        quality.stop_if_failed(found, TABLE)
+        rules.stop_if_failed(found, TABLE)
 
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_rows_that_break_nothing_are_counted_the_same_wherever_they_are(spark: SparkSession, count: int) -> None:
-    rows = silver.prepared(bronze_rows(spark, TABLE, [thing(n, id=n) for n in range(2)]), TABLE, "run").limit(count)
+    rows = refine.prepared(bronze_rows(spark, TABLE, [thing(n, id=n) for n in range(2)]), TABLE, "run").limit(count)
     here = few_or_all(rows)
     assert isinstance(here, Brought)
-    assert quality.tally(rows, TABLE) == quality.tally(here, TABLE) == Tally(rows=count, broken={}, examples={})
+    assert rules.tally(rows, TABLE) == rules.tally(here, TABLE) == Tally(rows=count, broken={}, examples={})
 
 
 def test_rows_without_a_parent_are_found(spark: SparkSession) -> None:
     changes = [thing(1, id=1), thing(2, id=2, parent=8), thing(3, id=3, parent=None), thing(4, "d", id=4, parent=8)]
-    rows = silver.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
+    rows = refine.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
     wanted = rows.selectExpr("parent AS _value").where("parent IS NOT NULL").distinct()
     missing = values_without(wanted, spark.createDataFrame([(7,), (9,)], "id INT"))
-    found = {row["id"]: row[quality.VIOLATIONS] for row in with_reference(rows, BY_PARENT, missing).collect()}
+    found = {row["id"]: row[rules.VIOLATIONS] for row in with_reference(rows, BY_PARENT, missing).collect()}
     assert found == {1: [], 2: ["reference(parent)"], 3: [], 4: []}
 
 
@@ -145,15 +145,15 @@ def test_of_rows_with_the_same_value_all_but_the_holder_break_uniqueness(spark: 
         thing(11, id=9, email="gone"),
         thing(12, id=10, email="moved"),
     ]
-    rows = silver.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
+    rows = refine.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
     old = [(20, "in silver", "0", "h", False), (9, "moved", "0", "h", False), (21, "first", "0", "h", True)]
     held = spark.createDataFrame(old, "id INT, email STRING, _sequence STRING, _row_hash STRING, _deleted BOOLEAN")
     shared = shared_values(rows, SparkRows(held), TABLE, BY_EMAIL)
     assert shared is not None
     found = with_unique(rows, TABLE, BY_EMAIL, shared).collect()
-    assert sorted(row["id"] for row in found if "unique(email)" in row[quality.VIOLATIONS]) == [2, 3]
+    assert sorted(row["id"] for row in found if "unique(email)" in row[rules.VIOLATIONS]) == [2, 3]
 
 
 def test_values_that_are_there_once_need_no_look(spark: SparkSession) -> None:
-    rows = silver.prepared(bronze_rows(spark, TABLE, [thing(1), thing(2, id=2, email="c@d")]), TABLE, "run")
+    rows = refine.prepared(bronze_rows(spark, TABLE, [thing(1), thing(2, id=2, email="c@d")]), TABLE, "run")
     assert shared_values(rows, None, TABLE, BY_EMAIL) is None

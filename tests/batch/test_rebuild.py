@@ -15,13 +15,14 @@ import msgspec
 import pytest
 from pyspark.sql import SparkSession
 
-from batch import bronze, gold, silver
+from batch import bronze, gold
 from batch.bronze.rows import FEED, bronze_table
 from batch.context import LayerResult, RunContext
 from batch.errors import BatchError
-from batch.history import history_table
 from batch.rebuild import concerned
 from batch.run import Step
+from batch.silver import refine
+from batch.silver.history import history_table
 from batch.source import connected
 from batch.steps import steps
 from batch.tables import lake_table
@@ -144,7 +145,7 @@ def test_a_table_changes_its_feed_by_a_rebuild_and_keeps_its_rows(
                 bronze.land(table, context)
         rebuilding = dataclasses.replace(context, full=True, is_rebuild=True)
         bronze.land(table, rebuilding)
-        silver.refine(table, rebuilding)
+        refine.refine(table, rebuilding)
         rows = context.table("silver", "customers").read().where("NOT _deleted")
         refined[name] = sorted(tuple(row) for row in rows.select(*table.column_names).collect())
         assert bronze_table(table, context).property(FEED) == table.feed

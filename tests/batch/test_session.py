@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from batch.session import spark_session
+from batch.spark.session import spark_session
 from config.settings import SparkSettings
 
 
@@ -33,7 +33,7 @@ def test_only_who_asks_for_it_gets_the_compiler_that_optimises(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, optimises: bool
 ) -> None:
     builder = Builder()
-    monkeypatch.setattr("batch.session.SparkSession.builder", builder)
+    monkeypatch.setattr("batch.spark.session.SparkSession.builder", builder)
     settings = SparkSettings.read({"SPARK_JARS": str(tmp_path), "SPARK_CLASS_DATA": "false"})
     spark_session(settings, None, app="tests", optimises=optimises)
     assert ("-XX:TieredStopAtLevel=1" in builder.told["spark.driver.extraJavaOptions"]) is not optimises

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from batch import bronze, gold, silver
+from batch import bronze, gold
 from batch.context import LayerResult, RunContext
 from batch.errors import StorageError
 from batch.run import Step
+from batch.silver import refine
 from batch.steps import steps
 from tests.batch.bronze_ground import run_context
 
 TABLES = {"bronze": "orders", "silver": "orders", "gold": "fact_orders"}
-LAYERS = {"bronze": (bronze, "land"), "silver": (silver, "refine"), "gold": (gold, "build")}
+LAYERS = {"bronze": (bronze, "land"), "silver": (refine, "refine"), "gold": (gold, "build")}
 
 
 class AWSClientIOException(Exception):

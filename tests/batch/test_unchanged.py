@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from batch import gold, silver
+from batch import gold
 from batch.errors import BatchError
 from batch.manifest import Manifest, TableRun
 from batch.paths import Lake
+from batch.silver import refine
 from batch.steps import table_names
 from batch.unchanged import untouched
 from config.dataset import load_definition
@@ -126,7 +127,7 @@ class Scene:
         progress: dict[str, dict[str, object]] = {}
         for table in self.definition.tables:
             progress[f"bronze/{table.name}"] = {f"{topic(table.name)}/0": POSITION}
-            progress[f"silver/{table.name}"] = {"bronze": 3, "definition": silver.fingerprint(table)}
+            progress[f"silver/{table.name}"] = {"bronze": 3, "definition": refine.fingerprint(table)}
         for plan in gold.plans(self.definition):
             shown = dict.fromkeys([*plan.tables, *(f"gold/{link.dimension}" for link in plan.links)], 3)
             progress[f"gold/{plan.name}"] = {"silver": shown, "definition": plan.fingerprint}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from batch.delta.table import LakeTable
-from batch.session import spark_session
+from batch.spark.session import spark_session
 from config.settings import ObjectStoreSettings, SparkSettings
 
 

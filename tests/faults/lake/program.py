@@ -18,9 +18,10 @@ from typing import Any, Final
 
 from deltalake import CommitProperties
 
-from batch import lease, session
+from batch import lease
 from batch.delta import commits, delta_rs, table
 from batch.delta.rows import frame
+from batch.spark import session
 
 LEASE_S: Final = 3
 RENEW_S: Final = 1.0

@@ -9,7 +9,7 @@ import sys
 
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
-from batch.session import spark_session
+from batch.spark.session import spark_session
 from config.settings import ObjectStoreSettings, SparkSettings
 from tests.faults.lake import program
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.bronze import rows as bronze_rows
-from batch.silver import META
+from batch.silver.refine import META
 from config.dataset import load_definition_file
 from stack.dataset.foreign.command import parse_address
 from stack.dataset.foreign.draft import LAKE_COLUMNS, chosen_cursor, drafts

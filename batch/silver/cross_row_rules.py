@@ -13,8 +13,8 @@ from batch.context import RunContext
 from batch.delta.rows import Rows, brought_if_few, few_or_all, frame
 from batch.delta.snapshot import Source
 from batch.delta.table import LakeTable
-from batch.quality import VIOLATIONS, refused, rule_name
-from batch.versions import newest
+from batch.silver.rules import VIOLATIONS, refused, rule_name
+from batch.silver.versions import newest
 from config.definition import Reference, Table, Unique
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pyspark.sql import SparkSession
 
-from batch.classes import java_options
+from batch.spark.class_data_archive import java_options
 from config.settings import BatchSettings, CacheSettings, ObjectStoreSettings, SparkSettings
 
 LOG_STORE = "millrace.lake.PutIfAbsentLogStore"

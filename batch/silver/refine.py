@@ -19,17 +19,17 @@ from typing import Any, Final
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch import quality
 from batch.context import LayerResult, RunContext
 from batch.delta.rows import FEW, Brought, Rows, brought, few_or_all, frame
 from batch.delta.small_tables import are_little, set_for_little
 from batch.delta.table import DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
-from batch.history import keep_versions
-from batch.neighbours import beside_others, with_neighbours
-from batch.quality import VIOLATIONS
 from batch.quarantine import quarantine
-from batch.versions import NEWER, PROPERTIES, newest
+from batch.silver import rules
+from batch.silver.cross_row_rules import beside_others, with_neighbours
+from batch.silver.history import keep_versions
+from batch.silver.rules import VIOLATIONS
+from batch.silver.versions import NEWER, PROPERTIES, newest
 from config.definition import Reference, Table
 
 META: Final = ("_sequence", "_committed_at", "_row_hash", "_deleted", "_run_id")
@@ -111,7 +111,7 @@ def parents(table: Table) -> set[str]:
 
 def fingerprint(table: Table) -> str:
     """Changes with the table's key and columns, and when a history is wanted: then Silver is made anew from Bronze."""
-    shape = [table.key, *((column.name, quality.spark_type(column)) for column in table.columns)]
+    shape = [table.key, *((column.name, rules.spark_type(column)) for column in table.columns)]
     shape += [(table.history_name,)] if table.history_name else []
     return hashlib.md5(repr(shape).encode(), usedforsecurity=False).hexdigest()
 
@@ -120,14 +120,14 @@ def prepared(rows: DataFrame, table: Table, run_id: str) -> DataFrame:
     """Rows of Bronze with their values typed, with `_violations` of the rules of one row, and in JSON with `_key` and
     `_row`, the row as it was delivered, if it may have to be put aside."""
     raw = [name for name in rows.columns if name not in _PARTITIONS and not name.startswith(("_commit_", "_change_"))]
-    violations = quality.row_violations(rows, table)
+    violations = rules.row_violations(rows, table)
     may_be_refused = F.size(violations) > 0
     if any(rule.action == "quarantine" for rule in beside_others(table)):
         may_be_refused = F.lit(True)
-    key = F.struct(*(quality.delivered(rows, name).alias(name) for name in table.key))
+    key = F.struct(*(rules.delivered(rows, name).alias(name) for name in table.key))
     options = {"ignoreNullFields": "false"}
     return rows.select(
-        *(quality.typed(rows, column).alias(column.name) for column in table.columns),
+        *(rules.typed(rows, column).alias(column.name) for column in table.columns),
         "_sequence",
         "_committed_at",
         "_row_hash",
@@ -142,8 +142,8 @@ def prepared(rows: DataFrame, table: Table, run_id: str) -> DataFrame:
 
 def refused_rows(rows: DataFrame, table: Table) -> DataFrame:
     """The rows that are put aside, once for each rule that refuses them, as the quarantine keeps them."""
-    refusing = F.array(*(F.lit(name) for name in quality.refusing(table)))
-    return rows.where(quality.refused(table)).select(
+    refusing = F.array(*(F.lit(name) for name in rules.refusing(table)))
+    return rows.where(rules.refused(table)).select(
         F.lit(table.name).alias("table"),
         F.col("_key").alias("key"),
         F.explode(F.array_intersect(VIOLATIONS, refusing)).alias("rule"),
@@ -156,16 +156,16 @@ def refused_rows(rows: DataFrame, table: Table) -> DataFrame:
 
 def _refine(checked: Rows, table: Table, context: RunContext, work: _Work) -> LayerResult:
     """From checked rows to the commit; nothing is written before all rules have been asked."""
-    found = quality.tally(checked, table)
+    found = rules.tally(checked, table)
     rows = frame(checked)
     judged = with_neighbours(rows, table, context, work.silver if work.is_continued else None, found.rows)
     if judged is not rows:
-        found = quality.tally(judged, table)
-    quality.stop_if_failed(found, table)
+        found = rules.tally(judged, table)
+    rules.stop_if_failed(found, table)
     good = checked  # unless one is refused: whatever else was added to them is not kept
-    if any(name in found.broken for name in quality.refusing(table)):
+    if any(name in found.broken for name in rules.refusing(table)):
         quarantine(refused_rows(judged, table), context)
-        good = judged.where(~quality.refused(table))
+        good = judged.where(~rules.refused(table))
     versions = good.select(*table.column_names, *META)
     beside = keep_versions(frame(versions), table, context, work.progress, anew=not work.is_continued)
     new = _newest(versions, table, found.rows)

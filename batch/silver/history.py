@@ -15,7 +15,7 @@ from batch.bronze.rows import not_there, since
 from batch.context import LayerResult, RunContext
 from batch.delta.rows import brought_if_few, few_or_all, frame
 from batch.delta.table import LakeTable
-from batch.versions import PROPERTIES
+from batch.silver.versions import PROPERTIES
 from config.definition import Table
 
 
