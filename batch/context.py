@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from batch.delta.commits import Written
 from batch.delta.table import LakeTable
-from batch.paths import Lake
+from batch.storage.paths import Lake
 from config.definition import Definition
 from config.settings import DatabaseSettings, LakeSettings
 

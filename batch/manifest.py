@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from batch.errors import BatchError
-from batch.objects import ObjectFolder
+from batch.storage.objects import ObjectFolder
 
 RECENT: Final = timedelta(days=1)
 """How far back the newest manifest is looked for before all of them are listed."""

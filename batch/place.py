@@ -16,9 +16,9 @@ from batch.context import RunContext
 from batch.errors import BatchError
 from batch.logs import logged
 from batch.manifest import Manifest, Manifests, TableRun
-from batch.objects import object_folder
-from batch.paths import Lake
 from batch.spark.session import spark_session
+from batch.storage.objects import object_folder
+from batch.storage.paths import Lake
 from batch.unchanged import untouched
 from config.dataset import load_definition
 from config.definition import Definition

@@ -10,10 +10,10 @@ from batch import bronze, gold
 from batch.context import LayerResult, RunContext
 from batch.errors import BatchError
 from batch.gold.plan import GoldPlan
-from batch.retry import with_tries
 from batch.run import Step
 from batch.silver import refine
 from batch.spark.session import Sessions
+from batch.storage.retry import with_tries
 from config.definition import Definition, Table
 
 LAYERS: Final = ("bronze", "silver", "gold")

@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from batch import gold
 from batch.delta.table import LakeTable
-from batch.paths import Lake
+from batch.storage.paths import Lake
 from config.definition import Definition
 
 

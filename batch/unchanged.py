@@ -25,10 +25,10 @@ from batch.bronze import progress as how_far
 from batch.errors import BatchError
 from batch.gold.rows import gold_source
 from batch.manifest import Manifest, TableRun
-from batch.objects import ObjectFolder
-from batch.paths import Lake
 from batch.silver import refine
 from batch.steps import table_names
+from batch.storage.objects import ObjectFolder
+from batch.storage.paths import Lake
 from config.definition import Definition, Table
 from streams.model.archive_chain import LAST_OFFSET, ChainBrokenError, before_object, start_of, walk
 from streams.topics import change_topic

@@ -37,7 +37,7 @@ from batch.bronze.windows import Window, has_time_cursor, parse_time, source_of,
 from batch.context import LayerResult, RunContext
 from batch.delta.commits import Written
 from batch.delta.table import LakeTable
-from batch.source import connected
+from batch.storage.database import connected
 from config.definition import Table
 
 log = logging.getLogger("batch.bronze")

@@ -10,7 +10,7 @@ from batch.bronze.changes import land_changes
 from batch.bronze.jdbc import land_jdbc
 from batch.bronze.repair import land_rows_again, land_window_again
 from batch.context import LayerResult, RunContext
-from batch.retry import with_tries
+from batch.storage.retry import with_tries
 from config.definition import Table
 
 Key = tuple[str | None, ...]

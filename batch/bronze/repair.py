@@ -25,10 +25,10 @@ from batch.bronze.rows import (
 from batch.bronze.sequence import jdbc_sequence, reading_sequence
 from batch.bronze.source import check_columns, read_source
 from batch.bronze.windows import find_anchor, has_time_cursor, next_sequence, source_of, time_text
-from batch.canonical import mysql_value
 from batch.context import LayerResult, RunContext
 from batch.delta.table import LakeTable
-from batch.source import connected
+from batch.storage.canonical import mysql_value
+from batch.storage.database import connected
 from config.definition import Table
 from streams.model.position import SNAPSHOT_ROW, binlog_file_number
 

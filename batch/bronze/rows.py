@@ -8,11 +8,11 @@ from typing import Final
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch import canonical
 from batch.context import LayerResult, RunContext
 from batch.delta.rows import FEW, frame
 from batch.delta.table import CHANGE_FEED, STATISTICS, LakeTable
 from batch.errors import BatchError
+from batch.storage import canonical
 from config.definition import Column, LogicalType, Table
 
 FEED: Final = "millrace.feed"

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.rows import refused
-from batch.canonical import mysql_value
+from batch.storage.canonical import mysql_value
 from config.definition import LogicalType, Table
 from config.settings import DatabaseSettings
 

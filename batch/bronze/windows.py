@@ -16,7 +16,7 @@ from mysql.connector.connection import MySQLConnection
 from batch.bronze import progress as how_far
 from batch.bronze.rows import refused
 from batch.context import RunContext
-from batch.source import connected
+from batch.storage.database import connected
 from config.definition import LogicalType, Table
 from config.settings import DatabaseSettings
 

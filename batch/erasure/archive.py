@@ -28,7 +28,7 @@ from batch.bronze.archive import SCHEMA, Files
 from batch.bronze.delivered import delivered_text
 from batch.bronze.envelope import opened
 from batch.erasure.person import Person
-from batch.objects import object_folder
+from batch.storage.objects import object_folder
 from config.settings import ObjectStoreSettings
 from streams.model.archive_chain import start_of
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from batch.bronze.source import check_columns
-from batch.canonical import mysql_value
 from batch.errors import BatchError
 from batch.keys import parsed_key
-from batch.source import connected
+from batch.storage.canonical import mysql_value
+from batch.storage.database import connected
 from config.definition import Column, Definition, Table
 from config.settings import DatabaseSettings
 

@@ -7,8 +7,8 @@ from datetime import datetime
 import msgspec
 
 from batch.erasure.person import SUBJECT
-from batch.objects import ObjectFolder
 from batch.report import columns
+from batch.storage.objects import ObjectFolder
 
 
 class Entry(msgspec.Struct, kw_only=True):

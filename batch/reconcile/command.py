@@ -19,8 +19,8 @@ from batch.reconcile.stream import compare_stream
 from batch.reconcile.verdict import Finding, Verdict, overall, report
 from batch.report import print_out
 from batch.run import OPERATING_ERRORS, brief
-from batch.source import connected
 from batch.steps import check_choice
+from batch.storage.database import connected
 from config.settings import DatabaseSettings, KafkaSettings, RedisSettings, SettingsError
 from tables.redis_client import RedisConsole
 

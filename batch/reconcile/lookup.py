@@ -12,7 +12,6 @@ from mysql.connector.connection import MySQLConnection
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch import canonical
 from batch.bronze import progress as bronze_progress
 from batch.delta.table import LakeTable
 from batch.manifest import Manifest
@@ -20,6 +19,7 @@ from batch.place import Place
 from batch.reconcile.buckets import key_text
 from batch.reconcile.explained import Explained
 from batch.reconcile.flight import changes_under_way
+from batch.storage import canonical
 from config.definition import Table
 from streams.topics import change_topic
 

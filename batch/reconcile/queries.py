@@ -10,10 +10,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql import types as T  # noqa: N812
 
-from batch import canonical
 from batch.errors import BatchError
 from batch.gold import GoldPlan
 from batch.gold.plan import added_columns
+from batch.storage import canonical
 from config.definition import Column, Definition, LogicalType, Table
 
 ORACLES: Final = "oracle"

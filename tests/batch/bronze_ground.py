@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import Row, SparkSession
 
 from batch.context import RunContext
-from batch.paths import Lake
+from batch.storage.paths import Lake
 from config.dataset import load_definition
 from config.definition import Definition, Table
 from config.settings import DatabaseSettings, LakeSettings

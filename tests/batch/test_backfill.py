@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from batch import bronze
 from batch.context import LayerResult, RunContext
 from batch.silver import refine
-from batch.source import connected
+from batch.storage.database import connected
 from config.settings import DatabaseSettings
 from stack.dataset.database import connected as as_owner
 from stack.dataset.schema import create_schema

@@ -21,7 +21,7 @@ from batch.bronze import progress as how_far
 from batch.bronze.windows import find_anchor, time_text
 from batch.context import LayerResult
 from batch.errors import BatchError
-from batch.source import connected
+from batch.storage.database import connected
 from config.settings import DatabaseSettings
 from stack.dataset.database import connected as as_owner
 from stack.dataset.schema import create_schema
@@ -294,7 +294,7 @@ def test_a_column_that_is_dropped_or_of_another_type_is_named(
 def test_a_database_that_is_away_is_named_after_three_tries(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("batch.retry.PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr("batch.storage.retry.PAUSES_S", (0.0, 0.0))
     nobody = DatabaseSettings(host="127.0.0.1", port=1, user="x", password="y")  # noqa: S106
     definition, table = fed_by_jdbc(BY_CURSOR)
     with pytest.raises(BatchError, match="the database does not answer"):

@@ -17,8 +17,8 @@ from pyspark.sql import SparkSession
 
 from batch.bronze.delivered import delivered_text
 from batch.bronze.source import read_source
-from batch.canonical import mysql_text, spark_text
-from batch.source import connected
+from batch.storage.canonical import mysql_text, spark_text
+from batch.storage.database import connected
 from config.definition import Column, LogicalType, Table
 from config.settings import DatabaseSettings
 from stack.local import Stack

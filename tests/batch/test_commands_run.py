@@ -22,9 +22,9 @@ from batch.errors import BatchError, SparkEndedError, StorageError
 from batch.jobs import JobRecord
 from batch.logs import layer_file, logged
 from batch.manifest import Manifest, Manifests, TableRun, new_run_id, versions_after
-from batch.objects import LocalFolder, object_folder
 from batch.report import print_line, print_outcome, said, summary
 from batch.run import Runner, Step, brief, run_steps
+from batch.storage.objects import LocalFolder, object_folder
 from config.settings import ObjectStoreSettings
 from tests.batch.fake_redis import FakeRedis
 

@@ -18,7 +18,7 @@ from batch.erasure.archive import without_values
 from batch.erasure.person import named_person
 from batch.erasure.report import Entry, Report, report_text, write_report
 from batch.errors import BatchError
-from batch.objects import LocalFolder
+from batch.storage.objects import LocalFolder
 from config.dataset import load_definition
 from tests.batch.bronze_ground import Archive
 

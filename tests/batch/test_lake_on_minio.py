@@ -23,8 +23,8 @@ from batch.delta.delta_rs import commit_properties
 from batch.delta.delta_rs_location import NativePlace
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
-from batch.retry import with_tries
 from batch.spark.session import LOG_STORE
+from batch.storage.retry import with_tries
 from config.settings import SparkSettings, environment_with
 from stack.local import Stack
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from minio import Minio
 
-from batch.objects import ObjectFolder, object_folder
+from batch.storage.objects import ObjectFolder, object_folder
 from config.settings import ObjectStoreSettings
 from stack.local import Stack
 from streams.model.archive_chain import LAST_OFFSET

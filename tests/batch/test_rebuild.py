@@ -23,8 +23,8 @@ from batch.rebuild import concerned
 from batch.run import Step
 from batch.silver import refine
 from batch.silver.history import history_table
-from batch.source import connected
 from batch.steps import steps
+from batch.storage.database import connected
 from batch.tables import lake_table
 from config.dataset import load_definition
 from config.settings import DatabaseSettings

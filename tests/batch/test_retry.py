@@ -11,7 +11,7 @@ import mysql.connector
 import pytest
 
 from batch.errors import BatchError
-from batch.retry import PAUSES_S, with_tries
+from batch.storage.retry import PAUSES_S, with_tries
 
 
 class AWSClientIOException(Exception):

@@ -41,7 +41,7 @@ class Work:
 
 
 def only_step(monkeypatch: pytest.MonkeyPatch, folder: Path, layer: str, work: Work) -> Step:
-    monkeypatch.setattr("batch.retry.PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr("batch.storage.retry.PAUSES_S", (0.0, 0.0))
     monkeypatch.setattr(*LAYERS[layer], work)
     spark: Any = None
     [step] = steps(run_context(spark, folder), layer=layer, table=TABLES[layer])

@@ -14,9 +14,9 @@ import pytest
 from batch import gold
 from batch.errors import BatchError
 from batch.manifest import Manifest, TableRun
-from batch.paths import Lake
 from batch.silver import refine
 from batch.steps import table_names
+from batch.storage.paths import Lake
 from batch.unchanged import untouched
 from config.dataset import load_definition
 from config.definition import Definition

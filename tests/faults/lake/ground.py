@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from batch.paths import Lake
+from batch.storage.paths import Lake
 from config.settings import LakeSettings
 from stack.dataset.simulation import Simulation
 from stack.process import ProcessState

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from batch.manifest import Manifests
-from batch.objects import object_folder
+from batch.storage.objects import object_folder
 from config.settings import ObjectStoreSettings
 from tests.background import in_background
 from tests.faults.lake.ground import LakeGround, Say

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from batch.paths import Lake
+from batch.storage.paths import Lake
 from streams.topics import change_topic
 from tests.faults.kafka import read_topics
 from tests.integration.lake.house import House

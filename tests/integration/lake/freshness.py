@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from batch.manifest import Manifests
-from batch.objects import object_folder
+from batch.storage.objects import object_folder
 from config.settings import DatabaseSettings, ObjectStoreSettings
 from stack.dataset.database import connected
 from stack.dataset.shop import NewOrder, place_order

@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 PAUSES_S = (1.0, 4.0)
 """How long to wait before the second and the third try."""
 
-log = logging.getLogger("batch.retry")
+log = logging.getLogger("batch.storage.retry")
 
 
 @dataclass(frozen=True)

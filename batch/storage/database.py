@@ -9,7 +9,7 @@ from mysql.connector import Error
 from mysql.connector.connection import MySQLConnection
 
 from batch.errors import BatchError
-from batch.retry import with_tries
+from batch.storage.retry import with_tries
 from config.settings import DatabaseSettings
 
 CONNECT_TIMEOUT_S = 5
