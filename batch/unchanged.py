@@ -23,7 +23,7 @@ from typing import Any, Final
 from batch import gold
 from batch.bronze import progress as how_far
 from batch.errors import BatchError
-from batch.gold.rows import gold_source
+from batch.gold.query import gold_source
 from batch.manifest import Manifest, TableRun
 from batch.silver import refine
 from batch.steps import table_names

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch.bronze import progress as how_far
 from batch.bronze.archive import Found, find_objects, read_objects
 from batch.bronze.envelope import BETWEEN, IS_READABLE, UNREADABLE, laid_out, opened, unreadable, versions
-from batch.bronze.rows import (
+from batch.bronze.table import (
     JDBC,
     MOST_FILES,
     PARTITIONS,

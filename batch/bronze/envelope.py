@@ -11,7 +11,7 @@ from typing import Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.delivered import delivered_text
+from batch.bronze.connector_text import delivered_text
 from batch.bronze.sequence import file_number_sql, sequence_sql
 from config.definition import Table
 from streams.model.position import SNAPSHOT_ROW

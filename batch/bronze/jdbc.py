@@ -20,7 +20,9 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.rows import (
+from batch.bronze.jdbc_rows import check_columns, read_source
+from batch.bronze.sequence import jdbc_sequence
+from batch.bronze.table import (
     JDBC,
     MOST_FILES,
     PARTITIONS,
@@ -31,8 +33,6 @@ from batch.bronze.rows import (
     stamped,
     unchanged,
 )
-from batch.bronze.sequence import jdbc_sequence
-from batch.bronze.source import check_columns, read_source
 from batch.bronze.windows import Window, has_time_cursor, parse_time, source_of, time_text, window
 from batch.context import LayerResult, RunContext
 from batch.delta.commits import Written

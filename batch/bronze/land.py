@@ -8,7 +8,7 @@ from datetime import datetime
 
 from batch.bronze.changes import land_changes
 from batch.bronze.jdbc import land_jdbc
-from batch.bronze.repair import land_rows_again, land_window_again
+from batch.bronze.reread import land_rows_again, land_window_again
 from batch.context import LayerResult, RunContext
 from batch.storage.retry import with_tries
 from config.definition import Table

@@ -14,7 +14,7 @@ from typing import Any, Final
 from mysql.connector.connection import MySQLConnection
 
 from batch.bronze import progress as how_far
-from batch.bronze.rows import refused
+from batch.bronze.table import refused
 from batch.context import RunContext
 from batch.storage.database import connected
 from config.definition import LogicalType, Table

@@ -25,7 +25,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.archive import SCHEMA, Files
-from batch.bronze.delivered import delivered_text
+from batch.bronze.connector_text import delivered_text
 from batch.bronze.envelope import opened
 from batch.erasure.person import Person
 from batch.storage.objects import object_folder

@@ -26,7 +26,7 @@ from batch.delta.table import LakeTable
 from batch.erasure.archive import quoted
 from batch.erasure.person import Person, literal
 from batch.gold import GoldPlan
-from batch.gold.build import gold_table
+from batch.gold.refresh import gold_table
 from batch.quarantine import quarantine_table
 from batch.silver import rules
 from batch.spark.session import configured

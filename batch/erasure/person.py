@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from batch.bronze.source import check_columns
+from batch.bronze.jdbc_rows import check_columns
 from batch.errors import BatchError
 from batch.keys import parsed_key
 from batch.storage.canonical import mysql_value

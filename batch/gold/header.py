@@ -8,7 +8,7 @@ inferred_from   of a dimension, the columns that refer to it, as `orders.custome
                 member is inferred until the dimension's own row comes
 dimensions      of a fact, the dimensions whose members it names, as `dim_customer(customer_id at ordered_at)`: if that
                 one is of history type 2, the fact gets a column `customer_sk` with the version of then
-scd             history type of a dimension, see `batch.gold.history`; default: that of the source's table in the
+scd             history type of a dimension, see `batch.gold.scd`; default: that of the source's table in the
                 definition. 1: the newest state; 2: a row for each version; 4: the newest state, and the versions in a
                 table `<name>_history` beside it
 partition       column by which a fact's files are kept apart

@@ -11,7 +11,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.rows import not_there, since
+from batch.bronze.table import not_there, since
 from batch.context import LayerResult, RunContext
 from batch.delta.rows import brought_if_few, few_or_all, frame
 from batch.delta.table import LakeTable

@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from batch import gold
 from batch.context import LayerResult, RunContext
 from batch.delta.table import CHANGE_FEED, LakeTable
-from batch.gold.build import gold_table
+from batch.gold.refresh import gold_table
 from batch.quarantine import quarantine_table
 from batch.run import AT_ONCE
 from batch.side_by_side import side_by_side

@@ -15,8 +15,8 @@ import pytest
 from mysql.connector.connection import MySQLConnection
 from pyspark.sql import SparkSession
 
-from batch.bronze.delivered import delivered_text
-from batch.bronze.source import read_source
+from batch.bronze.connector_text import delivered_text
+from batch.bronze.jdbc_rows import read_source
 from batch.storage.canonical import mysql_text, spark_text
 from batch.storage.database import connected
 from config.definition import Column, LogicalType, Table

@@ -14,7 +14,7 @@ from batch.delta.snapshot import SparkRows
 from batch.dictionary.text import INFERRED
 from batch.errors import BatchError
 from batch.gold import GoldPlan, plans
-from batch.gold.rows import rows_of
+from batch.gold.query import rows_of
 from batch.silver.rules import spark_type
 from config.dataset import known_datasets, load_definition
 from config.definition import Definition

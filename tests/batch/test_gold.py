@@ -16,8 +16,8 @@ from pyspark.sql import SparkSession
 
 from batch import gold
 from batch.errors import BatchError
-from batch.gold.build import difference, gold_table
 from batch.gold.header import parsed
+from batch.gold.refresh import difference, gold_table
 from config.dataset import load_definition
 from tests.batch.lake import LocalLake
 from tests.batch.shop import customer, line, order, payment_method

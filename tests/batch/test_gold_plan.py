@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from batch.gold.files import plans
+from batch.gold.catalogue import plans
 from batch.gold.header import parsed
 from batch.gold.plan import Dependency
 from config.dataset import DefinitionError, load_definition

@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch import bronze
-from batch.bronze.rows import bronze_table
+from batch.bronze.table import bronze_table
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
 from batch.maintain import LARGEST_FILE, SMALLEST_FILE, file_bytes, maintained, with_less_archive

@@ -16,7 +16,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch import bronze, gold
-from batch.bronze.rows import FEED, bronze_table
+from batch.bronze.table import FEED, bronze_table
 from batch.context import LayerResult, RunContext
 from batch.errors import BatchError
 from batch.rebuild import concerned

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.bronze import rows as bronze_rows
+from batch.bronze import table as bronze_rows
 from batch.silver.refine import META
 from config.dataset import load_definition_file
 from stack.dataset.foreign.command import parse_address

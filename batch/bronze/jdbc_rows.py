@@ -11,7 +11,7 @@ from mysql.connector.connection import MySQLConnection
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.rows import refused
+from batch.bronze.table import refused
 from batch.storage.canonical import mysql_value
 from config.definition import LogicalType, Table
 from config.settings import DatabaseSettings

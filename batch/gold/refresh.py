@@ -29,7 +29,7 @@ from batch.delta.snapshot import Snapshot
 from batch.delta.table import CHANGE_FEED, LakeTable
 from batch.errors import BatchError
 from batch.gold.plan import GoldPlan
-from batch.gold.rows import UNKNOWN, affected, gold_source, rows_of
+from batch.gold.query import UNKNOWN, affected, gold_source, rows_of
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,9 @@ from mysql.connector.connection import MySQLConnection
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.rows import (
+from batch.bronze.jdbc_rows import check_columns, read_source
+from batch.bronze.sequence import jdbc_sequence, reading_sequence
+from batch.bronze.table import (
     JDBC,
     MOST_FILES,
     PARTITIONS,
@@ -22,8 +24,6 @@ from batch.bronze.rows import (
     stamped,
     unchanged,
 )
-from batch.bronze.sequence import jdbc_sequence, reading_sequence
-from batch.bronze.source import check_columns, read_source
 from batch.bronze.windows import find_anchor, has_time_cursor, next_sequence, source_of, time_text
 from batch.context import LayerResult, RunContext
 from batch.delta.table import LakeTable

@@ -11,8 +11,8 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch.delta.rows import Rows, brought_if_few, few_or_all, frame
 from batch.delta.snapshot import Source
 from batch.errors import BatchError
-from batch.gold.history import inferred_versions, versions, with_surrogate
 from batch.gold.plan import Dependency, GoldPlan, surrogate
+from batch.gold.scd import inferred_versions, versions, with_surrogate
 from batch.silver.cross_row_rules import values_not_in, values_without
 
 UNKNOWN = -1
