@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from batch import backfill, look, maintain, rebuild, replay, run_command
 from batch.dictionary import command as dictionary
 from batch.erasure import command as erasure
+from batch.pipeline.runner import OPERATING_ERRORS, brief
 from batch.reconcile import command as reconcile
-from batch.run import OPERATING_ERRORS, brief
 from config.settings import SettingsError
 
 _INTERRUPTED = 130

@@ -18,16 +18,16 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from batch import bronze
-from batch.arguments import moment
 from batch.bronze.windows import has_time_cursor
+from batch.console.arguments import moment
+from batch.console.keys import parsed_keys
 from batch.context import LayerResult, RunContext
 from batch.errors import BatchError
-from batch.keys import parsed_keys
-from batch.place import Place, add_dataset_option, open_place
-from batch.run import Plan, Step
+from batch.pipeline.plan import check_choice, steps
+from batch.pipeline.runner import Plan, Step
+from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.run_command import run_once
 from batch.spark.session import Sessions
-from batch.steps import check_choice, steps
 from config.definition import Table
 from config.settings import DatabaseSettings
 

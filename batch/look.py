@@ -8,14 +8,15 @@ from typing import Any, Final
 
 from pyspark.sql import DataFrame, SparkSession
 
-from batch.arguments import count
+from batch.console.arguments import count
+from batch.console.output import columns
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
-from batch.manifest import Manifest
-from batch.place import Place, add_dataset_option, open_place
-from batch.report import columns, said
-from batch.steps import LAYERS, check_choice, layer_of
-from batch.tables import lake_table, live_rows
+from batch.pipeline.manifest import Manifest
+from batch.pipeline.plan import LAYERS, check_choice, layer_of
+from batch.pipeline.report import said
+from batch.pipeline.tables import lake_table, live_rows
+from batch.pipeline.workspace import Place, add_dataset_option, open_place
 
 QUARANTINE: Final = "quarantine"
 _LONGEST_CELL: Final = 60

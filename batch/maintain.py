@@ -20,18 +20,18 @@ from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
-from batch.arguments import interval
 from batch.bronze.archive import forget_objects
 from batch.bronze.progress import positions
+from batch.console.arguments import interval
 from batch.context import LayerResult, RunContext
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
-from batch.place import Place, add_dataset_option, open_place
+from batch.pipeline.plan import LAYERS, check_choice, table_names
+from batch.pipeline.runner import Plan, Step
+from batch.pipeline.tables import lake_table
+from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.quarantine import quarantine_table
-from batch.run import Plan, Step
 from batch.run_command import run_once
-from batch.steps import LAYERS, check_choice, table_names
-from batch.tables import lake_table
 from config.definition import Table
 from streams.topics import change_topic
 

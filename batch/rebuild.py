@@ -18,11 +18,11 @@ from pyspark.sql import SparkSession
 
 from batch import gold
 from batch.gold import GoldPlan
-from batch.place import Place, add_dataset_option, open_place
-from batch.run import Plan, Step
+from batch.pipeline.plan import check_choice, steps
+from batch.pipeline.runner import Plan, Step
+from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.run_command import run_once
 from batch.spark.session import Sessions
-from batch.steps import check_choice, steps
 from config.definition import Definition
 from config.settings import DatabaseSettings
 

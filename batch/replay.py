@@ -20,16 +20,16 @@ from batch.context import LayerResult, RunContext
 from batch.delta.delta_rs import NEVER
 from batch.delta.rows import brought_if_few
 from batch.errors import BatchError
-from batch.place import Place, add_dataset_option, open_place
+from batch.pipeline.plan import check_choice, steps
+from batch.pipeline.runner import Plan, Step
+from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.quarantine import quarantine_table
-from batch.run import Plan, Step
 from batch.run_command import run_once
 from batch.silver import refine, rules
 from batch.silver.cross_row_rules import with_neighbours
 from batch.silver.history import keep_versions
 from batch.silver.versions import NEWER, newest
 from batch.spark.session import Sessions
-from batch.steps import check_choice, steps
 from config.definition import Table
 
 _META: Final = "_op STRING, _sequence STRING, _committed_at TIMESTAMP, _landed_at TIMESTAMP, _run_id STRING"

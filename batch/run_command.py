@@ -11,17 +11,18 @@ from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
-from batch.arguments import interval, moment
+from batch.console.arguments import interval, moment
+from batch.console.output import print_out
 from batch.errors import BatchError
-from batch.jobs import DATABASE, JobRecord
-from batch.lease import Lease
-from batch.manifest import Manifest, TableRun
-from batch.place import Place, add_dataset_option, open_place
-from batch.report import print_line, print_out, print_outcome
-from batch.run import Outcome, Plan, Proof, Runner, Step, nothing_proven
-from batch.service import interrupted_by_termination, serve, stopped_by_signals
+from batch.pipeline.job_record import DATABASE, JobRecord
+from batch.pipeline.lease import Lease
+from batch.pipeline.manifest import Manifest, TableRun
+from batch.pipeline.plan import LAYERS, check_choice, steps
+from batch.pipeline.report import print_line, print_outcome
+from batch.pipeline.runner import Outcome, Plan, Proof, Runner, Step, nothing_proven
+from batch.pipeline.service import interrupted_by_termination, serve, stopped_by_signals
+from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.spark.session import Sessions
-from batch.steps import LAYERS, check_choice, steps
 from config.settings import BatchSettings, DatabaseSettings, RedisSettings
 from tables.redis_client import RedisConsole
 

@@ -33,10 +33,11 @@ from batch.bronze.table import (
     stamped,
     unchanged,
 )
-from batch.bronze.windows import Window, has_time_cursor, parse_time, source_of, time_text, window
+from batch.bronze.windows import Window, has_time_cursor, parse_time, source_of, window
 from batch.context import LayerResult, RunContext
 from batch.delta.commits import Written
 from batch.delta.table import LakeTable
+from batch.storage.canonical import time_text
 from batch.storage.database import connected
 from config.definition import Table
 

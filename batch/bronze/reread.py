@@ -24,10 +24,10 @@ from batch.bronze.table import (
     stamped,
     unchanged,
 )
-from batch.bronze.windows import find_anchor, has_time_cursor, next_sequence, source_of, time_text
+from batch.bronze.windows import find_anchor, has_time_cursor, next_sequence, source_of
 from batch.context import LayerResult, RunContext
 from batch.delta.table import LakeTable
-from batch.storage.canonical import mysql_value
+from batch.storage.canonical import mysql_value, time_text
 from batch.storage.database import connected
 from config.definition import Table
 from streams.model.position import SNAPSHOT_ROW, binlog_file_number

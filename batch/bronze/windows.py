@@ -16,6 +16,7 @@ from mysql.connector.connection import MySQLConnection
 from batch.bronze import progress as how_far
 from batch.bronze.table import refused
 from batch.context import RunContext
+from batch.storage.canonical import time_text
 from batch.storage.database import connected
 from config.definition import LogicalType, Table
 from config.settings import DatabaseSettings
@@ -102,11 +103,6 @@ def find_anchor(connection: MySQLConnection, *, safety_s: float) -> datetime:
 def has_time_cursor(table: Table) -> bool:
     """Whether the rows have a time by which they can be chosen: a window ends at one."""
     return any(column.name == table.cursor and column.type is LogicalType.TIMESTAMP for column in table.columns)
-
-
-def time_text(time: datetime) -> str:
-    """The canonical text of a time."""
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def source_of(table: Table, context: RunContext) -> DatabaseSettings:

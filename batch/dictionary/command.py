@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from batch.dictionary.text import dictionary_text
 from batch.gold import plans
-from batch.place import add_dataset_option
+from batch.pipeline.workspace import add_dataset_option
 from config.dataset import load_definition
 from config.definition import Definition
 from config.settings import DatasetSettings

@@ -13,15 +13,15 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from batch.console.output import print_out
 from batch.context import RunContext
 from batch.erasure.archive import Archive
 from batch.erasure.person import Person, named_person, refuse_while_in_source, rows_in_source
 from batch.erasure.report import Entry, Report, report_text, write_report
 from batch.erasure.streams import LOOKUPS, Topics, erase_lookup, lookup_found, topic_of
 from batch.erasure.work import Erasure
-from batch.place import Place, add_dataset_option, open_place
-from batch.report import print_out
-from batch.run import Plan, Step
+from batch.pipeline.runner import Plan, Step
+from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.run_command import run_once
 from batch.storage.objects import object_folder
 from config.settings import DatabaseSettings, DatasetSettings, KafkaSettings, RedisSettings

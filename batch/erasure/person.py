@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from batch.bronze.jdbc_rows import check_columns
+from batch.console.keys import parsed_key
 from batch.errors import BatchError
-from batch.keys import parsed_key
 from batch.storage.canonical import mysql_value
 from batch.storage.database import connected
 from config.definition import Column, Definition, Table

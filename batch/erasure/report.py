@@ -6,8 +6,8 @@ from datetime import datetime
 
 import msgspec
 
+from batch.console.output import columns
 from batch.erasure.person import SUBJECT
-from batch.report import columns
 from batch.storage.objects import ObjectFolder
 
 

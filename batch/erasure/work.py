@@ -35,9 +35,9 @@ from batch.erasure.holdings import (
 from batch.erasure.person import Person
 from batch.erasure.report import Entry, Report
 from batch.errors import BatchError
-from batch.run import Step
+from batch.pipeline.plan import steps
+from batch.pipeline.runner import Step
 from batch.silver import refine
-from batch.steps import steps
 from config.definition import Reference
 
 _NOTES: Final = {

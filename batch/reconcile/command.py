@@ -9,17 +9,17 @@ from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
-from batch.jobs import DATABASE, JobRecord
-from batch.lease import Lease
-from batch.place import Place, add_dataset_option, open_place
+from batch.console.output import print_out
+from batch.pipeline.job_record import DATABASE, JobRecord
+from batch.pipeline.lease import Lease
+from batch.pipeline.plan import check_choice
+from batch.pipeline.runner import OPERATING_ERRORS, brief
+from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.reconcile.compare import Comparer
 from batch.reconcile.lookup import Lookup
 from batch.reconcile.repair import repair
 from batch.reconcile.stream import compare_stream
 from batch.reconcile.verdict import Finding, Verdict, overall, report
-from batch.report import print_out
-from batch.run import OPERATING_ERRORS, brief
-from batch.steps import check_choice
 from batch.storage.database import connected
 from config.settings import DatabaseSettings, KafkaSettings, RedisSettings, SettingsError
 from tables.redis_client import RedisConsole

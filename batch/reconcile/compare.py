@@ -15,17 +15,17 @@ from mysql.connector.connection import MySQLConnection
 from pyspark.sql import DataFrame, SparkSession
 
 from batch import gold
+from batch.console.output import Say
 from batch.gold import GoldPlan
-from batch.manifest import Manifest
-from batch.place import Place
+from batch.pipeline.manifest import Manifest
+from batch.pipeline.tables import lake_table
+from batch.pipeline.workspace import Place
 from batch.reconcile.buckets import Difference, Pair, Side, difference, differing_rows
 from batch.reconcile.explained import Explained, concerned
 from batch.reconcile.lookup import Lookup
 from batch.reconcile.queries import bronze_rows, gold_rows, oracle_query, silver_rows, source_query
 from batch.reconcile.sides import LakeSide, SourceSide
 from batch.reconcile.verdict import Finding
-from batch.report import Say
-from batch.tables import lake_table
 from config.definition import Table
 
 

@@ -14,8 +14,8 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze import progress as bronze_progress
 from batch.delta.table import LakeTable
-from batch.manifest import Manifest
-from batch.place import Place
+from batch.pipeline.manifest import Manifest
+from batch.pipeline.workspace import Place
 from batch.reconcile.buckets import key_text
 from batch.reconcile.explained import Explained
 from batch.reconcile.flight import changes_under_way

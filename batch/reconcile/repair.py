@@ -9,16 +9,17 @@ from typing import Final
 from pyspark.sql import SparkSession
 
 from batch import bronze
+from batch.console.output import Say
 from batch.context import LayerResult, RunContext
 from batch.errors import BatchError
-from batch.jobs import JobRecord
-from batch.place import Place
+from batch.pipeline.job_record import JobRecord
+from batch.pipeline.plan import steps
+from batch.pipeline.report import print_outcome
+from batch.pipeline.runner import Runner, Step
+from batch.pipeline.workspace import Place
 from batch.reconcile.buckets import key_values
 from batch.reconcile.verdict import Finding
-from batch.report import Say, print_outcome
-from batch.run import Runner, Step
 from batch.spark.session import Sessions
-from batch.steps import steps
 from config.definition import Table
 from config.settings import DatabaseSettings
 

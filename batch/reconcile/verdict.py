@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
+from batch.console.output import columns
 from batch.reconcile.buckets import Pair, key_values
-from batch.report import columns
 
 NAMED: Final = 10
 """How many keys are named for each table; the rest is counted."""

@@ -8,6 +8,7 @@ Floating-point numbers are written as each side writes them, which differs for s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from config.definition import Column, LogicalType
@@ -43,3 +44,8 @@ def spark_text(columns: Sequence[Column]) -> str:
     texts = [_SPARK.get(column.type, "CAST({0} AS STRING)").format(f"`{column.name}`") for column in columns]
     values = (f"coalesce(concat(char_length({text}), ':', {text}), '-')" for text in texts)
     return f"concat({', '.join(values)})"
+
+
+def time_text(time: datetime) -> str:
+    """The canonical text of a time."""
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

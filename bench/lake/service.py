@@ -35,7 +35,7 @@ _LOG_LINES: Final = 15
 _WROTE: Final = re.compile(
     r"^\S+ \S+Z run (?P<run>\S+): [\d,]+ rows written(?P<failed>, .* FAILED)? \((?P<seconds>[\d.]+) s\)$", re.MULTILINE
 )
-"""The line of `batch.report.print_line`."""
+"""The line of `batch.pipeline.report.print_line`."""
 _RECORD: Final = Script(f"return redis.call('HGETALL', 'batch_jobs:{DATASET}')")
 
 

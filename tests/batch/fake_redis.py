@@ -6,7 +6,7 @@ import json
 
 import msgspec
 
-from batch import jobs, lease
+from batch.pipeline import job_record, lease
 from tables.redis_client import RedisAwayError, Script
 
 
@@ -27,7 +27,7 @@ class FakeRedis:
             return self._take(*msgspec.msgpack.decode(argument))
         if script is lease.GIVE_BACK:
             return self._give_back(*msgspec.msgpack.decode(argument))
-        assert script is jobs.WRITE
+        assert script is job_record.WRITE
         key, fields = msgspec.msgpack.decode(argument)
         self.hashes[key] = dict(zip(fields[::2], fields[1::2], strict=True))
         return 1

@@ -17,12 +17,12 @@ from batch import gold
 from batch.context import LayerResult, RunContext
 from batch.delta.table import CHANGE_FEED, LakeTable
 from batch.gold.refresh import gold_table
+from batch.pipeline.plan import steps
+from batch.pipeline.runner import AT_ONCE
+from batch.pipeline.scheduler import side_by_side
 from batch.quarantine import quarantine_table
-from batch.run import AT_ONCE
-from batch.side_by_side import side_by_side
 from batch.silver import refine as silver
 from batch.spark.session import Sessions
-from batch.steps import steps
 from batch.storage.paths import Lake
 from config.definition import Definition, Table
 from config.settings import LakeSettings

@@ -18,9 +18,10 @@ from pyspark.sql import SparkSession
 
 from batch import bronze
 from batch.bronze import progress as how_far
-from batch.bronze.windows import find_anchor, time_text
+from batch.bronze.windows import find_anchor
 from batch.context import LayerResult
 from batch.errors import BatchError
+from batch.storage.canonical import time_text
 from batch.storage.database import connected
 from config.settings import DatabaseSettings
 from stack.dataset.database import connected as as_owner

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from batch.arguments import count
+from batch.console.arguments import count
 from batch.errors import BatchError
 from batch.look import format_runs, format_versions, version_of
-from batch.manifest import Manifest, TableRun
+from batch.pipeline.manifest import Manifest, TableRun
+from batch.pipeline.plan import check_choice, layer_of, table_names
 from batch.reconcile.queries import ORACLES
-from batch.steps import check_choice, layer_of, table_names
 from config.dataset import load_definition
 
 NOON = datetime(2025, 5, 6, 12, tzinfo=UTC)

@@ -17,13 +17,13 @@ from py4j.java_gateway import GatewayProperty, PythonProxyPool
 from py4j.protocol import Py4JNetworkError
 from pyspark.errors import AnalysisException
 
+from batch.console.logs import layer_file, logged
 from batch.context import LayerResult
 from batch.errors import BatchError, SparkEndedError, StorageError
-from batch.jobs import JobRecord
-from batch.logs import layer_file, logged
-from batch.manifest import Manifest, Manifests, TableRun, new_run_id, versions_after
-from batch.report import print_line, print_outcome, said, summary
-from batch.run import Runner, Step, brief, run_steps
+from batch.pipeline.job_record import JobRecord
+from batch.pipeline.manifest import Manifest, Manifests, TableRun, new_run_id, versions_after
+from batch.pipeline.report import print_line, print_outcome, said, summary
+from batch.pipeline.runner import Runner, Step, brief, run_steps
 from batch.storage.objects import LocalFolder, object_folder
 from config.settings import ObjectStoreSettings
 from tests.batch.fake_redis import FakeRedis

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from batch import lease as lease_module
 from batch.__main__ import parser
-from batch.arguments import interval, moment
+from batch.console.arguments import interval, moment
 from batch.errors import BatchError, SparkEndedError
-from batch.lease import Lease
-from batch.manifest import Manifest, TableRun
-from batch.run import Outcome
-from batch.service import LONGEST_PAUSE_S, pause_s, serve
+from batch.pipeline import lease as lease_module
+from batch.pipeline.lease import Lease
+from batch.pipeline.manifest import Manifest, TableRun
+from batch.pipeline.runner import Outcome
+from batch.pipeline.service import LONGEST_PAUSE_S, pause_s, serve
 from tests.background import in_background
 from tests.batch.fake_redis import FakeRedis
 

@@ -26,10 +26,10 @@ from batch.erasure.person import named_person
 from batch.erasure.report import Entry, Report
 from batch.erasure.work import Erasure
 from batch.errors import BatchError
-from batch.manifest import TableRun
-from batch.run import run_steps
+from batch.pipeline.manifest import TableRun
+from batch.pipeline.plan import steps
+from batch.pipeline.runner import run_steps
 from batch.spark.session import Sessions
-from batch.steps import steps
 from config.dataset import SHIPPED
 from config.definition import Definition
 from config.settings import ObjectStoreSettings

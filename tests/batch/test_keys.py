@@ -10,10 +10,10 @@ import argparse
 import msgspec
 import pytest
 
-from batch.arguments import moment
 from batch.backfill import chosen
+from batch.console.arguments import moment
+from batch.console.keys import parsed_key, parsed_keys
 from batch.errors import BatchError
-from batch.keys import parsed_key, parsed_keys
 from config.dataset import load_definition
 from config.definition import Column, LogicalType, Table
 

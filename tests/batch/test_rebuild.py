@@ -19,13 +19,13 @@ from batch import bronze, gold
 from batch.bronze.table import FEED, bronze_table
 from batch.context import LayerResult, RunContext
 from batch.errors import BatchError
+from batch.pipeline.plan import steps
+from batch.pipeline.runner import Step
+from batch.pipeline.tables import lake_table
 from batch.rebuild import concerned
-from batch.run import Step
 from batch.silver import refine
 from batch.silver.history import history_table
-from batch.steps import steps
 from batch.storage.database import connected
-from batch.tables import lake_table
 from config.dataset import load_definition
 from config.settings import DatabaseSettings
 from stack.dataset.database import connected as as_owner

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from batch.side_by_side import side_by_side
+from batch.pipeline.scheduler import side_by_side
 
 LIMIT_S = 30.0
 

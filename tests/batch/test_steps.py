@@ -13,9 +13,9 @@ import pytest
 from batch import bronze, gold
 from batch.context import LayerResult, RunContext
 from batch.errors import StorageError
-from batch.run import Step
+from batch.pipeline.plan import steps
+from batch.pipeline.runner import Step
 from batch.silver import refine
-from batch.steps import steps
 from tests.batch.bronze_ground import run_context
 
 TABLES = {"bronze": "orders", "silver": "orders", "gold": "fact_orders"}

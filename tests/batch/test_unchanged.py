@@ -13,11 +13,11 @@ import pytest
 
 from batch import gold
 from batch.errors import BatchError
-from batch.manifest import Manifest, TableRun
+from batch.pipeline.manifest import Manifest, TableRun
+from batch.pipeline.plan import table_names
+from batch.pipeline.up_to_date import untouched
 from batch.silver import refine
-from batch.steps import table_names
 from batch.storage.paths import Lake
-from batch.unchanged import untouched
 from config.dataset import load_definition
 from config.definition import Definition
 from streams.model.archive_chain import LAST_OFFSET

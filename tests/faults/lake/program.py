@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from deltalake import CommitProperties
 
-from batch import lease
 from batch.delta import commits, delta_rs, table
 from batch.delta.rows import frame
+from batch.pipeline import lease
 from batch.spark import session
 
 LEASE_S: Final = 3

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from batch.manifest import Manifests
+from batch.pipeline.manifest import Manifests
 from batch.storage.objects import object_folder
 from config.settings import ObjectStoreSettings
 from tests.background import in_background

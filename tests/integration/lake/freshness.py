@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from batch.manifest import Manifests
+from batch.pipeline.manifest import Manifests
 from batch.storage.objects import object_folder
 from config.settings import DatabaseSettings, ObjectStoreSettings
 from stack.dataset.database import connected

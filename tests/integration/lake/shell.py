@@ -18,7 +18,7 @@ from typing import Any
 
 from batch.__main__ import main
 from batch.look import queried
-from batch.place import open_place
+from batch.pipeline.workspace import open_place
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import pytest
 
-from batch.jobs import DATABASE
-from batch.lease import Lease
+from batch.pipeline.job_record import DATABASE
+from batch.pipeline.lease import Lease
 from config.settings import RedisSettings
 from stack.dataset.simulation import Simulation
 from tables.redis_client import RedisConsole, Script

@@ -1,14 +1,14 @@
 """Goal: the benchmark takes the seconds of a cycle from the line that the service prints, whatever the service prints.
 
-Method: `batch.report.print_line` writes the lines.
+Method: `batch.pipeline.report.print_line` writes the lines.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from batch.manifest import Manifest, TableRun
-from batch.report import print_line
+from batch.pipeline.manifest import Manifest, TableRun
+from batch.pipeline.report import print_line
 from bench.lake.service import Cycle, cycles_in
 
 BEGAN = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)

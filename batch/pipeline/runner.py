@@ -19,13 +19,14 @@ from deltalake.exceptions import DeltaError
 from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark.errors import PySparkException
 
+from batch.console.logs import layer_log
+from batch.console.output import Say
 from batch.context import LayerResult
 from batch.errors import BatchError, SparkEndedError, StorageError
-from batch.jobs import JobRecord
-from batch.logs import layer_log
-from batch.manifest import Manifest, Manifests, TableRun, new_run_id, progress_after, versions_after
-from batch.report import Say, said
-from batch.side_by_side import side_by_side
+from batch.pipeline.job_record import JobRecord
+from batch.pipeline.manifest import Manifest, Manifests, TableRun, new_run_id, progress_after, versions_after
+from batch.pipeline.report import said
+from batch.pipeline.scheduler import side_by_side
 from config.dataset import DefinitionError
 
 AT_ONCE: Final = 2

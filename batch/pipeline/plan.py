@@ -10,7 +10,7 @@ from batch import bronze, gold
 from batch.context import LayerResult, RunContext
 from batch.errors import BatchError
 from batch.gold.plan import GoldPlan
-from batch.run import Step
+from batch.pipeline.runner import Step
 from batch.silver import refine
 from batch.spark.session import Sessions
 from batch.storage.retry import with_tries

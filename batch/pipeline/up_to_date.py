@@ -24,9 +24,9 @@ from batch import gold
 from batch.bronze import progress as how_far
 from batch.errors import BatchError
 from batch.gold.query import gold_source
-from batch.manifest import Manifest, TableRun
+from batch.pipeline.manifest import Manifest, TableRun
+from batch.pipeline.plan import table_names
 from batch.silver import refine
-from batch.steps import table_names
 from batch.storage.objects import ObjectFolder
 from batch.storage.paths import Lake
 from config.definition import Definition, Table

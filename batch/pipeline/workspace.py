@@ -12,14 +12,14 @@ from typing import Any
 from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 
+from batch.console.logs import logged
 from batch.context import RunContext
 from batch.errors import BatchError
-from batch.logs import logged
-from batch.manifest import Manifest, Manifests, TableRun
+from batch.pipeline.manifest import Manifest, Manifests, TableRun
+from batch.pipeline.up_to_date import untouched
 from batch.spark.session import spark_session
 from batch.storage.objects import object_folder
 from batch.storage.paths import Lake
-from batch.unchanged import untouched
 from config.dataset import load_definition
 from config.definition import Definition
 from config.settings import BatchSettings, DatasetSettings, LakeSettings, ObjectStoreSettings, SparkSettings

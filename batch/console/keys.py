@@ -13,9 +13,9 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from batch.arguments import moment
-from batch.bronze.windows import time_text
+from batch.console.arguments import moment
 from batch.errors import BatchError
+from batch.storage.canonical import time_text
 from config.definition import Column, LogicalType, Table
 
 _TRUTH: Final = {"0": "0", "false": "0", "1": "1", "true": "1"}

@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
-from batch.lease import Caller
-from batch.manifest import TableRun
+from batch.pipeline.lease import Caller
+from batch.pipeline.manifest import TableRun
 from tables.redis_client import RedisAwayError, Script
 
 log = logging.getLogger(__name__)

@@ -1,17 +1,11 @@
-"""What the commands say about runs and tables."""
+"""What the commands print of a run and its tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from batch.manifest import Manifest, TableRun
-
-Say = Callable[[str], None]
-
-
-def print_out(line: str) -> None:
-    """Say it to whoever watches the command."""
-    print(line, flush=True)
+from batch.console.output import Say, columns
+from batch.pipeline.manifest import Manifest, TableRun
 
 
 def print_outcome(manifest: Manifest, say: Say, *, is_new: bool) -> None:
@@ -60,16 +54,3 @@ def summary(tables: Sequence[TableRun]) -> str:
             (table.layer, table.table, f"{table.rows_written:,}", rejected, version, f"{table.seconds:.1f}", state)
         )
     return columns(rows, right=range(2, 6))
-
-
-def columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Rows of texts as a table; the columns of `right` stand to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
-    lines = []
-    for row in rows:
-        cells = (
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)

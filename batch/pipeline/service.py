@@ -10,9 +10,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
+from batch.console.output import Say
 from batch.errors import BatchError, SparkEndedError
-from batch.report import Say
-from batch.run import Outcome
+from batch.pipeline.runner import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What a terminal is given and what it gives: texts of arguments, printed tables, log files."""

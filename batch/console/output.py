@@ -1,0 +1,25 @@
+"""Lines and tables on the standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+Say = Callable[[str], None]
+
+
+def print_out(line: str) -> None:
+    """Print a line at once, for whoever watches the command."""
+    print(line, flush=True)
+
+
+def columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """Rows of texts as a table; the columns of `right` stand to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    lines = []
+    for row in rows:
+        cells = (
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
