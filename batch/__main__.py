@@ -6,11 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from batch import backfill, look, maintain, rebuild, replay, run_command
-from batch.dictionary import command as dictionary
-from batch.erasure import command as erasure
+from batch.commands import backfill, dictionary, erase, inspect, maintain, rebuild, reconcile, replay, run
 from batch.pipeline.runner import OPERATING_ERRORS, brief
-from batch.reconcile import command as reconcile
 from config.settings import SettingsError
 
 _INTERRUPTED = 130
@@ -20,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `run`."""
     root = argparse.ArgumentParser(prog="python -m batch", description=__doc__)
     subparsers = root.add_subparsers(required=True, metavar="COMMAND")
-    for module in (run_command, look, backfill, reconcile, replay, rebuild, maintain, erasure, dictionary):
+    for module in (run, inspect, backfill, reconcile, replay, rebuild, maintain, erase, dictionary):
         module.add_commands(subparsers)
     return root
 

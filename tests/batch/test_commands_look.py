@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from batch.commands.inspect import format_runs, format_versions, version_of
 from batch.console.arguments import count
 from batch.errors import BatchError
-from batch.look import format_runs, format_versions, version_of
 from batch.pipeline.manifest import Manifest, TableRun
 from batch.pipeline.plan import check_choice, layer_of, table_names
 from batch.reconcile.queries import ORACLES

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from batch.__main__ import main
-from batch.dictionary.command import dictionary_path
-from batch.dictionary.text import dictionary_text
+from batch.commands.dictionary import dictionary_path
+from batch.dictionary import dictionary_text
 from batch.gold import plans
 from batch.gold.header import parsed
 from config.dataset import DefinitionError, known_datasets, load_definition, load_definition_file

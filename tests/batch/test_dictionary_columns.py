@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch.delta.snapshot import SparkRows
-from batch.dictionary.text import INFERRED
+from batch.dictionary import INFERRED
 from batch.errors import BatchError
 from batch.gold import GoldPlan, plans
 from batch.gold.query import rows_of

@@ -10,7 +10,7 @@ import argparse
 import msgspec
 import pytest
 
-from batch.backfill import chosen
+from batch.commands.backfill import chosen
 from batch.console.arguments import moment
 from batch.console.keys import parsed_key, parsed_keys
 from batch.errors import BatchError

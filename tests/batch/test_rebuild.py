@@ -17,12 +17,12 @@ from pyspark.sql import SparkSession
 
 from batch import bronze, gold
 from batch.bronze.table import FEED, bronze_table
+from batch.commands.rebuild import concerned
 from batch.context import LayerResult, RunContext
 from batch.errors import BatchError
 from batch.pipeline.plan import steps
 from batch.pipeline.runner import Step
 from batch.pipeline.tables import lake_table
-from batch.rebuild import concerned
 from batch.silver import refine
 from batch.silver.history import history_table
 from batch.storage.database import connected

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from batch.__main__ import main
-from batch.look import queried
+from batch.commands.inspect import queried
 from batch.pipeline.workspace import open_place
 
 

@@ -17,11 +17,11 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from batch import gold
+from batch.commands.run import run_once
 from batch.gold import GoldPlan
 from batch.pipeline.plan import check_choice, steps
 from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Place, add_dataset_option, open_place
-from batch.run_command import run_once
 from batch.spark.session import Sessions
 from config.definition import Definition
 from config.settings import DatabaseSettings

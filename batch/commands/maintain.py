@@ -22,6 +22,7 @@ from pyspark.sql import SparkSession
 
 from batch.bronze.archive import forget_objects
 from batch.bronze.progress import positions
+from batch.commands.run import run_once
 from batch.console.arguments import interval
 from batch.context import LayerResult, RunContext
 from batch.delta.table import LakeTable
@@ -31,7 +32,6 @@ from batch.pipeline.runner import Plan, Step
 from batch.pipeline.tables import lake_table
 from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.quarantine import quarantine_table
-from batch.run_command import run_once
 from config.definition import Table
 from streams.topics import change_topic
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
-from batch.dictionary.text import dictionary_text
+from batch.dictionary import dictionary_text
 from batch.gold import plans
 from batch.pipeline.workspace import add_dataset_option
 from config.dataset import load_definition

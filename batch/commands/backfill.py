@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 
 from batch import bronze
 from batch.bronze.windows import has_time_cursor
+from batch.commands.run import run_once
 from batch.console.arguments import moment
 from batch.console.keys import parsed_keys
 from batch.context import LayerResult, RunContext
@@ -26,7 +27,6 @@ from batch.errors import BatchError
 from batch.pipeline.plan import check_choice, steps
 from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Place, add_dataset_option, open_place
-from batch.run_command import run_once
 from batch.spark.session import Sessions
 from config.definition import Table
 from config.settings import DatabaseSettings

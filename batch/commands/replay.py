@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.envelope import UNREADABLE
+from batch.commands.run import run_once
 from batch.context import LayerResult, RunContext
 from batch.delta.delta_rs import NEVER
 from batch.delta.rows import brought_if_few
@@ -24,7 +25,6 @@ from batch.pipeline.plan import check_choice, steps
 from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.quarantine import quarantine_table
-from batch.run_command import run_once
 from batch.silver import refine, rules
 from batch.silver.cross_row_rules import with_neighbours
 from batch.silver.history import keep_versions

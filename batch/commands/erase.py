@@ -13,6 +13,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from batch.commands.run import run_once
 from batch.console.output import print_out
 from batch.context import RunContext
 from batch.erasure.archive import Archive
@@ -22,7 +23,6 @@ from batch.erasure.streams import LOOKUPS, Topics, erase_lookup, lookup_found, t
 from batch.erasure.work import Erasure
 from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Place, add_dataset_option, open_place
-from batch.run_command import run_once
 from batch.storage.objects import object_folder
 from config.settings import DatabaseSettings, DatasetSettings, KafkaSettings, RedisSettings
 from tables.redis_client import RedisConsole
