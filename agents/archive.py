@@ -11,9 +11,9 @@ from typing import Any
 from faust import StreamT
 
 from streams.model.change import Change
-from streams.runtime.batch import Batch, OutputRecord, SourceRecord
-from streams.runtime.flow import OpenPartition, StatelessFlow
-from streams.runtime.turn import Turn
+from streams.runtime.partition.batch import Batch, OutputRecord, SourceRecord
+from streams.runtime.partition.processor import OpenPartition, StatelessFlow
+from streams.runtime.partition.turn import Turn
 
 
 async def archive(batches: StreamT[Batch]) -> AsyncIterator[int]:

@@ -11,7 +11,7 @@ from agents.locks import token_of
 from agents.order_log import OrderLog
 from streams.model.order_life import refuse, restate
 from streams.model.published import AmendedOrder, CompleteOrder
-from streams.runtime.turn import Turn
+from streams.runtime.partition.turn import Turn
 
 _REFUSALS: Final = {Answer.HELD, Answer.EMITTED_ELSEWHERE, Answer.EMITTED_BY_US}
 

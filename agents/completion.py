@@ -19,10 +19,10 @@ from agents.order_agenda import OrderAgenda
 from agents.order_log import OrderLog
 from streams.model.order import Emission, OrderState, live_lines
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, PaymentMethod
-from streams.runtime.batch import OutputRecord, SourceRecord, Visit
-from streams.runtime.flow import OpenPartition
-from streams.runtime.store import Entry
-from streams.runtime.turn import Turn
+from streams.runtime.partition.batch import OutputRecord, SourceRecord, Visit
+from streams.runtime.partition.processor import OpenPartition
+from streams.runtime.partition.turn import Turn
+from streams.runtime.state.store import Entry
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
 from tables.order_cache import CachedOrder
 from tables.order_state import CODEC

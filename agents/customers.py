@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from faust import StreamT
 
 from streams.model.lookup import customer_entry
-from streams.runtime.batch import Batch
+from streams.runtime.partition.batch import Batch
 
 
 async def customers(batches: StreamT[Batch]) -> AsyncIterator[int]:

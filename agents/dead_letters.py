@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from streams.runtime.batch import OutputRecord, SourceRecord
+from streams.runtime.partition.batch import OutputRecord, SourceRecord
 from streams.topics import LEFT_OUT_HEADER
 
 LARGEST_KEPT_BYTES: Final = 14 * 1024 * 1024

@@ -7,9 +7,9 @@ from collections import Counter
 import msgspec
 
 from agents.dead_letters import dead_letter
-from streams.runtime.batch import OutputRecord, SourceRecord
-from streams.runtime.flow import OpenPartition, StatelessFlow
-from streams.runtime.turn import Turn
+from streams.runtime.partition.batch import OutputRecord, SourceRecord
+from streams.runtime.partition.processor import OpenPartition, StatelessFlow
+from streams.runtime.partition.turn import Turn
 from streams.topics import DEAD_LETTERS
 
 _encode = msgspec.json.Encoder().encode

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from faust import StreamT
 
 from streams.model.order import fold_order
-from streams.runtime.batch import Batch
+from streams.runtime.partition.batch import Batch
 
 
 async def order(batches: StreamT[Batch]) -> AsyncIterator[int]:

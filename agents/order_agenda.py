@@ -16,8 +16,8 @@ from streams.model.order_life import (
     forget_finished,
     report_overdue,
 )
-from streams.runtime.batch import Visit
-from streams.runtime.flow import OpenPartition
+from streams.runtime.partition.batch import Visit
+from streams.runtime.partition.processor import OpenPartition
 
 MOST_VISITS: Final = 1_000
 """Visits of one kind in one turn of the clock; the next turn goes on where this one ended."""

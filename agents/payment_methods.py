@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from faust import StreamT
 
 from streams.model.lookup import payment_method_entry
-from streams.runtime.batch import Batch
+from streams.runtime.partition.batch import Batch
 
 
 async def payment_methods(batches: StreamT[Batch]) -> AsyncIterator[int]:

@@ -103,8 +103,8 @@ def _restored(ground: Ground, orders: int, *, bytes_on_disk: int) -> dict[str, A
 def _failed_over(ground: Ground, orders: int, standbys: int) -> dict[str, Any]:
     """Two workers share the partitions; one is killed. Until the other serves everything, the session timeout included.
 
-    A partition replays up to `RECENT_OFFSETS` (streams/runtime/changelog.py) whatever its standby has: with a small
-    state there is no difference to see.
+    A partition replays up to `RECENT_OFFSETS` (streams/runtime/state/changelog.py) whatever its standby has: with a
+    small state there is no difference to see.
     """
     settings = {"ORDERS_APP_ID": APP_ID, "STANDBY_REPLICAS": str(standbys)}
     victim, heir = (ground.worker(f"{name}-{standbys}", **settings) for name in ("victim", "heir"))

@@ -15,7 +15,7 @@ from config.settings import KafkaSettings
 from stack.context import SILENT
 from stack.dataset.final_topic import FinalReader
 from stack.errors import StackError
-from streams.runtime.pipeline import transactional_id
+from streams.runtime.partition.pipeline import transactional_id
 from streams.topics import ORDER_FINAL
 from tables import order_state
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from agents.archive import ArchiveFlow
 from agents.archive import archive as archive_agent
 from config.settings import ArchiveSettings, KafkaSettings, ObjectStoreSettings, read_or_exit
-from streams.runtime.pages import declare_pages
+from streams.runtime.web.pages import declare_pages
 from streams.topics import Direction, catalogue
 from streams.worker import batch_app
 from tables.archive import ArchiveSink

@@ -19,7 +19,7 @@ from agents.payment_methods import payment_methods as payment_methods_agent
 from config.settings import KafkaSettings, LookupsSettings, RedisSettings, read_or_exit
 from streams.model.change import change_decoder
 from streams.model.lookup import CUSTOMER, PAYMENT_METHOD, Columns, id_of
-from streams.runtime.pages import declare_pages
+from streams.runtime.web.pages import declare_pages
 from streams.topics import change_topic
 from streams.worker import batch_app
 from tables import lookups

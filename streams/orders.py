@@ -23,7 +23,7 @@ from agents.order_log import OrderLog
 from config.settings import KafkaSettings, OrdersSettings, RedisSettings, read_or_exit
 from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns
-from streams.runtime.pages import declare_pages
+from streams.runtime.web.pages import declare_pages
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, change_topic
 from streams.worker import batch_app
 from tables import incomplete, order_cache, order_state, views

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from config.settings import KafkaSettings, WorkerSettings
-from streams.runtime.app import BatchApp
+from streams.runtime.faust.app import BatchApp
 from streams.topics import CHANGELOG_DELETE_RETENTION_S
 
 HEARTBEATS_PER_SESSION = 6

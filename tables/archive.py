@@ -34,9 +34,9 @@ from faust.types import TP
 from mode import Service
 
 from streams.model.archive_chain import LAST_OFFSET, RECORDS, before_object, object_name, partition_folder, start_of
-from streams.runtime.app import BatchApp
-from streams.runtime.batch import OutputRecord
-from streams.runtime.committer import SinkAwayError
+from streams.runtime.faust.app import BatchApp
+from streams.runtime.partition.batch import OutputRecord
+from streams.runtime.partition.committer import SinkAwayError
 from tables.archive_rows import Rows
 from tables.object_store import ObjectStore
 

@@ -14,10 +14,10 @@ from prometheus_client.registry import Collector
 from streams.model.order import OrderState, live_lines
 from streams.model.order_life import INCOMPLETE_KINDS, REPORTED, reason_of_kind, utc_of
 from streams.model.published import IncompleteReason
-from streams.runtime.app import BatchApp
-from streams.runtime.flow import OpenPartition
-from streams.runtime.pages import open_partitions
-from streams.runtime.table import BatchTable, NotHere
+from streams.runtime.faust.app import BatchApp
+from streams.runtime.faust.table import BatchTable, NotHere
+from streams.runtime.partition.processor import OpenPartition
+from streams.runtime.web.pages import open_partitions
 
 
 def counts(partitions: Sequence[OpenPartition]) -> Counter[IncompleteReason]:

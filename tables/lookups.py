@@ -22,9 +22,9 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 from mode import Service
 
-from streams.runtime.app import BatchApp
-from streams.runtime.batch import OutputRecord
-from streams.runtime.committer import LARGEST_REQUEST_BYTES, SinkAwayError
+from streams.runtime.faust.app import BatchApp
+from streams.runtime.partition.batch import OutputRecord
+from streams.runtime.partition.committer import LARGEST_REQUEST_BYTES, SinkAwayError
 from streams.topics import DEAD_LETTERS
 from tables.redis_client import RedisAwayError, Script, ScriptCaller
 

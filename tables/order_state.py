@@ -9,7 +9,7 @@ from typing import Final
 
 from streams.model.order import OrderState
 from streams.model.order_life import INCOMPLETE_KINDS, agenda_entry, unfinished_agenda_entry
-from streams.runtime.codec import StateCodec
+from streams.runtime.state.codec import StateCodec
 
 NAME: Final = "order_state"
 HELP: Final = "What is remembered of each order: its row, its product lines, whether it was emitted."

@@ -8,9 +8,9 @@ import msgspec
 from faust.web import Request, Response, View
 
 from streams.model.order import Emission, OrderState, products_of, status_of
-from streams.runtime.app import BatchApp
-from streams.runtime.pages import open_partitions, partitions
-from streams.runtime.table import BatchTable, NotHere
+from streams.runtime.faust.app import BatchApp
+from streams.runtime.faust.table import BatchTable, NotHere
+from streams.runtime.web.pages import open_partitions, partitions
 from tables import incomplete
 
 MOST_LISTED: Final = 1_000

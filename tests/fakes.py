@@ -12,17 +12,17 @@ from msgspec import Struct
 from streams.model.change import Change
 from streams.model.fold import KEPT, UNCHANGED, Rejected
 from streams.model.published import PaymentMethod
-from streams.runtime.agenda import AgendaEntry
-from streams.runtime.batch import OutputRecord, SourceRecord, Visit
-from streams.runtime.changelog import INCARNATION_KEY, Restoration, RestoreProgress, WriteFirst
-from streams.runtime.codec import StateCodec
-from streams.runtime.committer import Committer
-from streams.runtime.flow import OpenPartition
-from streams.runtime.opening import Opening
-from streams.runtime.pipeline import Pipeline
-from streams.runtime.store import Entry, PartitionStore
+from streams.runtime.partition.batch import OutputRecord, SourceRecord, Visit
+from streams.runtime.partition.committer import Committer
+from streams.runtime.partition.pipeline import Pipeline
+from streams.runtime.partition.processor import OpenPartition
+from streams.runtime.partition.task import Opening
+from streams.runtime.partition.turn import Turn
+from streams.runtime.state.changelog import INCARNATION_KEY, Restoration, RestoreProgress, WriteFirst
+from streams.runtime.state.codec import StateCodec
+from streams.runtime.state.store import Entry, PartitionStore
+from streams.runtime.state.timers import AgendaEntry
 from streams.runtime.testing import Consumed
-from streams.runtime.turn import Turn
 
 CHANGELOG: Final = "changelog"
 

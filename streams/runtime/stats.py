@@ -5,11 +5,8 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from streams.runtime.turn import Turn
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from typing import Any, Final, Protocol
 
 SECONDS_BOUNDS: Final = (
     0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0,
@@ -42,6 +39,22 @@ class Distribution:
             self.observe(value)
 
 
+class TurnCounts(Protocol):
+    """What is counted of a turn."""
+
+    @property
+    def caused_at_ms(self) -> Iterable[int]:
+        """The times of the records that led to its outputs, in milliseconds since 1970."""
+
+    @property
+    def refused(self) -> Sized:
+        """The records that went to the dead letters."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """The fates of its records, by name."""
+
+
 class RuntimeStats:
     """Counters of one worker, all partitions together.
 
@@ -69,7 +82,7 @@ class RuntimeStats:
         """Add to a counter."""
         self.counters[name] += amount
 
-    def turn_done(self, turn: Turn, *, records: int, outputs: int, seconds: float, commit_seconds: float) -> None:
+    def turn_done(self, turn: TurnCounts, *, records: int, outputs: int, seconds: float, commit_seconds: float) -> None:
         """Account for a committed turn."""
         self.turns += 1
         self.turn_seconds.observe(seconds)

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streams.runtime.app import BatchApp
-from streams.runtime.batch import Batch, Fold, OutputRecord
-from streams.runtime.codec import STATELESS, StateCodec
-from streams.runtime.flow import Flow
-from streams.runtime.schema import changes_of
-from streams.runtime.turn import Turn
+from streams.runtime.faust.app import BatchApp
+from streams.runtime.faust.schema import changes_of
+from streams.runtime.partition.batch import Batch, Fold, OutputRecord
+from streams.runtime.partition.processor import Flow
+from streams.runtime.partition.turn import Turn
+from streams.runtime.state.codec import STATELESS, StateCodec
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def shift_clock(seconds: int) -> None:
 
 def stop_before_commit(stop_file: Path) -> None:
     """Freeze this process right before a commit when the file is there, which it takes away."""
-    from streams.runtime.committer import KafkaTransactions
+    from streams.runtime.partition.committer import KafkaTransactions
 
     real: Callable[..., Any] = KafkaTransactions.commit
 

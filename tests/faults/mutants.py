@@ -35,7 +35,7 @@ def no_emitted_flag() -> None:
 
 def state_before_commit() -> None:
     """Local state is written before the transaction, as stock Faust does."""
-    from streams.runtime.opening import Opening
+    from streams.runtime.partition.task import Opening
 
     real: Callable[..., Any] = Opening._commit
 
@@ -48,7 +48,7 @@ def state_before_commit() -> None:
 
 def offsets_outside() -> None:
     """The source's offsets are committed in a transaction of their own, before the outputs'."""
-    from streams.runtime.committer import KafkaTransactions
+    from streams.runtime.partition.committer import KafkaTransactions
 
     real: Callable[..., Any] = KafkaTransactions._commit
 
@@ -62,7 +62,7 @@ def offsets_outside() -> None:
 
 def no_fencing() -> None:
     """Every opening takes a transactional id of its own, so none ends another's right to write."""
-    from streams.runtime.committer import KafkaTransactions
+    from streams.runtime.partition.committer import KafkaTransactions
 
     real: Callable[..., Any] = KafkaTransactions.__init__
 
@@ -77,7 +77,7 @@ def futures_not_awaited() -> None:
     from aiokafka.errors import KafkaError
     from aiokafka.structs import TopicPartition
 
-    from streams.runtime import committer
+    from streams.runtime.partition import committer
 
     last_offset = committer._last_offset
 

@@ -41,7 +41,7 @@ def snippet(text: str, name: str = "streams.model.bad") -> Module:
         ("from os import path", "imports os.path"),
         ("from random import random", "imports random.random"),
         ("import faust", "imports faust"),
-        ("from streams.runtime.batch import Batch", "imports streams.runtime.batch.Batch"),
+        ("from streams.runtime.partition.batch import Batch", "imports streams.runtime.partition.batch.Batch"),
         ("from ..topics import ORDER_FINAL", "imports streams.topics.ORDER_FINAL"),
         ("import importlib\nimportlib.import_module('uuid')", "imports uuid"),
         ("def f():\n    import socket", "imports socket"),
@@ -154,7 +154,7 @@ def test_a_name_that_resolves_outside_the_repository_is_found() -> None:
 
 def test_every_file_is_looked_at() -> None:
     names = [module.name for module in modules("streams")]
-    assert {"streams", "streams.model", "streams.model.order", "streams.runtime.app"} <= set(names)
+    assert {"streams", "streams.model", "streams.model.order", "streams.runtime.faust.app"} <= set(names)
     assert len(names) == len(list((REPOSITORY / "streams").rglob("*.py")))
 
 

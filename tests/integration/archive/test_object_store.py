@@ -15,7 +15,7 @@ import pytest
 from config.settings import ObjectStoreSettings
 from stack.local import Stack
 from stack.ports import free_ports
-from streams.runtime.committer import SinkAwayError
+from streams.runtime.partition.committer import SinkAwayError
 from tables.object_store import MinioBucket
 
 RIVALS = 8

@@ -15,7 +15,7 @@ from typing import Any
 
 def main() -> None:
     """Prepare the store, then be Faust."""
-    from streams.runtime.store import PartitionStore
+    from streams.runtime.state.store import PartitionStore
 
     real, kill_file = PartitionStore.write, Path(os.environ["KILL_FILE"])
 

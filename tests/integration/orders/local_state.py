@@ -9,8 +9,8 @@ from pathlib import Path
 from confluent_kafka import Producer
 from rocksdict import Cache
 
-from streams.runtime.changelog import INCARNATION_KEY
-from streams.runtime.store import PartitionStore
+from streams.runtime.state.changelog import INCARNATION_KEY
+from streams.runtime.state.store import PartitionStore
 from streams.topics import change_topic, order_state_changelog
 from tables.order_state import CODEC
 from tests.builders import created, detail_row, order_row

@@ -20,7 +20,7 @@ from config.settings import KafkaSettings
 from stack.local import Stack
 from stack.topics import apply_topics
 from stack.workers import Worker
-from streams.runtime.changelog import RECENT_OFFSETS
+from streams.runtime.state.changelog import RECENT_OFFSETS
 from streams.topics import ORDER_FINAL, catalogue, order_state_changelog
 from tests.faults.kafka import ANSWER_S, admin, delete_topics
 from tests.integration.orders.conftest import NewWorker

@@ -17,10 +17,10 @@ from agents.order_agenda import OrderAgenda
 from agents.order_log import OrderLog
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder
-from streams.runtime.batch import Batch, BatchOwner, OutputRecord
-from streams.runtime.store import Entry
+from streams.runtime.partition.batch import Batch, BatchOwner, OutputRecord
+from streams.runtime.partition.turn import Turn
+from streams.runtime.state.store import Entry
 from streams.runtime.testing import Consumed, MemoryPartition
-from streams.runtime.turn import Turn
 from streams.topics import ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
 from tables.order_cache import NoCache
 from tables.order_state import CODEC

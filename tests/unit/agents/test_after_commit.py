@@ -18,9 +18,9 @@ from agents.order_log import OrderLog
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.order_life import refuse
 from streams.model.published import PaymentMethod
-from streams.runtime.batch import Batch, BatchOwner, OutputRecord
+from streams.runtime.partition.batch import Batch, BatchOwner, OutputRecord
+from streams.runtime.partition.turn import Turn
 from streams.runtime.testing import Consumed, MemoryPartition
-from streams.runtime.turn import Turn
 from tables.order_cache import CachedOrder
 from tables.order_state import CODEC
 from tests.builders import COMMITTED_MS, detail_change, order_change

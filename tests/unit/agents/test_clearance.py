@@ -17,9 +17,9 @@ from agents.order_log import OrderLog
 from streams.model.order import Emission, OrderState, fold_order, fold_order_detail
 from streams.model.order_life import ask_again
 from streams.model.published import AmendedOrder, CompleteOrder
-from streams.runtime.batch import Batch, BatchOwner, OutputRecord, SourceRecord
+from streams.runtime.partition.batch import Batch, BatchOwner, OutputRecord, SourceRecord
+from streams.runtime.partition.turn import Turn
 from streams.runtime.testing import Consumed
-from streams.runtime.turn import Turn
 from tables.order_state import CODEC
 from tests.builders import detail_change, order_change
 from tests.unit.agents.deployment import at_once

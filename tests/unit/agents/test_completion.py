@@ -18,9 +18,9 @@ from agents.order_agenda import OrderAgenda
 from agents.order_log import OrderLog
 from streams.model.order import Emission, OrderState
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
-from streams.runtime.batch import OutputRecord
+from streams.runtime.partition.batch import OutputRecord
+from streams.runtime.partition.turn import Turn
 from streams.runtime.testing import Consumed, MemoryPartition
-from streams.runtime.turn import Turn
 from tables.order_cache import NoCache
 from tables.order_state import CODEC
 from tests.builders import ORDERED_AT

@@ -9,11 +9,11 @@ import pytest
 
 from agents.lookups import LookupFlow
 from streams.model.lookup import CUSTOMER, PAYMENT_METHOD, LookupEntry
-from streams.runtime.batch import OutputRecord
-from streams.runtime.codec import STATELESS
-from streams.runtime.open_partition import StatelessPartition
+from streams.runtime.partition.batch import OutputRecord
+from streams.runtime.partition.turn import Turn
+from streams.runtime.partition.view import StatelessPartition
+from streams.runtime.state.codec import STATELESS
 from streams.runtime.testing import Consumed
-from streams.runtime.turn import Turn
 
 PARTITION = StatelessPartition(2)
 

@@ -22,9 +22,9 @@ from agents.completion import OrderCompletion
 from agents.guard import Answer, Claim
 from streams.model.order import Emission
 from streams.model.published import CompleteOrder, IncompleteOrder
-from streams.runtime.batch import OutputRecord
-from streams.runtime.flow import OpenPartition
-from streams.runtime.turn import Turn
+from streams.runtime.partition.batch import OutputRecord
+from streams.runtime.partition.processor import OpenPartition
+from streams.runtime.partition.turn import Turn
 from tests.unit.agents.deployment import OVERDUE_MS, Deployment, Fate
 from tests.unit.agents.fake_guard import FakeGuard
 from tests.unit.model.shop import DETAILS, ORDERS, TOPICS, Shop

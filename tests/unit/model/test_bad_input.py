@@ -24,9 +24,9 @@ from streams.model.change import UNAVAILABLE, Change, Malformed, Tombstone, chan
 from streams.model.fold import KEPT, UNCHANGED
 from streams.model.order import OrderColumns, OrderDetailColumns, OrderState, as_utc, fold_order, fold_order_detail
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus
-from streams.runtime.batch import Batch, OutputRecord
-from streams.runtime.opening import Opening
-from streams.runtime.table import BatchTable
+from streams.runtime.faust.table import BatchTable
+from streams.runtime.partition.batch import Batch, OutputRecord
+from streams.runtime.partition.task import Opening
 from streams.runtime.testing import Consumed
 from streams.topics import DEAD_LETTERS
 from tables.order_cache import NoCache

@@ -15,13 +15,13 @@ from typing import cast
 from rocksdict import Cache
 
 from streams.model.change import Change
-from streams.runtime.batch import Batch, Fold
-from streams.runtime.opening import Opening
-from streams.runtime.partition import Partition
-from streams.runtime.pipeline import Pipeline
+from streams.runtime.faust.table import BatchTable
+from streams.runtime.partition.batch import Batch, Fold
+from streams.runtime.partition.lifecycle import Partition
+from streams.runtime.partition.pipeline import Pipeline
+from streams.runtime.partition.task import Opening
+from streams.runtime.state.store import PartitionStore
 from streams.runtime.stats import RuntimeStats
-from streams.runtime.store import PartitionStore
-from streams.runtime.table import BatchTable
 from tests.fakes import CHANGELOG, TALLY_CODEC, FakeHost, Log, Tally, TallyFlow, add, numbers
 from tests.waiting import LIVENESS_S, until
 

@@ -23,12 +23,12 @@ from msgspec import Struct
 from rocksdict import Cache
 
 from streams.model.fold import FORGOTTEN, KEPT
-from streams.runtime import store as store_module
-from streams.runtime.agenda import AgendaEntry
-from streams.runtime.batch import OutputRecord, SourceRecord
-from streams.runtime.codec import StateCodec
-from streams.runtime.store import Entry, PartitionStore
-from streams.runtime.turn import Turn
+from streams.runtime.partition.batch import OutputRecord, SourceRecord
+from streams.runtime.partition.turn import Turn
+from streams.runtime.state import store as store_module
+from streams.runtime.state.codec import StateCodec
+from streams.runtime.state.store import Entry, PartitionStore
+from streams.runtime.state.timers import AgendaEntry
 
 
 class Errand(Struct, array_like=True):

@@ -14,10 +14,10 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from streams.model.fold import FORGOTTEN, KEPT, UNCHANGED
-from streams.runtime import opening
-from streams.runtime.batch import Visit
-from streams.runtime.flow import OpenPartition
-from streams.runtime.partition import PartitionState
+from streams.runtime.partition import task
+from streams.runtime.partition.batch import Visit
+from streams.runtime.partition.lifecycle import PartitionState
+from streams.runtime.partition.processor import OpenPartition
 from tests.fakes import CHANGELOG, UNEVEN, Tally
 from tests.unit.runtime.bench import Bench
 
@@ -26,7 +26,7 @@ KEY = b"k"
 
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    monkeypatch.setattr(opening, "CLOCK_S", 0.01)
+    monkeypatch.setattr(task, "CLOCK_S", 0.01)
     bench = Bench(tmp_path, [4])
     yield bench
     await bench.stop()

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from rocksdict import Cache
 
-from streams.runtime.agenda import AgendaMove
-from streams.runtime.partition import PartitionState
-from streams.runtime.store import Entry, PartitionStore, StoreWriteError
+from streams.runtime.partition.lifecycle import PartitionState
+from streams.runtime.state.store import Entry, PartitionStore, StoreWriteError
+from streams.runtime.state.timers import AgendaMove
 from tests.unit.runtime import bench as bench_module
 from tests.unit.runtime.bench import Bench
 

@@ -86,7 +86,7 @@ def test_the_worker_consumer_still_reads_committed_records_only() -> None:
 
 
 def test_the_default_data_folder_is_still_told_from_a_chosen_one() -> None:
-    from streams.runtime import app
+    from streams.runtime.faust import app
 
     assert app._FAUST_DEFAULT_DATADIR in source(_env)
 

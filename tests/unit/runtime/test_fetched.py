@@ -10,7 +10,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from streams.runtime.fetched import FetchedRecord, LeanRecords
+from streams.runtime.faust.fetched import FetchedRecord, LeanRecords
 
 
 def test_a_fetch_becomes_lean_records() -> None:

@@ -12,9 +12,9 @@ from typing import cast
 import pytest
 from aiokafka.errors import KafkaError
 
-from streams.runtime.app import BatchApp
-from streams.runtime.pages import open_partitions
-from streams.runtime.partition import Partition
+from streams.runtime.faust.app import BatchApp
+from streams.runtime.partition.lifecycle import Partition
+from streams.runtime.web.pages import open_partitions
 from tests.fakes import UNEVEN, MemoryCommitter
 from tests.unit.runtime.bench import Bench
 

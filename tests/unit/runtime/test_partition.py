@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from streams.runtime.opening import StateLostError
-from streams.runtime.partition import FencedRepeatedlyError, PartitionState
+from streams.runtime.partition.lifecycle import FencedRepeatedlyError, PartitionState
+from streams.runtime.partition.task import StateLostError
 from tests.fakes import Tally, add
 from tests.unit.runtime.bench import Bench
 from tests.waiting import LIVENESS_S

@@ -15,11 +15,11 @@ from aiokafka.errors import KafkaError
 
 from streams.model.change import Change
 from streams.model.fold import KEPT
-from streams.runtime import partition as partition_module
-from streams.runtime.batch import Fold, OutputRecord
-from streams.runtime.opening import Opening
-from streams.runtime.queue import BatchQueue
-from streams.runtime.turn import Turn
+from streams.runtime.partition import lifecycle as partition_module
+from streams.runtime.partition.batch import Fold, OutputRecord
+from streams.runtime.partition.queue import BatchQueue
+from streams.runtime.partition.task import Opening
+from streams.runtime.partition.turn import Turn
 from tests.fakes import MemoryCommitter, Tally, add
 from tests.unit.runtime.bench import Bench
 from tests.unit.runtime.test_partition import EXPECTED

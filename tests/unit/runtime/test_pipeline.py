@@ -12,10 +12,10 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.runtime.committer import Committer
-from streams.runtime.flow import Flow
-from streams.runtime.pipeline import PartitionsApartError, Pipeline
-from streams.runtime.table import BatchTable
+from streams.runtime.faust.table import BatchTable
+from streams.runtime.partition.committer import Committer
+from streams.runtime.partition.pipeline import PartitionsApartError, Pipeline
+from streams.runtime.partition.processor import Flow
 
 
 class FakeTable:

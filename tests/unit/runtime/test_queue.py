@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.runtime.batch import RECORD_OVERHEAD_BYTES, Batch, BatchOwner
-from streams.runtime.queue import PATIENCE_S, BatchesApartError, BatchQueue
+from streams.runtime.partition.batch import RECORD_OVERHEAD_BYTES, Batch, BatchOwner
+from streams.runtime.partition.queue import PATIENCE_S, BatchesApartError, BatchQueue
 from streams.runtime.testing import Consumed
 from tests.fakes import add
 
@@ -127,7 +127,7 @@ def test_a_batch_on_its_way_through_faust_is_waited_for() -> None:
 
 def test_a_topic_that_does_not_deliver_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("streams.runtime.queue.time.monotonic", lambda: now)
+    monkeypatch.setattr("streams.runtime.partition.queue.time.monotonic", lambda: now)
     queue = queue_of(batch_at(0, 1), numbers=0, letters=0)
     queue.note_behind({"letters": 7})
     assert queue.waits_for_more()

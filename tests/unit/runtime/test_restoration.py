@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rocksdict import Cache
 
-from streams.runtime import changelog as changelog_module
-from streams.runtime import store as store_module
-from streams.runtime.batch import OutputRecord
-from streams.runtime.changelog import INCARNATION_KEY, ChangelogDamagedError, Restoration, RestoreProgress
-from streams.runtime.store import UP_TO_DATE_INTERVAL_S, PartitionStore
+from streams.runtime.partition.batch import OutputRecord
+from streams.runtime.state import changelog as changelog_module
+from streams.runtime.state import store as store_module
+from streams.runtime.state.changelog import INCARNATION_KEY, ChangelogDamagedError, Restoration, RestoreProgress
+from streams.runtime.state.store import UP_TO_DATE_INTERVAL_S, PartitionStore
 from tests.fakes import CHANGELOG, TALLY_CODEC, Log, LogConsumer, Tally
 from tests.waiting import until
 

@@ -16,12 +16,12 @@ import pytest
 from aiokafka.structs import TopicPartition
 from rocksdict import Cache
 
-from streams.runtime import changelog as changelog_module
-from streams.runtime import store as store_module
-from streams.runtime.batch import OutputRecord
-from streams.runtime.changelog import INCARNATION_KEY, Restoration, RestoreProgress
-from streams.runtime.codec import StateCodec
-from streams.runtime.store import PartitionStore, StoreWriteError
+from streams.runtime.partition.batch import OutputRecord
+from streams.runtime.state import changelog as changelog_module
+from streams.runtime.state import store as store_module
+from streams.runtime.state.changelog import INCARNATION_KEY, Restoration, RestoreProgress
+from streams.runtime.state.codec import StateCodec
+from streams.runtime.state.store import PartitionStore, StoreWriteError
 from tests.fakes import CHANGELOG, TALLY_CODEC, Log, LogConsumer, Tally
 
 MEGABYTE = 1024 * 1024

@@ -17,8 +17,8 @@ from yarl import URL
 
 from stack.ports import free_ports
 from streams import orders as application
-from streams.runtime import router as router_module
-from streams.runtime.router import BoundedRouter
+from streams.runtime.faust import router as router_module
+from streams.runtime.faust.router import BoundedRouter
 
 REQUEST = SimpleNamespace(method="GET", headers={}, url=URL("http://127.0.0.1:1/orders/1/"))
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.runtime import changelog
-from streams.runtime import open_partition as open_partition_module
-from streams.runtime.open_partition import StoredPartition
-from streams.runtime.partition import PartitionState
+from streams.runtime.partition import view as open_partition_module
+from streams.runtime.partition.lifecycle import PartitionState
+from streams.runtime.partition.view import StoredPartition
+from streams.runtime.state import changelog
 from tests.unit.runtime.bench import Bench
 
 

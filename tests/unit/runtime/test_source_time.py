@@ -8,9 +8,9 @@ from __future__ import annotations
 import pytest
 
 from streams.model.change import Change
-from streams.runtime.batch import Batch
+from streams.runtime.partition.batch import Batch
+from streams.runtime.partition.turn import MOST_AHEAD_MS, Turn
 from streams.runtime.testing import Consumed
-from streams.runtime.turn import MOST_AHEAD_MS, Turn
 from tests.fakes import TALLY_CODEC, TallyFlow, add
 
 NOW_MS = 1_800_000_000_000

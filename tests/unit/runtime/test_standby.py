@@ -16,12 +16,12 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import TopicPartition
 
-from streams.runtime import changelog as changelog_module
-from streams.runtime import standby as standby_module
-from streams.runtime.changelog import ChangelogDamagedError, Restoration, RestoreProgress
-from streams.runtime.pipeline import Pipeline
-from streams.runtime.standby import Standby
-from streams.runtime.store import PartitionStore
+from streams.runtime.partition import standby as standby_module
+from streams.runtime.partition.pipeline import Pipeline
+from streams.runtime.partition.standby import Standby
+from streams.runtime.state import changelog as changelog_module
+from streams.runtime.state.changelog import ChangelogDamagedError, Restoration, RestoreProgress
+from streams.runtime.state.store import PartitionStore
 from tests.fakes import CHANGELOG, TALLY_CODEC, LogConsumer
 from tests.unit.runtime.bench import Bench
 from tests.waiting import LIVENESS_S

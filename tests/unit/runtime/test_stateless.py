@@ -13,9 +13,9 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from streams.model.change import Change
-from streams.runtime import opening
-from streams.runtime.codec import NoState
-from streams.runtime.partition import PartitionState
+from streams.runtime.partition import task
+from streams.runtime.partition.lifecycle import PartitionState
+from streams.runtime.state.codec import NoState
 from tests.unit.runtime.bench import Bench
 
 
@@ -26,7 +26,7 @@ def pass_on(state: NoState, change: Change[int]) -> Any:
 
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    monkeypatch.setattr(opening, "CLOCK_S", 0.01)
+    monkeypatch.setattr(task, "CLOCK_S", 0.01)
     bench = Bench(tmp_path, [4, 6, 5], has_state=False)
     bench.fold = pass_on
     yield bench

@@ -18,14 +18,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams.model.change import Change, Malformed, Tombstone
 from streams.model.fold import LEFT
-from streams.runtime.app import BatchApp
-from streams.runtime.batch import Batch, BatchOwner, OutputRecord, SourceRecord
-from streams.runtime.changelog import RestoreProgress
-from streams.runtime.metrics import counter, exposition
-from streams.runtime.partition import PartitionState
+from streams.runtime.faust.app import BatchApp
+from streams.runtime.partition.batch import Batch, BatchOwner, OutputRecord, SourceRecord
+from streams.runtime.partition.lifecycle import PartitionState
+from streams.runtime.partition.turn import Turn
+from streams.runtime.state.changelog import RestoreProgress
 from streams.runtime.stats import RECORDS_BOUNDS, SECONDS_BOUNDS, Distribution, RuntimeStats
 from streams.runtime.testing import Consumed
-from streams.runtime.turn import Turn
+from streams.runtime.web.metrics import counter, exposition
 from tests.fakes import TALLY_CODEC, add
 
 # -- counting ---------------------------------------------------------------------------------------------------------

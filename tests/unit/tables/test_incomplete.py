@@ -12,8 +12,8 @@ import pytest
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.order_life import refuse
 from streams.model.published import IncompleteReason
-from streams.runtime.flow import OpenPartition
-from streams.runtime.table import BatchTable, NotHere
+from streams.runtime.faust.table import BatchTable, NotHere
+from streams.runtime.partition.processor import OpenPartition
 from streams.runtime.testing import MemoryPartition
 from tables import incomplete
 from tables.order_state import CODEC

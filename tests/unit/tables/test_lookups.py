@@ -16,9 +16,9 @@ import pytest
 from aiokafka.errors import CommitFailedError, KafkaConnectionError, KafkaError
 from faust.types import TP
 
-from streams.runtime.app import BatchApp
-from streams.runtime.batch import OutputRecord
-from streams.runtime.committer import SinkAwayError
+from streams.runtime.faust.app import BatchApp
+from streams.runtime.partition.batch import OutputRecord
+from streams.runtime.partition.committer import SinkAwayError
 from streams.topics import DEAD_LETTERS
 from tables.lookups import READ, WRITE, LookupCommitter, LookupSink
 from tables.redis_client import CALL_TIMEOUT_S, RedisAwayError, Script

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from streams.runtime.agenda import AgendaEntry
+from streams.runtime.state.timers import AgendaEntry
 
 State = TypeVar("State")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from faust.types import TP
 
-from streams.runtime.committer import Committer
-from streams.runtime.flow import Flow
-from streams.runtime.table import BatchTable
+from streams.runtime.partition.committer import Committer
+from streams.runtime.partition.processor import Flow
+from streams.runtime.state.codec import StateCodec
+from streams.runtime.state.store import PartitionStore
 
 
 def transactional_id(app_id: str, pipeline: str, partition: int) -> str:
@@ -19,6 +21,34 @@ def transactional_id(app_id: str, pipeline: str, partition: int) -> str:
 
 class PartitionsApartError(Exception):
     """The source topics and the changelog of a pipeline do not share their partition numbers."""
+
+
+class PartitionStores(Protocol):
+    """The stores of the partitions that are open in this worker."""
+
+    def open_partition(self, partition: int) -> PartitionStore:
+        """Open the store of a partition."""
+
+    def set_readable(self, partition: int) -> None:
+        """Let views read a partition: its store equals its changelog."""
+
+    def close_partition(self, partition: int) -> None:
+        """Close the store of a partition, if it is open."""
+
+
+class StateTable(Protocol):
+    """What a pipeline needs of the table that keeps its state."""
+
+    codec: StateCodec[Any]
+    partitions: int | None
+
+    @property
+    def stores(self) -> PartitionStores:
+        """The stores of the partitions that are open in this worker."""
+
+    @property
+    def changelog_name(self) -> str:
+        """Name of the changelog topic."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +67,14 @@ class Pipeline:
     name: str
     sources: tuple[str, ...]
     outputs: tuple[str, ...]
-    table: BatchTable | None
+    table: StateTable | None
     flow: Flow
     new_committer: Callable[[int], Committer]
 
     @property
     def changelog(self) -> str | None:
         """Name of the state's changelog topic."""
-        return None if self.table is None else self.table.changelog_topic.get_topic_name()
+        return None if self.table is None else self.table.changelog_name
 
     def numbers(self, assigned: Collection[TP]) -> tuple[list[int], list[int]]:
         """The partition numbers to process, and those to stand by for, out of what the group has assigned.

@@ -31,17 +31,17 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from streams.runtime.batch import Batch, Fold, OutputRecord
-from streams.runtime.changelog import INCARNATION_KEY, RestoreProgress, WriteFirst
-from streams.runtime.codec import STATELESS
-from streams.runtime.flow import OpenPartition
-from streams.runtime.open_partition import StatelessPartition, StoredPartition
-from streams.runtime.pipeline import Pipeline
-from streams.runtime.queue import BatchQueue
+from streams.runtime.partition.batch import Batch, Fold, OutputRecord
+from streams.runtime.partition.pipeline import Pipeline
+from streams.runtime.partition.processor import OpenPartition
+from streams.runtime.partition.queue import BatchQueue
+from streams.runtime.partition.turn import Turn
+from streams.runtime.partition.view import StatelessPartition, StoredPartition
+from streams.runtime.partition.waiting import finish, unless_closing
+from streams.runtime.state.changelog import INCARNATION_KEY, RestoreProgress, WriteFirst
+from streams.runtime.state.codec import STATELESS
+from streams.runtime.state.store import Entry, PartitionStore, StoreWriteError
 from streams.runtime.stats import RuntimeStats
-from streams.runtime.store import Entry, PartitionStore, StoreWriteError
-from streams.runtime.turn import Turn
-from streams.runtime.waiting import finish, unless_closing
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from typing import Final
 
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from streams.runtime.changelog import RestoreProgress
-from streams.runtime.committer import SinkAwayError
-from streams.runtime.opening import Host, Opening
-from streams.runtime.pipeline import Pipeline
-from streams.runtime.queue import BatchesApartError
+from streams.runtime.partition.committer import SinkAwayError
+from streams.runtime.partition.pipeline import Pipeline
+from streams.runtime.partition.queue import BatchesApartError
+from streams.runtime.partition.task import Host, Opening
+from streams.runtime.partition.waiting import ClosingError, start_task, unless_closing
+from streams.runtime.state.changelog import RestoreProgress
 from streams.runtime.stats import RuntimeStats
-from streams.runtime.waiting import ClosingError, start_task, unless_closing
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from aiokafka.errors import IllegalStateError
 from aiokafka.structs import TopicPartition
@@ -18,12 +18,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from streams.runtime.batch import Batch
-from streams.runtime.fetched import FetchedRecord, use_lean_records
-from streams.runtime.opening import Opening
-
-if TYPE_CHECKING:
-    from streams.runtime.app import BatchApp
+from streams.runtime.faust.fetched import FetchedRecord, use_lean_records
+from streams.runtime.faust.worker import WorkerApp
+from streams.runtime.partition.batch import Batch
+from streams.runtime.partition.task import Opening
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +56,7 @@ class BatchConsumer(driver.Consumer):
     One loop owns polls and seeks, so that no records of before a seek are taken for records after it.
     """
 
-    app: BatchApp
+    app: WorkerApp
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -265,11 +263,11 @@ class BatchConsumer(driver.Consumer):
 class PartitionTransactions(TransactionManager):
     """Faust's hooks around a rebalance; the transactions themselves are the partitions'."""
 
-    app: BatchApp
+    app: WorkerApp
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish the turns under way and let go of every partition."""
-        await self.app.partition_supervisor.close_partitions()
+        await self.app.partition_owner.close_partitions()
 
     async def on_rebalance(self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP]) -> None:
         """Nothing: the supervisor opens partitions, outside this callback, where heartbeats go on."""

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from streams.model.change import Change, Malformed
 from streams.model.fold import FORGOTTEN, KEPT, LEFT, UNCHANGED, Rejected
-from streams.runtime.agenda import AgendaEntry, AgendaMove
-from streams.runtime.batch import Batch, Fold, OutputRecord, SourceRecord, Visit
-from streams.runtime.codec import StateCodec
+from streams.runtime.partition.batch import Batch, Fold, OutputRecord, SourceRecord, Visit
+from streams.runtime.state.codec import StateCodec
+from streams.runtime.state.timers import AgendaEntry, AgendaMove
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from streams.runtime.batch import Batch, Fold
+from streams.runtime.partition.batch import Batch, Fold
 
 PATIENCE_S: Final = 1.0
 """How long the others wait for a topic that has more but does not deliver it: its broker may be away."""

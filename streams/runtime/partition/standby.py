@@ -13,10 +13,10 @@ from typing import Final
 
 from aiokafka.errors import KafkaError
 
-from streams.runtime.changelog import RestoreProgress
-from streams.runtime.pipeline import Pipeline
-from streams.runtime.store import PartitionStore
-from streams.runtime.waiting import start_task
+from streams.runtime.partition.pipeline import Pipeline
+from streams.runtime.partition.waiting import start_task
+from streams.runtime.state.changelog import RestoreProgress
+from streams.runtime.state.store import PartitionStore
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from rocksdict import (
     WriteBatch,
 )
 
-from streams.runtime.agenda import Agenda, AgendaMove
-from streams.runtime.codec import StateCodec
+from streams.runtime.state.codec import StateCodec
+from streams.runtime.state.timers import Agenda, AgendaMove
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from streams.runtime.batch import OutputRecord, SourceRecord, Visit
-from streams.runtime.store import Entry
-from streams.runtime.turn import Turn
+from streams.runtime.partition.batch import OutputRecord, SourceRecord, Visit
+from streams.runtime.partition.turn import Turn
+from streams.runtime.state.store import Entry
 
 
 class OpenPartition(Protocol):

@@ -10,7 +10,7 @@ from faust.types import AppT, EventT, Message
 
 from streams.model.change import Change, ChangeDecoder, Malformed, Tombstone
 from streams.model.position import Position
-from streams.runtime.batch import Batch, SourceRecord
+from streams.runtime.partition.batch import Batch, SourceRecord
 
 NO_POSITION: Final[Position] = (0, 0, 0, 0)
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
-import faust
 import mode
 from aiokafka.errors import KafkaError
 from faust.types import TopicT
@@ -17,17 +16,18 @@ from faust.types._env import DATADIR
 from yarl import URL
 
 from streams.model.change import ChangeDecoder
-from streams.runtime.codec import StateCodec
-from streams.runtime.committer import Committer
-from streams.runtime.flow import Flow
-from streams.runtime.pipeline import Pipeline
-from streams.runtime.preflight import TopicsMismatchError, check_pipeline
-from streams.runtime.router import BoundedRouter
-from streams.runtime.schema import BatchSchema
+from streams.runtime.faust.preflight import TopicsMismatchError, check_pipeline
+from streams.runtime.faust.router import BoundedRouter
+from streams.runtime.faust.schema import BatchSchema
+from streams.runtime.faust.supervisor import BatchTableManager, PartitionSupervisor, kafka_transactions
+from streams.runtime.faust.table import BatchTable
+from streams.runtime.faust.transport import BatchTransport
+from streams.runtime.faust.worker import WorkerApp
+from streams.runtime.partition.committer import Committer
+from streams.runtime.partition.pipeline import Pipeline
+from streams.runtime.partition.processor import Flow
+from streams.runtime.state.codec import StateCodec
 from streams.runtime.stats import RuntimeStats
-from streams.runtime.supervisor import BatchTableManager, PartitionSupervisor, kafka_transactions
-from streams.runtime.table import BatchTable
-from streams.runtime.transport import BatchTransport
 
 _FAUST_DEFAULT_DATADIR: Final = "{conf.name}-data"
 
@@ -45,7 +45,7 @@ POLL_RECORDS: Final = 2_000
 """Most records of one poll: they are all in memory before the partition's bound of waiting bytes is looked at again."""
 
 
-class BatchApp(faust.App):
+class BatchApp(WorkerApp):
     """`faust.App` with batches for events and a transaction per turn; see `streams/runtime/__init__.py`.
 
     Declare source topics with `batch_topic` or `raw_topic`, the state with `batch_table`, then join them in a
@@ -154,6 +154,11 @@ class BatchApp(faust.App):
     def partition_supervisor(self) -> PartitionSupervisor:
         """The partitions of this worker."""
         return cast(BatchTableManager, self.tables).recovery
+
+    @property
+    def partition_owner(self) -> PartitionSupervisor:
+        """The same, as the consumer knows it."""
+        return self.partition_supervisor
 
     @property
     def kafka_client(self) -> dict[str, Any]:

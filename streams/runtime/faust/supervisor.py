@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from aiokafka.structs import TopicPartition
 from faust.tables.manager import TableManager
@@ -17,17 +17,15 @@ from faust.types import TP
 from mode import Service
 from mode.utils.locks import Event
 
-from streams.runtime.changelog import Restoration, RestoreProgress, WriteFirst, earliest_offsets
-from streams.runtime.committer import KafkaTransactions
-from streams.runtime.opening import Opening
-from streams.runtime.partition import Partition, PartitionState
-from streams.runtime.pipeline import Pipeline, transactional_id
-from streams.runtime.standby import Standby
-from streams.runtime.store import Entry, PartitionStore
-from streams.runtime.transport import BatchConsumer
-
-if TYPE_CHECKING:
-    from streams.runtime.app import BatchApp
+from streams.runtime.faust.transport import BatchConsumer
+from streams.runtime.faust.worker import WorkerApp
+from streams.runtime.partition.committer import KafkaTransactions
+from streams.runtime.partition.lifecycle import Partition, PartitionState
+from streams.runtime.partition.pipeline import Pipeline, transactional_id
+from streams.runtime.partition.standby import Standby
+from streams.runtime.partition.task import Opening
+from streams.runtime.state.changelog import Restoration, RestoreProgress, WriteFirst, earliest_offsets
+from streams.runtime.state.store import Entry, PartitionStore
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +42,7 @@ class PartitionSupervisor(Service):
 
     in_recovery = False
 
-    def __init__(self, app: BatchApp, tables: TableManager, **kwargs: Any) -> None:
+    def __init__(self, app: WorkerApp, tables: TableManager, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.app = app
         self.tables = tables
@@ -258,7 +256,7 @@ class BatchTableManager(TableManager):
     def recovery(self) -> PartitionSupervisor:  # type: ignore[override]  # stands in for Faust's Recovery
         """The supervisor."""
         if self._supervisor is None:
-            app = cast("BatchApp", self.app)
+            app = cast(WorkerApp, self.app)
             self._supervisor = PartitionSupervisor(app, self, beacon=self.beacon, loop=self.loop)
             self._recovery = cast(Any, self._supervisor)  # Faust stops it through this name
         return self._supervisor
@@ -269,7 +267,7 @@ class BatchTableManager(TableManager):
         await self.recovery.start()
 
 
-def kafka_transactions(app: BatchApp, name: str, sources: Sequence[str]) -> Callable[[int], KafkaTransactions]:
+def kafka_transactions(app: WorkerApp, name: str, sources: Sequence[str]) -> Callable[[int], KafkaTransactions]:
     """Committers of a pipeline that writes to Kafka, by partition number."""
 
     async def read_committed_offsets(number: int) -> Mapping[str, int | None]:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from streams.runtime.store import PartitionStore
+from streams.runtime.state.store import PartitionStore
 
 MOST_UNSETTLED: Final = 10_000
 """So many turns whose follow-up did not come are not told apart any more; the next opening settles them."""

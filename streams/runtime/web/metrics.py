@@ -6,18 +6,16 @@ Labels are few: a topic partition for lag, a pipeline's partition for restoratio
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from faust.types import TP
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from streams.runtime.partition import PartitionState
+from streams.runtime.faust.app import BatchApp
+from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.stats import Distribution
-
-if TYPE_CHECKING:
-    from streams.runtime.app import BatchApp
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -11,9 +11,9 @@ from faust.web import Request, Response, View
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from streams.runtime.app import BatchApp
-from streams.runtime.flow import OpenPartition
-from streams.runtime.metrics import CONTENT_TYPE, counter, exposition
+from streams.runtime.faust.app import BatchApp
+from streams.runtime.partition.processor import OpenPartition
+from streams.runtime.web.metrics import CONTENT_TYPE, counter, exposition
 
 
 class Counted(Protocol):

@@ -23,8 +23,8 @@ from typing import Any, Final
 import aiokafka
 from aiokafka.structs import TopicPartition
 
-from streams.runtime.codec import StateCodec
-from streams.runtime.store import Entry, PartitionStore
+from streams.runtime.state.codec import StateCodec
+from streams.runtime.state.store import Entry, PartitionStore
 
 log = logging.getLogger(__name__)
 

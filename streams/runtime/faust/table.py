@@ -18,8 +18,8 @@ from faust.stores.base import SerializedStore
 from faust.types import TP
 from rocksdict import Cache
 
-from streams.runtime.codec import StateCodec
-from streams.runtime.store import PartitionStore
+from streams.runtime.state.codec import StateCodec
+from streams.runtime.state.store import PartitionStore
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +160,11 @@ class BatchTable(faust.Table[Any, Any]):
         """The stores of the partitions that this worker owns."""
         data: PartitionedStore = self.data  # type: ignore[assignment]
         return data
+
+    @property
+    def changelog_name(self) -> str:
+        """Name of the changelog topic."""
+        return str(self.changelog_topic.get_topic_name())
 
     def on_key_set(self, key: Any, value: Any) -> None:
         """Refuse `table[key] = value`."""

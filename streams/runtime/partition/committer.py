@@ -17,7 +17,7 @@ import aiokafka
 from aiokafka.errors import IllegalOperation, KafkaError
 from aiokafka.structs import TopicPartition
 
-from streams.runtime.batch import OutputRecord
+from streams.runtime.partition.batch import OutputRecord
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from streams.model.change import ChangeDecoder, Malformed
-from streams.runtime.pipeline import Pipeline
+from streams.runtime.partition.pipeline import Pipeline
 
 SAMPLE_RECORDS: Final = 5
 """Records whose keys are looked at in each of a partition's oldest, middle and newest part: a connector's mistake shows

@@ -1,0 +1,1 @@
+"""One partition at work: what is read is folded turn by turn and made durable, all or nothing."""
