@@ -19,7 +19,7 @@ import msgspec
 from mode import Service
 
 from agents.locks import CLAIM, MARK, MOST_PER_CALL, app_of
-from tables.redis_client import CALL_TIMEOUT_S, Outage, RedisAwayError, ScriptCaller
+from streams.adapters.redis import CALL_TIMEOUT_S, Outage, RedisAwayError, ScriptCaller
 
 log = logging.getLogger(__name__)
 

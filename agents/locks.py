@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from tables.redis_client import Script
+from streams.adapters.redis import Script
 
 DATABASE: Final = 2
 MOST_PER_CALL: Final = 2_000

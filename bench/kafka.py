@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from bench.inputs import Change
 from stack.context import SILENT
 from stack.errors import StackError
-from streams.committed import committed_consumer
+from streams.adapters.committed_reader import committed_consumer
 
 ANSWER_S: Final = 30.0
 _BATCH: Final = 2_000

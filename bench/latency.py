@@ -35,7 +35,7 @@ from stack.dataset.schema import create_schema
 from stack.dataset.shop import NewOrder, place_order
 from stack.errors import StackError
 from stack.workers import Worker
-from streams.committed import committed_consumer
+from streams.adapters.committed_reader import committed_consumer
 from streams.topics import ORDER_FINAL, change_topic
 
 SERVERS: Final = ("kafka", "connect", "mariadb", "redis")

@@ -22,8 +22,8 @@ from bench.run import Feed, measure
 from bench.systems import System, Task, output_topic, prepared
 from config.settings import RedisSettings
 from stack.errors import StackError
+from streams.adapters.redis import RedisConsole, Script
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, change_topic
-from tables.redis_client import RedisConsole, Script
 
 PARTITIONS: Final = 4
 SERVERS: Final = ("kafka", "redis")

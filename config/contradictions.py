@@ -1,12 +1,115 @@
-"""Contradictions inside the parts of a definition that stand by themselves, each as "key path: what is wrong"."""
+"""Contradictions inside a well-formed definition, each as "key path: what is wrong"."""
 
 from __future__ import annotations
 
+import datetime
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the shapes are there, and ask here
-    from config.definition import Completeness, Definition, OrdersGenerator, Table
+from config.definition import (
+    ENGINES,
+    RESERVED_LAKE_FOLDERS,
+    Column,
+    Completeness,
+    Definition,
+    LogicalType,
+    OrdersGenerator,
+    Pattern,
+    Range,
+    Reference,
+    Rule,
+    Table,
+    Unique,
+    bound_text,
+)
+
+
+def faults(definition: Definition) -> list[str]:
+    """Contradictions inside a well-formed definition, each as "key path: what is wrong"."""
+    found = []
+    if definition.engine not in ENGINES:
+        found.append(f"engine: unknown engine {definition.engine!r} (known: {', '.join(ENGINES)})")
+    if definition.lake_prefix in RESERVED_LAKE_FOLDERS:
+        found.append(f"lake_prefix: {definition.lake_prefix!r} is reserved")
+    names = [name for table in definition.tables for name in (table.name, table.history_name) if name is not None]
+    found += [f"tables: table {name!r} is defined twice" for name in _repeated(iter(names))]
+    for index, table in enumerate(definition.tables):
+        found += [f"tables[{index}].{fault}" for fault in _table_faults(definition, table)]
+    if definition.completeness:
+        found += [f"completeness.{fault}" for fault in _completeness_faults(definition, definition.completeness)]
+    if definition.generator:
+        found += [f"generator.{fault}" for fault in _generator_faults(definition.generator)]
+    found += subject_faults(definition.tables)
+    return found
+
+
+def _repeated(names: Iterator[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _table_faults(definition: Definition, table: Table) -> Iterator[str]:
+    names = table.column_names
+    if not definition.lake_prefix and table.name.lower() in RESERVED_LAKE_FOLDERS:
+        yield f"name: {table.name!r} is reserved in a lake without prefix"
+    yield from (f"columns: column {name!r} is defined twice" for name in _repeated(iter(names)))
+    yield from (f"key: column {name!r} is used twice" for name in _repeated(iter(table.key)))
+    yield from (f"key[{i}]: column {name!r} does not exist" for i, name in enumerate(table.key) if name not in names)
+    if table.topic_key is not None and table.topic_key not in table.key:
+        yield f"topic_key: {table.topic_key!r} is not a part of the key ({', '.join(table.key)})"
+    if table.cursor is not None and table.cursor not in names:
+        yield f"cursor: column {table.cursor!r} does not exist"
+    for index, column in enumerate(table.columns):
+        if column.nullable and column.name in table.key:
+            yield f"columns[{index}].nullable: a key column can't be null"
+        yield from (f"columns[{index}].{fault}" for fault in _column_faults(column))
+    for index, rule in enumerate(table.rules):
+        yield from (f"rules[{index}].{fault}" for fault in _rule_faults(definition, table, rule))
+
+
+def _column_faults(column: Column) -> Iterator[str]:
+    if column.length is not None and column.type is not LogicalType.STRING:
+        yield f"length: is for strings, not for type {column.type}"
+    decimal = column.type is LogicalType.DECIMAL
+    if not decimal and (column.precision is not None or column.scale is not None):
+        yield f"precision: precision and scale are for decimals, not for type {column.type}"
+    elif decimal and (column.precision is None or column.scale is None):
+        yield "precision: a decimal needs precision and scale"
+    elif column.precision is not None and column.scale is not None and column.scale > column.precision:
+        yield f"scale: {column.scale} is more than the precision {column.precision}"
+
+
+def _rule_faults(definition: Definition, table: Table, rule: Rule) -> Iterator[str]:
+    columns = rule.columns if isinstance(rule, Unique) else (rule.column,)  # type: ignore[attr-defined]
+    yield from (f"column: column {name!r} does not exist" for name in columns if name not in table.column_names)
+    if isinstance(rule, Reference):
+        parents = [t for t in definition.tables if t.name == rule.table]
+        if not parents:
+            yield f"table: table {rule.table!r} does not exist"
+        elif len(parents[0].key) != 1:
+            yield f"table: the key of table {rule.table!r} has several columns"
+    elif isinstance(rule, Pattern):
+        try:
+            re.compile(rule.pattern)
+        except re.error as error:
+            yield f"pattern: is no regular expression: {error}"
+    elif isinstance(rule, Range):
+        yield from _range_faults(table, rule)
+
+
+def _range_faults(table: Table, rule: Range) -> Iterator[str]:
+    low, high = rule.min, rule.max
+    if not rule.bounds:
+        yield "min: a range needs min, max or both"
+    are_comparable = isinstance(low, datetime.date) is isinstance(high, datetime.date)
+    if low is not None and high is not None and are_comparable and low > high:  # type: ignore[operator]
+        yield f"min: {bound_text(low)} is above max {bound_text(high)}"
+    for column in table.columns:
+        if column.name == rule.column:
+            of_days = column.type in (LogicalType.DATE, LogicalType.TIMESTAMP)
+            kind = "a day, as in 2000-01-31" if of_days else "a number"
+            wrong = [name for name, bound in rule.bounds.items() if isinstance(bound, datetime.date) is not of_days]
+            yield from (f"{name}: must be {kind}, as {column.name!r} is of type {column.type}" for name in wrong)
 
 
 def subject_faults(tables: Sequence[Table]) -> Iterator[str]:
@@ -28,7 +131,7 @@ def subject_faults(tables: Sequence[Table]) -> Iterator[str]:
         seen[table.subject] = table.name
 
 
-def completeness_faults(definition: Definition, rule: Completeness) -> Iterator[str]:
+def _completeness_faults(definition: Definition, rule: Completeness) -> Iterator[str]:
     """What of it the tables lack."""
     tables = {table.name: table for table in definition.tables}
     parent, children = tables.get(rule.parent), tables.get(rule.children)
@@ -49,7 +152,7 @@ def _whole_number_columns(table: Table) -> set[str]:
     return {column.name for column in table.columns if column.type in ("integer", "bigint")}
 
 
-def generator_faults(generator: OrdersGenerator) -> Iterator[str]:
+def _generator_faults(generator: OrdersGenerator) -> Iterator[str]:
     """What its figures contradict."""
     most = len(generator.line_weights) * generator.orders
     if not generator.orders <= generator.order_details <= most:

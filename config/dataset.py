@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from config.definition import Definition, faults
+from config.contradictions import faults
+from config.definition import Definition
 from config.settings import DatasetSettings
 
 SHIPPED = Path(__file__).parent / "datasets"

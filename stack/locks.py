@@ -28,8 +28,8 @@ from config.settings import KafkaSettings, OrdersSettings, RedisSettings
 from stack.claims import emitted_among, fence
 from stack.context import SILENT, add_stack_option, settings_environment
 from stack.errors import StackError
+from streams.adapters.redis import RedisAwayError, RedisConsole
 from streams.topics import ORDER_FINAL
-from tables.redis_client import RedisAwayError, RedisConsole
 
 _ANSWER_SECONDS = 10.0
 _PAUSE_SECONDS = 0.2

@@ -10,7 +10,7 @@ from typing import Self
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
 from stack.errors import StackError
-from streams.committed import committed_consumer
+from streams.adapters.committed_reader import committed_consumer
 from streams.topics import ORDER_FINAL
 
 _POLL_S = 0.05

@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 from agents.archive import ArchiveFlow
 from agents.archive import archive as archive_agent
 from config.settings import ArchiveSettings, KafkaSettings, ObjectStoreSettings, read_or_exit
+from streams.adapters.object_store import MinioBucket
 from streams.runtime.web.pages import declare_pages
 from streams.topics import Direction, catalogue
 from streams.worker import batch_app
 from tables.archive import ArchiveSink
 from tables.archive_pages import WaitingCollector
-from tables.object_store import MinioBucket
 
 kafka, objects, settings = read_or_exit(KafkaSettings, ObjectStoreSettings, ArchiveSettings)
 root = urlsplit(settings.bronze)

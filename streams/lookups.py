@@ -17,6 +17,7 @@ from agents.customers import customers as customers_agent
 from agents.lookups import LookupFlow
 from agents.payment_methods import payment_methods as payment_methods_agent
 from config.settings import KafkaSettings, LookupsSettings, RedisSettings, read_or_exit
+from streams.adapters.redis import RedisClient
 from streams.model.change import change_decoder
 from streams.model.lookup import CUSTOMER, PAYMENT_METHOD, Columns, id_of
 from streams.runtime.web.pages import declare_pages
@@ -24,7 +25,6 @@ from streams.topics import change_topic
 from streams.worker import batch_app
 from tables import lookups
 from tables.lookups import LookupSink
-from tables.redis_client import RedisClient
 
 kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, LookupsSettings)
 

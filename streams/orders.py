@@ -21,6 +21,7 @@ from agents.order_agenda import OrderAgenda
 from agents.order_details import order_details as order_details_agent
 from agents.order_log import OrderLog
 from config.settings import KafkaSettings, OrdersSettings, RedisSettings, read_or_exit
+from streams.adapters.redis import RedisClient
 from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns
 from streams.runtime.web.pages import declare_pages
@@ -29,7 +30,6 @@ from streams.worker import batch_app
 from tables import incomplete, order_cache, order_state, views
 from tables.incomplete import IncompleteCollector
 from tables.payment_methods import PaymentMethods
-from tables.redis_client import RedisClient
 
 kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, OrdersSettings)
 

@@ -33,12 +33,12 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 from mode import Service
 
+from streams.adapters.object_store import ObjectStore
 from streams.model.archive_chain import LAST_OFFSET, RECORDS, before_object, object_name, partition_folder, start_of
+from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import BatchApp
 from streams.runtime.partition.batch import OutputRecord
-from streams.runtime.partition.committer import SinkAwayError
 from tables.archive_rows import Rows
-from tables.object_store import ObjectStore
 
 log = logging.getLogger(__name__)
 

@@ -22,11 +22,12 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 from mode import Service
 
+from streams.adapters.redis import RedisAwayError, Script, ScriptCaller
+from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import BatchApp
 from streams.runtime.partition.batch import OutputRecord
-from streams.runtime.partition.committer import LARGEST_REQUEST_BYTES, SinkAwayError
+from streams.runtime.partition.committer import LARGEST_REQUEST_BYTES
 from streams.topics import DEAD_LETTERS
-from tables.redis_client import RedisAwayError, Script, ScriptCaller
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 from mode import Service
 
-from tables.redis_client import Outage, RedisAwayError, Script, ScriptCaller
+from streams.adapters.redis import Outage, RedisAwayError, Script, ScriptCaller
 
 log = logging.getLogger(__name__)
 

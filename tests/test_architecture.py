@@ -43,7 +43,14 @@ DIRECTIONS = {
     "streams.runtime": {"streams.model", "streams.runtime"},
     "tables": {"streams.model", "streams.runtime", "streams.topics", "tables"},
     "agents": {"agents", "streams.model", "streams.runtime", "streams.topics", "tables"},
-    "batch": {"batch", "config", "streams.committed", "streams.model", "streams.topics", "tables.redis_client"},
+    "batch": {
+        "batch",
+        "config",
+        "streams.adapters.committed_reader",
+        "streams.model",
+        "streams.topics",
+        "streams.adapters.redis",
+    },
 }
 # A change topic: the engine's prefix, then database and table. The driver's package has the same beginning.
 CHANGE_TOPIC = r"(mysql|dbserver1)\.(?!connector)"

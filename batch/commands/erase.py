@@ -25,7 +25,7 @@ from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.storage.objects import object_folder
 from config.settings import DatabaseSettings, DatasetSettings, KafkaSettings, RedisSettings
-from tables.redis_client import RedisConsole
+from streams.adapters.redis import RedisConsole
 
 
 def add_commands(subparsers: Any) -> None:

@@ -22,7 +22,7 @@ from batch.reconcile.stream import compare_stream
 from batch.reconcile.verdict import Finding, Verdict, overall, report
 from batch.storage.database import connected
 from config.settings import DatabaseSettings, KafkaSettings, RedisSettings, SettingsError
-from tables.redis_client import RedisConsole
+from streams.adapters.redis import RedisConsole
 
 CANNOT_TELL: Final = 3
 PAUSE_S: Final = 3.0

@@ -24,7 +24,7 @@ from batch.pipeline.service import interrupted_by_termination, serve, stopped_by
 from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.spark.session import Sessions
 from config.settings import BatchSettings, DatabaseSettings, RedisSettings
-from tables.redis_client import RedisConsole
+from streams.adapters.redis import RedisConsole
 
 _FROM_SETTING: Final = object()
 

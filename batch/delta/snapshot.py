@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from batch.delta.delta_rs import NativeTable
 from batch.delta.rows import FEW, Brought, Rows, few_or_all, frame
-
-if TYPE_CHECKING:
-    from batch.delta.table import LakeTable
 
 Pairs = Sequence[tuple[str, str]]
 """A column of a table, and the one of the keys that it has to be equal to."""
@@ -67,11 +64,23 @@ class SparkRows:
         return few_or_all(found.select(*columns) if columns else found)
 
 
+class Versions(Protocol):
+    """A table whose versions can be read."""
+
+    spark: SparkSession
+
+    def read(self, version: int) -> DataFrame:
+        """The rows of a version."""
+
+    def native(self, version: int) -> NativeTable | None:
+        """A version for this process; None if it is too large, or only Spark can reach it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """A table of the lake at one version."""
 
-    table: LakeTable
+    table: Versions
     version: int
 
     @cached_property

@@ -24,10 +24,10 @@ from batch.erasure.report import Entry
 from batch.errors import BatchError
 from batch.reconcile.buckets import key_text
 from batch.reconcile.flight import changes_under_way, images
-from streams.committed import CommittedReader, TopicError
+from streams.adapters.committed_reader import CommittedReader, TopicError
+from streams.adapters.redis import RedisAwayError, RedisConsole, Script
 from streams.model.archive_chain import ChainBrokenError
 from streams.topics import DEAD_LETTERS, change_topic
-from tables.redis_client import RedisAwayError, RedisConsole, Script
 
 ANSWER_S: Final = 10.0
 LOOKUPS: Final = 0

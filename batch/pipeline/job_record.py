@@ -17,7 +17,7 @@ import msgspec
 
 from batch.pipeline.lease import Caller
 from batch.pipeline.manifest import TableRun
-from tables.redis_client import RedisAwayError, Script
+from streams.adapters.redis import RedisAwayError, Script
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from typing import Final, Protocol
 import msgspec
 
 from batch.errors import BatchError
-from tables.redis_client import RedisAwayError, Script
+from streams.adapters.redis import RedisAwayError, Script
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ return redis.call('DEL', key)
 
 
 class Caller(Protocol):
-    """What is needed of Redis; `tables.redis_client.RedisConsole` has it."""
+    """What is needed of Redis; `streams.adapters.redis.RedisConsole` has it."""
 
     def call(self, script: Script, argument: bytes) -> object:
         """Run a script with one argument."""

@@ -10,7 +10,7 @@ import msgspec
 from batch.errors import BatchError
 from batch.reconcile.buckets import key_text
 from batch.reconcile.explained import Explained
-from streams.committed import CommittedReader, TopicError
+from streams.adapters.committed_reader import CommittedReader, TopicError
 
 MOST_CHANGES: Final = 200_000
 """With more than so many changes under way, every row counts as one of them."""

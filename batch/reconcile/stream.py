@@ -11,7 +11,7 @@ from batch.errors import BatchError
 from batch.reconcile.buckets import Pair, key_text
 from batch.reconcile.verdict import Finding
 from config.definition import Completeness, Definition
-from streams.committed import CommittedReader, TopicError
+from streams.adapters.committed_reader import CommittedReader, TopicError
 from streams.topics import ORDER_FINAL
 
 

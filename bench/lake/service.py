@@ -26,7 +26,7 @@ from bench.machine import TreeMeter
 from config.settings import RedisSettings
 from stack.errors import StackError
 from stack.record import last_lines
-from tables.redis_client import RedisConsole, Script
+from streams.adapters.redis import RedisConsole, Script
 
 EVERY_S: Final = 5
 CYCLE_LIMIT_S: Final = 900.0

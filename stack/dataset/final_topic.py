@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from stack.errors import StackError
-from streams.committed import CommittedReader, TopicError, Visit
+from streams.adapters.committed_reader import CommittedReader, TopicError, Visit
 
 
 class Product(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 from stack.context import SILENT
 from stack.dead_letters.letter import DeadLetter, Place, ReplayNote, read_record
 from stack.errors import StackError
-from streams.committed import committed_consumer
+from streams.adapters.committed_reader import committed_consumer
 from streams.topics import DEAD_LETTERS
 
 ANSWER_S = 10.0

@@ -7,7 +7,7 @@ import json
 import msgspec
 
 from batch.pipeline import job_record, lease
-from tables.redis_client import RedisAwayError, Script
+from streams.adapters.redis import RedisAwayError, Script
 
 
 class FakeRedis:

@@ -18,7 +18,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported silently
 
-from streams.committed import committed_consumer
+from streams.adapters.committed_reader import committed_consumer
 
 ANSWER_S = 30.0
 SILENCE_S = 30.0

@@ -23,9 +23,9 @@ from agents.locks import CLAIM, DATABASE, lock_key, token_of
 from config.settings import RedisSettings
 from stack.local import Stack
 from stack.ports import free_ports
+from streams.adapters.redis import RedisAwayError, RedisClient, RedisRefusedError, Script
 from tables import order_cache
 from tables.order_cache import CachedOrder, OrderCache
-from tables.redis_client import RedisAwayError, RedisClient, RedisRefusedError, Script
 from tests import waiting
 
 LIVENESS_S = 60.0

@@ -25,8 +25,8 @@ from stack.__main__ import main
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.topics import apply_topics
+from streams.adapters.redis import RedisClient
 from streams.topics import ORDER_FINAL, catalogue
-from tables.redis_client import RedisClient
 
 LIVENESS_S = 60.0
 RETENTION_S = 7 * 86_400

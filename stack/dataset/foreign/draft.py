@@ -20,7 +20,8 @@ from typing import Any, Final
 
 import msgspec
 
-from config.definition import Definition, LogicalType, Table, faults
+from config.contradictions import faults
+from config.definition import Definition, LogicalType, Table
 from stack.dataset.foreign.read import ForeignColumn, ForeignTable
 
 WHOLE: Final = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64, "year": 16}

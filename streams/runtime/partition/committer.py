@@ -34,10 +34,6 @@ again after this time; the client's default of 100 ms would be most of a turn.""
 CLOSE_TIMEOUT_S: Final = 2.0
 
 
-class SinkAwayError(Exception):
-    """A sink that is not Kafka does not answer; another opening may succeed."""
-
-
 class Committer(Protocol):
     """What a partition needs of its sink."""
 

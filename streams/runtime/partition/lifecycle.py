@@ -11,7 +11,7 @@ from typing import Final
 
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from streams.runtime.partition.committer import SinkAwayError
+from streams.model.errors import SinkAwayError
 from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.queue import BatchesApartError
 from streams.runtime.partition.task import Host, Opening

@@ -17,7 +17,7 @@ from config.settings import ObjectStoreSettings
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.workers import Worker
-from streams.committed import committed_consumer
+from streams.adapters.committed_reader import committed_consumer
 from streams.model.archive_chain import LAST_OFFSET, Piece, object_name, partition_folder, start_of, walk
 from streams.topics import Direction, catalogue, change_topic
 from tests.integration.orders.deployments import PARTITIONS, FedShop

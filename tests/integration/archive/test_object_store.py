@@ -15,8 +15,8 @@ import pytest
 from config.settings import ObjectStoreSettings
 from stack.local import Stack
 from stack.ports import free_ports
-from streams.runtime.partition.committer import SinkAwayError
-from tables.object_store import MinioBucket
+from streams.adapters.object_store import MinioBucket
+from streams.model.errors import SinkAwayError
 
 RIVALS = 8
 NAME = "changes/shop.orders/00003/{:020d}.parquet"

@@ -21,7 +21,7 @@ from config.settings import DatabaseSettings, ObjectStoreSettings, environment_w
 from stack.dataset.database import connected
 from stack.local import Stack
 from stack.servers.mariadb import socket_path
-from streams.committed import CommittedReader
+from streams.adapters.committed_reader import CommittedReader
 from streams.model.archive_chain import RECORDS
 from streams.topics import change_topic
 from tests.integration.waiting import until

@@ -13,7 +13,7 @@ import pytest
 from minio import Minio
 
 from config.settings import ObjectStoreSettings, RedisSettings
-from tables.redis_client import RedisConsole, Script
+from streams.adapters.redis import RedisConsole, Script
 from tests.batch.traces import traces
 from tests.integration.lake.house import House
 from tests.integration.lake.shop import line, new_id, order

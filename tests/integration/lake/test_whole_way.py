@@ -18,7 +18,7 @@ from batch.pipeline.job_record import DATABASE
 from batch.pipeline.lease import Lease
 from config.settings import RedisSettings
 from stack.dataset.simulation import Simulation
-from tables.redis_client import RedisConsole, Script
+from streams.adapters.redis import RedisConsole, Script
 from tests.integration.lake.house import Answer, House, Statement
 from tests.integration.lake.oracle import differences
 from tests.integration.lake.shop import customer, line, live, new_id, order, simulator

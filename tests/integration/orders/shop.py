@@ -17,7 +17,7 @@ from config.settings import DatabaseSettings, KafkaSettings
 from stack.dataset.check import check
 from stack.dataset.database import connected
 from stack.dataset.oracle import Verdict
-from streams.committed import committed_consumer
+from streams.adapters.committed_reader import committed_consumer
 from tests.integration.waiting import LIVENESS_S, until
 
 

@@ -18,7 +18,7 @@ import pytest
 from agents import guard as module
 from agents.guard import Answer, Claim, LockGuard, NoGuard, WhenAway
 from agents.locks import CLAIM, MARK, parse_lock, token_of
-from tables.redis_client import CALL_TIMEOUT_S, RedisAwayError, RedisRefusedError, Script
+from streams.adapters.redis import CALL_TIMEOUT_S, RedisAwayError, RedisRefusedError, Script
 from tests import waiting
 
 TOKEN = token_of("shop.orders-1", "0" * 32)

@@ -12,9 +12,9 @@ from aiokafka.errors import CommitFailedError
 from faust.types import TP
 
 from streams.model.archive_chain import LAST_OFFSET, Piece, object_name, start_of, walk
+from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import BatchApp
 from streams.runtime.partition.batch import OutputRecord
-from streams.runtime.partition.committer import SinkAwayError
 from streams.runtime.testing import Consumed
 from tables.archive import ArchiveCommitter, ArchiveSink
 

@@ -13,8 +13,8 @@ import pytest
 from faust.types import TP
 
 from streams.model.archive_chain import Piece, object_name
+from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import BatchApp
-from streams.runtime.partition.committer import SinkAwayError
 from tables import archive
 from tables.archive import ArchiveSink
 from tests.unit.tables.archive_ground import NUMBER, TOPIC, Group, Kafka, MemoryBucket, Owner

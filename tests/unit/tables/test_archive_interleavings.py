@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from streams.runtime.partition.committer import SinkAwayError
+from streams.model.errors import SinkAwayError
 from tables.archive import ArchiveCommitter
 from tests.unit.tables.archive_ground import Group, Kafka, MemoryBucket, Owner
 

@@ -16,12 +16,12 @@ import pytest
 from aiokafka.errors import CommitFailedError, KafkaConnectionError, KafkaError
 from faust.types import TP
 
+from streams.adapters.redis import CALL_TIMEOUT_S, RedisAwayError, Script
+from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import BatchApp
 from streams.runtime.partition.batch import OutputRecord
-from streams.runtime.partition.committer import SinkAwayError
 from streams.topics import DEAD_LETTERS
 from tables.lookups import READ, WRITE, LookupCommitter, LookupSink
-from tables.redis_client import CALL_TIMEOUT_S, RedisAwayError, Script
 
 TOPIC: Final = "shop.customers"
 LIVENESS_S: Final = 30.0

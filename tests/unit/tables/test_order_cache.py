@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from streams.adapters.redis import CALL_TIMEOUT_S, RedisAwayError, Script
 from tables import order_cache as module
 from tables.order_cache import MOST_PER_CALL, MOST_WAITING, CachedOrder, OrderCache
-from tables.redis_client import CALL_TIMEOUT_S, RedisAwayError, Script
 from tests import waiting
 
 ORDER = CachedOrder(11, 3, 2)

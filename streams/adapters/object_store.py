@@ -14,7 +14,7 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
-from streams.runtime.partition.committer import SinkAwayError
+from streams.model.errors import SinkAwayError
 
 CALLS_AT_A_TIME: Final = 8
 """Threads; the event loop's own are left to those who look up names of hosts."""

@@ -1,0 +1,1 @@
+"""The only places that speak Redis, S3 and plain Kafka."""
