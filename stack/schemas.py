@@ -1,4 +1,4 @@
-"""`python -m stack schemas`: the files in `config/schemas`, made from what is encoded."""
+"""`python -m stack schemas`: the files in `streams/schemas`, made from what is encoded."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from stack.errors import StackError
 from stack.site import REPOSITORY
-from streams.schemas import PUBLISHED, breaks, file_name, schema_of
+from streams.schemas.contracts import PUBLISHED, breaks, file_name, schema_of
 
-FOLDER: Final = REPOSITORY / "config" / "schemas"
+FOLDER: Final = REPOSITORY / "streams" / "schemas"
 
 
 def add_commands(subparsers: Any) -> None:
     """Add `schemas write` and `schemas check`."""
-    parser = subparsers.add_parser("schemas", help="the JSON Schemas of the output topics, in config/schemas")
+    parser = subparsers.add_parser("schemas", help="the JSON Schemas of the output topics, in streams/schemas")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     for name, run, text in (
         ("write", run_write, "write them anew; refuses what needs a new version"),
@@ -47,7 +47,7 @@ def write_schemas(folder: Path) -> list[Path]:
     """
     refused = [line for topic in PUBLISHED for line in _breaks(folder, topic)]
     if refused:
-        raise StackError("\n".join([*refused, "that needs a new version: raise it in streams/schemas.py"]))
+        raise StackError("\n".join([*refused, "that needs a new version: raise it in streams/schemas/contracts.py"]))
     folder.mkdir(parents=True, exist_ok=True)
     changed = []
     for topic in PUBLISHED:

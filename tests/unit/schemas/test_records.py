@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from streams.model.order import OrderState, as_utc, fold_order, fold_order_detail
 from streams.model.order_life import refuse, report_overdue, restate
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, PaymentMethod
-from streams.schemas import PUBLISHED
+from streams.schemas.contracts import PUBLISHED
 from streams.topics import ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
 from tests.builders import detail_change, order_change, read_at
 from tests.unit.model.strategies import Step, delivered, deliveries, histories, shop_after

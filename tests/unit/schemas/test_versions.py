@@ -14,8 +14,8 @@ from msgspec import Meta, Struct, defstruct
 
 from stack.errors import StackError
 from stack.schemas import FOLDER, schema_faults, write_schemas
-from streams import schemas
-from streams.schemas import PUBLISHED, breaks, file_name, schema_of
+from streams.schemas import contracts
+from streams.schemas.contracts import PUBLISHED, breaks, file_name, schema_of
 from streams.topics import ORDER_FINAL
 
 
@@ -50,7 +50,7 @@ AT_LEAST_0, ALSO_GREEN = Annotated[int, Meta(ge=0, le=9)], StrEnum("Colour", {"R
 def schema(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> dict[str, Any]:
     """The schema of a struct with these fields."""
     struct = defstruct("Order", list(fields.items()), namespace={"__doc__": "An order."})
-    monkeypatch.setattr(schemas, "PUBLISHED", {ORDER_FINAL: (struct, 1)})
+    monkeypatch.setattr(contracts, "PUBLISHED", {ORDER_FINAL: (struct, 1)})
     return schema_of(ORDER_FINAL)
 
 
@@ -120,7 +120,7 @@ def test_an_added_field_is_written_and_a_change_that_breaks_is_refused(
 
     def encode(fields: dict[str, Any], version: int) -> None:
         struct = defstruct("Order", list(fields.items()), namespace={"__doc__": "An order."})
-        for module in (schemas, files):
+        for module in (contracts, files):
             monkeypatch.setattr(module, "PUBLISHED", {ORDER_FINAL: (struct, version)})
 
     encode(FIELDS, 1)

@@ -1,6 +1,6 @@
 """The JSON Schemas of the output topics, and what may change in them within one version.
 
-A schema is made from the struct that is encoded; `config/schemas` has it as a file for consumers, one for each topic
+A schema is made from the struct that is encoded; `streams/schemas` has it as a file for consumers, one for each topic
 and version. Within a version a consumer that was written for its first state goes on reading: fields may be added, and
 values may become narrower (a bound, one null less, one word less of an enumeration). Whatever else changes what a
 consumer meets is a new version: a field gone or renamed, another type, a new null or word, a wider bound.

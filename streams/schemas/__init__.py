@@ -1,0 +1,1 @@
+"""The JSON Schemas of the output topics: how they are made, and the published files."""
