@@ -12,11 +12,11 @@ from typing import Final, Protocol
 
 import msgspec
 
-from agents.clearance import Clearance
 from agents.dead_letters import dead_letter
-from agents.guard import Guard
-from agents.order_agenda import OrderAgenda
+from agents.guard.claim_filter import Clearance
+from agents.guard.guard import Guard
 from agents.order_log import OrderLog
+from agents.order_timers import OrderAgenda
 from streams.model.order import Emission, OrderState, live_lines
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, PaymentMethod
 from streams.runtime.partition.batch import OutputRecord, SourceRecord, Visit

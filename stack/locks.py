@@ -23,7 +23,7 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from agents import locks
+from agents.guard import locks
 from config.settings import KafkaSettings, OrdersSettings, RedisSettings
 from stack.claims import emitted_among, fence
 from stack.context import SILENT, add_stack_option, settings_environment

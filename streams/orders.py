@@ -13,13 +13,13 @@ Look: `http://127.0.0.1:6066/stats/`, `/orders/incomplete`, `/orders/<order id>/
 
 from __future__ import annotations
 
-from agents import locks
 from agents.completion import OrderCompletion
-from agents.guard import LockGuard, NoGuard, WhenAway
+from agents.guard import locks
+from agents.guard.guard import LockGuard, NoGuard, WhenAway
 from agents.order import order as order_agent
-from agents.order_agenda import OrderAgenda
 from agents.order_details import order_details as order_details_agent
 from agents.order_log import OrderLog
+from agents.order_timers import OrderAgenda
 from config.settings import KafkaSettings, OrdersSettings, RedisSettings, read_or_exit
 from streams.adapters.redis import RedisClient
 from streams.model.change import change_decoder

@@ -1,6 +1,7 @@
 """What is published of an order: the values of the output topics, as their consumers read them.
 
-The descriptions and bounds go into the topics' JSON Schemas (`streams.schemas.contracts`): they are promises to every consumer.
+The descriptions and bounds go into the topics' JSON Schemas (`streams.schemas.contracts`): they are promises to every
+consumer.
 """
 
 from __future__ import annotations

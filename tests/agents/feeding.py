@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from agents.completion import OrderCompletion
-from agents.guard import Guard, NoGuard
-from agents.order_agenda import OrderAgenda
+from agents.guard.guard import Guard, NoGuard
 from agents.order_log import OrderLog
+from agents.order_timers import OrderAgenda
 from streams import orders as application
 from streams.model.published import PaymentMethod
 from streams.runtime.testing import StandIn

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from agents.locks import token_of
+from agents.guard.locks import token_of
 from streams import orders as application
 from streams.runtime.testing import MemoryPartition
 from tables.order_state import FORGETTING_CODEC

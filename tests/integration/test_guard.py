@@ -18,8 +18,8 @@ import msgspec
 import pytest
 import redis
 
-from agents.guard import Answer, Claim, LockGuard, WhenAway
-from agents.locks import CLAIM, DATABASE, lock_key, token_of
+from agents.guard.guard import Answer, Claim, LockGuard, WhenAway
+from agents.guard.locks import CLAIM, DATABASE, lock_key, token_of
 from config.settings import RedisSettings
 from stack.local import Stack
 from stack.ports import free_ports

@@ -18,8 +18,8 @@ import redis
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without saying so
 
-from agents.guard import Answer, Claim, LockGuard, WhenAway
-from agents.locks import DATABASE, lock_key, token_of
+from agents.guard.guard import Answer, Claim, LockGuard, WhenAway
+from agents.guard.locks import DATABASE, lock_key, token_of
 from config.settings import KafkaSettings, RedisSettings
 from stack.__main__ import main
 from stack.local import Stack

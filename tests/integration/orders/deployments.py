@@ -24,7 +24,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from agents.locks import DATABASE, lock_key
+from agents.guard.locks import DATABASE, lock_key
 from config.settings import KafkaSettings, RedisSettings, environment_with
 from stack.local import Stack
 from stack.ports import free_ports

@@ -18,7 +18,7 @@ import redis
 import requests
 from aiokafka.partitioner import murmur2
 
-from agents.locks import DATABASE, lock_key, order_id_of
+from agents.guard.locks import DATABASE, lock_key, order_id_of
 from config.settings import KafkaSettings, RedisSettings
 from stack.claims import emitted_among
 from stack.local import Stack

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from agents.completion import OrderCompletion
-from agents.order_agenda import OrderAgenda
 from agents.order_log import OrderLog
+from agents.order_timers import OrderAgenda
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder
 from streams.runtime.partition.batch import Batch, BatchOwner, OutputRecord

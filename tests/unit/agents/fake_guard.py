@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from agents.guard import Answer, Claim, WhenAway
-from agents.locks import app_of
+from agents.guard.guard import Answer, Claim, WhenAway
+from agents.guard.locks import app_of
 
 
 class FakeGuard:

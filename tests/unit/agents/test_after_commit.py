@@ -12,9 +12,9 @@ from typing import Any, cast
 import pytest
 
 from agents.completion import OrderCompletion
-from agents.locks import token_of
-from agents.order_agenda import OrderAgenda
+from agents.guard.locks import token_of
 from agents.order_log import OrderLog
+from agents.order_timers import OrderAgenda
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.order_life import refuse
 from streams.model.published import PaymentMethod

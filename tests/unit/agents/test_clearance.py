@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from agents.clearance import Clearance
-from agents.guard import WhenAway
-from agents.locks import token_of
+from agents.guard.claim_filter import Clearance
+from agents.guard.guard import WhenAway
+from agents.guard.locks import token_of
 from agents.order_log import OrderLog
 from streams.model.order import Emission, OrderState, fold_order, fold_order_detail
 from streams.model.order_life import ask_again

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from agents.completion import OrderCompletion, Published
-from agents.guard import NoGuard
-from agents.order_agenda import OrderAgenda
+from agents.guard.guard import NoGuard
 from agents.order_log import OrderLog
+from agents.order_timers import OrderAgenda
 from streams.model.order import Emission, OrderState
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 from streams.runtime.partition.batch import OutputRecord

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents import guard as module
-from agents.guard import Answer, Claim, LockGuard, NoGuard, WhenAway
-from agents.locks import CLAIM, MARK, parse_lock, token_of
+from agents.guard import guard as module
+from agents.guard.guard import Answer, Claim, LockGuard, NoGuard, WhenAway
+from agents.guard.locks import CLAIM, MARK, parse_lock, token_of
 from streams.adapters.redis import CALL_TIMEOUT_S, RedisAwayError, RedisRefusedError, Script
 from tests import waiting
 
@@ -127,7 +127,7 @@ async def test_no_claims_are_no_call() -> None:
 async def test_a_claim_waits_until_redis_is_back_and_says_so_twice(caplog: pytest.LogCaptureFixture) -> None:
     client = Client(errors=[RedisAwayError("refused")] * 5)
     guard = guard_on(client)
-    with caplog.at_level(logging.WARNING, "agents.guard"):
+    with caplog.at_level(logging.WARNING, "agents.guard.guard"):
         assert await guard.claim(claims(2), TOKEN) == [Answer.ACQUIRED] * 2
     assert guard.away_since is None
     assert [record.getMessage().split(" after ")[0] for record in caplog.records] == [
@@ -285,7 +285,7 @@ async def test_the_end_writes_the_marks_that_wait() -> None:
 async def test_the_end_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     client = Client()
     client.is_away = True
-    with caplog.at_level(logging.WARNING, "agents.guard"):
+    with caplog.at_level(logging.WARNING, "agents.guard.guard"):
         async with asyncio.timeout(LIVENESS_S), running(client) as guard:
             guard.mark_emitted(["a", "b"], TOKEN, lambda: None)
     assert client.is_closed

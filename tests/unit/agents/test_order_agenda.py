@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from agents import order_agenda as module
-from agents.order_agenda import OrderAgenda
+from agents import order_timers as module
+from agents.order_timers import OrderAgenda
 from streams.model.fold import FORGOTTEN
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.order_life import refuse

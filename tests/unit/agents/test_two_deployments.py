@@ -17,9 +17,9 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from agents import clearance
 from agents.completion import OrderCompletion
-from agents.guard import Answer, Claim
+from agents.guard import claim_filter
+from agents.guard.guard import Answer, Claim
 from streams.model.order import Emission
 from streams.model.published import CompleteOrder, IncompleteOrder
 from streams.runtime.partition.batch import OutputRecord
@@ -276,7 +276,7 @@ def with_completion(machine: type[Deployments], completion: type[OrderCompletion
 
 def with_answer(machine: type[Deployments], name: str, replacement: object) -> Install:
     def install(patch: pytest.MonkeyPatch) -> type[Deployments]:
-        patch.setattr(clearance, name, replacement)
+        patch.setattr(claim_filter, name, replacement)
         return machine
 
     return install

@@ -17,9 +17,9 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from agents.completion import OrderCompletion
-from agents.guard import NoGuard
-from agents.order_agenda import OrderAgenda
+from agents.guard.guard import NoGuard
 from agents.order_log import OrderLog
+from agents.order_timers import OrderAgenda
 from streams.model.change import UNAVAILABLE, Change, Malformed, Tombstone, change_decoder
 from streams.model.fold import KEPT, UNCHANGED
 from streams.model.order import OrderColumns, OrderDetailColumns, OrderState, as_utc, fold_order, fold_order_detail

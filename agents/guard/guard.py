@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 from mode import Service
 
-from agents.locks import CLAIM, MARK, MOST_PER_CALL, app_of
+from agents.guard.locks import CLAIM, MARK, MOST_PER_CALL, app_of
 from streams.adapters.redis import CALL_TIMEOUT_S, Outage, RedisAwayError, ScriptCaller
 
 log = logging.getLogger(__name__)

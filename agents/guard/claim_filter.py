@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from agents.guard import Answer, Claim, Guard
-from agents.locks import token_of
+from agents.guard.guard import Answer, Claim, Guard
+from agents.guard.locks import token_of
 from agents.order_log import OrderLog
 from streams.model.order_life import refuse, restate
 from streams.model.published import AmendedOrder, CompleteOrder
