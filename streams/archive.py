@@ -22,8 +22,8 @@ from streams.adapters.object_store import MinioBucket
 from streams.runtime.web.pages import declare_pages
 from streams.topics import Direction, catalogue
 from streams.worker import batch_app
-from tables.archive import ArchiveSink
-from tables.archive_pages import WaitingCollector
+from tables.archive.committer import ArchiveSink
+from tables.views.archive import WaitingCollector
 
 kafka, objects, settings = read_or_exit(KafkaSettings, ObjectStoreSettings, ArchiveSettings)
 root = urlsplit(settings.bronze)

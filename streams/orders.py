@@ -27,9 +27,11 @@ from streams.model.order import OrderColumns, OrderDetailColumns
 from streams.runtime.web.pages import declare_pages
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, change_topic
 from streams.worker import batch_app
-from tables import incomplete, order_cache, order_state, views
-from tables.incomplete import IncompleteCollector
+from tables import order_cache, order_state
 from tables.payment_methods import PaymentMethods
+from tables.views import incomplete
+from tables.views import orders as views
+from tables.views.incomplete import IncompleteCollector
 
 kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, OrdersSettings)
 

@@ -106,7 +106,7 @@ def test_the_topics_and_the_table_it_names_exist() -> None:
 
 
 def test_the_views_it_names_exist() -> None:
-    declared = "".join((ROOT / path).read_text() for path in ("tables/views.py", "streams/runtime/web/pages.py"))
+    declared = "".join((ROOT / path).read_text() for path in ("tables/views/orders.py", "streams/runtime/web/pages.py"))
     for path in set(re.findall(r"127\.0\.0\.1:6066(/[a-z/]+)", README)):
         assert f'"{path}' in declared, path
 

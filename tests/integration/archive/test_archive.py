@@ -20,7 +20,7 @@ from stack.ports import free_ports
 from stack.workers import Worker
 from streams.runtime.testing import Consumed
 from streams.topics import change_topic
-from tables.archive_rows import Rows
+from tables.archive.rows import Rows
 from tests.builders import created, order_row
 from tests.integration.archive.ground import ArchivedShop
 from tests.integration.orders.deployments import metric, stats_of

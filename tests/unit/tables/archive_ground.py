@@ -16,7 +16,7 @@ from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import BatchApp
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.testing import Consumed
-from tables.archive import ArchiveCommitter, ArchiveSink
+from tables.archive.committer import ArchiveCommitter, ArchiveSink
 
 TOPIC: Final = "shop.orders"
 NUMBER: Final = 3

@@ -15,8 +15,8 @@ from faust.types import TP
 from streams.model.archive_chain import Piece, object_name
 from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import BatchApp
-from tables import archive
-from tables.archive import ArchiveSink
+from tables.archive import committer
+from tables.archive.committer import ArchiveSink
 from tests.unit.tables.archive_ground import NUMBER, TOPIC, Group, Kafka, MemoryBucket, Owner
 
 
@@ -197,7 +197,7 @@ async def test_a_partition_that_is_handed_over_puts_what_waits(
 async def test_a_hand_over_does_not_wait_for_a_bucket_that_does_not_answer(
     bucket: MemoryBucket, group: Group, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "CLOSE_FLUSH_S", 0.01)
+    monkeypatch.setattr(committer, "CLOSE_FLUSH_S", 0.01)
     owner = await Owner(bucket, group, flush_s=1_000.0).open()
     kafka.produce(3)
     await owner.read(kafka)

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from streams.model.errors import SinkAwayError
-from tables.archive import ArchiveCommitter
+from tables.archive.committer import ArchiveCommitter
 from tests.unit.tables.archive_ground import Group, Kafka, MemoryBucket, Owner
 
 OWNERS = st.integers(0, 1)

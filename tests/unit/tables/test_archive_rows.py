@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.runtime.testing import Consumed
-from tables.archive_rows import SCHEMA, Rows
+from tables.archive.rows import SCHEMA, Rows
 
 TOPIC = "shop.orders"
 Headers = st.lists(st.tuples(st.text(max_size=3), st.none() | st.binary(max_size=3)), max_size=3).map(tuple)

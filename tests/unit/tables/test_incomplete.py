@@ -15,8 +15,8 @@ from streams.model.published import IncompleteReason
 from streams.runtime.faust.table import BatchTable, NotHere
 from streams.runtime.partition.processor import OpenPartition
 from streams.runtime.testing import MemoryPartition
-from tables import incomplete
 from tables.order_state import CODEC
+from tables.views import incomplete
 from tests.builders import COMMITTED_MS, detail_change, order_change
 
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from streams.model.order import OrderState, fold_order, fold_order_detail
-from tables.views import order_view
+from tables.views.orders import order_view
 from tests.builders import detail_change, order_change
 
 

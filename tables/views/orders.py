@@ -11,7 +11,7 @@ from streams.model.order import Emission, OrderState, products_of, status_of
 from streams.runtime.faust.app import BatchApp
 from streams.runtime.faust.table import BatchTable, NotHere
 from streams.runtime.web.pages import open_partitions, partitions
-from tables import incomplete
+from tables.views import incomplete
 
 MOST_LISTED: Final = 1_000
 

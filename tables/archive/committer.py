@@ -38,7 +38,7 @@ from streams.model.archive_chain import LAST_OFFSET, RECORDS, before_object, obj
 from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import BatchApp
 from streams.runtime.partition.batch import OutputRecord
-from tables.archive_rows import Rows
+from tables.archive.rows import Rows
 
 log = logging.getLogger(__name__)
 
