@@ -14,6 +14,8 @@ RUN useradd --system --uid 10001 --user-group --no-create-home millrace \
 COPY agents agents
 COPY batch batch
 COPY config config
+COPY demo demo
+COPY ops ops
 COPY stack stack
 COPY streams streams
 COPY tables tables

@@ -15,13 +15,13 @@ from bench.kafka import write
 from config.dataset import load_definition
 from config.definition import OrdersGenerator
 from config.settings import KafkaSettings
-from stack.dataset.generator.plan import Plan
+from demo.workers import Worker
+from ops.dataset.generator.plan import Plan
+from ops.topics import apply_topics
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.record import load_record
 from stack.site import REPOSITORY
-from stack.topics import apply_topics
-from stack.workers import Worker
 from streams.topics import catalogue, change_topic
 
 DATASET: Final = "project_db"

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from config.definition import OrdersGenerator
-from stack.dataset.generator import rows
-from stack.dataset.generator.plan import Plan, make_plan
+from ops.dataset.generator import rows
+from ops.dataset.generator.plan import Plan, make_plan
 
 ORDERS: Final = "orders"
 DETAILS: Final = "order_details"

@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaException, Producer, TopicPar
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported silently
 
 from bench.inputs import Change
-from stack.context import SILENT
+from ops.context import SILENT
 from stack.errors import StackError
 from streams.adapters.committed_reader import committed_consumer
 

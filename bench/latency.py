@@ -23,18 +23,18 @@ from bench.machine import Spent, foreign_share, tree_usage
 from bench.percentiles import commit_markers, summary
 from config.dataset import load_definition
 from config.settings import ConnectSettings, DatabaseSettings
-from stack.connector.apply import apply_connector, wait_snapshot
-from stack.connector.rest import ConnectClient
-from stack.connector.settings import connector_name, connector_settings
-from stack.dataset.bulk import OnDuplicate
-from stack.dataset.database import connected
-from stack.dataset.generator.files import write_files
-from stack.dataset.generator.load import load_files
-from stack.dataset.generator.plan import make_plan
-from stack.dataset.schema import create_schema
-from stack.dataset.shop import NewOrder, place_order
+from demo.workers import Worker
+from ops.connector.apply import apply_connector, wait_snapshot
+from ops.connector.rest import ConnectClient
+from ops.connector.settings import connector_name, connector_settings
+from ops.dataset.bulk import OnDuplicate
+from ops.dataset.database import connected
+from ops.dataset.generator.files import write_files
+from ops.dataset.generator.load import load_files
+from ops.dataset.generator.plan import make_plan
+from ops.dataset.schema import create_schema
+from ops.dataset.shop import NewOrder, place_order
 from stack.errors import StackError
-from stack.workers import Worker
 from streams.adapters.committed_reader import committed_consumer
 from streams.topics import ORDER_FINAL, change_topic
 

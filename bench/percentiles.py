@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from stack.demo.proof import percentile
+from demo.proof import percentile
 
 STATIONS: Final = ("captured", "source_committed", "worker_committed", "visible")
 """In Kafka as a record; committed by the connector; the order's output committed by the worker; seen by a consumer."""

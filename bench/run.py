@@ -18,7 +18,7 @@ from bench.kafka import GroupWatch, OutputWatch
 from bench.machine import Spent, Usage, foreign_share, tree_usage
 from bench.systems import Running, System, Task
 from bench.verdict import Judge, Verdict
-from stack.dataset.final_topic import FinalReader
+from ops.dataset.final_topic import FinalReader
 from stack.errors import StackError
 from stack.record import last_lines
 

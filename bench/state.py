@@ -12,8 +12,8 @@ from bench.ground import Ground, Say, generator, plan_of
 from bench.inputs import Input
 from bench.kafka import OutputWatch
 from bench.machine import tree_usage
+from demo.workers import Worker
 from stack.errors import StackError
-from stack.workers import Worker
 from streams.topics import ORDER_FINAL
 
 SERVERS: Final = ("kafka", "redis")

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from config.settings import CacheSettings, KafkaSettings, environment_with
+from demo.workers import Worker
 from stack.artifacts.cache import ensure
 from stack.errors import StackError
 from stack.job import Job
 from stack.ports import free_ports
 from stack.process import Process, ProcessState, start
 from stack.site import REPOSITORY
-from stack.workers import Worker
 from streams.topics import ORDER_FINAL
 
 EXACTLY_ONCE: Final = "exactly_once"

@@ -17,7 +17,7 @@ import pytest
 
 from batch.__main__ import parser as batch_parser
 from config import settings
-from stack.__main__ import parser
+from ops.cli import parser
 from streams import orders as application
 from streams.topics import catalogue
 

@@ -23,7 +23,7 @@ from deltalake import DeltaTable
 
 from bench.lake.ground import LakeGround
 from bench.peers.lake_job import DIMENSIONS, FACTS, KEY_OF, UNKNOWN
-from stack.dataset.database import connected
+from ops.dataset.database import connected
 from stack.errors import StackError
 
 TABLES: Final = (*DIMENSIONS, *FACTS)

@@ -23,20 +23,20 @@ from bench.ground import DATASET, Ground, Say, generator
 from bench.lake.change import RECENT_DAYS, Shop, statements
 from config.dataset import load_definition
 from config.settings import ConnectSettings, DatabaseSettings, ObjectStoreSettings
-from stack.connector.apply import apply_connector, wait_snapshot
-from stack.connector.rest import ConnectClient
-from stack.connector.settings import connector_name, connector_settings
-from stack.dataset.bulk import OnDuplicate
-from stack.dataset.database import connected
-from stack.dataset.generator.files import write_files
-from stack.dataset.generator.load import load_files
-from stack.dataset.generator.plan import Plan
-from stack.dataset.schema import create_schema
+from demo.workers import Worker
+from ops.connector.apply import apply_connector, wait_snapshot
+from ops.connector.rest import ConnectClient
+from ops.connector.settings import connector_name, connector_settings
+from ops.dataset.bulk import OnDuplicate
+from ops.dataset.database import connected
+from ops.dataset.generator.files import write_files
+from ops.dataset.generator.load import load_files
+from ops.dataset.generator.plan import Plan
+from ops.dataset.schema import create_schema
 from stack.errors import StackError
 from stack.ports import free_ports
 from stack.process import ProcessState
 from stack.record import load_record
-from stack.workers import Worker
 from streams.model.archive_chain import FOLDER, RECORDS
 
 SERVERS: Final = ("kafka", "connect", "mariadb", "redis", "minio")

@@ -25,7 +25,7 @@ from bench.lake.service import Service
 from bench.lake.systems import LakeSystem, environment_of
 from bench.stream import rotated
 from config.settings import CacheSettings
-from stack.dataset.generator.plan import Plan, make_plan
+from ops.dataset.generator.plan import Plan, make_plan
 from stack.errors import StackError
 
 RUNS: Final = RESULTS / "batch-runs.jsonl"

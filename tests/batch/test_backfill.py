@@ -19,8 +19,8 @@ from batch.context import LayerResult, RunContext
 from batch.silver import refine
 from batch.storage.database import connected
 from config.settings import DatabaseSettings
-from stack.dataset.database import connected as as_owner
-from stack.dataset.schema import create_schema
+from ops.dataset.database import connected as as_owner
+from ops.dataset.schema import create_schema
 from stack.local import Stack
 from streams.topics import change_topic
 from tests.batch.bronze_ground import DEFINITION, Archive, content, envelope, fed_by_jdbc, picked, run_context

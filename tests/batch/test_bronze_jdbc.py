@@ -24,8 +24,8 @@ from batch.errors import BatchError
 from batch.storage.canonical import time_text
 from batch.storage.database import connected
 from config.settings import DatabaseSettings
-from stack.dataset.database import connected as as_owner
-from stack.dataset.schema import create_schema
+from ops.dataset.database import connected as as_owner
+from ops.dataset.schema import create_schema
 from stack.local import Stack
 from tests.batch.bronze_ground import DEFINITION, content, fed_by_jdbc, picked, run_context
 

@@ -18,7 +18,7 @@ from batch import bronze
 from batch.silver import refine
 from config.dataset import load_definition
 from config.settings import DatabaseSettings
-from stack.__main__ import main
+from ops.cli import main
 from stack.local import Stack
 from stack.servers.mariadb import OWNER_USER, socket_path
 from stack.site import REPOSITORY

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from demo.workers import STOP_LIMIT_S, Worker
 from stack.process import ProcessState
-from stack.workers import STOP_LIMIT_S, Worker
 from tests.background import in_background
 
 SETTLE_LIMIT_S: Final = 60.0

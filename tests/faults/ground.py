@@ -12,21 +12,21 @@ from typing import Final, Self
 
 from config.dataset import load_definition
 from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings
-from stack.connector.apply import apply_connector, wait_running, wait_snapshot
-from stack.connector.rest import ConnectClient
-from stack.connector.settings import connector_name, connector_settings
-from stack.dataset.bulk import OnDuplicate
-from stack.dataset.database import connected
-from stack.dataset.generator.files import write_files
-from stack.dataset.generator.load import load_files
-from stack.dataset.generator.plan import make_plan
-from stack.dataset.schema import create_schema
+from ops.connector.apply import apply_connector, wait_running, wait_snapshot
+from ops.connector.rest import ConnectClient
+from ops.connector.settings import connector_name, connector_settings
+from ops.dataset.bulk import OnDuplicate
+from ops.dataset.database import connected
+from ops.dataset.generator.files import write_files
+from ops.dataset.generator.load import load_files
+from ops.dataset.generator.plan import make_plan
+from ops.dataset.schema import create_schema
+from ops.topics import apply_topics
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.process import ProcessState
 from stack.record import process_state
 from stack.site import REPOSITORY
-from stack.topics import apply_topics
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, catalogue
 from tests.faults.crew import Crew
 from tests.faults.kafka import delete_topics, empty_topics

@@ -1,6 +1,6 @@
 """The invariants as pure functions over what was read: each answers with the faults it found, one line each.
 
-I1 and I2 (nothing missing, nothing twice) are `stack.dataset.oracle`'s; I5 and I8 are waited for in `run.py` and
+I1 and I2 (nothing missing, nothing twice) are `ops.dataset.oracle`'s; I5 and I8 are waited for in `run.py` and
 `verdict.py`.
 """
 

@@ -14,8 +14,8 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from demo.watch import FinalWatch
 from stack.errors import StackError
-from stack.watch import FinalWatch
 from tests.faults.ground import Ground, Say
 from tests.faults.mutants import MUTANTS
 from tests.faults.scene import Dose, Scene

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aiokafka.partitioner import DefaultPartitioner
 
-from stack.watch import FinalWatch
+from demo.watch import FinalWatch
 from tests.faults.crew import Crew
 from tests.faults.ground import PARTITIONS, Ground, Say
 from tests.faults.kafka import Lag

@@ -18,7 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     ResourceType,
 )
 
-from stack.connector.settings import connector_name
+from ops.connector.settings import connector_name
 from stack.servers import connect as connect_server
 from stack.servers.mariadb import socket_path
 from streams.topics import ORDER_FINAL

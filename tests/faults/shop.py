@@ -17,10 +17,10 @@ from mysql.connector.connection import MySQLConnection
 
 from config.dataset import load_definition
 from config.settings import DatabaseSettings
-from stack.dataset.database import connected
-from stack.dataset.shop import Details, ShopDatabase, Transaction
-from stack.dataset.simulate import simulate
-from stack.dataset.simulation import Simulation
+from ops.dataset.database import connected
+from ops.dataset.shop import Details, ShopDatabase, Transaction
+from ops.dataset.simulate import simulate
+from ops.dataset.simulation import Simulation
 from stack.errors import StackError
 from streams.topics import change_topic
 from tests.background import in_background

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from rocksdict import AccessType, Options, Rdict
 
-from stack.dataset.check import check
+from ops.dataset.check import check
 from streams.runtime.state.changelog import INCARNATION_KEY
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, order_state_changelog
 from tables import order_state

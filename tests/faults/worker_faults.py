@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from demo.workers import STOP_LIMIT_S, Worker
 from stack.process import ProcessState
-from stack.workers import STOP_LIMIT_S, Worker
 from tests.disks import may_mount, small_disk
 from tests.faults.crew import SETTLE_LIMIT_S
 from tests.faults.ground import PARTITIONS

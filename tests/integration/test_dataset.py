@@ -26,11 +26,11 @@ from mysql.connector.connection import MySQLConnection
 
 from config.dataset import load_definition
 from config.settings import DatabaseSettings
-from stack.__main__ import main
-from stack.dataset.database import connected
-from stack.dataset.final_topic import Order, read_final
-from stack.dataset.oracle import expected_orders
-from stack.dataset.shop import Details, NewOrder, place_order
+from ops.cli import main
+from ops.dataset.database import connected
+from ops.dataset.final_topic import Order, read_final
+from ops.dataset.oracle import expected_orders
+from ops.dataset.shop import Details, NewOrder, place_order
 from stack.local import Stack
 
 DEFINITION = load_definition("project_db")
@@ -57,7 +57,7 @@ def topic(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     name = f"order_final_{uuid.uuid4().hex}"
     admin = AdminClient({"bootstrap.servers": stack.environment()["KAFKA_BOOTSTRAP"]})
     admin.create_topics([NewTopic(name, 4, 1)])[name].result(10)
-    monkeypatch.setattr("stack.dataset.check.ORDER_FINAL", name)
+    monkeypatch.setattr("ops.dataset.check.ORDER_FINAL", name)
     yield name
     admin.delete_topics([name])[name].result(10)
 

@@ -17,10 +17,10 @@ import yaml
 from config.dataset import load_definition
 from config.definition import Definition
 from config.settings import ConnectSettings, DatabaseSettings
-from stack.__main__ import main
-from stack.connector.settings import connector_settings
-from stack.dataset.database import connected
-from stack.dataset.schema import verify_schema
+from ops.cli import main
+from ops.connector.settings import connector_settings
+from ops.dataset.database import connected
+from ops.dataset.schema import verify_schema
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.servers.mariadb import socket_path

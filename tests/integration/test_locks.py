@@ -21,10 +21,10 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from agents.guard.guard import Answer, Claim, LockGuard, WhenAway
 from agents.guard.locks import DATABASE, lock_key, token_of
 from config.settings import KafkaSettings, RedisSettings
-from stack.__main__ import main
+from ops.cli import main
+from ops.topics import apply_topics
 from stack.local import Stack
 from stack.ports import free_ports
-from stack.topics import apply_topics
 from streams.adapters.redis import RedisClient
 from streams.topics import ORDER_FINAL, catalogue
 
@@ -227,7 +227,7 @@ def test_while_kafka_is_away_nothing_is_released(
     stack: Stack, server: Any, app_id: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claim(stack, token_of(app_id, OLD), "a")
-    monkeypatch.setattr("stack.locks._ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("ops.locks._ANSWER_SECONDS", 1.0)
     monkeypatch.setenv("KAFKA_BOOTSTRAP", f"127.0.0.1:{free_ports(['nobody'])['nobody']}")
     assert main(["locks", "release", "--app", app_id]) == 1
     assert f"whether workers of {app_id} run is unknown" in capsys.readouterr().err

@@ -18,9 +18,10 @@ from minio import Minio
 
 from config.dataset import load_definition
 from config.settings import ConnectSettings, KafkaSettings
-from stack.connector.apply import Outcome, apply_connector, wait_snapshot
-from stack.connector.rest import ConnectClient
-from stack.connector.settings import connector_settings
+from ops.connector.apply import Outcome, apply_connector, wait_snapshot
+from ops.connector.rest import ConnectClient
+from ops.connector.settings import connector_settings
+from ops.topics import apply_topics, check_topics
 from stack.errors import CancelledWorkError, StackError
 from stack.local import Stack
 from stack.ports import HOST, free_ports
@@ -30,7 +31,6 @@ from stack.servers import SERVERS
 from stack.servers.mariadb import socket_path
 from stack.servers.minio import BUCKETS
 from stack.site import REPOSITORY
-from stack.topics import apply_topics, check_topics
 from streams.topics import catalogue
 
 LIVENESS_SECONDS = 60.0

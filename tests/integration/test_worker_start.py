@@ -17,10 +17,10 @@ from confluent_kafka import ConsumerGroupTopicPartitions, Producer
 from confluent_kafka.admin import AdminClient
 
 from config.settings import KafkaSettings
+from demo.workers import Worker
+from ops.topics import apply_topics
 from stack.local import Stack
 from stack.ports import free_ports
-from stack.topics import apply_topics
-from stack.workers import Worker
 from streams.topics import DEAD_LETTERS, ORDER_FINAL, catalogue, change_topic, order_state_changelog
 from tests.builders import created, detail_row, order_row, position
 from tests.integration.orders.shop import TopicTail

@@ -26,7 +26,7 @@ from config.settings import (
     RedisSettings,
     SettingsGroup,
 )
-from stack import __main__ as stack_program
+from ops import cli
 from stack.ports import DEFAULT_PORTS, HOST
 from stack.servers import kafka, mariadb, redis
 from stack.servers.connect import worker_settings
@@ -216,5 +216,5 @@ def _parsed(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> argparse.N
 
     with monkeypatch.context() as patched:
         patched.setattr(argparse.ArgumentParser, "parse_args", parse_only)
-        stack_program.main(arguments)
+        cli.main(arguments)
     return found[0]

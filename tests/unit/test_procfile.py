@@ -14,7 +14,7 @@ import pytest
 from honcho.environ import Procfile, parse_procfile
 
 from config.settings import environment_with
-from stack.restarter import parse_command_line
+from ops.restarter import parse_command_line
 from tests.unit.compose import APPLICATIONS, REPOSITORY, SERVICES
 
 PROCFILE: Procfile = parse_procfile((REPOSITORY / "Procfile").read_text())
@@ -25,7 +25,7 @@ def worker_command(name: str) -> list[str]:
     """What runs under the restarter."""
     variable, execute, *restarter = COMMANDS[name]
     assert (variable, execute) == ("PYTHONUNBUFFERED=1", "exec")
-    assert restarter[:3] == ["python", "-m", "stack.restarter"]
+    assert restarter[:3] == ["python", "-m", "ops.restarter"]
     return parse_command_line(restarter[3:])[1]
 
 

@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from batch.storage.paths import Lake
 from config.settings import LakeSettings
-from stack.dataset.simulation import Simulation
+from ops.dataset.simulation import Simulation
 from stack.process import ProcessState
 from stack.record import process_state
 from stack.site import REPOSITORY

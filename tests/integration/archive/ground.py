@@ -14,9 +14,9 @@ from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, KafkaErro
 from minio import Minio
 
 from config.settings import ObjectStoreSettings
+from demo.workers import Worker
 from stack.local import Stack
 from stack.ports import free_ports
-from stack.workers import Worker
 from streams.adapters.committed_reader import committed_consumer
 from streams.model.archive_chain import LAST_OFFSET, Piece, object_name, partition_folder, start_of, walk
 from streams.topics import Direction, catalogue, change_topic

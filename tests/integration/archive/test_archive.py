@@ -15,9 +15,9 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from demo.workers import Worker
 from stack.local import Stack
 from stack.ports import free_ports
-from stack.workers import Worker
 from streams.runtime.testing import Consumed
 from streams.topics import change_topic
 from tables.archive.rows import Rows

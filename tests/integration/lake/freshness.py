@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from batch.pipeline.manifest import Manifests
 from batch.storage.objects import object_folder
 from config.settings import DatabaseSettings, ObjectStoreSettings
-from stack.dataset.database import connected
-from stack.dataset.shop import NewOrder, place_order
-from stack.demo.proof import percentile
+from demo.proof import percentile
+from ops.dataset.database import connected
+from ops.dataset.shop import NewOrder, place_order
 from tests.integration.lake.house import House
 
 

@@ -18,7 +18,7 @@ from mysql.connector.connection import MySQLConnection
 
 from config.dataset import load_definition
 from config.settings import DatabaseSettings, ObjectStoreSettings, environment_with
-from stack.dataset.database import connected
+from ops.dataset.database import connected
 from stack.local import Stack
 from stack.servers.mariadb import socket_path
 from streams.adapters.committed_reader import CommittedReader

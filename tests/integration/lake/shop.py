@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from config.settings import DatabaseSettings
-from stack.dataset.database import connected
-from stack.dataset.shop import ShopDatabase
-from stack.dataset.simulate import Simulator
-from stack.dataset.simulation import Simulation, SystemClock
+from ops.dataset.database import connected
+from ops.dataset.shop import ShopDatabase
+from ops.dataset.simulate import Simulator
+from ops.dataset.simulation import Simulation, SystemClock
 from tests.integration.lake.house import House, Statement
 
 

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from stack.dataset.simulation import Simulation
+from ops.dataset.simulation import Simulation
 from tests.background import in_background
 from tests.integration.lake.house import House
 from tests.integration.lake.oracle import differences

@@ -17,7 +17,7 @@ import pytest
 from batch.pipeline.job_record import DATABASE
 from batch.pipeline.lease import Lease
 from config.settings import RedisSettings
-from stack.dataset.simulation import Simulation
+from ops.dataset.simulation import Simulation
 from streams.adapters.redis import RedisConsole, Script
 from tests.integration.lake.house import Answer, House, Statement
 from tests.integration.lake.oracle import differences

@@ -11,19 +11,19 @@ import pytest
 
 from config.dataset import load_definition
 from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings
-from stack.connector.apply import apply_connector
-from stack.connector.rest import ConnectClient
-from stack.connector.settings import connector_name, connector_settings
-from stack.dataset.bulk import OnDuplicate
-from stack.dataset.database import connected
-from stack.dataset.generator.files import write_files
-from stack.dataset.generator.load import load_files
-from stack.dataset.generator.plan import make_plan
-from stack.dataset.schema import create_schema
+from demo.workers import Worker
+from ops.connector.apply import apply_connector
+from ops.connector.rest import ConnectClient
+from ops.connector.settings import connector_name, connector_settings
+from ops.dataset.bulk import OnDuplicate
+from ops.dataset.database import connected
+from ops.dataset.generator.files import write_files
+from ops.dataset.generator.load import load_files
+from ops.dataset.generator.plan import make_plan
+from ops.dataset.schema import create_schema
+from ops.topics import apply_topics
 from stack.local import Stack
 from stack.ports import free_ports
-from stack.topics import apply_topics
-from stack.workers import Worker
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, catalogue
 from tests.integration.orders.deployments import FedShop, kafka_and_redis
 from tests.integration.orders.shop import Shop, TopicTail

@@ -26,11 +26,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agents.guard.locks import DATABASE, lock_key
 from config.settings import KafkaSettings, RedisSettings, environment_with
+from demo.workers import Worker
+from ops.topics import apply_topics
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.site import REPOSITORY
-from stack.topics import apply_topics
-from stack.workers import Worker
 from streams.topics import (
     DEAD_LETTERS,
     ORDER_AMENDED,

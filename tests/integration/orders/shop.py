@@ -14,9 +14,9 @@ from mysql.connector.connection import MySQLConnection
 
 from config.dataset import load_definition
 from config.settings import DatabaseSettings, KafkaSettings
-from stack.dataset.check import check
-from stack.dataset.database import connected
-from stack.dataset.oracle import Verdict
+from ops.dataset.check import check
+from ops.dataset.database import connected
+from ops.dataset.oracle import Verdict
 from streams.adapters.committed_reader import committed_consumer
 from tests.integration.waiting import LIVENESS_S, until
 

@@ -18,12 +18,12 @@ import pytest
 from confluent_kafka import KafkaError, Producer
 
 from config.settings import KafkaSettings
-from stack.dead_letters.letter import DeadLetter
-from stack.dead_letters.reading import DeadLetterReader
+from demo.workers import Worker
+from ops.dead_letters.letter import DeadLetter
+from ops.dead_letters.reading import DeadLetterReader
+from ops.topics import apply_topics
 from stack.local import Stack
 from stack.ports import free_ports
-from stack.topics import apply_topics
-from stack.workers import Worker
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, catalogue, change_topic
 from tests.builders import as_json, created, deleted, detail_row, payment_method_row, position, updated, wrap
 from tests.integration.orders.input_classes import DEAD, DEAD_LINES, HOSTILE, METHOD, PLACEHOLDER, READ, good

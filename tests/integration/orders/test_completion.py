@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from stack.workers import Worker
+from demo.workers import Worker
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, change_topic
 from tests.builders import created, order_row
 from tests.integration.orders.shop import Shop, line, new_id, order

@@ -19,16 +19,16 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 
 from config.settings import KafkaSettings, environment_with
-from stack.__main__ import main
-from stack.dead_letters.letter import Place
-from stack.dead_letters.reading import DeadLetterReader
-from stack.dead_letters.replaying import REPLAYED_FROM, Replay, new_producer
+from ops.cli import main
+from ops.dead_letters.letter import Place
+from ops.dead_letters.reading import DeadLetterReader
+from ops.dead_letters.replaying import REPLAYED_FROM, Replay, new_producer
+from ops.topics import apply_topics
 from stack.errors import StackError
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.process import Process, start
 from stack.site import REPOSITORY
-from stack.topics import apply_topics
 from streams.topics import DEAD_LETTERS, ORDER_FINAL, catalogue, change_topic
 from tests.builders import created, order_row
 from tests.integration.orders.shop import Shop, TopicRecord, TopicTail, line, new_id

@@ -20,10 +20,10 @@ from aiokafka.partitioner import murmur2
 
 from agents.guard.locks import DATABASE, lock_key, order_id_of
 from config.settings import KafkaSettings, RedisSettings
-from stack.claims import emitted_among
+from demo.workers import Worker
+from ops.claims import emitted_among
+from ops.topics import apply_topics
 from stack.local import Stack
-from stack.topics import apply_topics
-from stack.workers import Worker
 from streams.topics import ORDER_AMENDED, ORDER_FINAL, catalogue
 from tests.builders import deleted, detail_row, order_row
 from tests.integration.orders.deployments import (

@@ -19,10 +19,10 @@ import redis
 import requests
 
 from config.settings import DatabaseSettings, RedisSettings
-from stack.dataset.database import connected
+from demo.workers import Worker
+from ops.dataset.database import connected
 from stack.local import Stack
 from stack.ports import free_ports
-from stack.workers import Worker
 from streams.topics import DEAD_LETTERS
 from tables.lookups import DATABASE
 from tests.background import in_background

@@ -22,8 +22,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     ResourceType,
 )
 
+from demo.workers import Worker
 from stack.local import Stack
-from stack.workers import Worker
 from streams.topics import (
     LARGE_RECORDS,
     ORDER_AMENDED,

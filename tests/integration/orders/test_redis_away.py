@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from agents.guard.locks import lock_key
-from stack.workers import Worker
+from demo.workers import Worker
 from tests.integration.orders.deployments import FedShop, metric, stats_of
 from tests.integration.orders.test_workers import share
 from tests.integration.waiting import until

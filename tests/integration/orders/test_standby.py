@@ -17,9 +17,9 @@ import pytest
 import requests
 
 from config.settings import KafkaSettings
+from demo.workers import Worker
+from ops.topics import apply_topics
 from stack.local import Stack
-from stack.topics import apply_topics
-from stack.workers import Worker
 from streams.runtime.state.changelog import RECENT_OFFSETS
 from streams.topics import ORDER_FINAL, catalogue, order_state_changelog
 from tests.faults.kafka import ANSWER_S, admin, delete_topics

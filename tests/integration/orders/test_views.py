@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from stack.workers import Worker
+from demo.workers import Worker
 from streams.topics import ORDER_AMENDED, ORDER_INCOMPLETE, change_topic, order_state_changelog
 from tests.background import in_background
 from tests.builders import created, deleted, detail_row, order_row

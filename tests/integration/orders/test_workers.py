@@ -17,13 +17,13 @@ import requests
 
 from config.dataset import load_definition
 from config.settings import DatabaseSettings
-from stack.dataset.database import connected
-from stack.dataset.shop import Details
-from stack.dataset.simulate import simulate
-from stack.dataset.simulation import Simulation
+from demo.workers import Worker
+from ops.dataset.database import connected
+from ops.dataset.shop import Details
+from ops.dataset.simulate import simulate
+from ops.dataset.simulation import Simulation
 from stack.local import Stack
 from stack.ports import free_ports
-from stack.workers import Worker
 from streams.topics import ORDER_FINAL
 from tests.background import in_background
 from tests.integration.orders.shop import Shop, line, new_id, order

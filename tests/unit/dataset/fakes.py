@@ -8,7 +8,7 @@ from typing import Any
 
 from mysql.connector import IntegrityError
 
-from stack.dataset.shop import ShopOrder, Transaction
+from ops.dataset.shop import ShopOrder, Transaction
 
 
 class FakeCursor:
@@ -54,7 +54,7 @@ class FakeConnection:
 
 
 class FakeShop:
-    """The shop's tables as dictionaries; understands the statements that `stack.dataset.shop` makes."""
+    """The shop's tables as dictionaries; understands the statements that `ops.dataset.shop` makes."""
 
     def __init__(self, *, customers: int | None = 100, payment_methods: int = 12) -> None:
         self.orders: dict[str, dict[str, Any]] = {}

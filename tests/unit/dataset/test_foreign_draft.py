@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from batch.bronze import table as bronze_rows
 from batch.silver.refine import META
 from config.dataset import load_definition_file
-from stack.dataset.foreign.command import parse_address
-from stack.dataset.foreign.draft import LAKE_COLUMNS, chosen_cursor, drafts
-from stack.dataset.foreign.read import ForeignColumn, ForeignTable
-from stack.dataset.foreign.text import definition_text, schema_text
+from ops.dataset.foreign.command import parse_address
+from ops.dataset.foreign.draft import LAKE_COLUMNS, chosen_cursor, drafts
+from ops.dataset.foreign.read import ForeignColumn, ForeignTable
+from ops.dataset.foreign.text import definition_text, schema_text
 from stack.errors import StackError
 
 good_names = ["id", "on", "no", "null", "true", "_1", "e5", "Id", "y", "updated_at", "x" * 64]

@@ -14,9 +14,9 @@ import pytest
 
 from config.dataset import load_definition
 from config.definition import OrdersGenerator
-from stack.dataset.generator.files import TABLES, write_files
-from stack.dataset.generator.plan import Plan, make_plan
-from stack.dataset.values import fault
+from ops.dataset.generator.files import TABLES, write_files
+from ops.dataset.generator.plan import Plan, make_plan
+from ops.dataset.values import fault
 from stack.errors import StackError
 
 DEFINITION = load_definition("project_db")

@@ -14,9 +14,9 @@ import pytest
 
 from config.dataset import load_definition
 from config.definition import Column, LogicalType
-from stack.dataset.bulk import OnDuplicate
-from stack.dataset.load import Outcome, load_file, rejected_path
-from stack.dataset.values import column_parser, fault
+from ops.dataset.bulk import OnDuplicate
+from ops.dataset.load import Outcome, load_file, rejected_path
+from ops.dataset.values import column_parser, fault
 from stack.errors import StackError
 
 from .fakes import FakeConnection

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from stack.dataset.cli import describe
-from stack.dataset.final_topic import FinalRecord, Order, PaymentMethod, Product, decode
-from stack.dataset.oracle import compare, differences
+from ops.dataset.cli import describe
+from ops.dataset.final_topic import FinalRecord, Order, PaymentMethod, Product, decode
+from ops.dataset.oracle import compare, differences
 
 
 def order(order_id: str = "a", **changes: Any) -> Order:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from config.dataset import load_definition
-from stack.dataset.shop import Details
-from stack.dataset.simulate import Simulator
-from stack.dataset.simulation import Simulation, Summary
+from ops.dataset.shop import Details
+from ops.dataset.simulate import Simulator
+from ops.dataset.simulation import Simulation, Summary
 from stack.errors import StackError
 
 from .fakes import FakeClock, FakeShop

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import pytest
 from msgspec import Meta, Struct, defstruct
 
+from ops.schemas import FOLDER, schema_faults, write_schemas
 from stack.errors import StackError
-from stack.schemas import FOLDER, schema_faults, write_schemas
 from streams.schemas import contracts
 from streams.schemas.contracts import PUBLISHED, breaks, file_name, schema_of
 from streams.topics import ORDER_FINAL
@@ -116,7 +116,7 @@ def test_a_pattern_that_is_taken_back_needs_a_new_version(monkeypatch: pytest.Mo
 def test_an_added_field_is_written_and_a_change_that_breaks_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import stack.schemas as files
+    import ops.schemas as files
 
     def encode(fields: dict[str, Any], version: int) -> None:
         struct = defstruct("Order", list(fields.items()), namespace={"__doc__": "An order."})

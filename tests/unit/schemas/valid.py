@@ -10,7 +10,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
-from stack.schemas import FOLDER
+from ops.schemas import FOLDER
 from streams.schemas.contracts import PUBLISHED, file_name
 
 _formats = FormatChecker(())

@@ -12,7 +12,7 @@ import yaml
 from config.dataset import load_definition
 from config.definition import Definition
 from config.settings import ConnectSettings, SettingsError
-from stack.connector.settings import TEMPLATES, connector_settings, table_keys
+from ops.connector.settings import TEMPLATES, connector_settings, table_keys
 from stack.errors import StackError
 from streams.topics import change_topic
 

@@ -12,12 +12,12 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from agents.dead_letters import LARGEST_KEPT_BYTES, dead_letter
-from stack.__main__ import main, parser
-from stack.dead_letters.commands import place, since
-from stack.dead_letters.letter import DeadLetter, Headers, Origin, Place, ReplayNote, read_record
-from stack.dead_letters.printing import bytes_text, hex_dump, moment, printable, short
-from stack.dead_letters.replaying import CHUNK_BYTES, CHUNK_LETTERS, Replay, refusal
-from stack.dead_letters.summary import KEPT_KEY_BYTES, MOST_REASONS, OTHER_REASONS, Selection, Summary
+from ops.cli import main, parser
+from ops.dead_letters.commands import place, since
+from ops.dead_letters.letter import DeadLetter, Headers, Origin, Place, ReplayNote, read_record
+from ops.dead_letters.printing import bytes_text, hex_dump, moment, printable, short
+from ops.dead_letters.replaying import CHUNK_BYTES, CHUNK_LETTERS, Replay, refusal
+from ops.dead_letters.summary import KEPT_KEY_BYTES, MOST_REASONS, OTHER_REASONS, Selection, Summary
 from stack.errors import StackError
 from streams.runtime.testing import Consumed
 from streams.topics import DEAD_LETTERS, change_topic

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from ops.restarter import Pace
 from stack.process import Process, ProcessState
-from stack.restarter import Pace
 
 LIVENESS_S = 20.0
 FAST = ("--first-delay", "0.01", "--longest-delay", "0.02")
@@ -31,7 +31,7 @@ def start() -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def start_restarter(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "stack.restarter", *arguments]
+        command = [sys.executable, "-m", "ops.restarter", *arguments]
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True))
         return started[-1]
 
@@ -160,7 +160,7 @@ def test_a_command_that_cannot_be_run_is_named(start: Start, tmp_path: Path) -> 
 def test_wrong_usage_is_exit_code_2(start: Start, arguments: tuple[str, ...]) -> None:
     code, lines = ended(start(*arguments))
     assert code == 2
-    assert lines[0].startswith("usage: python -m stack.restarter")
+    assert lines[0].startswith("usage: python -m ops.restarter")
 
 
 def test_the_pause_doubles_up_to_its_bound() -> None:

@@ -17,7 +17,7 @@ from config.settings import (
     RedisSettings,
     SettingsGroup,
 )
-from stack.__main__ import main
+from ops.cli import main
 from stack.commands import format_environment, format_status
 from stack.errors import StackError
 from stack.health import ServerStatus

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stack.topics import ExistingTopic, compare
+from ops.topics import ExistingTopic, compare
 from streams.topics import TopicSpec, catalogue
 
 SPECS = catalogue(dataset="project_db", app_id="app", order_partitions=4)

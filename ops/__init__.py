@@ -1,0 +1,1 @@
+"""What an operator types: the tools around the servers, wherever those run."""

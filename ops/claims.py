@@ -1,0 +1,59 @@
+"""What became of the orders that a deployment had claimed and not marked: an order may be out, and its mark missing.
+
+A worker that dies between its commit and its mark leaves a claim on an emitted order. Whoever releases claims has to
+tell those apart, or the order goes out twice. The order of steps is the workers' own: first end the deployment's right
+to write, then look at what it has written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from confluent_kafka import KafkaException, Producer
+
+from config.settings import KafkaSettings
+from ops.context import SILENT
+from ops.dataset.final_topic import FinalReader
+from stack.errors import StackError
+from streams.runtime.partition.pipeline import transactional_id
+from streams.topics import ORDER_FINAL
+from tables import order_state
+
+_ANSWER_SECONDS = 30.0
+
+
+def fence(kafka: KafkaSettings, app_id: str) -> None:
+    """Abort what workers of the application have open, and refuse them anything more under their present claims.
+
+    Raises:
+        StackError: Kafka does not answer.
+    """
+    for partition in range(kafka.order_partitions):
+        settings = {
+            "bootstrap.servers": kafka.bootstrap,
+            "transactional.id": transactional_id(app_id, order_state.NAME, partition),
+        }
+        try:
+            Producer(settings, logger=SILENT).init_transactions(_ANSWER_SECONDS)
+        except KafkaException as error:
+            raise StackError(
+                f"Kafka: {error.args[0].str() or error.args[0].name()}; the workers of {app_id} could not be fenced"
+            ) from None
+
+
+def emitted_among(kafka: KafkaSettings, order_ids: Collection[str]) -> set[str]:
+    """Those of the orders that are in the topic of complete orders, read committed, from its beginning to its end.
+
+    Raises:
+        StackError: Kafka cannot be reached, or the topic does not exist.
+    """
+    wanted = {order_id.encode(): order_id for order_id in order_ids}
+    found: set[str] = set()
+
+    def visit(key: bytes | None, _: bytes | None) -> None:
+        if key in wanted:
+            found.add(wanted[key])
+
+    with FinalReader(kafka.bootstrap, ORDER_FINAL) as reader:
+        reader.visit_to_end(visit)
+    return found

@@ -1,0 +1,138 @@
+"""Bringing a connector to run with given settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from ops.connector.rest import ConnectClient
+from stack.errors import StackError
+
+_RUN_LIMIT_SECONDS = 90.0
+_SNAPSHOT_LIMIT_SECONDS = 600.0
+_POLL_SECONDS = 0.1
+
+
+class Outcome(Enum):
+    """What `apply_connector` had to do."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    RESTARTED = "restarted"
+    UNCHANGED = "unchanged"
+
+
+def apply_connector(connect: ConnectClient, name: str, settings: Mapping[str, str]) -> Outcome:
+    """Create the connector or replace its settings; returns when it and its task run.
+
+    Raises:
+        StackError: a setting is wrong, or the connector or its task fails; with the reason.
+    """
+    wanted = {**settings, "name": name}
+    _validate(connect, wanted)
+    outcome = _put(connect, name, wanted)
+    if outcome is not Outcome.UNCHANGED:
+        wait_running(connect, name)
+    return outcome
+
+
+def wait_running(connect: ConnectClient, name: str, *, limit_seconds: float = _RUN_LIMIT_SECONDS) -> None:
+    """Wait until the connector and its task run.
+
+    Raises:
+        StackError: one of them failed (the first line of its trace), or does not run within the limit.
+    """
+    deadline = time.monotonic() + limit_seconds
+    while True:
+        status = connect.status(name)
+        if is_running(status):
+            return
+        failure = failure_of(status)
+        if failure:
+            raise StackError(f"{name} failed: {failure}")
+        if time.monotonic() >= deadline:
+            raise StackError(f"{name} does not run within {limit_seconds:g} s: {_states(status)}")
+        time.sleep(_POLL_SECONDS)
+
+
+def wait_snapshot(connect: ConnectClient, name: str, *, limit_seconds: float = _SNAPSHOT_LIMIT_SECONDS) -> None:
+    """Wait until the initial snapshot is complete: the committed position says so, in one transaction with its rows.
+
+    A snapshot without any row has no position to commit; it counts as complete when the first change arrives.
+
+    Raises:
+        StackError: the connector failed, or the limit has passed.
+    """
+    deadline = time.monotonic() + limit_seconds
+    while True:
+        positions = [item["offset"] for item in connect.offsets(name)]
+        if positions and all(_is_snapshot_complete(position) for position in positions):
+            return
+        failure = failure_of(connect.status(name))
+        if failure:
+            raise StackError(f"{name} failed during its snapshot: {failure}")
+        if time.monotonic() >= deadline:
+            raise StackError(f"{name}: the snapshot is not complete within {limit_seconds:g} s")
+        time.sleep(_POLL_SECONDS)
+
+
+def is_running(status: Mapping[str, Any] | None) -> bool:
+    """Whether the connector and at least one task, and all of them, run."""
+    if status is None or not status["tasks"]:
+        return False
+    return all(item["state"] == "RUNNING" for item in (status["connector"], *status["tasks"]))
+
+
+def failure_of(status: Mapping[str, Any] | None) -> str | None:
+    """First line of the trace of what failed."""
+    for item in (status["connector"], *status["tasks"]) if status else ():
+        if item["state"] == "FAILED":
+            lines = str(item.get("trace", "")).strip().splitlines()
+            return lines[0] if lines else "no reason given"
+    return None
+
+
+def _validate(connect: ConnectClient, settings: Mapping[str, str]) -> None:
+    faults = connect.validate(settings)
+    lines = [f"{setting}: {error}" for setting, errors in faults.items() for error in errors]
+    if lines:
+        raise StackError("\n".join(lines))
+
+
+def _put(connect: ConnectClient, name: str, wanted: Mapping[str, str]) -> Outcome:
+    existing = connect.config(name)
+    if existing is None:
+        connect.put_config(name, wanted)
+        return Outcome.CREATED
+    if existing == wanted and is_running(connect.status(name)):
+        return Outcome.UNCHANGED
+    # Stopped first, so that a task seen running afterwards is one that has the new settings.
+    connect.stop(name)
+    _wait_stopped(connect, name)
+    connect.put_config(name, wanted)
+    connect.resume(name)
+    return Outcome.RESTARTED if existing == wanted else Outcome.UPDATED
+
+
+def _wait_stopped(connect: ConnectClient, name: str) -> None:
+    deadline = time.monotonic() + _RUN_LIMIT_SECONDS
+    while True:
+        status = connect.status(name)
+        if status is None or (status["connector"]["state"] == "STOPPED" and not status["tasks"]):
+            return
+        if time.monotonic() >= deadline:
+            raise StackError(f"{name} does not stop within {_RUN_LIMIT_SECONDS:g} s: {_states(status)}")
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_snapshot_complete(position: Mapping[str, Any]) -> bool:
+    return not position.get("snapshot") or bool(position.get("snapshot_completed"))
+
+
+def _states(status: Mapping[str, Any] | None) -> str:
+    if status is None:
+        return "Connect does not know it yet"
+    tasks = ", ".join(f"task {task['id']} {task['state']}" for task in status["tasks"]) or "no task"
+    return f"connector {status['connector']['state']}, {tasks}"

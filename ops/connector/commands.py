@@ -1,0 +1,87 @@
+"""The commands on a dataset's connector.
+
+python -m stack connector apply     create it or update its settings; done when it and its task run
+python -m stack connector status    exit code 1 if it or a task does not run
+python -m stack connector delete    remove it; its position in the source stays with Connect
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from config.dataset import DefinitionError, load_definition
+from config.definition import Definition
+from config.settings import ConnectSettings, DatasetSettings
+from ops.connector.apply import apply_connector, failure_of, wait_snapshot
+from ops.connector.rest import ConnectClient
+from ops.connector.settings import connector_name, connector_settings
+from ops.context import add_stack_option, settings_environment
+from stack.errors import StackError
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `connector apply`, `connector status` and `connector delete`."""
+    parser = subparsers.add_parser("connector", help="the Debezium connector of a dataset")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    apply = _add(actions, "apply", run_apply, "create the connector or update its settings, and wait until it runs")
+    apply.add_argument("--wait-snapshot", action="store_true", help="also wait until the initial snapshot is complete")
+    _add(actions, "status", run_status, "show the connector and its tasks; exit code 1 if something does not run")
+    _add(actions, "delete", run_delete, "remove the connector")
+
+
+def run_apply(arguments: argparse.Namespace) -> int:
+    """Create or update."""
+    definition, settings = _read_settings(arguments)
+    name = connector_name(definition.name)
+    with ConnectClient(settings.url) as connect:
+        outcome = apply_connector(connect, name, connector_settings(definition, settings))
+        print(f"{name}: {outcome.value}, it and its task are running")
+        if arguments.wait_snapshot:
+            wait_snapshot(connect, name)
+            print(f"{name}: the initial snapshot is complete")
+    return 0
+
+
+def run_status(arguments: argparse.Namespace) -> int:
+    """Show."""
+    definition, settings = _read_settings(arguments)
+    name = connector_name(definition.name)
+    with ConnectClient(settings.url) as connect:
+        status = connect.status(name)
+    if status is None:
+        raise StackError(f"there is no connector {name}: create it with `python -m stack connector apply`")
+    print(f"{name}: {status['connector']['state']}")
+    for task in status["tasks"]:
+        print(f"  task {task['id']}: {task['state']}")
+    failure = failure_of(status)
+    if failure:
+        print(f"  {failure}")
+    states = [status["connector"]["state"], *(task["state"] for task in status["tasks"])]
+    return 0 if status["tasks"] and set(states) == {"RUNNING"} else 1
+
+
+def run_delete(arguments: argparse.Namespace) -> int:
+    """Remove."""
+    definition, settings = _read_settings(arguments)
+    name = connector_name(definition.name)
+    with ConnectClient(settings.url) as connect:
+        print(f"{name}: {'deleted' if connect.delete(name) else 'there was none'}")
+    return 0
+
+
+def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text)
+    parser.add_argument("--dataset", help="which dataset (default: the setting DATASET)")
+    add_stack_option(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _read_settings(arguments: argparse.Namespace) -> tuple[Definition, ConnectSettings]:
+    environment = settings_environment(arguments)
+    dataset = arguments.dataset or DatasetSettings.read(environment).dataset
+    try:
+        return load_definition(dataset), ConnectSettings.read(environment)
+    except DefinitionError as error:
+        raise StackError(str(error)) from None

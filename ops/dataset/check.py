@@ -1,0 +1,44 @@
+"""Runs the oracle against a live database and topic."""
+
+from __future__ import annotations
+
+import time
+
+from config.definition import Definition
+from config.settings import DatabaseSettings, KafkaSettings
+from ops.dataset.database import connected
+from ops.dataset.final_topic import FinalReader, FinalRecord
+from ops.dataset.oracle import Verdict, compare, expected_orders
+from streams.topics import ORDER_FINAL
+
+SHORTEST_PAUSE_S = 0.5
+
+
+def check(
+    database: DatabaseSettings,
+    kafka: KafkaSettings,
+    definition: Definition,
+    *,
+    strict: bool = False,
+    timeout_s: float = 0.0,
+) -> Verdict:
+    """Compare until no order is missing or `timeout_s` is over; the last comparison counts.
+
+    The database is read before the topic, so that an order which completes in between is not called missing.
+
+    Raises:
+        StackError: the database or Kafka can't be reached, or the dataset has no orders to complete.
+    """
+    deadline = time.monotonic() + timeout_s
+    records: list[FinalRecord] = []
+    with connected(database, definition.database) as connection, FinalReader(kafka.bootstrap, ORDER_FINAL) as reader:
+        while True:
+            began = time.monotonic()
+            expected = expected_orders(connection, definition)
+            records += reader.read_to_end()
+            verdict = compare(expected, records, strict=strict)
+            now = time.monotonic()
+            if not verdict.missing or now >= deadline:
+                return verdict
+            # As long as the round took: waiting must not keep the database busy.
+            time.sleep(min(max(SHORTEST_PAUSE_S, now - began), max(deadline - now, 0.0)))

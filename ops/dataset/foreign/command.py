@@ -1,0 +1,130 @@
+"""`python -m stack dataset init URL`: a dataset's folder from a database that is there already."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from config.dataset import DEFINITION_FILE, SCHEMA_FILE, datasets_folder, load_definition_file
+from config.definition import RESERVED_LAKE_FOLDERS
+from config.settings import DatabaseSettings, environment_over
+from ops.dataset.database import connected
+from ops.dataset.foreign.draft import TableDraft, drafts
+from ops.dataset.foreign.read import hours_from_utc, read_tables
+from ops.dataset.foreign.text import definition_text, schema_text
+from stack.errors import StackError
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where a database is; `user` is None if the URL names none."""
+
+    host: str
+    port: int
+    user: str | None
+    database: str
+
+
+def add_options(parser: Any) -> None:
+    """What `dataset init` takes besides."""
+    parser.add_argument(
+        "url",
+        nargs="?",
+        metavar="URL",
+        help="of a database that is there already, mysql://user@host:port/database: its schema is read and a folder "
+        "written for it, named by --dataset or else like the database; the password is MYSQL_PASSWORD",
+    )
+    parser.add_argument("--force", action="store_true", help="with URL: write over a folder that is there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the schema, write the folder, say what was taken and what was left out."""
+    if arguments.drop:
+        raise StackError("--drop is for the dataset's own database, not for one that is read from a URL")
+    if arguments.name:
+        raise StackError("--name is for a stack's servers; the URL says where the database is")
+    address = parse_address(arguments.url)
+    name = arguments.dataset or address.database.lower()
+    if not _NAME.fullmatch(name) or name in RESERVED_LAKE_FOLDERS:
+        raise StackError(f"{name!r} can't be a dataset's name (a–z, 0–9, _; begins with a letter): give --dataset NAME")
+    folder = datasets_folder() / name
+    if folder.exists() and not arguments.force:
+        raise StackError(f"{folder} is there already: --force writes over its {DEFINITION_FILE} and {SCHEMA_FILE}")
+    settings = login(address, environment_over({}))
+    with connected(settings, address.database) as connection:
+        tables = read_tables(connection, address.database)
+        found = drafts(tables, is_utc=hours_from_utc(connection) == 0)
+    refuse_nothing_left(address, found)
+    texts = {DEFINITION_FILE: definition_text(name, address.database, found), SCHEMA_FILE: schema_text(tables)}
+    write_folder(folder, texts)
+    then = f"look {DEFINITION_FILE} through, then `python -m batch run --dataset {name}`"
+    print("\n".join([*report(found), f"wrote {folder}: {then}"]))
+    return 0
+
+
+def parse_address(url: str) -> Address:
+    """The parts of a database's URL.
+
+    Raises:
+        StackError: it is none, or holds a password; the message does not repeat it.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 3306
+    except ValueError:
+        raise StackError("the URL's host or port is wrong: mysql://user@host:port/database") from None
+    if parts.password is not None:
+        raise StackError("leave the password out of the URL, where others can see it: set MYSQL_PASSWORD")
+    database = unquote(parts.path.removeprefix("/"))
+    if parts.scheme not in ("mysql", "mariadb") or not parts.hostname or parts.query or parts.fragment:
+        raise StackError("the URL must be like mysql://user@host:port/database")
+    if not _IDENTIFIER.fullmatch(database):
+        raise StackError(f"a definition can't name the database {database!r}: it may have A–Z, a–z, 0–9 and _")
+    user = unquote(parts.username) if parts.username else None
+    return Address(host=parts.hostname, port=port, user=user, database=database)
+
+
+def login(address: Address, environment: Mapping[str, str]) -> DatabaseSettings:
+    """The login; only from the process's environment, so that no local server's password goes to another one."""
+    user = {"MYSQL_USER": address.user} if address.user else {}
+    place = {"MYSQL_HOST": address.host, "MYSQL_PORT": str(address.port)}
+    return DatabaseSettings.read({**environment, **place, **user})
+
+
+def refuse_nothing_left(address: Address, found: list[TableDraft]) -> None:
+    """A dataset without tables is none."""
+    if all(draft.table is None for draft in found):
+        raise StackError("\n".join([f"no table of {address.database} can be in a dataset:", *report(found)]))
+
+
+def report(found: list[TableDraft]) -> list[str]:
+    """A line for each table, and for each reason why one was left out."""
+    lines = []
+    for draft in found:
+        if draft.table is None:
+            lines += [f"left out  {draft.name!r}: {reason}" for reason in draft.reasons]
+        else:
+            key, cursor = ", ".join(draft.table.key), draft.table.cursor or "none: read whole"
+            lines += [f"taken     {draft.name}: {len(draft.table.columns)} columns, key {key}, cursor {cursor}"]
+    return lines
+
+
+def write_folder(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write the files once the definition among them is known to be a good one; other files of the folder stay."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+        for file, text in texts.items():
+            (Path(temporary) / file).write_text(text, "utf-8")
+        load_definition_file(Path(temporary) / DEFINITION_FILE)
+        folder.mkdir(exist_ok=True)
+        for file in texts:
+            (Path(temporary) / file).replace(folder / file)

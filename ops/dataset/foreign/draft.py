@@ -1,0 +1,198 @@
+"""From what a server says of its tables to a definition's tables, and why some are left out. No I/O.
+
+Cursor: a time that tells which rows changed. Taken is a column that is never null, and that the server writes at every
+change (ON UPDATE) or that is named as if the application did (`updated_at`, `last_update` and the like); before others
+one that the server writes, then one that an index begins with. A DATETIME has no zone and is read as UTC: it is not
+taken where the server's own zone is another.
+
+Topic key: the first column of the key.
+
+Order: tables after those that their foreign keys name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Final
+
+import msgspec
+
+from config.contradictions import faults
+from config.definition import Definition, LogicalType, Table
+from ops.dataset.foreign.read import ForeignColumn, ForeignTable
+
+WHOLE: Final = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64, "year": 16}
+TEXTS: Final = {"char", "varchar", "enum", "set"}
+LONG_TEXTS: Final = {"tinytext", "text", "mediumtext", "longtext", "json"}
+PLAIN: Final = {
+    "float": LogicalType.DOUBLE,
+    "double": LogicalType.DOUBLE,
+    "date": LogicalType.DATE,
+    "datetime": LogicalType.TIMESTAMP,
+    "timestamp": LogicalType.TIMESTAMP,
+    "uuid": LogicalType.UUID,
+}
+TIMES: Final = {"datetime", "timestamp"}
+LAKE_COLUMNS: Final = {
+    "year", "month", "day", "_op", "_sequence", "_committed_at", "_landed_at", "_run_id", "_row_hash", "_origin",
+    "_deleted",
+}  # fmt: skip
+"""Columns that the lake adds to every table."""
+
+_CHANGED: Final = re.compile(
+    r"(last_?|date_?)?(up_?date|modif|change|edit)[a-z]*(_?(at|on|time|date|ts|timestamp|utc))?"
+)
+_MOST_DIGITS: Final = 38
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableDraft:
+    """A table of the definition, with remarks for whoever reads it; `table` is None if it is left out."""
+
+    name: str
+    table: Table | None = None
+    reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def drafts(tables: Iterable[ForeignTable], *, is_utc: bool) -> list[TableDraft]:
+    """Every table and view, those that others refer to first; `is_utc`: whether the server's own zone is UTC."""
+    found: list[TableDraft] = []
+    taken: set[str] = set()
+    for table in _parents_first(list(tables)):
+        reasons = table_faults(table)
+        if table.name.lower() in taken:
+            reasons.append("another table has the same name but for capitals, which the lake does not tell apart")
+        if reasons:
+            found.append(TableDraft(name=table.name, reasons=tuple(reasons)))
+            continue
+        taken.add(table.name.lower())
+        cursor, remarks = chosen_cursor(table, is_utc=is_utc)
+        if len(table.key) > 1:
+            others = ", ".join(table.key[1:])
+            remarks.append(f"topic_key: the first column of the key; rows could also be brought together by {others}")
+        remarks += [remark for column in table.columns for remark in _column_remarks(column)]
+        drafted = msgspec.convert(_as_document(table, cursor), Table)
+        found.append(TableDraft(name=table.name, table=drafted, remarks=tuple(remarks)))
+    return found
+
+
+def table_faults(table: ForeignTable) -> list[str]:
+    """Why a table can't be in a definition; all reasons at once."""
+    if not table.is_table:
+        return [f"is a {table.kind.lower()}, not a table"]
+    found = [] if table.key else ["has no primary key, by which its rows could be told apart"]
+    for column in table.columns:
+        if _typed(column) is None:
+            found.append(f"column {column.name}: type {column.column_type} is not supported")
+        elif column.name in table.key and column.data_type in ("float", "double"):
+            found.append(f"column {column.name}: a key of type {column.column_type} can't be compared exactly")
+        if column.name.lower() in LAKE_COLUMNS:
+            found.append(f"column {column.name}: the lake has a column of its own of that name")
+    return found or _refusals(table)
+
+
+def chosen_cursor(table: ForeignTable, *, is_utc: bool) -> tuple[str | None, list[str]]:
+    """The column that tells which rows changed, and a remark on each column that may do so."""
+    times = [column for column in table.columns if column.data_type in TIMES]
+    fit = [column for column in times if not _unfit(column, is_utc=is_utc)]
+    best = min(fit, key=lambda column: (not column.is_set_on_update, not column.is_indexed), default=None)
+    remarks = []
+    if best is None:
+        remarks.append("cursor: none, so every run reads the whole table")
+    else:
+        why = (
+            "the server writes it at every change"
+            if best.is_set_on_update
+            else "its name says that it tells of changes"
+        )
+        index = "" if best.is_indexed else "; without an index every run searches the whole table"
+        remarks.append(f"cursor: {best.name}, because {why}, and it is never null{index}")
+        if not best.is_set_on_update:
+            remarks.append(f"cursor: make sure that the application writes {best.name} at every change, in UTC")
+    for column in times:
+        if column is not best:
+            unfit = _unfit(column, is_utc=is_utc)
+            remarks.append(f"cursor: not {column.name}: {unfit or 'it is as fit, but the other comes first'}")
+    return None if best is None else best.name, remarks
+
+
+def _unfit(column: ForeignColumn, *, is_utc: bool) -> str:
+    if not column.is_set_on_update and not _CHANGED.fullmatch(column.name.lower()):
+        return "nothing says that it is written at every change"
+    if column.is_nullable:
+        return "it may be null"
+    if column.data_type == "datetime" and not is_utc:
+        return "a DATETIME has no zone and is read as UTC, but the server's own zone is another"
+    return ""
+
+
+def _typed(column: ForeignColumn) -> dict[str, Any] | None:
+    """The column's type in a definition; None if there is none for it."""
+    kind, is_unsigned = column.data_type, "unsigned" in column.column_type
+    if kind in WHOLE:
+        return {"type": LogicalType.INTEGER if WHOLE[kind] + is_unsigned <= 32 else LogicalType.BIGINT}
+    if kind in TEXTS:
+        return {"type": LogicalType.STRING, **({"length": column.length} if column.length else {})}
+    if kind in LONG_TEXTS:
+        return {"type": LogicalType.STRING}
+    if kind == "decimal" and (column.precision or 0) <= _MOST_DIGITS:
+        return {"type": LogicalType.DECIMAL, "precision": column.precision, "scale": column.scale}
+    if kind == "bit" and column.precision == 1:
+        return {"type": LogicalType.BOOLEAN}
+    return {"type": PLAIN[kind]} if kind in PLAIN else None
+
+
+def _column_remarks(column: ForeignColumn) -> list[str]:
+    if column.column_type.startswith("tinyint(1)"):
+        return [f"{column.name}: tinyint(1); may be of type boolean if it holds 0 and 1 only"]
+    if column.data_type == "bigint" and "unsigned" in column.column_type:
+        return [f"{column.name}: unsigned; values above 9,223,372,036,854,775,807 are quarantined"]
+    return []
+
+
+def _as_document(table: ForeignTable, cursor: str | None = None) -> dict[str, Any]:
+    columns = []
+    for column in table.columns:
+        typed = {"name": column.name, **(_typed(column) or {})}
+        if column.is_nullable:
+            typed["nullable"] = True
+        columns.append(typed | _described(column.comment))
+    found = {"name": table.name, **_described(table.comment), "key": list(table.key), "topic_key": table.key[0]}
+    return found | ({"cursor": cursor} if cursor else {}) | {"feed": "jdbc", "history": 1, "columns": columns}
+
+
+def _described(comment: str) -> dict[str, str]:
+    text = " ".join("".join(c if c.isprintable() else " " for c in comment).split())
+    return {"description": text} if text else {}
+
+
+def _refusals(table: ForeignTable) -> list[str]:
+    """What a definition with this table alone would be refused for."""
+    whole = {"folder": ".", "name": "x", "engine": "mysql", "database": "x", "lake_prefix": "x"}
+    try:
+        definition = msgspec.convert({**whole, "tables": [_as_document(table)]}, Definition)
+    except msgspec.ValidationError as error:
+        wrong = [name for name in (table.name, *(c.name for c in table.columns)) if not _is_identifier(name)]
+        reasons = [f"the name {name!r} has other characters than A–Z, a–z, 0–9 and _, or is too long" for name in wrong]
+        return reasons or [str(error)]
+    return [fault.removeprefix("tables[0].") for fault in faults(definition)]
+
+
+def _is_identifier(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name) is not None
+
+
+def _parents_first(tables: Sequence[ForeignTable]) -> list[ForeignTable]:
+    """Tables after those that they refer to; of tables that refer to each other in a circle one comes too early."""
+    by_name = {table.name: table for table in tables}
+    parents = {t.name: {name for name in t.references if name != t.name and name in by_name} for t in tables}
+    while True:  # each turn takes one reference away
+        try:
+            return [by_name[name] for name in TopologicalSorter(parents).static_order()]
+        except CycleError as error:
+            parent, child, *_ = error.args[1]
+            parents[child].remove(parent)

@@ -1,0 +1,53 @@
+"""Loads generated files; they go the same way as anybody's CSV files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from config.definition import Definition
+from config.settings import DatabaseSettings
+from ops.dataset.bulk import OnDuplicate
+from ops.dataset.database import connected, quoted
+from ops.dataset.load import load_file
+from stack.errors import StackError
+
+
+def load_files(
+    settings: DatabaseSettings,
+    definition: Definition,
+    paths: Mapping[str, Path],
+    on_duplicate: OnDuplicate,
+    report: Callable[[str], None],
+) -> None:
+    """Load each file into its table.
+
+    Raises:
+        StackError: the database refused a row.
+    """
+    with connected(settings, definition.database) as connection:
+        for name, path in paths.items():
+            outcome = load_file(connection, definition.table(name), path, on_duplicate=on_duplicate, report=report)
+            report(f"{name}: {outcome}")
+            if outcome.rejected:
+                first = outcome.examples[0]
+                raise StackError(f"{path}: line {first.line}: {first.reason}")
+
+
+def require_empty(settings: DatabaseSettings, definition: Definition, tables: Iterable[str]) -> None:
+    """Refuse to generate into tables that hold rows.
+
+    Raises:
+        StackError: names the tables and the ways out.
+    """
+    filled = []
+    with connected(settings, definition.database) as connection, connection.cursor() as cursor:
+        for name in tables:
+            cursor.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 1")  # noqa: S608
+            if cursor.fetchall():
+                filled.append(name)
+    if filled:
+        raise StackError(
+            f"tables of {definition.database} hold rows already: {', '.join(filled)}; "
+            f"empty them with `python -m stack dataset init --drop` or add to them with --on-duplicate skip"
+        )

@@ -1,0 +1,185 @@
+"""The oracle: which orders are complete by the source database, and whether `order_final` says exactly that.
+
+Completeness is recomputed in SQL and shares no code with the streams. An order is complete when its row is there and it
+has at least `num_products` distinct product lines; counts and quantities below 1 are invalid and complete nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct, field
+from mysql.connector.connection import MySQLConnection
+
+from config.definition import Completeness, Definition
+from ops.dataset.database import quoted
+from ops.dataset.final_topic import FinalRecord, Order, PaymentMethod, Product
+from stack.errors import StackError
+
+EXAMPLES = 20
+
+
+class Verdict(Struct, kw_only=True):
+    """What the comparison found. The lists hold order ids; `unexpected` is information, everything else a fault.
+
+    An order that was complete once and then was changed or deleted is rightly in the topic although the database does
+    not call it complete now: `unexpected`.
+    """
+
+    complete: int
+    records: int
+    distinct: int
+    duplicates: int
+    missing: list[str]
+    unexpected: list[str]
+    malformed: list[str]
+    different: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    strict: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Nothing is missing, nothing is there twice, every record is readable (and, if strict, equal)."""
+        return not (self.missing or self.duplicates or self.malformed or self.different)
+
+    def figures(self) -> dict[str, Any]:
+        """The verdict for programs: counts, and some order ids for each fault."""
+        lists = ("missing", "repeated", "unexpected", "malformed", "different")
+        return {
+            "passed": self.passed,
+            "strict": self.strict,
+            "complete": self.complete,
+            "records": self.records,
+            "distinct": self.distinct,
+            "duplicates": self.duplicates,
+            "missing": len(self.missing),
+            "unexpected": len(self.unexpected),
+            "malformed": len(self.malformed),
+            "different": len(self.different) if self.strict else None,
+            "examples": {name: getattr(self, name)[:EXAMPLES] for name in lists if getattr(self, name)},
+        }
+
+
+def expected_orders(connection: MySQLConnection, definition: Definition) -> dict[str, Order]:
+    """Every complete order of the database, from one consistent snapshot, with its product lines by product id.
+
+    Raises:
+        StackError: the dataset declares no completeness.
+    """
+    if definition.completeness is None:
+        raise StackError(f"dataset {definition.name} declares no completeness: there is nothing to check")
+    connection.rollback()
+    connection.start_transaction(consistent_snapshot=True, isolation_level="REPEATABLE READ")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_orders_query(definition, definition.completeness))
+            orders = {row[0]: _order(row) for row in _rows(cursor)}
+            cursor.execute(_lines_query(definition, definition.completeness))
+            for order_id, product_id, quantity in _rows(cursor):
+                if order_id in orders:
+                    orders[order_id].products.append(Product(product_id, quantity))
+    finally:
+        connection.rollback()
+    return orders
+
+
+def _rows(cursor: Any) -> Iterable[Any]:
+    """Rows in the order they arrive, without holding them all."""
+    while block := cursor.fetchmany(10_000):
+        yield from block
+
+
+def _orders_query(definition: Definition, rule: Completeness) -> str:
+    parent, children = definition.table(rule.parent), definition.table(rule.children)
+    assert parent.topic_key is not None
+    assert children.topic_key is not None
+    expected = f"o.{quoted(rule.expected_column)}"
+    return f"""
+        SELECT o.{quoted(parent.topic_key)}, o.customer_id, o.store_id, o.payment_method_id, m.name, m.bank, {expected},
+               DATE_FORMAT(o.`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ')
+        FROM {quoted(parent.name)} AS o
+        JOIN (
+            SELECT {quoted(children.topic_key)} AS order_id, COUNT(DISTINCT product_id) AS line_count
+            FROM {quoted(children.name)} WHERE quantity >= 1 GROUP BY {quoted(children.topic_key)}
+        ) AS d ON d.order_id = o.{quoted(parent.topic_key)}
+        LEFT JOIN payment_method AS m ON m.id = o.payment_method_id
+        WHERE {expected} >= 1 AND d.line_count >= {expected}
+    """  # noqa: S608
+
+
+def _lines_query(definition: Definition, rule: Completeness) -> str:
+    children = definition.table(rule.children)
+    assert children.topic_key is not None
+    key = quoted(children.topic_key)
+    return f"SELECT {key}, product_id, quantity FROM {quoted(children.name)} WHERE quantity >= 1"  # noqa: S608
+
+
+def _order(row: Sequence[Any]) -> Order:
+    order_id, customer_id, store_id, payment_method_id, name, bank, num_products, ordered_at = row
+    return Order(
+        order_id=order_id,
+        customer_id=customer_id,
+        store_id=store_id,
+        payment_method=PaymentMethod(payment_method_id, name, bank),
+        num_products=num_products,
+        products=[],
+        ordered_at=ordered_at,
+    )
+
+
+def compare(expected: Mapping[str, Order], records: Sequence[FinalRecord], *, strict: bool = False) -> Verdict:
+    """Hold the topic against the database.
+
+    With `strict` every field is compared too: right for histories in which no order changed after it was complete.
+    """
+    times = Counter(record.key for record in records)
+    verdict = Verdict(
+        complete=len(expected),
+        records=len(records),
+        distinct=len(times),
+        duplicates=len(records) - len(times),
+        missing=[order_id for order_id in expected if order_id not in times],
+        unexpected=[key for key in times if key not in expected],
+        malformed=[f"{record.key}: {record.fault}" for record in records if record.fault is not None],
+        repeated=[key for key, count in times.items() if count > 1],
+        strict=strict,
+    )
+    if strict:
+        for record in records:
+            wanted = expected.get(record.key)
+            if wanted is not None and record.order is not None:
+                fields = differences(wanted, record.order)
+                if fields:
+                    verdict.different.append(f"{record.key}: {', '.join(fields)}")
+    return verdict
+
+
+def differences(expected: Order, actual: Order) -> list[str]:
+    """Names of the fields that differ."""
+    plain = ("order_id", "customer_id", "store_id", "payment_method", "num_products")
+    found = [name for name in plain if getattr(expected, name) != getattr(actual, name)]
+    if not _products_agree(expected, actual):
+        found.append("products")
+    if expected.ordered_at != actual.ordered_at and _instant(expected.ordered_at) != _instant(actual.ordered_at):
+        found.append("ordered_at")
+    return found
+
+
+def _products_agree(expected: Order, actual: Order) -> bool:
+    """The same lines in any order; lines beyond `num_products` may have come after the order was complete."""
+    lines = {product.product_id: product.quantity for product in expected.products}
+    final = {product.product_id: product.quantity for product in actual.products}
+    if len(final) != len(actual.products) or not final.items() <= lines.items():
+        return False
+    return len(final) >= expected.num_products
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None

@@ -1,0 +1,69 @@
+"""Creates a dataset's database and tables, and verifies that the tables are those of the definition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mysql.connector.connection import MySQLConnection
+
+from config.dataset import SCHEMA_FILE
+from config.definition import Definition
+from ops.dataset.database import quoted
+from stack.errors import StackError
+
+LOCK_WAIT_S = 20
+
+
+def create_schema(connection: MySQLConnection, definition: Definition, *, drop: bool = False) -> None:
+    """Create database and tables where they don't exist; with `drop`, remove the database and all rows before.
+
+    Raises:
+        StackError: the schema file is missing, or a table has not the columns that the definition names.
+    """
+    path = Path(definition.folder) / SCHEMA_FILE
+    try:
+        schema = path.read_text("utf-8")
+    except OSError as error:
+        raise StackError(f"{path}: can't be read: {error.strerror}") from error
+    database = quoted(definition.database)
+    with connection.cursor() as cursor:
+        # Someone's open transaction on a table would otherwise hold this up for a day, the server's default.
+        cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}")
+        if drop:
+            cursor.execute(f"DROP DATABASE IF EXISTS {database}")
+        cursor.execute(f"CREATE DATABASE IF NOT EXISTS {database} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
+        cursor.execute(f"USE {database}")
+        cursor.execute(schema)
+        while cursor.nextset():
+            pass
+    verify_schema(connection, definition)
+
+
+def verify_schema(connection: MySQLConnection, definition: Definition) -> None:
+    """Compare the columns of each table with the definition.
+
+    Raises:
+        StackError: one line per table that differs.
+    """
+    columns: dict[str, set[str]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = %s",
+            (definition.database,),
+        )
+        for table_name, column_name in cursor.fetchall():
+            columns.setdefault(str(table_name), set()).add(str(column_name))
+    found = []
+    for table in definition.tables:
+        actual = columns.get(table.name, set())
+        if actual != set(table.column_names):
+            found.append(
+                f"table {definition.database}.{table.name} has the columns {_listed(actual)}, "
+                f"the definition names {_listed(set(table.column_names))}"
+            )
+    if found:
+        raise StackError("\n".join([*found, "change the definition or run `python -m stack dataset init --drop`"]))
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

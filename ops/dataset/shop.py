@@ -1,0 +1,233 @@
+"""What happens in a live shop, as transactions on the source database.
+
+Statements carry absolute values only (a count, never "one more"), so that a transaction whose commit was lost with the
+connection can be repeated.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from mysql.connector import Error, errorcode
+from mysql.connector.connection import MySQLConnection
+
+from ops.dataset.database import is_transient
+
+TRIES = 3
+FIRST_PAUSE_S = 0.5
+LOCKS = frozenset({errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_WAIT_TIMEOUT})
+
+Line = tuple[int, int]  # product id, quantity
+Statement = tuple[str, tuple[Any, ...]]
+Transaction = list[Statement]
+
+
+class Details(StrEnum):
+    """Where the lines of a new order go.
+
+    `same`: in the order's transaction. `later`: in one or several transactions after it. `mixed`: either, or before it.
+    """
+
+    SAME = "same"
+    LATER = "later"
+    MIXED = "mixed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewOrder:
+    """An order to place; `ordered_at` is UTC. `num_products` is the number of its lines."""
+
+    order_id: str
+    customer_id: int
+    store_id: int
+    payment_method_id: int
+    lines: Sequence[Line]
+    ordered_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShopOrder:
+    """An order as the database holds it."""
+
+    order_id: str
+    customer_id: int
+    payment_method_id: int
+    num_products: int
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedOrder:
+    """An order whose last line is committed; `committed_at_ns` is the wall clock right after that commit."""
+
+    order_id: str
+    committed_at_ns: int
+
+
+def insert_order(order: NewOrder) -> Transaction:
+    """The order row."""
+    text = (
+        "INSERT INTO orders (id, customer_id, store_id, payment_method_id, num_products, `timestamp`)"
+        " VALUES (%s, %s, %s, %s, %s, %s)"
+    )
+    moment = order.ordered_at.replace(tzinfo=None)
+    values = (order.order_id, order.customer_id, order.store_id, order.payment_method_id, len(order.lines), moment)
+    return [(text, values)]
+
+
+def insert_lines(order_id: str, lines: Sequence[Line]) -> Transaction:
+    """Lines of an order."""
+    values = ", ".join(["(%s, %s, %s)"] * len(lines))
+    text = f"INSERT INTO order_details (order_id, product_id, quantity) VALUES {values}"  # noqa: S608
+    return [(text, tuple(value for line in lines for value in (order_id, *line)))]
+
+
+def delete_order(order_id: str) -> Transaction:
+    """The order and its lines."""
+    return [
+        ("DELETE FROM order_details WHERE order_id = %s", (order_id,)),
+        ("DELETE FROM orders WHERE id = %s", (order_id,)),
+    ]
+
+
+def delete_line(order: ShopOrder, product_id: int) -> Transaction:
+    """One line, and the order's count with it."""
+    return [
+        ("DELETE FROM order_details WHERE order_id = %s AND product_id = %s", (order.order_id, product_id)),
+        _set_count(order.order_id, max(1, order.num_products - 1)),
+    ]
+
+
+def add_line(order: ShopOrder, line: Line) -> Transaction:
+    """One more line, and the order's count with it."""
+    return [*insert_lines(order.order_id, [line]), _set_count(order.order_id, order.num_products + 1)]
+
+
+def change_quantity(order_id: str, line: Line) -> Transaction:
+    """Another quantity for a product."""
+    product_id, quantity = line
+    text = "UPDATE order_details SET quantity = %s WHERE order_id = %s AND product_id = %s"
+    return [(text, (quantity, order_id, product_id))]
+
+
+def change_customer(order_id: str, customer_id: int) -> Transaction:
+    """Another customer."""
+    return [("UPDATE orders SET customer_id = %s WHERE id = %s", (customer_id, order_id))]
+
+
+def change_payment_method(order_id: str, payment_method_id: int) -> Transaction:
+    """Another payment method."""
+    return [("UPDATE orders SET payment_method_id = %s WHERE id = %s", (payment_method_id, order_id))]
+
+
+def _set_count(order_id: str, num_products: int) -> Statement:
+    return "UPDATE orders SET num_products = %s WHERE id = %s", (num_products, order_id)
+
+
+def place_order(connection: MySQLConnection, order: NewOrder, *, details: Details = Details.SAME) -> PlacedOrder:
+    """Place one order and say when it was complete: in one transaction, or (`later`) its lines in a second one."""
+    shop = ShopDatabase(connection)
+    lines = insert_lines(order.order_id, order.lines)
+    if details is Details.SAME:
+        shop.commit([*insert_order(order), *lines])
+    elif details is Details.LATER:
+        shop.commit(insert_order(order))
+        shop.commit(lines)
+    else:
+        raise ValueError("place_order takes the details in the same transaction or later; mixed is for simulations")
+    return PlacedOrder(order_id=order.order_id, committed_at_ns=time.time_ns())
+
+
+class ShopDatabase:
+    """The shop's tables, through one connection that is mended when it breaks."""
+
+    def __init__(self, connection: MySQLConnection, *, wait: Callable[[float], object] = time.sleep) -> None:
+        self._connection = connection
+        self._wait = wait
+
+    def order_ids(self, limit: int) -> list[str]:
+        """Up to `limit` orders; ids are random, so the first by id are a random choice."""
+        return [row[0] for row in self._read("SELECT id FROM orders ORDER BY id LIMIT %s", (limit,))]
+
+    def order(self, order_id: str) -> ShopOrder | None:
+        """The order as it is now; None if there is none."""
+        text = "SELECT customer_id, payment_method_id, num_products FROM orders WHERE id = %s"
+        found = self._read(text, (order_id,))
+        if not found:
+            return None
+        customer_id, payment_method_id, num_products = found[0]
+        text = "SELECT product_id, quantity FROM order_details WHERE order_id = %s ORDER BY product_id"
+        lines = tuple((row[0], row[1]) for row in self._read(text, (order_id,)))
+        return ShopOrder(
+            order_id=order_id,
+            customer_id=customer_id,
+            payment_method_id=payment_method_id,
+            num_products=num_products,
+            lines=lines,
+        )
+
+    def highest_customer_id(self) -> int | None:
+        """The last customer; None without customers."""
+        highest: int | None = self._read("SELECT MAX(id) FROM customers", ())[0][0]
+        return highest
+
+    def payment_method_ids(self) -> list[int]:
+        """All payment methods."""
+        return [row[0] for row in self._read("SELECT id FROM payment_method ORDER BY id", ())]
+
+    def commit(self, transaction: Transaction) -> None:
+        """Run the statements as one transaction, up to three times when the connection or a lock fails.
+
+        A duplicate key in a repetition means that the commit before it had reached the database.
+        """
+        for attempt in range(1, TRIES + 1):
+            try:
+                with self._connection.cursor() as cursor:
+                    for text, values in transaction:
+                        cursor.execute(text, values)
+                self._connection.commit()
+                return
+            except Error as error:
+                if attempt > 1 and error.errno == errorcode.ER_DUP_ENTRY:
+                    self._connection.rollback()
+                    return
+                self._recover(error, attempt)
+
+    def _read(self, text: str, values: tuple[Any, ...]) -> list[Any]:
+        for attempt in range(1, TRIES + 1):
+            try:
+                with self._connection.cursor() as cursor:
+                    cursor.execute(text, values)
+                    rows = cursor.fetchall()
+                # Ends the snapshot, so that the next reading sees what others committed.
+                self._connection.rollback()
+                return rows
+            except Error as error:
+                self._recover(error, attempt)
+        raise AssertionError("the last try returns or raises")
+
+    def _recover(self, error: Error, attempt: int) -> None:
+        """Make the connection usable for another try, or give up by raising `error`."""
+        if attempt == TRIES or not (is_transient(error) or error.errno in LOCKS):
+            if not is_transient(error):
+                self._connection.rollback()
+            raise error
+        if is_transient(error):
+            self._reconnect(error)
+        else:
+            self._connection.rollback()
+
+    def _reconnect(self, error: Error) -> None:
+        for attempt in range(TRIES):
+            self._wait(FIRST_PAUSE_S * 2**attempt)
+            try:
+                self._connection.reconnect()
+            except Error:
+                continue
+            return
+        raise error

@@ -1,0 +1,221 @@
+"""Simulates a live shop: new orders, changes and deletions, by probability, at a pace.
+
+Every choice comes from the seed. Order ids come from the seed and a salt that differs from run to run, so that the same
+seed can run twice on one database; with the same salt on the same rows a run repeats its ids as well.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import deque
+from collections.abc import Callable
+from uuid import UUID
+
+from mysql.connector.connection import MySQLConnection
+
+from config.definition import OrdersGenerator
+from ops.dataset import shop
+from ops.dataset.shop import Details, NewOrder, ShopDatabase, ShopOrder, Transaction
+from ops.dataset.simulation import Clock, Simulation, Summary, SystemClock
+
+KNOWN_ORDERS = 10_000
+PROGRESS_S = 5.0
+LATER_SHARE = 0.5
+LINE_DELETION_SHARE = 0.3
+TRIES_TO_FIND_AN_ORDER = 20
+MOST_QUANTITY = 10
+
+
+def simulate(
+    connection: MySQLConnection,
+    parameters: OrdersGenerator,
+    simulation: Simulation,
+    *,
+    stop: threading.Event | None = None,
+    clock: Clock | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Summary:
+    """Run until count, seconds or `stop` end it; orders that were begun are finished first.
+
+    Raises:
+        mysql.connector.Error: the database refused a statement, or stayed away for three tries.
+    """
+    stop = stop or threading.Event()
+    database = ShopDatabase(connection, wait=stop.wait)
+    return Simulator(database, parameters, simulation, clock or SystemClock(stop)).run(stop, report)
+
+
+class Simulator:
+    """One run. Decides by random numbers, remembers which orders exist, keeps the pace."""
+
+    def __init__(
+        self, database: ShopDatabase, parameters: OrdersGenerator, simulation: Simulation, clock: Clock
+    ) -> None:
+        self._database = database
+        self._parameters = parameters
+        self._simulation = simulation
+        self._clock = clock
+        self._draw = random.Random(f"{simulation.seed}")  # noqa: S311  (a simulation, no secrets)
+        self._draw_id = random.Random(f"{simulation.seed}/{simulation.salt}")  # noqa: S311
+        self._customers = database.highest_customer_id() or parameters.customers
+        self._payment_methods = database.payment_method_ids() or list(range(1, parameters.payment_methods + 1))
+        self._known = database.order_ids(KNOWN_ORDERS) if simulation.insert_p < 1 else []
+        self._unfinished: deque[tuple[str, list[Transaction]]] = deque()
+        self.summary = Summary()
+
+    def run(self, stop: threading.Event, report: Callable[[str], None] = lambda line: None) -> Summary:
+        """Run operations at the pace, then finish what was begun."""
+        began = reported = self._clock.monotonic()
+        while not stop.is_set() and not self._is_over(began):
+            self._pace(began)
+            if stop.is_set():
+                break
+            self.step()
+            self.summary.seconds = self._clock.monotonic() - began
+            if self._clock.monotonic() - reported >= PROGRESS_S:
+                reported = self._clock.monotonic()
+                report(str(self.summary))
+        while self._unfinished:
+            self._finish_one()
+        self.summary.seconds = self._clock.monotonic() - began
+        return self.summary
+
+    def _is_over(self, began: float) -> bool:
+        limit = self._simulation
+        if limit.count is not None and self.summary.operations >= limit.count:
+            return True
+        return limit.seconds is not None and self._clock.monotonic() - began >= limit.seconds
+
+    def _pace(self, began: float) -> None:
+        """An open loop: each operation has its due time from the start, so a late one is caught up."""
+        done = self.summary.operations
+        if self._simulation.rate_per_s is not None:
+            due = began + done / self._simulation.rate_per_s
+            ahead = due - self._clock.monotonic()
+            if ahead > 0:
+                self._clock.wait(ahead)
+        elif self._simulation.sleep_ms and done:
+            self._clock.wait(self._simulation.sleep_ms / 1000)
+
+    def step(self) -> None:
+        """One operation: an insert, an update or a deletion; and perhaps lines that an earlier order waits for."""
+        choice = self._draw.random()
+        if choice < self._simulation.insert_p:
+            self._insert()
+        elif choice < self._simulation.insert_p + self._simulation.update_p:
+            self._update()
+        else:
+            self._delete()
+        if self._unfinished and self._draw.random() < LATER_SHARE:
+            self._finish_one()
+
+    def _commit(self, transaction: Transaction) -> None:
+        self._database.commit(transaction)
+        self.summary.transactions += 1
+
+    def _insert(self) -> None:
+        order = self._new_order()
+        first, *rest = self._transactions(order)
+        self._commit(first)
+        self.summary.inserted += 1
+        if rest:
+            self._unfinished.append((order.order_id, rest))
+        else:
+            self._remember(order.order_id)
+
+    def _remember(self, order_id: str) -> None:
+        if self._simulation.insert_p < 1:
+            self._known.append(order_id)
+
+    def _finish_one(self) -> None:
+        """Commit the next transaction of the order that has waited longest."""
+        order_id, (first, *rest) = self._unfinished.popleft()
+        self._commit(first)
+        if rest:
+            self._unfinished.append((order_id, rest))
+        else:
+            self._remember(order_id)
+
+    def _new_order(self) -> NewOrder:
+        weights = self._parameters.line_weights
+        count = self._draw.choices(range(1, len(weights) + 1), weights)[0]
+        products = self._draw.sample(range(1, self._parameters.products + 1), count)
+        return NewOrder(
+            order_id=str(UUID(int=self._draw_id.getrandbits(128), version=4)),
+            customer_id=self._draw.randint(1, self._customers),
+            store_id=self._draw.randint(1, self._parameters.stores),
+            payment_method_id=self._draw.choice(self._payment_methods),
+            lines=[(product, self._quantity()) for product in products],
+            ordered_at=self._clock.now(),
+        )
+
+    def _quantity(self) -> int:
+        return self._draw.randint(1, MOST_QUANTITY)
+
+    def _transactions(self, order: NewOrder) -> list[Transaction]:
+        """The order's transactions, in order: together, lines later, or (mixed) also lines first."""
+        head, lines = shop.insert_order(order), shop.insert_lines(order.order_id, order.lines)
+        details = self._simulation.details
+        way = self._draw.choice(("same", "later", "first")) if details is Details.MIXED else details.value
+        if way == "same":
+            return [[*head, *lines]]
+        if way == "first":
+            return [lines, head]
+        if self._draw.random() < 0.5:
+            return [head, lines]
+        return [head, *(shop.insert_lines(order.order_id, [line]) for line in order.lines)]
+
+    def _existing(self) -> ShopOrder | None:
+        """Any order that is still there; others may have deleted those that we knew."""
+        for _ in range(TRIES_TO_FIND_AN_ORDER):
+            if not self._known:
+                return None
+            place = self._draw.randrange(len(self._known))
+            order = self._database.order(self._known[place])
+            if order is not None:
+                return order
+            self._forget(self._known[place])
+        return None
+
+    def _forget(self, order_id: str) -> None:
+        place = self._known.index(order_id)
+        self._known[place] = self._known[-1]
+        self._known.pop()
+
+    def _update(self) -> None:
+        order = self._existing()
+        if order is None:
+            self.summary.skipped += 1
+            return
+        self._commit(self._change(order))
+        self.summary.updated += 1
+
+    def _change(self, order: ShopOrder) -> Transaction:
+        """A change that really changes something: databases don't log updates that leave a row as it is."""
+        lines = dict(order.lines)
+        match self._draw.choice(["customer", "payment method", "quantity", "line"] if lines else ["customer"]):
+            case "payment method" if self._payment_methods != [order.payment_method_id]:
+                others = [method for method in self._payment_methods if method != order.payment_method_id]
+                return shop.change_payment_method(order.order_id, self._draw.choice(others))
+            case "quantity":
+                product = self._draw.choice(list(lines))
+                return shop.change_quantity(order.order_id, (product, lines[product] % MOST_QUANTITY + 1))
+            case "line" if len(lines) < self._parameters.products:
+                product = self._draw.randint(1, self._parameters.products)
+                while product in lines:
+                    product = product % self._parameters.products + 1
+                return shop.add_line(order, (product, self._quantity()))
+        return shop.change_customer(order.order_id, order.customer_id % self._customers + 1)
+
+    def _delete(self) -> None:
+        order = self._existing()
+        if order is None:
+            self.summary.skipped += 1
+            return
+        if len(order.lines) > 1 and self._draw.random() < LINE_DELETION_SHARE:
+            self._commit(shop.delete_line(order, self._draw.choice(order.lines)[0]))
+        else:
+            self._commit(shop.delete_order(order.order_id))
+            self._forget(order.order_id)
+        self.summary.deleted += 1

@@ -1,0 +1,102 @@
+"""Parameters of a simulation, its summary, and the clock that it keeps its pace by."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from ops.dataset.shop import Details
+from stack.errors import StackError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """Parameters of a run. With neither `rate_per_s` nor `sleep_ms` it runs as fast as the database commits."""
+
+    insert_p: float = 0.7
+    update_p: float = 0.2
+    delete_p: float = 0.1
+    rate_per_s: float | None = None
+    sleep_ms: float | None = None
+    count: int | None = None
+    seconds: float | None = None
+    details: Details = Details.SAME
+    seed: int = 1
+    salt: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    def __post_init__(self) -> None:
+        shares = {"--insert-p": self.insert_p, "--update-p": self.update_p, "--delete-p": self.delete_p}
+        for name, share in shares.items():
+            if not 0 <= share <= 1:
+                raise StackError(f"{name} must be from 0 to 1, not {share:g}")
+        if not math.isclose(sum(shares.values()), 1.0, abs_tol=1e-9):
+            raise StackError(f"{' + '.join(shares)} must be 1, not {sum(shares.values()):g}")
+        if self.rate_per_s is not None and self.sleep_ms is not None:
+            raise StackError("--rate and --sleep-ms exclude each other")
+        if self.rate_per_s is not None and not 0 < self.rate_per_s < math.inf:
+            raise StackError(f"--rate must be above 0, not {self.rate_per_s:g}")
+        if self.sleep_ms is not None and not 0 <= self.sleep_ms < math.inf:
+            raise StackError(f"--sleep-ms must not be below 0, not {self.sleep_ms:g}")
+        if self.count is not None and self.count < 0:
+            raise StackError(f"--count must not be below 0, not {self.count}")
+        if self.seconds is not None and not 0 <= self.seconds < math.inf:
+            raise StackError(f"--seconds must not be below 0, not {self.seconds:g}")
+
+
+@dataclass(kw_only=True)
+class Summary:
+    """What a run did. `skipped` are updates and deletions that found no order to work on."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    skipped: int = 0
+    transactions: int = 0
+    seconds: float = 0.0
+
+    @property
+    def operations(self) -> int:
+        """Everything that was tried."""
+        return self.inserted + self.updated + self.deleted + self.skipped
+
+    def __str__(self) -> str:
+        rate = self.operations / self.seconds if self.seconds > 0 else 0.0
+        skipped = f", skipped {self.skipped:,}" if self.skipped else ""
+        return (
+            f"inserted {self.inserted:,}, updated {self.updated:,}, deleted {self.deleted:,}{skipped}; "
+            f"{self.transactions:,} transactions in {self.seconds:.1f} s, {rate:,.1f} operations/s"
+        )
+
+
+class Clock(Protocol):
+    """Time, so that tests need not wait for it."""
+
+    def now(self) -> datetime:
+        """The wall clock, UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; may return early when the run is to end."""
+
+
+class SystemClock:
+    """The machine's time; waiting ends early once `stop` is set."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> None:
+        self._stop.wait(seconds)

@@ -1,0 +1,163 @@
+"""Checks texts against a definition's logical types and turns them into SQL literals. No I/O.
+
+Validation and quoting are one step because a million rows pass through here: each column gets one function
+`text -> literal` that raises `ValueError` with the reason.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Callable
+from decimal import Decimal
+
+from config.definition import Column, LogicalType
+from ops.dataset.database import text_literal
+
+NULL_TEXTS = ("", "\\N")
+_NEEDS_ESCAPE = re.compile(r"['\\\0\n\r\x1a]").search
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
+_WHOLE = re.compile(r"[+-]?[0-9]{1,30}").fullmatch
+_DECIMAL = re.compile(r"[+-]?([0-9]+)(?:\.([0-9]+))?").fullmatch
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
+_TIMESTAMP = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+).fullmatch
+
+Parser = Callable[[str], str]
+
+
+def column_parser(column: Column) -> Parser:
+    """The function from a CSV field to an SQL literal."""
+    parse = _parser(column)
+    if column.nullable:
+        return lambda text: "NULL" if text in NULL_TEXTS else parse(text)
+    return parse
+
+
+def fault(column: Column, text: str) -> str | None:
+    """Why `text` does not fit the column; None if it does."""
+    if text in NULL_TEXTS and not column.nullable:
+        return f"{column.name} is NULL, which the column does not allow"
+    try:
+        column_parser(column)(text)
+    except ValueError as error:
+        return f"{column.name} {error}"
+    return None
+
+
+def _parser(column: Column) -> Parser:
+    match column.type:
+        case LogicalType.UUID:
+            return _uuid
+        case LogicalType.STRING:
+            return _string(column.length)
+        case LogicalType.INTEGER:
+            return _whole(32)
+        case LogicalType.BIGINT:
+            return _whole(64)
+        case LogicalType.DECIMAL:
+            assert column.precision is not None
+            assert column.scale is not None
+            return _decimal(column.precision, column.scale)
+        case LogicalType.DOUBLE:
+            return _double
+        case LogicalType.BOOLEAN:
+            return _boolean
+        case LogicalType.DATE:
+            return _date
+        case LogicalType.TIMESTAMP:
+            return _timestamp
+
+
+def _uuid(text: str) -> str:
+    if not _UUID(text):
+        raise ValueError(f"is not a UUID: {shortened(text)}")
+    return f"'{text}'"
+
+
+def _string(length: int | None) -> Parser:
+    longest = math.inf if length is None else length
+
+    def parse(text: str) -> str:
+        if not text or text == "\\N":
+            raise ValueError("is NULL")
+        if len(text) > longest:
+            raise ValueError(f"is too long: {len(text)} characters, at most {length}")
+        return text_literal(text) if _NEEDS_ESCAPE(text) else f"'{text}'"
+
+    return parse
+
+
+def _whole(bits: int) -> Parser:
+    lowest, highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    safe_length = len(str(highest))
+
+    def parse(text: str) -> str:
+        if not _WHOLE(text):
+            raise ValueError(f"is not a whole number: {shortened(text)}")
+        if len(text) >= safe_length and not lowest <= int(text) <= highest:
+            raise ValueError(f"is out of range: {text}, allowed is {lowest} to {highest}")
+        return text
+
+    return parse
+
+
+def _decimal(precision: int, scale: int) -> Parser:
+    def parse(text: str) -> str:
+        found = _DECIMAL(text)
+        if not found:
+            raise ValueError(f"is not a decimal number: {shortened(text)}")
+        whole, fraction = found[1].lstrip("0"), (found[2] or "").rstrip("0")
+        if len(whole) > precision - scale or len(fraction) > scale:
+            raise ValueError(f"does not fit decimal({precision},{scale}): {shortened(text)}")
+        return format(Decimal(text), "f")
+
+    return parse
+
+
+def _double(text: str) -> str:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"is not a number: {shortened(text)}") from None
+    if not math.isfinite(value):
+        raise ValueError(f"is not a finite number: {text}")
+    return repr(value)
+
+
+def _boolean(text: str) -> str:
+    known = {"0": "0", "false": "0", "1": "1", "true": "1"}
+    if text.lower() not in known:
+        raise ValueError(f"is neither true nor false: {shortened(text)}")
+    return known[text.lower()]
+
+
+def _date(text: str) -> str:
+    try:
+        if not _DATE(text):
+            raise ValueError
+        datetime.date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"is not a date (YYYY-MM-DD): {shortened(text)}") from None
+    return f"'{text}'"
+
+
+def _timestamp(text: str) -> str:
+    found = _TIMESTAMP(text)
+    try:
+        if not found:
+            raise ValueError
+        moment = datetime.datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+            return f"'{moment.isoformat(' ', 'microseconds')}'"
+    except (ValueError, OverflowError):
+        raise ValueError(f"is not a time (YYYY-MM-DD HH:MM:SS[.ffffff][Z]): {shortened(text)}") from None
+    return f"'{text}'"
+
+
+def shortened(text: str) -> str:
+    """A text for a message: quoted, control characters escaped, cut after 60 characters."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")

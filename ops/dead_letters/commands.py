@@ -1,0 +1,256 @@
+"""The commands on dead letters: the records that could not be processed.
+
+python -m stack dead-letters list       how many, why, and the newest of them
+python -m stack dead-letters show       everything of one
+python -m stack dead-letters replay     write them again to the topic and partition they came from
+
+A replayed record passes through the workers like any other: a change older than what is known of its row changes
+nothing, and one that is still bad comes back as a new dead letter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from config.settings import DatasetSettings, KafkaSettings
+from ops.context import add_stack_option, settings_environment
+from ops.dead_letters.letter import DeadLetter, Place, ReplayNote
+from ops.dead_letters.printing import bytes_text, hex_dump, is_text, moment, printable, table
+from ops.dead_letters.reading import DeadLetterReader
+from ops.dead_letters.replaying import Replay, new_producer, refusal
+from ops.dead_letters.summary import Selection, Summary
+from stack.errors import StackError
+from streams.topics import Direction, catalogue
+
+_REPLAY_HELP = """\
+write dead letters again to where they came from
+
+Key and value as they came go to the topic and the partition number they came from, with a header replayed_from.
+With each of them, in the same Kafka transaction, goes a note to dead_letters: --all replays a letter once however
+often it is called, also after a kill. One named by its place is replayed even if it was before. Letters go to source
+topics of the catalogue only. A record that is still bad comes back as a new dead letter, which --all takes next time.
+Exit code 1 if a letter could not be replayed."""
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `dead-letters list`, `dead-letters show` and `dead-letters replay`."""
+    parser = subparsers.add_parser("dead-letters", help="the records that could not be processed")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    list_ = _add(actions, "list", run_list, "how many dead letters there are, why, and the newest of them")
+    _add_selection(list_)
+    list_.add_argument("--app", help="only those that this application wrote")
+    list_.add_argument("--since", type=since, metavar="TIME", help="only newer ones: 30m, 2h, 7d, or ISO 8601 (UTC)")
+    list_.add_argument("--limit", type=_count, default=50, metavar="N", help="show the newest N (default: 50)")
+    list_.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    show = _add(actions, "show", run_show, "everything of one dead letter")
+    show.add_argument(
+        "place", type=place, metavar="P:O", help="partition and offset in dead_letters, as `list` has them"
+    )
+    show.add_argument("--raw", action="store_true", help="only the value, its bytes as they are")
+    replay = _add(actions, "replay", run_replay, _REPLAY_HELP)
+    replay.add_argument("places", type=place, nargs="*", metavar="P:O", help="these dead letters")
+    replay.add_argument("--all", action="store_true", help="all that were not replayed yet")
+    _add_selection(replay)
+    replay.add_argument(
+        "--value", type=Path, metavar="FILE", help="with one P:O: a corrected value in place of its own"
+    )
+    replay.add_argument("--dry-run", action="store_true", help="say what would be replayed, write nothing")
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """Show totals and the newest."""
+    _escape_what_the_terminal_lacks()
+    kafka, _ = _read_settings(arguments)
+    selection = Selection(reason=arguments.reason, topic=arguments.topic, app=arguments.app, since_ms=arguments.since)
+    summary = Summary(selection, arguments.limit)
+    with DeadLetterReader(kafka.bootstrap) as reader:
+        for record in reader.records():
+            summary.add(record)
+    if arguments.json:
+        print(json.dumps(summary.fields(), indent=2))
+        return 0
+    print(f"{summary.total} dead letters")
+    rows = summary.newest()
+    lines = [*summary.reason_lines(), *(table([summary.HEAD, *(row.cells() for row in rows)]) if rows else ())]
+    for line in lines:
+        print(line)
+    return 0
+
+
+def run_show(arguments: argparse.Namespace) -> int:
+    """Show everything of one."""
+    _escape_what_the_terminal_lacks()
+    kafka, _ = _read_settings(arguments)
+    with DeadLetterReader(kafka.bootstrap) as reader:
+        letter = reader.at(arguments.place)
+    if arguments.raw:
+        if letter.value is None:
+            raise StackError(f"{letter.place} has no value")
+        sys.stdout.flush()
+        sys.stdout.buffer.write(letter.value)
+        sys.stdout.buffer.flush()
+        return 0
+    _show(letter)
+    return 0
+
+
+def run_replay(arguments: argparse.Namespace) -> int:
+    """Write again."""
+    value = _checked_value(arguments)
+    kafka, dataset = _read_settings(arguments)
+    with DeadLetterReader(kafka.bootstrap) as reader:
+        sources = {
+            spec.name: reader.partitions(spec.name)
+            for spec in catalogue(
+                dataset=dataset.dataset, app_id=dataset.orders_app_id, order_partitions=kafka.order_partitions
+            )
+            if spec.direction is Direction.IN
+        }
+        if arguments.dry_run:
+            return _dry_run(reader, arguments, sources)
+        replay = Replay(new_producer(kafka.bootstrap, dataset.orders_app_id), sources, _report)
+        replay.begin()
+        if arguments.all:
+            skipped = replay.run(_selected(reader, arguments), done=_replayed(reader))
+        else:
+            skipped = replay.run([reader.at(each) for each in dict.fromkeys(arguments.places)], value=value)
+    print(f"{replay.replayed} replayed, {skipped} replayed before, {replay.refused} not replayed")
+    return 1 if replay.refused else 0
+
+
+def _dry_run(reader: DeadLetterReader, arguments: argparse.Namespace, sources: dict[str, int]) -> int:
+    done = _replayed(reader)
+    letters = _selected(reader, arguments) if arguments.all else map(reader.at, dict.fromkeys(arguments.places))
+    would = skipped = refused = 0
+    for letter in letters:
+        if arguments.all and letter.place in done:
+            skipped += 1
+            continue
+        reason = refusal(letter, sources)
+        if reason is not None:
+            refused += 1
+            _report(letter, reason)
+            continue
+        would += 1
+        again = ", again" if letter.place in done else ""
+        assert letter.origin is not None
+        print(f"{letter.place} would go to {letter.origin.topic}, partition {letter.origin.partition}{again}")
+    print(f"{would} would be replayed, {skipped} replayed before, {refused} not; nothing was written")
+    return 1 if refused else 0
+
+
+def _selected(reader: DeadLetterReader, arguments: argparse.Namespace) -> Any:
+    selection = Selection(reason=arguments.reason, topic=arguments.topic)
+    return (record for record in reader.records() if isinstance(record, DeadLetter) and selection.takes(record))
+
+
+def _replayed(reader: DeadLetterReader) -> set[Place]:
+    """Places of all letters that were replayed: the one thing here that grows, by two numbers for each."""
+    return {record.place for record in reader.records() if isinstance(record, ReplayNote)}
+
+
+def _report(letter: DeadLetter, reason: str) -> None:
+    print(f"{letter.place} not replayed: {printable(reason)}", file=sys.stderr)
+
+
+def _show(letter: DeadLetter) -> None:
+    origin = letter.origin
+    lines = [
+        ("where", f"{letter.place}"),
+        ("written", moment(letter.written_ms)),
+        ("reason", printable(letter.reason)),
+        ("app", printable(letter.app)),
+        ("origin", f"unknown: {letter.fault}" if origin is None else printable(str(origin))),
+        ("origin time", "-" if origin is None else moment(origin.timestamp_ms)),
+        ("key", bytes_text(letter.key)),
+    ]
+    for name, text in lines:
+        print(f"{name + ':':<13}{text}")
+    for header, raw in letter.headers:
+        print(f"{'header:':<13}{printable(header)} = {bytes_text(raw)}")
+    value = letter.value
+    if value is None:
+        print(f"{'value:':<13}none")
+    elif is_text(value):
+        print(f"{'value:':<13}{len(value)} bytes, text\n{bytes_text(value)}")
+    else:
+        print(f"{'value:':<13}{len(value)} bytes, no UTF-8")
+        for line in hex_dump(value):
+            print(line)
+
+
+def _escape_what_the_terminal_lacks() -> None:
+    """Keys are in any script, terminals may be ASCII."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def place(text: str) -> Place:
+    """Read `partition:offset`."""
+    match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,18})", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not partition:offset, such as 2:17")
+    return Place(int(match[1]), int(match[2]))
+
+
+def since(text: str) -> int:
+    """Read a span before now (`30m`) or an instant (ISO 8601, UTC unless it says otherwise), as milliseconds."""
+    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
+    try:
+        if match is not None:
+            instant = datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+        else:
+            instant = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a span such as 2h nor a time in ISO 8601") from None
+    return round((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,6}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 999999")
+    return int(text)
+
+
+def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=text.split("\n", 1)[0], description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_stack_option(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reason", metavar="TEXT", help="only those whose reason contains this")
+    parser.add_argument("--topic", help="only those that came from this topic")
+
+
+def _checked_value(arguments: argparse.Namespace) -> bytes | None:
+    """The corrected value, after a look at what goes together."""
+    if arguments.all == bool(arguments.places):
+        raise StackError("say which dead letters: one or more P:O, or --all")
+    if arguments.places and (arguments.reason is not None or arguments.topic is not None):
+        raise StackError("--reason and --topic select among --all")
+    if arguments.value is None:
+        return None
+    if len(arguments.places) != 1:
+        raise StackError("--value corrects one dead letter: name its P:O")
+    try:
+        return bytes(arguments.value.read_bytes())
+    except OSError as error:
+        raise StackError(f"{arguments.value}: {error.strerror}") from None
+
+
+def _read_settings(arguments: argparse.Namespace) -> tuple[KafkaSettings, DatasetSettings]:
+    environment = settings_environment(arguments)
+    return KafkaSettings.read(environment), DatasetSettings.read(environment)

@@ -1,0 +1,135 @@
+"""Reads `dead_letters` as a consumer of committed records, from the beginning to its present end or in one place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
+
+from ops.context import SILENT
+from ops.dead_letters.letter import DeadLetter, Place, ReplayNote, read_record
+from stack.errors import StackError
+from streams.adapters.committed_reader import committed_consumer
+from streams.topics import DEAD_LETTERS
+
+ANSWER_S = 10.0
+SILENCE_S = 30.0
+_POLL_S = 0.2
+_QUEUED_KILOBYTES = 32 * 1024
+
+
+class DeadLetterReader:
+    """A reader of the topic; it keeps one record at a time and commits nothing."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._consumer = committed_consumer(
+            bootstrap,
+            "millrace-dead-letters",
+            {
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+                "fetch.wait.max.ms": 10,  # the end of a partition is told after an empty answer
+                "queued.max.messages.kbytes": _QUEUED_KILOBYTES,  # dead letters are up to 16 MB each
+            },
+            logger=SILENT,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def partitions(self, topic: str) -> int:
+        """Number of partitions of a topic, 0 if it does not exist.
+
+        Raises:
+            StackError: Kafka does not answer.
+        """
+        try:
+            return len(self._consumer.list_topics(topic, ANSWER_S).topics[topic].partitions)
+        except KafkaException as error:
+            raise self._unreachable(error.args[0].str()) from None
+
+    def records(self) -> Iterator[DeadLetter | ReplayNote]:
+        """Every committed record up to the end that each partition has now; those of one partition in their order.
+
+        Raises:
+            StackError: Kafka does not answer, or the topic does not exist.
+        """
+        ends = self._ends()
+        unread = {number for number, end in ends.items() if end > 0}
+        self._consumer.assign([TopicPartition(DEAD_LETTERS, number, OFFSET_BEGINNING) for number in unread])
+        while unread:
+            place, message = self._next()
+            if message is not None and place.offset < ends[place.partition]:
+                yield _record(place, message)
+            if message is None or place.offset + 1 >= ends[place.partition]:
+                unread.discard(place.partition)
+
+    def at(self, place: Place) -> DeadLetter:
+        """The dead letter in one place.
+
+        Raises:
+            StackError: there is none, or Kafka does not answer.
+        """
+        end = self._ends().get(place.partition, 0)
+        if place.offset < end:
+            self._consumer.assign([TopicPartition(DEAD_LETTERS, place.partition, place.offset)])
+            found, message = self._next()
+            record = _record(found, message) if message is not None and found == place else None
+            if isinstance(record, ReplayNote):
+                raise StackError(f"{place} is the note that {record.place} was replayed")
+            if record is not None:
+                return record
+        raise StackError(f"there is no dead letter at {place}: see `python -m stack dead-letters list`")
+
+    def _ends(self) -> dict[int, int]:
+        count = self.partitions(DEAD_LETTERS)
+        if count == 0:
+            raise StackError(
+                f"topic {DEAD_LETTERS} does not exist at {self._bootstrap}: run `python -m stack topics apply`"
+            )
+        try:
+            return {
+                number: self._consumer.get_watermark_offsets(TopicPartition(DEAD_LETTERS, number), ANSWER_S)[1]
+                for number in range(count)
+            }
+        except KafkaException as error:
+            raise self._unreachable(error.args[0].str()) from None
+
+    def _next(self) -> tuple[Place, Message | None]:
+        """The next record and where it is, or the place where a partition ends for now and None."""
+        heard_at = time.monotonic()
+        while time.monotonic() - heard_at < SILENCE_S:
+            message = self._consumer.poll(_POLL_S)
+            if message is None:
+                continue
+            error, partition, offset = message.error(), message.partition(), message.offset()
+            if error is None:
+                assert partition is not None
+                assert offset is not None
+                return Place(partition, offset), message
+            # Deleted by retention meanwhile: nothing is left in that place.
+            if error.code() in (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET):
+                assert partition is not None
+                return Place(partition, -1), None
+            if error.fatal() or not error.retriable():
+                raise self._unreachable(error.str())
+        raise self._unreachable(f"nothing came for {SILENCE_S:g} s")
+
+    def _unreachable(self, reason: str) -> StackError:
+        return StackError(f"can't read {DEAD_LETTERS} from Kafka at {self._bootstrap}: {reason}; is it running?")
+
+
+def _record(place: Place, message: Message) -> DeadLetter | ReplayNote:
+    headers: Any = message.headers() or ()
+    key: Any = message.key()
+    value: Any = message.value()
+    return read_record(place, message.timestamp()[1], key, value, tuple(headers))

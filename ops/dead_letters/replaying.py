@@ -1,0 +1,195 @@
+"""Writes dead letters again to the topic and partition they came from, and remembers in the same transaction which.
+
+A note of every replayed letter goes to the letter's own partition of `dead_letters`. The offsets of a consumer group
+could not say it: a selection leaves holes. The order is the workers' own: first fence, so that nobody else can commit
+any more, then read the notes, then write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from ops.context import SILENT
+from ops.dead_letters.letter import REPLAYED, DeadLetter, Place
+from ops.dead_letters.printing import short
+from stack.errors import StackError
+from streams.topics import DEAD_LETTERS
+
+REPLAYED_FROM: Final = "replayed_from"
+"""Header of a replayed record: `dead_letters/partition/offset`."""
+
+TRANSACTION_TIMEOUT_MS: Final = 15_000
+"""After which Kafka aborts what a killed command left open; until then, readers of the origin topic wait."""
+
+CHUNK_LETTERS: Final = 500
+CHUNK_BYTES: Final = 512 * 1024
+"""Of one transaction. A larger letter has one of its own: it may be more than its topic takes, and records that share
+a transaction with a refused one wait for their timeout."""
+
+_LARGEST_BYTES = 32 * 1024 * 1024
+_ANSWER_S = 30.0
+
+Refused = Callable[[DeadLetter, str], None]
+
+
+class TransactionalProducer(Protocol):
+    """What is used of confluent-kafka's producer."""
+
+    def init_transactions(self, timeout: float, /) -> object: ...
+    def begin_transaction(self) -> object: ...
+    @property
+    def produce(self) -> Callable[..., object]: ...
+    def commit_transaction(self, timeout: float, /) -> object: ...
+    def abort_transaction(self, timeout: float, /) -> object: ...
+
+
+def new_producer(bootstrap: str, app_id: str) -> Producer:
+    """A producer of the one transactional id that all replays of an application's tools share."""
+    return Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "transactional.id": f"{app_id}-dead-letters-replay",
+            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+            "message.max.bytes": _LARGEST_BYTES,
+            "compression.type": "lz4",
+        },
+        logger=SILENT,
+    )
+
+
+def refusal(letter: DeadLetter, sources: Mapping[str, int], *, has_value: bool = False) -> str | None:
+    """Why a letter cannot be replayed, None if it can; `sources` are the topics it may go to, with their partitions.
+
+    Args:
+        has_value: whether a corrected value takes the place of its own.
+
+    The origin is data that anybody may have written: it must not lead into another topic.
+    """
+    origin = letter.origin
+    if origin is None:
+        return f"its origin is unknown: {letter.fault}"
+    if origin.topic not in sources:
+        return f"topic {short(origin.topic, 100)} is none of the source topics"
+    if origin.partition >= sources[origin.topic]:
+        return f"topic {origin.topic} has no partition {origin.partition}"
+    if letter.left_out is not None and not has_value:
+        return f"its value of {letter.left_out} bytes was left out; only its origin has it: {origin}"
+    return None
+
+
+class Replay:
+    """One run of the command.
+
+    Attributes:
+        replayed: letters that were written again.
+        refused: letters that could not be.
+    """
+
+    def __init__(self, producer: TransactionalProducer, sources: Mapping[str, int], on_refused: Refused) -> None:
+        self.replayed = 0
+        self.refused = 0
+        self._producer = producer
+        self._sources = sources
+        self._on_refused = on_refused
+
+    def begin(self) -> None:
+        """End every other replay's right to write; what it committed is visible when this returns."""
+        try:
+            self._producer.init_transactions(_ANSWER_S)
+        except KafkaException as error:
+            raise StackError(f"Kafka does not let a replay begin: {error.args[0].str()}") from None
+
+    def run(self, letters: Iterable[DeadLetter], done: Collection[Place] = (), value: bytes | None = None) -> int:
+        """Replay letters, in transactions of many; returns how many were `done` before and left alone.
+
+        Args:
+            letters: each with its key and, unless `value` replaces it, its value.
+            done: places of letters that were replayed before.
+            value: a corrected value.
+        """
+        skipped = size = 0
+        chunk: list[DeadLetter] = []
+        for letter in letters:
+            if letter.place in done:
+                skipped += 1
+                continue
+            reason = refusal(letter, self._sources, has_value=value is not None)
+            if reason is not None:
+                self._refuse(letter, reason)
+                continue
+            length = len(letter.value or b"") + len(letter.key or b"")
+            if chunk and (len(chunk) == CHUNK_LETTERS or size + length > CHUNK_BYTES):
+                self._write(chunk, value)
+                chunk, size = [], 0
+            chunk.append(letter)
+            size += length
+        if chunk:
+            self._write(chunk, value)
+        return skipped
+
+    def _refuse(self, letter: DeadLetter, reason: str) -> None:
+        self.refused += 1
+        self._on_refused(letter, reason)
+
+    def _write(self, letters: Sequence[DeadLetter], value: bytes | None) -> None:
+        """One transaction; when Kafka does not take it, one for each letter, so that only the bad ones stay behind."""
+        fault = self._transaction(letters, value)
+        if fault is not None and fault.code() not in _OF_A_RECORD:
+            # librdkafka 2.16 fails the transaction after one with a refused record, and takes it the second time.
+            fault = self._transaction(letters, value)
+        if fault is None:
+            self.replayed += len(letters)
+        elif fault.code() not in _OF_A_RECORD:
+            raise _ended(fault)
+        elif len(letters) == 1:
+            self._refuse(letters[0], f"Kafka does not take it: {fault.str()}")
+        else:
+            for letter in letters:
+                self._write([letter], value)
+
+    def _transaction(self, letters: Sequence[DeadLetter], value: bytes | None) -> KafkaError | None:
+        """Write letters and notes; answers why Kafka did not take them, in which case nothing of them is visible."""
+        producer = self._producer
+        try:
+            producer.begin_transaction()
+            try:
+                for letter in letters:
+                    self._produce(letter, letter.value if value is None else value)
+                producer.commit_transaction(_ANSWER_S)  # fails if one of the records did
+            except KafkaException as error:
+                fault: KafkaError = error.args[0]
+                if fault.fatal():
+                    raise
+                producer.abort_transaction(_ANSWER_S)
+                return fault
+        except KafkaException as error:
+            raise _ended(error.args[0]) from None
+        return None
+
+    def _produce(self, letter: DeadLetter, value: bytes | None) -> None:
+        origin = letter.origin
+        assert origin is not None
+        place = letter.place
+        self._producer.produce(
+            origin.topic,
+            partition=origin.partition,  # not by the key's hash: where it came from is where its order is
+            key=letter.key,
+            value=value,
+            headers=[(REPLAYED_FROM, f"{DEAD_LETTERS}/{place.partition}/{place.offset}".encode())],
+        )
+        self._producer.produce(
+            DEAD_LETTERS, partition=place.partition, headers=[(REPLAYED, str(place.offset).encode())]
+        )
+
+
+# What is wrong with a record; all else is wrong with Kafka or with this run.
+_OF_A_RECORD = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG)
+
+
+def _ended(error: KafkaError) -> StackError:
+    if error.fatal() or error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
+        return StackError(f"another replay has begun, so this one ends ({error.str()}); what it committed stays")
+    return StackError(f"Kafka did not take the replay: {error.str()}; what was committed before stays: run it again")

@@ -1,0 +1,147 @@
+"""Which dead letters are asked for, and what `list` shows of them: it does not grow with the topic."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from ops.dead_letters.letter import DeadLetter, Place, ReplayNote
+from ops.dead_letters.printing import bytes_text, moment, printable, short
+
+MOST_REASONS: Final = 1_000
+"""Different reasons that are counted apart; reasons quote data, so there may be as many as letters."""
+
+OTHER_REASONS: Final = "other reasons"
+SHOWN_REASONS: Final = 20
+KEY_WIDTH: Final = 40
+REASON_WIDTH: Final = 300
+KEPT_KEY_BYTES: Final = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What a dead letter has to be like; None takes any.
+
+    Attributes:
+        reason: is contained in the letter's reason.
+        topic: of the origin.
+        app: the application that wrote the letter.
+        since_ms: written then or later.
+    """
+
+    reason: str | None = None
+    topic: str | None = None
+    app: str | None = None
+    since_ms: int | None = None
+
+    def takes(self, letter: DeadLetter) -> bool:
+        """Whether the letter is like that."""
+        topic = None if letter.origin is None else letter.origin.topic
+        return (
+            (self.reason is None or self.reason in letter.reason)
+            and (self.topic is None or self.topic == topic)
+            and (self.app is None or self.app == letter.app)
+            and (self.since_ms is None or letter.written_ms >= self.since_ms)
+        )
+
+
+@dataclass
+class Row:
+    """What is kept of a listed letter, bounded whatever its size."""
+
+    place: Place
+    written_ms: int
+    origin: dict[str, Any] | None
+    fault: str | None
+    app: str
+    key: str
+    key_bytes: int | None
+    value_bytes: int | None
+    reason: str
+    replayed: bool = False
+
+    @classmethod
+    def of(cls, letter: DeadLetter) -> Row:
+        """The row of a letter."""
+        origin = None if letter.origin is None else asdict(letter.origin)
+        if origin is not None:
+            origin["topic"] = short(origin["topic"], REASON_WIDTH)
+        return cls(
+            place=letter.place,
+            written_ms=letter.written_ms,
+            origin=origin,
+            fault=letter.fault,
+            app=short(letter.app, REASON_WIDTH),
+            key=bytes_text(None if letter.key is None else letter.key[:KEPT_KEY_BYTES]),
+            key_bytes=None if letter.key is None else len(letter.key),
+            value_bytes=None if letter.value is None else len(letter.value),
+            reason=short(letter.reason, REASON_WIDTH),
+        )
+
+    def cells(self) -> tuple[str, ...]:
+        """For the table."""
+        origin = "-" if self.origin is None else "{topic}/{partition}/{offset}".format_map(self.origin)
+        reason = self.reason if self.fault is None else f"origin unknown ({self.fault}) {self.reason}"
+        replayed = "yes" if self.replayed else "-"
+        return str(self.place), moment(self.written_ms), origin, short(self.key, KEY_WIDTH), replayed, reason
+
+    def fields(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "place": str(self.place)}
+
+
+class Summary:
+    """Totals of the letters that a selection takes, and the newest `limit` of them."""
+
+    HEAD = ("WHERE", "WHEN", "ORIGIN", "KEY", "REPLAYED", "REASON")
+
+    def __init__(self, selection: Selection, limit: int) -> None:
+        self.total = 0
+        self.reasons: Counter[str] = Counter()
+        self._selection = selection
+        self._limit = limit
+        self._order: list[tuple[int, Place]] = []
+        self._rows: dict[Place, Row] = {}
+
+    def add(self, record: DeadLetter | ReplayNote) -> None:
+        """Take in the next record of the topic. A note comes after its letter, since they share a partition."""
+        if isinstance(record, ReplayNote):
+            if record.place in self._rows:
+                self._rows[record.place].replayed = True
+            return
+        if not self._selection.takes(record):
+            return
+        self.total += 1
+        reason = short(record.reason, REASON_WIDTH) or "no reason given"
+        is_counted_apart = reason in self.reasons or len(self.reasons) < MOST_REASONS
+        self.reasons[reason if is_counted_apart else OTHER_REASONS] += 1
+        self._keep(record)
+
+    def _keep(self, letter: DeadLetter) -> None:
+        entry = (letter.written_ms, letter.place)
+        if len(self._order) == self._limit and (self._limit == 0 or entry < self._order[0]):
+            return
+        self._rows[letter.place] = Row.of(letter)
+        heapq.heappush(self._order, entry)
+        if len(self._order) > self._limit:
+            del self._rows[heapq.heappop(self._order)[1]]
+
+    def newest(self) -> list[Row]:
+        """The rows, newest first."""
+        return [self._rows[place] for _, place in sorted(self._order, reverse=True)]
+
+    def reason_lines(self) -> list[str]:
+        """The count of each reason, the most frequent first."""
+        lines = [f"{count:8d}  {printable(reason)}" for reason, count in self.reasons.most_common(SHOWN_REASONS)]
+        hidden = len(self.reasons) - len(lines)
+        return [*lines, f"          … and {hidden} more reasons"] if hidden else lines
+
+    def fields(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "total": self.total,
+            "reasons": dict(self.reasons.most_common()),
+            "letters": [row.fields() for row in self.newest()],
+        }

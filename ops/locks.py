@@ -1,0 +1,294 @@
+"""The order locks in Redis: whose they are, and the release of those of a deployment that will not come back.
+
+python -m stack locks list                        how many each application has, by incarnation
+python -m stack locks show ORDER_ID               the lock of one order
+python -m stack locks release --app APP           let others emit what this application had claimed and not emitted
+python -m stack locks release --order ORDER_ID    the same for one order
+
+An emitted order stays marked, whatever is released: it went out. A claim may stand on an order that is out, when its
+worker died before it could mark it: a release fences the application, reads order_final, and marks such an order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from agents.guard import locks
+from config.settings import KafkaSettings, OrdersSettings, RedisSettings
+from ops.claims import emitted_among, fence
+from ops.context import SILENT, add_stack_option, settings_environment
+from stack.errors import StackError
+from streams.adapters.redis import RedisAwayError, RedisConsole
+from streams.topics import ORDER_FINAL
+
+_ANSWER_SECONDS = 10.0
+_PAUSE_SECONDS = 0.2
+_COORDINATOR_MOVES = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
+_GONE = -2  # what Redis answers for the time to live of a key that does not exist
+_UNREADABLE = locks.Lock("unreadable", "", "")
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Claimed(NamedTuple):
+    """An order that is claimed, and by whom."""
+
+    order_id: str
+    app_id: str
+    token: str
+
+
+@dataclass
+class Group:
+    """The locks of one application's incarnation (or the released ones, which are nobody's)."""
+
+    claimed: int = 0
+    emitted: int = 0
+    other: int = 0
+    shortest_s: int = 2**31
+    longest_s: int = -1
+
+    def add(self, state: str, seconds: int) -> None:
+        """Count one lock; `seconds` is its time to live, negative if it has no end."""
+        if state in ("claimed", "emitted"):
+            setattr(self, state, getattr(self, state) + 1)
+        else:
+            self.other += 1
+        lasts = seconds if seconds >= 0 else 2**31
+        self.shortest_s, self.longest_s = min(self.shortest_s, lasts), max(self.longest_s, lasts)
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `locks list`, `locks show` and `locks release`."""
+    parser = subparsers.add_parser("locks", help="show and release the locks of orders")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    _add(actions, "list", run_list, "count the locks by application and incarnation")
+    show = _add(actions, "show", run_show, "show the lock of one order; exit code 1 if it has none")
+    show.add_argument("order_id", metavar="ORDER_ID")
+    release = _add(actions, "release", run_release, "let others emit what was claimed and not emitted")
+    whose = release.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--app", type=_app_id, help="all claims of this application")
+    whose.add_argument("--order", metavar="ORDER_ID", help="the claim of one order")
+    release.add_argument("--incarnation", type=_incarnation, metavar="HEX", help="only this incarnation of --app")
+    release.add_argument("--dry-run", action="store_true", help="only say how many")
+    release.add_argument(
+        "--force", action="store_true", help="even while workers of the application run, or without a lock"
+    )
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """Count the locks."""
+    groups: dict[tuple[str, str], Group] = {}
+    with _redis(arguments) as redis:
+        for page in _pages(redis):
+            for lock, seconds in _read(redis, page):
+                owner = (lock.app_id, lock.incarnation) if lock.app_id else (f"({lock.state})", "")
+                groups.setdefault(owner, Group()).add(lock.state, seconds)
+    print(format_groups(groups) if groups else "no locks")
+    return 0
+
+
+def run_show(arguments: argparse.Namespace) -> int:
+    """Show one lock."""
+    with _redis(arguments) as redis:
+        found = _read(redis, [locks.lock_key(arguments.order_id)])
+    if not found:
+        print(f"order {arguments.order_id!r} has no lock")
+        return 1
+    [(lock, seconds)] = found
+    by = f" by {lock.app_id}, incarnation {lock.incarnation}" if lock.app_id else ""
+    print(f"order {arguments.order_id!r}: {lock.state}{by}; {_duration(seconds)} to live")
+    return 0
+
+
+def run_release(arguments: argparse.Namespace) -> int:
+    """Release the claims of an application, or of one order; mark those whose order is out all the same."""
+    if arguments.incarnation and not arguments.app:
+        raise StackError("--incarnation goes with --app only")
+    with _redis(arguments) as redis:
+        if arguments.order is not None and arguments.force and not _read(redis, [locks.lock_key(arguments.order)]):
+            return _free(redis, arguments)
+        claims = _claims_on(redis, arguments.order) if arguments.order is not None else _claims_of(redis, arguments)
+        if claims:
+            _refuse_live(arguments, claims[0].app_id)
+        released, marked = _settle(redis, claims, arguments)
+    would = "would be " if arguments.dry_run else ""
+    print(f"{released} {'claim' if released == 1 else 'claims'} {would}released")
+    if marked:
+        print(f"{marked} {would}marked as emitted: the order is in {ORDER_FINAL}")
+    return 0
+
+
+def format_groups(groups: dict[tuple[str, str], Group]) -> str:
+    """A table with one line per owner."""
+    rows = [("APPLICATION", "INCARNATION", "CLAIMED", "EMITTED", "OTHER", "SHORTEST", "LONGEST")]
+    for (app_id, incarnation), group in sorted(groups.items()):
+        counts = (str(group.claimed), str(group.emitted), str(group.other))
+        rows.append((app_id, incarnation or "-", *counts, _duration(group.shortest_s), _duration(group.longest_s)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _free(redis: RedisConsole, arguments: argparse.Namespace) -> int:
+    """Let an order go whose lock vanished after it was refused: to a worker, nothing is no permission."""
+    environment = settings_environment(arguments)
+    if emitted_among(KafkaSettings.read(environment), [arguments.order]):
+        raise StackError(f"order {arguments.order!r} is in {ORDER_FINAL}: it is not let out again")
+    if arguments.dry_run:
+        print(f"order {arguments.order!r} has no lock and would be free for all")
+        return 0
+    blob = _encode((OrdersSettings.read(environment).lock_retention_s, locks.lock_key(arguments.order)))
+    if not redis.call(locks.FREE, blob):
+        raise StackError(f"order {arguments.order!r} has been claimed a moment ago: it is not released")
+    print(f"order {arguments.order!r} had no lock and is free for all now")
+    return 0
+
+
+def _claims_on(redis: RedisConsole, order_id: str) -> list[Claimed]:
+    found = _read(redis, [locks.lock_key(order_id)])
+    if not found or found[0][0].state != "claimed":
+        what = f"is {found[0][0].state}" if found else "has no lock"
+        hint = "" if found else "; if it is held all the same, because its lock vanished, use --force"
+        raise StackError(f"order {order_id!r} {what}: there is no claim to release{hint}")
+    lock = found[0][0]
+    return [Claimed(order_id, lock.app_id, locks.token_of(lock.app_id, lock.incarnation))]
+
+
+def _claims_of(redis: RedisConsole, arguments: argparse.Namespace) -> list[Claimed]:
+    claims = []
+    for page in _pages(redis):
+        values = redis.call(locks.READ, _encode(page))[::2]
+        for key, value in zip(page, values, strict=True):
+            lock = locks.parse_lock(value)
+            if lock is None or (lock.state, lock.app_id) != ("claimed", arguments.app):
+                continue
+            if arguments.incarnation in (None, lock.incarnation):
+                token = locks.token_of(lock.app_id, lock.incarnation)
+                claims.append(Claimed(locks.order_id_of(key), lock.app_id, token))
+    return claims
+
+
+def _settle(redis: RedisConsole, claims: Sequence[Claimed], arguments: argparse.Namespace) -> tuple[int, int]:
+    """Release each claim, or mark it if its order is out; how many of both."""
+    if not claims:
+        return 0, 0
+    environment = settings_environment(arguments)
+    kafka, retention_s = KafkaSettings.read(environment), OrdersSettings.read(environment).lock_retention_s
+    if not arguments.dry_run:
+        fence(kafka, claims[0].app_id)
+    out = emitted_among(kafka, [claim.order_id for claim in claims])
+    by_token: dict[str, list[str]] = defaultdict(list)
+    for claim in claims:
+        if claim.order_id in out:
+            by_token[claim.token].append(claim.order_id)
+    if arguments.dry_run:
+        return len(claims) - len(out), len(out)
+    for token, order_ids in by_token.items():
+        for begin in range(0, len(order_ids), locks.MOST_PER_CALL):
+            marks = [(token, order_ids[begin : begin + locks.MOST_PER_CALL])]
+            redis.call(locks.MARK, _encode((retention_s, marks)))
+    released = 0
+    for token in {claim.token for claim in claims}:
+        keys = [locks.lock_key(c.order_id) for c in claims if c.token == token and c.order_id not in out]
+        for begin in range(0, len(keys), locks.MOST_PER_CALL):
+            blob = _encode((token, retention_s, keys[begin : begin + locks.MOST_PER_CALL]))
+            released += int(redis.call(locks.RELEASE, blob))
+    return released, len(out)
+
+
+def _refuse_live(arguments: argparse.Namespace, app_id: str) -> None:
+    """A worker that has claimed an order may be about to emit it."""
+    if arguments.force or arguments.dry_run:
+        return
+    kafka = KafkaSettings.read(settings_environment(arguments))
+    try:
+        members = count_members(AdminClient({"bootstrap.servers": kafka.bootstrap}, logger=SILENT), app_id)
+    except KafkaException as error:
+        raise StackError(
+            f"Kafka: {error.args[0].str() or error.args[0].name()}; whether workers of {app_id} run is unknown. "
+            "Is it up? `python -m stack status`. To release all the same: --force"
+        ) from None
+    if members:
+        raise StackError(
+            f"{members} {'worker' if members == 1 else 'workers'} of {app_id} run: an order they have claimed could go "
+            "out twice. End them first, or use --force"
+        )
+
+
+def count_members(admin: AdminClient, group: str) -> int:
+    """How many members a consumer group has; none if it does not exist. Waits for a coordinator that moves."""
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while True:
+        [answer] = admin.describe_consumer_groups([group], request_timeout=_ANSWER_SECONDS).values()
+        try:
+            return len(answer.result().members)
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code == KafkaError.GROUP_ID_NOT_FOUND:
+                return 0
+            if code not in _COORDINATOR_MOVES or time.monotonic() >= deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _pages(redis: RedisConsole) -> Iterator[list[str]]:
+    for page in redis.scan(locks.ALL_KEYS):
+        yield [key.decode(errors="replace") for key in page]
+
+
+def _read(redis: RedisConsole, keys: list[str]) -> list[tuple[locks.Lock, int]]:
+    """Locks and their time to live in seconds, without those that are gone by now."""
+    answers: list[Any] = redis.call(locks.READ, _encode(keys))
+    pairs = zip(answers[::2], answers[1::2], strict=True)
+    return [(locks.parse_lock(value) or _UNREADABLE, seconds) for value, seconds in pairs if seconds != _GONE]
+
+
+def _duration(seconds: int) -> str:
+    if not 0 <= seconds < 2**31:
+        return "for ever"
+    days, rest = divmod(seconds, 86_400)
+    return f"{days}d {rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+
+
+def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text)
+    add_stack_option(parser)
+    parser.set_defaults(run=lambda arguments: _guarded(run, arguments))
+    return parser
+
+
+def _guarded(run: Any, arguments: argparse.Namespace) -> int:
+    try:
+        return int(run(arguments))
+    except RedisAwayError as error:
+        raise StackError(f"{error}; is it up? `python -m stack status`") from None
+
+
+def _redis(arguments: argparse.Namespace) -> RedisConsole:
+    return RedisConsole(RedisSettings.read(settings_environment(arguments)).url, database=locks.DATABASE)
+
+
+def _app_id(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        raise argparse.ArgumentTypeError("an application id holds letters, digits, '.', '_' and '-' only")
+    return text
+
+
+def _incarnation(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32}", text):
+        raise argparse.ArgumentTypeError("an incarnation is 32 hexadecimal digits, as `locks list` shows it")
+    return text

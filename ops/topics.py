@@ -1,0 +1,204 @@
+"""The topics of the catalogue as they are in Kafka: create what is missing, and compare what is there.
+
+python -m stack topics apply     create missing topics, then check
+python -m stack topics check     compare only; exit code 1 on a difference
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from config.settings import DatasetSettings, KafkaSettings
+from ops.context import SILENT, add_stack_option, settings_environment
+from stack.errors import StackError
+from streams.topics import TopicSpec, catalogue
+
+_ANSWER_SECONDS = 10.0
+_KNOWN_SECONDS = 30.0
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One way in which a topic is not as the catalogue has it."""
+
+    topic: str
+    aspect: str
+    expected: str
+    found: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}: {self.aspect} expected {self.expected}, found {self.found}; {self.remedy}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExistingTopic:
+    """A topic as Kafka describes it."""
+
+    partitions: int
+    config: Mapping[str, str]
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `topics apply` and `topics check`."""
+    parser = subparsers.add_parser("topics", help="create and check the topics of the catalogue")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    for name, run, text in (
+        ("apply", run_apply, "create the missing topics, then check all"),
+        ("check", run_check, "compare the topics with the catalogue"),
+    ):
+        action = actions.add_parser(name, help=text, description=text)
+        add_stack_option(action)
+        action.set_defaults(run=run)
+
+
+def run_apply(arguments: argparse.Namespace) -> int:
+    """Create what is missing, then check."""
+    kafka, specs = _read_settings(arguments)
+    created = apply_topics(kafka, specs)
+    print(f"{len(created)} created, {len(specs) - len(created)} existed: as the catalogue has them")
+    return 0
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """Compare only."""
+    kafka, specs = _read_settings(arguments)
+    check_topics(kafka, specs)
+    print(f"{len(specs)} topics: as the catalogue has them")
+    return 0
+
+
+def apply_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> list[str]:
+    """Create the topics that are missing; returns their names.
+
+    Raises:
+        StackError: Kafka cannot be reached, or an existing topic differs from the catalogue.
+    """
+    admin = _admin(kafka)
+    existing = describe_topics(admin, specs)
+    missing = [spec for spec in specs if spec.name not in existing]
+    if missing:
+        requests = [
+            NewTopic(spec.name, spec.partitions, kafka.replication_factor, config=dict(spec.config)) for spec in missing
+        ]
+        for name, outcome in admin.create_topics(requests, operation_timeout=_ANSWER_SECONDS).items():
+            _await_creation(name, outcome)
+        _await_all(admin, specs)
+    check_topics(kafka, specs)
+    return [spec.name for spec in missing]
+
+
+def _await_all(admin: AdminClient, specs: Sequence[TopicSpec]) -> None:
+    """A loaded broker may have created a topic and not know of it yet."""
+    deadline = time.monotonic() + _KNOWN_SECONDS
+    while len(describe_topics(admin, specs)) < len(specs) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+
+
+def check_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:
+    """Raise `StackError` with one line per difference between Kafka and the catalogue."""
+    differences = compare(specs, describe_topics(_admin(kafka), specs))
+    if differences:
+        raise StackError("\n".join(str(difference) for difference in differences))
+
+
+def compare(specs: Sequence[TopicSpec], existing: Mapping[str, ExistingTopic]) -> list[Difference]:
+    """Every difference between the catalogue and the existing topics."""
+    differences: list[Difference] = []
+    for spec in specs:
+        topic = existing.get(spec.name)
+        if topic is None:
+            differences.append(_missing(spec))
+            continue
+        if topic.partitions != spec.partitions:
+            differences.append(_other_partitions(spec, topic.partitions))
+        for name, expected in spec.config.items():
+            found = topic.config.get(name, "nothing")
+            if _normal(found) != _normal(expected):
+                differences.append(_other_config(spec.name, name, expected, found))
+    return differences
+
+
+def describe_topics(admin: AdminClient, specs: Sequence[TopicSpec]) -> dict[str, ExistingTopic]:
+    """Those of the topics that exist."""
+    try:
+        metadata = admin.list_topics(timeout=_ANSWER_SECONDS).topics
+        partitions = {spec.name: len(metadata[spec.name].partitions) for spec in specs if spec.name in metadata}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in partitions]
+        answers = admin.describe_configs(resources, request_timeout=_ANSWER_SECONDS) if resources else {}
+        configs = {resource.name: answer.result() for resource, answer in answers.items()}
+    except KafkaException as error:
+        raise StackError(f"Kafka: {error.args[0].str()}; is it up? `python -m stack status`") from None
+    return {
+        name: ExistingTopic(partitions=count, config={entry.name: str(entry.value) for entry in configs[name].values()})
+        for name, count in partitions.items()
+    }
+
+
+def _await_creation(name: str, outcome: Any) -> None:
+    try:
+        outcome.result()
+    except KafkaException as error:
+        fault = error.args[0]
+        # Someone else created it since we looked; the check that follows says whether it is right.
+        if fault.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise StackError(f"{name} could not be created: {fault.str()}") from None
+
+
+def _missing(spec: TopicSpec) -> Difference:
+    return Difference(
+        topic=spec.name,
+        aspect="topic",
+        expected=f"with {spec.partitions} partitions",
+        found="none",
+        remedy="create it with `python -m stack topics apply`",
+    )
+
+
+def _other_partitions(spec: TopicSpec, found: int) -> Difference:
+    shared = " It is co-partitioned with others, so all of them must change together." if spec.co_partitioned else ""
+    return Difference(
+        topic=spec.name,
+        aspect="partitions",
+        expected=str(spec.partitions),
+        found=str(found),
+        remedy=f"set ORDER_PARTITIONS to the number that exists, or delete the topics and load again.{shared}",
+    )
+
+
+def _other_config(topic: str, name: str, expected: str, found: str) -> Difference:
+    return Difference(
+        topic=topic,
+        aspect=name,
+        expected=expected,
+        found=found,
+        remedy=f"set it back: kafka-configs --alter --topic {topic} --add-config {name}={expected}",
+    )
+
+
+def _normal(value: str) -> list[str]:
+    return sorted(part.strip() for part in value.split(","))
+
+
+def _admin(kafka: KafkaSettings) -> AdminClient:
+    return AdminClient({"bootstrap.servers": kafka.bootstrap}, logger=SILENT)
+
+
+def _read_settings(arguments: argparse.Namespace) -> tuple[KafkaSettings, tuple[TopicSpec, ...]]:
+    environment = settings_environment(arguments)
+    kafka, dataset = KafkaSettings.read(environment), DatasetSettings.read(environment)
+    specs = catalogue(dataset=dataset.dataset, app_id=dataset.orders_app_id, order_partitions=kafka.order_partitions)
+    return kafka, specs
