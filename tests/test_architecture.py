@@ -15,7 +15,7 @@ from config.dataset import known_datasets, load_definition
 from config.settings import DatasetSettings, environment_with
 from streams.topics import catalogue
 from tables import order_state
-from tests.architecture import (
+from tests.support.architecture import (
     REPOSITORY,
     Module,
     defines,
@@ -167,7 +167,7 @@ def test_importing_every_module_touches_no_server_process_or_file() -> None:
         "MINIO_ENDPOINT": "http://127.0.0.1:1",
     }
     told = environment_with(nowhere | {"MINIO_ACCESS_KEY": "nobody", "MINIO_SECRET_KEY": "nothing"})
-    command = [sys.executable, "-B", "-m", "tests.import_effects", *(module.name for module in CODE)]
+    command = [sys.executable, "-B", "-m", "tests.support.import_effects", *(module.name for module in CODE)]
     result = subprocess.run(command, cwd=REPOSITORY, env=told, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
 

@@ -16,8 +16,8 @@ from streams import orders as application
 from streams.model.published import PaymentMethod
 from streams.runtime.testing import StandIn
 from tables.order_cache import NoCache
-from tests.builders import COMMITTED_MS, created, detail_row, order_row, position
-from tests.fakes import KnownPaymentMethods
+from tests.support.builders import COMMITTED_MS, created, detail_row, order_row, position
+from tests.support.fakes import KnownPaymentMethods
 
 ORDERS: Final = "mysql.project_db.orders"
 DETAILS: Final = "mysql.project_db.order_details"

@@ -15,7 +15,7 @@ import pytest
 from streams import lookups as application
 from streams.model.lookup import customer_entry
 from streams.runtime.testing import StandIn
-from tests.builders import created, deleted, payment_method_row, snapshot_read, updated
+from tests.support.builders import created, deleted, payment_method_row, snapshot_read, updated
 
 CUSTOMERS = "mysql.project_db.customers"
 PAYMENT_METHODS = "mysql.project_db.payment_method"

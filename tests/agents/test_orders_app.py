@@ -12,7 +12,7 @@ import pytest
 from streams import orders as application
 from streams.model.order import fold_order_detail
 from tests.agents.feeding import DETAILS, KEY, ORDERS, Agents, agents_with, line_at, order_at
-from tests.builders import deleted, order_row, position, updated
+from tests.support.builders import deleted, order_row, position, updated
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from streams import orders as application
 from streams.runtime.testing import MemoryPartition
 from tables.order_state import FORGETTING_CODEC
 from tests.agents.feeding import KEY, agents_with, line_at, order_at
-from tests.builders import COMMITTED_MS, deleted, detail_row, order_row, position, updated
+from tests.support.builders import COMMITTED_MS, deleted, detail_row, order_row, position, updated
 from tests.unit.agents.fake_guard import FakeGuard
 
 HOUR_MS = 3_600_000

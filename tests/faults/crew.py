@@ -11,7 +11,7 @@ from typing import Final
 
 from demo.workers import STOP_LIMIT_S, Worker
 from stack.process import ProcessState
-from tests.background import in_background
+from tests.support.background import in_background
 
 SETTLE_LIMIT_S: Final = 60.0
 SAMPLE_S: Final = 0.5

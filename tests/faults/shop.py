@@ -23,10 +23,10 @@ from ops.dataset.simulate import simulate
 from ops.dataset.simulation import Simulation
 from stack.errors import StackError
 from streams.topics import change_topic
-from tests.background import in_background
-from tests.builders import created, order_row
 from tests.faults.invariants import ShopOrder, ShopRows
 from tests.faults.kafka import Record, TopicReader, ends, places
+from tests.support.background import in_background
+from tests.support.builders import created, order_row
 
 DATASET: Final = "project_db"
 ORDERS_TOPIC: Final = change_topic(DATASET, "orders")

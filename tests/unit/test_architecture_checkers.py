@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import environment_with
-from tests.architecture import (
+from tests.support.architecture import (
     REPOSITORY,
     Module,
     defines,
@@ -185,6 +185,6 @@ def _import(text: str, folder: Path) -> tuple[int, str]:
     (tests / "__init__.py").touch()
     (tests / "import_effects.py").write_text((REPOSITORY / "tests" / "import_effects.py").read_text())
     (folder / "bad.py").write_text(text)
-    command = [sys.executable, "-B", "-m", "tests.import_effects", "bad"]
+    command = [sys.executable, "-B", "-m", "tests.support.import_effects", "bad"]
     result = subprocess.run(command, cwd=folder, env=environment_with({}), capture_output=True, text=True)
     return result.returncode, result.stdout

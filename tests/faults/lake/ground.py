@@ -18,9 +18,9 @@ from stack.process import ProcessState
 from stack.record import process_state
 from stack.site import REPOSITORY
 from tests.faults.lake.process import BatchProcess
-from tests.integration.lake.house import House
-from tests.integration.lake.opening import SERVERS, opened_house
-from tests.integration.lake.shop import simulator
+from tests.lake.commands.house import House
+from tests.lake.commands.opening import SERVERS, opened_house
+from tests.lake.commands.shop import simulator
 
 LOGS: Final = REPOSITORY / ".faults" / "logs"
 STEPS: Final = 100

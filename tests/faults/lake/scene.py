@@ -14,12 +14,12 @@ from typing import Any, Final
 from batch.pipeline.manifest import Manifests
 from batch.storage.objects import object_folder
 from config.settings import ObjectStoreSettings
-from tests.background import in_background
 from tests.faults.lake.ground import LakeGround, Say
 from tests.faults.lake.process import BatchProcess
 from tests.faults.lake.verdict import LakeJudgement, fingerprint_query, judge_lake
 from tests.faults.scene import Dose
-from tests.integration.lake.house import Answer
+from tests.lake.commands.house import Answer
+from tests.support.background import in_background
 
 TABLES: Final = {
     "bronze": ("orders", "order_details", "customers", "payment_method"),

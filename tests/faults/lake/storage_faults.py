@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from tests.disks import SmallDisk, may_mount, small_disk
 from tests.faults.lake.scene import TABLES, LakeScene
+from tests.support.disks import SmallDisk, may_mount, small_disk
 
 DISK: Final = "400m"
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 from batch.storage.paths import Lake
 from streams.topics import change_topic
 from tests.faults.kafka import read_topics
-from tests.integration.lake.house import House
-from tests.integration.lake.oracle import ORACLE
+from tests.lake.commands.house import House
+from tests.lake.commands.oracle import ORACLE
 
 NAMES: Final = {
     "I1": "every change of the topics is in Bronze",

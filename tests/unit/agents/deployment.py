@@ -24,7 +24,7 @@ from streams.runtime.testing import Consumed, MemoryPartition
 from streams.topics import ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
 from tables.order_cache import NoCache
 from tables.order_state import CODEC
-from tests.fakes import KnownPaymentMethods
+from tests.support.fakes import KnownPaymentMethods
 from tests.unit.agents.fake_guard import FakeGuard
 from tests.unit.model.shop import DETAILS, ORDERS, TOPICS, Shop
 

@@ -23,8 +23,8 @@ from streams.runtime.partition.turn import Turn
 from streams.runtime.testing import Consumed, MemoryPartition
 from tables.order_cache import CachedOrder
 from tables.order_state import CODEC
-from tests.builders import COMMITTED_MS, detail_change, order_change
-from tests.fakes import KnownPaymentMethods
+from tests.support.builders import COMMITTED_MS, detail_change, order_change
+from tests.support.fakes import KnownPaymentMethods
 from tests.unit.agents.deployment import at_once
 from tests.unit.agents.fake_guard import FakeGuard
 

@@ -21,7 +21,7 @@ from streams.runtime.partition.batch import Batch, BatchOwner, OutputRecord, Sou
 from streams.runtime.partition.turn import Turn
 from streams.runtime.testing import Consumed
 from tables.order_state import CODEC
-from tests.builders import detail_change, order_change
+from tests.support.builders import detail_change, order_change
 from tests.unit.agents.deployment import at_once
 from tests.unit.agents.fake_guard import FakeGuard
 

@@ -23,7 +23,7 @@ from streams.runtime.partition.turn import Turn
 from streams.runtime.testing import Consumed, MemoryPartition
 from tables.order_cache import NoCache
 from tables.order_state import CODEC
-from tests.builders import ORDERED_AT
+from tests.support.builders import ORDERED_AT
 
 VISA = PaymentMethod(3, "Visa", "First Bank")
 WAIT_S = 2.5

@@ -19,7 +19,7 @@ from agents.guard import guard as module
 from agents.guard.guard import Answer, Claim, LockGuard, NoGuard, WhenAway
 from agents.guard.locks import CLAIM, MARK, parse_lock, token_of
 from streams.adapters.redis import CALL_TIMEOUT_S, RedisAwayError, RedisRefusedError, Script
-from tests import waiting
+from tests.support import waiting
 
 TOKEN = token_of("shop.orders-1", "0" * 32)
 LIVENESS_S = 30.0

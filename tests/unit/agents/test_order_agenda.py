@@ -18,7 +18,7 @@ from streams.model.order_life import refuse
 from streams.model.published import CompleteOrder, IncompleteOrder
 from streams.runtime.testing import MemoryPartition
 from tables.order_state import FORGETTING_CODEC as CODEC
-from tests.builders import COMMITTED_MS, detail_change, order_change
+from tests.support.builders import COMMITTED_MS, detail_change, order_change
 
 AFTER_S, RETENTION_S = 60.0, 600.0
 AFTER_MS, RETENTION_MS = 60_000, 600_000

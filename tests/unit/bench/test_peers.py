@@ -9,7 +9,7 @@ from itertools import permutations
 
 from bench.peers.job import complete_order, fold
 from bench.verdict import Judge
-from tests.builders import Row, as_json
+from tests.support.builders import Row, as_json
 
 ORDER: Row = {"id": "a", "customer_id": 1, "store_id": 2, "payment_method_id": 3, "num_products": 2}
 LINES: list[Row] = [{"order_id": "a", "product_id": product, "quantity": product * 10} for product in (7, 4)]

@@ -1,7 +1,7 @@
 """Goal: whatever a server says of its tables, each is taken or left out with a reason, and what is written loads.
 
 Method: tables drawn at random, with awkward names, comments and types, go the whole way to a file and back. The real
-server is in `tests/integration/test_foreign_dataset.py`.
+server is in `tests/streams/ops/test_foreign_dataset.py`.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import Final
 from streams.model.change import Change, ChangeDecoder, change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns
 from streams.model.position import Position
-from tests import builders
-from tests.builders import Row
+from tests.support import builders
+from tests.support.builders import Row
 
 ORDERS: Final = "orders"
 DETAILS: Final = "order_details"

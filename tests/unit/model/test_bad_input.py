@@ -31,8 +31,19 @@ from streams.runtime.testing import Consumed
 from streams.topics import DEAD_LETTERS
 from tables.order_cache import NoCache
 from tables.order_state import CODEC
-from tests.builders import as_json, created, deleted, detail_row, order_row, payload, position, source, updated, wrap
-from tests.fakes import KnownPaymentMethods
+from tests.support.builders import (
+    as_json,
+    created,
+    deleted,
+    detail_row,
+    order_row,
+    payload,
+    position,
+    source,
+    updated,
+    wrap,
+)
+from tests.support.fakes import KnownPaymentMethods
 from tests.unit.runtime.bench import Bench, MemoryTable
 
 KEY = b"order-1"

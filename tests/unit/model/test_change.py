@@ -1,7 +1,7 @@
 """What is in an envelope comes out of the decoder as it went in.
 
-Method: envelopes as Debezium's MariaDB connector emits them, from `tests/builders.py`. What cannot be read is the
-matter of `test_malformed.py`.
+Method: envelopes as Debezium's MariaDB connector emits them, from `tests/support/builders.py`. What cannot be read is
+the matter of `test_malformed.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 
 from streams.model.change import Change, Tombstone, change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns, as_utc
-from tests.builders import (
+from tests.support.builders import (
     COMMITTED_MS,
     as_json,
     created,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streams.model.change import Change, Malformed, Tombstone, change_decoder
 from streams.model.order import OrderColumns
-from tests.builders import as_json, created, deleted, envelope, order_row, payload, wrap
+from tests.support.builders import as_json, created, deleted, envelope, order_row, payload, wrap
 
 decode = change_decoder(OrderColumns, key_of=lambda row: row.id)
 

@@ -24,7 +24,7 @@ from streams.model.order import (
     status_of,
 )
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
-from tests.builders import ORDERED_AT, detail_change, order_change, position, read_at
+from tests.support.builders import ORDERED_AT, detail_change, order_change, position, read_at
 
 
 class OrderLife:

@@ -12,7 +12,7 @@ import msgspec
 
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
-from tests.builders import ORDERED_AT, detail_change, order_change, read_at
+from tests.support.builders import ORDERED_AT, detail_change, order_change, read_at
 
 COMPLETE = CompleteOrder(
     order_id="order-1",

@@ -32,7 +32,7 @@ from streams.model.order_life import (
     unfinished_agenda_entry,
 )
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, IncompleteReason, SourcePosition
-from tests.builders import COMMITTED_MS, detail_change, order_change
+from tests.support.builders import COMMITTED_MS, detail_change, order_change
 from tests.unit.model.delivery import FOLDS
 from tests.unit.model.shop import TOPICS
 from tests.unit.model.strategies import Step, histories, shop_after

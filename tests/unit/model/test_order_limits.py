@@ -11,7 +11,7 @@ import pytest
 
 from streams.model.fold import KEPT, Rejected
 from streams.model.order import MAX_LINES, OrderState, fold_order, fold_order_detail
-from tests.builders import detail_change, order_change
+from tests.support.builders import detail_change, order_change
 
 
 def full_order() -> OrderState:

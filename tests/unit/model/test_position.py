@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from streams.model.position import SNAPSHOT_ROW, binlog_file_number
-from tests.builders import position, read_at
+from tests.support.builders import position, read_at
 
 
 def test_positions_compare_by_epoch_then_file_then_place_then_row() -> None:

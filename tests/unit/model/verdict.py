@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streams.model.published import AmendedOrder, CompleteOrder
-from tests.builders import ORDERED_AT
+from tests.support.builders import ORDERED_AT
 from tests.unit.model.shop import Shop
 
 Published = CompleteOrder | AmendedOrder

@@ -18,7 +18,7 @@ from streams.runtime.partition import task
 from streams.runtime.partition.batch import Visit
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.processor import OpenPartition
-from tests.fakes import CHANGELOG, UNEVEN, Tally
+from tests.support.fakes import CHANGELOG, UNEVEN, Tally
 from tests.unit.runtime.bench import Bench
 
 KEY = b"k"

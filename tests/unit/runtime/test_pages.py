@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from streams.runtime.faust.app import BatchApp
 from streams.runtime.partition.lifecycle import Partition
 from streams.runtime.web.pages import open_partitions
-from tests.fakes import UNEVEN, MemoryCommitter
+from tests.support.fakes import UNEVEN, MemoryCommitter
 from tests.unit.runtime.bench import Bench
 
 

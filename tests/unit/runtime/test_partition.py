@@ -14,9 +14,9 @@ from aiokafka.errors import KafkaError, ProducerFenced
 
 from streams.runtime.partition.lifecycle import FencedRepeatedlyError, PartitionState
 from streams.runtime.partition.task import StateLostError
-from tests.fakes import Tally, add
+from tests.support.fakes import Tally, add
+from tests.support.waiting import LIVENESS_S
 from tests.unit.runtime.bench import Bench
-from tests.waiting import LIVENESS_S
 
 
 @pytest.fixture

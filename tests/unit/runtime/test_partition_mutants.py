@@ -20,7 +20,7 @@ from streams.runtime.partition.batch import Fold, OutputRecord
 from streams.runtime.partition.queue import BatchQueue
 from streams.runtime.partition.task import Opening
 from streams.runtime.partition.turn import Turn
-from tests.fakes import MemoryCommitter, Tally, add
+from tests.support.fakes import MemoryCommitter, Tally, add
 from tests.unit.runtime.bench import Bench
 from tests.unit.runtime.test_partition import EXPECTED
 

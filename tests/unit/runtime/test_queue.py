@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from streams.runtime.partition.batch import RECORD_OVERHEAD_BYTES, Batch, BatchOwner
 from streams.runtime.partition.queue import PATIENCE_S, BatchesApartError, BatchQueue
 from streams.runtime.testing import Consumed
-from tests.fakes import add
+from tests.support.fakes import add
 
 
 def batch_at(

@@ -22,7 +22,7 @@ from streams.runtime.state import store as store_module
 from streams.runtime.state.changelog import INCARNATION_KEY, Restoration, RestoreProgress
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.store import PartitionStore, StoreWriteError
-from tests.fakes import CHANGELOG, TALLY_CODEC, Log, LogConsumer, Tally
+from tests.support.fakes import CHANGELOG, TALLY_CODEC, Log, LogConsumer, Tally
 
 MEGABYTE = 1024 * 1024
 LIVENESS_S = 20.0

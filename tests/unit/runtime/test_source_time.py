@@ -11,7 +11,7 @@ from streams.model.change import Change
 from streams.runtime.partition.batch import Batch
 from streams.runtime.partition.turn import MOST_AHEAD_MS, Turn
 from streams.runtime.testing import Consumed
-from tests.fakes import TALLY_CODEC, TallyFlow, add
+from tests.support.fakes import TALLY_CODEC, TallyFlow, add
 
 NOW_MS = 1_800_000_000_000
 

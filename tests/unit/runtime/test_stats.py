@@ -26,7 +26,7 @@ from streams.runtime.state.changelog import RestoreProgress
 from streams.runtime.stats import RECORDS_BOUNDS, SECONDS_BOUNDS, Distribution, RuntimeStats
 from streams.runtime.testing import Consumed
 from streams.runtime.web.metrics import counter, exposition
-from tests.fakes import TALLY_CODEC, add
+from tests.support.fakes import TALLY_CODEC, add
 
 # -- counting ---------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from streams.model.order_life import refuse, report_overdue, restate
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, PaymentMethod
 from streams.schemas.contracts import PUBLISHED
 from streams.topics import ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
-from tests.builders import detail_change, order_change, read_at
+from tests.support.builders import detail_change, order_change, read_at
 from tests.unit.model.strategies import Step, delivered, deliveries, histories, shop_after
 from tests.unit.schemas.valid import record_faults, schema_file
 

@@ -17,7 +17,7 @@ from streams.runtime.partition.processor import OpenPartition
 from streams.runtime.testing import MemoryPartition
 from tables.order_state import CODEC
 from tables.views import incomplete
-from tests.builders import COMMITTED_MS, detail_change, order_change
+from tests.support.builders import COMMITTED_MS, detail_change, order_change
 
 
 class Orders:

@@ -18,7 +18,7 @@ import pytest
 from streams.adapters.redis import CALL_TIMEOUT_S, RedisAwayError, Script
 from tables import order_cache as module
 from tables.order_cache import MOST_PER_CALL, MOST_WAITING, CachedOrder, OrderCache
-from tests import waiting
+from tests.support import waiting
 
 ORDER = CachedOrder(11, 3, 2)
 LIVENESS_S = 30.0

@@ -13,7 +13,7 @@ import pytest
 
 from streams.model.published import PaymentMethod
 from tables.payment_methods import PaymentMethods
-from tests.builders import created, deleted, payment_method_row, position, snapshot_read, updated
+from tests.support.builders import created, deleted, payment_method_row, position, snapshot_read, updated
 
 VISA = payment_method_row(3, "Visa", "First Bank")
 RENAMED = payment_method_row(3, "Visa Gold", "First Bank")

@@ -12,7 +12,7 @@ import pytest
 
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from tables.views.orders import order_view
-from tests.builders import detail_change, order_change
+from tests.support.builders import detail_change, order_change
 
 
 @pytest.fixture

@@ -1,1 +1,0 @@
-"""Tests with real servers, started for them on free ports."""

@@ -1,0 +1,209 @@
+"""A shop with its lake: what a test changes in the database, what it runs, and what it then finds."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from minio import Minio
+from mysql.connector.connection import MySQLConnection
+
+from config.dataset import load_definition
+from config.settings import DatabaseSettings, ObjectStoreSettings, environment_with
+from ops.dataset.database import connected
+from stack.local import Stack
+from stack.servers.mariadb import socket_path
+from streams.adapters.committed_reader import CommittedReader
+from streams.model.archive_chain import RECORDS
+from streams.topics import change_topic
+from tests.support.server_waiting import until
+
+REPOSITORY: Final = Path(__file__).resolve().parents[3]
+_INHERITED: Final = ("PATH", "HOME", "LANG", "TMPDIR", "USER", "JAVA_HOME")
+
+Statement = tuple[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+class Shell:
+    """`tests/lake/commands/shell.py` as a process."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        command = [sys.executable, "-m", "tests.lake.commands.shell"]
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                command,
+                env=dict(environment),
+                cwd=REPOSITORY,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+        self._log = log
+
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One request, one answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, f"the shell has ended: see {self._log}"
+        found: dict[str, Any] = json.loads(line)
+        assert "failed" not in found, found["failed"]
+        return found
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._process.stdout.close()
+
+
+class House:
+    """The shop and its lake. `more` are settings besides those of the servers."""
+
+    def __init__(self, stack: Stack, folder: Path, **more: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.stack = stack
+        self.folder = folder
+        own = {
+            "LOG_DIR": str(folder / "logs"),
+            "SPARK_MASTER": "local[2]",
+            "SPARK_DRIVER_MEMORY": "2g",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.environment = environment_with({**stack.environment(), **own, **more}, only=_INHERITED)
+        self.definition = load_definition("project_db")
+        self._database = DatabaseSettings.read(self.environment)
+        self._shell: Shell | None = None
+
+    # -- the shop -----------------------------------------------------------------------------------------------------
+
+    def change(self, *statements: Statement) -> None:
+        """Run statements in one transaction."""
+        with connected(self._database, self.definition.database) as connection:
+            _execute(connection, statements)
+
+    def change_unlogged(self, *statements: Statement) -> None:
+        """The same, past the binary log: the connector never hears of it."""
+        connection = MySQLConnection(
+            unix_socket=str(socket_path(self.stack.site)), user=getpass.getuser(), database=self.definition.database
+        )
+        try:
+            _execute(connection, [("SET SESSION sql_log_bin = 0", ()), *statements])
+        finally:
+            connection.close()
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of the source; what is no number as text."""
+        with connected(self._database, self.definition.database) as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            found: list[Any] = cursor.fetchall()
+        return [tuple(value if isinstance(value, int | None) else str(value) for value in row) for row in found]
+
+    # -- the archive --------------------------------------------------------------------------------------------------
+
+    def until_archived(self) -> None:
+        """Wait until the archive holds every change that is committed now."""
+        mark = uuid.uuid4().hex
+        self.change(("REPLACE INTO payment_method VALUES (99, 'mark of a test', %s)", [mark]))
+        topic = change_topic(self.definition.name, "payment_method")
+        until(lambda: mark in "".join(self._values(topic)), "the last change is in Kafka")
+        for table in self.definition.tables:
+            topic = change_topic(self.definition.name, table.name)
+            count = len(self._values(topic))
+            until(lambda t=topic, n=count: self._archived(t) >= n, f"{topic} is archived")  # type: ignore[misc]
+
+    def _values(self, topic: str) -> list[str]:
+        found: list[str] = []
+        with CommittedReader(self.environment["KAFKA_BOOTSTRAP"], topic, "test-lake") as reader:
+            reader.visit_to_end(lambda key, value: found.append((value or b"").decode()))
+        return found
+
+    def _archived(self, topic: str) -> int:
+        settings = ObjectStoreSettings.read(self.environment)
+        store = Minio(
+            urlsplit(settings.endpoint).netloc,
+            access_key=settings.access_key,
+            secret_key=settings.secret_key,
+            secure=False,
+        )
+        names = store.list_objects("bronze", f"changes/{topic}/", recursive=True)
+        heads = (store.stat_object("bronze", str(each.object_name)).metadata or {} for each in names)
+        return sum(int(head[f"x-amz-meta-{RECORDS}"]) for head in heads)
+
+    # -- the lake -----------------------------------------------------------------------------------------------------
+
+    def batch(self, *arguments: str, code: int | None = 0) -> Answer:
+        """A command, in a process that goes on; `code` is what its exit code has to be."""
+        found = self._ask({"argv": arguments})
+        answer = Answer(found["code"], found["out"], found["err"])
+        assert code is None or answer.code == code, answer.text
+        return answer
+
+    def gold(self, query: str, *values: str | int) -> list[tuple[Any, ...]]:
+        """Rows of an SQL query on Gold and Silver, with values for its question marks; what is no number as text."""
+        for value in values:
+            query = query.replace("?", repr(value), 1)
+        [rows] = self.gold_of([query])
+        return rows
+
+    def gold_of(self, queries: Sequence[str]) -> list[list[tuple[Any, ...]]]:
+        """The rows of several queries, asked together."""
+        answer = self._ask({"queries": queries})
+        return [[tuple(row) for row in rows] for rows in answer["rows"]]
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if self._shell is None:
+            self._shell = Shell(self.environment, self.folder / "shell.log")
+        return self._shell.ask(request)
+
+    def process(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
+        """A command in a process of its own, its output in a pipe."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "batch", *arguments],
+            env=self.environment | more,
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def manifests(self) -> list[str]:
+        """Names of the runs."""
+        return [line.split()[0] for line in self.batch("history", "--limit", "1000").out.splitlines()[1:]]
+
+    def close(self) -> None:
+        """End what runs."""
+        if self._shell is not None:
+            self._shell.close()
+
+
+def _execute(connection: MySQLConnection, statements: Sequence[Statement]) -> None:
+    with connection.cursor() as cursor:
+        for text, values in statements:
+            cursor.execute(text, tuple(values))
+    connection.commit()

@@ -1,0 +1,78 @@
+"""Opens the house: its servers, a small snapshot, a connector, and workers that archive its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from config.dataset import load_definition
+from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings
+from demo.workers import Worker
+from ops.connector.apply import apply_connector, wait_snapshot
+from ops.connector.rest import ConnectClient
+from ops.connector.settings import connector_name, connector_settings
+from ops.dataset.bulk import OnDuplicate
+from ops.dataset.database import connected
+from ops.dataset.generator.files import write_files
+from ops.dataset.generator.load import load_files
+from ops.dataset.generator.plan import make_plan
+from ops.dataset.schema import create_schema
+from ops.topics import apply_topics
+from stack.local import Stack
+from stack.ports import free_ports
+from streams.topics import catalogue
+from tests.lake.commands.house import House
+
+SNAPSHOT_SIZE: Final = 0.02
+CUSTOMERS: Final = 1_000
+SERVERS: Final = ("kafka", "connect", "mariadb", "redis", "minio")
+
+
+@contextmanager
+def opened_house(folder: Path, applications: Sequence[str], *, say: Callable[[str], None] = print) -> Iterator[House]:
+    """A loaded shop whose changes these applications work on; the lake's tables are not made yet."""
+    with Stack.at(folder / "stack", ports=free_ports(), servers=SERVERS, die_with_parent=True) as stack:
+        house = House(stack, folder)
+        _load(house, say)
+        _capture(house)
+        workers = [_worker(house, application) for application in applications]
+        try:
+            for worker in workers:
+                worker.wait_ready()
+            yield house
+        finally:
+            house.close()
+            for worker in workers:
+                worker.stop()
+
+
+def _worker(house: House, application: str) -> Worker:
+    [port] = free_ports(["worker"]).values()
+    environment = house.stack.environment() | {"ARCHIVE_FLUSH_S": "0.5"}
+    worker = Worker(web_port=port, environment=environment, folder=house.folder / application, application=application)
+    worker.start()
+    return worker
+
+
+def _load(house: House, say: Callable[[str], None]) -> None:
+    definition, settings = load_definition("project_db"), DatabaseSettings.read(house.environment)
+    assert definition.generator is not None
+    with connected(settings) as connection:
+        create_schema(connection, definition)
+    plan = make_plan(definition.generator, size=SNAPSHOT_SIZE, customers=CUSTOMERS)
+    paths = write_files(definition.generator, plan, house.folder, say)
+    load_files(settings, definition, paths, OnDuplicate.FAIL, say)
+
+
+def _capture(house: House) -> None:
+    apply_topics(
+        KafkaSettings.read(house.environment),
+        catalogue(dataset="project_db", app_id="millrace-orders", order_partitions=4),
+    )
+    settings = ConnectSettings.read(house.environment)
+    with ConnectClient(settings.url) as connect:
+        name = connector_name("project_db")
+        apply_connector(connect, name, connector_settings(load_definition("project_db"), settings))
+        wait_snapshot(connect, name)

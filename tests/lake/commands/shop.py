@@ -1,0 +1,55 @@
+"""What happens in the shop, short to write: statements for `House.change`, and a while of its life."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from config.settings import DatabaseSettings
+from ops.dataset.database import connected
+from ops.dataset.shop import ShopDatabase
+from ops.dataset.simulate import Simulator
+from ops.dataset.simulation import Simulation, SystemClock
+from tests.lake.commands.house import House, Statement
+
+
+def new_id() -> str:
+    """An order's id."""
+    return str(uuid.uuid4())
+
+
+def order(
+    order_id: str, *, customer_id: int = 7, num_products: int = 1, at: str = "2025-05-06 07:08:09.123456"
+) -> Statement:
+    """A new order."""
+    return "INSERT INTO orders VALUES (%s, %s, 8, 1, %s, %s)", (order_id, customer_id, num_products, at)
+
+
+def line(order_id: str, product_id: int = 1, quantity: int = 2) -> Statement:
+    """A new product of an order."""
+    return "INSERT INTO order_details VALUES (%s, %s, %s)", (order_id, product_id, quantity)
+
+
+def customer(id_: int) -> Statement:
+    """A new customer."""
+    text = "INSERT INTO customers VALUES (%s, 'Ada', 'ada@example.org', NULL, 'gold', NOW(6), NOW(6))"
+    return text, (id_,)
+
+
+@contextmanager
+def simulator(house: House, simulation: Simulation, stop: threading.Event | None = None) -> Iterator[Simulator]:
+    """The shop's life step by step; it changes the orders that are there now, and its own."""
+    parameters = house.definition.generator
+    assert parameters is not None
+    clock = SystemClock(stop or threading.Event())
+    with connected(DatabaseSettings.read(house.environment), house.definition.database) as connection:
+        yield Simulator(ShopDatabase(connection, wait=clock.wait), parameters, simulation, clock)
+
+
+def live(house: House, simulation: Simulation, stop: threading.Event | None = None) -> None:
+    """A while in the life of the shop, until it ends or is stopped."""
+    stop = stop or threading.Event()
+    with simulator(house, simulation, stop) as shop:
+        shop.run(stop)

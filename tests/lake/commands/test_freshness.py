@@ -1,0 +1,42 @@
+"""Goal: with a service at work, a commit is in Gold after a few runs' time; SIGTERM ends the service after its run.
+
+Method: orders are placed at a pace beside `python -m batch run --every 5s`; their row in Silver tells the run that took
+them, the run's manifest when it became visible. How long that takes is printed; nothing is asserted about seconds.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from datetime import UTC, datetime
+
+from tests.lake.commands.freshness import freshness, place_orders
+from tests.lake.commands.house import House
+from tests.lake.commands.oracle import differences
+
+
+def until_idle(process: subprocess.Popen[str]) -> None:
+    """Read what the service says until two runs in a row that end from now on have found nothing new."""
+    assert process.stdout is not None
+    now, idle = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}", 0
+    while idle < 2:
+        line = process.stdout.readline()
+        assert line, "the service has ended"
+        if line > now:
+            idle = idle + 1 if "nothing new" in line else 0
+
+
+def test_orders_of_a_live_shop_reach_gold_by_themselves(house: House) -> None:
+    house.until_archived()
+    house.batch("run", "--wait")
+    process = house.process("run", "--every", "5s")
+    until_idle(process)  # Java has just started
+    placed = place_orders(house, 20, rate_per_s=2)
+    house.until_archived()
+    until_idle(process)
+    process.send_signal(signal.SIGTERM)
+    rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, rest
+    assert "ended, as told to" in rest
+    assert differences(house) == {}
+    print(f"commit → Gold, a run every 5 s: {freshness(house, placed)}")

@@ -1,0 +1,116 @@
+"""Goal: reconcile says equal, different or behind as it is, names the rows, and repairs what no run can mend.
+
+Method: the shop's database is changed behind the connector's back, and before and after runs; the verdict is the
+command's exit code, and Gold is compared with plain SQL.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from ops.dataset.simulation import Simulation
+from tests.lake.commands.house import House
+from tests.lake.commands.oracle import differences
+from tests.lake.commands.shop import line, live, new_id, order
+from tests.support.background import in_background
+
+EQUAL, DIFFERENT, BEHIND, CANNOT_TELL = 0, 1, 2, 3
+
+SOLD, SPOILED, REPAIRED = (new_id() for _ in range(3))
+"""Orders of these tests, which are in the lake; each is changed by one of them."""
+
+
+@pytest.fixture(scope="module")
+def filled(house: House) -> House:
+    for id_ in (SOLD, SPOILED, REPAIRED):
+        house.change(order(id_), line(id_))
+    house.until_archived()
+    house.batch("run", "--wait")
+    return house
+
+
+def test_a_lake_that_is_up_to_date_is_equal(filled: House) -> None:
+    answer = filled.batch("reconcile", "--table", "fact_orders", code=EQUAL)
+    assert "verdict: equal" in answer.out
+    assert "gold/fact_orders" in answer.out
+
+
+def test_changes_that_no_run_has_taken_yet_are_behind(filled: House) -> None:
+    filled.change(order(new_id()), ("UPDATE order_details SET quantity = 9 WHERE order_id = %s", [SOLD]))
+    answer = filled.batch("reconcile", "--table", "fact_order_products", code=BEHIND)
+    assert "verdict: behind" in answer.out
+    filled.until_archived()
+    filled.batch("run", "--layer", "bronze", "--wait")
+    filled.batch("reconcile", "--table", "fact_order_products", code=BEHIND)
+    filled.batch("run", "--wait")
+    filled.batch("reconcile", "--table", "fact_order_products", code=EQUAL)
+
+
+def test_what_nobody_logged_is_different_and_is_repaired(filled: House) -> None:
+    added = new_id()
+    filled.change_unlogged(
+        order(added),
+        ("UPDATE orders SET customer_id = 9 WHERE id = %s", [SPOILED]),
+        ("DELETE FROM order_details WHERE order_id = %s", [SPOILED]),
+    )
+    filled.batch("run", "--wait")
+    shown = ["--table", "fact_order_products"]
+    answer = filled.batch("reconcile", *shown, code=DIFFERENT)
+    for told in (
+        f"silver/orders: id={added}: is in the source only",
+        f"silver/orders: id={SPOILED}: differs from the source",
+        f"silver/order_details: order_id={SPOILED}, product_id=1: is no longer in the source",
+        f"gold/fact_order_products: order_id={SPOILED}, product_id=1: is no longer in the source",
+    ):
+        assert told in answer.out
+    answer = filled.batch("reconcile", *shown, "--repair", "--wait", code=EQUAL)
+    assert "verdict: equal" in answer.out
+    assert differences(filled) == {}
+
+
+def test_a_later_change_wins_over_a_repair(filled: House) -> None:
+    filled.change_unlogged(("UPDATE orders SET customer_id = 21 WHERE id = %s", [REPAIRED]))
+    filled.batch("reconcile", "--table", "orders", "--repair", "--wait", code=EQUAL)
+    filled.change(("UPDATE orders SET customer_id = 22 WHERE id = %s", [REPAIRED]))
+    filled.until_archived()
+    filled.batch("run", "--wait")
+    assert filled.gold("SELECT customer_id FROM fact_orders WHERE order_id = ?", REPAIRED) == [(22,)]
+
+
+def test_a_source_that_lost_much_is_not_copied_without_being_told_to(filled: House) -> None:
+    kept = filled.rows("SELECT * FROM customers")
+    half = "DELETE FROM customers WHERE id % 2 = 0"
+    filled.change_unlogged((half, ()))
+    try:
+        answer = filled.batch("reconcile", "--table", "customers", "--repair", "--wait", code=CANNOT_TELL)
+        assert "is it the right database?" in answer.err
+        assert "--force" in answer.err
+    finally:
+        marks = ", ".join(["(%s, %s, %s, %s, %s, %s, %s)"] * len(kept))
+        values = [value for row in kept for value in row]
+        filled.change_unlogged((f"INSERT IGNORE INTO customers VALUES {marks}", values))  # noqa: S608
+    filled.batch("reconcile", "--table", "customers", code=EQUAL)
+
+
+def test_a_live_shop_is_behind_at_most(filled: House) -> None:
+    simulation = Simulation(insert_p=0.5, update_p=0.3, delete_p=0.2, rate_per_s=20, seed=3)
+
+    def going_on(stop: threading.Event) -> None:
+        live(filled, simulation, stop)
+
+    with in_background(going_on, "shop"):
+        filled.batch("run", "--wait")
+        answer = filled.batch("reconcile", "--table", "fact_order_products", code=None)
+        assert answer.code in (EQUAL, BEHIND), answer.text
+
+
+def test_a_database_that_is_away_is_named(filled: House) -> None:
+    filled.stack.down(only=["mariadb"])
+    try:
+        answer = filled.batch("reconcile", "--table", "orders", code=CANNOT_TELL)
+    finally:
+        filled.stack.start("mariadb")
+    assert "database does not answer" in answer.err
+    assert "Traceback" not in answer.text

@@ -1,0 +1,90 @@
+"""Goal: a lake that is fed by queries instead of changes gets what windows of time can show, and reconcile the rest.
+
+Method: a copy of the shop's definition whose tables are read by JDBC, into a lake with a prefix of its own.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from config.dataset import SHIPPED
+from tests.lake.commands.house import House
+from tests.lake.commands.shop import new_id, order
+
+EQUAL, DIFFERENT, BEHIND = 0, 1, 2
+NAME = "project_windows"
+
+
+@pytest.fixture(scope="module")
+def windows(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The same shop, read by JDBC, after its first run."""
+    datasets = tmp_path_factory.mktemp("datasets")
+    folder = datasets / NAME
+    shutil.copytree(SHIPPED / "project_db", folder)
+    _read_by_jdbc(folder / "definition.yaml")
+    more = {"DATASETS_DIR": str(datasets), "DATASET": NAME, "WINDOW_SAFETY_S": "0.1", "WINDOW_OVERLAP_S": "2"}
+    windows = House(house.stack, tmp_path_factory.mktemp("windows"), **more)
+    windows.batch("run", "--wait")
+    yield windows
+    windows.close()
+
+
+def _read_by_jdbc(path: Path) -> None:
+    definition = yaml.safe_load(path.read_text())
+    definition |= {"name": NAME, "lake_prefix": "windows"}
+    del definition["completeness"]
+    for table in definition["tables"]:
+        table["feed"] = "jdbc"
+    path.write_text(yaml.safe_dump(definition, sort_keys=False))
+
+
+def now() -> str:
+    """The time of a sale, as the database keeps it."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def customer_of(windows: House, order_id: str) -> list[tuple[object, ...]]:
+    return windows.gold("SELECT customer_id FROM fact_orders WHERE order_id = ?", order_id)
+
+
+def test_new_rows_are_taken_by_the_next_window(windows: House) -> None:
+    id_ = new_id()
+    windows.change(order(id_, at=now()))
+    windows.batch("reconcile", "--table", "orders", code=BEHIND)
+    windows.batch("run", "--wait")
+    assert customer_of(windows, id_) == [(7,)]
+    windows.batch("reconcile", "--table", "orders", code=EQUAL)
+
+
+def test_what_windows_cannot_see_is_different_until_it_is_repaired(windows: House) -> None:
+    changed, deleted, backdated = (new_id() for _ in range(3))
+    windows.change(order(changed, at=now()), order(deleted, at=now()))
+    windows.batch("run", "--wait")
+    windows.change(
+        order(backdated, at="2025-02-03 04:05:06"),
+        ("UPDATE orders SET customer_id = 9 WHERE id = %s", [changed]),
+        ("DELETE FROM orders WHERE id = %s", [deleted]),
+    )
+    windows.batch("run", "--wait")
+    windows.batch("run", "--wait")
+    answer = windows.batch("reconcile", "--table", "orders", code=None)
+    assert f"silver/orders: id={backdated}: is in the source only" in answer.out
+    assert f"silver/orders: id={deleted}: is no longer in the source" in answer.out
+    assert answer.code == DIFFERENT
+    windows.batch("reconcile", "--table", "orders", "--repair", "--wait", code=EQUAL)
+    assert customer_of(windows, backdated) == [(7,)]
+    assert customer_of(windows, changed) == [(9,)]
+    assert customer_of(windows, deleted) == []
+
+
+def test_a_repeated_run_finds_nothing_new(windows: House) -> None:
+    windows.batch("run", "--wait")
+    answer = windows.batch("run", "--wait")
+    assert "nothing new, no table was written" in answer.out
+    windows.batch("reconcile", "--table", "customers", code=EQUAL)

@@ -1,0 +1,249 @@
+"""Goal: Bronze has every change of the archive once, in the source's order, and says what it could not read.
+
+Method: archive objects written as `streams.archive` does, in folders; whole runs of the layer over them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from pyspark.sql import SparkSession
+
+from batch import bronze
+from batch.bronze.sequence import sequence_text
+from batch.errors import BatchError
+from config.definition import Column, LogicalType
+from streams.topics import change_topic
+from tests.lake.bronze_ground import DEFINITION, Archive, content, envelope, fed_by_jdbc, picked, run_context, wrapped
+
+CUSTOMERS = DEFINITION.table("customers")
+METHODS = DEFINITION.table("payment_method")
+CUSTOMER = {
+    "id": 7,
+    "name": "Zoë \U0001f600 \"q\" 'x'",
+    "email": "z@example.com",
+    "phone": None,
+    "tier": "gold",
+    "created_at": "2025-01-01T00:00:00.000005Z",
+    "updated_at": "2025-06-01T12:30:00Z",
+}
+
+
+def method(number: int, name: str = "Card") -> dict[str, Any]:
+    return {"id": number, "name": name, "bank": "B"}
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    """The archive of payment methods."""
+    return Archive(tmp_path, change_topic("project_db", "payment_method"))
+
+
+def test_values_arrive_as_canonical_text_with_their_origin(spark: SparkSession, tmp_path: Path) -> None:
+    Archive(tmp_path, change_topic("project_db", "customers")).put(envelope("c", CUSTOMER, pos=5), partition=2, gap=3)
+    context = run_context(spark, tmp_path)
+    result = bronze.land(CUSTOMERS, context)
+    assert (result.rows_in, result.rows_written, result.rejected, result.is_unchanged) == (1, 1, {}, False)
+    assert result.progress == {f"{change_topic('project_db', 'customers')}/2": 4}
+    (row,) = content(spark, context, "customers")
+    assert row.asDict() | {"_row_hash": ""} == CUSTOMER | {
+        "id": "7",
+        "created_at": "2025-01-01 00:00:00.000005",
+        "updated_at": "2025-06-01 12:30:00.000000",
+        "_op": "c",
+        "_sequence": sequence_text((3, 2, 5, 0)),
+        "_committed_at": row["_committed_at"],
+        "_landed_at": row["_landed_at"],
+        "_run_id": context.run_id,
+        "_row_hash": "",
+        "_origin": f"{change_topic('project_db', 'customers')}/2/3",
+        "year": 2026,
+        "month": 3,
+        "day": 1,
+    }
+    assert (tmp_path / "bronze" / "customers" / "year=2026" / "month=3" / "day=1").is_dir()
+
+
+def test_both_forms_of_the_envelope_all_operations_and_tombstones(
+    spark: SparkSession, tmp_path: Path, archive: Archive
+) -> None:
+    archive.put(
+        envelope("r", method(1, "read"), pos=10),
+        envelope("c", method(2), pos=10, row=1),
+        wrapped(envelope("u", method(2, "new"), pos=20)),
+        envelope("d", method(1), pos=30),
+        None,
+        b'{"schema": null, "payload": null}',
+    )
+    context = run_context(spark, tmp_path)
+    result = bronze.land(METHODS, context)
+    assert (result.rows_in, result.rows_written, result.rejected) == (6, 4, {})
+    assert picked(content(spark, context, "payment_method"), "id", "name", "_op", "_sequence") == [
+        ("1", "read", "r", sequence_text((3, 2, 10, -1))),
+        ("1", "Card", "d", sequence_text((3, 2, 30, 0))),
+        ("2", "Card", "c", sequence_text((3, 2, 10, 1))),
+        ("2", "new", "u", sequence_text((3, 2, 20, 0))),
+    ]
+
+
+def test_a_run_goes_on_where_the_last_one_ended_and_one_too_many_writes_nothing(
+    spark: SparkSession, tmp_path: Path, archive: Archive
+) -> None:
+    archive.put(envelope("c", method(1), pos=1), envelope("c", method(2), pos=2))
+    archive.put(envelope("c", method(3), pos=3), partition=1)
+    first = bronze.land(METHODS, run_context(spark, tmp_path))
+    again = bronze.land(METHODS, run_context(spark, tmp_path))
+    assert (again.is_unchanged, again.version, again.progress) == (True, first.version, first.progress)
+    archive.put(envelope("u", method(1, "new"), pos=4))
+    third = bronze.land(METHODS, run_context(spark, tmp_path))
+    assert (third.rows_in, third.rows_written) == (1, 1)
+    assert sorted(third.progress.values()) == [1, 3]
+
+
+@pytest.mark.parametrize("few", [50_000, 0], ids=["few rows", "many rows"])
+def test_changes_that_are_delivered_again_are_landed_once(
+    spark: SparkSession, tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr("batch.bronze.table.FEW", few)
+    changes = [envelope("c", method(number), pos=number) for number in range(1, 4)]
+    archive.put(*changes, changes[1])
+    context = run_context(spark, tmp_path)
+    assert bronze.land(METHODS, context).rows_written == 3
+    archive.put(changes[2], changes[0], envelope("u", method(1, "new"), pos=9))  # nothing is there twice
+    result = bronze.land(METHODS, run_context(spark, tmp_path))
+    assert (result.rows_in, result.rows_written) == (3, 1)
+    assert picked(content(spark, context, "payment_method"), "id", "name") == [
+        ("1", "Card"),
+        ("1", "new"),
+        ("2", "Card"),
+        ("3", "Card"),
+    ]
+
+
+UNREADABLE = [
+    (b"\xff\xfe no text", "UTF-8"),
+    (b"", "envelope"),
+    (b"[1]", "envelope"),
+    (b'{"op": "c"', "envelope"),
+    (b'{"some": "object"}', "envelope"),
+    (wrapped(envelope("c", method(1), pos=1))[:-1] + b', "op": "c", "after": {"id": 1}}', "beside"),
+    (envelope("t", method(1), pos=1), "op"),
+    (envelope("c", None, pos=1), "row"),
+    (envelope("c", method(1), pos=-1), "position"),
+    (envelope("c", method(1), pos=1, file="binlog"), "position"),
+    (envelope("c", method(1), pos=1, row=-5), "position"),
+    (envelope("c", {"name": "Card", "bank": "B"}, pos=1), "key"),
+    (envelope("c", {"id": None, "name": "Card", "bank": "B"}, pos=1), "key"),
+]
+
+
+def test_what_cannot_be_read_is_counted_put_aside_and_keeps_nobody_up(
+    spark: SparkSession, tmp_path: Path, archive: Archive
+) -> None:
+    archive.put(*(value for value, _ in UNREADABLE), envelope("c", method(5), pos=5))
+    context = run_context(spark, tmp_path)
+    result = bronze.land(METHODS, context)
+    assert result.rejected == {"unreadable": len(UNREADABLE)}
+    assert picked(content(spark, context, "payment_method"), "id") == [("5",)]
+    aside = spark.read.format("delta").load(context.lake.quarantine()).collect()
+    reasons = {row["_origin"].rpartition("/")[2]: json.loads(row["row"])["reason"] for row in aside}
+    assert len(aside) == len(UNREADABLE)
+    for number, (value, word) in enumerate(UNREADABLE):
+        assert word in reasons[str(number)], value
+    assert {(row["table"], row["rule"], row["action"]) for row in aside} == {
+        ("payment_method", "unreadable", "quarantine")
+    }
+
+
+def test_values_of_another_type_stay_as_they_came(spark: SparkSession, tmp_path: Path, archive: Archive) -> None:
+    archive.put(envelope("c", {"id": "x7", "name": 1.50, "bank": {"b": [1, True]}}, pos=1))
+    context = run_context(spark, tmp_path)
+    bronze.land(METHODS, context)
+    ((id_, name, bank),) = picked(content(spark, context, "payment_method"), "id", "name", "bank")
+    assert (id_, name, json.loads(bank)) == ("x7", "1.5", {"b": [1, True]})
+
+
+def test_columns_beyond_the_definition_are_left_out_and_named(
+    spark: SparkSession, tmp_path: Path, archive: Archive, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [method(number) | {"colour": "red", "size": number} for number in range(3)]
+    archive.put(*(envelope("c", row, pos=number) for number, row in enumerate(rows)))
+    context = run_context(spark, tmp_path)
+    with caplog.at_level(logging.WARNING, "batch.bronze"):
+        bronze.land(METHODS, context)
+    assert [record.message for record in caplog.records] == [
+        "bronze/payment_method: left out, not in the definition: the columns colour, size"
+    ]
+    assert "colour" not in content(spark, context, "payment_method")[0].asDict()
+
+
+def test_a_column_that_the_source_has_dropped_is_an_error_and_nothing_is_written(
+    spark: SparkSession, tmp_path: Path, archive: Archive
+) -> None:
+    archive.put(envelope("c", method(1), pos=1))
+    context = run_context(spark, tmp_path)
+    bronze.land(METHODS, context)
+    archive.put(envelope("c", method(2), pos=2), envelope("c", {"id": 3, "name": "Card"}, pos=3))
+    with pytest.raises(BatchError, match=r"bronze/payment_method: .* no column bank: nothing was written"):
+        bronze.land(METHODS, run_context(spark, tmp_path))
+    assert len(content(spark, context, "payment_method")) == 1
+
+
+def test_rows_from_before_a_column_was_added_have_none(spark: SparkSession, tmp_path: Path, archive: Archive) -> None:
+    archive.put(envelope("c", {"id": 3, "name": "Card"}, pos=3), envelope("c", method(2), pos=4))
+    context = run_context(spark, tmp_path)
+    bronze.land(METHODS, context)
+    assert picked(content(spark, context, "payment_method"), "id", "bank") == [("2", "B"), ("3", None)]
+
+
+@pytest.mark.parametrize("name", ["Year", "_sequence", "_names", "_deleted"])
+def test_a_column_with_a_name_that_the_lake_needs_is_refused(spark: SparkSession, tmp_path: Path, name: str) -> None:
+    column = Column(name=name, type=LogicalType.STRING)
+    table = msgspec.structs.replace(METHODS, columns=(*METHODS.columns, column))
+    with pytest.raises(BatchError, match=f"of its own named {name.lower()}: rename"):
+        bronze.land(table, run_context(spark, tmp_path))
+
+
+def test_a_gap_in_the_archive_is_an_error(spark: SparkSession, tmp_path: Path, archive: Archive) -> None:
+    archive.put(envelope("c", method(1), pos=1))
+    missing = archive.put(envelope("c", method(2), pos=2))
+    archive.put(envelope("c", method(3), pos=3))
+    missing.unlink()
+    with pytest.raises(BatchError, match=r"bronze/payment_method: the archive of .* has a gap"):
+        bronze.land(METHODS, run_context(spark, tmp_path))
+
+
+def test_an_archive_without_changes_makes_an_empty_table(spark: SparkSession, tmp_path: Path) -> None:
+    context = run_context(spark, tmp_path)
+    result = bronze.land(METHODS, context)
+    assert (result.version is not None, result.rows_written, content(spark, context, "payment_method")) == (True, 0, [])
+    assert bronze.land(METHODS, run_context(spark, tmp_path)).is_unchanged
+
+
+def test_a_full_run_makes_the_table_anew(spark: SparkSession, tmp_path: Path, archive: Archive) -> None:
+    archive.put(envelope("c", method(1), pos=1))
+    archive.put(envelope("c", method(2), pos=2))
+    context = run_context(spark, tmp_path)
+    for _ in range(2):
+        bronze.land(METHODS, run_context(spark, tmp_path, full=True))
+    assert picked(content(spark, context, "payment_method"), "id") == [("1",), ("2",)]
+
+
+def test_a_table_that_another_feed_filled_is_refused(spark: SparkSession, tmp_path: Path, archive: Archive) -> None:
+    archive.put(envelope("c", method(1), pos=1))
+    bronze.land(METHODS, run_context(spark, tmp_path))
+    definition, table = fed_by_jdbc("payment_method")
+    with pytest.raises(BatchError, match=r"set it back, or make the table anew with .*rebuild --table payment_method"):
+        bronze.land(table, run_context(spark, tmp_path, definition=definition))
+
+
+def test_one_run_makes_few_files(spark: SparkSession, tmp_path: Path, archive: Archive) -> None:
+    for number in range(20):
+        archive.put(envelope("c", method(number), pos=number), partition=number % 5)
+    bronze.land(METHODS, run_context(spark, tmp_path))
+    assert len(list((tmp_path / "bronze" / "payment_method").rglob("*.parquet"))) <= 2

@@ -1,0 +1,306 @@
+"""Goal: no row that is committed is missed by the windows, and none is landed twice.
+
+Method: a real MariaDB with open transactions, rows on the boundary, and a lake in folders. The anchor's safety is 0, so
+that a row just written is read at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mysql.connector.connection import MySQLConnection
+from pyspark.sql import SparkSession
+
+from batch import bronze
+from batch.bronze import progress as how_far
+from batch.bronze.windows import find_anchor
+from batch.context import LayerResult
+from batch.errors import BatchError
+from batch.storage.canonical import time_text
+from batch.storage.database import connected
+from config.settings import DatabaseSettings
+from ops.dataset.database import connected as as_owner
+from ops.dataset.schema import create_schema
+from stack.local import Stack
+from tests.lake.bronze_ground import DEFINITION, content, fed_by_jdbc, picked, run_context
+
+BY_CURSOR = "orders"
+WITHOUT_CURSOR = "order_details"
+
+
+@pytest.fixture
+def database(lake_stack: Stack) -> DatabaseSettings:
+    return DatabaseSettings.read(lake_stack.environment())
+
+
+@pytest.fixture
+def shop(database: DatabaseSettings) -> Iterator[MySQLConnection]:
+    """The empty tables, and a connection whose transactions the test ends itself."""
+    with as_owner(database, None) as owner:
+        create_schema(owner, DEFINITION, drop=True)
+    with connected(database, DEFINITION.database) as connection:
+        connection.autocommit = False
+        yield connection
+        connection.rollback()
+
+
+class Source:
+    """Lands one table of the shop, again and again."""
+
+    def __init__(self, spark: SparkSession, folder: Path, database: DatabaseSettings, table: str) -> None:
+        self.definition, self.table = fed_by_jdbc(table)
+        self._spark, self._folder, self._database = spark, folder, database
+
+    def land(self, **more: Any) -> LayerResult:
+        """A run of its own."""
+        return bronze.land(self.table, self._context(**more))
+
+    def land_rows(self, *keys: tuple[str, ...]) -> LayerResult:
+        """A repair."""
+        return bronze.land_rows(self.table, keys, self._context())
+
+    def rows(self, *names: str) -> list[tuple[Any, ...]]:
+        """What is in Bronze, by key and sequence."""
+        return picked(content(self._spark, self._context(), self.table.name), *names)
+
+    def _context(self, **more: Any) -> Any:
+        return run_context(self._spark, self._folder, definition=self.definition, database=self._database, **more)
+
+
+@pytest.fixture
+def orders(spark: SparkSession, tmp_path: Path, database: DatabaseSettings, shop: MySQLConnection) -> Source:
+    return Source(spark, tmp_path, database, BY_CURSOR)
+
+
+@pytest.fixture
+def details(spark: SparkSession, tmp_path: Path, database: DatabaseSettings, shop: MySQLConnection) -> Source:
+    return Source(spark, tmp_path, database, WITHOUT_CURSOR)
+
+
+def execute(connection: MySQLConnection, statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def order(connection: MySQLConnection, number: int, at: str = "NOW(6)") -> None:
+    execute(connection, f"INSERT INTO orders VALUES ('order-{number}', 1, 2, 3, 4, {at})")  # noqa: S608
+
+
+def test_the_first_run_reads_all_and_keeps_microseconds(orders: Source, shop: MySQLConnection) -> None:
+    order(shop, 1, "'2025-01-01 00:00:00.000001'")
+    order(shop, 2, "'2025-01-01 23:59:59.999999'")
+    shop.commit()
+    result = orders.land()
+    assert (result.rows_in, result.rows_written) == (2, 2)
+    assert orders.rows("id", "num_products", "timestamp", "_op", "_origin") == [
+        ("order-1", "4", "2025-01-01 00:00:00.000001", "r", "jdbc"),
+        ("order-2", "4", "2025-01-01 23:59:59.999999", "r", "jdbc"),
+    ]
+
+
+def test_a_run_too_many_writes_nothing(orders: Source, shop: MySQLConnection) -> None:
+    order(shop, 1)
+    shop.commit()
+    first = orders.land()
+    again = orders.land()
+    assert (again.is_unchanged, again.version, again.rows_written) == (True, first.version, 0)
+    assert len(orders.rows("id")) == 1
+
+
+def test_a_row_that_is_committed_after_the_run_is_in_the_next_one(
+    orders: Source, shop: MySQLConnection, database: DatabaseSettings
+) -> None:
+    order(shop, 1)  # its time is taken, and its transaction stays open
+    with connected(database, DEFINITION.database) as other:
+        time.sleep(0.1)
+        order(other, 2)  # has a later time, and is committed at once
+    time.sleep(0.1)
+    orders.land()
+    shop.commit()
+    orders.land()
+    assert orders.rows("id") == [("order-1",), ("order-2",)]
+
+
+def test_the_anchor_lies_before_the_oldest_open_transaction(shop: MySQLConnection, database: DatabaseSettings) -> None:
+    order(shop, 1)
+    with shop.cursor() as cursor:
+        cursor.execute("SELECT timestamp FROM orders")
+        ((written_at,),) = cursor.fetchall()
+    assert isinstance(written_at, datetime)
+    time.sleep(1.2)
+    with connected(database, DEFINITION.database) as other:
+        held = find_anchor(other, safety_s=0)
+        shop.commit()
+        free = find_anchor(other, safety_s=5)
+    assert held <= written_at.replace(tzinfo=UTC)
+    assert held > written_at.replace(tzinfo=UTC) - timedelta(seconds=5)
+    assert abs(free - (datetime.now(UTC) - timedelta(seconds=5))) < timedelta(seconds=4)
+
+
+def test_equal_times_on_the_boundary_are_neither_missed_nor_doubled(orders: Source, shop: MySQLConnection) -> None:
+    boundary = "2025-03-01 12:00:00.500000"
+    until = datetime(2025, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)
+    for number in (1, 2):
+        order(shop, number, f"'{boundary}'")
+    order(shop, 3, "'2025-03-01 12:00:00.499999'")
+    shop.commit()
+    first = orders.land(until=until)
+    assert (how_far.anchor(first.progress), orders.rows("id")) == (boundary, [("order-3",)])
+    order(shop, 4, f"'{boundary}'")
+    shop.commit()
+    orders.land()
+    assert orders.rows("id") == [("order-1",), ("order-2",), ("order-3",), ("order-4",)]
+
+
+def test_a_changed_row_is_landed_again_with_a_higher_sequence(orders: Source, shop: MySQLConnection) -> None:
+    order(shop, 1)
+    shop.commit()
+    orders.land()
+    execute(shop, "UPDATE orders SET num_products = 9, timestamp = NOW(6)")
+    shop.commit()
+    orders.land()
+    (old, new) = orders.rows("num_products", "_sequence")
+    assert (old[0], new[0]) == ("4", "9")
+    assert new[1] > old[1]
+
+
+def test_rows_without_a_cursor_are_landed_once(orders: Source, shop: MySQLConnection) -> None:
+    execute(shop, "ALTER TABLE orders MODIFY `timestamp` DATETIME(6) NULL")
+    order(shop, 1, "NULL")
+    shop.commit()
+    orders.land()
+    order(shop, 2, "NULL")
+    shop.commit()
+    assert orders.land().rows_written == 1
+    assert orders.rows("id", "timestamp") == [("order-1", None), ("order-2", None)]
+
+
+def test_a_run_that_died_before_its_commit_is_repeated_by_the_next(
+    orders: Source, shop: MySQLConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order(shop, 1)
+    shop.commit()
+    orders.land()
+    order(shop, 2)
+    shop.commit()
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("batch.delta.table.LakeTable.append", die)
+        with pytest.raises(KeyboardInterrupt):
+            orders.land()
+    assert orders.land().rows_written == 1
+    assert orders.rows("id") == [("order-1",), ("order-2",)]
+
+
+def test_a_table_without_cursor_is_compared_as_a_whole(details: Source, shop: MySQLConnection) -> None:
+    execute(shop, "INSERT INTO order_details VALUES ('o', 1, 1), ('o', 2, 1), ('o', 3, 1)")
+    shop.commit()
+    assert details.land().rows_written == 3
+    execute(shop, "UPDATE order_details SET quantity = 5 WHERE product_id = 2")
+    execute(shop, "DELETE FROM order_details WHERE product_id = 3")
+    execute(shop, "INSERT INTO order_details VALUES ('o', 4, 1)")
+    shop.commit()
+    assert details.land().rows_written == 3
+    rows = sorted(details.rows("product_id", "_sequence", "quantity", "_op"))
+    assert [(row[0], *row[2:]) for row in rows] == [
+        ("1", "1", "r"),
+        ("2", "1", "r"),
+        ("2", "5", "r"),
+        ("3", "1", "r"),
+        ("3", None, "d"),
+        ("4", "1", "r"),
+    ]
+    assert len({row[1] for row in rows}) == 2
+    assert details.land().is_unchanged
+    execute(shop, "UPDATE order_details SET quantity = 1 WHERE product_id = 2")
+    execute(shop, "INSERT INTO order_details VALUES ('o', 3, 1)")
+    shop.commit()
+    assert details.land().rows_written == 2  # back to what they were, which is news
+
+
+def test_a_full_run_finds_what_windows_cannot(orders: Source, shop: MySQLConnection) -> None:
+    for number in (1, 2):
+        order(shop, number, "'2025-01-01 00:00:00'")
+    shop.commit()
+    orders.land()
+    execute(shop, "DELETE FROM orders WHERE id = 'order-1'")
+    execute(shop, "UPDATE orders SET store_id = 77")
+    order(shop, 3, "'2024-01-01 00:00:00'")
+    shop.commit()
+    assert orders.land().rows_written == 0
+    assert orders.land(full=True).rows_written == 3
+    newest = {row[0]: row[1:] for row in orders.rows("id", "store_id", "_op")}
+    assert newest == {"order-1": (None, "d"), "order-2": ("77", "r"), "order-3": ("2", "r")}
+
+
+def test_single_rows_can_be_landed_again(orders: Source, shop: MySQLConnection) -> None:
+    for number in (1, 2):
+        order(shop, number, "'2025-01-01 00:00:00'")
+    shop.commit()
+    before = orders.land()
+    execute(shop, "UPDATE orders SET store_id = 77 WHERE id = 'order-1'")
+    execute(shop, "DELETE FROM orders WHERE id = 'order-2'")
+    shop.commit()
+    result = orders.land_rows(("order-1",), ("order-2",), ("never-was-'\\",))
+    assert result.rows_written == 3
+    assert how_far.anchor(result.progress) == how_far.anchor(before.progress)
+    newest = {row[0]: row[1:] for row in orders.rows("id", "store_id", "_op")}
+    assert newest == {"order-1": ("77", "r"), "order-2": (None, "d"), "never-was-'\\": (None, "d")}
+    order(shop, 5)
+    shop.commit()
+    assert orders.land().rows_written == 1
+    sequences = {row[0]: row[1] for row in orders.rows("id", "_sequence")}
+    assert sequences["order-5"] > sequences["order-1"]
+
+
+def test_a_repaired_row_of_changes_has_the_place_of_the_log_before_it_was_read(
+    spark: SparkSession, tmp_path: Path, database: DatabaseSettings, shop: MySQLConnection
+) -> None:
+    order(shop, 1)
+    shop.commit()
+    with shop.cursor() as cursor:
+        cursor.execute("SHOW MASTER STATUS")
+        found = cursor.fetchall()
+    context = run_context(spark, tmp_path, database=database)
+    bronze.land_rows(DEFINITION.table(BY_CURSOR), [("order-1",)], context)
+    ((sequence, op),) = picked(content(spark, context, BY_CURSOR), "_sequence", "_op")
+    file, pos = str(found[0][0]), int(str(found[0][1]))  # type: ignore[index]
+    assert op == "r"
+    assert sequence.startswith(f"0000000003.{int(file.split('.')[1]):019d}.{pos:019d}.0000000000.")
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ("DROP COLUMN store_id", "store_id is not there"),
+        ("MODIFY store_id VARCHAR(10)", "store_id is of type varchar, not integer"),
+    ],
+)
+def test_a_column_that_is_dropped_or_of_another_type_is_named(
+    orders: Source, shop: MySQLConnection, change: str, fault: str
+) -> None:
+    execute(shop, f"ALTER TABLE orders {change}")
+    with pytest.raises(BatchError, match=f"bronze/orders: the source's columns differ .*{fault}"):
+        orders.land()
+
+
+def test_a_database_that_is_away_is_named_after_three_tries(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batch.storage.retry.PAUSES_S", (0.0, 0.0))
+    nobody = DatabaseSettings(host="127.0.0.1", port=1, user="x", password="y")  # noqa: S106
+    definition, table = fed_by_jdbc(BY_CURSOR)
+    with pytest.raises(BatchError, match="the database does not answer"):
+        bronze.land(table, run_context(spark, tmp_path, definition=definition, database=nobody))
+
+
+def test_times_are_written_as_the_database_does() -> None:
+    assert time_text(datetime(2025, 1, 2, 3, 4, 5, 6, tzinfo=UTC)) == "2025-01-02 03:04:05.000006"

@@ -1,0 +1,265 @@
+"""Goal: after an erasure nothing in the lake says anything of the person, and everything else is as it was.
+
+Method: a lake in a folder, from archived changes up to Gold, with a person who was changed, refused, unreadable and
+deleted. Every byte of every file is looked through, by a reader that shares nothing with the lake.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from batch.context import RunContext
+from batch.delta.log import DeltaLog
+from batch.delta.table import LakeTable
+from batch.erasure.archive import Archive as OwnArchive
+from batch.erasure.person import named_person
+from batch.erasure.report import Entry, Report
+from batch.erasure.work import Erasure
+from batch.errors import BatchError
+from batch.pipeline.manifest import TableRun
+from batch.pipeline.plan import steps
+from batch.pipeline.runner import run_steps
+from batch.spark.session import Sessions
+from config.dataset import SHIPPED
+from config.definition import Definition
+from config.settings import ObjectStoreSettings
+from streams.topics import change_topic
+from tests.lake.bronze_ground import DEFINITION, Archive, envelope, run_context, wrapped
+from tests.lake.traces import files_of, traces
+
+ADA = ("Ada Lovelace", "ada@first.example", "ada@second.example", "+44 1815", "ada@refused.example", "ada@torn.example")
+NOWHERE = ObjectStoreSettings.read(
+    {"MINIO_ENDPOINT": "http://127.0.0.1:1", "MINIO_ACCESS_KEY": "user", "MINIO_SECRET_KEY": "secret"}
+)
+TIME = "2025-01-01T00:00:00Z"
+CUSTOMERS, ORDERS = (change_topic("project_db", name) for name in ("customers", "orders"))
+KEPT_TABLES = (
+    "bronze/customers",
+    "silver/customers",
+    "silver/customers_history",
+    "gold/dimensions/dim_customer",
+    "gold/dimensions/dim_customer_history",
+    "gold/facts/fact_orders",
+)
+
+
+def customer(id_: int, pos: int, op: str = "c", **values: Any) -> bytes:
+    """A change of a customer."""
+    row = {"id": id_, "name": f"Grace {id_}", "email": f"grace{id_}@mail.example", "phone": None, "tier": "gold"}
+    return envelope(op, row | {"created_at": TIME, "updated_at": TIME} | values, pos=pos)
+
+
+def ada(pos: int, op: str = "c", **values: Any) -> bytes:
+    """A change of the person."""
+    return customer(7, pos, op, **{"name": ADA[0], "email": ADA[1], "phone": ADA[3], **values})
+
+
+def order(id_: str, pos: int, customer_id: int) -> bytes:
+    """A change of an order."""
+    row = {"id": id_, "customer_id": customer_id, "store_id": 1, "payment_method_id": 2, "num_products": 1}
+    return envelope("c", row | {"timestamp": TIME}, pos=pos)
+
+
+@dataclass
+class Shop:
+    """A lake of changes."""
+
+    spark: SparkSession
+    folder: Path
+    definition: Definition
+    looked_up: set[str] = field(default_factory=set)
+    reports: list[Report] = field(default_factory=list)
+
+    def run(self, **more: Any) -> list[TableRun]:
+        """Bronze, Silver and Gold."""
+        work = steps(self.context(**more), layer=None, table=None, sessions=Sessions(self.spark))
+        found = run_steps(work, lambda _: None)
+        assert [table.error for table in found if table.error] == []
+        return found
+
+    def context(self, **more: Any) -> RunContext:
+        """A run."""
+        return run_context(self.spark, self.folder, definition=self.definition, **more)
+
+    def erase(self, id_: str = "7", *, is_forced: bool = False) -> list[TableRun]:
+        """An erasure as the command makes it, with a Redis and a Kafka of this test; the report is kept."""
+        context, key = self.context(), f"customer:{id_}"
+        erasure = Erasure(
+            person=named_person(self.definition, id_),
+            context=context,
+            archive=OwnArchive(
+                self.spark, context.lake.changes(CUSTOMERS), NOWHERE, epoch=context.settings.source_epoch
+            ),
+            lookup=(lambda: int(key in self.looked_up), lambda: self.looked_up.discard(key)),
+            outside=lambda values: [Entry(place="topic", found=len(values), left=len(values), is_ours=False)],
+            keep=self.reports.append,
+        )
+        return run_steps(erasure.steps(is_forced=is_forced), print)
+
+    def others(self) -> dict[str, set[tuple[Any, ...]]]:
+        """Rows of the tables that are of somebody else."""
+        found = {}
+        for name in KEPT_TABLES:
+            rows = self.spark.read.format("delta").load(f"file://{self.folder}/{name}")
+            key = "id" if "id" in rows.columns else "customer_id"
+            kept = rows.where(f"{key} <> 7 OR '{name}' LIKE '%fact%'").drop("_run_id", "_landed_at")
+            found[name] = {tuple(row) for row in kept.collect()}
+        return found
+
+    def member(self) -> list[tuple[Any, ...]]:
+        """The person in Gold."""
+        rows = self.spark.read.format("delta").load(f"file://{self.folder}/gold/dimensions/dim_customer")
+        return [tuple(row) for row in rows.where("customer_id = 7").select("name", "email", "is_inferred").collect()]
+
+    def traces(self) -> dict[str, set[str]]:
+        """Files that say something of the person."""
+        return traces(files_of(self.folder), ADA)
+
+    def archived(self) -> list[dict[str, Any]]:
+        """All records of the customers' archive, with the objects they are in."""
+        files = sorted((self.folder / "bronze" / "changes" / CUSTOMERS).rglob("*.parquet"))
+        return [
+            {"file": str(file), **row} for file in files for row in pq.read_table(file, partitioning=None).to_pylist()
+        ]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Definition:
+    """The shop with its customers, whose versions are kept beside them, and orders only."""
+    folder = tmp_path_factory.mktemp("dataset")
+    (folder / "gold").mkdir()
+    for name in ("dim_customer.sql", "fact_orders.sql"):
+        text = (SHIPPED / "project_db" / "gold" / name).read_text()
+        (folder / "gold" / name).write_text(text.replace(", dim_payment_method(payment_method_id at ordered_at)", ""))
+    orders = DEFINITION.table("orders")
+    orders = msgspec.structs.replace(orders, rules=tuple(r for r in orders.rules if "payment" not in str(r)))
+    tables = (msgspec.structs.replace(DEFINITION.table("customers"), history=4), orders)
+    return msgspec.structs.replace(DEFINITION, folder=str(folder), tables=tables, completeness=None)
+
+
+@pytest.fixture(scope="module")
+def filled(spark: SparkSession, small: Definition, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ada among others, with an order; changed, refused once, torn once, and deleted at last, which no run has seen."""
+    folder = tmp_path_factory.mktemp("filled")
+    shop, customers = Shop(spark, folder, small), Archive(folder, CUSTOMERS)
+    Archive(folder, ORDERS).put(order("a", 100, 7), order("b", 101, 8))
+    customers.put(customer(1, 4), ada(5), customer(8, 6))
+    shop.run()
+    customers.put(ada(20, "u", email=ADA[2]), customer(1, 21, "u", tier="silver"))
+    shop.run()
+    torn = json.dumps({"op": "u", "after": {"id": None, "email": ADA[2], "note": ADA[5]}}).encode()
+    refused = wrapped(ada(30, "u", email=ADA[4], created_at="yesterday"))
+    customers.put(refused, torn, b"junk of nobody", customer(8, 31, "u", name=ADA[0][:3]), partition=1)
+    shop.run()
+    customers.put(ada(40, "d", email=ADA[2]), None)
+    return folder
+
+
+@pytest.fixture
+def shop(spark: SparkSession, small: Definition, filled: Path, tmp_path: Path) -> Shop:
+    """A copy of it."""
+    folder = tmp_path / "lake"
+    shutil.copytree(filled, folder)
+    return Shop(spark, folder, small, looked_up={"customer:7", "customer:8"})
+
+
+def places(report: Report) -> dict[str, tuple[int, int]]:
+    """Found and left in the places that are ours."""
+    return {entry.place: (entry.found, entry.left) for entry in report.places if entry.is_ours}
+
+
+def test_nothing_of_the_person_is_left_and_nothing_else_is_touched(shop: Shop) -> None:
+    others, archived = shop.others(), shop.archived()
+    written = {text for found in shop.traces().values() for text in found}
+    assert written == {*ADA}, "the reader finds what there is"
+    assert [table.error for table in shop.erase() if table.error] == []
+    assert shop.traces() == {}
+    assert (shop.others(), shop.member()) == (others, [(None, None, True)])
+    assert shop.looked_up == {"customer:8"}
+    assert shop.reports[0].is_verified
+    assert places(shop.reports[0]).keys() == {
+        "archive", "bronze/customers", "silver/customers", "silver/customers_history", "silver/quarantine",
+        "gold/dim_customer", "gold/dim_customer_history", "Redis look-up",
+    }  # fmt: skip
+    assert all(found > left == 0 for found, left in places(shop.reports[0]).values()), places(shop.reports[0])
+    own = [5, 20, 30, 40]
+    emptied = [row | {"value": None} if _is_own(row["value"], own) else row for row in archived]
+    assert shop.archived() == emptied
+    assert (
+        sum(row["value"] is None for row in emptied) == len(own) + 2
+    )  # the torn one, and the tombstone that was there
+
+
+def _is_own(value: bytes | None, positions: list[int]) -> bool:
+    text = (value or b"").decode()
+    return "torn.example" in text or any(f'"pos": {position},' in text for position in positions)
+
+
+def test_the_lake_goes_on_and_is_made_anew_without_the_person(shop: Shop) -> None:
+    shop.run()
+    others = shop.others()
+    shop.erase()
+    assert all(table.unchanged for table in shop.run()), "the next run has nothing to do"
+    again = shop.erase()
+    assert "nothing of this person is there" in again[-1].note
+    assert all(table.unchanged for table in again)
+    assert {found for found, _ in places(shop.reports[-1]).values()} == {0}
+    shop.run(full=True)
+    assert shop.traces() == {}
+    assert (shop.others(), shop.member()) == (others, [(None, None, True)])
+
+
+def killed_at(method: Callable[..., Any], at: int) -> Callable[..., Any]:
+    """A function that is killed the n-th time it is called."""
+    calls = 0
+
+    def called(*arguments: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise KeyboardInterrupt
+        return method(*arguments, **more)
+
+    return called
+
+
+def test_a_killed_erasure_is_repeated(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments: list[tuple[type, str, int]] = [
+        (LakeTable, "remove", 2),
+        (DeltaLog, "forget_past", 2),
+    ]
+    for owner, name, call in moments:
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, killed_at(getattr(owner, name), call))
+            with pytest.raises(KeyboardInterrupt):
+                shop.erase()
+    assert shop.reports == []
+    shop.erase()
+    assert shop.reports[0].is_verified
+    assert shop.traces() == {}
+
+
+def test_what_is_left_is_an_error_and_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LakeTable, "vacuum", lambda table, keep_s: None)
+    errors = [str(table.error) for table in shop.erase() if table.error]
+    assert len(errors) == 1
+    assert "something is left in bronze/customers, silver/customers, " in errors[0]
+    assert not shop.reports[0].is_verified
+
+
+def test_a_deletion_that_has_not_come_is_waited_for(shop: Shop) -> None:
+    with pytest.raises(BatchError, match=r"bronze/customers: the archive has no deletion .* --force"):
+        shop.erase("8")
+    shop.erase("8", is_forced=True)
+    assert shop.reports[0].is_verified
+    assert traces(files_of(shop.folder), ["grace8@mail.example"]) == {}

@@ -1,0 +1,170 @@
+"""Goal: a lake made anew from the archive alone is the one that runs built bit by bit, histories included.
+
+Method: archive objects written as `streams.archive` does, in folders, with late and repeated changes; three runs, then
+a rebuild. The source database is asked only where a table is read by JDBC.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from pyspark.sql import SparkSession
+
+from batch import bronze, gold
+from batch.bronze.table import FEED, bronze_table
+from batch.commands.rebuild import concerned
+from batch.context import LayerResult, RunContext
+from batch.errors import BatchError
+from batch.pipeline.plan import steps
+from batch.pipeline.runner import Step
+from batch.pipeline.tables import lake_table
+from batch.silver import refine
+from batch.silver.history import history_table
+from batch.storage.database import connected
+from config.dataset import load_definition
+from config.settings import DatabaseSettings
+from ops.dataset.database import connected as as_owner
+from ops.dataset.schema import create_schema
+from stack.local import Stack
+from streams.topics import change_topic
+from tests.lake.bronze_ground import Archive, envelope, run_context
+from tests.lake.shop import shop_with
+
+SHOP = shop_with(2)
+CUSTOMERS = SHOP.table("customers")
+SHOWN = {"dim_customer", "fact_orders"}
+AN_HOUR_MS = 3_600_000
+
+
+def customer(pos: int, op: str = "u", *, id_: int = 7, tier: str = "gold") -> bytes:
+    values = {"id": id_, "name": "Zoë", "email": "z@example.com", "phone": None, "tier": tier}
+    times = {"created_at": "2025-01-01T00:00:00Z", "updated_at": "2025-06-01T12:30:00Z"}
+    return envelope(op, values | times, pos=pos, ts_ms=1_740_000_000_000 + pos * AN_HOUR_MS)
+
+
+def order(pos: int, id_: str, day: int) -> bytes:
+    values = {"id": id_, "customer_id": 7, "store_id": 1, "payment_method_id": 1, "num_products": 1}
+    return envelope("c", {**values, "timestamp": f"2025-03-{day:02d}T10:00:00Z"}, pos=pos)
+
+
+def brought_up(context: RunContext, only: Iterable[str] | None = None) -> dict[str, LayerResult]:
+    """What a run, or a rebuild, of the tables shown here does."""
+    chosen = steps(context, layer=None, table=None)
+    tables = {"customers", "orders"} | SHOWN if only is None else set(only)
+    return {step.name: step.work() for step in chosen if _is_of(step, tables)}
+
+
+def _is_of(step: Step, tables: set[str]) -> bool:
+    return step.table in tables or step.name in tables
+
+
+def everything(context: RunContext) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of Silver, its history and Gold, but for the run that wrote them."""
+    named = [
+        ("silver", "customers"),
+        ("silver", "customers_history"),
+        ("silver", "orders"),
+        *(("gold", n) for n in SHOWN),
+    ]
+    found = {}
+    for layer, name in named:
+        rows = lake_table(context.spark, context.lake, context.definition, layer, name).read().drop("_run_id")
+        found[f"{layer}/{name}"] = sorted((tuple(row) for row in rows.collect()), key=repr)
+    return found
+
+
+@pytest.fixture
+def filled(spark: SparkSession, tmp_path: Path) -> Path:
+    """A lake that three runs have filled; its folder."""
+    customers = Archive(tmp_path, change_topic("project_db", "customers"))
+    orders = Archive(tmp_path, change_topic("project_db", "orders"))
+    customers.put(customer(10, "c", tier="basic"), customer(11, "c", id_=8))
+    orders.put(order(12, "a", 1), order(13, "b", 20))
+    brought_up(run_context(spark, tmp_path, definition=SHOP))
+    customers.put(customer(40), customer(10, "c", tier="basic"), customer(41, "d", id_=8))
+    brought_up(run_context(spark, tmp_path, definition=SHOP))
+    customers.put(customer(30, tier="silver"), None, customer(60, "c", id_=8, tier="back"))
+    orders.put(order(61, "c", 5))
+    brought_up(run_context(spark, tmp_path, definition=SHOP))
+    return tmp_path
+
+
+def test_a_rebuild_gives_every_row_that_the_runs_gave(spark: SparkSession, filled: Path) -> None:
+    context = run_context(spark, filled, definition=SHOP)
+    before = everything(context)
+    assert [row[4] for row in before["silver/customers_history"] if row[0] == 7] == ["basic", "gold", "silver"]
+    # What no archive has is left out, and said.
+    repaired = bronze_table(CUSTOMERS, context)
+    repaired.progress()
+    stray = repaired.read().where("id = 8").limit(1).selectExpr("* EXCEPT (_origin)", "'jdbc' AS _origin")
+    repaired.append(stray, run_id="repair", progress={})
+    rebuilt = dataclasses.replace(context, full=True, is_rebuild=True)
+    results = brought_up(rebuilt, concerned(SHOP, "customers") - {"gold/fact_order_products"})
+    assert results["bronze/customers"].note == "1 versions were read from the source itself and are left out"
+    assert not any(result.is_unchanged for result in results.values())
+    assert everything(context) == before
+    after = brought_up(run_context(spark, filled, definition=SHOP))
+    assert all(result.is_unchanged for result in after.values())
+
+
+def test_an_archive_that_was_emptied_stops_a_rebuild(spark: SparkSession, tmp_path: Path) -> None:
+    topic = change_topic("project_db", "customers")
+    path = Archive(tmp_path, topic).put(customer(10, "c"))
+    bronze.land(CUSTOMERS, run_context(spark, tmp_path, definition=SHOP))
+    path.unlink()
+    context = run_context(spark, tmp_path, definition=SHOP, full=True, is_rebuild=True)
+    with pytest.raises(BatchError, match=f"the archive has no change of {topic}: there is nothing to rebuild it from"):
+        bronze.land(CUSTOMERS, context)
+
+
+def test_a_table_changes_its_feed_by_a_rebuild_and_keeps_its_rows(
+    spark: SparkSession, tmp_path: Path, lake_stack: Stack
+) -> None:
+    database = DatabaseSettings.read(lake_stack.environment())
+    with as_owner(database, None) as owner:
+        create_schema(owner, SHOP, drop=True)
+    with connected(database, SHOP.database) as connection, connection.cursor() as cursor:
+        times = "'2025-01-01', '2025-06-01 12:30:00'"
+        for id_, tier in ((7, "gold"), (8, "back")):
+            cursor.execute(f"INSERT INTO customers VALUES ({id_}, 'Zoë', 'z@example.com', NULL, '{tier}', {times})")  # noqa: S608
+    by_jdbc = msgspec.structs.replace(CUSTOMERS, feed="jdbc")
+    refined: dict[str, list[tuple[Any, ...]]] = {}
+    archive = Archive(tmp_path, change_topic("project_db", "customers"))
+    archive.put(customer(10, "c", tier="basic"), customer(40), customer(60, "c", id_=8, tier="back"))
+    for name, table in (("jdbc", by_jdbc), ("changes", CUSTOMERS), ("jdbc again", by_jdbc)):
+        context = run_context(spark, tmp_path, definition=SHOP, database=database)
+        if refined:
+            with pytest.raises(
+                BatchError, match="make the table anew with `python -m batch rebuild --table customers`"
+            ):
+                bronze.land(table, context)
+        rebuilding = dataclasses.replace(context, full=True, is_rebuild=True)
+        bronze.land(table, rebuilding)
+        refine.refine(table, rebuilding)
+        rows = context.table("silver", "customers").read().where("NOT _deleted")
+        refined[name] = sorted(tuple(row) for row in rows.select(*table.column_names).collect())
+        assert bronze_table(table, context).property(FEED) == table.feed
+    assert refined["jdbc"] == refined["changes"] == refined["jdbc again"]
+    assert [row[4] for row in refined["changes"]] == ["gold", "back"]
+    kept = history_table(CUSTOMERS, context)
+    assert kept is not None
+    assert kept.read().count() == 2
+
+
+def test_a_rebuild_of_one_table_takes_all_of_gold_that_shows_it() -> None:
+    assert concerned(SHOP, "payment_method") == {
+        "bronze/payment_method",
+        "silver/payment_method",
+        "gold/dim_payment_method",
+    }
+    # The facts name versions of customers.
+    facts = {"gold/fact_orders", "gold/fact_order_products"}
+    assert concerned(SHOP, "customers") == {"bronze/customers", "silver/customers", "gold/dim_customer"} | facts
+    plain = load_definition("project_db")
+    assert not concerned(plain, "customers") & facts
+    assert {f"gold/{plan.name}" for plan in gold.plans(plain)} < concerned(plain, None)

@@ -1,0 +1,134 @@
+"""Goal: a replay brings in what the rules allow by now and nothing else, and never goes back to an older version.
+
+Method: a lake in a folder whose quarantine has rows; the rules are changed between run and replay.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from pyspark.sql import SparkSession
+
+from batch.commands.replay import replayed
+from batch.delta.table import LakeTable
+from batch.errors import BatchError
+from batch.quarantine import quarantine, quarantine_table
+from config.dataset import load_definition
+from config.definition import Definition, Range, Table
+from tests.lake.lake import LocalLake
+from tests.lake.shop import line
+
+SHOP = load_definition("project_db")
+
+
+def lines_under(*rules: Any) -> Definition:
+    """The shop with these rules for the lines of orders."""
+
+    def changed(table: Table) -> Table:
+        return msgspec.structs.replace(table, rules=rules) if table.name == "order_details" else table
+
+    return msgspec.structs.replace(SHOP, tables=tuple(map(changed, SHOP.tables)))
+
+
+STRICT = lines_under(Range(column="quantity", min=1, action="quarantine"))
+LENIENT = lines_under(Range(column="quantity", min=0, action="quarantine"))
+
+
+@pytest.fixture
+def lake(spark: SparkSession, tmp_path: Path) -> LocalLake:
+    """Four lines of an order, three of them refused; of product 3 there is a newer, good version."""
+    lake = LocalLake(spark, tmp_path, STRICT)
+    lake.land([line("a", 1, 1), line("a", 2, 2, quantity=0), line("a", 3, 3, quantity=0), line("a", 3, 4, quantity=7)])
+    lake.land([line("a", 4, 5, quantity="x")])
+    lake.refine("order_details")
+    assert quantities(lake) == {(1, 1), (3, 7)}
+    return lake
+
+
+def quantities(lake: LocalLake) -> set[tuple[Any, ...]]:
+    return lake.live("order_details", "product_id", "quantity")
+
+
+def left(lake: LocalLake) -> list[tuple[str, str]]:
+    return [(row["rule"], row["_origin"]) for row in lake.quarantined()]
+
+
+def under(lake: LocalLake, definition: Definition) -> LocalLake:
+    """The same lake after a change of the definition."""
+    return LocalLake(lake.spark, lake.folder, definition)
+
+
+def lines_of(lake: LocalLake) -> Table:
+    return lake.definition.table("order_details")
+
+
+def test_without_a_change_of_the_rules_nothing_comes_in(lake: LocalLake) -> None:
+    before = left(lake)
+    result = replayed(lines_of(lake), lake.context())
+    assert (result.rows_in, result.rows_written) == (3, 0)
+    assert result.rejected == {"range(quantity)": 2, "type(quantity)": 1}
+    assert left(lake) == before
+
+
+def test_rows_that_pass_come_in_but_not_over_newer_ones(lake: LocalLake) -> None:
+    lenient = under(lake, LENIENT)
+    result = replayed(lines_of(lenient), lenient.context())
+    assert quantities(lenient) == {(1, 1), (2, 0), (3, 7)}
+    assert (result.rows_in, result.rows_written, result.rejected) == (3, 1, {"type(quantity)": 1})
+    assert left(lenient) == [("type(quantity)", "t/0/5")]
+    assert "2 entries left" in result.note
+
+
+def test_the_next_run_goes_on_and_a_second_replay_finds_nothing(lake: LocalLake) -> None:
+    lenient = under(lake, lines_under())
+    replayed(lines_of(lenient), lenient.context())
+    assert lenient.refine("order_details")["order_details"].is_unchanged
+    lenient.land([line("a", 2, 6, "d")])
+    lenient.refine("order_details")
+    assert quantities(lenient) == {(1, 1), (3, 7)}
+    assert replayed(lines_of(lenient), lenient.context()).rows_written == 0
+
+
+def test_a_replay_that_was_killed_is_repeated(lake: LocalLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lenient = under(lake, LENIENT)
+    merge = LakeTable.merge
+
+    def killed(table: LakeTable, *args: Any, **more: Any) -> Any:
+        if table.name == "silver/quarantine":
+            raise KeyboardInterrupt
+        return merge(table, *args, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LakeTable, "merge", killed)
+        with pytest.raises(KeyboardInterrupt):
+            replayed(lines_of(lenient), lenient.context())
+    assert quantities(lenient) == {(1, 1), (2, 0), (3, 7)}
+    assert len(left(lenient)) == 3
+    assert replayed(lines_of(lenient), lenient.context()).rows_written == 0
+    assert quantities(lenient) == {(1, 1), (2, 0), (3, 7)}
+    assert left(lenient) == [("type(quantity)", "t/0/5")]
+
+
+def test_what_was_never_a_row_stays(lake: LocalLake) -> None:
+    columns = "table STRING, key STRING, rule STRING, action STRING, row STRING, _sequence STRING, _origin STRING"
+    record = ("order_details", '{"key":"k"}', "unreadable", "quarantine", '{"reason":"is no JSON"}', None, "t/0/9")
+    quarantine(lake.spark.createDataFrame([record], columns), lake.context())
+    lenient = under(lake, lines_under())
+    replayed(lines_of(lenient), lenient.context())
+    assert ("unreadable", "t/0/9") in left(lenient)
+    assert quarantine_table(lenient.context()).exists()
+
+
+def test_a_table_of_other_columns_has_to_be_run_first(lake: LocalLake) -> None:
+    table = lines_of(lake)
+    other = msgspec.structs.replace(table, columns=table.columns[:-1], rules=())
+    with pytest.raises(BatchError, match="silver/order_details: its columns or its key have changed"):
+        replayed(other, lake.context())
+
+
+def test_without_a_quarantine_there_is_nothing_to_do(spark: SparkSession, tmp_path: Path) -> None:
+    lake = LocalLake(spark, tmp_path, SHOP)
+    assert replayed(SHOP.table("orders"), lake.context()).is_unchanged

@@ -1,0 +1,179 @@
+"""Goal: Silver holds the newest good version of every row, whatever comes when, and a repeated run changes nothing.
+
+Method: change histories of the shop as Bronze tables in a folder; Silver runs on them. Expected rows are written out.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+from pyspark.sql import SparkSession
+
+from batch.errors import BatchError
+from batch.silver.refine import in_order
+from config.dataset import load_definition
+from config.definition import Column, LogicalType, Reference, Table
+from tests.lake.lake import LocalLake
+from tests.lake.shop import customer, line, order, payment_method
+
+SHOP = load_definition("project_db")
+
+
+@pytest.fixture
+def lake(spark: SparkSession, tmp_path: Path) -> LocalLake:
+    return LocalLake(spark, tmp_path, SHOP)
+
+
+def lines(lake: LocalLake) -> set[tuple[object, ...]]:
+    return lake.live("order_details", "product_id", "quantity")
+
+
+def test_the_newest_version_wins_within_a_run_and_across_runs(lake: LocalLake) -> None:
+    lake.land([line("a", 1, 3, quantity=3), line("a", 1, 2, quantity=2), line("a", 2, 4)])
+    assert lake.refine("order_details")["order_details"].rows_written == 2
+    lake.land([line("a", 1, 1, quantity=1), line("a", 2, 5, quantity=9)])
+    assert lake.refine("order_details")["order_details"].rows_written == 1
+    assert lines(lake) == {(1, 3), (2, 9)}
+
+
+def test_a_late_older_change_does_not_bring_back_a_deleted_row(lake: LocalLake) -> None:
+    lake.land([line("a", 1, 1), line("a", 1, 5, "d"), line("b", 2, 7, "d")])
+    lake.refine("order_details")
+    lake.land([line("a", 1, 4, quantity=4), line("b", 2, 6)])
+    assert lake.refine("order_details")["order_details"].rows_written == 0
+    assert lines(lake) == set()
+    lake.land([line("a", 1, 8, "c", quantity=8)])
+    lake.refine("order_details")
+    assert lines(lake) == {(1, 8)}
+
+
+def test_a_row_read_again_as_it_was_still_wins_over_what_lies_between(lake: LocalLake) -> None:
+    for change in (line("a", 1, 1, quantity=1), line("a", 1, 9, "r", quantity=1), line("a", 1, 5, quantity=5)):
+        lake.land([change])
+        lake.refine("order_details")
+    assert lines(lake) == {(1, 1)}
+
+
+def test_rows_of_a_large_table_are_marked_where_they_lie_and_the_table_stays_right(
+    lake: LocalLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.land([line("a", number, 1) for number in range(1, 9)])
+    lake.refine("order_details")
+    table = lake.context().table("silver", "order_details")
+    assert table.property("delta.enableDeletionVectors") is None
+    monkeypatch.setattr("batch.silver.refine.LARGE", 0)
+    lake.land([line("a", 1, 2, quantity=7), line("a", 2, 3, "d")])
+    assert lake.refine("order_details")["order_details"].rows_written == 2
+    (log,) = Path(urlsplit(table.path).path, "_delta_log").glob(f"{table.version():020d}.json")
+    assert '"deletionVector"' in log.read_text()
+    assert lines(lake) == {(1, 7), *((number, 1) for number in range(3, 9))}
+    assert lake.refine("order_details")["order_details"].is_unchanged
+
+
+def test_a_run_without_news_writes_nothing_and_says_so(lake: LocalLake) -> None:
+    lake.land([line("a", 1, 1)])
+    first = lake.refine("order_details")["order_details"]
+    second = lake.refine("order_details")["order_details"]
+    assert (first.is_unchanged, second.is_unchanged) == (False, True)
+    assert (second.version, second.progress) == (first.version, first.progress)
+    lake.land([line("a", 1, 1)])
+    third = lake.refine("order_details")["order_details"]
+    assert (third.rows_in, third.rows_written, third.is_unchanged) == (1, 0, False)
+
+
+def test_a_refused_version_leaves_the_last_good_one_and_goes_into_quarantine_once(lake: LocalLake) -> None:
+    lake.land(
+        [line("a", 1, 1), line("a", 1, 2, quantity=2), line("a", 1, 3, quantity=0), line("a", 2, 4, quantity="x")]
+    )
+    result = lake.refine("order_details")["order_details"]
+    assert result.rejected == {"range(quantity)": 1, "type(quantity)": 1, "reference(order_id)": 4}
+    assert lines(lake) == {(1, 2)}
+    lake.land([line("a", 1, 5, quantity=-1)])
+    lake.refine("order_details")
+    lake.refine("order_details", full=True)
+    assert lines(lake) == {(1, 2)}
+    found = lake.quarantined()
+    assert [(row["table"], row["rule"], row["_origin"]) for row in found] == [
+        ("order_details", "range(quantity)", "t/0/3"),
+        ("order_details", "type(quantity)", "t/0/4"),
+        ("order_details", "range(quantity)", "t/0/5"),
+    ]
+    assert json.loads(found[1]["key"]) == {"order_id": "a", "product_id": "2"}
+    row = json.loads(found[1]["row"])
+    assert (row["quantity"], row["_op"], row["_sequence"]) == ("x", "u", found[1]["_sequence"])
+
+
+def test_a_rule_that_must_hold_stops_its_table_before_anything_is_written(lake: LocalLake) -> None:
+    lake.land([payment_method(1, 1)])
+    before = lake.refine("payment_method")["payment_method"]
+    lake.land([payment_method(2, 2), payment_method(3, 3, name=None)])
+    with pytest.raises(BatchError, match=r'silver/payment_method: 1 of 2 rows break not_null\(name\).*\{"id":3\}'):
+        lake.refine("payment_method")
+    assert lake.live("payment_method", "id") == {(1,)}
+    assert lake.silver("payment_method").sparkSession is lake.spark
+    lake.land([order("a", 4)])
+    assert lake.refine("orders")["orders"].rows_written == 1
+    assert before.version is not None
+
+
+def test_a_warning_counts_and_lets_the_row_pass(lake: LocalLake) -> None:
+    lake.land(
+        [customer(1, 1), customer(2, 2, email="none"), customer(3, 3, email="none"), order("a", 4, customer_id=9)]
+    )
+    results = lake.refine("customers", "orders")
+    assert results["customers"].rejected == {"pattern(email)": 2, "unique(email)": 1}
+    assert results["orders"].rejected == {"reference(customer_id)": 1, "reference(payment_method_id)": 1}
+    assert lake.live("customers", "id") == {(1,), (2,), (3,)}
+    assert lake.live("orders", "id") == {("a",)}
+
+
+def test_uniqueness_and_references_look_at_what_silver_has(lake: LocalLake) -> None:
+    lake.land([customer(1, 1), payment_method(2, 2), order("a", 3)])
+    assert all(not result.rejected for result in lake.refine("customers", "payment_method", "orders").values())
+    lake.land(
+        [customer(5, 4, email="c1@mail.example"), order("b", 5), order("c", 6, customer_id=5), customer(1, 7, "d")]
+    )
+    results = lake.refine("customers", "orders")
+    assert results["customers"].rejected == {}  # customer 1 gave the address up in this run
+    assert results["orders"].rejected == {"reference(customer_id)": 1}
+
+
+def test_other_columns_in_the_definition_make_the_table_anew(
+    spark: SparkSession, lake: LocalLake, tmp_path: Path
+) -> None:
+    lake.land([line("a", 1, 1), line("a", 1, 2, quantity=5)])
+    lake.refine("order_details")
+    table = SHOP.table("order_details")
+    columns = (*table.columns[:2], Column(name="quantity", type=LogicalType.BIGINT))
+    changed = msgspec.structs.replace(table, columns=columns)
+    tables = tuple(changed if each.name == table.name else each for each in SHOP.tables)
+    other = LocalLake(spark, tmp_path, msgspec.structs.replace(SHOP, tables=tables))
+    other.refine("order_details")
+    assert dict(other.silver("order_details").dtypes)["quantity"] == "bigint"
+    assert lines(other) == {(1, 5)}
+
+
+def test_a_table_without_bronze_is_named(lake: LocalLake) -> None:
+    with pytest.raises(BatchError, match="silver/orders: there is no Bronze table yet"):
+        lake.refine("orders")
+
+
+def test_tables_are_refined_after_those_they_refer_to() -> None:
+    names = [table.name for table in in_order(SHOP.tables)]
+    assert sorted(names) == sorted(table.name for table in SHOP.tables)
+    assert names.index("orders") > max(names.index("customers"), names.index("payment_method"))
+    assert names.index("order_details") > names.index("orders")
+
+
+def test_tables_that_refer_to_each_other_keep_their_order() -> None:
+    def table(name: str, parent: str) -> Table:
+        column = Column(name="id", type=LogicalType.INTEGER)
+        rule = Reference(column="id", table=parent, action="warn")
+        return Table(name=name, key=("id",), columns=(column,), rules=(rule,))
+
+    assert [each.name for each in in_order([table("b", "a"), table("a", "b")])] == ["b", "a"]
+    assert [each.name for each in in_order([table("a", "a")])] == ["a"]

@@ -1,0 +1,1 @@
+"""The servers on one machine, as a person meets them."""

@@ -1,0 +1,207 @@
+"""Goal: a worker starts only on topics and state that it can rely on, and says what is wrong otherwise.
+
+Method: a Kafka of its own, records written past any connector, real workers; their exit and last log lines are read.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer
+from confluent_kafka.admin import AdminClient
+
+from config.settings import KafkaSettings
+from demo.workers import Worker
+from ops.topics import apply_topics
+from stack.local import Stack
+from stack.ports import free_ports
+from streams.topics import DEAD_LETTERS, ORDER_FINAL, catalogue, change_topic, order_state_changelog
+from tests.streams.orders.shop import TopicTail
+from tests.support.builders import created, detail_row, order_row, position
+from tests.support.server_waiting import until
+
+ORDERS, DETAILS = change_topic("project_db", "orders"), change_topic("project_db", "order_details")
+
+
+class Site:
+    """One application on a Kafka that it shares with others of its kind; topics are made anew for each test."""
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self.app_id = f"start-{uuid.uuid4().hex[:8]}"
+        # Without the guard: it would keep an order from going out again, with or without a state that remembers it.
+        self.environment = {**environment, "ORDERS_APP_ID": self.app_id, "GUARD": "off"}
+        self.changelog = order_state_changelog(self.app_id)
+        self.admin = AdminClient({"bootstrap.servers": environment["KAFKA_BOOTSTRAP"]})
+        self._folder = folder
+        self._producer = Producer({"bootstrap.servers": environment["KAFKA_BOOTSTRAP"], "partitioner": "murmur2"})
+        self.make_topics()
+
+    def make_topics(self) -> None:
+        """Create what is missing of the catalogue."""
+        specs = catalogue(dataset="project_db", app_id=self.app_id, order_partitions=4)
+        apply_topics(KafkaSettings.read(self.environment), specs)
+
+    def delete_topics(self, *topics: str) -> None:
+        """Delete topics and wait until they are gone."""
+        for future in self.admin.delete_topics(list(topics)).values():
+            future.result()
+        until(lambda: not set(topics) & set(self.admin.list_topics(timeout=10).topics), "the topics are gone")
+
+    def forget_group(self) -> None:
+        """Delete the consumer group with its offsets."""
+        for future in self.admin.delete_consumer_groups([self.app_id]).values():
+            future.result()
+
+    def committed(self) -> int:
+        """The sum of the group's committed offsets."""
+        request = ConsumerGroupTopicPartitions(self.app_id)
+        [future] = self.admin.list_consumer_group_offsets([request]).values()
+        return sum(max(0, tp.offset) for tp in future.result().topic_partitions)
+
+    def produce(self, topic: str, key: bytes, value: bytes, *, partition: int = -1) -> None:
+        """Write a record as a connector would, or to a partition of one's choice."""
+        self._producer.produce(topic, key=key, value=value, partition=partition)
+        assert self._producer.flush(30) == 0
+
+    def complete_order(self, order_id: str) -> None:
+        """Write the changes of an order with one product."""
+        row, line = order_row(order_id, num_products=1), detail_row(order_id)
+        self.produce(ORDERS, order_id.encode(), created(row, at=position(10)))
+        self.produce(DETAILS, order_id.encode(), created(line, at=position(11)))
+
+    def worker(self, **settings: str) -> Worker:
+        """A started worker."""
+        [port] = free_ports(["worker"]).values()
+        worker = Worker(web_port=port, environment={**self.environment, **settings}, folder=self._folder)
+        worker.start()
+        return worker
+
+    def refusal(self, **settings: str) -> str:
+        """The last words of a worker that does not start."""
+        worker = self.worker(**settings)
+        until(lambda: not worker.is_running(), "the worker gives up")
+        return worker.log.read_text()
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("kafka")
+    with Stack.at(folder, ports=free_ports(), servers=["kafka", "redis"], die_with_parent=True) as stack:
+        yield stack
+
+
+@pytest.fixture
+def site(kafka: Stack, tmp_path: Path) -> Iterator[Site]:
+    site = Site(kafka.environment(), tmp_path)
+    yield site
+    site.delete_topics(ORDERS, DETAILS, ORDER_FINAL)
+
+
+def test_missing_topics_are_named(site: Site) -> None:
+    words = site.refusal(ORDERS_APP_ID="an-app-without-topics")
+    assert "topic an-app-without-topics-order_state-changelog does not exist" in words
+    assert "Traceback" not in words
+
+
+def test_another_number_of_partitions_is_named(site: Site) -> None:
+    words = site.refusal(ORDER_PARTITIONS="3")
+    assert f"topic {ORDERS} has 4 partitions, expected 3" in words
+
+
+def test_quoted_keys_are_recognised_as_the_connectors_mistake(site: Site) -> None:
+    for number in range(8):
+        order_id = f"order-{number}"
+        site.produce(ORDERS, f'"{order_id}"'.encode(), created(order_row(order_id)))
+    assert f"topic {ORDERS}: key: differs from the row's key column" in site.refusal()
+
+
+def test_a_wrong_setting_is_named(site: Site) -> None:
+    words = site.refusal(SESSION_TIMEOUT_S="soon", WEB_TABLES="perhaps")
+    assert "SESSION_TIMEOUT_S: must be a number" in words
+    assert "WEB_TABLES: must be true or false" in words
+    assert "Traceback" not in words
+
+
+def test_a_kafka_that_is_away_is_named(site: Site) -> None:
+    [port] = free_ports(["nobody"]).values()
+    assert f"Kafka at 127.0.0.1:{port} does not answer" in site.refusal(KAFKA_BOOTSTRAP=f"127.0.0.1:{port}")
+
+
+def test_a_changelog_that_was_emptied_behind_the_group_stops_the_worker(site: Site) -> None:
+    worker = site.worker()
+    worker.wait_ready()
+    site.complete_order("order-1")
+    until(lambda: site.committed() == 2, "both changes are committed")
+    assert worker.stop()
+    site.delete_topics(site.changelog)
+    site.make_topics()
+    for _ in range(2):  # a restarter would start it again
+        assert "is empty, but its group has committed" in site.refusal()
+
+
+def test_local_state_of_a_former_changelog_is_not_trusted(site: Site) -> None:
+    tail = TopicTail(site.environment["KAFKA_BOOTSTRAP"], [ORDER_FINAL])
+    worker = site.worker()
+    worker.wait_ready()
+    site.complete_order("order-1")
+    tail.wait(ORDER_FINAL, "order-1")
+    assert worker.stop()
+    site.delete_topics(site.changelog)
+    site.forget_group()
+    site.make_topics()
+    # With the former state on its disk the worker would take the order for emitted and stay silent for ever.
+    worker.start()
+    tail.wait(ORDER_FINAL, "order-1", count=2)
+    assert worker.stop()
+    assert "was made anew since the local state was written" in worker.log.read_text()
+    tail.close()
+
+
+def test_a_changelog_that_lost_its_head_is_damaged(site: Site) -> None:
+    for number in range(8):
+        site.produce(site.changelog, f"order-{number}".encode(), b"a state, but not the first record of this topic")
+    assert "without its incarnation" in site.refusal()
+
+
+def test_the_order_view_says_when_nothing_is_known(site: Site) -> None:
+    worker = site.worker()
+    worker.wait_ready()
+    answer = requests.get(f"{worker.url}/orders/nobody/", timeout=10)
+    assert answer.status_code == 404
+    assert "never seen" in answer.json()["error"]
+    assert worker.stop()
+
+
+def test_a_burst_of_bad_keys_does_not_keep_a_worker_from_starting(site: Site) -> None:
+    for number in range(100):
+        site.produce(ORDERS, f"{number}".encode(), created(order_row(f"{number}")))
+    for partition in range(4):
+        for _ in range(20):
+            site.produce(ORDERS, b"bad", created(order_row("another")), partition=partition)
+    worker = site.worker()
+    worker.wait_ready()
+    assert worker.stop()
+
+
+def test_a_record_whose_dead_letter_would_be_too_large_costs_only_itself(site: Site) -> None:
+    """18 MB that zstd makes 500 KB of, so that the source topic takes it, and lz4 nothing."""
+    bootstrap = site.environment["KAFKA_BOOTSTRAP"]
+    limits: dict[str, Any] = {"message.max.bytes": 100_000_000, "compression.type": "zstd"}
+    producer = Producer({"bootstrap.servers": bootstrap, **limits})
+    producer.produce(ORDERS, key=b"large", value=os.urandom(500_000) * 36)
+    assert producer.flush(60) == 0
+    tail = TopicTail(bootstrap, [DEAD_LETTERS])
+    worker = site.worker()
+    try:
+        [record] = tail.wait(DEAD_LETTERS, "large")
+    finally:
+        tail.close()
+        assert worker.stop()
+    assert record.raw is None
+    assert (record.headers["left_out"], record.headers["topic"]) == ("18000000", ORDERS)

@@ -1,0 +1,1 @@
+"""What several test folders need, each under one name."""

@@ -1,0 +1,202 @@
+"""Checkers of the code's structure: each takes modules as syntax trees and returns what is wrong, one line each."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+_IMPURE_MODULES = {
+    "asyncio", "ctypes", "getpass", "http", "io", "locale", "logging", "multiprocessing", "os", "pathlib", "platform",
+    "random", "secrets", "select", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile",
+    "threading", "time", "urllib", "uuid",
+}  # fmt: skip
+_IMPURE_FUNCTIONS = {"open", "input", "print", "eval", "exec"}
+_CLOCK_METHODS = {"now", "utcnow", "today"}
+_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
+_BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_ONE_SENTENCE = re.compile(r"[A-Z`](?:(?![.!?] ).)*\.")
+
+
+@dataclass(frozen=True)
+class Module:
+    """One Python file: its dotted name (of a package, the package's) and its text."""
+
+    name: str
+    text: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """The syntax tree."""
+        return ast.parse(self.text)
+
+    def line(self, node: ast.AST) -> str:
+        """Where a node is."""
+        return f"{self.name}:{getattr(node, 'lineno', 0)}"
+
+
+def modules(*folders: str) -> list[Module]:
+    """Every module of these top-level folders."""
+    found = []
+    for folder in folders:
+        for path in sorted((REPOSITORY / folder).rglob("*.py")):
+            parts = path.relative_to(REPOSITORY).with_suffix("").parts
+            found.append(Module(".".join(parts[:-1] if parts[-1] == "__init__" else parts), path.read_text()))
+    return found
+
+
+def within(name: str, packages: Collection[str]) -> bool:
+    """Whether a dotted name is one of the packages or inside one."""
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def imports(module: Module) -> Iterator[tuple[ast.AST, str]]:
+    """Every name imported, in full, anywhere in the module; also through `import_module` with a literal."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(module.name.split(".")[: -node.level]) if node.level else ""
+            source = ".".join(part for part in (base, node.module) if part)
+            yield from ((node, f"{source}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"}:
+            yield from ((node, str(name.value)) for name in node.args[:1] if isinstance(name, ast.Constant))
+
+
+def impurities(module: Module, own: str) -> list[str]:
+    """Imports beyond msgspec, `own` and harmless parts of the standard library; calls that do I/O or read a clock."""
+    found = []
+    for node, name in imports(module):
+        top = name.split(".")[0]
+        harmless = top in sys.stdlib_module_names and top not in _IMPURE_MODULES
+        if not (harmless or within(name, {"msgspec", own})):
+            found.append(f"{module.line(node)} imports {name}")
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call):
+            called = _called(node)
+            is_method = isinstance(node.func, ast.Attribute)
+            if called in (_CLOCK_METHODS if is_method else _IMPURE_FUNCTIONS):
+                found.append(f"{module.line(node)} calls {called}")
+    return found
+
+
+def wrong_directions(module: Module, allowed: Mapping[str, Collection[str]], project: Collection[str]) -> list[str]:
+    """Imports within the project that `allowed` (importing package → what it may import) does not name."""
+    rules = [targets for package, targets in allowed.items() if within(module.name, {package})]
+    return [
+        f"{module.line(node)} imports {name}"
+        for node, name in imports(module)
+        if within(name, project) and not all(within(name, targets) for targets in rules)
+    ]
+
+
+def importers(found: Iterable[Module], package: str) -> list[str]:
+    """Names of the modules that import a package or something in it."""
+    return [module.name for module in found if any(within(name, {package}) for _, name in imports(module))]
+
+
+def defines(module: Module, name: str) -> bool:
+    """Whether the module has a function or variable of this name at its top level."""
+    for node in module.tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names = {getattr(target, "id", None) for target in targets}
+        if name in names or (isinstance(node, _FUNCTIONS) and node.name == name):
+            return True
+    return False
+
+
+def environment_uses(module: Module) -> list[str]:
+    """Places that read or write the process's environment."""
+    aliases = {
+        alias.asname or alias.name
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == "os"
+    }
+    found = [
+        f"{module.line(node)} uses os.{node.attr}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and node.attr in _ENVIRONMENT and getattr(node.value, "id", None) in aliases
+    ]
+    names = {f"os.{name}" for name in _ENVIRONMENT}
+    return found + [f"{module.line(node)} imports {name}" for node, name in imports(module) if name in names]
+
+
+def spelled(module: Module, names: Collection[str], prefix: str | None = None) -> list[str]:
+    """Text literals equal to one of the names or (parts of f-strings too) matching a prefix; docstrings aside."""
+    docstrings = {id(node.value) for node in ast.walk(module.tree) if isinstance(node, ast.Expr)}
+    return [
+        f"{module.line(node)} spells {node.value!r}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+        if node.value in names or (prefix is not None and re.match(prefix, node.value))
+    ]
+
+
+def too_large(module: Module, *, lines: int, function_lines: int, nesting: int) -> list[str]:
+    """Files and functions that are too long, functions that are nested too deeply."""
+    found = []
+    count = len(module.text.splitlines())
+    if count > lines:
+        found.append(f"{module.name} has {count} lines")
+    for node in ast.walk(module.tree):
+        if isinstance(node, _FUNCTIONS):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            depth = max((_depth(child) for child in node.body), default=0)
+            if length > function_lines:
+                found.append(f"{module.line(node)} {node.name} has {length} lines")
+            if depth > nesting:
+                found.append(f"{module.line(node)} {node.name} is nested {depth} deep")
+    return found
+
+
+def poor_package_docstring(module: Module) -> list[str]:
+    """A package docstring that does not begin with a line that is one sentence; details may follow after a gap."""
+    summary, *rest = (ast.get_docstring(module.tree) or "").split("\n")
+    if _ONE_SENTENCE.fullmatch(summary) and not any(rest[:1]):
+        return []
+    return [f"{module.name} does not say in one sentence what it is: {summary!r}"]
+
+
+def packages_without_docstring_file(folder: Path) -> list[str]:
+    """Folders with Python files but without `__init__.py`."""
+    holders = {path.parent for path in folder.rglob("*.py")}
+    return [str(holder) for holder in sorted(holders) if not (holder / "__init__.py").exists()]
+
+
+def resolved_elsewhere(names: Iterable[str]) -> list[str]:
+    """Top-level names that the import system finds outside the repository, or not at all."""
+    found = []
+    for name in names:
+        spec = importlib.util.find_spec(name)
+        places = [] if spec is None else list(spec.submodule_search_locations or [spec.origin or ""])
+        if places != [str(REPOSITORY / name)]:
+            found.append(f"{name} is found in {places or 'no place'}")
+    return found
+
+
+def _called(node: ast.Call) -> str:
+    return str(getattr(node.func, "attr", getattr(node.func, "id", "")))
+
+
+def _depth(node: ast.AST) -> int:
+    """How many blocks are within each other below a node, with itself; an `elif` is as deep as its `if`."""
+    if isinstance(node, (*_FUNCTIONS, ast.ClassDef, ast.Lambda)):
+        return 0
+    deepest = 0
+    for child in ast.iter_child_nodes(node):
+        depth = _depth(child)
+        is_elif = isinstance(node, ast.If) and child in node.orelse and isinstance(child, ast.If)
+        if is_elif and getattr(child, "col_offset", -1) == getattr(node, "col_offset", -2):
+            depth -= 1
+        deepest = max(deepest, depth)
+    return deepest + isinstance(node, _BLOCKS)

@@ -1,0 +1,57 @@
+"""Imports modules and prints what that did besides: `python -m tests.support.import_effects MODULE ...`.
+
+Watches the interpreter's audit events, which no library gets past: connections, processes, changes to files. What
+libraries do while they are imported themselves is not counted: only what follows from a module of this repository.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+_EFFECTS = {
+    "socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname",
+    "subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn",
+    "os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown",
+}  # fmt: skip
+_REPOSITORY = str(Path(__file__).resolve().parents[2])
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+def main() -> int:
+    """Import each module; 1 if there were effects."""
+    importing = ""
+    found: list[str] = []
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        writes = event == "open" and arguments[0] != os.devnull and (arguments[2] or 0) & _WRITES
+        if importing and (writes or event in _EFFECTS) and _follows_from_this_repository(sys._getframe(1)):
+            found.append(f"{importing}: {event} {arguments}")
+            raise PermissionError(f"{event} while importing")
+
+    sys.addaudithook(watch)
+    for name in sys.argv[1:]:
+        importing = name
+        try:
+            importlib.import_module(name)
+        except PermissionError as error:
+            found.append(f"{name}: {error}")
+    importing = ""
+    print("\n".join(found))
+    return 1 if found else 0
+
+
+def _follows_from_this_repository(frame: FrameType | None) -> bool:
+    """Whether the module whose body runs, innermost if several do, is one of ours."""
+    while frame is not None and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    file = "" if frame is None else frame.f_code.co_filename
+    return file.startswith(_REPOSITORY) and "site-packages" not in file
+
+
+if __name__ == "__main__":
+    sys.exit(main())

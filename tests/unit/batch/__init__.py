@@ -1,0 +1,1 @@
+"""The lake's code that needs neither Spark nor a server."""

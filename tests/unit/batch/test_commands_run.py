@@ -1,0 +1,333 @@
+"""Goal: a run does what it can, says what happened, and becomes visible as a whole.
+
+Method: steps that are plain functions, manifests in a temporary folder, a Redis made of dictionaries; no Spark.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from py4j.clientserver import ClientServerConnection, JavaParameters, PythonParameters
+from py4j.java_gateway import GatewayProperty, PythonProxyPool
+from py4j.protocol import Py4JNetworkError
+from pyspark.errors import AnalysisException
+
+from batch.console.logs import layer_file, logged
+from batch.context import LayerResult
+from batch.errors import BatchError, SparkEndedError, StorageError
+from batch.pipeline.job_record import JobRecord
+from batch.pipeline.manifest import Manifest, Manifests, TableRun, new_run_id, versions_after
+from batch.pipeline.report import print_line, print_outcome, said, summary
+from batch.pipeline.runner import Runner, Step, brief, run_steps
+from batch.storage.objects import LocalFolder, object_folder
+from config.settings import ObjectStoreSettings
+from tests.lake.fake_redis import FakeRedis
+
+STORE = ObjectStoreSettings.read(
+    {"MINIO_ENDPOINT": "http://127.0.0.1:1", "MINIO_ACCESS_KEY": "user", "MINIO_SECRET_KEY": "secret"}
+)
+NOON = datetime(2025, 5, 6, 12, tzinfo=UTC)
+
+
+class Lines(list[str]):
+    """What was said."""
+
+    def say(self, line: str) -> None:
+        self.append(line)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self)
+
+
+def step(layer: str, table: str, version: int | None = 1, rows: int = 0) -> Step:
+    result = LayerResult(layer=layer, table=table, version=version, rows_written=rows, is_unchanged=not rows)
+    return Step(layer=layer, table=table, work=lambda: result)
+
+
+def failing(layer: str, table: str, error: Exception) -> Step:
+    def work() -> LayerResult:
+        raise error
+
+    return Step(layer=layer, table=table, work=work)
+
+
+class Scene:
+    """A runner and all that surrounds it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.redis = FakeRedis()
+        self.said = Lines()
+        self.manifests = Manifests(LocalFolder(folder / "runs"))
+        self.steps: list[Step] = []
+        self.runner = self.quiet(is_quiet=False)
+
+    def quiet(self, *, is_quiet: bool) -> Runner:
+        record = JobRecord(self.redis, "project_db", self.said.say)
+        return Runner(
+            dataset="project_db",
+            manifests=self.manifests,
+            record=record,
+            plan=lambda run_id, started: list(self.steps),
+            say=self.said.say,
+            is_quiet=is_quiet,
+        )
+
+    @property
+    def job(self) -> dict[str, str]:
+        return self.redis.hashes["batch_jobs:project_db"]
+
+    def newest(self) -> Manifest | None:
+        return self.manifests.newest(datetime.now(UTC))
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_a_run_tells_each_table_and_leaves_a_manifest_with_all_versions(scene: Scene) -> None:
+    scene.steps = [step("bronze", "orders", 3, 120), step("silver", "orders", 7, 118)]
+    outcome = scene.runner.run()
+    assert outcome.is_new
+    assert scene.said[0] == "→ bronze"
+    assert "bronze/orders" in scene.said[1]
+    assert "120 rows written, version 3" in scene.said[1]
+    newest = scene.newest()
+    assert newest == outcome.manifest
+    assert newest.versions == {"bronze/orders": 3, "silver/orders": 7}
+    assert scene.job["state"] == "done"
+    assert json.loads(scene.job["rows"]) == {"bronze/orders": 120, "silver/orders": 118}
+
+
+def test_tables_that_a_run_does_not_touch_keep_their_versions(scene: Scene) -> None:
+    scene.steps = [step("bronze", "orders", 3, 1), step("gold", "dim_date", 5, 1)]
+    scene.runner.run()
+    scene.steps = [step("bronze", "orders", 4, 1)]
+    assert scene.runner.run().manifest.versions == {"bronze/orders": 4, "gold/dim_date": 5}
+
+
+def test_a_run_with_nothing_new_writes_its_manifest_only_and_says_so(scene: Scene) -> None:
+    scene.steps = [step("bronze", "orders", 3, 1)]
+    first = scene.runner.run()
+    scene.steps = [step("bronze", "orders", 3)]
+    again = scene.runner.run()
+    print_outcome(again.manifest, scene.said.say, is_new=again.is_new)
+    assert not again.is_new
+    assert again.manifest.versions == first.manifest.versions
+    assert [each.run_id for each in scene.manifests.last()] == [again.manifest.run_id, first.manifest.run_id]
+    assert scene.job["state"] == "nothing new"
+    assert "nothing new, no table was written" in scene.said[-1]
+
+
+def test_idle_runs_of_a_service_leave_no_manifest(scene: Scene) -> None:
+    scene.steps = [step("bronze", "orders", 3, 1)]
+    first = scene.runner.run()
+    scene.steps = [step("bronze", "orders", 3)]
+    dataclasses.replace(scene.runner, is_quiet=True).run()
+    assert scene.manifests.last() == [first.manifest]
+
+
+def proven(previous: Manifest) -> list[TableRun]:
+    return [TableRun(layer="bronze", table="orders", version=previous.versions["bronze/orders"], unchanged=True)]
+
+
+@pytest.mark.parametrize("is_quiet", [False, True])
+def test_a_run_that_is_proven_to_find_nothing_makes_no_plan(scene: Scene, is_quiet: bool) -> None:
+    scene.steps = [step("bronze", "orders", 3, 1)]
+    first = scene.runner.run()
+    scene.said.clear()
+    scene.steps = [failing("bronze", "orders", TypeError("a plan was made"))]
+    again = dataclasses.replace(scene.runner, is_quiet=is_quiet, proof=proven).run()
+    assert not again.is_new
+    assert again.manifest.versions == first.manifest.versions
+    assert scene.manifests.last() == ([first.manifest] if is_quiet else [again.manifest, first.manifest])
+    assert ("Spark was not started" in scene.said.text) is not is_quiet
+    assert scene.job["state"] == "nothing new"
+
+
+def test_before_the_first_run_nothing_is_proven(scene: Scene) -> None:
+    scene.steps = [step("bronze", "orders", 3, 1)]
+    assert dataclasses.replace(scene.runner, proof=proven).run().is_new
+
+
+def test_a_run_after_one_that_was_killed_before_its_manifest_makes_the_tables_visible(scene: Scene) -> None:
+    scene.steps = [step("bronze", "orders", 3, 1)]
+    scene.runner.run()
+    scene.steps = [step("bronze", "orders", 4)]  # committed by the killed run; nothing is new for this one
+    assert scene.runner.run().is_new
+    assert scene.newest() is not None
+    assert scene.manifests.last(1)[0].versions == {"bronze/orders": 4}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [BatchError("the source is away", layer="bronze", table="orders"), AnalysisException("no such column\n\tat Java")],
+    ids=["named", "of Spark"],
+)
+def test_a_table_that_fails_leaves_the_others_at_work(scene: Scene, error: Exception) -> None:
+    scene.steps = [step("bronze", "orders", 1, 1)]
+    scene.runner.run()
+    scene.steps = [failing("bronze", "orders", error), step("bronze", "customers", 2, 9)]
+    manifest = scene.runner.run().manifest
+    assert [table.error is None for table in manifest.tables] == [False, True]
+    assert manifest.versions == {"bronze/orders": 1, "bronze/customers": 2}
+    assert scene.job["state"] == "failed"
+    assert "bronze/orders" in scene.job["error"]
+    assert "FAILED" in scene.said.text
+    assert "at Java" not in scene.said.text
+
+
+def test_a_mistake_in_the_code_ends_the_program(scene: Scene) -> None:
+    scene.steps = [failing("bronze", "orders", TypeError("a mistake"))]
+    with pytest.raises(TypeError):
+        scene.runner.run()
+    assert scene.job["state"] == "failed"
+    assert scene.newest() is None
+
+
+def test_the_end_of_spark_ends_the_run(scene: Scene) -> None:
+    scene.steps = [failing("bronze", "orders", Py4JNetworkError("gone")), step("bronze", "customers", 1, 1)]
+    with pytest.raises(SparkEndedError, match="Spark has ended"):
+        scene.runner.run()
+
+
+def test_a_java_that_cannot_be_reached_any_more_ends_the_run(scene: Scene) -> None:
+    def call_java() -> LayerResult:
+        # Nobody listens there; after Java's end, this is what a call of Py4J meets.
+        gateway = GatewayProperty(True, PythonProxyPool())
+        ClientServerConnection(JavaParameters(port=1), PythonParameters(), gateway, None).connect_to_java_server()
+        raise AssertionError("there is no Java")
+
+    scene.steps = [Step(layer="bronze", table="orders", work=call_java)]
+    with pytest.raises(BatchError, match=r"bronze/orders: Spark has ended .*refused"):
+        scene.runner.run()
+
+
+def test_a_connection_of_somebody_else_is_no_end_of_spark(scene: Scene) -> None:
+    scene.steps = [failing("bronze", "orders", ConnectionRefusedError("not Java's"))]
+    with pytest.raises(ConnectionRefusedError):
+        scene.runner.run()
+
+
+def test_a_storage_that_goes_away_ends_the_run_at_once(scene: Scene) -> None:
+    away = StorageError("the object storage does not answer", layer="silver", table="orders")
+    scene.steps = [step("bronze", "orders", 1, 1), failing("silver", "orders", away), step("gold", "fact_orders", 2, 9)]
+    with pytest.raises(StorageError, match="silver/orders: the object storage does not answer"):
+        scene.runner.run()
+    assert "gold/fact_orders" not in scene.said.text
+    assert scene.job["state"] == "failed"
+    assert scene.newest() is None
+
+
+def test_a_run_goes_on_without_redis_and_says_so_once(scene: Scene) -> None:
+    scene.redis.is_away = True
+    scene.steps = [step("bronze", "orders", 1, 1)]
+    assert not scene.runner.run().manifest.errors
+    assert scene.said.text.count("warning: no record of the run in Redis") == 1
+
+
+def test_a_service_is_silent_about_tables_without_news(scene: Scene) -> None:
+    scene.steps = [step("bronze", "orders"), step("bronze", "customers", 2, 5)]
+    outcome = scene.quiet(is_quiet=True).run()
+    print_line(outcome.manifest, scene.said.say, is_new=True)
+    assert "orders" not in scene.said.text
+    assert scene.said[0].startswith("  bronze/customers")
+    assert scene.said[-1].endswith(f"run {outcome.manifest.run_id}: 5 rows written ({outcome.manifest.seconds:.1f} s)")
+
+
+def test_a_storage_that_is_away_fails_the_run_before_anything_is_done(scene: Scene) -> None:
+    manifests = Manifests(object_folder("s3a://gold/audit/runs", STORE))
+    done: list[str] = []
+
+    def plan(run_id: str, started: datetime) -> list[Step]:
+        done.append(run_id)
+        return []
+
+    record = JobRecord(scene.redis, "project_db", scene.said.say)
+    runner = Runner(dataset="project_db", manifests=manifests, record=record, plan=plan, say=scene.said.say)
+    with pytest.raises(BatchError, match=r"object storage at http://127.0.0.1:1 .* run the command again"):
+        runner.run()
+    assert not done
+    assert scene.job["state"] == "failed"
+
+
+def test_the_summary_has_a_line_per_table() -> None:
+    tables = [
+        TableRun(layer="silver", table="orders", version=4, rows_written=1_500, rejected={"range": 2}, seconds=3.25),
+        TableRun(layer="gold", table="fact_orders", error="broken"),
+    ]
+    lines = summary(tables).splitlines()
+    assert lines[0].split() == ["LAYER", "TABLE", "ROWS", "RULES", "VERSION", "SECONDS"]
+    assert lines[1].split() == ["silver", "orders", "1,500", "2", "4", "3.2"]
+    assert lines[2].split() == ["gold", "fact_orders", "0", "0", "-", "0.0", "failed"]
+    assert said(tables[0]) == "1,500 rows written, 2 × range, version 4 (3.2 s)"
+
+
+def test_errors_of_a_layer_are_in_its_log_in_full(tmp_path: Path) -> None:
+    with logged(tmp_path):
+        run_steps([failing("silver", "orders", AnalysisException("first\nsecond"))], lambda line: None)
+    text = layer_file(tmp_path, "silver").read_text()
+    assert "silver/orders failed" in text
+    assert "second" in text
+    assert "Traceback" in text
+    assert "silver/orders failed" in (tmp_path / "batch.log").read_text()
+    assert not layer_file(tmp_path, "gold").read_text()
+    assert not logging.getLogger("batch").handlers
+
+
+def test_a_log_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(BatchError, match="LOG_DIR"), logged(tmp_path / "taken"):
+        pass
+
+
+def test_an_error_is_one_line() -> None:
+    assert brief(AnalysisException("\nfirst\n\tat org.apache")) == "AnalysisException: first"
+    assert brief(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+def test_run_ids_sort_by_time() -> None:
+    ids = [new_run_id(NOON + timedelta(microseconds=us)) for us in (0, 1, 10, 999_999, 1_000_000)]
+    assert ids == sorted(ids)
+    assert len({new_run_id(NOON) for _ in range(20)}) == 20
+
+
+def test_the_newest_manifest_is_found_however_old_it_is(tmp_path: Path) -> None:
+    manifests = Manifests(LocalFolder(tmp_path))
+    assert manifests.newest(NOON) is None
+    for days in (40, 30):
+        run_id = new_run_id(NOON - timedelta(days=days))
+        manifests.write(
+            Manifest(run_id=run_id, dataset="d", started_at=NOON, ended_at=NOON, tables=[], versions={"a/b": days})
+        )
+    newest = manifests.newest(NOON)
+    assert newest is not None
+    assert newest.versions == {"a/b": 30}
+    assert [manifest.versions["a/b"] for manifest in manifests.last(5)] == [30, 40]
+
+
+def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
+    folder = LocalFolder(tmp_path)
+    folder.write("20250506T120000.000000Z-abc.json", b'{"run_id"')
+    with pytest.raises(BatchError, match=r"20250506T120000.000000Z-abc.json is damaged"):
+        Manifests(folder).newest(NOON)
+
+
+def test_a_failed_table_keeps_its_version() -> None:
+    failed = TableRun(layer="silver", table="orders", version=9, error="broken")
+    assert versions_after({"silver/orders": 8}, [failed]) == {"silver/orders": 8}
+
+
+def test_what_a_library_tells_the_root_logger_is_in_the_log_and_not_on_the_console(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with logged(tmp_path):
+        logging.getLogger().error("Exception while sending command.")
+    assert "Exception while sending command." in (tmp_path / "batch.log").read_text()
+    assert capsys.readouterr().err == ""

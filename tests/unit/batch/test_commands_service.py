@@ -1,0 +1,173 @@
+"""Goal: one run at a time works on a dataset, and a service goes on until it is told to end.
+
+Method: a Redis made of dictionaries; runs that are plain functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from batch.__main__ import parser
+from batch.console.arguments import interval, moment
+from batch.errors import BatchError, SparkEndedError
+from batch.pipeline import lease as lease_module
+from batch.pipeline.lease import Lease
+from batch.pipeline.manifest import Manifest, TableRun
+from batch.pipeline.runner import Outcome
+from batch.pipeline.service import LONGEST_PAUSE_S, pause_s, serve
+from tests.lake.fake_redis import FakeRedis
+from tests.support.background import in_background
+
+KEY = "batch_lease:project_db"
+LIVENESS_S = 20.0
+
+
+def lease(redis: FakeRedis, said: list[str]) -> Lease:
+    return Lease(redis, "project_db", said.append)
+
+
+def outcome(error: str | None = None) -> Outcome:
+    now = datetime.now(UTC)
+    tables = [TableRun(layer="bronze", table="orders", error=error)]
+    manifest = Manifest(run_id="r", dataset="d", started_at=now, ended_at=now, tables=tables, versions={})
+    return Outcome(manifest=manifest, is_new=True)
+
+
+def test_a_lease_is_held_and_given_back() -> None:
+    redis = FakeRedis()
+    with lease(redis, []).hold(wait=False):
+        assert KEY in redis.texts
+    assert redis.texts == {}
+
+
+def test_a_second_run_is_refused_with_the_name_of_the_holder() -> None:
+    redis = FakeRedis()
+    with (
+        lease(redis, []).hold(wait=False),
+        pytest.raises(BatchError, match=r"another run of project_db is at work \(process \d+ on .*--wait"),
+        lease(redis, []).hold(wait=False),
+    ):
+        pass
+    assert redis.texts == {}
+
+
+def test_a_second_run_waits_for_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "ASK_AGAIN_S", 0.01)
+    redis, said, order = FakeRedis(), list[str](), list[str]()
+    waiting = threading.Event()
+
+    def say(line: str) -> None:
+        said.append(line)
+        waiting.set()
+
+    def second(stop: threading.Event) -> None:
+        with Lease(redis, "project_db", say).hold(wait=True):
+            order.append("second")
+
+    with lease(redis, []).hold(wait=False):
+        background = in_background(second, "second")
+        background.__enter__()
+        assert waiting.wait(LIVENESS_S)
+        order.append("first")
+    background.__exit__(None, None, None)
+    assert order == ["first", "second"]
+    assert len(said) == 1
+    assert "waiting for another run of project_db" in said[0]
+
+
+def test_waiting_ends_when_the_service_is_told_to() -> None:
+    redis, stop = FakeRedis(), threading.Event()
+    stop.set()
+    with (
+        lease(redis, []).hold(wait=False),
+        pytest.raises(BatchError, match="stopped while waiting"),
+        lease(redis, []).hold(wait=True, stop=stop),
+    ):
+        pass
+
+
+def test_a_run_goes_on_without_a_lease_when_redis_is_away() -> None:
+    redis, said = FakeRedis(), list[str]()
+    redis.is_away = True
+    with lease(redis, said).hold(wait=False):
+        pass
+    assert len(said) == 1
+    assert "going on" in said[0]
+
+
+def test_a_lease_is_renewed_and_its_loss_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "RENEW_S", 0.01)
+    redis = FakeRedis()
+    with lease(redis, []).hold(wait=False):
+        del redis.texts[KEY]  # as if it had run out
+        before = redis.calls
+        while redis.calls < before + 3:
+            threading.Event().wait(0.01)
+        assert KEY in redis.texts
+        other = redis.texts[KEY] = '{"token": "x", "holder": "another", "since": "now"}'
+        while redis.calls < before + 6:
+            threading.Event().wait(0.01)
+    assert redis.texts[KEY] == other, "another's lease is left alone"
+
+
+def test_a_service_goes_on_after_errors_and_ends_after_the_run_in_which_it_is_told_to() -> None:
+    stop, said, runs = threading.Event(), list[str](), list[int]()
+
+    def run() -> Outcome:
+        runs.append(len(runs))
+        if len(runs) == 1:
+            raise BatchError("the storage is away")
+        if len(runs) == 2:
+            return outcome("broken")
+        stop.set()
+        return outcome()
+
+    serve(run, every_s=0.001, stop=stop, say=said.append)
+    assert runs == [0, 1, 2]
+    assert said == ["the storage is away"]
+
+
+def test_a_service_whose_spark_has_ended_ends_too() -> None:
+    def run() -> Outcome:
+        raise SparkEndedError("Spark has ended")
+
+    with pytest.raises(SparkEndedError):
+        serve(run, every_s=0.001, stop=threading.Event(), say=print)
+
+
+def test_the_pause_fills_the_interval_and_grows_with_failures() -> None:
+    assert pause_s(10, failures=0, took_s=4) == 6
+    assert pause_s(10, failures=0, took_s=40) == 0
+    assert [pause_s(10, failures=n, took_s=1) for n in (1, 2, 3)] == [20, 40, 80]
+    assert pause_s(10, failures=99, took_s=1) == LONGEST_PAUSE_S
+    assert pause_s(3_600, failures=3, took_s=1) == 3_600
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10s", 10), ("60", 60), ("5m", 300), ("1h", 3_600), ("7d", 604_800), ("0.5s", 0.5)]
+)
+def test_an_interval_is_read(text: str, seconds: float) -> None:
+    assert interval(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "0s", "-1s", "10 days"])
+def test_what_is_no_interval_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="10s, 5m, 1h or 7d"):
+        interval(text)
+
+
+def test_every_may_stand_without_a_value() -> None:
+    asked = parser().parse_args(["run", "--every"])
+    assert asked.every is not None
+    assert asked.every != parser().parse_args(["run", "--every", "60"]).every
+
+
+def test_a_time_is_utc_unless_it_says_otherwise() -> None:
+    assert moment("2025-01-31T12:00") == datetime(2025, 1, 31, 12, tzinfo=UTC)
+    assert moment("2025-01-31T12:00+02:00") == datetime(2025, 1, 31, 10, tzinfo=UTC)
+    with pytest.raises(argparse.ArgumentTypeError, match="no time"):
+        moment("yesterday")

@@ -1,0 +1,84 @@
+"""Goal: a record that is erased has no value any more, and nothing else of its object is other than before.
+
+Method: objects as `streams.archive` writes them, and the report's text; no Spark, no server.
+"""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+
+from batch.erasure.archive import without_values
+from batch.erasure.person import named_person
+from batch.erasure.report import Entry, Report, report_text, write_report
+from batch.errors import BatchError
+from batch.storage.objects import LocalFolder
+from config.dataset import load_definition
+from tests.lake.bronze_ground import Archive
+
+SHOP = load_definition("project_db")
+
+
+def records(content: bytes) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(io.BytesIO(content)).to_pylist()
+    return found
+
+
+def test_only_the_values_of_these_records_go(tmp_path: Path) -> None:
+    path = Archive(tmp_path, "topic").put(b'{"a": 1}', b"\xff\x00 no text", None, b'{"b":  2}', gap=3)
+    content = path.read_bytes()
+    before, after = records(content), records(without_values(content, {3, 6}))
+    assert [row["value"] for row in before] == [b'{"a": 1}', b"\xff\x00 no text", None, b'{"b":  2}']
+    assert after == [row | {"value": None} if row["offset"] in (3, 6) else row for row in before]
+    assert pq.read_schema(io.BytesIO(without_values(content, {3}))).equals(pq.read_schema(path), check_metadata=True)
+    assert without_values(without_values(content, {3}), {3}) == without_values(content, {3})
+
+
+def test_an_object_keeps_its_name_when_it_is_replaced(tmp_path: Path) -> None:
+    folder = LocalFolder(tmp_path)
+    folder.write("0.parquet", b"old")
+    folder.replace("0.parquet", b"new")
+    assert (folder.names(), folder.read("0.parquet")) == (["0.parquet"], b"new")
+
+
+def test_a_person_is_a_row_of_the_table_that_the_definition_names() -> None:
+    person = named_person(SHOP, "007")
+    assert (person.table.name, person.key, person.id, person.personal) == (
+        "customers",
+        "id",
+        "7",
+        ("name", "email", "phone"),
+    )
+    assert person.condition("int") == "`id` = CAST('7' AS int)"
+    assert person.mark == named_person(SHOP, "7").mark != named_person(SHOP, "8").mark
+
+
+def test_a_dataset_without_persons_is_told_what_to_say() -> None:
+    nobody = msgspec.structs.replace(SHOP, tables=(SHOP.table("orders"),))
+    with pytest.raises(BatchError, match="give that table `subject: customer`"):
+        named_person(nobody, "7")
+
+
+def test_a_report_names_places_and_nobody(tmp_path: Path) -> None:
+    places = [
+        Entry(place="archive", found=1_200, left=0),
+        Entry(place="topic t", found=3, left=3, is_ours=False, note="stays"),
+    ]
+    assert report_text(places).splitlines() == [
+        "PLACE    FOUND  ERASED  LEFT",
+        "archive  1,200   1,200     0",
+        "topic t      3       0     3  stays",
+    ]
+    assert report_text(places, is_dry_run=True).splitlines()[1] == "archive  1,200"
+    now, mark = datetime(2026, 1, 1, tzinfo=UTC), named_person(SHOP, "424242").mark
+    report = Report(run_id="r", dataset="d", person=mark, started_at=now, ended_at=now, is_verified=True, places=places)
+    write_report(report, LocalFolder(tmp_path))
+    text = (tmp_path / "r.json").read_text()
+    assert "424242" not in text
+    assert msgspec.json.decode(text, type=Report) == report

@@ -1,0 +1,285 @@
+"""Goal: a run is spared only where it is proven that it would find nothing new; whatever is odd is left to a real run.
+
+Method: a manifest and folders of names, as the last run and the archive have left them, each time with one thing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from batch import gold
+from batch.errors import BatchError
+from batch.pipeline.manifest import Manifest, TableRun
+from batch.pipeline.plan import table_names
+from batch.pipeline.up_to_date import untouched
+from batch.silver import refine
+from batch.storage.paths import Lake
+from config.dataset import load_definition
+from config.definition import Definition
+from streams.model.archive_chain import LAST_OFFSET
+from streams.topics import change_topic
+from tests.lake.shop import shop_with
+
+NOON = datetime(2025, 5, 6, 12, tzinfo=UTC)
+LAKE = Lake(bronze="s3a://bronze", silver="s3a://silver", gold="s3a://gold")
+POSITION = 40
+"""The next offset of every partition."""
+
+
+def topic(table: str) -> str:
+    return change_topic("project_db", table)
+
+
+def object_name(start: int) -> str:
+    return f"{start:020d}.parquet"
+
+
+def commit_name(version: int) -> str:
+    return f"{version:020d}.json"
+
+
+class Folder:
+    """Objects with their metadata by name, and folders."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Mapping[str, str]] = {}
+        self.inside: list[str] = []
+        self.asked_after: list[str] = []
+        self.is_away = False
+
+    def names(self, *, after: str = "") -> list[str]:
+        self.asked_after.append(after)
+        if self.is_away:
+            raise BatchError("can't reach the object storage")
+        return sorted(name for name in self.objects if name > after)
+
+    def folders(self) -> list[str]:
+        return self.inside
+
+    def metadata(self, name: str) -> Mapping[str, str]:
+        if name not in self.objects:
+            raise FileNotFoundError(name)
+        return self.objects[name]
+
+    def read(self, name: str) -> bytes:
+        raise AssertionError(f"the content of {name} is of no concern")
+
+    def write(self, name: str, content: bytes) -> None:
+        raise AssertionError(f"nothing is written, so not {name} with {content!r}")
+
+    replace = write
+
+    def put(self, start: int, last: int) -> None:
+        self.objects[object_name(start)] = {LAST_OFFSET: str(last)}
+
+
+class Scene:
+    """A lake that its last run has brought up to all that the archive has."""
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.folders: dict[str, Folder] = {}
+        self.manifest = self._manifest()
+        for table in self.definition.tables:
+            self.chain(table.name).put(0, 18)
+            self.chain(table.name).put(19, POSITION - 1)
+        for place in self._places().values():
+            self.at(f"{place}/_delta_log").objects = {commit_name(number): {} for number in range(4)}
+
+    def at(self, uri: str) -> Folder:
+        return self.folders.setdefault(uri, Folder())
+
+    def chain(self, table: str, partition: int = 0) -> Folder:
+        archive, name = LAKE.changes(topic(table)), f"{partition:05d}"
+        folder = self.at(archive)
+        folder.inside = sorted({*folder.inside, name})
+        return self.at(f"{archive}/{name}")
+
+    def log(self, name: str) -> Folder:
+        return self.at(f"{self._places()[name]}/_delta_log")
+
+    def untouched(self) -> list[TableRun] | None:
+        return untouched(self.manifest, self.definition, LAKE, self.at)
+
+    def change_manifest(self, **changed: object) -> None:
+        self.manifest = msgspec.structs.replace(self.manifest, **changed)
+
+    def change_feed(self, name: str, feed: str) -> None:
+        tables = tuple(
+            msgspec.structs.replace(table, feed=feed) if table.name == name else table
+            for table in self.definition.tables
+        )
+        self.definition = msgspec.structs.replace(self.definition, tables=tables)
+
+    def _places(self) -> dict[str, str]:
+        names = [(layer, name) for layer in ("bronze", "silver") for name in table_names(self.definition, layer)]
+        places = {f"{layer}/{name}": LAKE.table(layer, name) for layer, name in names}
+        for plan in gold.plans(self.definition):
+            places[f"gold/{plan.name}"] = (LAKE.dimension if plan.kind == "dimension" else LAKE.fact)(plan.name)
+        return places
+
+    def _manifest(self) -> Manifest:
+        versions = dict.fromkeys(self._places(), 3)
+        progress: dict[str, dict[str, object]] = {}
+        for table in self.definition.tables:
+            progress[f"bronze/{table.name}"] = {f"{topic(table.name)}/0": POSITION}
+            progress[f"silver/{table.name}"] = {"bronze": 3, "definition": refine.fingerprint(table)}
+        for plan in gold.plans(self.definition):
+            shown = dict.fromkeys([*plan.tables, *(f"gold/{link.dimension}" for link in plan.links)], 3)
+            progress[f"gold/{plan.name}"] = {"silver": shown, "definition": plan.fingerprint}
+        return Manifest(
+            run_id="20250506T120000.000000Z-abcdef",
+            dataset="project_db",
+            started_at=NOON,
+            ended_at=NOON,
+            tables=[],
+            versions=versions,
+            progress=progress,
+        )
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene(load_definition("project_db"))
+
+
+def test_a_lake_that_has_all_of_the_archive_is_untouched(scene: Scene) -> None:
+    found = scene.untouched()
+    assert found is not None
+    assert {table.name: table.version for table in found} == scene.manifest.versions
+    assert [table.layer for table in found] == ["bronze"] * 4 + ["silver"] * 4 + ["gold"] * 6
+    assert all(table.unchanged and table.progress == scene.manifest.progress[table.name] for table in found)
+
+
+def test_histories_are_held_against_the_manifest_too() -> None:
+    scene = Scene(shop_with(2))
+    assert scene.untouched() is not None
+    scene.log("silver/customers_history").objects[commit_name(4)] = {}
+    assert scene.untouched() is None
+
+
+def test_a_table_without_any_change_yet_is_untouched(scene: Scene) -> None:
+    folder = scene.at(LAKE.changes(topic("customers")))
+    folder.inside = []
+    scene.change_manifest(progress={k: v for k, v in scene.manifest.progress.items() if k != "bronze/customers"})
+    assert scene.untouched() is not None
+
+
+def test_of_a_long_chain_only_the_end_is_listed(scene: Scene) -> None:
+    at, chain = 5_000_000, scene.chain("orders")
+    chain.objects.clear()
+    for start in range(0, at, 100_000):
+        chain.put(start, start + 99_999)
+    scene.manifest.progress["bronze/orders"] = {f"{topic('orders')}/0": at}
+    assert scene.untouched() is not None
+    assert chain.asked_after == [f"{4_000_000:020d}"]
+
+
+def test_an_object_far_before_the_end_is_found_all_the_same(scene: Scene) -> None:
+    at, chain = 5_000_000, scene.chain("orders")
+    chain.objects.clear()
+    chain.put(0, at - 1)
+    scene.manifest.progress["bronze/orders"] = {f"{topic('orders')}/0": at}
+    assert scene.untouched() is not None
+    chain.put(0, at)  # it was archived again, and holds more
+    assert scene.untouched() is None
+
+
+def new_object(scene: Scene) -> None:
+    scene.chain("orders").put(POSITION, POSITION + 5)
+
+
+def new_partition(scene: Scene) -> None:
+    scene.chain("orders", 1).put(0, 0)
+
+
+def longer_object(scene: Scene) -> None:
+    scene.chain("customers").put(19, POSITION)
+
+
+def gap_in_the_chain(scene: Scene) -> None:
+    scene.chain("orders").put(POSITION + 10, POSITION + 20)
+
+
+def object_without_metadata(scene: Scene) -> None:
+    scene.chain("orders").objects[object_name(19)] = {}
+
+
+def object_with_odd_metadata(scene: Scene) -> None:
+    scene.chain("orders").objects[object_name(19)] = {LAST_OFFSET: "many"}
+
+
+def error_of_the_last_run(scene: Scene) -> None:
+    scene.change_manifest(tables=[TableRun(layer="silver", table="orders", error="broken")])
+
+
+def commit_since(scene: Scene) -> None:
+    scene.log("silver/orders").objects[commit_name(4)] = {}
+
+
+def table_removed(scene: Scene) -> None:
+    scene.log("gold/dim_date").objects.clear()
+
+
+def table_made_anew(scene: Scene) -> None:
+    scene.log("bronze/orders").objects = {commit_name(0): {}}
+
+
+def silver_behind_bronze(scene: Scene) -> None:
+    scene.manifest.versions["bronze/orders"] = 4
+    scene.log("bronze/orders").objects[commit_name(4)] = {}
+
+
+def gold_behind_silver(scene: Scene) -> None:
+    scene.manifest.progress["gold/fact_orders"]["silver"] = {"orders": 2}
+
+
+def other_definition(scene: Scene) -> None:
+    scene.manifest.progress["silver/orders"]["definition"] = "another"
+
+
+def other_gold_file(scene: Scene) -> None:
+    scene.manifest.progress["gold/dim_date"]["definition"] = "another"
+
+
+def table_without_a_run(scene: Scene) -> None:
+    del scene.manifest.versions["gold/dim_product"]
+
+
+def table_of_another_definition(scene: Scene) -> None:
+    scene.manifest.versions["silver/former"] = 3
+
+
+def feed_from_the_database(scene: Scene) -> None:
+    scene.change_feed("orders", "jdbc")
+
+
+def feed_from_the_database_before(scene: Scene) -> None:
+    scene.manifest.progress["bronze/orders"] = {"anchor": "2025-05-06 12:00:00.000000"}
+
+
+def position_of_another_topic(scene: Scene) -> None:
+    scene.manifest.progress["bronze/orders"] = {f"{topic('customers')}/0": POSITION}
+
+
+def storage_away(scene: Scene) -> None:
+    scene.chain("orders").is_away = True
+
+
+@pytest.mark.parametrize(
+    "oddity",
+    [
+        new_object, new_partition, longer_object, gap_in_the_chain, object_without_metadata, object_with_odd_metadata,
+        error_of_the_last_run, commit_since, table_removed, table_made_anew, silver_behind_bronze, gold_behind_silver,
+        other_definition, other_gold_file, table_without_a_run, table_of_another_definition, feed_from_the_database,
+        feed_from_the_database_before, position_of_another_topic, storage_away,
+    ],
+    ids=lambda oddity: oddity.__name__,
+)  # fmt: skip
+def test_nothing_is_proven_when_there_is(scene: Scene, oddity: Callable[[Scene], None]) -> None:
+    oddity(scene)
+    assert scene.untouched() is None
