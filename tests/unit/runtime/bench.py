@@ -10,15 +10,13 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 from rocksdict import Cache
 
 from streams.model.change import Change
-from streams.runtime.faust.table import BatchTable
 from streams.runtime.partition.batch import Batch, Fold
 from streams.runtime.partition.lifecycle import Partition
-from streams.runtime.partition.pipeline import Pipeline
+from streams.runtime.partition.pipeline import PartitionStores, Pipeline
 from streams.runtime.partition.task import Opening
 from streams.runtime.state.store import PartitionStore
 from streams.runtime.stats import RuntimeStats
@@ -30,26 +28,27 @@ class MemoryTable:
     """The part of a table that a partition uses."""
 
     codec = TALLY_CODEC
+    partitions: int | None = 1
+    changelog_name = CHANGELOG
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.changelog_topic = self
         self._open: dict[int, PartitionStore] = {}
-        self.stores = self
 
-    def get_topic_name(self) -> str:
-        return CHANGELOG
+    @property
+    def stores(self) -> PartitionStores:
+        return self
 
-    def open_partition(self, number: int) -> PartitionStore:
-        assert number not in self._open, "a store has one owner"
-        self._open[number] = PartitionStore(self._folder / str(number), Cache(1024 * 1024))
-        return self._open[number]
+    def open_partition(self, partition: int) -> PartitionStore:
+        assert partition not in self._open, "a store has one owner"
+        self._open[partition] = PartitionStore(self._folder / str(partition), Cache(1024 * 1024))
+        return self._open[partition]
 
-    def set_readable(self, number: int) -> None:
-        assert number in self._open
+    def set_readable(self, partition: int) -> None:
+        assert partition in self._open
 
-    def close_partition(self, number: int) -> None:
-        store = self._open.pop(number, None)
+    def close_partition(self, partition: int) -> None:
+        store = self._open.pop(partition, None)
         if store is not None:
             store.close()
 
@@ -83,7 +82,7 @@ class Bench:
             name="tally",
             sources=("numbers",),
             outputs=("tens", "dead"),
-            table=cast(BatchTable, self.table) if has_state else None,
+            table=self.table if has_state else None,
             flow=self.flow,
             new_committer=self.host.new_committer,
         )

@@ -12,21 +12,15 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.runtime.faust.table import BatchTable
 from streams.runtime.partition.committer import Committer
-from streams.runtime.partition.pipeline import PartitionsApartError, Pipeline
+from streams.runtime.partition.pipeline import PartitionsApartError, Pipeline, StateTable
 from streams.runtime.partition.processor import Flow
 
 
 class FakeTable:
     """The part of a table that names its changelog."""
 
-    @property
-    def changelog_topic(self) -> FakeTable:
-        return self
-
-    def get_topic_name(self) -> str:
-        return "changelog"
+    changelog_name = "changelog"
 
 
 def no_committer(partition: int) -> Committer:
@@ -38,7 +32,7 @@ def pipeline(*, has_state: bool = True) -> Pipeline:
         name="p",
         sources=("orders", "details"),
         outputs=(),
-        table=cast(BatchTable, FakeTable()) if has_state else None,
+        table=cast(StateTable, FakeTable()) if has_state else None,
         flow=cast(Flow, None),
         new_committer=no_committer,
     )
