@@ -1,12 +1,14 @@
-"""Goal: Java optimises what it compiles where that pays, and only there.
+"""Goal: Java is started with the options it needs: the optimising compiler only where it pays, logs in a file.
 
-Method: a builder that keeps what it is told, instead of Spark's.
+Method: a builder that keeps the settings it is given, instead of Spark's.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -38,3 +40,13 @@ def test_only_who_asks_for_it_gets_the_compiler_that_optimises(
     spark_session(settings, None, app="tests", optimises=optimises)
     assert ("-XX:TieredStopAtLevel=1" in builder.told["spark.driver.extraJavaOptions"]) is not optimises
     assert "Tiered" not in builder.told["spark.executor.extraJavaOptions"]
+
+
+def test_the_logging_configuration_that_java_is_given_exists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    builder = Builder()
+    monkeypatch.setattr("batch.spark.session.SparkSession.builder", builder)
+    settings = SparkSettings.read({"SPARK_JARS": str(tmp_path), "SPARK_CLASS_DATA": "false"})
+    spark_session(settings, None, app="tests")
+    found = re.search(r"-Dlog4j2\.configurationFile=(\S+)", builder.told["spark.driver.extraJavaOptions"])
+    assert found is not None
+    assert "appender.file.type" in Path(urlsplit(found[1]).path).read_text()
