@@ -72,7 +72,7 @@ class Merge:
     delete_when: str | None
 
 
-class NativeTable:
+class DeltaRsTable:
     """A version of a Delta table."""
 
     def __init__(self, table: DeltaTable) -> None:

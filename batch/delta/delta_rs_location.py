@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructField, StructType
 
-from batch.delta.delta_rs import NativeTable
+from batch.delta.delta_rs import DeltaRsTable
 
 _LOCAL: Final = "file:"
 _FROM_S3A: Final = {
@@ -34,7 +34,7 @@ _S3: Final = {
 log = logging.getLogger(__name__)
 
 
-class NativePlace:
+class DeltaRsLocation:
     """The table at `location`, as Hadoop spells it. Its log is read once, and afterwards only what is new in it.
 
     Of a table that is deleted meanwhile and made anew nothing is noticed: this is for one run.
@@ -43,10 +43,10 @@ class NativePlace:
     def __init__(self, spark: SparkSession, location: str) -> None:
         self._spark = spark
         self._location = location
-        self._newest: NativeTable | None = None
-        self._older: NativeTable | None = None
+        self._newest: DeltaRsTable | None = None
+        self._older: DeltaRsTable | None = None
 
-    def newest(self) -> NativeTable | None:
+    def newest(self) -> DeltaRsTable | None:
         """The newest version, until it is asked for again; None if only Spark can reach it.
 
         Raises:
@@ -61,7 +61,7 @@ class NativePlace:
         self._newest = found or self._opened()
         return self._newest
 
-    def at(self, version: int) -> NativeTable | None:
+    def at(self, version: int) -> DeltaRsTable | None:
         """This version, until anything else is asked; None if only Spark can reach it."""
         for found in (self._newest, self._older):
             if found is not None and found.version() == version:
@@ -69,7 +69,7 @@ class NativePlace:
         self._older = self._opened(version)
         return self._older
 
-    def is_made(self, schema: StructType, *, partition_by: Sequence[str], properties: Mapping[str, str]) -> bool:
+    def created(self, schema: StructType, *, partition_by: Sequence[str], properties: Mapping[str, str]) -> bool:
         """Make an empty table if there is none; False if only Spark can."""
         if self._options is None:
             return False
@@ -89,10 +89,10 @@ class NativePlace:
             return False
         return True
 
-    def _opened(self, version: int | None = None) -> NativeTable | None:
+    def _opened(self, version: int | None = None) -> DeltaRsTable | None:
         if self._options is None:
             return None
-        return NativeTable(DeltaTable(self._path, version=version, storage_options=self._options))
+        return DeltaRsTable(DeltaTable(self._path, version=version, storage_options=self._options))
 
     @property
     def _path(self) -> str:

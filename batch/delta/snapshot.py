@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-from batch.delta.delta_rs import NativeTable
+from batch.delta.delta_rs import DeltaRsTable
 from batch.delta.rows import FEW, Brought, Rows, few_or_all, frame
 
 Pairs = Sequence[tuple[str, str]]
@@ -72,7 +72,7 @@ class Versions(Protocol):
     def read(self, version: int) -> DataFrame:
         """The rows of a version."""
 
-    def native(self, version: int) -> NativeTable | None:
+    def delta_rs(self, version: int) -> DeltaRsTable | None:
         """A version for this process; None if it is too large, or only Spark can reach it."""
 
 
@@ -92,8 +92,8 @@ class Snapshot:
     @cached_property
     def schema(self) -> StructType:
         """Its columns."""
-        native = self._native()
-        return self.rows.schema if native is None else native.schema
+        delta_rs = self._delta_rs()
+        return self.rows.schema if delta_rs is None else delta_rs.schema
 
     def few(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
         """See `Source`."""
@@ -113,16 +113,16 @@ class Snapshot:
     def _looked_up(
         self, among: Mapping[str, pa.ChunkedArray], columns: Sequence[str], where: str | None
     ) -> Brought | None:
-        native = self._native()
-        if native is None:
+        delta_rs = self._delta_rs()
+        if delta_rs is None:
             return None
-        schema = native.schema
+        schema = delta_rs.schema
         if columns:
             schema = StructType(
                 [schema[name] for name in dict.fromkeys([*columns, *(among if len(among) > 1 else ())])]
             )
-        found = native.rows(among, columns=schema.names, where=where, most=FEW)
+        found = delta_rs.rows(among, columns=schema.names, where=where, most=FEW)
         return None if found is None else Brought(self.table.spark, schema, found)
 
-    def _native(self) -> NativeTable | None:
-        return self.table.native(self.version)
+    def _delta_rs(self) -> DeltaRsTable | None:
+        return self.table.delta_rs(self.version)

@@ -19,8 +19,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StringType, StructField, StructType
 
 from batch.delta.commits import Commit, Commits, Written
-from batch.delta.delta_rs import LARGEST, Merge, NativeTable, commit_properties
-from batch.delta.delta_rs_location import NativePlace
+from batch.delta.delta_rs import LARGEST, DeltaRsTable, Merge, commit_properties
+from batch.delta.delta_rs_location import DeltaRsLocation
 from batch.delta.log import NO_TABLE, DeltaLog
 from batch.delta.rows import FEW, Brought, Rows, few_or_all, frame
 from batch.delta.snapshot import Snapshot
@@ -70,15 +70,15 @@ class LakeTable:
 
     def read(self, version: int | None = None) -> DataFrame:
         """The rows, of the newest or of an older version."""
-        return self._by_spark.read(version)
+        return self._spark_table.read(version)
 
     def at(self, version: int | None = None) -> Snapshot:
         """The rows of the newest, or of an older version, to look some of them up."""
         return Snapshot(self, self.version() if version is None else version)
 
-    def native(self, version: int | None = None) -> NativeTable | None:
+    def delta_rs(self, version: int | None = None) -> DeltaRsTable | None:
         """A version (default: the newest) for this process; None if it is too large, or only Spark can reach it."""
-        found = self._here.newest() if version is None else self._here.at(version)
+        found = self._delta_rs_location.newest() if version is None else self._delta_rs_location.at(version)
         return found if found is not None and found.extent()[1] <= LARGEST else None
 
     def progress(self) -> dict[str, Any]:
@@ -91,14 +91,14 @@ class LakeTable:
         if not 0 <= version <= newest or self.property("delta.enableChangeDataFeed") != "true":
             return None
         if version == newest:  # Delta refuses a range without commits
-            return self._by_spark.feed(newest).where("false")
+            return self._spark_table.feed(newest).where("false")
         if not all(self._log.has_changes_of(each) for each in range(version + 1, newest + 1)):
             return None
-        native = self.native(newest)
-        found = None if native is None else native.changes(version + 1, newest, most=FEW)
-        if native is None or found is None:
-            return few_or_all(self._by_spark.feed(version + 1, newest))
-        return Brought(self.spark, StructType([*native.schema, StructField("_change_type", StringType())]), found)
+        delta_rs = self.delta_rs(newest)
+        found = None if delta_rs is None else delta_rs.changes(version + 1, newest, most=FEW)
+        if delta_rs is None or found is None:
+            return few_or_all(self._spark_table.feed(version + 1, newest))
+        return Brought(self.spark, StructType([*delta_rs.schema, StructField("_change_type", StringType())]), found)
 
     def append(
         self,
@@ -115,7 +115,7 @@ class LakeTable:
             if not isinstance(rows, Brought) or not self._is_written_here(
                 rows.schema.names, commit, lambda table, carried: table.append(rows.table, carried)
             ):
-                self._by_spark.append(frame(rows))
+                self._spark_table.append(frame(rows))
         return self._commits.written(commit)
 
     def note(self, *, run_id: str, progress: Mapping[str, Any]) -> Written:
@@ -136,7 +136,7 @@ class LakeTable:
             return self.append(rows, run_id=run_id, progress=progress)
         self.have(properties or {})
         with self._commits.made(run_id, progress) as commit:
-            self._by_spark.replace(frame(rows), partition_by)
+            self._spark_table.replace(frame(rows), partition_by)
         return self._commits.written(commit)
 
     def merge(
@@ -170,14 +170,14 @@ class LakeTable:
                 lambda table, carried: table.merge(rows.table, carried, merge),
                 has_more=not evolve,
             ):
-                self._by_spark.merge(frame(rows), merge)
+                self._spark_table.merge(frame(rows), merge)
         return self._commits.written(commit)
 
     def have(self, properties: Mapping[str, str]) -> None:
         """Give the table the properties that it lacks."""
         lacking = {name: value for name, value in properties.items() if self.property(name) != value}
         if lacking:
-            self._by_spark.have(lacking)
+            self._spark_table.have(lacking)
 
     @contextlib.contextmanager
     def noting(self, run_id: str) -> Iterator[None]:
@@ -202,30 +202,30 @@ class LakeTable:
         count = self.read().where(condition).count()
         if count:
             with self.noting(run_id):
-                self._by_spark.delete(condition)
+                self._spark_table.delete(condition)
         return count
 
     def compact(self, *, file_bytes: int, run_id: str) -> None:
         """Put small files of a partition together into files of about this size."""
         with self.noting(run_id):
-            self._by_spark.compact(file_bytes)
+            self._spark_table.compact(file_bytes)
 
     def vacuum(self, *, keep_s: float) -> None:
         """Delete the files that no version of this time needs."""
-        self._by_spark.vacuum(keep_s)
+        self._spark_table.vacuum(keep_s)
 
     @cached_property
-    def _by_spark(self) -> SparkTable:
+    def _spark_table(self) -> SparkTable:
         return SparkTable(self.spark, self._log.location)
 
     @cached_property
-    def _here(self) -> NativePlace:
-        return NativePlace(self.spark, self._log.location)
+    def _delta_rs_location(self) -> DeltaRsLocation:
+        return DeltaRsLocation(self.spark, self._log.location)
 
-    def _newest(self) -> NativeTable | DeltaLog:
+    def _newest(self) -> DeltaRsTable | DeltaLog:
         """The newest version; by Spark's own reading of the log, which takes jobs, only where there is no other way."""
         try:
-            return self._here.newest() or self._log
+            return self._delta_rs_location.newest() or self._log
         except TableNotFoundError:
             return self._log
 
@@ -234,15 +234,15 @@ class LakeTable:
         if self.exists():
             return False
         given = properties or {}
-        if not self._here.is_made(rows.schema, partition_by=partition_by, properties=given):
-            self._by_spark.make(rows.schema, partition_by=partition_by, properties=given)
+        if not self._delta_rs_location.created(rows.schema, partition_by=partition_by, properties=given):
+            self._spark_table.make(rows.schema, partition_by=partition_by, properties=given)
         return True
 
     def _is_written_here(
         self,
         names: Sequence[str],
         commit: Commit,
-        write: Callable[[NativeTable, CommitProperties], None],
+        write: Callable[[DeltaRsTable, CommitProperties], None],
         *,
         has_more: bool = False,
     ) -> bool:
@@ -252,7 +252,7 @@ class LakeTable:
         """
         carried = commit_properties(commit.note, self.name, commit.number)
         for is_last in (False, False, True):
-            table = self.native()
+            table = self.delta_rs()
             if table is None or not table.takes(names, has_more=has_more):
                 return False
             if table.number(self.name) >= commit.number:

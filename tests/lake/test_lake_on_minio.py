@@ -20,7 +20,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from batch.delta.delta_rs import commit_properties
-from batch.delta.delta_rs_location import NativePlace
+from batch.delta.delta_rs_location import DeltaRsLocation
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
 from batch.spark.session import LOG_STORE
@@ -133,7 +133,7 @@ def test_writers_of_both_kinds_lose_no_commit(spark_on_minio: SparkSession, plac
         for number in range(COMMITS):
             rows = pa.table({"writer": [name], "number": pa.array([number], pa.int32())})
             while True:
-                found = NativePlace(spark_on_minio, table.path).newest()
+                found = DeltaRsLocation(spark_on_minio, table.path).newest()
                 assert found is not None
                 try:
                     found.append(rows, commit_properties("{}", name, number))

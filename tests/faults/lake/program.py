@@ -88,7 +88,7 @@ def no_numbers() -> None:
 
     _replace(commits.Commits, "_configured", configured)
     _replace(table, "commit_properties", unnumbered)
-    _replace(delta_rs.NativeTable, "number", lambda _self, _app: -1)
+    _replace(delta_rs.DeltaRsTable, "number", lambda _self, _app: -1)
 
 
 SAFEGUARDS: Final[dict[str, Callable[[], None]]] = {

@@ -18,8 +18,8 @@ from pyspark.sql.types import StructField, StructType
 from batch.delta import delta_rs_location, snapshot
 from batch.delta import table as delta
 from batch.delta.commits import Written
-from batch.delta.delta_rs import NativeTable
-from batch.delta.delta_rs_location import NativePlace
+from batch.delta.delta_rs import DeltaRsTable
+from batch.delta.delta_rs_location import DeltaRsLocation
 from batch.delta.log import DeltaLog
 from batch.delta.rows import Brought, Rows, brought, frame
 from batch.delta.snapshot import SparkRows
@@ -129,13 +129,13 @@ def test_of_two_runs_from_the_same_progress_the_second_writes_nothing(
 def test_a_commit_whose_answer_was_lost_is_there_once(
     spark: SparkSession, make: Callable[..., LakeTable], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = NativeTable.append
+    real = DeltaRsTable.append
 
-    def answer_lost(self: NativeTable, *given: Any) -> None:
+    def answer_lost(self: DeltaRsTable, *given: Any) -> None:
         real(self, *given)
         raise CommitFailedError("already there")
 
-    monkeypatch.setattr(NativeTable, "append", answer_lost)
+    monkeypatch.setattr(DeltaRsTable, "append", answer_lost)
     table = make()
     assert table.append(few(rows(spark, (5, "e", 1))), run_id="r1", progress={"done": 1}).rows_inserted == 1
     assert len(content(table)) == 5
@@ -147,15 +147,15 @@ def test_a_write_that_meets_maintenance_is_made_again(
 ) -> None:
     """The commits of others come between the opening of the table and the write, but carry no number."""
     table, left = make(), [commits]
-    real = NativeTable.append
+    real = DeltaRsTable.append
 
-    def overtaken(self: NativeTable, *given: Any) -> None:
+    def overtaken(self: DeltaRsTable, *given: Any) -> None:
         if left[0]:
             left[0] -= 1
             spark.newSession().sql(f"ALTER TABLE delta.`{table.path}` SET TBLPROPERTIES ('n' = '{left[0]}')")
         real(self, *given)
 
-    monkeypatch.setattr(NativeTable, "append", overtaken)
+    monkeypatch.setattr(DeltaRsTable, "append", overtaken)
     if commits == 3:
         with pytest.raises(BatchError, match="another run wrote the same rows meanwhile"):
             table.append(few(rows(spark, (5, "e", 1))), run_id="r1", progress={"done": 1})
@@ -168,10 +168,10 @@ def test_a_write_that_meets_maintenance_is_made_again(
 def test_what_delta_rs_refuses_is_written_by_spark(
     spark: SparkSession, make: Callable[..., LakeTable], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(_self: NativeTable, *_given: Any) -> None:
+    def refused(_self: DeltaRsTable, *_given: Any) -> None:
         raise DeltaError("Invalid data found: 1 rows failed validation check.")
 
-    monkeypatch.setattr(NativeTable, "merge", refused)
+    monkeypatch.setattr(DeltaRsTable, "merge", refused)
     table = make()
     news = few(rows(spark, (1, "A", 1), (8, "y", 2), more="Id = 8 AS _gone"))
     assert merge(table, news).rows_updated == 1
@@ -227,7 +227,7 @@ def test_keys_of_another_type_are_left_to_spark(spark: SparkSession, make: Calla
 
 
 def test_more_rows_than_the_driver_may_hold_are_left_to_spark(make: Callable[..., LakeTable]) -> None:
-    found = make().native()
+    found = make().delta_rs()
     assert found is not None
     assert found.rows({}, columns=["Id"], where=None, most=3) is None
     assert found.changes(1, 1, most=3) is None
@@ -240,7 +240,7 @@ def test_a_file_that_is_gone_is_spark_s_to_report(make: Callable[..., LakeTable]
     table = make()
     for file in Path(table.path.removeprefix("file://")).rglob("*.parquet"):
         file.unlink()
-    found = table.native()
+    found = table.delta_rs()
     assert found is not None
     assert found.rows({}, columns=["Id"], where=None, most=4) is None
     with pytest.raises(Exception, match=r"FAILED_READ_FILE|FILE_NOT"):
@@ -265,13 +265,13 @@ def test_the_extent_is_what_the_files_say(spark: SparkSession, make: Callable[..
 
 
 def test_a_place_that_only_spark_reaches_is_left_to_it(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert NativePlace(spark, "hdfs://cluster/lake/t").newest() is None
+    assert DeltaRsLocation(spark, "hdfs://cluster/lake/t").newest() is None
     monkeypatch.setitem(delta_rs_location._FROM_S3A, "aws_access_key_id", "of.nobody")
-    assert NativePlace(spark, "s3a://bucket/t").newest() is None  # a session without a login for it
+    assert DeltaRsLocation(spark, "s3a://bucket/t").newest() is None  # a session without a login for it
 
 
 def test_types_of_texts_do_not_matter(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
-    found = make().native()
+    found = make().delta_rs()
     assert found is not None
     texts = pa.chunked_array([pa.array(["a", "c", "zz"])])
     rows_found = found.rows({"text": texts}, columns=["Id", "text"], where=None, most=9)
@@ -295,7 +295,7 @@ def test_a_table_is_made_and_first_filled_here(spark: SparkSession, tmp_path: Pa
 
 def test_a_table_that_another_run_has_made_meanwhile_stays(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
     table = make()
-    made = NativePlace(spark, table.path).is_made(rows(spark).schema, partition_by=[], properties={})
+    made = DeltaRsLocation(spark, table.path).created(rows(spark).schema, partition_by=[], properties={})
     assert (made, len(content(table)), table.version()) == (True, 4, 1)
 
 
@@ -308,7 +308,7 @@ def test_a_table_that_is_held_open_follows_what_others_commit(
     other.progress()
     other.append(rows(spark, (5, "e", 1), more="7 AS seven"), run_id="r1", progress={"done": 1})
     other.have({"millrace.feed": "changes"})
-    found = table.native()
+    found = table.delta_rs()
     assert found is not None
     assert (found.version(), found.number(table.name), found.schema.names[-1]) == (3, 2, "seven")
     assert (table.property("millrace.feed"), table.progress()) == ("changes", {"done": 1})
