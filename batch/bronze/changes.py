@@ -35,9 +35,9 @@ from batch.bronze.table import (
     unchanged,
 )
 from batch.context import LayerResult, RunContext
+from batch.delta import sizes
 from batch.delta.commits import Written
-from batch.delta.rows import FEW, few_or_all
-from batch.delta.small_tables import set_for_little
+from batch.delta.rows import few_or_all
 from batch.delta.table import LakeTable
 from batch.quarantine import quarantine
 from config.definition import Table
@@ -92,7 +92,7 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
         log.warning("bronze/%s: the archive has no change of %s: is `streams.archive` at work?", table.name, topic)
         return _made_empty(bronze, table, context)
     work = _Work(bronze=bronze, table=table, context=context, progress=progress)
-    with set_for_little(context.spark, when=found.offsets <= FEW):
+    with sizes.set_for_small_query(context.spark, when=sizes.fits_driver(found.offsets)):
         return work.land(found)
 
 
@@ -117,7 +117,7 @@ class _Work:
                 quarantine(unreadable(records, table), self.context)
             rows = self._new_versions(versions(records, table), look)
             note = self._left_behind() if self.context.full else ""
-            written = self._write(stamped(rows, table, self.context), is_little=look.readable <= FEW)
+            written = self._write(stamped(rows, table, self.context), are_few=sizes.fits_driver(look.readable))
         finally:
             records.unpersist()
         repeats = look.readable - written.rows_inserted
@@ -132,12 +132,12 @@ class _Work:
             note=note,
         )
 
-    def _write(self, rows: DataFrame, *, is_little: bool) -> Written:
+    def _write(self, rows: DataFrame, *, are_few: bool) -> Written:
         more: dict[str, Any] = {"partition_by": PARTITIONS, "properties": properties(self.table)}
         more |= {"run_id": self.context.run_id, "progress": self.progress}
         if self.context.full:
             return self.bronze.replace(rows.coalesce(MOST_FILES), **more)
-        return self.bronze.append(few_or_all(rows) if is_little else rows.coalesce(MOST_FILES), **more)
+        return self.bronze.append(few_or_all(rows) if are_few else rows.coalesce(MOST_FILES), **more)
 
     def _left_behind(self) -> str:
         """What Bronze has and the archive never had, for people."""

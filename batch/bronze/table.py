@@ -9,7 +9,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.context import LayerResult, RunContext
-from batch.delta.rows import FEW, frame
+from batch.delta import sizes
+from batch.delta.rows import frame
 from batch.delta.table import CHANGE_FEED, STATISTICS, LakeTable
 from batch.errors import BatchError
 from batch.storage import canonical
@@ -91,7 +92,7 @@ def each_once(rows: DataFrame, identity: Sequence[str], count: int) -> DataFrame
     Many rows are mostly all different. That is shown by as many different hashes, which costs a part of what it costs
     to send all rows through a shuffle.
     """
-    if count > FEW and rows.select(F.xxhash64(*identity)).distinct().count() == count:
+    if not sizes.fits_driver(count) and rows.select(F.xxhash64(*identity)).distinct().count() == count:
         return rows
     return rows.dropDuplicates(list(identity))
 

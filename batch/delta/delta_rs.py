@@ -29,9 +29,6 @@ from pyspark.sql.types import StructType
 NEVER: Final = "false"
 """A condition that does not hold."""
 
-LARGEST: Final = 128 * 2**20
-"""Bytes of the largest table that is looked through in this process; larger ones are for Spark, and its cluster."""
-
 log = logging.getLogger("batch.delta.delta_rs")
 
 _KEPT_UP: Final = frozenset({"appendOnly", "invariants", "changeDataFeed"})

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-FEW: Final = 50_000
-"""Rows that the driver may hold, some tens of megabytes. More stay where they are."""
+from batch.delta import sizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +49,9 @@ def frame(rows: Rows) -> DataFrame:
 
 
 def brought(rows: DataFrame) -> Brought | None:
-    """The same rows, held by the driver; None if they are more than `FEW`."""
-    table = rows.limit(FEW + 1).toArrow()
-    return None if table.num_rows > FEW else Brought(rows.sparkSession, rows.schema, table)
+    """The same rows, held by the driver; None if they are more than it may hold."""
+    table = rows.limit(sizes.DRIVER_ROWS_MAX + 1).toArrow()
+    return Brought(rows.sparkSession, rows.schema, table) if sizes.fits_driver(table.num_rows) else None
 
 
 def few_or_all(rows: DataFrame) -> Rows:

@@ -15,8 +15,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
+from batch.delta import sizes
 from batch.delta.delta_rs import DeltaRsTable
-from batch.delta.rows import FEW, Brought, Rows, few_or_all, frame
+from batch.delta.rows import Brought, Rows, few_or_all, frame
 
 Pairs = Sequence[tuple[str, str]]
 """A column of a table, and the one of the keys that it has to be equal to."""
@@ -121,7 +122,7 @@ class Snapshot:
             schema = StructType(
                 [schema[name] for name in dict.fromkeys([*columns, *(among if len(among) > 1 else ())])]
             )
-        found = delta_rs.rows(among, columns=schema.names, where=where, most=FEW)
+        found = delta_rs.rows(among, columns=schema.names, where=where, most=sizes.DRIVER_ROWS_MAX)
         return None if found is None else Brought(self.table.spark, schema, found)
 
     def _delta_rs(self) -> DeltaRsTable | None:

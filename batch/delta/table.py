@@ -18,11 +18,12 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StringType, StructField, StructType
 
+from batch.delta import sizes
 from batch.delta.commits import Commit, Commits, Written
-from batch.delta.delta_rs import LARGEST, DeltaRsTable, Merge, commit_properties
+from batch.delta.delta_rs import DeltaRsTable, Merge, commit_properties
 from batch.delta.delta_rs_location import DeltaRsLocation
 from batch.delta.log import NO_TABLE, DeltaLog
-from batch.delta.rows import FEW, Brought, Rows, few_or_all, frame
+from batch.delta.rows import Brought, Rows, few_or_all, frame
 from batch.delta.snapshot import Snapshot
 from batch.delta.spark_table import EVOLVE, SparkTable
 
@@ -79,7 +80,7 @@ class LakeTable:
     def delta_rs(self, version: int | None = None) -> DeltaRsTable | None:
         """A version (default: the newest) for this process; None if it is too large, or only Spark can reach it."""
         found = self._delta_rs_location.newest() if version is None else self._delta_rs_location.at(version)
-        return found if found is not None and found.extent()[1] <= LARGEST else None
+        return found if found is not None and sizes.fits_delta_rs(found.extent()[1]) else None
 
     def progress(self) -> dict[str, Any]:
         """What the newest commit with a progress says; {} if there is none. Writes continue from here."""
@@ -95,7 +96,7 @@ class LakeTable:
         if not all(self._log.has_changes_of(each) for each in range(version + 1, newest + 1)):
             return None
         delta_rs = self.delta_rs(newest)
-        found = None if delta_rs is None else delta_rs.changes(version + 1, newest, most=FEW)
+        found = None if delta_rs is None else delta_rs.changes(version + 1, newest, most=sizes.DRIVER_ROWS_MAX)
         if delta_rs is None or found is None:
             return few_or_all(self._spark_table.feed(version + 1, newest))
         return Brought(self.spark, StructType([*delta_rs.schema, StructField("_change_type", StringType())]), found)

@@ -22,9 +22,9 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DataType, StructType
 
 from batch.context import LayerResult, RunContext
+from batch.delta import sizes
 from batch.delta.commits import Written
 from batch.delta.rows import Brought, Rows, brought, few_or_all, frame
-from batch.delta.small_tables import are_little, set_for_little
 from batch.delta.snapshot import Snapshot
 from batch.delta.table import CHANGE_FEED, LakeTable
 from batch.errors import BatchError
@@ -96,7 +96,7 @@ def build(plan: GoldPlan, context: RunContext) -> LayerResult:
     if done == work.progress and not context.full:
         version = work.target.version()
         return LayerResult(layer="gold", table=plan.name, version=version, progress=done, is_unchanged=True)
-    with set_for_little(context.spark, when=are_little([work.target, *work.sources.values()])):
+    with sizes.set_for_small_query(context.spark, when=sizes.are_small_tables([work.target, *work.sources.values()])):
         written = _brought_up(work, done)
     return LayerResult.of(written, layer="gold", table=plan.name, progress=work.progress)
 
@@ -125,7 +125,7 @@ def _built(work: _Work) -> Written:
     """The whole table."""
     rows: Rows = work.rows()
     partition_by = [work.plan.partition] if work.plan.partition else []
-    if are_little(work.sources.values()):
+    if sizes.are_small_tables(work.sources.values()):
         rows = few_or_all(frame(rows))
     if partition_by and not isinstance(rows, Brought):  # each partition is written by one task: one file of each
         rows = rows.repartition(*partition_by)

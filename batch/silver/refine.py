@@ -20,8 +20,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.context import LayerResult, RunContext
-from batch.delta.rows import FEW, Brought, Rows, brought, few_or_all, frame
-from batch.delta.small_tables import are_little, set_for_little
+from batch.delta import sizes
+from batch.delta.rows import Brought, Rows, brought, few_or_all, frame
 from batch.delta.table import DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
 from batch.quarantine import quarantine
@@ -34,10 +34,6 @@ from config.definition import Reference, Table
 
 META: Final = ("_sequence", "_committed_at", "_row_hash", "_deleted", "_run_id")
 """What Silver knows of a row besides its columns."""
-
-LARGE: Final = 128 * 2**20
-"""Bytes of a table from which on its changed rows are marked as deleted in their files, and not left out of files that
-are written anew: every later look at the table costs more then, and a merge less."""
 
 _PARTITIONS: Final = ("year", "month", "day")
 
@@ -73,7 +69,8 @@ def refine(table: Table, context: RunContext) -> LayerResult:
     # What was erased of Bronze is no version.
     feed = None if changes is None else frame(changes).where("_change_type = 'insert'")
     work = _Work(silver=silver, is_continued=feed is not None, progress=progress)
-    with set_for_little(context.spark, when=are_little(_read_by(table, context, bronze if feed is None else None))):
+    is_small = sizes.are_small_tables(_read_by(table, context, bronze if feed is None else None))
+    with sizes.set_for_small_query(context.spark, when=is_small):
         rows = prepared(bronze.read(newest) if feed is None else feed, table, context.run_id)
         few = None if feed is None else brought(rows)
         if few is not None:
@@ -170,7 +167,7 @@ def _refine(checked: Rows, table: Table, context: RunContext, work: _Work) -> La
     beside = keep_versions(frame(versions), table, context, work.progress, anew=not work.is_continued)
     new = _newest(versions, table, found.rows)
     if work.is_continued:
-        if work.silver.size() >= LARGE:
+        if sizes.wants_deletion_vectors(work.silver.size()):
             work.silver.have(DELETION_VECTORS)
         on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
         written = work.silver.merge(new, on=on, set_when=NEWER, run_id=context.run_id, progress=work.progress)
@@ -192,4 +189,4 @@ def _newest(versions: Rows, table: Table, count: int) -> Rows:
     if isinstance(versions, Brought) and versions.differ_by(table.key):
         return versions
     found = newest(frame(versions), table.key)
-    return found if count > FEW else few_or_all(found)
+    return few_or_all(found) if sizes.fits_driver(count) else found

@@ -109,7 +109,7 @@ def test_a_run_goes_on_where_the_last_one_ended_and_one_too_many_writes_nothing(
 def test_changes_that_are_delivered_again_are_landed_once(
     spark: SparkSession, tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
-    monkeypatch.setattr("batch.bronze.table.FEW", few)
+    monkeypatch.setattr("batch.delta.sizes.DRIVER_ROWS_MAX", few)
     changes = [envelope("c", method(number), pos=number) for number in range(1, 4)]
     archive.put(*changes, changes[1])
     context = run_context(spark, tmp_path)

@@ -15,8 +15,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField, StructType
 
-from batch.delta import delta_rs_location, snapshot
-from batch.delta import table as delta
+from batch.delta import delta_rs_location, sizes
 from batch.delta.commits import Written
 from batch.delta.delta_rs import DeltaRsTable
 from batch.delta.delta_rs_location import DeltaRsLocation
@@ -184,7 +183,7 @@ def test_other_tables_are_written_by_spark(
 ) -> None:
     table = make()
     if why == "too large":
-        monkeypatch.setattr(delta, "LARGEST", 1)
+        monkeypatch.setattr(sizes, "DELTA_RS_TABLE_BYTES_MAX", 1)
     elif why == "deletion vectors":
         table.have(DELETION_VECTORS)
         table.progress()
@@ -210,7 +209,7 @@ def test_rows_are_looked_up_by_their_keys(spark: SparkSession, make: Callable[..
 def test_a_table_of_few_rows_is_read_here(
     make: Callable[..., LakeTable], monkeypatch: pytest.MonkeyPatch, most: int, is_here: bool
 ) -> None:
-    monkeypatch.setattr(snapshot, "FEW", most)
+    monkeypatch.setattr(sizes, "DRIVER_ROWS_MAX", most)
     table = make()
     found = table.at().rows
     assert (found.inputFiles() == []) == is_here

@@ -85,7 +85,7 @@ def test_any_split_of_a_history_into_runs_gives_the_same(
         for _ in range(rng.choice([1, 1, 2])):
             rng.choice(runs).append(change)
     with monkeypatch.context() as whatever_its_size:
-        whatever_its_size.setattr("batch.delta.small_tables.LITTLE", -1)
+        whatever_its_size.setattr("batch.delta.sizes.SMALL_TABLES_BYTES_MAX", -1)
         whole.run(changes, only=GOLD)
     for run in runs:
         rng.shuffle(run)
