@@ -18,7 +18,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze import progress as how_far
+from batch.bronze import progress as bronze_progress
 from batch.bronze.archive import Found, find_objects, read_objects
 from batch.bronze.envelope import BETWEEN, IS_READABLE, UNREADABLE, laid_out, opened, unreadable, versions
 from batch.bronze.table import (
@@ -26,8 +26,8 @@ from batch.bronze.table import (
     MOST_FILES,
     PARTITIONS,
     bronze_table,
-    each_once,
-    not_there,
+    deduplicated,
+    anti_joined,
     properties,
     refused,
     since,
@@ -76,14 +76,14 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
     known = bronze.progress()
     progress = {} if context.full else known
     topic = change_topic(context.definition.name, table.name, engine=context.definition.engine)
-    done = how_far.positions(progress, topic)
+    done = bronze_progress.positions(progress, topic)
     try:
         found = find_objects(context.spark, context.lake.changes(topic), done)
     except ChainBrokenError as error:
         cure = "; what `maintain --archive` removed is in Bronze only: see `run --full --layer silver`"
         text = f"the archive of {topic} has a gap: {error}{cure if context.full else ''}"
         raise refused(table, text) from error
-    progress = how_far.with_positions(progress, topic, found.following)
+    progress = bronze_progress.with_positions(progress, topic, found.following)
     if not found.paths:
         if context.is_rebuild and bronze.exists() and not bronze.read().isEmpty():
             raise refused(table, f"the archive has no change of {topic}: there is nothing to rebuild it from")
@@ -163,10 +163,10 @@ class _Work:
 
     def _new_versions(self, rows: DataFrame, look: _Look) -> DataFrame:
         identity = [*self.table.key, "_sequence"]
-        rows = each_once(rows, identity, look.readable)
+        rows = deduplicated(rows, identity, look.readable)
         if self.context.full or look.lowest is None or not self.bronze.exists():
             return rows
-        return not_there(rows, since(self.bronze, look.lowest, columns=identity), identity)
+        return anti_joined(rows, since(self.bronze, look.lowest, columns=identity), identity)
 
 
 def _look_at(records: DataFrame, table: Table) -> _Look:

@@ -28,7 +28,7 @@ from batch.bronze.table import (
     PARTITIONS,
     bronze_table,
     is_of_other_feed,
-    not_there,
+    anti_joined,
     properties,
     stamped,
     unchanged,
@@ -146,7 +146,7 @@ class _Work:
         if self.span.start is not None:
             cursor = F.col(str(self.table.cursor))
             there = there.where((cursor >= time_text(self.span.start)) | cursor.isNull())
-        return not_there(new, there, [*self.table.key, "_row_hash"])
+        return anti_joined(new, there, [*self.table.key, "_row_hash"])
 
     def _changed(self, new: DataFrame) -> DataFrame:
         """The rows that differ from the newest version of their key, and a delete for each that is gone."""
@@ -155,7 +155,7 @@ class _Work:
         )
         newest = versions.groupBy(*self.table.key).agg(F.max("version").alias("version")).where("version._op <> 'd'")
         known = newest.select(*self.table.key, F.col("version._row_hash").alias("_row_hash"))
-        changed = not_there(new, known, [*self.table.key, "_row_hash"])
-        gone = not_there(known, new, self.table.key).select(*self.table.key)
+        changed = anti_joined(new, known, [*self.table.key, "_row_hash"])
+        gone = anti_joined(known, new, self.table.key).select(*self.table.key)
         others = {name: F.lit(None).cast("string") for name in self.table.column_names if name not in self.table.key}
         return changed.unionByName(self._stamped(gone.withColumns(others) if others else gone, "d"))

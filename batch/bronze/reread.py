@@ -18,7 +18,7 @@ from batch.bronze.table import (
     MOST_FILES,
     PARTITIONS,
     bronze_table,
-    not_there,
+    anti_joined,
     properties,
     refused,
     stamped,
@@ -98,7 +98,7 @@ def _news(rows: DataFrame, table: Table, bronze: LakeTable) -> DataFrame:
     versions = bronze.read().join(rows.select(*key), key, "left_semi")
     newest = versions.groupBy(*key).agg(F.max(F.struct("_sequence", "_row_hash", "_op")).alias("version"))
     live = newest.where("version._op <> 'd'").select(*key, F.col("version._row_hash").alias("_row_hash"))
-    changed = not_there(rows.where("_op <> 'd'"), live, [*key, "_row_hash"])
+    changed = anti_joined(rows.where("_op <> 'd'"), live, [*key, "_row_hash"])
     return changed.unionByName(rows.where("_op = 'd'").join(live.select(*key), key, "left_semi"))
 
 
@@ -108,7 +108,7 @@ def _with_deletes(
     schema = ", ".join(f"`{name}` STRING" for name in table.key)
     asked = context.spark.createDataFrame(list(keys), schema).distinct()
     others = [F.lit(None).cast("string").alias(name) for name in table.column_names if name not in table.key]
-    gone = not_there(asked, found, table.key).select(*table.key, *others)
+    gone = anti_joined(asked, found, table.key).select(*table.key, *others)
     rows = found.withColumn("_op", F.lit("r")).unionByName(gone.withColumn("_op", F.lit("d")))
     marked = rows.withColumns(
         {

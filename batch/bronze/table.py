@@ -86,7 +86,7 @@ def properties(table: Table) -> dict[str, str]:
     return {FEED: table.feed, **CHANGE_FEED, STATISTICS: "_sequence,_run_id,_landed_at"}
 
 
-def each_once(rows: DataFrame, identity: Sequence[str], count: int) -> DataFrame:
+def deduplicated(rows: DataFrame, identity: Sequence[str], count: int) -> DataFrame:
     """The rows (`count` of them), of those that are the same by `identity` one.
 
     Many rows are mostly all different. That is shown by as many different hashes, which costs a part of what it costs
@@ -97,7 +97,7 @@ def each_once(rows: DataFrame, identity: Sequence[str], count: int) -> DataFrame
     return rows.dropDuplicates(list(identity))
 
 
-def not_there(rows: DataFrame, there: DataFrame, on: Sequence[str]) -> DataFrame:
+def anti_joined(rows: DataFrame, there: DataFrame, on: Sequence[str]) -> DataFrame:
     """The rows that are not in `there` yet, by columns that are the same; NULL is the same as NULL."""
     others = there.select(*(F.col(name).alias(f"_there_{name}") for name in on))
     same = [F.col(name).eqNullSafe(F.col(f"_there_{name}")) for name in on]

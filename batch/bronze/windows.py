@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mysql.connector.connection import MySQLConnection
 
-from batch.bronze import progress as how_far
+from batch.bronze import progress as bronze_progress
 from batch.bronze.table import refused
 from batch.context import RunContext
 from batch.storage.canonical import time_text
@@ -39,7 +39,7 @@ class Window:
 
     def progress(self, done: dict[str, Any]) -> dict[str, Any]:
         """What is done once these rows are landed."""
-        anchor = max(how_far.anchor(done), time_text(self.end))
+        anchor = max(bronze_progress.anchor(done), time_text(self.end))
         start = None if self.start is None else time_text(self.start)
         return {"anchor": anchor, "start": start, "sequence": self.sequence}
 
@@ -52,7 +52,7 @@ def window(table: Table, done: dict[str, Any], context: RunContext) -> Window:
     """
     database = source_of(table, context)
     anchor = run_anchor(context, database)
-    last = how_far.anchor(done)
+    last = bronze_progress.anchor(done)
     end = max(anchor, parse_time(last)) if last else anchor
     start = parse_time(last) - timedelta(seconds=context.settings.window_overlap_s) if last else None
     if context.since is not None:

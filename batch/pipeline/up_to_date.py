@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from batch import gold
-from batch.bronze import progress as how_far
+from batch.bronze import progress as bronze_progress
 from batch.errors import BatchError
 from batch.gold.query import gold_source
 from batch.pipeline.manifest import Manifest, TableRun
@@ -109,7 +109,7 @@ class _Proof:
     def _is_read_to_the_end(self, table: Table) -> bool:
         topic = change_topic(self.definition.name, table.name, engine=self.definition.engine)
         progress = self.previous.progress.get(f"bronze/{table.name}", {})
-        positions = how_far.positions(progress, topic)
+        positions = bronze_progress.positions(progress, topic)
         if table.feed != "changes" or len(positions) != len(progress):  # it was filled from another feed before
             return False
         archive = self.lake.changes(topic)

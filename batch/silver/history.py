@@ -11,7 +11,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.table import not_there, since
+from batch.bronze.table import anti_joined, since
 from batch.context import LayerResult, RunContext
 from batch.delta.rows import brought_if_few, few_or_all, frame
 from batch.delta.table import LakeTable
@@ -49,7 +49,7 @@ def keep_versions(
         assert lowest is not None
         # Of a long history only the files that hold sequences as high as the new ones are read.
         there = since(history, lowest[0], columns=identity)
-        new = few_or_all(not_there(rows, there, identity))
+        new = few_or_all(anti_joined(rows, there, identity))
         if frame(new).isEmpty():
             return ()
         written = history.append(new, run_id=context.run_id, progress=progress)

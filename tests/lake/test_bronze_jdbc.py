@@ -17,7 +17,7 @@ from mysql.connector.connection import MySQLConnection
 from pyspark.sql import SparkSession
 
 from batch import bronze
-from batch.bronze import progress as how_far
+from batch.bronze import progress as bronze_progress
 from batch.bronze.windows import find_anchor
 from batch.context import LayerResult
 from batch.errors import BatchError
@@ -150,7 +150,7 @@ def test_equal_times_on_the_boundary_are_neither_missed_nor_doubled(orders: Sour
     order(shop, 3, "'2025-03-01 12:00:00.499999'")
     shop.commit()
     first = orders.land(until=until)
-    assert (how_far.anchor(first.progress), orders.rows("id")) == (boundary, [("order-3",)])
+    assert (bronze_progress.anchor(first.progress), orders.rows("id")) == (boundary, [("order-3",)])
     order(shop, 4, f"'{boundary}'")
     shop.commit()
     orders.land()
@@ -251,7 +251,7 @@ def test_single_rows_can_be_landed_again(orders: Source, shop: MySQLConnection) 
     shop.commit()
     result = orders.land_rows(("order-1",), ("order-2",), ("never-was-'\\",))
     assert result.rows_written == 3
-    assert how_far.anchor(result.progress) == how_far.anchor(before.progress)
+    assert bronze_progress.anchor(result.progress) == bronze_progress.anchor(before.progress)
     newest = {row[0]: row[1:] for row in orders.rows("id", "store_id", "_op")}
     assert newest == {"order-1": ("77", "r"), "order-2": (None, "d"), "never-was-'\\": (None, "d")}
     order(shop, 5)
