@@ -20,14 +20,14 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze import progress as bronze_progress
 from batch.bronze.archive import Found, find_objects, read_objects
-from batch.bronze.envelope import BETWEEN, IS_READABLE, UNREADABLE, laid_out, opened, unreadable, versions
+from batch.bronze.envelope import BETWEEN, IS_READABLE, UNREADABLE, decoded, unreadable, versions, with_table_columns
 from batch.bronze.table import (
     JDBC,
     MOST_FILES,
     PARTITIONS,
+    anti_joined,
     bronze_table,
     deduplicated,
-    anti_joined,
     properties,
     refused,
     since,
@@ -108,8 +108,8 @@ class _Work:
     def land(self, found: Found) -> LayerResult:
         """From the objects to the commit."""
         spark, table = self.context.spark, self.table
-        delivered = opened(read_objects(spark, found), self.context.settings.source_epoch, table)
-        records = laid_out(delivered, table).persist()
+        decoded_records = decoded(read_objects(spark, found), self.context.settings.source_epoch, table)
+        records = with_table_columns(decoded_records, table).persist()
         try:
             look = _look_at(records, table)
             self._check_columns(look)

@@ -1,4 +1,4 @@
-"""From a value as the connector delivered it to its canonical text.
+"""Canonical text of a value that the connector delivered.
 
 Texts of the connector differ from canonical ones in times (`2025-01-01T00:00:00.5Z`), dates (`2025-01-01Z`), truth
 (`true`) and the zeros of decimals. A value that is none of its column's type stays as it came: Silver refuses it.
@@ -15,8 +15,8 @@ _DATE: Final = "rlike '^[0-9]{4}-[0-9]{2}-[0-9]{2}Z?$'"
 _TIME: Final = r"rlike '^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+]00:00)?$'"
 
 
-def delivered_text(column: Column, raw: str) -> str:
-    """The canonical text as an expression of Spark SQL over the expression of what was delivered."""
+def canonical_text(column: Column, raw: str) -> str:
+    """A Spark SQL expression for the canonical text of `raw`, the expression of the connector's text."""
     kind = column.type
     if kind in (LogicalType.INTEGER, LogicalType.BIGINT):
         text = f"IF({raw} {_WHOLE}, CAST(try_cast({raw} AS DECIMAL(38, 0)) AS STRING), NULL)"

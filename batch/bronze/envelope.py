@@ -1,4 +1,4 @@
-"""From archived records to row versions: the envelope is opened, checked and laid out in one pass.
+"""From archived records to row versions: the envelope is decoded, checked and spread over columns in one pass.
 
 It says the same as `streams.model.change`: the same envelopes, with and without the converter's `schema` wrapper, are
 changes, tombstones or unreadable, and a change has the same position.
@@ -11,7 +11,7 @@ from typing import Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.connector_text import delivered_text
+from batch.bronze.connector_text import canonical_text
 from batch.bronze.sequence import file_number_sql, sequence_sql
 from config.definition import Table
 from streams.model.position import SNAPSHOT_ROW
@@ -40,7 +40,7 @@ _PROBLEMS: Final = (
 )
 
 
-def opened(records: DataFrame, epoch: int, table: Table) -> DataFrame:
+def decoded(records: DataFrame, epoch: int, table: Table) -> DataFrame:
     """Records with `_problem` (NULL: none), `_is_tombstone`, `_row` (a map of texts), `_op`, `_sequence`,
     `_committed_at` and `_origin`."""
     file_number = file_number_sql("_body.source.file")
@@ -75,14 +75,14 @@ def opened(records: DataFrame, epoch: int, table: Table) -> DataFrame:
     return judged.withColumns({name: F.expr(f"IF(_problem IS NULL, NULL, {name})") for name in ("key", "value")})
 
 
-def laid_out(opened_records: DataFrame, table: Table) -> DataFrame:
+def with_table_columns(decoded_records: DataFrame, table: Table) -> DataFrame:
     """Records with the table's columns as canonical texts in place of `_row`, and in `_names` what the columns of a
     readable row are called, between `BETWEEN`; NULL of a delete. `key` and `value` are `_key` and `_value`."""
-    texts = [F.expr(delivered_text(column, f"_row['{column.name}']")).alias(column.name) for column in table.columns]
+    texts = [F.expr(canonical_text(column, f"_row['{column.name}']")).alias(column.name) for column in table.columns]
     names = F.array_join(F.map_keys("_row"), BETWEEN)
-    return opened_records.select(
+    return decoded_records.select(
         *texts,
-        *(name for name in opened_records.columns if name.startswith("_") and name != "_row"),
+        *(name for name in decoded_records.columns if name.startswith("_") and name != "_row"),
         F.when(F.expr(f"{IS_READABLE} AND _op <> 'd'"), names).alias("_names"),
         F.col("key").alias("_key"),
         F.col("value").alias("_value"),
@@ -90,14 +90,14 @@ def laid_out(opened_records: DataFrame, table: Table) -> DataFrame:
 
 
 def versions(records: DataFrame, table: Table) -> DataFrame:
-    """The readable ones of `laid_out` as rows of canonical texts."""
+    """The readable ones of `with_table_columns` as rows of canonical texts."""
     good = records.where(IS_READABLE)
     return good.select(*table.column_names, "_op", "_sequence", "_committed_at", "_origin")
 
 
 def unreadable(records: DataFrame, table: Table) -> DataFrame:
-    """The unreadable ones of `laid_out` as rows of the quarantine: why, and the whole record; bytes that are no text in
-    base64."""
+    """The unreadable ones of `with_table_columns` as rows of the quarantine: the reason and the whole record;
+    bytes that are not text in base64."""
     text = "IF(is_valid_utf8(CAST({0} AS STRING)), CAST({0} AS STRING), concat('base64:', base64({0})))"
     whole = F.to_json(
         F.struct(

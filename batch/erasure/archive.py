@@ -25,8 +25,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.archive import SCHEMA, Files
-from batch.bronze.connector_text import delivered_text
-from batch.bronze.envelope import opened
+from batch.bronze.connector_text import canonical_text
+from batch.bronze.envelope import decoded
 from batch.erasure.person import Person
 from batch.storage.objects import object_folder
 from config.settings import ObjectStoreSettings
@@ -70,7 +70,7 @@ class Archive:
         if not paths:
             return OwnRecords(offsets={})
         records = self._spark.read.schema(SCHEMA).parquet(*paths)
-        changes = opened(records, self._epoch, person.table)
+        changes = decoded(records, self._epoch, person.table)
         own = F.expr(_READABLE) & _has_key(person)
         some = changes.where(own | F.expr("_problem IS NOT NULL")).persist()  # the envelopes are opened once
         try:
@@ -134,7 +134,7 @@ def quoted(value: str) -> str:
 
 
 def _has_key(person: Person) -> Column:
-    return F.expr(delivered_text(person.column, f"_row['{person.key}']")) == person.id
+    return F.expr(canonical_text(person.column, f"_row['{person.key}']")) == person.id
 
 
 def _values(person: Person) -> list[Column]:

@@ -121,7 +121,7 @@ def prepared(rows: DataFrame, table: Table, run_id: str) -> DataFrame:
     may_be_refused = F.size(violations) > 0
     if any(rule.action == "quarantine" for rule in beside_others(table)):
         may_be_refused = F.lit(True)
-    key = F.struct(*(rules.delivered(rows, name).alias(name) for name in table.key))
+    key = F.struct(*(rules.bronze_text(rows, name).alias(name) for name in table.key))
     options = {"ignoreNullFields": "false"}
     return rows.select(
         *(rules.typed(rows, column).alias(column.name) for column in table.columns),

@@ -84,7 +84,7 @@ def row_violations(rows: DataFrame, table: Table) -> Column:
         if column.name in rows.columns:
             broken = F.col(column.name).isNotNull() & values[column.name].isNull()
             (key if column.name in table.key else others).append((f"type({column.name})", broken))
-    required = {**{name: delivered(rows, name) for name in table.key}, "_sequence": F.col("_sequence")}
+    required = {**{name: bronze_text(rows, name) for name in table.key}, "_sequence": F.col("_sequence")}
     key += [(f"not_null({name})", value.isNull()) for name, value in required.items()]
     for rule in table.rules:
         if not isinstance(rule, Reference | Unique) and rule_name(rule) not in dict(key):
@@ -95,8 +95,8 @@ def row_violations(rows: DataFrame, table: Table) -> Column:
     return F.array_remove(F.array(*(F.coalesce(name, F.lit("")) for name in names)), "")
 
 
-def delivered(rows: DataFrame, name: str) -> Column:
-    """A column as it was delivered; NULL if the rows don't have it."""
+def bronze_text(rows: DataFrame, name: str) -> Column:
+    """A column's text in Bronze; NULL if the rows lack the column."""
     return F.col(name) if name in rows.columns else F.lit(None).cast("string")
 
 

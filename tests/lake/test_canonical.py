@@ -15,7 +15,7 @@ import pytest
 from mysql.connector.connection import MySQLConnection
 from pyspark.sql import SparkSession
 
-from batch.bronze.connector_text import delivered_text
+from batch.bronze.connector_text import canonical_text
 from batch.bronze.jdbc_rows import read_source
 from batch.storage.canonical import mysql_text, spark_text
 from batch.storage.database import connected
@@ -116,7 +116,7 @@ def test_bronze_makes_the_same_texts_of_what_the_connector_delivers(
 ) -> None:
     delivered = [tuple(as_the_connector_spells_it(value) for value in stored(row)) for row in ROWS]
     raw = spark.createDataFrame(delivered, ", ".join(f"{column.name} STRING" for column in COLUMNS))
-    rows = raw.selectExpr(*(f"{delivered_text(column, column.name)} AS {column.name}" for column in COLUMNS))
+    rows = raw.selectExpr(*(f"{canonical_text(column, column.name)} AS {column.name}" for column in COLUMNS))
     assert as_bronze_texts(rows) == of_the_database(nasty)
 
 
@@ -134,7 +134,7 @@ def test_bronze_makes_the_same_texts_of_what_the_connector_delivers(
 )
 def test_what_is_no_value_of_its_type_stays_as_it_came(spark: SparkSession, kind: LogicalType, text: str) -> None:
     rows = spark.createDataFrame([(text,)], "raw STRING")
-    found = rows.selectExpr(f"{delivered_text(Column(name='raw', type=kind), 'raw')} AS text").first()
+    found = rows.selectExpr(f"{canonical_text(Column(name='raw', type=kind), 'raw')} AS text").first()
     assert found is not None
     assert found["text"] == text
 
