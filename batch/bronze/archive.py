@@ -28,7 +28,7 @@ _METADATA: Final = "header."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class ArchiveSlice:
     """What is new in a topic's archive: objects, and for each partition the first and the next offset."""
 
     paths: tuple[str, ...]
@@ -41,7 +41,7 @@ class Found:
         return sum(self.following[partition] - first for partition, first in self.first.items())
 
 
-def find_objects(spark: SparkSession, folder: str, positions: Mapping[int, int]) -> Found:
+def find_objects(spark: SparkSession, folder: str, positions: Mapping[int, int]) -> ArchiveSlice:
     """The objects of a topic (its `folder`) that hold offsets from `positions` (by partition) on.
 
     Raises:
@@ -61,10 +61,10 @@ def find_objects(spark: SparkSession, folder: str, positions: Mapping[int, int])
             paths.append(f"{place}/{by_start[piece.start]}")
             following[partition] = piece.last + 1
             first[partition] = position
-    return Found(paths=tuple(paths), first=first, following=following)
+    return ArchiveSlice(paths=tuple(paths), first=first, following=following)
 
 
-def read_objects(spark: SparkSession, found: Found) -> DataFrame:
+def read_objects(spark: SparkSession, found: ArchiveSlice) -> DataFrame:
     """The records of the objects that were not read before."""
     records = spark.read.schema(SCHEMA).parquet(*found.paths)
     wanted = F.lit(False)

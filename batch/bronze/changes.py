@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze import progress as bronze_progress
-from batch.bronze.archive import Found, find_objects, read_objects
+from batch.bronze.archive import ArchiveSlice, find_objects, read_objects
 from batch.bronze.envelope import BETWEEN, IS_READABLE, UNREADABLE, decoded, unreadable, versions, with_table_columns
 from batch.bronze.table import (
     JDBC,
@@ -50,7 +50,7 @@ _EMPTY = "_op STRING, _sequence STRING, _committed_at TIMESTAMP, _origin STRING"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Look:
+class RecordSummary:
     """What one job says about the records of a run; `names` are the columns of the newest row, None without one."""
 
     records: int
@@ -91,13 +91,13 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
             return unchanged(bronze, table, progress)
         log.warning("bronze/%s: the archive has no change of %s: is `streams.archive` at work?", table.name, topic)
         return _made_empty(bronze, table, context)
-    work = _Work(bronze=bronze, table=table, context=context, progress=progress)
+    landing = _ChangesLanding(bronze=bronze, table=table, context=context, progress=progress)
     with sizes.set_for_small_query(context.spark, when=sizes.fits_driver(found.offsets)):
-        return work.land(found)
+        return landing.land(found)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Work:
+class _ChangesLanding:
     """One table's part of a run."""
 
     bronze: LakeTable
@@ -105,30 +105,30 @@ class _Work:
     context: RunContext
     progress: dict[str, Any]
 
-    def land(self, found: Found) -> LayerResult:
+    def land(self, found: ArchiveSlice) -> LayerResult:
         """From the objects to the commit."""
         spark, table = self.context.spark, self.table
         decoded_records = decoded(read_objects(spark, found), self.context.settings.source_epoch, table)
         records = with_table_columns(decoded_records, table).persist()
         try:
-            look = _look_at(records, table)
-            self._check_columns(look)
-            if look.unreadable:
+            summary = _summarized(records, table)
+            self._check_columns(summary)
+            if summary.unreadable:
                 quarantine(unreadable(records, table), self.context)
-            rows = self._new_versions(versions(records, table), look)
+            rows = self._new_versions(versions(records, table), summary)
             note = self._left_behind() if self.context.full else ""
-            written = self._write(stamped(rows, table, self.context), are_few=sizes.fits_driver(look.readable))
+            written = self._write(stamped(rows, table, self.context), are_few=sizes.fits_driver(summary.readable))
         finally:
             records.unpersist()
-        repeats = look.readable - written.rows_inserted
-        log.info("bronze/%s: %d records, %d of them seen before", table.name, look.records, repeats)
+        repeats = summary.readable - written.rows_inserted
+        log.info("bronze/%s: %d records, %d of them seen before", table.name, summary.records, repeats)
         return LayerResult.of(
             written,
             layer="bronze",
             table=table.name,
             progress=self.progress,
-            rows_in=look.records,
-            rejected={UNREADABLE: look.unreadable} if look.unreadable else {},
+            rows_in=summary.records,
+            rejected={UNREADABLE: summary.unreadable} if summary.unreadable else {},
             note=note,
         )
 
@@ -146,13 +146,13 @@ class _Work:
         count = self.bronze.read().where(F.col("_origin") == JDBC).count()
         return f"{count:,} versions were read from the source itself and are left out" if count else ""
 
-    def _check_columns(self, look: _Look) -> None:
-        if look.others:
-            names = ", ".join(look.others)
+    def _check_columns(self, summary: RecordSummary) -> None:
+        if summary.others:
+            names = ", ".join(summary.others)
             log.warning("bronze/%s: left out, not in the definition: the columns %s", self.table.name, names)
-        if look.names is None:
+        if summary.names is None:
             return
-        missing = [column for column in self.table.columns if column.name not in look.names]
+        missing = [column for column in self.table.columns if column.name not in summary.names]
         required = [column.name for column in missing if not column.nullable]
         if required:
             what = f"the source's newest rows have no column {', '.join(required)}"
@@ -161,15 +161,15 @@ class _Work:
         for column in missing:
             log.warning("bronze/%s: no column %s in the source: it is NULL from now on", self.table.name, column.name)
 
-    def _new_versions(self, rows: DataFrame, look: _Look) -> DataFrame:
+    def _new_versions(self, rows: DataFrame, summary: RecordSummary) -> DataFrame:
         identity = [*self.table.key, "_sequence"]
-        rows = deduplicated(rows, identity, look.readable)
-        if self.context.full or look.lowest is None or not self.bronze.exists():
+        rows = deduplicated(rows, identity, summary.readable)
+        if self.context.full or summary.lowest is None or not self.bronze.exists():
             return rows
-        return anti_joined(rows, since(self.bronze, look.lowest, columns=identity), identity)
+        return anti_joined(rows, since(self.bronze, summary.lowest, columns=identity), identity)
 
 
-def _look_at(records: DataFrame, table: Table) -> _Look:
+def _summarized(records: DataFrame, table: Table) -> RecordSummary:
     found = records.agg(
         F.count(F.lit(1)).alias("records"),
         F.count_if("_is_tombstone").alias("tombstones"),
@@ -180,7 +180,7 @@ def _look_at(records: DataFrame, table: Table) -> _Look:
     ).first()
     assert found is not None
     ever = {name for names in found["ever"] for name in names.split(BETWEEN)}
-    return _Look(
+    return RecordSummary(
         records=found["records"],
         tombstones=found["tombstones"],
         unreadable=found["unreadable"],

@@ -61,13 +61,13 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     if others:
         names = ", ".join(others)
         log.warning("bronze/%s: left out, not in the definition: the columns %s", table.name, names)
-    work = _Work(bronze=bronze, table=table, context=context, span=span, is_first=is_first)
-    rows = read_source(context.spark, settings, database, table, work.condition())
-    return work.land(rows, done)
+    landing = _JdbcLanding(bronze=bronze, table=table, context=context, span=span, is_first=is_first)
+    rows = read_source(context.spark, settings, database, table, landing.condition())
+    return landing.land(rows, done)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Work:
+class _JdbcLanding:
     """One table's part of a run; `is_first` if there is nothing of this feed yet."""
 
     bronze: LakeTable

@@ -128,7 +128,7 @@ def with_less_archive(table: Table, bronze: LakeTable, context: RunContext, *, k
 def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombstones_s: float | None) -> LayerResult:
     """Do what the table needs; `tombstones_s` is the age of deletions that go, None for a table without any."""
     layer, _, name = table.name.partition("/")
-    version, files, stored = table.version(), table.extent(), table.stored_bytes()
+    version, files, stored = table.version(), table.data_files(), table.stored_bytes()
     removed = 0
     if tombstones_s is not None:
         oldest = context.started_at - timedelta(seconds=tombstones_s)
@@ -136,8 +136,8 @@ def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombston
         removed = table.remove(condition, run_id=context.run_id)
     table.compact(file_bytes=file_bytes(files.size), run_id=context.run_id)
     table.vacuum(keep_s=keep_s)
-    now = table.extent()
-    note = f"files {files.files:,} → {now.files:,}, stored {megabytes(stored)} → {megabytes(table.stored_bytes())}"
+    now = table.data_files()
+    note = f"files {files.count:,} → {now.count:,}, stored {megabytes(stored)} → {megabytes(table.stored_bytes())}"
     return LayerResult(
         layer=layer,
         table=name,

@@ -98,7 +98,7 @@ class DeltaRsTable:
         is_kept_up = {*(self._table.protocol().writer_features or ())} <= _KEPT_UP
         return is_kept_up and (own <= {*names} if has_more else own == {*names})
 
-    def extent(self) -> tuple[int, int]:
+    def data_files(self) -> tuple[int, int]:
         """How many data files there are, and their bytes."""
         files = self._files()
         return files.num_rows, pc.sum(files["size_bytes"]).as_py() or 0

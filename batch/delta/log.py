@@ -39,7 +39,7 @@ class DeltaLog:
         found = self._snapshot().metadata().configuration().get(name)
         return str(found.get()) if found.isDefined() else None
 
-    def extent(self) -> tuple[int, int]:
+    def data_files(self) -> tuple[int, int]:
         """How many data files the newest version has, and their bytes; it may take Spark a job to know."""
         snapshot = self._snapshot()
         return int(snapshot.numOfFiles()), int(snapshot.sizeInBytes())

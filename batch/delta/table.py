@@ -36,10 +36,10 @@ log = logging.getLogger("batch.delta.table")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extent:
+class DataFiles:
     """Data files of a version, and their bytes."""
 
-    files: int
+    count: int
     size: int
 
 
@@ -63,7 +63,7 @@ class LakeTable:
 
     def size(self) -> int:
         """Bytes of the newest version's data files; 0 if there is no table."""
-        return self.extent().size
+        return self.data_files().size
 
     def property(self, name: str) -> str | None:
         """A property of the table; None if it has none of this name, or if there is no table."""
@@ -80,7 +80,7 @@ class LakeTable:
     def delta_rs(self, version: int | None = None) -> DeltaRsTable | None:
         """A version (default: the newest) for this process; None if it is too large, or only Spark can reach it."""
         found = self._delta_rs_location.newest() if version is None else self._delta_rs_location.at(version)
-        return found if found is not None and sizes.fits_delta_rs(found.extent()[1]) else None
+        return found if found is not None and sizes.fits_delta_rs(found.data_files()[1]) else None
 
     def progress(self) -> dict[str, Any]:
         """What the newest commit with a progress says; {} if there is none. Writes continue from here."""
@@ -186,13 +186,13 @@ class LakeTable:
         with self._commits.noting(run_id):
             yield
 
-    def extent(self) -> Extent:
+    def data_files(self) -> DataFiles:
         """What the newest version consists of; nothing if there is no table."""
         newest = self._newest()
         if newest.version() == NO_TABLE:
-            return Extent(files=0, size=0)
-        files, size = newest.extent()
-        return Extent(files=files, size=size)
+            return DataFiles(count=0, size=0)
+        count, size = newest.data_files()
+        return DataFiles(count=count, size=size)
 
     def stored_bytes(self) -> int:
         """Bytes of all files in the table's folder, those of older versions and the log included."""

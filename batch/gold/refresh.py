@@ -38,7 +38,7 @@ _MOST_PARTITIONS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Work:
+class _GoldRefresh:
     """What is to be done.
 
     Attributes:
@@ -91,23 +91,25 @@ def build(plan: GoldPlan, context: RunContext) -> LayerResult:
     Raises:
         BatchError: a Silver table is missing, or the plan's query is wrong.
     """
-    work = _work(plan, context)
-    done = work.target.progress()
-    if done == work.progress and not context.full:
-        version = work.target.version()
+    refresh = _planned(plan, context)
+    done = refresh.target.progress()
+    if done == refresh.progress and not context.full:
+        version = refresh.target.version()
         return LayerResult(layer="gold", table=plan.name, version=version, progress=done, is_unchanged=True)
-    with sizes.set_for_small_query(context.spark, when=sizes.are_small_tables([work.target, *work.sources.values()])):
-        written = _brought_up(work, done)
-    return LayerResult.of(written, layer="gold", table=plan.name, progress=work.progress)
+    with sizes.set_for_small_query(
+        context.spark, when=sizes.are_small_tables([refresh.target, *refresh.sources.values()])
+    ):
+        written = _brought_up(refresh, done)
+    return LayerResult.of(written, layer="gold", table=plan.name, progress=refresh.progress)
 
 
-def _brought_up(work: _Work, done: Mapping[str, Any]) -> Written:
-    is_same_table = done.get("definition") == work.plan.fingerprint and done["silver"].keys() == work.now.keys()
-    written = _continued(work) if is_same_table and not work.context.full else None
-    return _built(work) if written is None else written
+def _brought_up(refresh: _GoldRefresh, done: Mapping[str, Any]) -> Written:
+    is_same_table = done.get("definition") == refresh.plan.fingerprint and done["silver"].keys() == refresh.now.keys()
+    written = _continued(refresh) if is_same_table and not refresh.context.full else None
+    return _built(refresh) if written is None else written
 
 
-def _work(plan: GoldPlan, context: RunContext) -> _Work:
+def _planned(plan: GoldPlan, context: RunContext) -> _GoldRefresh:
     target = gold_table(plan, context)
     sources = {name: context.table("silver", name) for name in plan.tables}
     for link in plan.links:
@@ -118,59 +120,59 @@ def _work(plan: GoldPlan, context: RunContext) -> _Work:
         text = f"there is no table {', '.join(missing)} yet: run its layer first"
         raise BatchError(text, layer="gold", table=plan.name)
     before = target.progress().get("silver", {})
-    return _Work(plan=plan, context=context, target=target, sources=sources, before=before, now=now)
+    return _GoldRefresh(plan=plan, context=context, target=target, sources=sources, before=before, now=now)
 
 
-def _built(work: _Work) -> Written:
+def _built(refresh: _GoldRefresh) -> Written:
     """The whole table."""
-    rows: Rows = work.rows()
-    partition_by = [work.plan.partition] if work.plan.partition else []
-    if sizes.are_small_tables(work.sources.values()):
+    rows: Rows = refresh.rows()
+    partition_by = [refresh.plan.partition] if refresh.plan.partition else []
+    if sizes.are_small_tables(refresh.sources.values()):
         rows = few_or_all(frame(rows))
     if partition_by and not isinstance(rows, Brought):  # each partition is written by one task: one file of each
         rows = rows.repartition(*partition_by)
-    return work.target.replace(
+    return refresh.target.replace(
         rows,
-        run_id=work.context.run_id,
-        progress=work.progress,
+        run_id=refresh.context.run_id,
+        progress=refresh.progress,
         partition_by=partition_by,
-        properties=None if work.plan.versions_of is None else CHANGE_FEED,  # facts follow its versions
+        properties=None if refresh.plan.versions_of is None else CHANGE_FEED,  # facts follow its versions
     )
 
 
-def _continued(work: _Work) -> Written | None:
+def _continued(refresh: _GoldRefresh) -> Written | None:
     """What differs since the last build; None if that can't be told any more."""
     try:
-        feeds = work.feeds()
+        feeds = refresh.feeds()
         if feeds is None:
             return None
-        table = work.target.at()
-        concerned = affected(work.plan, feeds, table)
+        table = refresh.target.at()
+        concerned = affected(refresh.plan, feeds, table)
         keys = None if concerned is None else few_or_all(concerned)
         if isinstance(keys, Brought) and keys.table.num_rows == 0:
-            return _noted(work)
-        now = work.rows(keys)
+            return _noted(refresh)
+        now = refresh.rows(keys)
         if _shape(now.schema) != _shape(table.schema):
             return None
         if keys is None:
             was = frame(table.few())
         else:
-            was = frame(table.with_keys(keys, [(name, name) for name in work.plan.mapped]))
-            was, now = _without_unknown(was, work.plan), _without_unknown(now, work.plan)
-        rows = difference(was, now, work.plan)
+            was = frame(table.with_keys(keys, [(name, name) for name in refresh.plan.mapped]))
+            was, now = _without_unknown(was, refresh.plan), _without_unknown(now, refresh.plan)
+        rows = difference(was, now, refresh.plan)
         few = brought(rows)
         if few is not None:
             kept = few.select(*(name for name in few.schema.names if name != "_was"))
-            return _merged(kept, work, _extent_of_few(few, work.plan))
+            return _merged(kept, refresh, _scope_of_held(few, refresh.plan))
         rows = rows.persist()
         try:
-            return _merged(rows, work, _extent(rows, work.plan))
+            return _merged(rows, refresh, _scope(rows, refresh.plan))
         finally:
             rows.unpersist()
     except PySparkException as error:
         if not _is_gone(error):
             raise
-        log.warning("gold/%s: what has changed in Silver is gone, so the whole table is built", work.plan.name)
+        log.warning("gold/%s: what has changed in Silver is gone, so the whole table is built", refresh.plan.name)
         return None
 
 
@@ -201,36 +203,36 @@ def difference(before: DataFrame, now: DataFrame, plan: GoldPlan) -> DataFrame:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Extent:
+class _MergeScope:
     """How many rows there are to write, and the partitions that they leave or enter."""
 
     rows: int
     partitions: Set[object]
 
 
-def _extent(rows: DataFrame, plan: GoldPlan) -> _Extent:
+def _scope(rows: DataFrame, plan: GoldPlan) -> _MergeScope:
     partition = F.col(plan.partition) if plan.partition else F.lit(None)
     found = rows.agg(F.count(F.lit(1)), F.collect_set(partition), F.collect_set("_was")).first()
     assert found is not None
-    return _Extent(rows=found[0], partitions={*found[1], *found[2]})
+    return _MergeScope(rows=found[0], partitions={*found[1], *found[2]})
 
 
-def _extent_of_few(few: Brought, plan: GoldPlan) -> _Extent:
+def _scope_of_held(few: Brought, plan: GoldPlan) -> _MergeScope:
     names = [plan.partition, "_was"] if plan.partition else []
     partitions = {value for name in names for value in few.table[name].to_pylist()}
-    return _Extent(rows=few.table.num_rows, partitions=partitions - {None})
+    return _MergeScope(rows=few.table.num_rows, partitions=partitions - {None})
 
 
-def _merged(rows: Rows, work: _Work, extent: _Extent) -> Written:
-    plan, run_id = work.plan, work.context.run_id
-    if extent.rows == 0:
-        return _noted(work)
+def _merged(rows: Rows, refresh: _GoldRefresh, scope: _MergeScope) -> Written:
+    plan, run_id = refresh.plan, refresh.context.run_id
+    if scope.rows == 0:
+        return _noted(refresh)
     columns = [name for name in rows.schema.names if name not in ("_gone", "_was")]
     on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in plan.row_key)
-    if plan.partition and len(extent.partitions) <= _MOST_PARTITIONS:
-        on += f" AND t.`{plan.partition}` IN ({', '.join(sorted(map(_literal, extent.partitions)))})"
+    if plan.partition and len(scope.partitions) <= _MOST_PARTITIONS:
+        on += f" AND t.`{plan.partition}` IN ({', '.join(sorted(map(_literal, scope.partitions)))})"
     same = " AND ".join(f"(t.`{name}` IS NOT DISTINCT FROM s.`{name}`)" for name in columns)
-    return work.target.merge(
+    return refresh.target.merge(
         rows,
         on=on,
         set_when=f"NOT ({same})",
@@ -238,13 +240,13 @@ def _merged(rows: Rows, work: _Work, extent: _Extent) -> Written:
         delete_when="s._gone",
         evolve=False,
         run_id=run_id,
-        progress=work.progress,
+        progress=refresh.progress,
     )
 
 
-def _noted(work: _Work) -> Written:
+def _noted(refresh: _GoldRefresh) -> Written:
     """Nothing to write but how far the table is."""
-    return work.target.note(run_id=work.context.run_id, progress=work.progress)
+    return refresh.target.note(run_id=refresh.context.run_id, progress=refresh.progress)
 
 
 def _literal(value: object) -> str:

@@ -39,7 +39,7 @@ _PARTITIONS: Final = ("year", "month", "day")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Work:
+class _SilverRefresh:
     """What is to be done: merge what is new into `silver`, or (not `is_continued`) make it anew."""
 
     silver: LakeTable
@@ -68,16 +68,16 @@ def refine(table: Table, context: RunContext) -> LayerResult:
     changes = bronze.changed_since(done["bronze"]) if is_same_table and not context.full else None
     # What was erased of Bronze is no version.
     feed = None if changes is None else frame(changes).where("_change_type = 'insert'")
-    work = _Work(silver=silver, is_continued=feed is not None, progress=progress)
+    refresh = _SilverRefresh(silver=silver, is_continued=feed is not None, progress=progress)
     is_small = sizes.are_small_tables(_read_by(table, context, bronze if feed is None else None))
     with sizes.set_for_small_query(context.spark, when=is_small):
         rows = prepared(bronze.read(newest) if feed is None else feed, table, context.run_id)
         few = None if feed is None else brought(rows)
         if few is not None:
-            return _refine(few, table, context, work)
+            return _refine(few, table, context, refresh)
         checked = rows.persist()
         try:
-            return _refine(checked, table, context, work)
+            return _refine(checked, table, context, refresh)
         finally:
             checked.unpersist()
 
@@ -151,11 +151,11 @@ def refused_rows(rows: DataFrame, table: Table) -> DataFrame:
     )
 
 
-def _refine(checked: Rows, table: Table, context: RunContext, work: _Work) -> LayerResult:
+def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRefresh) -> LayerResult:
     """From checked rows to the commit; nothing is written before all rules have been asked."""
     found = rules.tally(checked, table)
     rows = frame(checked)
-    judged = with_neighbours(rows, table, context, work.silver if work.is_continued else None, found.rows)
+    judged = with_neighbours(rows, table, context, refresh.silver if refresh.is_continued else None, found.rows)
     if judged is not rows:
         found = rules.tally(judged, table)
     rules.stop_if_failed(found, table)
@@ -164,20 +164,20 @@ def _refine(checked: Rows, table: Table, context: RunContext, work: _Work) -> La
         quarantine(refused_rows(judged, table), context)
         good = judged.where(~rules.refused(table))
     versions = good.select(*table.column_names, *META)
-    beside = keep_versions(frame(versions), table, context, work.progress, anew=not work.is_continued)
+    beside = keep_versions(frame(versions), table, context, refresh.progress, anew=not refresh.is_continued)
     new = _newest(versions, table, found.rows)
-    if work.is_continued:
-        if sizes.wants_deletion_vectors(work.silver.size()):
-            work.silver.have(DELETION_VECTORS)
+    if refresh.is_continued:
+        if sizes.wants_deletion_vectors(refresh.silver.size()):
+            refresh.silver.have(DELETION_VECTORS)
         on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
-        written = work.silver.merge(new, on=on, set_when=NEWER, run_id=context.run_id, progress=work.progress)
+        written = refresh.silver.merge(new, on=on, set_when=NEWER, run_id=context.run_id, progress=refresh.progress)
     else:
-        written = work.silver.replace(new, run_id=context.run_id, progress=work.progress, properties=PROPERTIES)
+        written = refresh.silver.replace(new, run_id=context.run_id, progress=refresh.progress, properties=PROPERTIES)
     return LayerResult.of(
         written,
         layer="silver",
         table=table.name,
-        progress=work.progress,
+        progress=refresh.progress,
         rows_in=found.rows,
         rejected=found.broken,
         beside=beside,

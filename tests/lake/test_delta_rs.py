@@ -260,7 +260,7 @@ def test_the_extent_is_what_the_files_say(spark: SparkSession, make: Callable[..
     table = make()
     table.append(few(rows(spark, (5, "e", 1))), run_id="r1", progress={"done": 1})
     detail = spark.sql(f"DESCRIBE DETAIL delta.`{table.path}`").collect()[0]
-    assert (table.extent().files, table.extent().size) == (detail["numFiles"], detail["sizeInBytes"])
+    assert (table.data_files().count, table.data_files().size) == (detail["numFiles"], detail["sizeInBytes"])
 
 
 def test_a_place_that_only_spark_reaches_is_left_to_it(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +312,7 @@ def test_a_table_that_is_held_open_follows_what_others_commit(
     assert (found.version(), found.number(table.name), found.schema.names[-1]) == (3, 2, "seven")
     assert (table.property("millrace.feed"), table.progress()) == ("changes", {"done": 1})
     detail = spark.sql(f"DESCRIBE DETAIL delta.`{table.path}`").collect()[0]
-    assert (table.extent().files, table.extent().size) == (detail["numFiles"], detail["sizeInBytes"])
+    assert (table.data_files().count, table.data_files().size) == (detail["numFiles"], detail["sizeInBytes"])
     seen = [frame(at.few()).count() for at in (earlier, table.at())]
     assert (seen, earlier.schema.names[-1]) == ([4, 5], "day")
 

@@ -43,7 +43,7 @@ def orders_of(lake: LocalLake) -> LakeTable:
 
 def test_rows_and_progress_stay_and_files_become_fewer(lake: LocalLake) -> None:
     table = orders_of(lake)
-    rows, progress, files = lake.live("orders"), table.progress(), table.extent().files
+    rows, progress, files = lake.live("orders"), table.progress(), table.data_files().count
     result = maintained(table, lake.context(), keep_s=WEEK, tombstones_s=MONTH)
     assert files > 1
     assert f"files {files} → 1" in result.note
