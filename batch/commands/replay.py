@@ -26,7 +26,7 @@ from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.quarantine import quarantine_table
 from batch.silver import refine, rules
-from batch.silver.cross_row_rules import with_neighbours
+from batch.silver.cross_row_rules import with_cross_row_rules
 from batch.silver.history import keep_versions
 from batch.silver.versions import NEWER, newest
 from batch.spark.session import Sessions
@@ -96,7 +96,7 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
     """Merge the rows that pass, then let them leave the quarantine."""
     target = context.table("silver", table.name)
     progress = target.progress()
-    flagged = with_neighbours(checked, table, context, target, count)
+    flagged = with_cross_row_rules(checked, table, context, target, count)
     found = rules.tally(flagged, table)
     rules.stop_if_failed(found, table)
     passed = flagged.where(~rules.refused(table))

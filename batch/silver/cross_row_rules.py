@@ -1,4 +1,4 @@
-"""The rules that judge a row beside others: `reference` and `unique`.
+"""Rules that check a row against other rows: `reference` and `unique`.
 
 Both ask first which values offend, which is one job and mostly finds none; rows are only touched when there are some.
 The answer is of this run: a parent that comes later, or a value that another row gives up later, changes no verdict.
@@ -18,12 +18,12 @@ from batch.silver.versions import newest
 from config.definition import Reference, Table, Unique
 
 
-def beside_others(table: Table) -> list[Reference | Unique]:
+def cross_row_rules(table: Table) -> list[Reference | Unique]:
     """The rules of a table that look at more than one row."""
     return [rule for rule in table.rules if isinstance(rule, Reference | Unique)]
 
 
-def with_neighbours(
+def with_cross_row_rules(
     checked: DataFrame, table: Table, context: RunContext, silver: LakeTable | None, count: int
 ) -> DataFrame:
     """The rows (`count` of them) with the violations of these rules added; the same frame if there are none.
@@ -33,7 +33,7 @@ def with_neighbours(
     """
     rows = checked
     good = checked.where(~refused(table))
-    for rule in beside_others(table) if count else []:
+    for rule in cross_row_rules(table) if count else []:
         if isinstance(rule, Reference):
             named = good.where(~F.col("_deleted") & F.col(rule.column).isNotNull())
             wanted = few_or_all(named.select(F.col(rule.column).alias("_value")).distinct())

@@ -26,7 +26,7 @@ from batch.delta.table import DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
 from batch.quarantine import quarantine
 from batch.silver import rules
-from batch.silver.cross_row_rules import beside_others, with_neighbours
+from batch.silver.cross_row_rules import cross_row_rules, with_cross_row_rules
 from batch.silver.history import keep_versions
 from batch.silver.rules import VIOLATIONS
 from batch.silver.versions import NEWER, PROPERTIES, newest
@@ -119,7 +119,7 @@ def prepared(rows: DataFrame, table: Table, run_id: str) -> DataFrame:
     raw = [name for name in rows.columns if name not in _PARTITIONS and not name.startswith(("_commit_", "_change_"))]
     violations = rules.row_violations(rows, table)
     may_be_refused = F.size(violations) > 0
-    if any(rule.action == "quarantine" for rule in beside_others(table)):
+    if any(rule.action == "quarantine" for rule in cross_row_rules(table)):
         may_be_refused = F.lit(True)
     key = F.struct(*(rules.bronze_text(rows, name).alias(name) for name in table.key))
     options = {"ignoreNullFields": "false"}
@@ -155,7 +155,7 @@ def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRe
     """From checked rows to the commit; nothing is written before all rules have been asked."""
     found = rules.tally(checked, table)
     rows = frame(checked)
-    judged = with_neighbours(rows, table, context, refresh.silver if refresh.is_continued else None, found.rows)
+    judged = with_cross_row_rules(rows, table, context, refresh.silver if refresh.is_continued else None, found.rows)
     if judged is not rows:
         found = rules.tally(judged, table)
     rules.stop_if_failed(found, table)
