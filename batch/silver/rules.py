@@ -1,7 +1,7 @@
 """Quality rules: which rows of a table break which rule, and what follows from it.
 
-A rule checks either one row alone (`not_null`, `range`, `pattern`), or a row against other rows (`reference`, `unique`). Three are
-implied: a value that can't be read as its column's type (`type`), a key without a value and a row without a sequence.
+A rule checks either one row alone (`not_null`, `range`, `pattern`), or a row against other rows (`reference`,
+`unique`). Three are implied: a value that can't be read as its column's type (`type`), a key without a value and a row without a sequence.
 A rule that speaks of a value has nothing to say about NULL; that is for `not_null`. Deletes are judged by their key.
 
 One pass over the rows adds `_violations`, the names of the rules that a row breaks; one job counts them.

@@ -256,7 +256,7 @@ def test_the_log_gets_checkpoints_that_spark_reads(spark: SparkSession, make: Ca
     assert spark.newSession().read.format("delta").load(table.path).count() == 16
 
 
-def test_the_extent_is_what_the_files_say(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
+def test_the_data_files_are_those_that_spark_counts(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
     table = make()
     table.append(few(rows(spark, (5, "e", 1))), run_id="r1", progress={"done": 1})
     detail = spark.sql(f"DESCRIBE DETAIL delta.`{table.path}`").collect()[0]
