@@ -83,7 +83,7 @@ class LayerResult:
         progress: up to where the source of the layer is done; what the next run continues from.
         is_unchanged: nothing was new, so nothing was written.
         note: what else is worth saying, for people.
-        beside: of the tables that were written with it.
+        also_written: of the tables that were written with it.
     """
 
     layer: str
@@ -95,7 +95,7 @@ class LayerResult:
     progress: Mapping[str, Any] = field(default_factory=dict)
     is_unchanged: bool = False
     note: str = ""
-    beside: Sequence[LayerResult] = ()
+    also_written: Sequence[LayerResult] = ()
 
     @classmethod
     def of(cls, written: Written, *, layer: str, table: str, progress: Mapping[str, Any], **more: Any) -> Self:

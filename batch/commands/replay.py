@@ -102,7 +102,7 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
     passed = flagged.where(~rules.refused(table))
     leaving = brought_if_few(passed.select(F.lit(table.name).alias("table"), "_sequence", "_origin").distinct())
     versions = passed.select(*table.column_names, *refine.META)
-    beside = keep_versions(versions, table, context, progress, anew=False)
+    also_written = keep_versions(versions, table, context, progress, from_scratch=False)
     good = newest(versions, table.key)
     on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
     written = target.merge(good, on=on, set_when=NEWER, run_id=context.run_id, progress=progress)
@@ -124,7 +124,7 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
         rows_in=count,
         rejected=found.broken,
         note=f"{left.rows_deleted:,} entries left the quarantine",
-        beside=beside,
+        also_written=also_written,
     )
 
 

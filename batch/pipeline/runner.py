@@ -181,7 +181,7 @@ def _work(step: Step) -> list[TableRun]:
         return [TableRun(layer=step.layer, table=step.table, seconds=seconds, error=text)]
     seconds = round(time.monotonic() - began, 1)
     # What was written beside the table took its share of the same seconds.
-    found = [_table_run(result, seconds), *(_table_run(each, 0.0) for each in result.beside)]
+    found = [_table_run(result, seconds), *(_table_run(each, 0.0) for each in result.also_written)]
     for table in found:
         log.info("%s: %s", table.name, said(table))
     return found

@@ -26,14 +26,14 @@ def history_table(table: Table, context: RunContext) -> LakeTable | None:
 
 
 def keep_versions(
-    versions: DataFrame, table: Table, context: RunContext, progress: dict[str, Any], *, anew: bool
+    versions: DataFrame, table: Table, context: RunContext, progress: dict[str, Any], *, from_scratch: bool
 ) -> tuple[LayerResult, ...]:
     """Add versions (rows of Silver) to the table's history; what was done, nothing for a table without one.
 
     It is written before Silver is: a run that is killed in between finds these versions there and adds none twice.
 
     Args:
-        anew: they are all that Bronze has, and take the place of what there was.
+        from_scratch: they are all that Bronze has, and take the place of what there was.
     """
     history = history_table(table, context)
     if history is None:
@@ -41,7 +41,7 @@ def keep_versions(
     identity = [*table.key, "_sequence", "_row_hash"]
     rows = versions.dropDuplicates(identity)
     history.progress()
-    if anew or not history.exists():
+    if from_scratch or not history.exists():
         written = history.replace(rows, run_id=context.run_id, progress=progress, properties=PROPERTIES)
     else:
         rows = brought_if_few(rows)

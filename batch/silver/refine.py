@@ -164,7 +164,7 @@ def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRe
         quarantine(refused_rows(judged, table), context)
         good = judged.where(~rules.refused(table))
     versions = good.select(*table.column_names, *META)
-    beside = keep_versions(frame(versions), table, context, refresh.progress, anew=not refresh.is_continued)
+    also_written = keep_versions(frame(versions), table, context, refresh.progress, from_scratch=not refresh.is_continued)
     new = _newest(versions, table, found.rows)
     if refresh.is_continued:
         if sizes.wants_deletion_vectors(refresh.silver.size()):
@@ -180,7 +180,7 @@ def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRe
         progress=refresh.progress,
         rows_in=found.rows,
         rejected=found.broken,
-        beside=beside,
+        also_written=also_written,
     )
 
 
