@@ -79,7 +79,7 @@ class LayerResult:
         version: of the Delta table after the run; None if there is no table yet.
         rows_in: that were looked at.
         rows_written: inserted, updated and deleted together.
-        rejected: rows refused, by rule.
+        rejected: rows that broke a rule, by rule.
         progress: up to where the source of the layer is done; what the next run continues from.
         is_unchanged: nothing was new, so nothing was written.
         note: what else is worth saying, for people.

@@ -1,4 +1,4 @@
-"""The quarantine: the rows of all tables that were refused, each once, with what is needed to try them again."""
+"""The quarantine: rows of all tables that a rule keeps out of Silver, each once, with all that a replay needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS: Final = ("table", "key", "rule", "action", "row", "_sequence", "_origin
 _IDENTITY: Final = ("table", "key", "rule", "_sequence", "_origin")
 
 _ONE_AT_A_TIME: Final = threading.Lock()
-"""The tables of a run share the quarantine, and of two writes that follow the same version one is refused."""
+"""The tables of a run share the quarantine, and of two writes that follow the same version one fails."""
 
 
 def quarantine_table(context: RunContext) -> LakeTable:

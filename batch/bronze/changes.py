@@ -29,9 +29,9 @@ from batch.bronze.table import (
     bronze_table,
     deduplicated,
     properties,
-    refused,
     since,
     stamped,
+    table_error,
     unchanged,
 )
 from batch.context import LayerResult, RunContext
@@ -82,11 +82,11 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
     except ChainBrokenError as error:
         cure = "; what `maintain --archive` removed is in Bronze only: see `run --full --layer silver`"
         text = f"the archive of {topic} has a gap: {error}{cure if context.full else ''}"
-        raise refused(table, text) from error
+        raise table_error(table, text) from error
     progress = bronze_progress.with_positions(progress, topic, found.following)
     if not found.paths:
         if context.is_rebuild and bronze.exists() and not bronze.read().isEmpty():
-            raise refused(table, f"the archive has no change of {topic}: there is nothing to rebuild it from")
+            raise table_error(table, f"the archive has no change of {topic}: there is nothing to rebuild it from")
         if bronze.exists():
             return unchanged(bronze, table, progress)
         log.warning("bronze/%s: the archive has no change of %s: is `streams.archive` at work?", table.name, topic)
@@ -157,7 +157,7 @@ class _ChangesLanding:
         if required:
             what = f"the source's newest rows have no column {', '.join(required)}"
             cure = "if it was dropped or renamed, change the definition, then run again"
-            raise refused(self.table, f"{what}: nothing was written; {cure}")
+            raise table_error(self.table, f"{what}: nothing was written; {cure}")
         for column in missing:
             log.warning("bronze/%s: no column %s in the source: it is NULL from now on", self.table.name, column.name)
 

@@ -11,7 +11,7 @@ from mysql.connector.connection import MySQLConnection
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.table import refused
+from batch.bronze.table import table_error
 from batch.storage.canonical import mysql_value
 from config.definition import LogicalType, Table
 from config.settings import DatabaseSettings
@@ -62,7 +62,7 @@ def check_columns(connection: MySQLConnection, table: Table) -> tuple[str, ...]:
         )
         found = {_text(row[0]): _text(row[1]).lower() for row in cursor.fetchall()}  # type: ignore[index]
     if not found:
-        raise refused(table, "the source has no such table: create it, or take it out of the definition")
+        raise table_error(table, "the source has no such table: create it, or take it out of the definition")
     faults = [f"{column.name} is not there" for column in table.columns if column.name not in found]
     faults += [
         f"{column.name} is of type {found[column.name]}, not {column.type}"
@@ -71,7 +71,7 @@ def check_columns(connection: MySQLConnection, table: Table) -> tuple[str, ...]:
     ]
     if faults:
         what = f"the source's columns differ from the definition ({'; '.join(faults)})"
-        raise refused(table, f"{what}: nothing was written; change the definition, then run again")
+        raise table_error(table, f"{what}: nothing was written; change the definition, then run again")
     return tuple(sorted(set(found) - set(table.column_names)))
 
 

@@ -20,8 +20,8 @@ from batch.bronze.table import (
     anti_joined,
     bronze_table,
     properties,
-    refused,
     stamped,
+    table_error,
     unchanged,
 )
 from batch.bronze.windows import find_anchor, has_time_cursor, next_sequence, source_of
@@ -129,7 +129,9 @@ def _place(
             cursor.execute("SHOW MASTER STATUS")
             found = cursor.fetchall()
         if not found:
-            raise refused(table, "the source keeps no binary log, so rows read from it have no place among its changes")
+            raise table_error(
+                table, "the source keeps no binary log, so rows read from it have no place among its changes"
+            )
         name, pos = str(found[0][0]), int(str(found[0][1]))  # type: ignore[index]
         position = (context.settings.source_epoch, binlog_file_number(name), pos, SNAPSHOT_ROW)
         return reading_sequence(position, datetime.now(UTC)), progress

@@ -45,11 +45,13 @@ def bronze_table(table: Table, context: RunContext) -> LakeTable:
     """
     taken = sorted((_UNDER_WAY | {*PARTITIONS, *_META}) & {name.lower() for name in table.column_names})
     if taken:
-        raise refused(table, f"the lake has columns of its own named {', '.join(taken)}: rename the source's in a view")
+        raise table_error(
+            table, f"the lake has columns of its own named {', '.join(taken)}: rename the source's in a view"
+        )
     found = context.table("bronze", table.name)
     if is_of_other_feed(found, table) and not context.is_rebuild:
         feed = found.property(FEED)
-        raise refused(
+        raise table_error(
             table,
             f"is filled from the feed {feed!r}, and the definition says {table.feed!r}: set it back, or make the "
             f"table anew with `python -m batch rebuild --table {table.name}`",
@@ -122,6 +124,6 @@ def unchanged(found: LakeTable, table: Table, progress: dict[str, object], *, ro
     )
 
 
-def refused(table: Table, message: str) -> BatchError:
-    """An error of this table."""
+def table_error(table: Table, message: str) -> BatchError:
+    """A `BatchError` that names this Bronze table."""
     return BatchError(message, layer="bronze", table=table.name)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from mysql.connector.connection import MySQLConnection
 
 from batch.bronze import progress as bronze_progress
-from batch.bronze.table import refused
+from batch.bronze.table import table_error
 from batch.context import RunContext
 from batch.storage.canonical import time_text
 from batch.storage.database import connected
@@ -112,7 +112,7 @@ def source_of(table: Table, context: RunContext) -> DatabaseSettings:
         BatchError: the run has none.
     """
     if context.database is None:
-        raise refused(table, "is read from the database: set MYSQL_HOST, MYSQL_USER and MYSQL_PASSWORD")
+        raise table_error(table, "is read from the database: set MYSQL_HOST, MYSQL_USER and MYSQL_PASSWORD")
     return context.database
 
 

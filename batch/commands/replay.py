@@ -99,7 +99,7 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
     flagged = with_cross_row_rules(checked, table, context, target, count)
     found = rules.tally(flagged, table)
     rules.stop_if_failed(found, table)
-    passed = flagged.where(~rules.refused(table))
+    passed = flagged.where(~rules.is_quarantined(table))
     leaving = brought_if_few(passed.select(F.lit(table.name).alias("table"), "_sequence", "_origin").distinct())
     versions = passed.select(*table.column_names, *refine.META)
     also_written = keep_versions(versions, table, context, progress, from_scratch=False)

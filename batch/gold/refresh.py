@@ -96,9 +96,8 @@ def build(plan: GoldPlan, context: RunContext) -> LayerResult:
     if done == refresh.progress and not context.full:
         version = refresh.target.version()
         return LayerResult(layer="gold", table=plan.name, version=version, progress=done, is_unchanged=True)
-    with sizes.set_for_small_query(
-        context.spark, when=sizes.are_small_tables([refresh.target, *refresh.sources.values()])
-    ):
+    is_small = sizes.are_small_tables([refresh.target, *refresh.sources.values()])
+    with sizes.set_for_small_query(context.spark, when=is_small):
         written = _brought_up(refresh, done)
     return LayerResult.of(written, layer="gold", table=plan.name, progress=refresh.progress)
 

@@ -13,7 +13,7 @@ from batch.context import RunContext
 from batch.delta.rows import Rows, brought_if_few, few_or_all, frame
 from batch.delta.snapshot import Source
 from batch.delta.table import LakeTable
-from batch.silver.rules import VIOLATIONS, refused, rule_name
+from batch.silver.rules import VIOLATIONS, is_quarantined, rule_name
 from batch.silver.versions import newest
 from config.definition import Reference, Table, Unique
 
@@ -32,7 +32,7 @@ def with_cross_row_rules(
         silver: the table that the rows go into; None if it is made anew from them.
     """
     rows = checked
-    good = checked.where(~refused(table))
+    good = checked.where(~is_quarantined(table))
     for rule in cross_row_rules(table) if count else []:
         if isinstance(rule, Reference):
             named = good.where(~F.col("_deleted") & F.col(rule.column).isNotNull())
@@ -74,7 +74,7 @@ def shared_values(good: DataFrame, before: Source | None, table: Table, rule: Un
     That is the one in Silver, else the one with the lowest sequence, then key. None if no value is held twice.
 
     Args:
-        good: the rows that no rule refuses, deletes and older versions too.
+        good: the rows that no rule keeps out, deletes and older versions too.
         before: the table as it was before, deleted rows too.
     """
     held = [F.col(name).alias(f"_held_{name}") for name in rule.columns]

@@ -4,8 +4,8 @@ Bronze → typed → rules → the newest of each key → merged into Silver; al
 
 The order of a key's versions is `_sequence`, across runs too: an older version never wins over a newer one that is
 there, a deleted row is not brought back by a late change from before. Rules are checked before the newest version is
-chosen, so when that one is refused, the last good one stays. A version that says what Silver says already is taken all
-the same if its sequence is newer, or else a late one from between the two would win.
+chosen, so when that one is quarantined, the last good one stays. A version that says what Silver says already is
+taken all the same if its sequence is newer, or else a late one from between the two would win.
 """
 
 from __future__ import annotations
@@ -118,9 +118,9 @@ def prepared(rows: DataFrame, table: Table, run_id: str) -> DataFrame:
     `_row`, the row as it was delivered, if it may have to be put aside."""
     raw = [name for name in rows.columns if name not in _PARTITIONS and not name.startswith(("_commit_", "_change_"))]
     violations = rules.row_violations(rows, table)
-    may_be_refused = F.size(violations) > 0
+    may_be_quarantined = F.size(violations) > 0
     if any(rule.action == "quarantine" for rule in cross_row_rules(table)):
-        may_be_refused = F.lit(True)
+        may_be_quarantined = F.lit(True)
     key = F.struct(*(rules.bronze_text(rows, name).alias(name) for name in table.key))
     options = {"ignoreNullFields": "false"}
     return rows.select(
@@ -132,18 +132,18 @@ def prepared(rows: DataFrame, table: Table, run_id: str) -> DataFrame:
         F.lit(run_id).alias("_run_id"),
         "_origin",
         violations.alias(VIOLATIONS),
-        F.when(may_be_refused, F.to_json(key, options)).alias("_key"),
-        F.when(may_be_refused, F.to_json(F.struct(*raw), options)).alias("_row"),
+        F.when(may_be_quarantined, F.to_json(key, options)).alias("_key"),
+        F.when(may_be_quarantined, F.to_json(F.struct(*raw), options)).alias("_row"),
     )
 
 
-def refused_rows(rows: DataFrame, table: Table) -> DataFrame:
-    """The rows that are put aside, once for each rule that refuses them, as the quarantine keeps them."""
-    refusing = F.array(*(F.lit(name) for name in rules.refusing(table)))
-    return rows.where(rules.refused(table)).select(
+def quarantine_rows(rows: DataFrame, table: Table) -> DataFrame:
+    """The rows that are put aside, once for each rule that they break, as the quarantine keeps them."""
+    quarantining = F.array(*(F.lit(name) for name in rules.quarantining_rules(table)))
+    return rows.where(rules.is_quarantined(table)).select(
         F.lit(table.name).alias("table"),
         F.col("_key").alias("key"),
-        F.explode(F.array_intersect(VIOLATIONS, refusing)).alias("rule"),
+        F.explode(F.array_intersect(VIOLATIONS, quarantining)).alias("rule"),
         F.lit("quarantine").alias("action"),
         F.col("_row").alias("row"),
         "_sequence",
@@ -159,12 +159,14 @@ def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRe
     if judged is not rows:
         found = rules.tally(judged, table)
     rules.stop_if_failed(found, table)
-    good = checked  # unless one is refused: whatever else was added to them is not kept
-    if any(name in found.broken for name in rules.refusing(table)):
-        quarantine(refused_rows(judged, table), context)
-        good = judged.where(~rules.refused(table))
+    good = checked  # unless one is quarantined: whatever else was added to them is not kept
+    if any(name in found.broken for name in rules.quarantining_rules(table)):
+        quarantine(quarantine_rows(judged, table), context)
+        good = judged.where(~rules.is_quarantined(table))
     versions = good.select(*table.column_names, *META)
-    also_written = keep_versions(frame(versions), table, context, refresh.progress, from_scratch=not refresh.is_continued)
+    also_written = keep_versions(
+        frame(versions), table, context, refresh.progress, from_scratch=not refresh.is_continued
+    )
     new = _newest(versions, table, found.rows)
     if refresh.is_continued:
         if sizes.wants_deletion_vectors(refresh.silver.size()):

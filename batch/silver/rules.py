@@ -1,7 +1,8 @@
 """Quality rules: which rows of a table break which rule, and what follows from it.
 
 A rule checks either one row alone (`not_null`, `range`, `pattern`), or a row against other rows (`reference`,
-`unique`). Three are implied: a value that can't be read as its column's type (`type`), a key without a value and a row without a sequence.
+`unique`). Three are implied: a value that can't be read as its column's type (`type`),
+a key without a value and a row without a sequence.
 A rule that speaks of a value has nothing to say about NULL; that is for `not_null`. Deletes are judged by their key.
 
 One pass over the rows adds `_violations`, the names of the rules that a row breaks; one job counts them.
@@ -100,14 +101,14 @@ def bronze_text(rows: DataFrame, name: str) -> Column:
     return F.col(name) if name in rows.columns else F.lit(None).cast("string")
 
 
-def refusing(table: Table) -> list[str]:
+def quarantining_rules(table: Table) -> list[str]:
     """The rules that keep a row out of Silver."""
     return [name for name, action in actions(table).items() if action == "quarantine"]
 
 
-def refused(table: Table) -> Column:
+def is_quarantined(table: Table) -> Column:
     """Whether a row is kept out of Silver."""
-    return F.arrays_overlap(VIOLATIONS, F.array(*(F.lit(name) for name in refusing(table))))
+    return F.arrays_overlap(VIOLATIONS, F.array(*(F.lit(name) for name in quarantining_rules(table))))
 
 
 def tally(rows: Rows, table: Table) -> Tally:
