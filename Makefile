@@ -6,19 +6,28 @@ BENCH_VENV := .venv-bench
 STACK := $(BIN)/python -m stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit faults bench bench-latency bench-state bench-batch check fmt lock up down status
+.PHONY: help demo test unit test-streams test-lake test-nightly faults bench bench-latency bench-state bench-batch check fmt lock up down status
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 15
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
 demo: $(VENV)/ready ## run the main job on real servers and real-size data, print the proof
 	@$(STACK) demo $(if $(KEEP),--keep) $(if $(SIZE),--size $(SIZE))
 
-test: check ## all checks and tests; the servers are started by the tests themselves
-	@$(BIN)/python -m pytest
+test: $(VENV)/ready ## all checks and tests, stream and lake tests side by side; they start their servers themselves
+	@$(BIN)/python -m tests.lanes
 
 unit: $(VENV)/ready ## the tests that need no server
-	@$(BIN)/python -m pytest tests/unit tests/agents tests/test_architecture.py tests/test_readme.py
+	@$(BIN)/python -m tests.lanes unit
+
+test-streams: $(VENV)/ready ## the tests of the stream jobs and of their faults, on servers
+	@$(BIN)/python -m tests.lanes streams
+
+test-lake: $(VENV)/ready ## the tests of the lake, on Spark and on servers
+	@$(BIN)/python -m tests.lanes lake
+
+test-nightly: $(VENV)/ready ## the rare and slow tests, which `make test` leaves out
+	@$(BIN)/python -m tests.lanes --nightly
 
 faults: $(VENV)/ready ## break servers and workers under load, and mutants too; ROW=1,4 DOSE=full SEED=7 choose
 	@$(BIN)/python -m tests.faults $(if $(ROW),--rows $(ROW)) $(if $(DOSE),--dose $(DOSE)) $(if $(SEED),--seed $(SEED))

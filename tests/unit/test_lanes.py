@@ -1,0 +1,98 @@
+"""Goal: one lane's end never hides the other's, and the exit code says whether anything failed.
+
+Method: the lanes' commands are replaced by short shell commands; they run as real processes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests import lanes
+
+UseCommands = Callable[[Mapping[str, str]], None]
+
+
+@pytest.fixture
+def use_commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> UseCommands:
+    """Replace the command of each stage by a shell command."""
+    monkeypatch.setattr(lanes, "FOLDER", tmp_path)
+
+    def use(commands: Mapping[str, str]) -> None:
+        monkeypatch.setattr(lanes, "command_of", lambda stage, **_: ("sh", "-c", commands[stage]))
+
+    return use
+
+
+def test_a_lane_that_fails_does_not_end_the_other_but_the_run_fails(
+    use_commands: UseCommands, capfd: pytest.CaptureFixture[str]
+) -> None:
+    use_commands({"streams": "echo '1 failed'; exit 3", "lake": "sleep 0.5; echo '7 passed'"})
+    results = lanes.side_by_side(lanes.LANES)
+    assert [(each.stage, each.code) for each in results] == [("streams", 3), ("lake", 0)]
+    assert lanes.exit_code(results) == 3
+    output = capfd.readouterr().out
+    assert output.index("1 failed") < output.index("7 passed")
+
+
+def test_a_stage_that_fails_keeps_the_next_from_starting(use_commands: UseCommands) -> None:
+    use_commands({"check": "true", "unit": "exit 1", "fetch": "true"})
+    results = lanes.one_after_the_other(["check", "unit", "fetch"])
+    assert [(each.stage, each.code) for each in results] == [("check", 0), ("unit", 1)]
+    assert lanes.exit_code(results) == 1
+
+
+def test_an_interrupt_ends_both_lanes_gracefully_and_fails_the_run(
+    use_commands: UseCommands, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ending = "trap 'echo ended gracefully; exit 2' INT; touch {}; while true; do sleep 0.05; done"
+    started = [tmp_path / "one", tmp_path / "two"]
+    use_commands({lane: ending.format(path) for lane, path in zip(lanes.LANES, started, strict=True)})
+
+    def interrupt() -> None:
+        while not all(path.exists() for path in started):
+            threading.Event().wait(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    results = lanes.side_by_side(lanes.LANES)
+    assert sorted(each.code for each in results) == [2, 2, 130]
+    assert lanes.exit_code(results) != 0
+    assert capfd.readouterr().out.count("ended gracefully") == 2
+
+
+def test_a_process_that_is_killed_fails_the_run(use_commands: UseCommands) -> None:
+    use_commands({"lake": "kill -KILL $$"})
+    assert lanes.exit_code(lanes.side_by_side(["lake"])) == signal.SIGKILL
+
+
+def test_a_suite_without_nightly_tests_is_no_failure() -> None:
+    nothing = [lanes.Result(stage="lake", code=5, wall_s=1.0, cpu_s=1.0)]
+    assert lanes.exit_code(nothing, nightly=True) == 0
+    assert lanes.exit_code(nothing) == 5
+
+
+def test_the_summary_has_each_stage_and_no_word_that_a_reader_of_pytests_last_line_could_take_for_it() -> None:
+    results = [lanes.Result(stage="unit", code=0, wall_s=30.0, cpu_s=48.0)]
+    text = lanes.summary(results, 36.0)
+    assert re.search(r"^unit +0\.5 +0\.8 +0$", text, re.M)
+    assert "passed" not in text
+
+
+@pytest.mark.parametrize("stage", lanes.SUITES)
+def test_every_suite_leaves_nightly_tests_to_the_night(stage: str) -> None:
+    assert "not nightly" in lanes.command_of(stage)
+    assert "nightly" in lanes.command_of(stage, nightly=True)
+    assert all((lanes.ROOT / path).exists() for path in lanes.SUITES[stage])
+
+
+def test_every_test_belongs_to_a_suite() -> None:
+    covered = [lanes.ROOT / path for suite in lanes.SUITES.values() for path in suite]
+    files = (lanes.ROOT / "tests").rglob("test_*.py")
+    assert not [file for file in files if not any(file.is_relative_to(path) for path in covered)]
