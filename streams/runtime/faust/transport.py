@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from time import monotonic
 from typing import Any, Final, cast
 
 from aiokafka.errors import IllegalStateError
 from aiokafka.structs import TopicPartition
-from faust.transport.consumer import TransactionManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from streams.runtime.faust.fetched import FetchedRecord, use_lean_records
+from streams.runtime.faust.transactions import PartitionTransactions
 from streams.runtime.faust.worker import WorkerApp
 from streams.runtime.partition.batch import Batch
 from streams.runtime.partition.task import Opening
@@ -62,6 +63,7 @@ class BatchConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._openings: dict[TP, Opening] = {}
         self._seeks: dict[TP, tuple[Opening, int]] = {}
+        self._polled_since: dict[TP, float] = {}
         self._room = asyncio.Event()
 
     def _new_consumer_thread(self) -> Any:
@@ -198,7 +200,9 @@ class BatchConsumer(driver.Consumer):
             return sought
 
         for tp in await self._thread.call_thread(seek):
-            self._openings[tp], self._read_offset[tp] = seeks[tp]
+            self._openings[tp], offset = seeks[tp]
+            self._read_offset[tp] = self._committed_offset[tp] = offset
+            self._polled_since[tp] = monotonic()
 
     async def _hand_over(self, tp: TP, records: Sequence[FetchedRecord]) -> None:
         opening = self._openings[tp]
@@ -208,6 +212,7 @@ class BatchConsumer(driver.Consumer):
                 return
             from_offset = self._read_offset[tp]
             assert from_offset is not None
+            self._note_uncommitted(tp, from_offset)
             batch = Batch(tp.topic, tp.partition, from_offset, records[begin : begin + size], opening)
             self._read_offset[tp] = batch.next_offset
             opening.queue.polled(batch)
@@ -255,30 +260,27 @@ class BatchConsumer(driver.Consumer):
     def note_committed(self, offsets: Mapping[TP, int]) -> None:
         """Tell Faust's monitor and its stall detector what a partition's transaction has committed."""
         self._committed_offset.update(offsets)
-        now = asyncio.get_running_loop().time()
-        self._thread.tp_last_committed_at.update(dict.fromkeys(offsets, now))
+        self._thread.tp_last_committed_at.update(dict.fromkeys(offsets, monotonic()))
         self.app.monitor.on_tp_commit(dict(offsets))
 
+    # -- Faust's alarm for stalled partitions -------------------------------------------------------------------------
 
-class PartitionTransactions(TransactionManager):
-    """Faust's hooks around a rebalance; the transactions themselves are the partitions'."""
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Log an error if a partition stands still although it has been polled for longer than Faust's limit.
 
-    app: WorkerApp
+        Faust asks for every assigned partition and counts from the worker's start. Changelogs are assigned without
+        being fetched, and a partition that is being restored is not polled yet: neither is stalled.
+        """
+        opening = self._openings.get(tp)
+        if opening is None or not opening.is_open:
+            return
+        if now - self._polled_since[tp] >= self.app.conf.stream_processing_timeout:
+            super().verify_event_path(now, tp)
 
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Finish the turns under way and let go of every partition."""
-        await self.app.partition_owner.close_partitions()
-
-    async def on_rebalance(self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP]) -> None:
-        """Nothing: the supervisor opens partitions, outside this callback, where heartbeats go on."""
-
-    async def commit(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
-        """Commit nothing."""
-        return True
-
-    async def send(self, topic: str, key: Any, value: Any, partition: Any, *args: Any, **_: Any) -> Any:
-        """Send a record that belongs to no turn, such as one of `faust send`: outside any transaction."""
-        return await self.producer.send(topic, key, value, partition, *args)
+    def _note_uncommitted(self, tp: TP, offset: int) -> None:
+        """Count the time without a commit from the first record that waits for one, not from the last commit."""
+        if self._committed_offset[tp] == offset:
+            self._thread.tp_last_committed_at[tp] = monotonic()
 
 
 class BatchTransport(driver.Transport):

@@ -41,6 +41,7 @@ def test_the_versions_are_those_the_runtime_was_written_against() -> None:
         (driver.Consumer, "commit"),  # replaced: nothing is committed outside a turn
         (driver.AIOKafkaConsumerThread, "_ensure_consumer"),  # used: the client of the consumer's thread
         (driver.AIOKafkaConsumerThread, "call_thread"),  # used: run a coroutine in that thread
+        (driver.Consumer, "verify_event_path"),  # narrowed: partitions that are polled, once they had time
         (TransactionManager, "on_partitions_revoked"),  # replaced: turns end, partitions close
         (TransactionManager, "on_rebalance"),  # replaced: nothing long in the callback
         (TableManager, "_update_channels"),  # used: subscribes to changelogs, so that the router knows them
@@ -104,3 +105,9 @@ def test_the_client_keeps_how_long_a_fetch_is_held_until_it_starts() -> None:
 def test_the_fetcher_still_makes_its_records_by_the_name_that_is_replaced() -> None:
     assert "PartitionRecords(" in source(Fetcher)
     assert "self._consumer_record(tp, record)" in source(PartitionRecords)
+
+
+def test_the_stall_alarm_still_asks_for_every_assigned_partition_by_the_clock_of_commits() -> None:
+    assert "self.verify_event_path(now, tp)" in source(Consumer.verify_all_partitions_active)
+    assert "now = monotonic()" in source(Consumer.verify_all_partitions_active)
+    assert "self.tp_last_committed_at.get(tp)" in source(driver.AIOKafkaConsumerThread.verify_event_path)
