@@ -11,12 +11,14 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
+from pytest import Subtests  # noqa: PT013
 
 from batch.__main__ import parser as batch_parser
 from config import settings
+from demo import command as demo
 from ops.cli import parser
 from streams import orders as application
 from streams.topics import catalogue
@@ -24,6 +26,14 @@ from streams.topics import catalogue
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```\n(.*?)```", README, re.S)
+GROUPS = (
+    settings.KafkaSettings,
+    settings.OrdersSettings,
+    settings.ArchiveSettings,
+    settings.SparkSettings,
+    settings.LakeSettings,
+    settings.BatchSettings,
+)
 SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.S))
 
 
@@ -40,24 +50,8 @@ def setting_names() -> set[str]:
     return {name for group in groups for item in dataclasses.fields(group) for name in item.metadata["names"]}
 
 
-@pytest.mark.parametrize("command", sorted(set(commands("make "))))
-def test_a_make_target_exists(command: str) -> None:
-    target = shlex.split(command)[1]
-    assert re.search(rf"^{re.escape(target)}:", (ROOT / "Makefile").read_text(), re.M), command
-
-
-@pytest.mark.parametrize("command", sorted(set(commands("python -m stack "))))
-def test_a_stack_command_is_understood(command: str) -> None:
-    parser().parse_args(shlex.split(command)[3:])
-
-
-@pytest.mark.parametrize("command", sorted(set(commands("python -m batch "))))
-def test_a_batch_command_is_understood(command: str) -> None:
-    batch_parser().parse_args(shlex.split(command)[3:])
-
-
-@pytest.mark.parametrize("command", sorted(set(commands("python examples/"))))
-def test_an_example_is_there_and_takes_its_arguments(command: str) -> None:
+def assert_example_takes(command: str) -> None:
+    """The example is there, and its help names as many arguments as the command has."""
     _, script, *arguments = shlex.split(command)
     help_text = subprocess.run([sys.executable, ROOT / script, "--help"], capture_output=True, text=True, check=True)
     positional = re.search(r"positional arguments:\n((?:  .*\n)+)", help_text.stdout)
@@ -65,67 +59,63 @@ def test_an_example_is_there_and_takes_its_arguments(command: str) -> None:
     assert len(re.findall(r"^  \S", positional[1], re.M)) == len(arguments)
 
 
-@pytest.mark.parametrize("command", sorted(set(commands("faust "))))
-def test_a_faust_command_names_the_application(command: str) -> None:
+def assert_faust_knows(command: str) -> None:
+    """It names an application, and a command of Faust that the applications have."""
     words = shlex.split(command)
     if "-A" in words:
         assert words[words.index("-A") + 1] in ("streams.orders", "streams.lookups", "streams.archive")
         assert words[3] in ("worker", "tables")
 
 
-@pytest.mark.parametrize("name", sorted({span for span in SPANS if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", span)}))
-def test_a_setting_exists(name: str) -> None:
-    assert name in setting_names()
+def test_its_commands_are_understood_by_their_programs(subtests: Subtests) -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    checks: dict[str, Callable[[str], object]] = {
+        "make ": lambda command: targets.index(shlex.split(command)[1]),
+        "python -m stack ": lambda command: parser(demo).parse_args(shlex.split(command)[3:]),
+        "python -m batch ": lambda command: batch_parser().parse_args(shlex.split(command)[3:]),
+        "python examples/": assert_example_takes,
+        "faust ": assert_faust_knows,
+    }
+    for program, check in checks.items():
+        found = sorted(set(commands(program)))
+        assert found, program
+        for command in found:
+            with subtests.test(command=command):
+                check(command)
 
 
-@pytest.mark.parametrize(
-    ("name", "default"), re.findall(r"^\| `([A-Z_]+)` \| `([^`]+)` \|", README, re.M), ids=lambda value: str(value)
-)
-def test_a_default_is_the_codes(name: str, default: str) -> None:
-    groups = (
-        settings.KafkaSettings,
-        settings.OrdersSettings,
-        settings.ArchiveSettings,
-        settings.SparkSettings,
-        settings.LakeSettings,
-        settings.BatchSettings,
-    )
-    items = [item for group in groups for item in dataclasses.fields(group) if item.metadata["names"][0] == name]
-    assert items
-    for item in items:
-        assert item.metadata["parse"](default) == item.metadata["default"]
+def test_its_settings_exist_and_have_the_defaults_it_names(subtests: Subtests) -> None:
+    named = {span for span in SPANS if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", span)}
+    assert named - setting_names() == set()
+    for name, default in re.findall(r"^\| `([A-Z_]+)` \| `([^`]+)` \|", README, re.M):
+        with subtests.test(name=name):
+            items = [
+                item for group in GROUPS for item in dataclasses.fields(group) if item.metadata["names"][0] == name
+            ]
+            assert items
+            assert {item.metadata["parse"](default) == item.metadata["default"] for item in items} == {True}
 
 
-def test_the_topics_and_the_table_it_names_exist() -> None:
+def test_its_topics_tables_and_views_exist() -> None:
     topics = {spec.name for spec in catalogue(dataset="project_db", app_id="millrace-orders", order_partitions=4)}
     named = {span for span in SPANS if span.startswith(("mysql.", "order_")) or span == "dead_letters"}
     named -= {span for span in named if ":" in span}  # keys in Redis
-    tables = set(application.app.tables)
     assert named
-    assert named - tables - {"order_details"} <= topics, named - topics
-
-
-def test_the_views_it_names_exist() -> None:
+    assert named - topics - set(application.app.tables) - {"order_details"} == set()
     declared = "".join((ROOT / path).read_text() for path in ("tables/views/orders.py", "streams/runtime/web/pages.py"))
-    for path in set(re.findall(r"127\.0\.0\.1:6066(/[a-z/]+)", README)):
-        assert f'"{path}' in declared, path
+    views = set(re.findall(r"127\.0\.0\.1:6066(/[a-z/]+)", README))
+    assert [path for path in sorted(views) if f'"{path}' not in declared] == []
 
 
-@pytest.mark.parametrize(
-    "path",
-    sorted({span for span in SPANS if re.fullmatch(r"\.?[a-z_]+(/[a-z_.]+)*(/|\.(py|md|yml|yaml|sql|example))", span)}),
-)
-def test_a_file_exists(path: str) -> None:
-    generated = {".demo/proof.json"}
-    shared = [ROOT / path, ROOT / "config/datasets/project_db" / path, ROOT / "streams" / path, ROOT / "tests" / path]
-    assert path in generated or any(p.exists() for p in shared), path
+def test_its_files_exist() -> None:
+    form = r"\.?[a-z_]+(/[a-z_.]+)*(/|\.(py|md|yml|yaml|sql|example))"
+    named = {span for span in SPANS if re.fullmatch(form, span)} - {".demo/proof.json"}  # which the demo makes
+    folders = [ROOT, ROOT / "config/datasets/project_db", ROOT / "streams", ROOT / "tests"]
+    assert [path for path in sorted(named) if not any((folder / path).exists() for folder in folders)] == []
 
 
-def test_continuous_integration_runs_what_the_quick_start_says() -> None:
+def test_it_is_finished_and_its_quick_start_is_what_continuous_integration_runs() -> None:
+    assert not re.search(r"^(FIGURES|TODO|TBD)", README, re.M)
     assert "make demo" in BLOCKS[0]
     assert "make test" in BLOCKS[0]
     assert re.search(r"^exec make test$", (ROOT / ".ci" / "run").read_text(), re.M)
-
-
-def test_no_figure_is_left_to_be_filled_in() -> None:
-    assert not re.search(r"^(FIGURES|TODO|TBD)", README, re.M)

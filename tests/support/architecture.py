@@ -6,9 +6,10 @@ import ast
 import importlib.util
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -38,6 +39,11 @@ class Module:
         """The syntax tree."""
         return ast.parse(self.text)
 
+    @cached_property
+    def imports(self) -> list[tuple[ast.AST, str]]:
+        """See `imports`."""
+        return list(_imports(self))
+
     def line(self, node: ast.AST) -> str:
         """Where a node is."""
         return f"{self.name}:{getattr(node, 'lineno', 0)}"
@@ -58,17 +64,9 @@ def within(name: str, packages: Collection[str]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def imports(module: Module) -> Iterator[tuple[ast.AST, str]]:
+def imports(module: Module) -> list[tuple[ast.AST, str]]:
     """Every name imported, in full, anywhere in the module; also through `import_module` with a literal."""
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Import):
-            yield from ((node, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(module.name.split(".")[: -node.level]) if node.level else ""
-            source = ".".join(part for part in (base, node.module) if part)
-            yield from ((node, f"{source}.{alias.name}") for alias in node.names)
-        elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"}:
-            yield from ((node, str(name.value)) for name in node.args[:1] if isinstance(name, ast.Constant))
+    return module.imports
 
 
 def impurities(module: Module, own: str) -> list[str]:
@@ -96,6 +94,43 @@ def wrong_directions(module: Module, allowed: Mapping[str, Collection[str]], pro
         for node, name in imports(module)
         if within(name, project) and not all(within(name, targets) for targets in rules)
     ]
+
+
+def upward_imports(module: Module, package: str, rooms: Sequence[str]) -> list[str]:
+    """Imports within a package of a room that stands above the module's own; `rooms` are listed from the top down."""
+    own = _child(module.name, package)
+    if own is None:
+        return []
+    height = {room: number for number, room in enumerate(rooms)}
+    return [
+        f"{module.line(node)} imports {name}"
+        for node, name in imports(module)
+        if (other := _child(name, package)) is not None and height[other] < height[own]
+    ]
+
+
+def circles(found: Sequence[Module]) -> list[str]:
+    """Packages whose parts (modules and packages in them) import each other in a circle, each with the circle."""
+    names = {module.name for module in found}
+    packages = sorted({name.rpartition(".")[0] for name in names} - {""})
+    arrows = [(module.name, name) for module in found for _, name in imports(module)]
+    faults = []
+    for package in packages:
+        graph: dict[str, set[str]] = {}
+        for source, target in arrows:
+            one, other = _child(source, package), _child(target, package)
+            if one is not None and other is not None and one != other and f"{package}.{other}" in names:
+                graph.setdefault(one, set()).add(other)
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            faults.append(f"{package}: {' → '.join(reversed(error.args[1]))}")
+    return faults
+
+
+def _child(name: str, package: str) -> str | None:
+    """The part of a package that a dotted name is in; None if it is not in it, or is the package itself."""
+    return name.removeprefix(f"{package}.").partition(".")[0] if name.startswith(f"{package}.") else None
 
 
 def importers(found: Iterable[Module], package: str) -> list[str]:
@@ -182,6 +217,18 @@ def resolved_elsewhere(names: Iterable[str]) -> list[str]:
         if places != [str(REPOSITORY / name)]:
             found.append(f"{name} is found in {places or 'no place'}")
     return found
+
+
+def _imports(module: Module) -> Iterator[tuple[ast.AST, str]]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(module.name.split(".")[: -node.level]) if node.level else ""
+            source = ".".join(part for part in (base, node.module) if part)
+            yield from ((node, f"{source}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"}:
+            yield from ((node, str(name.value)) for name in node.args[:1] if isinstance(name, ast.Constant))
 
 
 def _called(node: ast.Call) -> str:

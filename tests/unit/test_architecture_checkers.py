@@ -16,6 +16,7 @@ from config.settings import environment_with
 from tests.support.architecture import (
     REPOSITORY,
     Module,
+    circles,
     defines,
     environment_uses,
     importers,
@@ -26,6 +27,7 @@ from tests.support.architecture import (
     resolved_elsewhere,
     spelled,
     too_large,
+    upward_imports,
     wrong_directions,
 )
 
@@ -72,6 +74,21 @@ def test_an_import_against_the_directions_is_found() -> None:
     assert wrong_directions(snippet(text, "tables.bad"), allowed, ["agents", "streams", "tables"]) == [
         "tables.bad:3 imports agents.completion"
     ]
+
+
+def test_an_import_of_a_room_above_is_found_and_one_of_a_room_below_is_not() -> None:
+    text = "from batch.commands import run\nfrom batch.delta.table import LakeTable\nfrom batch.silver import rules"
+    assert upward_imports(snippet(text, "batch.silver.refine"), "batch", ("commands", "silver", "delta")) == [
+        "batch.silver.refine:1 imports batch.commands.run"
+    ]
+
+
+@pytest.mark.parametrize("back", ["from a.x import one", "if TYPE_CHECKING:\n    from a.x.one import Name"])
+def test_a_circle_of_imports_is_found_also_one_for_type_checking(back: str) -> None:
+    one, two = snippet("from a.y import two", "a.x.one"), snippet(back, "a.y.two")
+    packages = [snippet("", name) for name in ("a", "a.x", "a.y")]
+    assert circles([*packages, one, two]) in (["a: x → y → x"], ["a: y → x → y"])
+    assert circles([*packages, one, snippet("from a.y import other", "a.y.two")]) == []
 
 
 def test_importers_are_found_whatever_the_form_of_the_import() -> None:
@@ -180,10 +197,11 @@ def test_reading_and_what_libraries_do_are_no_effects_of_an_import(tmp_path: Pat
 
 def _import(text: str, folder: Path) -> tuple[int, str]:
     """Import a module `bad` under watch, as if the repository were `folder`."""
-    tests = folder / "tests"
-    tests.mkdir()
-    (tests / "__init__.py").touch()
-    (tests / "import_effects.py").write_text((REPOSITORY / "tests" / "import_effects.py").read_text())
+    support = folder / "tests" / "support"
+    support.mkdir(parents=True)
+    for package in (support.parent, support):
+        (package / "__init__.py").touch()
+    (support / "import_effects.py").write_text((REPOSITORY / "tests" / "support" / "import_effects.py").read_text())
     (folder / "bad.py").write_text(text)
     command = [sys.executable, "-B", "-m", "tests.support.import_effects", "bad"]
     result = subprocess.run(command, cwd=folder, env=environment_with({}), capture_output=True, text=True)
