@@ -1,35 +1,20 @@
 """Every class of input has one rule: it is read exactly, it changes nothing, or it is a dead letter.
 
 Method: what `test_malformed.py`, `test_change.py` and `test_order.py` leave open: encodings of time, numbers of both
-tables, placeholders, events that are no change of a row, keys that look alike, a key that changes. At the end real
-partitions in memory show that a dead letter is durable together with the offset behind it, or not at all.
+tables, placeholders, events that are no change of a row, keys that look alike, a key that changes.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaError
 
-from agents.completion import OrderCompletion
-from agents.guard.guard import NoGuard
-from agents.order_log import OrderLog
-from agents.order_timers import OrderAgenda
 from streams.model.change import UNAVAILABLE, Change, Malformed, Tombstone, change_decoder
 from streams.model.fold import KEPT, UNCHANGED
 from streams.model.order import OrderColumns, OrderDetailColumns, OrderState, as_utc, fold_order, fold_order_detail
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus
-from streams.runtime.faust.table import BatchTable
-from streams.runtime.partition.batch import Batch, OutputRecord
-from streams.runtime.partition.task import Opening
-from streams.runtime.testing import Consumed
-from streams.topics import DEAD_LETTERS
-from tables.order_cache import NoCache
 from tables.order_state import CODEC
 from tests.support.builders import (
     as_json,
@@ -43,8 +28,6 @@ from tests.support.builders import (
     updated,
     wrap,
 )
-from tests.support.fakes import KnownPaymentMethods
-from tests.unit.runtime.bench import Bench, MemoryTable
 
 KEY = b"order-1"
 decode_order = change_decoder(OrderColumns, key_of=lambda row: row.id)
@@ -316,90 +299,3 @@ def test_a_deleted_order_stays_deleted_whatever_comes_late() -> None:
         assert states.order(KEY, late) is UNCHANGED
     assert states.line(KEY, created(detail_row(), position(40))) is KEPT
     assert isinstance(states.order(KEY, created(row, position(50))), CompleteOrder), "a newer row is another matter"
-
-
-# -- the commit -------------------------------------------------------------------------------------------------------
-
-
-class OrderBench(Bench):
-    """A partition with the real decoder, fold and dead letters; the records are of the topic `numbers`."""
-
-    def __init__(self, folder: Path, values: Sequence[bytes | None]) -> None:
-        super().__init__(folder, [0] * len(values))
-        self.values = values
-        self.fold = fold_order
-        flow = OrderCompletion(
-            payment_methods=KnownPaymentMethods(),
-            payment_method_wait_s=0.0,
-            guard=NoGuard(),
-            cache=NoCache(),
-            agenda=OrderAgenda(incomplete_after_s=0, retention_s=0),
-            order_log=OrderLog(enabled=False),
-            app_id="test",
-        )
-        table = cast(BatchTable, OrderTable(folder))
-        self.pipeline = dataclasses.replace(self.pipeline, flow=flow, table=table)
-        self.partition = self.new_partition()
-        self.commits: list[tuple[list[OutputRecord], dict[str, int]]] = []
-        append = self.log.append
-
-        def recorded(records: Sequence[OutputRecord], offsets: Mapping[str, int]) -> dict[str, int]:
-            self.commits.append((list(records), dict(offsets)))
-            return append(records, offsets)
-
-        self.log.append = recorded  # type: ignore[method-assign]
-
-    def batch(self, first: int, rows: list[int], opening: Opening | None = None) -> Batch:
-        values = self.values[first : first + len(rows)]
-        records = [Consumed("numbers", 0, first + i, KEY, value) for i, value in enumerate(values)]
-        batch = Batch("numbers", 0, first, records, opening or self.partition.opening)
-        batch.changes = [decode_order(KEY, value) for value in values]
-        return batch
-
-    def dead(self) -> list[tuple[int, bytes | None]]:
-        """Origin offset and value of every dead letter that is durable."""
-        records = self.log.topics.get(DEAD_LETTERS, [])
-        return [(int(dict(record.headers)["offset"]), record.value) for record in records]
-
-
-class OrderTable(MemoryTable):
-    """The table of order states."""
-
-    codec = cast(Any, CODEC)
-
-
-BAD = [b"{", b"\xff", created(order_row(num_products=0)), created(order_row(timestamp=1))]
-MIXED = [BAD[0], created(order_row(), position(1)), BAD[1], None, BAD[2], created(order_row(), position(2)), BAD[3]]
-EXPECTED = [(offset, value) for offset, value in enumerate(MIXED) if value in BAD]
-
-
-@pytest.mark.parametrize("written", [False, True], ids=["before the write", "after it, answer lost"])
-@pytest.mark.parametrize("turn", range(4))
-async def test_a_dead_letter_is_durable_with_the_offset_behind_it_or_not_at_all(
-    tmp_path: Path, turn: int, written: bool
-) -> None:
-    bench = OrderBench(tmp_path, MIXED)
-    bench.host.turn_max_records = 2
-    bench.host.failures += [*[cast(Any, (None, True))] * turn, (KafkaError("lost"), written)]
-    bench.start()
-    await bench.processed()
-    await bench.stop()
-    assert bench.dead() == EXPECTED, "one for one, in order"
-    begin = 0
-    for records, offsets in bench.commits:
-        passed = range(begin, offsets.get("numbers", begin))
-        begin = passed.stop
-        letters = [int(dict(r.headers)["offset"]) for r in records if r.topic == DEAD_LETTERS]
-        assert letters == [offset for offset, _ in EXPECTED if offset in passed], "in one commit with their offsets"
-    assert begin == len(MIXED)
-    assert bench.crashed == []
-
-
-async def test_bad_records_alone_move_the_offset_on(tmp_path: Path) -> None:
-    bench = OrderBench(tmp_path, BAD)
-    bench.start()
-    await bench.processed()
-    await bench.stop()
-    assert [value for _, value in bench.dead()] == BAD
-    assert list(bench.log.topics) == ["changelog", DEAD_LETTERS]
-    assert len(bench.log.topics["changelog"]) == 1, "the incarnation only: no state changed"
