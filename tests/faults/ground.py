@@ -29,8 +29,8 @@ from stack.record import process_state
 from stack.site import REPOSITORY
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, catalogue
 from tests.faults.crew import Crew
-from tests.faults.kafka import delete_topics, empty_topics
 from tests.faults.shop import DATASET, DETAILS_TOPIC, ORDERS_TOPIC, FaultShop
+from tests.support.kafka import delete_topics, empty_topics
 
 PARTITIONS: Final = 6
 WORKERS: Final = 3

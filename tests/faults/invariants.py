@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from streams.model.order import OrderState
-from tests.faults.kafka import Record
+from tests.support.kafka import Record
 
 
 class ShopOrder(NamedTuple):

@@ -15,8 +15,8 @@ from aiokafka.partitioner import DefaultPartitioner
 from demo.watch import FinalWatch
 from tests.faults.crew import Crew
 from tests.faults.ground import PARTITIONS, Ground, Say
-from tests.faults.kafka import Lag
 from tests.faults.shop import DETAILS_TOPIC, ORDERS_TOPIC, FaultShop
+from tests.support.kafka import Lag
 
 FLOW_LIMIT_S: Final = 60.0
 FLOWING_SHARE: Final = 0.1

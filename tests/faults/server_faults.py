@@ -23,9 +23,9 @@ from stack.servers import connect as connect_server
 from stack.servers.mariadb import socket_path
 from streams.topics import ORDER_FINAL
 from tests.faults.invariants import repeats
-from tests.faults.kafka import ANSWER_S, admin, read_topics
 from tests.faults.scene import Scene
 from tests.faults.shop import DATASET, DETAILS_TOPIC, ORDERS_TOPIC
+from tests.support.kafka import ANSWER_S, admin, read_topics
 
 CONNECTOR_LIMIT_S: Final = 90.0
 PURGE_LIMIT_S: Final = 20.0

@@ -24,9 +24,9 @@ from ops.dataset.simulation import Simulation
 from stack.errors import StackError
 from streams.topics import change_topic
 from tests.faults.invariants import ShopOrder, ShopRows
-from tests.faults.kafka import Record, TopicReader, ends, places
 from tests.support.background import in_background
 from tests.support.builders import created, order_row
+from tests.support.kafka import Record, TopicReader, ends, places
 
 DATASET: Final = "project_db"
 ORDERS_TOPIC: Final = change_topic(DATASET, "orders")

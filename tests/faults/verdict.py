@@ -19,8 +19,8 @@ from tables import order_state
 from tests.faults import invariants
 from tests.faults.ground import OUTPUTS
 from tests.faults.invariants import ShopRows
-from tests.faults.kafka import Record, ends, places, read_topics
 from tests.faults.scene import Scene
+from tests.support.kafka import Record, ends, places, read_topics
 
 MISSING_LIMIT_S: Final = 10.0
 HANGING_LIMIT_S: Final = 30.0

@@ -11,10 +11,10 @@ from demo.workers import STOP_LIMIT_S, Worker
 from stack.process import ProcessState
 from tests.faults.crew import SETTLE_LIMIT_S
 from tests.faults.ground import PARTITIONS
-from tests.faults.kafka import reset_group
 from tests.faults.scene import Scene
 from tests.faults.shop import DETAILS_TOPIC, ORDERS_TOPIC
 from tests.support.disks import may_mount, small_disk
+from tests.support.kafka import reset_group
 
 STARVATION_LIMIT_S: Final = 60.0
 FREEZE_LIMIT_S: Final = 30.0

@@ -23,13 +23,13 @@ from ops.dataset.database import connected as as_owner
 from ops.dataset.schema import create_schema
 from stack.local import Stack
 from streams.topics import change_topic
-from tests.lake.bronze_ground import DEFINITION, Archive, content, envelope, fed_by_jdbc, picked, run_context
+from tests.support.lake.bronze_testbed import DEFINITION, Archive, content, envelope, fed_by_jdbc, picked, run_context
 
 ORDERS = DEFINITION.table("orders")
 MARCH = datetime(2025, 3, 1, tzinfo=UTC)
 
 
-class Ground:
+class BackfillTestbed:
     """A shop's database, and a lake of its orders."""
 
     def __init__(self, spark: SparkSession, folder: Path, database: DatabaseSettings, shop: MySQLConnection) -> None:
@@ -66,13 +66,13 @@ class Ground:
 
 
 @pytest.fixture
-def ground(spark: SparkSession, tmp_path: Path, lake_stack: Stack) -> Iterator[Ground]:
+def testbed(spark: SparkSession, tmp_path: Path, lake_stack: Stack) -> Iterator[BackfillTestbed]:
     """The empty tables of the shop, and no lake yet."""
     database = DatabaseSettings.read(lake_stack.environment())
     with as_owner(database, None) as owner:
         create_schema(owner, DEFINITION, drop=True)
     with connected(database, DEFINITION.database) as shop:
-        yield Ground(spark, tmp_path, database, shop)
+        yield BackfillTestbed(spark, tmp_path, database, shop)
 
 
 def changed(id_: str, pos: int, customer: int, op: str = "c") -> bytes:
@@ -82,70 +82,70 @@ def changed(id_: str, pos: int, customer: int, op: str = "c") -> bytes:
 
 
 @pytest.fixture
-def archive(ground: Ground) -> Archive:
+def archive(testbed: BackfillTestbed) -> Archive:
     """The archive of the orders' changes, with the orders a, b and c, which the source has too."""
-    archive = Archive(ground.folder, change_topic("project_db", "orders"))
+    archive = Archive(testbed.folder, change_topic("project_db", "orders"))
     archive.put(*(changed(id_, pos, 1) for pos, id_ in enumerate("abc", 4)))
     for id_ in "abc":
-        ground.order(id_)
-    bronze.land(ORDERS, ground.context())
+        testbed.order(id_)
+    bronze.land(ORDERS, testbed.context())
     return archive
 
 
-def test_rows_that_bronze_has_are_not_landed_again(ground: Ground, archive: Archive) -> None:
-    result = ground.by_key("a", "b")
+def test_rows_that_bronze_has_are_not_landed_again(testbed: BackfillTestbed, archive: Archive) -> None:
+    result = testbed.by_key("a", "b")
     assert (result.is_unchanged, result.rows_in, result.rows_written) == (True, 2, 0)
-    assert len(ground.rows("id")) == 3
+    assert len(testbed.rows("id")) == 3
 
 
-def test_what_the_changes_did_not_bring_is_landed_once(ground: Ground, archive: Archive) -> None:
-    ground.order("a", customer=9)
-    ground.order("d")
-    ground.execute("DELETE FROM orders WHERE id = 'b'")
-    assert ground.by_key("a", "b", "c", "d", "nobody").rows_written == 3
-    assert ground.silver() == {"a": (9, False), "b": (None, True), "c": (1, False), "d": (1, False)}
-    assert ground.by_key("a", "b", "c", "d", "nobody").is_unchanged
+def test_what_the_changes_did_not_bring_is_landed_once(testbed: BackfillTestbed, archive: Archive) -> None:
+    testbed.order("a", customer=9)
+    testbed.order("d")
+    testbed.execute("DELETE FROM orders WHERE id = 'b'")
+    assert testbed.by_key("a", "b", "c", "d", "nobody").rows_written == 3
+    assert testbed.silver() == {"a": (9, False), "b": (None, True), "c": (1, False), "d": (1, False)}
+    assert testbed.by_key("a", "b", "c", "d", "nobody").is_unchanged
 
 
-def test_a_later_change_wins_and_one_from_before_does_not(ground: Ground, archive: Archive) -> None:
-    ground.order("a", customer=9)
-    ground.by_key("a")
+def test_a_later_change_wins_and_one_from_before_does_not(testbed: BackfillTestbed, archive: Archive) -> None:
+    testbed.order("a", customer=9)
+    testbed.by_key("a")
     archive.put(changed("a", 90, 5, "u"))
-    bronze.land(ORDERS, ground.context())
-    assert ground.silver()["a"] == (9, False), "the change is from before the backfill"
+    bronze.land(ORDERS, testbed.context())
+    assert testbed.silver()["a"] == (9, False), "the change is from before the backfill"
     value = changed("a", 4, 7, "u").replace(b"binlog.000001", b"binlog.000999")
     archive.put(value)
-    bronze.land(ORDERS, ground.context())
-    assert ground.silver()["a"] == (7, False)
+    bronze.land(ORDERS, testbed.context())
+    assert testbed.silver()["a"] == (7, False)
 
 
-def test_a_window_takes_what_it_holds_and_deletes_nothing(ground: Ground, archive: Archive) -> None:
-    ground.order("a", customer=9, at="2025-02-28 23:59:59.999999")
-    ground.order("b", customer=9, at="2025-03-01 00:00:00")
-    ground.order("c", customer=9, at="2025-03-02 00:00:00")
-    ground.execute("DELETE FROM orders WHERE id = 'a'")
+def test_a_window_takes_what_it_holds_and_deletes_nothing(testbed: BackfillTestbed, archive: Archive) -> None:
+    testbed.order("a", customer=9, at="2025-02-28 23:59:59.999999")
+    testbed.order("b", customer=9, at="2025-03-01 00:00:00")
+    testbed.order("c", customer=9, at="2025-03-02 00:00:00")
+    testbed.execute("DELETE FROM orders WHERE id = 'a'")
     day = MARCH.replace(day=2)
-    assert bronze.land_window(ORDERS, MARCH, day, ground.context()).rows_written == 1
-    assert ground.silver() == {"a": (1, False), "b": (9, False), "c": (1, False)}
-    assert bronze.land_window(ORDERS, MARCH, day, ground.context()).is_unchanged
-    assert bronze.land_window(ORDERS, MARCH, None, ground.context()).rows_written == 1
-    assert ground.silver()["c"] == (9, False)
+    assert bronze.land_window(ORDERS, MARCH, day, testbed.context()).rows_written == 1
+    assert testbed.silver() == {"a": (1, False), "b": (9, False), "c": (1, False)}
+    assert bronze.land_window(ORDERS, MARCH, day, testbed.context()).is_unchanged
+    assert bronze.land_window(ORDERS, MARCH, None, testbed.context()).rows_written == 1
+    assert testbed.silver()["c"] == (9, False)
 
 
-def test_a_table_that_is_read_by_jdbc_goes_on_with_its_windows(ground: Ground) -> None:
+def test_a_table_that_is_read_by_jdbc_goes_on_with_its_windows(testbed: BackfillTestbed) -> None:
     definition, orders = fed_by_jdbc("orders")
 
     def land() -> LayerResult:
-        return bronze.land(orders, ground.context(definition=definition))
+        return bronze.land(orders, testbed.context(definition=definition))
 
-    ground.order("a", at="2025-01-01 00:00:00")
+    testbed.order("a", at="2025-01-01 00:00:00")
     first = land()
-    ground.order("late", at="2025-01-01 00:00:00")
+    testbed.order("late", at="2025-01-01 00:00:00")
     assert land().is_unchanged, "its cursor is before the window"
     january = datetime(2025, 1, 1, tzinfo=UTC)
-    result = bronze.land_window(orders, january, None, ground.context(definition=definition))
+    result = bronze.land_window(orders, january, None, testbed.context(definition=definition))
     assert (result.rows_in, result.rows_written) == (2, 1)
     assert result.progress["anchor"] == first.progress["anchor"]
-    assert ground.rows("id") == [("a",), ("late",)]
-    ground.execute("INSERT INTO orders VALUES ('new', 1, 2, 3, 4, NOW(6))")
+    assert testbed.rows("id") == [("a",), ("late",)]
+    testbed.execute("INSERT INTO orders VALUES ('new', 1, 2, 3, 4, NOW(6))")
     assert land().rows_written == 1

@@ -19,7 +19,16 @@ from batch.bronze.sequence import sequence_text
 from batch.errors import BatchError
 from config.definition import Column, LogicalType
 from streams.topics import change_topic
-from tests.lake.bronze_ground import DEFINITION, Archive, content, envelope, fed_by_jdbc, picked, run_context, wrapped
+from tests.support.lake.bronze_testbed import (
+    DEFINITION,
+    Archive,
+    content,
+    envelope,
+    fed_by_jdbc,
+    picked,
+    run_context,
+    wrapped,
+)
 
 CUSTOMERS = DEFINITION.table("customers")
 METHODS = DEFINITION.table("payment_method")

@@ -27,7 +27,7 @@ from config.settings import DatabaseSettings
 from ops.dataset.database import connected as as_owner
 from ops.dataset.schema import create_schema
 from stack.local import Stack
-from tests.lake.bronze_ground import DEFINITION, content, fed_by_jdbc, picked, run_context
+from tests.support.lake.bronze_testbed import DEFINITION, content, fed_by_jdbc, picked, run_context
 
 BY_CURSOR = "orders"
 WITHOUT_CURSOR = "order_details"

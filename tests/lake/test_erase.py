@@ -34,8 +34,8 @@ from config.dataset import SHIPPED
 from config.definition import Definition
 from config.settings import ObjectStoreSettings
 from streams.topics import change_topic
-from tests.lake.bronze_ground import DEFINITION, Archive, envelope, run_context, wrapped
 from tests.lake.traces import files_of, traces
+from tests.support.lake.bronze_testbed import DEFINITION, Archive, envelope, run_context, wrapped
 
 ADA = ("Ada Lovelace", "ada@first.example", "ada@second.example", "+44 1815", "ada@refused.example", "ada@torn.example")
 NOWHERE = ObjectStoreSettings.read(

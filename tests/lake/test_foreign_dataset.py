@@ -22,7 +22,7 @@ from ops.cli import main
 from stack.local import Stack
 from stack.servers.mariadb import OWNER_USER, socket_path
 from stack.site import REPOSITORY
-from tests.lake.bronze_ground import run_context
+from tests.support.lake.bronze_testbed import run_context
 
 ROWS = """
 INSERT INTO instrument

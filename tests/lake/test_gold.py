@@ -20,7 +20,7 @@ from batch.gold.header import parsed
 from batch.gold.refresh import difference, gold_table
 from config.dataset import load_definition
 from tests.lake.lake import LocalLake
-from tests.lake.shop import customer, line, order, payment_method
+from tests.lake.shop_changes import customer, line, order, payment_method
 
 SHOP = load_definition("project_db")
 

@@ -23,7 +23,7 @@ from batch.commands.replay import replayed
 from config.dataset import load_definition
 from config.definition import Definition
 from tests.lake.lake import STARTED, Change, LocalLake
-from tests.lake.shop import customer, line, order, payment_method, shop_with
+from tests.lake.shop_changes import customer, line, order, payment_method, shop_with
 
 SHOP = load_definition("project_db")
 BEGAN = STARTED.replace(tzinfo=None)

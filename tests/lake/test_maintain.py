@@ -18,9 +18,9 @@ from batch.delta.table import LakeTable
 from batch.errors import BatchError
 from config.dataset import load_definition
 from streams.topics import change_topic
-from tests.lake.bronze_ground import Archive, envelope, run_context
 from tests.lake.lake import STARTED, LocalLake
-from tests.lake.shop import order
+from tests.lake.shop_changes import order
+from tests.support.lake.bronze_testbed import Archive, envelope, run_context
 
 SHOP = load_definition("project_db")
 FACTS = "fact_orders"

@@ -32,8 +32,8 @@ from ops.dataset.database import connected as as_owner
 from ops.dataset.schema import create_schema
 from stack.local import Stack
 from streams.topics import change_topic
-from tests.lake.bronze_ground import Archive, envelope, run_context
-from tests.lake.shop import shop_with
+from tests.lake.shop_changes import shop_with
+from tests.support.lake.bronze_testbed import Archive, envelope, run_context
 
 SHOP = shop_with(2)
 CUSTOMERS = SHOP.table("customers")

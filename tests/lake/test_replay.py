@@ -19,7 +19,7 @@ from batch.quarantine import quarantine, quarantine_table
 from config.dataset import load_definition
 from config.definition import Definition, Range, Table
 from tests.lake.lake import LocalLake
-from tests.lake.shop import line
+from tests.lake.shop_changes import line
 
 SHOP = load_definition("project_db")
 

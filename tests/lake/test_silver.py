@@ -18,7 +18,7 @@ from batch.silver.refine import in_order
 from config.dataset import load_definition
 from config.definition import Column, LogicalType, Reference, Table
 from tests.lake.lake import LocalLake
-from tests.lake.shop import customer, line, order, payment_method
+from tests.lake.shop_changes import customer, line, order, payment_method
 
 SHOP = load_definition("project_db")
 

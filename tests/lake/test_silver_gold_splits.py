@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 
 from config.dataset import load_definition
 from tests.lake.lake import Change, LocalLake
-from tests.lake.shop import customer, line, order
+from tests.lake.shop_changes import customer, line, order
 
 SHOP = load_definition("project_db")
 CASES, RUNS = 40, 2

@@ -22,7 +22,7 @@ from ops.topics import apply_topics
 from stack.local import Stack
 from stack.ports import free_ports
 from streams.topics import DEAD_LETTERS, ORDER_FINAL, catalogue, change_topic, order_state_changelog
-from tests.streams.orders.shop import TopicTail
+from tests.streams.orders.live_shop import TopicTail
 from tests.support.builders import created, detail_row, order_row, position
 from tests.support.server_waiting import until
 

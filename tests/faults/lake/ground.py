@@ -18,9 +18,9 @@ from stack.process import ProcessState
 from stack.record import process_state
 from stack.site import REPOSITORY
 from tests.faults.lake.process import BatchProcess
-from tests.lake.commands.house import House
-from tests.lake.commands.opening import SERVERS, opened_house
-from tests.lake.commands.shop import simulator
+from tests.support.lake.shop_statements import simulator
+from tests.support.lake.testbed import LakeTestbed
+from tests.support.lake.testbed_setup import SERVERS, opened_testbed
 
 LOGS: Final = REPOSITORY / ".faults" / "logs"
 STEPS: Final = 100
@@ -38,7 +38,7 @@ class LakeGround:
         processes: runs that something happens to, until the next `heal`.
     """
 
-    def __init__(self, house: House, say: Say) -> None:
+    def __init__(self, house: LakeTestbed, say: Say) -> None:
         self.house = house
         settings, prefix = LakeSettings.read(house.environment), house.definition.lake_prefix
         self.lake = Lake(bronze=settings.bronze, silver=settings.silver, gold=settings.gold, prefix=prefix)
@@ -52,7 +52,7 @@ class LakeGround:
         folder = Path(tempfile.mkdtemp(prefix="millrace-faults-"))
         began = time.monotonic()
         try:
-            with opened_house(folder, ("streams.archive",), say=lambda line: None) as house:
+            with opened_testbed(folder, ("streams.archive",), say=lambda line: None) as house:
                 ground = cls(house, say)
                 house.until_archived()
                 house.batch("run", "--wait")

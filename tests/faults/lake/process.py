@@ -16,7 +16,7 @@ from typing import Final
 from stack.process import Process
 from stack.site import REPOSITORY
 from tests.faults.lake.program import FROZEN
-from tests.lake.commands.house import Answer
+from tests.support.lake.testbed import Answer
 
 LIMIT_S: Final = 600.0
 POLL_S: Final = 0.02

@@ -6,7 +6,7 @@ import threading
 from typing import Final
 
 from tests.faults.lake.scene import TABLES, LakeScene
-from tests.lake.commands.house import Answer
+from tests.support.lake.testbed import Answer
 
 MOMENTS: Final = ("before", "during", "after")
 VICTIMS: Final = ("both", "python", "java")

@@ -18,8 +18,8 @@ from tests.faults.lake.ground import LakeGround, Say
 from tests.faults.lake.process import BatchProcess
 from tests.faults.lake.verdict import LakeJudgement, fingerprint_query, judge_lake
 from tests.faults.scene import Dose
-from tests.lake.commands.house import Answer
 from tests.support.background import in_background
+from tests.support.lake.testbed import Answer
 
 TABLES: Final = {
     "bronze": ("orders", "order_details", "customers", "payment_method"),

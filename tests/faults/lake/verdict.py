@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from batch.storage.paths import Lake
 from streams.topics import change_topic
-from tests.faults.kafka import read_topics
-from tests.lake.commands.house import House
-from tests.lake.commands.oracle import ORACLE
+from tests.support.kafka import read_topics
+from tests.support.lake.oracle import ORACLE
+from tests.support.lake.testbed import LakeTestbed
 
 NAMES: Final = {
     "I1": "every change of the topics is in Bronze",
@@ -53,7 +53,7 @@ class LakeJudgement:
         return [name for name, faults in self.faults.items() if faults]
 
 
-def judge_lake(house: House, lake: Lake, judgement: LakeJudgement) -> None:
+def judge_lake(house: LakeTestbed, lake: Lake, judgement: LakeJudgement) -> None:
     """I1, I2 and I7, of a lake whose last run is over and whose shop stands still."""
     names = [table.name for table in house.definition.tables]
     origins = [  # what a repair has landed comes from no topic
@@ -68,14 +68,14 @@ def judge_lake(house: House, lake: Lake, judgement: LakeJudgement) -> None:
         judgement.compare("I7", "I7", f"gold/{name}", rows, house.rows(source))
 
 
-def _delivered(house: House, table: str) -> list[tuple[str]]:
+def _delivered(house: LakeTestbed, table: str) -> list[tuple[str]]:
     """Where every change of a table stands in its topic; tombstones are none."""
     topic = _topic(house, table)
     records = read_topics(house.environment["KAFKA_BOOTSTRAP"], topic)
     return [(f"{topic}/{each.partition}/{each.offset}",) for each in records if each.value is not None]
 
 
-def _topic(house: House, table: str) -> str:
+def _topic(house: LakeTestbed, table: str) -> str:
     return change_topic(house.definition.name, table, engine=house.definition.engine)
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lake.commands.house import House
-from tests.lake.commands.opening import opened_house
+from tests.support.lake.testbed import LakeTestbed
+from tests.support.lake.testbed_setup import opened_testbed
 
 
 @pytest.fixture(scope="package")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeTestbed]:
     """A loaded shop whose orders are completed and whose changes are archived; the lake's tables are not made yet."""
-    with opened_house(tmp_path_factory.mktemp("lake"), ("streams.orders", "streams.archive")) as house:
-        yield house
+    with opened_testbed(tmp_path_factory.mktemp("lake"), ("streams.orders", "streams.archive")) as testbed:
+        yield testbed

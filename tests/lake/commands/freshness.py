@@ -15,7 +15,7 @@ from config.settings import DatabaseSettings, ObjectStoreSettings
 from demo.proof import percentile
 from ops.dataset.database import connected
 from ops.dataset.shop import NewOrder, place_order
-from tests.lake.commands.house import House
+from tests.support.lake.testbed import LakeTestbed
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Freshness:
         return f"{self.orders} orders: p50 {self.p50_s:.1f} s, p95 {self.p95_s:.1f} s, longest {self.longest_s:.1f} s"
 
 
-def place_orders(house: House, count: int, rate_per_s: float) -> dict[str, float]:
+def place_orders(testbed: LakeTestbed, count: int, rate_per_s: float) -> dict[str, float]:
     """Place orders at a pace; when each was committed, Unix time by its id."""
     draw = random.Random(1)  # noqa: S311 - a test
     placed: dict[str, float] = {}
-    with connected(DatabaseSettings.read(house.environment), "project_db") as connection:
+    with connected(DatabaseSettings.read(testbed.environment), "project_db") as connection:
         for _ in range(count):
             began = time.monotonic()
             order = NewOrder(
@@ -52,10 +52,10 @@ def place_orders(house: House, count: int, rate_per_s: float) -> dict[str, float
     return placed
 
 
-def freshness(house: House, placed: Mapping[str, float]) -> Freshness:
+def freshness(testbed: LakeTestbed, placed: Mapping[str, float]) -> Freshness:
     """Of orders that are in the lake by now: their row in Silver names the run that took them."""
-    folder = object_folder("s3a://gold/audit/runs", ObjectStoreSettings.read(house.environment))
+    folder = object_folder("s3a://gold/audit/runs", ObjectStoreSettings.read(testbed.environment))
     visible = {manifest.run_id: manifest.ended_at.timestamp() for manifest in Manifests(folder).last(200)}
-    runs = dict(house.gold("SELECT id, _run_id FROM orders"))
+    runs = dict(testbed.gold("SELECT id, _run_id FROM orders"))
     waits = sorted(visible[runs[id_]] - at for id_, at in placed.items())
     return Freshness(len(waits), percentile(waits, 0.5), percentile(waits, 0.95), waits[-1])

@@ -15,19 +15,19 @@ import pytest
 
 from stack.ports import free_ports
 from stack.process import Process, ProcessState, start
-from tests.lake.commands.house import House
+from tests.support.lake.testbed import LakeTestbed
 from tests.support.server_waiting import until
 
 
 @pytest.fixture
-def master(house: House, tmp_path: Path) -> Iterator[str]:
+def master(testbed: LakeTestbed, tmp_path: Path) -> Iterator[str]:
     """URL of a cluster with one worker."""
     ports = free_ports(["master", "master-page", "worker", "worker-page"])
     url = f"spark://127.0.0.1:{ports['master']}"
     spark = Path(pyspark.__file__).parent
     # The scripts of Spark's own distribution would set these for the worker, which starts executors with them.
     own = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(spark), "SPARK_SCALA_VERSION": "2.13"}
-    environment = house.environment | own
+    environment = testbed.environment | own
     java = ["java", "-Xmx256m", "-cp", f"{spark / 'jars'}/*"]
     deploy = "org.apache.spark.deploy"
     page = ["--webui-port", str(ports["master-page"])]
@@ -46,9 +46,9 @@ def master(house: House, tmp_path: Path) -> Iterator[str]:
             process.send(signal.SIGTERM)
 
 
-def test_a_run_on_a_cluster_writes_the_same_lake(house: House, master: str) -> None:
-    house.until_archived()
-    process = house.process("run", "--full", "--wait", "--table", "payment_method", SPARK_MASTER=master)
+def test_a_run_on_a_cluster_writes_the_same_lake(testbed: LakeTestbed, master: str) -> None:
+    testbed.until_archived()
+    process = testbed.process("run", "--full", "--wait", "--table", "payment_method", SPARK_MASTER=master)
     try:
         out, _ = process.communicate(timeout=200)
     except subprocess.TimeoutExpired:
@@ -57,5 +57,5 @@ def test_a_run_on_a_cluster_writes_the_same_lake(house: House, master: str) -> N
     assert process.returncode == 0, out
     assert "silver/payment_method" in out
     assert "FAILED" not in out
-    house.batch("run", "--wait")
-    house.batch("reconcile", "--table", "dim_payment_method")
+    testbed.batch("run", "--wait")
+    testbed.batch("reconcile", "--table", "dim_payment_method")

@@ -14,9 +14,9 @@ from minio import Minio
 
 from config.settings import ObjectStoreSettings, RedisSettings
 from streams.adapters.redis import RedisConsole, Script
-from tests.lake.commands.house import House
-from tests.lake.commands.shop import line, new_id, order
 from tests.lake.traces import traces
+from tests.support.lake.shop_statements import line, new_id, order
+from tests.support.lake.testbed import LakeTestbed
 
 EQUAL = 0
 PERSON, FIRST, SECOND = 700_700, "byron@first.example", "byron@second.example"
@@ -25,19 +25,19 @@ SET = Script("return redis.call('SET', ARGV[1], 'x')")
 
 
 @pytest.fixture(scope="module")
-def filled(house: House) -> House:
+def filled(testbed: LakeTestbed) -> LakeTestbed:
     """A person with an order, in all layers, who has had two e-mail addresses."""
     insert = "INSERT INTO customers VALUES (%s, 'Ada Byron', %s, '+44 1815', 'gold', NOW(6), NOW(6))"
-    house.change((insert, [PERSON, FIRST]), order(OURS, customer_id=PERSON), line(OURS))
-    house.change(("UPDATE customers SET email = %s WHERE id = %s", [SECOND, PERSON]))
-    house.until_archived()
-    house.batch("run", "--wait")
-    return house
+    testbed.change((insert, [PERSON, FIRST]), order(OURS, customer_id=PERSON), line(OURS))
+    testbed.change(("UPDATE customers SET email = %s WHERE id = %s", [SECOND, PERSON]))
+    testbed.until_archived()
+    testbed.batch("run", "--wait")
+    return testbed
 
 
-def objects(house: House) -> dict[str, bytes]:
+def objects(testbed: LakeTestbed) -> dict[str, bytes]:
     """Every object of the lake."""
-    settings = ObjectStoreSettings.read(house.environment)
+    settings = ObjectStoreSettings.read(testbed.environment)
     address = urlsplit(settings.endpoint).netloc
     store = Minio(address, access_key=settings.access_key, secret_key=settings.secret_key, secure=False)
     found = {}
@@ -48,11 +48,11 @@ def objects(house: House) -> dict[str, bytes]:
     return found
 
 
-def member(house: House) -> list[tuple[object, ...]]:
-    return house.gold("SELECT name, email, is_inferred FROM dim_customer WHERE customer_id = ?", PERSON)
+def member(testbed: LakeTestbed) -> list[tuple[object, ...]]:
+    return testbed.gold("SELECT name, email, is_inferred FROM dim_customer WHERE customer_id = ?", PERSON)
 
 
-def test_a_row_that_nobody_logged_is_backfilled(filled: House) -> None:
+def test_a_row_that_nobody_logged_is_backfilled(filled: LakeTestbed) -> None:
     ids = [new_id() for _ in range(2)]
     filled.change_unlogged(*(order(id_, at=f"2025-07-0{day} 10:00:00") for day, id_ in enumerate(ids, 1)))
     window = ["backfill", "--table", "orders", "--since", "2025-07-02T10:00", "--until", "2025-07-02T10:01"]
@@ -72,13 +72,13 @@ def test_a_row_that_nobody_logged_is_backfilled(filled: House) -> None:
         (["erase", "--customer", str(PERSON)], "the source still has this customer's row"),
     ],
 )
-def test_a_mistake_is_named_in_one_line(filled: House, arguments: list[str], told: str) -> None:
+def test_a_mistake_is_named_in_one_line(filled: LakeTestbed, arguments: list[str], told: str) -> None:
     answer = filled.batch(*arguments, code=1)
     assert told in answer.err
     assert len(answer.err.splitlines()) == 1
 
 
-def test_a_person_is_gone_from_every_object(filled: House) -> None:
+def test_a_person_is_gone_from_every_object(filled: LakeTestbed) -> None:
     texts = ("Ada Byron", FIRST, SECOND, "+44 1815")
     filled.change(("DELETE FROM customers WHERE id = %s", [PERSON]))
     filled.until_archived()
@@ -99,7 +99,7 @@ def test_a_person_is_gone_from_every_object(filled: House) -> None:
     assert member(filled) == [(None, None, True)]
 
 
-def test_the_lake_goes_on_and_a_repetition_finds_nothing(filled: House) -> None:
+def test_the_lake_goes_on_and_a_repetition_finds_nothing(filled: LakeTestbed) -> None:
     filled.batch("run", "--wait")  # which takes in what is no person's
     assert "nothing new, no table was written" in filled.batch("run", "--wait").out
     filled.batch("reconcile", "--table", "dim_customer", code=EQUAL)

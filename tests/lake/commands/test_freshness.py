@@ -11,8 +11,8 @@ import subprocess
 from datetime import UTC, datetime
 
 from tests.lake.commands.freshness import freshness, place_orders
-from tests.lake.commands.house import House
-from tests.lake.commands.oracle import differences
+from tests.support.lake.oracle import differences
+from tests.support.lake.testbed import LakeTestbed
 
 
 def until_idle(process: subprocess.Popen[str]) -> None:
@@ -26,17 +26,17 @@ def until_idle(process: subprocess.Popen[str]) -> None:
             idle = idle + 1 if "nothing new" in line else 0
 
 
-def test_orders_of_a_live_shop_reach_gold_by_themselves(house: House) -> None:
-    house.until_archived()
-    house.batch("run", "--wait")
-    process = house.process("run", "--every", "5s")
+def test_orders_of_a_live_shop_reach_gold_by_themselves(testbed: LakeTestbed) -> None:
+    testbed.until_archived()
+    testbed.batch("run", "--wait")
+    process = testbed.process("run", "--every", "5s")
     until_idle(process)  # Java has just started
-    placed = place_orders(house, 20, rate_per_s=2)
-    house.until_archived()
+    placed = place_orders(testbed, 20, rate_per_s=2)
+    testbed.until_archived()
     until_idle(process)
     process.send_signal(signal.SIGTERM)
     rest, _ = process.communicate(timeout=120)
     assert process.returncode == 0, rest
     assert "ended, as told to" in rest
-    assert differences(house) == {}
-    print(f"commit → Gold, a run every 5 s: {freshness(house, placed)}")
+    assert differences(testbed) == {}
+    print(f"commit → Gold, a run every 5 s: {freshness(testbed, placed)}")

@@ -17,15 +17,15 @@ import pytest
 
 from batch.gold import plans
 from config.dataset import SHIPPED
-from tests.lake.commands.house import House
-from tests.lake.commands.shop import line, new_id, order
+from tests.support.lake.shop_statements import line, new_id, order
+from tests.support.lake.testbed import LakeTestbed
 
 NOW, LATER = new_id(), new_id()
 WITHOUT_RUN = "customers_history"
 
 
 @pytest.fixture
-def historian(house: House, tmp_path: Path) -> Iterator[House]:
+def historian(testbed: LakeTestbed, tmp_path: Path) -> Iterator[LakeTestbed]:
     """The same shop, its customers kept with their history."""
     folder = tmp_path / "datasets" / "project_db"
     shutil.copytree(SHIPPED / "project_db", folder)
@@ -34,29 +34,29 @@ def historian(house: House, tmp_path: Path) -> Iterator[House]:
     assert count == 1
     definition.write_text(text)
     roots = {f"{layer.upper()}_ROOT": f"s3a://{layer}/historian" for layer in ("silver", "gold")}
-    with_history = House(house.stack, tmp_path / "historian", DATASETS_DIR=str(folder.parent), **roots)
+    with_history = LakeTestbed(testbed.stack, tmp_path / "historian", DATASETS_DIR=str(folder.parent), **roots)
     yield with_history
     with_history.close()
     for table, key in (("order_details", "order_id"), ("orders", "id")):  # the shop has no sales of the future
-        house.change((f"DELETE FROM {table} WHERE {key} IN (%s, %s)", [NOW, LATER]))  # noqa: S608
+        testbed.change((f"DELETE FROM {table} WHERE {key} IN (%s, %s)", [NOW, LATER]))  # noqa: S608
 
 
-def everything(house: House) -> dict[str, list[tuple[Any, ...]]]:
+def everything(testbed: LakeTestbed) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of Gold, and of the customers' history but for the run that wrote them."""
-    names = [plan.name for plan in plans(house.definition)]
-    found = house.gold_of([f"SELECT * FROM {name}" for name in names])  # noqa: S608
-    found += house.gold_of([f"SELECT * EXCEPT (_run_id) FROM {WITHOUT_RUN}"])  # noqa: S608
+    names = [plan.name for plan in plans(testbed.definition)]
+    found = testbed.gold_of([f"SELECT * FROM {name}" for name in names])  # noqa: S608
+    found += testbed.gold_of([f"SELECT * EXCEPT (_run_id) FROM {WITHOUT_RUN}"])  # noqa: S608
     return {name: sorted(rows, key=repr) for name, rows in zip([*names, WITHOUT_RUN], found, strict=True)}
 
 
-def test_customers_with_a_history_are_rebuilt_row_for_row(house: House, historian: House) -> None:
-    house.until_archived()
+def test_customers_with_a_history_are_rebuilt_row_for_row(testbed: LakeTestbed, historian: LakeTestbed) -> None:
+    testbed.until_archived()
     historian.batch("run", "--wait")
-    house.change(("UPDATE customers SET tier = 'first' WHERE id = 20", []))
-    house.change(order(NOW, customer_id=20, at="2099-01-01 00:00:00"), line(NOW))
-    house.change(("UPDATE customers SET tier = 'second' WHERE id = 20", []))
-    house.change(order(LATER, customer_id=20, at="2025-01-01 00:00:00"), line(LATER))
-    house.until_archived()
+    testbed.change(("UPDATE customers SET tier = 'first' WHERE id = 20", []))
+    testbed.change(order(NOW, customer_id=20, at="2099-01-01 00:00:00"), line(NOW))
+    testbed.change(("UPDATE customers SET tier = 'second' WHERE id = 20", []))
+    testbed.change(order(LATER, customer_id=20, at="2025-01-01 00:00:00"), line(LATER))
+    testbed.until_archived()
     historian.batch("run", "--wait")
     tiers = "SELECT tier, is_current FROM dim_customer WHERE customer_id = 20 ORDER BY valid_from, is_current"
     named = (

@@ -11,10 +11,10 @@ import threading
 import pytest
 
 from ops.dataset.simulation import Simulation
-from tests.lake.commands.house import House
-from tests.lake.commands.oracle import differences
-from tests.lake.commands.shop import line, live, new_id, order
 from tests.support.background import in_background
+from tests.support.lake.oracle import differences
+from tests.support.lake.shop_statements import line, live, new_id, order
+from tests.support.lake.testbed import LakeTestbed
 
 EQUAL, DIFFERENT, BEHIND, CANNOT_TELL = 0, 1, 2, 3
 
@@ -23,21 +23,21 @@ SOLD, SPOILED, REPAIRED = (new_id() for _ in range(3))
 
 
 @pytest.fixture(scope="module")
-def filled(house: House) -> House:
+def filled(testbed: LakeTestbed) -> LakeTestbed:
     for id_ in (SOLD, SPOILED, REPAIRED):
-        house.change(order(id_), line(id_))
-    house.until_archived()
-    house.batch("run", "--wait")
-    return house
+        testbed.change(order(id_), line(id_))
+    testbed.until_archived()
+    testbed.batch("run", "--wait")
+    return testbed
 
 
-def test_a_lake_that_is_up_to_date_is_equal(filled: House) -> None:
+def test_a_lake_that_is_up_to_date_is_equal(filled: LakeTestbed) -> None:
     answer = filled.batch("reconcile", "--table", "fact_orders", code=EQUAL)
     assert "verdict: equal" in answer.out
     assert "gold/fact_orders" in answer.out
 
 
-def test_changes_that_no_run_has_taken_yet_are_behind(filled: House) -> None:
+def test_changes_that_no_run_has_taken_yet_are_behind(filled: LakeTestbed) -> None:
     filled.change(order(new_id()), ("UPDATE order_details SET quantity = 9 WHERE order_id = %s", [SOLD]))
     answer = filled.batch("reconcile", "--table", "fact_order_products", code=BEHIND)
     assert "verdict: behind" in answer.out
@@ -48,7 +48,7 @@ def test_changes_that_no_run_has_taken_yet_are_behind(filled: House) -> None:
     filled.batch("reconcile", "--table", "fact_order_products", code=EQUAL)
 
 
-def test_what_nobody_logged_is_different_and_is_repaired(filled: House) -> None:
+def test_what_nobody_logged_is_different_and_is_repaired(filled: LakeTestbed) -> None:
     added = new_id()
     filled.change_unlogged(
         order(added),
@@ -70,7 +70,7 @@ def test_what_nobody_logged_is_different_and_is_repaired(filled: House) -> None:
     assert differences(filled) == {}
 
 
-def test_a_later_change_wins_over_a_repair(filled: House) -> None:
+def test_a_later_change_wins_over_a_repair(filled: LakeTestbed) -> None:
     filled.change_unlogged(("UPDATE orders SET customer_id = 21 WHERE id = %s", [REPAIRED]))
     filled.batch("reconcile", "--table", "orders", "--repair", "--wait", code=EQUAL)
     filled.change(("UPDATE orders SET customer_id = 22 WHERE id = %s", [REPAIRED]))
@@ -79,7 +79,7 @@ def test_a_later_change_wins_over_a_repair(filled: House) -> None:
     assert filled.gold("SELECT customer_id FROM fact_orders WHERE order_id = ?", REPAIRED) == [(22,)]
 
 
-def test_a_source_that_lost_much_is_not_copied_without_being_told_to(filled: House) -> None:
+def test_a_source_that_lost_much_is_not_copied_without_being_told_to(filled: LakeTestbed) -> None:
     kept = filled.rows("SELECT * FROM customers")
     half = "DELETE FROM customers WHERE id % 2 = 0"
     filled.change_unlogged((half, ()))
@@ -94,7 +94,7 @@ def test_a_source_that_lost_much_is_not_copied_without_being_told_to(filled: Hou
     filled.batch("reconcile", "--table", "customers", code=EQUAL)
 
 
-def test_a_live_shop_is_behind_at_most(filled: House) -> None:
+def test_a_live_shop_is_behind_at_most(filled: LakeTestbed) -> None:
     simulation = Simulation(insert_p=0.5, update_p=0.3, delete_p=0.2, rate_per_s=20, seed=3)
 
     def going_on(stop: threading.Event) -> None:
@@ -106,7 +106,7 @@ def test_a_live_shop_is_behind_at_most(filled: House) -> None:
         assert answer.code in (EQUAL, BEHIND), answer.text
 
 
-def test_a_database_that_is_away_is_named(filled: House) -> None:
+def test_a_database_that_is_away_is_named(filled: LakeTestbed) -> None:
     filled.stack.down(only=["mariadb"])
     try:
         answer = filled.batch("reconcile", "--table", "orders", code=CANNOT_TELL)

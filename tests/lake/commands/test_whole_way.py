@@ -19,9 +19,9 @@ from batch.pipeline.lease import Lease
 from config.settings import RedisSettings
 from ops.dataset.simulation import Simulation
 from streams.adapters.redis import RedisConsole, Script
-from tests.lake.commands.house import Answer, House, Statement
-from tests.lake.commands.oracle import differences
-from tests.lake.commands.shop import customer, line, live, new_id, order, simulator
+from tests.support.lake.oracle import differences
+from tests.support.lake.shop_statements import customer, line, live, new_id, order, simulator
+from tests.support.lake.testbed import Answer, LakeTestbed, Statement
 
 RECORD: Final = Script("return redis.call('HGETALL', 'batch_jobs:project_db')")
 
@@ -69,34 +69,34 @@ ROUNDS: Final[Sequence[Sequence[Statement]]] = (
 
 
 @pytest.fixture(scope="module")
-def rounds(house: House) -> Iterator[list[Round]]:
+def rounds(testbed: LakeTestbed) -> Iterator[list[Round]]:
     """Three runs, each after changes of the stories and a while in the life of the shop."""
     found = []
-    with simulator(house, Simulation(insert_p=0.5, update_p=0.3, delete_p=0.2)) as shop:  # it knows no story's order
+    with simulator(testbed, Simulation(insert_p=0.5, update_p=0.3, delete_p=0.2)) as shop:  # it knows no story's order
         for statements in ROUNDS:
-            house.change(*statements)
+            testbed.change(*statements)
             for _ in range(100):
                 shop.step()
-            house.until_archived()
-            answer = house.batch("run", "--wait")
-            asked = dict(zip(QUESTIONS, house.gold_of(list(QUESTIONS.values())), strict=True))
-            found.append(Round(answer, differences(house), asked))
+            testbed.until_archived()
+            answer = testbed.batch("run", "--wait")
+            asked = dict(zip(QUESTIONS, testbed.gold_of(list(QUESTIONS.values())), strict=True))
+            found.append(Round(answer, differences(testbed), asked))
     yield found
-    house.change(("DELETE FROM customers WHERE id = %s", [LATE_CUSTOMER]))
+    testbed.change(("DELETE FROM customers WHERE id = %s", [LATE_CUSTOMER]))
 
 
-def record(house: House) -> dict[str, str]:
-    with RedisConsole(RedisSettings.read(house.environment).url, database=DATABASE) as redis:
+def record(testbed: LakeTestbed) -> dict[str, str]:
+    with RedisConsole(RedisSettings.read(testbed.environment).url, database=DATABASE) as redis:
         flat = redis.call(RECORD, b"")
     return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
-def test_a_live_shop_is_in_gold_after_each_run(house: House, rounds: list[Round]) -> None:
+def test_a_live_shop_is_in_gold_after_each_run(testbed: LakeTestbed, rounds: list[Round]) -> None:
     assert all("is done" in each.answer.out for each in rounds)
     first, second, third = (each.differences for each in rounds)
     assert first == third == {}
     assert {row[0] for rows in second.values() for row in rows} == {SPOILED}, "which keeps its last good version"
-    assert "verdict: equal" in house.batch("reconcile", "--table", "fact_orders").out
+    assert "verdict: equal" in testbed.batch("reconcile", "--table", "fact_orders").out
 
 
 def test_a_row_that_breaks_a_rule_is_kept_out_until_it_is_mended(rounds: list[Round]) -> None:
@@ -117,22 +117,22 @@ def test_a_customer_who_comes_after_the_order_is_inferred_first_and_filled_later
     assert second.asked["late"] == [("Ada", False)]
 
 
-def test_a_repeated_run_writes_its_manifest_only_and_says_so(house: House, rounds: list[Round]) -> None:
-    house.until_archived()
-    house.batch("run", "--wait")
-    before = house.manifests()
-    answer = house.batch("run", "--wait")
+def test_a_repeated_run_writes_its_manifest_only_and_says_so(testbed: LakeTestbed, rounds: list[Round]) -> None:
+    testbed.until_archived()
+    testbed.batch("run", "--wait")
+    before = testbed.manifests()
+    answer = testbed.batch("run", "--wait")
     assert "nothing new, no table was written" in answer.out
     assert "Spark was not started" in answer.out
-    assert house.manifests()[1:] == before
-    assert record(house)["state"] == "nothing new"
+    assert testbed.manifests()[1:] == before
+    assert record(testbed)["state"] == "nothing new"
 
 
-def test_a_run_that_is_killed_is_finished_by_the_next(house: House, rounds: list[Round]) -> None:
-    live(house, Simulation(count=40))
-    house.until_archived()
-    before = house.manifests()
-    process = house.process("run", "--wait")
+def test_a_run_that_is_killed_is_finished_by_the_next(testbed: LakeTestbed, rounds: list[Round]) -> None:
+    live(testbed, Simulation(count=40))
+    testbed.until_archived()
+    before = testbed.manifests()
+    process = testbed.process("run", "--wait")
     assert process.stdout is not None
     for text in process.stdout:
         if text.startswith("  gold/dim_customer"):  # Bronze and Silver are committed, Gold in part
@@ -140,43 +140,45 @@ def test_a_run_that_is_killed_is_finished_by_the_next(house: House, rounds: list
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert house.manifests() == before, "a killed run is not visible"
-    house.batch("run", "--wait")
-    assert differences(house) == {}
+    assert testbed.manifests() == before, "a killed run is not visible"
+    testbed.batch("run", "--wait")
+    assert differences(testbed) == {}
 
 
-def test_a_second_run_is_told_who_is_at_work(house: House, rounds: list[Round]) -> None:
+def test_a_second_run_is_told_who_is_at_work(testbed: LakeTestbed, rounds: list[Round]) -> None:
     with (
-        RedisConsole(RedisSettings.read(house.environment).url, database=DATABASE) as redis,
+        RedisConsole(RedisSettings.read(testbed.environment).url, database=DATABASE) as redis,
         Lease(redis, "project_db", print).hold(wait=True),
     ):
-        answer = house.batch("run", code=1)
+        answer = testbed.batch("run", code=1)
     assert "another run of project_db is at work (process " in answer.err
 
 
-def test_a_run_goes_on_without_redis(house: House, rounds: list[Round]) -> None:
+def test_a_run_goes_on_without_redis(testbed: LakeTestbed, rounds: list[Round]) -> None:
     id_ = new_id()
-    house.change(order(id_), line(id_))
-    house.until_archived()
-    house.stack.down(only=["redis"])
+    testbed.change(order(id_), line(id_))
+    testbed.until_archived()
+    testbed.stack.down(only=["redis"])
     try:
-        answer = house.batch("run")
+        answer = testbed.batch("run")
     finally:
-        house.stack.start("redis")
+        testbed.stack.start("redis")
     assert answer.out.count("warning") == 2
-    assert len(house.gold("SELECT * FROM fact_orders WHERE order_id = ?", id_)) == 1
+    assert len(testbed.gold("SELECT * FROM fact_orders WHERE order_id = ?", id_)) == 1
 
 
-def test_an_object_storage_that_is_away_is_named_and_the_next_run_goes_on(house: House, rounds: list[Round]) -> None:
+def test_an_object_storage_that_is_away_is_named_and_the_next_run_goes_on(
+    testbed: LakeTestbed, rounds: list[Round]
+) -> None:
     id_ = new_id()
-    house.change(order(id_), line(id_))
-    house.until_archived()
-    house.stack.pause("minio")
+    testbed.change(order(id_), line(id_))
+    testbed.until_archived()
+    testbed.stack.pause("minio")
     try:
-        answer = house.batch("run", "--wait", code=1)
+        answer = testbed.batch("run", "--wait", code=1)
     finally:
-        house.stack.resume("minio")
+        testbed.stack.resume("minio")
     assert "object storage at" in answer.err
     assert "Exception" not in answer.text
-    house.batch("run", "--wait")
-    assert len(house.gold("SELECT * FROM fact_orders WHERE order_id = ?", id_)) == 1
+    testbed.batch("run", "--wait")
+    assert len(testbed.gold("SELECT * FROM fact_orders WHERE order_id = ?", id_)) == 1

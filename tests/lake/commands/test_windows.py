@@ -14,22 +14,22 @@ import pytest
 import yaml
 
 from config.dataset import SHIPPED
-from tests.lake.commands.house import House
-from tests.lake.commands.shop import new_id, order
+from tests.support.lake.shop_statements import new_id, order
+from tests.support.lake.testbed import LakeTestbed
 
 EQUAL, DIFFERENT, BEHIND = 0, 1, 2
 NAME = "project_windows"
 
 
 @pytest.fixture(scope="module")
-def windows(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def windows(testbed: LakeTestbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeTestbed]:
     """The same shop, read by JDBC, after its first run."""
     datasets = tmp_path_factory.mktemp("datasets")
     folder = datasets / NAME
     shutil.copytree(SHIPPED / "project_db", folder)
     _read_by_jdbc(folder / "definition.yaml")
     more = {"DATASETS_DIR": str(datasets), "DATASET": NAME, "WINDOW_SAFETY_S": "0.1", "WINDOW_OVERLAP_S": "2"}
-    windows = House(house.stack, tmp_path_factory.mktemp("windows"), **more)
+    windows = LakeTestbed(testbed.stack, tmp_path_factory.mktemp("windows"), **more)
     windows.batch("run", "--wait")
     yield windows
     windows.close()
@@ -49,11 +49,11 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
-def customer_of(windows: House, order_id: str) -> list[tuple[object, ...]]:
+def customer_of(windows: LakeTestbed, order_id: str) -> list[tuple[object, ...]]:
     return windows.gold("SELECT customer_id FROM fact_orders WHERE order_id = ?", order_id)
 
 
-def test_new_rows_are_taken_by_the_next_window(windows: House) -> None:
+def test_new_rows_are_taken_by_the_next_window(windows: LakeTestbed) -> None:
     id_ = new_id()
     windows.change(order(id_, at=now()))
     windows.batch("reconcile", "--table", "orders", code=BEHIND)
@@ -62,7 +62,7 @@ def test_new_rows_are_taken_by_the_next_window(windows: House) -> None:
     windows.batch("reconcile", "--table", "orders", code=EQUAL)
 
 
-def test_what_windows_cannot_see_is_different_until_it_is_repaired(windows: House) -> None:
+def test_what_windows_cannot_see_is_different_until_it_is_repaired(windows: LakeTestbed) -> None:
     changed, deleted, backdated = (new_id() for _ in range(3))
     windows.change(order(changed, at=now()), order(deleted, at=now()))
     windows.batch("run", "--wait")
@@ -83,7 +83,7 @@ def test_what_windows_cannot_see_is_different_until_it_is_repaired(windows: Hous
     assert customer_of(windows, deleted) == []
 
 
-def test_a_repeated_run_finds_nothing_new(windows: House) -> None:
+def test_a_repeated_run_finds_nothing_new(windows: LakeTestbed) -> None:
     windows.batch("run", "--wait")
     answer = windows.batch("run", "--wait")
     assert "nothing new, no table was written" in answer.out

@@ -21,7 +21,7 @@ from stack.ports import free_ports
 from streams.runtime.testing import Consumed
 from streams.topics import change_topic
 from tables.archive.rows import Rows
-from tests.streams.archive.ground import ArchivedShop
+from tests.streams.archive.archived_shop import ArchivedShop
 from tests.streams.orders.deployments import metric, stats_of
 from tests.support.builders import created, order_row
 from tests.support.server_waiting import until

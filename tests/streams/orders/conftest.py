@@ -26,7 +26,7 @@ from stack.local import Stack
 from stack.ports import free_ports
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, catalogue
 from tests.streams.orders.deployments import FedShop, kafka_and_redis
-from tests.streams.orders.shop import Shop, TopicTail
+from tests.streams.orders.live_shop import Shop, TopicTail
 
 SNAPSHOT_SIZE = 0.04
 

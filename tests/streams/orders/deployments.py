@@ -40,7 +40,7 @@ from streams.topics import (
     change_topic,
     order_state_changelog,
 )
-from tests.streams.orders.shop import TopicTail, new_id
+from tests.streams.orders.live_shop import TopicTail, new_id
 from tests.support.background import in_background
 from tests.support.builders import created, detail_row, order_row, position, snapshot_read
 from tests.support.server_waiting import until

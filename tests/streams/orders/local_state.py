@@ -13,9 +13,9 @@ from streams.runtime.state.changelog import INCARNATION_KEY
 from streams.runtime.state.store import PartitionStore
 from streams.topics import change_topic, order_state_changelog
 from tables.order_state import CODEC
-from tests.faults.kafka import ANSWER_S, Lag, Record, read_topics
-from tests.streams.orders.shop import new_id
+from tests.streams.orders.live_shop import new_id
 from tests.support.builders import created, detail_row, order_row
+from tests.support.kafka import ANSWER_S, Lag, Record, read_topics
 from tests.support.server_waiting import until
 
 SOURCES = [change_topic("project_db", table) for table in ("orders", "order_details")]

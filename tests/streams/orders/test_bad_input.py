@@ -26,7 +26,7 @@ from stack.local import Stack
 from stack.ports import free_ports
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, catalogue, change_topic
 from tests.streams.orders.input_classes import DEAD, DEAD_LINES, HOSTILE, METHOD, PLACEHOLDER, READ, good
-from tests.streams.orders.shop import Shop, TopicTail, line, new_id, order
+from tests.streams.orders.live_shop import Shop, TopicTail, line, new_id, order
 from tests.support.builders import as_json, created, deleted, detail_row, payment_method_row, position, updated, wrap
 from tests.support.server_waiting import until
 

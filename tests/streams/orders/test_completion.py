@@ -9,7 +9,7 @@ import pytest
 
 from demo.workers import Worker
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, change_topic
-from tests.streams.orders.shop import Shop, line, new_id, order
+from tests.streams.orders.live_shop import Shop, line, new_id, order
 from tests.support.builders import created, order_row
 
 pytestmark = pytest.mark.usefixtures("worker")

@@ -30,7 +30,7 @@ from stack.ports import free_ports
 from stack.process import Process, start
 from stack.site import REPOSITORY
 from streams.topics import DEAD_LETTERS, ORDER_FINAL, catalogue, change_topic
-from tests.streams.orders.shop import Shop, TopicRecord, TopicTail, line, new_id
+from tests.streams.orders.live_shop import Shop, TopicRecord, TopicTail, line, new_id
 from tests.support.builders import created, order_row
 from tests.support.server_waiting import LIVENESS_S, until
 

@@ -35,7 +35,7 @@ from tests.streams.orders.deployments import (
     metric,
     stats_of,
 )
-from tests.streams.orders.shop import Shop, new_id
+from tests.streams.orders.live_shop import Shop, new_id
 from tests.streams.orders.test_workers import assert_exactly_once, live_shop, share
 from tests.support.builders import deleted, detail_row, order_row
 from tests.support.server_waiting import until

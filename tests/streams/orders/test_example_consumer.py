@@ -19,7 +19,7 @@ from confluent_kafka import Producer
 from stack.site import REPOSITORY
 from streams.topics import ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
 from tests.streams.orders.deployments import FedShop
-from tests.streams.orders.shop import new_id
+from tests.streams.orders.live_shop import new_id
 from tests.support.builders import deleted, detail_row, order_row
 from tests.support.server_waiting import until
 from tests.unit.schemas.valid import record_faults

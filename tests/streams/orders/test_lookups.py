@@ -26,7 +26,7 @@ from stack.ports import free_ports
 from streams.topics import DEAD_LETTERS
 from tables.lookups import DATABASE
 from tests.streams.orders.deployments import FedShop, metric, metrics_of, stats_of
-from tests.streams.orders.shop import Shop, new_id
+from tests.streams.orders.live_shop import Shop, new_id
 from tests.streams.orders.test_redis_away import bring_back, freeze, kill
 from tests.streams.orders.test_workers import share
 from tests.support.background import in_background

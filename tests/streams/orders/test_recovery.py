@@ -30,8 +30,8 @@ from streams.topics import (
     ORDER_FINAL,
     order_state_changelog,
 )
-from tests.faults.kafka import ANSWER_S, admin, ends
 from tests.streams.orders.conftest import NewWorker
+from tests.streams.orders.live_shop import Shop, line, new_id, new_id_in, order
 from tests.streams.orders.local_state import (
     SOURCES,
     assert_equals_changelog,
@@ -41,9 +41,9 @@ from tests.streams.orders.local_state import (
     process_orders,
     wait_processed,
 )
-from tests.streams.orders.shop import Shop, line, new_id, new_id_in, order
 from tests.streams.orders.test_workers import assert_exactly_once, live_shop, share
 from tests.support.disks import may_mount, small_disk
+from tests.support.kafka import ANSWER_S, admin, ends
 from tests.support.server_waiting import until
 
 APP_ID: Final = "millrace-orders"

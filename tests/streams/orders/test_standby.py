@@ -22,11 +22,11 @@ from ops.topics import apply_topics
 from stack.local import Stack
 from streams.runtime.state.changelog import RECENT_OFFSETS
 from streams.topics import ORDER_FINAL, catalogue, order_state_changelog
-from tests.faults.kafka import ANSWER_S, admin, delete_topics
 from tests.streams.orders.conftest import NewWorker
+from tests.streams.orders.live_shop import Shop, line, new_id_in, order
 from tests.streams.orders.local_state import assert_equals_changelog, changelog_records, process_orders, wait_processed
-from tests.streams.orders.shop import Shop, line, new_id_in, order
 from tests.streams.orders.test_workers import assert_exactly_once, live_shop, share
+from tests.support.kafka import ANSWER_S, admin, delete_topics
 from tests.support.server_waiting import LIVENESS_S, until
 
 APP_ID: Final = "millrace-orders"

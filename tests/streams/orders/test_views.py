@@ -16,12 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from demo.workers import Worker
 from streams.topics import ORDER_AMENDED, ORDER_INCOMPLETE, change_topic, order_state_changelog
-from tests.faults.kafka import read_topics
 from tests.streams.orders.deployments import Deployment, FedShop, incomplete_of, metric, metrics_of, stats_of
-from tests.streams.orders.shop import new_id
+from tests.streams.orders.live_shop import new_id
 from tests.streams.orders.test_workers import share
 from tests.support.background import in_background
 from tests.support.builders import created, deleted, detail_row, order_row
+from tests.support.kafka import read_topics
 from tests.support.server_waiting import until
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

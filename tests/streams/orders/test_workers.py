@@ -25,7 +25,7 @@ from ops.dataset.simulation import Simulation
 from stack.local import Stack
 from stack.ports import free_ports
 from streams.topics import ORDER_FINAL
-from tests.streams.orders.shop import Shop, line, new_id, order
+from tests.streams.orders.live_shop import Shop, line, new_id, order
 from tests.support.background import in_background
 from tests.support.server_waiting import until
 

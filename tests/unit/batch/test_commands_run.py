@@ -26,7 +26,7 @@ from batch.pipeline.report import print_line, print_outcome, said, summary
 from batch.pipeline.runner import Runner, Step, brief, run_steps
 from batch.storage.objects import LocalFolder, object_folder
 from config.settings import ObjectStoreSettings
-from tests.lake.fake_redis import FakeRedis
+from tests.support.lake.fake_redis import FakeRedis
 
 STORE = ObjectStoreSettings.read(
     {"MINIO_ENDPOINT": "http://127.0.0.1:1", "MINIO_ACCESS_KEY": "user", "MINIO_SECRET_KEY": "secret"}

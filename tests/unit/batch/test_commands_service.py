@@ -19,8 +19,8 @@ from batch.pipeline.lease import Lease
 from batch.pipeline.manifest import Manifest, TableRun
 from batch.pipeline.runner import Outcome
 from batch.pipeline.service import LONGEST_PAUSE_S, pause_s, serve
-from tests.lake.fake_redis import FakeRedis
 from tests.support.background import in_background
+from tests.support.lake.fake_redis import FakeRedis
 
 KEY = "batch_lease:project_db"
 LIVENESS_S = 20.0

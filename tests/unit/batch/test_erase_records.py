@@ -20,7 +20,7 @@ from batch.erasure.report import Entry, Report, report_text, write_report
 from batch.errors import BatchError
 from batch.storage.objects import LocalFolder
 from config.dataset import load_definition
-from tests.lake.bronze_ground import Archive
+from tests.support.lake.bronze_testbed import Archive
 
 SHOP = load_definition("project_db")
 

@@ -16,7 +16,7 @@ from batch.errors import StorageError
 from batch.pipeline.plan import steps
 from batch.pipeline.runner import Step
 from batch.silver import refine
-from tests.lake.bronze_ground import run_context
+from tests.support.lake.bronze_testbed import run_context
 
 TABLES = {"bronze": "orders", "silver": "orders", "gold": "fact_orders"}
 LAYERS = {"bronze": (bronze, "land"), "silver": (refine, "refine"), "gold": (gold, "build")}

@@ -22,7 +22,7 @@ from config.dataset import load_definition
 from config.definition import Definition
 from streams.model.archive_chain import LAST_OFFSET
 from streams.topics import change_topic
-from tests.lake.shop import shop_with
+from tests.lake.shop_changes import shop_with
 
 NOON = datetime(2025, 5, 6, 12, tzinfo=UTC)
 LAKE = Lake(bronze="s3a://bronze", silver="s3a://silver", gold="s3a://gold")

@@ -23,7 +23,7 @@ from tests.faults.invariants import (
     revision_faults,
     truth_faults,
 )
-from tests.faults.kafka import Record
+from tests.support.kafka import Record
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SHOP = ShopRows({"A": ShopOrder(11, 22, 3, 1, MOMENT)}, {"A": {7: 2}})

@@ -17,7 +17,7 @@ from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import BatchApp
 from tables.archive import committer
 from tables.archive.committer import ArchiveSink
-from tests.unit.tables.archive_ground import NUMBER, TOPIC, Group, Kafka, MemoryBucket, Owner
+from tests.unit.tables.archive_testbed import NUMBER, TOPIC, Group, Kafka, MemoryBucket, Owner
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from streams.model.errors import SinkAwayError
 from tables.archive.committer import ArchiveCommitter
-from tests.unit.tables.archive_ground import Group, Kafka, MemoryBucket, Owner
+from tests.unit.tables.archive_testbed import Group, Kafka, MemoryBucket, Owner
 
 OWNERS = st.integers(0, 1)
 FATES = st.sampled_from(["", "", "", "lost", "failed", "late", "away"])

@@ -1,4 +1,4 @@
-"""What happens in the shop, short to write: statements for `House.change`, and a while of its life."""
+"""What happens in the shop, short to write: statements for `LakeTestbed.change`, and a while of its life."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ops.dataset.database import connected
 from ops.dataset.shop import ShopDatabase
 from ops.dataset.simulate import Simulator
 from ops.dataset.simulation import Simulation, SystemClock
-from tests.lake.commands.house import House, Statement
+from tests.support.lake.testbed import LakeTestbed, Statement
 
 
 def new_id() -> str:
@@ -39,17 +39,17 @@ def customer(id_: int) -> Statement:
 
 
 @contextmanager
-def simulator(house: House, simulation: Simulation, stop: threading.Event | None = None) -> Iterator[Simulator]:
+def simulator(testbed: LakeTestbed, simulation: Simulation, stop: threading.Event | None = None) -> Iterator[Simulator]:
     """The shop's life step by step; it changes the orders that are there now, and its own."""
-    parameters = house.definition.generator
+    parameters = testbed.definition.generator
     assert parameters is not None
     clock = SystemClock(stop or threading.Event())
-    with connected(DatabaseSettings.read(house.environment), house.definition.database) as connection:
+    with connected(DatabaseSettings.read(testbed.environment), testbed.definition.database) as connection:
         yield Simulator(ShopDatabase(connection, wait=clock.wait), parameters, simulation, clock)
 
 
-def live(house: House, simulation: Simulation, stop: threading.Event | None = None) -> None:
+def live(testbed: LakeTestbed, simulation: Simulation, stop: threading.Event | None = None) -> None:
     """A while in the life of the shop, until it ends or is stopped."""
     stop = stop or threading.Event()
-    with simulator(house, simulation, stop) as shop:
+    with simulator(testbed, simulation, stop) as shop:
         shop.run(stop)

@@ -46,10 +46,10 @@ class Answer:
 
 
 class Shell:
-    """`tests/lake/commands/shell.py` as a process."""
+    """`tests/support/lake/shell.py` as a process."""
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
-        command = [sys.executable, "-m", "tests.lake.commands.shell"]
+        command = [sys.executable, "-m", "tests.support.lake.shell"]
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
                 command,
@@ -82,7 +82,7 @@ class Shell:
         self._process.stdout.close()
 
 
-class House:
+class LakeTestbed:
     """The shop and its lake. `more` are settings besides those of the servers."""
 
     def __init__(self, stack: Stack, folder: Path, **more: str) -> None:

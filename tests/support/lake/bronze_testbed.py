@@ -1,4 +1,4 @@
-"""What tests of Bronze need: a run, envelopes as the connector writes them, and a writer of archive objects."""
+"""Start a run, build envelopes as the connector writes them, and write archive objects, for tests of Bronze."""
 
 from __future__ import annotations
 

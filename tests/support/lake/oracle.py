@@ -1,11 +1,11 @@
-"""What Gold has to be, by plain SQL in the source; it shares nothing with the lake but the names of columns."""
+"""Expected content of Gold, by plain SQL in the source; it shares nothing with the lake but the column names."""
 
 # ruff: noqa: S608 - queries put together from what stands here
 from __future__ import annotations
 
 from typing import Any, Final
 
-from tests.lake.commands.house import House
+from tests.support.lake.testbed import LakeTestbed
 
 DAY: Final = "YEAR(o.`timestamp`) * 10000 + MONTH(o.`timestamp`) * 100 + DAY(o.`timestamp`)"
 TIME: Final = "DATE_FORMAT({0}, '%Y-%m-%d %H:%i:%s.%f')"
@@ -46,12 +46,12 @@ ORACLE: Final = {
 }
 
 
-def differences(house: House) -> dict[str, list[tuple[Any, ...]]]:
+def differences(testbed: LakeTestbed) -> dict[str, list[tuple[Any, ...]]]:
     """Rows of each Gold table that only one side has; every table that differs in nothing is left out."""
     found = {}
-    answers = house.gold_of([gold for gold, _ in ORACLE.values()])
+    answers = testbed.gold_of([gold for gold, _ in ORACLE.values()])
     for (table, (_, source)), rows in zip(ORACLE.items(), answers, strict=True):
-        ours, theirs = sorted(rows, key=repr), sorted(house.rows(source), key=repr)
+        ours, theirs = sorted(rows, key=repr), sorted(testbed.rows(source), key=repr)
         assert len(ours) == len(set(ours)), f"{table} has a row twice"
         if ours != theirs:
             found[table] = sorted({*ours} ^ {*theirs}, key=repr)[:10]

@@ -1,4 +1,4 @@
-"""Opens the house: its servers, a small snapshot, a connector, and workers that archive its changes."""
+"""Starts the testbed: its servers, a small snapshot, a connector, and workers that archive its changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ops.topics import apply_topics
 from stack.local import Stack
 from stack.ports import free_ports
 from streams.topics import catalogue
-from tests.lake.commands.house import House
+from tests.support.lake.testbed import LakeTestbed
 
 SNAPSHOT_SIZE: Final = 0.02
 CUSTOMERS: Final = 1_000
@@ -31,47 +31,51 @@ SERVERS: Final = ("kafka", "connect", "mariadb", "redis", "minio")
 
 
 @contextmanager
-def opened_house(folder: Path, applications: Sequence[str], *, say: Callable[[str], None] = print) -> Iterator[House]:
+def opened_testbed(
+    folder: Path, applications: Sequence[str], *, say: Callable[[str], None] = print
+) -> Iterator[LakeTestbed]:
     """A loaded shop whose changes these applications work on; the lake's tables are not made yet."""
     with Stack.at(folder / "stack", ports=free_ports(), servers=SERVERS, die_with_parent=True) as stack:
-        house = House(stack, folder)
-        _load(house, say)
-        _capture(house)
-        workers = [_worker(house, application) for application in applications]
+        testbed = LakeTestbed(stack, folder)
+        _load(testbed, say)
+        _capture(testbed)
+        workers = [_worker(testbed, application) for application in applications]
         try:
             for worker in workers:
                 worker.wait_ready()
-            yield house
+            yield testbed
         finally:
-            house.close()
+            testbed.close()
             for worker in workers:
                 worker.stop()
 
 
-def _worker(house: House, application: str) -> Worker:
+def _worker(testbed: LakeTestbed, application: str) -> Worker:
     [port] = free_ports(["worker"]).values()
-    environment = house.stack.environment() | {"ARCHIVE_FLUSH_S": "0.5"}
-    worker = Worker(web_port=port, environment=environment, folder=house.folder / application, application=application)
+    environment = testbed.stack.environment() | {"ARCHIVE_FLUSH_S": "0.5"}
+    worker = Worker(
+        web_port=port, environment=environment, folder=testbed.folder / application, application=application
+    )
     worker.start()
     return worker
 
 
-def _load(house: House, say: Callable[[str], None]) -> None:
-    definition, settings = load_definition("project_db"), DatabaseSettings.read(house.environment)
+def _load(testbed: LakeTestbed, say: Callable[[str], None]) -> None:
+    definition, settings = load_definition("project_db"), DatabaseSettings.read(testbed.environment)
     assert definition.generator is not None
     with connected(settings) as connection:
         create_schema(connection, definition)
     plan = make_plan(definition.generator, size=SNAPSHOT_SIZE, customers=CUSTOMERS)
-    paths = write_files(definition.generator, plan, house.folder, say)
+    paths = write_files(definition.generator, plan, testbed.folder, say)
     load_files(settings, definition, paths, OnDuplicate.FAIL, say)
 
 
-def _capture(house: House) -> None:
+def _capture(testbed: LakeTestbed) -> None:
     apply_topics(
-        KafkaSettings.read(house.environment),
+        KafkaSettings.read(testbed.environment),
         catalogue(dataset="project_db", app_id="millrace-orders", order_partitions=4),
     )
-    settings = ConnectSettings.read(house.environment)
+    settings = ConnectSettings.read(testbed.environment)
     with ConnectClient(settings.url) as connect:
         name = connector_name("project_db")
         apply_connector(connect, name, connector_settings(load_definition("project_db"), settings))

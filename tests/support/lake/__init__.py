@@ -1,0 +1,1 @@
+"""Helpers of tests of the lake that several folders use."""
