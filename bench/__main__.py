@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from bench import latency, state
 from bench.figures import medians, table
-from bench.ground import RESULTS
 from bench.inputs import INPUTS, Input
 from bench.lake.command import add_batch
 from bench.stream import measured_all
 from bench.systems import PEER_PYTHON, SYSTEMS, System, fetch
+from bench.testbed import RESULTS
 from stack.errors import StackError
 from stack.site import REPOSITORY
 

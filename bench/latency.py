@@ -18,9 +18,9 @@ from typing import Any, Final, Self
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from bench import inputs
-from bench.ground import DATASET, Ground, Say, generator
 from bench.machine import Spent, foreign_share, tree_usage
 from bench.percentiles import commit_markers, summary
+from bench.testbed import DATASET, Say, StackTestbed, generator
 from config.dataset import load_definition
 from config.settings import ConnectSettings, DatabaseSettings
 from demo.workers import Worker
@@ -54,16 +54,16 @@ Place = tuple[str, int, int, int]
 
 def measured(partitions: int, rates: Sequence[float], *, seconds: float, say: Say) -> list[dict[str, Any]]:
     """One row per rate, with so many partitions and one worker."""
-    with Ground.opened(SERVERS, partitions=partitions) as ground:
-        _capture(ground)
-        worker = ground.worker("worker", ORDERS_APP_ID=APP_ID)
+    with StackTestbed.opened(SERVERS, partitions=partitions) as testbed:
+        _capture(testbed)
+        worker = testbed.worker("worker", ORDERS_APP_ID=APP_ID)
         worker.start()
         try:
             worker.wait_ready()
-            _at_rate(ground, worker, rates[0], WARM_UP_S)
+            _at_rate(testbed, worker, rates[0], WARM_UP_S)
             rows = []
             for rate in rates:
-                rows.append({"partitions": partitions, "rate": rate, **_at_rate(ground, worker, rate, seconds)})
+                rows.append({"partitions": partitions, "rate": rate, **_at_rate(testbed, worker, rate, seconds)})
                 say(_line(rows[-1]))
             return rows
         finally:
@@ -78,45 +78,45 @@ def _line(row: Mapping[str, Any]) -> str:
     )
 
 
-def _capture(ground: Ground) -> None:
+def _capture(testbed: StackTestbed) -> None:
     """An empty shop with its look-ups, captured by the connector."""
     definition, parameters = load_definition(DATASET), generator()
-    database = DatabaseSettings.read(ground.environment)
+    database = DatabaseSettings.read(testbed.environment)
     with connected(database) as connection:
         create_schema(connection, definition)
-    paths = write_files(parameters, make_plan(parameters, orders=1, customers=CUSTOMERS), ground.folder / "csv")
+    paths = write_files(parameters, make_plan(parameters, orders=1, customers=CUSTOMERS), testbed.folder / "csv")
     load_files(database, definition, paths, OnDuplicate.FAIL, lambda line: None)
-    ground.apply_topics(APP_ID)
-    settings = ConnectSettings.read(ground.environment)
+    testbed.apply_topics(APP_ID)
+    settings = ConnectSettings.read(testbed.environment)
     with ConnectClient(settings.url) as connect:
         apply_connector(connect, connector_name(DATASET), connector_settings(definition, settings))
         wait_snapshot(connect, connector_name(DATASET))
 
 
-def _at_rate(ground: Ground, worker: Worker, rate: float, seconds: float) -> dict[str, Any]:
+def _at_rate(testbed: StackTestbed, worker: Worker, rate: float, seconds: float) -> dict[str, Any]:
     count = math.ceil(rate * seconds)
-    before, began = Spent.now(tree_usage(worker.process.pid), ground.pids), time.monotonic()
-    with Arrivals(ground.kafka.bootstrap, ORDER_FINAL) as arrivals:
-        committed_ms = _placed(ground, rate, count)
+    before, began = Spent.now(tree_usage(worker.process.pid), testbed.pids), time.monotonic()
+    with Arrivals(testbed.kafka.bootstrap, ORDER_FINAL) as arrivals:
+        committed_ms = _placed(testbed, rate, count)
         took_s = (max(committed_ms.values()) - min(committed_ms.values())) / 1000
         arrivals.wait_for(committed_ms.keys())
-        spent = Spent.now(tree_usage(worker.process.pid), ground.pids).since(before)
+        spent = Spent.now(tree_usage(worker.process.pid), testbed.pids).since(before)
         share = foreign_share(spent, wall_s=time.monotonic() - began, cores=os.cpu_count() or 1)
-        waits = _waits(ground, committed_ms, arrivals)
+        waits = _waits(testbed, committed_ms, arrivals)
     return {"placed_per_s": round((count - 1) / max(took_s, 1e-3), 1), "foreign_cpu": round(share, 3), **summary(waits)}
 
 
 # -- the shop ---------------------------------------------------------------------------------------------------------
 
 
-def _placed(ground: Ground, rate: float, count: int) -> dict[str, float]:
+def _placed(testbed: StackTestbed, rate: float, count: int) -> dict[str, float]:
     """Place orders at a steady pace from as many connections as it needs; when each was committed, in ms."""
     writers = max(1, math.ceil(rate / RATE_PER_WRITER))
     begins = time.monotonic() + CONNECT_S
 
     def write(writer: int) -> list[tuple[str, float]]:
         placed = []
-        with connected(DatabaseSettings.read(ground.environment), load_definition(DATASET).database) as connection:
+        with connected(DatabaseSettings.read(testbed.environment), load_definition(DATASET).database) as connection:
             for number in range(writer, count, writers):
                 time.sleep(max(0.0, begins + number / rate - time.monotonic()))
                 order = place_order(connection, _new_order(number))
@@ -141,13 +141,13 @@ def _new_order(number: int) -> NewOrder:
 # -- the stations -----------------------------------------------------------------------------------------------------
 
 
-def _waits(ground: Ground, committed_ms: Mapping[str, float], arrivals: Arrivals) -> list[list[float]]:
+def _waits(testbed: StackTestbed, committed_ms: Mapping[str, float], arrivals: Arrivals) -> list[list[float]]:
     """Per order the moments, in ms: commit, captured, committed by the connector, by the worker, visible."""
     sources = [change_topic(DATASET, table) for table in (inputs.ORDERS, inputs.DETAILS)]
-    markers = Markers(ground.stack.site.data("kafka"))
+    markers = Markers(testbed.stack.site.data("kafka"))
     captured: dict[str, float] = defaultdict(float)
     source_committed: dict[str, float] = defaultdict(float)
-    for order_id, (topic, partition, offset, record_ms) in _records(ground.kafka.bootstrap, sources):
+    for order_id, (topic, partition, offset, record_ms) in _records(testbed.kafka.bootstrap, sources):
         captured[order_id] = max(captured[order_id], record_ms)
         marked_ms = markers.after(topic, partition, offset)
         source_committed[order_id] = max(source_committed[order_id], marked_ms)

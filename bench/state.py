@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench import inputs
-from bench.ground import Ground, Say, generator, plan_of
 from bench.inputs import Input
 from bench.kafka import OutputWatch
 from bench.machine import tree_usage
+from bench.testbed import Say, StackTestbed, generator, plan_of
 from demo.workers import Worker
 from stack.errors import StackError
 from streams.topics import ORDER_FINAL
@@ -28,16 +28,16 @@ _MIB: Final = 2**20
 
 def measured(orders: int, *, say: Say) -> list[dict[str, Any]]:
     """With so many orders in the state: one row for restoring it from nothing, one per way to fail over."""
-    with Ground.opened(SERVERS, partitions=PARTITIONS) as ground:
-        ground.apply_topics(APP_ID)
+    with StackTestbed.opened(SERVERS, partitions=PARTITIONS) as testbed:
+        testbed.apply_topics(APP_ID)
         plan = plan_of(Input(name="state", orders=orders))
-        ground.write(inputs.payment_method_changes(plan, generator()))
-        events = ground.write(inputs.order_changes(inputs.orders_of(plan, generator())))
+        testbed.write(inputs.payment_method_changes(plan, generator()))
+        events = testbed.write(inputs.order_changes(inputs.orders_of(plan, generator())))
         say(f"{orders:,} orders: {events:,} events written")
-        rows = [_restored(ground, orders, bytes_on_disk=_filled(ground, orders))]
+        rows = [_restored(testbed, orders, bytes_on_disk=_filled(testbed, orders))]
         say(_restore_line(rows[-1]))
         for standbys in (0, 1):
-            rows.append(_failed_over(ground, orders, standbys))
+            rows.append(_failed_over(testbed, orders, standbys))
             say(_failover_line(rows[-1]))
         return rows
 
@@ -56,10 +56,10 @@ def _failover_line(row: dict[str, Any]) -> str:
     )
 
 
-def _filled(ground: Ground, orders: int) -> int:
+def _filled(testbed: StackTestbed, orders: int) -> int:
     """Have a worker process everything; what it keeps on disk then, in bytes."""
-    worker = ground.worker("filling", ORDERS_APP_ID=APP_ID)
-    with OutputWatch(ground.kafka.bootstrap, ORDER_FINAL) as watch:
+    worker = testbed.worker("filling", ORDERS_APP_ID=APP_ID)
+    with OutputWatch(testbed.kafka.bootstrap, ORDER_FINAL) as watch:
         worker.start()
         try:
             _until(lambda: watch.distinct >= orders, "every order is out", [worker])
@@ -68,9 +68,9 @@ def _filled(ground: Ground, orders: int) -> int:
     return sum(path.stat().st_size for path in (worker.log.parent / "state").rglob("*") if path.is_file())
 
 
-def _restored(ground: Ground, orders: int, *, bytes_on_disk: int) -> dict[str, Any]:
+def _restored(testbed: StackTestbed, orders: int, *, bytes_on_disk: int) -> dict[str, Any]:
     """A worker with an empty disk, from the start of its process until it is ready."""
-    worker, peak = ground.worker("restoring", ORDERS_APP_ID=APP_ID), 0
+    worker, peak = testbed.worker("restoring", ORDERS_APP_ID=APP_ID), 0
     began = time.monotonic()
     worker.start()
     try:
@@ -100,14 +100,14 @@ def _restored(ground: Ground, orders: int, *, bytes_on_disk: int) -> dict[str, A
     }
 
 
-def _failed_over(ground: Ground, orders: int, standbys: int) -> dict[str, Any]:
+def _failed_over(testbed: StackTestbed, orders: int, standbys: int) -> dict[str, Any]:
     """Two workers share the partitions; one is killed. Until the other serves everything, the session timeout included.
 
     A partition replays up to `RECENT_OFFSETS` (streams/runtime/state/changelog.py) whatever its standby has: with a
     small state there is no difference to see.
     """
     settings = {"ORDERS_APP_ID": APP_ID, "STANDBY_REPLICAS": str(standbys)}
-    victim, heir = (ground.worker(f"{name}-{standbys}", **settings) for name in ("victim", "heir"))
+    victim, heir = (testbed.worker(f"{name}-{standbys}", **settings) for name in ("victim", "heir"))
     try:
         for worker in (victim, heir):
             worker.start()

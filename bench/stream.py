@@ -15,11 +15,11 @@ from typing import Any, Final, Self
 
 from bench import inputs
 from bench.figures import MOST_FOREIGN, Figures, least_disturbed
-from bench.ground import DATASET, RESULTS, Ground, Say, generator, plan_of
 from bench.inputs import Expected, Input
 from bench.kafka import create_topics, delete_topics
 from bench.run import Feed, measure
 from bench.systems import System, Task, output_topic, prepared
+from bench.testbed import DATASET, RESULTS, Say, StackTestbed, generator, plan_of
 from config.settings import RedisSettings
 from stack.errors import StackError
 from streams.adapters.redis import RedisConsole, Script
@@ -48,20 +48,20 @@ class Source:
 class StreamBench:
     """Servers with one input in their topics; runs follow each other on them."""
 
-    def __init__(self, ground: Ground, size: Input, say: Say) -> None:
-        self._ground = ground
+    def __init__(self, testbed: StackTestbed, size: Input, say: Say) -> None:
+        self._testbed = testbed
         self._size = size
         self._say = say
         self._runs = 0
-        ground.apply_topics("bench")
+        testbed.apply_topics("bench")
         self._sources = self._load()
 
     @classmethod
     @contextmanager
     def opened(cls, size: Input, say: Say) -> Iterator[Self]:
         """New servers with the input written; ended and deleted afterwards."""
-        with Ground.opened(SERVERS, partitions=PARTITIONS) as ground:
-            yield cls(ground, size, say)
+        with StackTestbed.opened(SERVERS, partitions=PARTITIONS) as testbed:
+            yield cls(testbed, size, say)
 
     def measured(self, system: System) -> Figures:
         """One run; repeated while others take too much of the machine, at most twice."""
@@ -80,7 +80,7 @@ class StreamBench:
             orders=source.orders,
             details=source.details,
             output=output_topic(system, str(self._runs)),
-            folder=self._ground.folder / name,
+            folder=self._testbed.folder / name,
         )
         task.folder.mkdir()
         self._clear(system, task)
@@ -89,45 +89,45 @@ class StreamBench:
             share=source.share,
             events=source.events,
             expected=source.expected,
-            bootstrap=self._ground.kafka.bootstrap,
-            servers=self._ground.pids,
+            bootstrap=self._testbed.kafka.bootstrap,
+            servers=self._testbed.pids,
         )
         try:
-            return measure(system, task, feed, prepared(system, task, self._ground.environment))
+            return measure(system, task, feed, prepared(system, task, self._testbed.environment))
         finally:
             self._keep_log(task.folder)
             shutil.rmtree(task.folder / "state", ignore_errors=True)
             # Everything a system has made in Kafka bears its group's name.
-            delete_topics(self._ground.kafka.bootstrap, beginning=[task.group])
+            delete_topics(self._testbed.kafka.bootstrap, beginning=[task.group])
 
     def _clear(self, system: System, task: Task) -> None:
         """Empty outputs and an empty Redis: locks of an earlier run would keep its orders from going out again."""
         outputs = (ORDER_FINAL, ORDER_AMENDED, ORDER_INCOMPLETE, DEAD_LETTERS)
-        delete_topics(self._ground.kafka.bootstrap, named=outputs, beginning=[task.output])
+        delete_topics(self._testbed.kafka.bootstrap, named=outputs, beginning=[task.output])
         if system.name == "millrace":
-            with RedisConsole(RedisSettings.read(self._ground.environment).url, database=0) as redis:
+            with RedisConsole(RedisSettings.read(self._testbed.environment).url, database=0) as redis:
                 redis.call(_FORGET, b"")
-            self._ground.apply_topics(task.group)
+            self._testbed.apply_topics(task.group)
         else:
-            create_topics(self._ground.kafka.bootstrap, task.output, partitions=PARTITIONS)
+            create_topics(self._testbed.kafka.bootstrap, task.output, partitions=PARTITIONS)
 
     def _load(self) -> tuple[Source, Source]:
         """Write the input; returns it, and the part of it for slow systems."""
         plan, began = plan_of(self._size), time.monotonic()
         orders = list(inputs.orders_of(plan, generator()))
-        self._ground.write(inputs.payment_method_changes(plan, generator()))
+        self._testbed.write(inputs.payment_method_changes(plan, generator()))
         whole = self._write(orders, change_topic(DATASET, inputs.ORDERS), change_topic(DATASET, inputs.DETAILS), 1.0)
         part = whole
         if self._size.part < 1:
             names = f"{_PREFIX}part_{inputs.ORDERS}", f"{_PREFIX}part_{inputs.DETAILS}"
-            create_topics(self._ground.kafka.bootstrap, *names, partitions=PARTITIONS)
+            create_topics(self._testbed.kafka.bootstrap, *names, partitions=PARTITIONS)
             part = self._write(orders[: round(len(orders) * self._size.part)], *names, self._size.part)
         self._say(f"{self._size.name}: {whole.events:,} events written in {time.monotonic() - began:.1f} s")
         return whole, part
 
     def _write(self, orders: Sequence[inputs.Order], orders_topic: str, details_topic: str, share: float) -> Source:
         topics = {inputs.ORDERS: orders_topic, inputs.DETAILS: details_topic}
-        events = self._ground.write(inputs.order_changes(orders), topics)
+        events = self._testbed.write(inputs.order_changes(orders), topics)
         expected = inputs.expected_of(orders)
         return Source(orders=orders_topic, details=details_topic, share=share, events=events, expected=expected)
 

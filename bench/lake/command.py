@@ -8,11 +8,11 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bench.ground import RESULTS, Say
 from bench.lake.figures import CASES, FIRST, Row, medians, merged, table, verdicts
 from bench.lake.measure import measured_all, plan_of
 from bench.lake.systems import SYSTEMS, LakeSystem, require
 from bench.systems import PEER_PYTHON
+from bench.testbed import RESULTS, Say
 from stack.site import REPOSITORY
 
 TARGET: Final = RESULTS / "batch.json"

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-from bench.lake.ground import LakeGround
+from bench.lake.testbed import LakeBenchTestbed
 from bench.peers.lake_job import DIMENSIONS, FACTS, KEY_OF, UNKNOWN
 from ops.dataset.database import connected
 from stack.errors import StackError
@@ -49,12 +49,12 @@ def differing(found: Digests, expected: Digests) -> list[str]:
     return [name for name in TABLES if found.get(name) != expected[name]]
 
 
-def of_source(ground: LakeGround) -> Digests:
+def of_source(testbed: LakeBenchTestbed) -> Digests:
     """What Gold has to be."""
     found = {}
-    with connected(ground.database, ground.definition.database) as connection, connection.cursor() as cursor:
+    with connected(testbed.database, testbed.definition.database) as connection, connection.cursor() as cursor:
         for name in TABLES:
-            query = Path(ground.definition.folder, "oracle", f"{name}.sql").read_text()
+            query = Path(testbed.definition.folder, "oracle", f"{name}.sql").read_text()
             cursor.execute(f"SELECT * FROM ({query}) AS oracle LIMIT 0")  # noqa: S608
             cursor.fetchall()
             columns = tuple(sorted(str(each[0]) for each in cursor.description or ()))
@@ -68,29 +68,29 @@ def of_source(ground: LakeGround) -> Digests:
     return found
 
 
-def of_parquet(ground: LakeGround, folder: str) -> Digests:
+def of_parquet(testbed: LakeBenchTestbed, folder: str) -> Digests:
     """Of a system that writes plain files."""
 
     def files(place: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-        for name in ground.names("gold", f"{folder}/{place}"):
+        for name in testbed.names("gold", f"{folder}/{place}"):
             if name.endswith(".parquet"):
                 pairs = (part.partition("=") for part in name.split("/") if "=" in part)
                 yield name, {column: unquote(value) for column, _, value in pairs}
 
-    return {name: digest(name, _table(ground, files(place))) for name, place in _places()}
+    return {name: digest(name, _table(testbed, files(place))) for name, place in _places()}
 
 
-def of_delta(ground: LakeGround) -> Digests:
+def of_delta(testbed: LakeBenchTestbed) -> Digests:
     """Of Millrace: the versions that its newest manifest names.
 
     Raises:
         StackError: there is no run.
     """
-    runs = [name for name in ground.names("gold", "audit/runs") if name.endswith(".json")]
+    runs = [name for name in testbed.names("gold", "audit/runs") if name.endswith(".json")]
     if not runs:
         raise StackError("the lake has no run")
-    versions = json.loads(ground.content("gold", runs[-1]))["versions"]
-    return {name: digest(name, _delta(ground, place, versions[f"gold/{name}"])) for name, place in _places()}
+    versions = json.loads(testbed.content("gold", runs[-1]))["versions"]
+    return {name: digest(name, _delta(testbed, place, versions[f"gold/{name}"])) for name, place in _places()}
 
 
 def _places() -> Iterator[tuple[str, str]]:
@@ -98,8 +98,8 @@ def _places() -> Iterator[tuple[str, str]]:
     yield from ((name, f"facts/{name}") for name in FACTS)
 
 
-def _delta(ground: LakeGround, place: str, version: int) -> pa.Table:
-    store = ground.storage
+def _delta(testbed: LakeBenchTestbed, place: str, version: int) -> pa.Table:
+    store = testbed.storage
     options = {
         "aws_endpoint_url": store.endpoint,
         "aws_access_key_id": store.access_key,
@@ -109,10 +109,10 @@ def _delta(ground: LakeGround, place: str, version: int) -> pa.Table:
     return DeltaTable(f"s3://gold/{place}", version=version, storage_options=options).to_pyarrow_table()
 
 
-def _table(ground: LakeGround, files: Iterable[tuple[str, Mapping[str, str]]]) -> pa.Table:
+def _table(testbed: LakeBenchTestbed, files: Iterable[tuple[str, Mapping[str, str]]]) -> pa.Table:
     tables = []
     for name, values in files:
-        table = pq.read_table(io.BytesIO(ground.content("gold", name)))
+        table = pq.read_table(io.BytesIO(testbed.content("gold", name)))
         for column, value in values.items():
             if column not in table.column_names:
                 table = table.append_column(column, pa.array([value] * table.num_rows, pa.string()))

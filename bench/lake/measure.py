@@ -1,4 +1,4 @@
-"""All cases of all systems on one ground, each answer held against the source before its time counts."""
+"""Run all cases of all systems on one testbed; an answer has to equal the source before its time counts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from bench.figures import MOST_FOREIGN
-from bench.ground import RESULTS, Say, generator
 from bench.lake import gold
 from bench.lake.figures import (
     AS_AT_SIZE_1,
@@ -19,11 +18,12 @@ from bench.lake.figures import (
     WARM_ONE_PERCENT,
     Row,
 )
-from bench.lake.ground import LakeGround
 from bench.lake.run import Cost, measured
 from bench.lake.service import Service
 from bench.lake.systems import LakeSystem, environment_of
+from bench.lake.testbed import LakeBenchTestbed
 from bench.stream import rotated
+from bench.testbed import RESULTS, Say, generator
 from config.settings import CacheSettings
 from ops.dataset.generator.plan import Plan, make_plan
 from stack.errors import StackError
@@ -41,14 +41,14 @@ class LakeBench:
     """The rounds of a benchmark over one shop."""
 
     def __init__(
-        self, ground: LakeGround, size: float, systems: Sequence[LakeSystem], cases: Collection[str], say: Say
+        self, testbed: LakeBenchTestbed, size: float, systems: Sequence[LakeSystem], cases: Collection[str], say: Say
     ) -> None:
-        self._ground = ground
+        self._testbed = testbed
         self._size = size
         self._systems = systems
         self._cases = cases
         self._say = say
-        self._expected = gold.of_source(ground)
+        self._expected = gold.of_source(testbed)
         self._round = 0
         self._log = RESULTS / "logs" / "batch.log"
         self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -63,19 +63,19 @@ class LakeBench:
 
     def round(self) -> Iterator[Row]:
         """Every case once, in the order in which a lake meets them."""
-        ground, systems = self._ground, rotated(self._systems, self._round)
+        testbed, systems = self._testbed, rotated(self._systems, self._round)
         self._round += 1
         ours = [system for system in systems if system.name == MILLRACE]
-        ground.empty()
+        testbed.empty()
         yield from self._each(systems, FIRST, 0)
         if NOTHING in self._cases:
             yield from self._each(ours, NOTHING, 0)
         if ONE_PERCENT in self._cases:
             self._change()
-            yield from self._each(systems, ONE_PERCENT, ground.changed)
+            yield from self._each(systems, ONE_PERCENT, testbed.changed)
         if AS_AT_SIZE_1 in self._cases and self._size != 1:
             self._change(orders=round(generator().orders * _OF_SIZE_1))
-            yield from self._each(ours, AS_AT_SIZE_1, ground.changed)
+            yield from self._each(ours, AS_AT_SIZE_1, testbed.changed)
         if ours and {WARM_ONE_PERCENT, WARM_NOTHING} & set(self._cases):
             try:
                 yield from self._warm(ours[0])
@@ -83,8 +83,8 @@ class LakeBench:
                 self._say(f"warm cycles: {error}")
 
     def _change(self, *, orders: int | None = None) -> None:
-        self._ground.change(orders=orders)
-        self._expected = gold.of_source(self._ground)
+        self._testbed.change(orders=orders)
+        self._expected = gold.of_source(self._testbed)
 
     def _each(self, systems: Sequence[LakeSystem], case: str, changed: int) -> Iterator[Row]:
         for system in systems:
@@ -97,18 +97,18 @@ class LakeBench:
                 yield self._row(system, case, cost, changed)
 
     def _run(self, system: LakeSystem) -> Cost:
-        commands = system.run_commands(self._ground)
-        return measured(commands, environment_of(self._ground), self._log, self._ground.servers)
+        commands = system.run_commands(self._testbed)
+        return measured(commands, environment_of(self._testbed), self._log, self._testbed.servers)
 
     def _warm(self, system: LakeSystem) -> Iterator[Row]:
         """The service takes some changes to get warm, then the one that counts; then it idles."""
-        ground = self._ground
-        held = ground.held_back(WARM_UP_CHANGES + 1)
-        self._expected = gold.of_source(ground)
-        with Service.running(ground) as service:
+        testbed = self._testbed
+        held = testbed.held_back(WARM_UP_CHANGES + 1)
+        self._expected = gold.of_source(testbed)
+        with Service.running(testbed) as service:
             for number, names in enumerate(held, start=1):
                 service.idle()
-                ground.release(names)  # between two cycles
+                testbed.release(names)  # between two cycles
                 cycle, cost = service.busy()
                 self._say(f"the service took change {number} in {cycle.seconds:.1f} s")
             service.idle()
@@ -116,18 +116,18 @@ class LakeBench:
             cycles = [service.idle() for _ in range(IDLE_CYCLES)]
             seconds = sum(each.seconds for each in cycles) / IDLE_CYCLES
             idle = window.cost(seconds=seconds, parts=IDLE_CYCLES)
-        found = (WARM_ONE_PERCENT, cost, ground.changed), (WARM_NOTHING, idle, 0)
+        found = (WARM_ONE_PERCENT, cost, testbed.changed), (WARM_NOTHING, idle, 0)
         for case, each, changed in found:
             if case in self._cases:
                 yield self._row(system, case, each, changed)
 
     def _row(self, system: LakeSystem, case: str, cost: Cost, changed: int) -> Row:
-        found = system.gold(self._ground)
+        found = system.gold(self._testbed)
         row = Row(
             system=system.name,
             case=case,
             size=self._size,
-            customers=self._ground.plan.customers,
+            customers=self._testbed.plan.customers,
             rows=sum(each.rows for each in found.values()),
             changed=changed,
             wrong=tuple(gold.differing(found, self._expected)),
@@ -158,7 +158,7 @@ def measured_all(
 ) -> list[Row]:
     """All rounds; every run as it is, also those that were disturbed."""
     RUNS.unlink(missing_ok=True)
-    with LakeGround.opened(plan, say) as ground:
-        bench = LakeBench(ground, size, systems, cases, say)
+    with LakeBenchTestbed.opened(plan, say) as testbed:
+        bench = LakeBench(testbed, size, systems, cases, say)
         bench.prepare()
         return [row for _ in range(repeat) for row in bench.round()]

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from bench.ground import DATASET
-from bench.lake.ground import LakeGround
 from bench.lake.run import SAMPLE_S, Cost, Window, started
 from bench.lake.systems import environment_of
+from bench.lake.testbed import LakeBenchTestbed
 from bench.machine import TreeMeter
+from bench.testbed import DATASET
 from config.settings import RedisSettings
 from stack.errors import StackError
 from stack.record import last_lines
@@ -51,22 +51,22 @@ class Cycle:
 class Service:
     """A running service."""
 
-    def __init__(self, ground: LakeGround, redis: RedisConsole) -> None:
-        self._ground = ground
+    def __init__(self, testbed: LakeBenchTestbed, redis: RedisConsole) -> None:
+        self._testbed = testbed
         self._redis = redis
         self._meter = TreeMeter()
-        self._log = ground.ground.folder / "service.log"
+        self._log = testbed.base.folder / "service.log"
         command = [sys.executable, "-m", "batch", "run", "--every", f"{EVERY_S}s"]
-        self._process = started(command, environment_of(ground), self._log)
+        self._process = started(command, environment_of(testbed), self._log)
         self._last = self._noted()
 
     @classmethod
     @contextmanager
-    def running(cls, ground: LakeGround) -> Iterator[Service]:
+    def running(cls, testbed: LakeBenchTestbed) -> Iterator[Service]:
         """Start it; SIGTERM at the end."""
-        url = RedisSettings.read(ground.ground.environment).url
+        url = RedisSettings.read(testbed.base.environment).url
         with RedisConsole(url, database=0) as redis:
-            service = cls(ground, redis)
+            service = cls(testbed, redis)
             try:
                 yield service
             finally:
@@ -76,7 +76,7 @@ class Service:
         """From now on."""
         self._meter.sample(self._process.pid)
         self._meter.rss_bytes = 0
-        return Window(self._meter, self._ground.servers)
+        return Window(self._meter, self._testbed.servers)
 
     def cycle(self) -> Cycle:
         """Wait for the end of the next cycle.

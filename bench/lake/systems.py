@@ -12,7 +12,7 @@ from typing import Any, Final
 from bench.lake import gold
 from bench.lake.figures import MILLRACE, PLAIN
 from bench.lake.gold import Digests
-from bench.lake.ground import LakeGround
+from bench.lake.testbed import LakeBenchTestbed
 from bench.systems import PEER_PYTHON
 from config.settings import SparkSettings, environment_with
 from stack.errors import StackError
@@ -30,13 +30,13 @@ class LakeSystem:
     what: str
     commands: Callable[[Path], Sequence[Sequence[str]]]
 
-    def run_commands(self, ground: LakeGround) -> Sequence[Sequence[str]]:
-        """Its commands on this ground."""
-        return self.commands(_job_file(ground, self.name))
+    def run_commands(self, testbed: LakeBenchTestbed) -> Sequence[Sequence[str]]:
+        """The commands that run this system on a testbed."""
+        return self.commands(_job_file(testbed, self.name))
 
-    def gold(self, ground: LakeGround) -> Digests:
+    def gold(self, testbed: LakeBenchTestbed) -> Digests:
         """What it has written."""
-        return gold.of_delta(ground) if self.name == MILLRACE else gold.of_parquet(ground, self.name)
+        return gold.of_delta(testbed) if self.name == MILLRACE else gold.of_parquet(testbed, self.name)
 
 
 def _spark(job: Path, *more: str) -> list[str]:
@@ -77,30 +77,30 @@ def require(systems: Sequence[LakeSystem]) -> None:
         raise StackError(f"{PEER_PYTHON} is missing: start the benchmark with make bench-batch")
 
 
-def environment_of(ground: LakeGround) -> Mapping[str, str]:
+def environment_of(testbed: LakeBenchTestbed) -> Mapping[str, str]:
     """Settings for every system, and none of this process's shell."""
     own = {
-        "LOG_DIR": str(ground.ground.folder / "logs"),
+        "LOG_DIR": str(testbed.base.folder / "logs"),
         "PYTHONPATH": str(REPOSITORY),
         "PYTHONUNBUFFERED": "1",
     }
-    return environment_with({**own, **ground.ground.environment}, only=_INHERITED)
+    return environment_with({**own, **testbed.base.environment}, only=_INHERITED)
 
 
-def _job_file(ground: LakeGround, name: str) -> Path:
+def _job_file(testbed: LakeBenchTestbed, name: str) -> Path:
     """What a peer is told, in a file that nobody else may read: it has passwords."""
-    database, store = ground.database, ground.storage
-    spark = SparkSettings.read(ground.ground.environment)
+    database, store = testbed.database, testbed.storage
+    spark = SparkSettings.read(testbed.base.environment)
     job: dict[str, Any] = {
         "folder": name,
-        "customers": ground.plan.customers,
-        "queries": str(Path(ground.definition.folder, "gold")),
+        "customers": testbed.plan.customers,
+        "queries": str(Path(testbed.definition.folder, "gold")),
         "database": {
             "host": database.host,
             "port": database.port,
             "user": database.user,
             "password": database.password,
-            "name": ground.definition.database,
+            "name": testbed.definition.database,
         },
         "store": {"endpoint": store.endpoint, "access_key": store.access_key, "secret_key": store.secret_key},
         "spark": {
@@ -110,7 +110,7 @@ def _job_file(ground: LakeGround, name: str) -> Path:
             "shuffle_partitions": str(spark.shuffle_partitions),
         },
     }
-    path = ground.ground.folder / f"{name}.json"
+    path = testbed.base.folder / f"{name}.json"
     path.touch(mode=0o600)
     path.write_text(json.dumps(job))
     return path

@@ -12,13 +12,13 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from tests.faults import report, state_machine
-from tests.faults.ground import Ground
-from tests.faults.lake.ground import LakeGround
 from tests.faults.lake.run import play_lake
 from tests.faults.lake.table import LAKE_MUTANTS, LAKE_TABLE
+from tests.faults.lake.testbed import LakeFaultTestbed
 from tests.faults.mutants import MUTANTS
 from tests.faults.run import Result, play
 from tests.faults.table import STATE_MACHINE, TABLE
+from tests.faults.testbed import FaultTestbed
 
 Task = tuple[str, str | None]
 """A row, and the mutant that is to fail in it."""
@@ -51,18 +51,17 @@ def _results(tasks: Sequence[Task], dose: str, seed: int) -> Iterator[Result]:
     waiting = deque(tasks)
     while waiting:
         opened, play_on = _players(waiting[0][0])
-        with opened(say) as ground:
+        with opened(say) as testbed:
             while waiting and _players(waiting[0][0])[0] == opened:
                 row, mutant = waiting.popleft()
-                result = play_on(ground, row, dose=dose, seed=seed, mutant=mutant, say=say)
+                result = play_on(testbed, row, dose=dose, seed=seed, mutant=mutant, say=say)
                 yield result
                 if _has_spoilt(result):
                     break
 
 
 def _has_spoilt(result: Result) -> bool:
-    """Whether the servers are no ground for the next row: an error may have left anything behind, and a lake keeps what
-    a mutant has written twice."""
+    """Whether the next row needs new servers: after an error, or after a mutant has written to a lake twice."""
     return result.error is not None or (result.row in LAKE_TABLE and not all(result.invariants.values()))
 
 
@@ -70,7 +69,7 @@ def _players(row: str) -> tuple[Callable[..., AbstractContextManager[Any]], Call
     """What opens the servers that a row needs, and what plays it on them."""
     if row == STATE_MACHINE:
         return nullcontext, state_machine.play
-    return (LakeGround.opened, play_lake) if row in LAKE_TABLE else (Ground.opened, play)
+    return (LakeFaultTestbed.opened, play_lake) if row in LAKE_TABLE else (FaultTestbed.opened, play)
 
 
 def say(line: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.faults import circumstances
+from tests.faults import faults_in_process
 
 
 def no_emitted_flag() -> None:
@@ -126,8 +126,8 @@ def _replace(owner: Any, name: str, by: Any) -> None:
 def main() -> None:
     """Take out a safeguard, then be Faust."""
     name = sys.argv.pop(1)
-    circumstances.install()  # and Faust reads the arguments while it is imported
-    circumstances.install_in_the_runtime()
+    faults_in_process.install()  # and Faust reads the arguments while it is imported
+    faults_in_process.install_in_the_runtime()
     if name != "none":
         MUTANTS[name].install()
     from faust.cli.faust import cli

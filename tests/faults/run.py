@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from demo.watch import FinalWatch
 from stack.errors import StackError
-from tests.faults.ground import Ground, Say
+from tests.faults.fault_shop import FaultShop
+from tests.faults.judgement import EXAMPLES, Judgement, judge
 from tests.faults.mutants import MUTANTS
-from tests.faults.scene import Dose, Scene
-from tests.faults.shop import FaultShop
+from tests.faults.scenario import Dose, Scenario
 from tests.faults.table import TABLE
-from tests.faults.verdict import EXAMPLES, Judgement, judge
+from tests.faults.testbed import FaultTestbed, Say
 
 PROGRESS_LIMIT_S: Final = 60.0
 MUTANT_LIMIT_S: Final = 10.0
@@ -57,57 +57,57 @@ class Result:
         return {name: value for name, value in fields.items() if name != "mutant" or value is not None}
 
 
-def play(ground: Ground, row: str, *, dose: str, seed: int, mutant: str | None, say: Say) -> Result:
+def play(testbed: FaultTestbed, row: str, *, dose: str, seed: int, mutant: str | None, say: Say) -> Result:
     """Play a row with the real code, or with a mutant of it; never raises for what a fault brings about."""
     what = TABLE[row]
     result = Result(row=row, fault=what.name, dose=dose, seed=seed, mutant=mutant)
     say(f"row {row}: {what.name}, {dose}, seed {seed}" + (f", mutant {mutant}" if mutant else ""))
     began = time.monotonic()
     try:
-        judgement = _play(ground, result, what.quick if dose == "quick" else what.full, say)
+        judgement = _play(testbed, result, what.quick if dose == "quick" else what.full, say)
         _fill(result, judgement)
     except (TimeoutError, StackError, AssertionError, OSError) as error:
         result.error = f"{type(error).__name__}: {error}"
         say(f"  {result.error}")
     finally:
         if not result.passed:
-            say(f"  logs: {ground.keep_logs(f'{row}-{mutant or dose}')}")
-        ground.heal()
+            say(f"  logs: {testbed.keep_logs(f'{row}-{mutant or dose}')}")
+        testbed.heal()
     result.seconds = round(time.monotonic() - began, 1)
     return result
 
 
-def _play(ground: Ground, result: Result, dose: Dose, say: Say) -> Judgement:
+def _play(testbed: FaultTestbed, result: Result, dose: Dose, say: Say) -> Judgement:
     what = TABLE[result.row]
-    shop = FaultShop(ground.environment, result.seed, salt=f"{result.row}/{result.mutant}", deletes=what.deletes)
-    ground.clear(shop)
+    shop = FaultShop(testbed.environment, result.seed, salt=f"{result.row}/{result.mutant}", deletes=what.deletes)
+    testbed.clear(shop)
     settings = {**what.settings, "GUARD": "off" if result.mutant else "on"}
-    crew = ground.crew(("tests.faults.mutants", result.mutant or "none"), settings)
+    pool = testbed.pool(("tests.faults.mutants", result.mutant or "none"), settings)
     with ExitStack() as stack:
-        stack.callback(crew.kill)
-        stack.callback(crew.heal)
-        watch = stack.enter_context(FinalWatch(ground.kafka.bootstrap))
-        scene = Scene(ground, crew, shop, watch, dose, random.Random(f"{result.row}/{result.seed}"), say)  # noqa: S311
-        crew.start()
-        crew.settle()
+        stack.callback(pool.kill)
+        stack.callback(pool.heal)
+        watch = stack.enter_context(FinalWatch(testbed.kafka.bootstrap))
+        scenario = Scenario(testbed, pool, shop, watch, dose, random.Random(f"{result.row}/{result.seed}"), say)  # noqa: S311
+        pool.start()
+        pool.settle()
         with shop.live() if what.live else nullcontext():
             try:
-                what.play(scene)
+                what.play(scenario)
             finally:
-                crew.heal()
+                pool.heal()
             if what.live:
-                result.first_progress_s, result.every_partition_s = scene.progress_s(
+                result.first_progress_s, result.every_partition_s = scenario.progress_s(
                     MUTANT_LIMIT_S if result.mutant else PROGRESS_LIMIT_S
                 )
-        result.lag_zero_s = scene.lag_zero_s(LAG_LIMIT_S)
-        crew.stop()
-        judgement = judge(scene)
+        result.lag_zero_s = scenario.lag_zero_s(LAG_LIMIT_S)
+        pool.stop()
+        judgement = judge(scenario)
     late = [] if result.every_partition_s is not None or not what.live else [f"no progress in {PROGRESS_LIMIT_S:.0f} s"]
     in_time = result.lag_zero_s is not None and result.lag_zero_s <= LAG_LIMIT_S
     late += [] if in_time else [f"lag is not 0 after {LAG_LIMIT_S:.0f} s"]
     judgement.add("I5", late)
-    judgement.add("fault", [f"{crew.ungraceful} workers did not end gracefully"] if crew.ungraceful else [])
-    result.notes = {"orders": shop.placed, "injected": len(shop.injected), **scene.notes}
+    judgement.add("fault", [f"{pool.ungraceful} workers did not end gracefully"] if pool.ungraceful else [])
+    result.notes = {"orders": shop.placed, "injected": len(shop.injected), **scenario.notes}
     return judgement
 
 

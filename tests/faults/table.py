@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.faults import server_faults, worker_faults
-from tests.faults.scene import Dose, Scene
+from tests.faults.scenario import Dose, Scenario
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Row:
     """
 
     name: str
-    play: Callable[[Scene], None]
+    play: Callable[[Scenario], None]
     quick: Dose
     full: Dose
     settings: Mapping[str, str] = field(default_factory=dict)

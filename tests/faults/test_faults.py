@@ -13,22 +13,22 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults import report
-from tests.faults.ground import Ground
 from tests.faults.run import play
 from tests.faults.table import TABLE
+from tests.faults.testbed import FaultTestbed
 
 ROWS = {"1": (), "4": (), "8": (pytest.mark.nightly,), "9": (pytest.mark.nightly,)}
 
 
 @pytest.fixture(scope="module")
-def ground() -> Iterator[Ground]:
+def testbed() -> Iterator[FaultTestbed]:
     """Servers for all rows."""
-    with Ground.opened(print) as ground:
-        yield ground
+    with FaultTestbed.opened(print) as testbed:
+        yield testbed
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, marks=marks, id=TABLE[row].name) for row, marks in ROWS.items()])
-def test_a_fault_loses_and_repeats_nothing(ground: Ground, row: str) -> None:
-    result = play(ground, row, dose="quick", seed=secrets.randbelow(10**6), mutant=None, say=print)
+def test_a_fault_loses_and_repeats_nothing(testbed: FaultTestbed, row: str) -> None:
+    result = play(testbed, row, dose="quick", seed=secrets.randbelow(10**6), mutant=None, say=print)
     print(report.line(result))
     assert result.passed, result.as_dict()

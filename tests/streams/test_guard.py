@@ -26,7 +26,7 @@ from stack.ports import free_ports
 from streams.adapters.redis import RedisAwayError, RedisClient, RedisRefusedError, Script
 from tables import order_cache
 from tables.order_cache import CachedOrder, OrderCache
-from tests.support import waiting
+from tests.support import async_waiting
 
 LIVENESS_S = 60.0
 RETENTION_S = 1_000
@@ -65,7 +65,7 @@ async def running(url: str, when_away: WhenAway = WhenAway.WAIT) -> AsyncIterato
         await guard.stop()
 
 
-until = partial(waiting.until, limit_s=LIVENESS_S)
+until = partial(async_waiting.until, limit_s=LIVENESS_S)
 
 
 async def ask(guard: LockGuard, *order_ids: str, token: str = OURS, was_refused: bool = False) -> Sequence[Answer]:

@@ -6,35 +6,35 @@ import random
 import time
 
 from stack.errors import StackError
-from tests.faults.lake.ground import LakeGround, Say
-from tests.faults.lake.scene import LakeScene
+from tests.faults.judgement import EXAMPLES
+from tests.faults.lake.lake_judgement import LakeJudgement
+from tests.faults.lake.scenario import LakeScenario
 from tests.faults.lake.table import LAKE_MUTANTS, LAKE_TABLE
-from tests.faults.lake.verdict import LakeJudgement
+from tests.faults.lake.testbed import LakeFaultTestbed, Say
 from tests.faults.run import Result
-from tests.faults.verdict import EXAMPLES
 
 EXAMPLE_LENGTH = 400
 
 
-def play_lake(ground: LakeGround, row: str, *, dose: str, seed: int, mutant: str | None, say: Say) -> Result:
+def play_lake(testbed: LakeFaultTestbed, row: str, *, dose: str, seed: int, mutant: str | None, say: Say) -> Result:
     """Play a row with the real code, or with a mutant of it; never raises for what a fault brings about."""
     what = LAKE_TABLE[row]
     result = Result(row=row, fault=what.name, dose=dose, seed=seed, mutant=mutant)
     say(f"row {row}: {what.name}, {dose}, seed {seed}" + (f", mutant {mutant}" if mutant else ""))
     draw = random.Random(f"{row}/{mutant}/{seed}")  # noqa: S311 - faults by chance, no secrets
-    scene = LakeScene(ground, what.quick if dose == "quick" else what.full, draw, say, mutant or "none")
+    scenario = LakeScenario(testbed, what.quick if dose == "quick" else what.full, draw, say, mutant or "none")
     began = time.monotonic()
     try:
-        what.play(scene)
-        _fill(result, scene.judgement)
+        what.play(scenario)
+        _fill(result, scenario.judgement)
     except (TimeoutError, StackError, AssertionError, OSError) as error:
         result.error = f"{type(error).__name__}: {error}"
         say(f"  {result.error}")
     finally:
-        result.notes = scene.notes
+        result.notes = scenario.notes
         if not result.passed:
-            say(f"  logs: {ground.keep_logs(f'{row}-{mutant or dose}')}")
-        ground.heal()
+            say(f"  logs: {testbed.keep_logs(f'{row}-{mutant or dose}')}")
+        testbed.heal()
     result.seconds = round(time.monotonic() - began, 1)
     return result
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.faults.lake import commit_faults, run_faults, storage_faults
-from tests.faults.lake.scene import LakeScene
-from tests.faults.scene import Dose
+from tests.faults.lake.scenario import LakeScenario
+from tests.faults.scenario import Dose
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class LakeRow:
     """One fault: what it does, and its two doses."""
 
     name: str
-    play: Callable[[LakeScene], None]
+    play: Callable[[LakeScenario], None]
     quick: Dose
     full: Dose
 

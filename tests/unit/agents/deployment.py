@@ -26,7 +26,7 @@ from tables.order_cache import NoCache
 from tables.order_state import CODEC
 from tests.support.fakes import KnownPaymentMethods
 from tests.unit.agents.fake_guard import FakeGuard
-from tests.unit.model.shop import DETAILS, ORDERS, TOPICS, Shop
+from tests.unit.model.dict_shop import DETAILS, ORDERS, TOPICS, Shop
 
 Output = CompleteOrder | AmendedOrder | IncompleteOrder
 

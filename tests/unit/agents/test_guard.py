@@ -19,7 +19,7 @@ from agents.guard import guard as module
 from agents.guard.guard import Answer, Claim, LockGuard, NoGuard, WhenAway
 from agents.guard.locks import CLAIM, MARK, parse_lock, token_of
 from streams.adapters.redis import CALL_TIMEOUT_S, RedisAwayError, RedisRefusedError, Script
-from tests.support import waiting
+from tests.support import async_waiting
 
 TOKEN = token_of("shop.orders-1", "0" * 32)
 LIVENESS_S = 30.0
@@ -82,7 +82,7 @@ async def running(client: Client) -> AsyncIterator[LockGuard]:
         await guard.stop()
 
 
-until = partial(waiting.until, limit_s=LIVENESS_S)
+until = partial(async_waiting.until, limit_s=LIVENESS_S)
 
 
 async def cancelled(step: Coroutine[Any, Any, Any], condition: Callable[[], bool]) -> None:

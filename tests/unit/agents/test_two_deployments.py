@@ -27,7 +27,8 @@ from streams.runtime.partition.processor import OpenPartition
 from streams.runtime.partition.turn import Turn
 from tests.unit.agents.deployment import OVERDUE_MS, Deployment, Fate
 from tests.unit.agents.fake_guard import FakeGuard
-from tests.unit.model.shop import DETAILS, ORDERS, TOPICS, Shop
+from tests.unit.model.dict_shop import DETAILS, ORDERS, TOPICS, Shop
+from tests.unit.model.order_oracle import check_sequence, expected, said
 from tests.unit.model.strategies import (
     Step,
     counts,
@@ -44,7 +45,6 @@ from tests.unit.model.strategies import (
     stretches,
     topics,
 )
-from tests.unit.model.verdict import check_sequence, expected, said
 
 fates = st.sampled_from([Fate.WELL, Fate.WELL, *Fate])
 names = st.sampled_from(["one", "two"])

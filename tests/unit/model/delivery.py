@@ -14,7 +14,7 @@ from streams.model.fold import UNCHANGED, Silent
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.published import AmendedOrder, CompleteOrder
 from streams.runtime.state.codec import StateCodec
-from tests.unit.model.shop import DETAILS, ORDERS, TOPICS, Shop
+from tests.unit.model.dict_shop import DETAILS, ORDERS, TOPICS, Shop
 
 Fold = Callable[[OrderState, Any], Any]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from tests.unit.model.delivery import Delivery
-from tests.unit.model.shop import TOPICS, Shop
+from tests.unit.model.dict_shop import TOPICS, Shop
 
 Step = tuple[Any, ...]
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import Phase, given, seed, settings
 
 from tests.unit.model.delivery import Delivery, Fold
+from tests.unit.model.dict_shop import DETAILS, ORDERS
 from tests.unit.model.mutants import MUTANTS, Mutation, mutated
-from tests.unit.model.shop import DETAILS, ORDERS
+from tests.unit.model.order_oracle import check
 from tests.unit.model.strategies import Step, delivered, deliveries, histories, insert_histories, shop_after
-from tests.unit.model.verdict import check
 
 SEED = 20260102
 HISTORIES_MAX = 1_000

@@ -34,7 +34,7 @@ from streams.model.order_life import (
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, IncompleteReason, SourcePosition
 from tests.support.builders import COMMITTED_MS, detail_change, order_change
 from tests.unit.model.delivery import FOLDS
-from tests.unit.model.shop import TOPICS
+from tests.unit.model.dict_shop import TOPICS
 from tests.unit.model.strategies import Step, histories, shop_after
 
 AFTER_MS = 60_000

@@ -11,9 +11,9 @@ from __future__ import annotations
 from hypothesis import example, given
 
 from streams.model.published import CompleteOrder
-from tests.unit.model.shop import DETAILS, ORDERS, TOPICS
+from tests.unit.model.dict_shop import DETAILS, ORDERS, TOPICS
+from tests.unit.model.order_oracle import check
 from tests.unit.model.strategies import Step, delivered, deliveries, histories, insert_histories, shop_after
-from tests.unit.model.verdict import check
 
 
 @given(history=histories, delivery=deliveries)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.unit.model.delivery import Delivery
-from tests.unit.model.shop import TOPICS, Shop
+from tests.unit.model.dict_shop import TOPICS, Shop
+from tests.unit.model.order_oracle import check, check_sequence
 from tests.unit.model.strategies import (
     Step,
     counts,
@@ -28,7 +29,6 @@ from tests.unit.model.strategies import (
     stretches,
     topics,
 )
-from tests.unit.model.verdict import check, check_sequence
 
 
 class RestartedConsumer(RuleBasedStateMachine):

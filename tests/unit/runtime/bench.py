@@ -20,8 +20,8 @@ from streams.runtime.partition.pipeline import PartitionStores, Pipeline
 from streams.runtime.partition.task import Opening
 from streams.runtime.state.store import PartitionStore
 from streams.runtime.stats import RuntimeStats
+from tests.support.async_waiting import LIVENESS_S, until
 from tests.support.fakes import CHANGELOG, TALLY_CODEC, FakeHost, Log, Tally, TallyFlow, add, numbers
-from tests.support.waiting import LIVENESS_S, until
 
 
 class MemoryTable:

@@ -14,8 +14,8 @@ from aiokafka.errors import KafkaError, ProducerFenced
 
 from streams.runtime.partition.lifecycle import FencedRepeatedlyError, PartitionState
 from streams.runtime.partition.task import StateLostError
+from tests.support.async_waiting import LIVENESS_S
 from tests.support.fakes import Tally, add
-from tests.support.waiting import LIVENESS_S
 from tests.unit.runtime.bench import Bench
 
 

@@ -23,8 +23,8 @@ from streams.runtime.state import changelog as changelog_module
 from streams.runtime.state import store as store_module
 from streams.runtime.state.changelog import INCARNATION_KEY, ChangelogDamagedError, Restoration, RestoreProgress
 from streams.runtime.state.store import UP_TO_DATE_INTERVAL_S, PartitionStore
+from tests.support.async_waiting import until
 from tests.support.fakes import CHANGELOG, TALLY_CODEC, Log, LogConsumer, Tally
-from tests.support.waiting import until
 
 DAY_S = 86_400.0
 

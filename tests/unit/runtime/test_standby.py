@@ -22,8 +22,8 @@ from streams.runtime.partition.standby import Standby
 from streams.runtime.state import changelog as changelog_module
 from streams.runtime.state.changelog import ChangelogDamagedError, Restoration, RestoreProgress
 from streams.runtime.state.store import PartitionStore
+from tests.support.async_waiting import LIVENESS_S
 from tests.support.fakes import CHANGELOG, TALLY_CODEC, LogConsumer
-from tests.support.waiting import LIVENESS_S
 from tests.unit.runtime.bench import Bench
 
 

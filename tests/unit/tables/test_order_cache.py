@@ -18,7 +18,7 @@ import pytest
 from streams.adapters.redis import CALL_TIMEOUT_S, RedisAwayError, Script
 from tables import order_cache as module
 from tables.order_cache import MOST_PER_CALL, MOST_WAITING, CachedOrder, OrderCache
-from tests.support import waiting
+from tests.support import async_waiting
 
 ORDER = CachedOrder(11, 3, 2)
 LIVENESS_S = 30.0
@@ -60,7 +60,7 @@ async def running(client: Client) -> AsyncIterator[OrderCache]:
         await cache.stop()
 
 
-until = partial(waiting.until, limit_s=LIVENESS_S)
+until = partial(async_waiting.until, limit_s=LIVENESS_S)
 
 
 async def test_orders_are_written_as_json_and_deleted_ones_removed() -> None:

@@ -1,4 +1,4 @@
-"""What a fault of the lake has at hand: the shop, runs that can be killed, readers, and chance by the seed."""
+"""A running fault scenario of the lake: its shop, runs that can be killed, readers and seeded random choices."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any, Final
 from batch.pipeline.manifest import Manifests
 from batch.storage.objects import object_folder
 from config.settings import ObjectStoreSettings
-from tests.faults.lake.ground import LakeGround, Say
+from tests.faults.lake.lake_judgement import LakeJudgement, fingerprint_query, judge_lake
 from tests.faults.lake.process import BatchProcess
-from tests.faults.lake.verdict import LakeJudgement, fingerprint_query, judge_lake
-from tests.faults.scene import Dose
+from tests.faults.lake.testbed import LakeFaultTestbed, Say
+from tests.faults.scenario import Dose
 from tests.support.background import in_background
 from tests.support.lake.testbed import Answer
 
@@ -35,7 +35,7 @@ Seen = tuple[tuple[Any, ...], ...]
 
 
 @dataclass
-class LakeScene:
+class LakeScenario:
     """One scenario while it plays.
 
     Attributes:
@@ -43,7 +43,7 @@ class LakeScene:
         notes: more to report, by name.
     """
 
-    ground: LakeGround
+    testbed: LakeFaultTestbed
     dose: Dose
     draw: random.Random
     say: Say
@@ -55,17 +55,17 @@ class LakeScene:
 
     def change(self) -> None:
         """A while in the life of the shop, and wait until it is archived."""
-        self.ground.change(self.draw)
-        self.ground.house.until_archived()
+        self.testbed.change(self.draw)
+        self.testbed.base.until_archived()
 
     def start_run(self, *, stop_at: str = "", **more: str) -> BatchProcess:
         """Start `run --wait` as a process; `stop_at` is where it freezes itself, see `program.py`."""
         program = ("tests.faults.lake.program", self.mutant, "run", "--wait")
-        return self.ground.start(*program, FAULTS_STOP_AT=stop_at, **more)
+        return self.testbed.start(*program, FAULTS_STOP_AT=stop_at, **more)
 
     def repair(self) -> None:
         """The next run, which has to work without further ado."""
-        answer = self.ground.house.batch("run", "--wait", code=None)
+        answer = self.testbed.base.batch("run", "--wait", code=None)
         self.expect("fault", answer.code == 0, f"the next run fails: {answer.text[-500:]}")
 
     def place(self, layer: str) -> str:
@@ -76,7 +76,7 @@ class LakeScene:
 
     def look(self) -> Seen:
         """What a reader sees of Gold now."""
-        return tuple(self.ground.house.gold(fingerprint_query()))
+        return tuple(self.testbed.base.gold(fingerprint_query()))
 
     @contextmanager
     def readers(self) -> Iterator[list[Mapping[str, int]]]:
@@ -84,7 +84,7 @@ class LakeScene:
 
         A version of a table never changes, so no reader sees anything else; and this costs the runs nothing.
         """
-        folder = object_folder(self.ground.lake.runs(), ObjectStoreSettings.read(self.ground.house.environment))
+        folder = object_folder(self.testbed.lake.runs(), ObjectStoreSettings.read(self.testbed.base.environment))
         manifests = Manifests(folder)
         seen = [_in_force(manifests)]
 
@@ -117,7 +117,7 @@ class LakeScene:
 
     def judge(self) -> None:
         """I1, I2 and I7 now."""
-        judge_lake(self.ground.house, self.ground.lake, self.judgement)
+        judge_lake(self.testbed.base, self.testbed.lake, self.judgement)
 
     def struck(self, what: str) -> None:
         """Note that a fault was done."""

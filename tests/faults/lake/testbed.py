@@ -30,17 +30,17 @@ QUICK_JAVA: Final = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
 Say = Callable[[str], None]
 
 
-class LakeGround:
+class LakeFaultTestbed:
     """A shop and its lake.
 
     Attributes:
-        house: has a Java of its own that stays: it does the runs which nothing happens to, and judges.
+        base: has a Java of its own that stays: it does the runs which nothing happens to, and judges.
         processes: runs that something happens to, until the next `heal`.
     """
 
-    def __init__(self, house: LakeTestbed, say: Say) -> None:
-        self.house = house
-        settings, prefix = LakeSettings.read(house.environment), house.definition.lake_prefix
+    def __init__(self, base: LakeTestbed, say: Say) -> None:
+        self.base = base
+        settings, prefix = LakeSettings.read(base.environment), base.definition.lake_prefix
         self.lake = Lake(bronze=settings.bronze, silver=settings.silver, gold=settings.gold, prefix=prefix)
         self.processes: list[BatchProcess] = []
         self._say = say
@@ -52,29 +52,29 @@ class LakeGround:
         folder = Path(tempfile.mkdtemp(prefix="millrace-faults-"))
         began = time.monotonic()
         try:
-            with opened_testbed(folder, ("streams.archive",), say=lambda line: None) as house:
-                ground = cls(house, say)
-                house.until_archived()
-                house.batch("run", "--wait")
+            with opened_testbed(folder, ("streams.archive",), say=lambda line: None) as base:
+                testbed = cls(base, say)
+                base.until_archived()
+                base.batch("run", "--wait")
                 say(f"the shop and its lake are there after {time.monotonic() - began:.0f} s, in {folder}")
                 try:
-                    yield ground
+                    yield testbed
                 finally:
-                    ground.close()
+                    testbed.close()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def change(self, draw: random.Random) -> None:
         """A while in the life of the shop, of which every table has something, until it is archived."""
         seed = draw.randrange(10**6)
-        with simulator(self.house, Simulation(insert_p=0.5, update_p=0.3, delete_p=0.2, seed=seed)) as shop:
+        with simulator(self.base, Simulation(insert_p=0.5, update_p=0.3, delete_p=0.2, seed=seed)) as shop:
             for _ in range(STEPS):
                 shop.step()
-        self.house.change(("UPDATE customers SET phone = %s WHERE MOD(id, 10) = %s", [str(seed), seed % 10]))
+        self.base.change(("UPDATE customers SET phone = %s WHERE MOD(id, 10) = %s", [str(seed), seed % 10]))
 
     def start(self, *module: str, **more: str) -> BatchProcess:
         """Start a Python module with the settings of the shop, and `more`."""
-        process = BatchProcess(*module, environment={**self.house.environment, **QUICK_JAVA, **more})
+        process = BatchProcess(*module, environment={**self.base.environment, **QUICK_JAVA, **more})
         self.processes.append(process)
         return process
 
@@ -84,16 +84,16 @@ class LakeGround:
             process.close()
         self.processes.clear()
         for server in SERVERS:
-            if process_state(self.house.stack.site.record(server)) is ProcessState.PAUSED:
-                self.house.stack.resume(server)
-        self.house.stack.up()
+            if process_state(self.base.stack.site.record(server)) is ProcessState.PAUSED:
+                self.base.stack.resume(server)
+        self.base.stack.up()
 
     def keep_logs(self, name: str) -> Path:
         """Copy the logs of the servers, the runs and their output to where they outlive the servers."""
         target = LOGS / name
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        folder = self.house.folder
+        folder = self.base.folder
         logs = [
             path for each in ("logs", "stack/logs", "streams.archive", ".") for path in (folder / each).glob("*.log")
         ]

@@ -53,30 +53,30 @@ class LakeJudgement:
         return [name for name, faults in self.faults.items() if faults]
 
 
-def judge_lake(house: LakeTestbed, lake: Lake, judgement: LakeJudgement) -> None:
+def judge_lake(testbed: LakeTestbed, lake: Lake, judgement: LakeJudgement) -> None:
     """I1, I2 and I7, of a lake whose last run is over and whose shop stands still."""
-    names = [table.name for table in house.definition.tables]
+    names = [table.name for table in testbed.definition.tables]
     origins = [  # what a repair has landed comes from no topic
         f"SELECT _origin FROM delta.`{lake.table('bronze', name)}` "  # noqa: S608
-        f"WHERE startswith(_origin, '{_topic(house, name)}/')"
+        f"WHERE startswith(_origin, '{_topic(testbed, name)}/')"
         for name in names
     ]
-    answers = house.gold_of([*origins, *(gold for gold, _ in ORACLE.values())])
+    answers = testbed.gold_of([*origins, *(gold for gold, _ in ORACLE.values())])
     for name, rows in zip(names, answers, strict=False):
-        judgement.compare("I1", "I2", f"bronze/{name}", rows, _delivered(house, name))
+        judgement.compare("I1", "I2", f"bronze/{name}", rows, _delivered(testbed, name))
     for (name, (_, source)), rows in zip(ORACLE.items(), answers[len(names) :], strict=True):
-        judgement.compare("I7", "I7", f"gold/{name}", rows, house.rows(source))
+        judgement.compare("I7", "I7", f"gold/{name}", rows, testbed.rows(source))
 
 
-def _delivered(house: LakeTestbed, table: str) -> list[tuple[str]]:
+def _delivered(testbed: LakeTestbed, table: str) -> list[tuple[str]]:
     """Where every change of a table stands in its topic; tombstones are none."""
-    topic = _topic(house, table)
-    records = read_topics(house.environment["KAFKA_BOOTSTRAP"], topic)
+    topic = _topic(testbed, table)
+    records = read_topics(testbed.environment["KAFKA_BOOTSTRAP"], topic)
     return [(f"{topic}/{each.partition}/{each.offset}",) for each in records if each.value is not None]
 
 
-def _topic(house: LakeTestbed, table: str) -> str:
-    return change_topic(house.definition.name, table, engine=house.definition.engine)
+def _topic(testbed: LakeTestbed, table: str) -> str:
+    return change_topic(testbed.definition.name, table, engine=testbed.definition.engine)
 
 
 def fingerprint_query() -> str:

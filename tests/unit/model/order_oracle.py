@@ -10,7 +10,7 @@ from typing import Any
 
 from streams.model.published import AmendedOrder, CompleteOrder
 from tests.support.builders import ORDERED_AT
-from tests.unit.model.shop import Shop
+from tests.unit.model.dict_shop import Shop
 
 Published = CompleteOrder | AmendedOrder
 

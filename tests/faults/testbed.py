@@ -28,8 +28,8 @@ from stack.process import ProcessState
 from stack.record import process_state
 from stack.site import REPOSITORY
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, catalogue
-from tests.faults.crew import Crew
-from tests.faults.shop import DATASET, DETAILS_TOPIC, ORDERS_TOPIC, FaultShop
+from tests.faults.fault_shop import DATASET, DETAILS_TOPIC, ORDERS_TOPIC, FaultShop
+from tests.faults.worker_pool import WorkerPool
 from tests.support.kafka import delete_topics, empty_topics
 
 PARTITIONS: Final = 6
@@ -45,7 +45,7 @@ LOGS: Final = REPOSITORY / ".faults" / "logs"
 Say = Callable[[str], None]
 
 
-class Ground:
+class FaultTestbed:
     """A stack with a captured shop; scenarios follow each other on it."""
 
     def __init__(self, stack: Stack, folder: Path, say: Say) -> None:
@@ -69,12 +69,12 @@ class Ground:
         stack = Stack.at(folder / "stack", ports=free_ports(), servers=SERVERS, die_with_parent=True)
         try:
             stack.up()
-            ground = cls(stack, folder, say)
-            ground._load()
-            ground.capture()
-            ground.wait_snapshot()
+            testbed = cls(stack, folder, say)
+            testbed._load()
+            testbed.capture()
+            testbed.wait_snapshot()
             say(f"servers and connector are up after {time.monotonic() - began:.0f} s, in {folder}")
-            yield ground
+            yield testbed
         finally:
             stack.down()
             shutil.rmtree(folder, ignore_errors=True)
@@ -103,9 +103,9 @@ class Ground:
         delete_topics(self.kafka.bootstrap, *OUTPUTS)
         apply_topics(self.kafka, catalogue(dataset=DATASET, app_id=self.app_id(), order_partitions=PARTITIONS))
 
-    def crew(self, program: Sequence[str], settings: Mapping[str, str]) -> Crew:
+    def pool(self, program: Sequence[str], settings: Mapping[str, str]) -> WorkerPool:
         """The workers of the present scenario."""
-        return Crew(
+        return WorkerPool(
             ports=self._ports,
             size=WORKERS,
             partitions=PARTITIONS,

@@ -1,10 +1,10 @@
-"""What may happen inside a worker at a moment that no signal from outside would hit; the code itself stays as it is.
+"""Faults inside a worker process that no outside signal would time right; the code itself stays as it is.
 
 The workers of all scenarios are started through `python -m tests.faults.mutants`, which installs these first:
 
 - the file named by `FAULTS_STOP_FILE` makes the worker freeze itself (SIGSTOP) once, after the fold of a turn that
   publishes an order and before its transaction begins; no file, no difference.
-- `FAULTS_CIRCUMSTANCES=clock_ahead` or `clock_behind` shifts the wall clock by an hour.
+- `FAULTS_CLOCK=clock_ahead` or `clock_behind` shifts the wall clock by an hour.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def stop_before_commit(stop_file: Path) -> None:
 
 def install() -> None:
     """Prepare this process, before anything of Faust is imported."""
-    shift_s = SHIFTS_S.get(os.environ.get("FAULTS_CIRCUMSTANCES", ""), 0)
+    shift_s = SHIFTS_S.get(os.environ.get("FAULTS_CLOCK", ""), 0)
     if shift_s:
         shift_clock(shift_s)
 

@@ -5,7 +5,7 @@ Method: rows written by hand; nothing is read.
 
 from __future__ import annotations
 
-from tests.faults.lake.verdict import LakeJudgement
+from tests.faults.lake.lake_judgement import LakeJudgement
 
 
 def judged(found: list[tuple[str]], expected: list[tuple[str]]) -> LakeJudgement:

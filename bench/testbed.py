@@ -30,7 +30,7 @@ RESULTS: Final = REPOSITORY / ".bench"
 Say = Callable[[str], None]
 
 
-class Ground:
+class StackTestbed:
     """A running stack.
 
     Attributes:

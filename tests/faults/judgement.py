@@ -17,9 +17,9 @@ from streams.runtime.state.changelog import INCARNATION_KEY
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, order_state_changelog
 from tables import order_state
 from tests.faults import invariants
-from tests.faults.ground import OUTPUTS
 from tests.faults.invariants import ShopRows
-from tests.faults.scene import Scene
+from tests.faults.scenario import Scenario
+from tests.faults.testbed import OUTPUTS
 from tests.support.kafka import Record, ends, places, read_topics
 
 MISSING_LIMIT_S: Final = 10.0
@@ -58,31 +58,33 @@ class Judgement:
         return [name for name, faults in self.faults.items() if faults]
 
 
-def judge(scene: Scene) -> Judgement:
+def judge(scenario: Scenario) -> Judgement:
     """Every invariant but I5, which was measured while the workers still ran."""
-    judgement, bootstrap = Judgement(), scene.ground.kafka.bootstrap
-    verdict = check(scene.ground.database, scene.ground.kafka, scene.ground.definition, timeout_s=MISSING_LIMIT_S)
+    judgement, bootstrap = Judgement(), scenario.testbed.kafka.bootstrap
+    verdict = check(
+        scenario.testbed.database, scenario.testbed.kafka, scenario.testbed.definition, timeout_s=MISSING_LIMIT_S
+    )
     judgement.lost, judgement.twice = len(verdict.missing), verdict.duplicates
     judgement.add("I1", verdict.missing + ([] if verdict.complete else ["no order was complete"]))
     judgement.add("I2", verdict.repeated + verdict.malformed)
-    changelog = order_state_changelog(scene.ground.app_id())
+    changelog = order_state_changelog(scenario.testbed.app_id())
     by_topic: dict[str, list[Record]] = defaultdict(list)
     for record in read_topics(bootstrap, changelog, ORDER_FINAL, ORDER_AMENDED, DEAD_LETTERS):
         by_topic[record.topic].append(record)
-    rows = scene.shop.rows()
+    rows = scenario.shop.rows()
     amended = [msgspec.json.decode(record.value or b"null") for record in by_topic[ORDER_AMENDED]]
     history = [record for record in by_topic[changelog] if record.key != INCARNATION_KEY]
     judgement.add("I3", _regressions(history))
     judgement.add("I3", invariants.revision_faults((value["order_id"], value["revision"]) for value in amended))
-    stores = _stores(scene.crew.folders, scene.ground.app_id())
+    stores = _stores(scenario.pool.folders, scenario.testbed.app_id())
     judgement.add("I4", _state_faults(history, stores, rows))
-    judgement.add("I6", invariants.dead_letter_faults(scene.shop.injected, by_topic[DEAD_LETTERS]))
+    judgement.add("I6", invariants.dead_letter_faults(scenario.shop.injected, by_topic[DEAD_LETTERS]))
     judgement.add("I8", _hanging(bootstrap, changelog, *OUTPUTS))
     final = [msgspec.json.decode(record.value or b"null") for record in by_topic[ORDER_FINAL]]
     newest = {value["order_id"]: value for value in sorted(amended, key=lambda value: value["revision"])}
     judgement.add("truth", invariants.truth_faults({value["order_id"]: value for value in final}, newest, rows))
-    judgement.add("fault", scene.broken)
-    scene.notes |= {
+    judgement.add("fault", scenario.broken)
+    scenario.notes |= {
         "complete_orders": verdict.complete,
         "amended": len(amended),
         "changelog_records": len(history),

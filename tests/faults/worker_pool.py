@@ -1,4 +1,4 @@
-"""The workers of one scenario."""
+"""The workers of one fault scenario, as a pool that starts, watches, heals and stops them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SETTLE_LIMIT_S: Final = 60.0
 SAMPLE_S: Final = 0.5
 
 
-class Crew:
+class WorkerPool:
     """Workers that share the partitions.
 
     Attributes:
@@ -47,14 +47,14 @@ class Crew:
         self.ungraceful = 0
 
     def new_worker(self, port: int, disk: str = "disk", **extra: str) -> Worker:
-        """A worker of this crew at a port, with a data folder of its own."""
+        """A worker of this pool at a port, with a data folder of its own."""
         folder = self._folder / f"{port}-{disk}"
         self.folders.add(folder)
         environment = self._environment | {"FAULTS_STOP_FILE": str(self.stop_file(port)), **extra}
         return Worker(web_port=port, environment=environment, folder=folder, program=self._program)
 
     def stop_file(self, port: int) -> Path:
-        """A file that makes the worker freeze itself right before its next commit; see `circumstances.py`."""
+        """A file that makes the worker freeze itself right before its next commit; see `faults_in_process.py`."""
         return self._folder / f"{port}.stop"
 
     def replace(self, worker: Worker, disk: str) -> Worker:

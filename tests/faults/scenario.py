@@ -1,4 +1,4 @@
-"""What a fault has at hand: the crew, the shop, the servers, chance by the seed, and the clock of its recovery."""
+"""A running fault scenario: its workers, shop, servers, seeded random choices and the time of its recovery."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, Final
 from aiokafka.partitioner import DefaultPartitioner
 
 from demo.watch import FinalWatch
-from tests.faults.crew import Crew
-from tests.faults.ground import PARTITIONS, Ground, Say
-from tests.faults.shop import DETAILS_TOPIC, ORDERS_TOPIC, FaultShop
+from tests.faults.fault_shop import DETAILS_TOPIC, ORDERS_TOPIC, FaultShop
+from tests.faults.testbed import PARTITIONS, FaultTestbed, Say
+from tests.faults.worker_pool import WorkerPool
 from tests.support.kafka import Lag
 
 FLOW_LIMIT_S: Final = 60.0
@@ -33,7 +33,7 @@ class Dose:
 
 
 @dataclass
-class Scene:
+class Scenario:
     """One scenario while it plays.
 
     Attributes:
@@ -42,8 +42,8 @@ class Scene:
         broken: what a fault itself saw go wrong, one line each.
     """
 
-    ground: Ground
-    crew: Crew
+    testbed: FaultTestbed
+    pool: WorkerPool
     shop: FaultShop
     watch: FinalWatch
     dose: Dose
@@ -117,12 +117,12 @@ class Scene:
         The load has ended: a mark behind its last change says when the connector has written all of them.
         """
         self.shop.wait_captured()
-        lag = Lag(self.ground.kafka.bootstrap, self.ground.app_id(), [ORDERS_TOPIC, DETAILS_TOPIC])
+        lag = Lag(self.testbed.kafka.bootstrap, self.testbed.app_id(), [ORDERS_TOPIC, DETAILS_TOPIC])
         try:
             while not lag.is_zero():
                 if time.monotonic() > self.struck_at + limit_s:
                     return None
-                self.crew.start()
+                self.pool.start()
                 time.sleep(POLL_S)
         finally:
             lag.close()

@@ -19,8 +19,8 @@ from minio import Minio
 from minio.commonconfig import CopySource
 from minio.deleteobjects import DeleteObject
 
-from bench.ground import DATASET, Ground, Say, generator
 from bench.lake.change import RECENT_DAYS, Shop, statements
+from bench.testbed import DATASET, Say, StackTestbed, generator
 from config.dataset import load_definition
 from config.settings import ConnectSettings, DatabaseSettings, ObjectStoreSettings
 from demo.workers import Worker
@@ -48,18 +48,18 @@ _HELD: Final = "held-back"
 _POLL_S: Final = 0.5
 
 
-class LakeGround:
+class LakeBenchTestbed:
     """A shop whose changes are archived.
 
     Attributes:
         changed: of the last change, the rows by table.
     """
 
-    def __init__(self, ground: Ground, plan: Plan, say: Say) -> None:
-        self.ground = ground
+    def __init__(self, testbed: StackTestbed, plan: Plan, say: Say) -> None:
+        self.base = testbed
         self.plan = plan
-        self.database = DatabaseSettings.read(ground.environment)
-        self.storage = ObjectStoreSettings.read(ground.environment)
+        self.database = DatabaseSettings.read(testbed.environment)
+        self.storage = ObjectStoreSettings.read(testbed.environment)
         self.definition = load_definition(DATASET)
         self.changed = 0
         self._say = say
@@ -75,14 +75,14 @@ class LakeGround:
 
     @classmethod
     @contextmanager
-    def opened(cls, plan: Plan, say: Say) -> Iterator[LakeGround]:
+    def opened(cls, plan: Plan, say: Say) -> Iterator[LakeBenchTestbed]:
         """New servers with the shop loaded and archived; ended and deleted afterwards."""
-        with Ground.opened(SERVERS, partitions=PARTITIONS) as ground:
-            yield cls(ground, plan, say)
+        with StackTestbed.opened(SERVERS, partitions=PARTITIONS) as testbed:
+            yield cls(testbed, plan, say)
 
     def servers(self) -> list[int]:
         """Process numbers of the servers that run now."""
-        site = self.ground.stack.site
+        site = self.base.stack.site
         records = (load_record(site.record(name)) for name in SERVERS)
         return [
             each.process.pid for each in records if each is not None and each.process.state() is not ProcessState.ENDED
@@ -101,14 +101,14 @@ class LakeGround:
         self._say(f"loading {self.plan.orders:,} orders and {self.plan.customers:,} customers")
         with connected(self.database) as connection:
             create_schema(connection, self.definition)
-        with tempfile.TemporaryDirectory(dir=self.ground.folder) as folder:
+        with tempfile.TemporaryDirectory(dir=self.base.folder) as folder:
             paths = write_files(generator(), self.plan, Path(folder))
             load_files(self.database, self.definition, paths, OnDuplicate.FAIL, lambda line: None)
         self._archived = sum(self.rows(f"SELECT COUNT(*) FROM {t.name}")[0][0] for t in self.definition.tables)  # noqa: S608
         self._say(f"the connector reads {self._archived:,} rows, the archive takes them: some minutes at size 1")
-        self.ground.apply_topics("bench")
+        self.base.apply_topics("bench")
         with self._archiving():
-            settings = ConnectSettings.read(self.ground.environment)
+            settings = ConnectSettings.read(self.base.environment)
             with ConnectClient(settings.url) as connect:
                 apply_connector(connect, connector_name(DATASET), connector_settings(self.definition, settings))
                 wait_snapshot(connect, connector_name(DATASET), limit_seconds=ARCHIVED_LIMIT_S)
@@ -116,12 +116,10 @@ class LakeGround:
     @contextmanager
     def _archiving(self) -> Iterator[None]:
         """Kafka, Connect and the archive's worker run meanwhile, and until the archive has all that was promised."""
-        self.ground.stack.up(only=STREAM)
+        self.base.stack.up(only=STREAM)
         [port] = free_ports(["archive"]).values()
-        folder = self.ground.folder / "archive"
-        worker = Worker(
-            web_port=port, environment=self.ground.environment, folder=folder, application="streams.archive"
-        )
+        folder = self.base.folder / "archive"
+        worker = Worker(web_port=port, environment=self.base.environment, folder=folder, application="streams.archive")
         worker.start()
         try:
             worker.wait_ready()
@@ -130,7 +128,7 @@ class LakeGround:
         finally:
             worker.stop()
             shutil.rmtree(folder / "state", ignore_errors=True)
-            self.ground.stack.down(only=STREAM)
+            self.base.stack.down(only=STREAM)
 
     def _until_archived(self, worker: Worker) -> None:
         deadline = time.monotonic() + ARCHIVED_LIMIT_S
