@@ -40,7 +40,7 @@ class KeptCache:
             self.puts.append(dict(orders))
 
 
-class Scene:
+class AfterCommitTestbed:
     """A completion with everything around it, and one partition."""
 
     def __init__(self) -> None:
@@ -79,8 +79,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def testbed() -> AfterCommitTestbed:
+    return AfterCommitTestbed()
 
 
 def completing(order_id: str = "order-1") -> list[Any]:
@@ -97,32 +97,32 @@ def encoded(*changes: Any) -> bytes:
 # -- marks ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_order_is_marked_only_after_its_commit(scene: Scene) -> None:
-    turn, _ = scene.published(*completing())
-    scene.guard.write_marks()
-    assert scene.guard.locks == {"order-1": f"claimed:{scene.token}"}
-    scene.flow.committed(turn, scene.partition)
-    scene.guard.write_marks()
-    assert scene.guard.locks == {"order-1": f"emitted:{scene.token}"}
+def test_an_order_is_marked_only_after_its_commit(testbed: AfterCommitTestbed) -> None:
+    turn, _ = testbed.published(*completing())
+    testbed.guard.write_marks()
+    assert testbed.guard.locks == {"order-1": f"claimed:{testbed.token}"}
+    testbed.flow.committed(turn, testbed.partition)
+    testbed.guard.write_marks()
+    assert testbed.guard.locks == {"order-1": f"emitted:{testbed.token}"}
 
 
-def test_what_is_committed_is_settled_once_its_marks_are_written(scene: Scene) -> None:
-    scene.committed(*completing("a"), *completing("b"))
-    assert scene.partition.unsettled == 1
-    scene.guard.write_marks()
-    assert scene.partition.unsettled == 0
+def test_what_is_committed_is_settled_once_its_marks_are_written(testbed: AfterCommitTestbed) -> None:
+    testbed.committed(*completing("a"), *completing("b"))
+    assert testbed.partition.unsettled == 1
+    testbed.guard.write_marks()
+    assert testbed.partition.unsettled == 0
 
 
-def test_a_turn_without_a_complete_order_owes_nothing(scene: Scene) -> None:
-    scene.committed(order_change(10))
-    scene.committed(*completing("a"))
-    scene.guard.write_marks()
-    scene.committed(detail_change(30, "a", quantity=2))
-    assert scene.partition.unsettled == 0
-    assert scene.guard.counts["marks"] == 1, "an amendment is no mark"
+def test_a_turn_without_a_complete_order_owes_nothing(testbed: AfterCommitTestbed) -> None:
+    testbed.committed(order_change(10))
+    testbed.committed(*completing("a"))
+    testbed.guard.write_marks()
+    testbed.committed(detail_change(30, "a", quantity=2))
+    assert testbed.partition.unsettled == 0
+    assert testbed.guard.counts["marks"] == 1, "an amendment is no mark"
 
 
-def test_an_opening_marks_the_recent_orders_that_went_out(scene: Scene) -> None:
+def test_an_opening_marks_the_recent_orders_that_went_out(testbed: AfterCommitTestbed) -> None:
     refused = OrderState()
     fold_order(refused, order_change(10, "r", num_products=1))
     fold_order_detail(refused, detail_change(20, "r"))
@@ -136,58 +136,58 @@ def test_an_opening_marks_the_recent_orders_that_went_out(scene: Scene) -> None:
         (b"gone", None),
         (b"r", CODEC.encode(refused)),
     ]
-    scene.flow.opened(scene.partition, recent)
-    assert scene.partition.unsettled == 1
-    scene.guard.write_marks()
-    assert scene.guard.locks == dict.fromkeys(["a", "b"], f"emitted:{scene.token}")
-    assert scene.partition.unsettled == 0
+    testbed.flow.opened(testbed.partition, recent)
+    assert testbed.partition.unsettled == 1
+    testbed.guard.write_marks()
+    assert testbed.guard.locks == dict.fromkeys(["a", "b"], f"emitted:{testbed.token}")
+    assert testbed.partition.unsettled == 0
 
 
-def test_an_opening_with_nothing_recent_is_settled_at_once(scene: Scene) -> None:
-    scene.flow.opened(scene.partition, [])
-    assert scene.partition.unsettled == 0
+def test_an_opening_with_nothing_recent_is_settled_at_once(testbed: AfterCommitTestbed) -> None:
+    testbed.flow.opened(testbed.partition, [])
+    assert testbed.partition.unsettled == 0
 
 
-def test_an_order_stated_anew_is_not_marked_again(scene: Scene) -> None:
-    scene.guard.locks["order-1"] = f"emitted:{token_of('mine', '3' * 32)}"
-    [record] = scene.committed(*completing())
-    scene.guard.write_marks()
-    assert (record.topic, scene.guard.counts["marks"]) == ("order_amended", 0)
+def test_an_order_stated_anew_is_not_marked_again(testbed: AfterCommitTestbed) -> None:
+    testbed.guard.locks["order-1"] = f"emitted:{token_of('mine', '3' * 32)}"
+    [record] = testbed.committed(*completing())
+    testbed.guard.write_marks()
+    assert (record.topic, testbed.guard.counts["marks"]) == ("order_amended", 0)
 
 
 # -- the cache --------------------------------------------------------------------------------------------------------
 
 
-def test_order_rows_are_cached_as_the_turn_left_them(scene: Scene) -> None:
-    scene.committed(order_change(10, "a"), order_change(20, "a", customer_id=99), order_change(10, "b"))
-    assert scene.cache.puts == [{"a": CachedOrder(99, 3, 2), "b": CachedOrder(11, 3, 2)}]
+def test_order_rows_are_cached_as_the_turn_left_them(testbed: AfterCommitTestbed) -> None:
+    testbed.committed(order_change(10, "a"), order_change(20, "a", customer_id=99), order_change(10, "b"))
+    assert testbed.cache.puts == [{"a": CachedOrder(99, 3, 2), "b": CachedOrder(11, 3, 2)}]
 
 
-def test_a_deleted_order_is_taken_out_of_the_cache(scene: Scene) -> None:
-    scene.committed(order_change(10, "a"), order_change(20, "a", deleted=True))
-    assert scene.cache.puts == [{"a": None}]
+def test_a_deleted_order_is_taken_out_of_the_cache(testbed: AfterCommitTestbed) -> None:
+    testbed.committed(order_change(10, "a"), order_change(20, "a", deleted=True))
+    assert testbed.cache.puts == [{"a": None}]
 
 
-def test_lines_without_their_order_are_not_cached(scene: Scene) -> None:
-    scene.committed(detail_change(10, "a"))
-    assert scene.cache.puts == []
+def test_lines_without_their_order_are_not_cached(testbed: AfterCommitTestbed) -> None:
+    testbed.committed(detail_change(10, "a"))
+    assert testbed.cache.puts == []
 
 
-def test_a_duplicate_is_not_cached_again(scene: Scene) -> None:
-    scene.committed(order_change(10, "a"))
-    scene.committed(order_change(10, "a"))
-    assert len(scene.cache.puts) == 1
+def test_a_duplicate_is_not_cached_again(testbed: AfterCommitTestbed) -> None:
+    testbed.committed(order_change(10, "a"))
+    testbed.committed(order_change(10, "a"))
+    assert len(testbed.cache.puts) == 1
 
 
 # -- counts and log lines ---------------------------------------------------------------------------------------------
 
 
-def test_counts_tell_what_became_visible(scene: Scene) -> None:
-    scene.guard.locks["held"] = "claimed:other:1"
-    scene.published(*completing("never"))
-    scene.committed(*completing("a"), *completing("held"), order_change(10, "waits"))
-    scene.committed(detail_change(30, "a", quantity=2), *completing("b"))
-    counts = scene.flow.counts
+def test_counts_tell_what_became_visible(testbed: AfterCommitTestbed) -> None:
+    testbed.guard.locks["held"] = "claimed:other:1"
+    testbed.published(*completing("never"))
+    testbed.committed(*completing("a"), *completing("held"), order_change(10, "waits"))
+    testbed.committed(detail_change(30, "a", quantity=2), *completing("b"))
+    counts = testbed.flow.counts
     assert {name: counts[name] for name in ("completed", "amended", "overdue", "duplicates_prevented")} == {
         "completed": 2,
         "amended": 1,
@@ -196,20 +196,20 @@ def test_counts_tell_what_became_visible(scene: Scene) -> None:
     }
 
 
-def test_a_clock_that_reports_is_counted(scene: Scene) -> None:
-    scene.committed(order_change(10, "waits"))
-    scene.partition.now_ms = COMMITTED_MS + 60_000
-    turn = Turn(scene.stored.get, CODEC, scene.flow.dead_letter)
-    turn.visit(list(scene.flow.visits(scene.partition)))
-    [record] = at_once(scene.flow.publish(turn, scene.partition))
-    scene.flow.committed(turn, scene.partition)
-    assert (record.topic, record.key, scene.flow.counts["overdue"]) == ("order_incomplete", b"waits", 1)
+def test_a_clock_that_reports_is_counted(testbed: AfterCommitTestbed) -> None:
+    testbed.committed(order_change(10, "waits"))
+    testbed.partition.now_ms = COMMITTED_MS + 60_000
+    turn = Turn(testbed.stored.get, CODEC, testbed.flow.dead_letter)
+    turn.visit(list(testbed.flow.visits(testbed.partition)))
+    [record] = at_once(testbed.flow.publish(turn, testbed.partition))
+    testbed.flow.committed(turn, testbed.partition)
+    assert (record.topic, record.key, testbed.flow.counts["overdue"]) == ("order_incomplete", b"waits", 1)
 
 
-def test_the_log_follows_an_order_by_its_id(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_follows_an_order_by_its_id(testbed: AfterCommitTestbed, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    scene.committed(order_change(10, "a\nb", num_products=1))
-    scene.committed(detail_change(20, "a\nb"))
+    testbed.committed(order_change(10, "a\nb", num_products=1))
+    testbed.committed(detail_change(20, "a\nb"))
     lines = [record.getMessage() for record in caplog.records]
     assert lines == [
         "[ORDER_CACHED] order 'a\\nb'",

@@ -34,7 +34,7 @@ def no_dead_letter(record: SourceRecord, reason: str) -> OutputRecord:
     raise AssertionError(reason)
 
 
-class Scene:
+class ClearanceTestbed:
     """Turns on a few states, cleared one after the other; each is as good as committed."""
 
     def __init__(self, *, when_away: WhenAway = WhenAway.WAIT) -> None:
@@ -68,8 +68,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def testbed() -> ClearanceTestbed:
+    return ClearanceTestbed()
 
 
 def completing(order_id: str = "order-1") -> list[Any]:
@@ -85,131 +85,135 @@ def kinds(turn: Turn) -> list[tuple[type, str]]:
 
 
 @pytest.mark.parametrize("lock", [None, "released", f"claimed:{MINE}"])
-def test_a_free_a_released_and_an_own_lock_let_the_order_out(scene: Scene, lock: str | None) -> None:
-    scene.guard.locks |= {} if lock is None else {"order-1": lock}
-    assert kinds(scene.turn(*completing())) == [(CompleteOrder, "order-1")]
-    assert scene.state().emission is Emission.EMITTED
-    assert scene.guard.locks["order-1"] == f"claimed:{MINE}"
+def test_a_free_a_released_and_an_own_lock_let_the_order_out(testbed: ClearanceTestbed, lock: str | None) -> None:
+    testbed.guard.locks |= {} if lock is None else {"order-1": lock}
+    assert kinds(testbed.turn(*completing())) == [(CompleteOrder, "order-1")]
+    assert testbed.state().emission is Emission.EMITTED
+    assert testbed.guard.locks["order-1"] == f"claimed:{MINE}"
 
 
-def test_a_lock_that_another_one_holds_keeps_the_order_back_until_it_is_asked_for_again(scene: Scene) -> None:
-    scene.guard.locks["order-1"] = f"claimed:{OTHERS}"
-    assert kinds(scene.turn(*completing())) == []
-    assert (scene.state().emission, scene.state().refused) == (Emission.PENDING, True)
-    scene.guard.locks["order-1"] = "released"
-    assert kinds(scene.asked_again()) == [(CompleteOrder, "order-1")]
+def test_a_lock_that_another_one_holds_keeps_the_order_back_until_it_is_asked_for_again(
+    testbed: ClearanceTestbed,
+) -> None:
+    testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
+    assert kinds(testbed.turn(*completing())) == []
+    assert (testbed.state().emission, testbed.state().refused) == (Emission.PENDING, True)
+    testbed.guard.locks["order-1"] = "released"
+    assert kinds(testbed.asked_again()) == [(CompleteOrder, "order-1")]
 
 
-def test_what_another_application_has_emitted_is_its_affair(scene: Scene) -> None:
-    scene.guard.locks["order-1"] = f"emitted:{OTHERS}"
-    assert kinds(scene.turn(*completing())) == []
-    assert scene.state().emission is Emission.ELSEWHERE
-    turn = scene.turn(detail_change(30, quantity=7))
-    assert (kinds(turn), turn.counts["left"], len(scene.guard.claimed)) == ([], 1, 1)
+def test_what_another_application_has_emitted_is_its_affair(testbed: ClearanceTestbed) -> None:
+    testbed.guard.locks["order-1"] = f"emitted:{OTHERS}"
+    assert kinds(testbed.turn(*completing())) == []
+    assert testbed.state().emission is Emission.ELSEWHERE
+    turn = testbed.turn(detail_change(30, quantity=7))
+    assert (kinds(turn), turn.counts["left"], len(testbed.guard.claimed)) == ([], 1, 1)
 
 
 @pytest.mark.parametrize("incarnation", [INCARNATION, "3" * 32], ids=["this state", "a former one"])
-def test_what_this_application_has_emitted_before_is_stated_anew(scene: Scene, incarnation: str) -> None:
-    scene.guard.locks["order-1"] = f"emitted:{token_of('mine', incarnation)}"
-    assert kinds(scene.turn(*completing())) == [(AmendedOrder, "order-1")]
-    assert (scene.state().emission, scene.state().revision) == (Emission.EMITTED, 1)
-    assert kinds(scene.turn(detail_change(30, quantity=7))) == [(AmendedOrder, "order-1")]
-    assert scene.state().revision == 2
+def test_what_this_application_has_emitted_before_is_stated_anew(testbed: ClearanceTestbed, incarnation: str) -> None:
+    testbed.guard.locks["order-1"] = f"emitted:{token_of('mine', incarnation)}"
+    assert kinds(testbed.turn(*completing())) == [(AmendedOrder, "order-1")]
+    assert (testbed.state().emission, testbed.state().revision) == (Emission.EMITTED, 1)
+    assert kinds(testbed.turn(detail_change(30, quantity=7))) == [(AmendedOrder, "order-1")]
+    assert testbed.state().revision == 2
 
 
 def test_a_guard_that_is_away_and_is_to_be_done_without_lets_the_order_out() -> None:
-    scene = Scene(when_away=WhenAway.GO_ON)
-    scene.guard.go_away()
-    assert kinds(scene.turn(*completing())) == [(CompleteOrder, "order-1")]
+    testbed = ClearanceTestbed(when_away=WhenAway.GO_ON)
+    testbed.guard.go_away()
+    assert kinds(testbed.turn(*completing())) == [(CompleteOrder, "order-1")]
 
 
 # -- turns ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_guard_is_asked_once_for_a_whole_turn_and_not_without_need(scene: Scene) -> None:
-    scene.turn(*completing("a"), *completing("b"), order_change(10, "c"))
-    scene.turn(detail_change(20, "c"), detail_change(30, "a", quantity=2))
-    [(claims, token)] = scene.guard.claimed
+def test_the_guard_is_asked_once_for_a_whole_turn_and_not_without_need(testbed: ClearanceTestbed) -> None:
+    testbed.turn(*completing("a"), *completing("b"), order_change(10, "c"))
+    testbed.turn(detail_change(20, "c"), detail_change(30, "a", quantity=2))
+    [(claims, token)] = testbed.guard.claimed
     assert ([claim.order_id for claim in claims], token) == (["a", "b"], MINE)
 
 
 @pytest.mark.parametrize("lock", [f"claimed:{OTHERS}", f"emitted:{OTHERS}"])
-def test_amendments_of_a_refused_order_in_the_same_turn_are_refused_with_it(scene: Scene, lock: str) -> None:
-    scene.guard.locks["order-1"] = lock
+def test_amendments_of_a_refused_order_in_the_same_turn_are_refused_with_it(
+    testbed: ClearanceTestbed, lock: str
+) -> None:
+    testbed.guard.locks["order-1"] = lock
     more = [detail_change(30, quantity=7), detail_change(40, product_id=102)]
-    turn = scene.turn(*completing(), *completing("b"), *more)
+    turn = testbed.turn(*completing(), *completing("b"), *more)
     assert kinds(turn) == [(CompleteOrder, "b")]
-    assert scene.state().revision == 0
-    assert list(scene.state().lines) == [101, 102], "the changes themselves are kept"
+    assert testbed.state().revision == 0
+    assert list(testbed.state().lines) == [101, 102], "the changes themselves are kept"
 
 
-def test_amendments_of_an_order_that_is_stated_anew_are_one_with_the_statement(scene: Scene) -> None:
-    scene.guard.locks["order-1"] = f"emitted:{token_of('mine', '3' * 32)}"
-    turn = scene.turn(*completing(), detail_change(30, quantity=7), detail_change(40, product_id=102))
+def test_amendments_of_an_order_that_is_stated_anew_are_one_with_the_statement(testbed: ClearanceTestbed) -> None:
+    testbed.guard.locks["order-1"] = f"emitted:{token_of('mine', '3' * 32)}"
+    turn = testbed.turn(*completing(), detail_change(30, quantity=7), detail_change(40, product_id=102))
     [amended] = turn.outcomes
     assert isinstance(amended, AmendedOrder)
     assert [(product.product_id, product.quantity) for product in amended.products] == [(101, 7), (102, 1)]
-    assert (amended.revision, scene.state().revision) == (1, 1)
+    assert (amended.revision, testbed.state().revision) == (1, 1)
 
 
-def test_every_outcome_keeps_the_time_of_its_record(scene: Scene) -> None:
-    scene.guard.locks |= {"b": f"claimed:{OTHERS}", "c": f"emitted:{token_of('mine', '3' * 32)}"}
-    turn = scene.turn(*completing("a"), *completing("b"), *completing("c"), *completing("d"))
+def test_every_outcome_keeps_the_time_of_its_record(testbed: ClearanceTestbed) -> None:
+    testbed.guard.locks |= {"b": f"claimed:{OTHERS}", "c": f"emitted:{token_of('mine', '3' * 32)}"}
+    turn = testbed.turn(*completing("a"), *completing("b"), *completing("c"), *completing("d"))
     assert [outcome.order_id for outcome in turn.outcomes] == ["a", "c", "d"]
     assert turn.caused_at_ms == [1, 5, 7]
 
 
-def test_a_visit_has_no_record_and_so_no_time(scene: Scene) -> None:
-    scene.guard.locks["order-1"] = f"claimed:{OTHERS}"
-    scene.turn(*completing())
-    scene.guard.locks["order-1"] = "released"
-    assert scene.asked_again().caused_at_ms == []
+def test_a_visit_has_no_record_and_so_no_time(testbed: ClearanceTestbed) -> None:
+    testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
+    testbed.turn(*completing())
+    testbed.guard.locks["order-1"] = "released"
+    assert testbed.asked_again().caused_at_ms == []
 
 
 # -- asking again -----------------------------------------------------------------------------------------------------
 
 
-def test_after_a_refusal_a_lock_that_is_gone_is_no_permission(scene: Scene) -> None:
-    scene.guard.locks["order-1"] = f"claimed:{OTHERS}"
-    scene.turn(*completing())
-    del scene.guard.locks["order-1"]
-    assert kinds(scene.asked_again()) == []
-    assert [claim.was_refused for claims, _ in scene.guard.claimed for claim in claims] == [False, True]
+def test_after_a_refusal_a_lock_that_is_gone_is_no_permission(testbed: ClearanceTestbed) -> None:
+    testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
+    testbed.turn(*completing())
+    del testbed.guard.locks["order-1"]
+    assert kinds(testbed.asked_again()) == []
+    assert [claim.was_refused for claims, _ in testbed.guard.claimed for claim in claims] == [False, True]
 
 
-def test_a_visit_that_is_refused_again_writes_nothing(scene: Scene) -> None:
-    scene.guard.locks["order-1"] = f"claimed:{OTHERS}"
-    scene.turn(*completing())
-    assert scene.asked_again().encoded_states() == []
+def test_a_visit_that_is_refused_again_writes_nothing(testbed: ClearanceTestbed) -> None:
+    testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
+    testbed.turn(*completing())
+    assert testbed.asked_again().encoded_states() == []
 
 
-def test_a_change_that_is_refused_again_is_written(scene: Scene) -> None:
-    scene.guard.locks["order-1"] = f"claimed:{OTHERS}"
-    scene.turn(*completing())
-    assert len(scene.turn(detail_change(30, quantity=7)).encoded_states()) == 1
-    assert scene.state().lines[101].quantity == 7
+def test_a_change_that_is_refused_again_is_written(testbed: ClearanceTestbed) -> None:
+    testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
+    testbed.turn(*completing())
+    assert len(testbed.turn(detail_change(30, quantity=7)).encoded_states()) == 1
+    assert testbed.state().lines[101].quantity == 7
 
 
-def test_a_visit_that_learns_that_another_one_has_emitted_is_written(scene: Scene) -> None:
-    scene.guard.locks["order-1"] = f"claimed:{OTHERS}"
-    scene.turn(*completing())
-    scene.guard.locks["order-1"] = f"emitted:{OTHERS}"
-    assert len(scene.asked_again().encoded_states()) == 1
-    assert scene.state().emission is Emission.ELSEWHERE
+def test_a_visit_that_learns_that_another_one_has_emitted_is_written(testbed: ClearanceTestbed) -> None:
+    testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
+    testbed.turn(*completing())
+    testbed.guard.locks["order-1"] = f"emitted:{OTHERS}"
+    assert len(testbed.asked_again().encoded_states()) == 1
+    assert testbed.state().emission is Emission.ELSEWHERE
 
 
 # -- counts -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_refused_order_counts_once_however_often_it_is_asked_for(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    testbed: ClearanceTestbed, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene.guard.locks |= {"order-1": f"claimed:{OTHERS}", "b": f"emitted:{OTHERS}"}
+    testbed.guard.locks |= {"order-1": f"claimed:{OTHERS}", "b": f"emitted:{OTHERS}"}
     with caplog.at_level(logging.INFO):
-        scene.turn(*completing(), *completing("b"), *completing("c"))
-        scene.asked_again()
-        scene.turn(detail_change(30, quantity=7))
-    assert scene.clearance.counts == {"duplicates_prevented": 2}
+        testbed.turn(*completing(), *completing("b"), *completing("c"))
+        testbed.asked_again()
+        testbed.turn(detail_change(30, quantity=7))
+    assert testbed.clearance.counts == {"duplicates_prevented": 2}
     assert [record.getMessage() for record in caplog.records] == [
         "[DUPLICATE_PREVENTED] order 'order-1': held",
         "[DUPLICATE_PREVENTED] order 'b': emitted_elsewhere",

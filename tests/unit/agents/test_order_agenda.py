@@ -24,7 +24,7 @@ AFTER_S, RETENTION_S = 60.0, 600.0
 AFTER_MS, RETENTION_MS = 60_000, 600_000
 
 
-class Scene:
+class TimersTestbed:
     """A partition with orders, and the agenda that looks at them."""
 
     def __init__(self, *, incomplete_after_s: float = AFTER_S, retention_s: float = RETENTION_S) -> None:
@@ -79,117 +79,117 @@ def ids(visits: list[tuple[str, Any]]) -> list[str]:
 
 
 @pytest.fixture
-def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
+def testbed(monkeypatch: pytest.MonkeyPatch) -> TimersTestbed:
     monkeypatch.setattr(module, "MOST_VISITS", 3)
-    return Scene()
+    return TimersTestbed()
 
 
-def test_young_and_finished_orders_are_not_visited(scene: Scene) -> None:
+def test_young_and_finished_orders_are_not_visited(testbed: TimersTestbed) -> None:
     for order_id, state in {"a": lines_only("a"), "b": waiting("b"), "c": finished("c")}.items():
-        scene.keep(order_id, state)
-    assert scene.turn(AFTER_MS - 1) == []
+        testbed.keep(order_id, state)
+    assert testbed.turn(AFTER_MS - 1) == []
 
 
 @pytest.mark.parametrize("make", [lines_only, waiting])
-def test_an_overdue_order_is_reported_once(scene: Scene, make: Callable[[str], OrderState]) -> None:
-    scene.keep("a", make("a"))
-    [(order_id, outcome)] = scene.turn(AFTER_MS)
+def test_an_overdue_order_is_reported_once(testbed: TimersTestbed, make: Callable[[str], OrderState]) -> None:
+    testbed.keep("a", make("a"))
+    [(order_id, outcome)] = testbed.turn(AFTER_MS)
     assert (order_id, type(outcome)) == ("a", IncompleteOrder)
-    assert scene.turn(AFTER_MS) == []
+    assert testbed.turn(AFTER_MS) == []
 
 
-def test_overdue_orders_are_reported_oldest_first_and_a_few_at_a_time(scene: Scene) -> None:
+def test_overdue_orders_are_reported_oldest_first_and_a_few_at_a_time(testbed: TimersTestbed) -> None:
     for number in range(7):
-        scene.keep(f"w{number}", waiting(f"w{number}", at_ms=COMMITTED_MS - number))
-    reported = [ids(scene.turn(AFTER_MS)) for _ in range(4)]
+        testbed.keep(f"w{number}", waiting(f"w{number}", at_ms=COMMITTED_MS - number))
+    reported = [ids(testbed.turn(AFTER_MS)) for _ in range(4)]
     assert reported == [["w6", "w5", "w4"], ["w3", "w2", "w1"], ["w0"], []]
 
 
-def test_an_order_without_a_time_is_never_overdue_and_holds_up_none_that_has_one(scene: Scene) -> None:
+def test_an_order_without_a_time_is_never_overdue_and_holds_up_none_that_has_one(testbed: TimersTestbed) -> None:
     for number in range(5):
-        scene.keep(f"w{number}", waiting(f"w{number}", at_ms=0))
-    scene.keep("timed", waiting("timed"))
-    assert ids(scene.turn(AFTER_MS)) == ["timed"]
+        testbed.keep(f"w{number}", waiting(f"w{number}", at_ms=0))
+    testbed.keep("timed", waiting("timed"))
+    assert ids(testbed.turn(AFTER_MS)) == ["timed"]
 
 
-def test_nothing_is_overdue_before_the_source_has_told_the_time(scene: Scene) -> None:
-    scene.keep("a", waiting("a"))
-    assert scene.turn(-COMMITTED_MS) == []
+def test_nothing_is_overdue_before_the_source_has_told_the_time(testbed: TimersTestbed) -> None:
+    testbed.keep("a", waiting("a"))
+    assert testbed.turn(-COMMITTED_MS) == []
 
 
-def test_a_held_order_is_asked_for_in_every_turn(scene: Scene) -> None:
-    scene.keep("a", held("a"))
+def test_a_held_order_is_asked_for_in_every_turn(testbed: TimersTestbed) -> None:
+    testbed.keep("a", held("a"))
     for _ in range(3):
-        [(order_id, outcome)] = scene.turn()
+        [(order_id, outcome)] = testbed.turn()
         assert (order_id, type(outcome)) == ("a", CompleteOrder)
-        scene.keep("a", held("a"))
+        testbed.keep("a", held("a"))
 
 
-def test_a_held_order_that_is_overdue_is_reported_first_and_asked_for_afterwards(scene: Scene) -> None:
-    scene.keep("a", held("a"))
-    answers = [type(outcome) for _ in range(3) for _, outcome in scene.turn(AFTER_MS)]
+def test_a_held_order_that_is_overdue_is_reported_first_and_asked_for_afterwards(testbed: TimersTestbed) -> None:
+    testbed.keep("a", held("a"))
+    answers = [type(outcome) for _ in range(3) for _, outcome in testbed.turn(AFTER_MS)]
     assert answers[:2] == [IncompleteOrder, CompleteOrder]
     assert IncompleteOrder not in answers[1:]
 
 
-def test_held_orders_are_asked_for_page_by_page_and_then_from_the_beginning(scene: Scene) -> None:
+def test_held_orders_are_asked_for_page_by_page_and_then_from_the_beginning(testbed: TimersTestbed) -> None:
     def turn() -> list[str]:
-        found = ids(scene.turn())
+        found = ids(testbed.turn())
         for number in range(7):
-            scene.keep(f"h{number}", held(f"h{number}", at_ms=COMMITTED_MS + number))
+            testbed.keep(f"h{number}", held(f"h{number}", at_ms=COMMITTED_MS + number))
         return found
 
     turn()
-    scene.agenda.begin(scene.partition)
+    testbed.agenda.begin(testbed.partition)
     pages = [turn() for _ in range(4)]
     assert pages == [["h0", "h1", "h2"], ["h3", "h4", "h5"], ["h6"], ["h0", "h1", "h2"]]
 
 
-def test_a_page_that_ends_with_the_last_order_is_followed_by_the_first_soon(scene: Scene) -> None:
+def test_a_page_that_ends_with_the_last_order_is_followed_by_the_first_soon(testbed: TimersTestbed) -> None:
     found = []
     for _ in range(4):
         for number in range(3):
-            scene.keep(f"h{number}", held(f"h{number}"))
-        found.append(ids(scene.turn()))
+            testbed.keep(f"h{number}", held(f"h{number}"))
+        found.append(ids(testbed.turn()))
     assert found == [["h0", "h1", "h2"], [], ["h0", "h1", "h2"], []]
 
 
-def test_an_opening_begins_its_partition_anew_and_no_other(scene: Scene) -> None:
-    other = MemoryPartition(1, scene.states, CODEC)
+def test_an_opening_begins_its_partition_anew_and_no_other(testbed: TimersTestbed) -> None:
+    other = MemoryPartition(1, testbed.states, CODEC)
     for number in range(5):
-        scene.keep(f"h{number}", held(f"h{number}"))
-    first = [[key for key, _ in scene.agenda.visits(place)] for place in (scene.partition, other)]
-    scene.agenda.begin(scene.partition)
-    second = [[key for key, _ in scene.agenda.visits(place)] for place in (scene.partition, other)]
+        testbed.keep(f"h{number}", held(f"h{number}"))
+    first = [[key for key, _ in testbed.agenda.visits(place)] for place in (testbed.partition, other)]
+    testbed.agenda.begin(testbed.partition)
+    second = [[key for key, _ in testbed.agenda.visits(place)] for place in (testbed.partition, other)]
     assert second[0] == first[0]
     assert second[1] == [b"h3", b"h4"]
 
 
-def test_a_finished_order_is_forgotten_once_nothing_has_changed_it_for_the_retention(scene: Scene) -> None:
+def test_a_finished_order_is_forgotten_once_nothing_has_changed_it_for_the_retention(testbed: TimersTestbed) -> None:
     state = finished("a")
     fold_order(state, order_change(30, "a", num_products=1, customer_id=99, at_ms=COMMITTED_MS + 5_000))
-    scene.keep("a", state)
-    assert [outcome is FORGOTTEN for _, outcome in scene.turn(RETENTION_MS)] == [False]
-    assert [outcome is FORGOTTEN for _, outcome in scene.turn(RETENTION_MS + 5_000)] == [True]
-    assert scene.states == {}
+    testbed.keep("a", state)
+    assert [outcome is FORGOTTEN for _, outcome in testbed.turn(RETENTION_MS)] == [False]
+    assert [outcome is FORGOTTEN for _, outcome in testbed.turn(RETENTION_MS + 5_000)] == [True]
+    assert testbed.states == {}
 
 
-def test_finished_orders_that_keep_changing_do_not_hide_those_that_do_not(scene: Scene) -> None:
+def test_finished_orders_that_keep_changing_do_not_hide_those_that_do_not(testbed: TimersTestbed) -> None:
     for number in range(7):
         state = finished(f"f{number}", at_ms=COMMITTED_MS + number)
         if number < 5:
             fold_order(state, order_change(30, f"f{number}", customer_id=99, at_ms=COMMITTED_MS + RETENTION_MS))
-        scene.keep(f"f{number}", state)
+        testbed.keep(f"f{number}", state)
     for _ in range(3):
-        scene.turn(RETENTION_MS + 100)
-    assert sorted(scene.states) == [b"f0", b"f1", b"f2", b"f3", b"f4"]
+        testbed.turn(RETENTION_MS + 100)
+    assert sorted(testbed.states) == [b"f0", b"f1", b"f2", b"f3", b"f4"]
 
 
 @pytest.mark.parametrize(("incomplete_after_s", "retention_s"), [(0, RETENTION_S), (AFTER_S, 0), (0, 0)])
 def test_zero_switches_off(incomplete_after_s: float, retention_s: float) -> None:
-    scene = Scene(incomplete_after_s=incomplete_after_s, retention_s=retention_s)
-    scene.keep("waits", waiting("waits"))
-    scene.keep("finished", finished("finished"))
-    scene.keep("held", held("held"))
+    testbed = TimersTestbed(incomplete_after_s=incomplete_after_s, retention_s=retention_s)
+    testbed.keep("waits", waiting("waits"))
+    testbed.keep("finished", finished("finished"))
+    testbed.keep("held", held("held"))
     expected = ["held", *(["waits"] if incomplete_after_s else []), *(["finished"] if retention_s else [])]
-    assert ids(scene.turn(10 * RETENTION_MS)) == expected
+    assert ids(testbed.turn(10 * RETENTION_MS)) == expected

@@ -16,7 +16,7 @@ from config.settings import SparkSettings
 HEAD = bytes.fromhex("a8ab0bf0")
 
 
-class Scene:
+class ArchiveTestbed:
     """A cache, a folder of jars, a Java."""
 
     def __init__(self, folder: Path) -> None:
@@ -45,50 +45,50 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
+def testbed(tmp_path: Path) -> ArchiveTestbed:
+    return ArchiveTestbed(tmp_path)
 
 
-def test_the_first_run_has_an_archive_written_and_the_next_ones_use_it(scene: Scene) -> None:
-    found = scene.whole()
+def test_the_first_run_has_an_archive_written_and_the_next_ones_use_it(testbed: ArchiveTestbed) -> None:
+    found = testbed.whole()
     assert found.read_bytes() == HEAD + b"classes"
-    assert scene.options(records=False).startswith(f"-XX:SharedArchiveFile={found} ")
+    assert testbed.options(records=False).startswith(f"-XX:SharedArchiveFile={found} ")
 
 
-def test_a_command_that_does_not_record_goes_without(scene: Scene) -> None:
-    assert scene.options(records=False) == ""
+def test_a_command_that_does_not_record_goes_without(testbed: ArchiveTestbed) -> None:
+    assert testbed.options(records=False) == ""
 
 
 @pytest.mark.parametrize("content", [b"", bytes(4) + b"classes", b"something else"])
-def test_what_java_has_not_finished_is_not_used_and_is_written_again(scene: Scene, content: bytes) -> None:
-    partial = scene.partial()
+def test_what_java_has_not_finished_is_not_used_and_is_written_again(testbed: ArchiveTestbed, content: bytes) -> None:
+    partial = testbed.partial()
     partial.write_bytes(content)
-    assert scene.partial() == partial
+    assert testbed.partial() == partial
 
 
-def test_an_archive_that_was_cut_off_is_not_used_and_is_written_again(scene: Scene) -> None:
-    whole = scene.whole()
+def test_an_archive_that_was_cut_off_is_not_used_and_is_written_again(testbed: ArchiveTestbed) -> None:
+    whole = testbed.whole()
     whole.write_bytes(HEAD)
-    assert scene.options(records=False) == ""
-    assert scene.whole() == whole
+    assert testbed.options(records=False) == ""
+    assert testbed.whole() == whole
 
 
-def test_another_java_or_other_jars_have_another_archive(scene: Scene) -> None:
-    first = scene.whole()
-    (scene.jars / "two.jar").write_text("2")
-    second = scene.whole()
-    (scene.java_home / "bin" / "java").write_text("17.0.1")
-    assert len({first, second, scene.whole()}) == 3
+def test_another_java_or_other_jars_have_another_archive(testbed: ArchiveTestbed) -> None:
+    first = testbed.whole()
+    (testbed.jars / "two.jar").write_text("2")
+    second = testbed.whole()
+    (testbed.java_home / "bin" / "java").write_text("17.0.1")
+    assert len({first, second, testbed.whole()}) == 3
 
 
-def test_there_is_none_for_a_cluster_or_without_java(scene: Scene) -> None:
-    assert scene.options(SPARK_MASTER="spark://somewhere:7077") == scene.options(JAVA_HOME="/nowhere") == ""
+def test_there_is_none_for_a_cluster_or_without_java(testbed: ArchiveTestbed) -> None:
+    assert testbed.options(SPARK_MASTER="spark://somewhere:7077") == testbed.options(JAVA_HOME="/nowhere") == ""
 
 
-def test_a_cache_that_cannot_be_made_costs_nothing(scene: Scene, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_made_costs_nothing(testbed: ArchiveTestbed, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    scene.folder = tmp_path / "file" / "cache"
-    assert scene.options() == ""
+    testbed.folder = tmp_path / "file" / "cache"
+    assert testbed.options() == ""
 
 
 def test_java_itself_writes_such_a_file_and_maps_it(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def failing(layer: str, table: str, error: Exception) -> Step:
     return Step(layer=layer, table=table, work=work)
 
 
-class Scene:
+class RunTestbed:
     """A runner and all that surrounds it."""
 
     def __init__(self, folder: Path) -> None:
@@ -87,50 +87,50 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
+def testbed(tmp_path: Path) -> RunTestbed:
+    return RunTestbed(tmp_path)
 
 
-def test_a_run_tells_each_table_and_leaves_a_manifest_with_all_versions(scene: Scene) -> None:
-    scene.steps = [step("bronze", "orders", 3, 120), step("silver", "orders", 7, 118)]
-    outcome = scene.runner.run()
+def test_a_run_tells_each_table_and_leaves_a_manifest_with_all_versions(testbed: RunTestbed) -> None:
+    testbed.steps = [step("bronze", "orders", 3, 120), step("silver", "orders", 7, 118)]
+    outcome = testbed.runner.run()
     assert outcome.is_new
-    assert scene.said[0] == "→ bronze"
-    assert "bronze/orders" in scene.said[1]
-    assert "120 rows written, version 3" in scene.said[1]
-    newest = scene.newest()
+    assert testbed.said[0] == "→ bronze"
+    assert "bronze/orders" in testbed.said[1]
+    assert "120 rows written, version 3" in testbed.said[1]
+    newest = testbed.newest()
     assert newest == outcome.manifest
     assert newest.versions == {"bronze/orders": 3, "silver/orders": 7}
-    assert scene.job["state"] == "done"
-    assert json.loads(scene.job["rows"]) == {"bronze/orders": 120, "silver/orders": 118}
+    assert testbed.job["state"] == "done"
+    assert json.loads(testbed.job["rows"]) == {"bronze/orders": 120, "silver/orders": 118}
 
 
-def test_tables_that_a_run_does_not_touch_keep_their_versions(scene: Scene) -> None:
-    scene.steps = [step("bronze", "orders", 3, 1), step("gold", "dim_date", 5, 1)]
-    scene.runner.run()
-    scene.steps = [step("bronze", "orders", 4, 1)]
-    assert scene.runner.run().manifest.versions == {"bronze/orders": 4, "gold/dim_date": 5}
+def test_tables_that_a_run_does_not_touch_keep_their_versions(testbed: RunTestbed) -> None:
+    testbed.steps = [step("bronze", "orders", 3, 1), step("gold", "dim_date", 5, 1)]
+    testbed.runner.run()
+    testbed.steps = [step("bronze", "orders", 4, 1)]
+    assert testbed.runner.run().manifest.versions == {"bronze/orders": 4, "gold/dim_date": 5}
 
 
-def test_a_run_with_nothing_new_writes_its_manifest_only_and_says_so(scene: Scene) -> None:
-    scene.steps = [step("bronze", "orders", 3, 1)]
-    first = scene.runner.run()
-    scene.steps = [step("bronze", "orders", 3)]
-    again = scene.runner.run()
-    print_outcome(again.manifest, scene.said.say, is_new=again.is_new)
+def test_a_run_with_nothing_new_writes_its_manifest_only_and_says_so(testbed: RunTestbed) -> None:
+    testbed.steps = [step("bronze", "orders", 3, 1)]
+    first = testbed.runner.run()
+    testbed.steps = [step("bronze", "orders", 3)]
+    again = testbed.runner.run()
+    print_outcome(again.manifest, testbed.said.say, is_new=again.is_new)
     assert not again.is_new
     assert again.manifest.versions == first.manifest.versions
-    assert [each.run_id for each in scene.manifests.last()] == [again.manifest.run_id, first.manifest.run_id]
-    assert scene.job["state"] == "nothing new"
-    assert "nothing new, no table was written" in scene.said[-1]
+    assert [each.run_id for each in testbed.manifests.last()] == [again.manifest.run_id, first.manifest.run_id]
+    assert testbed.job["state"] == "nothing new"
+    assert "nothing new, no table was written" in testbed.said[-1]
 
 
-def test_idle_runs_of_a_service_leave_no_manifest(scene: Scene) -> None:
-    scene.steps = [step("bronze", "orders", 3, 1)]
-    first = scene.runner.run()
-    scene.steps = [step("bronze", "orders", 3)]
-    dataclasses.replace(scene.runner, is_quiet=True).run()
-    assert scene.manifests.last() == [first.manifest]
+def test_idle_runs_of_a_service_leave_no_manifest(testbed: RunTestbed) -> None:
+    testbed.steps = [step("bronze", "orders", 3, 1)]
+    first = testbed.runner.run()
+    testbed.steps = [step("bronze", "orders", 3)]
+    dataclasses.replace(testbed.runner, is_quiet=True).run()
+    assert testbed.manifests.last() == [first.manifest]
 
 
 def proven(previous: Manifest) -> list[TableRun]:
@@ -138,31 +138,31 @@ def proven(previous: Manifest) -> list[TableRun]:
 
 
 @pytest.mark.parametrize("is_quiet", [False, True])
-def test_a_run_that_is_proven_to_find_nothing_makes_no_plan(scene: Scene, is_quiet: bool) -> None:
-    scene.steps = [step("bronze", "orders", 3, 1)]
-    first = scene.runner.run()
-    scene.said.clear()
-    scene.steps = [failing("bronze", "orders", TypeError("a plan was made"))]
-    again = dataclasses.replace(scene.runner, is_quiet=is_quiet, proof=proven).run()
+def test_a_run_that_is_proven_to_find_nothing_makes_no_plan(testbed: RunTestbed, is_quiet: bool) -> None:
+    testbed.steps = [step("bronze", "orders", 3, 1)]
+    first = testbed.runner.run()
+    testbed.said.clear()
+    testbed.steps = [failing("bronze", "orders", TypeError("a plan was made"))]
+    again = dataclasses.replace(testbed.runner, is_quiet=is_quiet, proof=proven).run()
     assert not again.is_new
     assert again.manifest.versions == first.manifest.versions
-    assert scene.manifests.last() == ([first.manifest] if is_quiet else [again.manifest, first.manifest])
-    assert ("Spark was not started" in scene.said.text) is not is_quiet
-    assert scene.job["state"] == "nothing new"
+    assert testbed.manifests.last() == ([first.manifest] if is_quiet else [again.manifest, first.manifest])
+    assert ("Spark was not started" in testbed.said.text) is not is_quiet
+    assert testbed.job["state"] == "nothing new"
 
 
-def test_before_the_first_run_nothing_is_proven(scene: Scene) -> None:
-    scene.steps = [step("bronze", "orders", 3, 1)]
-    assert dataclasses.replace(scene.runner, proof=proven).run().is_new
+def test_before_the_first_run_nothing_is_proven(testbed: RunTestbed) -> None:
+    testbed.steps = [step("bronze", "orders", 3, 1)]
+    assert dataclasses.replace(testbed.runner, proof=proven).run().is_new
 
 
-def test_a_run_after_one_that_was_killed_before_its_manifest_makes_the_tables_visible(scene: Scene) -> None:
-    scene.steps = [step("bronze", "orders", 3, 1)]
-    scene.runner.run()
-    scene.steps = [step("bronze", "orders", 4)]  # committed by the killed run; nothing is new for this one
-    assert scene.runner.run().is_new
-    assert scene.newest() is not None
-    assert scene.manifests.last(1)[0].versions == {"bronze/orders": 4}
+def test_a_run_after_one_that_was_killed_before_its_manifest_makes_the_tables_visible(testbed: RunTestbed) -> None:
+    testbed.steps = [step("bronze", "orders", 3, 1)]
+    testbed.runner.run()
+    testbed.steps = [step("bronze", "orders", 4)]  # committed by the killed run; nothing is new for this one
+    assert testbed.runner.run().is_new
+    assert testbed.newest() is not None
+    assert testbed.manifests.last(1)[0].versions == {"bronze/orders": 4}
 
 
 @pytest.mark.parametrize(
@@ -170,78 +170,84 @@ def test_a_run_after_one_that_was_killed_before_its_manifest_makes_the_tables_vi
     [BatchError("the source is away", layer="bronze", table="orders"), AnalysisException("no such column\n\tat Java")],
     ids=["named", "of Spark"],
 )
-def test_a_table_that_fails_leaves_the_others_at_work(scene: Scene, error: Exception) -> None:
-    scene.steps = [step("bronze", "orders", 1, 1)]
-    scene.runner.run()
-    scene.steps = [failing("bronze", "orders", error), step("bronze", "customers", 2, 9)]
-    manifest = scene.runner.run().manifest
+def test_a_table_that_fails_leaves_the_others_at_work(testbed: RunTestbed, error: Exception) -> None:
+    testbed.steps = [step("bronze", "orders", 1, 1)]
+    testbed.runner.run()
+    testbed.steps = [failing("bronze", "orders", error), step("bronze", "customers", 2, 9)]
+    manifest = testbed.runner.run().manifest
     assert [table.error is None for table in manifest.tables] == [False, True]
     assert manifest.versions == {"bronze/orders": 1, "bronze/customers": 2}
-    assert scene.job["state"] == "failed"
-    assert "bronze/orders" in scene.job["error"]
-    assert "FAILED" in scene.said.text
-    assert "at Java" not in scene.said.text
+    assert testbed.job["state"] == "failed"
+    assert "bronze/orders" in testbed.job["error"]
+    assert "FAILED" in testbed.said.text
+    assert "at Java" not in testbed.said.text
 
 
-def test_a_mistake_in_the_code_ends_the_program(scene: Scene) -> None:
-    scene.steps = [failing("bronze", "orders", TypeError("a mistake"))]
+def test_a_mistake_in_the_code_ends_the_program(testbed: RunTestbed) -> None:
+    testbed.steps = [failing("bronze", "orders", TypeError("a mistake"))]
     with pytest.raises(TypeError):
-        scene.runner.run()
-    assert scene.job["state"] == "failed"
-    assert scene.newest() is None
+        testbed.runner.run()
+    assert testbed.job["state"] == "failed"
+    assert testbed.newest() is None
 
 
-def test_the_end_of_spark_ends_the_run(scene: Scene) -> None:
-    scene.steps = [failing("bronze", "orders", Py4JNetworkError("gone")), step("bronze", "customers", 1, 1)]
+def test_the_end_of_spark_ends_the_run(testbed: RunTestbed) -> None:
+    testbed.steps = [failing("bronze", "orders", Py4JNetworkError("gone")), step("bronze", "customers", 1, 1)]
     with pytest.raises(SparkEndedError, match="Spark has ended"):
-        scene.runner.run()
+        testbed.runner.run()
 
 
-def test_a_java_that_cannot_be_reached_any_more_ends_the_run(scene: Scene) -> None:
+def test_a_java_that_cannot_be_reached_any_more_ends_the_run(testbed: RunTestbed) -> None:
     def call_java() -> LayerResult:
         # Nobody listens there; after Java's end, this is what a call of Py4J meets.
         gateway = GatewayProperty(True, PythonProxyPool())
         ClientServerConnection(JavaParameters(port=1), PythonParameters(), gateway, None).connect_to_java_server()
         raise AssertionError("there is no Java")
 
-    scene.steps = [Step(layer="bronze", table="orders", work=call_java)]
+    testbed.steps = [Step(layer="bronze", table="orders", work=call_java)]
     with pytest.raises(BatchError, match=r"bronze/orders: Spark has ended .*refused"):
-        scene.runner.run()
+        testbed.runner.run()
 
 
-def test_a_connection_of_somebody_else_is_no_end_of_spark(scene: Scene) -> None:
-    scene.steps = [failing("bronze", "orders", ConnectionRefusedError("not Java's"))]
+def test_a_connection_of_somebody_else_is_no_end_of_spark(testbed: RunTestbed) -> None:
+    testbed.steps = [failing("bronze", "orders", ConnectionRefusedError("not Java's"))]
     with pytest.raises(ConnectionRefusedError):
-        scene.runner.run()
+        testbed.runner.run()
 
 
-def test_a_storage_that_goes_away_ends_the_run_at_once(scene: Scene) -> None:
+def test_a_storage_that_goes_away_ends_the_run_at_once(testbed: RunTestbed) -> None:
     away = StorageError("the object storage does not answer", layer="silver", table="orders")
-    scene.steps = [step("bronze", "orders", 1, 1), failing("silver", "orders", away), step("gold", "fact_orders", 2, 9)]
+    testbed.steps = [
+        step("bronze", "orders", 1, 1),
+        failing("silver", "orders", away),
+        step("gold", "fact_orders", 2, 9),
+    ]
     with pytest.raises(StorageError, match="silver/orders: the object storage does not answer"):
-        scene.runner.run()
-    assert "gold/fact_orders" not in scene.said.text
-    assert scene.job["state"] == "failed"
-    assert scene.newest() is None
+        testbed.runner.run()
+    assert "gold/fact_orders" not in testbed.said.text
+    assert testbed.job["state"] == "failed"
+    assert testbed.newest() is None
 
 
-def test_a_run_goes_on_without_redis_and_says_so_once(scene: Scene) -> None:
-    scene.redis.is_away = True
-    scene.steps = [step("bronze", "orders", 1, 1)]
-    assert not scene.runner.run().manifest.errors
-    assert scene.said.text.count("warning: no record of the run in Redis") == 1
+def test_a_run_goes_on_without_redis_and_says_so_once(testbed: RunTestbed) -> None:
+    testbed.redis.is_away = True
+    testbed.steps = [step("bronze", "orders", 1, 1)]
+    assert not testbed.runner.run().manifest.errors
+    assert testbed.said.text.count("warning: no record of the run in Redis") == 1
 
 
-def test_a_service_is_silent_about_tables_without_news(scene: Scene) -> None:
-    scene.steps = [step("bronze", "orders"), step("bronze", "customers", 2, 5)]
-    outcome = scene.quiet(is_quiet=True).run()
-    print_line(outcome.manifest, scene.said.say, is_new=True)
-    assert "orders" not in scene.said.text
-    assert scene.said[0].startswith("  bronze/customers")
-    assert scene.said[-1].endswith(f"run {outcome.manifest.run_id}: 5 rows written ({outcome.manifest.seconds:.1f} s)")
+def test_a_service_is_silent_about_tables_without_news(testbed: RunTestbed) -> None:
+    testbed.steps = [step("bronze", "orders"), step("bronze", "customers", 2, 5)]
+    outcome = testbed.quiet(is_quiet=True).run()
+    print_line(outcome.manifest, testbed.said.say, is_new=True)
+    assert "orders" not in testbed.said.text
+    assert testbed.said[0].startswith("  bronze/customers")
+    assert testbed.said[-1].endswith(
+        f"run {outcome.manifest.run_id}: 5 rows written ({outcome.manifest.seconds:.1f} s)"
+    )
 
 
-def test_a_storage_that_is_away_fails_the_run_before_anything_is_done(scene: Scene) -> None:
+def test_a_storage_that_is_away_fails_the_run_before_anything_is_done(testbed: RunTestbed) -> None:
     manifests = Manifests(object_folder("s3a://gold/audit/runs", STORE))
     done: list[str] = []
 
@@ -249,12 +255,12 @@ def test_a_storage_that_is_away_fails_the_run_before_anything_is_done(scene: Sce
         done.append(run_id)
         return []
 
-    record = JobRecord(scene.redis, "project_db", scene.said.say)
-    runner = Runner(dataset="project_db", manifests=manifests, record=record, plan=plan, say=scene.said.say)
+    record = JobRecord(testbed.redis, "project_db", testbed.said.say)
+    runner = Runner(dataset="project_db", manifests=manifests, record=record, plan=plan, say=testbed.said.say)
     with pytest.raises(BatchError, match=r"object storage at http://127.0.0.1:1 .* run the command again"):
         runner.run()
     assert not done
-    assert scene.job["state"] == "failed"
+    assert testbed.job["state"] == "failed"
 
 
 def test_the_summary_has_a_line_per_table() -> None:

@@ -77,7 +77,7 @@ class Folder:
         self.objects[object_name(start)] = {LAST_OFFSET: str(last)}
 
 
-class Scene:
+class LakeStateTestbed:
     """A lake that its last run has brought up to all that the archive has."""
 
     def __init__(self, definition: Definition) -> None:
@@ -143,131 +143,131 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene(load_definition("project_db"))
+def testbed() -> LakeStateTestbed:
+    return LakeStateTestbed(load_definition("project_db"))
 
 
-def test_a_lake_that_has_all_of_the_archive_is_untouched(scene: Scene) -> None:
-    found = scene.untouched()
+def test_a_lake_that_has_all_of_the_archive_is_untouched(testbed: LakeStateTestbed) -> None:
+    found = testbed.untouched()
     assert found is not None
-    assert {table.name: table.version for table in found} == scene.manifest.versions
+    assert {table.name: table.version for table in found} == testbed.manifest.versions
     assert [table.layer for table in found] == ["bronze"] * 4 + ["silver"] * 4 + ["gold"] * 6
-    assert all(table.unchanged and table.progress == scene.manifest.progress[table.name] for table in found)
+    assert all(table.unchanged and table.progress == testbed.manifest.progress[table.name] for table in found)
 
 
 def test_histories_are_held_against_the_manifest_too() -> None:
-    scene = Scene(shop_with(2))
-    assert scene.untouched() is not None
-    scene.log("silver/customers_history").objects[commit_name(4)] = {}
-    assert scene.untouched() is None
+    testbed = LakeStateTestbed(shop_with(2))
+    assert testbed.untouched() is not None
+    testbed.log("silver/customers_history").objects[commit_name(4)] = {}
+    assert testbed.untouched() is None
 
 
-def test_a_table_without_any_change_yet_is_untouched(scene: Scene) -> None:
-    folder = scene.at(LAKE.changes(topic("customers")))
+def test_a_table_without_any_change_yet_is_untouched(testbed: LakeStateTestbed) -> None:
+    folder = testbed.at(LAKE.changes(topic("customers")))
     folder.inside = []
-    scene.change_manifest(progress={k: v for k, v in scene.manifest.progress.items() if k != "bronze/customers"})
-    assert scene.untouched() is not None
+    testbed.change_manifest(progress={k: v for k, v in testbed.manifest.progress.items() if k != "bronze/customers"})
+    assert testbed.untouched() is not None
 
 
-def test_of_a_long_chain_only_the_end_is_listed(scene: Scene) -> None:
-    at, chain = 5_000_000, scene.chain("orders")
+def test_of_a_long_chain_only_the_end_is_listed(testbed: LakeStateTestbed) -> None:
+    at, chain = 5_000_000, testbed.chain("orders")
     chain.objects.clear()
     for start in range(0, at, 100_000):
         chain.put(start, start + 99_999)
-    scene.manifest.progress["bronze/orders"] = {f"{topic('orders')}/0": at}
-    assert scene.untouched() is not None
+    testbed.manifest.progress["bronze/orders"] = {f"{topic('orders')}/0": at}
+    assert testbed.untouched() is not None
     assert chain.asked_after == [f"{4_000_000:020d}"]
 
 
-def test_an_object_far_before_the_end_is_found_all_the_same(scene: Scene) -> None:
-    at, chain = 5_000_000, scene.chain("orders")
+def test_an_object_far_before_the_end_is_found_all_the_same(testbed: LakeStateTestbed) -> None:
+    at, chain = 5_000_000, testbed.chain("orders")
     chain.objects.clear()
     chain.put(0, at - 1)
-    scene.manifest.progress["bronze/orders"] = {f"{topic('orders')}/0": at}
-    assert scene.untouched() is not None
+    testbed.manifest.progress["bronze/orders"] = {f"{topic('orders')}/0": at}
+    assert testbed.untouched() is not None
     chain.put(0, at)  # it was archived again, and holds more
-    assert scene.untouched() is None
+    assert testbed.untouched() is None
 
 
-def new_object(scene: Scene) -> None:
-    scene.chain("orders").put(POSITION, POSITION + 5)
+def new_object(testbed: LakeStateTestbed) -> None:
+    testbed.chain("orders").put(POSITION, POSITION + 5)
 
 
-def new_partition(scene: Scene) -> None:
-    scene.chain("orders", 1).put(0, 0)
+def new_partition(testbed: LakeStateTestbed) -> None:
+    testbed.chain("orders", 1).put(0, 0)
 
 
-def longer_object(scene: Scene) -> None:
-    scene.chain("customers").put(19, POSITION)
+def longer_object(testbed: LakeStateTestbed) -> None:
+    testbed.chain("customers").put(19, POSITION)
 
 
-def gap_in_the_chain(scene: Scene) -> None:
-    scene.chain("orders").put(POSITION + 10, POSITION + 20)
+def gap_in_the_chain(testbed: LakeStateTestbed) -> None:
+    testbed.chain("orders").put(POSITION + 10, POSITION + 20)
 
 
-def object_without_metadata(scene: Scene) -> None:
-    scene.chain("orders").objects[object_name(19)] = {}
+def object_without_metadata(testbed: LakeStateTestbed) -> None:
+    testbed.chain("orders").objects[object_name(19)] = {}
 
 
-def object_with_odd_metadata(scene: Scene) -> None:
-    scene.chain("orders").objects[object_name(19)] = {LAST_OFFSET: "many"}
+def object_with_odd_metadata(testbed: LakeStateTestbed) -> None:
+    testbed.chain("orders").objects[object_name(19)] = {LAST_OFFSET: "many"}
 
 
-def error_of_the_last_run(scene: Scene) -> None:
-    scene.change_manifest(tables=[TableRun(layer="silver", table="orders", error="broken")])
+def error_of_the_last_run(testbed: LakeStateTestbed) -> None:
+    testbed.change_manifest(tables=[TableRun(layer="silver", table="orders", error="broken")])
 
 
-def commit_since(scene: Scene) -> None:
-    scene.log("silver/orders").objects[commit_name(4)] = {}
+def commit_since(testbed: LakeStateTestbed) -> None:
+    testbed.log("silver/orders").objects[commit_name(4)] = {}
 
 
-def table_removed(scene: Scene) -> None:
-    scene.log("gold/dim_date").objects.clear()
+def table_removed(testbed: LakeStateTestbed) -> None:
+    testbed.log("gold/dim_date").objects.clear()
 
 
-def table_made_anew(scene: Scene) -> None:
-    scene.log("bronze/orders").objects = {commit_name(0): {}}
+def table_made_anew(testbed: LakeStateTestbed) -> None:
+    testbed.log("bronze/orders").objects = {commit_name(0): {}}
 
 
-def silver_behind_bronze(scene: Scene) -> None:
-    scene.manifest.versions["bronze/orders"] = 4
-    scene.log("bronze/orders").objects[commit_name(4)] = {}
+def silver_behind_bronze(testbed: LakeStateTestbed) -> None:
+    testbed.manifest.versions["bronze/orders"] = 4
+    testbed.log("bronze/orders").objects[commit_name(4)] = {}
 
 
-def gold_behind_silver(scene: Scene) -> None:
-    scene.manifest.progress["gold/fact_orders"]["silver"] = {"orders": 2}
+def gold_behind_silver(testbed: LakeStateTestbed) -> None:
+    testbed.manifest.progress["gold/fact_orders"]["silver"] = {"orders": 2}
 
 
-def other_definition(scene: Scene) -> None:
-    scene.manifest.progress["silver/orders"]["definition"] = "another"
+def other_definition(testbed: LakeStateTestbed) -> None:
+    testbed.manifest.progress["silver/orders"]["definition"] = "another"
 
 
-def other_gold_file(scene: Scene) -> None:
-    scene.manifest.progress["gold/dim_date"]["definition"] = "another"
+def other_gold_file(testbed: LakeStateTestbed) -> None:
+    testbed.manifest.progress["gold/dim_date"]["definition"] = "another"
 
 
-def table_without_a_run(scene: Scene) -> None:
-    del scene.manifest.versions["gold/dim_product"]
+def table_without_a_run(testbed: LakeStateTestbed) -> None:
+    del testbed.manifest.versions["gold/dim_product"]
 
 
-def table_of_another_definition(scene: Scene) -> None:
-    scene.manifest.versions["silver/former"] = 3
+def table_of_another_definition(testbed: LakeStateTestbed) -> None:
+    testbed.manifest.versions["silver/former"] = 3
 
 
-def feed_from_the_database(scene: Scene) -> None:
-    scene.change_feed("orders", "jdbc")
+def feed_from_the_database(testbed: LakeStateTestbed) -> None:
+    testbed.change_feed("orders", "jdbc")
 
 
-def feed_from_the_database_before(scene: Scene) -> None:
-    scene.manifest.progress["bronze/orders"] = {"anchor": "2025-05-06 12:00:00.000000"}
+def feed_from_the_database_before(testbed: LakeStateTestbed) -> None:
+    testbed.manifest.progress["bronze/orders"] = {"anchor": "2025-05-06 12:00:00.000000"}
 
 
-def position_of_another_topic(scene: Scene) -> None:
-    scene.manifest.progress["bronze/orders"] = {f"{topic('customers')}/0": POSITION}
+def position_of_another_topic(testbed: LakeStateTestbed) -> None:
+    testbed.manifest.progress["bronze/orders"] = {f"{topic('customers')}/0": POSITION}
 
 
-def storage_away(scene: Scene) -> None:
-    scene.chain("orders").is_away = True
+def storage_away(testbed: LakeStateTestbed) -> None:
+    testbed.chain("orders").is_away = True
 
 
 @pytest.mark.parametrize(
@@ -280,6 +280,6 @@ def storage_away(scene: Scene) -> None:
     ],
     ids=lambda oddity: oddity.__name__,
 )  # fmt: skip
-def test_nothing_is_proven_when_there_is(scene: Scene, oddity: Callable[[Scene], None]) -> None:
-    oddity(scene)
-    assert scene.untouched() is None
+def test_nothing_is_proven_when_there_is(testbed: LakeStateTestbed, oddity: Callable[[LakeStateTestbed], None]) -> None:
+    oddity(testbed)
+    assert testbed.untouched() is None

@@ -1,7 +1,7 @@
 """Goal: a disk that refuses to be written ends the worker with a name; nothing is lost or repeated by that.
 
 Method: a limit on the size of this process's files stands for the full disk; the store is the real one, alone and in a
-partition on a bench.
+partition on a testbed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from rocksdict import Cache
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.state.store import Entry, PartitionStore, StoreWriteError
 from streams.runtime.state.timers import AgendaMove
-from tests.unit.runtime import bench as bench_module
-from tests.unit.runtime.bench import Bench
+from tests.unit.runtime import partition_testbed
+from tests.unit.runtime.partition_testbed import PartitionTestbed
 
 MEGABYTE = 1024 * 1024
 
@@ -63,23 +63,23 @@ class FullStore(PartitionStore):
 async def test_a_full_disk_ends_the_worker_by_name_and_another_one_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = Bench(tmp_path, [4, 6, 5, 3, 2])
-    bench.host.turn_max_records = 2
+    testbed = PartitionTestbed(tmp_path, [4, 6, 5, 3, 2])
+    testbed.host.turn_max_records = 2
     monkeypatch.setattr(FullStore, "writes", 0)
     with monkeypatch.context() as patch:
-        patch.setattr(bench_module, "PartitionStore", FullStore)
-        bench.start()
-        await bench.until(lambda: bool(bench.crashed))
-        await bench.stop()
-    [error] = bench.crashed
+        patch.setattr(partition_testbed, "PartitionStore", FullStore)
+        testbed.start()
+        await testbed.until(lambda: bool(testbed.crashed))
+        await testbed.stop()
+    [error] = testbed.crashed
     assert isinstance(error, StoreWriteError)
     assert "cannot write to store" in str(error)
-    assert bench.partition.state is PartitionState.CLOSED
-    assert bench.log.offsets == {"numbers": 4}, "its last transaction was visible before the disk refused"
-    bench.table.move(tmp_path / "another worker's")
-    bench.partition = bench.new_partition()
-    bench.start()
-    await bench.processed()
-    await bench.stop()
-    assert bench.published() == [b"10", b"20"]
-    assert bench.table.tally().total == 20
+    assert testbed.partition.state is PartitionState.CLOSED
+    assert testbed.log.offsets == {"numbers": 4}, "its last transaction was visible before the disk refused"
+    testbed.table.move(tmp_path / "another worker's")
+    testbed.partition = testbed.new_partition()
+    testbed.start()
+    await testbed.processed()
+    await testbed.stop()
+    assert testbed.published() == [b"10", b"20"]
+    assert testbed.table.tally().total == 20

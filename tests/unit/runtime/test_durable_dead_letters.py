@@ -32,13 +32,13 @@ from tests.support.builders import (
     position,
 )
 from tests.support.fakes import KnownPaymentMethods
-from tests.unit.runtime.bench import Bench, MemoryTable
+from tests.unit.runtime.partition_testbed import MemoryTable, PartitionTestbed
 
 KEY = b"order-1"
 decode_order = change_decoder(OrderColumns, key_of=lambda row: row.id)
 
 
-class OrderBench(Bench):
+class OrderBench(PartitionTestbed):
     """A partition with the real decoder, fold and dead letters; the records are of the topic `numbers`."""
 
     def __init__(self, folder: Path, values: Sequence[bytes | None]) -> None:
@@ -95,28 +95,28 @@ EXPECTED = [(offset, value) for offset, value in enumerate(MIXED) if value in BA
 async def test_a_dead_letter_is_durable_with_the_offset_behind_it_or_not_at_all(
     tmp_path: Path, turn: int, written: bool
 ) -> None:
-    bench = OrderBench(tmp_path, MIXED)
-    bench.host.turn_max_records = 2
-    bench.host.failures += [*[cast(Any, (None, True))] * turn, (KafkaError("lost"), written)]
-    bench.start()
-    await bench.processed()
-    await bench.stop()
-    assert bench.dead() == EXPECTED, "one for one, in order"
+    testbed = OrderBench(tmp_path, MIXED)
+    testbed.host.turn_max_records = 2
+    testbed.host.failures += [*[cast(Any, (None, True))] * turn, (KafkaError("lost"), written)]
+    testbed.start()
+    await testbed.processed()
+    await testbed.stop()
+    assert testbed.dead() == EXPECTED, "one for one, in order"
     begin = 0
-    for records, offsets in bench.commits:
+    for records, offsets in testbed.commits:
         passed = range(begin, offsets.get("numbers", begin))
         begin = passed.stop
         letters = [int(dict(r.headers)["offset"]) for r in records if r.topic == DEAD_LETTERS]
         assert letters == [offset for offset, _ in EXPECTED if offset in passed], "in one commit with their offsets"
     assert begin == len(MIXED)
-    assert bench.crashed == []
+    assert testbed.crashed == []
 
 
 async def test_bad_records_alone_move_the_offset_on(tmp_path: Path) -> None:
-    bench = OrderBench(tmp_path, BAD)
-    bench.start()
-    await bench.processed()
-    await bench.stop()
-    assert [value for _, value in bench.dead()] == BAD
-    assert list(bench.log.topics) == ["changelog", DEAD_LETTERS]
-    assert len(bench.log.topics["changelog"]) == 1, "the incarnation only: no state changed"
+    testbed = OrderBench(tmp_path, BAD)
+    testbed.start()
+    await testbed.processed()
+    await testbed.stop()
+    assert [value for _, value in testbed.dead()] == BAD
+    assert list(testbed.log.topics) == ["changelog", DEAD_LETTERS]
+    assert len(testbed.log.topics["changelog"]) == 1, "the incarnation only: no state changed"

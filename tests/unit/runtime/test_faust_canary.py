@@ -1,7 +1,7 @@
 """Goal: a new version of Faust or aiokafka that moves what the runtime builds on fails here, with a name.
 
 The runtime overrides or uses private names; each is listed with what is relied on. Behaviour is tested on real servers
-in `tests/integration`; this only tells at once, and without them, that the ground has moved.
+in `tests/streams`; this only tells at once, and without them, that Faust has changed.
 """
 
 from __future__ import annotations

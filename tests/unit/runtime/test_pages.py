@@ -1,6 +1,6 @@
 """Goal: the pages read a partition's state only while it is open, also when the partition takes its time to close.
 
-Method: a partition on a bench whose committer does not let go.
+Method: a partition on a testbed whose committer does not let go.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from streams.runtime.faust.app import BatchApp
 from streams.runtime.partition.lifecycle import Partition
 from streams.runtime.web.pages import open_partitions
 from tests.support.fakes import UNEVEN, MemoryCommitter
-from tests.unit.runtime.bench import Bench
+from tests.unit.runtime.partition_testbed import PartitionTestbed
 
 
 class Worker:
@@ -36,21 +36,21 @@ async def test_a_partition_that_is_being_closed_is_not_read_any_more(
         closing.set()
         await may_close.wait()
 
-    bench = Bench(tmp_path, [4])
-    app = cast(BatchApp, Worker(bench.partition))
+    testbed = PartitionTestbed(tmp_path, [4])
+    app = cast(BatchApp, Worker(testbed.partition))
     assert open_partitions(app) == [], "it was not opened yet"
-    bench.start()
-    await bench.processed()
-    await bench.until(lambda: [partition.count(UNEVEN) for partition in open_partitions(app)] == [1])
+    testbed.start()
+    await testbed.processed()
+    await testbed.until(lambda: [partition.count(UNEVEN) for partition in open_partitions(app)] == [1])
     monkeypatch.setattr(MemoryCommitter, "close", close)
-    bench.host.failures.append((KafkaError("away"), False))
-    opening = bench.partition.opening
-    batch = bench.batch(1, [5])
+    testbed.host.failures.append((KafkaError("away"), False))
+    opening = testbed.partition.opening
+    batch = testbed.batch(1, [5])
     opening.queue.polled(batch)
-    await batch.fold(bench.fold)
+    await batch.fold(testbed.fold)
     await asyncio.wait_for(closing.wait(), 20)
     assert open_partitions(app) == []
     may_close.set()
-    await bench.until(lambda: len(open_partitions(app)) == 1)
-    await bench.stop()
+    await testbed.until(lambda: len(open_partitions(app)) == 1)
+    await testbed.stop()
     assert open_partitions(app) == []

@@ -1,6 +1,6 @@
 """Goal: a partition processes each record once, whatever fails between its steps.
 
-Method: a partition on a bench (`bench.py`) whose commits fail, hang or are fenced as a test says.
+Method: a partition on a testbed (`partition_testbed.py`) whose commits fail, hang or are fenced as a test says.
 """
 
 from __future__ import annotations
@@ -16,165 +16,167 @@ from streams.runtime.partition.lifecycle import FencedRepeatedlyError, Partition
 from streams.runtime.partition.task import StateLostError
 from tests.support.async_waiting import LIVENESS_S
 from tests.support.fakes import Tally, add
-from tests.unit.runtime.bench import Bench
+from tests.unit.runtime.partition_testbed import PartitionTestbed
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = Bench(tmp_path, [4, 6, 5, 3, 2, 7, 3])
-    yield bench
-    await bench.stop()
+async def testbed(tmp_path: Path) -> AsyncIterator[PartitionTestbed]:
+    testbed = PartitionTestbed(tmp_path, [4, 6, 5, 3, 2, 7, 3])
+    yield testbed
+    await testbed.stop()
 
 
 EXPECTED = [b"10", b"20", b"30"]
 
 
-async def test_every_record_is_folded_once_and_the_results_are_published(bench: Bench) -> None:
-    bench.start()
-    await bench.processed()
-    await bench.stop()
-    assert bench.published() == EXPECTED
-    assert bench.table.tally().total == 30
-    assert bench.stats.counters["folded"] == 7
+async def test_every_record_is_folded_once_and_the_results_are_published(testbed: PartitionTestbed) -> None:
+    testbed.start()
+    await testbed.processed()
+    await testbed.stop()
+    assert testbed.published() == EXPECTED
+    assert testbed.table.tally().total == 30
+    assert testbed.stats.counters["folded"] == 7
 
 
 @pytest.mark.parametrize("written", [False, True], ids=["before the commit", "after the commit, answer lost"])
 @pytest.mark.parametrize("turn", [0, 1])
-async def test_a_commit_of_unknown_outcome_neither_loses_nor_repeats(bench: Bench, turn: int, written: bool) -> None:
-    bench.host.turn_max_records = 2
-    bench.host.failures += [*[(KafkaError("first"), False)] * turn, (KafkaError("lost"), written)]
-    bench.start()
-    await bench.processed()
-    await bench.stop()
-    assert bench.published() == EXPECTED
-    assert bench.table.tally().total == 30
-    assert bench.stats.counters["reopened_after_error"] == turn + 1
+async def test_a_commit_of_unknown_outcome_neither_loses_nor_repeats(
+    testbed: PartitionTestbed, turn: int, written: bool
+) -> None:
+    testbed.host.turn_max_records = 2
+    testbed.host.failures += [*[(KafkaError("first"), False)] * turn, (KafkaError("lost"), written)]
+    testbed.start()
+    await testbed.processed()
+    await testbed.stop()
+    assert testbed.published() == EXPECTED
+    assert testbed.table.tally().total == 30
+    assert testbed.stats.counters["reopened_after_error"] == turn + 1
 
 
-async def test_the_store_is_not_ahead_of_the_log_when_a_commit_fails(bench: Bench) -> None:
-    bench.host.failures += [(KafkaError("away"), False)] * 1000
-    bench.start()
-    await bench.until(lambda: bench.stats.counters["reopened_after_error"] >= 1)
-    await bench.stop()
-    assert list(bench.log.topics) == ["changelog"], "its first record only"
-    assert bench.table.tally() == Tally()
+async def test_the_store_is_not_ahead_of_the_log_when_a_commit_fails(testbed: PartitionTestbed) -> None:
+    testbed.host.failures += [(KafkaError("away"), False)] * 1000
+    testbed.start()
+    await testbed.until(lambda: testbed.stats.counters["reopened_after_error"] >= 1)
+    await testbed.stop()
+    assert list(testbed.log.topics) == ["changelog"], "its first record only"
+    assert testbed.table.tally() == Tally()
 
 
-async def test_a_fenced_partition_reopens_when_the_group_leaves_it_here(bench: Bench) -> None:
-    bench.host.failures.append((ProducerFenced(), False))
-    bench.start()
-    await bench.processed()
-    assert bench.published() == EXPECTED
-    assert bench.stats.counters["fenced"] == 1
+async def test_a_fenced_partition_reopens_when_the_group_leaves_it_here(testbed: PartitionTestbed) -> None:
+    testbed.host.failures.append((ProducerFenced(), False))
+    testbed.start()
+    await testbed.processed()
+    assert testbed.published() == EXPECTED
+    assert testbed.stats.counters["fenced"] == 1
 
 
-async def test_a_partition_that_keeps_being_fenced_gives_up(bench: Bench) -> None:
-    bench.host.failures += [(ProducerFenced(), False)] * 1000
-    bench.start()
-    await bench.until(lambda: bool(bench.crashed))
-    assert isinstance(bench.crashed[0], FencedRepeatedlyError)
-    assert bench.published() == []
+async def test_a_partition_that_keeps_being_fenced_gives_up(testbed: PartitionTestbed) -> None:
+    testbed.host.failures += [(ProducerFenced(), False)] * 1000
+    testbed.start()
+    await testbed.until(lambda: bool(testbed.crashed))
+    assert isinstance(testbed.crashed[0], FencedRepeatedlyError)
+    assert testbed.published() == []
 
 
-async def test_a_programmers_error_in_the_commit_ends_the_worker(bench: Bench) -> None:
-    bench.host.failures.append((ZeroDivisionError("bug"), False))
-    bench.start()
-    await bench.until(lambda: bool(bench.crashed))
-    assert isinstance(bench.crashed[0], ZeroDivisionError)
-    assert bench.published() == []
-    assert bench.partition.state is PartitionState.CLOSED
+async def test_a_programmers_error_in_the_commit_ends_the_worker(testbed: PartitionTestbed) -> None:
+    testbed.host.failures.append((ZeroDivisionError("bug"), False))
+    testbed.start()
+    await testbed.until(lambda: bool(testbed.crashed))
+    assert isinstance(testbed.crashed[0], ZeroDivisionError)
+    assert testbed.published() == []
+    assert testbed.partition.state is PartitionState.CLOSED
 
 
 async def test_a_change_that_breaks_its_fold_costs_only_itself(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [4, 99, 6, 13, 10])
-    bench.start()
-    await bench.processed()
-    await bench.stop()
-    assert bench.published() == [b"10", b"20"]
-    assert [record.headers[0][1] for record in bench.log.topics["dead"]] == [
+    testbed = PartitionTestbed(tmp_path, [4, 99, 6, 13, 10])
+    testbed.start()
+    await testbed.processed()
+    await testbed.stop()
+    assert testbed.published() == [b"10", b"20"]
+    assert [record.headers[0][1] for record in testbed.log.topics["dead"]] == [
         b"the fold failed: ZeroDivisionError",
         b"thirteen is refused",
     ]
 
 
-async def test_closing_while_the_application_waits_drops_the_turn_at_once(bench: Bench) -> None:
-    bench.flow.hold = asyncio.Event()
-    bench.start()
+async def test_closing_while_the_application_waits_drops_the_turn_at_once(testbed: PartitionTestbed) -> None:
+    testbed.flow.hold = asyncio.Event()
+    testbed.start()
     async with asyncio.timeout(LIVENESS_S):
-        await bench.flow.publishing.wait()
-        await bench.stop()
-    assert bench.published() == []
-    assert bench.log.offsets == {}
+        await testbed.flow.publishing.wait()
+        await testbed.stop()
+    assert testbed.published() == []
+    assert testbed.log.offsets == {}
 
 
-async def test_a_partition_that_returns_goes_on_where_it_stopped(bench: Bench) -> None:
-    bench.host.turn_max_records = 2
-    bench.start()
-    await bench.processed()
-    await bench.stop()
+async def test_a_partition_that_returns_goes_on_where_it_stopped(testbed: PartitionTestbed) -> None:
+    testbed.host.turn_max_records = 2
+    testbed.start()
+    await testbed.processed()
+    await testbed.stop()
     for rows in ([8, 2], [6, 4]):
-        bench.rows += rows
-        bench.partition = bench.new_partition()
-        bench.start()
-        await bench.processed()
-        await bench.stop()
-    assert bench.published() == [*EXPECTED, b"40", b"50"]
-    assert bench.partition.progress.records <= 1, "the store was up to date, and all but its last turn settled"
+        testbed.rows += rows
+        testbed.partition = testbed.new_partition()
+        testbed.start()
+        await testbed.processed()
+        await testbed.stop()
+    assert testbed.published() == [*EXPECTED, b"40", b"50"]
+    assert testbed.partition.progress.records <= 1, "the store was up to date, and all but its last turn settled"
 
 
-async def test_a_batch_of_an_earlier_opening_is_dropped(bench: Bench) -> None:
-    bench.start()
-    await bench.processed()
-    stale = bench.batch(len(bench.rows), [10])
-    await bench.stop()
-    bench.partition = bench.new_partition()
-    bench.start()
-    await bench.until(lambda: bench.partition.state is PartitionState.RUNNING)
+async def test_a_batch_of_an_earlier_opening_is_dropped(testbed: PartitionTestbed) -> None:
+    testbed.start()
+    await testbed.processed()
+    stale = testbed.batch(len(testbed.rows), [10])
+    await testbed.stop()
+    testbed.partition = testbed.new_partition()
+    testbed.start()
+    await testbed.until(lambda: testbed.partition.state is PartitionState.RUNNING)
     await stale.fold(add)
-    assert bench.stats.counters["stale_batches"] == 1
-    assert bench.published() == EXPECTED
+    assert testbed.stats.counters["stale_batches"] == 1
+    assert testbed.published() == EXPECTED
 
 
-async def test_a_gap_between_batches_is_mended_by_another_opening(bench: Bench) -> None:
-    bench.start()
-    await bench.processed()
-    bench.rows += [8, 2]
-    await bench.batch(len(bench.rows) - 1, [2]).fold(add)  # the one before it was lost on its way
-    await bench.processed()
-    assert bench.log.openings == 2
-    assert bench.published() == [*EXPECTED, b"40"]
+async def test_a_gap_between_batches_is_mended_by_another_opening(testbed: PartitionTestbed) -> None:
+    testbed.start()
+    await testbed.processed()
+    testbed.rows += [8, 2]
+    await testbed.batch(len(testbed.rows) - 1, [2]).fold(add)  # the one before it was lost on its way
+    await testbed.processed()
+    assert testbed.log.openings == 2
+    assert testbed.published() == [*EXPECTED, b"40"]
 
 
-async def test_a_commit_that_never_answers_is_given_up_and_found_out(bench: Bench) -> None:
-    bench.log.hanging_commits = 1
-    bench.start()
-    await bench.processed()
-    assert bench.log.openings == 2
-    assert bench.published() == EXPECTED
+async def test_a_commit_that_never_answers_is_given_up_and_found_out(testbed: PartitionTestbed) -> None:
+    testbed.log.hanging_commits = 1
+    testbed.start()
+    await testbed.processed()
+    assert testbed.log.openings == 2
+    assert testbed.published() == EXPECTED
 
 
-async def test_closing_does_not_wait_for_ever_for_a_commit_that_never_answers(bench: Bench) -> None:
-    bench.log.hanging_commits = 1_000
-    bench.start()
-    await bench.until(lambda: bench.log.hanging_commits < 1_000)
+async def test_closing_does_not_wait_for_ever_for_a_commit_that_never_answers(testbed: PartitionTestbed) -> None:
+    testbed.log.hanging_commits = 1_000
+    testbed.start()
+    await testbed.until(lambda: testbed.log.hanging_commits < 1_000)
     async with asyncio.timeout(LIVENESS_S):
-        await bench.partition.close(0.01)
-    assert bench.partition.state is PartitionState.CLOSED
+        await testbed.partition.close(0.01)
+    assert testbed.partition.state is PartitionState.CLOSED
 
 
-async def test_a_state_that_was_lost_stops_the_worker_every_time_it_starts(bench: Bench) -> None:
-    bench.log.offsets["numbers"] = 3
+async def test_a_state_that_was_lost_stops_the_worker_every_time_it_starts(testbed: PartitionTestbed) -> None:
+    testbed.log.offsets["numbers"] = 3
     for _ in range(2):
-        bench.partition.start(bench.crashed.append)
-        await bench.until(lambda: bench.partition.state is PartitionState.CLOSED)
-        await bench.partition.close(LIVENESS_S)
-        bench.partition = bench.new_partition()
-    assert [type(error) for error in bench.crashed] == [StateLostError, StateLostError]
-    assert bench.log.topics == {}
+        testbed.partition.start(testbed.crashed.append)
+        await testbed.until(lambda: testbed.partition.state is PartitionState.CLOSED)
+        await testbed.partition.close(LIVENESS_S)
+        testbed.partition = testbed.new_partition()
+    assert [type(error) for error in testbed.crashed] == [StateLostError, StateLostError]
+    assert testbed.log.topics == {}
 
 
-async def test_every_opening_closes_the_committer_before_it(bench: Bench) -> None:
-    bench.host.failures += [(KafkaError("one"), False), (KafkaError("two"), True)]
-    bench.start()
-    await bench.until(lambda: bench.log.openings == 3 and bench.partition.state is PartitionState.RUNNING)
-    assert [committer.closed for committer in bench.host.committers] == [True, True, False]
+async def test_every_opening_closes_the_committer_before_it(testbed: PartitionTestbed) -> None:
+    testbed.host.failures += [(KafkaError("one"), False), (KafkaError("two"), True)]
+    testbed.start()
+    await testbed.until(lambda: testbed.log.openings == 3 and testbed.partition.state is PartitionState.RUNNING)
+    assert [committer.closed for committer in testbed.host.committers] == [True, True, False]

@@ -21,15 +21,15 @@ from streams.runtime.partition.queue import BatchQueue
 from streams.runtime.partition.task import Opening
 from streams.runtime.partition.turn import Turn
 from tests.support.fakes import MemoryCommitter, Tally, add
-from tests.unit.runtime.bench import Bench
+from tests.unit.runtime.partition_testbed import PartitionTestbed
 from tests.unit.runtime.test_partition import EXPECTED
 
 ROWS = [4, 6, 5, 3, 2, 7, 3]
 
-Install = Callable[[pytest.MonkeyPatch, Bench], None]
+Install = Callable[[pytest.MonkeyPatch, PartitionTestbed], None]
 
 
-def store_before_commit(patch: pytest.MonkeyPatch, bench: Bench) -> None:
+def store_before_commit(patch: pytest.MonkeyPatch, testbed: PartitionTestbed) -> None:
     """Local state is written first, as stock Faust does."""
 
     class Mutant(Opening):
@@ -41,20 +41,20 @@ def store_before_commit(patch: pytest.MonkeyPatch, bench: Bench) -> None:
     patch.setattr(partition_module, "Opening", Mutant)
 
 
-def offsets_outside_the_transaction(patch: pytest.MonkeyPatch, bench: Bench) -> None:
+def offsets_outside_the_transaction(patch: pytest.MonkeyPatch, testbed: PartitionTestbed) -> None:
     """Progress is kept on its own, before the outputs."""
 
     async def commit(
         self: MemoryCommitter, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]
     ) -> Mapping[str, int]:
-        bench.log.append([], offsets)
+        testbed.log.append([], offsets)
         return await real(self, outputs, {})
 
     real = MemoryCommitter.commit
     patch.setattr(MemoryCommitter, "commit", commit)
 
 
-def no_reopening_after_an_unknown_outcome(patch: pytest.MonkeyPatch, bench: Bench) -> None:
+def no_reopening_after_an_unknown_outcome(patch: pytest.MonkeyPatch, testbed: PartitionTestbed) -> None:
     """A failed commit is simply tried again."""
 
     class Mutant(Opening):
@@ -67,7 +67,7 @@ def no_reopening_after_an_unknown_outcome(patch: pytest.MonkeyPatch, bench: Benc
     patch.setattr(partition_module, "Opening", Mutant)
 
 
-def no_check_of_where_a_batch_begins(patch: pytest.MonkeyPatch, bench: Bench) -> None:
+def no_check_of_where_a_batch_begins(patch: pytest.MonkeyPatch, testbed: PartitionTestbed) -> None:
     """Whatever comes is taken, also what was polled before a reopening."""
 
     patch.setattr(BatchQueue, "check_begin", lambda self, batch: None)
@@ -82,19 +82,19 @@ async def outcome(
 ) -> tuple[list[Any], int]:
     """What is published, and the sum that is remembered, when commits fail."""
     with pytest.MonkeyPatch.context() as patch:
-        bench = Bench(folder, ROWS)
+        testbed = PartitionTestbed(folder, ROWS)
         if install is not None:
-            install(patch, bench)
-            bench.partition = bench.new_partition()
-        bench.fold = fold
-        bench.host.turn_max_records = 2
-        bench.host.failures += failures
-        bench.start()
+            install(patch, testbed)
+            testbed.partition = testbed.new_partition()
+        testbed.fold = fold
+        testbed.host.turn_max_records = 2
+        testbed.host.failures += failures
+        testbed.start()
         try:
-            await bench.processed()
+            await testbed.processed()
         finally:
-            await bench.stop()
-        return bench.published(), bench.table.tally().total
+            await testbed.stop()
+        return testbed.published(), testbed.table.tally().total
 
 
 def without_positions(state: Tally, change: Change[int]) -> Any:
@@ -126,14 +126,14 @@ async def test_a_mutant_without_a_safeguard_is_caught(
 async def test_the_mutant_that_takes_any_batch_is_caught(tmp_path: Path) -> None:
     for install, expected in [(None, [*EXPECTED, b"40"]), (no_check_of_where_a_batch_begins, EXPECTED)]:
         with pytest.MonkeyPatch.context() as patch:
-            bench = Bench(tmp_path / str(install), ROWS)
+            testbed = PartitionTestbed(tmp_path / str(install), ROWS)
             if install is not None:
-                install(patch, bench)
-                bench.partition = bench.new_partition()
-            bench.start()
-            await bench.processed()
-            bench.rows = [*ROWS, 8, 2]
-            await bench.batch(len(bench.rows) - 1, [2]).fold(add)  # the one before it was lost on its way
-            await bench.processed()
-            await bench.stop()
-            assert bench.published() == expected
+                install(patch, testbed)
+                testbed.partition = testbed.new_partition()
+            testbed.start()
+            await testbed.processed()
+            testbed.rows = [*ROWS, 8, 2]
+            await testbed.batch(len(testbed.rows) - 1, [2]).fold(add)  # the one before it was lost on its way
+            await testbed.processed()
+            await testbed.stop()
+            assert testbed.published() == expected

@@ -1,6 +1,6 @@
 """Goal: whatever remains to be done after a commit is handed to the application again if a worker dies before it is.
 
-Method: a `StoredPartition` whose follow-ups come back at random; then a partition on a bench whose follow-ups a test
+Method: a `StoredPartition` whose follow-ups come back at random; then a partition on a testbed whose follow-ups a test
 holds back. A worker's death is a close without them: it keeps nothing that a close would write.
 """
 
@@ -18,7 +18,7 @@ from streams.runtime.partition import view as open_partition_module
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.view import StoredPartition
 from streams.runtime.state import changelog
-from tests.unit.runtime.bench import Bench
+from tests.unit.runtime.partition_testbed import PartitionTestbed
 
 
 class FakeStore:
@@ -76,7 +76,7 @@ def test_too_many_open_things_are_left_to_the_next_opening(monkeypatch: pytest.M
     assert store.settled_offset == 3, "the two that were not noted must not be taken for settled"
 
 
-# -- on a bench -------------------------------------------------------------------------------------------------------
+# -- on a testbed ----------------------------------------------------------------------------------------------------
 
 
 class HeldBack:
@@ -90,38 +90,38 @@ class HeldBack:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = Bench(tmp_path, [4])
-    bench.host.turn_max_records = 1
-    yield bench
-    await bench.stop()
+async def testbed(tmp_path: Path) -> AsyncIterator[PartitionTestbed]:
+    testbed = PartitionTestbed(tmp_path, [4])
+    testbed.host.turn_max_records = 1
+    yield testbed
+    await testbed.stop()
 
 
-async def live(bench: Bench, *rows: int) -> None:
+async def live(testbed: PartitionTestbed, *rows: int) -> None:
     """A life of the partition that begins where the last one ended, and processes these rows too."""
-    bench.rows += rows
-    bench.partition = bench.new_partition()
-    bench.start()
-    await bench.processed()
-    await bench.until(lambda: bench.partition.state is PartitionState.RUNNING)
-    await bench.stop()
+    testbed.rows += rows
+    testbed.partition = testbed.new_partition()
+    testbed.start()
+    await testbed.processed()
+    await testbed.until(lambda: testbed.partition.state is PartitionState.RUNNING)
+    await testbed.stop()
 
 
-def told(bench: Bench) -> list[list[int]]:
+def told(testbed: PartitionTestbed) -> list[list[int]]:
     """The sums that each opening heard of as recent."""
-    decode = bench.table.codec.decode
-    return [[decode(state).total for _, state in recent if state is not None] for recent in bench.flow.recent]
+    decode = testbed.table.codec.decode
+    return [[decode(state).total for _, state in recent if state is not None] for recent in testbed.flow.recent]
 
 
-async def test_what_was_committed_and_not_settled_is_told_to_the_next_opening(bench: Bench) -> None:
-    await live(bench)
-    bench.flow.settle = HeldBack()
-    await live(bench, 6)
-    await live(bench)
-    assert told(bench)[-1][-1] == 10
+async def test_what_was_committed_and_not_settled_is_told_to_the_next_opening(testbed: PartitionTestbed) -> None:
+    await live(testbed)
+    testbed.flow.settle = HeldBack()
+    await live(testbed, 6)
+    await live(testbed)
+    assert told(testbed)[-1][-1] == 10
 
 
-async def test_what_the_first_life_of_a_state_did_not_settle_is_told_too(bench: Bench) -> None:
+async def test_what_the_first_life_of_a_state_did_not_settle_is_told_too(testbed: PartitionTestbed) -> None:
     openings = HeldBack()
 
     def settle_openings_only(done: Callable[[], None]) -> None:
@@ -129,62 +129,64 @@ async def test_what_the_first_life_of_a_state_did_not_settle_is_told_too(bench: 
         if len(openings.follow_ups) == 1:
             done()
 
-    bench.flow.settle = settle_openings_only
-    await live(bench, 6)
-    await live(bench)
-    assert 10 in told(bench)[-1]
+    testbed.flow.settle = settle_openings_only
+    await live(testbed, 6)
+    await live(testbed)
+    assert 10 in told(testbed)[-1]
 
 
-async def test_a_turn_whose_end_the_application_did_not_hear_of_is_told_to_the_next_opening(bench: Bench) -> None:
-    await live(bench)
-    bench.rows.append(6)
-    bench.log.slow = asyncio.Event()
-    bench.partition = bench.new_partition()
-    bench.start()
-    await bench.until(lambda: bench.log.slow_commits == 1)
-    closing = asyncio.create_task(bench.partition.close(0.01))
+async def test_a_turn_whose_end_the_application_did_not_hear_of_is_told_to_the_next_opening(
+    testbed: PartitionTestbed,
+) -> None:
+    await live(testbed)
+    testbed.rows.append(6)
+    testbed.log.slow = asyncio.Event()
+    testbed.partition = testbed.new_partition()
+    testbed.start()
+    await testbed.until(lambda: testbed.log.slow_commits == 1)
+    closing = asyncio.create_task(testbed.partition.close(0.01))
     await asyncio.sleep(0.1)
-    bench.log.slow.set()
+    testbed.log.slow.set()
     await closing
-    assert bench.log.offsets == {"numbers": 2}, "the commit under way was finished"
-    assert len(bench.flow.committed_outcomes) == 0
-    await live(bench)
-    assert 10 in told(bench)[-1]
+    assert testbed.log.offsets == {"numbers": 2}, "the commit under way was finished"
+    assert len(testbed.flow.committed_outcomes) == 0
+    await live(testbed)
+    assert 10 in told(testbed)[-1]
 
 
-async def test_what_was_settled_is_not_told_again_beyond_the_last_turn(bench: Bench) -> None:
+async def test_what_was_settled_is_not_told_again_beyond_the_last_turn(testbed: PartitionTestbed) -> None:
     for row in (6, 5, 5):
-        await live(bench, row)
-    await live(bench)
-    assert len(told(bench)[-1]) <= 1, "settling is kept with the next write"
+        await live(testbed, row)
+    await live(testbed)
+    assert len(told(testbed)[-1]) <= 1, "settling is kept with the next write"
 
 
-async def test_one_thing_that_stays_open_keeps_everything_after_it_open(bench: Bench) -> None:
-    await live(bench)
+async def test_one_thing_that_stays_open_keeps_everything_after_it_open(testbed: PartitionTestbed) -> None:
+    await live(testbed)
     held = HeldBack()
-    bench.flow.settle = held
-    await live(bench, 6)
+    testbed.flow.settle = held
+    await live(testbed, 6)
     for done in held.follow_ups[1:]:
         done()
-    bench.flow.settle = lambda done: None
-    await live(bench, 5)
-    await live(bench)
-    assert told(bench)[-1][-2:] == [10, 15]
+    testbed.flow.settle = lambda done: None
+    await live(testbed, 5)
+    await live(testbed)
+    assert told(testbed)[-1][-2:] == [10, 15]
 
 
 async def test_of_a_store_that_knows_nothing_of_settling_the_recent_states_are_told(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    testbed: PartitionTestbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changelog, "RECENT_OFFSETS", 2)
-    bench.flow.settle = lambda done: None
+    testbed.flow.settle = lambda done: None
     for row in (6, 5, 5, 5):
-        await live(bench, row)
-    await live(bench)
-    assert told(bench)[-1] == [20, 25]
+        await live(testbed, row)
+    await live(testbed)
+    assert told(testbed)[-1] == [20, 25]
 
 
-async def test_a_store_that_is_restored_in_full_is_told_everything_there_is(bench: Bench) -> None:
-    await live(bench, 6, 5)
-    bench.table.lose()
-    await live(bench)
-    assert told(bench)[-1] == [10, 15]
+async def test_a_store_that_is_restored_in_full_is_told_everything_there_is(testbed: PartitionTestbed) -> None:
+    await live(testbed, 6, 5)
+    testbed.table.lose()
+    await live(testbed)
+    assert told(testbed)[-1] == [10, 15]

@@ -1,6 +1,6 @@
 """Goal: a standby keeps up with the partition of another worker, and hands its store over when that one goes.
 
-Method: a standby whose follower a test plays; then one that really follows the changelog of a partition on a bench,
+Method: a standby whose follower a test plays; then one that really follows the changelog of a partition on a testbed,
 and a partition that goes on with its store.
 """
 
@@ -24,7 +24,7 @@ from streams.runtime.state.changelog import ChangelogDamagedError, Restoration, 
 from streams.runtime.state.store import PartitionStore
 from tests.support.async_waiting import LIVENESS_S
 from tests.support.fakes import CHANGELOG, TALLY_CODEC, LogConsumer
-from tests.unit.runtime.bench import Bench
+from tests.unit.runtime.partition_testbed import PartitionTestbed
 
 
 class Follower:
@@ -45,9 +45,9 @@ class Follower:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def testbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PartitionTestbed:
     monkeypatch.setattr(standby_module, "RETRY_S", 0.001)
-    return Bench(tmp_path / "owner", [4, 6, 5])
+    return PartitionTestbed(tmp_path / "owner", [4, 6, 5])
 
 
 async def following(standby: Standby, follower: Follower, crashes: list[BaseException]) -> None:
@@ -56,53 +56,53 @@ async def following(standby: Standby, follower: Follower, crashes: list[BaseExce
         await follower.is_following.wait()
 
 
-async def test_an_outage_is_waited_for(bench: Bench) -> None:
+async def test_an_outage_is_waited_for(testbed: PartitionTestbed) -> None:
     crashes: list[BaseException] = []
     follower = Follower(KafkaConnectionError(), ConnectionResetError())
-    standby = Standby(0, pipeline=bench.pipeline, follow=follower)
+    standby = Standby(0, pipeline=testbed.pipeline, follow=follower)
     await following(standby, follower, crashes)
     assert (follower.calls, standby.progress.remaining, crashes) == (3, 7, [])
     await standby.close()
 
 
-async def test_what_no_waiting_mends_ends_the_worker(bench: Bench) -> None:
+async def test_what_no_waiting_mends_ends_the_worker(testbed: PartitionTestbed) -> None:
     crashes: list[BaseException] = []
-    standby = Standby(0, pipeline=bench.pipeline, follow=Follower(ChangelogDamagedError("no head")))
+    standby = Standby(0, pipeline=testbed.pipeline, follow=Follower(ChangelogDamagedError("no head")))
     standby.start(crashes.append)
-    await bench.until(lambda: bool(crashes))
+    await testbed.until(lambda: bool(crashes))
     assert isinstance(crashes[0], ChangelogDamagedError)
     await standby.close()
-    bench.table.open_partition(0)
-    bench.table.close_partition(0)
+    testbed.table.open_partition(0)
+    testbed.table.close_partition(0)
 
 
-async def test_a_standby_that_is_closed_leaves_its_store_free(bench: Bench) -> None:
+async def test_a_standby_that_is_closed_leaves_its_store_free(testbed: PartitionTestbed) -> None:
     crashes: list[BaseException] = []
     follower = Follower()
-    standby = Standby(0, pipeline=bench.pipeline, follow=follower)
+    standby = Standby(0, pipeline=testbed.pipeline, follow=follower)
     await following(standby, follower, crashes)
     with pytest.raises(AssertionError, match="one owner"):
-        bench.table.open_partition(0)
+        testbed.table.open_partition(0)
     await standby.close()
-    bench.table.open_partition(0)
-    bench.table.close_partition(0)
+    testbed.table.open_partition(0)
+    testbed.table.close_partition(0)
     assert crashes == []
 
 
-async def test_a_standby_that_was_never_started_can_be_closed(bench: Bench) -> None:
-    await Standby(0, pipeline=bench.pipeline, follow=Follower()).close()
+async def test_a_standby_that_was_never_started_can_be_closed(testbed: PartitionTestbed) -> None:
+    await Standby(0, pipeline=testbed.pipeline, follow=Follower()).close()
 
 
 # -- handing over -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def follow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """The real following, on the log of the bench."""
+def follow(testbed: PartitionTestbed, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The real following, on the log of the testbed."""
 
     @contextlib.asynccontextmanager
     async def reader(client: Any, changelog: TopicPartition) -> AsyncIterator[LogConsumer]:
-        yield LogConsumer(bench.log)
+        yield LogConsumer(testbed.log)
 
     async def follow(pipeline: Pipeline, number: int, store: PartitionStore, progress: RestoreProgress) -> None:
         place = TopicPartition(CHANGELOG, number)
@@ -115,35 +115,35 @@ def follow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 
 async def test_a_partition_goes_on_with_its_standbys_store(
-    bench: Bench, follow: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    testbed: PartitionTestbed, follow: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changelog_module, "RECENT_OFFSETS", 2)
-    bench.host.turn_max_records = 1
-    other = Bench(tmp_path / "other", bench.rows)
+    testbed.host.turn_max_records = 1
+    other = PartitionTestbed(tmp_path / "other", testbed.rows)
     crashes: list[BaseException] = []
     standby = Standby(0, pipeline=other.pipeline, follow=follow)
     standby.start(crashes.append)
-    bench.flow.settle = lambda done: None  # the owner dies with everything open
-    bench.start()
-    await bench.processed()
-    bench.rows += [5, 3, 2, 7]
-    await bench.stop()
-    bench.partition = bench.new_partition()
-    bench.start()
-    await bench.processed()
-    written = len(bench.log.topics[CHANGELOG])
-    await bench.until(lambda: standby.progress.position == written)
-    await bench.stop()
+    testbed.flow.settle = lambda done: None  # the owner dies with everything open
+    testbed.start()
+    await testbed.processed()
+    testbed.rows += [5, 3, 2, 7]
+    await testbed.stop()
+    testbed.partition = testbed.new_partition()
+    testbed.start()
+    await testbed.processed()
+    written = len(testbed.log.topics[CHANGELOG])
+    await testbed.until(lambda: standby.progress.position == written)
+    await testbed.stop()
     await standby.close()
     assert crashes == []
 
-    bench.pipeline = Pipeline(**(vars(bench.pipeline) | {"table": other.pipeline.table}))
-    bench.rows += [8]
-    bench.partition = bench.new_partition()
-    bench.start()
-    await bench.processed()
-    await bench.stop()
-    assert bench.partition.progress.records == 2, "no more than what may not be settled"
-    assert len(bench.flow.recent[-1]) == 2
-    assert bench.published() == [b"10", b"20", b"40"]
+    testbed.pipeline = Pipeline(**(vars(testbed.pipeline) | {"table": other.pipeline.table}))
+    testbed.rows += [8]
+    testbed.partition = testbed.new_partition()
+    testbed.start()
+    await testbed.processed()
+    await testbed.stop()
+    assert testbed.partition.progress.records == 2, "no more than what may not be settled"
+    assert len(testbed.flow.recent[-1]) == 2
+    assert testbed.published() == [b"10", b"20", b"40"]
     assert other.table.tally().total == 40

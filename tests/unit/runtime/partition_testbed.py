@@ -1,6 +1,6 @@
-"""A partition on a bench: the real partition, turn and RocksDB store; committer, host and application in memory.
+"""Testbed of one partition: real partition, turn and RocksDB store; committer, host and application in memory.
 
-The durable log outlives every committer, as Kafka does. The bench plays the consumer: after each seek it hands over
+The durable log outlives every committer, as Kafka does. The testbed plays the consumer: after each seek it hands over
 what follows.
 """
 
@@ -70,7 +70,7 @@ class MemoryTable:
             store.close()
 
 
-class Bench:
+class PartitionTestbed:
     """One partition with everything around it."""
 
     def __init__(self, folder: Path, rows: list[int], *, has_state: bool = True) -> None:
