@@ -15,32 +15,26 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
-from batch.bronze.archive import forget_objects
-from batch.bronze.progress import positions
 from batch.commands.run import run_once
 from batch.console.arguments import interval
 from batch.context import LayerResult, RunContext
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
+from batch.pipeline.maintenance import maintained, with_less_archive
 from batch.pipeline.plan import LAYERS, check_choice, table_names
 from batch.pipeline.runner import Plan, Step
 from batch.pipeline.tables import lake_table
 from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.quarantine import quarantine_table
-from config.definition import Table
-from streams.topics import change_topic
 
 LEAST_KEPT_S: Final = 3600.0
 """Readers and other writers may be at work on a version for so long."""
 
-SMALLEST_FILE: Final = 16 * 1024 * 1024
-LARGEST_FILE: Final = 128 * 1024 * 1024
-FILES_OF_A_TABLE: Final = 8
 QUARANTINE: Final = "quarantine"
 
 
@@ -114,45 +108,3 @@ def _step(layer: str, name: str, table: LakeTable, context: RunContext, argument
         return replace(found, note=f"{found.note}, {forgotten}")
 
     return Step(layer=layer, table=name, work=work)
-
-
-def with_less_archive(table: Table, bronze: LakeTable, context: RunContext, *, keep_s: float) -> str:
-    """Delete the old part of a table's archive that Bronze has; what was deleted, in words."""
-    topic = change_topic(context.definition.name, table.name, engine=context.definition.engine)
-    landed = positions(bronze.progress(), topic)
-    before = context.started_at - timedelta(seconds=keep_s)
-    count, size = forget_objects(context.spark, context.lake.changes(topic), landed, before=before)
-    return f"{count:,} objects of the archive removed ({megabytes(size)})"
-
-
-def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombstones_s: float | None) -> LayerResult:
-    """Do what the table needs; `tombstones_s` is the age of deletions that go, None for a table without any."""
-    layer, _, name = table.name.partition("/")
-    version, files, stored = table.version(), table.data_files(), table.stored_bytes()
-    removed = 0
-    if tombstones_s is not None:
-        oldest = context.started_at - timedelta(seconds=tombstones_s)
-        condition = f"_deleted AND _committed_at < TIMESTAMP '{oldest:%Y-%m-%d %H:%M:%S}'"
-        removed = table.remove(condition, run_id=context.run_id)
-    table.compact(file_bytes=file_bytes(files.size), run_id=context.run_id)
-    table.vacuum(keep_s=keep_s)
-    now = table.data_files()
-    note = f"files {files.count:,} → {now.count:,}, stored {megabytes(stored)} → {megabytes(table.stored_bytes())}"
-    return LayerResult(
-        layer=layer,
-        table=name,
-        version=table.version(),
-        rows_written=removed,
-        is_unchanged=table.version() == version,
-        note=note,
-    )
-
-
-def file_bytes(table_bytes: int) -> int:
-    """How large the files of a table should be: some eight of them, none too small, none slow to write anew."""
-    return max(SMALLEST_FILE, min(LARGEST_FILE, table_bytes // FILES_OF_A_TABLE))
-
-
-def megabytes(count: int) -> str:
-    """Bytes, for people."""
-    return f"{count / 1_000_000:,.1f} MB"

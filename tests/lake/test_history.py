@@ -19,7 +19,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch import gold
-from batch.commands.replay import replayed
+from batch.silver.replay import replayed
 from config.dataset import load_definition
 from config.definition import Definition
 from tests.lake.lake import STARTED, Change, LocalLake

@@ -13,9 +13,9 @@ from pyspark.sql import SparkSession
 
 from batch import bronze
 from batch.bronze.table import bronze_table
-from batch.commands.maintain import LARGEST_FILE, SMALLEST_FILE, file_bytes, maintained, with_less_archive
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
+from batch.pipeline.maintenance import LARGEST_FILE, SMALLEST_FILE, file_bytes, maintained, with_less_archive
 from config.dataset import load_definition
 from streams.topics import change_topic
 from tests.lake.lake import STARTED, LocalLake

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 from pyspark.sql import SparkSession
 
-from batch.commands.replay import replayed
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
 from batch.quarantine import quarantine, quarantine_table
+from batch.silver.replay import replayed
 from config.dataset import load_definition
 from config.definition import Definition, Range, Table
 from tests.lake.lake import LocalLake

@@ -1,0 +1,59 @@
+"""Maintains one table: old tombstones, small files, files that no recent version needs, old objects of the archive."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from batch.bronze.archive import forget_objects
+from batch.bronze.progress import positions
+from batch.context import LayerResult, RunContext
+from batch.delta.table import LakeTable
+from config.definition import Table
+from streams.topics import change_topic
+
+SMALLEST_FILE: Final = 16 * 1024 * 1024
+LARGEST_FILE: Final = 128 * 1024 * 1024
+FILES_OF_A_TABLE: Final = 8
+
+
+def with_less_archive(table: Table, bronze: LakeTable, context: RunContext, *, keep_s: float) -> str:
+    """Delete the old part of a table's archive that Bronze has; what was deleted, in words."""
+    topic = change_topic(context.definition.name, table.name, engine=context.definition.engine)
+    landed = positions(bronze.progress(), topic)
+    before = context.started_at - timedelta(seconds=keep_s)
+    count, size = forget_objects(context.spark, context.lake.changes(topic), landed, before=before)
+    return f"{count:,} objects of the archive removed ({megabytes(size)})"
+
+
+def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombstones_s: float | None) -> LayerResult:
+    """Do what the table needs; `tombstones_s` is the age of deletions that go, None for a table without any."""
+    layer, _, name = table.name.partition("/")
+    version, files, stored = table.version(), table.data_files(), table.stored_bytes()
+    removed = 0
+    if tombstones_s is not None:
+        oldest = context.started_at - timedelta(seconds=tombstones_s)
+        condition = f"_deleted AND _committed_at < TIMESTAMP '{oldest:%Y-%m-%d %H:%M:%S}'"
+        removed = table.remove(condition, run_id=context.run_id)
+    table.compact(file_bytes=file_bytes(files.size), run_id=context.run_id)
+    table.vacuum(keep_s=keep_s)
+    now = table.data_files()
+    note = f"files {files.count:,} → {now.count:,}, stored {megabytes(stored)} → {megabytes(table.stored_bytes())}"
+    return LayerResult(
+        layer=layer,
+        table=name,
+        version=table.version(),
+        rows_written=removed,
+        is_unchanged=table.version() == version,
+        note=note,
+    )
+
+
+def file_bytes(table_bytes: int) -> int:
+    """How large the files of a table should be: some eight of them, none too small, none slow to write anew."""
+    return max(SMALLEST_FILE, min(LARGEST_FILE, table_bytes // FILES_OF_A_TABLE))
+
+
+def megabytes(count: int) -> str:
+    """Bytes, for people."""
+    return f"{count / 1_000_000:,.1f} MB"
