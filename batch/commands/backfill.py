@@ -19,11 +19,11 @@ from pyspark.sql import SparkSession
 
 from batch import bronze
 from batch.bronze.windows import has_time_cursor
-from batch.commands.run import run_once
 from batch.console.arguments import moment
 from batch.console.keys import parsed_keys
 from batch.context import LayerResult, RunContext
 from batch.errors import BatchError
+from batch.pipeline.launch import run_once
 from batch.pipeline.plan import check_choice, steps
 from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Place, add_dataset_option, open_place

@@ -13,7 +13,6 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from batch.commands.run import run_once
 from batch.console.output import print_out
 from batch.context import RunContext
 from batch.erasure.archive import Archive
@@ -21,6 +20,7 @@ from batch.erasure.person import Person, named_person, refuse_while_in_source, r
 from batch.erasure.report import Entry, Report, report_text, write_report
 from batch.erasure.streams import LOOKUPS, Topics, erase_lookup, lookup_found, topic_of
 from batch.erasure.work import Erasure
+from batch.pipeline.launch import run_once
 from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.storage.objects import object_folder

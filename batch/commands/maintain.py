@@ -20,11 +20,11 @@ from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
-from batch.commands.run import run_once
 from batch.console.arguments import interval
 from batch.context import LayerResult, RunContext
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
+from batch.pipeline.launch import run_once
 from batch.pipeline.maintenance import maintained, with_less_archive
 from batch.pipeline.plan import LAYERS, check_choice, table_names
 from batch.pipeline.runner import Plan, Step

@@ -17,8 +17,8 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from batch import gold
-from batch.commands.run import run_once
 from batch.gold import GoldPlan
+from batch.pipeline.launch import run_once
 from batch.pipeline.plan import check_choice, steps
 from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Place, add_dataset_option, open_place

@@ -14,8 +14,8 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from batch.commands.run import run_once
 from batch.context import RunContext
+from batch.pipeline.launch import run_once
 from batch.pipeline.plan import check_choice, steps
 from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Place, add_dataset_option, open_place

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import functools
-from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,17 +11,16 @@ from pyspark.sql import SparkSession
 from batch.console.arguments import interval, moment
 from batch.console.output import print_out
 from batch.errors import BatchError
-from batch.pipeline.job_record import DATABASE, JobRecord
+from batch.pipeline.launch import prepared_runner, run_once
 from batch.pipeline.lease import Lease
 from batch.pipeline.manifest import Manifest, TableRun
 from batch.pipeline.plan import LAYERS, check_choice, steps
-from batch.pipeline.report import print_line, print_outcome
-from batch.pipeline.runner import Outcome, Plan, Proof, Runner, Step, nothing_proven
-from batch.pipeline.service import interrupted_by_termination, serve, stopped_by_signals
+from batch.pipeline.report import print_line
+from batch.pipeline.runner import Outcome, Plan, Runner, Step
+from batch.pipeline.service import serve, stopped_by_signals
 from batch.pipeline.workspace import Place, add_dataset_option, open_place
 from batch.spark.session import Sessions
-from config.settings import BatchSettings, DatabaseSettings, RedisSettings
-from streams.adapters.redis import RedisConsole
+from config.settings import BatchSettings, DatabaseSettings
 
 _FROM_SETTING: Final = object()
 
@@ -69,61 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
 
         if arguments.every is None:
             return run_once(place, plan_of, wait=arguments.wait, proof=proof, optimises=arguments.full)
-        with _working(place, plan_of, proof=proof, is_quiet=True, optimises=True) as (runner, lease, start_spark):
+        service = prepared_runner(place, plan_of, proof=proof, is_quiet=True, optimises=True)
+        with service as (runner, lease, start_spark):
             start_spark()  # the first cycle finds it there
             return _serve(runner, lease, arguments)
-
-
-def run_once(
-    place: Place,
-    plan_of: Callable[[SparkSession], Plan],
-    *,
-    wait: bool,
-    proof: Proof = nothing_proven,
-    optimises: bool = False,
-) -> int:
-    """A single run with lease, record and manifest, whatever its steps are; the exit code.
-
-    Args:
-        optimises: for work on whole tables: see `spark_session`; the first run of a lake is such work anyway.
-    """
-    with _working(place, plan_of, proof=proof, optimises=optimises) as (runner, lease, _):
-        interrupted_by_termination()
-        with lease.hold(wait=wait):
-            outcome = runner.run()
-        print_outcome(outcome.manifest, print_out, is_new=outcome.is_new)
-        return 1 if outcome.manifest.errors else 0
-
-
-@contextlib.contextmanager
-def _working(
-    place: Place,
-    plan_of: Callable[[SparkSession], Plan],
-    *,
-    proof: Proof,
-    is_quiet: bool = False,
-    optimises: bool = False,
-) -> Iterator[tuple[Runner, Lease, Callable[[], Plan]]]:
-    """The runner, its lease, and what starts Spark; the first run that makes a plan starts it otherwise."""
-    name = place.definition.name
-    with RedisConsole(RedisSettings.read().url, database=DATABASE) as redis, contextlib.ExitStack() as ending:
-
-        @functools.cache
-        def planned() -> Plan:
-            has_much_to_do = optimises or place.is_empty()
-            spark = place.spark(records_classes=not is_quiet, optimises=has_much_to_do)
-            return plan_of(ending.enter_context(spark))
-
-        runner = Runner(
-            dataset=name,
-            manifests=place.manifests,
-            record=JobRecord(redis, name, print_out),
-            plan=lambda run_id, started_at: planned()(run_id, started_at),
-            say=print_out,
-            is_quiet=is_quiet,
-            proof=proof,
-        )
-        yield runner, Lease(redis, name, print_out), planned
 
 
 def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace, full: list[bool]) -> Plan:

@@ -1,0 +1,71 @@
+"""Starts a run: its runner and its lease, and Spark as soon as a plan is made."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+
+from pyspark.sql import SparkSession
+
+from batch.console.output import print_out
+from batch.pipeline.job_record import DATABASE, JobRecord
+from batch.pipeline.lease import Lease
+from batch.pipeline.report import print_outcome
+from batch.pipeline.runner import Plan, Proof, Runner, nothing_proven
+from batch.pipeline.service import interrupted_by_termination
+from batch.pipeline.workspace import Place
+from config.settings import RedisSettings
+from streams.adapters.redis import RedisConsole
+
+
+def run_once(
+    place: Place,
+    plan_of: Callable[[SparkSession], Plan],
+    *,
+    wait: bool,
+    proof: Proof = nothing_proven,
+    optimises: bool = False,
+) -> int:
+    """A single run with lease, record and manifest, whatever its steps are; the exit code.
+
+    Args:
+        optimises: for work on whole tables: see `spark_session`; the first run of a lake is such work anyway.
+    """
+    with prepared_runner(place, plan_of, proof=proof, optimises=optimises) as (runner, lease, _):
+        interrupted_by_termination()
+        with lease.hold(wait=wait):
+            outcome = runner.run()
+        print_outcome(outcome.manifest, print_out, is_new=outcome.is_new)
+        return 1 if outcome.manifest.errors else 0
+
+
+@contextlib.contextmanager
+def prepared_runner(
+    place: Place,
+    plan_of: Callable[[SparkSession], Plan],
+    *,
+    proof: Proof,
+    is_quiet: bool = False,
+    optimises: bool = False,
+) -> Iterator[tuple[Runner, Lease, Callable[[], Plan]]]:
+    """The runner, its lease, and what starts Spark; the first run that makes a plan starts it otherwise."""
+    name = place.definition.name
+    with RedisConsole(RedisSettings.read().url, database=DATABASE) as redis, contextlib.ExitStack() as ending:
+
+        @functools.cache
+        def planned() -> Plan:
+            has_much_to_do = optimises or place.is_empty()
+            spark = place.spark(records_classes=not is_quiet, optimises=has_much_to_do)
+            return plan_of(ending.enter_context(spark))
+
+        runner = Runner(
+            dataset=name,
+            manifests=place.manifests,
+            record=JobRecord(redis, name, print_out),
+            plan=lambda run_id, started_at: planned()(run_id, started_at),
+            say=print_out,
+            is_quiet=is_quiet,
+            proof=proof,
+        )
+        yield runner, Lease(redis, name, print_out), planned
