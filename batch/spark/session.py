@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pyspark.sql import SparkSession
 
 from batch.spark.class_data_archive import java_options
+from batch.spark.jvm import start_java
 from config.settings import BatchSettings, CacheSettings, ObjectStoreSettings, SparkSettings
 
 LOG_STORE = "millrace.lake.PutIfAbsentLogStore"
@@ -106,8 +107,11 @@ def spark_session(
     if settings.class_data:
         classes = java_options(settings, CacheSettings.read().folder.expanduser(), records=records_classes)
     java = " ".join((_JAVA, _OPTIMISED_LATE if optimises else _COMPILED_SOON, classes, _logging()))
-    builder = SparkSession.builder.master(settings.master).appName(app)
-    for name, value in {**_settings(settings, java), **_jars(settings), **_DELTA}.items():
+    values = {"spark.master": settings.master, "spark.app.name": app}
+    values |= {**_settings(settings, java), **_jars(settings), **_DELTA}
+    start_java(values)
+    builder = SparkSession.builder
+    for name, value in values.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
     if lake_store is not None:

@@ -5,6 +5,7 @@ Method: a builder that keeps the settings it is given, instead of Spark's.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from batch.spark.jvm import _relay
 from batch.spark.session import spark_session
 from config.settings import SparkSettings
 
@@ -36,6 +38,7 @@ def test_only_who_asks_for_it_gets_the_compiler_that_optimises(
 ) -> None:
     builder = Builder()
     monkeypatch.setattr("batch.spark.session.SparkSession.builder", builder)
+    monkeypatch.setattr("batch.spark.session.start_java", lambda _settings: None)
     settings = SparkSettings.read({"SPARK_JARS": str(tmp_path), "SPARK_CLASS_DATA": "false"})
     spark_session(settings, None, app="tests", optimises=optimises)
     assert ("-XX:TieredStopAtLevel=1" in builder.told["spark.driver.extraJavaOptions"]) is not optimises
@@ -45,8 +48,17 @@ def test_only_who_asks_for_it_gets_the_compiler_that_optimises(
 def test_the_logging_configuration_that_java_is_given_exists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     builder = Builder()
     monkeypatch.setattr("batch.spark.session.SparkSession.builder", builder)
+    monkeypatch.setattr("batch.spark.session.start_java", lambda _settings: None)
     settings = SparkSettings.read({"SPARK_JARS": str(tmp_path), "SPARK_CLASS_DATA": "false"})
     spark_session(settings, None, app="tests")
     found = re.search(r"-Dlog4j2\.configurationFile=(\S+)", builder.told["spark.driver.extraJavaOptions"])
     assert found is not None
     assert "appender.file.type" in Path(urlsplit(found[1]).path).read_text()
+
+
+def test_of_the_lines_that_java_prints_only_the_known_warning_is_left_out(capfd: pytest.CaptureFixture[str]) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"WARNING: Using incubator modules: jdk.incubator.vector\nError: no room for the heap\nat the end")
+    os.close(writer)
+    _relay(reader)
+    assert capfd.readouterr().err == "Error: no room for the heap\nat the end"
