@@ -26,7 +26,7 @@ from batch.errors import BatchError
 from batch.pipeline.launch import run_once
 from batch.pipeline.plan import check_choice, steps
 from batch.pipeline.runner import Plan, Step
-from batch.pipeline.workspace import Place, add_dataset_option, open_place
+from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.spark.session import Sessions
 from config.definition import Table
 from config.settings import DatabaseSettings
@@ -53,12 +53,14 @@ def add_commands(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Backfill the chosen rows."""
-    with open_place(arguments) as place:
-        check_choice(place.definition, layer="bronze", table=arguments.table)
-        table = place.definition.table(arguments.table)
+    with open_workspace(arguments) as workspace:
+        check_choice(workspace.definition, layer="bronze", table=arguments.table)
+        table = workspace.definition.table(arguments.table)
         landing = chosen(table, arguments)
         database = DatabaseSettings.read()
-        return run_once(place, lambda spark: planner(place, spark, table, landing, database), wait=arguments.wait)
+        return run_once(
+            workspace, lambda spark: planner(workspace, spark, table, landing, database), wait=arguments.wait
+        )
 
 
 def chosen(table: Table, arguments: argparse.Namespace) -> Callable[[RunContext], LayerResult]:
@@ -83,7 +85,7 @@ def chosen(table: Table, arguments: argparse.Namespace) -> Callable[[RunContext]
 
 
 def planner(
-    place: Place,
+    workspace: Workspace,
     spark: SparkSession,
     table: Table,
     landing: Callable[[RunContext], LayerResult],
@@ -92,7 +94,7 @@ def planner(
     """Makes the steps: the rows to Bronze, then Silver and Gold."""
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
-        context = place.context(spark, run_id, started_at, database=database)
+        context = workspace.context(spark, run_id, started_at, database=database)
         land = Step(layer="bronze", table=table.name, work=lambda: landing(context))
         beside = steps(context, layer=None, table=None, sessions=Sessions(spark))
         return [land, *(step for step in beside if step.layer != "bronze")]

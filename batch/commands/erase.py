@@ -22,7 +22,7 @@ from batch.erasure.streams import LOOKUPS, Topics, erase_lookup, lookup_found, t
 from batch.erasure.work import Erasure
 from batch.pipeline.launch import run_once
 from batch.pipeline.runner import Plan, Step
-from batch.pipeline.workspace import Place, add_dataset_option, open_place
+from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.storage.objects import object_folder
 from config.settings import DatabaseSettings, DatasetSettings, KafkaSettings, RedisSettings
 from streams.adapters.redis import RedisConsole
@@ -44,56 +44,61 @@ def add_commands(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Erase, or look."""
-    with open_place(arguments) as place:
-        person = named_person(place.definition, arguments.customer)
+    with open_workspace(arguments) as workspace:
+        person = named_person(workspace.definition, arguments.customer)
         database, topics = DatabaseSettings.read(), Topics(KafkaSettings.read().bootstrap)
         with RedisConsole(RedisSettings.read().url, database=LOOKUPS) as redis:
             if arguments.dry_run:
-                return _look(place, person, database, topics, redis)
-            refuse_while_in_source(person, database, place.definition.database)
+                return _look(workspace, person, database, topics, redis)
+            refuse_while_in_source(person, database, workspace.definition.database)
             reports: list[Report] = []
 
             def plan_of(spark: SparkSession) -> Plan:
                 def plan(run_id: str, started_at: datetime) -> Iterator[Step]:
-                    refuse_while_in_source(person, database, place.definition.database)
-                    context = place.context(spark, run_id, started_at)
+                    refuse_while_in_source(person, database, workspace.definition.database)
+                    context = workspace.context(spark, run_id, started_at)
                     topics.refuse_while_under_way(person, context)
-                    erasure = _erasure(place, person, context, topics, redis, reports)
+                    erasure = _erasure(workspace, person, context, topics, redis, reports)
                     return erasure.steps(is_forced=arguments.force)
 
                 return plan
 
-            code = run_once(place, plan_of, wait=arguments.wait)
+            code = run_once(workspace, plan_of, wait=arguments.wait)
             for report in reports:
                 _print(report.places)
-                print_out(f"report: {place.lake.erasures()}/{report.run_id}.json")
+                print_out(f"report: {workspace.lake.erasures()}/{report.run_id}.json")
             return code
 
 
-def _look(place: Place, person: Person, database: DatabaseSettings, topics: Topics, redis: RedisConsole) -> int:
-    count = rows_in_source(person, database, place.definition.database)
+def _look(workspace: Workspace, person: Person, database: DatabaseSettings, topics: Topics, redis: RedisConsole) -> int:
+    count = rows_in_source(person, database, workspace.definition.database)
     note = "delete the row there before anything is erased" if count else ""
     source = Entry(place="source", found=count, left=count, is_ours=False, note=note)
-    with place.spark() as spark:
-        context = place.context(spark, "dry-run", datetime.now(UTC))
-        _print([source, *_erasure(place, person, context, topics, redis, []).found()], is_dry_run=True)
+    with workspace.spark() as spark:
+        context = workspace.context(spark, "dry-run", datetime.now(UTC))
+        _print([source, *_erasure(workspace, person, context, topics, redis, []).found()], is_dry_run=True)
     return 0
 
 
 def _erasure(
-    place: Place, person: Person, context: RunContext, topics: Topics, redis: RedisConsole, reports: list[Report]
+    workspace: Workspace,
+    person: Person,
+    context: RunContext,
+    topics: Topics,
+    redis: RedisConsole,
+    reports: list[Report],
 ) -> Erasure:
-    folder = place.lake.changes(topic_of(person, context))
+    folder = workspace.lake.changes(topic_of(person, context))
     is_streamed = DatasetSettings.read().dataset == person.dataset
 
     def keep(report: Report) -> None:
-        write_report(report, object_folder(place.lake.erasures(), place.store))
+        write_report(report, object_folder(workspace.lake.erasures(), workspace.store))
         reports.append(report)
 
     return Erasure(
         person=person,
         context=context,
-        archive=Archive(context.spark, folder, place.store, epoch=place.settings.source_epoch),
+        archive=Archive(context.spark, folder, workspace.store, epoch=workspace.settings.source_epoch),
         lookup=(lambda: lookup_found(redis, person), lambda: erase_lookup(redis, person)) if is_streamed else None,
         outside=lambda values: topics.entries(person, context, values),
         keep=keep,

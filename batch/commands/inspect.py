@@ -16,7 +16,7 @@ from batch.pipeline.manifest import Manifest
 from batch.pipeline.plan import LAYERS, check_choice, layer_of
 from batch.pipeline.report import said
 from batch.pipeline.tables import lake_table, live_rows
-from batch.pipeline.workspace import Place, add_dataset_option, open_place
+from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 
 QUARANTINE: Final = "quarantine"
 _LONGEST_CELL: Final = 60
@@ -45,59 +45,61 @@ def _add(subparsers: Any, name: str, run: Any, text: str) -> argparse.ArgumentPa
 
 def run_show(arguments: argparse.Namespace) -> int:
     """Print some rows."""
-    with open_place(arguments) as place:
+    with open_workspace(arguments) as workspace:
         layer = arguments.layer
         if layer is not None and layer not in LAYERS:
             raise BatchError(f"there is no layer {layer!r}; it is one of {', '.join(LAYERS)}")
         if arguments.table != QUARANTINE:
-            check_choice(place.definition, layer=layer, table=arguments.table)
-            layer = layer or layer_of(place.definition, arguments.table)
-        manifest = place.newest()
-        with place.spark() as spark:
-            rows = _table_rows(spark, place, manifest, layer or "silver", arguments.table)
+            check_choice(workspace.definition, layer=layer, table=arguments.table)
+            layer = layer or layer_of(workspace.definition, arguments.table)
+        manifest = workspace.newest()
+        with workspace.spark() as spark:
+            rows = _table_rows(spark, workspace, manifest, layer or "silver", arguments.table)
             print_rows(rows, arguments.limit)
     return 0
 
 
 def run_sql(arguments: argparse.Namespace) -> int:
     """Run a query and print its rows."""
-    with open_place(arguments) as place, place.spark() as spark:
-        print_rows(queried(spark, place, arguments.query), arguments.limit)
+    with open_workspace(arguments) as workspace, workspace.spark() as spark:
+        print_rows(queried(spark, workspace, arguments.query), arguments.limit)
     return 0
 
 
-def queried(spark: SparkSession, place: Place, query: str) -> DataFrame:
+def queried(spark: SparkSession, workspace: Workspace, query: str) -> DataFrame:
     """The rows of a query on views named like the tables of Silver and Gold, in the versions of the newest manifest."""
-    manifest = place.newest()
+    manifest = workspace.newest()
     words = set(re.findall(r"\w+", query.lower()))
     for name in [*manifest.versions, f"silver/{QUARANTINE}"]:
         layer, _, table = name.partition("/")
         # Making a view reads the table's log, so only those that the query can mean are made.
         if layer != "bronze" and table.lower() in words:
-            _table_rows(spark, place, manifest, layer, table).createOrReplaceTempView(table)
+            _table_rows(spark, workspace, manifest, layer, table).createOrReplaceTempView(table)
     return spark.sql(query)
 
 
 def run_history(arguments: argparse.Namespace) -> int:
     """Print the runs."""
-    with open_place(arguments) as place:
+    with open_workspace(arguments) as workspace:
         if arguments.table is not None:
-            check_choice(place.definition, layer=None, table=arguments.table)
-        manifests = place.manifests.last(arguments.limit)
+            check_choice(workspace.definition, layer=None, table=arguments.table)
+        manifests = workspace.manifests.last(arguments.limit)
         if not manifests:
-            place.newest()
+            workspace.newest()
     print(format_runs(manifests) if arguments.table is None else format_versions(manifests, arguments.table))
     return 0
 
 
-def _table_rows(spark: SparkSession, place: Place, manifest: Manifest, layer: str, table: str) -> DataFrame:
+def _table_rows(spark: SparkSession, workspace: Workspace, manifest: Manifest, layer: str, table: str) -> DataFrame:
     if table == QUARANTINE:
-        quarantine = LakeTable(spark, place.lake.quarantine(), f"silver/{QUARANTINE}")
+        quarantine = LakeTable(spark, workspace.lake.quarantine(), f"silver/{QUARANTINE}")
         if not quarantine.exists():
             raise BatchError("no row was ever refused", layer="silver", table=QUARANTINE)
         return quarantine.read()
-    rows = lake_table(spark, place.lake, place.definition, layer, table).read(version_of(manifest, layer, table))
-    is_newest = layer == "silver" and table in [each.name for each in place.definition.tables]
+    rows = lake_table(spark, workspace.lake, workspace.definition, layer, table).read(
+        version_of(manifest, layer, table)
+    )
+    is_newest = layer == "silver" and table in [each.name for each in workspace.definition.tables]
     return live_rows(rows) if is_newest else rows
 
 

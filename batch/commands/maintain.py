@@ -29,7 +29,7 @@ from batch.pipeline.maintenance import maintained, with_less_archive
 from batch.pipeline.plan import LAYERS, check_choice, table_names
 from batch.pipeline.runner import Plan, Step
 from batch.pipeline.tables import lake_table
-from batch.pipeline.workspace import Place, add_dataset_option, open_place
+from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.quarantine import quarantine_table
 
 LEAST_KEPT_S: Final = 3600.0
@@ -70,22 +70,24 @@ def run(arguments: argparse.Namespace) -> int:
             raise BatchError(
                 f"--{name} has to be an hour (1h) at least: readers and writers may be at work for so long"
             )
-    with open_place(arguments) as place:
-        check_choice(place.definition, layer=arguments.layer, table=arguments.table)
-        return run_once(place, lambda spark: planner(place, spark, arguments), wait=arguments.wait)
+    with open_workspace(arguments) as workspace:
+        check_choice(workspace.definition, layer=arguments.layer, table=arguments.table)
+        return run_once(workspace, lambda spark: planner(workspace, spark, arguments), wait=arguments.wait)
 
 
-def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace) -> Plan:
+def planner(workspace: Workspace, spark: SparkSession, arguments: argparse.Namespace) -> Plan:
     """Makes the steps: each table of the chosen layers, and the quarantine with all of Silver."""
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
-        context = place.context(spark, run_id, started_at)
+        context = workspace.context(spark, run_id, started_at)
         found = []
         for layer in LAYERS:
             if arguments.layer not in (None, layer):
                 continue
-            names = [name for name in table_names(place.definition, layer) if arguments.table in (None, name)]
-            found += [(layer, name, lake_table(spark, place.lake, place.definition, layer, name)) for name in names]
+            names = [name for name in table_names(workspace.definition, layer) if arguments.table in (None, name)]
+            found += [
+                (layer, name, lake_table(spark, workspace.lake, workspace.definition, layer, name)) for name in names
+            ]
             if layer == "silver" and arguments.table is None:
                 found.append((layer, QUARANTINE, quarantine_table(context)))
         return [_step(*each, context, arguments) for each in found]

@@ -21,7 +21,7 @@ from batch.gold import GoldPlan
 from batch.pipeline.launch import run_once
 from batch.pipeline.plan import check_choice, steps
 from batch.pipeline.runner import Plan, Step
-from batch.pipeline.workspace import Place, add_dataset_option, open_place
+from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.spark.session import Sessions
 from config.definition import Definition
 from config.settings import DatabaseSettings
@@ -39,21 +39,21 @@ def add_commands(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Rebuild the chosen tables."""
-    with open_place(arguments) as place:
-        check_choice(place.definition, layer="bronze", table=arguments.table)
+    with open_workspace(arguments) as workspace:
+        check_choice(workspace.definition, layer="bronze", table=arguments.table)
         return run_once(
-            place, lambda spark: planner(place, spark, arguments.table), wait=arguments.wait, optimises=True
+            workspace, lambda spark: planner(workspace, spark, arguments.table), wait=arguments.wait, optimises=True
         )
 
 
-def planner(place: Place, spark: SparkSession, only: str | None) -> Plan:
+def planner(workspace: Workspace, spark: SparkSession, only: str | None) -> Plan:
     """Makes the steps."""
-    uses_jdbc = any(table.feed == "jdbc" for table in place.definition.tables if only in (None, table.name))
+    uses_jdbc = any(table.feed == "jdbc" for table in workspace.definition.tables if only in (None, table.name))
     database = DatabaseSettings.read() if uses_jdbc else None
-    chosen = concerned(place.definition, only)
+    chosen = concerned(workspace.definition, only)
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
-        context = place.context(spark, run_id, started_at, database=database, full=True, is_rebuild=True)
+        context = workspace.context(spark, run_id, started_at, database=database, full=True, is_rebuild=True)
         found = steps(context, layer=None, table=None, sessions=Sessions(spark))
         return [step for step in found if step.name in chosen]
 

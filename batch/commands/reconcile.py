@@ -14,7 +14,7 @@ from batch.pipeline.job_record import DATABASE, JobRecord
 from batch.pipeline.lease import Lease
 from batch.pipeline.plan import check_choice
 from batch.pipeline.runner import OPERATING_ERRORS, brief
-from batch.pipeline.workspace import Place, add_dataset_option, open_place
+from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.reconcile.compare import Comparer
 from batch.reconcile.lookup import Lookup
 from batch.reconcile.repair import repair
@@ -44,14 +44,14 @@ def add_commands(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare, repair if that is asked for, and say what was found."""
     try:
-        with open_place(arguments) as place:
-            check_choice(place.definition, layer=None, table=arguments.table)
+        with open_workspace(arguments) as workspace:
+            check_choice(workspace.definition, layer=None, table=arguments.table)
             database, kafka = DatabaseSettings.read(), KafkaSettings.read()
-            with place.spark() as spark:
-                findings = _compared(place, spark, database, kafka, arguments)
+            with workspace.spark() as spark:
+                findings = _compared(workspace, spark, database, kafka, arguments)
                 verdict = overall(findings)
                 if arguments.repair and verdict is Verdict.DIFFERENT:
-                    findings = _repaired(place, spark, findings, arguments)
+                    findings = _repaired(workspace, spark, findings, arguments)
                     verdict = overall(findings)
     except (*OPERATING_ERRORS, SettingsError) as error:
         print(brief(error), file=sys.stderr)
@@ -61,14 +61,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _compared(
-    place: Place, spark: SparkSession, database: DatabaseSettings, kafka: KafkaSettings, arguments: argparse.Namespace
+    workspace: Workspace,
+    spark: SparkSession,
+    database: DatabaseSettings,
+    kafka: KafkaSettings,
+    arguments: argparse.Namespace,
 ) -> list[Finding]:
-    print_out(f"→ compare {place.definition.name} with its source at {database.host}:{database.port}")
-    definition = place.definition
+    print_out(f"→ compare {workspace.definition.name} with its source at {database.host}:{database.port}")
+    definition = workspace.definition
     with connected(database, definition.database) as connection:
-        lookup = Lookup(place=place, spark=spark, connection=connection, bootstrap=kafka.bootstrap)
+        lookup = Lookup(workspace=workspace, spark=spark, connection=connection, bootstrap=kafka.bootstrap)
         comparer = Comparer(
-            place=place,
+            workspace=workspace,
             spark=spark,
             connection=connection,
             lookup=lookup,
@@ -87,11 +91,11 @@ def _compared(
 
 
 def _repaired(
-    place: Place, spark: SparkSession, findings: list[Finding], arguments: argparse.Namespace
+    workspace: Workspace, spark: SparkSession, findings: list[Finding], arguments: argparse.Namespace
 ) -> list[Finding]:
     with RedisConsole(RedisSettings.read().url, database=DATABASE) as redis:
-        lease = Lease(redis, place.definition.name, print_out)
+        lease = Lease(redis, workspace.definition.name, print_out)
         with lease.hold(wait=arguments.wait):
-            record = JobRecord(redis, place.definition.name, print_out)
-            repair(place, spark, findings, record, is_forced=arguments.force, say=print_out)
-    return _compared(place, spark, DatabaseSettings.read(), KafkaSettings.read(), arguments)
+            record = JobRecord(redis, workspace.definition.name, print_out)
+            repair(workspace, spark, findings, record, is_forced=arguments.force, say=print_out)
+    return _compared(workspace, spark, DatabaseSettings.read(), KafkaSettings.read(), arguments)

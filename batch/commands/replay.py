@@ -18,7 +18,7 @@ from batch.context import RunContext
 from batch.pipeline.launch import run_once
 from batch.pipeline.plan import check_choice, steps
 from batch.pipeline.runner import Plan, Step
-from batch.pipeline.workspace import Place, add_dataset_option, open_place
+from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.silver import refine
 from batch.silver.replay import replayed
 from batch.spark.session import Sessions
@@ -37,17 +37,17 @@ def add_commands(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay the chosen tables."""
-    with open_place(arguments) as place:
-        check_choice(place.definition, layer="silver", table=arguments.table)
-        return run_once(place, lambda spark: planner(place, spark, arguments.table), wait=arguments.wait)
+    with open_workspace(arguments) as workspace:
+        check_choice(workspace.definition, layer="silver", table=arguments.table)
+        return run_once(workspace, lambda spark: planner(workspace, spark, arguments.table), wait=arguments.wait)
 
 
-def planner(place: Place, spark: SparkSession, only: str | None) -> Plan:
+def planner(workspace: Workspace, spark: SparkSession, only: str | None) -> Plan:
     """Makes the steps: the replay of each table, parents first, then Gold."""
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
-        context = place.context(spark, run_id, started_at)
-        tables = [table for table in refine.in_order(place.definition.tables) if only in (None, table.name)]
+        context = workspace.context(spark, run_id, started_at)
+        tables = [table for table in refine.in_order(workspace.definition.tables) if only in (None, table.name)]
         gold = steps(context, layer="gold", table=None, sessions=Sessions(spark))
         return [_step(table, context) for table in tables] + gold
 

@@ -18,7 +18,7 @@ from batch.pipeline.plan import LAYERS, check_choice, steps
 from batch.pipeline.report import print_line
 from batch.pipeline.runner import Outcome, Plan, Runner, Step
 from batch.pipeline.service import serve, stopped_by_signals
-from batch.pipeline.workspace import Place, add_dataset_option, open_place
+from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.spark.session import Sessions
 from config.settings import BatchSettings, DatabaseSettings
 
@@ -50,35 +50,35 @@ def add_commands(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run once, or again and again."""
     _refuse_contradictions(arguments)
-    with open_place(arguments) as place:
-        check_choice(place.definition, layer=arguments.layer, table=arguments.table)
+    with open_workspace(arguments) as workspace:
+        check_choice(workspace.definition, layer=arguments.layer, table=arguments.table)
 
         full = [True] if arguments.full else []
 
         def plan_of(spark: SparkSession) -> Plan:
-            return planner(place, spark, arguments, full)
+            return planner(workspace, spark, arguments, full)
 
         def proof(previous: Manifest) -> list[TableRun] | None:
             if full or arguments.layer or arguments.table or arguments.since or arguments.until:
                 return None
-            return place.untouched(previous)
+            return workspace.untouched(previous)
 
         if arguments.every is None:
-            return run_once(place, plan_of, wait=arguments.wait, proof=proof, optimises=arguments.full)
-        service = prepared_runner(place, plan_of, proof=proof, is_quiet=True, optimises=True)
+            return run_once(workspace, plan_of, wait=arguments.wait, proof=proof, optimises=arguments.full)
+        service = prepared_runner(workspace, plan_of, proof=proof, is_quiet=True, optimises=True)
         with service as (runner, lease, start_spark):
             start_spark()  # the first cycle finds it there
             return _serve(runner, lease, arguments)
 
 
-def planner(place: Place, spark: SparkSession, arguments: argparse.Namespace, full: list[bool]) -> Plan:
+def planner(workspace: Workspace, spark: SparkSession, arguments: argparse.Namespace, full: list[bool]) -> Plan:
     """Makes the steps of each run; `full` counts for the first one only, and is empty from then on."""
-    uses_jdbc = any(table.feed == "jdbc" for table in place.definition.tables)
+    uses_jdbc = any(table.feed == "jdbc" for table in workspace.definition.tables)
     database = DatabaseSettings.read() if uses_jdbc else None
     sessions = Sessions(spark)
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
-        context = place.context(
+        context = workspace.context(
             spark,
             run_id,
             started_at,

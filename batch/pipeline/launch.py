@@ -14,13 +14,13 @@ from batch.pipeline.lease import Lease
 from batch.pipeline.report import print_outcome
 from batch.pipeline.runner import Plan, Proof, Runner, nothing_proven
 from batch.pipeline.service import interrupted_by_termination
-from batch.pipeline.workspace import Place
+from batch.pipeline.workspace import Workspace
 from config.settings import RedisSettings
 from streams.adapters.redis import RedisConsole
 
 
 def run_once(
-    place: Place,
+    workspace: Workspace,
     plan_of: Callable[[SparkSession], Plan],
     *,
     wait: bool,
@@ -32,7 +32,7 @@ def run_once(
     Args:
         optimises: for work on whole tables: see `spark_session`; the first run of a lake is such work anyway.
     """
-    with prepared_runner(place, plan_of, proof=proof, optimises=optimises) as (runner, lease, _):
+    with prepared_runner(workspace, plan_of, proof=proof, optimises=optimises) as (runner, lease, _):
         interrupted_by_termination()
         with lease.hold(wait=wait):
             outcome = runner.run()
@@ -42,7 +42,7 @@ def run_once(
 
 @contextlib.contextmanager
 def prepared_runner(
-    place: Place,
+    workspace: Workspace,
     plan_of: Callable[[SparkSession], Plan],
     *,
     proof: Proof,
@@ -50,18 +50,18 @@ def prepared_runner(
     optimises: bool = False,
 ) -> Iterator[tuple[Runner, Lease, Callable[[], Plan]]]:
     """The runner, its lease, and what starts Spark; the first run that makes a plan starts it otherwise."""
-    name = place.definition.name
+    name = workspace.definition.name
     with RedisConsole(RedisSettings.read().url, database=DATABASE) as redis, contextlib.ExitStack() as ending:
 
         @functools.cache
         def planned() -> Plan:
-            has_much_to_do = optimises or place.is_empty()
-            spark = place.spark(records_classes=not is_quiet, optimises=has_much_to_do)
+            has_much_to_do = optimises or workspace.is_empty()
+            spark = workspace.spark(records_classes=not is_quiet, optimises=has_much_to_do)
             return plan_of(ending.enter_context(spark))
 
         runner = Runner(
             dataset=name,
-            manifests=place.manifests,
+            manifests=workspace.manifests,
             record=JobRecord(redis, name, print_out),
             plan=lambda run_id, started_at: planned()(run_id, started_at),
             say=print_out,

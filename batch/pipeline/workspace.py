@@ -26,7 +26,7 @@ from config.settings import BatchSettings, DatasetSettings, LakeSettings, Object
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Workspace:
     """One dataset's lake."""
 
     definition: Definition
@@ -85,7 +85,7 @@ def add_dataset_option(parser: argparse.ArgumentParser) -> None:
 
 
 @contextlib.contextmanager
-def open_place(arguments: argparse.Namespace) -> Iterator[Place]:
+def open_workspace(arguments: argparse.Namespace) -> Iterator[Workspace]:
     """What the settings and the arguments name; logs are written meanwhile.
 
     Raises:
@@ -97,4 +97,4 @@ def open_place(arguments: argparse.Namespace) -> Iterator[Place]:
     lake = Lake(bronze=settings.bronze, silver=settings.silver, gold=settings.gold, prefix=definition.lake_prefix)
     with logged(BatchSettings.read().log_folder):
         manifests = Manifests(object_folder(lake.runs(), store))
-        yield Place(definition=definition, lake=lake, settings=settings, store=store, manifests=manifests)
+        yield Workspace(definition=definition, lake=lake, settings=settings, store=store, manifests=manifests)

@@ -19,7 +19,7 @@ from batch.console.output import Say
 from batch.gold import GoldPlan
 from batch.pipeline.manifest import Manifest
 from batch.pipeline.tables import lake_table
-from batch.pipeline.workspace import Place
+from batch.pipeline.workspace import Workspace
 from batch.reconcile.buckets import Difference, Pair, Side, difference, differing_rows
 from batch.reconcile.explained import Explained, concerned
 from batch.reconcile.lookup import Lookup
@@ -54,7 +54,7 @@ class Comparer:
         pause: waits before the second look.
     """
 
-    place: Place
+    workspace: Workspace
     spark: SparkSession
     connection: MySQLConnection
     lookup: Lookup
@@ -69,17 +69,17 @@ class Comparer:
         Raises:
             BatchError: the source, the lake or Kafka can't be read.
         """
-        plans = [plan for plan in gold.plans(self.place.definition) if table in (None, plan.name)]
+        plans = [plan for plan in gold.plans(self.workspace.definition) if table in (None, plan.name)]
         needed = {table, *(name for plan in plans for name in plan.tables)}
-        tables = [each for each in self.place.definition.tables if table is None or each.name in needed]
+        tables = [each for each in self.workspace.definition.tables if table is None or each.name in needed]
         subjects = [subject for each in tables for subject in self._source_subjects(each)]
         subjects += [self._gold_subject(plan) for plan in plans]
-        manifest = self.place.newest()
+        manifest = self.workspace.newest()
         first = {each.name: self._first_look(each, manifest) for each in subjects}
         second: dict[str, Mapping[str, Pair]] = {}
         if any(found is not None and found.rows for found in first.values()):
             self.pause()
-            manifest = self.place.newest()
+            manifest = self.workspace.newest()
             second = {each.name: _second_look(each, manifest, first[each.name]) for each in subjects}
             self.pause()  # so that what the source had at the second look is in Kafka when the changes there are read
         looks = {name: Looks(first=found, second=second.get(name, {})) for name, found in first.items()}
@@ -101,7 +101,7 @@ class Comparer:
     def _gold_subject(self, plan: GoldPlan) -> Subject:
         def sides(manifest: Manifest) -> tuple[Side, Side] | None:
             rows = self._read("gold", plan.name, manifest)
-            query = None if rows is None else oracle_query(self.place.definition, plan, rows)
+            query = None if rows is None else oracle_query(self.workspace.definition, plan, rows)
             if rows is None or query is None:
                 return None
             return SourceSide(self.connection, query), LakeSide(gold_rows(rows, plan))
@@ -110,7 +110,7 @@ class Comparer:
 
     def _read(self, layer: str, table: str, manifest: Manifest) -> DataFrame | None:
         version = manifest.versions.get(f"{layer}/{table}")
-        found = lake_table(self.spark, self.place.lake, self.place.definition, layer, table)
+        found = lake_table(self.spark, self.workspace.lake, self.workspace.definition, layer, table)
         return None if version is None else found.read(version)
 
     def _first_look(self, subject: Subject, manifest: Manifest) -> Difference | None:

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch.bronze import progress as bronze_progress
 from batch.delta.table import LakeTable
 from batch.pipeline.manifest import Manifest
-from batch.pipeline.workspace import Place
+from batch.pipeline.workspace import Workspace
 from batch.reconcile.buckets import key_text
 from batch.reconcile.explained import Explained
 from batch.reconcile.flight import changes_under_way
@@ -33,7 +33,7 @@ _AT_ONCE: Final = 1_000
 class Lookup:
     """Looks up for one dataset; `bootstrap` is Kafka's address."""
 
-    place: Place
+    workspace: Workspace
     spark: SparkSession
     connection: MySQLConnection
     bootstrap: str
@@ -47,7 +47,7 @@ class Lookup:
         if table.feed == "jdbc":
             keys = self._changed_since(table, bronze_progress.anchor(done), differing)
             return Explained(keys=keys)
-        topic = change_topic(self.place.definition.name, table.name, engine=self.place.definition.engine)
+        topic = change_topic(self.workspace.definition.name, table.name, engine=self.workspace.definition.engine)
         positions = bronze_progress.positions(done, topic)
         return changes_under_way(self.bootstrap, topic, table.key, positions)
 
@@ -93,16 +93,16 @@ class Lookup:
             return []
         by_name = {column.name: column for column in table.columns}
         key = F.expr(canonical.spark_text([by_name[name] for name in table.key]))
-        silver = LakeTable(self.spark, self.place.lake.table("silver", table.name), f"silver/{table.name}")
+        silver = LakeTable(self.spark, self.workspace.lake.table("silver", table.name), f"silver/{table.name}")
         found = silver.read(version).where(key.isin(sorted(keys))).select(*table.column_names)
         return [row.asDict() for row in found.collect()]
 
     def _read_quarantine(self) -> dict[str, set[str]]:
-        quarantine = LakeTable(self.spark, self.place.lake.quarantine(), "silver/quarantine")
+        quarantine = LakeTable(self.spark, self.workspace.lake.quarantine(), "silver/quarantine")
         found: dict[str, set[str]] = {}
         if not quarantine.exists():
             return found
-        names = {table.name: table.key for table in self.place.definition.tables}
+        names = {table.name: table.key for table in self.workspace.definition.tables}
         for row in (
             quarantine.read().where("action = 'quarantine' AND key IS NOT NULL").select("table", "key").collect()
         ):

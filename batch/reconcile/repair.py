@@ -16,7 +16,7 @@ from batch.pipeline.job_record import JobRecord
 from batch.pipeline.plan import steps
 from batch.pipeline.report import print_outcome
 from batch.pipeline.runner import Runner, Step
-from batch.pipeline.workspace import Place
+from batch.pipeline.workspace import Workspace
 from batch.reconcile.buckets import key_values
 from batch.reconcile.verdict import Finding
 from batch.spark.session import Sessions
@@ -31,7 +31,13 @@ MOST_ROWS: Final = 100_000
 
 
 def repair(
-    place: Place, spark: SparkSession, findings: Sequence[Finding], record: JobRecord, *, is_forced: bool, say: Say
+    workspace: Workspace,
+    spark: SparkSession,
+    findings: Sequence[Finding],
+    record: JobRecord,
+    *,
+    is_forced: bool,
+    say: Say,
 ) -> None:
     """Read the differing rows of Bronze and Silver from the source again and land them, then run Silver and Gold.
 
@@ -39,7 +45,7 @@ def repair(
         BatchError: the source lost over a fifth of a table's rows and it is not forced; too many rows differ; or a
             table could not be repaired.
     """
-    keys = {table.name: differing_keys(table.name, findings) for table in place.definition.tables}
+    keys = {table.name: differing_keys(table.name, findings) for table in workspace.definition.tables}
     if not is_forced:
         refuse_shrunk_source(findings)
     for name, differing in keys.items():
@@ -48,13 +54,15 @@ def repair(
             raise BatchError(text, layer="bronze", table=name)
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
-        context = place.context(spark, run_id, started_at, database=DatabaseSettings.read())
-        landing = [_landing(table, keys[table.name], context) for table in place.definition.tables if keys[table.name]]
+        context = workspace.context(spark, run_id, started_at, database=DatabaseSettings.read())
+        landing = [
+            _landing(table, keys[table.name], context) for table in workspace.definition.tables if keys[table.name]
+        ]
         below = steps(context, layer=None, table=None, sessions=Sessions(spark))
         return landing + [step for step in below if step.layer != "bronze"]
 
     say("→ repair")
-    runner = Runner(dataset=place.definition.name, manifests=place.manifests, record=record, plan=plan, say=say)
+    runner = Runner(dataset=workspace.definition.name, manifests=workspace.manifests, record=record, plan=plan, say=say)
     outcome = runner.run()
     print_outcome(outcome.manifest, say, is_new=outcome.is_new)
     if outcome.manifest.errors:

@@ -18,14 +18,14 @@ from typing import Any
 
 from batch.__main__ import main
 from batch.commands.inspect import queried
-from batch.pipeline.workspace import open_place
+from batch.pipeline.workspace import open_workspace
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Do what is asked."""
     if "queries" in request:
-        with open_place(argparse.Namespace(dataset=None)) as place, place.spark() as spark:
-            return {"rows": [plain(queried(spark, place, query).collect()) for query in request["queries"]]}
+        with open_workspace(argparse.Namespace(dataset=None)) as workspace, workspace.spark() as spark:
+            return {"rows": [plain(queried(spark, workspace, query).collect()) for query in request["queries"]]}
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
