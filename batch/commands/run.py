@@ -58,14 +58,16 @@ def run(arguments: argparse.Namespace) -> int:
         def plan_of(spark: SparkSession) -> Plan:
             return planner(workspace, spark, arguments, full)
 
-        def proof(previous: Manifest) -> list[TableRun] | None:
+        def up_to_date_check(previous: Manifest) -> list[TableRun] | None:
             if full or arguments.layer or arguments.table or arguments.since or arguments.until:
                 return None
-            return workspace.untouched(previous)
+            return workspace.find_up_to_date(previous)
 
         if arguments.every is None:
-            return run_once(workspace, plan_of, wait=arguments.wait, proof=proof, optimises=arguments.full)
-        service = prepared_runner(workspace, plan_of, proof=proof, is_quiet=True, optimises=True)
+            return run_once(
+                workspace, plan_of, wait=arguments.wait, up_to_date_check=up_to_date_check, optimises=arguments.full
+            )
+        service = prepared_runner(workspace, plan_of, up_to_date_check=up_to_date_check, is_quiet=True, optimises=True)
         with service as (runner, lease, start_spark):
             start_spark()  # the first cycle finds it there
             return _serve(runner, lease, arguments)

@@ -12,7 +12,7 @@ from batch.console.output import print_out
 from batch.pipeline.job_record import DATABASE, JobRecord
 from batch.pipeline.lease import Lease
 from batch.pipeline.report import print_outcome
-from batch.pipeline.runner import Plan, Proof, Runner, nothing_proven
+from batch.pipeline.runner import Plan, Runner, UpToDateCheck, never_up_to_date
 from batch.pipeline.service import interrupted_by_termination
 from batch.pipeline.workspace import Workspace
 from config.settings import RedisSettings
@@ -24,7 +24,7 @@ def run_once(
     plan_of: Callable[[SparkSession], Plan],
     *,
     wait: bool,
-    proof: Proof = nothing_proven,
+    up_to_date_check: UpToDateCheck = never_up_to_date,
     optimises: bool = False,
 ) -> int:
     """A single run with lease, record and manifest, whatever its steps are; the exit code.
@@ -32,7 +32,8 @@ def run_once(
     Args:
         optimises: for work on whole tables: see `spark_session`; the first run of a lake is such work anyway.
     """
-    with prepared_runner(workspace, plan_of, proof=proof, optimises=optimises) as (runner, lease, _):
+    prepared = prepared_runner(workspace, plan_of, up_to_date_check=up_to_date_check, optimises=optimises)
+    with prepared as (runner, lease, _):
         interrupted_by_termination()
         with lease.hold(wait=wait):
             outcome = runner.run()
@@ -45,7 +46,7 @@ def prepared_runner(
     workspace: Workspace,
     plan_of: Callable[[SparkSession], Plan],
     *,
-    proof: Proof,
+    up_to_date_check: UpToDateCheck,
     is_quiet: bool = False,
     optimises: bool = False,
 ) -> Iterator[tuple[Runner, Lease, Callable[[], Plan]]]:
@@ -66,6 +67,6 @@ def prepared_runner(
             plan=lambda run_id, started_at: planned()(run_id, started_at),
             say=print_out,
             is_quiet=is_quiet,
-            proof=proof,
+            up_to_date_check=up_to_date_check,
         )
         yield runner, Lease(redis, name, print_out), planned

@@ -60,11 +60,11 @@ Plan = Callable[[str, datetime], Iterable[Step]]
 """Makes a run's steps, in their order, from its id and its start."""
 
 
-Proof = Callable[[Manifest], list[TableRun] | None]
+UpToDateCheck = Callable[[Manifest], list[TableRun] | None]
 """What a run after this manifest would say of each table, if it is proven that it finds nothing new; else None."""
 
 
-def nothing_proven(_previous: Manifest) -> list[TableRun] | None:
+def never_up_to_date(_previous: Manifest) -> list[TableRun] | None:
     """For runs that have to look themselves."""
     return None
 
@@ -93,7 +93,7 @@ class Runner:
     plan: Plan
     say: Say
     is_quiet: bool = False
-    proof: Proof = nothing_proven
+    up_to_date_check: UpToDateCheck = never_up_to_date
 
     def run(self) -> Outcome:
         """Do it once.
@@ -131,7 +131,7 @@ class Runner:
         return Outcome(manifest=manifest, is_new=is_new)
 
     def _unchanged(self, previous: Manifest | None) -> list[TableRun] | None:
-        tables = None if previous is None else self.proof(previous)
+        tables = None if previous is None else self.up_to_date_check(previous)
         if tables is not None and not self.is_quiet:
             self.say("nothing new: the archive ends where the last run did; Spark was not started")
         return tables

@@ -41,27 +41,29 @@ _BACK: Final = 1_000_000
 """So many offsets before the next one the listing of a chain begins; from its start if no object is among them."""
 
 
-def untouched(previous: Manifest, definition: Definition, lake: Lake, folder_at: FolderAt) -> list[TableRun] | None:
+def find_up_to_date(
+    previous: Manifest, definition: Definition, lake: Lake, folder_at: FolderAt
+) -> list[TableRun] | None:
     """What a run after `previous` would say of each table if nothing is new; None if that is not proven."""
-    proof = _Proof(previous=previous, definition=definition, lake=lake, folder_at=folder_at)
-    if previous.errors or not proof.agrees():
+    check = _UpToDateCheck(previous=previous, definition=definition, lake=lake, folder_at=folder_at)
+    if previous.errors or not check.has_expected_progress():
         return None
     try:
-        if not (proof.is_newest() and proof.is_read_to_the_end()):
+        if not (check.has_newest_commits() and check.is_read_to_the_end()):
             return None
     except (BatchError, ChainBrokenError, FileNotFoundError, KeyError, ValueError):
         return None
-    return [_untouched(previous, *name.split("/")) for name in proof.places()]
+    return [_unchanged_run(previous, *name.split("/")) for name in check.table_paths()]
 
 
-def _untouched(previous: Manifest, layer: str, table: str) -> TableRun:
+def _unchanged_run(previous: Manifest, layer: str, table: str) -> TableRun:
     name = f"{layer}/{table}"
     version, progress = previous.versions[name], previous.progress.get(name, {})
     return TableRun(layer=layer, table=table, version=version, progress=progress, unchanged=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Proof:
+class _UpToDateCheck:
     """The steps of the proof; those that look into the storage raise if it can't be told."""
 
     previous: Manifest
@@ -69,7 +71,7 @@ class _Proof:
     lake: Lake
     folder_at: FolderAt
 
-    def places(self) -> dict[str, str]:
+    def table_paths(self) -> dict[str, str]:
         """Every table of the dataset in the order of the layers, and where it is."""
         names = [(layer, name) for layer in ("bronze", "silver") for name in table_names(self.definition, layer)]
         found = {f"{layer}/{name}": self.lake.table(layer, name) for layer, name in names}
@@ -78,10 +80,10 @@ class _Proof:
             found[f"gold/{plan.name}"] = (self.lake.dimension if is_dimension else self.lake.fact)(plan.name)
         return found
 
-    def agrees(self) -> bool:
+    def has_expected_progress(self) -> bool:
         """Whether Silver shows what Bronze has, and Gold what Silver has, each by its present definition."""
         versions = self.previous.versions
-        if versions.keys() != self.places().keys():
+        if versions.keys() != self.table_paths().keys():
             return False
         expected: dict[str, dict[str, Any]] = {}
         for table in self.definition.tables:
@@ -93,13 +95,13 @@ class _Proof:
             expected[f"gold/{plan.name}"] = {"silver": shown, "definition": plan.fingerprint}
         return all(self.previous.progress.get(name) == progress for name, progress in expected.items())
 
-    def is_newest(self) -> bool:
+    def has_newest_commits(self) -> bool:
         """Whether nobody has committed to a table since, or removed it."""
-        return all(self._is_newest(name, place) for name, place in self.places().items())
+        return all(self._has_newest_commit(name, path) for name, path in self.table_paths().items())
 
-    def _is_newest(self, name: str, place: str) -> bool:
+    def _has_newest_commit(self, name: str, path: str) -> bool:
         version = f"{self.previous.versions[name]:020d}"
-        log = self.folder_at(f"{place}/_delta_log")
+        log = self.folder_at(f"{path}/_delta_log")
         return [each for each in log.names(after=f"{version}.") if _COMMIT.fullmatch(each)] == [f"{version}.json"]
 
     def is_read_to_the_end(self) -> bool:

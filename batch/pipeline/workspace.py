@@ -16,7 +16,7 @@ from batch.console.logs import logged
 from batch.context import RunContext
 from batch.errors import BatchError
 from batch.pipeline.manifest import Manifest, Manifests, TableRun
-from batch.pipeline.up_to_date import untouched
+from batch.pipeline.up_to_date import find_up_to_date
 from batch.spark.session import spark_session
 from batch.storage.objects import object_folder
 from batch.storage.paths import Lake
@@ -57,9 +57,9 @@ class Workspace:
             **more,
         )
 
-    def untouched(self, previous: Manifest) -> list[TableRun] | None:
+    def find_up_to_date(self, previous: Manifest) -> list[TableRun] | None:
         """What a run after `previous` would say of each table if nothing is new; None if that is not proven."""
-        return untouched(previous, self.definition, self.lake, lambda uri: object_folder(uri, self.store))
+        return find_up_to_date(previous, self.definition, self.lake, lambda uri: object_folder(uri, self.store))
 
     def is_empty(self) -> bool:
         """Whether there was no run yet."""

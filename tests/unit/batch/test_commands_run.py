@@ -133,7 +133,7 @@ def test_idle_runs_of_a_service_leave_no_manifest(testbed: RunTestbed) -> None:
     assert testbed.manifests.last() == [first.manifest]
 
 
-def proven(previous: Manifest) -> list[TableRun]:
+def up_to_date(previous: Manifest) -> list[TableRun]:
     return [TableRun(layer="bronze", table="orders", version=previous.versions["bronze/orders"], unchanged=True)]
 
 
@@ -143,7 +143,7 @@ def test_a_run_that_is_proven_to_find_nothing_makes_no_plan(testbed: RunTestbed,
     first = testbed.runner.run()
     testbed.said.clear()
     testbed.steps = [failing("bronze", "orders", TypeError("a plan was made"))]
-    again = dataclasses.replace(testbed.runner, is_quiet=is_quiet, proof=proven).run()
+    again = dataclasses.replace(testbed.runner, is_quiet=is_quiet, up_to_date_check=up_to_date).run()
     assert not again.is_new
     assert again.manifest.versions == first.manifest.versions
     assert testbed.manifests.last() == ([first.manifest] if is_quiet else [again.manifest, first.manifest])
@@ -153,7 +153,7 @@ def test_a_run_that_is_proven_to_find_nothing_makes_no_plan(testbed: RunTestbed,
 
 def test_before_the_first_run_nothing_is_proven(testbed: RunTestbed) -> None:
     testbed.steps = [step("bronze", "orders", 3, 1)]
-    assert dataclasses.replace(testbed.runner, proof=proven).run().is_new
+    assert dataclasses.replace(testbed.runner, up_to_date_check=up_to_date).run().is_new
 
 
 def test_a_run_after_one_that_was_killed_before_its_manifest_makes_the_tables_visible(testbed: RunTestbed) -> None:

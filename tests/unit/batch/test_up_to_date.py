@@ -15,7 +15,7 @@ from batch import gold
 from batch.errors import BatchError
 from batch.pipeline.manifest import Manifest, TableRun
 from batch.pipeline.plan import table_names
-from batch.pipeline.up_to_date import untouched
+from batch.pipeline.up_to_date import find_up_to_date
 from batch.silver import refine
 from batch.storage.paths import Lake
 from config.dataset import load_definition
@@ -102,8 +102,8 @@ class LakeStateTestbed:
     def log(self, name: str) -> Folder:
         return self.at(f"{self._places()[name]}/_delta_log")
 
-    def untouched(self) -> list[TableRun] | None:
-        return untouched(self.manifest, self.definition, LAKE, self.at)
+    def find_up_to_date(self) -> list[TableRun] | None:
+        return find_up_to_date(self.manifest, self.definition, LAKE, self.at)
 
     def change_manifest(self, **changed: object) -> None:
         self.manifest = msgspec.structs.replace(self.manifest, **changed)
@@ -148,7 +148,7 @@ def testbed() -> LakeStateTestbed:
 
 
 def test_a_lake_that_has_all_of_the_archive_is_untouched(testbed: LakeStateTestbed) -> None:
-    found = testbed.untouched()
+    found = testbed.find_up_to_date()
     assert found is not None
     assert {table.name: table.version for table in found} == testbed.manifest.versions
     assert [table.layer for table in found] == ["bronze"] * 4 + ["silver"] * 4 + ["gold"] * 6
@@ -157,16 +157,16 @@ def test_a_lake_that_has_all_of_the_archive_is_untouched(testbed: LakeStateTestb
 
 def test_histories_are_held_against_the_manifest_too() -> None:
     testbed = LakeStateTestbed(shop_with(2))
-    assert testbed.untouched() is not None
+    assert testbed.find_up_to_date() is not None
     testbed.log("silver/customers_history").objects[commit_name(4)] = {}
-    assert testbed.untouched() is None
+    assert testbed.find_up_to_date() is None
 
 
 def test_a_table_without_any_change_yet_is_untouched(testbed: LakeStateTestbed) -> None:
     folder = testbed.at(LAKE.changes(topic("customers")))
     folder.inside = []
     testbed.change_manifest(progress={k: v for k, v in testbed.manifest.progress.items() if k != "bronze/customers"})
-    assert testbed.untouched() is not None
+    assert testbed.find_up_to_date() is not None
 
 
 def test_of_a_long_chain_only_the_end_is_listed(testbed: LakeStateTestbed) -> None:
@@ -175,7 +175,7 @@ def test_of_a_long_chain_only_the_end_is_listed(testbed: LakeStateTestbed) -> No
     for start in range(0, at, 100_000):
         chain.put(start, start + 99_999)
     testbed.manifest.progress["bronze/orders"] = {f"{topic('orders')}/0": at}
-    assert testbed.untouched() is not None
+    assert testbed.find_up_to_date() is not None
     assert chain.asked_after == [f"{4_000_000:020d}"]
 
 
@@ -184,9 +184,9 @@ def test_an_object_far_before_the_end_is_found_all_the_same(testbed: LakeStateTe
     chain.objects.clear()
     chain.put(0, at - 1)
     testbed.manifest.progress["bronze/orders"] = {f"{topic('orders')}/0": at}
-    assert testbed.untouched() is not None
+    assert testbed.find_up_to_date() is not None
     chain.put(0, at)  # it was archived again, and holds more
-    assert testbed.untouched() is None
+    assert testbed.find_up_to_date() is None
 
 
 def new_object(testbed: LakeStateTestbed) -> None:
@@ -282,4 +282,4 @@ def storage_away(testbed: LakeStateTestbed) -> None:
 )  # fmt: skip
 def test_nothing_is_proven_when_there_is(testbed: LakeStateTestbed, oddity: Callable[[LakeStateTestbed], None]) -> None:
     oddity(testbed)
-    assert testbed.untouched() is None
+    assert testbed.find_up_to_date() is None
