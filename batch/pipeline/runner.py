@@ -26,7 +26,7 @@ from batch.errors import BatchError, SparkEndedError, StorageError
 from batch.pipeline.job_record import JobRecord
 from batch.pipeline.manifest import Manifest, Manifests, TableRun, new_run_id, progress_after, versions_after
 from batch.pipeline.report import said
-from batch.pipeline.scheduler import side_by_side
+from batch.pipeline.scheduler import run_parallel
 from config.dataset import DefinitionError
 
 AT_ONCE: Final = 2
@@ -159,7 +159,7 @@ def _worked(steps: Iterable[Step]) -> Iterator[tuple[Step, list[TableRun]]]:
             for step in group:
                 yield step, _work(step)
         else:
-            yield from side_by_side(list(group), _work, AT_ONCE)
+            yield from run_parallel(list(group), _work, AT_ONCE)
 
 
 def _work(step: Step) -> list[TableRun]:

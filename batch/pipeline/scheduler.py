@@ -1,4 +1,4 @@
-"""Work in threads, as far as one piece does not need another."""
+"""Runs tasks in parallel threads; each starts once the tasks it depends on are over."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Protocol, TypeVar
 
 
-class Piece(Protocol):
-    """A piece of work: its name, and the names of those that have to be over before."""
+class Task(Protocol):
+    """A named piece of work, with the names of the tasks that have to be over before it starts."""
 
     @property
     def name(self) -> str: ...
@@ -17,54 +17,58 @@ class Piece(Protocol):
     def after(self) -> frozenset[str] | None: ...
 
 
-SomePiece = TypeVar("SomePiece", bound=Piece)
+SomeTask = TypeVar("SomeTask", bound=Task)
 Result = TypeVar("Result")
 
 
-def side_by_side(
-    pieces: Sequence[SomePiece], work: Callable[[SomePiece], Result], at_once: int
-) -> Iterator[tuple[SomePiece, Result]]:
-    """Each piece with its result, in the order of the pieces, as soon as that is known.
+def run_parallel(
+    tasks: Sequence[SomeTask], work: Callable[[SomeTask], Result], at_once: int
+) -> Iterator[tuple[SomeTask, Result]]:
+    """Yield each task with its result, in the order of `tasks`, as soon as the result is known.
 
-    A piece waits for those that it names and that stand before it. Of those that may begin, the one from which the
-    longest row of others hangs goes first, so that the end does not wait for it alone. The first error ends it all:
-    what is at work is waited for, nothing else begins. If the caller is interrupted, what is at work is left alone.
+    A task waits for those tasks in its `after` that stand before it. Of the tasks that may start, the one at the head
+    of the longest chain of dependents goes first, so that the run does not end by waiting for that chain alone. The
+    first error ends the run: running tasks are waited for, and no other task starts. If the caller is interrupted,
+    running tasks are not waited for.
+
+    Args:
+        at_once: the number of threads.
     """
-    before = _before(pieces)
-    waiting = _longest_first(pieces, before)
-    running, results = dict[Future[Result], SomePiece](), dict[str, Result]()
-    told = 0
+    before = _before(tasks)
+    waiting = _longest_first(tasks, before)
+    running, results = dict[Future[Result], SomeTask](), dict[str, Result]()
+    yielded = 0
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="step")
     try:
         while waiting or running:
-            for piece in [each for each in waiting if before[each.name] <= results.keys()][: at_once - len(running)]:
-                waiting.remove(piece)
-                running[pool.submit(work, piece)] = piece
+            for task in [each for each in waiting if before[each.name] <= results.keys()][: at_once - len(running)]:
+                waiting.remove(task)
+                running[pool.submit(work, task)] = task
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 name = running.pop(future).name
                 results[name] = _result(future, running)
-            while told < len(pieces) and pieces[told].name in results:
-                yield pieces[told], results[pieces[told].name]
-                told += 1
+            while yielded < len(tasks) and tasks[yielded].name in results:
+                yield tasks[yielded], results[tasks[yielded].name]
+                yielded += 1
     finally:
         pool.shutdown(wait=False)
 
 
-def _before(pieces: Sequence[SomePiece]) -> dict[str, set[str]]:
-    """What each piece waits for."""
+def _before(tasks: Sequence[SomeTask]) -> dict[str, set[str]]:
+    """The names of the tasks that each task waits for, by its name."""
     found = dict[str, set[str]]()
-    for piece in pieces:
-        found[piece.name] = found.keys() & (piece.after or set())
+    for task in tasks:
+        found[task.name] = found.keys() & (task.after or set())
     return found
 
 
-def _longest_first(pieces: Sequence[SomePiece], before: dict[str, set[str]]) -> list[SomePiece]:
-    """The pieces by how many others wait for them one after the other; else in their order."""
+def _longest_first(tasks: Sequence[SomeTask], before: dict[str, set[str]]) -> list[SomeTask]:
+    """The tasks by the length of the chain that waits for them, longest first; equal ones in their given order."""
     length = dict.fromkeys(before, 0)
     for name in reversed(list(before)):
         for each in before[name]:
             length[each] = max(length[each], length[name] + 1)
-    return sorted(pieces, key=lambda piece: -length[piece.name])
+    return sorted(tasks, key=lambda task: -length[task.name])
 
 
 def _result(future: Future[Result], others: Iterable[Future[Result]]) -> Result:

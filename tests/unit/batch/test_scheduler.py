@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from batch.pipeline.scheduler import side_by_side
+from batch.pipeline.scheduler import run_parallel
 
 LIMIT_S = 30.0
 
@@ -48,7 +48,7 @@ class Work:
 def test_two_pieces_are_at_work_together_and_the_results_are_in_order() -> None:
     work = Work(waits={"a": "b"})  # which could never end alone
     pieces = [Piece(name) for name in "abcd"]
-    assert [(piece.name, result) for piece, result in side_by_side(pieces, work, 2)] == [
+    assert [(piece.name, result) for piece, result in run_parallel(pieces, work, 2)] == [
         ("a", "A"),
         ("b", "B"),
         ("c", "C"),
@@ -60,21 +60,21 @@ def test_two_pieces_are_at_work_together_and_the_results_are_in_order() -> None:
 def test_a_piece_comes_after_what_it_needs_and_others_go_before_it() -> None:
     work = Work(waits={"a": "c"})
     pieces = [Piece("a"), Piece("b", frozenset("a")), Piece("c"), Piece("d", frozenset({"b", "unknown"}))]
-    assert [result for _, result in side_by_side(pieces, work, 2)] == ["A", "B", "C", "D"]
+    assert [result for _, result in run_parallel(pieces, work, 2)] == ["A", "B", "C", "D"]
     assert work.order == ["a", "c", "b", "d"]
 
 
 def test_the_piece_that_most_others_wait_for_in_a_row_goes_first() -> None:
     work = Work()
     pieces = [Piece("a"), Piece("b"), Piece("c", frozenset("b")), Piece("d", frozenset("c"))]
-    assert [result for _, result in side_by_side(pieces, work, 1)] == ["A", "B", "C", "D"]
+    assert [result for _, result in run_parallel(pieces, work, 1)] == ["A", "B", "C", "D"]
     assert work.order == ["b", "c", "a", "d"]
 
 
 def test_pieces_that_need_each_other_keep_their_order() -> None:
     work = Work()
     pieces = [Piece("a", frozenset("b")), Piece("b", frozenset("a"))]
-    assert [result for _, result in side_by_side(pieces, work, 2)] == ["A", "B"]
+    assert [result for _, result in run_parallel(pieces, work, 2)] == ["A", "B"]
     assert work.order == ["a", "b"]
 
 
@@ -88,6 +88,6 @@ def test_an_error_ends_it_when_what_is_at_work_is_over() -> None:
 
     pieces = [Piece("a"), Piece("b"), Piece("c", frozenset("a")), Piece("d", frozenset("c"))]
     with pytest.raises(ValueError, match="a"):
-        list(side_by_side(pieces, failing, 2))
+        list(run_parallel(pieces, failing, 2))
     assert work.ended["b"].is_set()
     assert sorted(work.order) == ["a", "b"]
