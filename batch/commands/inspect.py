@@ -14,7 +14,7 @@ from batch.delta.table import LakeTable
 from batch.errors import BatchError
 from batch.pipeline.manifest import Manifest
 from batch.pipeline.plan import LAYERS, check_choice, layer_of
-from batch.pipeline.report import said
+from batch.pipeline.report import outcome_text
 from batch.pipeline.tables import lake_table, live_rows
 from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 
@@ -152,5 +152,5 @@ def format_versions(manifests: list[Manifest], table: str) -> str:
         for each in manifest.tables:
             if each.table == table and not each.unchanged:
                 version = "-" if each.version is None else str(each.version)
-                rows.append((manifest.run_id, each.layer, version, said(each)))
+                rows.append((manifest.run_id, each.layer, version, outcome_text(each)))
     return columns(rows, right=(2,))

@@ -32,7 +32,7 @@ def print_line(manifest: Manifest, say: Say, *, is_new: bool) -> None:
     say(f"{now} run {manifest.run_id}: {rows:,} rows written{failed} ({manifest.seconds:.1f} s)")
 
 
-def said(table: TableRun) -> str:
+def outcome_text(table: TableRun) -> str:
     """What happened to a table, in words."""
     if table.error is not None:
         return f"FAILED after {table.seconds:.1f} s: {table.error}"

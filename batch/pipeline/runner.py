@@ -25,7 +25,7 @@ from batch.context import LayerResult
 from batch.errors import BatchError, SparkEndedError, StorageError
 from batch.pipeline.job_record import JobRecord
 from batch.pipeline.manifest import Manifest, Manifests, TableRun, new_run_id, progress_after, versions_after
-from batch.pipeline.report import said
+from batch.pipeline.report import outcome_text
 from batch.pipeline.scheduler import run_parallel
 from config.dataset import DefinitionError
 
@@ -148,7 +148,7 @@ def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> lis
         for table in tables:
             found.append(table)
             if not (is_quiet and table.unchanged):
-                say(f"  {table.name:<28} {said(table)}")
+                say(f"  {table.name:<28} {outcome_text(table)}")
     return found
 
 
@@ -183,7 +183,7 @@ def _work(step: Step) -> list[TableRun]:
     # What was written beside the table took its share of the same seconds.
     found = [_table_run(result, seconds), *(_table_run(each, 0.0) for each in result.also_written)]
     for table in found:
-        log.info("%s: %s", table.name, said(table))
+        log.info("%s: %s", table.name, outcome_text(table))
     return found
 
 

@@ -22,7 +22,7 @@ from batch.context import LayerResult
 from batch.errors import BatchError, SparkEndedError, StorageError
 from batch.pipeline.job_record import JobRecord
 from batch.pipeline.manifest import Manifest, Manifests, TableRun, new_run_id, versions_after
-from batch.pipeline.report import print_line, print_outcome, said, summary
+from batch.pipeline.report import outcome_text, print_line, print_outcome, summary
 from batch.pipeline.runner import Runner, Step, brief, run_steps
 from batch.storage.objects import LocalFolder, object_folder
 from config.settings import ObjectStoreSettings
@@ -272,7 +272,7 @@ def test_the_summary_has_a_line_per_table() -> None:
     assert lines[0].split() == ["LAYER", "TABLE", "ROWS", "RULES", "VERSION", "SECONDS"]
     assert lines[1].split() == ["silver", "orders", "1,500", "2", "4", "3.2"]
     assert lines[2].split() == ["gold", "fact_orders", "0", "0", "-", "0.0", "failed"]
-    assert said(tables[0]) == "1,500 rows written, 2 × range, version 4 (3.2 s)"
+    assert outcome_text(tables[0]) == "1,500 rows written, 2 × range, version 4 (3.2 s)"
 
 
 def test_errors_of_a_layer_are_in_its_log_in_full(tmp_path: Path) -> None:
