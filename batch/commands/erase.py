@@ -43,13 +43,13 @@ def add_commands(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Erase, or look."""
+    """Erase, or list what would be erased."""
     with open_workspace(arguments) as workspace:
         person = named_person(workspace.definition, arguments.customer)
         database, topics = DatabaseSettings.read(), Topics(KafkaSettings.read().bootstrap)
         with RedisConsole(RedisSettings.read().url, database=LOOKUPS) as redis:
             if arguments.dry_run:
-                return _look(workspace, person, database, topics, redis)
+                return _dry_run(workspace, person, database, topics, redis)
             refuse_while_in_source(person, database, workspace.definition.database)
             reports: list[Report] = []
 
@@ -70,7 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
             return code
 
 
-def _look(workspace: Workspace, person: Person, database: DatabaseSettings, topics: Topics, redis: RedisConsole) -> int:
+def _dry_run(
+    workspace: Workspace, person: Person, database: DatabaseSettings, topics: Topics, redis: RedisConsole
+) -> int:
     count = rows_in_source(person, database, workspace.definition.database)
     note = "delete the row there before anything is erased" if count else ""
     source = Entry(place="source", found=count, left=count, is_ours=False, note=note)

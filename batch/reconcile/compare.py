@@ -1,7 +1,7 @@
 """Compares every table of a dataset with its source, and explains what differs.
 
 1. Each table of Bronze, Silver and Gold, as the newest manifest has it, is held against the source by buckets.
-2. What differed is looked at again after a pause, with the manifest that is the newest by then: on a live shop most of
+2. Rows that differed are compared again after a pause, with the manifest that is the newest by then: on a live shop most of
    it has arrived.
 3. What still differs is looked for in what is under way and in the quarantine; the rest is different.
 """
@@ -39,8 +39,8 @@ class Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looks:
-    """What both looks at a table found; `first` is None if there was nothing to look at."""
+class Comparisons:
+    """The two comparisons of one table; `first` is None if there was nothing to compare."""
 
     first: Difference | None
     second: Mapping[str, Pair]
@@ -51,7 +51,7 @@ class Comparer:
     """Compares one dataset.
 
     Attributes:
-        pause: waits before the second look.
+        pause: waits before the second comparison.
     """
 
     workspace: Workspace
@@ -75,16 +75,16 @@ class Comparer:
         subjects = [subject for each in tables for subject in self._source_subjects(each)]
         subjects += [self._gold_subject(plan) for plan in plans]
         manifest = self.workspace.newest()
-        first = {each.name: self._first_look(each, manifest) for each in subjects}
+        first = {each.name: self._first_comparison(each, manifest) for each in subjects}
         second: dict[str, Mapping[str, Pair]] = {}
         if any(found is not None and found.rows for found in first.values()):
             self.pause()
             manifest = self.workspace.newest()
-            second = {each.name: _second_look(each, manifest, first[each.name]) for each in subjects}
-            self.pause()  # so that what the source had at the second look is in Kafka when the changes there are read
-        looks = {name: Looks(first=found, second=second.get(name, {})) for name, found in first.items()}
-        found = [self._table_findings(each, manifest, looks) for each in tables]
-        return [*(one for pair in found for one in pair), *(self._gold_finding(p, manifest, looks) for p in plans)]
+            second = {each.name: _second_comparison(each, manifest, first[each.name]) for each in subjects}
+            self.pause()  # so that Kafka has what the source had at the second comparison when its changes are read
+        compared = {name: Comparisons(first=found, second=second.get(name, {})) for name, found in first.items()}
+        found = [self._table_findings(each, manifest, compared) for each in tables]
+        return [*(one for pair in found for one in pair), *(self._gold_finding(p, manifest, compared) for p in plans)]
 
     def _source_subjects(self, table: Table) -> list[Subject]:
         source = SourceSide(self.connection, source_query(table))
@@ -113,7 +113,7 @@ class Comparer:
         found = lake_table(self.spark, self.workspace.lake, self.workspace.definition, layer, table)
         return None if version is None else found.read(version)
 
-    def _first_look(self, subject: Subject, manifest: Manifest) -> Difference | None:
+    def _first_comparison(self, subject: Subject, manifest: Manifest) -> Difference | None:
         sides = subject.sides(manifest)
         found = None if sides is None else difference(*sides)
         differing = f", {len(found.rows):,} differ at first sight" if found and found.rows else ""
@@ -121,11 +121,11 @@ class Comparer:
         self.say(f"  {subject.name:<28} {counts}{differing}")
         return found
 
-    def _table_findings(self, table: Table, manifest: Manifest, looks: Mapping[str, Looks]) -> list[Finding]:
+    def _table_findings(self, table: Table, manifest: Manifest, compared: Mapping[str, Comparisons]) -> list[Finding]:
         bronze, silver = f"bronze/{table.name}", f"silver/{table.name}"
-        lacking, stale = looks[bronze].second, looks[silver].second
+        lacking, stale = compared[bronze].second, compared[silver].second
         under_way = Explained()
-        if lacking or stale or any(each.second for name, each in looks.items() if name.startswith("gold/")):
+        if lacking or stale or any(each.second for name, each in compared.items() if name.startswith("gold/")):
             under_way = self.lookup.under_way(table, manifest, {*lacking, *stale})
         landed = set(stale) - set(lacking)
         waits = set(stale) if under_way.is_all else under_way.keys & set(stale)
@@ -137,25 +137,25 @@ class Comparer:
         self._refused[table.name] = self.lookup.with_values(table, Explained(keys=refused), manifest)
         arriving = set(lacking) if under_way.is_all else under_way.keys & set(lacking)
         return [
-            _finding(bronze, table.key, looks[bronze], behind=arriving),
-            _finding(silver, table.key, looks[silver], behind=waits, refused=refused),
+            _finding(bronze, table.key, compared[bronze], behind=arriving),
+            _finding(silver, table.key, compared[silver], behind=waits, refused=refused),
         ]
 
-    def _gold_finding(self, plan: GoldPlan, manifest: Manifest, looks: Mapping[str, Looks]) -> Finding:
+    def _gold_finding(self, plan: GoldPlan, manifest: Manifest, compared: Mapping[str, Comparisons]) -> Finding:
         name = f"gold/{plan.name}"
-        rows = looks[name].second
+        rows = compared[name].second
         shown = manifest.progress.get(name, {}).get("silver", {})
         is_current = all(shown.get(table) == manifest.versions.get(f"silver/{table}") for table in plan.tables)
         behind = concerned(plan, rows, self._under_way) if is_current else set(rows)
         refused = concerned(plan, set(rows) - behind, self._refused)
-        if looks[name].first is None and name in manifest.versions:
+        if compared[name].first is None and name in manifest.versions:
             return Finding(
                 name=name, key=plan.key, source_rows=0, lake_rows=0, note="(the dataset has no oracle for it)"
             )
-        return _finding(name, plan.key, looks[name], behind=behind, refused=refused)
+        return _finding(name, plan.key, compared[name], behind=behind, refused=refused)
 
 
-def _second_look(subject: Subject, manifest: Manifest, first: Difference | None) -> Mapping[str, Pair]:
+def _second_comparison(subject: Subject, manifest: Manifest, first: Difference | None) -> Mapping[str, Pair]:
     """What differed and differs still; what began to differ meanwhile is for the next time."""
     sides = subject.sides(manifest)
     if first is None or sides is None or not first.rows:
@@ -165,16 +165,16 @@ def _second_look(subject: Subject, manifest: Manifest, first: Difference | None)
 
 
 def _finding(
-    name: str, key: Sequence[str], looks: Looks, *, behind: Collection[str], refused: Collection[str] = ()
+    name: str, key: Sequence[str], compared: Comparisons, *, behind: Collection[str], refused: Collection[str] = ()
 ) -> Finding:
-    if looks.first is None:
+    if compared.first is None:
         return Finding(name=name, key=key, source_rows=0, lake_rows=0, note="(not made yet)", is_behind=True)
     return Finding(
         name=name,
         key=key,
-        source_rows=looks.first.source_rows,
-        lake_rows=looks.first.lake_rows,
-        rows=looks.second,
+        source_rows=compared.first.source_rows,
+        lake_rows=compared.first.lake_rows,
+        rows=compared.second,
         behind=behind,
         refused=refused,
     )
