@@ -57,7 +57,7 @@ def prepared_runner(
         @functools.cache
         def planned() -> Plan:
             has_much_to_do = optimises or workspace.is_empty()
-            spark = workspace.spark(records_classes=not is_quiet, optimises=has_much_to_do)
+            spark = workspace.spark(records_class_data=not is_quiet, optimises=has_much_to_do)
             return plan_of(ending.enter_context(spark))
 
         runner = Runner(

@@ -93,20 +93,20 @@ def spark_session(
     lake_store: ObjectStoreSettings | None,
     *,
     app: str,
-    records_classes: bool = False,
+    records_class_data: bool = False,
     optimises: bool = False,
 ) -> SparkSession:
     """Start the session, or return the one that runs.
 
     Args:
         lake_store: the storage behind `s3a://`.
-        records_classes: let Java write a class-data archive at its end if there is none yet.
+        records_class_data: let Java write a class-data archive at its end if there is none yet.
         optimises: let Java optimise what it compiles, which pays for a service and for work on whole tables.
     """
-    classes = ""
+    class_data = ""
     if settings.class_data:
-        classes = java_options(settings, CacheSettings.read().folder.expanduser(), records=records_classes)
-    java = " ".join((_JAVA, _OPTIMISED_LATE if optimises else _COMPILED_SOON, classes, _logging()))
+        class_data = java_options(settings, CacheSettings.read().folder.expanduser(), records=records_class_data)
+    java = " ".join((_JAVA, _OPTIMISED_LATE if optimises else _COMPILED_SOON, class_data, _logging()))
     values = {"spark.master": settings.master, "spark.app.name": app}
     values |= {**_settings(settings, java), **_jars(settings), **_DELTA}
     start_java(values)
