@@ -23,7 +23,7 @@ from batch.erasure.person import SUBJECT, Person
 from batch.erasure.report import Entry
 from batch.errors import BatchError
 from batch.reconcile.buckets import key_text
-from batch.reconcile.flight import changes_under_way, images
+from batch.reconcile.pending_changes import images, pending_changes
 from streams.adapters.committed_reader import CommittedReader, TopicError
 from streams.adapters.redis import RedisAwayError, RedisConsole, Script
 from streams.model.archive_chain import ChainBrokenError
@@ -70,7 +70,7 @@ class Topics:
             raise BatchError(f"the archive of {topic} has a gap: {error}", layer="bronze") from error
         if not ends and person.table.feed == "jdbc":
             return  # nobody archives it
-        found = changes_under_way(self._bootstrap, topic, person.table.key, ends)
+        found = pending_changes(self._bootstrap, topic, person.table.key, ends)
         if found.is_all or key_text([person.id]) in found.keys:
             raise BatchError(
                 f"the archive has not taken up all changes of this {SUBJECT} from {topic}, and would do so afterwards: "

@@ -1,9 +1,9 @@
 """Compares every table of a dataset with its source, and explains what differs.
 
-1. Each table of Bronze, Silver and Gold, as the newest manifest has it, is held against the source by buckets.
-2. Rows that differed are compared again after a pause, with the manifest that is the newest by then: on a live shop most of
-   it has arrived.
-3. What still differs is looked for in what is under way and in the quarantine; the rest is different.
+1. Each table of Bronze, Silver and Gold, at the version in the newest manifest, is compared with the source by buckets.
+2. Rows that differed are compared again after a pause, with the manifest that is the newest by then: in a live shop
+   most of them have arrived.
+3. Rows that still differ are looked up among pending changes and in the quarantine; the others count as different.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Comparer:
     lookup: Lookup
     pause: Callable[[], None]
     say: Say
-    _under_way: dict[str, Explained] = field(default_factory=dict, init=False)
+    _pending: dict[str, Explained] = field(default_factory=dict, init=False)
     _refused: dict[str, Explained] = field(default_factory=dict, init=False)
 
     def findings(self, table: str | None = None) -> list[Finding]:
@@ -124,18 +124,18 @@ class Comparer:
     def _table_findings(self, table: Table, manifest: Manifest, compared: Mapping[str, Comparisons]) -> list[Finding]:
         bronze, silver = f"bronze/{table.name}", f"silver/{table.name}"
         lacking, stale = compared[bronze].second, compared[silver].second
-        under_way = Explained()
+        pending = Explained()
         if lacking or stale or any(each.second for name, each in compared.items() if name.startswith("gold/")):
-            under_way = self.lookup.under_way(table, manifest, {*lacking, *stale})
+            pending = self.lookup.pending(table, manifest, {*lacking, *stale})
         landed = set(stale) - set(lacking)
-        waits = set(stale) if under_way.is_all else under_way.keys & set(stale)
+        waits = set(stale) if pending.is_all else pending.keys & set(stale)
         if manifest.progress.get(silver, {}).get("bronze") != manifest.versions.get(bronze):
             waits |= landed  # Bronze has it, and the next run takes it
         refused = self.lookup.refused(table, landed - waits)
-        known = Explained(is_all=under_way.is_all, keys=under_way.keys | waits, rows=under_way.rows)
-        self._under_way[table.name] = self.lookup.with_values(table, known, manifest)
+        known = Explained(is_all=pending.is_all, keys=pending.keys | waits, rows=pending.rows)
+        self._pending[table.name] = self.lookup.with_values(table, known, manifest)
         self._refused[table.name] = self.lookup.with_values(table, Explained(keys=refused), manifest)
-        arriving = set(lacking) if under_way.is_all else under_way.keys & set(lacking)
+        arriving = set(lacking) if pending.is_all else pending.keys & set(lacking)
         return [
             _finding(bronze, table.key, compared[bronze], behind=arriving),
             _finding(silver, table.key, compared[silver], behind=waits, refused=refused),
@@ -146,7 +146,7 @@ class Comparer:
         rows = compared[name].second
         shown = manifest.progress.get(name, {}).get("silver", {})
         is_current = all(shown.get(table) == manifest.versions.get(f"silver/{table}") for table in plan.tables)
-        behind = concerned(plan, rows, self._under_way) if is_current else set(rows)
+        behind = concerned(plan, rows, self._pending) if is_current else set(rows)
         refused = concerned(plan, set(rows) - behind, self._refused)
         if compared[name].first is None and name in manifest.versions:
             return Finding(

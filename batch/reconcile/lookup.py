@@ -18,7 +18,7 @@ from batch.pipeline.manifest import Manifest
 from batch.pipeline.workspace import Workspace
 from batch.reconcile.buckets import key_text
 from batch.reconcile.explained import Explained
-from batch.reconcile.flight import changes_under_way
+from batch.reconcile.pending_changes import pending_changes
 from batch.storage import canonical
 from config.definition import Table
 from streams.topics import change_topic
@@ -39,7 +39,7 @@ class Lookup:
     bootstrap: str
     _quarantined: dict[str, set[str]] | None = field(default=None, init=False)
 
-    def under_way(self, table: Table, manifest: Manifest, differing: Collection[str]) -> Explained:
+    def pending(self, table: Table, manifest: Manifest, differing: Collection[str]) -> Explained:
         """What Bronze, as the manifest has it, has not landed yet."""
         done = manifest.progress.get(f"bronze/{table.name}", {})
         if f"bronze/{table.name}" not in manifest.versions:
@@ -49,7 +49,7 @@ class Lookup:
             return Explained(keys=keys)
         topic = change_topic(self.workspace.definition.name, table.name, engine=self.workspace.definition.engine)
         positions = bronze_progress.positions(done, topic)
-        return changes_under_way(self.bootstrap, topic, table.key, positions)
+        return pending_changes(self.bootstrap, topic, table.key, positions)
 
     def refused(self, table: Table, keys: Collection[str]) -> set[str]:
         """Those of the keys of which the quarantine has a row."""

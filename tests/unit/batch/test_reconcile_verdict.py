@@ -12,7 +12,7 @@ import pytest
 from batch.gold import plans
 from batch.reconcile.buckets import Pair, key_text
 from batch.reconcile.explained import Explained, concerned
-from batch.reconcile.flight import images
+from batch.reconcile.pending_changes import images
 from batch.reconcile.verdict import Finding, Verdict, overall, report
 from config.dataset import load_definition
 

@@ -12,7 +12,7 @@ from batch.reconcile.buckets import key_text
 from batch.reconcile.explained import Explained
 from streams.adapters.committed_reader import CommittedReader, TopicError
 
-MOST_CHANGES: Final = 200_000
+PENDING_CHANGES_MAX: Final = 200_000
 """With more than so many changes under way, every row counts as one of them."""
 
 
@@ -46,7 +46,7 @@ def images(value: bytes | None) -> list[dict[str, Any]]:
     return [row for row in (envelope.before, envelope.after) if row is not None]
 
 
-def changes_under_way(bootstrap: str, topic: str, key: Sequence[str], positions: Mapping[int, int]) -> Explained:
+def pending_changes(bootstrap: str, topic: str, key: Sequence[str], positions: Mapping[int, int]) -> Explained:
     """The rows whose changes are in Kafka from `positions` on.
 
     Raises:
@@ -58,7 +58,7 @@ def changes_under_way(bootstrap: str, topic: str, key: Sequence[str], positions:
     def visit(_key: bytes | None, value: bytes | None) -> None:
         nonlocal visited
         visited += 1
-        if visited > MOST_CHANGES:
+        if visited > PENDING_CHANGES_MAX:
             raise _TooManyError
         rows = images(value)
         found.rows.extend(rows)
