@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from batch.console.output import print_out
 from batch.context import RunContext
 from batch.erasure.archive import Archive
-from batch.erasure.person import Person, named_person, refuse_while_in_source, rows_in_source
+from batch.erasure.person import Person, check_deleted_in_source, named_person, rows_in_source
 from batch.erasure.report import Entry, Report, report_text, write_report
 from batch.erasure.streams import LOOKUPS, Topics, erase_lookup, lookup_found, topic_of
 from batch.erasure.work import Erasure
@@ -50,14 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
         with RedisConsole(RedisSettings.read().url, database=LOOKUPS) as redis:
             if arguments.dry_run:
                 return _dry_run(workspace, person, database, topics, redis)
-            refuse_while_in_source(person, database, workspace.definition.database)
+            check_deleted_in_source(person, database, workspace.definition.database)
             reports: list[Report] = []
 
             def plan_of(spark: SparkSession) -> Plan:
                 def plan(run_id: str, started_at: datetime) -> Iterator[Step]:
-                    refuse_while_in_source(person, database, workspace.definition.database)
+                    check_deleted_in_source(person, database, workspace.definition.database)
                     context = workspace.context(spark, run_id, started_at)
-                    topics.refuse_while_under_way(person, context)
+                    topics.check_archived(person, context)
                     erasure = _erasure(workspace, person, context, topics, redis, reports)
                     return erasure.steps(is_forced=arguments.force)
 

@@ -49,7 +49,7 @@ def add_commands(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run once, or again and again."""
-    _refuse_contradictions(arguments)
+    _check_contradictions(arguments)
     with open_workspace(arguments) as workspace:
         check_choice(workspace.definition, layer=arguments.layer, table=arguments.table)
 
@@ -111,7 +111,7 @@ def _serve(runner: Runner, lease: Lease, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_contradictions(arguments: argparse.Namespace) -> None:
+def _check_contradictions(arguments: argparse.Namespace) -> None:
     if arguments.layer is not None and arguments.layer not in LAYERS:
         raise BatchError(f"there is no layer {arguments.layer!r}; it is one of {', '.join(LAYERS)}")
     if arguments.since and arguments.until and arguments.since >= arguments.until:

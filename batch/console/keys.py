@@ -70,7 +70,7 @@ def _decimal(column: Column, text: str) -> str:
     return f"{number:.{column.scale}f}"
 
 
-def _refused(_column: Column, _text: str) -> str:
+def _unsupported(_column: Column, _text: str) -> str:
     raise ValueError
 
 
@@ -80,7 +80,7 @@ _FORMS: Final[Mapping[LogicalType, Callable[[Column, str], str]]] = {
     LogicalType.INTEGER: _whole,
     LogicalType.BIGINT: _whole,
     LogicalType.DECIMAL: _decimal,
-    LogicalType.DOUBLE: _refused,
+    LogicalType.DOUBLE: _unsupported,
     LogicalType.BOOLEAN: lambda _, text: _TRUTH[text.lower()],
     LogicalType.DATE: lambda _, text: date.fromisoformat(text).isoformat(),
     LogicalType.TIMESTAMP: lambda _, text: time_text(moment(text)),

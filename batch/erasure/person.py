@@ -85,7 +85,7 @@ def rows_in_source(person: Person, settings: DatabaseSettings, database: str) ->
             return int(str(row[0]))  # type: ignore[index]
 
 
-def refuse_while_in_source(person: Person, settings: DatabaseSettings, database: str) -> None:
+def check_deleted_in_source(person: Person, settings: DatabaseSettings, database: str) -> None:
     """Stop as long as the source itself has the person.
 
     Raises:

@@ -55,7 +55,7 @@ class Topics:
         """Whether there is a topic of this name."""
         return topic in self._asked(lambda: self._admin.list_topics(timeout=ANSWER_S).topics)
 
-    def refuse_while_under_way(self, person: Person, context: RunContext) -> None:
+    def check_archived(self, person: Person, context: RunContext) -> None:
         """Stop as long as changes of the person are in Kafka and not in the archive: it would take them up later.
 
         Raises:

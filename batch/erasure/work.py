@@ -84,7 +84,7 @@ class Erasure:
         """
         self._records = self._find()
         if not is_forced:
-            self._refuse_before_the_delete()
+            self._check_deletion_archived()
         name = self.person.table.name
         has_lake = bronze_holding(self.person, self.context).table.exists()
         if has_lake:
@@ -177,7 +177,7 @@ class Erasure:
         rows = [row for each in there for row in each.select(*self.person.personal).distinct().collect()]
         return {str(value) for row in rows for value in row if value}
 
-    def _refuse_before_the_delete(self) -> None:
+    def _check_deletion_archived(self) -> None:
         if self._records.newest_op in (None, "d"):
             return
         raise BatchError(

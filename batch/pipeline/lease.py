@@ -97,7 +97,7 @@ class Lease:
             self._give_back()
 
     def _take(self, *, wait: bool, stop: threading.Event) -> None:
-        told = ""
+        announced = ""
         while (other := self._ask()) is not None:
             who = f"{other.holder}, since {other.since}"
             if not wait:
@@ -105,9 +105,9 @@ class Lease:
                     f"another run of {self._dataset} is at work ({who}): wait for it with --wait, or try later; "
                     f"if that process was killed, its lease ends within {LEASE_S} s"
                 )
-            if who != told:
+            if who != announced:
                 self._say(f"waiting for another run of {self._dataset} ({who})")
-                told = who
+                announced = who
             if stop.wait(ASK_AGAIN_S):
                 raise BatchError(f"stopped while waiting for another run of {self._dataset} ({who})")
 

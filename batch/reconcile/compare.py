@@ -61,7 +61,7 @@ class Comparer:
     pause: Callable[[], None]
     say: Say
     _pending: dict[str, Explained] = field(default_factory=dict, init=False)
-    _refused: dict[str, Explained] = field(default_factory=dict, init=False)
+    _in_quarantine: dict[str, Explained] = field(default_factory=dict, init=False)
 
     def findings(self, table: str | None = None) -> list[Finding]:
         """All comparisons (or those of one table of the source or of Gold), the layers of the source's tables first.
@@ -131,14 +131,14 @@ class Comparer:
         waits = set(stale) if pending.is_all else pending.keys & set(stale)
         if manifest.progress.get(silver, {}).get("bronze") != manifest.versions.get(bronze):
             waits |= landed  # Bronze has it, and the next run takes it
-        refused = self.lookup.refused(table, landed - waits)
+        quarantined = self.lookup.quarantined(table, landed - waits)
         known = Explained(is_all=pending.is_all, keys=pending.keys | waits, rows=pending.rows)
         self._pending[table.name] = self.lookup.with_values(table, known, manifest)
-        self._refused[table.name] = self.lookup.with_values(table, Explained(keys=refused), manifest)
+        self._in_quarantine[table.name] = self.lookup.with_values(table, Explained(keys=quarantined), manifest)
         arriving = set(lacking) if pending.is_all else pending.keys & set(lacking)
         return [
             _finding(bronze, table.key, compared[bronze], behind=arriving),
-            _finding(silver, table.key, compared[silver], behind=waits, refused=refused),
+            _finding(silver, table.key, compared[silver], behind=waits, quarantined=quarantined),
         ]
 
     def _gold_finding(self, plan: GoldPlan, manifest: Manifest, compared: Mapping[str, Comparisons]) -> Finding:
@@ -147,12 +147,12 @@ class Comparer:
         shown = manifest.progress.get(name, {}).get("silver", {})
         is_current = all(shown.get(table) == manifest.versions.get(f"silver/{table}") for table in plan.tables)
         behind = concerned(plan, rows, self._pending) if is_current else set(rows)
-        refused = concerned(plan, set(rows) - behind, self._refused)
+        quarantined = concerned(plan, set(rows) - behind, self._in_quarantine)
         if compared[name].first is None and name in manifest.versions:
             return Finding(
                 name=name, key=plan.key, source_rows=0, lake_rows=0, note="(the dataset has no oracle for it)"
             )
-        return _finding(name, plan.key, compared[name], behind=behind, refused=refused)
+        return _finding(name, plan.key, compared[name], behind=behind, quarantined=quarantined)
 
 
 def _second_comparison(subject: Subject, manifest: Manifest, first: Difference | None) -> Mapping[str, Pair]:
@@ -165,7 +165,7 @@ def _second_comparison(subject: Subject, manifest: Manifest, first: Difference |
 
 
 def _finding(
-    name: str, key: Sequence[str], compared: Comparisons, *, behind: Collection[str], refused: Collection[str] = ()
+    name: str, key: Sequence[str], compared: Comparisons, *, behind: Collection[str], quarantined: Collection[str] = ()
 ) -> Finding:
     if compared.first is None:
         return Finding(name=name, key=key, source_rows=0, lake_rows=0, note="(not made yet)", is_behind=True)
@@ -176,5 +176,5 @@ def _finding(
         lake_rows=compared.first.lake_rows,
         rows=compared.second,
         behind=behind,
-        refused=refused,
+        quarantined=quarantined,
     )

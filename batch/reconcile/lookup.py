@@ -37,7 +37,7 @@ class Lookup:
     spark: SparkSession
     connection: MySQLConnection
     bootstrap: str
-    _quarantined: dict[str, set[str]] | None = field(default=None, init=False)
+    _quarantined_keys: dict[str, set[str]] | None = field(default=None, init=False)
 
     def pending(self, table: Table, manifest: Manifest, differing: Collection[str]) -> Explained:
         """What Bronze, as the manifest has it, has not landed yet."""
@@ -51,13 +51,13 @@ class Lookup:
         positions = bronze_progress.positions(done, topic)
         return pending_changes(self.bootstrap, topic, table.key, positions)
 
-    def refused(self, table: Table, keys: Collection[str]) -> set[str]:
+    def quarantined(self, table: Table, keys: Collection[str]) -> set[str]:
         """Those of the keys of which the quarantine has a row."""
         if not keys:
             return set()
-        if self._quarantined is None:
-            self._quarantined = self._read_quarantine()
-        return self._quarantined.get(table.name, set()) & set(keys)
+        if self._quarantined_keys is None:
+            self._quarantined_keys = self._read_quarantine()
+        return self._quarantined_keys.get(table.name, set()) & set(keys)
 
     def with_values(self, table: Table, explained: Explained, manifest: Manifest) -> Explained:
         """Add the rows of the explained keys, as they are in the source and in Silver."""

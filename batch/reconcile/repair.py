@@ -47,7 +47,7 @@ def repair(
     """
     keys = {table.name: differing_keys(table.name, findings) for table in workspace.definition.tables}
     if not is_forced:
-        refuse_shrunk_source(findings)
+        check_source_not_shrunk(findings)
     for name, differing in keys.items():
         if len(differing) > MOST_ROWS:
             text = f"{len(differing):,} rows differ: make the table anew with `python -m batch run --full`"
@@ -76,7 +76,7 @@ def differing_keys(table: str, findings: Sequence[Finding]) -> list[tuple[str | 
     return [key_values(key) for key in sorted(found)]
 
 
-def refuse_shrunk_source(findings: Sequence[Finding]) -> None:
+def check_source_not_shrunk(findings: Sequence[Finding]) -> None:
     """Stop before the lake loses what the source has lost.
 
     Raises:

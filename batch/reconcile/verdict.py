@@ -2,7 +2,7 @@
 
 different   a row of the source and the lake's are not the same, and nothing that is under way explains it
 behind      they are not the same yet: the change is in Kafka, or in the layer before, and the next run takes it
-refused     a quality rule keeps the row out of Silver, so it is in the quarantine instead
+quarantined  a quality rule keeps the row out of Silver, so it is in the quarantine instead
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Finding:
         key: names of the key's columns.
         rows: those that differ, by key.
         behind: keys of them that something under way explains.
-        refused: keys of them that a quality rule keeps out.
+        quarantined: keys of them that a quality rule keeps out.
         note: what else there is to say.
         is_behind: the whole is behind, whatever the rows are.
     """
@@ -47,14 +47,14 @@ class Finding:
     lake_rows: int
     rows: Mapping[str, Pair] = field(default_factory=dict)
     behind: Collection[str] = ()
-    refused: Collection[str] = ()
+    quarantined: Collection[str] = ()
     note: str = ""
     is_behind: bool = False
 
     @property
     def different(self) -> list[str]:
         """The keys that nothing explains."""
-        explained = {*self.behind, *self.refused}
+        explained = {*self.behind, *self.quarantined}
         return sorted(key for key in self.rows if key not in explained)
 
     @property
@@ -73,11 +73,11 @@ def overall(findings: Iterable[Finding]) -> Verdict:
 
 def report(findings: Sequence[Finding]) -> str:
     """A line for each comparison, then the keys that differ."""
-    rows: list[tuple[str, ...]] = [("", "SOURCE", "LAKE", "DIFFERENT", "BEHIND", "REFUSED", "")]
+    rows: list[tuple[str, ...]] = [("", "SOURCE", "LAKE", "DIFFERENT", "BEHIND", "QUARANTINED", "")]
     for finding in findings:
         counts = (finding.source_rows, finding.lake_rows, len(finding.different), len(finding.behind))
         state = " ".join(part for part in (finding.verdict.name.lower(), finding.note) if part)
-        rows.append((finding.name, *(f"{n:,}" for n in counts), f"{len(finding.refused):,}", state))
+        rows.append((finding.name, *(f"{n:,}" for n in counts), f"{len(finding.quarantined):,}", state))
     named = [line for finding in findings for line in _named(finding)]
     return "\n".join([columns(rows, right=range(1, 6)), *named])
 

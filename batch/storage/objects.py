@@ -161,7 +161,7 @@ class StoredFolder:
             try:
                 return call()
             except S3Error as error:
-                raise BatchError(self._refused(error)) from None
+                raise BatchError(self._error_text(error)) from None
             except (urllib3.exceptions.HTTPError, MinioException, OSError) as error:
                 if attempt == TRIES:
                     what = f"can't reach the object storage at {self._endpoint} ({type(error).__name__})"
@@ -169,7 +169,7 @@ class StoredFolder:
                 time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
         raise AssertionError("the last try returns or raises")
 
-    def _refused(self, error: S3Error) -> str:
+    def _error_text(self, error: S3Error) -> str:
         where = f"the object storage at {self._endpoint}"
         if error.code == "NoSuchBucket":
             return f"{where} has no bucket {self._bucket!r}: create it (`python -m stack up` does)"

@@ -100,11 +100,11 @@ def with_tries(
 
 
 def _fault_of(error: BaseException) -> _Fault | None:
-    told = "\n".join(_told(error))
-    return next((fault for fault in _FAULTS if fault.pattern.search(told)), None)
+    texts = "\n".join(_error_texts(error))
+    return next((fault for fault in _FAULTS if fault.pattern.search(texts)), None)
 
 
-def _told(error: BaseException) -> Iterator[str]:
+def _error_texts(error: BaseException) -> Iterator[str]:
     """Names and texts of an error and what caused it, through Java's causes too."""
     seen: BaseException | None = error
     while seen is not None:

@@ -31,14 +31,14 @@ def test_nothing_that_differs_is_equal() -> None:
 
 
 def test_what_nothing_explains_is_different() -> None:
-    found = finding(rows=ROWS, behind={A}, refused={B})
+    found = finding(rows=ROWS, behind={A}, quarantined={B})
     assert found.different == [C]
     assert found.verdict is Verdict.DIFFERENT
 
 
 def test_what_is_under_way_is_behind_and_what_is_refused_is_no_fault() -> None:
     assert finding(rows=ROWS, behind={A, B, C}).verdict is Verdict.BEHIND
-    assert finding(rows=ROWS, refused={A, B, C}).verdict is Verdict.EQUAL
+    assert finding(rows=ROWS, quarantined={A, B, C}).verdict is Verdict.EQUAL
     assert finding(is_behind=True).verdict is Verdict.BEHIND
 
 
@@ -51,7 +51,7 @@ def test_different_outweighs_behind_and_behind_outweighs_equal() -> None:
 
 
 def test_differing_keys_are_named_with_what_is_wrong() -> None:
-    lines = report([finding(rows=ROWS, refused={B})]).splitlines()
+    lines = report([finding(rows=ROWS, quarantined={B})]).splitlines()
     assert lines[1].split() == ["silver/orders", "3", "3", "2", "0", "1", "different"]
     assert lines[2:] == [
         "silver/orders: id=a: is in the source only",
