@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import pyarrow.parquet as pq
@@ -100,9 +101,16 @@ class MemoryBucket:
         position, kept = 0, []
         for piece in walk(last_of, last_of.__getitem__):
             content = self.objects[object_name(TOPIC, NUMBER, piece.start)][0]
-            kept += [row for row in pq.read_table(io.BytesIO(content)).to_pylist() if row["offset"] >= position]
+            kept += [row for row in _rows_in(content) if row["offset"] >= position]
             position = piece.last + 1
         return kept
+
+
+@functools.lru_cache(maxsize=1_000)
+def _rows_in(content: bytes) -> Sequence[dict[str, Any]]:
+    """The rows of an object; a state machine reads each object again after every step."""
+    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(content)).to_pylist()
+    return rows
 
 
 class Group:
