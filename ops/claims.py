@@ -1,8 +1,7 @@
-"""What became of the orders that a deployment had claimed and not marked: an order may be out, and its mark missing.
+"""Find claimed orders that were emitted but never marked, so that a release does not emit them twice.
 
-A worker that dies between its commit and its mark leaves a claim on an emitted order. Whoever releases claims has to
-tell those apart, or the order goes out twice. The order of steps is the workers' own: first end the deployment's right
-to write, then look at what it has written.
+A worker that dies between its commit and its mark leaves a claim on an emitted order. The steps are those of the
+workers: first end the deployment's right to write (`fence`), then read what it has written (`emitted_among`).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _ANSWER_SECONDS = 30.0
 
 
 def fence(kafka: KafkaSettings, app_id: str) -> None:
-    """Abort what workers of the application have open, and refuse them anything more under their present claims.
+    """Abort the open transactions of the application's workers, and end their right to commit under present claims.
 
     Raises:
         StackError: Kafka does not answer.
@@ -42,7 +41,7 @@ def fence(kafka: KafkaSettings, app_id: str) -> None:
 
 
 def emitted_among(kafka: KafkaSettings, order_ids: Collection[str]) -> set[str]:
-    """Those of the orders that are in the topic of complete orders, read committed, from its beginning to its end.
+    """Return the orders that are in order_final, read committed from its beginning to its end.
 
     Raises:
         StackError: Kafka cannot be reached, or the topic does not exist.

@@ -1,4 +1,4 @@
-"""The operator's program, `python -m stack`: the local servers, and the tools around servers wherever they run."""
+"""The operator's program `python -m stack`: it runs local servers, and tools for servers wherever they run."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _INTERRUPTED = 130
 
 
 class Commands(Protocol):
-    """A module that adds commands."""
+    """A module that adds commands to the parser."""
 
     def add_commands(self, subparsers: Any) -> None:
-        """Add them; each sets `run`."""
+        """Add the commands; each sets `run` on its arguments."""
 
 
 def parser(*more: Commands) -> argparse.ArgumentParser:
-    """The parser of all commands, and of `more`; each sets `run`."""
+    """Build the parser of all commands and of those of `more`; each command sets `run`."""
     root = argparse.ArgumentParser(
-        prog="python -m stack", description="the servers on one machine and the tools around servers"
+        prog="python -m stack", description="run servers on this machine, and operate servers wherever they run"
     )
     subparsers = root.add_subparsers(required=True, metavar="COMMAND")
     for module in (commands, topics, schemas, connector, dataset, dead_letters, locks, *more):
@@ -37,7 +37,7 @@ def parser(*more: Commands) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None, *, more: Sequence[Commands] = ()) -> int:
-    """Run one command; its exit code."""
+    """Run one command and return its exit code."""
     parsed = parser(*more).parse_args(arguments)
     try:
         return int(parsed.run(parsed))

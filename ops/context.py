@@ -1,4 +1,4 @@
-"""Which servers a tool talks to: those of the environment, or those of a stack on this machine."""
+"""Choose the servers a command talks to: those of the environment, or those of a stack on this machine."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ SILENT.disabled = True
 
 
 def add_stack_option(parser: argparse.ArgumentParser) -> None:
-    """Let a tool be pointed at a stack."""
+    """Add the option `--name`, which selects a local stack."""
     parser.add_argument(
         "--name",
         type=stack_name,
-        help="the servers of this stack (default: those of the environment, and of the default stack what that lacks)",
+        help="use this local stack (default: the environment; what it lacks comes from the default stack)",
     )
 
 
 def settings_environment(arguments: argparse.Namespace) -> dict[str, str]:
-    """The settings for a tool: a named stack's before the environment's, the default stack's after them."""
+    """Merge the settings: a named stack overrides the environment, the default stack only fills what it lacks."""
     stack = Stack.existing(stack_folder(arguments.name or DEFAULT_STACK))
     if arguments.name and stack is None:
         raise no_such_stack(arguments.name)

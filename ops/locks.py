@@ -1,12 +1,12 @@
-"""The order locks in Redis: whose they are, and the release of those of a deployment that will not come back.
+"""List order locks in Redis, and release those of a deployment that will not come back.
 
 python -m stack locks list                        how many each application has, by incarnation
 python -m stack locks show ORDER_ID               the lock of one order
-python -m stack locks release --app APP           let others emit what this application had claimed and not emitted
-python -m stack locks release --order ORDER_ID    the same for one order
+python -m stack locks release --app APP           let other deployments emit the orders it claimed but did not emit
+python -m stack locks release --order ORDER_ID    the same, for one order
 
-An emitted order stays marked, whatever is released: it went out. A claim may stand on an order that is out, when its
-worker died before it could mark it: a release fences the application, reads order_final, and marks such an order.
+A release never touches an order marked as emitted. An order may be emitted but only claimed in Redis, if its worker
+died before it could mark it: a release therefore fences the application, reads order_final and marks such orders.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Claimed(NamedTuple):
-    """An order that is claimed, and by whom."""
+    """A claimed order, its application and the token of the claim."""
 
     order_id: str
     app_id: str
@@ -53,7 +53,7 @@ class Claimed(NamedTuple):
 
 @dataclass
 class Group:
-    """The locks of one application's incarnation (or the released ones, which are nobody's)."""
+    """Counts of the locks of one incarnation of an application, or of the released locks, which have no owner."""
 
     claimed: int = 0
     emitted: int = 0
@@ -62,7 +62,7 @@ class Group:
     longest_s: int = -1
 
     def add(self, state: str, seconds: int) -> None:
-        """Count one lock; `seconds` is its time to live, negative if it has no end."""
+        """Count one lock; `seconds` is its time to live, negative if it never expires."""
         if state in ("claimed", "emitted"):
             setattr(self, state, getattr(self, state) + 1)
         else:
@@ -78,14 +78,18 @@ def add_commands(subparsers: Any) -> None:
     _add(actions, "list", run_list, "count the locks by application and incarnation")
     show = _add(actions, "show", run_show, "show the lock of one order; exit code 1 if it has none")
     show.add_argument("order_id", metavar="ORDER_ID")
-    release = _add(actions, "release", run_release, "let others emit what was claimed and not emitted")
+    release = _add(
+        actions, "release", run_release, "let other deployments emit orders that were claimed but not emitted"
+    )
     whose = release.add_mutually_exclusive_group(required=True)
     whose.add_argument("--app", type=_app_id, help="all claims of this application")
     whose.add_argument("--order", metavar="ORDER_ID", help="the claim of one order")
     release.add_argument("--incarnation", type=_incarnation, metavar="HEX", help="only this incarnation of --app")
-    release.add_argument("--dry-run", action="store_true", help="only say how many")
+    release.add_argument("--dry-run", action="store_true", help="report how many, change nothing")
     release.add_argument(
-        "--force", action="store_true", help="even while workers of the application run, or without a lock"
+        "--force",
+        action="store_true",
+        help="release even if workers of the application are running, or if the order has no lock",
     )
 
 
@@ -115,16 +119,16 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 
 def run_release(arguments: argparse.Namespace) -> int:
-    """Release the claims of an application, or of one order; mark those whose order is out all the same."""
+    """Release the claims of an application, or of one order; mark claims whose order was emitted instead."""
     if arguments.incarnation and not arguments.app:
-        raise StackError("--incarnation goes with --app only")
+        raise StackError("--incarnation can be used with --app only")
     with _redis(arguments) as redis:
         if arguments.order is not None and arguments.force and not _read(redis, [locks.lock_key(arguments.order)]):
-            return _free(redis, arguments)
+            return _release_without_lock(redis, arguments)
         claims = _claims_on(redis, arguments.order) if arguments.order is not None else _claims_of(redis, arguments)
         if claims:
             _refuse_live(arguments, claims[0].app_id)
-        released, marked = _settle(redis, claims, arguments)
+        released, marked = _release_or_mark(redis, claims, arguments)
     would = "would be " if arguments.dry_run else ""
     print(f"{released} {'claim' if released == 1 else 'claims'} {would}released")
     if marked:
@@ -133,7 +137,7 @@ def run_release(arguments: argparse.Namespace) -> int:
 
 
 def format_groups(groups: dict[tuple[str, str], Group]) -> str:
-    """A table with one line per owner."""
+    """Format the groups as a table with one line per owner."""
     rows = [("APPLICATION", "INCARNATION", "CLAIMED", "EMITTED", "OTHER", "SHORTEST", "LONGEST")]
     for (app_id, incarnation), group in sorted(groups.items()):
         counts = (str(group.claimed), str(group.emitted), str(group.other))
@@ -143,18 +147,20 @@ def format_groups(groups: dict[tuple[str, str], Group]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _free(redis: RedisConsole, arguments: argparse.Namespace) -> int:
-    """Let an order go whose lock vanished after it was refused: to a worker, nothing is no permission."""
+def _release_without_lock(redis: RedisConsole, arguments: argparse.Namespace) -> int:
+    """Let any deployment emit an order whose lock vanished: a worker that was denied the claim still waits for it."""
     environment = settings_environment(arguments)
     if emitted_among(KafkaSettings.read(environment), [arguments.order]):
-        raise StackError(f"order {arguments.order!r} is in {ORDER_FINAL}: it is not let out again")
+        raise StackError(f"order {arguments.order!r} is in {ORDER_FINAL}: it will not be emitted again")
     if arguments.dry_run:
-        print(f"order {arguments.order!r} has no lock and would be free for all")
+        print(
+            f"order {arguments.order!r} has no lock; with --force and without --dry-run, any deployment could emit it"
+        )
         return 0
     blob = _encode((OrdersSettings.read(environment).lock_retention_s, locks.lock_key(arguments.order)))
     if not redis.call(locks.FREE, blob):
-        raise StackError(f"order {arguments.order!r} has been claimed a moment ago: it is not released")
-    print(f"order {arguments.order!r} had no lock and is free for all now")
+        raise StackError(f"order {arguments.order!r} was claimed a moment ago and is not released")
+    print(f"order {arguments.order!r} had no lock; any deployment may now emit it")
     return 0
 
 
@@ -162,7 +168,7 @@ def _claims_on(redis: RedisConsole, order_id: str) -> list[Claimed]:
     found = _read(redis, [locks.lock_key(order_id)])
     if not found or found[0][0].state != "claimed":
         what = f"is {found[0][0].state}" if found else "has no lock"
-        hint = "" if found else "; if it is held all the same, because its lock vanished, use --force"
+        hint = "" if found else "; if workers still hold it back because its lock vanished, use --force"
         raise StackError(f"order {order_id!r} {what}: there is no claim to release{hint}")
     lock = found[0][0]
     return [Claimed(order_id, lock.app_id, locks.token_of(lock.app_id, lock.incarnation))]
@@ -182,8 +188,8 @@ def _claims_of(redis: RedisConsole, arguments: argparse.Namespace) -> list[Claim
     return claims
 
 
-def _settle(redis: RedisConsole, claims: Sequence[Claimed], arguments: argparse.Namespace) -> tuple[int, int]:
-    """Release each claim, or mark it if its order is out; how many of both."""
+def _release_or_mark(redis: RedisConsole, claims: Sequence[Claimed], arguments: argparse.Namespace) -> tuple[int, int]:
+    """Release each claim, or mark it if its order is in order_final; returns how many were released and marked."""
     if not claims:
         return 0, 0
     environment = settings_environment(arguments)
@@ -211,7 +217,7 @@ def _settle(redis: RedisConsole, claims: Sequence[Claimed], arguments: argparse.
 
 
 def _refuse_live(arguments: argparse.Namespace, app_id: str) -> None:
-    """A worker that has claimed an order may be about to emit it."""
+    """Fail if workers of the application run: one that has claimed an order may be about to emit it."""
     if arguments.force or arguments.dry_run:
         return
     kafka = KafkaSettings.read(settings_environment(arguments))
@@ -220,17 +226,17 @@ def _refuse_live(arguments: argparse.Namespace, app_id: str) -> None:
     except KafkaException as error:
         raise StackError(
             f"Kafka: {error.args[0].str() or error.args[0].name()}; whether workers of {app_id} run is unknown. "
-            "Is it up? `python -m stack status`. To release all the same: --force"
+            f"Is Kafka at {kafka.bootstrap} running and reachable? To release without this check, use --force"
         ) from None
     if members:
         raise StackError(
-            f"{members} {'worker' if members == 1 else 'workers'} of {app_id} run: an order they have claimed could go "
-            "out twice. End them first, or use --force"
+            f"{members} {'worker' if members == 1 else 'workers'} of {app_id} run: an order they have claimed could be "
+            "emitted twice. Stop them first, or use --force"
         )
 
 
 def count_members(admin: AdminClient, group: str) -> int:
-    """How many members a consumer group has; none if it does not exist. Waits for a coordinator that moves."""
+    """Count the members of a consumer group, 0 if it does not exist; wait while its coordinator moves."""
     deadline = time.monotonic() + _ANSWER_SECONDS
     while True:
         [answer] = admin.describe_consumer_groups([group], request_timeout=_ANSWER_SECONDS).values()
@@ -251,7 +257,7 @@ def _pages(redis: RedisConsole) -> Iterator[list[str]]:
 
 
 def _read(redis: RedisConsole, keys: list[str]) -> list[tuple[locks.Lock, int]]:
-    """Locks and their time to live in seconds, without those that are gone by now."""
+    """Read the locks that still exist, each with its time to live in seconds."""
     answers: list[Any] = redis.call(locks.READ, _encode(keys))
     pairs = zip(answers[::2], answers[1::2], strict=True)
     return [(locks.parse_lock(value) or _UNREADABLE, seconds) for value, seconds in pairs if seconds != _GONE]
@@ -275,7 +281,7 @@ def _guarded(run: Any, arguments: argparse.Namespace) -> int:
     try:
         return int(run(arguments))
     except RedisAwayError as error:
-        raise StackError(f"{error}; is it up? `python -m stack status`") from None
+        raise StackError(f"{error}; is it running and reachable?") from None
 
 
 def _redis(arguments: argparse.Namespace) -> RedisConsole:
@@ -284,11 +290,13 @@ def _redis(arguments: argparse.Namespace) -> RedisConsole:
 
 def _app_id(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
-        raise argparse.ArgumentTypeError("an application id holds letters, digits, '.', '_' and '-' only")
+        raise argparse.ArgumentTypeError(f"invalid application id {text!r}: use only letters, digits, '.', '_' and '-'")
     return text
 
 
 def _incarnation(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{32}", text):
-        raise argparse.ArgumentTypeError("an incarnation is 32 hexadecimal digits, as `locks list` shows it")
+        raise argparse.ArgumentTypeError(
+            f"invalid incarnation {text!r}: use the 32 hexadecimal digits that `locks list` shows"
+        )
     return text

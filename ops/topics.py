@@ -88,7 +88,7 @@ def apply_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> list[str]:
         StackError: Kafka cannot be reached, or an existing topic differs from the catalogue.
     """
     admin = _admin(kafka)
-    existing = describe_topics(admin, specs)
+    existing = describe_topics(admin, kafka, specs)
     missing = [spec for spec in specs if spec.name not in existing]
     if missing:
         requests = [
@@ -96,21 +96,21 @@ def apply_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> list[str]:
         ]
         for name, outcome in admin.create_topics(requests, operation_timeout=_ANSWER_SECONDS).items():
             _await_creation(name, outcome)
-        _await_all(admin, specs)
+        _await_all(admin, kafka, specs)
     check_topics(kafka, specs)
     return [spec.name for spec in missing]
 
 
-def _await_all(admin: AdminClient, specs: Sequence[TopicSpec]) -> None:
+def _await_all(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:
     """A loaded broker may have created a topic and not know of it yet."""
     deadline = time.monotonic() + _KNOWN_SECONDS
-    while len(describe_topics(admin, specs)) < len(specs) and time.monotonic() < deadline:
+    while len(describe_topics(admin, kafka, specs)) < len(specs) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
 
 
 def check_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:
     """Raise `StackError` with one line per difference between Kafka and the catalogue."""
-    differences = compare(specs, describe_topics(_admin(kafka), specs))
+    differences = compare(specs, describe_topics(_admin(kafka), kafka, specs))
     if differences:
         raise StackError("\n".join(str(difference) for difference in differences))
 
@@ -132,8 +132,12 @@ def compare(specs: Sequence[TopicSpec], existing: Mapping[str, ExistingTopic]) -
     return differences
 
 
-def describe_topics(admin: AdminClient, specs: Sequence[TopicSpec]) -> dict[str, ExistingTopic]:
-    """Those of the topics that exist."""
+def describe_topics(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> dict[str, ExistingTopic]:
+    """Read partitions and settings of the topics that exist.
+
+    Raises:
+        StackError: Kafka does not answer.
+    """
     try:
         metadata = admin.list_topics(timeout=_ANSWER_SECONDS).topics
         partitions = {spec.name: len(metadata[spec.name].partitions) for spec in specs if spec.name in metadata}
@@ -141,7 +145,8 @@ def describe_topics(admin: AdminClient, specs: Sequence[TopicSpec]) -> dict[str,
         answers = admin.describe_configs(resources, request_timeout=_ANSWER_SECONDS) if resources else {}
         configs = {resource.name: answer.result() for resource, answer in answers.items()}
     except KafkaException as error:
-        raise StackError(f"Kafka: {error.args[0].str()}; is it up? `python -m stack status`") from None
+        reason = error.args[0].str()
+        raise StackError(f"Kafka: {reason}; is Kafka at {kafka.bootstrap} running and reachable?") from None
     return {
         name: ExistingTopic(partitions=count, config={entry.name: str(entry.value) for entry in configs[name].values()})
         for name, count in partitions.items()

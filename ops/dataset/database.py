@@ -82,9 +82,9 @@ def named_error(error: Error, settings: DatabaseSettings, database: str | None =
     """The driver's error with host, port and what to do."""
     where = f"the database server at {settings.host}:{settings.port}"
     if is_transient(error):
-        return StackError(f"can't reach {where}: {error.msg}; is it running? See `python -m stack status`")
+        return StackError(f"can't reach {where}: {error.msg}; is it running and reachable?")
     if error.errno == errorcode.ER_ACCESS_DENIED_ERROR:
-        return StackError(f"{where} refuses user {settings.user!r}: check MYSQL_USER and MYSQL_PASSWORD")
+        return StackError(f"{where} rejected user {settings.user!r}: check MYSQL_USER and MYSQL_PASSWORD")
     if error.errno == errorcode.ER_BAD_DB_ERROR:
         return StackError(f"{where} has no database {database!r}: run `python -m stack dataset init`")
     if error.errno == errorcode.ER_NO_SUCH_TABLE:

@@ -155,7 +155,7 @@ def test_an_unknown_server_is_refused(tmp_path: Path) -> None:
 def test_a_name_that_is_no_name_of_a_folder_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["status", f"--name={name}"])
-    assert "stack's name" in capsys.readouterr().err
+    assert "stack name" in capsys.readouterr().err
 
 
 def test_a_command_on_a_stack_that_never_was_says_how_to_start_it(capsys: pytest.CaptureFixture[str]) -> None:
