@@ -1,1 +1,1 @@
-"""What it costs: measurements beside the systems people would use instead."""
+"""Benchmarks: the cost of the product, measured against the systems people would use instead."""

@@ -1,9 +1,9 @@
-"""The benchmarks.
+"""Run the benchmarks.
 
-python -m bench stream [--system NAME,…] [--input NAME,…] [--repeat N]    the order stream beside other systems
+python -m bench stream [--system NAME,…] [--input NAME,…] [--repeat N]    the order stream and other systems
 python -m bench latency [--partitions N,…] [--rates N,…] [--seconds N]    from a commit to its visible order
 python -m bench state [--orders N,…]                                      restoring, size on disk, standbys
-python -m bench batch [--system NAME,…] [--case NAME,…] [--size N] [--repeat N]    the lake beside plain pipelines
+python -m bench batch [--system NAME,…] [--case NAME,…] [--size N] [--repeat N]    the lake and plain pipelines
 """
 
 from __future__ import annotations

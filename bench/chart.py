@@ -1,4 +1,4 @@
-"""The charts of the README: python -m bench.chart .bench/stream.json (or batch.json) TARGET (needs matplotlib)."""
+"""Draw the charts of the README: python -m bench.chart .bench/stream.json (or batch.json) TARGET (needs matplotlib)."""
 
 from __future__ import annotations
 

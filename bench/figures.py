@@ -1,4 +1,4 @@
-"""What the runs say: medians, ratios and the table. No I/O."""
+"""Compute medians and ratios of the stream runs, and format their table. No I/O."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the systems are fed: orders of the dataset's generator as the connector would deliver them. No I/O.
+"""Input of the stream systems: generated orders as the connector would deliver them. No I/O.
 
-Each order is one transaction of the shop: its row, then its product lines, each an insert with a position of its own.
+Each order is one transaction: its row, then its product lines, each an insert with its own binlog position.
 """
 
 from __future__ import annotations

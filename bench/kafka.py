@@ -1,4 +1,4 @@
-"""Topics and groups of the runs, and what becomes visible in a topic."""
+"""Create and delete topics and groups, and watch which records become visible in a topic."""
 
 from __future__ import annotations
 

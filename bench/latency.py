@@ -1,4 +1,4 @@
-"""Commit in the database → visible in `order_final`, through the whole chain, with each station's part in it."""
+"""Measure the time from a commit in the database to the visible order in `order_final`, and the share of each stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What processes and the machine spend, from /proc."""
+"""Processor time and memory of processes and of the machine, read from /proc."""
 
 from __future__ import annotations
 

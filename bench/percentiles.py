@@ -1,4 +1,4 @@
-"""Waits on their way through the stations of the chain. No I/O."""
+"""Percentiles of the waiting times in each stage of the chain. No I/O."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One run of one system, from the start of its process to its last output, by one yardstick for all.
+"""Measure one run of one system, from the start of its process to its last output, in the same way for all systems.
 
-All times are this process's wall clock. *First processed* is what a peer notes at its first event; Millrace notes
-nothing and is charged from the last moment before its consumer group was seen stable, which is earlier.
+All times are the wall clock of this process. *First processed* is the time a peer notes at its first event. Millrace
+notes none and is charged from the last moment before its consumer group was seen stable, which is earlier.
 """
 
 from __future__ import annotations

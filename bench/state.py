@@ -1,4 +1,4 @@
-"""A worker's state: how fast it comes back from nothing, what it takes on disk, and what a standby saves."""
+"""Measure a worker's state: time to restore it from nothing, size on disk, and the time a standby saves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order stream: every system over the same topics of one stack, measured from outside."""
+"""Measure the order stream: every system on the same topics of one stack, observed from outside."""
 
 from __future__ import annotations
 

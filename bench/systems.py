@@ -1,4 +1,4 @@
-"""The systems that are measured, and how each is started on the same servers."""
+"""The measured stream systems, and how each is started on the same servers."""
 
 from __future__ import annotations
 

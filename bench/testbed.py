@@ -1,4 +1,4 @@
-"""The servers under a benchmark: a stack of its own on free ports in a temporary folder, deleted at the end."""
+"""Testbed of a benchmark: a separate stack on free ports in a temporary folder, deleted at the end."""
 
 from __future__ import annotations
 

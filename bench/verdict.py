@@ -1,4 +1,4 @@
-"""Whether what came out is right: every expected order once, with all its products. No I/O."""
+"""Judge the output of a system: every expected order once, with all its products. No I/O."""
 
 from __future__ import annotations
 

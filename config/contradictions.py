@@ -1,4 +1,4 @@
-"""Contradictions inside a well-formed definition, each as "key path: what is wrong"."""
+"""Find contradictions in a well-formed definition; each is reported as "key path: fault"."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Reads dataset definitions: what a dataset's tables are, how they are captured, kept, checked and generated.
+"""Read dataset definitions: a dataset's tables, and how they are captured, kept, checked and generated.
 
 A dataset is a folder that holds `schema.sql` and `definition.yaml`. The shipped folders are in `config/datasets`;
-the setting `DATASETS_DIR` names another place. A definition is read strictly: an unknown field, a wrong type or a
-reference to nothing is a `DefinitionError` that names the file and the key path.
+the setting `DATASETS_DIR` names another place. Reading is strict: an unknown field, a wrong type or a reference to
+something that does not exist raises a `DefinitionError` with the file and the key path.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The shape of a dataset definition, and the rules that its parts keep among each other."""
+"""Types of a dataset definition, and the rules between its parts."""
 
 from __future__ import annotations
 

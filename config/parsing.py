@@ -1,4 +1,4 @@
-"""From the text of a setting to its value; a `ValueError` says what the text has to be."""
+"""Parse the text of a setting into its value; a `ValueError` says which texts are valid."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The only reader of the environment: every setting, its type, its default and its bounds.
 
-Each group is a frozen dataclass read by `Group.read()`. A missing or wrong setting raises `SettingsError`, which names
-every setting at fault in one go. Values marked `secret` are hidden when a group is printed.
+Each group is a frozen dataclass read by `Group.read()`. Missing or wrong settings raise one `SettingsError` that
+lists all of them. Values marked `secret` are hidden when a group is printed.
 """
 
 from __future__ import annotations

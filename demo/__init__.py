@@ -1,1 +1,1 @@
-"""`make demo`: the main job on real servers and data of real size, with a proof at its end."""
+"""`make demo`: the main job on real servers with realistic amounts of data, and a proof at the end."""

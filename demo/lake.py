@@ -1,4 +1,4 @@
-"""The demo's second half: archive → Bronze → Silver → Gold, and reconcile's verdict."""
+"""Second half of the demo: archive → Bronze → Silver → Gold, and the result of reconcile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proof: what the demo found, for people and for programs."""
+"""The proof: results of the demo, as text for people and as JSON for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The phases of the demo, in order."""
+"""Run the phases of the demo, in order."""
 
 from __future__ import annotations
 

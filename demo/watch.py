@@ -1,4 +1,4 @@
-"""Watches `order_final` as a consumer would: which orders became visible, how often, and when for the first time."""
+"""Watch `order_final` as a consumer would: which orders became visible, how often, and when each was first seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers of `streams.orders` as processes: start, ask, kill, stop. For the demo, the tests and the measurements."""
+"""Run workers as processes for the demo, the tests and the benchmarks: start, query, kill and stop them."""
 
 from __future__ import annotations
 

@@ -1,21 +1,22 @@
-"""A consumer of orders: keeps every order as it is now in a SQLite file. Needs `confluent-kafka` and nothing else.
+"""A consumer of orders that keeps the current state of every order in a SQLite file. Needs only `confluent-kafka`.
 
-    python examples/consume_orders.py localhost:9092 orders.db           # goes on until Ctrl-C
-    python examples/consume_orders.py localhost:9092 orders.db --once    # up to the present end of the topics
+    python examples/consume_orders.py localhost:9092 orders.db           # runs until Ctrl-C
+    python examples/consume_orders.py localhost:9092 orders.db --once    # up to the current end of the topics
     sqlite3 orders.db "select value from orders where status = 'complete'"
 
-in: `order_final` (an order, the first time it is complete), `order_amended` (the whole order after each later change)
+Topics in: `order_final` (an order, the first time it is complete), `order_amended` (the whole order after each later
+change).
 
-What a consumer of your own should take over:
+Rules to follow in a consumer of your own:
 
-1. Read committed records only. Others may be there twice, or never have happened.
-2. The two topics are not ordered together. An amendment always wins over the first version; of two amendments the
-   later one in the topic does, which is the one with the higher revision unless the state of the workers was made anew
-   (then revisions begin at 1 again). An order's records are all in one partition.
-3. Orders and offsets are kept in one transaction. So nothing is lost or counted twice, whenever this ends; and reading
-   anything again changes nothing.
-4. A deleted order stays, with its status: or an old record that is read again would bring it back.
-5. Fields that are not known are ignored: some may be added.
+1. Read committed records only. Uncommitted ones may be duplicates, or belong to aborted transactions.
+2. The two topics have no common order. An amendment always replaces the first version; of two amendments the later one
+   in the topic wins. That is the one with the higher revision, unless the workers' state was rebuilt (then revisions
+   begin at 1 again). All records of an order are in one partition.
+3. Store orders and offsets in one transaction. Then nothing is lost or counted twice, whenever the consumer ends, and
+   reading a record again changes nothing.
+4. Keep a deleted order, with its status: otherwise an old record that is read again would bring it back.
+5. Ignore unknown fields: new ones may be added.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What an operator types: the tools around the servers, wherever those run."""
+"""The operator's commands: tools for servers wherever they run."""

@@ -153,9 +153,7 @@ def _release_without_lock(redis: RedisConsole, arguments: argparse.Namespace) ->
     if emitted_among(KafkaSettings.read(environment), [arguments.order]):
         raise StackError(f"order {arguments.order!r} is in {ORDER_FINAL}: it will not be emitted again")
     if arguments.dry_run:
-        print(
-            f"order {arguments.order!r} has no lock; with --force and without --dry-run, any deployment could emit it"
-        )
+        print(f"order {arguments.order!r} has no lock; without --dry-run, any deployment could emit it then")
         return 0
     blob = _encode((OrdersSettings.read(environment).lock_retention_s, locks.lock_key(arguments.order)))
     if not redis.call(locks.FREE, blob):

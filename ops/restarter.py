@@ -1,13 +1,13 @@
-"""Runs a command and starts it again when it dies, each time after a longer pause.
+"""Run a command and restart it when it fails, each time after a longer pause.
 
     python -m ops.restarter [OPTIONS] [--] COMMAND [ARGUMENT ...]
 
-It ends when the command succeeds (exit code 0), when it is told to stop (SIGTERM and SIGINT are passed on; the exit
-code is then the command's), or when the command dies immediately several times in a row: no pause heals a wrong
-configuration. Should the restarter itself be killed, the kernel kills the command with it.
+The restarter ends when the command succeeds (exit code 0), on SIGTERM or SIGINT (passed on to the command, whose exit
+code it returns), or when the command fails immediately several times in a row: a pause does not mend a wrong
+configuration. If the restarter itself is killed, the kernel kills the command too.
 
-Exit codes: the command's own, 128 + number for one that was ended by a signal, 1 when it gave up, 2 for wrong usage,
-126 and 127 for a command that cannot be run or does not exist.
+Exit codes: the command's; 128 + number if a signal ended the command; 1 after giving up; 2 for wrong usage; 126 and 127
+for a command that cannot be run or does not exist.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m stack schemas`: the files in `streams/schemas`, made from what is encoded."""
+"""`python -m stack schemas`: generate the files in `streams/schemas` from the types that are encoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The topics of the catalogue as they are in Kafka: create what is missing, and compare what is there.
+"""Create the missing topics of the catalogue in Kafka, and compare the existing ones with it.
 
 python -m stack topics apply     create missing topics, then check
 python -m stack topics check     compare only; exit code 1 on a difference

@@ -1,1 +1,1 @@
-"""The servers on one machine, as plain processes, and the tools around them."""
+"""The servers on one machine, as plain processes."""

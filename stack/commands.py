@@ -1,4 +1,4 @@
-"""The commands that start, end and show the servers."""
+"""Commands that start, stop and show the local servers."""
 
 from __future__ import annotations
 

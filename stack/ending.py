@@ -1,4 +1,4 @@
-"""Ending servers: gently first, by force after a limit."""
+"""Stop servers gracefully, and by force after a time limit."""
 
 from __future__ import annotations
 

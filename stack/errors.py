@@ -1,4 +1,4 @@
-"""The error that a person can act on."""
+"""Errors that a person can act on."""
 
 
 class StackError(Exception):

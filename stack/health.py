@@ -1,4 +1,4 @@
-"""State and health of the servers, asked of the kernel and of the servers themselves."""
+"""Read the state of the servers from the kernel, and their health from the servers themselves."""
 
 from __future__ import annotations
 

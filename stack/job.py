@@ -1,4 +1,4 @@
-"""What a step of the work is given: a way to report, a way to run tools, and the notice that it is to end."""
+"""Context of one step of work: it reports progress, runs tools, and signals cancellation."""
 
 from __future__ import annotations
 

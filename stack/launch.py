@@ -1,7 +1,7 @@
-"""Starting several servers at the same time.
+"""Start several servers at the same time.
 
-Fetching, preparing and asking for health happen in threads of their own; processes are started by the calling thread
-only, because the kernel ties `die_with_parent` to the thread that started a process.
+Downloads, preparation and health checks run in separate threads; processes are started by the calling thread only,
+because the kernel ties `die_with_parent` to the thread that started a process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who holds a port: for error messages that name the program to end."""
+"""Find the program that holds a port, so that error messages can name it."""
 
 from __future__ import annotations
 

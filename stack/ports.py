@@ -1,4 +1,4 @@
-"""Ports: the fixed ones of the default stack, those a person names, and free ones for a stack of its own."""
+"""Choose ports: fixed ones for the default stack, those a person names, and free ones for separate stacks."""
 
 from __future__ import annotations
 

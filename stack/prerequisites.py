@@ -1,4 +1,4 @@
-"""Programs that a person has to install: each missing or too old one is named, all in one go."""
+"""Check the programs that a person has to install, and report all that are missing or too old at once."""
 
 from __future__ import annotations
 

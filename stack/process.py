@@ -1,7 +1,7 @@
-"""Server processes: start them, recognise them again, end them.
+"""Start server processes, identify them later, and end them.
 
-A process is known by its number, its start time and the boot it belongs to. Numbers are reused; the three together are
-not. A signal goes through a process file descriptor opened before the check, so that it can never reach a successor.
+A process is identified by its number, its start time and its boot. Numbers are reused; the three together are not. A
+signal goes through a process file descriptor opened before the check, so it can never reach a successor.
 """
 
 from __future__ import annotations

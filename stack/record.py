@@ -1,4 +1,4 @@
-"""The record of a started server: which process it is and where its output of this start begins."""
+"""Record of a started server: its process, and where the output of this start begins in the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One stack's place on the machine: its folder, ports and credentials.
+"""Folder, ports and credentials of one stack.
 
 <folder>/stack.json          ports, and the servers that belong to the stack
 <folder>/credentials.json    generated once, readable by the owner only

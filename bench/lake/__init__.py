@@ -1,1 +1,1 @@
-"""The lake's cost beside the pipeline that people would write instead: the same Gold from the same database."""
+"""Benchmark of the lake against the pipelines people would write instead: the same Gold from the same database."""

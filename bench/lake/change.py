@@ -1,7 +1,7 @@
-"""What happens in the shop between two runs: 1 % of the customers at random, and orders that are mostly recent.
+"""Changes to the shop between two runs: 1 % of the customers at random, and mostly recent orders.
 
-Nine of ten changed orders are of the last three days: half of these are new, with their lines, half are altered. The
-tenth is any older order. An altered order gets another store, and each of its lines another quantity. No I/O.
+Nine of ten changed orders are from the last three days; half of these are new, with their lines, and half are altered.
+The tenth is an older order. An altered order gets another store, and each of its lines another quantity. No I/O.
 """
 
 from __future__ import annotations

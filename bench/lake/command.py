@@ -1,4 +1,4 @@
-"""`python -m bench batch`: measure, write `.bench/batch.json`, print the table and the verdicts, draw the chart."""
+"""`python -m bench batch`: measure, write `.bench/batch.json`, print table and targets, draw the chart."""
 
 from __future__ import annotations
 

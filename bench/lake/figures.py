@@ -1,4 +1,4 @@
-"""What the lake's runs say: medians, ratios to the plain pipeline's first run, targets. No I/O."""
+"""Compute medians, ratios to the plain pipeline's first run, and targets of the lake's runs. No I/O."""
 
 from __future__ import annotations
 

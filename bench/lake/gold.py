@@ -1,8 +1,8 @@
-"""Whether a system's Gold is what the source says it has to be: rows and the sum of the rows' MD5 of each table.
+"""Compare a system's Gold with the source: number of rows and sum of the rows' MD5, per table.
 
-The source computes its side in SQL of its own (`config/datasets/…/oracle`); the other side is read from the files
-by pyarrow, those of Delta tables by delta-rs. The unknown member of dimensions is left out: no row of the source stands
-for it.
+The expected side is computed by the source in separate SQL (`config/datasets/…/oracle`); the other side is read from
+Parquet files by pyarrow, from Delta tables by delta-rs. The unknown member of dimensions is left out: the source has
+no row for it.
 """
 
 from __future__ import annotations

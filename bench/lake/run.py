@@ -1,4 +1,4 @@
-"""Measures commands from the start of the first process to the end of the last, whole process trees included."""
+"""Measure commands from the start of the first process to the end of the last, including all child processes."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The cycles of `python -m batch run --every …`, timed by the service itself.
+"""Time the cycles of `python -m batch run --every …` by what the service itself records.
 
-A cycle with nothing new is read off the hash `batch_jobs:{dataset}` in Redis, which has start and end with
-milliseconds; one that wrote something off the line that the service says after it, because the next cycle may begin at
-once. A cycle begins when the lease is taken and ends after its manifest. Processor time and memory are those of the
-whole process tree, from the moment the change lies there to the end of the cycle that took it.
+For a cycle with nothing new, start and end come from the hash `batch_jobs:{dataset}` in Redis, in milliseconds. For a
+cycle that wrote something they come from the line the service prints after it, because the next cycle may begin at
+once. A cycle begins when the lease is taken and ends after its manifest is written. Processor time and memory are those
+of the whole process tree, from the moment the change is available to the end of the cycle that took it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The systems that fill a lake, and the commands that each consists of."""
+"""The systems that fill a lake, and the commands of each."""
 
 from __future__ import annotations
 

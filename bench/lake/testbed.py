@@ -1,7 +1,7 @@
-"""The servers under the lake's benchmark, the shop on them, and the archive of its changes.
+"""Testbed of the lake's benchmark: servers, a loaded shop and the archive of its changes.
 
-The tables are fed as they are shipped: by the archive of raw changes. Filling that is the stream's work and is not
-timed; while something is timed, Kafka, Connect and the archive's worker are down.
+All tables are fed by the archive of raw changes, as in the shipped datasets. The stream fills the archive, which is not
+timed; while something is timed, Kafka, Connect and the archive's worker are stopped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The same job in the systems people would use instead: one complete order once, with all its products.
+"""The same job in other systems: emit each complete order once, with all its products.
 
-They run as processes of their own and import nothing of the product, so that they need none of its packages.
+Each runs as a separate process and imports nothing of the product, so it needs none of the product's packages.
 """

@@ -1,4 +1,4 @@
-"""Faust as it is installed: two agents, one RocksDB table, no patches; settings tuned for throughput."""
+"""Unmodified Faust: two agents and one RocksDB table, with settings tuned for throughput."""
 
 from __future__ import annotations
 

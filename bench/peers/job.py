@@ -1,4 +1,4 @@
-"""What the Python peers have in common: their arguments, their state, and the note of their first event."""
+"""Common parts of the Python peers: arguments, state, and the note of the first event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the lake's peers have in common: where they read and write, as a JSON file says, and the tables of Gold."""
+"""Common parts of the lake's peers: the JSON job file with sources and targets, and the tables of Gold."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The usual public pipeline: each table read whole by JDBC, each layer overwritten whole as Parquet, without Delta.
+"""The usual Spark pipeline: read each table in full by JDBC, overwrite each layer in full as Parquet, without Delta.
 
-Tuned as far as such a pipeline is: one session for all layers unless only some are asked for, few shuffle partitions,
-no counts, one read and one write of each table, one file for each day of the facts, the committer that renames once.
+Tuned as such a pipeline usually is: one session for all requested layers, few shuffle partitions, no counts, one read
+and one write per table, one file per day of the facts, and the committer that renames once.
 """
 
 from __future__ import annotations

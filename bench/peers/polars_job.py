@@ -1,6 +1,6 @@
-"""One process without Spark: the tables read whole by connectorx, each layer written whole as Parquet by Polars.
+"""One process without Spark: connectorx reads the tables in full, Polars writes each layer in full as Parquet.
 
-It is the limit for data that one machine's memory holds: the layers are written, and none of them is read again.
+It shows the limit for data that fits into memory: layers are written and never read again.
 """
 
 from __future__ import annotations

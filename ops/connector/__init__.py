@@ -1,1 +1,1 @@
-"""The Debezium connector of a dataset: its settings, and the commands that bring it to run."""
+"""The Debezium connector of a dataset: its settings, and the commands that deploy it."""

@@ -1,4 +1,4 @@
-"""Bringing a connector to run with given settings."""
+"""Create or update a connector, and wait until it runs."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The commands on a dataset's connector.
+"""Commands for a dataset's connector.
 
-python -m stack connector apply     create it or update its settings; done when it and its task run
-python -m stack connector status    exit code 1 if it or a task does not run
-python -m stack connector delete    remove it; its position in the source stays with Connect
+python -m stack connector apply     create it or update its settings, then wait until it and its task run
+python -m stack connector status    show its state; exit code 1 if it or a task does not run
+python -m stack connector delete    remove it; Connect keeps its position in the source
 """
 
 from __future__ import annotations

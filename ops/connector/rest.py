@@ -1,4 +1,4 @@
-"""Kafka Connect over REST, as far as the commands need it."""
+"""Client for the parts of Kafka Connect's REST interface that the commands need."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Settings of a dataset's connector: the template of its database, filled from the dataset's definition.
+"""Build the settings of a dataset's connector from its database's template and the dataset's definition.
 
-The keys of a topic are one column of the table's key, taken out as bare text (`ExtractField` after the connector's own,
-unique key), so that an order and its details have equal keys and meet in one partition.
+The key of a record is one column of the table's key as bare text (`ExtractField` after the connector's own, unique
+key), so that an order and its details have equal keys and land in the same partition number.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Tools on a dataset: create its schema, load, generate, simulate a live shop, check what came out."""
+"""Commands for a dataset: create its schema, load, generate, simulate a live shop, and check the result."""

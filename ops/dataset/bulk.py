@@ -1,7 +1,7 @@
-"""Writes many rows into one table by multi-row statements, and finds the rows that the database refuses.
+"""Write many rows into one table by multi-row statements, and find the rows that the database rejects.
 
-`LOAD DATA LOCAL` would be a third faster, but it turns errors into warnings without a line, and MySQL 8 servers refuse
-it unless they are told otherwise.
+`LOAD DATA LOCAL` would be a third faster, but it turns errors into warnings without a line number, and MySQL 8 servers
+refuse it unless configured to accept it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs the oracle against a live database and topic."""
+"""Run the oracle against a live database and topic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m stack dataset …`: exit code 0 is success, 1 means that data is wrong, 2 that the command could not run."""
+"""`python -m stack dataset …`: exit code 0 means success, 1 wrong data, 2 a command that could not run."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Connections to a MySQL or MariaDB source, and their errors in words.
+"""Open connections to a MySQL or MariaDB source, and translate driver errors into messages a person can act on.
 
-The driver's pure-Python connection is used everywhere: one behaviour on every machine, with or without the compiled
+The driver's pure-Python connection is used everywhere, so that all machines behave alike, with or without the compiled
 extension. The collation is named because the driver's own choice depends on the server, and MySQL 8's default
-(utf8mb4_0900_ai_ci) is unknown to MariaDB. The SQL mode is named because without strictness a server silently cuts
-texts and zeroes dates; backslash escapes, which `text_literal` relies on, are on in it.
+(utf8mb4_0900_ai_ci) is unknown to MariaDB. The SQL mode is named because without strictness a server silently
+truncates texts and zeroes dates; it keeps backslash escapes on, which `text_literal` relies on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads the topic of complete orders as a consumer of committed records sees it."""
+"""Read the committed records of the topic of complete orders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loads a CSV file into a table: good rows are written, bad rows are named by line and set aside.
+"""Load a CSV file into a table: write good rows, report bad rows by line and set them aside.
 
 The file is UTF-8 with a header line; columns may stand in any order. An empty field and `\\N` are NULL. Times without
 an offset are UTC.

@@ -1,7 +1,7 @@
-"""The oracle: which orders are complete by the source database, and whether `order_final` says exactly that.
+"""The oracle: compute the complete orders from the source database and compare them with `order_final`.
 
-Completeness is recomputed in SQL and shares no code with the streams. An order is complete when its row is there and it
-has at least `num_products` distinct product lines; counts and quantities below 1 are invalid and complete nothing.
+Completeness is recomputed in SQL and shares no code with the streams. An order is complete when its row exists and it
+has at least `num_products` distinct product lines; counts and quantities below 1 are invalid and never count.
 """
 
 from __future__ import annotations

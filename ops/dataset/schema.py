@@ -1,4 +1,4 @@
-"""Creates a dataset's database and tables, and verifies that the tables are those of the definition."""
+"""Create a dataset's database and tables, and verify that the tables match the definition."""
 
 from __future__ import annotations
 

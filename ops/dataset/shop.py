@@ -1,7 +1,7 @@
-"""What happens in a live shop, as transactions on the source database.
+"""The events of a live shop, as transactions on the source database.
 
-Statements carry absolute values only (a count, never "one more"), so that a transaction whose commit was lost with the
-connection can be repeated.
+Statements carry absolute values only (a count, never "one more"), so that a transaction can be repeated when the
+connection was lost during its commit.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Simulates a live shop: new orders, changes and deletions, by probability, at a pace.
+"""Simulate a live shop: new orders, changes and deletions, at random by given probabilities and at a given rate.
 
 Every choice comes from the seed. Order ids come from the seed and a salt that differs from run to run, so that the same
-seed can run twice on one database; with the same salt on the same rows a run repeats its ids as well.
+seed can run twice on one database; with the same salt and rows, a run also repeats its ids.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Parameters of a simulation, its summary, and the clock that it keeps its pace by."""
+"""Parameters of a simulation, its summary, and the clock that sets its rate."""
 
 from __future__ import annotations
 

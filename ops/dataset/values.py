@@ -1,4 +1,4 @@
-"""Checks texts against a definition's logical types and turns them into SQL literals. No I/O.
+"""Check texts against a definition's logical types, and turn them into SQL literals. No I/O.
 
 Validation and quoting are one step because a million rows pass through here: each column gets one function
 `text -> literal` that raises `ValueError` with the reason.

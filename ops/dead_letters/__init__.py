@@ -1,1 +1,1 @@
-"""The commands on dead letters: list them, look at one, write them again to where they came from."""
+"""Commands for dead letters: list them, show one, replay them to the topics they came from."""

@@ -1,11 +1,11 @@
-"""The commands on dead letters: the records that could not be processed.
+"""Commands for dead letters, the records that could not be processed.
 
-python -m stack dead-letters list       how many, why, and the newest of them
-python -m stack dead-letters show       everything of one
+python -m stack dead-letters list       count them by reason, and list the newest
+python -m stack dead-letters show       all fields of one
 python -m stack dead-letters replay     write them again to the topic and partition they came from
 
-A replayed record passes through the workers like any other: a change older than what is known of its row changes
-nothing, and one that is still bad comes back as a new dead letter.
+Workers process a replayed record like any other: a change older than the known state of its row has no effect, and one
+that is still bad becomes a new dead letter.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a record of `dead_letters` is: a dead letter with its origin, or a note that one was replayed.
+"""Decode a record of `dead_letters`: a dead letter with its origin, or a note that one was replayed.
 
-Everything in the topic is data that anybody may have written, so nothing here raises for what it holds.
+Anybody may have written the data in the topic, so no content makes these functions raise.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Keys, values and texts from outside in a form that a terminal can be trusted with."""
+"""Format keys, values and texts from outside so that they are safe to print on a terminal."""
 
 from __future__ import annotations
 

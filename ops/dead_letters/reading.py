@@ -1,4 +1,4 @@
-"""Reads `dead_letters` as a consumer of committed records, from the beginning to its present end or in one place."""
+"""Read the committed records of `dead_letters`: from its beginning to its current end, or a single one."""
 
 from __future__ import annotations
 

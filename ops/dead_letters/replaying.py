@@ -1,8 +1,8 @@
-"""Writes dead letters again to the topic and partition they came from, and remembers in the same transaction which.
+"""Replay dead letters to the topic and partition they came from, and note each of them in the same transaction.
 
-A note of every replayed letter goes to the letter's own partition of `dead_letters`. The offsets of a consumer group
-could not say it: a selection leaves holes. The order is the workers' own: first fence, so that nobody else can commit
-any more, then read the notes, then write.
+The note of a replayed letter goes to the letter's own partition of `dead_letters`. Offsets of a consumer group would
+not do, because a selection leaves gaps. The steps are those of the workers: first fence, so that nobody else can
+commit, then read the notes, then write.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which dead letters are asked for, and what `list` shows of them: it does not grow with the topic."""
+"""Select dead letters, and summarise them for `list` in memory that does not grow with the topic."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The servers' programs: fetched once, verified, kept in a cache."""
+"""The servers' programs: downloaded once, verified, and kept in a cache."""

@@ -1,8 +1,8 @@
-"""The cache of fetched programs: whole or not there.
+"""Cache of downloaded programs; an entry is either complete or absent.
 
-An artifact is fetched into a folder of its own beside its place, gets a manifest of every file's size, time and
-SHA-256, and is renamed into place. Each use checks the manifest: sizes and times always, content where a time differs.
-One process fetches at a time; others wait and find the result.
+An artifact is downloaded into a separate folder next to its target, gets a manifest with every file's size, time and
+SHA-256, and is renamed into place. Each use checks the manifest: sizes and times always, content if a time differs.
+One process downloads at a time; others wait and use the result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Kafka, Kafka Connect and the Debezium connector: exact versions in `pom.xml`, fetched and checked by Maven."""
+"""Kafka, Kafka Connect and the Debezium connector: exact versions in `pom.xml`, downloaded and verified by Maven."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The MinIO server: built once from its Go module."""
+"""The MinIO server, built once from its Go module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MariaDB and Redis: the system's own packages, installed through apt-get when that is possible.
+"""MariaDB and Redis from the system's packages, installed with apt-get where possible.
 
 Only packages without a service are installed, so that nothing starts by itself, now or after a reboot: Debian keeps
 Redis's one binary in `redis-tools` (`redis-server` is a link to it plus the service).

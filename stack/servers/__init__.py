@@ -1,4 +1,4 @@
-"""The servers, one file each: where its programs come from, how it is configured, started and asked for its health."""
+"""The servers, one file each: its programs, configuration, start and health check."""
 
 from stack.servers.base import Command, Server, UnhealthyError
 from stack.servers.connect import Connect

@@ -1,4 +1,4 @@
-"""What every server offers to the stack."""
+"""The interface of every server."""
 
 from __future__ import annotations
 

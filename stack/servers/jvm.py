@@ -1,4 +1,4 @@
-"""How the two Java servers are run."""
+"""Run the two Java servers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """MariaDB: the source database, with a row-based binary log.
 
 Accounts: `root` through the unix socket by the operating system's user only; `millrace` owns the dataset databases;
-`connector` reads them and the binary log. It runs as the user who runs the stack, root included: the stack's folder may
-be where a user of the server's own could not go.
+`connector` reads them and the binary log. The server runs as the user who runs the stack, root included: a separate
+user might have no access to the stack's folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MinIO: the object storage of the lake, and the jars with which Spark reaches it."""
+"""MinIO: the object storage of the lake, and the jars that Spark needs to reach it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redis: look-ups, order cache and order locks. Locks decide whether an order is emitted, so data is kept."""
+"""Redis for look-ups, order cache and order locks. Locks decide whether an order is emitted, so its data is durable."""
 
 from __future__ import annotations
 

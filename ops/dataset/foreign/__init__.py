@@ -1,1 +1,1 @@
-"""A dataset's folder from a database that is there already: its schema is read, and a definition drafted from it."""
+"""Draft a dataset's folder from an existing database: read its schema and write a definition for it."""

@@ -1,13 +1,13 @@
-"""From what a server says of its tables to a definition's tables, and why some are left out. No I/O.
+"""Draft the tables of a definition from a server's catalogue, with the reason for each table left out. No I/O.
 
-Cursor: a time that tells which rows changed. Taken is a column that is never null, and that the server writes at every
-change (ON UPDATE) or that is named as if the application did (`updated_at`, `last_update` and the like); before others
-one that the server writes, then one that an index begins with. A DATETIME has no zone and is read as UTC: it is not
-taken where the server's own zone is another.
+Cursor: a time column that shows which rows changed. A candidate is never null, and either the server writes it at every
+change (ON UPDATE) or its name says that the application does (`updated_at`, `last_update` and the like). Columns that
+the server writes come first, then those that an index begins with. A DATETIME has no zone and is read as UTC, so it is
+no candidate if the server's own zone differs.
 
 Topic key: the first column of the key.
 
-Order: tables after those that their foreign keys name.
+Order: each table comes after the tables that its foreign keys reference.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads what a MySQL or MariaDB server says of a database's tables. Changes nothing there."""
+"""Read the tables, columns and keys of a MySQL or MariaDB database; read-only."""
 
 from __future__ import annotations
 

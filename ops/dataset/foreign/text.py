@@ -1,4 +1,4 @@
-"""The two files of a dataset's folder, as text. No I/O."""
+"""Format the two files of a dataset's folder as text. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes generated rows as CSV files, one per table."""
+"""Write generated rows as CSV files, one per table."""
 
 from __future__ import annotations
 

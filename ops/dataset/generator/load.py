@@ -1,4 +1,4 @@
-"""Loads generated files; they go the same way as anybody's CSV files."""
+"""Load generated files, in the same way as any other CSV files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much is generated: the dataset's counts at the wanted size."""
+"""Plan how many rows to generate: the dataset's counts at the requested size."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The rows themselves, as CSV lines. No I/O: the same plan gives the same lines, on every machine.
+"""Generate rows as CSV lines. No I/O: the same plan gives the same lines on every machine.
 
-Each table draws from a random sequence of its own, so that another number of orders does not change the customers.
+Each table has its own random sequence, so the number of orders does not change the customers.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What Spark needs beside itself to write the lake: jars in exact versions, and the lake's own log store."""
+"""Additions Spark needs to write the lake: jars in exact versions, and the lake's own log store."""

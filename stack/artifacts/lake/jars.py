@@ -1,4 +1,4 @@
-"""The jars, fetched and checked by Maven, and the log store, compiled against them."""
+"""Download and verify the jars by Maven, and compile the log store against them."""
 
 from __future__ import annotations
 
