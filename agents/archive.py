@@ -19,7 +19,7 @@ from streams.runtime.partition.turn import Turn
 async def archive(batches: StreamT[Batch]) -> AsyncIterator[int]:
     """Take in each batch of records; yields their number."""
     async for batch in batches:
-        yield await batch.fold(keep)
+        yield await batch.submit(keep)
 
 
 def keep(state: Any, change: Change[SourceRecord]) -> SourceRecord:

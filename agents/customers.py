@@ -16,4 +16,4 @@ from streams.runtime.partition.batch import Batch
 async def customers(batches: StreamT[Batch]) -> AsyncIterator[int]:
     """Take in each batch of changes; yields the number of records."""
     async for batch in batches:
-        yield await batch.fold(customer_entry)
+        yield await batch.submit(customer_entry)

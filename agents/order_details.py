@@ -16,4 +16,4 @@ from streams.runtime.partition.batch import Batch
 async def order_details(batches: StreamT[Batch]) -> AsyncIterator[int]:
     """Fold each batch of changes into the states of their orders; yields the number of records."""
     async for batch in batches:
-        yield await batch.fold(fold_order_detail)
+        yield await batch.submit(fold_order_detail)

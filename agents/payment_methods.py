@@ -16,4 +16,4 @@ from streams.runtime.partition.batch import Batch
 async def payment_methods(batches: StreamT[Batch]) -> AsyncIterator[int]:
     """Take in each batch of changes; yields the number of records."""
     async for batch in batches:
-        yield await batch.fold(payment_method_entry)
+        yield await batch.submit(payment_method_entry)

@@ -81,7 +81,7 @@ async def test_a_turn_that_fails_is_not_counted(agent: Any, customers: StandIn) 
     customers.fail_next = ConnectionError("Redis went away")
     batch = customers.batch(CUSTOMERS, [(b"7", created(ADA))])
     with pytest.raises(ConnectionError):
-        await batch.fold(customer_entry)
+        await batch.submit(customer_entry)
     assert application.flow.counts == before
 
 

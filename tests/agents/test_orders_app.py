@@ -73,7 +73,7 @@ async def test_a_turn_that_fails_leaves_nothing_behind(agents: Agents) -> None:
     await agents.orders(order_at(1, num_products=1))
     agents.stand_in.fail_next = ConnectionError("the transaction failed")
     with pytest.raises(ConnectionError):
-        await agents.stand_in.batch(DETAILS, [line_at(2, 101)]).fold(fold_order_detail)
+        await agents.stand_in.batch(DETAILS, [line_at(2, 101)]).submit(fold_order_detail)
     assert agents.published("order_final") == []
     await agents.details(line_at(2, 101))
     assert len(agents.published("order_final")) == 1

@@ -89,10 +89,10 @@ class Batch:
     def __repr__(self) -> str:
         return f"<Batch {self.topic}/{self.partition} {self.from_offset}..{self.next_offset}>"
 
-    async def fold(self, fold: Fold) -> int:
-        """Hand the batch to its partition, which folds every change with `fold`; returns the number of records.
+    async def submit(self, fold: Fold) -> int:
+        """Queue the batch for its partition, which folds its changes with `fold`; return the number of records.
 
-        Returns once the partition has taken the batch, not once it is committed: batches of several partitions are
-        under way at a time, and each partition keeps their order.
+        Returns when the batch is queued, not when it is folded or committed: see step 1 in `task.py`. Each partition
+        keeps the order of its batches; batches of several partitions may be in progress at the same time.
         """
         return await self.owner.accept(self, fold)

@@ -115,7 +115,7 @@ class PartitionTestbed:
             for first in range(begins["numbers"], len(self.rows), 2):  # two records a batch
                 batch = self.batch(first, self.rows[first : first + 2], opening)
                 opening.queue.polled(batch)
-                await batch.fold(self.fold)
+                await batch.submit(self.fold)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         await until(condition)

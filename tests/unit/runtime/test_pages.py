@@ -47,7 +47,7 @@ async def test_a_partition_that_is_being_closed_is_not_read_any_more(
     opening = testbed.partition.opening
     batch = testbed.batch(1, [5])
     opening.queue.polled(batch)
-    await batch.fold(testbed.fold)
+    await batch.submit(testbed.fold)
     await asyncio.wait_for(closing.wait(), 20)
     assert open_partitions(app) == []
     may_close.set()

@@ -132,7 +132,7 @@ async def test_a_batch_of_an_earlier_opening_is_dropped(testbed: PartitionTestbe
     testbed.partition = testbed.new_partition()
     testbed.start()
     await testbed.until(lambda: testbed.partition.state is PartitionState.RUNNING)
-    await stale.fold(add)
+    await stale.submit(add)
     assert testbed.stats.counters["stale_batches"] == 1
     assert testbed.published() == EXPECTED
 
@@ -141,7 +141,7 @@ async def test_a_gap_between_batches_is_mended_by_another_opening(testbed: Parti
     testbed.start()
     await testbed.processed()
     testbed.rows += [8, 2]
-    await testbed.batch(len(testbed.rows) - 1, [2]).fold(add)  # the one before it was lost on its way
+    await testbed.batch(len(testbed.rows) - 1, [2]).submit(add)  # the one before it was lost on its way
     await testbed.processed()
     assert testbed.log.openings == 2
     assert testbed.published() == [*EXPECTED, b"40"]

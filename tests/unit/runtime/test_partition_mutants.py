@@ -133,7 +133,7 @@ async def test_the_mutant_that_takes_any_batch_is_caught(tmp_path: Path) -> None
             testbed.start()
             await testbed.processed()
             testbed.rows = [*ROWS, 8, 2]
-            await testbed.batch(len(testbed.rows) - 1, [2]).fold(add)  # the one before it was lost on its way
+            await testbed.batch(len(testbed.rows) - 1, [2]).submit(add)  # the one before it was lost on its way
             await testbed.processed()
             await testbed.stop()
             assert testbed.published() == expected
