@@ -12,7 +12,7 @@ from faust import StreamT
 
 from streams.model.change import Change
 from streams.runtime.partition.batch import Batch, OutputRecord, SourceRecord
-from streams.runtime.partition.processor import OpenPartition, StatelessFlow
+from streams.runtime.partition.processor import PartitionView, StatelessFlow
 from streams.runtime.partition.turn import Turn
 
 
@@ -30,7 +30,7 @@ def keep(state: Any, change: Change[SourceRecord]) -> SourceRecord:
 class ArchiveFlow(StatelessFlow):
     """The flow of `streams.archive`."""
 
-    async def publish(self, turn: Turn, partition: OpenPartition) -> list[OutputRecord]:
+    async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
         """Every record as it is."""
         turn.caused_at_ms.clear()  # the end of the turn makes nothing visible: the object does, later
         return [OutputRecord(record.topic, record.key, record.value, source=record) for record in turn.outcomes]
@@ -39,5 +39,5 @@ class ArchiveFlow(StatelessFlow):
         """There are none: whatever the bytes are, they are kept."""
         raise AssertionError(f"a record that is not even read was refused: {reason}")
 
-    def committed(self, turn: Turn, partition: OpenPartition) -> None:
+    def committed(self, turn: Turn, partition: PartitionView) -> None:
         """The sink counts what it has put."""

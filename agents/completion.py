@@ -20,7 +20,7 @@ from agents.order_timers import OrderAgenda
 from streams.model.order import Emission, OrderState, live_lines
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, PaymentMethod
 from streams.runtime.partition.batch import OutputRecord, SourceRecord, Visit
-from streams.runtime.partition.processor import OpenPartition
+from streams.runtime.partition.processor import PartitionView
 from streams.runtime.partition.turn import Turn
 from streams.runtime.state.store import Entry
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
@@ -101,7 +101,7 @@ class OrderCompletion:
         """Return once the payment methods are loaded."""
         await self._payment_methods.ready()
 
-    def opened(self, partition: OpenPartition, recent: Sequence[Entry]) -> None:
+    def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
         """Mark the recent orders once more: the worker that emitted them may have died before it did."""
         self._agenda.begin(partition)
         newest = dict(recent)
@@ -112,11 +112,11 @@ class OrderCompletion:
         ]
         self._mark(emitted, partition)
 
-    def visits(self, partition: OpenPartition) -> Iterable[tuple[bytes, Visit]]:
+    def visits(self, partition: PartitionView) -> Iterable[tuple[bytes, Visit]]:
         """Held orders, overdue ones, finished ones."""
         return self._agenda.visits(partition)
 
-    async def publish(self, turn: Turn, partition: OpenPartition) -> list[OutputRecord]:
+    async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
         """Ask the guard, add the payment methods, encode; waits a moment for a payment method not known yet."""
         await self._clearance.clear(turn, partition.incarnation)
         await self._await_payment_methods(turn.outcomes)
@@ -126,7 +126,7 @@ class OrderCompletion:
         """Keep a record that could not be processed."""
         return dead_letter(DEAD_LETTERS, record, reason, app_id=self._app_id)
 
-    def committed(self, turn: Turn, partition: OpenPartition) -> None:
+    def committed(self, turn: Turn, partition: PartitionView) -> None:
         """Count and log what has become visible, mark it, cache what other services may ask for."""
         emitted = []
         for outcome in turn.outcomes:
@@ -141,7 +141,7 @@ class OrderCompletion:
             self._mark(emitted, partition)
         self._cache_rows(turn)
 
-    def _mark(self, order_ids: Sequence[str], partition: OpenPartition) -> None:
+    def _mark(self, order_ids: Sequence[str], partition: PartitionView) -> None:
         done = partition.settling()
         if order_ids:
             self._guard.mark_emitted(order_ids, self._clearance.token(partition.incarnation), done)

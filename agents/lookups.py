@@ -8,7 +8,7 @@ import msgspec
 
 from agents.dead_letters import dead_letter
 from streams.runtime.partition.batch import OutputRecord, SourceRecord
-from streams.runtime.partition.processor import OpenPartition, StatelessFlow
+from streams.runtime.partition.processor import PartitionView, StatelessFlow
 from streams.runtime.partition.turn import Turn
 from streams.topics import DEAD_LETTERS
 
@@ -26,7 +26,7 @@ class LookupFlow(StatelessFlow):
         self.counts: Counter[str] = Counter(written=0, deleted=0)
         self._app_id = app_id
 
-    async def publish(self, turn: Turn, partition: OpenPartition) -> list[OutputRecord]:
+    async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
         """One record for each id: topic: kind of the look-up, key: id, value: JSON (None: delete)."""
         newest = {(entry.kind, entry.id): entry.columns for entry in turn.outcomes}
         return [
@@ -38,7 +38,7 @@ class LookupFlow(StatelessFlow):
         """Keep a record that could not be read."""
         return dead_letter(DEAD_LETTERS, record, reason, app_id=self._app_id)
 
-    def committed(self, turn: Turn, partition: OpenPartition) -> None:
+    def committed(self, turn: Turn, partition: PartitionView) -> None:
         """Count."""
         deleted = sum(entry.columns is None for entry in turn.outcomes)
         self.counts["deleted"] += deleted

@@ -17,7 +17,7 @@ from streams.model.order_life import (
     report_overdue,
 )
 from streams.runtime.partition.batch import Visit
-from streams.runtime.partition.processor import OpenPartition
+from streams.runtime.partition.processor import PartitionView
 
 MOST_VISITS: Final = 1_000
 """Visits of one kind in one turn of the clock; the next turn goes on where this one ended."""
@@ -38,11 +38,11 @@ class OrderAgenda:
         self._retention_ms = int(retention_s * 1000)
         self._cursors: dict[tuple[int, int], tuple[int, bytes]] = {}
 
-    def begin(self, partition: OpenPartition) -> None:
+    def begin(self, partition: PartitionView) -> None:
         """Read a partition's agenda from its beginning."""
         self._cursors = {place: at for place, at in self._cursors.items() if place[0] != partition.number}
 
-    def visits(self, partition: OpenPartition) -> Visits:
+    def visits(self, partition: PartitionView) -> Visits:
         """The visits of one turn of the clock."""
         yield from self._held(partition)
         if self._after_ms:
@@ -50,7 +50,7 @@ class OrderAgenda:
         if self._retention_ms:
             yield from self._finished(partition)
 
-    def _held(self, partition: OpenPartition) -> Visits:
+    def _held(self, partition: PartitionView) -> Visits:
         """A held order is asked for again, page by page; one that is overdue is reported first."""
         overdue_ms = partition.now_ms - self._after_ms if self._after_ms else -1
         for kind in HELD_KINDS:
@@ -61,7 +61,7 @@ class OrderAgenda:
                 else:
                     yield key, partial(ask_again, order_id=key.decode())
 
-    def _overdue(self, partition: OpenPartition) -> Visits:
+    def _overdue(self, partition: PartitionView) -> Visits:
         """Those reported leave the kind, so that the oldest one is always at the front."""
         until_ms = partition.now_ms - self._after_ms
         for kind in WAITING:
@@ -69,16 +69,16 @@ class OrderAgenda:
             for key in islice(known, MOST_VISITS):
                 yield key, self._report(partition, key)
 
-    def _report(self, partition: OpenPartition, key: bytes) -> Visit:
+    def _report(self, partition: PartitionView, key: bytes) -> Visit:
         return partial(report_overdue, order_id=key.decode(), now_ms=partition.now_ms, after_ms=self._after_ms)
 
-    def _finished(self, partition: OpenPartition) -> Visits:
+    def _finished(self, partition: PartitionView) -> Visits:
         """The agenda has the time of the first change; the visit looks at the last one."""
         until_ms = partition.now_ms - self._retention_ms
         for _, key in self._page(partition, Standing.FINISHED, until_ms=until_ms):
             yield key, partial(forget_finished, now_ms=partition.now_ms, retention_ms=self._retention_ms)
 
-    def _page(self, partition: OpenPartition, kind: int, *, until_ms: int | None = None) -> list[tuple[int, bytes]]:
+    def _page(self, partition: PartitionView, kind: int, *, until_ms: int | None = None) -> list[tuple[int, bytes]]:
         """The next entries of a kind; after the last one it begins anew."""
         place = (partition.number, kind)
         entries = partition.agenda(kind, after=self._cursors.get(place), until_ms=until_ms)

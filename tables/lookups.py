@@ -55,7 +55,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class LookupSink(Service):
-    """Where the look-ups go; makes a committer for each opening of a partition.
+    """Where the look-ups go; makes a committer for each task of a partition.
 
     Args:
         client: calls scripts on the database of the look-ups; closed with the sink.

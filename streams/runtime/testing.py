@@ -38,7 +38,7 @@ class Consumed:
 
 
 class MemoryPartition:
-    """The `OpenPartition` of a stand-in: its agenda is found by looking at every state.
+    """The `PartitionView` of a stand-in: its agenda is found by looking at every state.
 
     Attributes:
         unsettled: number of things that a flow said remain to be done.

@@ -8,7 +8,7 @@ on; the group's offset, committed after the put, is for those who watch, and tel
 
 Records of several turns are gathered in memory and put as one object. Whoever loses them reads them again from Kafka:
 
-- An owner that was killed, or whose put had no answer, has put the object or has not; the next opening finds out.
+- An owner that was killed, or whose put had no answer, has put the object or has not; the next task finds out.
 - Two owners at a time (one of them slept) stand at the same start or know an older end of the chain than there is. The
   put has the condition that nobody has the name yet, so one of the two is refused (412). It follows the chain to its
   end, drops the records that are there by now, and goes on after them. No object overlaps another one.
@@ -53,7 +53,7 @@ STEP_GROWS: Final = 16
 
 
 class ArchiveSink(Service):
-    """Where the records go; makes a committer for each opening of a partition.
+    """Where the records go; makes a committer for each task of a partition.
 
     Args:
         store: the bucket; closed with the sink.

@@ -16,11 +16,11 @@ from streams.model.order_life import INCOMPLETE_KINDS, REPORTED, reason_of_kind,
 from streams.model.published import IncompleteReason
 from streams.runtime.faust.app import BatchApp
 from streams.runtime.faust.table import BatchTable, NotHere
-from streams.runtime.partition.processor import OpenPartition
+from streams.runtime.partition.processor import PartitionView
 from streams.runtime.web.pages import open_partitions
 
 
-def counts(partitions: Sequence[OpenPartition]) -> Counter[IncompleteReason]:
+def counts(partitions: Sequence[PartitionView]) -> Counter[IncompleteReason]:
     """Number of incomplete orders by reason."""
     found = Counter(dict.fromkeys(IncompleteReason, 0))
     for partition in partitions:
@@ -29,7 +29,7 @@ def counts(partitions: Sequence[OpenPartition]) -> Counter[IncompleteReason]:
     return found
 
 
-def oldest_seconds(partitions: Sequence[OpenPartition]) -> dict[IncompleteReason, float]:
+def oldest_seconds(partitions: Sequence[PartitionView]) -> dict[IncompleteReason, float]:
     """Age of the oldest incomplete order by reason, 0 where there is none."""
     found = dict.fromkeys(IncompleteReason, 0.0)
     for partition in partitions:
@@ -47,7 +47,7 @@ def figures(app: BatchApp) -> dict[str, Any]:
     return {"incomplete": {str(reason): number for reason, number in found.items()}}
 
 
-def listing(orders: BatchTable, partitions: Sequence[OpenPartition], limit: int) -> dict[str, Any]:
+def listing(orders: BatchTable, partitions: Sequence[PartitionView], limit: int) -> dict[str, Any]:
     """What `/orders/incomplete` answers: everything in numbers, and the oldest orders one by one."""
     found = counts(partitions)
     return {
@@ -59,7 +59,7 @@ def listing(orders: BatchTable, partitions: Sequence[OpenPartition], limit: int)
     }
 
 
-def _oldest(orders: BatchTable, partitions: Sequence[OpenPartition], limit: int) -> list[dict[str, Any]]:
+def _oldest(orders: BatchTable, partitions: Sequence[PartitionView], limit: int) -> list[dict[str, Any]]:
     entries = [
         (at_ms, key, kind, partition)
         for partition in partitions
@@ -70,7 +70,7 @@ def _oldest(orders: BatchTable, partitions: Sequence[OpenPartition], limit: int)
     return [_line(orders, *entry) for entry in entries[:limit]]
 
 
-def _line(orders: BatchTable, at_ms: int, key: bytes, kind: int, partition: OpenPartition) -> dict[str, Any]:
+def _line(orders: BatchTable, at_ms: int, key: bytes, kind: int, partition: PartitionView) -> dict[str, Any]:
     try:
         state: OrderState | None = orders.get(key.decode())
     except NotHere:

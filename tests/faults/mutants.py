@@ -35,15 +35,15 @@ def no_emitted_flag() -> None:
 
 def state_before_commit() -> None:
     """Local state is written before the transaction, as stock Faust does."""
-    from streams.runtime.partition.task import Opening
+    from streams.runtime.partition.task import PartitionTask
 
-    real: Callable[..., Any] = Opening._commit
+    real: Callable[..., Any] = PartitionTask._commit
 
     async def commit(self: Any, turn: Any, *rest: Any) -> None:
         self._store.write(turn.encoded_states(), self._store.changelog_offset or 0, turn.agenda_moves())
         await real(self, turn, *rest)
 
-    _replace(Opening, "_commit", commit)
+    _replace(PartitionTask, "_commit", commit)
 
 
 def offsets_outside() -> None:

@@ -15,8 +15,8 @@ from streams.model.published import PaymentMethod
 from streams.runtime.partition.batch import OutputRecord, SourceRecord, Visit
 from streams.runtime.partition.committer import Committer
 from streams.runtime.partition.pipeline import Pipeline
-from streams.runtime.partition.processor import OpenPartition
-from streams.runtime.partition.task import Opening
+from streams.runtime.partition.processor import PartitionView
+from streams.runtime.partition.task import PartitionTask
 from streams.runtime.partition.turn import Turn
 from streams.runtime.state.changelog import INCARNATION_KEY, Restoration, RestoreProgress, WriteFirst
 from streams.runtime.state.codec import StateCodec
@@ -84,7 +84,7 @@ class TallyFlow:
     Attributes:
         due: answers the visits of a turn of the clock.
         looks: how often the clock has asked for visits.
-        recent: the entries that each opening was told of.
+        recent: the entries passed to `opened` each time.
         settle: what is called with the follow-up of a committed turn; by default it is done at once.
     """
 
@@ -92,7 +92,7 @@ class TallyFlow:
         self.hold: asyncio.Event | None = None
         self.publishing = asyncio.Event()
         self.committed_outcomes: list[Any] = []
-        self.due: Callable[[OpenPartition], Iterable[tuple[bytes, Visit]]] = lambda partition: ()
+        self.due: Callable[[PartitionView], Iterable[tuple[bytes, Visit]]] = lambda partition: ()
         self.looks = 0
         self.recent: list[list[Entry]] = []
         self.settle: Callable[[Callable[[], None]], None] = lambda done: done()
@@ -100,15 +100,15 @@ class TallyFlow:
     async def ready(self) -> None:
         return
 
-    def opened(self, partition: OpenPartition, recent: Sequence[Entry]) -> None:
+    def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
         self.recent.append(list(recent))
         self.settle(partition.settling())
 
-    def visits(self, partition: OpenPartition) -> Iterable[tuple[bytes, Visit]]:
+    def visits(self, partition: PartitionView) -> Iterable[tuple[bytes, Visit]]:
         self.looks += 1
         return self.due(partition)
 
-    async def publish(self, turn: Turn, partition: OpenPartition) -> list[OutputRecord]:
+    async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
         self.publishing.set()
         if self.hold is not None:
             await self.hold.wait()
@@ -117,7 +117,7 @@ class TallyFlow:
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
         return OutputRecord("dead", record.key, record.value, (("reason", reason.encode()),))
 
-    def committed(self, turn: Turn, partition: OpenPartition) -> None:
+    def committed(self, turn: Turn, partition: PartitionView) -> None:
         self.committed_outcomes += turn.outcomes
         self.settle(partition.settling())
 
@@ -228,7 +228,7 @@ class LogConsumer:
 
 
 class FakeHost:
-    """The worker around a partition under test; `sought` gets the offsets of every opening."""
+    """The worker around a partition under test; `sought` gets the offsets of every task that opens."""
 
     turn_max_records = 100
     waiting_max_bytes = 1_000_000
@@ -240,7 +240,7 @@ class FakeHost:
         self.log = log
         self.failures: list[tuple[Exception, bool]] = []
         self.committers: list[MemoryCommitter] = []
-        self.sought: asyncio.Queue[tuple[Opening, Mapping[str, int]]] = asyncio.Queue()
+        self.sought: asyncio.Queue[tuple[PartitionTask, Mapping[str, int]]] = asyncio.Queue()
         self.committed: list[Mapping[str, int]] = []
         self._topics = topics
 
@@ -268,9 +268,9 @@ class FakeHost:
         await restoration._restore(LogConsumer(self.log))
         return list(restoration.recent)
 
-    async def seek(self, opening: Opening, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
+    async def seek(self, task: PartitionTask, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
         starts = {topic: offset or 0 for topic, offset in offsets.items()}
-        await self.sought.put((opening, starts))
+        await self.sought.put((task, starts))
         return starts
 
     def on_committed(self, partition: int, offsets: Mapping[str, int]) -> None:

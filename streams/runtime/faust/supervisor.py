@@ -23,7 +23,7 @@ from streams.runtime.partition.committer import KafkaTransactions
 from streams.runtime.partition.lifecycle import Partition, PartitionState
 from streams.runtime.partition.pipeline import Pipeline, transactional_id
 from streams.runtime.partition.standby import Standby
-from streams.runtime.partition.task import Opening
+from streams.runtime.partition.task import PartitionTask
 from streams.runtime.state.changelog import Restoration, RestoreProgress, WriteFirst, earliest_offsets
 from streams.runtime.state.store import Entry, PartitionStore
 
@@ -141,7 +141,7 @@ class PartitionSupervisor(Service):
     async def lag(self) -> Mapping[TP, int]:
         """Records not processed yet by source topic partition: those that wait here, and those not polled yet."""
         waiting = {
-            TP(topic, partition.number): partition.opening.queue.records_of(topic)
+            TP(topic, partition.number): partition.task.queue.records_of(topic)
             for partition in self.partitions
             for topic in partition.pipeline.sources
         }
@@ -219,9 +219,9 @@ class PartitionSupervisor(Service):
             on_progress=report,
         )
 
-    async def seek(self, opening: Opening, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
+    async def seek(self, task: PartitionTask, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
         """Have the consumer go on at committed offsets, at the earliest one where there is none."""
-        tps = {TP(topic, opening.partition): offset for topic, offset in offsets.items()}
+        tps = {TP(topic, task.partition): offset for topic, offset in offsets.items()}
         found = await earliest_offsets(self.app.kafka_client, [TopicPartition(*tp) for tp in tps])
         begins = {tp: found[TopicPartition(*tp)] for tp in tps}
         for tp, offset in tps.items():
@@ -231,7 +231,7 @@ class PartitionSupervisor(Service):
                     "changes were deleted before they were processed"
                 )
         starts = {tp: begins[tp] if offset is None else offset for tp, offset in tps.items()}
-        self._consumer.begin_at(opening, starts)
+        self._consumer.begin_at(task, starts)
         return {tp.topic: offset for tp, offset in starts.items()}
 
     def on_committed(self, partition: int, offsets: Mapping[str, int]) -> None:

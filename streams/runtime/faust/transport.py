@@ -22,7 +22,7 @@ from streams.runtime.faust.fetched import FetchedRecord, use_lean_records
 from streams.runtime.faust.transactions import PartitionTransactions
 from streams.runtime.faust.worker import WorkerApp
 from streams.runtime.partition.batch import Batch
-from streams.runtime.partition.task import Opening
+from streams.runtime.partition.task import PartitionTask
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ class BatchConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._openings: dict[TP, Opening] = {}
-        self._seeks: dict[TP, tuple[Opening, int]] = {}
+        self._partition_tasks: dict[TP, PartitionTask] = {}
+        self._seeks: dict[TP, tuple[PartitionTask, int]] = {}
         self._polled_since: dict[TP, float] = {}
         self._room = asyncio.Event()
 
@@ -71,10 +71,10 @@ class BatchConsumer(driver.Consumer):
 
     # -- used by the supervisor ---------------------------------------------------------------------------------------
 
-    def begin_at(self, opening: Opening, offsets: Mapping[TP, int]) -> None:
-        """Poll topic partitions for `opening` from these offsets on."""
+    def begin_at(self, task: PartitionTask, offsets: Mapping[TP, int]) -> None:
+        """Poll topic partitions for `task` from these offsets on."""
         for tp, offset in offsets.items():
-            self._seeks[tp] = (opening, offset)
+            self._seeks[tp] = (task, offset)
         self._room.set()
 
     def note_room(self) -> None:
@@ -148,8 +148,8 @@ class BatchConsumer(driver.Consumer):
 
     async def _poll_once(self) -> None:
         await self._apply_seeks()
-        open_tps = {tp for tp, opening in self._openings.items() if opening.is_open}
-        wanted = {tp for tp in open_tps if self._openings[tp].queue.has_room(tp.topic)}
+        open_tps = {tp for tp, task in self._partition_tasks.items() if task.is_open}
+        wanted = {tp for tp in open_tps if self._partition_tasks[tp].queue.has_room(tp.topic)}
         if not wanted:
             await self._wait_for_room()
             return
@@ -171,7 +171,7 @@ class BatchConsumer(driver.Consumer):
         """
         wanted = {
             tp: queue
-            for tp, queue in ((tp, opening.queue) for tp, opening in self._openings.items() if opening.is_open)
+            for tp, queue in ((tp, task.queue) for tp, task in self._partition_tasks.items() if task.is_open)
             if len(queue.next_offsets) > 1 and (tp in polled or (queue and tp.topic in queue.dry))
         }
         if wanted:
@@ -194,28 +194,28 @@ class BatchConsumer(driver.Consumer):
         async def seek() -> set[TP]:
             # As above. One that is gone needs no seek: whoever gets it, and when, opens it anew.
             assigned = client.assignment()
-            sought = {tp for tp, (opening, _) in seeks.items() if opening.is_open and tp in assigned}
+            sought = {tp for tp, (task, _) in seeks.items() if task.is_open and tp in assigned}
             for tp in sought:
                 client.seek(TopicPartition(tp.topic, tp.partition), seeks[tp][1])
             return sought
 
         for tp in await self._thread.call_thread(seek):
-            self._openings[tp], offset = seeks[tp]
+            self._partition_tasks[tp], offset = seeks[tp]
             self._read_offset[tp] = self._committed_offset[tp] = offset
             self._polled_since[tp] = monotonic()
 
     async def _hand_over(self, tp: TP, records: Sequence[FetchedRecord]) -> None:
-        opening = self._openings[tp]
+        task = self._partition_tasks[tp]
         size = min(BATCH_RECORDS, self.app.batch_max_records)
         for begin in range(0, len(records), size):
-            if not (opening.is_open and self.flow_active):
+            if not (task.is_open and self.flow_active):
                 return
             from_offset = self._read_offset[tp]
             assert from_offset is not None
             self._note_uncommitted(tp, from_offset)
-            batch = Batch(tp.topic, tp.partition, from_offset, records[begin : begin + size], opening)
+            batch = Batch(tp.topic, tp.partition, from_offset, records[begin : begin + size], task)
             self._read_offset[tp] = batch.next_offset
-            opening.queue.polled(batch)
+            task.queue.polled(batch)
             await self.wait_first(self.callback(self._message(tp, batch)), self.suspend_flow.wait())
         self._track_end(tp)
 
@@ -271,8 +271,8 @@ class BatchConsumer(driver.Consumer):
         Faust asks for every assigned partition and counts from the worker's start. Changelogs are assigned without
         being fetched, and a partition that is being restored is not polled yet: neither is stalled.
         """
-        opening = self._openings.get(tp)
-        if opening is None or not opening.is_open:
+        task = self._partition_tasks.get(tp)
+        if task is None or not task.is_open:
             return
         if now - self._polled_since[tp] >= self.app.conf.stream_processing_timeout:
             super().verify_event_path(now, tp)

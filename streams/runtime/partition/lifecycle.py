@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from streams.model.errors import SinkAwayError
 from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.queue import BatchesApartError
-from streams.runtime.partition.task import Host, Opening
+from streams.runtime.partition.task import Host, PartitionTask
 from streams.runtime.partition.waiting import ClosingError, start_task, unless_closing
 from streams.runtime.state.changelog import RestoreProgress
 from streams.runtime.stats import RuntimeStats
@@ -22,13 +22,13 @@ from streams.runtime.stats import RuntimeStats
 log = logging.getLogger(__name__)
 
 REOPEN_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
-"""Pauses before another opening; the last one repeats."""
+"""Pauses before another task; the last one repeats."""
 
 FENCED_IN_A_ROW: Final = 5
 """Two live owners of one partition are a fault of the deployment: give up after so many."""
 
 TRANSIENT: Final = (KafkaError, OSError, TimeoutError, BatchesApartError, SinkAwayError)
-"""What an outage raises, and what another opening mends. All else is a bug or a loss: the worker ends."""
+"""What an outage raises, and what another task mends. All else is a bug or a loss: the worker ends."""
 
 
 class PartitionState(StrEnum):
@@ -51,7 +51,7 @@ class Partition:
         name: its pipeline and number, for people.
         state: where it is in its life.
         error: why it waits, if it does.
-        opening: the present opening, or the last one.
+        task: the current task, or the last one.
     """
 
     def __init__(self, number: int, *, pipeline: Pipeline, host: Host, stats: RuntimeStats) -> None:
@@ -64,12 +64,12 @@ class Partition:
         self._stats = stats
         self._closing = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
-        self.opening = self._new_opening()
+        self.task = self._new_task()
 
     @property
     def progress(self) -> RestoreProgress:
         """Of the present restoration."""
-        return self.opening.progress
+        return self.task.progress
 
     def start(self, on_crash: Callable[[BaseException], None]) -> None:
         """Begin the partition's life in a task of its own; `on_crash` hears of an error that has no remedy here."""
@@ -85,8 +85,8 @@ class Partition:
                 task.cancel()
                 await asyncio.wait({task})
 
-    def _new_opening(self) -> Opening:
-        return Opening(
+    def _new_task(self) -> PartitionTask:
+        return PartitionTask(
             self.number,
             pipeline=self.pipeline,
             host=self._host,
@@ -104,25 +104,25 @@ class Partition:
     async def _open_again_and_again(self) -> None:
         failures = fenced = 0
         while not self._closing.is_set():
-            if self.opening.is_used:
-                self.opening = self._new_opening()
+            if self.task.is_used:
+                self.task = self._new_task()
             try:
                 await self._open_and_run()
             except ProducerFenced as error:
-                fenced = 1 if self.opening.turns else fenced + 1
+                fenced = 1 if self.task.turns else fenced + 1
                 await self._after_fencing(error, fenced)
             except TRANSIENT as error:
-                failures = 1 if self.opening.turns else failures + 1
+                failures = 1 if self.task.turns else failures + 1
                 await self._after_failure(error, failures)
 
     async def _open_and_run(self) -> None:
         self.state = PartitionState.OPENING
         try:
-            await unless_closing(self.opening.open(), self._closing)
+            await unless_closing(self.task.open(), self._closing)
             self.state, self.error = PartitionState.RUNNING, None
-            await self.opening.run()
+            await self.task.run()
         finally:
-            await self.opening.close()
+            await self.task.close()
 
     async def _after_fencing(self, error: Exception, in_a_row: int) -> None:
         """If another process owns the partition now, the group says so within its session timeout; else try again."""

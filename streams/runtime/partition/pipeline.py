@@ -61,7 +61,7 @@ class Pipeline:
         outputs: names of the topics written, of the same partition numbers.
         table: the state, None for a pipeline that keeps none.
         flow: the application's decisions.
-        new_committer: makes the committer for one opening of a partition.
+        new_committer: makes the committer for one task of a partition.
     """
 
     name: str

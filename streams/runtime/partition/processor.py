@@ -10,7 +10,7 @@ from streams.runtime.partition.turn import Turn
 from streams.runtime.state.store import Entry
 
 
-class OpenPartition(Protocol):
+class PartitionView(Protocol):
     """What a flow sees of the open partition it decides for."""
 
     @property
@@ -46,13 +46,13 @@ class Flow(Protocol):
     async def ready(self) -> None:
         """Return once everything is loaded that `publish` needs; a partition resumes after that."""
 
-    def opened(self, partition: OpenPartition, recent: Sequence[Entry]) -> None:
+    def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
         """A partition has opened. `recent`: its newest states, those included that may not be settled."""
 
-    def visits(self, partition: OpenPartition) -> Iterable[tuple[bytes, Visit]]:
+    def visits(self, partition: PartitionView) -> Iterable[tuple[bytes, Visit]]:
         """The keys that the partition's clock has to visit now, and how; bounded in number."""
 
-    async def publish(self, turn: Turn, partition: OpenPartition) -> list[OutputRecord]:
+    async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
         """Turn what the folds answered into records; may wait for outside help, and may alter the turn's states.
 
         No transaction is open meanwhile. A cancelled or failed call has no effect: the turn is dropped and its batches
@@ -62,7 +62,7 @@ class Flow(Protocol):
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
         """The record that keeps one which could not be processed, with its origin and the reason."""
 
-    def committed(self, turn: Turn, partition: OpenPartition) -> None:
+    def committed(self, turn: Turn, partition: PartitionView) -> None:
         """Called after the turn is durable; must not wait."""
 
 
@@ -72,9 +72,9 @@ class StatelessFlow:
     async def ready(self) -> None:
         """Nothing has to be loaded."""
 
-    def opened(self, partition: OpenPartition, recent: Sequence[Entry]) -> None:
+    def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
         """Nothing is to be caught up with."""
 
-    def visits(self, partition: OpenPartition) -> Iterable[tuple[bytes, Visit]]:
+    def visits(self, partition: PartitionView) -> Iterable[tuple[bytes, Visit]]:
         """There is no state to visit."""
         return ()

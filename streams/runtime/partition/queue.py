@@ -21,7 +21,7 @@ PATIENCE_S: Final = 1.0
 
 
 class BatchesApartError(Exception):
-    """A batch was lost between the poll and its turn; another opening polls it again."""
+    """A batch was lost between the poll and its turn; another task polls it again."""
 
 
 class BatchQueue:

@@ -1,25 +1,25 @@
 """One opening of a partition: the only way into processing, and then turn after turn.
 
 A partition is opened on every assignment, also when it was here before, and again after every error or unknown
-outcome. Nothing of an earlier opening is used again. Opening takes these steps:
+outcome. Nothing of an earlier task is used again. PartitionTask takes these steps:
 
     a. a new committer fences every former owner (Kafka aborts what they had open);
     b. the changelog's tail is replayed into the store, from the record after the last one it contains; an empty
        changelog gets its first record, unless the group has committed offsets: then a state was lost, and this stops;
     c. the committed offsets are read;
     d. the application gets ready, and hears which states are recent;
-    e. the consumer is told to seek to the committed offsets and to poll for this opening.
+    e. the consumer is told to seek to the committed offsets and to poll for this task.
 
 A turn takes the batches that wait, of all source topics of the partition, and runs these steps:
 
-    1. check that each batch begins where this opening stands in its topic; a gap means another opening;
+    1. check that each batch begins where this task stands in its topic; a gap means another task;
     2. fold its changes in memory (`turn.py`), or make the visits that the partition's clock asks for;
     3. let the application decide what is published; waiting is allowed, no transaction is open;
     4. one transaction: changelog, outputs, dead letters, source offsets;
     5. write states, agenda and changelog offset to the store: local state is never ahead of the log;
     6. account for it and let the application know.
 
-Steps 4 and 5 are not interrupted. When one fails, the outcome is unknown here, and only another opening finds it out.
+Steps 4 and 5 are not interrupted. When one fails, the outcome is unknown here, and only another task finds it out.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from typing import Final, Protocol
 
 from streams.runtime.partition.batch import Batch, Fold, OutputRecord
 from streams.runtime.partition.pipeline import Pipeline
-from streams.runtime.partition.processor import OpenPartition
+from streams.runtime.partition.processor import PartitionView
 from streams.runtime.partition.queue import BatchQueue
 from streams.runtime.partition.turn import Turn
-from streams.runtime.partition.view import StatelessPartition, StoredPartition
+from streams.runtime.partition.view import StatelessPartitionView, StoredPartitionView
 from streams.runtime.partition.waiting import finish, unless_closing
 from streams.runtime.state.changelog import INCARNATION_KEY, RestoreProgress, WriteFirst
 from streams.runtime.state.codec import STATELESS
@@ -82,13 +82,13 @@ class Host(Protocol):
         progress: RestoreProgress,
         write_first: WriteFirst,
     ) -> Sequence[Entry]: ...
-    async def seek(self, opening: Opening, offsets: Mapping[str, int | None]) -> Mapping[str, int]: ...
+    async def seek(self, task: PartitionTask, offsets: Mapping[str, int | None]) -> Mapping[str, int]: ...
     def on_committed(self, partition: int, offsets: Mapping[str, int]) -> None: ...
     def on_room(self) -> None: ...
 
 
-class Opening:
-    """One opening of one partition number of the co-partitioned source topics; the owner of what is polled for it.
+class PartitionTask:
+    """The task of one partition number of the co-partitioned source topics; the owner of what is polled for it.
 
     Attributes:
         is_used: whether it was ever opened: a used one is not opened again.
@@ -113,14 +113,14 @@ class Opening:
         self.is_used = False
         self.turns = 0
         self.progress = RestoreProgress()
-        self.view: OpenPartition = StatelessPartition(partition)
+        self.view: PartitionView = StatelessPartitionView(partition)
         self._pipeline = pipeline
         self._flow = pipeline.flow
         self._host = host
         self._stats = stats
         self._closing = closing
         self._committer = pipeline.new_committer(partition)
-        self._stored: StoredPartition | None = None
+        self._stored: StoredPartitionView | None = None
         self._store: PartitionStore | None = None
         self._clock_due_at = 0.0
         self.queue = BatchQueue(host.waiting_max_bytes)
@@ -142,9 +142,9 @@ class Opening:
 
         Raises:
             StateLostError, ChangelogDamagedError: the state cannot be relied on.
-            KafkaError, OSError, TimeoutError: Kafka is away; another opening may succeed.
+            KafkaError, OSError, TimeoutError: Kafka is away; another task may succeed.
         """
-        assert not self.is_used, "nothing of an earlier opening is used again"
+        assert not self.is_used, "nothing of an earlier task is used again"
         self.is_used = True
         began = time.monotonic()
         async with asyncio.timeout(OPEN_TIMEOUT_S):
@@ -175,7 +175,7 @@ class Opening:
             return ()
         self._store = table.stores.open_partition(self.partition)
         recent = await self._host.restore(self._pipeline, self.partition, self._store, self.progress, self._write_first)
-        self._stored = self.view = StoredPartition(self.partition, self._store)
+        self._stored = self.view = StoredPartitionView(self.partition, self._store)
         return recent
 
     async def _write_first(self, incarnation: bytes) -> None:
@@ -199,7 +199,7 @@ class Opening:
         self.is_open = False
         self.queue.clear()
         if self._stored is not None:
-            with contextlib.suppress(StoreWriteError):  # the next opening replays a little more
+            with contextlib.suppress(StoreWriteError):  # the next task replays a little more
                 self._stored.note_end()
         self._store = self._stored = None
         if self._pipeline.table is not None:

@@ -10,11 +10,11 @@ from typing import Final
 from streams.runtime.state.store import PartitionStore
 
 MOST_UNSETTLED: Final = 10_000
-"""So many turns whose follow-up did not come are not told apart any more; the next opening settles them."""
+"""So many turns whose follow-up did not come are not told apart any more; the next task settles them."""
 
 
-class StoredPartition:
-    """The `OpenPartition` of a pipeline with a state."""
+class StoredPartitionView:
+    """The `PartitionView` of a pipeline with a state."""
 
     def __init__(self, number: int, store: PartitionStore) -> None:
         self.number = number
@@ -60,7 +60,7 @@ class StoredPartition:
 
         return done
 
-    # -- for the opening ----------------------------------------------------------------------------------------------
+    # -- for the task -------------------------------------------------------------------------------------------------
 
     def note_time(self, newest_ms: int) -> None:
         """Take in the newest source time of a turn, before it is written."""
@@ -69,7 +69,7 @@ class StoredPartition:
             self._newest_seen_at = time.monotonic()
 
     def note_end(self) -> None:
-        """Keep what is settled at the end of this opening: everything, if nothing remains to be done."""
+        """Keep what is settled at the end of this task: everything, if nothing remains to be done."""
         if not self._unsettled:
             self._store.settled_offset = self._changelog_offset
         self._store.keep_settled()
@@ -87,8 +87,8 @@ class _Unsettled:
         self.is_done = False
 
 
-class StatelessPartition:
-    """The `OpenPartition` of a pipeline that keeps no state."""
+class StatelessPartitionView:
+    """The `PartitionView` of a pipeline that keeps no state."""
 
     incarnation = ""
     now_ms = 0

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from streams.runtime.faust.app import BatchApp
-from streams.runtime.partition.processor import OpenPartition
+from streams.runtime.partition.processor import PartitionView
 from streams.runtime.web.metrics import CONTENT_TYPE, counter, exposition
 
 
@@ -60,10 +60,10 @@ def declare_pages(
         return view.bytes(await exposition(app, collectors), headers={"Content-Type": CONTENT_TYPE})
 
 
-def open_partitions(app: BatchApp) -> list[OpenPartition]:
+def open_partitions(app: BatchApp) -> list[PartitionView]:
     """The partitions whose states can be read now, by number; not those that are just being closed."""
-    found = [partition.opening for partition in app.partition_supervisor.partitions if partition.opening.is_open]
-    return sorted((opening.view for opening in found), key=lambda view: view.number)
+    found = [partition.task for partition in app.partition_supervisor.partitions if partition.task.is_open]
+    return sorted((task.view for task in found), key=lambda view: view.number)
 
 
 def partitions(app: BatchApp) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def partitions(app: BatchApp) -> dict[str, Any]:
         partition.name if len(app.pipelines) > 1 else str(partition.number): {
             "state": partition.state,
             "error": partition.error,
-            "next_offsets": partition.opening.queue.next_offsets,
+            "next_offsets": partition.task.queue.next_offsets,
             "restored_records": partition.progress.records,
             "restore_remaining": partition.progress.remaining,
             "restore_s": round(partition.progress.seconds, 3),

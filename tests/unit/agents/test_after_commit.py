@@ -122,7 +122,7 @@ def test_a_turn_without_a_complete_order_owes_nothing(testbed: AfterCommitTestbe
     assert testbed.guard.counts["marks"] == 1, "an amendment is no mark"
 
 
-def test_an_opening_marks_the_recent_orders_that_went_out(testbed: AfterCommitTestbed) -> None:
+def test_a_new_task_marks_the_recent_orders_that_went_out(testbed: AfterCommitTestbed) -> None:
     refused = OrderState()
     fold_order(refused, order_change(10, "r", num_products=1))
     fold_order_detail(refused, detail_change(20, "r"))
@@ -143,7 +143,7 @@ def test_an_opening_marks_the_recent_orders_that_went_out(testbed: AfterCommitTe
     assert testbed.partition.unsettled == 0
 
 
-def test_an_opening_with_nothing_recent_is_settled_at_once(testbed: AfterCommitTestbed) -> None:
+def test_a_new_task_with_nothing_recent_is_settled_at_once(testbed: AfterCommitTestbed) -> None:
     testbed.flow.opened(testbed.partition, [])
     assert testbed.partition.unsettled == 0
 

@@ -11,11 +11,11 @@ from agents.lookups import LookupFlow
 from streams.model.lookup import CUSTOMER, PAYMENT_METHOD, LookupEntry
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.partition.turn import Turn
-from streams.runtime.partition.view import StatelessPartition
+from streams.runtime.partition.view import StatelessPartitionView
 from streams.runtime.state.codec import STATELESS
 from streams.runtime.testing import Consumed
 
-PARTITION = StatelessPartition(2)
+PARTITION = StatelessPartitionView(2)
 
 
 @pytest.fixture

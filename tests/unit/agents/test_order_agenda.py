@@ -154,7 +154,7 @@ def test_a_page_that_ends_with_the_last_order_is_followed_by_the_first_soon(test
     assert found == [["h0", "h1", "h2"], [], ["h0", "h1", "h2"], []]
 
 
-def test_an_opening_begins_its_partition_anew_and_no_other(testbed: TimersTestbed) -> None:
+def test_a_new_task_begins_its_partition_anew_and_no_other(testbed: TimersTestbed) -> None:
     other = MemoryPartition(1, testbed.states, CODEC)
     for number in range(5):
         testbed.keep(f"h{number}", held(f"h{number}"))

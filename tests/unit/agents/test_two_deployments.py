@@ -23,7 +23,7 @@ from agents.guard.guard import Answer, Claim
 from streams.model.order import Emission
 from streams.model.published import CompleteOrder, IncompleteOrder
 from streams.runtime.partition.batch import OutputRecord
-from streams.runtime.partition.processor import OpenPartition
+from streams.runtime.partition.processor import PartitionView
 from streams.runtime.partition.turn import Turn
 from tests.unit.agents.deployment import OVERDUE_MS, Deployment, Fate
 from tests.unit.agents.fake_guard import FakeGuard
@@ -242,7 +242,7 @@ class TakesClaimsOver(FakeGuard):
 class MarksBeforeCommit(OrderCompletion):
     """An order is marked as emitted as soon as it is to be."""
 
-    async def publish(self, turn: Turn, partition: OpenPartition) -> list[OutputRecord]:
+    async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
         records = await super().publish(turn, partition)
         self._mark([o.order_id for o in turn.outcomes if type(o) is CompleteOrder], partition)
         self._guard.write_marks()  # type: ignore[attr-defined]  # the fake one
@@ -252,14 +252,14 @@ class MarksBeforeCommit(OrderCompletion):
 class ForgetsLostMarks(OrderCompletion):
     """Marks that a former process still owed are not written."""
 
-    def opened(self, partition: OpenPartition, recent: object) -> None:
+    def opened(self, partition: PartitionView, recent: object) -> None:
         super().opened(partition, ())
 
 
 class AsksOnce(OrderCompletion):
     """A held order is not asked for again."""
 
-    def visits(self, partition: OpenPartition) -> list[Never]:
+    def visits(self, partition: PartitionView) -> list[Never]:
         return []
 
 

@@ -17,7 +17,7 @@ from streams.model.change import Change
 from streams.runtime.partition.batch import Batch, Fold
 from streams.runtime.partition.lifecycle import Partition
 from streams.runtime.partition.pipeline import PartitionStores, Pipeline
-from streams.runtime.partition.task import Opening
+from streams.runtime.partition.task import PartitionTask
 from streams.runtime.state.store import PartitionStore
 from streams.runtime.stats import RuntimeStats
 from tests.support.async_waiting import LIVENESS_S, until
@@ -101,8 +101,8 @@ class PartitionTestbed:
         self._feeder = asyncio.create_task(self._feed())
         self.partition.start(self.crashed.append)
 
-    def batch(self, first: int, rows: list[int], opening: Opening | None = None) -> Batch:
-        batch = Batch("numbers", 0, first, numbers(first, *rows), opening or self.partition.opening)
+    def batch(self, first: int, rows: list[int], task: PartitionTask | None = None) -> Batch:
+        batch = Batch("numbers", 0, first, numbers(first, *rows), task or self.partition.task)
         batch.changes = [
             Change(b"k", row, deleted=False, position=(0, 1, at, 0), at_ms=self.at_ms(at))
             for at, row in enumerate(rows, first)
@@ -111,10 +111,10 @@ class PartitionTestbed:
 
     async def _feed(self) -> None:
         while True:
-            opening, begins = await self.host.sought.get()
+            task, begins = await self.host.sought.get()
             for first in range(begins["numbers"], len(self.rows), 2):  # two records a batch
-                batch = self.batch(first, self.rows[first : first + 2], opening)
-                opening.queue.polled(batch)
+                batch = self.batch(first, self.rows[first : first + 2], task)
+                task.queue.polled(batch)
                 await batch.submit(self.fold)
 
     async def until(self, condition: Callable[[], bool]) -> None:

@@ -17,7 +17,7 @@ from streams.model.fold import FORGOTTEN, KEPT, UNCHANGED
 from streams.runtime.partition import task
 from streams.runtime.partition.batch import Visit
 from streams.runtime.partition.lifecycle import PartitionState
-from streams.runtime.partition.processor import OpenPartition
+from streams.runtime.partition.processor import PartitionView
 from tests.support.fakes import CHANGELOG, UNEVEN, Tally
 from tests.unit.runtime.partition_testbed import PartitionTestbed
 
@@ -40,7 +40,7 @@ def round_up(state: Tally) -> Any:
     return (KEY, state.total)
 
 
-def round_up_uneven(partition: OpenPartition) -> Iterable[tuple[bytes, Visit]]:
+def round_up_uneven(partition: PartitionView) -> Iterable[tuple[bytes, Visit]]:
     """Every uneven sum of the agenda is due."""
     return [(key, round_up) for _, key in partition.agenda(UNEVEN)]
 
@@ -79,7 +79,7 @@ async def test_what_is_due_is_visited_once_and_published_with_its_state_and_its_
     await testbed.until(lambda: bool(testbed.published()))
     await looked(testbed, 3)
     assert testbed.published() == [b"10"]
-    assert testbed.partition.opening.view.count(UNEVEN) == 0
+    assert testbed.partition.task.view.count(UNEVEN) == 0
     assert testbed.log.offsets == {"numbers": 1}, "the clock commits no source offset"
     await testbed.stop()
     assert testbed.table.tally().total == 10
@@ -107,7 +107,7 @@ async def test_a_state_that_is_forgotten_is_deleted_everywhere(testbed: Partitio
     testbed.flow.due = lambda partition: next(forgets, ())
     await testbed.until(lambda: testbed.log.topics[CHANGELOG][-1].value is None)
     await looked(testbed, 1)
-    assert testbed.partition.opening.view.count(UNEVEN) == 0
+    assert testbed.partition.task.view.count(UNEVEN) == 0
     await testbed.stop()
     assert testbed.table.tally() == Tally()
     assert [record.key for record in testbed.log.topics[CHANGELOG][1:]] == [KEY, KEY]
@@ -156,9 +156,9 @@ async def test_the_time_is_the_newest_of_the_source_and_goes_on_by_itself(testbe
     testbed.start()
     await testbed.processed()
     await looked(testbed, 1)
-    first = testbed.partition.opening.view.now_ms
+    first = testbed.partition.task.view.now_ms
     await asyncio.sleep(0.05)
-    second = testbed.partition.opening.view.now_ms
+    second = testbed.partition.task.view.now_ms
     assert 7_000_000 <= first < second < 7_000_000 + 60_000
 
 
@@ -166,7 +166,7 @@ async def test_before_the_first_change_there_is_no_time(testbed: PartitionTestbe
     testbed.rows = []
     testbed.start()
     await looked(testbed, 2)
-    assert testbed.partition.opening.view.now_ms == 0
+    assert testbed.partition.task.view.now_ms == 0
 
 
 async def test_the_time_is_kept_over_a_restart(testbed: PartitionTestbed) -> None:
@@ -177,4 +177,4 @@ async def test_the_time_is_kept_over_a_restart(testbed: PartitionTestbed) -> Non
     testbed.partition = testbed.new_partition()
     testbed.start()
     await looked(testbed, 1)
-    assert testbed.partition.opening.view.now_ms >= 7_000_000
+    assert testbed.partition.task.view.now_ms >= 7_000_000

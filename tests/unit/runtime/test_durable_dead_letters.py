@@ -21,7 +21,7 @@ from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, fold_order
 from streams.runtime.faust.table import BatchTable
 from streams.runtime.partition.batch import Batch, OutputRecord
-from streams.runtime.partition.task import Opening
+from streams.runtime.partition.task import PartitionTask
 from streams.runtime.testing import Consumed
 from streams.topics import DEAD_LETTERS
 from tables.order_cache import NoCache
@@ -66,10 +66,10 @@ class OrderBench(PartitionTestbed):
 
         self.log.append = recorded  # type: ignore[method-assign]
 
-    def batch(self, first: int, rows: list[int], opening: Opening | None = None) -> Batch:
+    def batch(self, first: int, rows: list[int], task: PartitionTask | None = None) -> Batch:
         values = self.values[first : first + len(rows)]
         records = [Consumed("numbers", 0, first + i, KEY, value) for i, value in enumerate(values)]
-        batch = Batch("numbers", 0, first, records, opening or self.partition.opening)
+        batch = Batch("numbers", 0, first, records, task or self.partition.task)
         batch.changes = [decode_order(KEY, value) for value in values]
         return batch
 

@@ -44,9 +44,9 @@ async def test_a_partition_that_is_being_closed_is_not_read_any_more(
     await testbed.until(lambda: [partition.count(UNEVEN) for partition in open_partitions(app)] == [1])
     monkeypatch.setattr(MemoryCommitter, "close", close)
     testbed.host.failures.append((KafkaError("away"), False))
-    opening = testbed.partition.opening
+    task = testbed.partition.task
     batch = testbed.batch(1, [5])
-    opening.queue.polled(batch)
+    task.queue.polled(batch)
     await batch.submit(testbed.fold)
     await asyncio.wait_for(closing.wait(), 20)
     assert open_partitions(app) == []

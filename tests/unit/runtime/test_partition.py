@@ -175,7 +175,7 @@ async def test_a_state_that_was_lost_stops_the_worker_every_time_it_starts(testb
     assert testbed.log.topics == {}
 
 
-async def test_every_opening_closes_the_committer_before_it(testbed: PartitionTestbed) -> None:
+async def test_every_task_closes_the_committer_before_it(testbed: PartitionTestbed) -> None:
     testbed.host.failures += [(KafkaError("one"), False), (KafkaError("two"), True)]
     testbed.start()
     await testbed.until(lambda: testbed.log.openings == 3 and testbed.partition.state is PartitionState.RUNNING)

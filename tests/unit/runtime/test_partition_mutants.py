@@ -18,7 +18,7 @@ from streams.model.fold import KEPT
 from streams.runtime.partition import lifecycle as partition_module
 from streams.runtime.partition.batch import Fold, OutputRecord
 from streams.runtime.partition.queue import BatchQueue
-from streams.runtime.partition.task import Opening
+from streams.runtime.partition.task import PartitionTask
 from streams.runtime.partition.turn import Turn
 from tests.support.fakes import MemoryCommitter, Tally, add
 from tests.unit.runtime.partition_testbed import PartitionTestbed
@@ -32,13 +32,13 @@ Install = Callable[[pytest.MonkeyPatch, PartitionTestbed], None]
 def store_before_commit(patch: pytest.MonkeyPatch, testbed: PartitionTestbed) -> None:
     """Local state is written first, as stock Faust does."""
 
-    class Mutant(Opening):
+    class Mutant(PartitionTask):
         async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> int | None:
             assert self._store is not None
             self._store.write(turn.encoded_states(), self._store.changelog_offset or 0)
             return await super()._commit(turn, outputs, offsets)
 
-    patch.setattr(partition_module, "Opening", Mutant)
+    patch.setattr(partition_module, "PartitionTask", Mutant)
 
 
 def offsets_outside_the_transaction(patch: pytest.MonkeyPatch, testbed: PartitionTestbed) -> None:
@@ -54,17 +54,17 @@ def offsets_outside_the_transaction(patch: pytest.MonkeyPatch, testbed: Partitio
     patch.setattr(MemoryCommitter, "commit", commit)
 
 
-def no_reopening_after_an_unknown_outcome(patch: pytest.MonkeyPatch, testbed: PartitionTestbed) -> None:
+def no_new_task_after_an_unknown_outcome(patch: pytest.MonkeyPatch, testbed: PartitionTestbed) -> None:
     """A failed commit is simply tried again."""
 
-    class Mutant(Opening):
+    class Mutant(PartitionTask):
         async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> int | None:
             try:
                 return await super()._commit(turn, outputs, offsets)
             except KafkaError:
                 return await super()._commit(turn, outputs, offsets)
 
-    patch.setattr(partition_module, "Opening", Mutant)
+    patch.setattr(partition_module, "PartitionTask", Mutant)
 
 
 def no_check_of_where_a_batch_begins(patch: pytest.MonkeyPatch, testbed: PartitionTestbed) -> None:
@@ -112,7 +112,7 @@ async def test_the_real_code_gives_the_expected_outcome(tmp_path: Path) -> None:
     [
         (store_before_commit, FAILED),
         (offsets_outside_the_transaction, FAILED),
-        (no_reopening_after_an_unknown_outcome, LOST_ANSWER),
+        (no_new_task_after_an_unknown_outcome, LOST_ANSWER),
     ],
 )
 async def test_a_mutant_without_a_safeguard_is_caught(

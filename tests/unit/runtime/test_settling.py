@@ -1,7 +1,7 @@
 """Goal: whatever remains to be done after a commit is handed to the application again if a worker dies before it is.
 
-Method: a `StoredPartition` whose follow-ups come back at random; then a partition on a testbed whose follow-ups a test
-holds back. A worker's death is a close without them: it keeps nothing that a close would write.
+Method: a `StoredPartitionView` whose follow-ups come back at random; then a partition on a testbed whose follow-ups a
+test holds back. A worker's death is a close without them: it keeps nothing that a close would write.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from hypothesis import strategies as st
 
 from streams.runtime.partition import view as open_partition_module
 from streams.runtime.partition.lifecycle import PartitionState
-from streams.runtime.partition.view import StoredPartition
+from streams.runtime.partition.view import StoredPartitionView
 from streams.runtime.state import changelog
 from tests.unit.runtime.partition_testbed import PartitionTestbed
 
 
 class FakeStore:
-    """What a `StoredPartition` uses of a store to settle it."""
+    """What a `StoredPartitionView` uses of a store to settle it."""
 
     changelog_offset: int | None = 5
     settled_offset: int | None = 3
     newest_ms = 0
 
 
-def stored_partition() -> tuple[FakeStore, StoredPartition]:
+def stored_partition() -> tuple[FakeStore, StoredPartitionView]:
     store = FakeStore()
-    return store, StoredPartition(0, store)  # type: ignore[arg-type]  # only what is listed above is used
+    return store, StoredPartitionView(0, store)  # type: ignore[arg-type]  # only what is listed above is used
 
 
 @given(done_first=st.permutations(range(6)), done=st.integers(0, 6))
@@ -108,7 +108,7 @@ async def live(testbed: PartitionTestbed, *rows: int) -> None:
 
 
 def told(testbed: PartitionTestbed) -> list[list[int]]:
-    """The sums that each opening heard of as recent."""
+    """The sums that each task heard of as recent."""
     decode = testbed.table.codec.decode
     return [[decode(state).total for _, state in recent if state is not None] for recent in testbed.flow.recent]
 

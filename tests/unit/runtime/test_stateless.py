@@ -61,7 +61,7 @@ async def test_it_has_no_clock_and_an_empty_view(testbed: PartitionTestbed) -> N
     testbed.start()
     await testbed.processed()
     await testbed.until(lambda: testbed.partition.state is PartitionState.RUNNING)
-    view = testbed.partition.opening.view
+    view = testbed.partition.task.view
     view.settling()()
     assert (view.number, view.incarnation, view.now_ms, view.count(1), list(view.agenda(1))) == (0, "", 0, 0, [])
     assert testbed.flow.looks == 0

@@ -13,7 +13,7 @@ from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.order_life import refuse
 from streams.model.published import IncompleteReason
 from streams.runtime.faust.table import BatchTable, NotHere
-from streams.runtime.partition.processor import OpenPartition
+from streams.runtime.partition.processor import PartitionView
 from streams.runtime.testing import MemoryPartition
 from tables.order_state import CODEC
 from tables.views import incomplete
@@ -40,7 +40,7 @@ class Orders:
         stored = self.stores[int(key) % 2].get(key.encode())
         return None if stored is None else CODEC.decode(stored)
 
-    def partitions(self) -> list[OpenPartition]:
+    def partitions(self) -> list[PartitionView]:
         places = [MemoryPartition(number, store, CODEC) for number, store in enumerate(self.stores)]
         for place in places:
             place.now_ms = COMMITTED_MS + 100_000

@@ -150,7 +150,7 @@ async def commit(committer: LookupCommitter, next_offset: int, *outputs: OutputR
 # -- place ------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_first_opening_begins_at_the_beginning(sink: LookupSink, redis: MemoryRedis) -> None:
+async def test_the_first_task_begins_at_the_beginning(sink: LookupSink, redis: MemoryRedis) -> None:
     committer, start = await opened(sink)
     assert start is None
     await committer.check()
