@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final
 
-import pyarrow.parquet as pq
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
+from batch.delta.parquet import last_value
 from batch.spark.jvm import java_class
 from streams.model.archive_chain import LAST_OFFSET, start_of, walk
 
@@ -125,7 +125,6 @@ class Files:
         """Offset of an object's last record."""
         path = self._path(object_path)
         if path.toUri().getScheme() == "file":  # a file has no metadata
-            offsets = pq.read_table(path.toUri().getPath(), columns=["offset"], partitioning=None)["offset"]
-            return int(offsets[-1].as_py())
+            return int(str(last_value(path.toUri().getPath(), "offset")))
         value = path.getFileSystem(self._configuration).getXAttr(path, f"{_METADATA}{LAST_OFFSET}")
         return int(bytes(value).decode())

@@ -37,7 +37,7 @@ from batch.bronze.table import (
 from batch.context import LayerResult, RunContext
 from batch.delta import sizes
 from batch.delta.commits import Written
-from batch.delta.rows import few_or_all
+from batch.delta.rows import Rows
 from batch.delta.table import LakeTable
 from batch.quarantine import quarantine
 from config.definition import Table
@@ -137,7 +137,7 @@ class _ChangesLanding:
         more |= {"run_id": self.context.run_id, "progress": self.progress}
         if self.context.full:
             return self.bronze.replace(rows.coalesce(MOST_FILES), **more)
-        return self.bronze.append(few_or_all(rows) if are_few else rows.coalesce(MOST_FILES), **more)
+        return self.bronze.append(Rows.of(rows).collect_if_small() if are_few else rows.coalesce(MOST_FILES), **more)
 
     def _left_behind(self) -> str:
         """What Bronze has and the archive never had, for people."""

@@ -10,7 +10,6 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.context import LayerResult, RunContext
 from batch.delta import sizes
-from batch.delta.rows import frame
 from batch.delta.table import CHANGE_FEED, STATISTICS, LakeTable
 from batch.errors import BatchError
 from batch.storage import canonical
@@ -108,7 +107,7 @@ def anti_joined(rows: DataFrame, there: DataFrame, on: Sequence[str]) -> DataFra
 
 def since(table: LakeTable, sequence: str, *, columns: Sequence[str]) -> DataFrame:
     """The rows from a sequence on, with these columns."""
-    return frame(table.at().few(columns=columns, where=f"_sequence >= '{sequence}'"))
+    return table.at().read(columns=columns, where=f"_sequence >= '{sequence}'").frame
 
 
 def unchanged(found: LakeTable, table: Table, progress: dict[str, object], *, rows_in: int = 0) -> LayerResult:

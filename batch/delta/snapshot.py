@@ -17,7 +17,7 @@ from pyspark.sql.types import StructType
 
 from batch.delta import sizes
 from batch.delta.delta_rs import DeltaRsTable
-from batch.delta.rows import Brought, Rows, few_or_all, frame
+from batch.delta.rows import Rows
 
 Pairs = Sequence[tuple[str, str]]
 """A column of a table, and the one of the keys that it has to be equal to."""
@@ -31,38 +31,38 @@ class Source(Protocol):
         """Its columns."""
 
     @property
-    def rows(self) -> DataFrame:
-        """All of it."""
+    def frame(self) -> DataFrame:
+        """All rows, for Spark."""
 
-    def few(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
-        """The rows for which a condition holds, with these columns (all, if none are named), here if they are few."""
+    def read(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
+        """The rows for which a condition holds, with these columns (default: all); in the driver if they are few."""
 
     def with_keys(self, keys: Rows, on: Pairs, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
         """Of these rows those that have one of the keys."""
 
 
 @dataclass(frozen=True, eq=False)
-class SparkRows:
-    """Rows that only Spark can read."""
+class FrameSource:
+    """A source that only Spark can read."""
 
-    rows: DataFrame
+    frame: DataFrame
 
     @property
     def schema(self) -> StructType:
         """Its columns."""
-        return self.rows.schema
+        return self.frame.schema
 
-    def few(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
+    def read(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
         """See `Source`."""
-        found = self.rows if where is None else self.rows.where(where)
-        return few_or_all(found.select(*columns) if columns else found)
+        found = self.frame if where is None else self.frame.where(where)
+        return Rows.of(found.select(*columns) if columns else found).collect_if_small()
 
     def with_keys(self, keys: Rows, on: Pairs, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
         """See `Source`."""
-        others = frame(keys).select(*(name for _, name in on)).toDF(*(f"_asked_{own}" for own, _ in on))
-        found = self.rows if where is None else self.rows.where(where)
+        others = keys.frame.select(*(name for _, name in on)).toDF(*(f"_asked_{own}" for own, _ in on))
+        found = self.frame if where is None else self.frame.where(where)
         found = found.join(others, [found[own] == others[f"_asked_{own}"] for own, _ in on], "left_semi")
-        return few_or_all(found.select(*columns) if columns else found)
+        return Rows.of(found.select(*columns) if columns else found).collect_if_small()
 
 
 class Versions(Protocol):
@@ -85,35 +85,35 @@ class Snapshot:
     version: int
 
     @cached_property
-    def rows(self) -> DataFrame:
-        """All of it; held here if it is few."""
+    def frame(self) -> DataFrame:
+        """All rows; held by the driver if they are few."""
         found = self._looked_up({}, (), None)
-        return self.table.read(self.version) if found is None else found.rows
+        return self.table.read(self.version) if found is None else found.frame
 
     @cached_property
     def schema(self) -> StructType:
         """Its columns."""
         delta_rs = self._delta_rs()
-        return self.rows.schema if delta_rs is None else delta_rs.schema
+        return self.frame.schema if delta_rs is None else delta_rs.schema
 
-    def few(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
+    def read(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
         """See `Source`."""
         found = self._looked_up({}, columns, where)
-        return SparkRows(self.rows).few(columns=columns, where=where) if found is None else found
+        return FrameSource(self.frame).read(columns=columns, where=where) if found is None else found
 
     def with_keys(self, keys: Rows, on: Pairs, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
         """See `Source`."""
         found = None
-        if isinstance(keys, Brought):
-            found = self._looked_up({own: keys.table[name] for own, name in on}, columns, where)
+        if keys.arrow is not None:
+            found = self._looked_up({own: keys.arrow[name] for own, name in on}, columns, where)
         if found is None:
-            return SparkRows(self.rows).with_keys(keys, on, columns=columns, where=where)
+            return FrameSource(self.frame).with_keys(keys, on, columns=columns, where=where)
         # Looked up was each column by itself.
-        return found if len(on) == 1 else SparkRows(found.rows).with_keys(keys, on, columns=columns)
+        return found if len(on) == 1 else FrameSource(found.frame).with_keys(keys, on, columns=columns)
 
     def _looked_up(
         self, among: Mapping[str, pa.ChunkedArray], columns: Sequence[str], where: str | None
-    ) -> Brought | None:
+    ) -> Rows | None:
         delta_rs = self._delta_rs()
         if delta_rs is None:
             return None
@@ -123,7 +123,7 @@ class Snapshot:
                 [schema[name] for name in dict.fromkeys([*columns, *(among if len(among) > 1 else ())])]
             )
         found = delta_rs.rows(among, columns=schema.names, where=where, most=sizes.DRIVER_ROWS_MAX)
-        return None if found is None else Brought(self.table.spark, schema, found)
+        return None if found is None else Rows.held(self.table.spark, schema, found)
 
     def _delta_rs(self) -> DeltaRsTable | None:
         return self.table.delta_rs(self.version)

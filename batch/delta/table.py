@@ -23,7 +23,7 @@ from batch.delta.commits import Commit, Commits, Written
 from batch.delta.delta_rs import DeltaRsTable, Merge, commit_properties
 from batch.delta.delta_rs_location import DeltaRsLocation
 from batch.delta.log import NO_TABLE, DeltaLog
-from batch.delta.rows import Brought, Rows, few_or_all, frame
+from batch.delta.rows import Rows
 from batch.delta.snapshot import Snapshot
 from batch.delta.spark_table import EVOLVE, SparkTable
 
@@ -92,18 +92,19 @@ class LakeTable:
         if not 0 <= version <= newest or self.property("delta.enableChangeDataFeed") != "true":
             return None
         if version == newest:  # Delta refuses a range without commits
-            return self._spark_table.feed(newest).where("false")
+            return Rows.of(self._spark_table.feed(newest).where("false"))
         if not all(self._log.has_changes_of(each) for each in range(version + 1, newest + 1)):
             return None
         delta_rs = self.delta_rs(newest)
         found = None if delta_rs is None else delta_rs.changes(version + 1, newest, most=sizes.DRIVER_ROWS_MAX)
         if delta_rs is None or found is None:
-            return few_or_all(self._spark_table.feed(version + 1, newest))
-        return Brought(self.spark, StructType([*delta_rs.schema, StructField("_change_type", StringType())]), found)
+            return Rows.of(self._spark_table.feed(version + 1, newest)).collect_if_small()
+        schema = StructType([*delta_rs.schema, StructField("_change_type", StringType())])
+        return Rows.held(self.spark, schema, found)
 
     def append(
         self,
-        rows: Rows,
+        rows: DataFrame | Rows,
         *,
         run_id: str,
         progress: Mapping[str, Any],
@@ -111,21 +112,23 @@ class LakeTable:
         properties: Mapping[str, str] | None = None,
     ) -> Written:
         """Add rows; columns that the table lacks are added to it. The last two are for a table that is made here."""
+        rows = Rows.of(rows)
         self._make(rows, partition_by, properties)
         with self._commits.made(run_id, progress) as commit:
-            if not isinstance(rows, Brought) or not self._is_written_here(
-                rows.schema.names, commit, lambda table, carried: table.append(rows.table, carried)
+            held = rows.arrow
+            if held is None or not self._is_written_here(
+                rows.schema.names, commit, lambda table, carried: table.append(held, carried)
             ):
-                self._spark_table.append(frame(rows))
+                self._spark_table.append(rows.frame)
         return self._commits.written(commit)
 
     def note(self, *, run_id: str, progress: Mapping[str, Any]) -> Written:
         """Write nothing but the progress."""
-        return self.append(self.at().few(where="false"), run_id=run_id, progress=progress)
+        return self.append(self.at().read(where="false"), run_id=run_id, progress=progress)
 
     def replace(
         self,
-        rows: Rows,
+        rows: DataFrame | Rows,
         *,
         run_id: str,
         progress: Mapping[str, Any],
@@ -133,16 +136,17 @@ class LakeTable:
         properties: Mapping[str, str] | None = None,
     ) -> Written:
         """Put rows, and their columns, in the place of all there were; readers see the old or the new ones."""
+        rows = Rows.of(rows)
         if self._make(rows, partition_by, properties):
             return self.append(rows, run_id=run_id, progress=progress)
         self.have(properties or {})
         with self._commits.made(run_id, progress) as commit:
-            self._spark_table.replace(frame(rows), partition_by)
+            self._spark_table.replace(rows.frame, partition_by)
         return self._commits.written(commit)
 
     def merge(
         self,
-        rows: Rows,
+        rows: DataFrame | Rows,
         *,
         on: str,
         set_when: str | None,
@@ -162,16 +166,18 @@ class LakeTable:
             insert_when: new rows are added when this holds; None: always; `NEVER`: then `rows` may lack columns.
             delete_when: rows that belong together are deleted when this holds; asked before `set_when`.
         """
+        rows = Rows.of(rows)
         self._make(rows)
         merge = Merge(on=on, set_when=set_when, insert_when=insert_when, delete_when=delete_when)
         with self._commits.made(run_id, progress, **{EVOLVE: str(evolve).lower()}) as commit:
-            if not isinstance(rows, Brought) or not self._is_written_here(
+            held = rows.arrow
+            if held is None or not self._is_written_here(
                 rows.schema.names,
                 commit,
-                lambda table, carried: table.merge(rows.table, carried, merge),
+                lambda table, carried: table.merge(held, carried, merge),
                 has_more=not evolve,
             ):
-                self._spark_table.merge(frame(rows), merge)
+                self._spark_table.merge(rows.frame, merge)
         return self._commits.written(commit)
 
     def have(self, properties: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.delta.rows import Rows, brought_if_few, few_or_all, frame
+from batch.delta.rows import Rows
 from batch.delta.snapshot import Source
 from batch.errors import BatchError
 from batch.gold.plan import Dependency, GoldPlan, surrogate
@@ -32,15 +32,15 @@ def affected(plan: GoldPlan, feeds: Mapping[str, Rows], table: Source) -> DataFr
         if (feed := feeds.get(gold_source(link.dimension))) is not None:
             if not plan.mapped:
                 return None
-            members = few_or_all(frame(feed).select(link.key).distinct())
-            naming = frame(table.with_keys(members, [(link.key, link.key)], columns=plan.mapped))
+            members = Rows.of(feed.frame.select(link.key).distinct()).collect_if_small()
+            naming = table.with_keys(members, [(link.key, link.key)], columns=plan.mapped).frame
             own = naming.distinct() if own is None else own.unionByName(naming).distinct()
     referred = _concerned(plan.inferring, feeds)
     if referred is None:
         assert own is not None, "there is a feed of a table that concerns the plan"
         return own
     (key,) = plan.key
-    known = few_or_all(referred.where(F.col(key).isNotNull()))
+    known = Rows.of(referred.where(F.col(key).isNotNull())).collect_if_small()
     given = "NOT is_inferred" if plan.versions_of is None else "NOT is_inferred AND is_current"
     loose = values_not_in(known, table, key, where=given)
     return loose if own is None else loose.unionByName(own).distinct()
@@ -54,7 +54,7 @@ def _concerned(concerns: Iterable[Dependency], feeds: Mapping[str, Rows]) -> Dat
             continue
         if not concern.columns:
             return None
-        keys = frame(feeds[concern.table]).select(*(F.col(own).alias(name) for own, name in concern.columns))
+        keys = feeds[concern.table].frame.select(*(F.col(own).alias(name) for own, name in concern.columns))
         found = keys if found is None else found.unionByName(keys)
     return None if found is None else found.distinct()
 
@@ -74,10 +74,10 @@ def rows_of(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, 
     for link in plan.links:
         dimension = sources[gold_source(link.dimension)]
         if keys is None:
-            members = dimension.rows
+            members = dimension.frame
         else:
-            named = few_or_all(body.select(link.key).distinct())
-            members = frame(dimension.with_keys(named, [(link.key, link.key)]))
+            named = Rows.of(body.select(link.key).distinct()).collect_if_small()
+            members = dimension.with_keys(named, [(link.key, link.key)]).frame
         members = members.where(F.col(link.key) != F.lit(UNKNOWN))
         body = with_surrogate(body, link, members, UNKNOWN)
     body = body.drop(*(name for name in body.columns if name.startswith("_")))
@@ -134,9 +134,11 @@ def _restricted(
     """The rows that concern these keys; all, if any row concerns every key."""
     source = sources[concern.table]
     if keys is None:
-        return source.rows.select(*columns) if columns else source.rows
-    found = source.with_keys(keys, concern.columns, columns=columns) if concern.columns else source.few(columns=columns)
-    return frame(found)
+        return source.frame.select(*columns) if columns else source.frame
+    found = (
+        source.with_keys(keys, concern.columns, columns=columns) if concern.columns else source.read(columns=columns)
+    )
+    return found.frame
 
 
 def _queried(plan: GoldPlan, views: Mapping[str, DataFrame], spark: SparkSession) -> DataFrame:
@@ -164,7 +166,8 @@ def _inferred(plan: GoldPlan, sources: Mapping[str, Source], keys: Rows | None, 
         found = values if found is None else found.unionByName(values)
     assert found is not None
     wanted = found.where(F.col("_value").isNotNull() & (F.col("_value") != F.lit(UNKNOWN))).distinct()
-    return values_without(wanted if keys is None else brought_if_few(wanted), body.select(key))
+    few = wanted if keys is None else Rows.of(wanted).collect_if_small().frame
+    return values_without(few, body.select(key))
 
 
 def _only_key(values: DataFrame, body: DataFrame, key: str) -> DataFrame:

@@ -12,7 +12,7 @@ that is asked for.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from pyspark.sql.types import DataType, StructType
 from batch.context import LayerResult, RunContext
 from batch.delta import sizes
 from batch.delta.commits import Written
-from batch.delta.rows import Brought, Rows, brought, few_or_all, frame
+from batch.delta.rows import Rows
 from batch.delta.snapshot import Snapshot
 from batch.delta.table import CHANGE_FEED, LakeTable
 from batch.errors import BatchError
@@ -124,14 +124,12 @@ def _planned(plan: GoldPlan, context: RunContext) -> _GoldRefresh:
 
 def _built(refresh: _GoldRefresh) -> Written:
     """The whole table."""
-    rows: Rows = refresh.rows()
+    rows = Rows.of(refresh.rows())
     partition_by = [refresh.plan.partition] if refresh.plan.partition else []
     if sizes.are_small_tables(refresh.sources.values()):
-        rows = few_or_all(frame(rows))
-    if partition_by and not isinstance(rows, Brought):  # each partition is written by one task: one file of each
-        rows = rows.repartition(*partition_by)
+        rows = rows.collect_if_small()
     return refresh.target.replace(
-        rows,
+        rows.repartitioned(partition_by),  # each partition is written by one task: one file of each
         run_id=refresh.context.run_id,
         progress=refresh.progress,
         partition_by=partition_by,
@@ -147,27 +145,19 @@ def _continued(refresh: _GoldRefresh) -> Written | None:
             return None
         table = refresh.target.at()
         concerned = affected(refresh.plan, feeds, table)
-        keys = None if concerned is None else few_or_all(concerned)
-        if isinstance(keys, Brought) and keys.table.num_rows == 0:
+        keys = None if concerned is None else Rows.of(concerned).collect_if_small()
+        if keys is not None and keys.count_if_known == 0:
             return _noted(refresh)
         now = refresh.rows(keys)
         if _shape(now.schema) != _shape(table.schema):
             return None
         if keys is None:
-            was = frame(table.few())
+            was = table.read().frame
         else:
-            was = frame(table.with_keys(keys, [(name, name) for name in refresh.plan.mapped]))
+            was = table.with_keys(keys, [(name, name) for name in refresh.plan.mapped]).frame
             was, now = _without_unknown(was, refresh.plan), _without_unknown(now, refresh.plan)
-        rows = difference(was, now, refresh.plan)
-        few = brought(rows)
-        if few is not None:
-            kept = few.select(*(name for name in few.schema.names if name != "_was"))
-            return _merged(kept, refresh, _scope_of_held(few, refresh.plan))
-        rows = rows.persist()
-        try:
-            return _merged(rows, refresh, _scope(rows, refresh.plan))
-        finally:
-            rows.unpersist()
+        with Rows.of(difference(was, now, refresh.plan)).collected_or_persisted() as rows:
+            return _merged(rows, refresh)
     except PySparkException as error:
         if not _is_gone(error):
             raise
@@ -201,35 +191,17 @@ def difference(before: DataFrame, now: DataFrame, plan: GoldPlan) -> DataFrame:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _MergeScope:
-    """How many rows there are to write, and the partitions that they leave or enter."""
-
-    rows: int
-    partitions: Set[object]
-
-
-def _scope(rows: DataFrame, plan: GoldPlan) -> _MergeScope:
-    partition = F.col(plan.partition) if plan.partition else F.lit(None)
-    found = rows.agg(F.count(F.lit(1)), F.collect_set(partition), F.collect_set("_was")).first()
-    assert found is not None
-    return _MergeScope(rows=found[0], partitions={*found[1], *found[2]})
-
-
-def _scope_of_held(few: Brought, plan: GoldPlan) -> _MergeScope:
-    names = [plan.partition, "_was"] if plan.partition else []
-    partitions = {value for name in names for value in few.table[name].to_pylist()}
-    return _MergeScope(rows=few.table.num_rows, partitions=partitions - {None})
-
-
-def _merged(rows: Rows, refresh: _GoldRefresh, scope: _MergeScope) -> Written:
+def _merged(rows: Rows, refresh: _GoldRefresh) -> Written:
+    """Merge the rows of `difference`; of a partitioned table only the partitions that they leave or enter are read."""
     plan, run_id = refresh.plan, refresh.context.run_id
-    if scope.rows == 0:
+    count, partitions = rows.count_and_values([plan.partition, "_was"] if plan.partition else [])
+    if count == 0:
         return _noted(refresh)
-    columns = [name for name in rows.schema.names if name not in ("_gone", "_was")]
+    rows = rows.select(*(name for name in rows.schema.names if name != "_was"))
+    columns = [name for name in rows.schema.names if name != "_gone"]
     on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in plan.row_key)
-    if plan.partition and len(scope.partitions) <= _MOST_PARTITIONS:
-        on += f" AND t.`{plan.partition}` IN ({', '.join(sorted(map(_literal, scope.partitions)))})"
+    if plan.partition and len(partitions) <= _MOST_PARTITIONS:
+        on += f" AND t.`{plan.partition}` IN ({', '.join(sorted(map(_literal, partitions)))})"
     same = " AND ".join(f"(t.`{name}` IS NOT DISTINCT FROM s.`{name}`)" for name in columns)
     return refresh.target.merge(
         rows,

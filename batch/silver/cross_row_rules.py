@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.context import RunContext
-from batch.delta.rows import Rows, brought_if_few, few_or_all, frame
+from batch.delta.rows import Rows
 from batch.delta.snapshot import Source
 from batch.delta.table import LakeTable
 from batch.silver.rules import VIOLATIONS, is_quarantined, rule_name
@@ -36,9 +36,9 @@ def with_cross_row_rules(
     for rule in cross_row_rules(table) if count else []:
         if isinstance(rule, Reference):
             named = good.where(~F.col("_deleted") & F.col(rule.column).isNotNull())
-            wanted = few_or_all(named.select(F.col(rule.column).alias("_value")).distinct())
-            missing = brought_if_few(_orphans(wanted, rule, good, table, context))
-            rows = rows if missing.isEmpty() else with_reference(rows, rule, missing)
+            wanted = Rows.of(named.select(F.col(rule.column).alias("_value")).distinct()).collect_if_small()
+            missing = Rows.of(_orphans(wanted, rule, good, table, context)).collect_if_small()
+            rows = rows if missing.is_empty() else with_reference(rows, rule, missing.frame)
         else:
             shared = shared_values(good, None if silver is None else silver.at(), table, rule)
             rows = rows if shared is None else with_unique(rows, table, rule, shared)
@@ -52,7 +52,7 @@ def values_not_in(wanted: Rows, source: Source, key: str, *, where: str) -> Data
     """
     (value,) = wanted.schema.names
     found = source.with_keys(wanted, [(key, value)], columns=(key,), where=where)
-    return values_without(frame(wanted), frame(found))
+    return values_without(wanted.frame, found.frame)
 
 
 def values_without(wanted: DataFrame, others: DataFrame) -> DataFrame:
@@ -83,17 +83,17 @@ def shared_values(good: DataFrame, before: Source | None, table: Table, rule: Un
     own = versions.where("NOT _deleted").select(*columns).dropna(subset=list(rule.columns))
     everyone, silver = own, None
     if before is not None:
-        values = few_or_all(own.select(*held).distinct())
+        values = Rows.of(own.select(*held).distinct()).collect_if_small()
         same = [(name, f"_held_{name}") for name in rule.columns]
-        silver = frame(before.with_keys(values, same, columns=columns, where="NOT _deleted"))
+        silver = before.with_keys(values, same, columns=columns, where="NOT _deleted").frame
         everyone = own.unionByName(silver)
     # Mostly every value belongs to one key, which this shows at little cost.
     owner = F.struct(*table.key)
     owners = everyone.groupBy(*held).agg(F.min(owner).alias("_low"), F.max(owner).alias("_high"))
-    several = brought_if_few(owners.where("_low != _high").drop("_low", "_high"))
-    if several.isEmpty():
+    several = Rows.of(owners.where("_low != _high").drop("_low", "_high")).collect_if_small()
+    if several.is_empty():
         return None
-    keys = everyone.join(several, _same(rule), "left_semi").select(*table.key).distinct()
+    keys = everyone.join(several.frame, _same(rule), "left_semi").select(*table.key).distinct()
     candidates = newest(versions.join(keys, list(table.key), "left_semi"), table.key)
     holders = candidates.where("NOT _deleted").select(*held, _place(table, is_old=False))
     if silver is not None:
@@ -104,7 +104,7 @@ def shared_values(good: DataFrame, before: Source | None, table: Table, rule: Un
     first, low, high = F.min("_place"), F.min("_place.key"), F.max("_place.key")
     groups = holders.groupBy(*(f"_held_{name}" for name in rule.columns))
     found = groups.agg(first.alias("_first"), low.alias("_low"), high.alias("_high"))
-    return brought_if_few(found.where("_low != _high").drop("_low", "_high"))
+    return Rows.of(found.where("_low != _high").drop("_low", "_high")).collect_if_small().frame
 
 
 def with_unique(rows: DataFrame, table: Table, rule: Unique, shared: DataFrame) -> DataFrame:
@@ -137,5 +137,5 @@ def _orphans(wanted: Rows, rule: Reference, good: DataFrame, table: Table, conte
     """The values that are no key of the rule's parent table; a table that refers to itself brings its new rows too."""
     (key,) = context.definition.table(rule.table).key
     parent = context.table("silver", rule.table)
-    missing = values_not_in(wanted, parent.at(), key, where="NOT _deleted") if parent.exists() else frame(wanted)
+    missing = values_not_in(wanted, parent.at(), key, where="NOT _deleted") if parent.exists() else wanted.frame
     return values_without(missing, good.select(key)) if rule.table == table.name else missing

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.table import anti_joined, since
 from batch.context import LayerResult, RunContext
-from batch.delta.rows import brought_if_few, few_or_all, frame
+from batch.delta.rows import Rows
 from batch.delta.table import LakeTable
 from batch.silver.versions import PROPERTIES
 from config.definition import Table
@@ -44,13 +44,13 @@ def keep_versions(
     if from_scratch or not history.exists():
         written = history.replace(rows, run_id=context.run_id, progress=progress, properties=PROPERTIES)
     else:
-        rows = brought_if_few(rows)
+        rows = Rows.of(rows).collect_if_small().frame
         lowest = rows.agg(F.min("_sequence")).first()
         assert lowest is not None
         # Of a long history only the files that hold sequences as high as the new ones are read.
         there = since(history, lowest[0], columns=identity)
-        new = few_or_all(anti_joined(rows, there, identity))
-        if frame(new).isEmpty():
+        new = Rows.of(anti_joined(rows, there, identity)).collect_if_small()
+        if new.is_empty():
             return ()
         written = history.append(new, run_id=context.run_id, progress=progress)
     assert table.history_name is not None

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.context import LayerResult, RunContext
 from batch.delta import sizes
-from batch.delta.rows import Brought, Rows, brought, few_or_all, frame
+from batch.delta.rows import Rows
 from batch.delta.table import DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
 from batch.quarantine import quarantine
@@ -67,19 +67,13 @@ def refine(table: Table, context: RunContext) -> LayerResult:
     is_same_table = done.get("definition") == progress["definition"]
     changes = bronze.changed_since(done["bronze"]) if is_same_table and not context.full else None
     # What was erased of Bronze is no version.
-    feed = None if changes is None else frame(changes).where("_change_type = 'insert'")
+    feed = None if changes is None else changes.frame.where("_change_type = 'insert'")
     refresh = _SilverRefresh(silver=silver, is_continued=feed is not None, progress=progress)
     is_small = sizes.are_small_tables(_read_by(table, context, bronze if feed is None else None))
     with sizes.set_for_small_query(context.spark, when=is_small):
-        rows = prepared(bronze.read(newest) if feed is None else feed, table, context.run_id)
-        few = None if feed is None else brought(rows)
-        if few is not None:
-            return _refine(few, table, context, refresh)
-        checked = rows.persist()
-        try:
+        rows = Rows.of(prepared(bronze.read(newest) if feed is None else feed, table, context.run_id))
+        with rows.persisted() if feed is None else rows.collected_or_persisted() as checked:
             return _refine(checked, table, context, refresh)
-        finally:
-            checked.unpersist()
 
 
 def _read_by(table: Table, context: RunContext, bronze: LakeTable | None) -> list[LakeTable]:
@@ -154,18 +148,18 @@ def quarantine_rows(rows: DataFrame, table: Table) -> DataFrame:
 def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRefresh) -> LayerResult:
     """From checked rows to the commit; nothing is written before all rules have been asked."""
     found = rules.tally(checked, table)
-    rows = frame(checked)
+    rows = checked.frame
     judged = with_cross_row_rules(rows, table, context, refresh.silver if refresh.is_continued else None, found.rows)
     if judged is not rows:
-        found = rules.tally(judged, table)
+        found = rules.tally(Rows.of(judged), table)
     rules.stop_if_failed(found, table)
     good = checked  # unless one is quarantined: whatever else was added to them is not kept
     if any(name in found.broken for name in rules.quarantining_rules(table)):
         quarantine(quarantine_rows(judged, table), context)
-        good = judged.where(~rules.is_quarantined(table))
+        good = Rows.of(judged.where(~rules.is_quarantined(table)))
     versions = good.select(*table.column_names, *META)
     also_written = keep_versions(
-        frame(versions), table, context, refresh.progress, from_scratch=not refresh.is_continued
+        versions.frame, table, context, refresh.progress, from_scratch=not refresh.is_continued
     )
     new = _newest(versions, table, found.rows)
     if refresh.is_continued:
@@ -188,7 +182,7 @@ def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRe
 
 def _newest(versions: Rows, table: Table, count: int) -> Rows:
     """Of each key the newest of so many versions."""
-    if isinstance(versions, Brought) and versions.differ_by(table.key):
+    if versions.is_known_distinct_by(table.key):
         return versions
-    found = newest(frame(versions), table.key)
-    return few_or_all(found) if sizes.fits_driver(count) else found
+    found = Rows.of(newest(versions.frame, table.key))
+    return found.collect_if_small() if sizes.fits_driver(count) else found

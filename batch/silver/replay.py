@@ -10,7 +10,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch.bronze.envelope import UNREADABLE
 from batch.context import LayerResult, RunContext
 from batch.delta.delta_rs import NEVER
-from batch.delta.rows import brought_if_few
+from batch.delta.rows import Rows
 from batch.errors import BatchError
 from batch.quarantine import quarantine_table
 from batch.silver import refine, rules
@@ -51,10 +51,11 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
     target = context.table("silver", table.name)
     progress = target.progress()
     flagged = with_cross_row_rules(checked, table, context, target, count)
-    found = rules.tally(flagged, table)
+    found = rules.tally(Rows.of(flagged), table)
     rules.stop_if_failed(found, table)
     passed = flagged.where(~rules.is_quarantined(table))
-    leaving = brought_if_few(passed.select(F.lit(table.name).alias("table"), "_sequence", "_origin").distinct())
+    named = passed.select(F.lit(table.name).alias("table"), "_sequence", "_origin").distinct()
+    leaving = Rows.of(named).collect_if_small()
     versions = passed.select(*table.column_names, *refine.META)
     also_written = keep_versions(versions, table, context, progress, from_scratch=False)
     good = newest(versions, table.key)

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, Literal
 
-import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.delta.rows import Brought, Rows, frame
+from batch.delta.rows import Rows
 from batch.errors import BatchError
 from config.definition import Column as SourceColumn
 from config.definition import LogicalType, NotNull, Pattern, Range, Reference, Table, Unique
@@ -113,12 +112,13 @@ def is_quarantined(table: Table) -> Column:
 
 def tally(rows: Rows, table: Table) -> Tally:
     """Count the rows that break each rule, in one job at most."""
-    if isinstance(rows, Brought) and not pc.any(pc.greater(pc.list_value_length(rows.table[VIOLATIONS]), 0)).as_py():
-        return Tally(rows=rows.table.num_rows, broken={}, examples={})
+    count = rows.count_if_known
+    if count is not None and rows.is_known_empty_in(VIOLATIONS):
+        return Tally(rows=count, broken={}, examples={})
     rules = actions(table)
     broken = {name: F.array_contains(VIOLATIONS, name) for name in rules}
     key = F.to_json(F.struct(*table.key))
-    counts = frame(rows).agg(
+    counts = rows.frame.agg(
         F.count(F.lit(1)).alias("rows"),
         F.struct(*(F.count_if(each).alias(name) for name, each in broken.items())).alias("broken"),
         F.struct(*(F.min(F.when(each, key)).alias(name) for name, each in broken.items())).alias("examples"),

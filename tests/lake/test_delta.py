@@ -13,7 +13,6 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
 from batch.delta.commits import Written
-from batch.delta.rows import frame
 from batch.delta.table import CHANGE_FEED, DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
 
@@ -158,7 +157,7 @@ def test_changes_are_told_since_a_version(spark: SparkSession, table: LakeTable)
     table.merge(numbers(spark, (1, "z")), on="t.id = s.id", set_when="true", run_id="r3", progress={})
     changes = table.changed_since(first.version)
     assert changes is not None
-    found = {(row["id"], row["text"], row["_change_type"]) for row in frame(changes).collect()}
+    found = {(row["id"], row["text"], row["_change_type"]) for row in changes.frame.collect()}
     assert found == {(3, "c", "insert"), (1, "a", "update_preimage"), (1, "z", "update_postimage")}
 
 
@@ -166,7 +165,7 @@ def test_without_newer_commits_there_are_no_changes(spark: SparkSession, table: 
     written = table.append(numbers(spark, (1, "a")), run_id="r1", progress={}, properties=CHANGE_FEED)
     changes = table.changed_since(written.version)
     assert changes is not None
-    assert frame(changes).collect() == []
+    assert changes.frame.collect() == []
 
 
 def test_changes_that_were_not_kept_or_are_gone_are_none(spark: SparkSession, table: LakeTable) -> None:

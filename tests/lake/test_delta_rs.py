@@ -20,8 +20,8 @@ from batch.delta.commits import Written
 from batch.delta.delta_rs import DeltaRsTable
 from batch.delta.delta_rs_location import DeltaRsLocation
 from batch.delta.log import DeltaLog
-from batch.delta.rows import Brought, Rows, brought, frame
-from batch.delta.snapshot import SparkRows
+from batch.delta.rows import Rows
+from batch.delta.snapshot import FrameSource
 from batch.delta.table import CHANGE_FEED, DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
 
@@ -36,9 +36,9 @@ def rows(spark: SparkSession, *found: tuple[int, str | None, int], more: str = "
     return made.selectExpr("Id", "text", price, at, "day", *([more] if more else []))
 
 
-def few(found: DataFrame) -> Brought:
-    here = brought(found)
-    assert here is not None
+def few(found: DataFrame) -> Rows:
+    here = Rows.of(found).collect_if_small()
+    assert here.arrow is not None
     return here
 
 
@@ -65,7 +65,7 @@ def writers(table: LakeTable) -> list[str]:
     return ["delta-rs" if "delta-rs" in str(info.get("engineInfo")) else "spark" for info in infos]
 
 
-def merge(table: LakeTable, new: Rows) -> Written:
+def merge(table: LakeTable, new: DataFrame | Rows) -> Written:
     return table.merge(
         new,
         on=f"{SAME} AND t.`day` IN (1, 2, 3)",
@@ -88,7 +88,7 @@ def test_a_merge_gives_the_table_the_counts_and_the_feed_that_spark_gives(
     assert content(here) == content(by_spark)
     assert first == second
     assert here.progress() == {"done": 1}
-    feeds = [frame(found) for table in (here, by_spark) if (found := table.changed_since(1)) is not None]
+    feeds = [found.frame for table in (here, by_spark) if (found := table.changed_since(1)) is not None]
     names = ["Id", "text", "day", "_change_type"]
     one, other = (sorted(map(tuple, feed.select(*names).collect()), key=str) for feed in feeds)
     assert one == other
@@ -199,10 +199,10 @@ def test_rows_are_looked_up_by_their_keys(spark: SparkSession, make: Callable[..
         for where in (None, "text IS NOT NULL"):
             columns = ("text",)
             here = table.at().with_keys(few(keys), on, columns=columns, where=where)
-            by_spark = frame(SparkRows(table.read()).with_keys(keys, on, columns=columns, where=where))
-            assert isinstance(here, Brought) or len(on) > 1
-            assert sorted(map(str, frame(here).collect())) == sorted(map(str, by_spark.collect()))
-            assert frame(here).columns == ["text"]
+            by_spark = FrameSource(table.read()).with_keys(Rows.of(keys), on, columns=columns, where=where).frame
+            assert here.arrow is not None
+            assert sorted(map(str, here.frame.collect())) == sorted(map(str, by_spark.collect()))
+            assert here.frame.columns == ["text"]
 
 
 @pytest.mark.parametrize(("most", "is_here"), [(4, True), (3, False)])
@@ -211,7 +211,7 @@ def test_a_table_of_few_rows_is_read_here(
 ) -> None:
     monkeypatch.setattr(sizes, "DRIVER_ROWS_MAX", most)
     table = make()
-    found = table.at().rows
+    found = table.at().frame
     assert (found.inputFiles() == []) == is_here
     assert found.schema == table.read().schema
     assert sorted((tuple(row) for row in found.collect()), key=str) == content(table)
@@ -220,9 +220,9 @@ def test_a_table_of_few_rows_is_read_here(
 def test_keys_of_another_type_are_left_to_spark(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
     keys = few(spark.createDataFrame([("1",), ("x",)], "k STRING"))
     with pytest.raises(Exception, match="CAST_INVALID_INPUT"):
-        frame(make().at().with_keys(keys, [("Id", "k")])).collect()
+        make().at().with_keys(keys, [("Id", "k")]).frame.collect()
     found = few(spark.createDataFrame([(2**32 + 1,)], "k BIGINT"))
-    assert frame(make("u").at().with_keys(found, [("Id", "k")])).collect() == []
+    assert make("u").at().with_keys(found, [("Id", "k")]).frame.collect() == []
 
 
 def test_more_rows_than_the_driver_may_hold_are_left_to_spark(make: Callable[..., LakeTable]) -> None:
@@ -243,7 +243,7 @@ def test_a_file_that_is_gone_is_spark_s_to_report(make: Callable[..., LakeTable]
     assert found is not None
     assert found.rows({}, columns=["Id"], where=None, most=4) is None
     with pytest.raises(Exception, match=r"FAILED_READ_FILE|FILE_NOT"):
-        frame(table.at().few()).collect()
+        table.at().read().frame.collect()
 
 
 def test_the_log_gets_checkpoints_that_spark_reads(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
@@ -289,7 +289,7 @@ def test_a_table_is_made_and_first_filled_here(spark: SparkSession, tmp_path: Pa
     detail = spark.sql(f"DESCRIBE DETAIL delta.`{table.path}`").collect()[0]
     assert (detail["partitionColumns"], given.items() <= detail["properties"].items()) == (["day"], True)
     assert table.read().schema == StructType([StructField(each.name, each.dataType) for each in news.schema])
-    assert content(table) == sorted((tuple(row) for row in news.rows.collect()), key=str)
+    assert content(table) == sorted((tuple(row) for row in news.frame.collect()), key=str)
 
 
 def test_a_table_that_another_run_has_made_meanwhile_stays(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
@@ -313,7 +313,7 @@ def test_a_table_that_is_held_open_follows_what_others_commit(
     assert (table.property("millrace.feed"), table.progress()) == ("changes", {"done": 1})
     detail = spark.sql(f"DESCRIBE DETAIL delta.`{table.path}`").collect()[0]
     assert (table.data_files().count, table.data_files().size) == (detail["numFiles"], detail["sizeInBytes"])
-    seen = [frame(at.few()).count() for at in (earlier, table.at())]
+    seen = [at.read().frame.count() for at in (earlier, table.at())]
     assert (seen, earlier.schema.names[-1]) == ([4, 5], "day")
 
 
@@ -327,4 +327,4 @@ def test_a_log_that_was_cut_behind_an_open_table_is_read_anew(
         other.append(few(rows(spark, (number, "n", 1))), run_id="r", progress={"done": number})
     DeltaLog(spark, table.path).forget_past()
     assert (table.version(), table.progress()) == (3, {"done": 6})
-    assert frame(table.at().few()).count() == 6
+    assert table.at().read().frame.count() == 6

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pytest
 from pyspark.sql import SparkSession
 
-from batch.delta.snapshot import SparkRows
+from batch.delta.snapshot import FrameSource
 from batch.dictionary import INFERRED
 from batch.errors import BatchError
 from batch.gold import GoldPlan, plans
@@ -23,17 +23,17 @@ EVERY = [(load_definition(name), plan) for name in known_datasets() for plan in 
 NAMES = [f"{definition.name}.{plan.name}" for definition, plan in EVERY]
 
 
-def silver(spark: SparkSession, definition: Definition, plan: GoldPlan) -> dict[str, SparkRows]:
+def silver(spark: SparkSession, definition: Definition, plan: GoldPlan) -> dict[str, FrameSource]:
     """The Silver tables that the plan reads, empty."""
     found = {}
     for name in plan.tables:
         columns = definition.table(name).columns
         schema = ", ".join(f"`{column.name}` {spark_type(column)}" for column in columns)
-        found[name] = SparkRows(spark.createDataFrame([], f"{schema}, _deleted BOOLEAN"))
+        found[name] = FrameSource(spark.createDataFrame([], f"{schema}, _deleted BOOLEAN"))
     return found
 
 
-def is_understood(spark: SparkSession, plan: GoldPlan, tables: Mapping[str, SparkRows]) -> bool:
+def is_understood(spark: SparkSession, plan: GoldPlan, tables: Mapping[str, FrameSource]) -> bool:
     """Whether Spark finds all that the plan names."""
     try:
         assert rows_of(plan, tables, spark, None).columns
@@ -60,7 +60,7 @@ def test_the_columns_it_is_made_of_are_those_that_the_query_reads(
         (each.table, name)
         for each in plan.depends_on
         for name in definition.table(each.table).column_names
-        if not is_understood(spark, plan, tables | {each.table: SparkRows(tables[each.table].rows.drop(name))})
+        if not is_understood(spark, plan, tables | {each.table: FrameSource(tables[each.table].frame.drop(name))})
     }
     said = {source for column in plan.columns for source in column.sources}
     keys = {(each.table, own) for each in plan.depends_on for own, _ in each.columns}

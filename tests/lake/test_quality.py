@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from batch.delta.rows import Brought, few_or_all
-from batch.delta.snapshot import SparkRows
+from batch.delta.rows import Rows
+from batch.delta.snapshot import FrameSource
 from batch.errors import BatchError
 from batch.silver import refine, rules
 from batch.silver.cross_row_rules import shared_values, values_without, with_reference, with_unique
@@ -106,9 +106,9 @@ def test_rows_are_counted_by_rule_and_a_failing_rule_names_one(spark: SparkSessi
         thing(5, price="99"),
     ]
     rows = refine.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
-    found = rules.tally(rows, TABLE)
+    found = rules.tally(Rows.of(rows), TABLE)
     assert (found.rows, dict(found.broken)) == (5, {"not_null(email)": 2, "range(price)": 2})
-    assert found == rules.tally(few_or_all(rows), TABLE)
+    assert found == rules.tally(Rows.of(rows).collect_if_small(), TABLE)
     with pytest.raises(BatchError, match=r'silver/things: 2 of 5 rows break not_null\(email\), .* \{"id":2\}'):
         rules.stop_if_failed(found, TABLE)
 
@@ -116,9 +116,9 @@ def test_rows_are_counted_by_rule_and_a_failing_rule_names_one(spark: SparkSessi
 @pytest.mark.parametrize("count", [0, 2])
 def test_rows_that_break_nothing_are_counted_the_same_wherever_they_are(spark: SparkSession, count: int) -> None:
     rows = refine.prepared(bronze_rows(spark, TABLE, [thing(n, id=n) for n in range(2)]), TABLE, "run").limit(count)
-    here = few_or_all(rows)
-    assert isinstance(here, Brought)
-    assert rules.tally(rows, TABLE) == rules.tally(here, TABLE) == Tally(rows=count, broken={}, examples={})
+    here = Rows.of(rows).collect_if_small()
+    assert here.count_if_known == count
+    assert rules.tally(Rows.of(rows), TABLE) == rules.tally(here, TABLE) == Tally(rows=count, broken={}, examples={})
 
 
 def test_rows_without_a_parent_are_found(spark: SparkSession) -> None:
@@ -148,7 +148,7 @@ def test_of_rows_with_the_same_value_all_but_the_holder_break_uniqueness(spark: 
     rows = refine.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
     old = [(20, "in silver", "0", "h", False), (9, "moved", "0", "h", False), (21, "first", "0", "h", True)]
     held = spark.createDataFrame(old, "id INT, email STRING, _sequence STRING, _row_hash STRING, _deleted BOOLEAN")
-    shared = shared_values(rows, SparkRows(held), TABLE, BY_EMAIL)
+    shared = shared_values(rows, FrameSource(held), TABLE, BY_EMAIL)
     assert shared is not None
     found = with_unique(rows, TABLE, BY_EMAIL, shared).collect()
     assert sorted(row["id"] for row in found if "unique(email)" in row[rules.VIOLATIONS]) == [2, 3]

@@ -19,7 +19,7 @@ from typing import Any, Final
 from deltalake import CommitProperties
 
 from batch.delta import commits, delta_rs, table
-from batch.delta.rows import frame
+from batch.delta.rows import Rows
 from batch.pipeline import lease
 from batch.spark import session
 
@@ -68,7 +68,7 @@ def progress_alone() -> None:
     real: Callable[..., Any] = table.LakeTable.append
 
     def append(self: table.LakeTable, rows: Any, *, run_id: str, **rest: Any) -> Any:
-        real(self, frame(rows).limit(0), run_id=PROGRESS_ALONE, **rest)
+        real(self, Rows.of(rows).frame.limit(0), run_id=PROGRESS_ALONE, **rest)
         self.progress()
         return real(self, rows, run_id=run_id, **rest)
 
