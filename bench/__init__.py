@@ -1,1 +1,1 @@
-"""Benchmarks: the cost of the product, measured against the systems people would use instead."""
+"""What it costs: benchmarks against the systems people would use instead."""

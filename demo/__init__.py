@@ -1,1 +1,1 @@
-"""`make demo`: the main job on real servers with realistic amounts of data, and a proof at the end."""
+"""The proof a newcomer sees: `make demo` runs the main job on real servers and checks the result."""

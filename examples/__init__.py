@@ -1,1 +1,1 @@
-"""Programs to copy: they use the published topics and nothing else of this project."""
+"""What others may copy: programs that use the published topics and nothing else of this project."""

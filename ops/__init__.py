@@ -1,1 +1,1 @@
-"""The operator's commands: tools for servers wherever they run."""
+"""What an operator types: tools for servers wherever they run."""

@@ -1,1 +1,1 @@
-"""The servers on one machine, as plain processes."""
+"""The servers on one machine, as plain processes, and nothing else."""

@@ -107,11 +107,20 @@ def test_its_topics_tables_and_views_exist() -> None:
     assert [path for path in sorted(views) if f'"{path}' not in declared] == []
 
 
+def missing_files(text: str, *folders: str) -> list[str]:
+    """Files and folders named in a text that are not in the repository, nor in one of these folders of it."""
+    form = r"`(\.?[a-z_]+(?:/[a-z_.]+)*(?:/|\.(?:py|md|yml|yaml|sql|example)))`"
+    named = set(re.findall(form, text)) - {".demo/proof.json"}  # which the demo makes
+    return [path for path in sorted(named) if not any((ROOT / folder / path).exists() for folder in (".", *folders))]
+
+
 def test_its_files_exist() -> None:
-    form = r"\.?[a-z_]+(/[a-z_.]+)*(/|\.(py|md|yml|yaml|sql|example))"
-    named = {span for span in SPANS if re.fullmatch(form, span)} - {".demo/proof.json"}  # which the demo makes
-    folders = [ROOT, ROOT / "config/datasets/project_db", ROOT / "streams", ROOT / "tests"]
-    assert [path for path in sorted(named) if not any((folder / path).exists() for folder in folders)] == []
+    assert missing_files(README, "config/datasets/project_db", "streams", "tests") == []
+
+
+def test_the_files_of_the_architecture_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    assert missing_files(text, "streams", "batch", "ops", "stack", "tests") == []
 
 
 def test_it_is_finished_and_its_quick_start_is_what_continuous_integration_runs() -> None:
