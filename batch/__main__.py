@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(brief(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; what was committed stays, the next run goes on from there", file=sys.stderr)
+        print("interrupted; committed work is kept, and the next run continues from it", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as in `sql … | head`
         sys.stderr.close()

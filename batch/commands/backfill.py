@@ -34,10 +34,10 @@ from config.settings import DatabaseSettings
 
 def add_commands(subparsers: Any) -> None:
     """Add `backfill`."""
-    text = "read rows of the source database again, by time or by key, and bring all layers up to date with them"
+    text = "read rows from the source database again, by time or by key, and bring all layers up to date"
     parser = subparsers.add_parser("backfill", help=text, description=text)
     add_dataset_option(parser)
-    parser.add_argument("--table", metavar="TABLE", required=True, help="of the source")
+    parser.add_argument("--table", metavar="TABLE", required=True, help="table of the source")
     parser.add_argument("--since", type=moment, metavar="TIME", help="rows whose cursor is at this time (UTC) or later")
     parser.add_argument("--until", type=moment, metavar="TIME", help="rows whose cursor is before this time (UTC)")
     parser.add_argument(
@@ -45,9 +45,9 @@ def add_commands(subparsers: Any) -> None:
         action="append",
         default=[],
         metavar="ID",
-        help="a row; again for more of them. A key of several columns: --key order_id=…,product_id=…",
+        help="key of a row; repeat the option for more rows. Composite key: --key order_id=…,product_id=…",
     )
-    parser.add_argument("--wait", action="store_true", help="wait while a run of the dataset is at work")
+    parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
     parser.set_defaults(run=run)
 
 
@@ -72,14 +72,14 @@ def chosen(table: Table, arguments: argparse.Namespace) -> Callable[[RunContext]
     since, until = arguments.since, arguments.until
     has_window = since is not None or until is not None
     if has_window == bool(arguments.key):
-        raise BatchError("say which rows: either --since and --until (one of them is enough), or --key")
+        raise BatchError("select rows either by time (--since, --until or both) or by --key")
     if arguments.key:
         keys = parsed_keys(table, arguments.key)
         return lambda context: bronze.land_rows(table, keys, context, only_new=True)
     if since is not None and until is not None and since >= until:
-        raise BatchError("--since has to be before --until")
+        raise BatchError("--since must be before --until")
     if not has_time_cursor(table):
-        text = "has no column of times as its cursor in the definition: name the rows with --key"
+        text = "the definition gives this table no time column as its cursor: select rows with --key"
         raise BatchError(text, table=table.name)
     return lambda context: bronze.land_window(table, since, until, context)
 

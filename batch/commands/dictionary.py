@@ -18,10 +18,10 @@ FILE: Final = "dictionary.md"
 
 def add_commands(subparsers: Any) -> None:
     """Add `dictionary`."""
-    text = "write what tables and columns mean into the dataset's folder, as Markdown"
+    text = "write the data dictionary into the dataset's folder, as Markdown"
     parser = subparsers.add_parser("dictionary", help=text, description=text)
     add_dataset_option(parser)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the file is another")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the file is out of date")
     parser.set_defaults(run=run)
 
 
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     path, text = dictionary_path(definition), dictionary_text(definition, plans(definition))
     if arguments.check:
         is_same = path.exists() and path.read_text("utf-8") == text
-        print(f"{path}: {'as it should be' if is_same else 'is another: run `python -m batch dictionary`'}")
+        print(f"{path}: {'up to date' if is_same else 'out of date: run `python -m batch dictionary`'}")
         return 0 if is_same else 1
     path.write_text(text, "utf-8")
     print(f"wrote {path}")

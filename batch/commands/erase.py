@@ -30,15 +30,15 @@ from streams.adapters.redis import RedisConsole
 
 def add_commands(subparsers: Any) -> None:
     """Add `erase`."""
-    text = (
-        "take a person's data out of archive, Bronze, Silver, Gold and Redis, with a report; exit code 0: all is gone"
-    )
+    text = "erase a person's data from archive, lake tables and Redis, with a report; exit code 0 if nothing is left"
     parser = subparsers.add_parser("erase", help=text, description=text)
     add_dataset_option(parser)
-    parser.add_argument("--customer", metavar="ID", required=True, help="whose: the key of the row, which is deleted")
-    parser.add_argument("--dry-run", action="store_true", help="say what is where, and leave it")
-    parser.add_argument("--force", action="store_true", help="although no change tells of the row's deletion")
-    parser.add_argument("--wait", action="store_true", help="wait while a run of the dataset is at work")
+    parser.add_argument(
+        "--customer", metavar="ID", required=True, help="key of the customer's row, which the source has deleted"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="list what would be erased, and change nothing")
+    parser.add_argument("--force", action="store_true", help="erase even if the archive has no deletion of the row")
+    parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
     parser.set_defaults(run=run)
 
 
@@ -74,7 +74,7 @@ def _dry_run(
     workspace: Workspace, person: Person, database: DatabaseSettings, topics: Topics, redis: RedisConsole
 ) -> int:
     count = rows_in_source(person, database, workspace.definition.database)
-    note = "delete the row there before anything is erased" if count else ""
+    note = "delete the row in the source before you erase" if count else ""
     source = Entry(place="source", found=count, left=count, is_ours=False, note=note)
     with workspace.spark() as spark:
         context = workspace.context(spark, "dry-run", datetime.now(UTC))

@@ -24,16 +24,16 @@ _LONGEST_CELL: Final = 60
 
 def add_commands(subparsers: Any) -> None:
     """Add `show`, `sql` and `history`."""
-    show = _add(subparsers, "show", run_show, "print rows of a table; of Silver those that are not deleted")
-    show.add_argument("table", metavar="TABLE", help=f"of the source, of Gold, or {QUARANTINE}")
-    show.add_argument("--layer", metavar="LAYER", help="default: silver, or gold for its own tables")
+    show = _add(subparsers, "show", run_show, "print rows of a table; of a Silver table, rows that are not deleted")
+    show.add_argument("table", metavar="TABLE", help=f"a table of the source or of Gold, or {QUARANTINE}")
+    show.add_argument("--layer", metavar="LAYER", help="default: silver, or gold for Gold tables")
     show.add_argument("--limit", type=count, default=20, metavar="COUNT", help="default: 20")
     sql = _add(subparsers, "sql", run_sql, "run Spark SQL; every Silver and Gold table is a view")
-    sql.add_argument("query", metavar="QUERY", help='as in "select count(*) from fact_orders"')
+    sql.add_argument("query", metavar="QUERY", help='for example "select count(*) from fact_orders"')
     sql.add_argument("--limit", type=count, default=1_000, metavar="COUNT", help="rows printed (default: 1,000)")
-    history = _add(subparsers, "history", run_history, "the runs, or the versions of one table, newest first")
+    history = _add(subparsers, "history", run_history, "list the runs, or the versions of one table, newest first")
     history.add_argument("table", nargs="?", metavar="TABLE")
-    history.add_argument("--limit", type=count, default=20, metavar="COUNT", help="runs looked at (default: 20)")
+    history.add_argument("--limit", type=count, default=20, metavar="COUNT", help="number of runs (default: 20)")
 
 
 def _add(subparsers: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -48,7 +48,7 @@ def run_show(arguments: argparse.Namespace) -> int:
     with open_workspace(arguments) as workspace:
         layer = arguments.layer
         if layer is not None and layer not in LAYERS:
-            raise BatchError(f"there is no layer {layer!r}; it is one of {', '.join(LAYERS)}")
+            raise BatchError(f"unknown layer {layer!r}: use one of {', '.join(LAYERS)}")
         if arguments.table != QUARANTINE:
             check_choice(workspace.definition, layer=layer, table=arguments.table)
             layer = layer or layer_of(workspace.definition, arguments.table)
@@ -94,7 +94,7 @@ def _table_rows(spark: SparkSession, workspace: Workspace, manifest: Manifest, l
     if table == QUARANTINE:
         quarantine = LakeTable(spark, workspace.lake.quarantine(), f"silver/{QUARANTINE}")
         if not quarantine.exists():
-            raise BatchError("no row was ever refused", layer="silver", table=QUARANTINE)
+            raise BatchError("no row has been quarantined yet", layer="silver", table=QUARANTINE)
         return quarantine.read()
     rows = lake_table(spark, workspace.lake, workspace.definition, layer, table).read(
         version_of(manifest, layer, table)
@@ -111,7 +111,7 @@ def version_of(manifest: Manifest, layer: str, table: str) -> int:
     """
     version = manifest.versions.get(f"{layer}/{table}")
     if version is None:
-        raise BatchError("no run has made it yet: run `python -m batch run`", layer=layer, table=table)
+        raise BatchError("the table does not exist yet: run `python -m batch run`", layer=layer, table=table)
     return version
 
 
@@ -123,7 +123,11 @@ def print_rows(rows: DataFrame, limit: int) -> None:
     found = rows.limit(limit + 1).collect()
     cells = [[_cell(value) for value in row] for row in found[:limit]]
     print(columns([names, *cells]))
-    counted = f"{limit:,} rows of more" if len(found) > limit else f"{len(found):,} row{'s' * (len(found) != 1)}"
+    counted = (
+        f"first {limit:,} rows; there are more"
+        if len(found) > limit
+        else f"{len(found):,} row{'s' * (len(found) != 1)}"
+    )
     print(f"({counted})")
 
 

@@ -40,25 +40,32 @@ QUARANTINE: Final = "quarantine"
 
 def add_commands(subparsers: Any) -> None:
     """Add `maintain`."""
-    text = "compact tables, forget old deletions, delete files that nobody needs; exit code 1 if a table failed"
+    text = "compact tables, remove old tombstones, delete files of old versions; exit code 1 if a table failed"
     parser = subparsers.add_parser("maintain", help=text, description=text)
     add_dataset_option(parser)
-    parser.add_argument("--layer", metavar="LAYER", help=f"only this one of {', '.join(LAYERS)}")
+    parser.add_argument("--layer", metavar="LAYER", help=f"only this layer: {', '.join(LAYERS)}")
     parser.add_argument("--table", metavar="TABLE", help="only this table, of the source or of Gold")
     parser.add_argument(
-        "--keep", type=interval, default=7 * 86_400.0, metavar="7d", help="older versions can't be read any more"
+        "--keep",
+        type=interval,
+        default=7 * 86_400.0,
+        metavar="7d",
+        help="how long old versions stay readable (default: 7d)",
     )
     parser.add_argument(
         "--tombstones",
         type=interval,
         default=30 * 86_400.0,
         metavar="30d",
-        help="deletions of Silver older than this go",
+        help="remove tombstones of Silver that are older (default: 30d)",
     )
     parser.add_argument(
-        "--archive", type=interval, metavar="365d", help="raw changes archived before this go (default: none go)"
+        "--archive",
+        type=interval,
+        metavar="365d",
+        help="delete archived raw changes that are older (default: keep all)",
     )
-    parser.add_argument("--wait", action="store_true", help="wait while a run of the dataset is at work")
+    parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
     parser.set_defaults(run=run)
 
 
@@ -67,9 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("keep", "archive"):
         value = getattr(arguments, name)
         if value is not None and value < LEAST_KEPT_S:
-            raise BatchError(
-                f"--{name} has to be an hour (1h) at least: readers and writers may be at work for so long"
-            )
+            raise BatchError(f"--{name} must be at least 1h, because a reader or writer may run that long")
     with open_workspace(arguments) as workspace:
         check_choice(workspace.definition, layer=arguments.layer, table=arguments.table)
         return run_once(workspace, lambda spark: planner(workspace, spark, arguments), wait=arguments.wait)

@@ -29,11 +29,13 @@ from config.settings import DatabaseSettings
 
 def add_commands(subparsers: Any) -> None:
     """Add `rebuild`."""
-    text = "make all tables, or one and what is made of it, anew from the archive; exit code 1 if a table failed"
+    text = "rebuild all tables, or one table and those derived from it, from the archive; exit code 1 if a table failed"
     parser = subparsers.add_parser("rebuild", help=text, description=text)
     add_dataset_option(parser)
-    parser.add_argument("--table", metavar="TABLE", help="only this table of the source, and what Gold makes of it")
-    parser.add_argument("--wait", action="store_true", help="wait while a run of the dataset is at work")
+    parser.add_argument(
+        "--table", metavar="TABLE", help="only this table of the source, and the Gold tables derived from it"
+    )
+    parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
     parser.set_defaults(run=run)
 
 

@@ -31,13 +31,17 @@ PAUSE_S: Final = 3.0
 
 def add_commands(subparsers: Any) -> None:
     """Add `reconcile`."""
-    text = "hold the stream and the lake against the source; exit code 0 equal, 1 different, 2 behind, 3 can't tell"
+    text = "compare stream and lake with the source; exit code 0 equal, 1 different, 2 behind, 3 comparison failed"
     parser = subparsers.add_parser("reconcile", help=text, description=text)
     add_dataset_option(parser)
     parser.add_argument("--table", metavar="TABLE", help="only this table, of the source or of Gold")
-    parser.add_argument("--repair", action="store_true", help="land the rows that differ in Bronze, then compare again")
-    parser.add_argument("--force", action="store_true", help="repair although the source lost over 20 %% of its rows")
-    parser.add_argument("--wait", action="store_true", help="with --repair: wait while a run of the dataset is at work")
+    parser.add_argument(
+        "--repair", action="store_true", help="read differing rows from the source into Bronze, then compare again"
+    )
+    parser.add_argument("--force", action="store_true", help="repair even if the source lost over 20 %% of its rows")
+    parser.add_argument(
+        "--wait", action="store_true", help="with --repair: wait while another run of the dataset is in progress"
+    )
     parser.set_defaults(run=run)
 
 

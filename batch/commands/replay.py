@@ -27,11 +27,11 @@ from config.definition import Table
 
 def add_commands(subparsers: Any) -> None:
     """Add `replay`."""
-    text = "try the rows of the quarantine again, then bring Gold up to date; exit code 1 if a table failed"
+    text = "check the rows in the quarantine again, then bring Gold up to date; exit code 1 if a table failed"
     parser = subparsers.add_parser("replay", help=text, description=text)
     add_dataset_option(parser)
     parser.add_argument("--table", metavar="TABLE", help="only the rows of this table of the source")
-    parser.add_argument("--wait", action="store_true", help="wait while a run of the dataset is at work")
+    parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
     parser.set_defaults(run=run)
 
 

@@ -30,9 +30,9 @@ def add_commands(subparsers: Any) -> None:
     text = "bring Bronze, Silver and Gold up to date; exit code 1 if a table failed"
     parser = subparsers.add_parser("run", help=text, description=text)
     add_dataset_option(parser)
-    parser.add_argument("--layer", metavar="LAYER", help=f"only this one of {', '.join(LAYERS)}")
+    parser.add_argument("--layer", metavar="LAYER", help=f"only this layer: {', '.join(LAYERS)}")
     parser.add_argument("--table", metavar="TABLE", help="only this table, of the source or of Gold")
-    parser.add_argument("--full", action="store_true", help="everything again instead of what is new")
+    parser.add_argument("--full", action="store_true", help="process everything again, not only new changes")
     parser.add_argument("--since", type=moment, metavar="TIME", help="tables read by JDBC: from this time (UTC)")
     parser.add_argument("--until", type=moment, metavar="TIME", help="tables read by JDBC: before this time (UTC)")
     parser.add_argument(
@@ -41,9 +41,9 @@ def add_commands(subparsers: Any) -> None:
         nargs="?",
         const=_FROM_SETTING,
         metavar="10s",
-        help="go on until SIGTERM, a run per interval (without a value: the setting BATCH_INTERVAL_SECONDS)",
+        help="run once per interval until SIGTERM (without a value: the setting BATCH_INTERVAL_SECONDS)",
     )
-    parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is at work")
+    parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
     parser.set_defaults(run=run)
 
 
@@ -98,7 +98,7 @@ def planner(workspace: Workspace, spark: SparkSession, arguments: argparse.Names
 def _serve(runner: Runner, lease: Lease, arguments: argparse.Namespace) -> int:
     stop = stopped_by_signals()
     every_s = float(BatchSettings.read().interval_s) if arguments.every is _FROM_SETTING else float(arguments.every)
-    print_out(f"a run every {every_s:g} s, until SIGTERM")
+    print_out(f"running every {every_s:g} s until SIGTERM")
 
     def one() -> Outcome:
         with lease.hold(wait=True, stop=stop):
@@ -107,14 +107,14 @@ def _serve(runner: Runner, lease: Lease, arguments: argparse.Namespace) -> int:
         return outcome
 
     serve(one, every_s=every_s, stop=stop, say=print_out)
-    print_out("ended, as told to")
+    print_out("stopped by a signal")
     return 0
 
 
 def _check_contradictions(arguments: argparse.Namespace) -> None:
     if arguments.layer is not None and arguments.layer not in LAYERS:
-        raise BatchError(f"there is no layer {arguments.layer!r}; it is one of {', '.join(LAYERS)}")
+        raise BatchError(f"unknown layer {arguments.layer!r}: use one of {', '.join(LAYERS)}")
     if arguments.since and arguments.until and arguments.since >= arguments.until:
-        raise BatchError("--since has to be before --until")
+        raise BatchError("--since must be before --until")
     if (arguments.since or arguments.until) and arguments.every is not None:
-        raise BatchError("--since and --until are for a single run, not for --every")
+        raise BatchError("--since and --until select a single run: leave out --every")

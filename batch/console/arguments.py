@@ -14,7 +14,7 @@ def interval(text: str) -> float:
     """Seconds of `10s`, `5m`, `1h`, `7d`, or plain seconds."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     if found is None or float(found[1]) <= 0:
-        raise ArgumentTypeError(f"{text!r} is no interval: it is written as 10s, 5m, 1h or 7d")
+        raise ArgumentTypeError(f"invalid interval {text!r}: use 10s, 5m, 1h or 7d")
     return float(found[1]) * _UNITS[found[2]]
 
 
@@ -23,11 +23,11 @@ def moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no time: it is written as 2025-01-31T12:00") from None
+        raise ArgumentTypeError(f"invalid time {text!r}: use a form such as 2025-01-31T12:00") from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise ArgumentTypeError(f"{text!r} is no number above 0")
+        raise ArgumentTypeError(f"invalid count {text!r}: use a whole number above 0")
     return int(text)

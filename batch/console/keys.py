@@ -39,7 +39,7 @@ def _named(table: Table, text: str) -> Mapping[str, str]:
     found = {name.strip(): value for name, _, value in parts}
     if len(parts) != len(table.key) or found.keys() != set(table.key):
         form = ",".join(f"{name}=…" for name in table.key)
-        raise BatchError(f"{text!r} is no key of it: it is written as --key {form}", table=table.name)
+        raise BatchError(f"invalid key {text!r}: use --key {form}", table=table.name)
     return found
 
 
@@ -47,8 +47,8 @@ def _canonical(table: Table, column: Column, text: str) -> str:
     try:
         return _FORMS[column.type](column, text.strip())
     except (ValueError, InvalidOperation, KeyError, ArgumentTypeError):
-        what = f"{text!r} is no value of {column.name}, a column of type {column.type}"
-        raise BatchError(f"{what}: give the key as the source has it", table=table.name) from None
+        what = f"invalid value {text!r} for key column {column.name} of type {column.type}"
+        raise BatchError(f"{what}: use the value as the source stores it", table=table.name) from None
 
 
 def _text(_column: Column, text: str) -> str:

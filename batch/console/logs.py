@@ -50,7 +50,7 @@ def logged(folder: Path) -> Iterator[None]:
         for name, path in files.items():
             handlers.append((logging.getLogger(name), _handler(path)))
     except OSError as error:
-        raise BatchError(f"can't write {error.filename}: {error.strerror}; set LOG_DIR to another folder") from None
+        raise BatchError(f"cannot write {error.filename}: {error.strerror}; set LOG_DIR to another folder") from None
     # Py4J tells the root logger of a Java that is gone, with a traceback.
     handlers.append((logging.getLogger(), handlers[0][1]))
     for logger, handler in handlers:

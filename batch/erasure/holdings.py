@@ -110,7 +110,7 @@ def forget(holding: Holding, context: RunContext) -> LayerResult:
         table=holding.table_name,
         version=holding.table.version(),
         progress=holding.table.progress(),
-        note="no older version is left",
+        note="older versions removed",
     )
 
 

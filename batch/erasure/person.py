@@ -64,8 +64,8 @@ def named_person(definition: Definition, text: str) -> Person:
     """
     tables = [table for table in definition.tables if table.subject == SUBJECT]
     if not tables:
-        what = f"the definition of {definition.name} does not say which table holds the data of a {SUBJECT}"
-        raise BatchError(f"{what}: give that table `subject: {SUBJECT}`, and its personal columns `personal: true`")
+        what = f"the definition of {definition.name} names no table with {SUBJECT} data"
+        raise BatchError(f"{what}: set `subject: {SUBJECT}` on that table and `personal: true` on its personal columns")
     return Person(dataset=definition.name, table=tables[0], id=parsed_key(tables[0], text)[0])
 
 
@@ -93,9 +93,9 @@ def check_deleted_in_source(person: Person, settings: DatabaseSettings, database
     """
     if rows_in_source(person, settings, database):
         raise BatchError(
-            f"the source still has this {SUBJECT}'s row in {database}.{person.table.name}: delete it there first, and "
-            "erase then. Every snapshot, backfill and repair would bring the row back otherwise; whether a row that "
-            "stays was made anonymous nobody can tell here",
+            f"the source still has this {SUBJECT}'s row in {database}.{person.table.name}: delete it there first, "
+            "because every snapshot, backfill and repair would bring it back; this command cannot check whether a "
+            "remaining row was anonymised",
             layer="source",
             table=person.table.name,
         )

@@ -73,8 +73,8 @@ class Topics:
         found = pending_changes(self._bootstrap, topic, person.table.key, ends)
         if found.is_all or key_text([person.id]) in found.keys:
             raise BatchError(
-                f"the archive has not taken up all changes of this {SUBJECT} from {topic}, and would do so afterwards: "
-                "is `streams.archive` at work? Erase once it has (ARCHIVE_FLUSH_S)",
+                f"the archive does not have all changes of this {SUBJECT} from {topic} yet, and would take them "
+                "later: check that streams.archive is running, and erase after its next flush (ARCHIVE_FLUSH_S)",
                 layer="bronze",
                 table=person.table.name,
             )
@@ -115,7 +115,7 @@ class Topics:
                 reader.visit_to_end(visit)
         except TopicError as error:
             raise BatchError(str(error), layer="stream", table=topic) from None
-        note = f"Kafka can't erase single records; this topic {self._fate(topic)}" if count else ""
+        note = f"Kafka cannot erase single records; this topic {self._fate(topic)}" if count else ""
         return Entry(place=f"topic {topic}", found=count, left=count, is_ours=False, note=note)
 
     def _fate(self, topic: str) -> str:
@@ -126,14 +126,14 @@ class Topics:
         kept = "keeps all of them" if kept_ms < 0 else f"keeps them for {kept_ms / 86_400_000:,.1f} days"
         if "compact" not in found["cleanup.policy"].value:
             return f"is not compacted and {kept} (retention.ms={kept_ms})"
-        return "is compacted: all but the newest record of a key go"
+        return "is compacted: only the newest record of each key stays"
 
     def _asked(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
         except KafkaException as error:
             reason = error.args[0].str()
-            raise BatchError(f"Kafka at {self._bootstrap} does not answer ({reason}): is it running?") from None
+            raise BatchError(f"cannot reach Kafka at {self._bootstrap} ({reason}): check that it is running") from None
 
 
 def lookup_found(redis: RedisConsole, person: Person) -> int:
@@ -145,7 +145,7 @@ def lookup_found(redis: RedisConsole, person: Person) -> int:
     try:
         return int(redis.get(f"{SUBJECT}:{person.id}") is not None)
     except RedisAwayError as error:
-        raise BatchError(f"the look-up can't be asked for: {error}", layer="redis") from None
+        raise BatchError(f"cannot read the look-up: {error}", layer="redis") from None
 
 
 def erase_lookup(redis: RedisConsole, person: Person) -> None:
@@ -157,4 +157,4 @@ def erase_lookup(redis: RedisConsole, person: Person) -> None:
     try:
         redis.call(DELETE, f"{SUBJECT}:{person.id}".encode())
     except RedisAwayError as error:
-        raise BatchError(f"the look-up can't be erased: {error}", layer="redis") from None
+        raise BatchError(f"cannot erase the look-up: {error}", layer="redis") from None

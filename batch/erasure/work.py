@@ -41,11 +41,11 @@ from batch.silver import refine
 from config.definition import Reference
 
 _NOTES: Final = {
-    "bronze": "in all files, of all versions",
-    "silver": "in all files, of all versions",
-    "gold": "in all files, of all versions; a member that facts refer to stays as its id alone",
+    "bronze": "all files of all versions",
+    "silver": "all files of all versions",
+    "gold": "all files of all versions; a member that facts refer to keeps only its id",
 }
-_ID_ALONE: Final = "the id stays, for facts; by itself it names nobody any more"
+_ID_ALONE: Final = "the id stays for facts; by itself it identifies nobody"
 
 
 @dataclass(kw_only=True)
@@ -122,7 +122,7 @@ class Erasure:
         self._found = {entry.place: entry.found for entry in self._ours()}
         self.archive.erase(self._records)
         count, objects = self._records.count, len(self._records.offsets)
-        note = f"{count:,} records in {objects:,} objects have no value any more" if count else ""
+        note = f"removed the values of {count:,} records in {objects:,} objects" if count else ""
         return LayerResult(
             layer="bronze", table="changes", version=None, rows_written=count, is_unchanged=not count, note=note
         )
@@ -162,8 +162,12 @@ class Erasure:
         )
         self.keep(report)
         if left:
-            raise BatchError(f"not all is erased, something is left in {', '.join(left)}: run the command again")
-        note = "every place was read again" if any(entry.found for entry in ours) else "nothing of this person is there"
+            raise BatchError(f"erasure incomplete: data remains in {', '.join(left)}; run the command again")
+        note = (
+            "verified by reading every place again"
+            if any(entry.found for entry in ours)
+            else "no data of this person found"
+        )
         return LayerResult(layer="gold", table="erasure", version=None, is_unchanged=True, note=note)
 
     # -- looking ------------------------------------------------------------------------------------------------------
@@ -181,8 +185,8 @@ class Erasure:
         if self._records.newest_op in (None, "d"):
             return
         raise BatchError(
-            "the archive has no deletion of this row yet, which comes with all values of it: are the connector and "
-            "`streams.archive` at work? If the row was deleted past the source's log, add --force",
+            "the archive has no deletion of this row yet: check that the connector and the streams.archive worker are "
+            "running. If the row was deleted without an entry in the source's log, add --force",
             layer="bronze",
             table=self.person.table.name,
         )

@@ -65,9 +65,9 @@ class JobRecord:
             self._redis.call(WRITE, msgspec.msgpack.encode((self._key, flat)))
             self._is_away = False
         except RedisAwayError as error:
-            log.warning("no record of the run in Redis: %s", error)
+            log.warning("could not write the record of the run to Redis: %s", error)
             if not self._is_away:
-                self._say(f"warning: no record of the run in Redis: {error}")
+                self._say(f"warning: could not write the record of the run to Redis: {error}")
             self._is_away = True
 
 

@@ -102,8 +102,8 @@ class Lease:
             who = f"{other.holder}, since {other.since}"
             if not wait:
                 raise BatchError(
-                    f"another run of {self._dataset} is at work ({who}): wait for it with --wait, or try later; "
-                    f"if that process was killed, its lease ends within {LEASE_S} s"
+                    f"another run of {self._dataset} is in progress ({who}): add --wait, or try again later; "
+                    f"if that process was killed, its lease expires within {LEASE_S} s"
                 )
             if who != announced:
                 self._say(f"waiting for another run of {self._dataset} ({who})")
@@ -117,8 +117,8 @@ class Lease:
         try:
             answer = self._redis.call(TAKE, msgspec.msgpack.encode(argument))
         except RedisAwayError as error:
-            self._say(f"warning: no lease, {error}; going on: the tables' commits keep two runs apart")
-            log.warning("no lease: %s", error)
+            self._say(f"warning: no lease ({error}); continuing, because table commits prevent conflicts between runs")
+            log.warning("could not acquire the lease: %s", error)
             return None
         if not answer:
             return None
@@ -134,14 +134,14 @@ class Lease:
             try:
                 other = self._redis.call(TAKE, blob)
             except RedisAwayError as error:
-                log.warning("the lease could not be renewed after %.1f s: %s", time.monotonic() - began, error)
+                log.warning("could not renew the lease (tried for %.1f s): %s", time.monotonic() - began, error)
                 continue
             if other and not lost:
                 lost = True
-                log.warning("the lease of %s was lost to another run; the tables' commits keep us apart", self._dataset)
+                log.warning("another run took over the lease of %s; table commits prevent conflicts", self._dataset)
 
     def _give_back(self) -> None:
         try:
             self._redis.call(GIVE_BACK, msgspec.msgpack.encode((self._key, self._held.token)))
         except RedisAwayError as error:
-            log.warning("the lease could not be given back, it ends by itself: %s", error)
+            log.warning("could not release the lease, which will expire: %s", error)

@@ -118,5 +118,5 @@ class Manifests:
         try:
             return msgspec.json.decode(self._folder.read(name), type=Manifest)
         except msgspec.DecodeError as error:
-            what = f"the manifest {name} is damaged ({error})"
+            what = f"manifest {name} is damaged ({error})"
             raise BatchError(f"{what}: remove that object; the next run writes a new one") from None

@@ -32,7 +32,7 @@ def check_choice(definition: Definition, *, layer: str | None, table: str | None
     known = {each: table_names(definition, each) for each in LAYERS if layer in (None, each)}
     if table is not None and not any(table in names for names in known.values()):
         listed = "; ".join(f"{each}: {', '.join(names) or 'none'}" for each, names in known.items())
-        raise BatchError(f"dataset {definition.name} has no table {table!r} (it has {listed})", layer=layer or "")
+        raise BatchError(f"dataset {definition.name} has no table {table!r}: use one of {listed}", layer=layer or "")
 
 
 def table_names(definition: Definition, layer: str) -> list[str]:

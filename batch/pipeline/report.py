@@ -14,7 +14,7 @@ def print_outcome(manifest: Manifest, say: Say, *, is_new: bool) -> None:
     say(summary(manifest.tables))
     if manifest.errors:
         failed = f"{len(manifest.errors)} of {len(manifest.tables)} tables FAILED"
-        say(f"run {manifest.run_id}: {failed}; the other tables are up to date; details are in the layer's log")
+        say(f"run {manifest.run_id}: {failed}; the other tables are up to date; see the layer's log for details")
     elif is_new:
         say(f"run {manifest.run_id} is done ({manifest.seconds:.1f} s)")
     else:

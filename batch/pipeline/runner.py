@@ -133,7 +133,7 @@ class Runner:
     def _unchanged(self, previous: Manifest | None) -> list[TableRun] | None:
         tables = None if previous is None else self.up_to_date_check(previous)
         if tables is not None and not self.is_quiet:
-            self.say("nothing new: the archive ends where the last run did; Spark was not started")
+            self.say("nothing new in the archive since the last run; Spark was not started")
         return tables
 
 
@@ -176,7 +176,7 @@ def _work(step: Step) -> list[TableRun]:
             raise
         text = brief(error).removeprefix(f"{step.name}: ")
         if isinstance(error, Py4JNetworkError | ConnectionError):  # the latter by what is cleared up after the former
-            ended = f"{step.name}: Spark has ended ({text}): see LOG_DIR/spark.log, then run again"
+            ended = f"{step.name}: Spark ended unexpectedly ({text}): see LOG_DIR/spark.log, then run the command again"
             raise SparkEndedError(ended) from None
         return [TableRun(layer=step.layer, table=step.table, seconds=seconds, error=text)]
     seconds = round(time.monotonic() - began, 1)

@@ -74,7 +74,7 @@ class Workspace:
         manifest = self.manifests.newest(datetime.now(UTC))
         if manifest is None:
             raise BatchError(
-                f"the lake of {self.definition.name} has no run yet at {self.lake.runs()}: run `python -m batch run`"
+                f"no run of {self.definition.name} found at {self.lake.runs()}: run `python -m batch run` first"
             )
         return manifest
 

@@ -116,8 +116,10 @@ class Comparer:
     def _first_comparison(self, subject: Subject, manifest: Manifest) -> Difference | None:
         sides = subject.sides(manifest)
         found = None if sides is None else difference(*sides)
-        differing = f", {len(found.rows):,} differ at first sight" if found and found.rows else ""
-        counts = f"{found.source_rows:,} rows in the source, {found.lake_rows:,} in the lake" if found else "left out"
+        differing = f", {len(found.rows):,} differ at first" if found and found.rows else ""
+        counts = (
+            f"{found.source_rows:,} rows in the source, {found.lake_rows:,} in the lake" if found else "not compared"
+        )
         self.say(f"  {subject.name:<28} {counts}{differing}")
         return found
 
@@ -150,7 +152,7 @@ class Comparer:
         quarantined = concerned(plan, set(rows) - behind, self._in_quarantine)
         if compared[name].first is None and name in manifest.versions:
             return Finding(
-                name=name, key=plan.key, source_rows=0, lake_rows=0, note="(the dataset has no oracle for it)"
+                name=name, key=plan.key, source_rows=0, lake_rows=0, note="(the dataset has no oracle query for it)"
             )
         return _finding(name, plan.key, compared[name], behind=behind, quarantined=quarantined)
 
@@ -168,7 +170,7 @@ def _finding(
     name: str, key: Sequence[str], compared: Comparisons, *, behind: Collection[str], quarantined: Collection[str] = ()
 ) -> Finding:
     if compared.first is None:
-        return Finding(name=name, key=key, source_rows=0, lake_rows=0, note="(not made yet)", is_behind=True)
+        return Finding(name=name, key=key, source_rows=0, lake_rows=0, note="(does not exist yet)", is_behind=True)
     return Finding(
         name=name,
         key=key,

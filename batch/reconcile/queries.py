@@ -85,7 +85,7 @@ def _column(name: str, kind: T.DataType) -> Column:
     for spark_type, logical in _TYPES:
         if isinstance(kind, spark_type):
             return Column(name=name, type=logical, nullable=True)
-    raise BatchError(f"column {name} is of type {kind.simpleString()}, which reconcile can't compare", layer="gold")
+    raise BatchError(f"cannot compare column {name}: unsupported type {kind.simpleString()}", layer="gold")
 
 
 def _key_columns(table: Table) -> list[Column]:

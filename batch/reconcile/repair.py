@@ -50,7 +50,7 @@ def repair(
         check_source_not_shrunk(findings)
     for name, differing in keys.items():
         if len(differing) > MOST_ROWS:
-            text = f"{len(differing):,} rows differ: make the table anew with `python -m batch run --full`"
+            text = f"{len(differing):,} rows differ, too many to repair: use `python -m batch run --full`"
             raise BatchError(text, layer="bronze", table=name)
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
@@ -86,8 +86,8 @@ def check_source_not_shrunk(findings: Sequence[Finding]) -> None:
         if finding.name.startswith("silver/") and finding.source_rows < LEAST_LEFT * finding.lake_rows:
             layer, _, table = finding.name.partition("/")
             text = (
-                f"the source has {finding.source_rows:,} rows left of {finding.lake_rows:,}: is it the right database? "
-                "If so, repair with --force"
+                f"the source has {finding.source_rows:,} rows, the lake {finding.lake_rows:,}: "
+                "check that this is the right database, then repair with --force"
             )
             raise BatchError(text, layer=layer, table=table)
 

@@ -97,5 +97,5 @@ def shown(key: str, names: Sequence[str]) -> str:
 
 def _how(pair: Pair) -> str:
     if pair.lake is None:
-        return "is in the source only"
-    return "is no longer in the source" if pair.source is None else "differs from the source"
+        return "exists only in the source"
+    return "no longer exists in the source" if pair.source is None else "differs from the source"

@@ -74,7 +74,7 @@ def object_folder(uri: str, store: ObjectStoreSettings) -> ObjectFolder:
     if parts.scheme in ("file", ""):
         return LocalFolder(Path(parts.path))
     raise BatchError(
-        f"{uri}: the runs' manifests can be kept at s3a:// and file:// only; set GOLD_ROOT to one of these"
+        f"unsupported location {uri} for the manifests of runs: set GOLD_ROOT to a URI with s3a:// or file://"
     )
 
 
@@ -164,19 +164,19 @@ class StoredFolder:
                 raise BatchError(self._error_text(error)) from None
             except (urllib3.exceptions.HTTPError, MinioException, OSError) as error:
                 if attempt == TRIES:
-                    what = f"can't reach the object storage at {self._endpoint} ({type(error).__name__})"
-                    raise BatchError(f"{what}: is it running? Then run the command again") from None
+                    what = f"cannot reach the object storage at {self._endpoint} ({type(error).__name__})"
+                    raise BatchError(f"{what}: check that it is running, then run the command again") from None
                 time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
         raise AssertionError("the last try returns or raises")
 
     def _error_text(self, error: S3Error) -> str:
         where = f"the object storage at {self._endpoint}"
         if error.code == "NoSuchBucket":
-            return f"{where} has no bucket {self._bucket!r}: create it (`python -m stack up` does)"
+            return f"{where} has no bucket {self._bucket!r}: create it, for example with `python -m stack up`"
         if error.code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
-            return f"{where} refuses the login: check MINIO_ACCESS_KEY and MINIO_SECRET_KEY"
+            return f"{where} rejects the login: check MINIO_ACCESS_KEY and MINIO_SECRET_KEY"
         if error.code == "XMinioStorageFull":
-            return f"{where} has no room left: delete what is not needed, or give it a larger disk; then run again"
+            return f"{where} is full: free some space or enlarge its disk, then run the command again"
         return f"{where}: {error.message or error.code}"
 
 

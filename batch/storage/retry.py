@@ -35,8 +35,7 @@ class _Fault:
 _FAULTS = (
     _Fault(
         re.compile(r"SQLInvalidAuthorizationSpec|Access denied for user"),
-        "the database refuses the login: check MYSQL_USER and MYSQL_PASSWORD, and that the user may SELECT and has the "
-        "PROCESS privilege",
+        "the database rejects the login: check MYSQL_USER and MYSQL_PASSWORD, and grant the user SELECT and PROCESS",
         is_passing=False,
     ),
     _Fault(
@@ -44,22 +43,23 @@ _FAULTS = (
             r"SQL(Non)?TransientConnectionException|mysql\.connector\.errors\.(Interface|Operational)Error"
             r"|Lost connection to|Can't connect to|Socket error during"
         ),
-        "the database does not answer: is it up (`python -m stack status`), and are MYSQL_HOST and MYSQL_PORT right?",
+        "the database does not answer: check that it is running (`python -m stack status`), "
+        "and check MYSQL_HOST and MYSQL_PORT",
         is_passing=True,
     ),
     _Fault(
         re.compile(r"InvalidAccessKeyId|SignatureDoesNotMatch|Status Code: 403|AccessDenied|the necessary privileges"),
-        "the object storage refuses the login: check MINIO_ACCESS_KEY and MINIO_SECRET_KEY",
+        "the object storage rejects the login: check MINIO_ACCESS_KEY and MINIO_SECRET_KEY",
         is_passing=False,
     ),
     _Fault(
         re.compile(r"NoSuchBucket|UnknownStoreException"),
-        "the object storage has no such bucket: `python -m stack up` makes bronze, silver and gold",
+        "the bucket does not exist: `python -m stack up` creates bronze, silver and gold",
         is_passing=False,
     ),
     _Fault(
         re.compile(r"XMinioStorageFull|Status Code: 507|AWSStatus507Exception"),
-        "the object storage has no room left: delete what is not needed, or give it a larger disk; then run again",
+        "the object storage is full: free some space or enlarge its disk, then run the command again",
         is_passing=False,
         error=StorageError,
     ),
@@ -68,7 +68,8 @@ _FAULTS = (
             r"AWSClientIOException|SdkClientException|AWSServiceIOException|AWSStatus500Exception|urllib3\."
             r"|Generic S3 error"
         ),
-        "the object storage does not answer: is it up (`python -m stack status`), and is MINIO_ENDPOINT right?",
+        "the object storage does not answer: check that it is running (`python -m stack status`), "
+        "and check MINIO_ENDPOINT",
         is_passing=True,
         error=StorageError,
     ),
@@ -94,7 +95,7 @@ def with_tries(
                 raise
             if seconds is None or not fault.is_passing:
                 raise fault.error(fault.text, layer=layer, table=table) from error
-        log.warning("%s/%s: %s Trying again in %g s", layer, table, fault.text, seconds)
+        log.warning("%s/%s: %s; trying again in %g s", layer, table, fault.text, seconds)
         pause(seconds)
     raise AssertionError("the last try returns or raises")
 

@@ -75,7 +75,7 @@ def _lose_and_go(scenario: LakeScenario, proxy: Proxy) -> None:
     answer = scenario.start_run(MINIO_ENDPOINT=proxy.url).wait()
     scenario.expect("fault", len(proxy.lost) == before + 1, f"{len(proxy.lost) - before} answers were lost, not one")
     scenario.struck(f"the commit of {place} was not answered, then the storage was away; exit code {answer.code}")
-    scenario.expect_error(answer, "the object storage does not answer", "can't reach the object storage")
+    scenario.expect_error(answer, "the object storage does not answer", "cannot reach the object storage")
     proxy.heal()
     scenario.repair()
     scenario.judge()

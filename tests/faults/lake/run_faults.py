@@ -40,7 +40,7 @@ def _kill(scenario: LakeScenario, layer: str, moment: str, victim: str) -> None:
         run.resume()
         scenario.struck(f"killed {victim} {moment} the commit of {place}")
         if victim == "java":
-            scenario.expect_error(run.wait(), "Spark has ended")
+            scenario.expect_error(run.wait(), "Spark ended")
     is_hidden = len(seen) == 1 and scenario.look() == before
     scenario.expect("readers", is_hidden, f"a killed run is visible: {seen}")
     _repair_at_once(scenario)
@@ -65,7 +65,7 @@ def two_at_once(scenario: LakeScenario) -> None:
         with scenario.readers() as seen:
             run = scenario.start_run()
             run.wait_said("→ bronze")
-            scenario.expect_error(lake.batch("run", code=None), "another run of project_db is at work (process ")
+            scenario.expect_error(lake.batch("run", code=None), "another run of project_db is in progress (process ")
             waited = lake.batch("run", "--wait", code=None)
         scenario.struck("two runs: one refused, one that waited")
         told = f"{waited.code}: {waited.text[-300:]}"

@@ -49,7 +49,7 @@ def fill_storage(scenario: LakeScenario) -> None:
             disk.fill()
             scenario.struck(f"no space is left at the commit of {place}")
             run.resume()
-            scenario.expect_error(run.wait(), "has no room left")
+            scenario.expect_error(run.wait(), "is full")
             scenario.testbed.change(scenario.draw)
             disk.make_room()
             scenario.testbed.base.until_archived()

@@ -37,6 +37,6 @@ def test_orders_of_a_live_shop_reach_gold_by_themselves(testbed: LakeTestbed) ->
     process.send_signal(signal.SIGTERM)
     rest, _ = process.communicate(timeout=120)
     assert process.returncode == 0, rest
-    assert "ended, as told to" in rest
+    assert "stopped by a signal" in rest
     assert differences(testbed) == {}
     print(f"commit → Gold, a run every 5 s: {freshness(testbed, placed)}")

@@ -151,7 +151,7 @@ def test_a_second_run_is_told_who_is_at_work(testbed: LakeTestbed, rounds: list[
         Lease(redis, "project_db", print).hold(wait=True),
     ):
         answer = testbed.batch("run", code=1)
-    assert "another run of project_db is at work (process " in answer.err
+    assert "another run of project_db is in progress (process " in answer.err
 
 
 def test_a_run_goes_on_without_redis(testbed: LakeTestbed, rounds: list[Round]) -> None:

@@ -74,8 +74,8 @@ def test_what_windows_cannot_see_is_different_until_it_is_repaired(windows: Lake
     windows.batch("run", "--wait")
     windows.batch("run", "--wait")
     answer = windows.batch("reconcile", "--table", "orders", code=None)
-    assert f"silver/orders: id={backdated}: is in the source only" in answer.out
-    assert f"silver/orders: id={deleted}: is no longer in the source" in answer.out
+    assert f"silver/orders: id={backdated}: exists only in the source" in answer.out
+    assert f"silver/orders: id={deleted}: no longer exists in the source" in answer.out
     assert answer.code == DIFFERENT
     windows.batch("reconcile", "--table", "orders", "--repair", "--wait", code=EQUAL)
     assert customer_of(windows, backdated) == [(7,)]

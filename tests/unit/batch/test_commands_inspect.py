@@ -55,17 +55,19 @@ def test_versions_of_a_table_are_listed_without_runs_that_left_it_alone() -> Non
 
 def test_a_table_that_no_run_has_made_is_named() -> None:
     assert version_of(RUNS[1], "silver", "orders") == 7
-    with pytest.raises(BatchError, match="gold/dim_date: no run has made it yet"):
+    with pytest.raises(BatchError) as raised:
         version_of(RUNS[1], "gold", "dim_date")
+    assert (raised.value.layer, raised.value.table) == ("gold", "dim_date")
 
 
 def test_a_table_is_looked_at_in_silver_unless_only_gold_has_it() -> None:
     assert layer_of(PROJECT, "orders") == "silver"
     assert layer_of(PROJECT, "dim_date") == "gold"
-    with pytest.raises(BatchError, match="has no table 'nonsense'"):
+    with pytest.raises(BatchError, match="'nonsense'"):
         layer_of(PROJECT, "nonsense")
-    with pytest.raises(BatchError, match=r"gold: dataset project_db has no table 'orders' \(it has gold: dim_customer"):
+    with pytest.raises(BatchError, match=r"project_db .*'orders'.* gold: dim_customer") as raised:
         check_choice(PROJECT, layer="gold", table="orders")
+    assert raised.value.layer == "gold"
 
 
 def test_every_gold_table_has_an_oracle() -> None:

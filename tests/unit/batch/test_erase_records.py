@@ -61,7 +61,7 @@ def test_a_person_is_a_row_of_the_table_that_the_definition_names() -> None:
 
 def test_a_dataset_without_persons_is_told_what_to_say() -> None:
     nobody = msgspec.structs.replace(SHOP, tables=(SHOP.table("orders"),))
-    with pytest.raises(BatchError, match="give that table `subject: customer`"):
+    with pytest.raises(BatchError, match=r"project_db .*`subject: customer`"):
         named_person(nobody, "7")
 
 

@@ -54,7 +54,7 @@ def test_differing_keys_are_named_with_what_is_wrong() -> None:
     lines = report([finding(rows=ROWS, quarantined={B})]).splitlines()
     assert lines[1].split() == ["silver/orders", "3", "3", "2", "0", "1", "different"]
     assert lines[2:] == [
-        "silver/orders: id=a: is in the source only",
+        "silver/orders: id=a: exists only in the source",
         "silver/orders: id=c: differs from the source",
     ]
 

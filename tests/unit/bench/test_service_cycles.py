@@ -31,7 +31,9 @@ def line(*tables: TableRun, is_new: bool = True) -> str:
 def test_cycles_that_wrote_are_told_and_others_are_not() -> None:
     wrote = line(TableRun(layer="gold", table="dim_x", rows_written=12_345))
     failed = line(TableRun(layer="gold", table="dim_x", error="no room"))
-    text = "\n".join(["a run every 5 s, until SIGTERM", line(is_new=False), "  gold/dim_x  12,345 rows", wrote, failed])
+    text = "\n".join(
+        ["running every 5 s until SIGTERM", line(is_new=False), "  gold/dim_x  12,345 rows", wrote, failed]
+    )
     run_id = "20261122T120000Z-abc"
     assert cycles_in(text) == [
         Cycle(run_id=run_id, state="done", seconds=61.2),
@@ -40,4 +42,4 @@ def test_cycles_that_wrote_are_told_and_others_are_not() -> None:
 
 
 def test_of_a_log_without_cycles_there_are_none() -> None:
-    assert cycles_in("a run every 5 s, until SIGTERM\n") == []
+    assert cycles_in("running every 5 s until SIGTERM\n") == []
