@@ -12,7 +12,7 @@ from faust import StreamT
 
 from streams.model.change import Change
 from streams.runtime.partition.batch import Batch, OutputRecord, SourceRecord
-from streams.runtime.partition.processor import PartitionView, StatelessFlow
+from streams.runtime.partition.processor import PartitionView, StatelessProcessor
 from streams.runtime.partition.turn import Turn
 
 
@@ -27,8 +27,8 @@ def keep(state: Any, change: Change[SourceRecord]) -> SourceRecord:
     return change.row
 
 
-class ArchiveFlow(StatelessFlow):
-    """The flow of `streams.archive`."""
+class ArchiveProcessor(StatelessProcessor):
+    """The processor of `streams.archive`."""
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
         """Every record as it is."""

@@ -56,7 +56,7 @@ class Cache(Protocol):
 
 
 class OrderCompletion:
-    """The flow of `streams.orders`.
+    """The processor of `streams.orders`.
 
     Args:
         payment_method_wait_s: how long an order waits for a payment method that is not known yet.

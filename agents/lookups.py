@@ -8,15 +8,15 @@ import msgspec
 
 from agents.dead_letters import dead_letter
 from streams.runtime.partition.batch import OutputRecord, SourceRecord
-from streams.runtime.partition.processor import PartitionView, StatelessFlow
+from streams.runtime.partition.processor import PartitionView, StatelessProcessor
 from streams.runtime.partition.turn import Turn
 from streams.topics import DEAD_LETTERS
 
 _encode = msgspec.json.Encoder().encode
 
 
-class LookupFlow(StatelessFlow):
-    """The flow of `streams.lookups`.
+class LookupProcessor(StatelessProcessor):
+    """The processor of `streams.lookups`.
 
     Attributes:
         counts: `written` and `deleted` look-ups.

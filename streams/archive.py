@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from agents.archive import ArchiveFlow
+from agents.archive import ArchiveProcessor
 from agents.archive import archive as archive_agent
 from config.settings import ArchiveSettings, KafkaSettings, ObjectStoreSettings, read_or_exit
 from streams.adapters.object_store import MinioBucket
@@ -36,7 +36,7 @@ sink = ArchiveSink(
     flush_bytes=settings.archive_flush_bytes,
     flush_s=settings.archive_flush_s,
 )
-flow = ArchiveFlow()
+processor = ArchiveProcessor()
 
 # What comes in: topics that are partitioned apart, so a pipeline for each.
 topics = [
@@ -48,7 +48,7 @@ topics = [
 ]
 for topic in topics:
     name = topic.get_topic_name()
-    app.pipeline(name.rpartition(".")[2], sources=[topic], flow=flow, new_committer=sink.committers(name))
+    app.pipeline(name.rpartition(".")[2], sources=[topic], processor=processor, new_committer=sink.committers(name))
 
 app.start_with(sink)
 archivers = [app.agent(topic, name=f"archive-{topic.get_topic_name()}")(archive_agent) for topic in topics]

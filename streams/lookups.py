@@ -14,7 +14,7 @@ Run: `faust -A streams.lookups worker --web-port 6070`. Look: `/stats/`, `/metri
 from __future__ import annotations
 
 from agents.customers import customers as customers_agent
-from agents.lookups import LookupFlow
+from agents.lookups import LookupProcessor
 from agents.payment_methods import payment_methods as payment_methods_agent
 from config.settings import KafkaSettings, LookupsSettings, RedisSettings, read_or_exit
 from streams.adapters.redis import RedisClient
@@ -30,7 +30,7 @@ kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, LookupsSetti
 
 app = batch_app(settings.lookups_app_id, kafka, settings)
 sink = LookupSink(RedisClient(redis.url, database=lookups.DATABASE), app)
-flow = LookupFlow(settings.lookups_app_id)
+processor = LookupProcessor(settings.lookups_app_id)
 
 # What comes in: two topics that are partitioned apart, so two pipelines.
 customers_topic, payment_methods_topic = (
@@ -40,9 +40,9 @@ customers_topic, payment_methods_topic = (
     for table in ("customers", "payment_method")
 )
 for name, topic in ((CUSTOMER, customers_topic), (PAYMENT_METHOD, payment_methods_topic)):
-    app.pipeline(name, sources=[topic], flow=flow, new_committer=sink.committers(topic.get_topic_name()))
+    app.pipeline(name, sources=[topic], processor=processor, new_committer=sink.committers(topic.get_topic_name()))
 
 app.start_with(sink)
 customers = app.agent(customers_topic, name="customers")(customers_agent)
 payment_methods = app.agent(payment_methods_topic, name="payment_methods")(payment_methods_agent)
-declare_pages(app, counted={"lookups": flow})
+declare_pages(app, counted={"lookups": processor})

@@ -90,7 +90,7 @@ app.pipeline(
     order_state.NAME,
     sources=[orders, order_details],
     state=state,
-    flow=completion,
+    processor=completion,
     outputs=[ORDER_FINAL, ORDER_AMENDED, ORDER_INCOMPLETE, DEAD_LETTERS],
 )
 app.start_with(payment_methods, guard, cache)

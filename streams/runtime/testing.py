@@ -1,12 +1,12 @@
 """A stand-in for a partition, to test agents by `agent.test_context()` without any server.
 
-    stand_in = StandIn(app, flow=order_completion)
+    stand_in = StandIn(app, processor=order_completion)
     async with app.agents["order"].test_context() as agent:
         await agent.put(stand_in.batch("mysql.project_db.orders", [(key, value)]))
     assert stand_in.written("order_final") == [...]
 
-It runs the same fold, the same flow and the same order of steps as a partition, on a store in memory; its transaction
-is a list. `await stand_in.clock(now_ms)` is a turn of the partition's clock at a source time of your choice.
+It runs the same fold, the same processor and the same order of steps as a partition, on a store in memory; its
+transaction is a list. `await stand_in.clock(now_ms)` runs the timers that are due at a source time of your choice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from streams.runtime.faust.app import BatchApp
 from streams.runtime.faust.schema import changes_of
 from streams.runtime.partition.batch import Batch, Fold, OutputRecord
-from streams.runtime.partition.processor import Flow
+from streams.runtime.partition.processor import Processor
 from streams.runtime.partition.turn import Turn
 from streams.runtime.state.codec import STATELESS, StateCodec
 
@@ -41,7 +41,7 @@ class MemoryPartition:
     """The `PartitionView` of a stand-in: its agenda is found by looking at every state.
 
     Attributes:
-        unsettled: number of things that a flow said remain to be done.
+        unsettled: number of things that a processor said remain to be done.
     """
 
     incarnation = "0123456789abcdef0123456789abcdef"
@@ -82,18 +82,18 @@ class StandIn:
     """A partition of one of `app`'s pipelines in memory, of the first one if none is named.
 
     Attributes:
-        view: what the flow sees of it.
+        view: what the processor sees of it.
         records: everything its turns wrote, in order.
         counts: records by fate, as a worker counts them.
         fail_next: an error to raise in place of the next turn's transaction, after which nothing of it is kept.
     """
 
     def __init__(
-        self, app: BatchApp, *, flow: Flow | None = None, partition: int = 0, pipeline: str | None = None
+        self, app: BatchApp, *, processor: Processor | None = None, partition: int = 0, pipeline: str | None = None
     ) -> None:
         chosen = next(each for each in app.pipelines if pipeline in (None, each.name))
         self._app = app
-        self._flow = chosen.flow if flow is None else flow
+        self._processor = chosen.processor if processor is None else processor
         self._has_state = chosen.table is not None
         self._codec: StateCodec[Any] = STATELESS if chosen.table is None else chosen.table.codec
         self._offsets: Counter[str] = Counter()
@@ -123,14 +123,14 @@ class StandIn:
         """Run a turn of the clock."""
         self.view.now_ms = now_ms
         turn = self._turn()
-        turn.visit(list(self._flow.visits(self.view)))
+        turn.visit(list(self._processor.visits(self.view)))
         await self._finish(turn)
 
     def _turn(self) -> Turn:
-        return Turn(self._store.get, self._codec, self._flow.dead_letter)
+        return Turn(self._store.get, self._codec, self._processor.dead_letter)
 
     async def _finish(self, turn: Turn) -> None:
-        outputs = await self._flow.publish(turn, self.view)
+        outputs = await self._processor.publish(turn, self.view)
         states = turn.encoded_states() if self._has_state else []
         failure, self.fail_next = self.fail_next, None
         if failure is not None:
@@ -142,7 +142,7 @@ class StandIn:
             else:
                 self._store[key] = state
         self.counts.update(turn.counts)
-        self._flow.committed(turn, self.view)
+        self._processor.committed(turn, self.view)
 
     def written(self, topic: str) -> list[OutputRecord]:
         """The records written to a topic, in order."""

@@ -60,7 +60,7 @@ async def agents_with(
         order_log=OrderLog(enabled=False),
         app_id="test",
     )
-    stand_in = StandIn(application.app, flow=completion)
+    stand_in = StandIn(application.app, processor=completion)
     async with application.order.test_context() as order, application.details.test_context() as details:
         yield Agents(stand_in, order, details)
 

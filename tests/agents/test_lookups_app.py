@@ -77,12 +77,12 @@ async def test_payment_methods_have_an_agent_and_a_kind_of_their_own() -> None:
 
 
 async def test_a_turn_that_fails_is_not_counted(agent: Any, customers: StandIn) -> None:
-    before = application.flow.counts.copy()
+    before = application.processor.counts.copy()
     customers.fail_next = ConnectionError("Redis went away")
     batch = customers.batch(CUSTOMERS, [(b"7", created(ADA))])
     with pytest.raises(ConnectionError):
         await batch.submit(customer_entry)
-    assert application.flow.counts == before
+    assert application.processor.counts == before
 
 
 def test_the_application_has_two_pipelines_and_keeps_no_state() -> None:

@@ -78,7 +78,7 @@ def add(state: Tally, change: Change[int]) -> Any:
     return (change.key, state.total) if state.total % 10 == 0 else KEPT
 
 
-class TallyFlow:
+class TallyProcessor:
     """Publishes what `add` answers to the topic `tens`. `hold` makes `publish` wait until it is set.
 
     Attributes:

@@ -25,7 +25,7 @@ from streams.runtime.faust.transport import BatchTransport
 from streams.runtime.faust.worker import WorkerApp
 from streams.runtime.partition.committer import Committer
 from streams.runtime.partition.pipeline import Pipeline
-from streams.runtime.partition.processor import Flow
+from streams.runtime.partition.processor import Processor
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.stats import RuntimeStats
 
@@ -121,7 +121,7 @@ class BatchApp(WorkerApp):
         name: str,
         *,
         sources: Sequence[TopicT],
-        flow: Flow,
+        processor: Processor,
         state: BatchTable | None = None,
         outputs: Sequence[str] = (),
         new_committer: Callable[[int], Committer] | None = None,
@@ -136,7 +136,7 @@ class BatchApp(WorkerApp):
             sources=topics,
             outputs=tuple(outputs),
             table=state,
-            flow=flow,
+            processor=processor,
             new_committer=new_committer or kafka_transactions(self, name, topics),
         )
         self.pipelines.append(pipeline)

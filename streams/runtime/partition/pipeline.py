@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from faust.types import TP
 
 from streams.runtime.partition.committer import Committer
-from streams.runtime.partition.processor import Flow
+from streams.runtime.partition.processor import Processor
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.store import PartitionStore
 
@@ -60,7 +60,7 @@ class Pipeline:
         sources: names of the source topics; all have the same partition numbers.
         outputs: names of the topics written, of the same partition numbers.
         table: the state, None for a pipeline that keeps none.
-        flow: the application's decisions.
+        processor: the application's decisions.
         new_committer: makes the committer for one task of a partition.
     """
 
@@ -68,7 +68,7 @@ class Pipeline:
     sources: tuple[str, ...]
     outputs: tuple[str, ...]
     table: StateTable | None
-    flow: Flow
+    processor: Processor
     new_committer: Callable[[int], Committer]
 
     @property

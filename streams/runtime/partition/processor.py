@@ -11,7 +11,7 @@ from streams.runtime.state.store import Entry
 
 
 class PartitionView(Protocol):
-    """What a flow sees of the open partition it decides for."""
+    """What a processor sees of the open partition it decides for."""
 
     @property
     def number(self) -> int:
@@ -40,7 +40,7 @@ class PartitionView(Protocol):
         """
 
 
-class Flow(Protocol):
+class Processor(Protocol):
     """The effects around the pure folds, called by a partition's turns."""
 
     async def ready(self) -> None:
@@ -66,8 +66,8 @@ class Flow(Protocol):
         """Called after the turn is durable; must not wait."""
 
 
-class StatelessFlow:
-    """The part of a flow that an application without states has nothing to say to."""
+class StatelessProcessor:
+    """The part of a processor that an application without states has nothing to say to."""
 
     async def ready(self) -> None:
         """Nothing has to be loaded."""

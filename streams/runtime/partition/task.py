@@ -96,7 +96,7 @@ class PartitionTask:
         turns: committed turns.
         queue: the batches that wait.
         progress: of the restoration.
-        view: what the flow sees.
+        view: what the processor sees.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class PartitionTask:
         self.progress = RestoreProgress()
         self.view: PartitionView = StatelessPartitionView(partition)
         self._pipeline = pipeline
-        self._flow = pipeline.flow
+        self._processor = pipeline.processor
         self._host = host
         self._stats = stats
         self._closing = closing
@@ -152,8 +152,8 @@ class PartitionTask:
         recent = await self._restore()  # b.
         async with asyncio.timeout(OPEN_TIMEOUT_S):
             committed = await self._committer.committed()  # c.
-        await self._flow.ready()  # d.
-        self._flow.opened(self.view, recent)
+        await self._processor.ready()  # d.
+        self._processor.opened(self.view, recent)
         self.is_open = True
         self.queue.next_offsets |= await self._host.seek(self, committed)  # e.
         if self._pipeline.table is not None:
@@ -229,7 +229,7 @@ class PartitionTask:
         await asyncio.sleep(GATHER_S)
 
     def _new_turn(self) -> Turn:
-        table, dead_letter = self._pipeline.table, self._flow.dead_letter
+        table, dead_letter = self._pipeline.table, self._processor.dead_letter
         if table is None:
             return Turn(lambda key: None, STATELESS, dead_letter)
         assert self._store is not None
@@ -249,27 +249,27 @@ class PartitionTask:
         if self._store is None:
             return
         self._store.note_up_to_date()
-        visits = list(self._flow.visits(self.view))
+        visits = list(self._processor.visits(self.view))
         if visits:
             turn = self._new_turn()
             turn.visit(visits)  # step 2
             await self._finish_turn(turn, time.monotonic(), {}, records=0)
 
     async def _finish_turn(self, turn: Turn, began: float, offsets: Mapping[str, int], *, records: int) -> None:
-        outputs = await unless_closing(self._flow.publish(turn, self.view), self._closing)  # step 3
+        outputs = await unless_closing(self._processor.publish(turn, self.view), self._closing)  # step 3
         if not (offsets or outputs or turn.changed):
             return  # the clock's visits have altered nothing
         commit_began = time.monotonic()
         written = await finish(self._commit(turn, outputs, offsets), self._host.commit_timeout_s)  # steps 4 and 5
         if self._stored is not None and written is not None:
-            self._stored.note_written(written)  # not before: what the flow never hears of is not settled either
+            self._stored.note_written(written)  # not before: what the processor never hears of is not settled either
         now = time.monotonic()
         self.turns += 1  # step 6
         self._stats.turn_done(
             turn, records=records, outputs=len(outputs), seconds=now - began, commit_seconds=now - commit_began
         )
         self._host.on_committed(self.partition, offsets)
-        self._flow.committed(turn, self.view)
+        self._processor.committed(turn, self.view)
 
     async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> int | None:
         """Steps 4 and 5; the changelog offset of the states, None if none changed."""

@@ -1,4 +1,4 @@
-"""An open partition as its flow sees it: its identity, its time, its agenda, and what remains to be settled."""
+"""An open partition as its processor sees it: its identity, its time, its agenda, and what remains to be settled."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Fate(Enum):
 
 
 class Place(MemoryPartition):
-    """The partition as the flow sees it; keeps which commits are settled."""
+    """The partition as the processor sees it; keeps which commits are settled."""
 
     def __init__(self, deployment: Deployment) -> None:
         super().__init__(0, deployment.durable, CODEC)
@@ -114,7 +114,7 @@ class Deployment:
     def restart(self) -> None:
         """Another process goes on from what is durable; marks that waited are lost."""
         self.guard = self._guard(self._locks, marks_at_once=False)
-        self.flow = self._completion(
+        self.processor = self._completion(
             payment_methods=KnownPaymentMethods(),
             payment_method_wait_s=0,
             guard=self.guard,
@@ -124,7 +124,7 @@ class Deployment:
             app_id=self.app_id,
         )
         self.place = Place(self)
-        self.flow.opened(self.place, self.changelog[self.settled :])
+        self.processor.opened(self.place, self.changelog[self.settled :])
 
     def lose_state(self) -> None:
         """State and group are made anew, after an orderly end; what was published stays published."""
@@ -154,7 +154,7 @@ class Deployment:
         """A turn of the clock, at the database's time."""
         self.place.now_ms = self._shop.now_ms
         turn = self._new_turn()
-        turn.visit(list(self.flow.visits(self.place)))
+        turn.visit(list(self.processor.visits(self.place)))
         self._finish(turn, {}, fate)
 
     def catch_up(self) -> None:
@@ -170,14 +170,14 @@ class Deployment:
         self.offsets[topic] = max(0, self.offsets[topic] - count)
 
     def _new_turn(self) -> Turn:
-        return Turn(self.durable.get, CODEC, self.flow.dead_letter)
+        return Turn(self.durable.get, CODEC, self.processor.dead_letter)
 
     def _finish(self, turn: Turn, offsets: dict[str, int], fate: Fate) -> None:
-        records = at_once(self.flow.publish(turn, self.place))
+        records = at_once(self.processor.publish(turn, self.place))
         if fate is not Fate.DIES_BEFORE_COMMIT:
             self._commit(records, turn.encoded_states(), offsets)
         if fate is Fate.WELL:
-            self.flow.committed(turn, self.place)
+            self.processor.committed(turn, self.place)
         else:
             self.restart()
 

@@ -48,7 +48,7 @@ class AfterCommitTestbed:
         self.cache = KeptCache()
         self.stored: dict[bytes, bytes] = {}
         self.partition = MemoryPartition(0, self.stored, CODEC)
-        self.flow = OrderCompletion(
+        self.processor = OrderCompletion(
             payment_methods=KnownPaymentMethods(PaymentMethod(3, "Visa", "First Bank")),
             payment_method_wait_s=0,
             guard=self.guard,
@@ -61,20 +61,20 @@ class AfterCommitTestbed:
 
     def published(self, *changes: Any) -> tuple[Turn, list[OutputRecord]]:
         """A turn up to its commit, and the records of that."""
-        turn = Turn(self.stored.get, CODEC, self.flow.dead_letter)
+        turn = Turn(self.stored.get, CODEC, self.processor.dead_letter)
         batches = []
         for number, change in enumerate(changes):
             batch = Batch("t", 0, number, [Consumed("t", 0, number, change.key, b"")], cast(BatchOwner, None))
             batch.changes = [change]
             batches.append((batch, cast(Any, fold_order if hasattr(change.row, "num_products") else fold_order_detail)))
         turn.fold(batches)
-        return turn, at_once(self.flow.publish(turn, self.partition))
+        return turn, at_once(self.processor.publish(turn, self.partition))
 
     def committed(self, *changes: Any) -> list[OutputRecord]:
         """A whole turn."""
         turn, records = self.published(*changes)
         self.stored |= {key: state for key, state in turn.encoded_states() if state is not None}
-        self.flow.committed(turn, self.partition)
+        self.processor.committed(turn, self.partition)
         return records
 
 
@@ -101,7 +101,7 @@ def test_an_order_is_marked_only_after_its_commit(testbed: AfterCommitTestbed) -
     turn, _ = testbed.published(*completing())
     testbed.guard.write_marks()
     assert testbed.guard.locks == {"order-1": f"claimed:{testbed.token}"}
-    testbed.flow.committed(turn, testbed.partition)
+    testbed.processor.committed(turn, testbed.partition)
     testbed.guard.write_marks()
     assert testbed.guard.locks == {"order-1": f"emitted:{testbed.token}"}
 
@@ -136,7 +136,7 @@ def test_a_new_task_marks_the_recent_orders_that_went_out(testbed: AfterCommitTe
         (b"gone", None),
         (b"r", CODEC.encode(refused)),
     ]
-    testbed.flow.opened(testbed.partition, recent)
+    testbed.processor.opened(testbed.partition, recent)
     assert testbed.partition.unsettled == 1
     testbed.guard.write_marks()
     assert testbed.guard.locks == dict.fromkeys(["a", "b"], f"emitted:{testbed.token}")
@@ -144,7 +144,7 @@ def test_a_new_task_marks_the_recent_orders_that_went_out(testbed: AfterCommitTe
 
 
 def test_a_new_task_with_nothing_recent_is_settled_at_once(testbed: AfterCommitTestbed) -> None:
-    testbed.flow.opened(testbed.partition, [])
+    testbed.processor.opened(testbed.partition, [])
     assert testbed.partition.unsettled == 0
 
 
@@ -187,7 +187,7 @@ def test_counts_tell_what_became_visible(testbed: AfterCommitTestbed) -> None:
     testbed.published(*completing("never"))
     testbed.committed(*completing("a"), *completing("held"), order_change(10, "waits"))
     testbed.committed(detail_change(30, "a", quantity=2), *completing("b"))
-    counts = testbed.flow.counts
+    counts = testbed.processor.counts
     assert {name: counts[name] for name in ("completed", "amended", "overdue", "duplicates_prevented")} == {
         "completed": 2,
         "amended": 1,
@@ -199,11 +199,11 @@ def test_counts_tell_what_became_visible(testbed: AfterCommitTestbed) -> None:
 def test_a_clock_that_reports_is_counted(testbed: AfterCommitTestbed) -> None:
     testbed.committed(order_change(10, "waits"))
     testbed.partition.now_ms = COMMITTED_MS + 60_000
-    turn = Turn(testbed.stored.get, CODEC, testbed.flow.dead_letter)
-    turn.visit(list(testbed.flow.visits(testbed.partition)))
-    [record] = at_once(testbed.flow.publish(turn, testbed.partition))
-    testbed.flow.committed(turn, testbed.partition)
-    assert (record.topic, record.key, testbed.flow.counts["overdue"]) == ("order_incomplete", b"waits", 1)
+    turn = Turn(testbed.stored.get, CODEC, testbed.processor.dead_letter)
+    turn.visit(list(testbed.processor.visits(testbed.partition)))
+    [record] = at_once(testbed.processor.publish(turn, testbed.partition))
+    testbed.processor.committed(turn, testbed.partition)
+    assert (record.topic, record.key, testbed.processor.counts["overdue"]) == ("order_incomplete", b"waits", 1)
 
 
 def test_the_log_follows_an_order_by_its_id(testbed: AfterCommitTestbed, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.lookups import LookupFlow
+from agents.lookups import LookupProcessor
 from streams.model.lookup import CUSTOMER, PAYMENT_METHOD, LookupEntry
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.partition.turn import Turn
@@ -19,8 +19,8 @@ PARTITION = StatelessPartitionView(2)
 
 
 @pytest.fixture
-def flow() -> LookupFlow:
-    return LookupFlow("shop.lookups")
+def processor() -> LookupProcessor:
+    return LookupProcessor("shop.lookups")
 
 
 def turn_of(*entries: LookupEntry) -> Turn:
@@ -33,48 +33,48 @@ def row(id_: str, columns: dict[str, Any] | None, kind: str = CUSTOMER) -> Looku
     return LookupEntry(kind, id_, columns)
 
 
-async def test_the_newest_of_each_id_is_written(flow: LookupFlow) -> None:
+async def test_the_newest_of_each_id_is_written(processor: LookupProcessor) -> None:
     turn = turn_of(row("1", {"id": 1, "tier": "a"}), row("2", {"id": 2}), row("1", {"id": 1, "tier": "b"}))
-    assert await flow.publish(turn, PARTITION) == [
+    assert await processor.publish(turn, PARTITION) == [
         OutputRecord(CUSTOMER, b"1", b'{"id":1,"tier":"b"}'),
         OutputRecord(CUSTOMER, b"2", b'{"id":2}'),
     ]
 
 
-async def test_a_deletion_is_undone_by_what_comes_after_it_only(flow: LookupFlow) -> None:
+async def test_a_deletion_is_undone_by_what_comes_after_it_only(processor: LookupProcessor) -> None:
     turn = turn_of(row("1", {"id": 1}), row("1", None), row("2", None), row("2", {"id": 2}))
-    written = {record.key: record.value for record in await flow.publish(turn, PARTITION)}
+    written = {record.key: record.value for record in await processor.publish(turn, PARTITION)}
     assert written == {b"1": None, b"2": b'{"id":2}'}
 
 
-async def test_equal_ids_of_two_kinds_are_two_look_ups(flow: LookupFlow) -> None:
+async def test_equal_ids_of_two_kinds_are_two_look_ups(processor: LookupProcessor) -> None:
     turn = turn_of(row("1", {"id": 1}), row("1", {"id": 1}, PAYMENT_METHOD))
-    assert [record.topic for record in await flow.publish(turn, PARTITION)] == [CUSTOMER, PAYMENT_METHOD]
+    assert [record.topic for record in await processor.publish(turn, PARTITION)] == [CUSTOMER, PAYMENT_METHOD]
 
 
 @pytest.mark.parametrize("value", [2**64, -(2**63), 1.5, "ü\u2028\0", None, [1, {"a": None}]])
-async def test_a_value_comes_out_as_the_source_had_it(flow: LookupFlow, value: Any) -> None:
+async def test_a_value_comes_out_as_the_source_had_it(processor: LookupProcessor, value: Any) -> None:
     columns = msgspec.json.decode(msgspec.json.encode({"id": 1, "column": value}))
-    [record] = await flow.publish(turn_of(row("1", columns)), PARTITION)
+    [record] = await processor.publish(turn_of(row("1", columns)), PARTITION)
     assert msgspec.json.decode(record.value or b"") == {"id": 1, "column": value}
 
 
-async def test_only_a_commit_counts(flow: LookupFlow) -> None:
+async def test_only_a_commit_counts(processor: LookupProcessor) -> None:
     turn = turn_of(row("1", {"id": 1}), row("2", None), row("3", None))
-    await flow.publish(turn, PARTITION)
-    assert flow.counts == {"written": 0, "deleted": 0}
-    flow.committed(turn, PARTITION)
-    assert flow.counts == {"written": 1, "deleted": 2}
+    await processor.publish(turn, PARTITION)
+    assert processor.counts == {"written": 0, "deleted": 0}
+    processor.committed(turn, PARTITION)
+    assert processor.counts == {"written": 1, "deleted": 2}
 
 
-def test_a_dead_letter_names_the_application(flow: LookupFlow) -> None:
-    letter = flow.dead_letter(Consumed("shop.customers", 2, 17, b"k", b"{"), "no JSON")
+def test_a_dead_letter_names_the_application(processor: LookupProcessor) -> None:
+    letter = processor.dead_letter(Consumed("shop.customers", 2, 17, b"k", b"{"), "no JSON")
     assert (letter.key, letter.value) == (b"k", b"{")
     headers = dict(letter.headers)
     assert (headers["app"], headers["offset"]) == (b"shop.lookups", b"17")
 
 
-async def test_nothing_is_loaded_caught_up_with_or_visited(flow: LookupFlow) -> None:
-    await flow.ready()
-    flow.opened(PARTITION, [])
-    assert list(flow.visits(PARTITION)) == []
+async def test_nothing_is_loaded_caught_up_with_or_visited(processor: LookupProcessor) -> None:
+    await processor.ready()
+    processor.opened(PARTITION, [])
+    assert list(processor.visits(PARTITION)) == []

@@ -21,7 +21,7 @@ from streams.runtime.partition.task import PartitionTask
 from streams.runtime.state.store import PartitionStore
 from streams.runtime.stats import RuntimeStats
 from tests.support.async_waiting import LIVENESS_S, until
-from tests.support.fakes import CHANGELOG, TALLY_CODEC, FakeHost, Log, Tally, TallyFlow, add, numbers
+from tests.support.fakes import CHANGELOG, TALLY_CODEC, FakeHost, Log, Tally, TallyProcessor, add, numbers
 
 
 class MemoryTable:
@@ -76,14 +76,14 @@ class PartitionTestbed:
     def __init__(self, folder: Path, rows: list[int], *, has_state: bool = True) -> None:
         self.log = Log()
         self.host = FakeHost(self.log)
-        self.flow = TallyFlow()
+        self.processor = TallyProcessor()
         self.table = MemoryTable(folder)
         self.pipeline = Pipeline(
             name="tally",
             sources=("numbers",),
             outputs=("tens", "dead"),
             table=self.table if has_state else None,
-            flow=self.flow,
+            processor=self.processor,
             new_committer=self.host.new_committer,
         )
         self.stats = RuntimeStats()

@@ -47,8 +47,8 @@ def round_up_uneven(partition: PartitionView) -> Iterable[tuple[bytes, Visit]]:
 
 async def looked(testbed: PartitionTestbed, times: int) -> None:
     """Wait until the clock has looked so often more."""
-    goal = testbed.flow.looks + times
-    await testbed.until(lambda: testbed.flow.looks >= goal)
+    goal = testbed.processor.looks + times
+    await testbed.until(lambda: testbed.processor.looks >= goal)
 
 
 async def test_while_nothing_is_due_there_is_no_transaction(testbed: PartitionTestbed) -> None:
@@ -65,7 +65,7 @@ async def test_visits_that_change_nothing_are_no_transaction_either(testbed: Par
     testbed.start()
     await testbed.processed()
     turns, written = testbed.stats.turns, len(testbed.log.topics[CHANGELOG])
-    testbed.flow.due = lambda partition: [(KEY, lambda state: UNCHANGED)]
+    testbed.processor.due = lambda partition: [(KEY, lambda state: UNCHANGED)]
     await looked(testbed, 5)
     assert (testbed.stats.turns, len(testbed.log.topics[CHANGELOG])) == (turns, written)
 
@@ -73,7 +73,7 @@ async def test_visits_that_change_nothing_are_no_transaction_either(testbed: Par
 async def test_what_is_due_is_visited_once_and_published_with_its_state_and_its_agenda(
     testbed: PartitionTestbed,
 ) -> None:
-    testbed.flow.due = round_up_uneven
+    testbed.processor.due = round_up_uneven
     testbed.start()
     await testbed.processed()
     await testbed.until(lambda: bool(testbed.published()))
@@ -92,7 +92,7 @@ async def test_a_visit_may_keep_a_state_without_publishing_it(testbed: Partition
         state.total = 8
         return KEPT
 
-    testbed.flow.due = lambda partition: [(KEY, double)]
+    testbed.processor.due = lambda partition: [(KEY, double)]
     testbed.start()
     await testbed.processed()
     await testbed.until(lambda: len(testbed.log.topics[CHANGELOG]) == 3)
@@ -104,7 +104,7 @@ async def test_a_state_that_is_forgotten_is_deleted_everywhere(testbed: Partitio
     testbed.start()
     await testbed.processed()
     forgets = iter([[(KEY, lambda state: FORGOTTEN)]])
-    testbed.flow.due = lambda partition: next(forgets, ())
+    testbed.processor.due = lambda partition: next(forgets, ())
     await testbed.until(lambda: testbed.log.topics[CHANGELOG][-1].value is None)
     await looked(testbed, 1)
     assert testbed.partition.task.view.count(UNEVEN) == 0
@@ -120,7 +120,7 @@ async def test_a_turn_of_the_clock_whose_outcome_is_unknown_is_not_repeated(
     testbed.start()
     await testbed.processed()
     testbed.host.failures.append((KafkaError("lost"), written))
-    testbed.flow.due = round_up_uneven
+    testbed.processor.due = round_up_uneven
     await testbed.until(lambda: testbed.log.openings == 2 and testbed.partition.state is PartitionState.RUNNING)
     await testbed.until(lambda: bool(testbed.published()))
     await looked(testbed, 3)
@@ -131,17 +131,17 @@ async def test_the_clock_goes_under_constant_load(testbed: PartitionTestbed) -> 
     testbed.host.turn_max_records = 1
     testbed.rows = [1] * 40_000
     testbed.start()
-    await testbed.until(lambda: testbed.flow.looks >= 3)
+    await testbed.until(lambda: testbed.processor.looks >= 3)
     assert 0 < testbed.log.offsets["numbers"] < len(testbed.rows), "the queue was never empty meanwhile"
 
 
 async def test_the_clock_of_a_partition_that_closes_does_not_hold_it_up(testbed: PartitionTestbed) -> None:
     testbed.start()
     await testbed.processed()
-    testbed.flow.hold, testbed.flow.due = asyncio.Event(), round_up_uneven
-    testbed.flow.publishing.clear()
+    testbed.processor.hold, testbed.processor.due = asyncio.Event(), round_up_uneven
+    testbed.processor.publishing.clear()
     async with asyncio.timeout(20):
-        await testbed.flow.publishing.wait()
+        await testbed.processor.publishing.wait()
         await testbed.stop()
     assert testbed.published() == []
 

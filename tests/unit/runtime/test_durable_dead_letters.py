@@ -45,7 +45,7 @@ class OrderBench(PartitionTestbed):
         super().__init__(folder, [0] * len(values))
         self.values = values
         self.fold = fold_order
-        flow = OrderCompletion(
+        processor = OrderCompletion(
             payment_methods=KnownPaymentMethods(),
             payment_method_wait_s=0.0,
             guard=NoGuard(),
@@ -55,7 +55,7 @@ class OrderBench(PartitionTestbed):
             app_id="test",
         )
         table = cast(BatchTable, OrderTable(folder))
-        self.pipeline = dataclasses.replace(self.pipeline, flow=flow, table=table)
+        self.pipeline = dataclasses.replace(self.pipeline, processor=processor, table=table)
         self.partition = self.new_partition()
         self.commits: list[tuple[list[OutputRecord], dict[str, int]]] = []
         append = self.log.append

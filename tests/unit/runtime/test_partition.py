@@ -100,10 +100,10 @@ async def test_a_change_that_breaks_its_fold_costs_only_itself(tmp_path: Path) -
 
 
 async def test_closing_while_the_application_waits_drops_the_turn_at_once(testbed: PartitionTestbed) -> None:
-    testbed.flow.hold = asyncio.Event()
+    testbed.processor.hold = asyncio.Event()
     testbed.start()
     async with asyncio.timeout(LIVENESS_S):
-        await testbed.flow.publishing.wait()
+        await testbed.processor.publishing.wait()
         await testbed.stop()
     assert testbed.published() == []
     assert testbed.log.offsets == {}

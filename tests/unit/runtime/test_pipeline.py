@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streams.runtime.partition.committer import Committer
 from streams.runtime.partition.pipeline import PartitionsApartError, Pipeline, StateTable
-from streams.runtime.partition.processor import Flow
+from streams.runtime.partition.processor import Processor
 
 
 class FakeTable:
@@ -33,7 +33,7 @@ def pipeline(*, has_state: bool = True) -> Pipeline:
         sources=("orders", "details"),
         outputs=(),
         table=cast(StateTable, FakeTable()) if has_state else None,
-        flow=cast(Flow, None),
+        processor=cast(Processor, None),
         new_committer=no_committer,
     )
 

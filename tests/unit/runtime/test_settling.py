@@ -110,12 +110,12 @@ async def live(testbed: PartitionTestbed, *rows: int) -> None:
 def told(testbed: PartitionTestbed) -> list[list[int]]:
     """The sums that each task heard of as recent."""
     decode = testbed.table.codec.decode
-    return [[decode(state).total for _, state in recent if state is not None] for recent in testbed.flow.recent]
+    return [[decode(state).total for _, state in recent if state is not None] for recent in testbed.processor.recent]
 
 
 async def test_what_was_committed_and_not_settled_is_told_to_the_next_opening(testbed: PartitionTestbed) -> None:
     await live(testbed)
-    testbed.flow.settle = HeldBack()
+    testbed.processor.settle = HeldBack()
     await live(testbed, 6)
     await live(testbed)
     assert told(testbed)[-1][-1] == 10
@@ -129,7 +129,7 @@ async def test_what_the_first_life_of_a_state_did_not_settle_is_told_too(testbed
         if len(openings.follow_ups) == 1:
             done()
 
-    testbed.flow.settle = settle_openings_only
+    testbed.processor.settle = settle_openings_only
     await live(testbed, 6)
     await live(testbed)
     assert 10 in told(testbed)[-1]
@@ -149,7 +149,7 @@ async def test_a_turn_whose_end_the_application_did_not_hear_of_is_told_to_the_n
     testbed.log.slow.set()
     await closing
     assert testbed.log.offsets == {"numbers": 2}, "the commit under way was finished"
-    assert len(testbed.flow.committed_outcomes) == 0
+    assert len(testbed.processor.committed_outcomes) == 0
     await live(testbed)
     assert 10 in told(testbed)[-1]
 
@@ -164,11 +164,11 @@ async def test_what_was_settled_is_not_told_again_beyond_the_last_turn(testbed: 
 async def test_one_thing_that_stays_open_keeps_everything_after_it_open(testbed: PartitionTestbed) -> None:
     await live(testbed)
     held = HeldBack()
-    testbed.flow.settle = held
+    testbed.processor.settle = held
     await live(testbed, 6)
     for done in held.follow_ups[1:]:
         done()
-    testbed.flow.settle = lambda done: None
+    testbed.processor.settle = lambda done: None
     await live(testbed, 5)
     await live(testbed)
     assert told(testbed)[-1][-2:] == [10, 15]
@@ -178,7 +178,7 @@ async def test_of_a_store_that_knows_nothing_of_settling_the_recent_states_are_t
     testbed: PartitionTestbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changelog, "RECENT_OFFSETS", 2)
-    testbed.flow.settle = lambda done: None
+    testbed.processor.settle = lambda done: None
     for row in (6, 5, 5, 5):
         await live(testbed, row)
     await live(testbed)

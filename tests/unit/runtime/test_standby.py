@@ -123,7 +123,7 @@ async def test_a_partition_goes_on_with_its_standbys_store(
     crashes: list[BaseException] = []
     standby = Standby(0, pipeline=other.pipeline, follow=follow)
     standby.start(crashes.append)
-    testbed.flow.settle = lambda done: None  # the owner dies with everything open
+    testbed.processor.settle = lambda done: None  # the owner dies with everything open
     testbed.start()
     await testbed.processed()
     testbed.rows += [5, 3, 2, 7]
@@ -144,6 +144,6 @@ async def test_a_partition_goes_on_with_its_standbys_store(
     await testbed.processed()
     await testbed.stop()
     assert testbed.partition.progress.records == 2, "no more than what may not be settled"
-    assert len(testbed.flow.recent[-1]) == 2
+    assert len(testbed.processor.recent[-1]) == 2
     assert testbed.published() == [b"10", b"20", b"40"]
     assert other.table.tally().total == 40

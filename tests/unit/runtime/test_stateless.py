@@ -44,7 +44,7 @@ async def test_every_change_is_published_and_nothing_else_is_written(testbed: Pa
     assert testbed.published() == [b"4", b"6", b"5"]
     assert sorted(testbed.log.topics) == ["tens"], "no changelog"
     assert is_empty(tmp_path), "no store"
-    assert testbed.flow.committed_outcomes == [(b"k", 4), (b"k", 6), (b"k", 5)]
+    assert testbed.processor.committed_outcomes == [(b"k", 4), (b"k", 6), (b"k", 5)]
 
 
 @pytest.mark.parametrize("written", [False, True], ids=["before the commit", "after the commit, answer lost"])
@@ -64,7 +64,7 @@ async def test_it_has_no_clock_and_an_empty_view(testbed: PartitionTestbed) -> N
     view = testbed.partition.task.view
     view.settling()()
     assert (view.number, view.incarnation, view.now_ms, view.count(1), list(view.agenda(1))) == (0, "", 0, 0, [])
-    assert testbed.flow.looks == 0
+    assert testbed.processor.looks == 0
 
 
 async def test_it_goes_on_where_the_group_has_committed(testbed: PartitionTestbed) -> None:
