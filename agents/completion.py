@@ -16,10 +16,10 @@ from agents.dead_letters import dead_letter
 from agents.guard.claim_filter import Clearance
 from agents.guard.guard import Guard
 from agents.order_log import OrderLog
-from agents.order_timers import OrderAgenda
+from agents.order_timers import OrderTimers
 from streams.model.order import Emission, OrderState, live_lines
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, PaymentMethod
-from streams.runtime.partition.batch import OutputRecord, SourceRecord, Visit
+from streams.runtime.partition.batch import OutputRecord, SourceRecord, TimerCallback
 from streams.runtime.partition.processor import PartitionView
 from streams.runtime.partition.turn import Turn
 from streams.runtime.state.store import Entry
@@ -75,7 +75,7 @@ class OrderCompletion:
         payment_method_wait_s: float,
         guard: Guard,
         cache: Cache,
-        agenda: OrderAgenda,
+        timers: OrderTimers,
         order_log: OrderLog,
         app_id: str,
     ) -> None:
@@ -87,7 +87,7 @@ class OrderCompletion:
         self._guard = guard
         self._clearance = Clearance(guard, app_id, order_log)
         self._cache = cache
-        self._agenda = agenda
+        self._timers = timers
         self._log = order_log
         self._app_id = app_id
         self._given_up: set[int] = set()
@@ -103,7 +103,7 @@ class OrderCompletion:
 
     def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
         """Mark the recent orders once more: the worker that emitted them may have died before it did."""
-        self._agenda.begin(partition)
+        self._timers.begin(partition)
         newest = dict(recent)
         emitted = [
             key.decode()
@@ -112,9 +112,9 @@ class OrderCompletion:
         ]
         self._mark(emitted, partition)
 
-    def visits(self, partition: PartitionView) -> Iterable[tuple[bytes, Visit]]:
+    def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
         """Held orders, overdue ones, finished ones."""
-        return self._agenda.visits(partition)
+        return self._timers.due_timers(partition)
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
         """Ask the guard, add the payment methods, encode; waits a moment for a payment method not known yet."""

@@ -1,4 +1,4 @@
-"""Which orders a partition's clock visits: held ones, those incomplete for too long, finished ones past retention."""
+"""The timers of orders: held ones, those incomplete for too long, finished ones past their retention."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from streams.model.order_life import (
     forget_finished,
     report_overdue,
 )
-from streams.runtime.partition.batch import Visit
+from streams.runtime.partition.batch import TimerCallback
 from streams.runtime.partition.processor import PartitionView
 
-MOST_VISITS: Final = 1_000
-"""Visits of one kind in one turn of the clock; the next turn goes on where this one ended."""
+MOST_CALLBACKS: Final = 1_000
+"""Callbacks of one kind in one turn; the next turn continues where this one ended."""
 
-Visits = Iterator[tuple[bytes, Visit]]
+DueTimers = Iterator[tuple[bytes, TimerCallback]]
 
 
-class OrderAgenda:
-    """Reads the agendas of the partitions.
+class OrderTimers:
+    """Finds the orders whose timers are due.
 
     Args:
         incomplete_after_s: source time after which an incomplete order is reported; 0: never.
@@ -39,18 +39,18 @@ class OrderAgenda:
         self._cursors: dict[tuple[int, int], tuple[int, bytes]] = {}
 
     def begin(self, partition: PartitionView) -> None:
-        """Read a partition's agenda from its beginning."""
+        """Read a partition's timers from the first one."""
         self._cursors = {place: at for place, at in self._cursors.items() if place[0] != partition.number}
 
-    def visits(self, partition: PartitionView) -> Visits:
-        """The visits of one turn of the clock."""
+    def due_timers(self, partition: PartitionView) -> DueTimers:
+        """Order ids and callbacks of one turn."""
         yield from self._held(partition)
         if self._after_ms:
             yield from self._overdue(partition)
         if self._retention_ms:
             yield from self._finished(partition)
 
-    def _held(self, partition: PartitionView) -> Visits:
+    def _held(self, partition: PartitionView) -> DueTimers:
         """A held order is asked for again, page by page; one that is overdue is reported first."""
         overdue_ms = partition.now_ms - self._after_ms if self._after_ms else -1
         for kind in HELD_KINDS:
@@ -61,19 +61,19 @@ class OrderAgenda:
                 else:
                     yield key, partial(ask_again, order_id=key.decode())
 
-    def _overdue(self, partition: PartitionView) -> Visits:
+    def _overdue(self, partition: PartitionView) -> DueTimers:
         """Those reported leave the kind, so that the oldest one is always at the front."""
         until_ms = partition.now_ms - self._after_ms
         for kind in WAITING:
-            known = (key for at_ms, key in partition.agenda(kind, until_ms=until_ms) if at_ms > 0)
-            for key in islice(known, MOST_VISITS):
+            known = (key for at_ms, key in partition.timers(kind, until_ms=until_ms) if at_ms > 0)
+            for key in islice(known, MOST_CALLBACKS):
                 yield key, self._report(partition, key)
 
-    def _report(self, partition: PartitionView, key: bytes) -> Visit:
+    def _report(self, partition: PartitionView, key: bytes) -> TimerCallback:
         return partial(report_overdue, order_id=key.decode(), now_ms=partition.now_ms, after_ms=self._after_ms)
 
-    def _finished(self, partition: PartitionView) -> Visits:
-        """The agenda has the time of the first change; the visit looks at the last one."""
+    def _finished(self, partition: PartitionView) -> DueTimers:
+        """The timer has the time of the first change; the callback compares the last one."""
         until_ms = partition.now_ms - self._retention_ms
         for _, key in self._page(partition, Standing.FINISHED, until_ms=until_ms):
             yield key, partial(forget_finished, now_ms=partition.now_ms, retention_ms=self._retention_ms)
@@ -81,9 +81,9 @@ class OrderAgenda:
     def _page(self, partition: PartitionView, kind: int, *, until_ms: int | None = None) -> list[tuple[int, bytes]]:
         """The next entries of a kind; after the last one it begins anew."""
         place = (partition.number, kind)
-        entries = partition.agenda(kind, after=self._cursors.get(place), until_ms=until_ms)
-        page = list(islice(entries, MOST_VISITS))
-        if len(page) < MOST_VISITS:
+        entries = partition.timers(kind, after=self._cursors.get(place), until_ms=until_ms)
+        page = list(islice(entries, MOST_CALLBACKS))
+        if len(page) < MOST_CALLBACKS:
             self._cursors.pop(place, None)
         else:
             self._cursors[place] = page[-1]

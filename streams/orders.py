@@ -19,7 +19,7 @@ from agents.guard.guard import LockGuard, NoGuard, WhenAway
 from agents.order import order as order_agent
 from agents.order_details import order_details as order_details_agent
 from agents.order_log import OrderLog
-from agents.order_timers import OrderAgenda
+from agents.order_timers import OrderTimers
 from config.settings import KafkaSettings, OrdersSettings, RedisSettings, read_or_exit
 from streams.adapters.redis import RedisClient
 from streams.model.change import change_decoder
@@ -82,7 +82,7 @@ completion = OrderCompletion(
     payment_method_wait_s=settings.payment_method_wait_s,
     guard=guard,
     cache=cache,
-    agenda=OrderAgenda(incomplete_after_s=settings.incomplete_after_s, retention_s=settings.order_retention_s),
+    timers=OrderTimers(incomplete_after_s=settings.incomplete_after_s, retention_s=settings.order_retention_s),
     order_log=OrderLog(enabled=settings.order_log),
     app_id=settings.orders_app_id,
 )

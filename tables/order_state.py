@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import Final
 
 from streams.model.order import OrderState
-from streams.model.order_life import INCOMPLETE_KINDS, agenda_entry, unfinished_agenda_entry
+from streams.model.order_life import INCOMPLETE_KINDS, timer_of, unfinished_timer_of
 from streams.runtime.state.codec import StateCodec
 
 NAME: Final = "order_state"
 HELP: Final = "What is remembered of each order: its row, its product lines, whether it was emitted."
 CODEC: Final = StateCodec(
-    OrderState, agenda_entry=unfinished_agenda_entry, agenda_version=b"unfinished 1", counted_kinds=INCOMPLETE_KINDS
+    OrderState, timer_of=unfinished_timer_of, timers_version=b"unfinished 1", counted_kinds=INCOMPLETE_KINDS
 )
 FORGETTING_CODEC: Final = StateCodec(
-    OrderState, agenda_entry=agenda_entry, agenda_version=b"all 1", counted_kinds=INCOMPLETE_KINDS
+    OrderState, timer_of=timer_of, timers_version=b"all 1", counted_kinds=INCOMPLETE_KINDS
 )
 """For deployments that forget finished orders after a time, and so have to find them."""

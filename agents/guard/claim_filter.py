@@ -75,6 +75,6 @@ class Clearance:
         if answer is Answer.EMITTED_BY_US:
             return restate(state, outcome)
         refuse(state, emitted_elsewhere=answer is Answer.EMITTED_ELSEWHERE)
-        if was_refused and answer is Answer.HELD and key in turn.visited:
+        if was_refused and answer is Answer.HELD and key in turn.fired:
             turn.leave(key)
         return None

@@ -2,7 +2,7 @@
 
 A fold is `fold(state, change)`: it alters the state it is given, and nothing else. It answers `UNCHANGED`, `KEPT`,
 `LEFT`, or the thing that is to be published; it raises `Rejected`, before it alters anything, for a change that breaks
-a rule. A visit is `visit(state)`, made by the partition's clock without a change; it may answer `FORGOTTEN` too.
+a rule. A timer's callback is `callback(state)`, run without a change; it may answer `FORGOTTEN` too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What becomes of an order beside its changes: it is listed, refused, asked for again, reported, forgotten.
 
-Each state stands in its partition's *agenda* under one kind (`Standing`, or'ed with `REPORTED`) and one time, the
-source time at which the order was first seen. The agenda finds orders without a scan of all states.
+Each state has one timer in its partition, of a kind (`Standing`, or'ed with `REPORTED`) and a time, the source time at
+which the order was first seen. Timers find orders without a scan of all states.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ def standing_of(state: OrderState) -> Standing:
     return Standing.HELD if is_held else Standing.PRODUCTS_MISSING
 
 
-def agenda_entry(state: OrderState) -> tuple[int, int]:
-    """Kind and time (milliseconds since 1970) under which the agenda lists the order; the time never changes."""
+def timer_of(state: OrderState) -> tuple[int, int]:
+    """Kind and time (milliseconds since 1970) of the order's timer; the time never changes."""
     kind = int(standing_of(state))
     if state.reported and kind != Standing.FINISHED:
         kind += REPORTED
     return kind, state.first_seen_ms
 
 
-def unfinished_agenda_entry(state: OrderState) -> tuple[int, int] | None:
+def unfinished_timer_of(state: OrderState) -> tuple[int, int] | None:
     """The same, without finished orders: for deployments that never forget any."""
     if state.emission is not Emission.PENDING:  # nearly all are
         return None
-    entry = agenda_entry(state)
+    entry = timer_of(state)
     return None if entry[0] == Standing.FINISHED else entry
 
 
@@ -94,7 +94,7 @@ def restate(state: OrderState, complete: CompleteOrder) -> AmendedOrder:
 
 
 def ask_again(state: OrderState, order_id: str) -> CompleteOrder | Silent:
-    """Visit of a held order: as if it had just become complete."""
+    """Timer callback of a held order: as if it had just become complete."""
     if state.emission is not Emission.PENDING or status_of(state) is not OrderStatus.COMPLETE:
         return UNCHANGED
     state.emission = Emission.EMITTED
@@ -105,7 +105,7 @@ def ask_again(state: OrderState, order_id: str) -> CompleteOrder | Silent:
 
 
 def report_overdue(state: OrderState, order_id: str, now_ms: int, after_ms: int) -> IncompleteOrder | Silent:
-    """Visit of an order that may have been incomplete for too long: it is reported once."""
+    """Timer callback of an order that may have been incomplete for too long: it is reported once."""
     standing = standing_of(state)
     if standing is Standing.FINISHED or state.reported or not 0 < state.first_seen_ms <= now_ms - after_ms:
         return UNCHANGED
@@ -122,7 +122,7 @@ def report_overdue(state: OrderState, order_id: str, now_ms: int, after_ms: int)
 
 
 def forget_finished(state: OrderState, now_ms: int, retention_ms: int) -> Silent:
-    """Visit of a finished order: it is forgotten once nothing has changed it for the retention."""
+    """Timer callback of a finished order: it is forgotten once nothing has changed it for the retention."""
     if standing_of(state) is Standing.FINISHED and state.changed_ms <= now_ms - retention_ms:
         return FORGOTTEN
     return UNCHANGED

@@ -6,7 +6,7 @@
     assert stand_in.written("order_final") == [...]
 
 It runs the same fold, the same processor and the same order of steps as a partition, on a store in memory; its
-transaction is a list. `await stand_in.clock(now_ms)` runs the timers that are due at a source time of your choice.
+transaction is a list. `await stand_in.fire_timers(now_ms)` runs the timers that are due at a given source time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Consumed:
 
 
 class MemoryPartition:
-    """The `PartitionView` of a stand-in: its agenda is found by looking at every state.
+    """The `PartitionView` of a stand-in: its timers are found by looking at every state.
 
     Attributes:
         unsettled: number of things that a processor said remain to be done.
@@ -53,20 +53,20 @@ class MemoryPartition:
         self._store = store
         self._codec = codec
 
-    def agenda(
+    def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
         """Time and key of the states of a kind, oldest first."""
         entries = []
         for key, state in self._store.items():
-            entry = self._codec.agenda_entry(self._codec.decode(state))
+            entry = self._codec.timer_of(self._codec.decode(state))
             if entry is not None and entry[0] == kind and (until_ms is None or entry[1] <= until_ms):
                 entries.append((entry[1], key))
         return (entry for entry in sorted(entries) if after is None or entry > after)
 
     def count(self, kind: int) -> int:
         """Number of the states of a kind."""
-        return sum(1 for _ in self.agenda(kind))
+        return sum(1 for _ in self.timers(kind))
 
     def settling(self) -> Callable[[], None]:
         """Count what remains to be done."""
@@ -119,11 +119,11 @@ class StandIn:
         await self._finish(turn)
         return len(batch)
 
-    async def clock(self, now_ms: int) -> None:
-        """Run a turn of the clock."""
+    async def fire_timers(self, now_ms: int) -> None:
+        """Run a turn of the timers that are due at a source time."""
         self.view.now_ms = now_ms
         turn = self._turn()
-        turn.visit(list(self._processor.visits(self.view)))
+        turn.fire(list(self._processor.due_timers(self.view)))
         await self._finish(turn)
 
     def _turn(self) -> Turn:

@@ -1,4 +1,4 @@
-"""The orders that are not emitted yet, as people and programs look for them: counts, ages, and why; by the agenda."""
+"""The orders that are not emitted yet, as people and programs look for them: counts, ages, and why; found by timers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def oldest_seconds(partitions: Sequence[PartitionView]) -> dict[IncompleteReason
     for partition in partitions:
         for kind in INCOMPLETE_KINDS:
             reason = reason_of_kind(kind)
-            known = (at_ms for at_ms, _ in partition.agenda(kind) if at_ms > 0)
+            known = (at_ms for at_ms, _ in partition.timers(kind) if at_ms > 0)
             for at_ms in islice(known, 1):
                 found[reason] = max(found[reason], (partition.now_ms - at_ms) / 1000)
     return found
@@ -64,7 +64,7 @@ def _oldest(orders: BatchTable, partitions: Sequence[PartitionView], limit: int)
         (at_ms, key, kind, partition)
         for partition in partitions
         for kind in INCOMPLETE_KINDS
-        for at_ms, key in islice(partition.agenda(kind), limit)
+        for at_ms, key in islice(partition.timers(kind), limit)
     ]
     entries.sort(key=lambda entry: entry[:2])
     return [_line(orders, *entry) for entry in entries[:limit]]

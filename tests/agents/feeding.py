@@ -11,7 +11,7 @@ import msgspec
 from agents.completion import OrderCompletion
 from agents.guard.guard import Guard, NoGuard
 from agents.order_log import OrderLog
-from agents.order_timers import OrderAgenda
+from agents.order_timers import OrderTimers
 from streams import orders as application
 from streams.model.published import PaymentMethod
 from streams.runtime.testing import StandIn
@@ -56,7 +56,7 @@ async def agents_with(
         payment_method_wait_s=0.0,
         guard=NoGuard() if guard is None else guard,
         cache=NoCache(),
-        agenda=OrderAgenda(incomplete_after_s=incomplete_after_s, retention_s=retention_s),
+        timers=OrderTimers(incomplete_after_s=incomplete_after_s, retention_s=retention_s),
         order_log=OrderLog(enabled=False),
         app_id="test",
     )

@@ -1,6 +1,6 @@
 """Goal: what time and other deployments bring about is as the application promises: reports, held orders, forgetting.
 
-Method: as in `test_orders_app.py`, with turns of the clock at source times of the test's choice.
+Method: as in `test_orders_app.py`, with timers fired at source times of the test's choice.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ async def test_an_incomplete_order_is_reported_once_when_the_source_is_late_enou
     async with agents_with(incomplete_after_s=3_600) as agents:
         await agents.orders(order_at(1, num_products=2))
         await agents.details(line_at(2, 101, at_ms=COMMITTED_MS + 60_000))
-        await agents.stand_in.clock(COMMITTED_MS + HOUR_MS - 1)
+        await agents.stand_in.fire_timers(COMMITTED_MS + HOUR_MS - 1)
         assert agents.published("order_incomplete") == []
         for _ in range(3):
-            await agents.stand_in.clock(COMMITTED_MS + HOUR_MS)
+            await agents.stand_in.fire_timers(COMMITTED_MS + HOUR_MS)
         assert agents.published("order_incomplete") == [
             {
                 "order_id": "order-1",
@@ -50,11 +50,11 @@ async def test_an_incomplete_order_is_reported_once_when_the_source_is_late_enou
 async def test_a_reported_order_is_still_published_when_it_is_complete() -> None:
     async with agents_with(incomplete_after_s=3_600) as agents:
         await agents.details(line_at(2, 101))
-        await agents.stand_in.clock(COMMITTED_MS + HOUR_MS)
+        await agents.stand_in.fire_timers(COMMITTED_MS + HOUR_MS)
         assert [report["reason"] for report in agents.published("order_incomplete")] == ["no_order_row"]
         await agents.orders(order_at(1, num_products=1))
         assert len(agents.published("order_final")) == 1
-        await agents.stand_in.clock(COMMITTED_MS + 9 * HOUR_MS)
+        await agents.stand_in.fire_timers(COMMITTED_MS + 9 * HOUR_MS)
         assert len(agents.published("order_incomplete")) == 1
 
 
@@ -63,8 +63,8 @@ async def test_a_report_whose_transaction_failed_is_made_again() -> None:
         await agents.orders(order_at(1))
         agents.stand_in.fail_next = ConnectionError("the transaction failed")
         with pytest.raises(ConnectionError):
-            await agents.stand_in.clock(COMMITTED_MS + HOUR_MS)
-        await agents.stand_in.clock(COMMITTED_MS + HOUR_MS)
+            await agents.stand_in.fire_timers(COMMITTED_MS + HOUR_MS)
+        await agents.stand_in.fire_timers(COMMITTED_MS + HOUR_MS)
         assert len(agents.published("order_incomplete")) == 1
 
 
@@ -73,11 +73,11 @@ async def test_an_order_that_another_deployment_holds_goes_out_after_its_release
     async with agents_with(guard=guard) as agents:
         await agents.details(line_at(2, 101))
         await agents.orders(order_at(1, num_products=1))
-        await agents.stand_in.clock(COMMITTED_MS)
+        await agents.stand_in.fire_timers(COMMITTED_MS)
         assert agents.stand_in.records == []
         guard.locks["order-1"] = "released"
         for _ in range(3):
-            await agents.stand_in.clock(COMMITTED_MS)
+            await agents.stand_in.fire_timers(COMMITTED_MS)
         assert len(agents.published("order_final")) == 1
         assert guard.locks == {"order-1": f"emitted:{MINE}"}
 
@@ -89,7 +89,7 @@ async def test_an_order_that_another_deployment_has_emitted_stays_with_it() -> N
         await agents.orders(order_at(1, num_products=1))
         before = order_row("order-1", num_products=1)
         await agents.orders((KEY, updated(before, before | {"customer_id": 99}, at=position(3))))
-        await agents.stand_in.clock(COMMITTED_MS + 9 * HOUR_MS)
+        await agents.stand_in.fire_timers(COMMITTED_MS + 9 * HOUR_MS)
         assert agents.stand_in.records == []
         assert agents.stand_in.counts["left"] == 1
 
@@ -101,9 +101,9 @@ async def test_a_finished_order_is_forgotten_and_a_replay_then_meets_its_lock(mo
         history = [line_at(2, 101), line_at(3, 102, at_ms=COMMITTED_MS + 60_000)]
         await agents.orders(order_at(1, num_products=2))
         await agents.details(*history)
-        await agents.stand_in.clock(COMMITTED_MS + HOUR_MS)
+        await agents.stand_in.fire_timers(COMMITTED_MS + HOUR_MS)
         assert agents.stand_in.state(KEY) is not None, "its last change is younger than its first"
-        await agents.stand_in.clock(COMMITTED_MS + HOUR_MS + 60_000)
+        await agents.stand_in.fire_timers(COMMITTED_MS + HOUR_MS + 60_000)
         assert agents.stand_in.state(KEY) is None
         await agents.orders(order_at(1, num_products=2))
         await agents.details(*history)
@@ -117,7 +117,7 @@ async def test_an_order_that_waits_is_never_forgotten(monkeypatch: pytest.Monkey
     monkeypatch.setattr(application.state, "codec", FORGETTING_CODEC)
     async with agents_with(retention_s=3_600) as agents:
         await agents.orders(order_at(1, num_products=1))
-        await agents.stand_in.clock(COMMITTED_MS + 1_000 * HOUR_MS)
+        await agents.stand_in.fire_timers(COMMITTED_MS + 1_000 * HOUR_MS)
         await agents.details(line_at(2, 101))
         assert len(agents.published("order_final")) == 1
 
@@ -126,5 +126,5 @@ async def test_a_line_deleted_before_its_order_came_is_forgotten_too(monkeypatch
     monkeypatch.setattr(application.state, "codec", FORGETTING_CODEC)
     async with agents_with(retention_s=3_600) as agents:
         await agents.details(line_at(2, 101), (KEY, deleted(detail_row("order-1", 101), at=position(3))))
-        await agents.stand_in.clock(COMMITTED_MS + HOUR_MS)
+        await agents.stand_in.fire_timers(COMMITTED_MS + HOUR_MS)
         assert agents.stand_in.state(KEY) is None

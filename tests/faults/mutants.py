@@ -40,7 +40,7 @@ def state_before_commit() -> None:
     real: Callable[..., Any] = PartitionTask._commit
 
     async def commit(self: Any, turn: Any, *rest: Any) -> None:
-        self._store.write(turn.encoded_states(), self._store.changelog_offset or 0, turn.agenda_moves())
+        self._store.write(turn.encoded_states(), self._store.changelog_offset or 0, turn.timer_changes())
         await real(self, turn, *rest)
 
     _replace(PartitionTask, "_commit", commit)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from streams.model.change import Change
 from streams.model.fold import KEPT, UNCHANGED, Rejected
 from streams.model.published import PaymentMethod
-from streams.runtime.partition.batch import OutputRecord, SourceRecord, Visit
+from streams.runtime.partition.batch import OutputRecord, SourceRecord, TimerCallback
 from streams.runtime.partition.committer import Committer
 from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.processor import PartitionView
@@ -21,7 +21,7 @@ from streams.runtime.partition.turn import Turn
 from streams.runtime.state.changelog import INCARNATION_KEY, Restoration, RestoreProgress, WriteFirst
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.store import Entry, PartitionStore
-from streams.runtime.state.timers import AgendaEntry
+from streams.runtime.state.timers import Timer
 from streams.runtime.testing import Consumed
 
 CHANGELOG: Final = "changelog"
@@ -53,15 +53,15 @@ class Tally(Struct):
 
 
 UNEVEN: Final = 1
-"""The kind of sums that are no multiple of ten, in the agenda of tallies."""
+"""The kind of sums that are no multiple of ten, among the timers of tallies."""
 
 
-def uneven_entry(state: Tally) -> AgendaEntry | None:
-    """Where a tally stands in its partition's agenda."""
+def uneven_entry(state: Tally) -> Timer | None:
+    """The timer of a tally."""
     return (UNEVEN, state.first_ms) if state.total % 10 else None
 
 
-TALLY_CODEC: Final = StateCodec(Tally, agenda_entry=uneven_entry, agenda_version=b"uneven", counted_kinds=(UNEVEN,))
+TALLY_CODEC: Final = StateCodec(Tally, timer_of=uneven_entry, timers_version=b"uneven", counted_kinds=(UNEVEN,))
 
 
 def add(state: Tally, change: Change[int]) -> Any:
@@ -82,8 +82,8 @@ class TallyProcessor:
     """Publishes what `add` answers to the topic `tens`. `hold` makes `publish` wait until it is set.
 
     Attributes:
-        due: answers the visits of a turn of the clock.
-        looks: how often the clock has asked for visits.
+        due: returns the timers that are due.
+        looks: how often it was asked for due timers.
         recent: the entries passed to `opened` each time.
         settle: what is called with the follow-up of a committed turn; by default it is done at once.
     """
@@ -92,7 +92,7 @@ class TallyProcessor:
         self.hold: asyncio.Event | None = None
         self.publishing = asyncio.Event()
         self.committed_outcomes: list[Any] = []
-        self.due: Callable[[PartitionView], Iterable[tuple[bytes, Visit]]] = lambda partition: ()
+        self.due: Callable[[PartitionView], Iterable[tuple[bytes, TimerCallback]]] = lambda partition: ()
         self.looks = 0
         self.recent: list[list[Entry]] = []
         self.settle: Callable[[Callable[[], None]], None] = lambda done: done()
@@ -104,7 +104,7 @@ class TallyProcessor:
         self.recent.append(list(recent))
         self.settle(partition.settling())
 
-    def visits(self, partition: PartitionView) -> Iterable[tuple[bytes, Visit]]:
+    def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
         self.looks += 1
         return self.due(partition)
 

@@ -10,8 +10,8 @@ from streams.model.change import Change, Malformed, Tombstone
 Fold = Callable[[Any, Change[Any]], Any]
 """`fold(state, change)` alters the state and answers `UNCHANGED`, `KEPT`, `LEFT` or what is to be published."""
 
-Visit = Callable[[Any], Any]
-"""`visit(state)` does the same without a change; it may also answer `FORGOTTEN`."""
+TimerCallback = Callable[[Any], Any]
+"""`callback(state)` does the same when a timer is due, without a change; it may also answer `FORGOTTEN`."""
 
 RECORD_OVERHEAD_BYTES: Final = 500
 """What a record costs in memory beside its bytes, roughly; without it, records without a value would cost nothing."""

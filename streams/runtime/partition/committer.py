@@ -50,7 +50,7 @@ class Committer(Protocol):
         """
 
     async def check(self) -> None:
-        """Called by the partition's clock: raise if the sink does not stand where it was left."""
+        """Called once a second: raise if the sink does not stand where it was left."""
 
     async def close(self) -> None:
         """Let go of connections; bounded in time, raises nothing that matters."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from streams.runtime.partition.batch import OutputRecord, SourceRecord, Visit
+from streams.runtime.partition.batch import OutputRecord, SourceRecord, TimerCallback
 from streams.runtime.partition.turn import Turn
 from streams.runtime.state.store import Entry
 
@@ -25,13 +25,13 @@ class PartitionView(Protocol):
     def now_ms(self) -> int:
         """The source's time now, as far as it is known here, in milliseconds since 1970; 0 before the first change."""
 
-    def agenda(
+    def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """Time and key of the agenda's entries of a kind, oldest first."""
+        """Time and key of the timers of a kind, oldest first."""
 
     def count(self, kind: int) -> int:
-        """Number of the agenda's entries of a kind."""
+        """Number of timers of a kind."""
 
     def settling(self) -> Callable[[], None]:
         """Say that something remains to be done for what is committed so far; call the answer when it is done.
@@ -49,8 +49,8 @@ class Processor(Protocol):
     def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
         """A partition has opened. `recent`: its newest states, those included that may not be settled."""
 
-    def visits(self, partition: PartitionView) -> Iterable[tuple[bytes, Visit]]:
-        """The keys that the partition's clock has to visit now, and how; bounded in number."""
+    def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
+        """Keys and callbacks of the timers that are due; bounded in number."""
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
         """Turn what the folds answered into records; may wait for outside help, and may alter the turn's states.
@@ -75,6 +75,6 @@ class StatelessProcessor:
     def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
         """Nothing is to be caught up with."""
 
-    def visits(self, partition: PartitionView) -> Iterable[tuple[bytes, Visit]]:
-        """There is no state to visit."""
+    def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
+        """No timers without states."""
         return ()

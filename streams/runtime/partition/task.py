@@ -13,10 +13,10 @@ outcome. Nothing of an earlier task is used again. PartitionTask takes these ste
 A turn takes the batches that wait, of all source topics of the partition, and runs these steps:
 
     1. check that each batch begins where this task stands in its topic; a gap means another task;
-    2. fold its changes in memory (`turn.py`), or make the visits that the partition's clock asks for;
+    2. fold its changes in memory (`turn.py`), or run the callbacks of the timers that are due;
     3. let the application decide what is published; waiting is allowed, no transaction is open;
     4. one transaction: changelog, outputs, dead letters, source offsets;
-    5. write states, agenda and changelog offset to the store: local state is never ahead of the log;
+    5. write states, timers and changelog offset to the store: local state is never ahead of the log;
     6. account for it and let the application know.
 
 Steps 4 and 5 are not interrupted. When one fails, the outcome is unknown here, and only another task finds it out.
@@ -55,8 +55,8 @@ batches at almost the same time: together they cost one transaction, one after t
 for the first."""
 
 
-CLOCK_S: Final = 1.0
-"""How often a partition looks at its sink and into its agenda."""
+TIMER_INTERVAL_S: Final = 1.0
+"""Interval between two checks of the sink and of the timers."""
 
 
 class StateLostError(Exception):
@@ -122,7 +122,7 @@ class PartitionTask:
         self._committer = pipeline.new_committer(partition)
         self._stored: StoredPartitionView | None = None
         self._store: PartitionStore | None = None
-        self._clock_due_at = 0.0
+        self._timers_due_at = 0.0
         self.queue = BatchQueue(host.waiting_max_bytes)
 
     # -- the consumer and the agents ----------------------------------------------------------------------------------
@@ -211,9 +211,9 @@ class PartitionTask:
     async def run(self) -> None:
         """Turn after turn, until the partition is to close or something fails."""
         while not self._closing.is_set():
-            if time.monotonic() >= self._clock_due_at:
-                await self._clock()
-                self._clock_due_at = time.monotonic() + CLOCK_S
+            if time.monotonic() >= self._timers_due_at:
+                await self._fire_timers()
+                self._timers_due_at = time.monotonic() + TIMER_INTERVAL_S
             if self.queue and not self.queue.waits_for_more():
                 batches = self.queue.take(self._host.turn_max_records)  # step 1
                 self._host.on_room()
@@ -223,9 +223,9 @@ class PartitionTask:
                 await unless_closing(self._wait_for_work(), self._closing)
 
     async def _wait_for_work(self) -> None:
-        """Wait for a batch, or until the clock is due."""
+        """Wait for a batch, or until the timers are due."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.queue.filled.wait(), max(0.0, self._clock_due_at - time.monotonic()))
+            await asyncio.wait_for(self.queue.filled.wait(), max(0.0, self._timers_due_at - time.monotonic()))
         await asyncio.sleep(GATHER_S)
 
     def _new_turn(self) -> Turn:
@@ -243,22 +243,22 @@ class PartitionTask:
         offsets = {batch.topic: batch.next_offset for batch, _ in batches}
         await self._finish_turn(turn, began, offsets, records=sum(len(batch) for batch, _ in batches))
 
-    async def _clock(self) -> None:
+    async def _fire_timers(self) -> None:
         """A turn without input, if anything is due."""
         await unless_closing(self._committer.check(), self._closing)
         if self._store is None:
             return
         self._store.note_up_to_date()
-        visits = list(self._processor.visits(self.view))
-        if visits:
+        timers = list(self._processor.due_timers(self.view))
+        if timers:
             turn = self._new_turn()
-            turn.visit(visits)  # step 2
+            turn.fire(timers)  # step 2
             await self._finish_turn(turn, time.monotonic(), {}, records=0)
 
     async def _finish_turn(self, turn: Turn, began: float, offsets: Mapping[str, int], *, records: int) -> None:
         outputs = await unless_closing(self._processor.publish(turn, self.view), self._closing)  # step 3
         if not (offsets or outputs or turn.changed):
-            return  # the clock's visits have altered nothing
+            return  # the timers' callbacks have changed nothing
         commit_began = time.monotonic()
         written = await finish(self._commit(turn, outputs, offsets), self._host.commit_timeout_s)  # steps 4 and 5
         if self._stored is not None and written is not None:
@@ -281,5 +281,5 @@ class PartitionTask:
         assert self._stored is not None
         offset = written[self._changelog]
         self._stored.note_time(turn.newest_ms)
-        self._store.write(states, offset, turn.agenda_moves())  # step 5
+        self._store.write(states, offset, turn.timer_changes())  # step 5
         return offset

@@ -1,4 +1,4 @@
-"""Step 2 of a turn: the fold of its batches, or the visits of its clock, in memory, without any effect."""
+"""Step 2 of a turn: the fold of its batches, or the callbacks of its due timers, in memory, without any effect."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from streams.model.change import Change, Malformed
 from streams.model.fold import FORGOTTEN, KEPT, LEFT, UNCHANGED, Rejected
-from streams.runtime.partition.batch import Batch, Fold, OutputRecord, SourceRecord, Visit
+from streams.runtime.partition.batch import Batch, Fold, OutputRecord, SourceRecord, TimerCallback
 from streams.runtime.state.codec import StateCodec
-from streams.runtime.state.timers import AgendaEntry, AgendaMove
+from streams.runtime.state.timers import Timer, TimerChange
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Turn:
     Attributes:
         states: every state that was read, by key: the overlay over the store.
         changed: keys whose state changed; ten changes of a key cost one write.
-        visited: keys that the clock has visited.
+        fired: keys whose timers have fired.
         forgotten: keys whose state is to be deleted.
         outcomes: what the folds answered, in order.
         caused_at_ms: Kafka's timestamp of the record behind each outcome of a fold.
@@ -58,14 +58,14 @@ class Turn:
     def _reset(self) -> None:
         self.states: dict[bytes, Any] = {}
         self.changed: dict[bytes, None] = {}
-        self.visited: set[bytes] = set()
+        self.fired: set[bytes] = set()
         self.forgotten: set[bytes] = set()
         self.outcomes: list[Any] = []
         self.caused_at_ms: list[int] = []
         self.refused: list[OutputRecord] = []
         self.counts: Counter[str] = Counter()
         self.newest_ms = 0
-        self._entries_before: dict[bytes, AgendaEntry | None] = {}
+        self._timers_before: dict[bytes, Timer | None] = {}
 
     def fold(self, batches: Sequence[tuple[Batch, Fold]]) -> None:
         """Fold all changes. One that makes its fold fail is found by a second, careful pass and dead-lettered."""
@@ -78,11 +78,11 @@ class Turn:
             for batch, fold in batches:
                 self._fold_batch(batch, self._guarded(fold))
 
-    def visit(self, visits: Sequence[tuple[bytes, Visit]]) -> None:
-        """Visit states without a change of the source; one that was deleted meanwhile is passed over."""
-        for key, visit in visits:
-            self.visited.add(key)
-            outcome = visit(self._state_of(key))
+    def fire(self, timers: Sequence[tuple[bytes, TimerCallback]]) -> None:
+        """Run the callbacks of due timers; for a key without a state, on a new one."""
+        for key, callback in timers:
+            self.fired.add(key)
+            outcome = callback(self._state_of(key))
             if outcome is UNCHANGED:
                 continue
             self.changed[key] = None
@@ -134,7 +134,7 @@ class Turn:
                 state = self._codec.new()
             else:
                 state = self._codec.decode(stored)
-                self._entries_before[key] = self._codec.agenda_entry(state)
+                self._timers_before[key] = self._codec.timer_of(state)
             self.states[key] = state
         return state
 
@@ -168,13 +168,13 @@ class Turn:
         encode, states, forgotten = self._codec.encode, self.states, self.forgotten
         return [(key, None if key in forgotten else encode(states[key])) for key in self.changed]
 
-    def agenda_moves(self) -> list[AgendaMove]:
-        """What changes in the agenda with the states."""
+    def timer_changes(self) -> list[TimerChange]:
+        """How the timers change with the states."""
         entry_of, states, forgotten, before = (
-            self._codec.agenda_entry,
+            self._codec.timer_of,
             self.states,
             self.forgotten,
-            self._entries_before,
+            self._timers_before,
         )
         moves = []
         for key in self.changed:

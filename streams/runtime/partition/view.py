@@ -1,4 +1,4 @@
-"""An open partition as its processor sees it: its identity, its time, its agenda, and what remains to be settled."""
+"""An open partition as its processor sees it: its identity, its time, its timers, and what remains to be settled."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class StoredPartitionView:
 
     @property
     def now_ms(self) -> int:
-        """The newest source time seen, and what has passed here since: no clock on a wall is asked."""
+        """The newest source time seen, and what has passed here since: no wall clock is read."""
         newest = self._store.newest_ms
         return newest and newest + int((time.monotonic() - self._newest_seen_at) * 1000)
 
-    def agenda(
+    def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """Time and key of the agenda's entries of a kind, oldest first."""
-        return self._store.agenda.entries(kind, after=after, until_ms=until_ms)
+        """Time and key of the timers of a kind, oldest first."""
+        return self._store.timers.entries(kind, after=after, until_ms=until_ms)
 
     def count(self, kind: int) -> int:
-        """Number of the agenda's entries of a kind."""
-        return self._store.agenda.counts[kind]
+        """Number of timers of a kind."""
+        return self._store.timers.counts[kind]
 
     def settling(self) -> Callable[[], None]:
         """Note something that remains to be done; done things settle the store up to the first one that is not."""
@@ -96,7 +96,7 @@ class StatelessPartitionView:
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def agenda(
+    def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
         """Nothing."""

@@ -152,7 +152,7 @@ class Restoration:
             done = max(min(done, store.settled_offset or 0), done - RECENT_OFFSETS)
         progress.begin = progress.position = first if done is None else max(first, done + 1)
         await self._replay(consumer)
-        await store.complete_agenda(self._codec)
+        await store.complete_timers(self._codec)
 
     def _unfit(self, incarnation: bytes) -> str | None:
         """Why the store cannot be built upon, None if it can, or holds nothing yet."""

@@ -1,4 +1,4 @@
-"""How a table's states become bytes, and where they stand in the agenda."""
+"""How a table's states become bytes, and which timer they have."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from streams.runtime.state.timers import AgendaEntry
+from streams.runtime.state.timers import Timer
 
 State = TypeVar("State")
 
 
-def no_entry(state: Any) -> AgendaEntry | None:
-    """The agenda entry of states that need no agenda."""
+def no_timer(state: Any) -> Timer | None:
+    """The timer of states that need none."""
     return None
 
 
@@ -22,9 +22,9 @@ class StateCodec(Generic[State]):
 
     Args:
         state: the struct.
-        agenda_entry: where a state stands in its partition's agenda, None for nowhere. The time of a key's entry must
+        timer_of: a state's timer, None for no timer. The time of a key's timer must
             never change.
-        agenda_version: changes when `agenda_entry` does; agendas made by another version are made anew.
+        timers_version: changes when `timer_of` does; timers made by another version are rebuilt.
         counted_kinds: kinds whose entries are counted when a store opens: those of which there are few.
     """
 
@@ -32,15 +32,15 @@ class StateCodec(Generic[State]):
         self,
         state: type[State],
         *,
-        agenda_entry: Callable[[State], AgendaEntry | None] = no_entry,
-        agenda_version: bytes = b"none",
+        timer_of: Callable[[State], Timer | None] = no_timer,
+        timers_version: bytes = b"none",
         counted_kinds: Sequence[int] = (),
     ) -> None:
         self.new = state
         self.encode = msgspec.msgpack.Encoder().encode
         self.decode = msgspec.msgpack.Decoder(state).decode
-        self.agenda_entry = agenda_entry
-        self.agenda_version = agenda_version
+        self.timer_of = timer_of
+        self.timers_version = timers_version
         self.counted_kinds = counted_kinds
 
 

@@ -1,4 +1,4 @@
-"""The state of one partition in RocksDB, its agenda, and the changelog offset it stands at."""
+"""The state of one partition in RocksDB, its timers, and the changelog offset it stands at."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rocksdict import (
 )
 
 from streams.runtime.state.codec import StateCodec
-from streams.runtime.state.timers import Agenda, AgendaMove
+from streams.runtime.state.timers import TimerChange, Timers
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +30,19 @@ WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 """Memory of one unflushed table of one partition's states; RocksDB keeps two of them."""
 
 SMALL_WRITE_BUFFER_BYTES: Final = 2 * 1024 * 1024
-"""The same of the agenda and of the few entries about the store itself."""
+"""The same of the timers and of the few entries about the store itself."""
 
 REBUILD_ENTRIES: Final = 5_000
-"""States that are looked at for a new agenda at a time; in between, the event loop has its turn."""
+"""States that are read at a time when the timers are rebuilt; in between, the event loop has its turn."""
 
 _OFFSET: Final = b"changelog_offset"
 _SETTLED: Final = b"settled_offset"
 _NEWEST: Final = b"newest_ms"
 _UP_TO_DATE: Final = b"up_to_date_at_s"
 _INCARNATION: Final = b"incarnation"
-_AGENDA_VERSION: Final = b"agenda_version"
+_TIMERS_VERSION: Final = b"agenda_version"  # its name on disk, as of the column family, is older
 _META: Final = "meta"
-_AGENDA: Final = "agenda"
+_TIMERS: Final = "agenda"
 
 UP_TO_DATE_INTERVAL_S: Final = 60
 """How often a store that nothing is written to keeps the time until which it is up to date."""
@@ -58,7 +58,7 @@ class StoreWriteError(Exception):
 class PartitionStore:
     """Keys and encoded states of one partition. The only owner of its RocksDB handle.
 
-    States, agenda and changelog offset are written in one `WriteBatch`, so that they cannot drift apart. Agenda and
+    States, timers and changelog offset are written in one `WriteBatch`, so that they cannot drift apart. Timers and
     offset live in column families of their own, where no key of a source can collide with them.
 
     Attributes:
@@ -87,12 +87,12 @@ class PartitionStore:
         db = Rdict(
             str(self.path),
             options=self._options(),
-            column_families={name: self._options(SMALL_WRITE_BUFFER_BYTES) for name in (_META, _AGENDA)},
+            column_families={name: self._options(SMALL_WRITE_BUFFER_BYTES) for name in (_META, _TIMERS)},
             access_type=AccessType.read_write(),
         )
         self._meta = db.get_column_family(_META)
         self._meta_handle: Any = db.get_column_family_handle(_META)
-        self.agenda = Agenda(db.get_column_family(_AGENDA), db.get_column_family_handle(_AGENDA))
+        self.timers = Timers(db.get_column_family(_TIMERS), db.get_column_family_handle(_TIMERS))
         return db
 
     def _read_meta(self) -> None:
@@ -157,8 +157,8 @@ class PartitionStore:
         self._wipe()
         self._put_meta(_INCARNATION, incarnation)
 
-    def write(self, entries: Iterable[Entry], changelog_offset: int, moves: Sequence[AgendaMove] = ()) -> None:
-        """Write states, what moves in the agenda, and the offset of the last changelog record, atomically.
+    def write(self, entries: Iterable[Entry], changelog_offset: int, moves: Sequence[TimerChange] = ()) -> None:
+        """Write states, changes of timers, and the offset of the last changelog record, atomically.
 
         Raises:
             StoreWriteError: the disk refused; what was written before is still there.
@@ -170,7 +170,7 @@ class PartitionStore:
                 batch.delete(key)
             else:
                 put(key, value)
-        self.agenda.write(batch, moves)
+        self.timers.write(batch, moves)
         meta = self._meta_handle
         put(_OFFSET, b"%d" % changelog_offset, meta)
         put(_NEWEST, b"%d" % self.newest_ms, meta)
@@ -179,46 +179,46 @@ class PartitionStore:
             put(_SETTLED, b"%d" % self.settled_offset, meta)
         with self._naming_refusals():
             self._db.write(batch)
-        self.agenda.count(moves)
+        self.timers.count(moves)
 
     def restore(self, entries: Sequence[Entry], changelog_offset: int, codec: StateCodec[Any]) -> None:
-        """Write what was read from the changelog. An agenda that is up to date is kept so."""
-        self.write(entries, changelog_offset, self._moves(entries, codec) if self._has_agenda(codec) else ())
+        """Write what was read from the changelog. Timers that are up to date are kept so."""
+        self.write(entries, changelog_offset, self._moves(entries, codec) if self._has_timers(codec) else ())
 
-    def _moves(self, entries: Sequence[Entry], codec: StateCodec[Any]) -> list[AgendaMove]:
-        moves: list[AgendaMove] = []
+    def _moves(self, entries: Sequence[Entry], codec: StateCodec[Any]) -> list[TimerChange]:
+        moves: list[TimerChange] = []
         for key, value in dict(entries).items():
             known = self.get(key)
-            old = None if known is None else codec.agenda_entry(codec.decode(known))
-            new = None if value is None else codec.agenda_entry(codec.decode(value))
+            old = None if known is None else codec.timer_of(codec.decode(known))
+            new = None if value is None else codec.timer_of(codec.decode(value))
             if old != new:
                 moves.append((key, old, new))
         return moves
 
-    def _has_agenda(self, codec: StateCodec[Any]) -> bool:
-        return bool(self._meta.get(_AGENDA_VERSION) == codec.agenda_version)
+    def _has_timers(self, codec: StateCodec[Any]) -> bool:
+        return bool(self._meta.get(_TIMERS_VERSION) == codec.timers_version)
 
-    async def complete_agenda(self, codec: StateCodec[Any]) -> None:
-        """After a restoration: make the agenda from all states, unless it was kept up to date; count its entries."""
-        if not self._has_agenda(codec):
-            self.agenda.clear()
-            moves: list[AgendaMove] = []
+    async def complete_timers(self, codec: StateCodec[Any]) -> None:
+        """After a restoration: rebuild the timers from all states, unless they were kept up to date; count them."""
+        if not self._has_timers(codec):
+            self.timers.clear()
+            moves: list[TimerChange] = []
             for number, (key, state) in enumerate(self.items(), start=1):
-                entry = codec.agenda_entry(codec.decode(state))
+                entry = codec.timer_of(codec.decode(state))
                 if entry is not None:
                     moves.append((key, None, entry))
                     self.newest_ms = max(self.newest_ms, entry[1])
                 if number % REBUILD_ENTRIES == 0:
-                    self._add_to_agenda(moves)
+                    self._add_timers(moves)
                     moves = []
                     await asyncio.sleep(0)
-            self._add_to_agenda(moves)
-            self._put_meta(_AGENDA_VERSION, codec.agenda_version)
-        self.agenda.count_all(codec.counted_kinds)
+            self._add_timers(moves)
+            self._put_meta(_TIMERS_VERSION, codec.timers_version)
+        self.timers.count_all(codec.counted_kinds)
 
-    def _add_to_agenda(self, moves: Sequence[AgendaMove]) -> None:
+    def _add_timers(self, moves: Sequence[TimerChange]) -> None:
         batch = WriteBatch(raw_mode=True)
-        self.agenda.write(batch, moves)
+        self.timers.write(batch, moves)
         with self._naming_refusals():
             self._db.write(batch)
 
@@ -239,7 +239,7 @@ class PartitionStore:
     def close(self) -> None:
         """Release the handle and its lock at once."""
         self._meta_handle = None  # a column family handle that is still referred to keeps the whole store locked
-        for part in (self._meta, self.agenda, self._db):
+        for part in (self._meta, self.timers, self._db):
             try:
                 part.close()
             except Exception as error:  # after a refused write: what was written before is in the files

@@ -1,7 +1,7 @@
-"""The agenda of a partition: which keys have to be visited without a change of the source, found without a scan.
+"""The timers of a partition: keys whose states are due without a change of the source, found without a scan.
 
-Each state stands under one entry at most, a kind and a time. A kind is a small number that means something to the
-application only; within a kind, entries are in the order of their times.
+Each state has at most one timer, a kind and a time. A kind is a small number that means something to the
+application only; within a kind, timers are in the order of their times.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from rocksdict import Rdict, ReadOptions, WriteBatch
 
-AgendaEntry = tuple[int, int]
+Timer = tuple[int, int]
 """Kind (1 to 254) and time (milliseconds since 1970)."""
 
-AgendaMove = tuple[bytes, AgendaEntry | None, AgendaEntry | None]
-"""Key, its entry before (None: none), its entry now."""
+TimerChange = tuple[bytes, Timer | None, Timer | None]
+"""Key, its timer before (None: no timer), its timer now."""
 
 TIME_BYTES: Final = 8
 _HEAD: Final = 1 + TIME_BYTES
@@ -26,8 +26,8 @@ def _row(kind: int, at_ms: int, key: bytes) -> bytes:
     return bytes((kind,)) + at_ms.to_bytes(TIME_BYTES, "big") + key
 
 
-class Agenda:
-    """The column family of a store that holds its agenda.
+class Timers:
+    """The column family of a store that holds its timers.
 
     RocksDB keeps deleted entries until it compacts them, and an iterator has to step over each. So every kind has a
     floor in memory, below which no entry is: what was stepped over once is not stepped over again.
@@ -48,7 +48,7 @@ class Agenda:
         self._handle = None
         self._db.close()
 
-    def write(self, batch: WriteBatch, moves: Iterable[AgendaMove]) -> None:
+    def write(self, batch: WriteBatch, moves: Iterable[TimerChange]) -> None:
         """Add moves to a write of the store."""
         for key, old, new in moves:
             if old is not None:
@@ -56,7 +56,7 @@ class Agenda:
             if new is not None:
                 batch.put(_row(*new, key), b"", self._handle)
 
-    def count(self, moves: Iterable[AgendaMove]) -> None:
+    def count(self, moves: Iterable[TimerChange]) -> None:
         """Account for moves, once they are written."""
         counts = self.counts
         for key, old, new in moves:

@@ -81,11 +81,11 @@ def behind(state_dir: Path, changelog: Mapping[int, list[Record]]) -> list[int]:
 
 
 def assert_equals_changelog(state_dir: Path, changelog: Mapping[int, list[Record]]) -> None:
-    """The stores hold what the changelog comes to, and their agendas exactly the states that stand in one."""
+    """The stores hold what the changelog comes to, and timers of exactly the states that have one."""
     for partition, records in changelog.items():
         with opened(state_dir, partition) as store:
-            states, agenda = dict(store.items()), store.agenda
+            states, timers = dict(store.items()), store.timers
             assert states == newest(records), f"the store of partition {partition} is not its changelog"
-            listed = {(kind, *entry) for kind in ALL_KINDS for entry in agenda.entries(kind)}
-            entries = {key: CODEC.agenda_entry(CODEC.decode(state)) for key, state in states.items()}
+            listed = {(kind, *entry) for kind in ALL_KINDS for entry in timers.entries(kind)}
+            entries = {key: CODEC.timer_of(CODEC.decode(state)) for key, state in states.items()}
             assert listed == {(*entry, key) for key, entry in entries.items() if entry is not None}

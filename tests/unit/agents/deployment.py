@@ -1,4 +1,4 @@
-"""A deployment of `streams.orders` in memory: the real completion, guard logic, agenda and folds, on a shop's topics.
+"""A deployment of `streams.orders` in memory: the real completion, guard logic, timers and folds, on a shop's topics.
 
 It stands for one partition with its transactions and may die at any moment: before a commit, after it, before its marks
 are written. What is durable (states, offsets, outputs) and what is in Redis (the locks, shared by deployments) stays.
@@ -14,7 +14,7 @@ import msgspec
 
 from agents.completion import OrderCompletion
 from agents.order_log import OrderLog
-from agents.order_timers import OrderAgenda
+from agents.order_timers import OrderTimers
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder
 from streams.runtime.partition.batch import Batch, BatchOwner, OutputRecord
@@ -119,7 +119,7 @@ class Deployment:
             payment_method_wait_s=0,
             guard=self.guard,
             cache=NoCache(),
-            agenda=OrderAgenda(incomplete_after_s=OVERDUE_MS / 1000, retention_s=0),
+            timers=OrderTimers(incomplete_after_s=OVERDUE_MS / 1000, retention_s=0),
             order_log=OrderLog(enabled=False),
             app_id=self.app_id,
         )
@@ -150,19 +150,19 @@ class Deployment:
             turn.fold([(batch, cast(Any, FOLDS[topic]))])
             self._finish(turn, {topic: batch.next_offset}, fate)
 
-    def clock(self, fate: Fate = Fate.WELL) -> None:
-        """A turn of the clock, at the database's time."""
+    def fire_timers(self, fate: Fate = Fate.WELL) -> None:
+        """Fire the timers that are due at the database's time."""
         self.place.now_ms = self._shop.now_ms
         turn = self._new_turn()
-        turn.visit(list(self.processor.visits(self.place)))
+        turn.fire(list(self.processor.due_timers(self.place)))
         self._finish(turn, {}, fate)
 
     def catch_up(self) -> None:
         """Process everything that is left, ask for held orders, write marks."""
         for topic in TOPICS:
             self.read(topic, len(self._shop.topics[topic]))
-        self.clock()
-        self.clock()  # a held order that was overdue was only reported by the first one
+        self.fire_timers()
+        self.fire_timers()  # a held order that was overdue was only reported by the first one
         self.write_marks()
 
     def rewind(self, topic: str, count: int) -> None:

@@ -14,7 +14,7 @@ import pytest
 from agents.completion import OrderCompletion
 from agents.guard.locks import token_of
 from agents.order_log import OrderLog
-from agents.order_timers import OrderAgenda
+from agents.order_timers import OrderTimers
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.order_life import refuse
 from streams.model.published import PaymentMethod
@@ -53,7 +53,7 @@ class AfterCommitTestbed:
             payment_method_wait_s=0,
             guard=self.guard,
             cache=self.cache,
-            agenda=OrderAgenda(incomplete_after_s=60, retention_s=0),
+            timers=OrderTimers(incomplete_after_s=60, retention_s=0),
             order_log=OrderLog(enabled=True),
             app_id="mine",
         )
@@ -196,11 +196,11 @@ def test_counts_tell_what_became_visible(testbed: AfterCommitTestbed) -> None:
     }
 
 
-def test_a_clock_that_reports_is_counted(testbed: AfterCommitTestbed) -> None:
+def test_a_timer_that_reports_is_counted(testbed: AfterCommitTestbed) -> None:
     testbed.committed(order_change(10, "waits"))
     testbed.partition.now_ms = COMMITTED_MS + 60_000
     turn = Turn(testbed.stored.get, CODEC, testbed.processor.dead_letter)
-    turn.visit(list(testbed.processor.visits(testbed.partition)))
+    turn.fire(list(testbed.processor.due_timers(testbed.partition)))
     [record] = at_once(testbed.processor.publish(turn, testbed.partition))
     testbed.processor.committed(turn, testbed.partition)
     assert (record.topic, record.key, testbed.processor.counts["overdue"]) == ("order_incomplete", b"waits", 1)

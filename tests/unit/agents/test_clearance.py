@@ -55,7 +55,7 @@ class ClearanceTestbed:
 
     def asked_again(self, order_id: str = "order-1") -> Turn:
         turn = Turn(self.stored.get, CODEC, no_dead_letter)
-        turn.visit([(order_id.encode(), lambda state: ask_again(state, order_id))])
+        turn.fire([(order_id.encode(), lambda state: ask_again(state, order_id))])
         return self._clear(turn)
 
     def _clear(self, turn: Turn) -> Turn:
@@ -163,7 +163,7 @@ def test_every_outcome_keeps_the_time_of_its_record(testbed: ClearanceTestbed) -
     assert turn.caused_at_ms == [1, 5, 7]
 
 
-def test_a_visit_has_no_record_and_so_no_time(testbed: ClearanceTestbed) -> None:
+def test_a_callback_has_no_record_and_so_no_time(testbed: ClearanceTestbed) -> None:
     testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
     testbed.turn(*completing())
     testbed.guard.locks["order-1"] = "released"
@@ -181,7 +181,7 @@ def test_after_a_refusal_a_lock_that_is_gone_is_no_permission(testbed: Clearance
     assert [claim.was_refused for claims, _ in testbed.guard.claimed for claim in claims] == [False, True]
 
 
-def test_a_visit_that_is_refused_again_writes_nothing(testbed: ClearanceTestbed) -> None:
+def test_a_callback_that_is_refused_again_writes_nothing(testbed: ClearanceTestbed) -> None:
     testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
     testbed.turn(*completing())
     assert testbed.asked_again().encoded_states() == []
@@ -194,7 +194,7 @@ def test_a_change_that_is_refused_again_is_written(testbed: ClearanceTestbed) ->
     assert testbed.state().lines[101].quantity == 7
 
 
-def test_a_visit_that_learns_that_another_one_has_emitted_is_written(testbed: ClearanceTestbed) -> None:
+def test_a_callback_that_learns_that_another_one_has_emitted_is_written(testbed: ClearanceTestbed) -> None:
     testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
     testbed.turn(*completing())
     testbed.guard.locks["order-1"] = f"emitted:{OTHERS}"

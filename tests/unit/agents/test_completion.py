@@ -15,7 +15,7 @@ import pytest
 from agents.completion import OrderCompletion, Published
 from agents.guard.guard import NoGuard
 from agents.order_log import OrderLog
-from agents.order_timers import OrderAgenda
+from agents.order_timers import OrderTimers
 from streams.model.order import Emission, OrderState
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 from streams.runtime.partition.batch import OutputRecord
@@ -68,7 +68,7 @@ def completion_with(lookup: Lookup) -> OrderCompletion:
         payment_method_wait_s=WAIT_S,
         guard=NoGuard(),
         cache=NoCache(),
-        agenda=OrderAgenda(incomplete_after_s=0, retention_s=0),
+        timers=OrderTimers(incomplete_after_s=0, retention_s=0),
         order_log=OrderLog(enabled=False),
         app_id="millrace-orders",
     )

@@ -74,7 +74,7 @@ def test_a_dead_letter_names_the_application(processor: LookupProcessor) -> None
     assert (headers["app"], headers["offset"]) == (b"shop.lookups", b"17")
 
 
-async def test_nothing_is_loaded_caught_up_with_or_visited(processor: LookupProcessor) -> None:
+async def test_nothing_is_loaded_caught_up_with_or_timed(processor: LookupProcessor) -> None:
     await processor.ready()
     processor.opened(PARTITION, [])
-    assert list(processor.visits(PARTITION)) == []
+    assert list(processor.due_timers(PARTITION)) == []

@@ -92,8 +92,8 @@ class Deployments(RuleBasedStateMachine):
         self.of(name).read(topic, count, fate)
 
     @rule(name=names, fate=fates)
-    def clock(self, name: str, fate: Fate) -> None:
-        self.of(name).clock(fate)
+    def fire_timers(self, name: str, fate: Fate) -> None:
+        self.of(name).fire_timers(fate)
 
     @rule(name=names, first=topics, fate=fates)
     def read_both(self, name: str, first: str, fate: Fate) -> None:
@@ -259,7 +259,7 @@ class ForgetsLostMarks(OrderCompletion):
 class AsksOnce(OrderCompletion):
     """A held order is not asked for again."""
 
-    def visits(self, partition: PartitionView) -> list[Never]:
+    def due_timers(self, partition: PartitionView) -> list[Never]:
         return []
 
 

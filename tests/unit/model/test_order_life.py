@@ -21,7 +21,6 @@ from streams.model.order_life import (
     INCOMPLETE_KINDS,
     REPORTED,
     Standing,
-    agenda_entry,
     ask_again,
     forget_finished,
     reason_of_kind,
@@ -29,7 +28,8 @@ from streams.model.order_life import (
     report_overdue,
     restate,
     standing_of,
-    unfinished_agenda_entry,
+    timer_of,
+    unfinished_timer_of,
 )
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, IncompleteReason, SourcePosition
 from tests.support.builders import COMMITTED_MS, detail_change, order_change
@@ -81,8 +81,8 @@ def held() -> OrderState:
 )
 def test_an_order_stands_by_what_is_missing_for_its_emission(state: OrderState, standing: Standing) -> None:
     assert standing_of(state) is standing
-    assert agenda_entry(state)[0] == standing
-    assert (unfinished_agenda_entry(state) is None) == (standing is Standing.FINISHED)
+    assert timer_of(state)[0] == standing
+    assert (unfinished_timer_of(state) is None) == (standing is Standing.FINISHED)
 
 
 def test_a_refused_order_that_was_emitted_elsewhere_is_finished() -> None:
@@ -94,7 +94,7 @@ def test_a_refused_order_that_was_emitted_elsewhere_is_finished() -> None:
 def test_a_reported_order_stands_beside_those_that_are_not() -> None:
     state = state_of(order_change(10))
     state.reported = True
-    assert agenda_entry(state) == (Standing.PRODUCTS_MISSING + REPORTED, COMMITTED_MS)
+    assert timer_of(state) == (Standing.PRODUCTS_MISSING + REPORTED, COMMITTED_MS)
 
 
 def test_kinds_do_not_collide_and_each_has_its_reason() -> None:
@@ -107,45 +107,45 @@ def test_kinds_do_not_collide_and_each_has_its_reason() -> None:
 
 # -- at random --------------------------------------------------------------------------------------------------------
 
-visits = st.sampled_from(["refuse", "elsewhere", "ask", "report", "forget"])
-plans = st.lists(st.tuples(st.sampled_from(TOPICS), st.integers(1, 3), st.none() | visits), max_size=25)
+callbacks = st.sampled_from(["refuse", "elsewhere", "ask", "report", "forget"])
+plans = st.lists(st.tuples(st.sampled_from(TOPICS), st.integers(1, 3), st.none() | callbacks), max_size=25)
 
 
-def visited(state: OrderState, visit: str) -> Any:
-    """What a visit answers; a refusal only follows an emission."""
+def called_back(state: OrderState, callback: str) -> Any:
+    """The outcome of a callback; a refusal only follows an emission."""
     now_ms = COMMITTED_MS + 2 * AFTER_MS
-    if visit in ("refuse", "elsewhere"):
+    if callback in ("refuse", "elsewhere"):
         if state.emission is Emission.EMITTED and state.revision == 0:
-            refuse(state, emitted_elsewhere=visit == "elsewhere")
+            refuse(state, emitted_elsewhere=callback == "elsewhere")
         return None
-    if visit == "ask":
+    if callback == "ask":
         return ask_again(state, "A")
-    if visit == "report":
+    if callback == "report":
         return report_overdue(state, "A", now_ms, AFTER_MS)
     return forget_finished(state, now_ms, AFTER_MS)
 
 
 @given(history=histories, plan=plans, waits=st.lists(st.integers(0, 5_000), min_size=30, max_size=30))
-def test_the_time_of_an_agenda_entry_never_changes_and_no_answer_contradicts_the_state(
+def test_the_time_of_a_timer_never_changes_and_no_answer_contradicts_the_state(
     history: list[Step], plan: list[tuple[str, int, str | None]], waits: list[int]
 ) -> None:
     shop = shop_after([step for pair in zip(history, waits, strict=False) for step in (pair[0], ("wait", pair[1]))])
     offsets, state, reports = dict.fromkeys(TOPICS, 0), OrderState(), 0
-    for topic, count, visit in plan:
+    for topic, count, callback in plan:
         for change in shop.topics[topic][offsets[topic] : offsets[topic] + count]:
             before = state.first_seen_ms
             if change.key == b"A":
                 FOLDS[topic](state, change)
-            assert before in (0, agenda_entry(state)[1])
+            assert before in (0, timer_of(state)[1])
             assert state.changed_ms >= state.first_seen_ms
         offsets[topic] += count
-        if visit is not None:
+        if callback is not None:
             before, encoded = state.first_seen_ms, msgspec.msgpack.encode(state)
-            outcome = visited(state, visit)
+            outcome = called_back(state, callback)
             reports += isinstance(outcome, IncompleteOrder)
-            assert agenda_entry(state)[1] == before
+            assert timer_of(state)[1] == before
             if isinstance(outcome, Silent):
-                assert msgspec.msgpack.encode(state) == encoded, "a silent visit alters nothing"
+                assert msgspec.msgpack.encode(state) == encoded, "a callback without output alters nothing"
     assert reports <= 1
 
 

@@ -16,7 +16,7 @@ from rocksdict import Cache
 
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.state.store import Entry, PartitionStore, StoreWriteError
-from streams.runtime.state.timers import AgendaMove
+from streams.runtime.state.timers import TimerChange
 from tests.unit.runtime import partition_testbed
 from tests.unit.runtime.partition_testbed import PartitionTestbed
 
@@ -39,11 +39,11 @@ def test_a_store_that_cannot_be_written_says_so_and_keeps_what_it_had(tmp_path: 
     store.write([(b"a", b"old"), (b"b", b"old")], 1, [(b"a", None, (1, 5))])
     with files_of_at_most(MEGABYTE), pytest.raises(StoreWriteError, match="cannot write to store"):
         store.write([(b"a", b"new" * MEGABYTE)], 2, [(b"a", (1, 5), (2, 5))])
-    assert (store.get(b"a"), store.changelog_offset, store.agenda.counts) == (b"old", 1, {1: 1})
+    assert (store.get(b"a"), store.changelog_offset, store.timers.counts) == (b"old", 1, {1: 1})
     store.close()
     store = PartitionStore(tmp_path / "0", Cache(MEGABYTE))
     assert (dict(store.items()), store.changelog_offset) == ({b"a": b"old", b"b": b"old"}, 1)
-    assert list(store.agenda.entries(1)) == [(5, b"a")]
+    assert list(store.timers.entries(1)) == [(5, b"a")]
     store.close()
 
 
@@ -52,7 +52,7 @@ class FullStore(PartitionStore):
 
     writes = 0
 
-    def write(self, entries: Iterable[Entry], changelog_offset: int, moves: Sequence[AgendaMove] = ()) -> None:
+    def write(self, entries: Iterable[Entry], changelog_offset: int, moves: Sequence[TimerChange] = ()) -> None:
         FullStore.writes += 1
         if FullStore.writes == 1:
             return super().write(entries, changelog_offset, moves)

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from agents.completion import OrderCompletion
 from agents.guard.guard import NoGuard
 from agents.order_log import OrderLog
-from agents.order_timers import OrderAgenda
+from agents.order_timers import OrderTimers
 from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, fold_order
 from streams.runtime.faust.table import BatchTable
@@ -50,7 +50,7 @@ class OrderBench(PartitionTestbed):
             payment_method_wait_s=0.0,
             guard=NoGuard(),
             cache=NoCache(),
-            agenda=OrderAgenda(incomplete_after_s=0, retention_s=0),
+            timers=OrderTimers(incomplete_after_s=0, retention_s=0),
             order_log=OrderLog(enabled=False),
             app_id="test",
         )

@@ -224,7 +224,7 @@ async def test_a_standby_waits_for_the_first_owner_and_then_keeps_up(
     await until(lambda: totals(store) == {b"a": 1})
     log.append([record(b"b", 5), record(b"a", None)], {})
     await until(lambda: totals(store) == {b"b": 5})
-    assert (store.agenda.counts[1], progress.remaining, store.changelog_offset) == (1, 0, 3)
+    assert (store.timers.counts[1], progress.remaining, store.changelog_offset) == (1, 0, 3)
     following.cancel()
     await asyncio.wait({following})
     assert following.cancelled()
@@ -266,7 +266,7 @@ def test_a_store_equals_its_changelog_after_any_lives_of_others(
         asyncio.run(restore(store, log))
         assert totals(store) == expected
         assert store.changelog_offset == len(log.topics[CHANGELOG]) - 1
-        assert [key for _, key in store.agenda.entries(1)] == sorted(key for key in expected if expected[key] % 10)
+        assert [key for _, key in store.timers.entries(1)] == sorted(key for key in expected if expected[key] % 10)
         store.settled_offset = settled
         store.write([], len(log.topics[CHANGELOG]) - 1)
         store.close()

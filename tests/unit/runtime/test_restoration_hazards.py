@@ -26,10 +26,10 @@ from tests.support.fakes import CHANGELOG, TALLY_CODEC, Log, LogConsumer, Tally
 
 MEGABYTE = 1024 * 1024
 LIVENESS_S = 20.0
-WITHOUT_ENTRIES: StateCodec[Tally] = StateCodec(Tally, agenda_version=b"nothing stands in it")
+WITHOUT_ENTRIES: StateCodec[Tally] = StateCodec(Tally, timers_version=b"nothing stands in it")
 
 
-async def test_states_without_an_agenda_entry_do_not_keep_the_event_loop(
+async def test_states_without_a_timer_do_not_keep_the_event_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "REBUILD_ENTRIES", 10)
@@ -44,7 +44,7 @@ async def test_states_without_an_agenda_entry_do_not_keep_the_event_loop(
             await asyncio.sleep(0)
 
     another = asyncio.create_task(be_another())
-    await store.complete_agenda(WITHOUT_ENTRIES)
+    await store.complete_timers(WITHOUT_ENTRIES)
     another.cancel()
     assert others >= 9, "one turn for ten states"
     store.close()

@@ -26,7 +26,7 @@ def pass_on(state: NoState, change: Change[int]) -> Any:
 
 @pytest.fixture
 async def testbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PartitionTestbed]:
-    monkeypatch.setattr(task, "CLOCK_S", 0.01)
+    monkeypatch.setattr(task, "TIMER_INTERVAL_S", 0.01)
     testbed = PartitionTestbed(tmp_path, [4, 6, 5], has_state=False)
     testbed.fold = pass_on
     yield testbed
@@ -57,13 +57,13 @@ async def test_a_commit_of_unknown_outcome_neither_loses_nor_repeats(testbed: Pa
     assert testbed.log.openings == 2
 
 
-async def test_it_has_no_clock_and_an_empty_view(testbed: PartitionTestbed) -> None:
+async def test_it_has_no_timers_and_an_empty_view(testbed: PartitionTestbed) -> None:
     testbed.start()
     await testbed.processed()
     await testbed.until(lambda: testbed.partition.state is PartitionState.RUNNING)
     view = testbed.partition.task.view
     view.settling()()
-    assert (view.number, view.incarnation, view.now_ms, view.count(1), list(view.agenda(1))) == (0, "", 0, 0, [])
+    assert (view.number, view.incarnation, view.now_ms, view.count(1), list(view.timers(1))) == (0, "", 0, 0, [])
     assert testbed.processor.looks == 0
 
 

@@ -144,7 +144,7 @@ def test_a_short_list_is_the_beginning_of_the_long_one(orders: Orders, limit: in
     assert orders.listing(limit)["count"] == 5
 
 
-def test_an_order_whose_partition_goes_meanwhile_is_listed_by_what_the_agenda_knows(orders: Orders) -> None:
+def test_an_order_whose_partition_goes_meanwhile_is_listed_by_what_its_timer_knows(orders: Orders) -> None:
     orders.not_here = {"2"}
     [line] = [line for line in orders.listing()["orders"] if line["order_id"] == "2"]
     assert (line["reason"], line["num_products"], line["age_s"]) == ("products_missing", None, 91.0)

@@ -1,7 +1,7 @@
-"""Goal: a store's agenda always equals what a look at every state would give, and its counts with it.
+"""Goal: a store's timers always equal those of all its states, and its counts with it.
 
 Method: a state machine writes turns of its own and those of another owner that it only reads from the changelog,
-reopens the store, changes the codec's version, breaks off a rebuilding, and reads the agenda in between, since reading
+reopens the store, changes the codec's version, breaks off a rebuilding, and reads the timers in between, since reading
 keeps a mark of what it has stepped over. The scan of the states and the log are the oracle.
 """
 
@@ -28,11 +28,11 @@ from streams.runtime.partition.turn import Turn
 from streams.runtime.state import store as store_module
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.store import Entry, PartitionStore
-from streams.runtime.state.timers import AgendaEntry
+from streams.runtime.state.timers import Timer
 
 
 class Errand(Struct, array_like=True):
-    """A state that stands in the agenda under its kind, 0 for nowhere; the time is that of its first change."""
+    """A state with a timer of its kind, 0 for none; the time is that of its first change."""
 
     kind: int = 0
     first_ms: int = 0
@@ -44,19 +44,19 @@ KINDS: Final = (1, 2, 254)
 COUNTED: Final = (1, 254)
 
 
-def entry_of(state: Errand) -> AgendaEntry | None:
-    """The first version of the agenda."""
+def entry_of(state: Errand) -> Timer | None:
+    """The first version of the timers."""
     return (state.kind, state.first_ms) if state.kind else None
 
 
-def other_entry_of(state: Errand) -> AgendaEntry | None:
+def other_entry_of(state: Errand) -> Timer | None:
     """A later version, for which one kind has become another."""
     return (254, state.first_ms) if state.kind == 2 else entry_of(state)
 
 
 CODECS: Final = (
-    StateCodec(Errand, agenda_entry=entry_of, agenda_version=b"1", counted_kinds=COUNTED),
-    StateCodec(Errand, agenda_entry=other_entry_of, agenda_version=b"2", counted_kinds=COUNTED),
+    StateCodec(Errand, timer_of=entry_of, timers_version=b"1", counted_kinds=COUNTED),
+    StateCodec(Errand, timer_of=other_entry_of, timers_version=b"2", counted_kinds=COUNTED),
 )
 
 keys: Final = st.sampled_from([b"", b"a", b"a\0", b"b", b"\xff", b"\xff\xff"])
@@ -70,7 +70,7 @@ def no_dead_letter(record: SourceRecord, reason: str) -> OutputRecord:
 
 
 def change(state: Errand, kind: int, at_ms: int) -> Any:
-    """A visit that gives a state another kind; the time of the first one stays."""
+    """A callback that gives a state another kind; the time of the first one stays."""
     state.first_ms = state.first_ms if state.text else at_ms
     state.kind, state.text = kind, "known"
     return KEPT
@@ -80,11 +80,11 @@ def turn_of(read: Any, codec: StateCodec[Errand], wanted: Mapping[bytes, tuple[i
     """A turn that changes states, or forgets them."""
     turn = Turn(read, codec, no_dead_letter)
     for key, to in wanted.items():
-        turn.visit([(key, (lambda state: FORGOTTEN) if to is None else partial(change, kind=to[0], at_ms=to[1]))])
+        turn.fire([(key, (lambda state: FORGOTTEN) if to is None else partial(change, kind=to[0], at_ms=to[1]))])
     return turn
 
 
-class StoreWithAgenda(RuleBasedStateMachine):
+class StoreWithTimers(RuleBasedStateMachine):
     """One store, and the changelog that it follows; its list indexes are the offsets."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class StoreWithAgenda(RuleBasedStateMachine):
         for first in range(begin, len(self.log), size):
             entries = self.log[first : first + size]
             self.store.restore(entries, first + len(entries) - 1, self.codec)
-        asyncio.run(self.store.complete_agenda(self.codec))
+        asyncio.run(self.store.complete_timers(self.codec))
 
     def append(self, entries: list[Entry]) -> None:
         self.log += entries
@@ -123,7 +123,7 @@ class StoreWithAgenda(RuleBasedStateMachine):
     def turn(self, wanted: dict[bytes, tuple[int, int] | None]) -> None:
         turn = turn_of(self.store.get, self.codec, wanted)
         self.append(turn.encoded_states())
-        self.store.write(turn.encoded_states(), len(self.log) - 1, turn.agenda_moves())
+        self.store.write(turn.encoded_states(), len(self.log) - 1, turn.timer_changes())
 
     @rule(turns=st.lists(changes, min_size=1, max_size=4), size=st.integers(1, 5))
     def another_owner_wrote(self, turns: list[dict[bytes, tuple[int, int] | None]], size: int) -> None:
@@ -149,7 +149,7 @@ class StoreWithAgenda(RuleBasedStateMachine):
         self.codec = CODECS[0] if self.codec is CODECS[1] else CODECS[1]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(store_module, "REBUILD_ENTRIES", 1)
-            rebuilding = self.store.complete_agenda(self.codec)
+            rebuilding = self.store.complete_timers(self.codec)
             try:
                 rebuilding.send(None)
             except StopIteration:
@@ -167,15 +167,15 @@ class StoreWithAgenda(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(KINDS), after=st.tuples(times, keys), until_ms=st.none() | times)
     def read_a_part(self, kind: int, after: tuple[int, bytes], until_ms: int | None) -> None:
         expected = [entry for entry in self.scan(kind) if entry > after and (until_ms is None or entry[0] <= until_ms)]
-        assert list(self.store.agenda.entries(kind, after=after, until_ms=until_ms)) == expected
+        assert list(self.store.timers.entries(kind, after=after, until_ms=until_ms)) == expected
 
     @rule(kind=st.sampled_from(KINDS))
     def look_at_the_first(self, kind: int) -> None:
-        assert next(self.store.agenda.entries(kind), None) == next(iter(self.scan(kind)), None)
+        assert next(self.store.timers.entries(kind), None) == next(iter(self.scan(kind)), None)
 
     def scan(self, kind: int) -> list[tuple[int, bytes]]:
         """Time and key of every state of a kind, oldest first, by the log alone."""
-        found = {key: self.codec.agenda_entry(self.codec.decode(state)) for key, state in self.states.items()}
+        found = {key: self.codec.timer_of(self.codec.decode(state)) for key, state in self.states.items()}
         return sorted((entry[1], key) for key, entry in found.items() if entry is not None and entry[0] == kind)
 
     @invariant()
@@ -185,11 +185,11 @@ class StoreWithAgenda(RuleBasedStateMachine):
     @invariant()
     def counts_equal_a_scan(self) -> None:
         for kind in COUNTED:
-            assert self.store.agenda.counts[kind] == len(self.scan(kind)), kind
+            assert self.store.timers.counts[kind] == len(self.scan(kind)), kind
 
     def entries_equal_a_scan(self) -> None:
         for kind in KINDS:
-            assert list(self.store.agenda.entries(kind)) == self.scan(kind), kind
+            assert list(self.store.timers.entries(kind)) == self.scan(kind), kind
 
     def teardown(self) -> None:
         self.entries_equal_a_scan()
@@ -197,8 +197,8 @@ class StoreWithAgenda(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-StoreWithAgenda.TestCase.settings = settings(max_examples=max(25, settings().max_examples // 8))
-TestStoreWithAgenda = StoreWithAgenda.TestCase
+StoreWithTimers.TestCase.settings = settings(max_examples=max(25, settings().max_examples // 8))
+TestStoreWithTimers = StoreWithTimers.TestCase
 
 
 @pytest.fixture
@@ -209,26 +209,26 @@ def store(tmp_path: Path) -> Iterator[PartitionStore]:
     store.close()
 
 
-def test_an_agenda_of_more_states_than_are_taken_at_a_time_is_made_in_full(
+def test_timers_of_more_states_than_one_step_reads_are_rebuilt_in_full(
     store: PartitionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "REBUILD_ENTRIES", 7)
     encode = CODECS[0].encode
     states = [(b"%03d" % number, encode(Errand(1, 1_000 - number, "known"))) for number in range(100)]
     store.restore(states, 100, CODECS[0])
-    asyncio.run(store.complete_agenda(CODECS[0]))
-    assert [key for _, key in store.agenda.entries(1)] == [key for key, _ in reversed(states)]
-    assert store.agenda.counts[1] == 100
+    asyncio.run(store.complete_timers(CODECS[0]))
+    assert [key for _, key in store.timers.entries(1)] == [key for key, _ in reversed(states)]
+    assert store.timers.counts[1] == 100
 
 
-def test_a_rebuilt_agenda_tells_how_late_it_is_in_the_source_if_nothing_else_does(store: PartitionStore) -> None:
+def test_rebuilt_timers_tell_how_late_it_is_in_the_source_if_nothing_else_does(store: PartitionStore) -> None:
     store.restore([(b"a", CODECS[0].encode(Errand(1, 77, "known")))], 1, CODECS[0])
-    asyncio.run(store.complete_agenda(CODECS[0]))
+    asyncio.run(store.complete_timers(CODECS[0]))
     assert store.newest_ms == 77
 
 
-def test_a_wiped_store_has_no_agenda(store: PartitionStore) -> None:
+def test_a_wiped_store_has_no_timers(store: PartitionStore) -> None:
     store.restore([(b"a", CODECS[0].encode(Errand(1, 77, "known")))], 1, CODECS[0])
-    asyncio.run(store.complete_agenda(CODECS[0]))
+    asyncio.run(store.complete_timers(CODECS[0]))
     store.begin(b"two")
-    assert (list(store.agenda.entries(1)), store.agenda.counts[1], store.changelog_offset) == ([], 0, None)
+    assert (list(store.timers.entries(1)), store.timers.counts[1], store.changelog_offset) == ([], 0, None)

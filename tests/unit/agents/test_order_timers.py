@@ -1,6 +1,6 @@
-"""Goal: each order that is due is visited, none twice in a turn, and no turn grows with what is not due.
+"""Goal: the timer of each due order fires, none twice in a turn, and no turn grows with what is not due.
 
-Method: states made by the real folds in a partition in memory; turns of three visits of a kind at most.
+Method: states made by the real folds in a partition in memory; turns of at most three callbacks of a kind.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agents import order_timers as module
-from agents.order_timers import OrderAgenda
+from agents.order_timers import OrderTimers
 from streams.model.fold import FORGOTTEN
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.order_life import refuse
@@ -25,25 +25,25 @@ AFTER_MS, RETENTION_MS = 60_000, 600_000
 
 
 class TimersTestbed:
-    """A partition with orders, and the agenda that looks at them."""
+    """A partition with orders, and the timers that find them."""
 
     def __init__(self, *, incomplete_after_s: float = AFTER_S, retention_s: float = RETENTION_S) -> None:
         self.states: dict[bytes, bytes] = {}
         self.partition = MemoryPartition(0, self.states, CODEC)
         self.partition.now_ms = COMMITTED_MS
-        self.agenda = OrderAgenda(incomplete_after_s=incomplete_after_s, retention_s=retention_s)
+        self.timers = OrderTimers(incomplete_after_s=incomplete_after_s, retention_s=retention_s)
 
     def keep(self, order_id: str, state: OrderState) -> None:
         self.states[order_id.encode()] = CODEC.encode(state)
 
     def turn(self, after_ms: int = 0) -> list[tuple[str, Any]]:
-        """The ids that a turn of the clock visits and what each visit answers; every change is kept."""
+        """Ids of the due orders and the outcomes of their callbacks; every change is kept."""
         self.partition.now_ms = COMMITTED_MS + after_ms
         found = []
-        visits = list(self.agenda.visits(self.partition))
-        for key, visit in visits:
+        timers = list(self.timers.due_timers(self.partition))
+        for key, callback in timers:
             state = CODEC.decode(self.states[key])
-            found.append((key.decode(), visit(state)))
+            found.append((key.decode(), callback(state)))
             self.states[key] = CODEC.encode(state)
             if found[-1][1] is FORGOTTEN:
                 del self.states[key]
@@ -74,17 +74,17 @@ def held(order_id: str, **columns: Any) -> OrderState:
     return state
 
 
-def ids(visits: list[tuple[str, Any]]) -> list[str]:
-    return [order_id for order_id, _ in visits]
+def ids(due: list[tuple[str, Any]]) -> list[str]:
+    return [order_id for order_id, _ in due]
 
 
 @pytest.fixture
 def testbed(monkeypatch: pytest.MonkeyPatch) -> TimersTestbed:
-    monkeypatch.setattr(module, "MOST_VISITS", 3)
+    monkeypatch.setattr(module, "MOST_CALLBACKS", 3)
     return TimersTestbed()
 
 
-def test_young_and_finished_orders_are_not_visited(testbed: TimersTestbed) -> None:
+def test_young_and_finished_orders_are_not_due(testbed: TimersTestbed) -> None:
     for order_id, state in {"a": lines_only("a"), "b": waiting("b"), "c": finished("c")}.items():
         testbed.keep(order_id, state)
     assert testbed.turn(AFTER_MS - 1) == []
@@ -140,7 +140,7 @@ def test_held_orders_are_asked_for_page_by_page_and_then_from_the_beginning(test
         return found
 
     turn()
-    testbed.agenda.begin(testbed.partition)
+    testbed.timers.begin(testbed.partition)
     pages = [turn() for _ in range(4)]
     assert pages == [["h0", "h1", "h2"], ["h3", "h4", "h5"], ["h6"], ["h0", "h1", "h2"]]
 
@@ -158,9 +158,9 @@ def test_a_new_task_begins_its_partition_anew_and_no_other(testbed: TimersTestbe
     other = MemoryPartition(1, testbed.states, CODEC)
     for number in range(5):
         testbed.keep(f"h{number}", held(f"h{number}"))
-    first = [[key for key, _ in testbed.agenda.visits(place)] for place in (testbed.partition, other)]
-    testbed.agenda.begin(testbed.partition)
-    second = [[key for key, _ in testbed.agenda.visits(place)] for place in (testbed.partition, other)]
+    first = [[key for key, _ in testbed.timers.due_timers(place)] for place in (testbed.partition, other)]
+    testbed.timers.begin(testbed.partition)
+    second = [[key for key, _ in testbed.timers.due_timers(place)] for place in (testbed.partition, other)]
     assert second[0] == first[0]
     assert second[1] == [b"h3", b"h4"]
 

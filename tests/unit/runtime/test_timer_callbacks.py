@@ -1,6 +1,6 @@
-"""Goal: the clock of a partition visits what is due, in turns that are as durable as any other, and costs nothing else.
+"""Goal: timers that are due fire in turns that are as durable as any other, and costs nothing else.
 
-Method: a partition on a testbed whose application says what is due; the clock's interval is a hundredth of its own.
+Method: a partition on a testbed whose application says what is due; timers are checked a hundred times as often.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from streams.model.fold import FORGOTTEN, KEPT, UNCHANGED
 from streams.runtime.partition import task
-from streams.runtime.partition.batch import Visit
+from streams.runtime.partition.batch import TimerCallback
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.processor import PartitionView
 from tests.support.fakes import CHANGELOG, UNEVEN, Tally
@@ -26,27 +26,27 @@ KEY = b"k"
 
 @pytest.fixture
 async def testbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PartitionTestbed]:
-    monkeypatch.setattr(task, "CLOCK_S", 0.01)
+    monkeypatch.setattr(task, "TIMER_INTERVAL_S", 0.01)
     testbed = PartitionTestbed(tmp_path, [4])
     yield testbed
     await testbed.stop()
 
 
 def round_up(state: Tally) -> Any:
-    """A visit that fills a sum up to the next ten, and publishes it."""
+    """A callback that fills a sum up to the next ten, and publishes it."""
     if not state.total % 10:
         return UNCHANGED
     state.total += -state.total % 10
     return (KEY, state.total)
 
 
-def round_up_uneven(partition: PartitionView) -> Iterable[tuple[bytes, Visit]]:
-    """Every uneven sum of the agenda is due."""
-    return [(key, round_up) for _, key in partition.agenda(UNEVEN)]
+def round_up_uneven(partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
+    """The timers of all uneven sums are due."""
+    return [(key, round_up) for _, key in partition.timers(UNEVEN)]
 
 
 async def looked(testbed: PartitionTestbed, times: int) -> None:
-    """Wait until the clock has looked so often more."""
+    """Wait for so many more checks of the timers."""
     goal = testbed.processor.looks + times
     await testbed.until(lambda: testbed.processor.looks >= goal)
 
@@ -61,7 +61,7 @@ async def test_while_nothing_is_due_there_is_no_transaction(testbed: PartitionTe
     assert testbed.stats.turns == turns
 
 
-async def test_visits_that_change_nothing_are_no_transaction_either(testbed: PartitionTestbed) -> None:
+async def test_callbacks_that_change_nothing_are_no_transaction_either(testbed: PartitionTestbed) -> None:
     testbed.start()
     await testbed.processed()
     turns, written = testbed.stats.turns, len(testbed.log.topics[CHANGELOG])
@@ -70,7 +70,7 @@ async def test_visits_that_change_nothing_are_no_transaction_either(testbed: Par
     assert (testbed.stats.turns, len(testbed.log.topics[CHANGELOG])) == (turns, written)
 
 
-async def test_what_is_due_is_visited_once_and_published_with_its_state_and_its_agenda(
+async def test_what_is_due_fires_once_and_is_published_with_its_state_and_its_timer(
     testbed: PartitionTestbed,
 ) -> None:
     testbed.processor.due = round_up_uneven
@@ -80,12 +80,12 @@ async def test_what_is_due_is_visited_once_and_published_with_its_state_and_its_
     await looked(testbed, 3)
     assert testbed.published() == [b"10"]
     assert testbed.partition.task.view.count(UNEVEN) == 0
-    assert testbed.log.offsets == {"numbers": 1}, "the clock commits no source offset"
+    assert testbed.log.offsets == {"numbers": 1}, "a turn of timers commits no source offset"
     await testbed.stop()
     assert testbed.table.tally().total == 10
 
 
-async def test_a_visit_may_keep_a_state_without_publishing_it(testbed: PartitionTestbed) -> None:
+async def test_a_callback_may_keep_a_state_without_publishing_it(testbed: PartitionTestbed) -> None:
     def double(state: Tally) -> Any:
         if state.total != 4:
             return UNCHANGED
@@ -114,7 +114,7 @@ async def test_a_state_that_is_forgotten_is_deleted_everywhere(testbed: Partitio
 
 
 @pytest.mark.parametrize("written", [False, True], ids=["before the commit", "after the commit, answer lost"])
-async def test_a_turn_of_the_clock_whose_outcome_is_unknown_is_not_repeated(
+async def test_a_turn_of_timers_whose_outcome_is_unknown_is_not_repeated(
     testbed: PartitionTestbed, written: bool
 ) -> None:
     testbed.start()
@@ -127,7 +127,7 @@ async def test_a_turn_of_the_clock_whose_outcome_is_unknown_is_not_repeated(
     assert testbed.published() == [b"10"]
 
 
-async def test_the_clock_goes_under_constant_load(testbed: PartitionTestbed) -> None:
+async def test_timers_fire_under_constant_load(testbed: PartitionTestbed) -> None:
     testbed.host.turn_max_records = 1
     testbed.rows = [1] * 40_000
     testbed.start()
@@ -135,7 +135,7 @@ async def test_the_clock_goes_under_constant_load(testbed: PartitionTestbed) -> 
     assert 0 < testbed.log.offsets["numbers"] < len(testbed.rows), "the queue was never empty meanwhile"
 
 
-async def test_the_clock_of_a_partition_that_closes_does_not_hold_it_up(testbed: PartitionTestbed) -> None:
+async def test_the_check_of_a_closing_partition_does_not_hold_it_up(testbed: PartitionTestbed) -> None:
     testbed.start()
     await testbed.processed()
     testbed.processor.hold, testbed.processor.due = asyncio.Event(), round_up_uneven
