@@ -32,6 +32,10 @@ SUITES: Final[Mapping[str, Sequence[str]]] = {
     "streams": ("tests/streams", "tests/faults"),
     "lake": ("tests/lake",),
 }
+PARALLEL: Final[Mapping[str, Sequence[str]]] = {
+    # The others start servers, which tests of a package share.
+    "unit": ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
+}
 STAGES: Final = (CHECK, "unit", FETCH, "streams", "lake")
 LANES: Final = ("streams", "lake")
 
@@ -97,7 +101,8 @@ def command_of(stage: str, *, nightly: bool = False) -> Sequence[str]:
         return (sys.executable, "-m", "tests.support.fetch")
     marked = "nightly" if nightly else "not nightly"
     report = f"--junitxml={FOLDER / stage}.xml"
-    return (sys.executable, "-m", "pytest", "-m", marked, f"--durations={_SLOWEST}", report, *SUITES[stage])
+    options = (f"--durations={_SLOWEST}", report, *PARALLEL.get(stage, ()))
+    return (sys.executable, "-m", "pytest", "-m", marked, *options, *SUITES[stage])
 
 
 def one_after_the_other(stages: Sequence[str], *, nightly: bool = False) -> list[Result]:
