@@ -14,7 +14,7 @@ _INTERRUPTED = 130
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; each sets `run`."""
+    """Return the parser of all commands; each command sets `run`, the function that executes it."""
     root = argparse.ArgumentParser(prog="python -m batch", description=__doc__)
     subparsers = root.add_subparsers(required=True, metavar="COMMAND")
     for module in (run, inspect, backfill, reconcile, replay, rebuild, maintain, erase, dictionary):
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code."""
+    """Run one command and return its exit code."""
     parsed = parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed))
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; committed work is kept, and the next run continues from it", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as in `sql … | head`
+    except BrokenPipeError:  # the reader of the output has ended, as in `sql … | head`
         sys.stderr.close()
         return 1
 

@@ -1,21 +1,21 @@
-"""The errors of the batch jobs."""
+"""Errors of the lake's commands and layers."""
 
 from __future__ import annotations
 
 
 class BatchError(Exception):
-    """A job cannot go on; the text names layer and table, what happened, and what to do."""
+    """A job cannot continue; the message names the layer and table, the fault, and what to do."""
 
     def __init__(self, message: str, *, layer: str = "", table: str = "") -> None:
-        place = "/".join(part for part in (layer, table) if part)
-        super().__init__(f"{place}: {message}" if place else message)
+        subject = "/".join(part for part in (layer, table) if part)
+        super().__init__(f"{subject}: {message}" if subject else message)
         self.layer = layer
         self.table = table
 
 
 class StorageError(BatchError):
-    """The object storage is away, or has no room: a run ends, since every other table is there too."""
+    """The object storage is unreachable or full. It ends the run, because all tables are stored there."""
 
 
 class SparkEndedError(BatchError):
-    """Java has ended: this process can do nothing more, its supervisor has to start another one."""
+    """Java has ended: no run can succeed in this process, so its supervisor has to start a new one."""

@@ -1,1 +1,1 @@
-"""What a person types, a file for each command of `python -m batch`."""
+"""The commands of `python -m batch`, one file each: arguments, and the steps of the run."""

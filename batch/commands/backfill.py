@@ -1,11 +1,11 @@
-"""`python -m batch backfill`: rows of one table read from the source database again, chosen by time or by key.
+"""`python -m batch backfill`: read rows of one table from the source database again, selected by time or by key.
 
-What Bronze does not have as its newest version is landed, at the place in the source's history that the reading has:
-a change that comes later still wins, and the same backfill again lands nothing. Then Silver and Gold are brought up to
-date. A row that is asked for by its key and is not in the source is landed as deleted; a window of time can't tell
-that, as a row may also have left the window: `python -m batch reconcile --repair` does.
+Rows that differ from their newest version in Bronze are landed, with the source's position at the time of reading: a
+later change still wins, and repeating the backfill lands nothing. Then Silver and Gold are brought up to date. A row
+that is selected by key but missing in the source is landed as deleted. A time window cannot detect deletions, because a
+row may also have moved out of the window; `python -m batch reconcile --repair` does.
 
-It is a run like any other, with the lease, a manifest, the job record and the layers' logs.
+A backfill is a run like any other, with the lease, a manifest, the job record and the layers' logs.
 """
 
 from __future__ import annotations
@@ -64,10 +64,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def chosen(table: Table, arguments: argparse.Namespace) -> Callable[[RunContext], LayerResult]:
-    """The landing of the rows that the arguments name.
+    """Return the work that lands the selected rows in Bronze.
 
     Raises:
-        BatchError: they name none, or both a window and keys; the table has no cursor; a key is none of the table.
+        BatchError: the arguments select nothing, or both a window and keys; the table has no time cursor; a key is
+            invalid.
     """
     since, until = arguments.since, arguments.until
     has_window = since is not None or until is not None
@@ -91,7 +92,7 @@ def planner(
     landing: Callable[[RunContext], LayerResult],
     database: DatabaseSettings,
 ) -> Plan:
-    """Makes the steps: the rows to Bronze, then Silver and Gold."""
+    """Return the plan: land the rows in Bronze, then update Silver and Gold."""
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = workspace.context(spark, run_id, started_at, database=database)

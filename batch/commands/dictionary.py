@@ -1,4 +1,4 @@
-"""`python -m batch dictionary`: write the dataset's dictionary beside its definition. Needs no server."""
+"""`python -m batch dictionary`: write the data dictionary next to the dataset's definition. Needs no server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def add_commands(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write or compare."""
+    """Write the dictionary, or compare it with the file."""
     definition = load_definition(arguments.dataset or DatasetSettings.read().dataset)
     path, text = dictionary_path(definition), dictionary_text(definition, plans(definition))
     if arguments.check:
@@ -39,5 +39,5 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def dictionary_path(definition: Definition) -> Path:
-    """Where a dataset's dictionary is."""
+    """Return the path of a dataset's dictionary."""
     return Path(definition.folder, FILE)

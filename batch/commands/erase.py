@@ -1,6 +1,6 @@
-"""`python -m batch erase --customer ID`: take one person's data out of the lake, once the source has deleted the row.
+"""`python -m batch erase --customer ID`: erase one person's data from the lake, once the source has deleted the row.
 
-It is a run like any other, with the lease, a manifest, the job record and the layers' logs; what it found and left is
+An erasure is a run like any other, with the lease, a manifest, the job record and the layers' logs. Its report is
 printed and kept in `audit/erasures`. The exit code is 0 only if every place was read again and nothing was left there.
 """
 

@@ -1,4 +1,4 @@
-"""`python -m batch show | sql | history`: look into the lake, as the newest manifest has it."""
+"""`python -m batch show | sql | history`: read the lake at the table versions of the newest manifest."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _add(subparsers: Any, name: str, run: Any, text: str) -> argparse.ArgumentPa
 
 
 def run_show(arguments: argparse.Namespace) -> int:
-    """Print some rows."""
+    """Print rows of a table."""
     with open_workspace(arguments) as workspace:
         layer = arguments.layer
         if layer is not None and layer not in LAYERS:
@@ -67,19 +67,19 @@ def run_sql(arguments: argparse.Namespace) -> int:
 
 
 def queried(spark: SparkSession, workspace: Workspace, query: str) -> DataFrame:
-    """The rows of a query on views named like the tables of Silver and Gold, in the versions of the newest manifest."""
+    """Return the rows of a query; Silver and Gold tables are views, at the versions of the newest manifest."""
     manifest = workspace.newest()
     words = set(re.findall(r"\w+", query.lower()))
     for name in [*manifest.versions, f"silver/{QUARANTINE}"]:
         layer, _, table = name.partition("/")
-        # Making a view reads the table's log, so only those that the query can mean are made.
+        # Making a view reads the table's log, so only tables that the query names become views.
         if layer != "bronze" and table.lower() in words:
             _table_rows(spark, workspace, manifest, layer, table).createOrReplaceTempView(table)
     return spark.sql(query)
 
 
 def run_history(arguments: argparse.Namespace) -> int:
-    """Print the runs."""
+    """Print the runs, or the versions of one table."""
     with open_workspace(arguments) as workspace:
         if arguments.table is not None:
             check_choice(workspace.definition, layer=None, table=arguments.table)
@@ -104,10 +104,10 @@ def _table_rows(spark: SparkSession, workspace: Workspace, manifest: Manifest, l
 
 
 def version_of(manifest: Manifest, layer: str, table: str) -> int:
-    """The version in force.
+    """Return a table's version in the manifest.
 
     Raises:
-        BatchError: no run has made the table yet.
+        BatchError: no run has written the table yet.
     """
     version = manifest.versions.get(f"{layer}/{table}")
     if version is None:
@@ -116,7 +116,7 @@ def version_of(manifest: Manifest, layer: str, table: str) -> int:
 
 
 def print_rows(rows: DataFrame, limit: int) -> None:
-    """Print up to `limit` rows as a table, and whether there are more."""
+    """Print up to `limit` rows as a table, and note whether there are more."""
     names = [field.name for field in rows.schema.fields]
     if not names:  # a statement without result
         return
@@ -137,7 +137,7 @@ def _cell(value: object) -> str:
 
 
 def format_runs(manifests: list[Manifest]) -> str:
-    """A line per run."""
+    """Format one line per run."""
     rows = [("RUN", "STARTED", "SECONDS", "ROWS", "RULES", "")]
     for manifest in manifests:
         written = sum(table.rows_written for table in manifest.tables)
@@ -150,7 +150,7 @@ def format_runs(manifests: list[Manifest]) -> str:
 
 
 def format_versions(manifests: list[Manifest], table: str) -> str:
-    """A line per run that did something to the table, in each of its layers."""
+    """Format one line per run and layer that wrote the table or failed to."""
     rows = [("RUN", "LAYER", "VERSION", "")]
     for manifest in manifests:
         for each in manifest.tables:

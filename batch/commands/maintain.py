@@ -1,14 +1,14 @@
-"""`python -m batch maintain`: what a lake needs now and then, and what no run does.
+"""`python -m batch maintain`: the upkeep of the lake that ordinary runs leave out.
 
-1. Tombstones of Silver that are older than `--tombstones` go: no change from before them comes any more.
-2. Small files of a partition are put together; how large files get follows from the size of the table.
-3. Files that no version of the last `--keep` needs are deleted.
-4. With `--archive`, objects of the archive of raw changes that are older, and that Bronze has, are deleted. A table
-   can't be rebuilt from its archive after that, only from Bronze. Without it, all of them stay.
+1. Remove tombstones of Silver older than `--tombstones`, because no earlier change can arrive any more.
+2. Merge the small files of a partition; the target size follows from the size of the table.
+3. Delete files that only versions older than `--keep` need.
+4. With `--archive`, delete older objects of the archive of raw changes that Bronze has landed. After that a table
+   cannot be rebuilt from its archive, only from Bronze. Without `--archive`, all objects stay.
 
-It is a run like any other, with the lease, a manifest and the layers' logs: the manifest names the versions after it,
-so nobody reads versions whose files will be gone. What no run has taken up within `--keep` can't be told from the
-tables' change feeds any more; the next run makes the tables below anew then.
+Maintenance is a run like any other, with the lease, a manifest and the layers' logs. The manifest names the versions
+that result, so that nobody reads versions whose files are deleted. Changes that no run has processed within `--keep`
+are lost from the tables' change feeds; the next run then rebuilds the tables that depend on them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspa
 from batch.quarantine import quarantine_table
 
 LEAST_KEPT_S: Final = 3600.0
-"""Readers and other writers may be at work on a version for so long."""
+"""A reader or another writer may use a version for this long."""
 
 QUARANTINE: Final = "quarantine"
 
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def planner(workspace: Workspace, spark: SparkSession, arguments: argparse.Namespace) -> Plan:
-    """Makes the steps: each table of the chosen layers, and the quarantine with all of Silver."""
+    """Return the plan: each table of the chosen layers, and the quarantine if all of Silver is chosen."""
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = workspace.context(spark, run_id, started_at)
@@ -101,7 +101,7 @@ def planner(workspace: Workspace, spark: SparkSession, arguments: argparse.Names
 
 
 def _step(layer: str, name: str, table: LakeTable, context: RunContext, arguments: argparse.Namespace) -> Step:
-    # In a history, a delete is what ends a version: it stays.
+    # In a history table a deletion ends a version, so it stays.
     has_tombstones = layer == "silver" and name in [each.name for each in context.definition.tables]
     tombstones_s = arguments.tombstones if has_tombstones else None
 

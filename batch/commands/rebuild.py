@@ -1,11 +1,11 @@
-"""`python -m batch rebuild`: make tables anew, from the archive of raw changes to Gold.
+"""`python -m batch rebuild`: rebuild tables from the archive of raw changes, through all layers to Gold.
 
-A table of the feed `changes` is made from the archive alone: Bronze from all its objects, Silver with its history from
-Bronze, and the tables of Gold that show it. It is how the feed of a table is changed, too: one that the definition now
-feeds by `jdbc` begins with what its source has. Readers see the old tables until the run's manifest is written.
+A table with the feed `changes` is rebuilt from the archive alone: Bronze from all its objects, Silver and its history
+from Bronze, and the Gold tables that depend on it. A rebuild also changes the feed of a table: with the feed `jdbc` it
+starts from the rows that the source has now. Readers see the old tables until the run's manifest is written.
 
-What no archive has is not in Bronze any more: rows that `reconcile --repair` or `backfill` read from the source. The
-run says how many; `reconcile` finds those that are still missed.
+Rows that `reconcile --repair` or `backfill` read from the source are not in the archive, so Bronze loses them. The run
+reports how many; `reconcile` finds those that are missing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def planner(workspace: Workspace, spark: SparkSession, only: str | None) -> Plan:
-    """Makes the steps."""
+    """Return the plan: the steps of all layers that concern the chosen tables."""
     uses_jdbc = any(table.feed == "jdbc" for table in workspace.definition.tables if only in (None, table.name))
     database = DatabaseSettings.read() if uses_jdbc else None
     chosen = concerned(workspace.definition, only)
@@ -63,7 +63,7 @@ def planner(workspace: Workspace, spark: SparkSession, only: str | None) -> Plan
 
 
 def concerned(definition: Definition, only: str | None) -> set[str]:
-    """The steps that make a table (None: each) anew, in Bronze, in Silver, and all of Gold that is made of it."""
+    """Return the names of the steps that rebuild a table (None: each table) and the Gold tables that depend on it."""
     tables = [table for table in definition.tables if only in (None, table.name)]
     names = {name for table in tables for name in (table.name, table.history_name)}
     plans = gold.plans(definition)

@@ -1,4 +1,4 @@
-"""`python -m batch reconcile`: is the lake what its source is?"""
+"""`python -m batch reconcile`: compare the stream and the lake with the source, and repair the lake on request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from streams.adapters.redis import RedisConsole
 
 CANNOT_TELL: Final = 3
 PAUSE_S: Final = 3.0
-"""Longer than a change takes from its commit to Kafka, by far."""
+"""Far longer than a change takes from its commit to Kafka."""
 
 
 def add_commands(subparsers: Any) -> None:
@@ -46,7 +46,7 @@ def add_commands(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare, repair if that is asked for, and say what was found."""
+    """Compare, repair if requested, and print the verdict; the exit code is the verdict."""
     try:
         with open_workspace(arguments) as workspace:
             check_choice(workspace.definition, layer=None, table=arguments.table)

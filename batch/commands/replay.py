@@ -1,9 +1,9 @@
-"""`python -m batch replay`: try the rows of the quarantine again: a rule was changed, or what they lacked has come.
+"""`python -m batch replay`: check the rows in the quarantine again, after a rule changed or missing rows arrived.
 
-The quarantine keeps each row as Bronze has it, with its place among the row's versions. So a replay is what a run does
-with new rows of Bronze: typed, checked, the newest of each key merged into Silver, where a newer version always wins.
-Rows that pass leave the quarantine after that; a replay that was killed in between is simply repeated. Records that
-could not be read at all stay: Bronze never had a row of them.
+The quarantine keeps each row as Bronze has it, with its position among the row's versions. So a replay treats it like
+a new row of Bronze: it is typed and checked, and the newest version of each key is merged into Silver, where a newer
+version always wins. Rows that pass leave the quarantine afterwards; a replay that was killed in between can simply be
+repeated. Records that could not be decoded stay, because Bronze never had a row of them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def planner(workspace: Workspace, spark: SparkSession, only: str | None) -> Plan:
-    """Makes the steps: the replay of each table, parents first, then Gold."""
+    """Return the plan: replay each table, parents first, then update Gold."""
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = workspace.context(spark, run_id, started_at)

@@ -48,7 +48,7 @@ def add_commands(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run once, or again and again."""
+    """Run once, or with `--every` once per interval."""
     _check_contradictions(arguments)
     with open_workspace(arguments) as workspace:
         check_choice(workspace.definition, layer=arguments.layer, table=arguments.table)
@@ -69,12 +69,12 @@ def run(arguments: argparse.Namespace) -> int:
             )
         service = prepared_runner(workspace, plan_of, up_to_date_check=up_to_date_check, is_quiet=True, optimises=True)
         with service as (runner, lease, start_spark):
-            start_spark()  # the first cycle finds it there
+            start_spark()  # before the first cycle, so that it does not wait for Spark
             return _serve(runner, lease, arguments)
 
 
 def planner(workspace: Workspace, spark: SparkSession, arguments: argparse.Namespace, full: list[bool]) -> Plan:
-    """Makes the steps of each run; `full` counts for the first one only, and is empty from then on."""
+    """Return the plan; a non-empty `full` makes the first run a full one, and is then emptied."""
     uses_jdbc = any(table.feed == "jdbc" for table in workspace.definition.tables)
     database = DatabaseSettings.read() if uses_jdbc else None
     sessions = Sessions(spark)

@@ -1,1 +1,1 @@
-"""A run over a dataset, whatever it does: its plan, its order, its lease, its record."""
+"""A run over a dataset: its plan, its schedule, its lease, its manifest and its record."""

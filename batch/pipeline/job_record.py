@@ -1,9 +1,9 @@
-"""The record of a dataset's last run in Redis, for other programs to show.
+"""The record of a dataset's last run in Redis, for other programs to display.
 
     batch_jobs:{dataset}    hash: state (running | done | nothing new | failed), run_id, started, ended, seconds, rows
                             (JSON object, table → rows written), error
 
-It is a record only: nothing reads it back here, and a run goes on when Redis is away.
+Nothing in this package reads it back, and a run continues when Redis is unreachable.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class JobRecord:
         self._is_away = False
 
     def began(self, run_id: str, started: datetime) -> None:
-        """A run is at work."""
+        """Record that a run has started."""
         self._write(state="running", run_id=run_id, started=_text(started))
 
     def ended(
         self, run_id: str, started: datetime, *, state: str, tables: Sequence[TableRun] = (), error: str = ""
     ) -> None:
-        """A run is over."""
+        """Record how a run has ended."""
         now = datetime.now(UTC)
         self._write(
             state=state,

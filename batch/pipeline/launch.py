@@ -1,4 +1,4 @@
-"""Starts a run: its runner and its lease, and Spark as soon as a plan is made."""
+"""Starts a run: creates its runner and lease, and starts Spark when the first plan is needed."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def run_once(
     up_to_date_check: UpToDateCheck = never_up_to_date,
     optimises: bool = False,
 ) -> int:
-    """A single run with lease, record and manifest, whatever its steps are; the exit code.
+    """Do a single run with lease, record and manifest; return the exit code, 1 if a table failed.
 
     Args:
-        optimises: for work on whole tables: see `spark_session`; the first run of a lake is such work anyway.
+        optimises: see `spark_session`; set it for work on whole tables. The first run of a lake always has it.
     """
     prepared = prepared_runner(workspace, plan_of, up_to_date_check=up_to_date_check, optimises=optimises)
     with prepared as (runner, lease, _):
@@ -50,7 +50,7 @@ def prepared_runner(
     is_quiet: bool = False,
     optimises: bool = False,
 ) -> Iterator[tuple[Runner, Lease, Callable[[], Plan]]]:
-    """The runner, its lease, and what starts Spark; the first run that makes a plan starts it otherwise."""
+    """Yield the runner, its lease, and a function that starts Spark before the first plan would."""
     name = workspace.definition.name
     with RedisConsole(RedisSettings.read().url, database=DATABASE) as redis, contextlib.ExitStack() as ending:
 

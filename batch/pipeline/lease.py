@@ -1,9 +1,9 @@
-"""The lease of a dataset in Redis: the second of two runs waits or is told who is at work.
+"""The lease of a dataset in Redis: the second of two runs waits, or fails with the name of the holder.
 
-It avoids wasted work and nothing else: two writers of one table are kept apart by the commits themselves. So a run
-goes on, with a warning, when Redis is away or the lease is lost.
+The lease only avoids wasted work: the tables' own commits prevent conflicts between writers. So a run continues, with a
+warning, when Redis is unreachable or the lease is lost.
 
-    batch_lease:{dataset}     JSON {token, holder, since}, gone LEASE_S after its holder's last sign of life
+    batch_lease:{dataset}     JSON {token, holder, since}; expires LEASE_S after its last renewal
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RENEW_S: Final = 10.0
 ASK_AGAIN_S: Final = 1.0
 
 TAKE: Final = Script("""\
--- {key, token, value, milliseconds} -> '' if the lease is ours now, else the value of who has it
+-- {key, token, value, milliseconds} -> '' if the lease is ours now, else the holder's value
 local key, token, value, ms = unpack(cmsgpack.unpack(ARGV[1]))
 local found = redis.call('GET', key)
 if found and cjson.decode(found).token ~= token then return found end
@@ -49,7 +49,7 @@ return redis.call('DEL', key)
 
 
 class Caller(Protocol):
-    """What is needed of Redis; `streams.adapters.redis.RedisConsole` has it."""
+    """The part of Redis that a lease needs; `streams.adapters.redis.RedisConsole` provides it."""
 
     def call(self, script: Script, argument: bytes) -> object:
         """Run a script with one argument."""
@@ -57,7 +57,7 @@ class Caller(Protocol):
 
 
 class Held(msgspec.Struct, kw_only=True):
-    """A lease as it lies in Redis."""
+    """The value of a lease in Redis."""
 
     token: str
     holder: str
@@ -65,7 +65,7 @@ class Held(msgspec.Struct, kw_only=True):
 
 
 class Lease:
-    """The lease of one dataset; `hold` is the way to use it."""
+    """The lease of one dataset; use it through `hold`."""
 
     def __init__(self, redis: Caller, dataset: str, say: Callable[[str], None]) -> None:
         self._redis = redis
@@ -80,10 +80,10 @@ class Lease:
 
     @contextmanager
     def hold(self, *, wait: bool, stop: threading.Event | None = None) -> Iterator[None]:
-        """Have the lease meanwhile.
+        """Hold the lease inside the `with` block and renew it.
 
         Raises:
-            BatchError: another run has it, and we do not wait; or `stop` was set while we did.
+            BatchError: another run holds it and `wait` is false, or `stop` was set while waiting.
         """
         self._take(wait=wait, stop=stop or threading.Event())
         done = threading.Event()
@@ -112,7 +112,7 @@ class Lease:
                 raise BatchError(f"stopped while waiting for another run of {self._dataset} ({who})")
 
     def _ask(self) -> Held | None:
-        """Take the lease; None if it is ours, or nobody can tell."""
+        """Try to take the lease; return its other holder, or None if it is ours or Redis is unreachable."""
         argument = (self._key, self._held.token, msgspec.json.encode(self._held).decode(), LEASE_S * 1000)
         try:
             answer = self._redis.call(TAKE, msgspec.msgpack.encode(argument))

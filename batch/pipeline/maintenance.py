@@ -1,4 +1,4 @@
-"""Maintains one table: old tombstones, small files, files that no recent version needs, old objects of the archive."""
+"""Maintenance of one table: remove old tombstones, merge small files, delete old files and old archive objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILES_OF_A_TABLE: Final = 8
 
 
 def with_less_archive(table: Table, bronze: LakeTable, context: RunContext, *, keep_s: float) -> str:
-    """Delete the old part of a table's archive that Bronze has; what was deleted, in words."""
+    """Delete old archive objects of a table that Bronze has landed; return a note of their number and size."""
     topic = change_topic(context.definition.name, table.name, engine=context.definition.engine)
     landed = positions(bronze.progress(), topic)
     before = context.started_at - timedelta(seconds=keep_s)
@@ -27,7 +27,12 @@ def with_less_archive(table: Table, bronze: LakeTable, context: RunContext, *, k
 
 
 def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombstones_s: float | None) -> LayerResult:
-    """Do what the table needs; `tombstones_s` is the age of deletions that go, None for a table without any."""
+    """Maintain a table.
+
+    Args:
+        keep_s: age in seconds up to which old versions stay readable.
+        tombstones_s: age in seconds from which tombstones are removed; None for a table without tombstones.
+    """
     layer, _, name = table.name.partition("/")
     version, files, stored = table.version(), table.data_files(), table.stored_bytes()
     removed = 0
@@ -50,10 +55,10 @@ def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombston
 
 
 def file_bytes(table_bytes: int) -> int:
-    """How large the files of a table should be: some eight of them, none too small, none slow to write anew."""
+    """Return the target file size in bytes: about eight files per table, within the two limits."""
     return max(SMALLEST_FILE, min(LARGEST_FILE, table_bytes // FILES_OF_A_TABLE))
 
 
 def megabytes(count: int) -> str:
-    """Bytes, for people."""
+    """Format a number of bytes in megabytes."""
     return f"{count / 1_000_000:,.1f} MB"

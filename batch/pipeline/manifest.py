@@ -1,7 +1,7 @@
-"""The manifest of a run: what it did, and which version of each table is in force after it.
+"""The manifest of a run: the outcome of each table, and the version of each table in force after the run.
 
 It is written last, when all tables of the run are committed. `show`, `sql` and `reconcile` read the versions of the
-newest manifest, so that nobody sees a run half done. A run that found nothing new leaves none.
+newest manifest, so that nobody sees a half-finished run. A run of the service that found nothing new writes none.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from batch.errors import BatchError
 from batch.storage.objects import ObjectFolder
 
 RECENT: Final = timedelta(days=1)
-"""How far back the newest manifest is looked for before all of them are listed."""
+"""How far back the newest manifest is searched for before all manifests are listed."""
 
 _SUFFIX: Final = ".json"
 _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
 
 
 class TableRun(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What a run did to one table.
+    """The outcome of a run for one table.
 
-    `version` is None while the table does not exist. `rejected` counts rows by the quality rule that they break, those
-    that are only warned of included.
+    `version` is None while the table does not exist. `rejected` counts rows by the quality rule that they break,
+    including rules that only warn.
     """
 
     layer: str
@@ -51,7 +51,7 @@ class TableRun(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Manifest(msgspec.Struct, kw_only=True):
     """One run.
 
-    `versions` and `progress` hold every table of the dataset, those that the run did not touch as they were.
+    `versions` and `progress` cover every table of the dataset; tables that the run did not touch keep their values.
     """
 
     run_id: str
@@ -64,28 +64,28 @@ class Manifest(msgspec.Struct, kw_only=True):
 
     @property
     def errors(self) -> list[str]:
-        """The errors of its tables."""
+        """One line for each table that failed."""
         return [f"{table.name}: {table.error}" for table in self.tables if table.error is not None]
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Duration of the run in seconds."""
         return (self.ended_at - self.started_at).total_seconds()
 
 
 def new_run_id(now: datetime) -> str:
-    """An id that sorts by time."""
+    """Return a unique id that sorts by time."""
     return f"{now.astimezone(UTC).strftime(_TIME)}-{secrets.token_hex(3)}"
 
 
 def versions_after(previous: Mapping[str, int], tables: Iterable[TableRun]) -> dict[str, int]:
-    """The versions in force: of tables that failed or were not touched, those before."""
+    """Return the versions in force after a run; tables that failed or were not touched keep their previous version."""
     now = {table.name: table.version for table in tables if table.version is not None and table.error is None}
     return dict(previous) | now
 
 
 def progress_after(previous: Mapping[str, dict[str, Any]], tables: Iterable[TableRun]) -> dict[str, dict[str, Any]]:
-    """What each table is done up to, at the versions in force."""
+    """Return the progress of each table, matching its version in force."""
     now = {table.name: table.progress for table in tables if table.progress and table.error is None}
     return dict(previous) | now
 
@@ -97,17 +97,17 @@ class Manifests:
         self._folder = folder
 
     def write(self, manifest: Manifest) -> None:
-        """Make a run visible."""
+        """Write a manifest, which makes the run visible to readers."""
         self._folder.write(f"{manifest.run_id}{_SUFFIX}", msgspec.json.format(msgspec.json.encode(manifest)))
 
     def newest(self, now: datetime) -> Manifest | None:
-        """The manifest whose versions are in force; None before the first run."""
+        """Return the manifest whose versions are in force; None before the first run."""
         recent = (now - RECENT).astimezone(UTC).strftime(_TIME)
         names = self._run_names(after=recent) or self._run_names()
         return self._read(names[-1]) if names else None
 
     def last(self, count: int | None = None) -> list[Manifest]:
-        """The newest manifests (all, if no count is given), the newest first."""
+        """Return the newest manifests, newest first; all of them without `count`."""
         names = self._run_names()[::-1]
         return [self._read(name) for name in names[:count]]
 

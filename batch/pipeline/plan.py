@@ -1,4 +1,4 @@
-"""Which tables a run works on, in which order."""
+"""The plan of a run: its tables, their order, and the steps that each one waits for."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from config.definition import Definition, Table
 LAYERS: Final = ("bronze", "silver", "gold")
 
 Work = Callable[[Any, RunContext], LayerResult]
-"""What a layer does with one of its tables; of Gold, with its plan."""
+"""The work of a layer on one of its tables; in Gold, on the plan of a table."""
 
 
 def check_choice(definition: Definition, *, layer: str | None, table: str | None) -> None:
-    """Refuse a table that the chosen layers don't have.
+    """Check that a chosen layer has the chosen table.
 
     Raises:
-        BatchError: with the tables there are.
+        BatchError: it does not; the message lists its tables.
         DefinitionError: a file of Gold is malformed.
     """
     known = {each: table_names(definition, each) for each in LAYERS if layer in (None, each)}
@@ -36,7 +36,7 @@ def check_choice(definition: Definition, *, layer: str | None, table: str | None
 
 
 def table_names(definition: Definition, layer: str) -> list[str]:
-    """The tables of a layer, in the order in which they are built; the histories of Silver last."""
+    """Return the tables of a layer in build order; history tables of Silver come last."""
     if layer == "gold":
         return [plan.name for plan in gold.plans(definition)]
     histories = [table.history_name for table in definition.tables if table.history_name] if layer == "silver" else []
@@ -44,16 +44,16 @@ def table_names(definition: Definition, layer: str) -> list[str]:
 
 
 def layer_of(definition: Definition, table: str) -> str:
-    """The layer in which a table is looked at when none is named: Silver, or Gold if only that has it."""
+    """Return the default layer for reading a table: Silver, or Gold if only Gold has it."""
     check_choice(definition, layer=None, table=table)
     return "silver" if table in table_names(definition, "silver") else "gold"
 
 
 def steps(context: RunContext, *, layer: str | None, table: str | None, sessions: Sessions | None = None) -> list[Step]:
-    """The steps of one run: the layers from the source to Gold, in Gold the dimensions before the facts.
+    """Return the steps of one run, from Bronze to Gold; in Gold, dimensions come before facts.
 
     Args:
-        sessions: for steps that may be side by side; without them one comes after the other, in the context's session.
+        sessions: for steps that may run in parallel; without them, steps run one by one in the context's session.
     """
     definition = context.definition
     for each in definition.tables:
@@ -84,7 +84,7 @@ def _step(layer: str, work: Work, subject: Table | GoldPlan, context: RunContext
 
 
 def _needed(layer: str, subject: Table | GoldPlan, definition: Definition) -> Iterator[str]:
-    """The steps whose tables this one reads."""
+    """Yield the names of the steps whose tables this step reads."""
     if isinstance(subject, GoldPlan):
         written_with = {each.history_name: each.name for each in definition.tables}
         yield from (f"silver/{written_with.get(name, name)}" for name in subject.tables)

@@ -1,4 +1,4 @@
-"""What the commands print of a run and its tables."""
+"""Text that the commands print about a run and its tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from batch.pipeline.manifest import Manifest, TableRun
 
 
 def print_outcome(manifest: Manifest, say: Say, *, is_new: bool) -> None:
-    """The end of a single run."""
+    """Print the result of a single run: a line per table, then a summary."""
     say("")
     say(summary(manifest.tables))
     if manifest.errors:
@@ -22,7 +22,7 @@ def print_outcome(manifest: Manifest, say: Say, *, is_new: bool) -> None:
 
 
 def print_line(manifest: Manifest, say: Say, *, is_new: bool) -> None:
-    """A run of the service, in one line."""
+    """Print the result of one run of the service as one line."""
     now = f"{manifest.ended_at:%Y-%m-%d %H:%M:%S}Z"
     if not is_new:
         say(f"{now} nothing new ({manifest.seconds:.1f} s)")
@@ -33,7 +33,7 @@ def print_line(manifest: Manifest, say: Say, *, is_new: bool) -> None:
 
 
 def outcome_text(table: TableRun) -> str:
-    """What happened to a table, in words."""
+    """Describe the outcome of one table."""
     if table.error is not None:
         return f"FAILED after {table.seconds:.1f} s: {table.error}"
     rejected = "".join(f", {count:,} × {rule}" for rule, count in sorted(table.rejected.items()))
@@ -44,7 +44,7 @@ def outcome_text(table: TableRun) -> str:
 
 
 def summary(tables: Sequence[TableRun]) -> str:
-    """A table with one line per table."""
+    """Format the outcome of all tables, one line each."""
     rows = [("LAYER", "TABLE", "ROWS", "RULES", "VERSION", "SECONDS", "")]
     for table in tables:
         state = "failed" if table.error is not None else "nothing new" if table.unchanged else ""

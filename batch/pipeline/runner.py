@@ -1,7 +1,7 @@
-"""One run over a dataset: the steps of its tables, side by side where they say that they may; the manifest last.
+"""One run over a dataset: the steps of its tables, in parallel where their dependencies allow; the manifest last.
 
-A table that fails leaves the others at work: the layers below go on with what was there before. The error is named on
-the console in one line, and in full in the layer's log. Without the object storage, or room on it, the run ends.
+A table that fails does not stop the others: layers that depend on it continue with its previous version. The console
+shows the error in one line, the layer's log in full. If the object storage is unreachable or full, the run ends.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from batch.pipeline.scheduler import run_parallel
 from config.dataset import DefinitionError
 
 AT_ONCE: Final = 2
-"""Steps side by side: the queries of one table keep one processor busy, whatever there is."""
+"""Number of parallel steps: the queries of one table keep only about one processor busy."""
 
 OPERATING_ERRORS: Final = (BatchError, DefinitionError, PySparkException, Py4JError, DeltaError)
-"""What a person can mend, or what Spark and delta-rs say; anything else is a mistake in the code, which ends it all."""
+"""Errors that a person can act on, and errors of Spark and delta-rs; any other error is a bug and ends the process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What a run does with one table.
+    """The work of a run on one table.
 
     Attributes:
-        after: the steps that have to be over before, whether they failed or not, by name; others may be at work beside
-            it, each in a thread. None: all that stand before it, and nothing is at work beside it.
+        after: names of the steps that have to be over first, whether they failed or not; other steps may run in
+            parallel, each in a thread. None: all earlier steps have to be over, and no step runs in parallel.
     """
 
     layer: str
@@ -57,21 +57,21 @@ class Step:
 
 
 Plan = Callable[[str, datetime], Iterable[Step]]
-"""Makes a run's steps, in their order, from its id and its start."""
+"""Returns the ordered steps of a run, given its id and its start."""
 
 
 UpToDateCheck = Callable[[Manifest], list[TableRun] | None]
-"""What a run after this manifest would say of each table, if it is proven that it finds nothing new; else None."""
+"""Returns the unchanged outcome of each table if a run after this manifest would find nothing new, else None."""
 
 
 def never_up_to_date(_previous: Manifest) -> list[TableRun] | None:
-    """For runs that have to look themselves."""
+    """Report nothing as up to date, so that the run always makes a plan."""
     return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A run that is over; `is_new` if it wrote something or failed."""
+    """A finished run; `is_new` if it wrote something or failed."""
 
     manifest: Manifest
     is_new: bool
@@ -82,9 +82,8 @@ class Runner:
     """Runs one dataset.
 
     Attributes:
-        is_quiet: for a service: nothing is said about tables that had nothing new, and no manifest is left by a run
-            that had nothing new at all.
-        proof: asked before a plan is made.
+        is_quiet: for the service: do not print unchanged tables, and write no manifest if nothing is new at all.
+        up_to_date_check: called before a plan is made.
     """
 
     dataset: str
@@ -96,11 +95,11 @@ class Runner:
     up_to_date_check: UpToDateCheck = never_up_to_date
 
     def run(self) -> Outcome:
-        """Do it once.
+        """Do one run.
 
         Raises:
-            BatchError: the run could not begin, the object storage went away, or the manifest could not be written;
-                what is committed stays, and the next run goes on from there.
+            BatchError: the run could not start, the object storage became unreachable, or the manifest could not be
+                written; committed work is kept, and the next run continues from it.
         """
         started = datetime.now(UTC)
         run_id = new_run_id(started)
@@ -138,7 +137,7 @@ class Runner:
 
 
 def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> list[TableRun]:
-    """Work on each table; what came of it, errors included, in the order of the steps."""
+    """Run the steps and return the outcome of each table, errors included, in the order of the steps."""
     found = []
     layer = ""
     for step, tables in _worked(steps):
@@ -153,7 +152,7 @@ def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> lis
 
 
 def _worked(steps: Iterable[Step]) -> Iterator[tuple[Step, list[TableRun]]]:
-    """Each step with what came of it, in their order; steps that stand alone are asked for one by one."""
+    """Yield each step with its outcomes, in order; steps without parallelism are taken from the plan one by one."""
     for is_alone, group in itertools.groupby(steps, key=lambda step: step.after is None):
         if is_alone:
             for step in group:
@@ -175,12 +174,14 @@ def _work(step: Step) -> list[TableRun]:
         if isinstance(error, StorageError):
             raise
         text = brief(error).removeprefix(f"{step.name}: ")
-        if isinstance(error, Py4JNetworkError | ConnectionError):  # the latter by what is cleared up after the former
+        if isinstance(
+            error, Py4JNetworkError | ConnectionError
+        ):  # the latter arises while cleaning up after the former
             ended = f"{step.name}: Spark ended unexpectedly ({text}): see LOG_DIR/spark.log, then run the command again"
             raise SparkEndedError(ended) from None
         return [TableRun(layer=step.layer, table=step.table, seconds=seconds, error=text)]
     seconds = round(time.monotonic() - began, 1)
-    # What was written beside the table took its share of the same seconds.
+    # Tables written in the same step share its seconds, which are counted once.
     found = [_table_run(result, seconds), *(_table_run(each, 0.0) for each in result.also_written)]
     for table in found:
         log.info("%s: %s", table.name, outcome_text(table))
@@ -188,7 +189,7 @@ def _work(step: Step) -> list[TableRun]:
 
 
 def _is_of_java(error: BaseException) -> bool:
-    """Whether it was the way to Java that broke: once Java has gone, Py4J lets errors of its sockets through."""
+    """Whether the connection to Java failed: once Java has ended, Py4J raises the errors of its sockets."""
     return "py4j" in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
 
 
@@ -208,7 +209,7 @@ def _table_run(result: LayerResult, seconds: float) -> TableRun:
 
 
 def brief(error: BaseException) -> str:
-    """An error in one line: the message without the stack trace of Java."""
+    """Return an error as one line, without the stack trace of Java."""
     text = str(error.java_exception) if isinstance(error, Py4JJavaError) else str(error)
     if isinstance(error, BatchError | DefinitionError):
         return text

@@ -1,4 +1,4 @@
-"""Runs again and again until it is told to end: `python -m batch run --every 10s`."""
+"""The service: repeats runs at an interval until a signal stops it (`python -m batch run --every 10s`)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LONGEST_PAUSE_S: Final = 300.0
 
 
 def serve(run: Callable[[], Outcome], *, every_s: float, stop: threading.Event, say: Say) -> None:
-    """Run every `every_s` seconds until `stop` is set; a run under way is finished first.
+    """Run every `every_s` seconds until `stop` is set; a run in progress is finished first.
 
-    A run that failed is tried again after twice the time, then four times, at most `LONGEST_PAUSE_S`.
+    After a failure the pause doubles with each further failure, up to `LONGEST_PAUSE_S`.
 
     Raises:
-        SparkEndedError: no run in this process can succeed any more.
+        SparkEndedError: no further run can succeed in this process.
     """
     failures = 0
     while not stop.is_set():
@@ -45,14 +45,14 @@ def serve(run: Callable[[], Outcome], *, every_s: float, stop: threading.Event, 
 
 
 def pause_s(every_s: float, *, failures: int, took_s: float) -> float:
-    """How long to wait before the next run."""
+    """Return the pause before the next run, in seconds."""
     if not failures:
         return max(0.0, every_s - took_s)
     return float(max(every_s, min(every_s * 2 ** min(failures, 16), LONGEST_PAUSE_S)))
 
 
 def stopped_by_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set, instead of breaking in at any place; a second SIGINT does break in."""
+    """Return an event that SIGTERM and SIGINT set instead of interrupting; a second SIGINT interrupts."""
     stop = threading.Event()
 
     def end(number: int, _frame: FrameType | None) -> None:
@@ -66,7 +66,7 @@ def stopped_by_signals() -> threading.Event:
 
 
 def interrupted_by_termination() -> None:
-    """SIGTERM ends a single run as an interruption does: the lease is given back, tables committed so far stay."""
+    """Let SIGTERM interrupt a single run as SIGINT does: the lease is released, and committed tables stay."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Finds the lake's tables by layer and name."""
+"""Tables of the lake by layer and name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from config.definition import Definition
 
 
 def lake_table(spark: SparkSession, lake: Lake, definition: Definition, layer: str, name: str) -> LakeTable:
-    """A table of the layer; whether it exists is another question."""
+    """Return a table of a layer, which need not exist yet."""
     if layer != "gold":
         return LakeTable(spark, lake.table(layer, name), f"{layer}/{name}")
     [plan] = [plan for plan in gold.plans(definition) if plan.name == name]
@@ -20,5 +20,5 @@ def lake_table(spark: SparkSession, lake: Lake, definition: Definition, layer: s
 
 
 def live_rows(silver: DataFrame) -> DataFrame:
-    """Rows of a Silver table without its tombstones."""
+    """Return the rows of a Silver table without its tombstones."""
     return silver.where("not _deleted")

@@ -1,16 +1,16 @@
-"""Whether a run would find nothing new, told from names in object storage alone: then Spark need not be started.
+"""Checks from names in the object storage alone whether a run would find nothing new, so that Spark is not started.
 
-It is a proof, never a guess. What the newest manifest says is held against what lies there:
+The check proves it and never guesses. It compares the newest manifest with the object storage:
 
-1. The run of the manifest left no error, and it knows every table of the dataset and no others.
-2. Silver and Gold: the progress of each table is what a run would note now, that is the versions of the layer before
-   it and the fingerprint of its definition or file. So new code needs no rule of its own: what it would make anew has
-   another fingerprint.
-3. The newest commit of each table is the one of the manifest: nobody has written the table since.
+1. The run of the manifest had no error, and the manifest has exactly the tables of the dataset.
+2. Silver and Gold: the progress of each table is the one that a run would write now, that is, the versions of the layer
+   before it and the fingerprint of its definition or file. New code needs no rule of its own, because a table that it
+   would rebuild has another fingerprint.
+3. The newest commit of each table is the one in the manifest: nobody has written the table since.
 4. Bronze: each chain of the archive ends before the next offset of the progress.
 
-Whatever else is found, a feed that reads the database or a storage that can't be listed without Spark included, is no
-proof: the run goes on with Spark, which does the work or names what is wrong.
+In every other case, such as a feed that reads the database or a storage that cannot be listed without Spark, the run
+starts Spark, which does the work or reports the fault.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ FolderAt = Callable[[str], ObjectFolder]
 
 _COMMIT: Final = re.compile(r"\d{20}\.json")
 _BACK: Final = 1_000_000
-"""So many offsets before the next one the listing of a chain begins; from its start if no object is among them."""
+"""The listing of a chain starts this many offsets back, or at the chain's start if it finds no object there."""
 
 
 def find_up_to_date(
     previous: Manifest, definition: Definition, lake: Lake, folder_at: FolderAt
 ) -> list[TableRun] | None:
-    """What a run after `previous` would say of each table if nothing is new; None if that is not proven."""
+    """Return the unchanged outcome of each table if a run after `previous` would find nothing new, else None."""
     check = _UpToDateCheck(previous=previous, definition=definition, lake=lake, folder_at=folder_at)
     if previous.errors or not check.has_expected_progress():
         return None
@@ -64,7 +64,7 @@ def _unchanged_run(previous: Manifest, layer: str, table: str) -> TableRun:
 
 @dataclass(frozen=True, kw_only=True)
 class _UpToDateCheck:
-    """The steps of the proof; those that look into the storage raise if it can't be told."""
+    """The parts of the check; those that read the storage raise an error if they cannot decide."""
 
     previous: Manifest
     definition: Definition
@@ -72,7 +72,7 @@ class _UpToDateCheck:
     folder_at: FolderAt
 
     def table_paths(self) -> dict[str, str]:
-        """Every table of the dataset in the order of the layers, and where it is."""
+        """Return the path of every table of the dataset, by name, in the order of the layers."""
         names = [(layer, name) for layer in ("bronze", "silver") for name in table_names(self.definition, layer)]
         found = {f"{layer}/{name}": self.lake.table(layer, name) for layer, name in names}
         for plan in gold.plans(self.definition):
@@ -81,7 +81,7 @@ class _UpToDateCheck:
         return found
 
     def has_expected_progress(self) -> bool:
-        """Whether Silver shows what Bronze has, and Gold what Silver has, each by its present definition."""
+        """Whether Silver is built from the current Bronze and Gold from the current Silver, by current definitions."""
         versions = self.previous.versions
         if versions.keys() != self.table_paths().keys():
             return False
@@ -96,7 +96,7 @@ class _UpToDateCheck:
         return all(self.previous.progress.get(name) == progress for name, progress in expected.items())
 
     def has_newest_commits(self) -> bool:
-        """Whether nobody has committed to a table since, or removed it."""
+        """Whether no table was written or removed since the manifest."""
         return all(self._has_newest_commit(name, path) for name, path in self.table_paths().items())
 
     def _has_newest_commit(self, name: str, path: str) -> bool:
@@ -105,7 +105,7 @@ class _UpToDateCheck:
         return [each for each in log.names(after=f"{version}.") if _COMMIT.fullmatch(each)] == [f"{version}.json"]
 
     def is_read_to_the_end(self) -> bool:
-        """Whether Bronze has everything that the archive has."""
+        """Whether Bronze has landed every record of the archive."""
         return all(self._is_read_to_the_end(table) for table in self.definition.tables)
 
     def _is_read_to_the_end(self, table: Table) -> bool:
@@ -120,14 +120,14 @@ class _UpToDateCheck:
 
 
 def _ends(chain: ObjectFolder, position: int) -> bool:
-    """Whether the chain has nothing at `position` or after it."""
+    """Whether the chain ends before `position`."""
     by_start = dict(_objects(chain, position))
     pieces = walk(by_start, lambda start: int(chain.metadata(by_start[start])[LAST_OFFSET]), position=position)
     return next(pieces, None) is None
 
 
 def _objects(chain: ObjectFolder, position: int) -> Iterator[tuple[int, str]]:
-    """Objects and their starts: all after `position`, and the last one that starts before it."""
+    """Yield starts and names of objects: all after `position`, and the last one that starts before it."""
     first = max(0, position - _BACK)
     names = chain.names(after=_text(first))
     if first and not any((start := start_of(name)) is not None and start <= position for name in names):

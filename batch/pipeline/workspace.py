@@ -1,4 +1,4 @@
-"""Where a command works: the dataset, its lake, the runs so far; the Spark session when it is needed."""
+"""The workspace of a command: the dataset, its lake and its manifests, and a Spark session on request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from config.settings import BatchSettings, DatasetSettings, LakeSettings, Object
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """One dataset's lake."""
+    """A dataset with its lake, settings and manifests."""
 
     definition: Definition
     lake: Lake
@@ -37,16 +37,16 @@ class Workspace:
 
     @contextlib.contextmanager
     def spark(self, **more: bool) -> Iterator[SparkSession]:
-        """A session of Spark, ended with the command; `more` as of `spark_session`."""
+        """Yield a Spark session, and stop it at the end; `more` are options of `spark_session`."""
         session = spark_session(SparkSettings.read(), self.store, app=f"millrace {self.definition.name}", **more)
         try:
             yield session
         finally:
-            with contextlib.suppress(Py4JError, OSError):  # it may have ended already, which is told otherwise
+            with contextlib.suppress(Py4JError, OSError):  # it may have ended already, which is reported elsewhere
                 session.stop()
 
     def context(self, spark: SparkSession, run_id: str, started_at: datetime, **more: Any) -> RunContext:
-        """A run over this lake; `more` are the other attributes of a `RunContext`."""
+        """Return the context of a run over this lake; `more` are further attributes of `RunContext`."""
         return RunContext(
             spark=spark,
             lake=self.lake,
@@ -58,18 +58,18 @@ class Workspace:
         )
 
     def find_up_to_date(self, previous: Manifest) -> list[TableRun] | None:
-        """What a run after `previous` would say of each table if nothing is new; None if that is not proven."""
+        """Return the unchanged outcome of each table if a run after `previous` would find nothing new, else None."""
         return find_up_to_date(previous, self.definition, self.lake, lambda uri: object_folder(uri, self.store))
 
     def is_empty(self) -> bool:
-        """Whether there was no run yet."""
+        """Whether the lake has had no run yet."""
         return self.manifests.newest(datetime.now(UTC)) is None
 
     def newest(self) -> Manifest:
-        """The run whose table versions are in force.
+        """Return the manifest whose table versions are in force.
 
         Raises:
-            BatchError: there was none yet.
+            BatchError: there is none yet.
         """
         manifest = self.manifests.newest(datetime.now(UTC))
         if manifest is None:
@@ -80,13 +80,13 @@ class Workspace:
 
 
 def add_dataset_option(parser: argparse.ArgumentParser) -> None:
-    """Let a command be about another dataset."""
+    """Add the option that selects the dataset."""
     parser.add_argument("--dataset", metavar="NAME", help="default: the setting DATASET, or project_db")
 
 
 @contextlib.contextmanager
 def open_workspace(arguments: argparse.Namespace) -> Iterator[Workspace]:
-    """What the settings and the arguments name; logs are written meanwhile.
+    """Yield the workspace that settings and arguments select; log files are written meanwhile.
 
     Raises:
         DefinitionError: the dataset is unknown, or its definition is malformed.

@@ -1,4 +1,4 @@
-"""Tries the rows of one table in the quarantine again: those that pass are merged into Silver and leave it."""
+"""Checks the quarantined rows of one table again: rows that pass are merged into Silver and leave the quarantine."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _HASHES: Final = "_row_hash STRING, _origin STRING"
 
 
 def replayed(table: Table, context: RunContext) -> LayerResult:
-    """Try the rows of a table again.
+    """Check the quarantined rows of a table again.
 
     Raises:
-        BatchError: Silver was made by other columns or another key than the definition has now, or rows break a rule
-            whose action is `fail`; nothing was written.
+        BatchError: Silver was written with other columns or another key than the definition has now, or rows break a
+            rule whose action is `fail`; nothing was written.
     """
     target, aside = context.table("silver", table.name), quarantine_table(context)
     if not aside.exists() or not target.exists():
@@ -47,7 +47,7 @@ def replayed(table: Table, context: RunContext) -> LayerResult:
 
 
 def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) -> LayerResult:
-    """Merge the rows that pass, then let them leave the quarantine."""
+    """Merge the rows that pass into Silver, then remove them from the quarantine."""
     target = context.table("silver", table.name)
     progress = target.progress()
     flagged = with_cross_row_rules(checked, table, context, target, count)
@@ -84,7 +84,7 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
 
 
 def as_landed(kept: DataFrame, table: Table) -> DataFrame:
-    """Rows of the quarantine as Bronze has them, each once, however many rules it broke."""
+    """Return quarantined rows with the columns of Bronze, each row once, however many rules it broke."""
     columns = ", ".join(f"`{name}` STRING" for name in table.column_names)
     rows = kept.select(F.from_json("row", f"{columns}, {_META}, {_HASHES}").alias("_landed")).select("_landed.*")
     return rows.dropDuplicates(["_sequence", "_origin"])
