@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import msgspec
 
 from agents.dead_letters import dead_letter
-from agents.guard.claim_filter import Clearance
+from agents.guard.claim_filter import ClaimFilter
 from agents.guard.guard import Guard
 from agents.order_log import OrderLog
 from agents.order_timers import OrderTimers
@@ -85,7 +85,7 @@ class OrderCompletion:
         self._payment_methods = payment_methods
         self._wait_s = payment_method_wait_s
         self._guard = guard
-        self._clearance = Clearance(guard, app_id, order_log)
+        self._claim_filter = ClaimFilter(guard, app_id, order_log)
         self._cache = cache
         self._timers = timers
         self._log = order_log
@@ -95,7 +95,7 @@ class OrderCompletion:
     @property
     def counts(self) -> Counter[str]:
         """Totals since the start."""
-        return Counter({**self._counts, **self._clearance.counts})
+        return Counter({**self._counts, **self._claim_filter.counts})
 
     async def ready(self) -> None:
         """Return once the payment methods are loaded."""
@@ -118,7 +118,7 @@ class OrderCompletion:
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
         """Ask the guard, add the payment methods, encode; waits a moment for a payment method not known yet."""
-        await self._clearance.clear(turn, partition.incarnation)
+        await self._claim_filter.apply(turn, partition.incarnation)
         await self._await_payment_methods(turn.outcomes)
         return [self._record(outcome) for outcome in turn.outcomes]
 
@@ -144,7 +144,7 @@ class OrderCompletion:
     def _mark(self, order_ids: Sequence[str], partition: PartitionView) -> None:
         done = partition.settling()
         if order_ids:
-            self._guard.mark_emitted(order_ids, self._clearance.token(partition.incarnation), done)
+            self._guard.mark_emitted(order_ids, self._claim_filter.token(partition.incarnation), done)
         else:
             done()
 

@@ -1,4 +1,4 @@
-"""Clears a turn's complete orders with the lock guard, and undoes the emission of those that are refused."""
+"""Clears a turn's complete orders with the lock guard, and undoes the emission of those that are denied."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Final
 from agents.guard.guard import Answer, Claim, Guard
 from agents.guard.locks import token_of
 from agents.order_log import OrderLog
-from streams.model.order_life import refuse, restate
+from streams.model.order_life import deny, restate
 from streams.model.published import AmendedOrder, CompleteOrder
 from streams.runtime.partition.turn import Turn
 
-_REFUSALS: Final = {Answer.HELD, Answer.EMITTED_ELSEWHERE, Answer.EMITTED_BY_US}
+_DENIALS: Final = {Answer.HELD, Answer.EMITTED_ELSEWHERE, Answer.EMITTED_BY_US}
 
 
-class Clearance:
+class ClaimFilter:
     """Asks the guard once for all orders of a turn.
 
     Attributes:
@@ -34,32 +34,32 @@ class Clearance:
         """What this application's claims for a partition are marked with."""
         return token_of(self._app_id, incarnation)
 
-    async def clear(self, turn: Turn, incarnation: str) -> None:
+    async def apply(self, turn: Turn, incarnation: str) -> None:
         """Leave in the turn what may be published."""
         claims = [
-            Claim(outcome.order_id, turn.states[outcome.order_id.encode()].refused)
+            Claim(outcome.order_id, turn.states[outcome.order_id.encode()].denied)
             for outcome in turn.outcomes
             if type(outcome) is CompleteOrder
         ]
         if not claims:
             return
         answers = await self._guard.claim(claims, self.token(incarnation))
-        refused = {c.order_id: answer for c, answer in zip(claims, answers, strict=True) if answer in _REFUSALS}
-        if refused:
-            self._count(refused, {claim.order_id for claim in claims if claim.was_refused})
-            self._refuse(turn, refused)
+        denied = {c.order_id: answer for c, answer in zip(claims, answers, strict=True) if answer in _DENIALS}
+        if denied:
+            self._count(denied, {claim.order_id for claim in claims if claim.was_denied})
+            self._remove_denied(turn, denied)
 
-    def _count(self, refused: Mapping[str, Answer], known: set[str]) -> None:
-        for order_id, answer in refused.items():
+    def _count(self, denied: Mapping[str, Answer], known: set[str]) -> None:
+        for order_id, answer in denied.items():
             if order_id not in known:
                 self.counts["duplicates_prevented"] += 1
                 self._log.duplicate_prevented(order_id, answer.name.lower())
 
-    def _refuse(self, turn: Turn, refused: Mapping[str, Answer]) -> None:
-        """Take the refused orders out of the turn, with the amendments that followed them in it."""
+    def _remove_denied(self, turn: Turn, denied: Mapping[str, Answer]) -> None:
+        """Take the denied orders out of the turn, with the amendments that followed them in it."""
         kept, caused_at_ms = [], []
         for position, outcome in enumerate(turn.outcomes):
-            answer = refused.get(getattr(outcome, "order_id", ""))
+            answer = denied.get(getattr(outcome, "order_id", ""))
             replacement = outcome if answer is None else self._replacement(turn, outcome, answer)
             if replacement is not None:
                 kept.append(replacement)
@@ -71,10 +71,10 @@ class Clearance:
             return None
         key = outcome.order_id.encode()
         state = turn.states[key]
-        was_refused = state.refused
+        was_denied = state.denied
         if answer is Answer.EMITTED_BY_US:
             return restate(state, outcome)
-        refuse(state, emitted_elsewhere=answer is Answer.EMITTED_ELSEWHERE)
-        if was_refused and answer is Answer.HELD and key in turn.fired:
+        deny(state, emitted_elsewhere=answer is Answer.EMITTED_ELSEWHERE)
+        if was_denied and answer is Answer.HELD and key in turn.fired:
             turn.leave(key)
         return None

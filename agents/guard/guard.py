@@ -47,7 +47,7 @@ class Answer(Enum):
     EMITTED_ELSEWHERE = "E"
     """Another application has emitted it."""
     HELD = "H"
-    """Another token has claimed it, or it vanished after it was refused: ask again."""
+    """Another token has claimed it, or it vanished after it was denied: ask again."""
     UNAVAILABLE = "U"
     """Redis did not answer, and the setting is to go on without."""
 
@@ -63,10 +63,10 @@ class WhenAway(StrEnum):
 
 
 class Claim(NamedTuple):
-    """An order to be emitted. After a refusal a missing key is no permission any more, only a release is."""
+    """An order to be emitted. After a denial a missing key is no permission any more, only a release is."""
 
     order_id: str
-    was_refused: bool = False
+    was_denied: bool = False
 
 
 class Guard(Protocol):
@@ -140,8 +140,8 @@ class LockGuard(Service):
         return [_ANSWERS[letter] for letter in answers]
 
     async def _claim(self, claims: Sequence[Claim], token: str) -> bytes:
-        refused = [position for position, claim in enumerate(claims, 1) if claim.was_refused]
-        blob = _encode((token, app_of(token), self._retention_s, [claim.order_id for claim in claims], refused))
+        denied = [position for position, claim in enumerate(claims, 1) if claim.was_denied]
+        blob = _encode((token, app_of(token), self._retention_s, [claim.order_id for claim in claims], denied))
         unavailable = Answer.UNAVAILABLE.value.encode() * len(claims)
         while True:
             if self._goes_on and not self._may_probe():

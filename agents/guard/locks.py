@@ -33,17 +33,17 @@ end
 """
 
 CLAIM: Final = Script(f"""\
--- {{token, app id, retention, order ids, positions of those refused before}} -> a letter of `Answer` for each order id
-{_VALUE_AT}local token, app, retention, ids, refused_positions = unpack(cmsgpack.unpack(ARGV[1]))
+-- {{token, app id, retention, order ids, positions of those denied before}} -> a letter of `Answer` for each order id
+{_VALUE_AT}local token, app, retention, ids, denied_positions = unpack(cmsgpack.unpack(ARGV[1]))
 local mine, emitted_by_app = '{_CLAIMED}' .. token, '{_EMITTED}' .. app .. ':'
-local refused, answers = {{}}, {{}}
-for _, position in ipairs(refused_positions) do refused[position] = true end
+local denied, answers = {{}}, {{}}
+for _, position in ipairs(denied_positions) do denied[position] = true end
 for position, id in ipairs(ids) do
     local key = '{_KEY}' .. id
     local found = value_at(key)
     local answer
     if found == mine then answer = 'M'
-    elseif found == '{_RELEASED}' or (not found and not refused[position]) then answer = 'A'
+    elseif found == '{_RELEASED}' or (not found and not denied[position]) then answer = 'A'
     elseif type(found) ~= 'string' then answer = 'H'
     elseif string.sub(found, 1, #emitted_by_app) == emitted_by_app then answer = 'O'
     elseif string.sub(found, 1, {len(_EMITTED)}) == '{_EMITTED}' then answer = 'E'

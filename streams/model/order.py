@@ -7,7 +7,7 @@ its position, so that a late duplicate cannot bring it back.
 An order is complete when its row is there and at least `num_products` of its product lines are. The first time this
 holds, the fold answers `CompleteOrder`; every later change that alters the order answers `AmendedOrder` with the next
 revision. The newest of the two equals the source's row, whatever the interleaving. What becomes of an order besides (it
-may be refused, overdue, forgotten) is in `order_life.py`.
+may be denied, overdue, forgotten) is in `order_life.py`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class OrderState(Struct, array_like=True):
         lines: product lines by product id.
         emission: whether the order has gone to `order_final`.
         revision: number of amendments sent after that.
-        refused: whether another deployment held the order's lock when it was complete; while it is pending, the lock
+        denied: whether another deployment held the order's lock when it was complete; while it is pending, the lock
             is asked for again and again.
         reported: whether the order was reported as incomplete for too long.
         first_seen_ms: source time of the first change, in milliseconds since 1970; 0 if the source did not tell.
@@ -95,7 +95,7 @@ class OrderState(Struct, array_like=True):
     lines: dict[int, ProductLine] = {}
     emission: Emission = Emission.PENDING
     revision: int = 0
-    refused: bool = False
+    denied: bool = False
     reported: bool = False
     first_seen_ms: int = 0
     changed_ms: int = 0

@@ -1,4 +1,4 @@
-"""What becomes of an order beside its changes: it is listed, refused, asked for again, reported, forgotten.
+"""What becomes of an order beside its changes: it is listed, denied, asked for again, reported, forgotten.
 
 Each state has one timer in its partition, of a kind (`Standing`, or'ed with `REPORTED`) and a time, the source time at
 which the order was first seen. Timers find orders without a scan of all states.
@@ -48,7 +48,7 @@ def standing_of(state: OrderState) -> Standing:
         return Standing.NO_ORDER_ROW if live_lines(state) else Standing.FINISHED
     if row.deleted:
         return Standing.FINISHED
-    is_held = state.refused and status_of(state) is OrderStatus.COMPLETE
+    is_held = state.denied and status_of(state) is OrderStatus.COMPLETE
     return Standing.HELD if is_held else Standing.PRODUCTS_MISSING
 
 
@@ -76,11 +76,11 @@ def reason_of_kind(kind: int) -> IncompleteReason:
 # -- the lock guard ---------------------------------------------------------------------------------------------------
 
 
-def refuse(state: OrderState, *, emitted_elsewhere: bool) -> None:
+def deny(state: OrderState, *, emitted_elsewhere: bool) -> None:
     """Undo the emission that a fold has just decided: another deployment holds the order, or has emitted it."""
     state.emission = Emission.ELSEWHERE if emitted_elsewhere else Emission.PENDING
     state.revision = 0
-    state.refused = True
+    state.denied = True
 
 
 def restate(state: OrderState, complete: CompleteOrder) -> AmendedOrder:

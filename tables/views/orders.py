@@ -25,7 +25,7 @@ def order_view(order_id: str, state: OrderState) -> dict[str, Any]:
         "status": status_of(state),
         "emission": state.emission.name.lower(),
         "emitted": state.emission is Emission.EMITTED,
-        "held": state.emission is Emission.PENDING and state.refused,
+        "held": state.emission is Emission.PENDING and state.denied,
         "revision": state.revision,
         "products_missing": waiting_for,
         "row": None if row is None else msgspec.to_builtins(_named(row)),

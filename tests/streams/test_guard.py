@@ -68,8 +68,8 @@ async def running(url: str, when_away: WhenAway = WhenAway.WAIT) -> AsyncIterato
 until = partial(async_waiting.until, limit_s=LIVENESS_S)
 
 
-async def ask(guard: LockGuard, *order_ids: str, token: str = OURS, was_refused: bool = False) -> Sequence[Answer]:
-    return await asyncio.wait_for(guard.claim([Claim(id_, was_refused) for id_ in order_ids], token), LIVENESS_S)
+async def ask(guard: LockGuard, *order_ids: str, token: str = OURS, was_denied: bool = False) -> Sequence[Answer]:
+    return await asyncio.wait_for(guard.claim([Claim(id_, was_denied) for id_ in order_ids], token), LIVENESS_S)
 
 
 async def mark(guard: LockGuard, order_id: str, token: str = OURS) -> None:
@@ -82,7 +82,7 @@ async def mark(guard: LockGuard, order_id: str, token: str = OURS) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "was_refused", "answer"),
+    ("found", "was_denied", "answer"),
     [
         (None, False, Answer.ACQUIRED),
         (None, True, Answer.HELD),
@@ -101,13 +101,13 @@ async def mark(guard: LockGuard, order_id: str, token: str = OURS) -> None:
     ],
 )
 async def test_what_lies_at_the_key_decides(
-    url: str, server: Any, found: str | None, was_refused: bool, answer: Answer
+    url: str, server: Any, found: str | None, was_denied: bool, answer: Answer
 ) -> None:
     key = lock_key("order-1")
     if found is not None:
         server.set(key, found, ex=10)
     async with running(url) as guard:
-        assert await ask(guard, "order-1", was_refused=was_refused) == [answer]
+        assert await ask(guard, "order-1", was_denied=was_denied) == [answer]
     is_ours = answer in (Answer.ACQUIRED, Answer.MINE)
     assert server.get(key) == (f"claimed:{OURS}" if is_ours else found)
     if is_ours:
@@ -128,7 +128,7 @@ async def test_answers_come_in_the_order_of_the_claims(url: str, server: Any) ->
 
 
 async def test_only_those_refused_before_need_a_release(url: str, server: Any) -> None:
-    claims = [Claim("a"), Claim("b", was_refused=True), Claim("c")]
+    claims = [Claim("a"), Claim("b", was_denied=True), Claim("c")]
     async with running(url) as guard:
         assert await guard.claim(claims, OURS) == [Answer.ACQUIRED, Answer.HELD, Answer.ACQUIRED]
     assert sorted(server.keys()) == [lock_key("a"), lock_key("c")]

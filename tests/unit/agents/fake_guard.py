@@ -83,7 +83,7 @@ class FakeGuard:
         found = self.locks.get(claim.order_id)
         if found == f"claimed:{token}":
             return Answer.MINE
-        if found == "released" or (found is None and not claim.was_refused):
+        if found == "released" or (found is None and not claim.was_denied):
             self.locks[claim.order_id] = f"claimed:{token}"
             return Answer.ACQUIRED
         if found is not None and found.startswith("emitted:"):

@@ -16,7 +16,7 @@ from agents.guard.locks import token_of
 from agents.order_log import OrderLog
 from agents.order_timers import OrderTimers
 from streams.model.order import OrderState, fold_order, fold_order_detail
-from streams.model.order_life import refuse
+from streams.model.order_life import deny
 from streams.model.published import PaymentMethod
 from streams.runtime.partition.batch import Batch, BatchOwner, OutputRecord
 from streams.runtime.partition.turn import Turn
@@ -123,10 +123,10 @@ def test_a_turn_without_a_complete_order_owes_nothing(testbed: AfterCommitTestbe
 
 
 def test_a_new_task_marks_the_recent_orders_that_went_out(testbed: AfterCommitTestbed) -> None:
-    refused = OrderState()
-    fold_order(refused, order_change(10, "r", num_products=1))
-    fold_order_detail(refused, detail_change(20, "r"))
-    refuse(refused, emitted_elsewhere=True)
+    denied = OrderState()
+    fold_order(denied, order_change(10, "r", num_products=1))
+    fold_order_detail(denied, detail_change(20, "r"))
+    deny(denied, emitted_elsewhere=True)
     recent: Sequence[tuple[bytes, bytes | None]] = [
         (b"a", encoded(*completing("a"))),
         (b"waits", encoded(order_change(10, "waits"))),
@@ -134,7 +134,7 @@ def test_a_new_task_marks_the_recent_orders_that_went_out(testbed: AfterCommitTe
         (b"b", encoded(*completing("b"))),
         (b"gone", encoded(*completing("gone"))),
         (b"gone", None),
-        (b"r", CODEC.encode(refused)),
+        (b"r", CODEC.encode(denied)),
     ]
     testbed.processor.opened(testbed.partition, recent)
     assert testbed.partition.unsettled == 1

@@ -113,7 +113,7 @@ async def test_a_whole_turn_takes_one_call_per_two_thousand_claims() -> None:
 
 async def test_a_call_carries_token_application_retention_and_what_was_refused() -> None:
     client = Client()
-    await guard_on(client).claim([Claim("a"), Claim("b", was_refused=True)], TOKEN)
+    await guard_on(client).claim([Claim("a"), Claim("b", was_denied=True)], TOKEN)
     [(_, content, _)] = client.calls
     assert content == [TOKEN, "shop.orders-1", 60, ["a", "b"], [2]]
 

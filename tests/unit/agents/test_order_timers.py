@@ -14,7 +14,7 @@ from agents import order_timers as module
 from agents.order_timers import OrderTimers
 from streams.model.fold import FORGOTTEN
 from streams.model.order import OrderState, fold_order, fold_order_detail
-from streams.model.order_life import refuse
+from streams.model.order_life import deny
 from streams.model.published import CompleteOrder, IncompleteOrder
 from streams.runtime.testing import MemoryPartition
 from tables.order_state import FORGETTING_CODEC as CODEC
@@ -70,7 +70,7 @@ def finished(order_id: str, **columns: Any) -> OrderState:
 
 def held(order_id: str, **columns: Any) -> OrderState:
     state = finished(order_id, **columns)
-    refuse(state, emitted_elsewhere=False)
+    deny(state, emitted_elsewhere=False)
     return state
 
 

@@ -137,7 +137,7 @@ class TwoDeployments(Deployments):
         """Once nobody needs it to hear that the order went out; the guard cannot know it any more than this."""
         heard = [deployment.state(order_id) for deployment in self.deployments.values()]
         if self.locks.get(order_id, "").startswith("emitted:") and all(
-            state.refused or state.emission is not Emission.PENDING for state in heard
+            state.denied or state.emission is not Emission.PENDING for state in heard
         ):
             del self.locks[order_id]
 
@@ -225,7 +225,7 @@ TestLostState = LostState.TestCase
 
 
 class BelievesInVanishedLocks(FakeGuard):
-    """A key that is gone is permission even for one that was refused."""
+    """A key that is gone is permission even for one that was denied."""
 
     def _claim(self, claim: Claim, token: str) -> Answer:
         return super()._claim(Claim(claim.order_id), token)
@@ -291,15 +291,15 @@ def with_answer(machine: type[Deployments], name: str, replacement: object) -> I
         pytest.param(with_completion(TwoDeployments, ForgetsLostMarks), id="lost marks are not written again"),
         pytest.param(with_completion(TwoDeployments, AsksOnce), id="a held order is asked for once"),
         pytest.param(
-            with_answer(TwoDeployments, "refuse", lambda state, *, emitted_elsewhere: None),
-            id="the emission of a refused order is not undone",
+            with_answer(TwoDeployments, "deny", lambda state, *, emitted_elsewhere: None),
+            id="the emission of a denied order is not undone",
         ),
         pytest.param(
-            with_answer(TwoDeployments, "_REFUSALS", {Answer.HELD, Answer.EMITTED_BY_US}),
-            id="what another one has emitted is no refusal",
+            with_answer(TwoDeployments, "_DENIALS", {Answer.HELD, Answer.EMITTED_BY_US}),
+            id="what another one has emitted is no denial",
         ),
         pytest.param(
-            with_answer(LostState, "_REFUSALS", {Answer.HELD, Answer.EMITTED_ELSEWHERE}),
+            with_answer(LostState, "_DENIALS", {Answer.HELD, Answer.EMITTED_ELSEWHERE}),
             id="what a former state has emitted is emitted again",
         ),
         pytest.param(

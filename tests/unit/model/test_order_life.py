@@ -1,4 +1,4 @@
-"""What becomes of an order beside its changes: where it stands, what a refusal undoes, what is reported and forgotten.
+"""What becomes of an order beside its changes: where it stands, what a denial undoes, what is reported and forgotten.
 
 Method: states made by the real folds, by hand and from random histories.
 """
@@ -22,9 +22,9 @@ from streams.model.order_life import (
     REPORTED,
     Standing,
     ask_again,
+    deny,
     forget_finished,
     reason_of_kind,
-    refuse,
     report_overdue,
     restate,
     standing_of,
@@ -58,7 +58,7 @@ def emitted() -> tuple[OrderState, CompleteOrder]:
 
 def held() -> OrderState:
     state, _ = emitted()
-    refuse(state, emitted_elsewhere=False)
+    deny(state, emitted_elsewhere=False)
     return state
 
 
@@ -77,7 +77,7 @@ def held() -> OrderState:
         (state_of(detail_change(20, deleted=True)), Standing.FINISHED),
         (OrderState(), Standing.FINISHED),
     ],
-    ids=["lines only", "row only", "refused", "emitted", "deleted", "all lines deleted", "line unseen", "nothing"],
+    ids=["lines only", "row only", "denied", "emitted", "deleted", "all lines deleted", "line unseen", "nothing"],
 )
 def test_an_order_stands_by_what_is_missing_for_its_emission(state: OrderState, standing: Standing) -> None:
     assert standing_of(state) is standing
@@ -87,7 +87,7 @@ def test_an_order_stands_by_what_is_missing_for_its_emission(state: OrderState, 
 
 def test_a_refused_order_that_was_emitted_elsewhere_is_finished() -> None:
     state, _ = emitted()
-    refuse(state, emitted_elsewhere=True)
+    deny(state, emitted_elsewhere=True)
     assert standing_of(state) is Standing.FINISHED
 
 
@@ -107,16 +107,16 @@ def test_kinds_do_not_collide_and_each_has_its_reason() -> None:
 
 # -- at random --------------------------------------------------------------------------------------------------------
 
-callbacks = st.sampled_from(["refuse", "elsewhere", "ask", "report", "forget"])
+callbacks = st.sampled_from(["deny", "elsewhere", "ask", "report", "forget"])
 plans = st.lists(st.tuples(st.sampled_from(TOPICS), st.integers(1, 3), st.none() | callbacks), max_size=25)
 
 
 def called_back(state: OrderState, callback: str) -> Any:
-    """The outcome of a callback; a refusal only follows an emission."""
+    """The outcome of a callback; a denial only follows an emission."""
     now_ms = COMMITTED_MS + 2 * AFTER_MS
-    if callback in ("refuse", "elsewhere"):
+    if callback in ("deny", "elsewhere"):
         if state.emission is Emission.EMITTED and state.revision == 0:
-            refuse(state, emitted_elsewhere=callback == "elsewhere")
+            deny(state, emitted_elsewhere=callback == "elsewhere")
         return None
     if callback == "ask":
         return ask_again(state, "A")
@@ -155,8 +155,8 @@ def test_the_time_of_a_timer_never_changes_and_no_answer_contradicts_the_state(
 def test_a_refusal_undoes_the_emission_and_the_revisions_that_followed_it_in_the_turn() -> None:
     state, _ = emitted()
     fold_order_detail(state, detail_change(30, quantity=5))
-    refuse(state, emitted_elsewhere=False)
-    assert (state.emission, state.revision, state.refused) == (Emission.PENDING, 0, True)
+    deny(state, emitted_elsewhere=False)
+    assert (state.emission, state.revision, state.denied) == (Emission.PENDING, 0, True)
 
 
 def test_a_held_order_that_is_asked_for_again_goes_out_as_it_is_now() -> None:
@@ -164,10 +164,10 @@ def test_a_held_order_that_is_asked_for_again_goes_out_as_it_is_now() -> None:
     assert fold_order(state, order_change(30, num_products=3)) is not None
     assert ask_again(state, "order-1") is UNCHANGED, "it is not complete any more"
     fold_order(state, order_change(40, num_products=1, customer_id=99))
-    refuse(state, emitted_elsewhere=False)
+    deny(state, emitted_elsewhere=False)
     outcome = ask_again(state, "order-1")
     assert isinstance(outcome, CompleteOrder)
-    assert (outcome.customer_id, state.emission, state.refused) == (99, Emission.EMITTED, True)
+    assert (outcome.customer_id, state.emission, state.denied) == (99, Emission.EMITTED, True)
 
 
 def test_a_change_of_a_held_order_asks_too() -> None:
@@ -177,13 +177,13 @@ def test_a_change_of_a_held_order_asks_too() -> None:
 def test_an_order_that_went_out_is_not_asked_for_again() -> None:
     state, _ = emitted()
     assert ask_again(state, "order-1") is UNCHANGED
-    refuse(state, emitted_elsewhere=True)
+    deny(state, emitted_elsewhere=True)
     assert ask_again(state, "order-1") is UNCHANGED
 
 
 def test_changes_of_an_order_that_went_out_elsewhere_are_kept_and_left_to_the_other() -> None:
     state, _ = emitted()
-    refuse(state, emitted_elsewhere=True)
+    deny(state, emitted_elsewhere=True)
     assert fold_order(state, order_change(30, num_products=1, customer_id=99)) is LEFT
     assert state.row is not None
     assert (state.row.customer_id, state.revision) == (99, 0)

@@ -16,7 +16,7 @@ from hypothesis import given
 from jsonschema import Draft202012Validator
 
 from streams.model.order import OrderState, as_utc, fold_order, fold_order_detail
-from streams.model.order_life import refuse, report_overdue, restate
+from streams.model.order_life import deny, report_overdue, restate
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, PaymentMethod
 from streams.schemas.contracts import PUBLISHED
 from streams.topics import ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
@@ -41,7 +41,7 @@ def overdue(*changes: Any, held: bool = False) -> IncompleteOrder:
     for change in changes:
         (fold_order_detail if hasattr(change.row, "quantity") else fold_order)(state, change)
     if held:
-        refuse(state, emitted_elsewhere=False)
+        deny(state, emitted_elsewhere=False)
     report = report_overdue(state, "order-1", state.first_seen_ms + 10, 10)
     assert isinstance(report, IncompleteOrder)
     return report

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from streams.model.order import OrderState, fold_order, fold_order_detail
-from streams.model.order_life import refuse
+from streams.model.order_life import deny
 from streams.model.published import IncompleteReason
 from streams.runtime.faust.table import BatchTable, NotHere
 from streams.runtime.partition.processor import PartitionView
@@ -72,7 +72,7 @@ def finished() -> OrderState:
 
 def held() -> OrderState:
     state = finished()
-    refuse(state, emitted_elsewhere=False)
+    deny(state, emitted_elsewhere=False)
     return state
 
 

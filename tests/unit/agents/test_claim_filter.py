@@ -1,4 +1,4 @@
-"""Goal: what the guard answers decides what a turn may publish, and nothing of a refused order gets out.
+"""Goal: what the guard answers decides what a turn may publish, and nothing of a denied order gets out.
 
 Method: turns of the real folds, cleared with a guard in memory whose locks a test sets beforehand.
 """
@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from agents.guard.claim_filter import Clearance
+from agents.guard.claim_filter import ClaimFilter
 from agents.guard.guard import WhenAway
 from agents.guard.locks import token_of
 from agents.order_log import OrderLog
@@ -34,12 +34,12 @@ def no_dead_letter(record: SourceRecord, reason: str) -> OutputRecord:
     raise AssertionError(reason)
 
 
-class ClearanceTestbed:
+class ClaimFilterTestbed:
     """Turns on a few states, cleared one after the other; each is as good as committed."""
 
     def __init__(self, *, when_away: WhenAway = WhenAway.WAIT) -> None:
         self.guard = FakeGuard(when_away=when_away)
-        self.clearance = Clearance(self.guard, "mine", OrderLog(enabled=True))
+        self.claim_filter = ClaimFilter(self.guard, "mine", OrderLog(enabled=True))
         self.stored: dict[bytes, bytes] = {}
 
     def turn(self, *changes: Any) -> Turn:
@@ -59,7 +59,7 @@ class ClearanceTestbed:
         return self._clear(turn)
 
     def _clear(self, turn: Turn) -> Turn:
-        at_once(self.clearance.clear(turn, INCARNATION))
+        at_once(self.claim_filter.apply(turn, INCARNATION))
         self.stored |= {key: state for key, state in turn.encoded_states() if state is not None}
         return turn
 
@@ -68,8 +68,8 @@ class ClearanceTestbed:
 
 
 @pytest.fixture
-def testbed() -> ClearanceTestbed:
-    return ClearanceTestbed()
+def testbed() -> ClaimFilterTestbed:
+    return ClaimFilterTestbed()
 
 
 def completing(order_id: str = "order-1") -> list[Any]:
@@ -85,7 +85,7 @@ def kinds(turn: Turn) -> list[tuple[type, str]]:
 
 
 @pytest.mark.parametrize("lock", [None, "released", f"claimed:{MINE}"])
-def test_a_free_a_released_and_an_own_lock_let_the_order_out(testbed: ClearanceTestbed, lock: str | None) -> None:
+def test_a_free_a_released_and_an_own_lock_let_the_order_out(testbed: ClaimFilterTestbed, lock: str | None) -> None:
     testbed.guard.locks |= {} if lock is None else {"order-1": lock}
     assert kinds(testbed.turn(*completing())) == [(CompleteOrder, "order-1")]
     assert testbed.state().emission is Emission.EMITTED
@@ -93,16 +93,16 @@ def test_a_free_a_released_and_an_own_lock_let_the_order_out(testbed: ClearanceT
 
 
 def test_a_lock_that_another_one_holds_keeps_the_order_back_until_it_is_asked_for_again(
-    testbed: ClearanceTestbed,
+    testbed: ClaimFilterTestbed,
 ) -> None:
     testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
     assert kinds(testbed.turn(*completing())) == []
-    assert (testbed.state().emission, testbed.state().refused) == (Emission.PENDING, True)
+    assert (testbed.state().emission, testbed.state().denied) == (Emission.PENDING, True)
     testbed.guard.locks["order-1"] = "released"
     assert kinds(testbed.asked_again()) == [(CompleteOrder, "order-1")]
 
 
-def test_what_another_application_has_emitted_is_its_affair(testbed: ClearanceTestbed) -> None:
+def test_what_another_application_has_emitted_is_its_affair(testbed: ClaimFilterTestbed) -> None:
     testbed.guard.locks["order-1"] = f"emitted:{OTHERS}"
     assert kinds(testbed.turn(*completing())) == []
     assert testbed.state().emission is Emission.ELSEWHERE
@@ -111,7 +111,7 @@ def test_what_another_application_has_emitted_is_its_affair(testbed: ClearanceTe
 
 
 @pytest.mark.parametrize("incarnation", [INCARNATION, "3" * 32], ids=["this state", "a former one"])
-def test_what_this_application_has_emitted_before_is_stated_anew(testbed: ClearanceTestbed, incarnation: str) -> None:
+def test_what_this_application_has_emitted_before_is_stated_anew(testbed: ClaimFilterTestbed, incarnation: str) -> None:
     testbed.guard.locks["order-1"] = f"emitted:{token_of('mine', incarnation)}"
     assert kinds(testbed.turn(*completing())) == [(AmendedOrder, "order-1")]
     assert (testbed.state().emission, testbed.state().revision) == (Emission.EMITTED, 1)
@@ -120,7 +120,7 @@ def test_what_this_application_has_emitted_before_is_stated_anew(testbed: Cleara
 
 
 def test_a_guard_that_is_away_and_is_to_be_done_without_lets_the_order_out() -> None:
-    testbed = ClearanceTestbed(when_away=WhenAway.GO_ON)
+    testbed = ClaimFilterTestbed(when_away=WhenAway.GO_ON)
     testbed.guard.go_away()
     assert kinds(testbed.turn(*completing())) == [(CompleteOrder, "order-1")]
 
@@ -128,7 +128,7 @@ def test_a_guard_that_is_away_and_is_to_be_done_without_lets_the_order_out() -> 
 # -- turns ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_guard_is_asked_once_for_a_whole_turn_and_not_without_need(testbed: ClearanceTestbed) -> None:
+def test_the_guard_is_asked_once_for_a_whole_turn_and_not_without_need(testbed: ClaimFilterTestbed) -> None:
     testbed.turn(*completing("a"), *completing("b"), order_change(10, "c"))
     testbed.turn(detail_change(20, "c"), detail_change(30, "a", quantity=2))
     [(claims, token)] = testbed.guard.claimed
@@ -137,7 +137,7 @@ def test_the_guard_is_asked_once_for_a_whole_turn_and_not_without_need(testbed: 
 
 @pytest.mark.parametrize("lock", [f"claimed:{OTHERS}", f"emitted:{OTHERS}"])
 def test_amendments_of_a_refused_order_in_the_same_turn_are_refused_with_it(
-    testbed: ClearanceTestbed, lock: str
+    testbed: ClaimFilterTestbed, lock: str
 ) -> None:
     testbed.guard.locks["order-1"] = lock
     more = [detail_change(30, quantity=7), detail_change(40, product_id=102)]
@@ -147,7 +147,7 @@ def test_amendments_of_a_refused_order_in_the_same_turn_are_refused_with_it(
     assert list(testbed.state().lines) == [101, 102], "the changes themselves are kept"
 
 
-def test_amendments_of_an_order_that_is_stated_anew_are_one_with_the_statement(testbed: ClearanceTestbed) -> None:
+def test_amendments_of_an_order_that_is_stated_anew_are_one_with_the_statement(testbed: ClaimFilterTestbed) -> None:
     testbed.guard.locks["order-1"] = f"emitted:{token_of('mine', '3' * 32)}"
     turn = testbed.turn(*completing(), detail_change(30, quantity=7), detail_change(40, product_id=102))
     [amended] = turn.outcomes
@@ -156,14 +156,14 @@ def test_amendments_of_an_order_that_is_stated_anew_are_one_with_the_statement(t
     assert (amended.revision, testbed.state().revision) == (1, 1)
 
 
-def test_every_outcome_keeps_the_time_of_its_record(testbed: ClearanceTestbed) -> None:
+def test_every_outcome_keeps_the_time_of_its_record(testbed: ClaimFilterTestbed) -> None:
     testbed.guard.locks |= {"b": f"claimed:{OTHERS}", "c": f"emitted:{token_of('mine', '3' * 32)}"}
     turn = testbed.turn(*completing("a"), *completing("b"), *completing("c"), *completing("d"))
     assert [outcome.order_id for outcome in turn.outcomes] == ["a", "c", "d"]
     assert turn.caused_at_ms == [1, 5, 7]
 
 
-def test_a_callback_has_no_record_and_so_no_time(testbed: ClearanceTestbed) -> None:
+def test_a_callback_has_no_record_and_so_no_time(testbed: ClaimFilterTestbed) -> None:
     testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
     testbed.turn(*completing())
     testbed.guard.locks["order-1"] = "released"
@@ -173,28 +173,28 @@ def test_a_callback_has_no_record_and_so_no_time(testbed: ClearanceTestbed) -> N
 # -- asking again -----------------------------------------------------------------------------------------------------
 
 
-def test_after_a_refusal_a_lock_that_is_gone_is_no_permission(testbed: ClearanceTestbed) -> None:
+def test_after_a_denial_a_lock_that_is_gone_is_no_permission(testbed: ClaimFilterTestbed) -> None:
     testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
     testbed.turn(*completing())
     del testbed.guard.locks["order-1"]
     assert kinds(testbed.asked_again()) == []
-    assert [claim.was_refused for claims, _ in testbed.guard.claimed for claim in claims] == [False, True]
+    assert [claim.was_denied for claims, _ in testbed.guard.claimed for claim in claims] == [False, True]
 
 
-def test_a_callback_that_is_refused_again_writes_nothing(testbed: ClearanceTestbed) -> None:
+def test_a_callback_that_is_denied_again_writes_nothing(testbed: ClaimFilterTestbed) -> None:
     testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
     testbed.turn(*completing())
     assert testbed.asked_again().encoded_states() == []
 
 
-def test_a_change_that_is_refused_again_is_written(testbed: ClearanceTestbed) -> None:
+def test_a_change_that_is_denied_again_is_written(testbed: ClaimFilterTestbed) -> None:
     testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
     testbed.turn(*completing())
     assert len(testbed.turn(detail_change(30, quantity=7)).encoded_states()) == 1
     assert testbed.state().lines[101].quantity == 7
 
 
-def test_a_callback_that_learns_that_another_one_has_emitted_is_written(testbed: ClearanceTestbed) -> None:
+def test_a_callback_that_learns_that_another_one_has_emitted_is_written(testbed: ClaimFilterTestbed) -> None:
     testbed.guard.locks["order-1"] = f"claimed:{OTHERS}"
     testbed.turn(*completing())
     testbed.guard.locks["order-1"] = f"emitted:{OTHERS}"
@@ -206,14 +206,14 @@ def test_a_callback_that_learns_that_another_one_has_emitted_is_written(testbed:
 
 
 def test_a_refused_order_counts_once_however_often_it_is_asked_for(
-    testbed: ClearanceTestbed, caplog: pytest.LogCaptureFixture
+    testbed: ClaimFilterTestbed, caplog: pytest.LogCaptureFixture
 ) -> None:
     testbed.guard.locks |= {"order-1": f"claimed:{OTHERS}", "b": f"emitted:{OTHERS}"}
     with caplog.at_level(logging.INFO):
         testbed.turn(*completing(), *completing("b"), *completing("c"))
         testbed.asked_again()
         testbed.turn(detail_change(30, quantity=7))
-    assert testbed.clearance.counts == {"duplicates_prevented": 2}
+    assert testbed.claim_filter.counts == {"duplicates_prevented": 2}
     assert [record.getMessage() for record in caplog.records] == [
         "[DUPLICATE_PREVENTED] order 'order-1': held",
         "[DUPLICATE_PREVENTED] order 'b': emitted_elsewhere",
