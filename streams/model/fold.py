@@ -1,7 +1,7 @@
 """The words in which every fold answers: nothing new, kept, something to publish, or a refusal.
 
-A fold is `fold(state, change)`: it alters the state it is given, and nothing else. It answers `UNCHANGED`, `KEPT`,
-`LEFT`, or the thing that is to be published; it raises `Rejected`, before it alters anything, for a change that breaks
+A fold is `fold(state, change)`: it alters the state it is given, and nothing else. It answers `UNCHANGED`, `STATE_ONLY`,
+`OWNED_ELSEWHERE`, or the thing that is to be published; it raises `Rejected`, before it alters anything, for a change that breaks
 a rule. A timer's callback is `callback(state)`, run without a change; it may answer `FORGOTTEN` too.
 """
 
@@ -16,14 +16,14 @@ class Rejected(Exception):
     """A change that can be read but breaks a rule: it goes to the dead letters and alters nothing."""
 
 
-class Silent(Struct, gc=False):
+class NoOutput(Struct, gc=False):
     """An answer by which nothing is to be published."""
 
     meaning: str
 
 
-UNCHANGED: Final = Silent("nothing new in it: a duplicate, or older than what is known")
-KEPT: Final = Silent("the state changed, nothing is to be published")
+UNCHANGED: Final = NoOutput("nothing new in it: a duplicate, or older than what is known")
+STATE_ONLY: Final = NoOutput("the state changed, nothing is to be published")
 
-LEFT: Final = Silent("the state changed, and another deployment publishes it")
-FORGOTTEN: Final = Silent("the state is to be deleted")
+OWNED_ELSEWHERE: Final = NoOutput("the state changed, and another deployment publishes it")
+FORGOTTEN: Final = NoOutput("the state is to be deleted")

@@ -19,7 +19,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from streams.model.change import Change, SignedInt64
-from streams.model.fold import KEPT, LEFT, UNCHANGED, Rejected, Silent
+from streams.model.fold import OWNED_ELSEWHERE, STATE_ONLY, UNCHANGED, NoOutput, Rejected
 from streams.model.position import Position
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 
@@ -101,7 +101,7 @@ class OrderState(Struct, array_like=True):
     changed_ms: int = 0
 
 
-Outcome = CompleteOrder | AmendedOrder | Silent
+Outcome = CompleteOrder | AmendedOrder | NoOutput
 
 
 # -- the folds --------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
         known.position = change.position
         if seen == known:  # read again by a snapshot, or updated in other columns: newer, but nothing to tell
             _note_time(state, change)
-            return KEPT
+            return STATE_ONLY
     _note_time(state, change)
     state.row = seen
     return _settle(state, change.key, change.position)
@@ -167,11 +167,11 @@ def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> 
         known.position = change.position
         if seen == known:  # as for the order's row
             _note_time(state, change)
-            return KEPT
+            return STATE_ONLY
     _note_time(state, change)
     state.lines[row.product_id] = seen
     if known is None and change.deleted:
-        return KEPT
+        return STATE_ONLY
     return _settle(state, change.key, change.position)
 
 
@@ -252,13 +252,13 @@ def amended_order(state: OrderState, order_id: str, position: Position) -> Amend
 def _settle(state: OrderState, key: bytes, position: Position) -> Outcome:
     """After a change: is the order complete for the first time, amended, or still waiting?"""
     if state.row is None:
-        return KEPT
+        return STATE_ONLY
     if state.emission is Emission.EMITTED:
         return amended_order(state, key.decode(), position)
     if state.emission is Emission.ELSEWHERE:
-        return LEFT
+        return OWNED_ELSEWHERE
     if status_of(state) is not OrderStatus.COMPLETE:
-        return KEPT
+        return STATE_ONLY
     state.emission = Emission.EMITTED
     return complete_order(state, key.decode())
 

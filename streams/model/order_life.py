@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Final
 
 from streams.model.change import LATEST_MS
-from streams.model.fold import FORGOTTEN, UNCHANGED, Silent
+from streams.model.fold import FORGOTTEN, UNCHANGED, NoOutput
 from streams.model.order import Emission, OrderState, amended_order, complete_order, live_lines, status_of
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, IncompleteReason, OrderStatus
 
@@ -93,7 +93,7 @@ def restate(state: OrderState, complete: CompleteOrder) -> AmendedOrder:
     return amended_order(state, complete.order_id, (position.epoch, position.file, position.pos, position.row))
 
 
-def ask_again(state: OrderState, order_id: str) -> CompleteOrder | Silent:
+def ask_again(state: OrderState, order_id: str) -> CompleteOrder | NoOutput:
     """Timer callback of a held order: as if it had just become complete."""
     if state.emission is not Emission.PENDING or status_of(state) is not OrderStatus.COMPLETE:
         return UNCHANGED
@@ -104,7 +104,7 @@ def ask_again(state: OrderState, order_id: str) -> CompleteOrder | Silent:
 # -- time -------------------------------------------------------------------------------------------------------------
 
 
-def report_overdue(state: OrderState, order_id: str, now_ms: int, after_ms: int) -> IncompleteOrder | Silent:
+def report_overdue(state: OrderState, order_id: str, now_ms: int, after_ms: int) -> IncompleteOrder | NoOutput:
     """Timer callback of an order that may have been incomplete for too long: it is reported once."""
     standing = standing_of(state)
     if standing is Standing.FINISHED or state.reported or not 0 < state.first_seen_ms <= now_ms - after_ms:
@@ -121,7 +121,7 @@ def report_overdue(state: OrderState, order_id: str, now_ms: int, after_ms: int)
     )
 
 
-def forget_finished(state: OrderState, now_ms: int, retention_ms: int) -> Silent:
+def forget_finished(state: OrderState, now_ms: int, retention_ms: int) -> NoOutput:
     """Timer callback of a finished order: it is forgotten once nothing has changed it for the retention."""
     if standing_of(state) is Standing.FINISHED and state.changed_ms <= now_ms - retention_ms:
         return FORGOTTEN

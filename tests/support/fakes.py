@@ -10,7 +10,7 @@ from aiokafka.structs import TopicPartition
 from msgspec import Struct
 
 from streams.model.change import Change
-from streams.model.fold import KEPT, UNCHANGED, Rejected
+from streams.model.fold import STATE_ONLY, UNCHANGED, Rejected
 from streams.model.published import PaymentMethod
 from streams.runtime.partition.batch import OutputRecord, SourceRecord, TimerCallback
 from streams.runtime.partition.committer import Committer
@@ -75,7 +75,7 @@ def add(state: Tally, change: Change[int]) -> Any:
         raise ZeroDivisionError("a bug in the fold")
     state.position = change.position
     state.first_ms = state.first_ms or change.at_ms
-    return (change.key, state.total) if state.total % 10 == 0 else KEPT
+    return (change.key, state.total) if state.total % 10 == 0 else STATE_ONLY
 
 
 class TallyProcessor:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from streams.model.change import Change, Malformed, Tombstone
 
 Fold = Callable[[Any, Change[Any]], Any]
-"""`fold(state, change)` alters the state and answers `UNCHANGED`, `KEPT`, `LEFT` or what is to be published."""
+"""`fold(state, change)` alters the state and answers `UNCHANGED`, `STATE_ONLY`, `OWNED_ELSEWHERE` or what is to be published."""
 
 TimerCallback = Callable[[Any], Any]
 """`callback(state)` does the same when a timer is due, without a change; it may also answer `FORGOTTEN`."""

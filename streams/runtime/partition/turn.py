@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from streams.model.change import Change, Malformed
-from streams.model.fold import FORGOTTEN, KEPT, LEFT, UNCHANGED, Rejected
+from streams.model.fold import FORGOTTEN, OWNED_ELSEWHERE, STATE_ONLY, UNCHANGED, Rejected
 from streams.runtime.partition.batch import Batch, Fold, OutputRecord, SourceRecord, TimerCallback
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.timers import Timer, TimerChange
@@ -88,7 +88,7 @@ class Turn:
             self.changed[key] = None
             if outcome is FORGOTTEN:
                 self.forgotten.add(key)
-            elif outcome is not KEPT:
+            elif outcome is not STATE_ONLY:
                 self.outcomes.append(outcome)
 
     def leave(self, key: bytes) -> None:
@@ -117,9 +117,9 @@ class Turn:
                 continue
             folded += 1
             changed[key] = None
-            if outcome is LEFT:
+            if outcome is OWNED_ELSEWHERE:
                 self.counts["left"] += 1
-            elif outcome is not KEPT:
+            elif outcome is not STATE_ONLY:
                 outcomes.append(outcome)
                 self.caused_at_ms.append(records[index].timestamp)
         self.newest_ms = newest_ms

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from streams.model.change import Change
-from streams.model.fold import UNCHANGED, Silent
+from streams.model.fold import UNCHANGED, NoOutput
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.published import AmendedOrder, CompleteOrder
 from streams.runtime.state.codec import StateCodec
@@ -80,7 +80,7 @@ class Delivery:
         fold = self._folds[topic]
         state = self.states.setdefault(change.key, OrderState())
         outcome = fold(state, change)
-        if not isinstance(outcome, Silent):
+        if not isinstance(outcome, NoOutput):
             self.outputs.append(outcome)
         if self._each_twice:
             settled = CODEC.encode(state)

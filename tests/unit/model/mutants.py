@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from streams.model.fold import KEPT, UNCHANGED
+from streams.model.fold import STATE_ONLY, UNCHANGED
 from streams.model.order import Emission, OrderRow, OrderState, ProductLine, products_of
 from streams.model.position import Position
 from streams.model.published import AmendedOrder, CompleteOrder, SourcePosition
@@ -51,7 +51,13 @@ def counts_deleted_lines(fold: Fold) -> Fold:
     def mutant(state: OrderState, change: Any) -> Any:
         outcome = fold(state, change)
         row, is_pending = state.row, state.emission is Emission.PENDING
-        if outcome is not KEPT or not is_pending or row is None or row.deleted or len(state.lines) < row.num_products:
+        if (
+            outcome is not STATE_ONLY
+            or not is_pending
+            or row is None
+            or row.deleted
+            or len(state.lines) < row.num_products
+        ):
             return outcome
         state.emission = Emission.EMITTED
         return _complete_order(change.key, state, row, change.position)
@@ -99,7 +105,7 @@ def amends_although_nothing_altered(fold: Fold) -> Fold:
     def mutant(state: OrderState, change: Any) -> Any:
         outcome = fold(state, change)
         row = state.row
-        if outcome is not KEPT or state.emission is Emission.PENDING or row is None or row.deleted:
+        if outcome is not STATE_ONLY or state.emission is Emission.PENDING or row is None or row.deleted:
             return outcome
         again = _complete_order(change.key, state, row, change.position)
         state.revision += 1
@@ -125,7 +131,7 @@ def never_completes_by_the_order_row(fold: Fold) -> Fold:
         outcome = fold(state, change)
         if isinstance(outcome, CompleteOrder) and hasattr(change.row, "num_products"):
             state.emission = Emission.PENDING
-            return KEPT
+            return STATE_ONLY
         return outcome
 
     return mutant

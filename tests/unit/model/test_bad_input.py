@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from streams.model.change import UNAVAILABLE, Change, Malformed, Tombstone, change_decoder
-from streams.model.fold import KEPT, UNCHANGED
+from streams.model.fold import STATE_ONLY, UNCHANGED
 from streams.model.order import OrderColumns, OrderDetailColumns, OrderState, as_utc, fold_order, fold_order_detail
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus
 from tables.order_state import CODEC
@@ -297,5 +297,5 @@ def test_a_deleted_order_stays_deleted_whatever_comes_late() -> None:
     states.order(KEY, None)
     for late in (created(row, position(10)), updated(row, row | {"store_id": 1}, position(20))):
         assert states.order(KEY, late) is UNCHANGED
-    assert states.line(KEY, created(detail_row(), position(40))) is KEPT
+    assert states.line(KEY, created(detail_row(), position(40))) is STATE_ONLY
     assert isinstance(states.order(KEY, created(row, position(50))), CompleteOrder), "a newer row is another matter"

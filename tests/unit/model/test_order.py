@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from streams.model.change import Change
-from streams.model.fold import KEPT, UNCHANGED, Rejected
+from streams.model.fold import STATE_ONLY, UNCHANGED, Rejected
 from streams.model.order import (
     Emission,
     OrderState,
@@ -73,8 +73,8 @@ def completed(outcome: Outcome) -> CompleteOrder:
 
 
 def test_an_order_is_complete_with_its_last_product(life: OrderLife) -> None:
-    assert life.order(10, num_products=2) is KEPT
-    assert life.line(20, 102, quantity=4) is KEPT
+    assert life.order(10, num_products=2) is STATE_ONLY
+    assert life.line(20, 102, quantity=4) is STATE_ONLY
     assert life.line(30, 101, quantity=5) == CompleteOrder(
         "order-1",
         11,
@@ -89,8 +89,8 @@ def test_an_order_is_complete_with_its_last_product(life: OrderLife) -> None:
 
 
 def test_details_that_arrive_before_their_order_still_complete_it(life: OrderLife) -> None:
-    assert life.line(20, 101) is KEPT
-    assert life.line(30, 102) is KEPT
+    assert life.line(20, 101) is STATE_ONLY
+    assert life.line(30, 102) is STATE_ONLY
     assert completed(life.order(10, num_products=2)).products == [Product(101, 1), Product(102, 1)]
 
 
@@ -115,8 +115,8 @@ def test_more_products_than_expected_complete_an_order_too(life: OrderLife) -> N
 
 def test_one_product_counts_once_however_often_it_changes(life: OrderLife) -> None:
     life.order(10, num_products=2)
-    assert life.line(20, quantity=1) is KEPT
-    assert life.line(30, quantity=2) is KEPT
+    assert life.line(20, quantity=1) is STATE_ONLY
+    assert life.line(30, quantity=2) is STATE_ONLY
     assert status_of(life.state) is OrderStatus.INCOMPLETE
 
 
@@ -138,9 +138,9 @@ def test_lowering_the_number_of_products_completes_a_waiting_order(life: OrderLi
 
 def test_raising_the_number_of_products_makes_an_order_wait_for_more(life: OrderLife) -> None:
     life.order(10, num_products=2)
-    assert life.order(20, num_products=3) is KEPT
+    assert life.order(20, num_products=3) is STATE_ONLY
     life.line(30, 101)
-    assert life.line(40, 102) is KEPT
+    assert life.line(40, 102) is STATE_ONLY
     assert completed(life.line(50, 103)).num_products == 3
 
 
@@ -148,14 +148,14 @@ def test_a_deleted_line_does_not_count(life: OrderLife) -> None:
     life.order(10, num_products=2)
     life.line(20, 101)
     life.line(30, 101, deleted=True)
-    assert life.line(40, 102) is KEPT
+    assert life.line(40, 102) is STATE_ONLY
     assert [product.product_id for product in completed(life.line(50, 103)).products] == [102, 103]
 
 
 def test_a_deleted_order_is_not_completed_by_its_products(life: OrderLife) -> None:
     life.order(10, num_products=1)
-    assert life.order(20, num_products=1, deleted=True) is KEPT
-    assert life.line(30) is KEPT
+    assert life.order(20, num_products=1, deleted=True) is STATE_ONLY
+    assert life.line(30) is STATE_ONLY
     assert status_of(life.state) is OrderStatus.DELETED
 
 
@@ -266,8 +266,8 @@ def test_a_new_epoch_is_newer_than_every_place_of_the_old_log(emitted: OrderLife
 
 
 def test_a_snapshot_read_of_an_emitted_order_amends_nothing(emitted: OrderLife) -> None:
-    assert emitted.order(read_at(60), num_products=2) is KEPT
-    assert emitted.line(read_at(60), 101) is KEPT
+    assert emitted.order(read_at(60), num_products=2) is STATE_ONLY
+    assert emitted.line(read_at(60), 101) is STATE_ONLY
     assert emitted.state.revision == 0
 
 
@@ -282,7 +282,7 @@ def test_a_change_logged_where_a_snapshot_read_is_newer_than_the_read(emitted: O
 
 
 def test_an_update_that_leaves_every_column_as_it_was_amends_nothing(emitted: OrderLife) -> None:
-    assert emitted.order(60, num_products=2) is KEPT
+    assert emitted.order(60, num_products=2) is STATE_ONLY
     assert emitted.order(read_at(60), num_products=2) is UNCHANGED
 
 
@@ -295,12 +295,12 @@ def test_another_content_at_an_equal_position_is_taken(emitted: OrderLife) -> No
 def test_a_second_delete_amends_nothing(emitted: OrderLife) -> None:
     emitted.order(40, deleted=True)
     emitted.line(40, 101, deleted=True)
-    assert emitted.order(50, deleted=True) is KEPT
-    assert emitted.line(50, 101, deleted=True) is KEPT
+    assert emitted.order(50, deleted=True) is STATE_ONLY
+    assert emitted.line(50, 101, deleted=True) is STATE_ONLY
 
 
 def test_a_delete_of_a_line_that_was_never_seen_amends_nothing(emitted: OrderLife) -> None:
-    assert emitted.line(40, 999, deleted=True) is KEPT
+    assert emitted.line(40, 999, deleted=True) is STATE_ONLY
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------

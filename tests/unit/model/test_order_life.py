@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.model.change import LATEST_MS
-from streams.model.fold import FORGOTTEN, LEFT, UNCHANGED, Silent
+from streams.model.fold import FORGOTTEN, OWNED_ELSEWHERE, UNCHANGED, NoOutput
 from streams.model.order import Emission, OrderState, fold_order, fold_order_detail
 from streams.model.order_life import (
     INCOMPLETE_KINDS,
@@ -144,7 +144,7 @@ def test_the_time_of_a_timer_never_changes_and_no_answer_contradicts_the_state(
             outcome = called_back(state, callback)
             reports += isinstance(outcome, IncompleteOrder)
             assert timer_of(state)[1] == before
-            if isinstance(outcome, Silent):
+            if isinstance(outcome, NoOutput):
                 assert msgspec.msgpack.encode(state) == encoded, "a callback without output alters nothing"
     assert reports <= 1
 
@@ -184,7 +184,7 @@ def test_an_order_that_went_out_is_not_asked_for_again() -> None:
 def test_changes_of_an_order_that_went_out_elsewhere_are_kept_and_left_to_the_other() -> None:
     state, _ = emitted()
     deny(state, emitted_elsewhere=True)
-    assert fold_order(state, order_change(30, num_products=1, customer_id=99)) is LEFT
+    assert fold_order(state, order_change(30, num_products=1, customer_id=99)) is OWNED_ELSEWHERE
     assert state.row is not None
     assert (state.row.customer_id, state.revision) == (99, 0)
     assert fold_order(state, order_change(30, num_products=1, customer_id=99)) is UNCHANGED

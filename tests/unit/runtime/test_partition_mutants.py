@@ -14,7 +14,7 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from streams.model.change import Change
-from streams.model.fold import KEPT
+from streams.model.fold import STATE_ONLY
 from streams.runtime.partition import lifecycle as partition_module
 from streams.runtime.partition.batch import Fold, OutputRecord
 from streams.runtime.partition.queue import BatchQueue
@@ -100,7 +100,7 @@ async def outcome(
 def without_positions(state: Tally, change: Change[int]) -> Any:
     """A fold that believes every change it is given."""
     state.total += change.row
-    return (change.key, state.total) if state.total % 10 == 0 else KEPT
+    return (change.key, state.total) if state.total % 10 == 0 else STATE_ONLY
 
 
 async def test_the_real_code_gives_the_expected_outcome(tmp_path: Path) -> None:

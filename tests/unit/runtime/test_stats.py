@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.model.change import Change, Malformed, Tombstone
-from streams.model.fold import LEFT
+from streams.model.fold import OWNED_ELSEWHERE
 from streams.runtime.faust.app import BatchApp
 from streams.runtime.partition.batch import Batch, BatchOwner, OutputRecord, SourceRecord
 from streams.runtime.partition.lifecycle import PartitionState
@@ -56,7 +56,7 @@ def turn_of(*changes: Any, at_ms: int = 0) -> Turn:
     records = [Consumed("numbers", 0, offset, b"k", b"", at_ms) for offset in range(len(changes))]
     batch = Batch("numbers", 0, 0, records, cast(BatchOwner, None))
     batch.changes = changes
-    turn.fold([(batch, lambda state, change: LEFT if change.row == 7 else add(state, change))])
+    turn.fold([(batch, lambda state, change: OWNED_ELSEWHERE if change.row == 7 else add(state, change))])
     return turn
 
 

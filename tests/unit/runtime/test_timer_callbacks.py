@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaError
 
-from streams.model.fold import FORGOTTEN, KEPT, UNCHANGED
+from streams.model.fold import FORGOTTEN, STATE_ONLY, UNCHANGED
 from streams.runtime.partition import task
 from streams.runtime.partition.batch import TimerCallback
 from streams.runtime.partition.lifecycle import PartitionState
@@ -90,7 +90,7 @@ async def test_a_callback_may_keep_a_state_without_publishing_it(testbed: Partit
         if state.total != 4:
             return UNCHANGED
         state.total = 8
-        return KEPT
+        return STATE_ONLY
 
     testbed.processor.due = lambda partition: [(KEY, double)]
     testbed.start()

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from msgspec import Struct
 from rocksdict import Cache
 
-from streams.model.fold import FORGOTTEN, KEPT
+from streams.model.fold import FORGOTTEN, STATE_ONLY
 from streams.runtime.partition.batch import OutputRecord, SourceRecord
 from streams.runtime.partition.turn import Turn
 from streams.runtime.state import store as store_module
@@ -73,7 +73,7 @@ def change(state: Errand, kind: int, at_ms: int) -> Any:
     """A callback that gives a state another kind; the time of the first one stays."""
     state.first_ms = state.first_ms if state.text else at_ms
     state.kind, state.text = kind, "known"
-    return KEPT
+    return STATE_ONLY
 
 
 def turn_of(read: Any, codec: StateCodec[Errand], wanted: Mapping[bytes, tuple[int, int] | None]) -> Turn:
