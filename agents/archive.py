@@ -11,12 +11,12 @@ from typing import Any
 from faust import StreamT
 
 from streams.model.change import Change
-from streams.runtime.partition.batch import Batch, OutputRecord, SourceRecord
+from streams.runtime.partition.batch import OutputRecord, RecordBatch, SourceRecord
 from streams.runtime.partition.processor import PartitionView, StatelessProcessor
 from streams.runtime.partition.turn import Turn
 
 
-async def archive(batches: StreamT[Batch]) -> AsyncIterator[int]:
+async def archive(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
     """Take in each batch of records; yields their number."""
     async for batch in batches:
         yield await batch.submit(keep)

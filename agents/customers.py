@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from faust import StreamT
 
 from streams.model.lookup import customer_entry
-from streams.runtime.partition.batch import Batch
+from streams.runtime.partition.batch import RecordBatch
 
 
-async def customers(batches: StreamT[Batch]) -> AsyncIterator[int]:
+async def customers(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
     """Take in each batch of changes; yields the number of records."""
     async for batch in batches:
         yield await batch.submit(customer_entry)

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from faust import StreamT
 
 from streams.model.order import fold_order
-from streams.runtime.partition.batch import Batch
+from streams.runtime.partition.batch import RecordBatch
 
 
-async def order(batches: StreamT[Batch]) -> AsyncIterator[int]:
+async def order(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
     """Fold each batch of changes into the states of their orders; yields the number of records."""
     async for batch in batches:
         yield await batch.submit(fold_order)

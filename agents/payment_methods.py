@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from faust import StreamT
 
 from streams.model.lookup import payment_method_entry
-from streams.runtime.partition.batch import Batch
+from streams.runtime.partition.batch import RecordBatch
 
 
-async def payment_methods(batches: StreamT[Batch]) -> AsyncIterator[int]:
+async def payment_methods(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
     """Take in each batch of changes; yields the number of records."""
     async for batch in batches:
         yield await batch.submit(payment_method_entry)

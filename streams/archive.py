@@ -21,14 +21,14 @@ from config.settings import ArchiveSettings, KafkaSettings, ObjectStoreSettings,
 from streams.adapters.object_store import MinioBucket
 from streams.runtime.web.pages import declare_pages
 from streams.topics import Direction, catalogue
-from streams.worker import batch_app
+from streams.worker import transactional_app
 from tables.archive.committer import ArchiveSink
 from tables.views.archive import WaitingCollector
 
 kafka, objects, settings = read_or_exit(KafkaSettings, ObjectStoreSettings, ArchiveSettings)
 root = urlsplit(settings.bronze)
 
-app = batch_app(settings.archive_app_id, kafka, settings)
+app = transactional_app(settings.archive_app_id, kafka, settings)
 sink = ArchiveSink(
     MinioBucket(objects.endpoint, root.netloc, access_key=objects.access_key, secret_key=objects.secret_key),
     app,

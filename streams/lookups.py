@@ -22,13 +22,13 @@ from streams.model.change import change_decoder
 from streams.model.lookup import CUSTOMER, PAYMENT_METHOD, Columns, id_of
 from streams.runtime.web.pages import declare_pages
 from streams.topics import change_topic
-from streams.worker import batch_app
+from streams.worker import transactional_app
 from tables import lookups
 from tables.lookups import LookupSink
 
 kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, LookupsSettings)
 
-app = batch_app(settings.lookups_app_id, kafka, settings)
+app = transactional_app(settings.lookups_app_id, kafka, settings)
 sink = LookupSink(RedisClient(redis.url, database=lookups.DATABASE), app)
 processor = LookupProcessor(settings.lookups_app_id)
 

@@ -26,7 +26,7 @@ from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns
 from streams.runtime.web.pages import declare_pages
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, change_topic
-from streams.worker import batch_app
+from streams.worker import transactional_app
 from tables import order_cache, order_state
 from tables.payment_methods import PaymentMethods
 from tables.views import incomplete
@@ -35,7 +35,7 @@ from tables.views.incomplete import IncompleteCollector
 
 kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, OrdersSettings)
 
-app = batch_app(settings.orders_app_id, kafka, settings, standby_replicas=settings.standby_replicas)
+app = transactional_app(settings.orders_app_id, kafka, settings, standby_replicas=settings.standby_replicas)
 
 # What comes in.
 orders = app.batch_topic(
@@ -53,7 +53,7 @@ payment_methods = PaymentMethods(
 )
 
 # What is kept.
-state = app.batch_table(
+state = app.transactional_table(
     order_state.NAME,
     codec=order_state.FORGETTING_CODEC if settings.order_retention_s else order_state.CODEC,
     partitions=kafka.order_partitions,

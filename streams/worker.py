@@ -1,4 +1,4 @@
-"""What the applications of this package have in common: one way from settings to a `BatchApp`."""
+"""What the applications of this package have in common: one way from settings to a `TransactionalApp`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from config.settings import KafkaSettings, WorkerSettings
-from streams.runtime.faust.app import BatchApp
+from streams.runtime.faust.app import TransactionalApp
 from streams.topics import CHANGELOG_DELETE_RETENTION_S
 
 HEARTBEATS_PER_SESSION = 6
 
 
-def batch_app(app_id: str, kafka: KafkaSettings, settings: WorkerSettings, **options: Any) -> BatchApp:
+def transactional_app(app_id: str, kafka: KafkaSettings, settings: WorkerSettings, **options: Any) -> TransactionalApp:
     """The application `app_id` as the settings want it; `options` are Faust's and the runtime's."""
-    return BatchApp(
+    return TransactionalApp(
         app_id,
         bootstrap=kafka.bootstrap,
         state_dir=Path(settings.state_dir),

@@ -24,7 +24,7 @@ from mode import Service
 
 from streams.adapters.redis import RedisAwayError, Script, ScriptCaller
 from streams.model.errors import SinkAwayError
-from streams.runtime.faust.app import BatchApp
+from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.partition.committer import LARGEST_REQUEST_BYTES
 from streams.topics import DEAD_LETTERS
@@ -62,7 +62,7 @@ class LookupSink(Service):
         app: the application, whose group's offsets are kept up for those who watch its lag.
     """
 
-    def __init__(self, client: ScriptCaller, app: BatchApp, **kwargs: Any) -> None:
+    def __init__(self, client: ScriptCaller, app: TransactionalApp, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.client = client
         self.app = app

@@ -1,8 +1,8 @@
-"""The words in which every fold answers: nothing new, kept, something to publish, or a refusal.
+"""The outcomes of folds: nothing new, only the state changed, something to publish, or a rejected change.
 
-A fold is `fold(state, change)`: it alters the state it is given, and nothing else. It answers `UNCHANGED`, `STATE_ONLY`,
-`OWNED_ELSEWHERE`, or the thing that is to be published; it raises `Rejected`, before it alters anything, for a change that breaks
-a rule. A timer's callback is `callback(state)`, run without a change; it may answer `FORGOTTEN` too.
+A fold is `fold(state, change)`: it alters the given state and nothing else. It returns `UNCHANGED`, `STATE_ONLY`,
+`OWNED_ELSEWHERE` or the object to publish. For a change that breaks a rule it raises `Rejected` before it alters
+anything. A timer's callback is `callback(state)`, without a change; it may also return `FORGOTTEN`.
 """
 
 from __future__ import annotations

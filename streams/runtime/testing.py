@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streams.runtime.faust.app import BatchApp
+from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.faust.schema import changes_of
-from streams.runtime.partition.batch import Batch, Fold, OutputRecord
+from streams.runtime.partition.batch import Fold, OutputRecord, RecordBatch
 from streams.runtime.partition.processor import Processor
 from streams.runtime.partition.turn import Turn
 from streams.runtime.state.codec import STATELESS, StateCodec
@@ -89,7 +89,12 @@ class StandIn:
     """
 
     def __init__(
-        self, app: BatchApp, *, processor: Processor | None = None, partition: int = 0, pipeline: str | None = None
+        self,
+        app: TransactionalApp,
+        *,
+        processor: Processor | None = None,
+        partition: int = 0,
+        pipeline: str | None = None,
     ) -> None:
         chosen = next(each for each in app.pipelines if pipeline in (None, each.name))
         self._app = app
@@ -103,16 +108,16 @@ class StandIn:
         self.counts: Counter[str] = Counter()
         self.fail_next: Exception | None = None
 
-    def batch(self, topic: str, records: Sequence[tuple[bytes | None, bytes | None]]) -> Batch:
+    def batch(self, topic: str, records: Sequence[tuple[bytes | None, bytes | None]]) -> RecordBatch:
         """A decoded batch of `(key, value)` records of a source topic, for `agent.put`."""
         first, number = self._offsets[topic], self.view.number
         consumed = [Consumed(topic, number, first + i, key, value) for i, (key, value) in enumerate(records)]
         self._offsets[topic] += len(records)
-        batch = Batch(topic, number, first, consumed, self)
+        batch = RecordBatch(topic, number, first, consumed, self)
         batch.changes = changes_of(consumed, self._app.decoders.get(topic))
         return batch
 
-    async def accept(self, batch: Batch, fold: Fold) -> int:
+    async def accept(self, batch: RecordBatch, fold: Fold) -> int:
         """Run a whole turn on the batch."""
         turn = self._turn()
         turn.fold([(batch, fold)])

@@ -36,7 +36,7 @@ from mode import Service
 from streams.adapters.object_store import ObjectStore
 from streams.model.archive_chain import LAST_OFFSET, RECORDS, before_object, object_name, partition_folder, start_of
 from streams.model.errors import SinkAwayError
-from streams.runtime.faust.app import BatchApp
+from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
 from tables.archive.rows import Rows
 
@@ -68,7 +68,14 @@ class ArchiveSink(Service):
     """
 
     def __init__(
-        self, store: ObjectStore, app: BatchApp, *, prefix: str = "", flush_bytes: int, flush_s: float, **kwargs: Any
+        self,
+        store: ObjectStore,
+        app: TransactionalApp,
+        *,
+        prefix: str = "",
+        flush_bytes: int,
+        flush_s: float,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.store = store

@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 from streams.model.order import OrderState, live_lines
 from streams.model.order_life import INCOMPLETE_KINDS, REPORTED, reason_of_kind, utc_of
 from streams.model.published import IncompleteReason
-from streams.runtime.faust.app import BatchApp
-from streams.runtime.faust.table import BatchTable, NotHere
+from streams.runtime.faust.app import TransactionalApp
+from streams.runtime.faust.table import NotHere, TransactionalTable
 from streams.runtime.partition.processor import PartitionView
 from streams.runtime.web.pages import open_partitions
 
@@ -41,13 +41,13 @@ def oldest_seconds(partitions: Sequence[PartitionView]) -> dict[IncompleteReason
     return found
 
 
-def figures(app: BatchApp) -> dict[str, Any]:
+def figures(app: TransactionalApp) -> dict[str, Any]:
     """What `/stats/` says of them."""
     found = counts(open_partitions(app))
     return {"incomplete": {str(reason): number for reason, number in found.items()}}
 
 
-def listing(orders: BatchTable, partitions: Sequence[PartitionView], limit: int) -> dict[str, Any]:
+def listing(orders: TransactionalTable, partitions: Sequence[PartitionView], limit: int) -> dict[str, Any]:
     """What `/orders/incomplete` answers: everything in numbers, and the oldest orders one by one."""
     found = counts(partitions)
     return {
@@ -59,7 +59,7 @@ def listing(orders: BatchTable, partitions: Sequence[PartitionView], limit: int)
     }
 
 
-def _oldest(orders: BatchTable, partitions: Sequence[PartitionView], limit: int) -> list[dict[str, Any]]:
+def _oldest(orders: TransactionalTable, partitions: Sequence[PartitionView], limit: int) -> list[dict[str, Any]]:
     entries = [
         (at_ms, key, kind, partition)
         for partition in partitions
@@ -70,7 +70,7 @@ def _oldest(orders: BatchTable, partitions: Sequence[PartitionView], limit: int)
     return [_line(orders, *entry) for entry in entries[:limit]]
 
 
-def _line(orders: BatchTable, at_ms: int, key: bytes, kind: int, partition: PartitionView) -> dict[str, Any]:
+def _line(orders: TransactionalTable, at_ms: int, key: bytes, kind: int, partition: PartitionView) -> dict[str, Any]:
     try:
         state: OrderState | None = orders.get(key.decode())
     except NotHere:
@@ -90,7 +90,7 @@ def _line(orders: BatchTable, at_ms: int, key: bytes, kind: int, partition: Part
 class IncompleteCollector(Collector):
     """The same for Prometheus."""
 
-    def __init__(self, app: BatchApp) -> None:
+    def __init__(self, app: TransactionalApp) -> None:
         self._app = app
 
     def collect(self) -> Iterator[Metric]:

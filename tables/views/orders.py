@@ -8,8 +8,8 @@ import msgspec
 from faust.web import Request, Response, View
 
 from streams.model.order import Emission, OrderState, products_of, status_of
-from streams.runtime.faust.app import BatchApp
-from streams.runtime.faust.table import BatchTable, NotHere
+from streams.runtime.faust.app import TransactionalApp
+from streams.runtime.faust.table import NotHere, TransactionalTable
 from streams.runtime.web.pages import open_partitions, partitions
 from tables.views import incomplete
 
@@ -37,7 +37,7 @@ def _named(row: Any) -> dict[str, Any]:
     return {name: getattr(row, name) for name in row.__struct_fields__}
 
 
-def declare(app: BatchApp, orders: BatchTable) -> None:
+def declare(app: TransactionalApp, orders: TransactionalTable) -> None:
     """Add the views to the application.
 
     `/orders/{order_id}/` is answered by the worker that owns the order, whichever is asked; `/orders/incomplete` speaks

@@ -43,7 +43,10 @@ def snippet(text: str, name: str = "streams.model.bad") -> Module:
         ("from os import path", "imports os.path"),
         ("from random import random", "imports random.random"),
         ("import faust", "imports faust"),
-        ("from streams.runtime.partition.batch import Batch", "imports streams.runtime.partition.batch.Batch"),
+        (
+            "from streams.runtime.partition.batch import RecordBatch",
+            "imports streams.runtime.partition.batch.RecordBatch",
+        ),
         ("from ..topics import ORDER_FINAL", "imports streams.topics.ORDER_FINAL"),
         ("import importlib\nimportlib.import_module('uuid')", "imports uuid"),
         ("def f():\n    import socket", "imports socket"),

@@ -19,8 +19,8 @@ from streams.model.change import ChangeDecoder
 from streams.runtime.faust.preflight import TopicsMismatchError, check_pipeline
 from streams.runtime.faust.router import BoundedRouter
 from streams.runtime.faust.schema import BatchSchema
-from streams.runtime.faust.supervisor import BatchTableManager, PartitionSupervisor, kafka_transactions
-from streams.runtime.faust.table import BatchTable
+from streams.runtime.faust.supervisor import PartitionSupervisor, TransactionalTableManager, kafka_transactions
+from streams.runtime.faust.table import TransactionalTable
 from streams.runtime.faust.transport import BatchTransport
 from streams.runtime.faust.worker import WorkerApp
 from streams.runtime.partition.committer import Committer
@@ -45,10 +45,10 @@ POLL_RECORDS: Final = 2_000
 """Most records of one poll: they are all in memory before the partition's bound of waiting bytes is looked at again."""
 
 
-class BatchApp(WorkerApp):
+class TransactionalApp(WorkerApp):
     """`faust.App` with batches for events and a transaction per turn; see `streams/runtime/__init__.py`.
 
-    Declare source topics with `batch_topic` or `raw_topic`, the state with `batch_table`, then join them in a
+    Declare source topics with `batch_topic` or `raw_topic`, the state with `transactional_table`, then join them in a
     `pipeline`.
 
     Args:
@@ -86,7 +86,7 @@ class BatchApp(WorkerApp):
         super().__init__(
             app_id,
             broker=[URL(f"kafka://{server}") for server in bootstrap.split(",")],
-            TableManager=BatchTableManager,
+            TableManager=TransactionalTableManager,
             Router=BoundedRouter,
             processing_guarantee="exactly_once",
             consumer_auto_offset_reset="earliest",
@@ -111,10 +111,12 @@ class BatchApp(WorkerApp):
         """Declare a source topic whose records are taken as they are, readable or not."""
         return self.topic(name, schema=BatchSchema())
 
-    def batch_table(self, name: str, *, codec: StateCodec[Any], partitions: int, help: str) -> BatchTable:
+    def transactional_table(
+        self, name: str, *, codec: StateCodec[Any], partitions: int, help: str
+    ) -> TransactionalTable:
         """Declare the state table."""
-        table = BatchTable(self, name=name, codec=codec, partitions=partitions, help=help)
-        return cast(BatchTable, self.tables.add(table))
+        table = TransactionalTable(self, name=name, codec=codec, partitions=partitions, help=help)
+        return cast(TransactionalTable, self.tables.add(table))
 
     def pipeline(
         self,
@@ -122,7 +124,7 @@ class BatchApp(WorkerApp):
         *,
         sources: Sequence[TopicT],
         processor: Processor,
-        state: BatchTable | None = None,
+        state: TransactionalTable | None = None,
         outputs: Sequence[str] = (),
         new_committer: Callable[[int], Committer] | None = None,
     ) -> Pipeline:
@@ -153,7 +155,7 @@ class BatchApp(WorkerApp):
     @property
     def partition_supervisor(self) -> PartitionSupervisor:
         """The partitions of this worker."""
-        return cast(BatchTableManager, self.tables).recovery
+        return cast(TransactionalTableManager, self.tables).recovery
 
     @property
     def partition_owner(self) -> PartitionSupervisor:

@@ -10,13 +10,13 @@ from faust.types import AppT, EventT, Message
 
 from streams.model.change import Change, ChangeDecoder, Malformed, Tombstone
 from streams.model.position import Position
-from streams.runtime.partition.batch import Batch, SourceRecord
+from streams.runtime.partition.batch import RecordBatch, SourceRecord
 
 NO_POSITION: Final[Position] = (0, 0, 0, 0)
 
 
 class BatchSchema(faust.Schema[Any, Any]):
-    """Reads the records of a message whose value is a `Batch`.
+    """Reads the records of a message whose value is a `RecordBatch`.
 
     Args:
         decoder: decodes one record; what can't be read becomes a `Malformed`. Without it nothing of a record is read:
@@ -32,7 +32,7 @@ class BatchSchema(faust.Schema[Any, Any]):
         decoder, create_event = self.decoder, app.create_event
 
         async def decode(message: Message, *, propagate: bool = False) -> EventT[Any]:
-            batch: Batch = message.value  # type: ignore[assignment]
+            batch: RecordBatch = message.value  # type: ignore[assignment]
             batch.changes = changes_of(batch.records, decoder)
             return create_event(None, batch, message.headers, message)
 

@@ -247,7 +247,7 @@ class SourceTruncatedError(Exception):
     """A source topic lost records that were not processed yet."""
 
 
-class BatchTableManager(TableManager):
+class TransactionalTableManager(TableManager):
     """Faust's table manager with the partition supervisor as its recovery service."""
 
     _supervisor: PartitionSupervisor | None = None

@@ -39,7 +39,7 @@ def refuse_write(table: str) -> NoReturn:
 class PartitionedStore(SerializedStore[Any, Any]):
     """The stores of the partitions that are open in this worker, behind Faust's store interface."""
 
-    def __init__(self, table: BatchTable) -> None:
+    def __init__(self, table: TransactionalTable) -> None:
         super().__init__(
             "rocksdb://", table.app, table, key_type=bytes, value_type=bytes, key_serializer="raw", loop=table.loop
         )
@@ -145,7 +145,7 @@ class PartitionedStore(SerializedStore[Any, Any]):
         return False
 
 
-class BatchTable(faust.Table[Any, Any]):
+class TransactionalTable(faust.Table[Any, Any]):
     """A Faust table whose partitions are written by turns. Keys are text, stored as the record keys' bytes."""
 
     def __init__(self, app: Any, *, codec: StateCodec[Any], **options: Any) -> None:

@@ -21,7 +21,7 @@ from faust.types.tuples import ConsumerMessage
 from streams.runtime.faust.fetched import FetchedRecord, use_lean_records
 from streams.runtime.faust.transactions import PartitionTransactions
 from streams.runtime.faust.worker import WorkerApp
-from streams.runtime.partition.batch import Batch
+from streams.runtime.partition.batch import RecordBatch
 from streams.runtime.partition.task import PartitionTask
 
 log = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ class BatchConsumer(driver.Consumer):
             from_offset = self._read_offset[tp]
             assert from_offset is not None
             self._note_uncommitted(tp, from_offset)
-            batch = Batch(tp.topic, tp.partition, from_offset, records[begin : begin + size], task)
+            batch = RecordBatch(tp.topic, tp.partition, from_offset, records[begin : begin + size], task)
             self._read_offset[tp] = batch.next_offset
             task.queue.polled(batch)
             await self.wait_first(self.callback(self._message(tp, batch)), self.suspend_flow.wait())
@@ -228,7 +228,7 @@ class BatchConsumer(driver.Consumer):
         if end is not None:
             self.app.monitor.track_tp_end_offset(tp, end)
 
-    def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:
+    def _message(self, tp: TP, batch: RecordBatch) -> ConsumerMessage:
         """One message for a whole batch; its offset is the last record's."""
         last = batch.records[-1]
         return ConsumerMessage(

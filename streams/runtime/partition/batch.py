@@ -1,4 +1,4 @@
-"""The records that move through the runtime: a `Batch` in, `OutputRecord`s out."""
+"""The records that move through the runtime: a `RecordBatch` in, `OutputRecord`s out."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Final, NamedTuple, Protocol
 from streams.model.change import Change, Malformed, Tombstone
 
 Fold = Callable[[Any, Change[Any]], Any]
-"""`fold(state, change)` alters the state and answers `UNCHANGED`, `STATE_ONLY`, `OWNED_ELSEWHERE` or what is to be published."""
+"""`fold(state, change)` alters the state and returns an outcome of `streams/model/fold.py` or an object to publish."""
 
 TimerCallback = Callable[[Any], Any]
-"""`callback(state)` does the same when a timer is due, without a change; it may also answer `FORGOTTEN`."""
+"""`callback(state)` does the same when a timer is due, without a change; it may also return `FORGOTTEN`."""
 
 RECORD_OVERHEAD_BYTES: Final = 500
 """What a record costs in memory beside its bytes, roughly; without it, records without a value would cost nothing."""
@@ -53,10 +53,10 @@ class OutputRecord(NamedTuple):
 class BatchOwner(Protocol):
     """Who folds a batch: the partition it was polled for."""
 
-    async def accept(self, batch: Batch, fold: Fold) -> int: ...
+    async def accept(self, batch: RecordBatch, fold: Fold) -> int: ...
 
 
-class Batch:
+class RecordBatch:
     """Consecutive records of one topic partition, as one poll returned them.
 
     Attributes:
@@ -87,7 +87,7 @@ class Batch:
         return len(self.records)
 
     def __repr__(self) -> str:
-        return f"<Batch {self.topic}/{self.partition} {self.from_offset}..{self.next_offset}>"
+        return f"<RecordBatch {self.topic}/{self.partition} {self.from_offset}..{self.next_offset}>"
 
     async def submit(self, fold: Fold) -> int:
         """Queue the batch for its partition, which folds its changes with `fold`; return the number of records.

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from streams.runtime.partition.batch import Batch, Fold
+from streams.runtime.partition.batch import Fold, RecordBatch
 
 PATIENCE_S: Final = 1.0
 """How long the others wait for a topic that has more but does not deliver it: its broker may be away."""
@@ -40,7 +40,7 @@ class BatchQueue:
         self.filled = asyncio.Event()
         self._max_bytes = max_bytes
         self._polled_bytes: Counter[str] = Counter()
-        self._waiting: dict[str, deque[tuple[Batch, Fold]]] = {}
+        self._waiting: dict[str, deque[tuple[RecordBatch, Fold]]] = {}
         self._behind: dict[str, int] = {}
         self._dry_since: float | None = None
 
@@ -51,11 +51,11 @@ class BatchQueue:
         """Whether another poll of a topic is welcome."""
         return self._polled_bytes[topic] * len(self.next_offsets) < self._max_bytes
 
-    def polled(self, batch: Batch) -> None:
+    def polled(self, batch: RecordBatch) -> None:
         """Account for a batch that is on its way through Faust to `put`."""
         self._polled_bytes[batch.topic] += batch.size_bytes
 
-    def put(self, batch: Batch, fold: Fold) -> None:
+    def put(self, batch: RecordBatch, fold: Fold) -> None:
         """Let a batch wait for its turn."""
         self._waiting.setdefault(batch.topic, deque()).append((batch, fold))
         self.filled.set()
@@ -92,13 +92,13 @@ class BatchQueue:
         """Drop what waits."""
         self._waiting.clear()
 
-    def take(self, max_records: int) -> Sequence[tuple[Batch, Fold]]:
+    def take(self, max_records: int) -> Sequence[tuple[RecordBatch, Fold]]:
         """Step 1 of a turn: the oldest batches up to the size of a turn, each where its topic's last one ended.
 
         Raises:
             BatchesApartError: one does not begin where its topic's last one ended.
         """
-        taken: list[tuple[Batch, Fold]] = []
+        taken: list[tuple[RecordBatch, Fold]] = []
         records = 0
         while source := min(filter(None, self._waiting.values()), key=_oldest_ms, default=None):
             batch, fold = source[0]
@@ -114,12 +114,12 @@ class BatchQueue:
                 break
         return taken
 
-    def check_begin(self, batch: Batch) -> None:
+    def check_begin(self, batch: RecordBatch) -> None:
         """Raise if a batch does not begin where its topic's last one ended."""
         expected = self.next_offsets.get(batch.topic)
         if batch.from_offset != expected or batch.records[0].offset < batch.from_offset:
             raise BatchesApartError(f"{batch!r} does not follow offset {expected}")
 
 
-def _oldest_ms(waiting: deque[tuple[Batch, Fold]]) -> int:
+def _oldest_ms(waiting: deque[tuple[RecordBatch, Fold]]) -> int:
     return waiting[0][0].records[0].timestamp

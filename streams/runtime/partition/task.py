@@ -31,7 +31,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from streams.runtime.partition.batch import Batch, Fold, OutputRecord
+from streams.runtime.partition.batch import Fold, OutputRecord, RecordBatch
 from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.processor import PartitionView
 from streams.runtime.partition.queue import BatchQueue
@@ -127,7 +127,7 @@ class PartitionTask:
 
     # -- the consumer and the agents ----------------------------------------------------------------------------------
 
-    async def accept(self, batch: Batch, fold: Fold) -> int:
+    async def accept(self, batch: RecordBatch, fold: Fold) -> int:
         """Queue a batch for the next turn; after the close it is dropped, and its records are polled again."""
         if self.is_open:
             self.queue.put(batch, fold)
@@ -235,7 +235,7 @@ class PartitionTask:
         assert self._store is not None
         return Turn(self._store.get, table.codec, dead_letter)
 
-    async def _fold(self, batches: Sequence[tuple[Batch, Fold]]) -> None:
+    async def _fold(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
         """A turn of what was polled."""
         turn = self._new_turn()
         began = time.monotonic()

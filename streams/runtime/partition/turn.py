@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from streams.model.change import Change, Malformed
 from streams.model.fold import FORGOTTEN, OWNED_ELSEWHERE, STATE_ONLY, UNCHANGED, Rejected
-from streams.runtime.partition.batch import Batch, Fold, OutputRecord, SourceRecord, TimerCallback
+from streams.runtime.partition.batch import Fold, OutputRecord, RecordBatch, SourceRecord, TimerCallback
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.timers import Timer, TimerChange
 
@@ -67,7 +67,7 @@ class Turn:
         self.newest_ms = 0
         self._timers_before: dict[bytes, Timer | None] = {}
 
-    def fold(self, batches: Sequence[tuple[Batch, Fold]]) -> None:
+    def fold(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
         """Fold all changes. One that makes its fold fail is found by a second, careful pass and dead-lettered."""
         try:
             for batch, fold in batches:
@@ -95,7 +95,7 @@ class Turn:
         """Do not write the state of a key: it is what it was before."""
         del self.changed[key]
 
-    def _fold_batch(self, batch: Batch, fold: Fold) -> None:
+    def _fold_batch(self, batch: RecordBatch, fold: Fold) -> None:
         state_of, changed, outcomes = self._state_of, self.changed, self.outcomes
         records, newest_ms = batch.records, self.newest_ms
         folded = unchanged = 0

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from streams.runtime.faust.app import BatchApp
+from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.stats import Distribution
 
@@ -30,7 +30,7 @@ _EVENTS: Final = {
 }
 
 
-async def exposition(app: BatchApp, collectors: Iterable[Collector]) -> bytes:
+async def exposition(app: TransactionalApp, collectors: Iterable[Collector]) -> bytes:
     """The worker's metrics and those of `collectors`, in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(RuntimeCollector(app, await app.partition_supervisor.lag()))
@@ -50,7 +50,7 @@ def counter(name: str, help: str, label: str, values: Mapping[str, float]) -> Co
 class RuntimeCollector(Collector):
     """The runtime's metrics."""
 
-    def __init__(self, app: BatchApp, lag: Mapping[TP, int]) -> None:
+    def __init__(self, app: TransactionalApp, lag: Mapping[TP, int]) -> None:
         self._app = app
         self._lag = lag
 

@@ -11,7 +11,7 @@ from faust.web import Request, Response, View
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from streams.runtime.faust.app import BatchApp
+from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.processor import PartitionView
 from streams.runtime.web.metrics import CONTENT_TYPE, counter, exposition
 
@@ -24,7 +24,7 @@ class Counted(Protocol):
 
 
 def declare_pages(
-    app: BatchApp,
+    app: TransactionalApp,
     *,
     counted: Mapping[str, Counted],
     figures: Callable[[], Mapping[str, Any]] = dict,
@@ -60,13 +60,13 @@ def declare_pages(
         return view.bytes(await exposition(app, collectors), headers={"Content-Type": CONTENT_TYPE})
 
 
-def open_partitions(app: BatchApp) -> list[PartitionView]:
+def open_partitions(app: TransactionalApp) -> list[PartitionView]:
     """The partitions whose states can be read now, by number; not those that are just being closed."""
     found = [partition.task for partition in app.partition_supervisor.partitions if partition.task.is_open]
     return sorted((task.view for task in found), key=lambda view: view.number)
 
 
-def partitions(app: BatchApp) -> dict[str, Any]:
+def partitions(app: TransactionalApp) -> dict[str, Any]:
     """State, restoration and position of each partition of this worker."""
     return {
         partition.name if len(app.pipelines) > 1 else str(partition.number): {
@@ -81,7 +81,7 @@ def partitions(app: BatchApp) -> dict[str, Any]:
     }
 
 
-def standbys(app: BatchApp) -> dict[str, Any]:
+def standbys(app: TransactionalApp) -> dict[str, Any]:
     """How far each standby of this worker is."""
     return {
         standby.name: {"restored_records": standby.progress.records, "restore_remaining": standby.progress.remaining}

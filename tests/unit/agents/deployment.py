@@ -17,7 +17,7 @@ from agents.order_log import OrderLog
 from agents.order_timers import OrderTimers
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder
-from streams.runtime.partition.batch import Batch, BatchOwner, OutputRecord
+from streams.runtime.partition.batch import BatchOwner, OutputRecord, RecordBatch
 from streams.runtime.partition.turn import Turn
 from streams.runtime.state.store import Entry
 from streams.runtime.testing import Consumed, MemoryPartition
@@ -144,7 +144,7 @@ class Deployment:
         changes = self._shop.topics[topic][begin : begin + count]
         if changes:
             records = [Consumed(topic, 0, begin + i, change.key, b"") for i, change in enumerate(changes)]
-            batch = Batch(topic, 0, begin, records, cast(BatchOwner, None))
+            batch = RecordBatch(topic, 0, begin, records, cast(BatchOwner, None))
             batch.changes = changes
             turn = self._new_turn()
             turn.fold([(batch, cast(Any, FOLDS[topic]))])

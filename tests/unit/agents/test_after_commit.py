@@ -18,7 +18,7 @@ from agents.order_timers import OrderTimers
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.order_life import deny
 from streams.model.published import PaymentMethod
-from streams.runtime.partition.batch import Batch, BatchOwner, OutputRecord
+from streams.runtime.partition.batch import BatchOwner, OutputRecord, RecordBatch
 from streams.runtime.partition.turn import Turn
 from streams.runtime.testing import Consumed, MemoryPartition
 from tables.order_cache import CachedOrder
@@ -64,7 +64,7 @@ class AfterCommitTestbed:
         turn = Turn(self.stored.get, CODEC, self.processor.dead_letter)
         batches = []
         for number, change in enumerate(changes):
-            batch = Batch("t", 0, number, [Consumed("t", 0, number, change.key, b"")], cast(BatchOwner, None))
+            batch = RecordBatch("t", 0, number, [Consumed("t", 0, number, change.key, b"")], cast(BatchOwner, None))
             batch.changes = [change]
             batches.append((batch, cast(Any, fold_order if hasattr(change.row, "num_products") else fold_order_detail)))
         turn.fold(batches)

@@ -17,7 +17,7 @@ from agents.order_log import OrderLog
 from streams.model.order import Emission, OrderState, fold_order, fold_order_detail
 from streams.model.order_life import ask_again
 from streams.model.published import AmendedOrder, CompleteOrder
-from streams.runtime.partition.batch import Batch, BatchOwner, OutputRecord, SourceRecord
+from streams.runtime.partition.batch import BatchOwner, OutputRecord, RecordBatch, SourceRecord
 from streams.runtime.partition.turn import Turn
 from streams.runtime.testing import Consumed
 from tables.order_state import CODEC
@@ -47,7 +47,9 @@ class ClaimFilterTestbed:
         turn = Turn(self.stored.get, CODEC, no_dead_letter)
         batches = []
         for number, change in enumerate(changes):
-            batch = Batch("t", 0, number, [Consumed("t", 0, number, change.key, b"", number)], cast(BatchOwner, None))
+            batch = RecordBatch(
+                "t", 0, number, [Consumed("t", 0, number, change.key, b"", number)], cast(BatchOwner, None)
+            )
             batch.changes = [change]
             batches.append((batch, cast(Any, fold_order if hasattr(change.row, "num_products") else fold_order_detail)))
         turn.fold(batches)

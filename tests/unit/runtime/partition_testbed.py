@@ -14,7 +14,7 @@ from pathlib import Path
 from rocksdict import Cache
 
 from streams.model.change import Change
-from streams.runtime.partition.batch import Batch, Fold
+from streams.runtime.partition.batch import Fold, RecordBatch
 from streams.runtime.partition.lifecycle import Partition
 from streams.runtime.partition.pipeline import PartitionStores, Pipeline
 from streams.runtime.partition.task import PartitionTask
@@ -101,8 +101,8 @@ class PartitionTestbed:
         self._feeder = asyncio.create_task(self._feed())
         self.partition.start(self.crashed.append)
 
-    def batch(self, first: int, rows: list[int], task: PartitionTask | None = None) -> Batch:
-        batch = Batch("numbers", 0, first, numbers(first, *rows), task or self.partition.task)
+    def batch(self, first: int, rows: list[int], task: PartitionTask | None = None) -> RecordBatch:
+        batch = RecordBatch("numbers", 0, first, numbers(first, *rows), task or self.partition.task)
         batch.changes = [
             Change(b"k", row, deleted=False, position=(0, 1, at, 0), at_ms=self.at_ms(at))
             for at, row in enumerate(rows, first)

@@ -19,8 +19,8 @@ from agents.order_log import OrderLog
 from agents.order_timers import OrderTimers
 from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, fold_order
-from streams.runtime.faust.table import BatchTable
-from streams.runtime.partition.batch import Batch, OutputRecord
+from streams.runtime.faust.table import TransactionalTable
+from streams.runtime.partition.batch import OutputRecord, RecordBatch
 from streams.runtime.partition.task import PartitionTask
 from streams.runtime.testing import Consumed
 from streams.topics import DEAD_LETTERS
@@ -54,7 +54,7 @@ class OrderBench(PartitionTestbed):
             order_log=OrderLog(enabled=False),
             app_id="test",
         )
-        table = cast(BatchTable, OrderTable(folder))
+        table = cast(TransactionalTable, OrderTable(folder))
         self.pipeline = dataclasses.replace(self.pipeline, processor=processor, table=table)
         self.partition = self.new_partition()
         self.commits: list[tuple[list[OutputRecord], dict[str, int]]] = []
@@ -66,10 +66,10 @@ class OrderBench(PartitionTestbed):
 
         self.log.append = recorded  # type: ignore[method-assign]
 
-    def batch(self, first: int, rows: list[int], task: PartitionTask | None = None) -> Batch:
+    def batch(self, first: int, rows: list[int], task: PartitionTask | None = None) -> RecordBatch:
         values = self.values[first : first + len(rows)]
         records = [Consumed("numbers", 0, first + i, KEY, value) for i, value in enumerate(values)]
-        batch = Batch("numbers", 0, first, records, task or self.partition.task)
+        batch = RecordBatch("numbers", 0, first, records, task or self.partition.task)
         batch.changes = [decode_order(KEY, value) for value in values]
         return batch
 

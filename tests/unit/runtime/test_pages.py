@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 from aiokafka.errors import KafkaError
 
-from streams.runtime.faust.app import BatchApp
+from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.lifecycle import Partition
 from streams.runtime.web.pages import open_partitions
 from tests.support.fakes import UNEVEN, MemoryCommitter
@@ -37,7 +37,7 @@ async def test_a_partition_that_is_being_closed_is_not_read_any_more(
         await may_close.wait()
 
     testbed = PartitionTestbed(tmp_path, [4])
-    app = cast(BatchApp, Worker(testbed.partition))
+    app = cast(TransactionalApp, Worker(testbed.partition))
     assert open_partitions(app) == [], "it was not opened yet"
     testbed.start()
     await testbed.processed()

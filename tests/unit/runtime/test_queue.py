@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.runtime.partition.batch import RECORD_OVERHEAD_BYTES, Batch, BatchOwner
+from streams.runtime.partition.batch import RECORD_OVERHEAD_BYTES, BatchOwner, RecordBatch
 from streams.runtime.partition.queue import PATIENCE_S, BatchesApartError, BatchQueue
 from streams.runtime.testing import Consumed
 from tests.support.fakes import add
@@ -19,13 +19,13 @@ from tests.support.fakes import add
 
 def batch_at(
     first: int, count: int, *, topic: str = "numbers", from_offset: int | None = None, at_ms: int = 0
-) -> Batch:
+) -> RecordBatch:
     records = [Consumed(topic, 0, first + i, b"k", b"v", timestamp=at_ms) for i in range(count)]
     begin = first if from_offset is None else from_offset
-    return Batch(topic, 0, begin, records, cast(BatchOwner, None))
+    return RecordBatch(topic, 0, begin, records, cast(BatchOwner, None))
 
 
-def queue_of(*batches: Batch, max_bytes: int = 1_000_000, **next_offsets: int) -> BatchQueue:
+def queue_of(*batches: RecordBatch, max_bytes: int = 1_000_000, **next_offsets: int) -> BatchQueue:
     queue = BatchQueue(max_bytes)
     queue.next_offsets = dict(next_offsets)
     queue.note_behind(dict.fromkeys(next_offsets, 0))
@@ -69,7 +69,7 @@ def test_a_batch_may_begin_behind_transaction_markers() -> None:
     [batch_at(4, 2), batch_at(2, 2), batch_at(3, 2, topic="letters"), batch_at(2, 2, from_offset=3)],
     ids=["ahead", "behind", "of a topic nobody sought", "with a record of before"],
 )
-def test_a_batch_that_does_not_follow_is_refused(batch: Batch) -> None:
+def test_a_batch_that_does_not_follow_is_refused(batch: RecordBatch) -> None:
     with pytest.raises(BatchesApartError, match="does not follow"):
         queue_of(batch, numbers=3).take(5)
 

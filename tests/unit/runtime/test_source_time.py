@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from streams.model.change import Change
-from streams.runtime.partition.batch import Batch
+from streams.runtime.partition.batch import RecordBatch
 from streams.runtime.partition.turn import MOST_AHEAD_MS, Turn
 from streams.runtime.testing import Consumed
 from tests.support.fakes import TALLY_CODEC, TallyProcessor, add
@@ -19,12 +19,12 @@ NOW_MS = 1_800_000_000_000
 class NoOwner:
     """Nobody takes the batch."""
 
-    async def accept(self, batch: Batch, fold: object) -> int:
+    async def accept(self, batch: RecordBatch, fold: object) -> int:
         return 0
 
 
 def newest_of(at_ms: int, record_ms: int) -> int:
-    batch = Batch("numbers", 0, 0, [Consumed("numbers", 0, 0, b"k", b"1", record_ms)], NoOwner())
+    batch = RecordBatch("numbers", 0, 0, [Consumed("numbers", 0, 0, b"k", b"1", record_ms)], NoOwner())
     batch.changes = [Change(b"k", 1, deleted=False, position=(0, 1, 1, 0), at_ms=at_ms)]
     turn = Turn(lambda key: None, TALLY_CODEC, TallyProcessor().dead_letter)
     turn.fold([(batch, add)])

@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams.model.change import Change, Malformed, Tombstone
 from streams.model.fold import OWNED_ELSEWHERE
-from streams.runtime.faust.app import BatchApp
-from streams.runtime.partition.batch import Batch, BatchOwner, OutputRecord, SourceRecord
+from streams.runtime.faust.app import TransactionalApp
+from streams.runtime.partition.batch import BatchOwner, OutputRecord, RecordBatch, SourceRecord
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.turn import Turn
 from streams.runtime.state.changelog import RestoreProgress
@@ -54,7 +54,7 @@ def dead_letter(record: SourceRecord, reason: str) -> OutputRecord:
 def turn_of(*changes: Any, at_ms: int = 0) -> Turn:
     turn = Turn(lambda key: None, TALLY_CODEC, dead_letter)
     records = [Consumed("numbers", 0, offset, b"k", b"", at_ms) for offset in range(len(changes))]
-    batch = Batch("numbers", 0, 0, records, cast(BatchOwner, None))
+    batch = RecordBatch("numbers", 0, 0, records, cast(BatchOwner, None))
     batch.changes = changes
     turn.fold([(batch, lambda state, change: OWNED_ELSEWHERE if change.row == 7 else add(state, change))])
     return turn
@@ -144,7 +144,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 async def samples(*extra: Any) -> Samples:
     """The metrics as Prometheus reads them."""
-    text = (await exposition(cast(BatchApp, FakeApp()), extra)).decode()
+    text = (await exposition(cast(TransactionalApp, FakeApp()), extra)).decode()
     families = list(text_string_to_metric_families(text))
     assert all(family.documentation and family.name.startswith("millrace_") for family in families)
     assert len({family.name for family in families}) == len(families)

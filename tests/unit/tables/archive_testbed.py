@@ -14,7 +14,7 @@ from faust.types import TP
 
 from streams.model.archive_chain import LAST_OFFSET, Piece, object_name, start_of, walk
 from streams.model.errors import SinkAwayError
-from streams.runtime.faust.app import BatchApp
+from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.testing import Consumed
 from tables.archive.committer import ArchiveCommitter, ArchiveSink
@@ -159,7 +159,7 @@ class Owner:
     """A worker with its sink, which has the partition open, as the runtime uses it."""
 
     def __init__(self, bucket: MemoryBucket, group: Group, *, flush_bytes: int = 2**30, flush_s: float = 0.0) -> None:
-        self.sink = ArchiveSink(bucket, cast(BatchApp, group), flush_bytes=flush_bytes, flush_s=flush_s)
+        self.sink = ArchiveSink(bucket, cast(TransactionalApp, group), flush_bytes=flush_bytes, flush_s=flush_s)
         self.committer: ArchiveCommitter
         self.position = 0
 

@@ -14,7 +14,7 @@ from faust.types import TP
 
 from streams.model.archive_chain import Piece, object_name
 from streams.model.errors import SinkAwayError
-from streams.runtime.faust.app import BatchApp
+from streams.runtime.faust.app import TransactionalApp
 from tables.archive import committer
 from tables.archive.committer import ArchiveSink
 from tests.unit.tables.archive_testbed import NUMBER, TOPIC, Group, Kafka, MemoryBucket, Owner
@@ -291,7 +291,7 @@ async def test_the_groups_refusal_disturbs_nothing(bucket: MemoryBucket, group: 
 
 async def test_partitions_and_roots_have_places_of_their_own(bucket: MemoryBucket, group: Group, kafka: Kafka) -> None:
     await archived(bucket, group, kafka, 2)
-    other = ArchiveSink(bucket, cast(BatchApp, group), prefix="shops/one/", flush_bytes=1, flush_s=0.0)
+    other = ArchiveSink(bucket, cast(TransactionalApp, group), prefix="shops/one/", flush_bytes=1, flush_s=0.0)
     owner = Owner(bucket, group)
     owner.sink = other
     await owner.open()

@@ -12,7 +12,7 @@ import pytest
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.order_life import deny
 from streams.model.published import IncompleteReason
-from streams.runtime.faust.table import BatchTable, NotHere
+from streams.runtime.faust.table import NotHere, TransactionalTable
 from streams.runtime.partition.processor import PartitionView
 from streams.runtime.testing import MemoryPartition
 from tables.order_state import CODEC
@@ -47,7 +47,7 @@ class Orders:
         return list(places)
 
     def listing(self, limit: int = 100) -> dict[str, Any]:
-        return incomplete.listing(cast(BatchTable, self), self.partitions(), limit)
+        return incomplete.listing(cast(TransactionalTable, self), self.partitions(), limit)
 
 
 def lines_only(after_ms: int) -> OrderState:

@@ -18,7 +18,7 @@ from faust.types import TP
 
 from streams.adapters.redis import CALL_TIMEOUT_S, RedisAwayError, Script
 from streams.model.errors import SinkAwayError
-from streams.runtime.faust.app import BatchApp
+from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
 from streams.topics import DEAD_LETTERS
 from tables.lookups import READ, WRITE, LookupCommitter, LookupSink
@@ -131,7 +131,7 @@ def sink(redis: MemoryRedis, worker: Worker, monkeypatch: pytest.MonkeyPatch) ->
     Producer.made, Producer.failing_starts, Producer.answers = [], 0, asyncio.Event()
     Producer.answers.set()
     monkeypatch.setattr(aiokafka, "AIOKafkaProducer", Producer)
-    return LookupSink(redis, cast(BatchApp, worker))
+    return LookupSink(redis, cast(TransactionalApp, worker))
 
 
 async def opened(sink: LookupSink) -> tuple[LookupCommitter, int | None]:
