@@ -172,7 +172,7 @@ class LookupCommitter:
     async def _tell_group(self, offset: int) -> None:
         """Keep the group's offset up: it is for those who watch, and decides nothing."""
         with contextlib.suppress(KafkaError):
-            await self._sink.app.partition_supervisor.tell_group({TP(self._topic, self._partition): offset})
+            await self._sink.app.partition_supervisor.commit_group_offsets({TP(self._topic, self._partition): offset})
 
 
 def _text(stored: bytes | None) -> str:

@@ -100,10 +100,10 @@ class ArchiveSink(Service):
         """What waits in each open partition: `records`, `bytes`, and for how many seconds."""
         return {f"{tp.topic}/{tp.partition}": each.waiting() for tp, each in sorted(self.open.items())}
 
-    async def tell_group(self, offsets: Mapping[TP, int]) -> None:
+    async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
         """Keep the group's offsets up; they decide nothing."""
         with contextlib.suppress(KafkaError):
-            await self.app.partition_supervisor.tell_group(offsets)
+            await self.app.partition_supervisor.commit_group_offsets(offsets)
 
     async def on_shutdown(self) -> None:
         """Let go of the connections."""
@@ -131,11 +131,11 @@ class ArchiveCommitter:
         Raises:
             SinkAwayError: the object storage does not do its part.
         """
-        told = await self._sink.app.partition_supervisor.told(self._tp)
-        await self._go_to_a_joint({told or 0, self._sink.ends.get(self._tp, 0)})
+        group_offset = await self._sink.app.partition_supervisor.group_offset(self._tp)
+        await self._find_resume_offset({group_offset or 0, self._sink.ends.get(self._tp, 0)})
         await self._follow()
-        if self._start != (told or 0):
-            await self._sink.tell_group({self._tp: self._start})
+        if self._start != (group_offset or 0):
+            await self._sink.commit_group_offsets({self._tp: self._start})
         self._sink.open[self._tp] = self
         self._is_sound = True
         return {self._tp.topic: self._start or None}
@@ -194,7 +194,7 @@ class ArchiveCommitter:
         except SinkAwayError:
             self._is_sound = False
             raise
-        await self._sink.tell_group({self._tp: self._start})
+        await self._sink.commit_group_offsets({self._tp: self._start})
 
     async def _put_all(self) -> None:
         refusals = 0
@@ -226,7 +226,7 @@ class ArchiveCommitter:
 
     # -- the chain ----------------------------------------------------------------------------------------------------
 
-    async def _go_to_a_joint(self, candidates: Set[int]) -> None:
+    async def _find_resume_offset(self, candidates: Set[int]) -> None:
         """Begin at the greatest offset at which the chain has a joint or its end, or at the chain's beginning."""
         for offset in sorted(candidates - {0}, reverse=True):
             if await self._last_of(offset) is not None:

@@ -130,11 +130,11 @@ class PartitionSupervisor(Service):
         joined = self.completed.is_set() and not self.app.rebalancing
         return joined and all(p.state is PartitionState.RUNNING for p in self.partitions)
 
-    async def tell_group(self, offsets: Mapping[TP, int]) -> None:
+    async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
         """Commit offsets that decide nothing, for those who watch the group."""
-        await self._consumer.tell_group(offsets)
+        await self._consumer.commit_group_offsets(offsets)
 
-    async def told(self, tp: TP) -> int | None:
+    async def group_offset(self, tp: TP) -> int | None:
         """The offset that the group was last told of a topic partition."""
         return (await self._consumer.committed_offsets([tp]))[tp]
 

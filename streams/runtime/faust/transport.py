@@ -89,7 +89,7 @@ class BatchConsumer(driver.Consumer):
             found[tp] = await self._thread.call_thread(client.committed, TopicPartition(tp.topic, tp.partition))
         return found
 
-    async def tell_group(self, offsets: Mapping[TP, int]) -> None:
+    async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
         """Commit offsets on behalf of a partition whose sink keeps the true ones elsewhere.
 
         Raises:

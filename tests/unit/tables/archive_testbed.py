@@ -126,11 +126,11 @@ class Group:
         self.offset: int | None = None
         self.refuses = False
 
-    async def told(self, tp: TP) -> int | None:
+    async def group_offset(self, tp: TP) -> int | None:
         assert tp == TP(TOPIC, NUMBER)
         return self.offset
 
-    async def tell_group(self, offsets: Mapping[TP, int]) -> None:
+    async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
         if self.refuses:
             raise CommitFailedError("a rebalance")
         self.offset = offsets[TP(TOPIC, NUMBER)]

@@ -93,12 +93,14 @@ async def test_the_last_object_is_found_however_far_back_it_starts(
     assert (await Owner(bucket, group).open()).position == 1_000_004
 
 
-@pytest.mark.parametrize("told", [None, 4, 9, 99], ids=["nothing", "no joint", "behind the end", "beyond the end"])
+@pytest.mark.parametrize(
+    "group_offset", [None, 4, 9, 99], ids=["nothing", "no joint", "behind the end", "beyond the end"]
+)
 async def test_the_chain_decides_and_the_group_is_put_right(
-    bucket: MemoryBucket, group: Group, kafka: Kafka, told: int | None
+    bucket: MemoryBucket, group: Group, kafka: Kafka, group_offset: int | None
 ) -> None:
     await archived(bucket, group, kafka, 5, 4, 3)
-    group.offset = told
+    group.offset = group_offset
     assert (await Owner(bucket, group).open()).position == 12
     assert group.offset == 12
 

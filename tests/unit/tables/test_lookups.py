@@ -80,13 +80,13 @@ class Worker:
         self.id = "shop.lookups"
         self.kafka_client = {"bootstrap_servers": "127.0.0.1:1"}
         self.partition_supervisor = self
-        self.told: dict[TP, int] = {}
+        self.group_offsets: dict[TP, int] = {}
         self.refusal: KafkaError | None = None
 
-    async def tell_group(self, offsets: Mapping[TP, int]) -> None:
+    async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
         if self.refusal is not None:
             raise self.refusal
-        self.told.update(offsets)
+        self.group_offsets.update(offsets)
 
 
 class Producer:
@@ -182,7 +182,7 @@ async def test_whoever_slept_while_another_went_on_is_refused_and_writes_nothing
     with pytest.raises(SinkAwayError):
         await sleeper.check()
     assert (redis.values, redis.places) == ({"customer:7": '{"name":"Bob"}'}, {PLACE: "9"})
-    assert worker.told == {TP(TOPIC, 3): 9}
+    assert worker.group_offsets == {TP(TOPIC, 3): 9}
     await other.check()
 
 
@@ -252,10 +252,10 @@ async def test_the_group_is_told_and_its_refusal_disturbs_nothing(
     committer, _ = await opened(sink)
     worker.refusal = CommitFailedError("a rebalance")
     await commit(committer, 5, ADA)
-    assert (worker.told, redis.places) == ({}, {PLACE: "5"})
+    assert (worker.group_offsets, redis.places) == ({}, {PLACE: "5"})
     worker.refusal = None
     await commit(committer, 6)
-    assert worker.told == {TP(TOPIC, 3): 6}
+    assert worker.group_offsets == {TP(TOPIC, 3): 6}
 
 
 async def test_dead_letters_are_in_kafka_before_the_place_moves_on(sink: LookupSink, redis: MemoryRedis) -> None:
