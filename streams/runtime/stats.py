@@ -47,7 +47,7 @@ class TurnCounts(Protocol):
         """The times of the records that led to its outputs, in milliseconds since 1970."""
 
     @property
-    def refused(self) -> Sized:
+    def rejected(self) -> Sized:
         """The records that went to the dead letters."""
 
     @property
@@ -92,7 +92,7 @@ class RuntimeStats:
         self.visible_seconds.observe_all([max(0.0, now_ms - at_ms) / 1000 for at_ms in turn.caused_at_ms])
         self.counters["records"] += records
         self.counters["outputs"] += outputs
-        self.counters["refused"] += len(turn.refused)
+        self.counters["refused"] += len(turn.rejected)
         self.counters.update(turn.counts)
 
     def as_dict(self) -> dict[str, Any]:

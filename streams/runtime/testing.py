@@ -140,7 +140,7 @@ class StandIn:
         failure, self.fail_next = self.fail_next, None
         if failure is not None:
             raise failure
-        self.records += [*outputs, *turn.refused]
+        self.records += [*outputs, *turn.rejected]
         for key, state in states:
             if state is None:
                 self._store.pop(key, None)

@@ -69,7 +69,7 @@ def add(state: Tally, change: Change[int]) -> Any:
     if state.position is not None and change.position <= state.position:
         return UNCHANGED
     if change.row == 13:
-        raise Rejected("thirteen is refused")
+        raise Rejected("thirteen is rejected")
     state.total += change.row
     if change.row == 99:
         raise ZeroDivisionError("a bug in the fold")

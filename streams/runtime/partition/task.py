@@ -275,7 +275,7 @@ class PartitionTask:
         """Steps 4 and 5; the changelog offset of the states, None if none changed."""
         states = [] if self._store is None else turn.encoded_states()
         changes = [OutputRecord(self._changelog, key, state) for key, state in states]
-        written = await self._committer.commit([*changes, *outputs, *turn.refused], offsets)  # step 4
+        written = await self._committer.commit([*changes, *outputs, *turn.rejected], offsets)  # step 4
         if self._store is None or not states:
             return None
         assert self._stored is not None

@@ -30,7 +30,7 @@ def is_credible(at_ms: int, record_ms: int) -> bool:
 
 
 class Turn:
-    """The states that a turn's batches touch, what is to be published, and what was refused.
+    """The states that a turn's batches touch, what is to be published, and the dead letters.
 
     Attributes:
         states: every state that was read, by key: the overlay over the store.
@@ -39,7 +39,7 @@ class Turn:
         forgotten: keys whose state is to be deleted.
         outcomes: what the folds answered, in order.
         caused_at_ms: Kafka's timestamp of the record behind each outcome of a fold.
-        refused: dead letters for what could not be read or was refused.
+        rejected: dead letters of records that could not be read or break a rule.
         counts: records by fate: `folded`, `unchanged`, `left`, `tombstones`, `malformed`, `rejected`, `failed`.
         newest_ms: the newest source time among its changes, 0 without any.
     """
@@ -62,7 +62,7 @@ class Turn:
         self.forgotten: set[bytes] = set()
         self.outcomes: list[Any] = []
         self.caused_at_ms: list[int] = []
-        self.refused: list[OutputRecord] = []
+        self.rejected: list[OutputRecord] = []
         self.counts: Counter[str] = Counter()
         self.newest_ms = 0
         self._timers_before: dict[bytes, Timer | None] = {}
@@ -108,9 +108,9 @@ class Turn:
                 newest_ms = change.at_ms
             try:
                 outcome = fold(state_of(key), change)
-            except Rejected as refusal:
-                fate = "failed" if isinstance(refusal, FoldFailedError) else "rejected"
-                self._refuse(fate, records[index], str(refusal))
+            except Rejected as rejection:
+                fate = "failed" if isinstance(rejection, FoldFailedError) else "rejected"
+                self._reject(fate, records[index], str(rejection))
                 continue
             if outcome is UNCHANGED:
                 unchanged += 1
@@ -140,16 +140,16 @@ class Turn:
 
     def _pass_over(self, change: Any, record: SourceRecord) -> None:
         if type(change) is Malformed:
-            self._refuse("malformed", record, change.reason)
+            self._reject("malformed", record, change.reason)
         else:
             self.counts["tombstones"] += 1
 
-    def _refuse(self, fate: str, record: SourceRecord, reason: str) -> None:
+    def _reject(self, fate: str, record: SourceRecord, reason: str) -> None:
         self.counts[fate] += 1
-        self.refused.append(self._dead_letter(record, reason))
+        self.rejected.append(self._dead_letter(record, reason))
 
     def _guarded(self, fold: Fold) -> Fold:
-        """`fold`, but a failure restores the state it was given and refuses the change."""
+        """`fold`, but a failure restores the state it was given and rejects the change."""
 
         def guarded(state: Any, change: Change[Any]) -> Any:
             before = self._codec.encode(state)
