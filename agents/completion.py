@@ -142,7 +142,7 @@ class OrderCompletion:
         self._cache_rows(turn)
 
     def _mark(self, order_ids: Sequence[str], partition: PartitionView) -> None:
-        done = partition.settling()
+        done = partition.pending_follow_up()
         if order_ids:
             self._guard.mark_emitted(order_ids, self._claim_filter.token(partition.incarnation), done)
         else:

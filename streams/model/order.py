@@ -140,7 +140,7 @@ def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
             return STATE_ONLY
     _note_time(state, change)
     state.row = seen
-    return _settle(state, change.key, change.position)
+    return _decide(state, change.key, change.position)
 
 
 def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> Outcome:
@@ -172,7 +172,7 @@ def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> 
     state.lines[row.product_id] = seen
     if known is None and change.deleted:
         return STATE_ONLY
-    return _settle(state, change.key, change.position)
+    return _decide(state, change.key, change.position)
 
 
 def as_utc(moment: datetime) -> datetime:
@@ -249,7 +249,7 @@ def amended_order(state: OrderState, order_id: str, position: Position) -> Amend
     )
 
 
-def _settle(state: OrderState, key: bytes, position: Position) -> Outcome:
+def _decide(state: OrderState, key: bytes, position: Position) -> Outcome:
     """After a change: is the order complete for the first time, amended, or still waiting?"""
     if state.row is None:
         return STATE_ONLY

@@ -68,7 +68,7 @@ class MemoryPartition:
         """Number of the states of a kind."""
         return sum(1 for _ in self.timers(kind))
 
-    def settling(self) -> Callable[[], None]:
+    def pending_follow_up(self) -> Callable[[], None]:
         """Count what remains to be done."""
         self.unsettled += 1
 

@@ -22,15 +22,15 @@ def no_emitted_flag() -> None:
     from streams.model import order
     from streams.model.published import CompleteOrder
 
-    real: Callable[..., Any] = order._settle
+    real: Callable[..., Any] = order._decide
 
-    def settle(state: Any, *rest: Any) -> Any:
+    def decide(state: Any, *rest: Any) -> Any:
         outcome = real(state, *rest)
         if isinstance(outcome, CompleteOrder):
             state.emission = order.Emission.PENDING
         return outcome
 
-    _replace(order, "_settle", settle)
+    _replace(order, "_decide", decide)
 
 
 def state_before_commit() -> None:

@@ -102,7 +102,7 @@ class TallyProcessor:
 
     def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
         self.recent.append(list(recent))
-        self.settle(partition.settling())
+        self.settle(partition.pending_follow_up())
 
     def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
         self.looks += 1
@@ -119,7 +119,7 @@ class TallyProcessor:
 
     def committed(self, turn: Turn, partition: PartitionView) -> None:
         self.committed_outcomes += turn.outcomes
-        self.settle(partition.settling())
+        self.settle(partition.pending_follow_up())
 
 
 class Log:

@@ -33,7 +33,7 @@ class PartitionView(Protocol):
     def count(self, kind: int) -> int:
         """Number of timers of a kind."""
 
-    def settling(self) -> Callable[[], None]:
+    def pending_follow_up(self) -> Callable[[], None]:
         """Say that something remains to be done for what is committed so far; call the answer when it is done.
 
         What was committed after the last thing done is handed to `opened` when the partition opens again.

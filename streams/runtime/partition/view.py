@@ -46,7 +46,7 @@ class StoredPartitionView:
         """Number of timers of a kind."""
         return self._store.timers.counts[kind]
 
-    def settling(self) -> Callable[[], None]:
+    def pending_follow_up(self) -> Callable[[], None]:
         """Note something that remains to be done; done things settle the store up to the first one that is not."""
         unsettled = self._unsettled
         item = _Unsettled(self._changelog_offset)
@@ -106,6 +106,6 @@ class StatelessPartitionView:
         """Nothing."""
         return 0
 
-    def settling(self) -> Callable[[], None]:
+    def pending_follow_up(self) -> Callable[[], None]:
         """Nothing is settled without a store."""
         return lambda: None

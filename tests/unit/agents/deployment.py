@@ -56,7 +56,7 @@ class Place(MemoryPartition):
         self.incarnation = deployment.incarnation
         self._deployment = deployment
 
-    def settling(self) -> Callable[[], None]:
+    def pending_follow_up(self) -> Callable[[], None]:
         settled = len(self._deployment.changelog)
 
         def done() -> None:

@@ -40,7 +40,7 @@ def test_a_store_is_settled_up_to_the_first_thing_that_is_not_done(done_first: l
     follow_ups: list[Callable[[], None]] = []
     for turn in range(6):
         partition.note_written(10 + turn)
-        follow_ups.append(partition.settling())
+        follow_ups.append(partition.pending_follow_up())
     for turn in done_first[:done]:
         follow_ups[turn]()
     open_turns = set(range(6)) - set(done_first[:done])
@@ -50,15 +50,15 @@ def test_a_store_is_settled_up_to_the_first_thing_that_is_not_done(done_first: l
 
 def test_before_the_first_turn_it_is_the_opening_that_is_settled() -> None:
     store, partition = stored_partition()
-    partition.settling()()
+    partition.pending_follow_up()()
     assert store.settled_offset == 5
 
 
 def test_a_follow_up_that_is_done_twice_counts_once() -> None:
     store, partition = stored_partition()
-    first = partition.settling()
+    first = partition.pending_follow_up()
     partition.note_written(10)
-    partition.settling()
+    partition.pending_follow_up()
     first()
     first()
     assert store.settled_offset == 5
@@ -70,7 +70,7 @@ def test_too_many_open_things_are_left_to_the_next_opening(monkeypatch: pytest.M
     follow_ups = []
     for offset in range(10, 15):
         partition.note_written(offset)
-        follow_ups.append(partition.settling())
+        follow_ups.append(partition.pending_follow_up())
     for done in follow_ups:
         done()
     assert store.settled_offset == 3, "the two that were not noted must not be taken for settled"

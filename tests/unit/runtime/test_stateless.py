@@ -62,7 +62,7 @@ async def test_it_has_no_timers_and_an_empty_view(testbed: PartitionTestbed) -> 
     await testbed.processed()
     await testbed.until(lambda: testbed.partition.state is PartitionState.RUNNING)
     view = testbed.partition.task.view
-    view.settling()()
+    view.pending_follow_up()()
     assert (view.number, view.incarnation, view.now_ms, view.count(1), list(view.timers(1))) == (0, "", 0, 0, [])
     assert testbed.processor.looks == 0
 
