@@ -21,7 +21,7 @@ from typing import Any
 
 from config.settings import DatasetSettings, KafkaSettings
 from ops.context import add_stack_option, settings_environment
-from ops.dead_letters.letter import DeadLetter, Place, ReplayNote
+from ops.dead_letters.letter import DeadLetter, RecordRef, ReplayNote
 from ops.dead_letters.printing import bytes_text, hex_dump, is_text, moment, printable, table
 from ops.dead_letters.reading import DeadLetterReader
 from ops.dead_letters.replaying import Replay, new_producer, refusal
@@ -153,7 +153,7 @@ def _selected(reader: DeadLetterReader, arguments: argparse.Namespace) -> Any:
     return (record for record in reader.records() if isinstance(record, DeadLetter) and selection.takes(record))
 
 
-def _replayed(reader: DeadLetterReader) -> set[Place]:
+def _replayed(reader: DeadLetterReader) -> set[RecordRef]:
     """Places of all letters that were replayed: the one thing here that grows, by two numbers for each."""
     return {record.place for record in reader.records() if isinstance(record, ReplayNote)}
 
@@ -194,12 +194,12 @@ def _escape_what_the_terminal_lacks() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def place(text: str) -> Place:
+def place(text: str) -> RecordRef:
     """Read `partition:offset`."""
     match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,18})", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not partition:offset, such as 2:17")
-    return Place(int(match[1]), int(match[2]))
+    return RecordRef(int(match[1]), int(match[2]))
 
 
 def since(text: str) -> int:

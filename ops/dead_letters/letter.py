@@ -20,7 +20,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
-class Place(NamedTuple):
+class RecordRef(NamedTuple):
     """Where a record is in `dead_letters`; written `partition:offset`."""
 
     partition: int
@@ -54,7 +54,7 @@ class DeadLetter:
         origin: None if the headers do not say it; then `fault` says what is wrong with them.
     """
 
-    place: Place
+    place: RecordRef
     written_ms: int
     key: bytes | None
     value: bytes | None
@@ -70,17 +70,17 @@ class DeadLetter:
 class ReplayNote:
     """Says that the dead letter at `place` was replayed."""
 
-    place: Place
+    place: RecordRef
 
 
 def read_record(
-    place: Place, written_ms: int, key: bytes | None, value: bytes | None, headers: Headers
+    place: RecordRef, written_ms: int, key: bytes | None, value: bytes | None, headers: Headers
 ) -> DeadLetter | ReplayNote:
     """A record of the topic; of several headers with one name the last counts."""
     texts = {name: raw.decode("utf-8", "backslashreplace") for name, raw in headers if raw is not None}
     noted = texts.get(REPLAYED, "")
     if key is None and value is None and _WHOLE.fullmatch(noted):
-        return ReplayNote(Place(place.partition, int(noted)))
+        return ReplayNote(RecordRef(place.partition, int(noted)))
     origin, fault = None, None
     try:
         origin = _origin(texts)

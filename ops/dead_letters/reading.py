@@ -10,7 +10,7 @@ from typing import Any, Self
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from ops.context import SILENT
-from ops.dead_letters.letter import DeadLetter, Place, ReplayNote, read_record
+from ops.dead_letters.letter import DeadLetter, RecordRef, ReplayNote, read_record
 from stack.errors import StackError
 from streams.adapters.committed_reader import committed_consumer
 from streams.topics import DEAD_LETTERS
@@ -73,7 +73,7 @@ class DeadLetterReader:
             if message is None or place.offset + 1 >= ends[place.partition]:
                 unread.discard(place.partition)
 
-    def at(self, place: Place) -> DeadLetter:
+    def at(self, place: RecordRef) -> DeadLetter:
         """The dead letter in one place.
 
         Raises:
@@ -104,7 +104,7 @@ class DeadLetterReader:
         except KafkaException as error:
             raise self._unreachable(error.args[0].str()) from None
 
-    def _next(self) -> tuple[Place, Message | None]:
+    def _next(self) -> tuple[RecordRef, Message | None]:
         """The next record and where it is, or the place where a partition ends for now and None."""
         heard_at = time.monotonic()
         while time.monotonic() - heard_at < SILENCE_S:
@@ -115,11 +115,11 @@ class DeadLetterReader:
             if error is None:
                 assert partition is not None
                 assert offset is not None
-                return Place(partition, offset), message
+                return RecordRef(partition, offset), message
             # Deleted by retention meanwhile: nothing is left in that place.
             if error.code() in (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET):
                 assert partition is not None
-                return Place(partition, -1), None
+                return RecordRef(partition, -1), None
             if error.fatal() or not error.retriable():
                 raise self._unreachable(error.str())
         raise self._unreachable(f"nothing came for {SILENCE_S:g} s")
@@ -128,7 +128,7 @@ class DeadLetterReader:
         return StackError(f"can't read {DEAD_LETTERS} from Kafka at {self._bootstrap}: {reason}; is it running?")
 
 
-def _record(place: Place, message: Message) -> DeadLetter | ReplayNote:
+def _record(place: RecordRef, message: Message) -> DeadLetter | ReplayNote:
     headers: Any = message.headers() or ()
     key: Any = message.key()
     value: Any = message.value()

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from ops.context import SILENT
-from ops.dead_letters.letter import REPLAYED, DeadLetter, Place
+from ops.dead_letters.letter import REPLAYED, DeadLetter, RecordRef
 from ops.dead_letters.printing import short
 from stack.errors import StackError
 from streams.topics import DEAD_LETTERS
@@ -102,7 +102,7 @@ class Replay:
         except KafkaException as error:
             raise StackError(f"Kafka does not let a replay begin: {error.args[0].str()}") from None
 
-    def run(self, letters: Iterable[DeadLetter], done: Collection[Place] = (), value: bytes | None = None) -> int:
+    def run(self, letters: Iterable[DeadLetter], done: Collection[RecordRef] = (), value: bytes | None = None) -> int:
         """Replay letters, in transactions of many; returns how many were `done` before and left alone.
 
         Args:

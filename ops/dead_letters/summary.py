@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from ops.dead_letters.letter import DeadLetter, Place, ReplayNote
+from ops.dead_letters.letter import DeadLetter, RecordRef, ReplayNote
 from ops.dead_letters.printing import bytes_text, moment, printable, short
 
 MOST_REASONS: Final = 1_000
@@ -51,7 +51,7 @@ class Selection:
 class Row:
     """What is kept of a listed letter, bounded whatever its size."""
 
-    place: Place
+    place: RecordRef
     written_ms: int
     origin: dict[str, Any] | None
     fault: str | None
@@ -102,8 +102,8 @@ class Summary:
         self.reasons: Counter[str] = Counter()
         self._selection = selection
         self._limit = limit
-        self._order: list[tuple[int, Place]] = []
-        self._rows: dict[Place, Row] = {}
+        self._order: list[tuple[int, RecordRef]] = []
+        self._rows: dict[RecordRef, Row] = {}
 
     def add(self, record: DeadLetter | ReplayNote) -> None:
         """Take in the next record of the topic. A note comes after its letter, since they share a partition."""

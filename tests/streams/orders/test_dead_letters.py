@@ -20,7 +20,7 @@ from confluent_kafka import KafkaException, Producer
 
 from config.settings import KafkaSettings, environment_with
 from ops.cli import main
-from ops.dead_letters.letter import Place
+from ops.dead_letters.letter import RecordRef
 from ops.dead_letters.reading import DeadLetterReader
 from ops.dead_letters.replaying import REPLAYED_FROM, Replay, new_producer
 from ops.topics import apply_topics
@@ -117,7 +117,7 @@ class Letters:
             self.tail.poll(1.0)
         return [record for record in self.tail.of(ORDERS) if (record.key or "").startswith(self.reason)]
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[RecordRef]:
         """Where this test's letters are."""
         with DeadLetterReader(self.bootstrap) as reader:
             return [each.place for each in reader.records() if getattr(each, "reason", None) == self.reason]
@@ -215,7 +215,7 @@ def test_the_place_of_a_note_is_named_as_such(letters: Letters, capsys: pytest.C
     letters.write(b"a")
     letters.replay()
     [letter] = letters.places()
-    note = Place(letter.partition, letter.offset + 1)
+    note = RecordRef(letter.partition, letter.offset + 1)
     assert main(["dead-letters", "replay", str(note)]) == 1
     assert f"is the note that {letter} was replayed" in capsys.readouterr().err
 

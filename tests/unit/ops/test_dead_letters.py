@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 from agents.dead_letters import LARGEST_KEPT_BYTES, dead_letter
 from ops.cli import main, parser
 from ops.dead_letters.commands import place, since
-from ops.dead_letters.letter import DeadLetter, Headers, Origin, Place, ReplayNote, read_record
+from ops.dead_letters.letter import DeadLetter, Headers, Origin, RecordRef, ReplayNote, read_record
 from ops.dead_letters.printing import bytes_text, hex_dump, moment, printable, short
 from ops.dead_letters.replaying import CHUNK_BYTES, CHUNK_LETTERS, Replay, refusal
 from ops.dead_letters.summary import KEPT_KEY_BYTES, MOST_REASONS, OTHER_REASONS, Selection, Summary
@@ -38,7 +38,7 @@ def letter(
     """A dead letter; by default with good headers."""
     good = [("reason", b"bad"), ("app", b"a"), ("topic", TOPIC.encode())]
     good += [("partition", b"2"), ("offset", b"7"), ("timestamp", b"5")]
-    record = read_record(Place(0, offset), ms, key, value, good if headers is None else headers)
+    record = read_record(RecordRef(0, offset), ms, key, value, good if headers is None else headers)
     assert isinstance(record, DeadLetter)
     return record
 
@@ -54,7 +54,7 @@ def headers(**changed: bytes | None) -> Headers:
 def test_what_an_application_writes_is_read_back() -> None:
     source = Consumed(TOPIC, 2, 17, b"\xffkey", None, timestamp=1_767_323_045_123)
     written = dead_letter(DEAD_LETTERS, source, "JSON is broken ☃", app_id="millrace-orders")
-    read = read_record(Place(2, 5), 9, written.key, written.value, written.headers)
+    read = read_record(RecordRef(2, 5), 9, written.key, written.value, written.headers)
     assert isinstance(read, DeadLetter)
     assert (read.key, read.value, read.reason, read.app) == (b"\xffkey", None, "JSON is broken ☃", "millrace-orders")
     assert read.origin == Origin(topic=TOPIC, partition=2, offset=17, timestamp_ms=1_767_323_045_123)
@@ -82,12 +82,12 @@ def test_a_record_without_any_header_is_a_letter_of_unknown_origin() -> None:
 
 
 def test_a_note_says_which_letter_was_replayed() -> None:
-    assert read_record(Place(3, 9), 0, None, None, [("replayed", b"4")]) == ReplayNote(Place(3, 4))
+    assert read_record(RecordRef(3, 9), 0, None, None, [("replayed", b"4")]) == ReplayNote(RecordRef(3, 4))
 
 
 @pytest.mark.parametrize("raw", [b"", b"x", b"\xff"])
 def test_a_note_that_says_nothing_is_a_letter_of_unknown_origin(raw: bytes) -> None:
-    assert isinstance(read_record(Place(3, 9), 0, None, None, [("replayed", raw)]), DeadLetter)
+    assert isinstance(read_record(RecordRef(3, 9), 0, None, None, [("replayed", raw)]), DeadLetter)
 
 
 # -- what is shown ----------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_no_letters_can_be_asked_for_where_only_totals_matter() -> None:
 
 def test_a_replayed_letter_is_marked() -> None:
     summary = Summary(Selection(), 10)
-    for record in (letter(1), letter(2), ReplayNote(Place(0, 1)), ReplayNote(Place(0, 99))):
+    for record in (letter(1), letter(2), ReplayNote(RecordRef(0, 1)), ReplayNote(RecordRef(0, 99))):
         summary.add(record)
     assert [row.replayed for row in summary.newest()] == [False, True]
 
@@ -230,7 +230,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.producer = MemoryProducer()
-        self.reports: list[tuple[Place, str]] = []
+        self.reports: list[tuple[RecordRef, str]] = []
         self.replay = Replay(self.producer, SOURCES, lambda letter, reason: self.reports.append((letter.place, reason)))
 
 
@@ -250,7 +250,7 @@ def test_a_letter_goes_back_to_its_topic_and_partition_with_a_note_beside_it(ben
 def test_the_note_is_read_as_one(bench: Bench) -> None:
     bench.replay.run([letter(8)])
     [note] = bench.producer.to(DEAD_LETTERS)
-    assert read_record(Place(0, 9), 0, None, None, note["headers"]) == ReplayNote(Place(0, 8))
+    assert read_record(RecordRef(0, 9), 0, None, None, note["headers"]) == ReplayNote(RecordRef(0, 8))
 
 
 def test_a_corrected_value_goes_in_place_of_the_bad_one(bench: Bench) -> None:
@@ -260,7 +260,10 @@ def test_a_corrected_value_goes_in_place_of_the_bad_one(bench: Bench) -> None:
 
 
 def test_letters_that_were_replayed_before_are_left_alone(bench: Bench) -> None:
-    assert bench.replay.run([letter(1), letter(2), letter(3)], done={Place(0, 1), Place(0, 3), Place(1, 2)}) == 2
+    assert (
+        bench.replay.run([letter(1), letter(2), letter(3)], done={RecordRef(0, 1), RecordRef(0, 3), RecordRef(1, 2)})
+        == 2
+    )
     assert [note["headers"] for note in bench.producer.to(DEAD_LETTERS)] == [[("replayed", b"2")]]
 
 
@@ -282,7 +285,7 @@ def test_a_letter_that_kafka_refuses_costs_only_itself(bench: Bench) -> None:
     bench.producer.too_large = {b"huge"}
     bench.replay.run([letter(1), letter(2, value=b"huge"), letter(3)])
     assert [note["headers"][0][1] for note in bench.producer.to(DEAD_LETTERS)] == [b"1", b"3"]
-    assert [place for place, _ in bench.reports] == [Place(0, 2)]
+    assert [place for place, _ in bench.reports] == [RecordRef(0, 2)]
     assert (bench.replay.replayed, bench.replay.refused) == (2, 1)
 
 
@@ -318,7 +321,7 @@ def test_a_transaction_is_bounded_in_letters_and_bytes(bench: Bench) -> None:
 
 
 def test_a_place_is_partition_and_offset() -> None:
-    assert place("2:17") == Place(2, 17)
+    assert place("2:17") == RecordRef(2, 17)
 
 
 @pytest.mark.parametrize("text", ["", "2", "2:", ":17", "-1:0", "2:x", "1:2:3", "٣:٣", "2:1\n", "9" * 99 + ":1"])
@@ -366,7 +369,7 @@ def test_a_letter_whose_value_was_left_out_is_replayed_with_a_corrected_value_on
     source = Consumed(TOPIC, 1, 7, b"key", bytes(LARGEST_KEPT_BYTES + 1))
     record = dead_letter(DEAD_LETTERS, source, "too large", app_id="app")
     assert record.value is None
-    found = read_record(Place(1, 0), 0, record.key, record.value, record.headers)
+    found = read_record(RecordRef(1, 0), 0, record.key, record.value, record.headers)
     assert isinstance(found, DeadLetter)
     assert f"{LARGEST_KEPT_BYTES + 1} bytes was left out" in str(refusal(found, SOURCES))
     assert refusal(found, SOURCES, has_value=True) is None
