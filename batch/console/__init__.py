@@ -1,1 +1,1 @@
-"""What a terminal is given and what it gives: texts of arguments, printed tables, log files."""
+"""The command line's input and output: parsing of arguments, printed tables, log files."""

@@ -1,4 +1,4 @@
-"""From the text of an argument to its value; the errors say how it is written."""
+"""Parsers of argument values; their errors show the expected form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def interval(text: str) -> float:
-    """Seconds of `10s`, `5m`, `1h`, `7d`, or plain seconds."""
+    """Return the seconds of `10s`, `5m`, `1h`, `7d`, or of a plain number of seconds."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     if found is None or float(found[1]) <= 0:
         raise ArgumentTypeError(f"invalid interval {text!r}: use 10s, 5m, 1h or 7d")
@@ -19,7 +19,7 @@ def interval(text: str) -> float:
 
 
 def moment(text: str) -> datetime:
-    """A time of the command line; UTC unless it says otherwise."""
+    """Return an ISO time in UTC; a time without a zone counts as UTC."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

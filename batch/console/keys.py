@@ -1,6 +1,6 @@
-"""Keys of rows as they are written on the command line, and the canonical texts of their values.
+"""Parses keys of rows from the command line into the canonical texts of their values.
 
-A key of one column is its value alone, `--key 7`; one of several is each of them with its name, in any order:
+A key of one column is written as its value, `--key 7`; a composite key names each column, in any order:
 `--key order_id=6f1…,product_id=5`.
 """
 
@@ -22,10 +22,10 @@ _TRUTH: Final = {"0": "0", "false": "0", "1": "1", "true": "1"}
 
 
 def parsed_key(table: Table, text: str) -> tuple[str, ...]:
-    """The canonical texts of a key's values, in the order of `table.key`.
+    """Return the canonical texts of a key's values, in the order of `table.key`.
 
     Raises:
-        BatchError: the text is no key of this table; it says how one is written.
+        BatchError: the text is not a key of this table; the message shows the expected form.
     """
     columns = {column.name: column for column in table.columns}
     values = {table.key[0]: text} if len(table.key) == 1 else _named(table, text)
@@ -33,7 +33,7 @@ def parsed_key(table: Table, text: str) -> tuple[str, ...]:
 
 
 def _named(table: Table, text: str) -> Mapping[str, str]:
-    """The parts of a key; a comma is a part of the value unless a name of the key follows it."""
+    """Split a composite key; a comma belongs to the value unless the name of a key column follows it."""
     names = "|".join(re.escape(name) for name in table.key)
     parts = [part.partition("=") for part in re.split(rf",(?=(?:{names})=)", text)]
     found = {name.strip(): value for name, _, value in parts}
@@ -88,5 +88,5 @@ _FORMS: Final[Mapping[LogicalType, Callable[[Column, str], str]]] = {
 
 
 def parsed_keys(table: Table, texts: Sequence[str]) -> list[tuple[str, ...]]:
-    """Several keys, each once."""
+    """Parse several keys and drop repeated ones."""
     return list(dict.fromkeys(parsed_key(table, text) for text in texts))

@@ -1,7 +1,7 @@
-"""The logs of the batch jobs: a file per layer, and one for everything, each kept small by rotation.
+"""The logs of the lake's commands: one file per layer and one for everything, each limited by rotation.
 
-logs/bronze_layer.log  logs/silver_layer.log  logs/gold_layer.log     what happened in the layer, errors in full
-logs/batch.log                                                        all of it, and what belongs to no layer
+logs/bronze_layer.log  logs/silver_layer.log  logs/gold_layer.log     events of the layer, errors in full
+logs/batch.log                                                        events of all layers, and all others
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ FILE_BYTES: Final = 10 * 1024 * 1024
 KEPT_FILES: Final = 5
 
 _SPARK_ERRORS: Final = "SQLQueryContextLogger"
-"""PySpark's own, which prints every error of a query as JSON to the console; the errors are named there already."""
+"""Logger of PySpark that prints every query error as JSON to the console, where commands print it already."""
 
 
 def layer_log(layer: str) -> logging.Logger:
-    """The logger whose lines reach the layer's file."""
+    """Return the logger that writes to the layer's file."""
     return logging.getLogger(f"batch.{layer}")
 
 
 def layer_file(folder: Path, layer: str) -> Path:
-    """The layer's file."""
+    """Return the path of the layer's log file."""
     return folder / f"{layer}_layer.log"
 
 
 @contextmanager
 def logged(folder: Path) -> Iterator[None]:
-    """Meanwhile all loggers of `batch` write to their files, and to nothing else; those of libraries to `batch.log`.
+    """Write loggers of `batch` to their files alone inside the block; loggers of libraries write to `batch.log`.
 
     Raises:
-        BatchError: the folder can't be written.
+        BatchError: the folder cannot be written.
     """
     files = {"batch": folder / "batch.log"} | {f"batch.{layer}": layer_file(folder, layer) for layer in LAYERS}
     root = logging.getLogger("batch")
@@ -51,7 +51,7 @@ def logged(folder: Path) -> Iterator[None]:
             handlers.append((logging.getLogger(name), _handler(path)))
     except OSError as error:
         raise BatchError(f"cannot write {error.filename}: {error.strerror}; set LOG_DIR to another folder") from None
-    # Py4J tells the root logger of a Java that is gone, with a traceback.
+    # Py4J logs the end of Java to the root logger, with a traceback.
     handlers.append((logging.getLogger(), handlers[0][1]))
     for logger, handler in handlers:
         logger.addHandler(handler)

@@ -1,4 +1,4 @@
-"""Lines and tables on the standard output."""
+"""Prints lines and formats tables for standard output."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ Say = Callable[[str], None]
 
 
 def print_out(line: str) -> None:
-    """Print a line at once, for whoever watches the command."""
+    """Print a line and flush it, so that it appears at once."""
     print(line, flush=True)
 
 
 def columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Rows of texts as a table; the columns of `right` stand to the right."""
+    """Format rows of texts as a table; columns in `right` are aligned to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     lines = []
     for row in rows:

@@ -1,12 +1,12 @@
-"""The class-data archive: Java maps the classes of Spark from a file instead of reading and checking them one by one.
+"""The class-data archive (CDS): Java maps the classes of Spark from a file instead of loading and verifying each one.
 
-1. A single run that finds no archive for its Java, pyspark and jars tells Java to write one when it ends, which is some
-   seconds after the command has ended. Java writes the file's head last, and never into a file that others have open.
-2. The next command that finds a file with its head gives it its lasting name, which tells the number of its bytes.
-3. Later ones map it. A file of another size is not used: Java would crash on one that was cut off. One of another Java
-   or of other jars is refused by Java itself, which then goes on without.
+1. A single run that finds no archive for its Java, pyspark and jars has Java write one when Java ends, some seconds
+   after the command. Java writes the file's header last, and never into a file that another process has open.
+2. The next command that finds a file with a header gives it its final name, which contains its size in bytes.
+3. Later commands map it. A file of another size is not used, because Java would crash on a truncated archive. Java
+   itself rejects an archive of another Java or of other jars, and continues without it.
 
-So an archive that is missing, partial, damaged or another's costs a run its gain and nothing else.
+So a missing, partial, damaged or foreign archive costs a run the gain in speed and nothing else.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ import pyspark
 from config.settings import SparkSettings
 
 _MAGIC: Final = bytes.fromhex("a8ab0bf0")
-"""How a complete archive of this kind begins."""
-# Java would name every class that it leaves out.
+"""The first bytes of a complete archive."""
+# Without these, Java prints every class that it leaves out.
 _SILENT: Final = "-Xlog:cds=off -Xlog:cds+dynamic=off -Xlog:class+path=off"
 
 
 def java_options(settings: SparkSettings, folder: Path, *, records: bool) -> str:
-    """What Java has to be told to map the archive in `folder`, or (`records`) to write one when it ends."""
+    """Return the options that make Java map the archive in `folder` or, with `records`, write one when it ends."""
     java = _java(settings)
     if java is None or not settings.master.startswith("local"):
         return ""
     stem = f"spark-classes-{_key(settings, java)}"
     partial = folder / f"{stem}.partial"
-    with contextlib.suppress(OSError):  # a folder that can't be read or written: no archive
-        _settle(partial, folder, stem)
+    with contextlib.suppress(OSError):  # no archive if the folder cannot be read or written
+        _name_complete(partial, folder, stem)
         for found in _whole(folder, stem):
             return f"-XX:SharedArchiveFile={found} {_SILENT}"
         if records and _is_ready(folder):
@@ -45,8 +45,8 @@ def java_options(settings: SparkSettings, folder: Path, *, records: bool) -> str
     return ""
 
 
-def _settle(partial: Path, folder: Path, stem: str) -> None:
-    """Give a complete file its lasting name."""
+def _name_complete(partial: Path, folder: Path, stem: str) -> None:
+    """Give a complete file its final name."""
     with contextlib.suppress(FileNotFoundError), partial.open("rb") as file:
         if file.read(len(_MAGIC)) == _MAGIC:
             size = os.fstat(file.fileno()).st_size
@@ -61,19 +61,19 @@ def _whole(folder: Path, stem: str) -> Iterator[Path]:
 
 def _is_ready(folder: Path) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
-    # A name with a space or a quote would not get through the options as one.
+    # A path with a space or a quote would be split in the options.
     return os.access(folder, os.W_OK | os.X_OK) and not set(str(folder)) & set(" \t\"'\\")
 
 
 def _java(settings: SparkSettings) -> Path | None:
-    """The program that pyspark will start."""
+    """Return the Java program that pyspark will start."""
     found = shutil.which("java") if settings.java_home is None else str(settings.java_home / "bin" / "java")
     path = Path(found).resolve() if found else None
     return path if path is not None and path.is_file() else None
 
 
 def _key(settings: SparkSettings, java: Path) -> str:
-    """Changes with whatever an archive is made for."""
+    """Return a hash of everything that an archive depends on: Java, pyspark and the jars."""
     files = [java, *sorted(settings.jars.glob("*.jar"))]
     known = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     text = repr((pyspark.__version__, pyspark.__file__, known))

@@ -50,8 +50,8 @@ def _relay(reader: int) -> None:
 
 
 def java_class(spark: SparkSession, name: str) -> Any:
-    """The class of this full name: call it for an instance, or its static methods.
+    """Return the Java class of this full name; call it for an instance, or call its static methods.
 
-    Asked for part by part (`jvm.org.apache...`), Py4J looks in every jar for a class named like each package.
+    With attribute access (`jvm.org.apache...`), Py4J searches every jar for a class named like each package.
     """
     return getattr(spark.sparkContext._jvm, name)

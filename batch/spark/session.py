@@ -1,6 +1,6 @@
-"""The Spark session: Delta tables, on S3A with a log store that several writers can share.
+"""The Spark session: Delta tables on S3A, with a log store that is safe for several writers.
 
-One Spark serves all layers: starting it, and loading S3A and Delta, costs more than most of the work.
+One session serves all layers, because starting Spark and loading S3A and Delta costs more than most of the work.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from config.settings import BatchSettings, CacheSettings, ObjectStoreSettings, S
 
 LOG_STORE = "millrace.lake.PutIfAbsentLogStore"
 
-# The default collector marks beside the work, which takes a fifth of two cores once the heap is half full.
+# The default collector marks concurrently, which takes a fifth of two cores once the heap is half full.
 _JAVA = "-Duser.timezone=UTC -XX:+UseParallelGC"
-# A short run is mostly Spark's own code, asked a few times: the compiler that optimises takes two fifths of its
-# processor time, and what it makes is hardly used again. Without that compiler Java reserves a fifth of the room for
-# compiled code, which Spark fills within a run: from then on nothing is compiled any more.
+# A short run executes mostly Spark's own code, and each part a few times: the optimising compiler takes two fifths of
+# its processor time for code that is hardly used again. Without that compiler Java reserves only a fifth of the space
+# for compiled code; Spark fills that within a run, and from then on nothing more is compiled.
 _COMPILED_SOON = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
-# Ten times as late as by default: what Spark does a few thousand times to plan queries is no work on rows.
+# Ten times as late as by default: code that plans queries runs a few thousand times and is not worth optimising.
 _OPTIMISED_LATE = (
     "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
     "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
@@ -33,9 +33,9 @@ _LOGGING = Path(__file__).with_name("log4j2.properties").resolve()
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-    # Delta's own for S3A loses commits when two processes write (see the class).
+    # Delta's own log store for S3A loses commits when two processes write (see the class).
     "spark.delta.logStore.s3a.impl": LOG_STORE,
-    # The parts in which a table's state is kept while it is read; the default of 50 suits clusters.
+    # Number of partitions of a table's state while it is read; the default of 50 suits clusters.
     "spark.databricks.delta.snapshotPartitions": "2",
 }
 _S3A = {
@@ -43,7 +43,7 @@ _S3A = {
     "fs.s3a.path.style.access": "true",
     "fs.s3a.aws.credentials.provider": "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider",
     "fs.s3a.fast.upload.buffer": "bytebuffer",
-    # By default S3A goes on for minutes after the storage has gone; the layers themselves are tried three times.
+    # By default S3A retries for minutes when the storage is unreachable; the layers themselves are tried three times.
     "fs.s3a.attempts.maximum": "3",
     "fs.s3a.retry.limit": "1",
     "fs.s3a.retry.interval": "200ms",
@@ -53,7 +53,7 @@ _S3A = {
 
 
 class Sessions:
-    """Sessions of one Spark for threads to borrow: each has settings and views of its own."""
+    """A pool of sessions of one Spark for threads; each session has its own settings and views."""
 
     def __init__(self, spark: SparkSession) -> None:
         self._spark = spark
@@ -61,7 +61,7 @@ class Sessions:
 
     @contextlib.contextmanager
     def one(self) -> Iterator[SparkSession]:
-        """A session that nobody else has meanwhile."""
+        """Yield a session for exclusive use inside the block."""
         try:
             session = self._free.pop()
         except IndexError:
@@ -74,7 +74,7 @@ class Sessions:
 
 @contextlib.contextmanager
 def configured(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
-    """Settings of the session, meanwhile; afterwards they are what they were."""
+    """Change settings of the session inside the block and restore them afterwards."""
     before = {name: spark.conf.get(name, None) for name in settings}
     for name, value in settings.items():
         spark.conf.set(name, value)
@@ -96,12 +96,12 @@ def spark_session(
     records_class_data: bool = False,
     optimises: bool = False,
 ) -> SparkSession:
-    """Start the session, or return the one that runs.
+    """Start a session, or return the running one.
 
     Args:
-        lake_store: the storage behind `s3a://`.
-        records_class_data: let Java write a class-data archive at its end if there is none yet.
-        optimises: let Java optimise what it compiles, which pays for a service and for work on whole tables.
+        lake_store: the object storage behind `s3a://`; None for tables in files only.
+        records_class_data: let Java write a class-data archive when it ends, if there is none yet.
+        optimises: let Java optimise compiled code, which pays off for a service and for work on whole tables.
     """
     class_data = ""
     if settings.class_data:
@@ -129,27 +129,27 @@ def _settings(settings: SparkSettings, java: str) -> dict[str, str]:
         "spark.driver.extraJavaOptions": java,
         "spark.executor.extraJavaOptions": _JAVA,
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
-        # Rows that are kept for a moment: finding out how to store them in less room takes longer than storing them.
+        # For rows cached briefly, choosing a compression takes longer than storing them.
         "spark.sql.inMemoryColumnarStorage.compressed": "false",
-        # Few rows are mostly joined with many: a hash of the few saves sorting the many.
+        # Most joins are of few rows with many: a hash table of the few avoids sorting the many.
         "spark.sql.join.preferSortMergeJoin": "false",
-        # Classes that Spark has generated and Java has compiled; a run over a dataset needs more than the default of
-        # 100, so each run would make and compile all of them again.
+        # Generated and compiled classes that Spark caches; a run over a dataset needs more than the default of 100, so
+        # each run would generate and compile all of them again.
         "spark.sql.codegen.cache.maxEntries": "3000",
         "spark.sql.parquet.compression.codec": "zstd",
-        # Into how many tasks a listing of many files is split; the default of 10,000 makes a vacuum take half a minute.
+        # Number of tasks of a listing of many files; with the default of 10,000 a vacuum takes half a minute.
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "16",
     }
 
 
 def _logging() -> str:
-    """Java writes to a file of its own beside the layers' logs."""
+    """Return the options that make Java log to `spark.log` next to the layers' logs."""
     file = BatchSettings.read().log_folder.absolute() / "spark.log"
     return f'-Dlog4j2.configurationFile={_LOGGING.as_uri()} "-Dmillrace.spark.log={file}"'
 
 
 def _jars(settings: SparkSettings) -> dict[str, str]:
-    """On this machine the class path is enough; the executors of a cluster have to be sent the jars."""
+    """Return the settings of the jars: the class path for a local master; executors of a cluster also get the files."""
     if settings.master.startswith("local"):
         return {"spark.driver.extraClassPath": f"{settings.jars}/*"}
     jars = ",".join(str(jar) for jar in sorted(settings.jars.glob("*.jar")))
@@ -157,7 +157,7 @@ def _jars(settings: SparkSettings) -> dict[str, str]:
 
 
 def _reach(spark: SparkSession, store: ObjectStoreSettings) -> None:
-    # Set once Spark runs, because what is given to its start can be read by every user in the list of processes.
+    # Set after the start of Spark, because every user can read its start options in the list of processes.
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()
     values = {
         **_S3A,

@@ -1,1 +1,1 @@
-"""Places and texts: the source database, the lake's paths and objects, and one text for each value."""
+"""The source database, the paths and objects of the lake, and the canonical text of values."""

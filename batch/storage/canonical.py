@@ -1,8 +1,8 @@
-"""The canonical text of a row: the same characters from Spark and from the source database.
+"""The canonical text of a row: identical characters from Spark and from the source database.
 
-A value is `-` for NULL, else `<number of characters>:<text>`; a row is its values one after the other. Whole numbers
-are plain, decimals have their scale, times are `YYYY-MM-DD HH:MM:SS.ffffff` in UTC, dates ISO, truth is 0 or 1.
-Floating-point numbers are written as each side writes them, which differs for some: they are not fit for comparing.
+A value is `-` for NULL, else `<number of characters>:<text>`; a row is the concatenation of its values. Integers are
+plain, decimals have their scale, times are `YYYY-MM-DD HH:MM:SS.ffffff` in UTC, dates ISO, booleans 0 or 1.
+Floating-point numbers are formatted by each side, with differences for some values: do not compare them.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ _SPARK: Final = {
 
 
 def mysql_text(columns: Sequence[Column]) -> str:
-    """The canonical text of some columns as an expression of MySQL and MariaDB; the session's time zone is UTC."""
+    """Return the canonical text of columns as an expression of MySQL and MariaDB, for a session in UTC."""
     texts = [mysql_value(column) for column in columns]
     values = (f"COALESCE(CONCAT(CHAR_LENGTH({text}), ':', {text}), '-')" for text in texts)
     return f"CONCAT({', '.join(values)})"
 
 
 def mysql_value(column: Column) -> str:
-    """The text of one value, without its length; NULL of NULL."""
+    """Return the text of one value, without its length, as an expression; NULL stays NULL."""
     return _MYSQL.get(column.type, "CAST({0} AS CHAR)").format(f"`{column.name}`")
 
 
 def spark_text(columns: Sequence[Column]) -> str:
-    """The same as an expression of Spark SQL, for typed columns."""
+    """Return the canonical text of typed columns as an expression of Spark SQL."""
     texts = [_SPARK.get(column.type, "CAST({0} AS STRING)").format(f"`{column.name}`") for column in columns]
     values = (f"coalesce(concat(char_length({text}), ':', {text}), '-')" for text in texts)
     return f"concat({', '.join(values)})"
 
 
 def time_text(time: datetime) -> str:
-    """The canonical text of a time."""
+    """Return the canonical text of a time."""
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

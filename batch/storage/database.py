@@ -1,4 +1,4 @@
-"""A plain connection to the source database, for what is asked of it in a few rows."""
+"""A plain connection to the source database, for queries with small results."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CONNECT_TIMEOUT_S = 5
 
 @contextlib.contextmanager
 def connected(settings: DatabaseSettings, database: str) -> Iterator[MySQLConnection]:
-    """A connection in UTC whose reads see committed rows; nothing is ever written through it.
+    """Yield a connection in UTC that reads committed rows; nothing is ever written through it.
 
     Raises:
-        BatchError: the server does not answer (after three tries), refuses the login or a statement.
+        BatchError: the server does not answer (after three tries), or rejects the login or a statement.
     """
     connection = with_tries(lambda: _connect(settings, database), layer="source", table="")
     try:
@@ -29,7 +29,7 @@ def connected(settings: DatabaseSettings, database: str) -> Iterator[MySQLConnec
         where = f"the database server at {settings.host}:{settings.port}"
         raise BatchError(f"{where}: {error.msg} (error {error.errno})", layer="source") from error
     finally:
-        # Not close(): it says good-bye to the server first, which raises or waits when the server is gone.
+        # Not close(): it sends a message to the server first, and so fails or waits if the server has gone.
         connection.disconnect() if connection.is_connected() else connection.shutdown()
 
 

@@ -1,4 +1,4 @@
-"""Small objects of the lake that are no tables: read and written without Spark, whole or not at all."""
+"""Small objects of the lake outside of tables, read and written atomically and without Spark."""
 
 from __future__ import annotations
 
@@ -30,43 +30,43 @@ class ObjectFolder(Protocol):
     """A folder of objects with plain names."""
 
     def names(self, *, after: str = "") -> list[str]:
-        """Names above `after`, in their order."""
+        """Return the sorted names of objects that sort after `after`."""
         ...
 
     def folders(self) -> list[str]:
-        """Names of the folders in it, in their order."""
+        """Return the sorted names of the folders inside."""
         ...
 
     def metadata(self, name: str) -> Mapping[str, str]:
-        """What was noted of an object when it was put, by lower-case names.
+        """Return the user metadata of an object, by lower-case names.
 
         Raises:
-            FileNotFoundError: there is none of this name.
+            FileNotFoundError: there is no object of this name.
         """
         ...
 
     def read(self, name: str) -> bytes:
-        """The content of an object.
+        """Return the content of an object.
 
         Raises:
-            FileNotFoundError: there is none of this name.
+            FileNotFoundError: there is no object of this name.
         """
         ...
 
     def write(self, name: str, content: bytes) -> None:
-        """Put an object in its place."""
+        """Write an object."""
         ...
 
     def replace(self, name: str, content: bytes) -> None:
-        """Put other content in the place of an object, which keeps its metadata."""
+        """Replace the content of an object and keep its metadata."""
         ...
 
 
 def object_folder(uri: str, store: ObjectStoreSettings) -> ObjectFolder:
-    """The folder at a URI of the lake.
+    """Return the folder at a URI of the lake.
 
     Raises:
-        BatchError: the URI's scheme is none that can be read without Spark.
+        BatchError: objects at the URI's scheme cannot be read without Spark.
     """
     parts = urlsplit(uri)
     if parts.scheme in ("s3a", "s3"):
@@ -79,7 +79,7 @@ def object_folder(uri: str, store: ObjectStoreSettings) -> ObjectFolder:
 
 
 class StoredFolder:
-    """A folder in a bucket. Each call is tried three times before the store counts as away."""
+    """A folder in a bucket. Each call is tried three times before the storage counts as unreachable."""
 
     def __init__(self, store: ObjectStoreSettings, bucket: str, folder: str) -> None:
         self._endpoint = store.endpoint
@@ -87,11 +87,11 @@ class StoredFolder:
         self._client = _client(store)
 
     def names(self, *, after: str = "") -> list[str]:
-        """Names above `after`, in their order."""
+        """Return the sorted names of objects that sort after `after`."""
         return self._listed(after, is_folder=False)
 
     def folders(self) -> list[str]:
-        """Names of the folders in it, in their order."""
+        """Return the sorted names of the folders inside."""
         return [name.rstrip("/") for name in self._listed("", is_folder=True)]
 
     def _listed(self, after: str, *, is_folder: bool) -> list[str]:
@@ -103,7 +103,7 @@ class StoredFolder:
         return sorted(self._tried(listed))
 
     def metadata(self, name: str) -> Mapping[str, str]:
-        """What was noted of an object when it was put, by lower-case names."""
+        """Return the user metadata of an object, by lower-case names."""
 
         def noted() -> Mapping[str, str] | None:
             try:
@@ -120,7 +120,7 @@ class StoredFolder:
         return found
 
     def read(self, name: str) -> bytes:
-        """The content of an object."""
+        """Return the content of an object."""
 
         def content() -> bytes | None:
             try:
@@ -137,7 +137,7 @@ class StoredFolder:
         return found
 
     def write(self, name: str, content: bytes) -> None:
-        """Put an object in its place."""
+        """Write an object."""
         self._tried(
             lambda: self._client.put_object(
                 self._bucket, f"{self._prefix}{name}", io.BytesIO(content), len(content), "application/json"
@@ -145,7 +145,7 @@ class StoredFolder:
         )
 
     def replace(self, name: str, content: bytes) -> None:
-        """Put other content in the place of an object, which keeps its metadata."""
+        """Replace the content of an object and keep its metadata."""
 
         def put() -> None:
             path, mark = f"{self._prefix}{name}", "x-amz-meta-"
@@ -182,14 +182,14 @@ class StoredFolder:
 
 @functools.lru_cache(maxsize=4)
 def _client(store: ObjectStoreSettings) -> Minio:
-    """One for all folders of a store: each new one would ask where the bucket is, on a connection of its own."""
+    """Return one client for all folders of a store: each new client would look up the bucket on its own connection."""
     parts = urlsplit(store.endpoint)
     return Minio(
         parts.netloc,
         access_key=store.access_key,
         secret_key=store.secret_key,
         secure=parts.scheme == "https",
-        # The client would try five times, with pauses of its own.
+        # By default the client itself tries five times, with pauses.
         http_client=urllib3.PoolManager(timeout=urllib3.Timeout(ANSWER_S), retries=False),
     )
 
@@ -201,31 +201,31 @@ class LocalFolder:
         self._folder = folder
 
     def names(self, *, after: str = "") -> list[str]:
-        """Names above `after`, in their order."""
+        """Return the sorted names of objects that sort after `after`."""
         if not self._folder.is_dir():
             return []
         return sorted(p.name for p in self._folder.iterdir() if not p.name.startswith(".") and p.name > after)
 
     def folders(self) -> list[str]:
-        """Names of the folders in it, in their order."""
+        """Return the sorted names of the folders inside."""
         return [name for name in self.names() if (self._folder / name).is_dir()]
 
     def metadata(self, name: str) -> Mapping[str, str]:
-        """Nothing: a file has no room for it."""
+        """Return no metadata, because a file has none."""
         (self._folder / name).stat()
         return {}
 
     def read(self, name: str) -> bytes:
-        """The content of a file."""
+        """Return the content of a file."""
         return (self._folder / name).read_bytes()
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a file in its place in one step."""
+        """Write a file atomically."""
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._folder / f".{name}.{os.getpid()}"
         partial.write_bytes(content)
         partial.replace(self._folder / name)
 
     def replace(self, name: str, content: bytes) -> None:
-        """Put other content in the place of a file; files have no metadata."""
+        """Replace the content of a file; files have no metadata."""
         self.write(name, content)

@@ -1,6 +1,6 @@
-"""Three tries for work that needs a server, then the error that names it.
+"""Tries work that needs a server up to three times, then raises an error that names the server and what to do.
 
-Work that is tried again must be safe to repeat. The layers are: they go on from the progress in their table.
+The work must be safe to repeat. The layers are: they continue from the progress stored in their table.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from batch.errors import BatchError, StorageError
 Result = TypeVar("Result")
 
 PAUSES_S = (1.0, 4.0)
-"""How long to wait before the second and the third try."""
+"""Pauses in seconds before the second and the third try."""
 
 log = logging.getLogger("batch.storage.retry")
 
 
 @dataclass(frozen=True)
 class _Fault:
-    """A kind of failure, recognised by the names and texts of an error and its causes."""
+    """A kind of failure, recognised by the names and messages of an error and its causes."""
 
     pattern: re.Pattern[str]
     text: str
@@ -82,7 +82,7 @@ def with_tries(
     """Do the work, up to three times while a server does not answer.
 
     Raises:
-        BatchError: a server still does not answer, or refuses us; names layer, table and what to do.
+        BatchError: a server still does not answer or rejects the request; names layer, table and what to do.
     """
     for seconds in (*PAUSES_S, None):
         try:
@@ -106,7 +106,7 @@ def _fault_of(error: BaseException) -> _Fault | None:
 
 
 def _error_texts(error: BaseException) -> Iterator[str]:
-    """Names and texts of an error and what caused it, through Java's causes too."""
+    """Yield names and messages of an error and its causes, including the causes in Java."""
     seen: BaseException | None = error
     while seen is not None:
         yield f"{type(seen).__module__}.{type(seen).__name__}: {seen}"
