@@ -80,16 +80,18 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
     try:
         found = find_objects(context.spark, context.lake.changes(topic), done)
     except ChainBrokenError as error:
-        cure = "; what `maintain --archive` removed is in Bronze only: see `run --full --layer silver`"
+        cure = "; changes that `maintain --archive` removed are in Bronze only: use `run --full --layer silver`"
         text = f"the archive of {topic} has a gap: {error}{cure if context.full else ''}"
         raise table_error(table, text) from error
     progress = bronze_progress.with_positions(progress, topic, found.following)
     if not found.paths:
         if context.is_rebuild and bronze.exists() and not bronze.read().isEmpty():
-            raise table_error(table, f"the archive has no change of {topic}: there is nothing to rebuild it from")
+            raise table_error(table, f"no changes of {topic} in the archive to rebuild it from")
         if bronze.exists():
             return unchanged(bronze, table, progress)
-        log.warning("bronze/%s: the archive has no change of %s: is `streams.archive` at work?", table.name, topic)
+        log.warning(
+            "bronze/%s: no changes of %s in the archive; is the streams.archive worker running?", table.name, topic
+        )
         return _made_empty(bronze, table, context)
     landing = _ChangesLanding(bronze=bronze, table=table, context=context, progress=progress)
     with sizes.set_for_small_query(context.spark, when=sizes.fits_driver(found.offsets)):
@@ -149,17 +151,19 @@ class _ChangesLanding:
     def _check_columns(self, summary: RecordSummary) -> None:
         if summary.others:
             names = ", ".join(summary.others)
-            log.warning("bronze/%s: left out, not in the definition: the columns %s", self.table.name, names)
+            log.warning("bronze/%s: ignored columns that the definition lacks: %s", self.table.name, names)
         if summary.names is None:
             return
         missing = [column for column in self.table.columns if column.name not in summary.names]
         required = [column.name for column in missing if not column.nullable]
         if required:
-            what = f"the source's newest rows have no column {', '.join(required)}"
+            what = f"the newest rows of the source lack the column {', '.join(required)}"
             cure = "if it was dropped or renamed, change the definition, then run again"
             raise table_error(self.table, f"{what}: nothing was written; {cure}")
         for column in missing:
-            log.warning("bronze/%s: no column %s in the source: it is NULL from now on", self.table.name, column.name)
+            log.warning(
+                "bronze/%s: the source lacks the column %s: it is NULL from now on", self.table.name, column.name
+            )
 
     def _new_versions(self, rows: DataFrame, summary: RecordSummary) -> DataFrame:
         identity = [*self.table.key, "_sequence"]

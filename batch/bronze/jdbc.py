@@ -60,7 +60,7 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
         others = check_columns(connection, table)
     if others:
         names = ", ".join(others)
-        log.warning("bronze/%s: left out, not in the definition: the columns %s", table.name, names)
+        log.warning("bronze/%s: ignored columns that the definition lacks: %s", table.name, names)
     landing = _JdbcLanding(bronze=bronze, table=table, context=context, span=span, is_first=is_first)
     rows = read_source(context.spark, settings, database, table, landing.condition())
     return landing.land(rows, done)

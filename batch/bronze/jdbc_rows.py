@@ -49,10 +49,10 @@ def read_source(spark: SparkSession, settings: DatabaseSettings, database: str, 
 
 
 def check_columns(connection: MySQLConnection, table: Table) -> tuple[str, ...]:
-    """Hold the source's columns against the definition; returns those that the definition leaves out.
+    """Compare the source's columns with the definition; returns those that the definition lacks.
 
     Raises:
-        BatchError: the table, or a column of the definition, is not there or is of another type.
+        BatchError: the table, or a column of the definition, is missing or of another type.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -62,15 +62,15 @@ def check_columns(connection: MySQLConnection, table: Table) -> tuple[str, ...]:
         )
         found = {_text(row[0]): _text(row[1]).lower() for row in cursor.fetchall()}  # type: ignore[index]
     if not found:
-        raise table_error(table, "the source has no such table: create it, or take it out of the definition")
-    faults = [f"{column.name} is not there" for column in table.columns if column.name not in found]
+        raise table_error(table, "table not found in the source: create it, or remove it from the definition")
+    faults = [f"{column.name} is missing" for column in table.columns if column.name not in found]
     faults += [
-        f"{column.name} is of type {found[column.name]}, not {column.type}"
+        f"{column.name} has type {found[column.name]} instead of {column.type}"
         for column in table.columns
         if column.name in found and found[column.name] not in _KINDS[column.type]
     ]
     if faults:
-        what = f"the source's columns differ from the definition ({'; '.join(faults)})"
+        what = f"columns of the source differ from the definition ({'; '.join(faults)})"
         raise table_error(table, f"{what}: nothing was written; change the definition, then run again")
     return tuple(sorted(set(found) - set(table.column_names)))
 

@@ -130,7 +130,7 @@ def _place(
             found = cursor.fetchall()
         if not found:
             raise table_error(
-                table, "the source keeps no binary log, so rows read from it have no place among its changes"
+                table, "the source has no binary log to order these rows among its changes: turn on log_bin"
             )
         name, pos = str(found[0][0]), int(str(found[0][1]))  # type: ignore[index]
         position = (context.settings.source_epoch, binlog_file_number(name), pos, SNAPSHOT_ROW)

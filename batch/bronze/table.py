@@ -45,15 +45,15 @@ def bronze_table(table: Table, context: RunContext) -> LakeTable:
     taken = sorted((_UNDER_WAY | {*PARTITIONS, *_META}) & {name.lower() for name in table.column_names})
     if taken:
         raise table_error(
-            table, f"the lake has columns of its own named {', '.join(taken)}: rename the source's in a view"
+            table, f"column names reserved by the lake: {', '.join(taken)}; rename them in a view of the source"
         )
     found = context.table("bronze", table.name)
     if is_of_other_feed(found, table) and not context.is_rebuild:
         feed = found.property(FEED)
         raise table_error(
             table,
-            f"is filled from the feed {feed!r}, and the definition says {table.feed!r}: set it back, or make the "
-            f"table anew with `python -m batch rebuild --table {table.name}`",
+            f"filled from the feed {feed!r}, but the definition says {table.feed!r}: change it back, or run "
+            f"`python -m batch rebuild --table {table.name}`",
         )
     return found
 

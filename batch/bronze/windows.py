@@ -112,7 +112,7 @@ def source_of(table: Table, context: RunContext) -> DatabaseSettings:
         BatchError: the run has none.
     """
     if context.database is None:
-        raise table_error(table, "is read from the database: set MYSQL_HOST, MYSQL_USER and MYSQL_PASSWORD")
+        raise table_error(table, "no login for the source database: set MYSQL_HOST, MYSQL_USER and MYSQL_PASSWORD")
     return context.database
 
 

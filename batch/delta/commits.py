@@ -79,7 +79,7 @@ class Commits:
         for version in range(newest, NO_TABLE, -1):
             info = self._log.commit_info(version)
             if info is None:
-                log.warning("%s: the log does not reach back to a progress: all is read again", self._name)
+                log.warning("%s: no progress in the remaining log; all data is read again", self._name)
                 return {}
             progress = _noted(info).get("progress")
             if progress is not None:

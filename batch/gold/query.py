@@ -101,7 +101,7 @@ def _body(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, ke
     wanted = (*plan.key, *((plan.partition,) if plan.partition else ()), *named)
     missing = [name for name in dict.fromkeys(wanted) if name not in body.columns]
     if missing:
-        text = f"the query in {plan.name}.sql gives no column {', '.join(missing)}, which its header names"
+        text = f"the query in {plan.name}.sql lacks the column {', '.join(missing)}, which its header names"
         raise BatchError(text, layer="gold", table=plan.name)
     return body
 
@@ -148,7 +148,7 @@ def _queried(plan: GoldPlan, views: Mapping[str, DataFrame], spark: SparkSession
         body = spark.sql(plan.query)
     except AnalysisException as error:
         text = next(iter(str(error).splitlines()), "")
-        raise BatchError(f"the query in {plan.name}.sql is wrong: {text}", layer="gold", table=plan.name) from None
+        raise BatchError(f"invalid query in {plan.name}.sql: {text}", layer="gold", table=plan.name) from None
     finally:
         for name in views:
             spark.catalog.dropTempView(name)

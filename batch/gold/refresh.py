@@ -116,7 +116,7 @@ def _planned(plan: GoldPlan, context: RunContext) -> _GoldRefresh:
     now = {name: table.version() for name, table in sources.items()}
     missing = [table.name for name, table in sources.items() if now[name] < 0]
     if missing:
-        text = f"there is no table {', '.join(missing)} yet: run its layer first"
+        text = f"no table {', '.join(missing)} yet: run its layer first"
         raise BatchError(text, layer="gold", table=plan.name)
     before = target.progress().get("silver", {})
     return _GoldRefresh(plan=plan, context=context, target=target, sources=sources, before=before, now=now)
@@ -161,7 +161,9 @@ def _continued(refresh: _GoldRefresh) -> Written | None:
     except PySparkException as error:
         if not _is_gone(error):
             raise
-        log.warning("gold/%s: what has changed in Silver is gone, so the whole table is built", refresh.plan.name)
+        log.warning(
+            "gold/%s: the changes of Silver since the last build are gone; building the whole table", refresh.plan.name
+        )
         return None
 
 

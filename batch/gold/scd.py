@@ -42,7 +42,7 @@ def versions(plan: GoldPlan, history: DataFrame, spark: SparkSession) -> DataFra
     body = [name for name in asked.columns if name not in _VERSION]
     taken = sorted({surrogate(key), *PERIOD} & set(body))
     if taken:
-        text = f"the query in {plan.name}.sql gives a column {', '.join(taken)}, which its history adds itself"
+        text = f"reserved column in the query of {plan.name}.sql: {', '.join(taken)}; its history adds it"
         raise BatchError(text, layer="gold", table=plan.name)
     by_key = Window.partitionBy("_key").orderBy("_sequence", "_row_hash")
     is_there = ~F.col("_deleted") & F.col(key).isNotNull()
@@ -125,6 +125,6 @@ def _asked_of_each(plan: GoldPlan, history: DataFrame, spark: SparkSession) -> D
         return answers.localCheckpoint(eager=False)
     except AnalysisException as error:
         text = next(iter(str(error).splitlines()), "")
-        raise BatchError(f"the query in {plan.name}.sql is wrong: {text}", layer="gold", table=plan.name) from None
+        raise BatchError(f"invalid query in {plan.name}.sql: {text}", layer="gold", table=plan.name) from None
     finally:
         spark.catalog.dropTempView(relation)

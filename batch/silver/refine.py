@@ -57,7 +57,7 @@ def refine(table: Table, context: RunContext) -> LayerResult:
     silver = context.table("silver", table.name)
     newest = bronze.version()
     if newest < 0:
-        raise BatchError("there is no Bronze table yet: run the layer bronze first", layer="silver", table=table.name)
+        raise BatchError("no Bronze table yet: run the layer bronze first", layer="silver", table=table.name)
     progress = {"bronze": newest, "definition": fingerprint(table)}
     done = silver.progress()
     if done == progress and not context.full:

@@ -141,7 +141,7 @@ def stop_if_failed(found: Tally, table: Table) -> None:
     rules = actions(table)
     for name in (name for name in found.broken if rules[name] == "fail"):
         what = f"{found.broken[name]:,} of {found.rows:,} rows break {name}, for example {found.examples[name]}"
-        cure = "mend them in the source, or change the rule's action in the definition, then run again"
+        cure = "correct them in the source, or change the rule's action in the definition, then run again"
         raise BatchError(f"{what}: nothing was written; {cure}", layer="silver", table=table.name)
 
 

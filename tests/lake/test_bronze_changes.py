@@ -198,7 +198,7 @@ def test_a_column_that_the_source_has_dropped_is_an_error_and_nothing_is_written
     context = run_context(spark, tmp_path)
     bronze.land(METHODS, context)
     archive.put(envelope("c", method(2), pos=2), envelope("c", {"id": 3, "name": "Card"}, pos=3))
-    with pytest.raises(BatchError, match=r"bronze/payment_method: .* no column bank: nothing was written"):
+    with pytest.raises(BatchError, match=r"bronze/payment_method: .*\bbank\b"):
         bronze.land(METHODS, run_context(spark, tmp_path))
     assert len(content(spark, context, "payment_method")) == 1
 
@@ -214,7 +214,7 @@ def test_rows_from_before_a_column_was_added_have_none(spark: SparkSession, tmp_
 def test_a_column_with_a_name_that_the_lake_needs_is_refused(spark: SparkSession, tmp_path: Path, name: str) -> None:
     column = Column(name=name, type=LogicalType.STRING)
     table = msgspec.structs.replace(METHODS, columns=(*METHODS.columns, column))
-    with pytest.raises(BatchError, match=f"of its own named {name.lower()}: rename"):
+    with pytest.raises(BatchError, match=f"{METHODS.name}: .*{name.lower()}"):
         bronze.land(table, run_context(spark, tmp_path))
 
 
@@ -223,7 +223,7 @@ def test_a_gap_in_the_archive_is_an_error(spark: SparkSession, tmp_path: Path, a
     missing = archive.put(envelope("c", method(2), pos=2))
     archive.put(envelope("c", method(3), pos=3))
     missing.unlink()
-    with pytest.raises(BatchError, match=r"bronze/payment_method: the archive of .* has a gap"):
+    with pytest.raises(BatchError, match=r"bronze/payment_method: .*payment_method.* has a gap"):
         bronze.land(METHODS, run_context(spark, tmp_path))
 
 
@@ -247,7 +247,7 @@ def test_a_table_that_another_feed_filled_is_refused(spark: SparkSession, tmp_pa
     archive.put(envelope("c", method(1), pos=1))
     bronze.land(METHODS, run_context(spark, tmp_path))
     definition, table = fed_by_jdbc("payment_method")
-    with pytest.raises(BatchError, match=r"set it back, or make the table anew with .*rebuild --table payment_method"):
+    with pytest.raises(BatchError, match=r"'changes'.*'jdbc'.*rebuild --table payment_method"):
         bronze.land(table, run_context(spark, tmp_path, definition=definition))
 
 

@@ -280,15 +280,15 @@ def test_a_repaired_row_of_changes_has_the_place_of_the_log_before_it_was_read(
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ("DROP COLUMN store_id", "store_id is not there"),
-        ("MODIFY store_id VARCHAR(10)", "store_id is of type varchar, not integer"),
+        ("DROP COLUMN store_id", "store_id "),
+        ("MODIFY store_id VARCHAR(10)", "store_id .*varchar.*integer"),
     ],
 )
 def test_a_column_that_is_dropped_or_of_another_type_is_named(
     orders: Source, shop: MySQLConnection, change: str, fault: str
 ) -> None:
     execute(shop, f"ALTER TABLE orders {change}")
-    with pytest.raises(BatchError, match=f"bronze/orders: the source's columns differ .*{fault}"):
+    with pytest.raises(BatchError, match=f"bronze/orders: .*{fault}"):
         orders.land()
 
 

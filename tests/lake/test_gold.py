@@ -143,12 +143,12 @@ def test_a_wrong_query_is_named(lake: LocalLake, tmp_path: Path) -> None:
         with_gold(lake, tmp_path / "one", "fact_x", fact(query)).build()
 
     lake.land([order("a", 1)])
-    with pytest.raises(BatchError, match=r"gold/fact_x: there is no table silver/orders yet"):
+    with pytest.raises(BatchError, match=r"gold/fact_x: .*silver/orders"):
         built("SELECT id AS order_id FROM orders")
     lake.refine("orders")
-    with pytest.raises(BatchError, match=r"the query in fact_x.sql is wrong: .*customers"):
+    with pytest.raises(BatchError, match=r"fact_x\.sql: .*customers"):
         built("SELECT id AS order_id FROM customers")
-    with pytest.raises(BatchError, match=r"the query in fact_x.sql gives no column order_id"):
+    with pytest.raises(BatchError, match=r"fact_x\.sql .*order_id"):
         built("SELECT id FROM orders")
 
 

@@ -118,7 +118,7 @@ def test_an_archive_that_was_emptied_stops_a_rebuild(spark: SparkSession, tmp_pa
     bronze.land(CUSTOMERS, run_context(spark, tmp_path, definition=SHOP))
     path.unlink()
     context = run_context(spark, tmp_path, definition=SHOP, full=True, is_rebuild=True)
-    with pytest.raises(BatchError, match=f"the archive has no change of {topic}: there is nothing to rebuild it from"):
+    with pytest.raises(BatchError, match=f"bronze/.*{topic}"):
         bronze.land(CUSTOMERS, context)
 
 
@@ -139,9 +139,7 @@ def test_a_table_changes_its_feed_by_a_rebuild_and_keeps_its_rows(
     for name, table in (("jdbc", by_jdbc), ("changes", CUSTOMERS), ("jdbc again", by_jdbc)):
         context = run_context(spark, tmp_path, definition=SHOP, database=database)
         if refined:
-            with pytest.raises(
-                BatchError, match="make the table anew with `python -m batch rebuild --table customers`"
-            ):
+            with pytest.raises(BatchError, match="rebuild --table customers`"):
                 bronze.land(table, context)
         rebuilding = dataclasses.replace(context, full=True, is_rebuild=True)
         bronze.land(table, rebuilding)

@@ -158,7 +158,7 @@ def test_other_columns_in_the_definition_make_the_table_anew(
 
 
 def test_a_table_without_bronze_is_named(lake: LocalLake) -> None:
-    with pytest.raises(BatchError, match="silver/orders: there is no Bronze table yet"):
+    with pytest.raises(BatchError, match=r"silver/orders: .*layer bronze first"):
         lake.refine("orders")
 
 
