@@ -1,12 +1,12 @@
-"""The archive of raw changes: finds a person's records, and takes their values away.
+"""The archive of raw changes: finds a person's records and removes their values.
 
-A record that is erased becomes a tombstone: its topic, partition, offset, time, key and headers stay as they are, its
-value is NULL. So the chain of objects stays whole, by names, starts, last offsets and numbers of records; Bronze passes
-over a tombstone, and a rebuild from the archive does not bring the person back. All other records of a rewritten object
-stay as they are, byte by byte.
+An erased record becomes a tombstone: its topic, partition, offset, time, key and headers stay, and its value is NULL.
+So the chain of objects stays complete in names, starts, last offsets and numbers of records; Bronze skips tombstones,
+and a rebuild from the archive does not bring the person back. All other records of a rewritten object stay unchanged,
+byte by byte.
 
-A record is the person's if the row in it has the person's key. One that is no readable change is, if its own key is the
-person's, or if it has one of the person's values as a JSON text.
+A record belongs to the person if its row has the person's key. A record that cannot be decoded belongs to the person if
+its own key is the person's, or if it contains one of the person's values as a JSON text.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class OwnRecords:
     """A person's records.
 
     Attributes:
-        offsets: by object.
-        values: of the person's columns.
-        newest_op: of the newest readable change; None if there is none.
+        offsets: offsets of the records, by path of the object.
+        values: known values of the person's columns.
+        newest_op: operation of the newest decoded change; None if there is none.
     """
 
     offsets: dict[str, set[int]]
@@ -51,12 +51,12 @@ class OwnRecords:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of records."""
         return sum(len(each) for each in self.offsets.values())
 
 
 class Archive:
-    """The archive of one topic, in its folder."""
+    """The archive of one topic."""
 
     def __init__(self, spark: SparkSession, folder: str, store: ObjectStoreSettings, *, epoch: int) -> None:
         self._spark = spark
@@ -65,7 +65,7 @@ class Archive:
         self._epoch = epoch
 
     def find(self, person: Person, known: Collection[str] = ()) -> OwnRecords:
-        """The person's records; `known` are values of theirs that other places have."""
+        """Find the person's records; `known` are values of the person found in other places."""
         paths = self._paths()
         if not paths:
             return OwnRecords(offsets={})
@@ -89,7 +89,7 @@ class Archive:
         )
 
     def erase(self, found: OwnRecords) -> None:
-        """Take the values of records away, object by object; each is replaced as a whole."""
+        """Remove the values of records, object by object; each object is replaced as a whole."""
         for path, offsets in found.offsets.items():
             folder, _, name = path.rpartition("/")
             objects = object_folder(folder, self._store)
@@ -112,7 +112,7 @@ class Archive:
 
 
 def without_values(content: bytes, offsets: Collection[int]) -> bytes:
-    """An object of the archive with the same records, those at these offsets without their values."""
+    """Return the content of an object with the values at these offsets set to NULL."""
     table: Any = pq.read_table(io.BytesIO(content))
     is_own = pc.is_in(table["offset"], value_set=pa.array(sorted(offsets), pa.int64()))
     index = table.schema.get_field_index("value")
@@ -129,7 +129,7 @@ def without_values(content: bytes, offsets: Collection[int]) -> bytes:
 
 
 def quoted(value: str) -> str:
-    """A value as JSON has it."""
+    """Return a value as a JSON text."""
     return msgspec.json.encode(value).decode()
 
 

@@ -1,14 +1,13 @@
-"""The tables of the lake that hold rows of a person, in every file that they have.
+"""The tables of the lake that hold rows of a person, including all their stored files.
 
-A row that is deleted from a Delta table stays in the files of older versions, in those of the change data feed, in
-files that only mark it as deleted, and its values may stay in the log as the lowest or highest of a file. All of that
-goes here, at once and without an option: data that is still there, and readable by whoever asks for an older version,
-is not erased. The price: of these tables no older version can be read any more, so a reader who is at work on one
-meanwhile fails and has to ask again.
+A row that is deleted from a Delta table stays in the files of older versions, in the files of the change data feed and
+in files that only mark it as deleted; its values may also stay in the log as the minimum or maximum of a file. All of
+these are removed at once and without an option, because data that an older version still shows is not erased. The
+price: older versions of these tables become unreadable, so a query that is reading one fails and has to be repeated.
 
-1. `erase`: the rows, by a commit like any other, so that the change feed tells the layer below.
-2. `rewrite`: files that mark rows as deleted are written anew, then a commit without files, on which 3 can rest.
-3. `forget`: the log before that commit, then every file that the newest version does not need.
+1. `erase` deletes the rows by an ordinary commit, so that the change feed reports them to the next layer.
+2. `rewrite` rewrites files that mark rows as deleted, then adds a commit without files, which step 3 builds on.
+3. `forget` deletes the log before that commit, then every file that the newest version does not need.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from batch.spark.session import configured
 from config.definition import Definition
 
 HISTORY: Final = "_history"
-"""At the end of the name of a table beside another one, with all versions of its rows."""
+"""Suffix of the name of a history table, which has all versions of the rows of its table."""
 
 _FORMAT_CHECK: Final = "spark.databricks.delta.formatCheck.enabled"
 
@@ -43,9 +42,9 @@ class Holding:
     """A table that may hold rows of a person.
 
     Attributes:
-        condition: for which rows it does, in Spark SQL.
-        schema: of the columns that the condition asks for.
-        plan: of a table of Gold.
+        condition: selects the person's rows, in Spark SQL.
+        schema: the columns that the condition reads; empty if no key identifies the person's rows.
+        plan: the plan of a Gold table; None for other tables.
     """
 
     table: LakeTable
@@ -55,45 +54,45 @@ class Holding:
 
     @property
     def name(self) -> str:
-        """Layer and table."""
+        """Layer and table, as in `silver/customers`."""
         return self.table.name
 
     @property
     def layer(self) -> str:
-        """The layer alone."""
+        """The layer of the table."""
         return self.name.partition("/")[0]
 
     @property
     def table_name(self) -> str:
-        """The table alone."""
+        """The name of the table without its layer."""
         return self.name.partition("/")[2]
 
     @property
     def is_countable(self) -> bool:
-        """Whether it can be told by a key which rows are the person's."""
+        """Whether a key identifies the person's rows."""
         return bool(self.schema)
 
     def rows(self) -> int:
-        """The person's rows in the newest version."""
+        """Count the person's rows in the newest version."""
         return self.table.read().where(self.condition).count() if self.table.exists() else 0
 
     def stored_rows(self, spark: SparkSession) -> int:
-        """The person's rows in all files that there are, whatever version they are of."""
+        """Count the person's rows in all stored files, of any version."""
         is_there = self.is_countable and self.table.exists()
         files = DeltaLog(spark, self.table.path).stored_files() if is_there else []
         if not files:
             return 0
-        with configured(spark, {_FORMAT_CHECK: "false"}):  # Delta would refuse to show files instead of a version
+        with configured(spark, {_FORMAT_CHECK: "false"}):  # Delta would not read single files of a table
             return spark.read.schema(self.schema).parquet(*files).where(self.condition).count()
 
 
 def erase(holding: Holding, context: RunContext) -> int:
-    """Delete the person's rows from the newest version; how many there were."""
+    """Delete the person's rows from the newest version; return their number."""
     return holding.table.remove(holding.condition, run_id=context.run_id)
 
 
 def rewrite(holding: Holding, context: RunContext) -> None:
-    """Leave no file in force that has a row of the person, and a last commit that says nothing of any file."""
+    """Rewrite files that still contain deleted rows, then add a commit that lists no file."""
     table = holding.table
     location = DeltaLog(context.spark, table.path).location
     with table.noting(context.run_id):
@@ -102,7 +101,7 @@ def rewrite(holding: Holding, context: RunContext) -> None:
 
 
 def forget(holding: Holding, context: RunContext) -> LayerResult:
-    """Delete the files of the past, and what the log says of them."""
+    """Delete the files of older versions and their log entries."""
     DeltaLog(context.spark, holding.table.path).forget_past()
     holding.table.vacuum(keep_s=0.0)
     return LayerResult(
@@ -115,14 +114,14 @@ def forget(holding: Holding, context: RunContext) -> LayerResult:
 
 
 def bronze_holding(person: Person, context: RunContext) -> Holding:
-    """All versions of the person's row."""
+    """Return the Bronze table, which has all versions of the person's row."""
     name = person.table.name
     table = context.table("bronze", name)
     return Holding(table=table, condition=person.condition("STRING"), schema=f"`{person.key}` STRING")
 
 
 def silver_holdings(person: Person, context: RunContext) -> list[Holding]:
-    """The row or its tombstone, and the history of it where there is one."""
+    """Return the Silver table, which has the row or its tombstone, and its history table if there is one."""
     kind = rules.spark_type(person.column)
     tables = [context.table("silver", f"{person.table.name}{more}") for more in ("", HISTORY)]
     return [
@@ -148,7 +147,7 @@ def quarantine_holding(person: Person, context: RunContext, values: frozenset[st
 
 
 def gold_holdings(person: Person, context: RunContext) -> list[Holding]:
-    """The rows of dimensions that are made of the person's row; a member that is merely inferred has its key only."""
+    """Return the dimensions built from the person's row; members that are only inferred hold nothing but the key."""
     found = [
         each for plan, key in _dimensions(person, context.definition) for each in _of_plan(plan, key, person, context)
     ]
@@ -164,12 +163,12 @@ def _dimensions(person: Person, definition: Definition) -> Iterator[tuple[GoldPl
 
 
 def _own_tables(person: Person) -> tuple[str, str]:
-    """The tables of Silver with rows of persons."""
+    """Return the names of the Silver tables with rows of persons."""
     return person.table.name, f"{person.table.name}{HISTORY}"
 
 
 def _of_plan(plan: GoldPlan, key: str, person: Person, context: RunContext) -> Iterator[Holding]:
-    """The dimension, and the history beside it where there is one."""
+    """Yield the dimension, and its history table if there is one."""
     for name in (plan.name, f"{plan.name}{HISTORY}"):
         table = context.dimension(name)
         if not table.exists():
@@ -182,7 +181,7 @@ def _of_plan(plan: GoldPlan, key: str, person: Person, context: RunContext) -> I
 
 
 def others_made_of(person: Person, context: RunContext) -> list[Holding]:
-    """Other tables of Gold whose query reads the person's table: which rows are of whom can't be told by a key."""
+    """Return other Gold tables that read the person's table, in which no key identifies a person's rows."""
     dimensions = {plan.name for plan, _ in _dimensions(person, context.definition)}
     tables = [
         gold_table(plan, context)

@@ -1,4 +1,4 @@
-"""Whose data is erased: the table of such persons, the key of one, and whether the source still has the row."""
+"""The person to erase: the table of persons, the person's key, and whether the source still has the row."""
 
 from __future__ import annotations
 
@@ -32,35 +32,35 @@ class Person:
 
     @property
     def key(self) -> str:
-        """Its name."""
+        """The name of the key's column."""
         return self.column.name
 
     @property
     def personal(self) -> tuple[str, ...]:
-        """The columns whose values are the person's."""
+        """The columns with personal data."""
         return tuple(column.name for column in self.table.columns if column.personal)
 
     @property
     def mark(self) -> str:
-        """What the report says instead of the id: whoever knows the id finds the report by it."""
+        """A hash that replaces the id in the report: a reader who knows the id can find the report by it."""
         return hashlib.sha256(f"{self.dataset}/{self.table.name}/{self.id}".encode()).hexdigest()
 
     def condition(self, type_: str, column: str | None = None) -> str:
-        """That a row is the person's, in Spark SQL, by a column of this type; the key's own unless another is named."""
+        """Return the Spark SQL condition for the person's rows; `column`, of this type, defaults to the key."""
         return f"`{column or self.key}` = CAST({literal(self.id)} AS {type_})"
 
 
 def literal(text: str) -> str:
-    """A text as a literal of Spark SQL."""
+    """Return a text as a literal of Spark SQL."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
 
 def named_person(definition: Definition, text: str) -> Person:
-    """The person with an id of the command line.
+    """Return the person with an id from the command line.
 
     Raises:
-        BatchError: the dataset does not say where its persons are, or the text is no key there.
+        BatchError: the definition names no table of persons, or the text is not a key of that table.
     """
     tables = [table for table in definition.tables if table.subject == SUBJECT]
     if not tables:
@@ -70,10 +70,10 @@ def named_person(definition: Definition, text: str) -> Person:
 
 
 def rows_in_source(person: Person, settings: DatabaseSettings, database: str) -> int:
-    """Rows of the person in the source.
+    """Count the person's rows in the source.
 
     Raises:
-        BatchError: the source can't be asked.
+        BatchError: the source cannot be read.
     """
     table = person.table
     with connected(settings, database) as connection:
@@ -86,10 +86,10 @@ def rows_in_source(person: Person, settings: DatabaseSettings, database: str) ->
 
 
 def check_deleted_in_source(person: Person, settings: DatabaseSettings, database: str) -> None:
-    """Stop as long as the source itself has the person.
+    """Check that the source has deleted the person's row.
 
     Raises:
-        BatchError: it has.
+        BatchError: the source still has it, or cannot be read.
     """
     if rows_in_source(person, settings, database):
         raise BatchError(

@@ -1,4 +1,4 @@
-"""What an erasure found and left, place by place: printed, and kept beside the runs' manifests."""
+"""The report of an erasure, place by place: printed, and kept next to the manifests."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Entry(msgspec.Struct, kw_only=True):
     """One place.
 
     Attributes:
-        found, left: rows, records or keys, before and after.
-        is_ours: the command erases here; what is left of it is a failure.
-        note: why something is left, and what becomes of it.
+        found, left: number of rows, records or keys, before and after.
+        is_ours: the command erases this place, so that any remaining data is a failure.
+        note: why data is left, and how long it stays.
     """
 
     place: str
@@ -28,12 +28,12 @@ class Entry(msgspec.Struct, kw_only=True):
 
     @property
     def erased(self) -> int:
-        """How many went."""
+        """Number of erased rows, records or keys."""
         return max(0, self.found - self.left)
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """One erasure. It names nobody: `person` is the SHA-256 of `dataset/table/id`."""
+    """One erasure, without the person's id: `person` is the SHA-256 of `dataset/table/id`."""
 
     run_id: str
     dataset: str
@@ -46,12 +46,12 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 def write_report(report: Report, folder: ObjectFolder) -> None:
-    """Keep it."""
+    """Write the report as `{run_id}.json`."""
     folder.write(f"{report.run_id}.json", msgspec.json.format(msgspec.json.encode(report)))
 
 
 def report_text(entries: list[Entry], *, is_dry_run: bool = False) -> str:
-    """A line for each place."""
+    """Format a line for each place."""
     rows = [("PLACE", "FOUND") if is_dry_run else ("PLACE", "FOUND", "ERASED", "LEFT")]
     for entry in entries:
         counts = (entry.found,) if is_dry_run else (entry.found, entry.erased, entry.left)

@@ -1,7 +1,6 @@
-"""What the stream's side has of a person: the look-up in Redis, which is erased, and Kafka's topics, which are not.
+"""A person's data in the streams: the look-up in Redis, which is erased, and Kafka's topics, which are only counted.
 
-Kafka can't take a record out of a topic. What the report says of the topics is counted there, and what becomes of it is
-the topics' own setting.
+Kafka cannot remove single records from a topic. The report counts them, and states how long the topic keeps them.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from streams.topics import DEAD_LETTERS, change_topic
 
 ANSWER_S: Final = 10.0
 LOOKUPS: Final = 0
-"""The database of the look-ups."""
+"""Number of the Redis database with the look-ups."""
 
 DELETE: Final = Script("""\
 -- key -> 1 if there was one
@@ -40,26 +39,26 @@ return redis.call('DEL', ARGV[1])
 
 
 def topic_of(person: Person, context: RunContext) -> str:
-    """The change topic of the person's table."""
+    """Return the change topic of the person's table."""
     return change_topic(person.dataset, person.table.name, engine=context.definition.engine)
 
 
 class Topics:
-    """The topics of Kafka at an address."""
+    """The topics of a Kafka cluster."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
 
     def exists(self, topic: str) -> bool:
-        """Whether there is a topic of this name."""
+        """Whether the topic exists."""
         return topic in self._asked(lambda: self._admin.list_topics(timeout=ANSWER_S).topics)
 
     def check_archived(self, person: Person, context: RunContext) -> None:
-        """Stop as long as changes of the person are in Kafka and not in the archive: it would take them up later.
+        """Check that the archive has all changes of the person, because it would take missing ones later.
 
         Raises:
-            BatchError: there are, or it can't be told.
+            BatchError: changes are missing, or Kafka or the archive cannot be read.
         """
         topic = topic_of(person, context)
         if not self.exists(topic):
@@ -80,7 +79,7 @@ class Topics:
             )
 
     def entries(self, person: Person, context: RunContext, values: Collection[str]) -> list[Entry]:
-        """What is in the change topic and among the dead letters."""
+        """Count the person's records in the change topic and among the dead letters."""
         own = key_text([person.id])
         texts = [quoted(value).encode() for value in values]
 
@@ -119,7 +118,7 @@ class Topics:
         return Entry(place=f"topic {topic}", found=count, left=count, is_ours=False, note=note)
 
     def _fate(self, topic: str) -> str:
-        """What becomes of a topic's records, by its settings."""
+        """Describe how long a topic keeps its records, by its settings."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
         found = self._asked(lambda: self._admin.describe_configs([resource])[resource].result(ANSWER_S))
         kept_ms = int(found["retention.ms"].value)
@@ -137,7 +136,7 @@ class Topics:
 
 
 def lookup_found(redis: RedisConsole, person: Person) -> int:
-    """Whether Redis has the person's look-up.
+    """Return 1 if Redis has the person's look-up, else 0.
 
     Raises:
         BatchError: Redis does not answer.
@@ -149,7 +148,7 @@ def lookup_found(redis: RedisConsole, person: Person) -> int:
 
 
 def erase_lookup(redis: RedisConsole, person: Person) -> None:
-    """Delete the look-up.
+    """Delete the person's look-up.
 
     Raises:
         BatchError: Redis does not answer.

@@ -1,13 +1,13 @@
-"""The steps of an erasure, in the order in which a killed one may simply be repeated.
+"""The steps of an erasure, in an order that makes it safe to repeat an erasure that was killed.
 
-1. Silver takes up what Bronze has, so that nothing of the person is between the two later.
-2. The archive's records lose their values, the quarantine its rows: what tells a person's unreadable records is still
-   in the tables then.
-3. Bronze, then Silver and its history lose their rows. Silver reads Bronze once more in between, so that its progress
-   is past the erasure; only rows that were added to Bronze are versions for it.
-4. Gold is built as ever: Silver's change feed says that the row is gone, and a member that facts refer to is inferred.
-5. The files and log entries of the past go (`batch.erasure.holdings`), the look-up in Redis too.
-6. All places are read again, and the report is written; what is left in one of ours is an error of the run.
+1. Silver processes all of Bronze, so that no row of the person is pending between them later.
+2. The archive's records lose their values, the quarantine its rows. The tables still have the values by which records
+   that cannot be decoded are recognised.
+3. Bronze, then Silver and its history lose their rows. Silver reads Bronze again in between, so that its progress is
+   past the erasure; Silver takes only rows added to Bronze as versions.
+4. Gold is built as usual: Silver's change feed reports the deletion, and a member that facts refer to is inferred.
+5. Files and log entries of older versions are deleted (`batch.erasure.holdings`), and the look-up in Redis.
+6. All places are read again and the report is written; data that remains in one of our places fails the run.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ _ID_ALONE: Final = "the id stays for facts; by itself it identifies nobody"
 
 @dataclass(kw_only=True)
 class Erasure:
-    """One erasure, or what one would find.
+    """One erasure, or its dry run.
 
     Attributes:
-        archive: of the person's table.
-        lookup: asks for the look-up in Redis and erases it; None if Redis has those of another dataset.
-        outside: what places have that are not ours, given the person's values.
-        keep: keeps the report.
+        archive: the archive of the person's table.
+        lookup: counts the look-up in Redis, and erases it; None if Redis has the look-ups of another dataset.
+        outside: returns the entries of places that the command cannot erase, given the person's values.
+        keep: stores the report.
     """
 
     person: Person
@@ -69,18 +69,18 @@ class Erasure:
     _found: dict[str, int] = field(default_factory=dict, init=False)
 
     def found(self) -> list[Entry]:
-        """All places as they are now."""
+        """Return the entries of all places as they are now."""
         self._records = self._find()
         return [*self._ours(), *self._referring(), *self.outside(self._records.values)]
 
     def steps(self, *, is_forced: bool) -> Iterator[Step]:
-        """All of them.
+        """Yield the steps of the erasure.
 
         Args:
-            is_forced: erase although the archive has no deletion of the person's row.
+            is_forced: erase even if the archive has no deletion of the person's row.
 
         Raises:
-            BatchError: it has none.
+            BatchError: the archive has no deletion of the row, and the erasure is not forced.
         """
         self._records = self._find()
         if not is_forced:
@@ -102,7 +102,7 @@ class Erasure:
         yield Step(layer="gold", table="erasure", work=self._verified)
 
     def _gold_steps(self) -> Iterator[Step]:
-        """The dimensions before the facts, which may follow the versions of those."""
+        """Yield the steps of Gold: dimensions before facts, which may depend on versions of the dimensions."""
         built = set()
         for step in steps(self.context, layer="gold", table=None):
             yield step
@@ -113,7 +113,7 @@ class Erasure:
             if holding.name not in built:
                 yield self._step(holding.name, self._gold_erased)
 
-    # -- what each does -----------------------------------------------------------------------------------------------
+    # -- the steps ----------------------------------------------------------------------------------------------------
 
     def _refined(self) -> LayerResult:
         return refine.refine(self.person.table, self.context)
@@ -135,7 +135,7 @@ class Erasure:
         return self._result(holding, count)
 
     def _gold_erased(self, holding: Holding) -> LayerResult:
-        """The build before has done it, unless the table shows more than what the change feed of Silver tells of."""
+        """Erase rows that the build left, because the table shows more than the change feed of Silver reports."""
         if holding.plan is not None and holding.rows():
             gold.build(holding.plan, dataclasses.replace(self.context, full=True))
         return self._erased(holding)
@@ -170,7 +170,7 @@ class Erasure:
         )
         return LayerResult(layer="gold", table="erasure", version=None, is_unchanged=True, note=note)
 
-    # -- looking ------------------------------------------------------------------------------------------------------
+    # -- reading the places -------------------------------------------------------------------------------------------
 
     def _find(self) -> OwnRecords:
         return self.archive.find(self.person, {*self._records.values, *self._values_in_tables()})
@@ -192,7 +192,7 @@ class Erasure:
         )
 
     def _ours(self) -> list[Entry]:
-        """What the command erases, as it is now; the archive as it was looked at last."""
+        """Return the entries of the places that the command erases; the archive's count is of its last search."""
         entries = [Entry(place="archive", found=self._records.count, left=self._records.count)]
         for holding in self._holdings():
             count = max(holding.stored_rows(self.context.spark), holding.rows())
@@ -203,7 +203,7 @@ class Erasure:
         return entries
 
     def _referring(self) -> list[Entry]:
-        """Rows of other tables with the person's id."""
+        """Return the entries of other tables with the person's id."""
         found = []
         for table in self.context.definition.tables:
             rows = self.context.table("silver", table.name)
@@ -230,7 +230,7 @@ class Erasure:
         return [*self._holdings(), *others_made_of(self.person, self.context)]
 
     def _is_concerned(self, holding: Holding) -> bool:
-        """Whether the table had rows of the person; of a table where that can't be told, whether any other had."""
+        """Whether the table had rows of the person; if no key identifies them, whether any other table had."""
         counts = [count for name, count in self._found.items() if name == holding.name or not holding.is_countable]
         return any(counts)
 

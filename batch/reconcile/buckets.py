@@ -1,9 +1,9 @@
-"""Finds the rows that two sides do not share, without moving all of them.
+"""Finds the rows in which two sides differ, without moving all rows.
 
 A side is a set of rows, each a key and a digest of its content. Rows fall into buckets by the first hexadecimal digits
-of their key's MD5. Two sides tell the number of rows and the sum of the digests of each bucket; only buckets that
-differ are looked at closer, at last row by row. Two different sets that agree in count and sum everywhere would need
-an accident of one in 2^52.
+of their key's MD5. For each bucket, a side returns the number of rows and the sum of their digests; only buckets that
+differ are split further, and finally compared row by row. Two different sets agree in all counts and sums with a
+probability of one in 2^52.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ COARSE_DIGITS: Final = 2
 FINE_DIGITS: Final = 4
 
 FEW_ROWS: Final = 20_000
-"""Buckets with up to so many rows are read row by row at once."""
+"""Buckets with up to this many rows in total are read row by row at once."""
 
 
 class Bucket(NamedTuple):
-    """The rows of a bucket and the sum of their digests' first 52 bits."""
+    """The number of rows in a bucket, and the sum of the first 52 bits of their digests."""
 
     rows: int
     total: int
 
 
 class Side(Protocol):
-    """One of two sets of rows. Keys and digests are texts; both sides write them in the same way."""
+    """One of two sets of rows. Keys and digests are texts, in the same form on both sides."""
 
     def buckets(self, digits: int, within: Collection[str] | None = None) -> dict[str, Bucket]:
-        """Buckets by the first digits of the key's MD5, all or those that begin with one of `within`."""
+        """Return buckets by the first digits of the key's MD5: all, or those that begin with one of `within`."""
         ...
 
     def rows(self, within: Collection[str]) -> dict[str, str]:
-        """Digest by key of all rows whose key's MD5 begins with one of `within`."""
+        """Return the digest by key of all rows whose key's MD5 begins with one of `within`."""
         ...
 
 
 class Pair(NamedTuple):
-    """A row's digest on both sides; None where there is no such row."""
+    """A row's digest on each side; None if that side lacks the row."""
 
     source: str | None
     lake: str | None
@@ -49,10 +49,10 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """What two sides do not share.
+    """The rows in which two sides differ.
 
     Attributes:
-        within: the buckets in which the rows are, to look again.
+        within: the buckets of these rows, for a second comparison.
     """
 
     source_rows: int
@@ -73,7 +73,7 @@ def difference(source: Side, lake: Side) -> Difference:
 
 
 def differing_rows(source: Side, lake: Side, within: Collection[str]) -> dict[str, Pair]:
-    """The rows of some buckets that differ now."""
+    """Return the rows of some buckets that differ now."""
     ours, theirs = source.rows(within), lake.rows(within)
     pairs = {key: Pair(ours.get(key), theirs.get(key)) for key in ours.keys() | theirs.keys()}
     return {key: pair for key, pair in pairs.items() if pair.source != pair.lake}
@@ -87,7 +87,7 @@ def _differing(ours: Mapping[str, Bucket], theirs: Mapping[str, Bucket]) -> set[
 
 
 def key_values(key: str) -> tuple[str | None, ...]:
-    """The values of a key's canonical text: `-` for NULL, else `<length>:<text>`, one after the other."""
+    """Return the values of a key's canonical text, a concatenation of `-` for NULL and `<length>:<text>`."""
     values: list[str | None] = []
     at = 0
     while at < len(key):
@@ -103,6 +103,6 @@ def key_values(key: str) -> tuple[str | None, ...]:
 
 
 def key_text(values: Collection[object]) -> str:
-    """The canonical text of a key from whole numbers and texts, as a change topic delivers them."""
+    """Return the canonical text of a key of integers and texts, as a change topic delivers them."""
     texts = (None if value is None else str(int(value) if isinstance(value, bool) else value) for value in values)
     return "".join("-" if text is None else f"{len(text)}:{text}" for text in texts)

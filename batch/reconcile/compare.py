@@ -1,4 +1,4 @@
-"""Compares every table of a dataset with its source, and explains what differs.
+"""Compares every table of a dataset with its source, and explains the differences.
 
 1. Each table of Bronze, Silver and Gold, at the version in the newest manifest, is compared with the source by buckets.
 2. Rows that differed are compared again after a pause, with the manifest that is the newest by then: in a live shop
@@ -31,7 +31,7 @@ from config.definition import Table
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """One comparison; `sides` gives both for a manifest, None if there is nothing to hold against each other."""
+    """One comparison; `sides` returns both sides for a manifest, or None if they cannot be compared."""
 
     name: str
     key: Sequence[str]
@@ -64,10 +64,10 @@ class Comparer:
     _in_quarantine: dict[str, Explained] = field(default_factory=dict, init=False)
 
     def findings(self, table: str | None = None) -> list[Finding]:
-        """All comparisons (or those of one table of the source or of Gold), the layers of the source's tables first.
+        """Return all comparisons, or those of one table of the source or of Gold; Bronze and Silver come first.
 
         Raises:
-            BatchError: the source, the lake or Kafka can't be read.
+            BatchError: the source, the lake or Kafka cannot be read.
         """
         plans = [plan for plan in gold.plans(self.workspace.definition) if table in (None, plan.name)]
         needed = {table, *(name for plan in plans for name in plan.tables)}
@@ -132,7 +132,7 @@ class Comparer:
         landed = set(stale) - set(lacking)
         waits = set(stale) if pending.is_all else pending.keys & set(stale)
         if manifest.progress.get(silver, {}).get("bronze") != manifest.versions.get(bronze):
-            waits |= landed  # Bronze has it, and the next run takes it
+            waits |= landed  # Bronze has them, and the next run takes them
         quarantined = self.lookup.quarantined(table, landed - waits)
         known = Explained(is_all=pending.is_all, keys=pending.keys | waits, rows=pending.rows)
         self._pending[table.name] = self.lookup.with_values(table, known, manifest)
@@ -158,7 +158,7 @@ class Comparer:
 
 
 def _second_comparison(subject: Subject, manifest: Manifest, first: Difference | None) -> Mapping[str, Pair]:
-    """What differed and differs still; what began to differ meanwhile is for the next time."""
+    """Return the rows that still differ; rows that began to differ meanwhile are left to the next comparison."""
     sides = subject.sides(manifest)
     if first is None or sides is None or not first.rows:
         return {}

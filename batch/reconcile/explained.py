@@ -1,4 +1,4 @@
-"""Rows whose difference has an explanation, and the Gold rows that they concern in turn."""
+"""Rows whose difference is explained, and the Gold rows that depend on them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Row = Mapping[str, Any]
 
 @dataclass(kw_only=True)
 class Explained:
-    """Of one source table: rows that are under way (`is_all`: each of them) or refused, with all values that they had.
+    """Explained rows of one source table: pending (`is_all`: all rows are) or quarantined, with all their known values.
 
     Attributes:
         keys: canonical texts of their keys.
-        rows: their columns, as they are in the source, in Silver, and in changes under way.
+        rows: their columns, as in the source, in Silver and in pending changes.
     """
 
     is_all: bool = False
@@ -26,12 +26,12 @@ class Explained:
     rows: list[Row] = field(default_factory=list)
 
     def values(self, columns: Sequence[str]) -> set[tuple[str | None, ...]]:
-        """Values of some columns, as texts."""
+        """Return the values of some columns, as texts."""
         return {tuple(None if row.get(name) is None else str(row[name]) for name in columns) for row in self.rows}
 
 
 def concerned(plan: GoldPlan, differing: Iterable[str], explained: Mapping[str, Explained]) -> set[str]:
-    """Those of the differing keys of a Gold table that explained rows of its Silver tables concern."""
+    """Return the differing keys of a Gold table that depend on explained rows of its Silver tables."""
     differing = set(differing)
     found: set[str] = set()
     places = [plan.key.index(name) for name in plan.mapped]

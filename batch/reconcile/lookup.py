@@ -1,4 +1,4 @@
-"""Looks up what explains a difference: changes that are under way, rows that a quality rule refused."""
+"""Looks up explanations of a difference: pending changes and quarantined rows."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from config.definition import Table
 from streams.topics import change_topic
 
 MOST_KEYS: Final = 20_000
-"""Of more explained rows than these the values are not read: then all rows that they might concern are explained."""
+"""With more explained rows than this, their values are not read, and every row that may depend on them is explained."""
 
 _AT_ONCE: Final = 1_000
 
 
 @dataclass(kw_only=True)
 class Lookup:
-    """Looks up for one dataset; `bootstrap` is Kafka's address."""
+    """Looks up explanations for one dataset; `bootstrap` is the address of Kafka."""
 
     workspace: Workspace
     spark: SparkSession
@@ -40,7 +40,7 @@ class Lookup:
     _quarantined_keys: dict[str, set[str]] | None = field(default=None, init=False)
 
     def pending(self, table: Table, manifest: Manifest, differing: Collection[str]) -> Explained:
-        """What Bronze, as the manifest has it, has not landed yet."""
+        """Return the rows with changes that Bronze, at its version in the manifest, has not landed."""
         done = manifest.progress.get(f"bronze/{table.name}", {})
         if f"bronze/{table.name}" not in manifest.versions:
             return Explained(is_all=True)
@@ -52,7 +52,7 @@ class Lookup:
         return pending_changes(self.bootstrap, topic, table.key, positions)
 
     def quarantined(self, table: Table, keys: Collection[str]) -> set[str]:
-        """Those of the keys of which the quarantine has a row."""
+        """Return those of the keys that have a row in the quarantine."""
         if not keys:
             return set()
         if self._quarantined_keys is None:
@@ -60,7 +60,7 @@ class Lookup:
         return self._quarantined_keys.get(table.name, set()) & set(keys)
 
     def with_values(self, table: Table, explained: Explained, manifest: Manifest) -> Explained:
-        """Add the rows of the explained keys, as they are in the source and in Silver."""
+        """Add the rows of the explained keys, as in the source and in Silver."""
         if explained.is_all or len(explained.keys) > MOST_KEYS:
             return Explained(is_all=True)
         rows = [*explained.rows, *self._source_rows(table, explained.keys)]
@@ -70,7 +70,7 @@ class Lookup:
         return Explained(keys=explained.keys, rows=rows)
 
     def _changed_since(self, table: Table, anchor: str, differing: Collection[str]) -> set[str]:
-        """Of the differing keys those that the next window takes: without a cursor, all that the source has."""
+        """Return the differing keys that the next window will read; without a cursor, all that the source has."""
         there = (row for row in self._source_rows(table, differing))
         if table.cursor is None:
             return {row["k"] for row in there}
@@ -113,5 +113,5 @@ class Lookup:
 
 
 def _canonical(value: object) -> str:
-    """A cursor's value as the anchor is written: times with all their digits."""
+    """Format a cursor's value like the anchor: times with all six decimal digits."""
     return value.isoformat(" ", "microseconds") if isinstance(value, datetime) else str(value)

@@ -1,4 +1,4 @@
-"""Which rows of a table have changes that Bronze has not landed yet."""
+"""Finds the rows of a table whose changes Bronze has not landed yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from batch.reconcile.explained import Explained
 from streams.adapters.committed_reader import CommittedReader, TopicError
 
 PENDING_CHANGES_MAX: Final = 200_000
-"""With more than so many changes under way, every row counts as one of them."""
+"""With more pending changes than this, every row counts as pending."""
 
 
 class _Envelope(msgspec.Struct):
@@ -35,7 +35,7 @@ _decoder = msgspec.json.Decoder(_Wire)
 
 
 def images(value: bytes | None) -> list[dict[str, Any]]:
-    """The row before and after a change, as far as there is one; none if the change can't be read."""
+    """Return the row before and after a change, as far as they exist; nothing if the change cannot be decoded."""
     if value is None:
         return []
     try:
@@ -47,7 +47,7 @@ def images(value: bytes | None) -> list[dict[str, Any]]:
 
 
 def pending_changes(bootstrap: str, topic: str, key: Sequence[str], positions: Mapping[int, int]) -> Explained:
-    """The rows whose changes are in Kafka from `positions` on.
+    """Return the rows with changes in Kafka at `positions` or later.
 
     Raises:
         BatchError: Kafka does not answer, or the topic does not exist.

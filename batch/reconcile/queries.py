@@ -1,4 +1,4 @@
-"""The rows that are compared, as queries: `k` is the canonical text of the key, `d` the MD5 of the row's."""
+"""Queries for the rows to compare: `k` is the canonical text of the key, `d` the MD5 of the row's canonical text."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from batch.storage import canonical
 from config.definition import Column, Definition, LogicalType, Table
 
 ORACLES: Final = "oracle"
-"""Folder of a dataset with a query per Gold table, by which the source computes what that table has to be."""
+"""Folder of a dataset with a query per Gold table, which computes the expected rows from the source."""
 
 UNKNOWN: Final = -1
-"""The member of a dimension that no row of the source stands for."""
+"""Key of the unknown member of a dimension, which has no row in the source."""
 
 _TYPES: Final = (
     (T.BooleanType, LogicalType.BOOLEAN),
@@ -33,13 +33,13 @@ _TYPES: Final = (
 
 
 def source_query(table: Table) -> str:
-    """A table of the source."""
+    """Return the query of a source table."""
     return _source(f"`{table.name}`", _key_columns(table), table.columns)
 
 
 def bronze_rows(bronze: DataFrame, table: Table) -> DataFrame:
-    """The newest row of each key in Bronze, unless that one deletes it."""
-    # What Bronze keeps is canonical text already, so the key's text is that of strings.
+    """Return the newest version of each key in Bronze, without deleted keys."""
+    # Bronze stores canonical texts already, so key columns are compared as strings.
     keys = [Column(name=name, type=LogicalType.STRING) for name in table.key]
     newest = bronze.selectExpr(
         f"{canonical.spark_text(keys)} AS k", "struct(_sequence, _row_hash AS d, _op) AS version"
@@ -49,12 +49,12 @@ def bronze_rows(bronze: DataFrame, table: Table) -> DataFrame:
 
 
 def silver_rows(silver: DataFrame, table: Table) -> DataFrame:
-    """The live rows of Silver, from their typed values."""
+    """Return the live rows of Silver, from their typed values."""
     return _lake(silver.where("NOT _deleted"), _key_columns(table), table.columns)
 
 
 def gold_rows(gold: DataFrame, plan: GoldPlan) -> DataFrame:
-    """The rows of Gold that stand for something in the source as it is now."""
+    """Return the rows of Gold that represent the current source: no unknown member, no former version."""
     columns = gold_columns(gold, plan)
     rows = gold.where(F.col(plan.key[0]) != F.lit(UNKNOWN)) if plan.kind == "dimension" else gold
     if plan.versions_of is not None:
@@ -63,7 +63,7 @@ def gold_rows(gold: DataFrame, plan: GoldPlan) -> DataFrame:
 
 
 def oracle_query(definition: Definition, plan: GoldPlan, gold: DataFrame) -> str | None:
-    """What the source says a Gold table has to be; None if the dataset has no query for it."""
+    """Return the query for the expected rows of a Gold table; None if the dataset has none."""
     path = Path(definition.folder, ORACLES, f"{plan.name}.sql")
     if not path.exists():
         return None
@@ -74,7 +74,7 @@ def oracle_query(definition: Definition, plan: GoldPlan, gold: DataFrame) -> str
 
 
 def gold_columns(gold: DataFrame, plan: GoldPlan) -> dict[str, Column]:
-    """The columns of a Gold table as a definition would have them, but for those of which the source knows nothing."""
+    """Return the columns of a Gold table in the form of a definition, without columns that the source lacks."""
     added = {name for name, _, _ in added_columns(plan)}
     return {each.name: _column(each.name, each.dataType) for each in gold.schema.fields if each.name not in added}
 

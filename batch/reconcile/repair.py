@@ -1,4 +1,4 @@
-"""Lands in Bronze what differs from the source, and brings the layers below up to date."""
+"""Reads differing rows from the source into Bronze, and brings Silver and Gold up to date."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from config.definition import Table
 from config.settings import DatabaseSettings
 
 LEAST_LEFT: Final = 0.8
-"""A source that has lost more of its rows than this leaves is rather a mistake, such as the wrong database."""
+"""If the source has less than this share of the lake's rows, a mistake is likely, such as the wrong database."""
 
 MOST_ROWS: Final = 100_000
-"""Of more rows than these a table is better made anew."""
+"""With more differing rows than this, a full run of the table is cheaper."""
 
 
 def repair(
@@ -39,11 +39,11 @@ def repair(
     is_forced: bool,
     say: Say,
 ) -> None:
-    """Read the differing rows of Bronze and Silver from the source again and land them, then run Silver and Gold.
+    """Land the current source rows of all keys that differ in Bronze or Silver, then run Silver and Gold.
 
     Raises:
-        BatchError: the source lost over a fifth of a table's rows and it is not forced; too many rows differ; or a
-            table could not be repaired.
+        BatchError: the source lost over a fifth of a table's rows and the repair is not forced; too many rows differ;
+            or a table could not be repaired.
     """
     keys = {table.name: differing_keys(table.name, findings) for table in workspace.definition.tables}
     if not is_forced:
@@ -70,17 +70,17 @@ def repair(
 
 
 def differing_keys(table: str, findings: Sequence[Finding]) -> list[tuple[str | None, ...]]:
-    """Keys of the rows that differ in Bronze or Silver."""
+    """Return the keys of the rows that differ in Bronze or Silver."""
     names = (f"bronze/{table}", f"silver/{table}")
     found = {key for finding in findings if finding.name in names for key in finding.different}
     return [key_values(key) for key in sorted(found)]
 
 
 def check_source_not_shrunk(findings: Sequence[Finding]) -> None:
-    """Stop before the lake loses what the source has lost.
+    """Check that the source still has most rows, before a repair deletes rows from the lake.
 
     Raises:
-        BatchError: a table of the source has lost over a fifth of the rows that the lake has.
+        BatchError: a source table has lost over a fifth of the rows that the lake has.
     """
     for finding in findings:
         if finding.name.startswith("silver/") and finding.source_rows < LEAST_LEFT * finding.lake_rows:

@@ -24,7 +24,7 @@ class SourceSide:
         self._known: dict[int, dict[str, Bucket]] = {}
 
     def buckets(self, digits: int, within: Collection[str] | None = None) -> dict[str, Bucket]:
-        """One statement; the server does the work. All buckets are asked for once: several layers are held to them."""
+        """Return buckets by one statement in the server; all buckets are cached, because several layers need them."""
         if within is not None:
             return self._buckets(digits, within)
         if digits not in self._known:
@@ -39,7 +39,7 @@ class SourceSide:
         return {name: Bucket(int(rows), int(total)) for name, rows, total in self._ask(sql)}
 
     def rows(self, within: Collection[str]) -> dict[str, str]:
-        """Keys and digests."""
+        """Return digests by key."""
         where = _where("LEFT(MD5(k), {0})", within)
         found = self._ask(f"SELECT k, d FROM ({self._query}) AS canonical {where}")  # noqa: S608
         return dict(found)
@@ -54,14 +54,14 @@ class LakeSide:
     """Rows of a table of the lake.
 
     Args:
-        frame: the same columns `k` and `d`.
+        frame: rows with the columns `k` and `d`, as of `SourceSide`.
     """
 
     def __init__(self, frame: DataFrame) -> None:
         self._frame = frame
 
     def buckets(self, digits: int, within: Collection[str] | None = None) -> dict[str, Bucket]:
-        """One job of Spark."""
+        """Return buckets by one job of Spark."""
         rows = (
             _within(self._frame, within)
             .selectExpr(
@@ -74,7 +74,7 @@ class LakeSide:
         return {row["bucket"]: Bucket(int(row["count(1)"]), int(row["sum(digest)"])) for row in rows}
 
     def rows(self, within: Collection[str]) -> dict[str, str]:
-        """Keys and digests."""
+        """Return digests by key."""
         return {row["k"]: row["d"] for row in _within(self._frame, within).select("k", "d").collect()}
 
 
@@ -84,7 +84,7 @@ def _within(frame: DataFrame, within: Collection[str] | None) -> DataFrame:
 
 
 def _where(expression: str, within: Collection[str] | None) -> str:
-    """That the MD5 begins with one of some digits, all of one length; nothing if all do."""
+    """Return a WHERE clause: the MD5 begins with one of `within`, all of one length; empty without `within`."""
     if within is None:
         return ""
     digits = len(next(iter(within), ""))

@@ -1,4 +1,4 @@
-"""The stream's half: every order that is complete in the source is in `order_final` exactly once."""
+"""Checks the stream: every order that is complete in the source must be in `order_final` exactly once."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from streams.topics import ORDER_FINAL
 def compare_stream(
     connection: MySQLConnection, definition: Definition, rule: Completeness, bootstrap: str, pause: Callable[[], None]
 ) -> Finding:
-    """Count the records of each order. An order that is missing is looked for again after a pause.
+    """Count the records of each order in the topic; missing orders are checked again after a pause.
 
-    An order in the topic that is not complete now is no fault: it was, and was changed or deleted since.
+    An order in the topic that is incomplete in the source is not an error: it was changed or deleted after completion.
 
     Raises:
-        BatchError: the database or Kafka can't be read.
+        BatchError: the database or Kafka cannot be read.
     """
     times: Counter[str] = Counter()
 
@@ -49,7 +49,7 @@ def compare_stream(
 
 
 def complete_orders(connection: MySQLConnection, definition: Definition, rule: Completeness) -> set[str]:
-    """Ids of the orders that are complete in the source now."""
+    """Return the ids of the orders that are complete in the source now."""
     parent, children = definition.table(rule.parent), definition.table(rule.children)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,8 +1,8 @@
-"""What a comparison found, and what it means: equal, different, or behind.
+"""The findings of a comparison and their verdict: equal, different, or behind.
 
-different   a row of the source and the lake's are not the same, and nothing that is under way explains it
-behind      they are not the same yet: the change is in Kafka, or in the layer before, and the next run takes it
-quarantined  a quality rule keeps the row out of Silver, so it is in the quarantine instead
+different    a row differs between source and lake, and no pending change explains it
+behind       a row differs, but its change is in Kafka or in the layer before, and the next run takes it
+quarantined  a row is missing in Silver because a quality rule keeps it in the quarantine
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from batch.console.output import columns
 from batch.reconcile.buckets import Pair, key_values
 
 NAMED: Final = 10
-"""How many keys are named for each table; the rest is counted."""
+"""Number of differing keys printed per table; the others are only counted."""
 
 
 class Verdict(IntEnum):
-    """The outcome, as exit code."""
+    """The verdict, which is also the exit code."""
 
     EQUAL = 0
     DIFFERENT = 1
@@ -29,16 +29,16 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing compared with the source.
+    """The comparison of one table or topic with the source.
 
     Attributes:
         name: layer and table, or the topic.
         key: names of the key's columns.
-        rows: those that differ, by key.
-        behind: keys of them that something under way explains.
-        quarantined: keys of them that a quality rule keeps out.
-        note: what else there is to say.
-        is_behind: the whole is behind, whatever the rows are.
+        rows: rows that differ, by key.
+        behind: keys of rows that a pending change explains.
+        quarantined: keys of rows that a quality rule keeps out.
+        note: a remark for the report.
+        is_behind: the whole table is behind, regardless of single rows.
     """
 
     name: str
@@ -53,26 +53,26 @@ class Finding:
 
     @property
     def different(self) -> list[str]:
-        """The keys that nothing explains."""
+        """The sorted keys of rows without an explanation."""
         explained = {*self.behind, *self.quarantined}
         return sorted(key for key in self.rows if key not in explained)
 
     @property
     def verdict(self) -> Verdict:
-        """Of this one."""
+        """The verdict of this comparison."""
         if self.different:
             return Verdict.DIFFERENT
         return Verdict.BEHIND if self.behind or self.is_behind else Verdict.EQUAL
 
 
 def overall(findings: Iterable[Finding]) -> Verdict:
-    """Different if anything is, else behind if anything is."""
+    """Return the worst verdict: different before behind before equal."""
     verdicts = {finding.verdict for finding in findings}
     return next((each for each in (Verdict.DIFFERENT, Verdict.BEHIND) if each in verdicts), Verdict.EQUAL)
 
 
 def report(findings: Sequence[Finding]) -> str:
-    """A line for each comparison, then the keys that differ."""
+    """Format a line per comparison, followed by the differing keys."""
     rows: list[tuple[str, ...]] = [("", "SOURCE", "LAKE", "DIFFERENT", "BEHIND", "QUARANTINED", "")]
     for finding in findings:
         counts = (finding.source_rows, finding.lake_rows, len(finding.different), len(finding.behind))
@@ -91,7 +91,7 @@ def _named(finding: Finding) -> Iterable[str]:
 
 
 def shown(key: str, names: Sequence[str]) -> str:
-    """A key for people."""
+    """Format a key for display."""
     return ", ".join(f"{name}={value}" for name, value in zip(names, key_values(key), strict=True))
 
 
