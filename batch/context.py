@@ -1,4 +1,4 @@
-"""What a layer is given, and what it gives back."""
+"""The input of a layer, and its result."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class RunContext:
         run_id: sorts by the time of the start, and is unique.
         started_at: with its zone; the UTC day is the day under which Bronze keeps what this run lands.
         database: the source, for tables that are read by JDBC; without it those are an error.
-        full: make the tables anew instead of going on from where they are.
+        full: make the tables again instead of continuing from their progress.
         is_rebuild: a table of Bronze may also change its feed then.
         since, until: the window of a table that is read by JDBC, where the operator names it.
-        shared: what `once` has made.
+        shared: objects made by `once`.
     """
 
     spark: SparkSession
@@ -46,7 +46,7 @@ class RunContext:
     shared: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What several tables of the run need in a session: made by the first of them, known to the others by `key`."""
+        """An object that several tables of a session share: made by the first of them, found by the others by `key`."""
         own = (id(self.spark), key)
         if own not in self.shared:
             self.shared[own] = make()
@@ -73,16 +73,16 @@ class RunContext:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerResult:
-    """What a layer did with one table.
+    """The outcome of a layer for one table.
 
     Attributes:
         version: of the Delta table after the run; None if there is no table yet.
         rows_in: that were looked at.
         rows_written: inserted, updated and deleted together.
         rejected: rows that broke a rule, by rule.
-        progress: up to where the source of the layer is done; what the next run continues from.
+        progress: how far the layer has read its source; the next run continues from here.
         is_unchanged: nothing was new, so nothing was written.
-        note: what else is worth saying, for people.
+        note: a remark for people.
         also_written: of the tables that were written with it.
     """
 
@@ -99,6 +99,6 @@ class LayerResult:
 
     @classmethod
     def of(cls, written: Written, *, layer: str, table: str, progress: Mapping[str, Any], **more: Any) -> Self:
-        """What a commit did; `more` are other attributes, or the same counted otherwise."""
+        """The outcome of a commit; `more` are other attributes, or other counts for the same ones."""
         counted = {"rows_in": written.rows_in, "rows_written": written.rows_written}
         return cls(layer=layer, table=table, version=written.version, progress=progress, **{**counted, **more})

@@ -29,7 +29,7 @@ _METADATA: Final = "header."
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveSlice:
-    """What is new in a topic's archive: objects, and for each partition the first and the next offset."""
+    """The new part of a topic's archive: its objects, and for each partition the first and the next offset."""
 
     paths: tuple[str, ...]
     first: Mapping[int, int]
@@ -76,8 +76,8 @@ def read_objects(spark: SparkSession, found: ArchiveSlice) -> DataFrame:
 def forget_objects(spark: SparkSession, folder: str, landed: Mapping[int, int], *, before: datetime) -> tuple[int, int]:
     """Delete objects of a topic's archive that are older than a time and that Bronze has landed; how many, and bytes.
 
-    The newest object of a partition stays, and so does what begins at or after the offset that is `landed` next: a
-    reader who goes on from there finds the chain whole.
+    The newest object of a partition stays, and so do objects that begin at or after the offset that is `landed` next: a
+    reader that continues from there finds a whole chain.
     """
     files = Files(spark)
     count = size = 0

@@ -1,7 +1,7 @@
 """The feed `changes`: Bronze from the archive of raw changes.
 
 1. Find the objects that hold the offsets after the progress.
-2. Open their records once, and look at them in one job: how many, which are unreadable, what the newest row looks like.
+2. Decode their records once, and summarize them in one job: their number, unreadable ones, columns of the newest row.
 3. Put the unreadable ones aside.
 4. Append the row versions that are not there yet, with the next offsets as the progress.
 
@@ -51,7 +51,7 @@ _EMPTY = "_op STRING, _sequence STRING, _committed_at TIMESTAMP, _origin STRING"
 
 @dataclass(frozen=True, kw_only=True)
 class RecordSummary:
-    """What one job says about the records of a run; `names` are the columns of the newest row, None without one."""
+    """Counts over the records of a run; `names` are the columns of the newest row, None if there is no row."""
 
     records: int
     tombstones: int
@@ -67,7 +67,7 @@ class RecordSummary:
 
 
 def land_changes(table: Table, context: RunContext) -> LayerResult:
-    """Append what the archive has and Bronze has not.
+    """Append the changes of the archive that Bronze lacks.
 
     Raises:
         BatchError: the archive has a gap, or the source's rows lack a column of the definition; nothing was written.
@@ -142,7 +142,7 @@ class _ChangesLanding:
         return self.bronze.append(Rows.of(rows).collect_if_small() if are_few else rows.coalesce(MOST_FILES), **more)
 
     def _left_behind(self) -> str:
-        """What Bronze has and the archive never had, for people."""
+        """A note on rows that Bronze has and the archive never had."""
         if not self.bronze.exists():
             return ""
         count = self.bronze.read().where(F.col("_origin") == JDBC).count()

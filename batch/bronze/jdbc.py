@@ -6,8 +6,8 @@
 3. Appended with the anchor as the progress, in one commit: a run that was killed leaves both or neither.
 
 A table without a cursor, and any with `--full`, is read whole and held against the newest version of each key in
-Bronze, which also finds the rows that are gone. What a window cannot see (rows written with an old time, changes that
-leave the cursor as it was, deletes) `python -m batch reconcile --repair` finds.
+Bronze, which also finds the rows that are gone. `python -m batch reconcile --repair` finds the changes that a window
+cannot see: rows written with an old time, changes that leave the cursor as it was, deletes.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ log = logging.getLogger("batch.bronze")
 
 
 def land_jdbc(table: Table, context: RunContext) -> LayerResult:
-    """Append what the source has in the next window and Bronze has not.
+    """Append the rows of the source's next window that Bronze lacks.
 
     Raises:
-        BatchError: there is no login, or the source's columns differ from the definition; nothing was written.
+        BatchError: the login is missing, or the source's columns differ from the definition; nothing was written.
     """
     bronze = bronze_table(table, context)
     is_first = not bronze.exists() or is_of_other_feed(bronze, table)

@@ -17,7 +17,7 @@ from config.definition import LogicalType, Table
 from config.settings import DatabaseSettings
 
 FETCH_ROWS: Final = 10_000
-"""Rows under way at a time: the driver would otherwise hold the whole table."""
+"""Rows fetched at a time: the driver would otherwise hold the whole table."""
 
 _KINDS: Final = {
     LogicalType.UUID: {"char", "varchar", "uuid"},

@@ -17,7 +17,7 @@ Key = tuple[str | None, ...]
 
 
 def land(table: Table, context: RunContext) -> LayerResult:
-    """Bring the Bronze table up to what its feed has; a run that was killed is continued, one too many does nothing.
+    """Bring the Bronze table up to date with its feed; a killed run is continued, a repeated one does nothing.
 
     Raises:
         BatchError: the feed can't be read, or the table is filled from another one.
@@ -31,7 +31,7 @@ def land_rows(table: Table, keys: Sequence[Key], context: RunContext, *, only_ne
     Args:
         keys: the canonical texts of the key's values, in the order of `table.key`.
         only_new: rows that the newest version in Bronze says already are left out, so that a repetition lands nothing;
-            else the rows are landed whatever Bronze has, for a Silver that shows something else.
+            else the rows are landed in any case, for a Silver that differs from Bronze.
 
     Raises:
         BatchError: the source can't be read.
@@ -43,8 +43,8 @@ def land_rows(table: Table, keys: Sequence[Key], context: RunContext, *, only_ne
 def land_window(table: Table, since: datetime | None, until: datetime | None, context: RunContext) -> LayerResult:
     """Land the rows whose cursor is from `since` to before `until`, as the source has them now; only what is new.
 
-    The table needs a cursor (`batch.bronze.windows.has_time_cursor`). A row that the source does not have any more
-    can't be told from one whose cursor has moved: it stays as it is.
+    The table needs a cursor (`batch.bronze.windows.has_time_cursor`). A row that was deleted in the source
+    looks like one whose cursor has moved: it stays as it is.
 
     Raises:
         BatchError: the source can't be read.

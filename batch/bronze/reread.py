@@ -1,4 +1,4 @@
-"""Rows landed again, as the source has them now: the repair of what a feed did not bring, and backfills."""
+"""Rows landed again, as the source has them now: repairs of rows that a feed missed, and backfills."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _landed(
 
 
 def _news(rows: DataFrame, table: Table, bronze: LakeTable) -> DataFrame:
-    """The rows that say something else than the newest version of their key; what is not there needs no deletion."""
+    """The rows that differ from the newest version of their key; missing rows need no deletion."""
     key = list(table.key)
     if not bronze.exists():
         return rows.where("_op <> 'd'")

@@ -41,7 +41,7 @@ def file_number_sql(name: str) -> str:
     """Number of a binlog file from the expression of its name; NULL if it has none of 64 bits."""
     digits = f"substring_index({name}, '.', -1)"
     number = f"try_cast({digits} AS BIGINT)"
-    # What is digits only is its number with zeros before it: a regular expression takes several times as long.
+    # A text of digits equals its number with leading zeros: a regular expression takes several times as long.
     is_plain = f"{number} >= 0 AND lpad(CAST({number} AS STRING), char_length({digits}), '0') = {digits}"
     return f"IF(contains({name}, '.') AND char_length({digits}) <= {MAX_DIGITS} AND {is_plain}, {number}, NULL)"
 

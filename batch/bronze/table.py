@@ -1,4 +1,4 @@
-"""What every row of Bronze has, whatever feed it comes from."""
+"""Columns, keys and results that every Bronze table shares, from either feed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ JDBC: Final = "jdbc"
 _UNDER_WAY: Final = frozenset(
     {"_problem", "_is_tombstone", "_names", "_key", "_value", "_row", "_violations", "_deleted", "_rank"}
 )
-"""What rows have besides their columns on their way to Bronze and Silver."""
+"""Extra columns of rows on their way to Bronze and Silver."""
 
 _META: Final = ("_op", "_sequence", "_committed_at", "_landed_at", "_run_id", "_row_hash", "_origin")
 
@@ -39,8 +39,8 @@ def bronze_table(table: Table, context: RunContext) -> LakeTable:
     """The table, if it is filled from the feed that the definition names.
 
     Raises:
-        BatchError: it is filled from the other feed and this is no rebuild, or a column has a name that the lake needs
-            itself.
+        BatchError: it is filled from the other feed and this is not a rebuild, or a column has a name that the lake
+            reserves.
     """
     taken = sorted((_UNDER_WAY | {*PARTITIONS, *_META}) & {name.lower() for name in table.column_names})
     if taken:
@@ -90,8 +90,7 @@ def properties(table: Table) -> dict[str, str]:
 def deduplicated(rows: DataFrame, identity: Sequence[str], count: int) -> DataFrame:
     """The rows (`count` of them), of those that are the same by `identity` one.
 
-    Many rows are mostly all different. That is shown by as many different hashes, which costs a part of what it costs
-    to send all rows through a shuffle.
+    Many rows mostly all differ. Counting their distinct hashes shows it, and costs a fraction of a shuffle of all rows.
     """
     if not sizes.fits_driver(count) and rows.select(F.xxhash64(*identity)).distinct().count() == count:
         return rows

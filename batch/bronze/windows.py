@@ -1,7 +1,7 @@
 """Up to when a table may be read by its cursor without missing rows that are committed later.
 
-A transaction writes a time into its rows and commits them some time after: what is read in between lacks rows whose
-cursor is lower than others that are there. So every window ends at an anchor: before the oldest transaction that was
+A transaction writes a time into its rows and commits them some time later: a read in between lacks rows whose cursor
+is lower than that of others it finds. So every window ends at an anchor: before the oldest transaction that was
 open when the run began, and some seconds more. All tables of a run are read up to the same anchor.
 """
 
@@ -38,7 +38,7 @@ class Window:
     sequence: int
 
     def progress(self, done: dict[str, Any]) -> dict[str, Any]:
-        """What is done once these rows are landed."""
+        """The progress once these rows are landed."""
         anchor = max(bronze_progress.anchor(done), time_text(self.end))
         start = None if self.start is None else time_text(self.start)
         return {"anchor": anchor, "start": start, "sequence": self.sequence}
@@ -48,7 +48,7 @@ def window(table: Table, done: dict[str, Any], context: RunContext) -> Window:
     """The next window of a table after its progress; `since` and `until` of the run come before it.
 
     Raises:
-        BatchError: there is no login for the database, or it refuses what is asked.
+        BatchError: the login for the database is missing, or the database refuses the query.
     """
     database = source_of(table, context)
     anchor = run_anchor(context, database)
@@ -81,10 +81,10 @@ def run_anchor(context: RunContext, database: DatabaseSettings) -> datetime:
 
 
 def find_anchor(connection: MySQLConnection, *, safety_s: float) -> datetime:
-    """The time before which nothing uncommitted can be any more, by the database's clock, less `safety_s`.
+    """The time before which every transaction has committed, by the database's clock, less `safety_s`.
 
     The time is read first: a transaction that begins afterwards writes later times. The oldest open one counts by its
-    age, since its start is told in whole seconds and in the server's own time zone.
+    age, since its start is reported in whole seconds and in the server's own time zone.
     """
     now = _value(connection, "SELECT UTC_TIMESTAMP(6)")
     assert isinstance(now, datetime)

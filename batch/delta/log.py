@@ -1,6 +1,6 @@
-"""A Delta table's log, read without Spark jobs: versions, and what was noted in each commit.
+"""A Delta table's log, read without Spark jobs: versions, and the notes in each commit.
 
-`DeltaTable.history()` tells the same by a Spark job over every commit; here a commit costs one small read.
+`DeltaTable.history()` answers the same by a Spark job over every commit; here a commit costs one small read.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class DeltaLog:
         return int(snapshot.numOfFiles()), int(snapshot.sizeInBytes())
 
     def commit_info(self, version: int) -> dict[str, Any] | None:
-        """What a commit says of itself; None once the log was cleaned of it."""
+        """The `commitInfo` of a version; None once the log was cleaned of it."""
         for action in self._actions(version):
             if "commitInfo" in action:
                 return dict(action["commitInfo"])
@@ -78,10 +78,10 @@ class DeltaLog:
         return found
 
     def forget_past(self) -> None:
-        """Write down the newest version as a whole, and delete what the log has of those before it.
+        """Write a checkpoint of the newest version, and delete the log of all versions before it.
 
-        What a commit says of its files has lowest and highest values of columns, so the log keeps values of rows that
-        are gone. The commit of the newest version stays.
+        Commits hold the lowest and highest values of columns in each file, so the log keeps values of rows that are
+        gone. The commit of the newest version stays.
         """
         snapshot = self._snapshot()
         log = snapshot.deltaLog()

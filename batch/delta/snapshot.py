@@ -24,7 +24,7 @@ Pairs = Sequence[tuple[str, str]]
 
 
 class Source(Protocol):
-    """What a query reads."""
+    """A table as a query reads it."""
 
     @property
     def schema(self) -> StructType:

@@ -1,9 +1,9 @@
-"""What a Gold table's file says of its columns, for people: a line each, in the order of the query's.
+"""Descriptions of columns in a Gold table's file: one line each, in the order of the query's columns.
 
     -- column: <name> <type> from <table>.<column>, …: <meaning, with its unit>
 
 The type is Spark's, `from` names the columns of Silver that it is made of; a column that is made of none has no `from`.
-These lines are no part of the query, and changing them does not make the table anew.
+These lines are not part of the query: changing them does not rebuild the table.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def split_columns(text: str) -> tuple[tuple[GoldColumn, ...], str]:
     """The columns that a file describes, and the file without these lines.
 
     Raises:
-        ValueError: one line per fault, each "column: what is wrong".
+        ValueError: one line per fault, each "column: fault".
     """
     columns, others, faults = [], [], []
     for line in text.splitlines():
@@ -70,7 +70,7 @@ def split_columns(text: str) -> tuple[tuple[GoldColumn, ...], str]:
 def column_faults(
     columns: Sequence[GoldColumn], *, key: Sequence[str], tables: Sequence[str], definition: Definition
 ) -> list[str]:
-    """What does not fit the rest of the file: sources that the table does not read, a key that is left out."""
+    """Contradictions with the rest of the file: sources that the table does not read, a missing key."""
     known: Mapping[str, Sequence[str]] = {table.name: table.column_names for table in definition.tables}
     faults = [
         f"column: {column.name!r} is said to come from {table}.{name}, which the table does not read"

@@ -10,11 +10,11 @@ dimensions      of a fact, the dimensions whose members it names, as `dim_custom
                 one is of history type 2, the fact gets a column `customer_sk` with the version of then
 scd             history type of a dimension, see `batch.gold.scd`; default: that of the source's table in the
                 definition. 1: the newest state; 2: a row for each version; 4: the newest state, and the versions in a
-                table `<name>_history` beside it
+                table `<name>_history` next to it
 partition       column by which a fact's files are kept apart
-column          what a column means (see `batch.gold.columns`), once for each
+column          meaning of a column (see `batch.gold.columns`), once for each
 
-Comment lines before the header say what is in the table. The body is one Spark SQL query over views named like the
+Comment lines before the header describe the table. The body is one Spark SQL query over views named like the
 Silver tables, which show live rows. Columns of the query whose names begin with `_` are for the header only.
 """
 
@@ -46,7 +46,7 @@ def parsed(text: str, name: str, definition: Definition) -> GoldPlan:
     """The plan in a file's text.
 
     Raises:
-        ValueError: one line per fault, each "key: what is wrong".
+        ValueError: one line per fault, each "key: fault".
     """
     columns, text = split_columns(text)
     lines = text.splitlines()
@@ -135,7 +135,7 @@ def _plan_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
 
 
 def _history_type(plan: GoldPlan, definition: Definition) -> int:
-    """That of the table whose rows the members are; 1 if there is no such table."""
+    """The history type of the table whose rows the members are; 1 if there is no such table."""
     table = _member_table(plan, definition)
     return 1 if table is None else table.history
 

@@ -1,4 +1,4 @@
-"""What a Gold table is: the shape that its file is read into."""
+"""The plan of a Gold table, decoded from its file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class GoldPlan:
         inferred_from: tables and their columns.
         links: the dimensions of which the table names versions; those of other history types are not among them.
         versions_of: the source's table whose versions the rows are; None if they are the newest state.
-        fingerprint: changes with the file, but not with what it says of its columns.
+        fingerprint: changes with the file, except for the descriptions of columns.
         columns: those that the file describes; none if it does not.
     """
 
@@ -91,7 +91,7 @@ def surrogate(key: str) -> str:
 
 
 def added_columns(plan: GoldPlan) -> list[tuple[str, str, str]]:
-    """Name, type and meaning of the columns that a table has for the sake of versions, besides those of its query."""
+    """Name, type and meaning of the columns that versions add to those of the query."""
     found = [
         (surrogate(link.key), "bigint", f"The version of the member ({link.dimension}) at that time; -1: unknown.")
         for link in plan.links
@@ -107,5 +107,5 @@ def added_columns(plan: GoldPlan) -> list[tuple[str, str, str]]:
 
 
 def history_of(name: str) -> str:
-    """The table beside a dimension of history type 4."""
+    """The second table of a dimension of history type 4."""
     return f"{name}_history"

@@ -23,7 +23,7 @@ def affected(plan: GoldPlan, feeds: Mapping[str, Rows], table: Source) -> DataFr
     """The keys (`plan.mapped`) that the change feeds concern; None: all.
 
     A key that is merely referred to concerns the table (its rows as they are now) only if its member is inferred or is
-    not there: a member that the query gives stays as it is, whoever refers to it.
+    not there: a member that the query gives does not depend on references to it.
     """
     own = _concerned(plan.depends_on, feeds)
     if own is None and any(each.table in feeds for each in plan.depends_on):
@@ -63,8 +63,8 @@ def rows_of(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, 
     """The rows of a Gold table, members that the query does not give included.
 
     Args:
-        sources: what it is made of, as it is at one moment: Silver's tables by their names, with their tombstones, and
-            the dimensions whose versions it names by `gold_source`.
+        sources: the tables it is made of, as they are at one moment: Silver's tables by their names, with their
+            tombstones, and the dimensions whose versions it names by `gold_source`.
         keys: restrict the rows to these (in the columns `plan.mapped`); the unknown member comes all the same.
 
     Raises:
@@ -85,12 +85,12 @@ def rows_of(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, 
 
 
 def gold_source(dimension: str) -> str:
-    """The name by which a dimension stands among what a table is made of; none of Silver has such a name."""
+    """The name of a dimension among the sources of a table; no Silver table has such a name."""
     return f"gold/{dimension}"
 
 
 def _body(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, keys: Rows | None) -> DataFrame:
-    """What the query gives."""
+    """The rows of the query."""
     views = {each.table: _restricted(sources, each, keys) for each in plan.depends_on}
     if plan.versions_of is None:
         body = _queried(plan, {name: rows.where("NOT _deleted") for name, rows in views.items()}, spark)

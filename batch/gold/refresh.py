@@ -1,8 +1,8 @@
-"""Brings one Gold table up to what Silver has.
+"""Brings one Gold table up to date with Silver.
 
 1. The change feeds of Silver since the last build name the affected keys.
 2. The query is asked for these keys, and its rows are compared with those that the table has.
-3. What differs is merged into the table: only files that hold such a row are written anew, and of a partitioned table
+3. The differences are merged into the table: only files that hold such a row are rewritten, and of a partitioned table
    only the partitions that a row leaves or enters are looked at.
 
 The whole table is built when there is none, when its file or its columns have changed, when a feed is gone, or when
@@ -39,10 +39,10 @@ _MOST_PARTITIONS = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class _GoldRefresh:
-    """What is to be done.
+    """One refresh of a Gold table.
 
     Attributes:
-        sources: what the table is made of: Silver's tables, and the dimensions whose versions it names.
+        sources: the tables it is made of: Silver's tables, and the dimensions whose versions it names.
         before: the versions of these that it shows.
         now: those that it is to show.
     """
@@ -64,7 +64,7 @@ class _GoldRefresh:
         return rows_of(self.plan, tables, self.context.spark, keys)
 
     def feeds(self) -> dict[str, Rows] | None:
-        """What has changed in each source; None if that can't be told any more."""
+        """The changes of each source since the last build; None if some of them are gone."""
         changed = {name: self.before[name] for name, version in self.now.items() if self.before[name] != version}
         feeds = {name: self._changed_since(name, version) for name, version in changed.items()}
         known = {name: feed for name, feed in feeds.items() if feed is not None}
@@ -86,7 +86,7 @@ def gold_table(plan: GoldPlan, context: RunContext) -> LakeTable:
 
 
 def build(plan: GoldPlan, context: RunContext) -> LayerResult:
-    """Bring the table of a plan up to what Silver has.
+    """Bring the table of a plan up to date with Silver.
 
     Raises:
         BatchError: a Silver table is missing, or the plan's query is wrong.
@@ -138,7 +138,7 @@ def _built(refresh: _GoldRefresh) -> Written:
 
 
 def _continued(refresh: _GoldRefresh) -> Written | None:
-    """What differs since the last build; None if that can't be told any more."""
+    """Merge the differences since the last build; None if the changes are gone."""
     try:
         feeds = refresh.feeds()
         if feeds is None:
@@ -172,12 +172,12 @@ def _shape(schema: StructType) -> list[tuple[str, DataType]]:
 
 
 def _without_unknown(rows: DataFrame, plan: GoldPlan) -> DataFrame:
-    """Without the member that is always there, whatever keys the query was asked for."""
+    """The rows without the unknown member, which the query gives for any keys."""
     return rows.where(F.col(plan.key[0]) != F.lit(UNKNOWN)) if plan.has_members else rows
 
 
 def difference(before: DataFrame, now: DataFrame, plan: GoldPlan) -> DataFrame:
-    """The rows to write: those of `now` that are new or other than `before`, and those that are no more (`_gone`).
+    """The rows to write: those of `now` that are new or differ from `before`, and those that are gone (`_gone`).
 
     `_was` is the partition that a row was in; NULL if it was not there.
     """
@@ -230,5 +230,5 @@ def _literal(value: object) -> str:
 
 
 def _is_gone(error: PySparkException) -> bool:
-    """Whether files or versions of the past are no more: removed by `maintain`."""
+    """Whether `maintain` has removed files or versions of the past."""
     return any(sign in str(error) for sign in ("FileNotFound", "FILE_NOT_", "DELTA_VERSION", "DELTA_LOG_FILE"))

@@ -2,7 +2,7 @@
 
 The rows come from the history in Silver, which has every version of a row of the source, in the order of `_sequence`:
 
-- The query is asked for each version by itself. One for which it gives no row, or that deletes, ends what was valid.
+- The query runs for each version by itself. A version without a row, or a delete, ends the period before it.
 - Versions that say the same in all columns of the query are one.
 - `valid_from` is when the source committed the version, never before that of the version before it; `valid_to` is when
   the next one, or the end, was committed, and NULL for the current one. Versions of one instant follow each other
@@ -86,7 +86,7 @@ def inferred_versions(inferred: DataFrame, known: DataFrame, key: str) -> DataFr
 
 
 def with_surrogate(facts: DataFrame, link: Link, members: DataFrame, unknown: int) -> DataFrame:
-    """Facts with the surrogate key of the version that they name; `unknown` where there is no such member.
+    """Facts with the surrogate key of the version that they name; `unknown` for a missing member.
 
     Args:
         members: the versions of the dimension.
@@ -121,7 +121,7 @@ def _asked_of_each(plan: GoldPlan, history: DataFrame, spark: SparkSession) -> D
             f"FROM {relation} AS v LEFT JOIN LATERAL "
             f"(WITH `{plan.versions_of}` AS (SELECT {row}) SELECT * FROM ({plan.query}\n)) AS q"
         )
-        # Spark 4.2 does not analyse a frame with a lateral join beside itself: it loses the outer columns.
+        # Spark 4.2 does not analyse a frame with a lateral join next to itself: it loses the outer columns.
         return answers.localCheckpoint(eager=False)
     except AnalysisException as error:
         text = next(iter(str(error).splitlines()), "")

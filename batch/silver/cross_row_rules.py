@@ -29,7 +29,7 @@ def with_cross_row_rules(
     """The rows (`count` of them) with the violations of these rules added; the same frame if there are none.
 
     Args:
-        silver: the table that the rows go into; None if it is made anew from them.
+        silver: the table that the rows go into; None if it is made again from them.
     """
     rows = checked
     good = checked.where(~is_quarantined(table))
@@ -124,7 +124,7 @@ def _flagged(
 
 
 def _place(table: Table, *, is_old: bool) -> Column:
-    """What the first holder has the lowest of."""
+    """Sorts the rows that hold a value: the lowest one holds it by right."""
     parts = (F.lit(not is_old).alias("new"), F.col("_sequence").alias("sequence"), F.struct(*table.key).alias("key"))
     return F.struct(*parts).alias("_place")
 
@@ -134,7 +134,7 @@ def _same(rule: Unique) -> list[Column]:
 
 
 def _orphans(wanted: Rows, rule: Reference, good: DataFrame, table: Table, context: RunContext) -> DataFrame:
-    """The values that are no key of the rule's parent table; a table that refers to itself brings its new rows too."""
+    """The values that are not a key of the rule's parent table; in a table that refers to itself new rows count too."""
     (key,) = context.definition.table(rule.table).key
     parent = context.table("silver", rule.table)
     missing = values_not_in(wanted, parent.at(), key, where="NOT _deleted") if parent.exists() else wanted.frame

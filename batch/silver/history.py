@@ -1,7 +1,7 @@
 """The history of a table of Silver: every good version of every row, deletes too, for the dimensions of Gold.
 
-A version is there once, by key and sequence, whenever and however often it is delivered. What is valid from when is not
-written down here: that changes with every version that comes late, and Gold works it out for the keys concerned.
+A version is there once, by key and sequence, whenever and however often it is delivered. Periods of validity are not
+stored here: they change with every version that comes late, and Gold works it out for the keys concerned.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def history_table(table: Table, context: RunContext) -> LakeTable | None:
 def keep_versions(
     versions: DataFrame, table: Table, context: RunContext, progress: dict[str, Any], *, from_scratch: bool
 ) -> tuple[LayerResult, ...]:
-    """Add versions (rows of Silver) to the table's history; what was done, nothing for a table without one.
+    """Add versions (rows of Silver) to the table's history; one result, none for a table without a history.
 
     It is written before Silver is: a run that is killed in between finds these versions there and adds none twice.
 
     Args:
-        from_scratch: they are all that Bronze has, and take the place of what there was.
+        from_scratch: they are all versions of Bronze, and replace the history.
     """
     history = history_table(table, context)
     if history is None:

@@ -4,7 +4,7 @@ Bronze → typed → rules → the newest of each key → merged into Silver; al
 
 The order of a key's versions is `_sequence`, across runs too: an older version never wins over a newer one that is
 there, a deleted row is not brought back by a late change from before. Rules are checked before the newest version is
-chosen, so when that one is quarantined, the last good one stays. A version that says what Silver says already is
+chosen, so when that one is quarantined, the last good one stays. A version equal to the one in Silver is
 taken all the same if its sequence is newer, or else a late one from between the two would win.
 """
 
@@ -33,14 +33,14 @@ from batch.silver.versions import NEWER, PROPERTIES, newest
 from config.definition import Reference, Table
 
 META: Final = ("_sequence", "_committed_at", "_row_hash", "_deleted", "_run_id")
-"""What Silver knows of a row besides its columns."""
+"""Columns of Silver besides those of the source."""
 
 _PARTITIONS: Final = ("year", "month", "day")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _SilverRefresh:
-    """What is to be done: merge what is new into `silver`, or (not `is_continued`) make it anew."""
+    """One refresh of `silver`: new rows are merged into it, or (not `is_continued`) the whole table is made again."""
 
     silver: LakeTable
     is_continued: bool
@@ -48,7 +48,7 @@ class _SilverRefresh:
 
 
 def refine(table: Table, context: RunContext) -> LayerResult:
-    """Bring the Silver table up to what Bronze has.
+    """Bring the Silver table up to date with Bronze.
 
     Raises:
         BatchError: there is no Bronze table, or rows break a rule whose action is `fail`; nothing was written.
@@ -66,7 +66,7 @@ def refine(table: Table, context: RunContext) -> LayerResult:
         )
     is_same_table = done.get("definition") == progress["definition"]
     changes = bronze.changed_since(done["bronze"]) if is_same_table and not context.full else None
-    # What was erased of Bronze is no version.
+    # Rows that were erased from Bronze are not versions.
     feed = None if changes is None else changes.frame.where("_change_type = 'insert'")
     refresh = _SilverRefresh(silver=silver, is_continued=feed is not None, progress=progress)
     is_small = sizes.are_small_tables(_read_by(table, context, bronze if feed is None else None))
@@ -101,7 +101,7 @@ def parents(table: Table) -> set[str]:
 
 
 def fingerprint(table: Table) -> str:
-    """Changes with the table's key and columns, and when a history is wanted: then Silver is made anew from Bronze."""
+    """A hash of key, columns and history: when it changes, Silver is made again from Bronze."""
     shape = [table.key, *((column.name, rules.spark_type(column)) for column in table.columns)]
     shape += [(table.history_name,)] if table.history_name else []
     return hashlib.md5(repr(shape).encode(), usedforsecurity=False).hexdigest()
@@ -153,7 +153,7 @@ def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRe
     if judged is not rows:
         found = rules.tally(Rows.of(judged), table)
     rules.stop_if_failed(found, table)
-    good = checked  # unless one is quarantined: whatever else was added to them is not kept
+    good = checked  # unless one is quarantined; columns added by the rules are dropped
     if any(name in found.broken for name in rules.quarantining_rules(table)):
         quarantine(quarantine_rows(judged, table), context)
         good = Rows.of(judged.where(~rules.is_quarantined(table)))

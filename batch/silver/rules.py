@@ -1,4 +1,4 @@
-"""Quality rules: which rows of a table break which rule, and what follows from it.
+"""Quality rules: the rows of a table that break them, and the consequences.
 
 A rule checks either one row alone (`not_null`, `range`, `pattern`), or a row against other rows (`reference`,
 `unique`). Three are implied: a value that can't be read as its column's type (`type`),
@@ -55,20 +55,20 @@ def spark_type(column: SourceColumn) -> str:
 
 
 def actions(table: Table) -> dict[str, Action]:
-    """Every rule of a table, the implied ones too, with what happens to a row that breaks it."""
+    """Every rule of a table, implied ones included, with the action for a row that breaks it."""
     implied: dict[str, Action] = {f"type({column.name})": "quarantine" for column in _parsed(table)}
     implied |= {f"not_null({name})": "quarantine" for name in (*table.key, "_sequence")}
     return implied | {rule_name(rule): rule.action for rule in table.rules}
 
 
 def rule_name(rule: NotNull | Range | Pattern | Reference | Unique) -> str:
-    """What a rule is called in counts and messages, as in `range(quantity)`."""
+    """The name of a rule in counts and messages, as in `range(quantity)`."""
     columns = ", ".join(rule.columns) if isinstance(rule, Unique) else rule.column
     return f"{type(rule).__struct_config__.tag}({columns})"
 
 
 def typed(rows: DataFrame, column: SourceColumn) -> Column:
-    """A column's value from its text; NULL if the text is no such value, or if the rows don't have the column."""
+    """A column's value from its text; NULL if the text is not such a value, or if the rows lack the column."""
     if column.name not in rows.columns:
         return F.lit(None).cast(spark_type(column))
     return F.col(column.name).try_cast(spark_type(column)) if spark_type(column) != "string" else F.col(column.name)
