@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
+from stack import ports
 from stack.errors import StackError
 from stack.owners import describe_owner
 from stack.ports import DEFAULT_PORTS, HOST, assert_distinct, free_ports, is_free, parse_ports
+from stack.site import REPOSITORY
 
 
 def test_ports_are_read_by_server() -> None:
@@ -46,6 +50,24 @@ def test_free_ports_differ_and_nobody_listens_on_them() -> None:
     ports = free_ports(["a", "b", "c"])
     assert len(set(ports.values())) == len(ports)
     assert all(is_free(port) for port in ports.values())
+
+
+def test_a_port_that_another_process_reserved_is_not_given_until_that_process_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    [port] = free_ports(["a"]).values()
+    monkeypatch.setattr(ports, "_FREE_RANGE", range(port, port + 1))
+    os.close(ports._reserved.pop(port))
+    program = f"from stack import ports; ports._FREE_RANGE = range({port}, {port + 1}); ports.free_ports(['a']); "
+    command = [sys.executable, "-c", program + "print('reserved', flush=True); input()"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "reserved\n"
+        with pytest.raises(StackError):
+            free_ports(["a"])
+        other.stdin.close()
+    assert free_ports(["a"]) == {"a": port}
 
 
 def test_a_port_with_a_listener_is_not_free_and_its_owner_is_named() -> None:
