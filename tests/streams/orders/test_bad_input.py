@@ -9,8 +9,9 @@ database and its connector can produce is made by them.
 from __future__ import annotations
 
 import os
+import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,13 +26,34 @@ from ops.topics import apply_topics
 from stack.local import Stack
 from stack.ports import free_ports
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, catalogue, change_topic
-from tests.streams.orders.input_classes import DEAD, DEAD_LINES, HOSTILE, METHOD, PLACEHOLDER, READ, good
 from tests.streams.orders.live_shop import Shop, TopicTail, line, new_id, order
 from tests.support.builders import as_json, created, deleted, detail_row, payment_method_row, position, updated, wrap
+from tests.support.input_classes import DEAD, DEAD_LINES, HOSTILE, METHOD, PLACEHOLDER, READ, good
 from tests.support.server_waiting import until
 
-ORDERS: Final = change_topic("project_db", "orders")
-DETAILS: Final = change_topic("project_db", "order_details")
+ON_EVERY_RUN: Final = {
+    "no JSON",
+    "no UTF-8",
+    "empty",
+    "10 MB of rubbish",
+    "nested 100,000 deep",
+    "missing op",
+    "wrong type",
+    "huge amount",
+    "key of another row",
+    "quoted hostile text",
+    "zero quantity",
+    "with its schema",
+    "time in a zone",
+    "10 MB in a column that nobody reads",
+}
+"""The classes that differ in what Kafka, the worker or the log do with them. The decoder alone is given all of them on
+every run, by `tests/unit/model/test_input_classes.py`; a worker on real servers only at night."""
+
+
+def classes(names: Iterable[str]) -> list[Any]:
+    """Parameters of a test: each class of input, most of them for the night."""
+    return [pytest.param(name, marks=() if name in ON_EVERY_RUN else pytest.mark.nightly) for name in names]
 
 
 # -- the servers ------------------------------------------------------------------------------------------------------
@@ -44,7 +66,8 @@ class Feed:
         injected: keys and values of all records that have to become dead letters, with their topics.
     """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, dataset: str) -> None:
+        self.orders, self.details = change_topic(dataset, "orders"), change_topic(dataset, "order_details")
         self.injected: Counter[tuple[str, bytes | None, bytes | None]] = Counter()
         self.tail = TopicTail(bootstrap, [ORDER_FINAL, ORDER_AMENDED])
         self._bootstrap = bootstrap
@@ -72,11 +95,11 @@ class Feed:
 
     def row(self, id_: str, value: bytes | None) -> None:
         """Write a record to the topic of order rows."""
-        assert self.write(ORDERS, id_.encode(), value) is None
+        assert self.write(self.orders, id_.encode(), value) is None
 
     def line(self, id_: str, value: bytes | None = None) -> None:
         """Write a record to the topic of product lines, by default the one that an order lacks."""
-        assert self.write(DETAILS, id_.encode(), value or created(detail_row(id_))) is None
+        assert self.write(self.details, id_.encode(), value or created(detail_row(id_))) is None
 
     def bad(self, topic: str, key: bytes | None, value: bytes) -> None:
         """Write a record that has to become a dead letter."""
@@ -89,9 +112,10 @@ class Feed:
         return record.value
 
     def letters(self) -> list[DeadLetter]:
-        """All dead letters."""
+        """All dead letters of these topics."""
         with DeadLetterReader(self._bootstrap) as reader:
-            return [record for record in reader.records() if isinstance(record, DeadLetter)]
+            letters = [record for record in reader.records() if isinstance(record, DeadLetter)]
+        return [each for each in letters if each.origin and each.origin.topic in (self.orders, self.details)]
 
     def letter(self, key: bytes | None) -> DeadLetter:
         """The dead letter of a key, the one and only."""
@@ -120,24 +144,21 @@ class Feed:
 
 
 @pytest.fixture(scope="module")
-def feed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Feed]:
-    """Kafka and Redis with one worker that has to live through everything; at the end all is accounted for."""
-    folder = tmp_path_factory.mktemp("bad")
-    with Stack.at(folder / "stack", ports=free_ports(), servers=["kafka", "redis"], die_with_parent=True) as stack:
-        environment = stack.environment()
-        specs = catalogue(dataset="project_db", app_id="millrace-orders", order_partitions=4)
-        apply_topics(KafkaSettings.read(environment), specs)
-        feed = Feed(environment["KAFKA_BOOTSTRAP"])
-        assert (
-            feed.write(change_topic("project_db", "payment_method"), b"1", created(payment_method_row(METHOD))) is None
-        )
-        [port] = free_ports(["worker"]).values()
-        worker = Worker(web_port=port, environment=environment, folder=folder)
-        worker.start()
-        worker.wait_ready()
-        yield feed
-        account_for_all(feed, worker)
-        feed.tail.close()
+def feed(servers: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Feed]:
+    """A dataset with one worker that has to live through everything; at the end all is accounted for."""
+    dataset = f"bad-{uuid.uuid4().hex[:8]}"
+    environment = servers.environment() | {"DATASET": dataset, "ORDERS_APP_ID": f"{dataset}-orders"}
+    specs = catalogue(dataset=dataset, app_id=environment["ORDERS_APP_ID"], order_partitions=4)
+    apply_topics(KafkaSettings.read(environment), specs)
+    feed = Feed(environment["KAFKA_BOOTSTRAP"], dataset)
+    assert feed.write(change_topic(dataset, "payment_method"), b"1", created(payment_method_row(METHOD))) is None
+    [port] = free_ports(["worker"]).values()
+    worker = Worker(web_port=port, environment=environment, folder=tmp_path_factory.mktemp("bad"))
+    worker.start()
+    worker.wait_ready()
+    yield feed
+    account_for_all(feed, worker)
+    feed.tail.close()
 
 
 def account_for_all(feed: Feed, worker: Worker) -> None:
@@ -162,11 +183,11 @@ def account_for_all(feed: Feed, worker: Worker) -> None:
 # -- dead letters -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", DEAD)
+@pytest.mark.parametrize("name", classes(DEAD))
 def test_a_bad_order_row_is_a_dead_letter_and_the_record_behind_it_is_processed(feed: Feed, name: str) -> None:
     id_ = new_id()
     value, word = DEAD[name][0](id_), DEAD[name][1]
-    feed.bad(ORDERS, id_.encode(), value)
+    feed.bad(feed.orders, id_.encode(), value)
     feed.row(id_, created(good(id_), position(2_000)))
     feed.line(id_)
     feed.final(id_)
@@ -175,15 +196,15 @@ def test_a_bad_order_row_is_a_dead_letter_and_the_record_behind_it_is_processed(
     assert word in letter.reason
     assert letter.reason.isprintable()
     assert letter.origin is not None
-    assert (letter.origin.topic, letter.origin.partition) == (ORDERS, letter.place.partition)
+    assert (letter.origin.topic, letter.origin.partition) == (feed.orders, letter.place.partition)
 
 
-@pytest.mark.parametrize("name", DEAD_LINES)
+@pytest.mark.parametrize("name", classes(DEAD_LINES))
 def test_a_bad_product_line_is_a_dead_letter_and_the_record_behind_it_is_processed(feed: Feed, name: str) -> None:
     id_ = new_id()
     value, word = DEAD_LINES[name][0](id_), DEAD_LINES[name][1]
     feed.row(id_, created(good(id_)))
-    feed.bad(DETAILS, id_.encode(), value)
+    feed.bad(feed.details, id_.encode(), value)
     feed.line(id_)
     feed.final(id_)
     assert word in feed.letter(id_.encode()).reason
@@ -191,27 +212,27 @@ def test_a_bad_product_line_is_a_dead_letter_and_the_record_behind_it_is_process
 
 def test_a_record_without_a_key_is_a_dead_letter_without_a_key(feed: Feed) -> None:
     id_ = new_id()
-    feed.bad(ORDERS, None, created(good(id_)))
+    feed.bad(feed.orders, None, created(good(id_)))
     feed.goes_on()
     assert "key" in feed.letter(None).reason
 
 
 def test_a_key_that_is_no_text_is_a_dead_letter(feed: Feed) -> None:
     key = b"\xff\xfe" + os.urandom(8)
-    feed.bad(ORDERS, key, created(good("x")))
+    feed.bad(feed.orders, key, created(good("x")))
     feed.goes_on()
     assert "key" in feed.letter(key).reason
 
 
 def test_the_placeholder_of_a_value_that_is_not_available_is_no_order(feed: Feed) -> None:
-    feed.bad(ORDERS, PLACEHOLDER.encode(), created(good(PLACEHOLDER)))
-    feed.bad(DETAILS, PLACEHOLDER.encode(), created(detail_row(PLACEHOLDER)))
+    feed.bad(feed.orders, PLACEHOLDER.encode(), created(good(PLACEHOLDER)))
+    feed.bad(feed.details, PLACEHOLDER.encode(), created(detail_row(PLACEHOLDER)))
     feed.goes_on()
     assert feed.tail.of(ORDER_FINAL, PLACEHOLDER) == []
 
 
 def test_ten_megabytes_that_do_not_shrink_are_refused_by_the_source_topic_itself(feed: Feed) -> None:
-    fault = feed.write(ORDERS, b"x", os.urandom(10_000_000))
+    fault = feed.write(feed.orders, b"x", os.urandom(10_000_000))
     assert fault is not None
     assert fault.code() == KafkaError.MSG_SIZE_TOO_LARGE
 
@@ -219,7 +240,7 @@ def test_ten_megabytes_that_do_not_shrink_are_refused_by_the_source_topic_itself
 def test_a_hundred_bad_records_in_a_row_hold_up_nobody(feed: Feed) -> None:
     id_ = new_id()
     for number in range(100):
-        feed.bad(ORDERS, id_.encode(), b"{%d" % number)
+        feed.bad(feed.orders, id_.encode(), b"{%d" % number)
     feed.row(id_, created(good(id_)))
     feed.line(id_)
     feed.final(id_)
@@ -229,7 +250,7 @@ def test_a_hundred_bad_records_in_a_row_hold_up_nobody(feed: Feed) -> None:
 # -- what is read -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("name", classes(READ))
 def test_a_row_in_another_form_is_read_like_any_other(feed: Feed, name: str) -> None:
     id_ = new_id()
     feed.row(id_, READ[name](id_))
@@ -289,7 +310,7 @@ def test_a_deleted_order_is_not_brought_back_by_an_older_update(feed: Feed) -> N
     feed.row(id_, deleted(good(id_), position(30)))
     feed.row(id_, None)
     feed.row(id_, updated(good(id_), good(id_, store_id=2), position(20)))
-    feed.bad(ORDERS, id_.encode(), b"{")
+    feed.bad(feed.orders, id_.encode(), b"{")
     feed.letter(id_.encode())  # which is written when what stands before it has been processed
     feed.line(id_)
     feed.tail.poll(1.0)
