@@ -1,6 +1,7 @@
 """Goal: a worker starts only on topics and state that it can rely on, and says what is wrong otherwise.
 
-Method: a Kafka of its own, records written past any connector, real workers; their exit and last log lines are read.
+Method: topics of the test on the shared Kafka, records written past any connector, real workers; their exit and last
+log lines are read.
 """
 
 from __future__ import annotations
@@ -89,16 +90,9 @@ class Site:
         return worker.log.read_text()
 
 
-@pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("kafka")
-    with Stack.at(folder, ports=free_ports(), servers=["kafka", "redis"], die_with_parent=True) as stack:
-        yield stack
-
-
 @pytest.fixture
-def site(kafka: Stack, tmp_path: Path) -> Iterator[Site]:
-    site = Site(kafka.environment(), tmp_path)
+def site(stack: Stack, tmp_path: Path) -> Iterator[Site]:
+    site = Site(stack.environment(), tmp_path)
     yield site
     site.delete_topics(ORDERS, DETAILS, ORDER_FINAL)
 

@@ -17,7 +17,6 @@ from confluent_kafka.admin import AdminClient
 
 from demo.workers import Worker
 from stack.local import Stack
-from stack.ports import free_ports
 from streams.runtime.testing import Consumed
 from streams.topics import change_topic
 from tables.archive.rows import Rows
@@ -27,13 +26,6 @@ from tests.support.builders import created, order_row
 from tests.support.server_waiting import until
 
 LONG_S = "1000"
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("archive")
-    with Stack.at(folder, ports=free_ports(), servers=["kafka", "minio"], die_with_parent=True) as stack:
-        yield stack
 
 
 @pytest.fixture

@@ -7,14 +7,12 @@ gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from config.settings import ObjectStoreSettings
 from stack.local import Stack
-from stack.ports import free_ports
 from streams.adapters.object_store import MinioBucket
 from streams.model.errors import SinkAwayError
 
@@ -22,15 +20,8 @@ RIVALS = 8
 NAME = "changes/shop.orders/00003/{:020d}.parquet"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("object-store")
-    with Stack.at(folder, ports=free_ports(), servers=["minio"], die_with_parent=True) as stack:
-        yield stack
-
-
-def bucket(server: Stack, name: str = "bronze") -> MinioBucket:
-    settings = ObjectStoreSettings.read(server.environment())
+def bucket(servers: Stack, name: str = "bronze") -> MinioBucket:
+    settings = ObjectStoreSettings.read(servers.environment())
     return MinioBucket(settings.endpoint, name, access_key=settings.access_key, secret_key=settings.secret_key)
 
 
@@ -38,8 +29,8 @@ def is_away(store: MinioBucket) -> bool:
     return store.away_since is not None
 
 
-async def test_of_many_puts_of_one_name_exactly_one_is_stored_with_its_own_metadata(server: Stack) -> None:
-    store = bucket(server)
+async def test_of_many_puts_of_one_name_exactly_one_is_stored_with_its_own_metadata(servers: Stack) -> None:
+    store = bucket(servers)
     for number in range(10):
         name = NAME.format(number)
         assert await store.metadata(name) is None
@@ -54,8 +45,8 @@ async def test_of_many_puts_of_one_name_exactly_one_is_stored_with_its_own_metad
     await store.close()
 
 
-async def test_names_are_listed_in_their_order_from_a_name_on(server: Stack) -> None:
-    store = bucket(server)
+async def test_names_are_listed_in_their_order_from_a_name_on(servers: Stack) -> None:
+    store = bucket(servers)
     names = [f"many/{number:05d}" for number in range(1_200)]
     await asyncio.gather(*[store.put_new(name, bytes, {}) for name in names])
     assert await store.first_names("many/", after="") == names
@@ -64,8 +55,8 @@ async def test_names_are_listed_in_their_order_from_a_name_on(server: Stack) -> 
     await store.close()
 
 
-async def test_a_refusal_has_a_name(server: Stack) -> None:
-    store = bucket(server, "no-such-bucket")
+async def test_a_refusal_has_a_name(servers: Stack) -> None:
+    store = bucket(servers, "no-such-bucket")
     for call in (store.metadata("x"), store.first_names("x", after=""), store.put_new("x", bytes, {})):
         with pytest.raises(SinkAwayError, match="NoSuchBucket"):
             await call
@@ -73,15 +64,15 @@ async def test_a_refusal_has_a_name(server: Stack) -> None:
     await store.close()
 
 
-async def test_a_server_that_is_gone_is_noticed_and_its_return_too(server: Stack, tmp_path: Path) -> None:
-    store = bucket(server)
+async def test_a_server_that_is_gone_is_noticed_and_its_return_too(servers: Stack, tmp_path: Path) -> None:
+    store = bucket(servers)
     assert await store.metadata("x") is None
-    server.kill("minio")
+    servers.kill("minio")
     for call in (store.metadata("x"), store.first_names("x", after=""), store.put_new("x", bytes, {})):
         with pytest.raises(SinkAwayError):
             await call
     assert is_away(store)
-    server.start("minio")
+    servers.start("minio")
     assert await store.metadata("x") is None
     assert not is_away(store)
     await store.close()

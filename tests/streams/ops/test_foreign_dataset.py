@@ -7,7 +7,6 @@ it, and what it wrote is read by the same code as every definition, and made int
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from ops.connector.settings import connector_settings
 from ops.dataset.database import connected
 from ops.dataset.schema import verify_schema
 from stack.local import Stack
-from stack.ports import free_ports
 from stack.servers.mariadb import socket_path
 from stack.site import REPOSITORY
 
@@ -59,15 +57,14 @@ class Foreign:
 
 
 @pytest.fixture(scope="module")
-def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
-    folder = tmp_path_factory.mktemp("stack")
-    with Stack.at(folder, ports=free_ports(), servers=["mariadb"], die_with_parent=True) as stack:
-        server = Foreign(stack)
-        server.make("hire_shop", SCHEMA)
-        for user, rights in ((READER, "SELECT, SHOW VIEW"), (OWNER, "ALL PRIVILEGES")):
-            account = f"'{user}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'"
-            server.run_as_root(f"CREATE USER {account}; GRANT {rights} ON *.* TO '{user}'@'127.0.0.1'")
-        yield server
+def foreign(stack: Stack) -> Foreign:
+    """A database of strangers on the shared server, with one account that reads and one that may do everything."""
+    server = Foreign(stack)
+    server.make("hire_shop", SCHEMA)
+    for user, rights in ((READER, "SELECT, SHOW VIEW"), (OWNER, "ALL PRIVILEGES")):
+        account = f"'{user}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'"
+        server.run_as_root(f"CREATE USER {account}; GRANT {rights} ON *.* TO '{user}'@'127.0.0.1'")
+    return server
 
 
 @pytest.fixture(autouse=True)

@@ -34,12 +34,11 @@ OLD, NEW = "1" * 32, "2" * 32
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("locks")
-    with Stack.at(folder, ports=free_ports(), servers=["kafka", "redis"], die_with_parent=True) as stack:
-        specs = catalogue(dataset="project_db", app_id="millrace-orders", order_partitions=4)
-        apply_topics(KafkaSettings.read(stack.environment()), specs)
-        yield stack
+def stack(stack: Stack) -> Stack:
+    """The shared servers, with the topics that the commands read."""
+    specs = catalogue(dataset="project_db", app_id="millrace-orders", order_partitions=4)
+    apply_topics(KafkaSettings.read(stack.environment()), specs)
+    return stack
 
 
 @pytest.fixture

@@ -106,9 +106,9 @@ def new_worker(pipeline: Stack) -> Iterator[NewWorker]:
         worker.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Kafka and Redis of a module that stops them as it likes."""
+    """Kafka and Redis without a database; a test may stop them, and starts them again."""
     with kafka_and_redis(tmp_path_factory.mktemp("servers")) as stack:
         yield stack
 

@@ -130,6 +130,14 @@ class FedShop:
             for worker in deployment.workers:
                 worker.stop()
         self.tail.close()
+        self._delete_topics()
+
+    def _delete_topics(self) -> None:
+        """Delete what only this shop uses, so that the shared broker keeps few partitions."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        own = [name for name in admin.list_topics(timeout=10).topics if self.dataset in name]
+        for deletion in admin.delete_topics(own).values():
+            deletion.result(30)
 
     # -- what comes in ------------------------------------------------------------------------------------------------
 
@@ -191,15 +199,15 @@ class FedShop:
 
     # -- what comes out -----------------------------------------------------------------------------------------------
 
-    def emitted(self) -> Counter[str]:
-        """How often each complete order of this shop is in the topic, read to its present end."""
-        self.tail.poll(0.5)
+    def emitted(self, wait_s: float = 0.5) -> Counter[str]:
+        """How often each complete order of this shop is in the topic, with what comes within `wait_s`."""
+        self.tail.poll(wait_s)
         known = set(self.complete)
         return Counter(record.key for record in self.tail.of(ORDER_FINAL) if record.key in known)
 
     def wait_emitted(self) -> None:
         """Wait until every complete order came out; none may come twice."""
-        until(lambda: len(self.emitted()) == len(set(self.complete)), "every complete order is emitted")
+        until(lambda: len(self.emitted(0.05)) == len(set(self.complete)), "every complete order is emitted")
         self.tail.poll(0.5)
         assert [id_ for id_, times in self.emitted().items() if times > 1] == []
 

@@ -73,7 +73,7 @@ class TopicTail:
         """Wait until there are `count` records, then a moment longer: one too many shall be seen as well."""
 
         def enough() -> bool:
-            self.poll()
+            self.poll(0.05)
             return len(self.of(topic, key)) >= count
 
         until(enough, f"{count} records of {key} in {topic}")

@@ -26,12 +26,12 @@ from ops.dead_letters.replaying import REPLAYED_FROM, Replay, new_producer
 from ops.topics import apply_topics
 from stack.errors import StackError
 from stack.local import Stack
-from stack.ports import free_ports
 from stack.process import Process, start
 from stack.site import REPOSITORY
 from streams.topics import DEAD_LETTERS, ORDER_FINAL, catalogue, change_topic
-from tests.streams.orders.live_shop import Shop, TopicRecord, TopicTail, line, new_id
+from tests.streams.orders.live_shop import Shop, TopicTail, line, new_id
 from tests.support.builders import created, order_row
+from tests.support.kafka import Record, read_topics
 from tests.support.server_waiting import LIVENESS_S, until
 
 ORDERS = change_topic("project_db", "orders")
@@ -109,13 +109,10 @@ class Letters:
         """`replay --all` of this test's letters."""
         return main(["dead-letters", "replay", "--all", "--reason", self.reason, *arguments])
 
-    def replayed(self) -> list[TopicRecord]:
+    def replayed(self) -> list[Record]:
         """What has come back of this test's letters so far."""
-        known = -1
-        while known < len(self.tail.records):
-            known = len(self.tail.records)
-            self.tail.poll(1.0)
-        return [record for record in self.tail.of(ORDERS) if (record.key or "").startswith(self.reason)]
+        found = read_topics(self.bootstrap, ORDERS)
+        return [record for record in found if (record.key or b"").startswith(self.reason.encode())]
 
     def places(self) -> list[RecordRef]:
         """Where this test's letters are."""
@@ -124,13 +121,11 @@ class Letters:
 
 
 @pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Kafka with the catalogue's topics."""
-    folder = tmp_path_factory.mktemp("letters")
-    with Stack.at(folder, ports=free_ports(), servers=["kafka"], die_with_parent=True) as stack:
-        specs = catalogue(dataset="project_db", app_id=APP, order_partitions=4)
-        apply_topics(KafkaSettings.read(stack.environment()), specs)
-        yield stack
+def kafka(servers: Stack) -> Stack:
+    """Kafka with the topics of a dataset that no worker reads there."""
+    specs = catalogue(dataset="project_db", app_id=APP, order_partitions=4)
+    apply_topics(KafkaSettings.read(servers.environment()), specs)
+    return servers
 
 
 @pytest.fixture
@@ -146,7 +141,7 @@ def test_all_letters_are_replayed_once_however_often_the_command_is_called(lette
     letters.write(*[b"%d" % i for i in range(10)])
     assert [letters.replay() for _ in range(3)] == [0, 0, 0]
     records = letters.replayed()
-    assert sorted(record.raw or b"" for record in records) == sorted(b"%d" % i for i in range(10))
+    assert sorted(record.value or b"" for record in records) == sorted(b"%d" % i for i in range(10))
     letters.write(b"later")
     assert letters.replay() == 0
     assert len(letters.replayed()) == 11
@@ -155,7 +150,7 @@ def test_all_letters_are_replayed_once_however_often_the_command_is_called(lette
 def test_a_record_goes_back_to_the_partition_it_came_from_and_names_its_letter(letters: Letters) -> None:
     letters.write(b"0", b"1", b"2", b"3")
     letters.replay()
-    assert sorted((record.raw, record.partition) for record in letters.replayed()) == [
+    assert sorted((record.value, record.partition) for record in letters.replayed()) == [
         (b"0", 1), (b"1", 2), (b"2", 3), (b"3", 0)
     ]  # fmt: skip
     named = {record.headers[REPLAYED_FROM] for record in letters.replayed()}
@@ -226,7 +221,7 @@ def test_a_letter_that_is_named_is_replayed_again_and_then_passed_over_by_all(le
     for _ in range(2):
         assert main(["dead-letters", "replay", str(place)]) == 0
     assert letters.replay() == 0
-    assert [record.raw for record in letters.replayed()] == [b"a", b"a"]
+    assert [record.value for record in letters.replayed()] == [b"a", b"a"]
 
 
 def test_letters_that_cannot_go_back_are_named_and_hold_up_nobody(
@@ -243,7 +238,7 @@ def test_letters_that_cannot_go_back_are_named_and_hold_up_nobody(
     assert "2 replayed, 0 replayed before, 4 not replayed" in printed.out
     for reason in ("none of the source topics", "no partition 4", "header offset is no number", "too large"):
         assert reason in printed.err
-    assert sorted(record.raw or b"" for record in letters.replayed()) == [b"a", b"b"]
+    assert sorted(record.value or b"" for record in letters.replayed()) == [b"a", b"b"]
 
 
 class DyingError(Exception):
@@ -303,7 +298,7 @@ def test_a_command_that_is_killed_again_and_again_replays_each_letter_once(lette
     for _ in range(3):
         kill_on_progress(letters, start(command, environment=environment, log=log, die_with_parent=True))
     assert letters.replay() == 0
-    times = Counter(record.raw for record in letters.replayed())
+    times = Counter(record.value for record in letters.replayed())
     assert len(times) == count
     assert set(times.values()) == {1}
 
