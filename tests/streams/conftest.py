@@ -1,4 +1,4 @@
-"""The servers that integration tests share: started once, on free ports, in a temporary folder."""
+"""The servers that the stream tests share: started once, on free ports, in a temporary folder."""
 
 from __future__ import annotations
 

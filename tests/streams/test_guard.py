@@ -1,4 +1,4 @@
-"""Goal: the scripts answer rightly on a real Redis, and the guard and the cache come through whatever happens to it.
+"""Goal: the scripts answer rightly on a real Redis, and the guard and the cache survive its faults.
 
 Method: a Redis of its own, killed, frozen, filled and emptied; keys are read back past the code under test. Redis is
 started from the main thread only, because it ends with the thread that started it.

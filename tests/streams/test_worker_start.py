@@ -31,7 +31,7 @@ ORDERS, DETAILS = change_topic("project_db", "orders"), change_topic("project_db
 
 
 class Site:
-    """One application on a Kafka that it shares with others of its kind; topics are made anew for each test."""
+    """One application on a Kafka that it shares with others of its kind; each test creates its topics again."""
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self.app_id = f"start-{uuid.uuid4().hex[:8]}"

@@ -133,11 +133,11 @@ class ArchivedShop(FedShop):
         return [name for folder in sorted(folders) for name in self._names(folder)]
 
     def in_archive(self) -> Mapping[Place, list[Kept]]:
-        """What a reader finds who follows the chains; every object has to be on one, and none overlaps another."""
+        """The records that a reader of the chains finds; every object is on one chain, and none overlaps another."""
         return {place: self._chain(*place) for place in self.places()}
 
     def is_complete(self) -> bool:
-        """Whether the archive holds what Kafka does; what it holds is never anything else."""
+        """Whether the archive holds all of Kafka's records; those it has already must be equal."""
         expected, found = self.in_kafka(), self.in_archive()
         for place, records in found.items():
             assert records == expected[place][: len(records)], f"{place} differs from what Kafka holds"

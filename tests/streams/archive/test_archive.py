@@ -1,4 +1,4 @@
-"""Goal: the archive holds what Kafka holds, byte for byte, each record once, whatever happens to workers and storage.
+"""Goal: the archive holds what Kafka holds, byte for byte, each record once, also after faults of workers and storage.
 
 Method: real workers of `streams.archive` on Kafka and MinIO; the test writes the change topics in transactions, as an
 exactly-once connector does. Oracle: Kafka, read to its end, against the chains as a reader follows them.
@@ -49,7 +49,7 @@ def running(workers: list[Worker]) -> list[int]:
 
 
 def group_offsets(shop: ArchivedShop) -> dict[tuple[str, int], int]:
-    """What those who watch the group see."""
+    """The offsets that the consumer group has committed."""
     app_id = shop.environment["ARCHIVE_APP_ID"]
     places = [TopicPartition(topic, number) for topic, number in shop.places()]
     admin = AdminClient({"bootstrap.servers": shop.bootstrap})
@@ -158,7 +158,7 @@ def kill(stack: Stack) -> None:
 
 
 def kill_with_data(stack: Stack) -> None:
-    """The same, and its disk is lost."""
+    """End MinIO as a crash would, and delete its data."""
     stack.kill("minio")
     shutil.rmtree(stack.site.data("minio"))
 

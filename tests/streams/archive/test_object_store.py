@@ -1,4 +1,4 @@
-"""Goal: the bucket of the archive keeps its promise: an object is put once, whoever tries, and metadata comes with it.
+"""Goal: the bucket of the archive keeps its promise: an object is stored by one of all writers, with its metadata.
 
 Method: `MinioBucket` on a real MinIO, many puts of one name at a time; a bucket that does not exist, a server that is
 gone.

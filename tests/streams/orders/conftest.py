@@ -1,5 +1,5 @@
-"""What the tests work on: one pipeline for all, with a small snapshot, a connector and a worker; or a shop that a test
-feeds itself, on servers of its module."""
+"""Fixtures of the order tests: one pipeline with a small snapshot, a connector and a worker; and shops without a
+database, whose change topics a test writes, on servers that the package shares."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _capture(stack: Stack) -> None:
 
 @pytest.fixture(scope="package")
 def shop(pipeline: Stack) -> Iterator[Shop]:
-    """What tests change, and where they look."""
+    """The database that tests change and the topics that they read."""
     environment = pipeline.environment()
     tail = TopicTail(environment["KAFKA_BOOTSTRAP"], [ORDER_FINAL, ORDER_AMENDED, DEAD_LETTERS])
     yield Shop(environment, tail)

@@ -125,7 +125,7 @@ class FedShop:
         return self._folder / uuid.uuid4().hex
 
     def close(self) -> None:
-        """End whatever still runs."""
+        """End the workers that still run, and delete the shop's topics."""
         for deployment in self.deployments:
             for worker in deployment.workers:
                 worker.stop()
@@ -232,7 +232,7 @@ class FedShop:
         shutil.rmtree(self.stack.site.data("redis"))
 
     def lose_state(self, app_id: str) -> None:
-        """Delete the consumer group and the changelog of an application without workers, and create its topics anew."""
+        """Delete the consumer group and the changelog of an application without workers, and recreate the topics."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         self.delete_group(app_id)
         changelog = order_state_changelog(app_id)
@@ -266,7 +266,7 @@ def locks_of(environment: Mapping[str, str], app_id: str) -> tuple[int, int]:
 
 
 def stats_of(worker: Worker) -> dict[str, Any]:
-    """What a worker's page of figures says."""
+    """A worker's `/stats/` page."""
     answer = requests.get(f"{worker.url}/stats/", timeout=10)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
@@ -274,7 +274,7 @@ def stats_of(worker: Worker) -> dict[str, Any]:
 
 
 def incomplete_of(worker: Worker, limit: int | str = 100) -> dict[str, Any]:
-    """What a worker says of its incomplete orders."""
+    """A worker's list of incomplete orders."""
     answer = requests.get(f"{worker.url}/orders/incomplete?limit={limit}", timeout=10)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
@@ -282,7 +282,7 @@ def incomplete_of(worker: Worker, limit: int | str = 100) -> dict[str, Any]:
 
 
 def metrics_of(worker: Worker) -> Metrics:
-    """What Prometheus reads: a value by sample name and labels."""
+    """The metrics as Prometheus reads them: a value by sample name and labels."""
     answer = requests.get(f"{worker.url}/metrics", timeout=10)
     assert answer.status_code == 200, answer.text
     families = text_string_to_metric_families(answer.text)

@@ -54,7 +54,7 @@ def changelog_records(bootstrap: str, app_id: str) -> dict[int, list[Record]]:
 
 
 def newest(records: list[Record]) -> dict[bytes, bytes]:
-    """What a partition of the changelog comes to."""
+    """The newest value by key of a changelog partition."""
     states = {record.key: record.value for record in records}
     return {key: value for key, value in states.items() if key is not None and value is not None}
 

@@ -1,4 +1,4 @@
-"""Goal: whatever stands in a source topic costs only itself: what can be read is read, what cannot is a dead letter.
+"""Goal: an unreadable record in a source topic becomes a dead letter and affects no other record.
 
 Method: real Kafka and one worker. `input_classes.py` has one representative of each class of input. Each is written to
 its topic with a good record right behind it in the same partition, which has to be processed. In the end the dead
@@ -162,7 +162,7 @@ def feed(servers: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
 
 
 def account_for_all(feed: Feed, worker: Worker) -> None:
-    """The dead letters are what was injected, one for one; the worker never stumbled, nor wrote what it was told to."""
+    """The dead letters are what was injected, one for one; the worker never failed, and its log has no forged line."""
     letters = feed.letters()
     assert Counter((each.origin.topic, each.key, each.value) for each in letters if each.origin) == feed.injected
     stats = worker.stats()

@@ -1,4 +1,4 @@
-"""Goal: whatever the shop does, each order that becomes complete is published once, with what the database says.
+"""Goal: each order that becomes complete is published once, with the values of the database, in any course of events.
 
 Method: real servers and one worker; a test changes the database and waits for what comes out, read committed.
 """

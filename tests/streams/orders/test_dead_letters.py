@@ -1,4 +1,4 @@
-"""Goal: a dead letter can be found, looked at, corrected and replayed; `--all` replays each once, whatever ends it.
+"""Goal: dead letters can be found, shown, corrected and replayed; `--all` replays each once, also when it is killed.
 
 Method: the commands as a person calls them, on real Kafka: one pipeline with a worker for the way of a letter, and one
 Kafka without workers where the tests write the letters themselves and count what comes back, read committed.
@@ -110,7 +110,7 @@ class Letters:
         return main(["dead-letters", "replay", "--all", "--reason", self.reason, *arguments])
 
     def replayed(self) -> list[Record]:
-        """What has come back of this test's letters so far."""
+        """The records that were replayed from this test's letters so far."""
         found = read_topics(self.bootstrap, ORDERS)
         return [record for record in found if (record.key or b"").startswith(self.reason.encode())]
 

@@ -1,4 +1,4 @@
-"""Goal: deployments that share topics and Redis emit each order once between them, whatever becomes of one of them.
+"""Goal: deployments that share topics and Redis emit each order once between them, even when one is killed.
 
 Method: real workers under several application ids. Orders come from a live shop with its database, or are written to
 the change topics by the test; what is emitted is read back, committed records only. Limits are for liveness only.
@@ -101,7 +101,7 @@ def kill_at_random(shop: Shop, workers: list[Worker], draw: random.Random) -> No
 
 @contextmanager
 def ended(pair: list[Deployment]) -> Iterator[None]:
-    """Whatever happens, no worker stays in the group of another test."""
+    """End the workers also when the test fails: none stays in the group of another test."""
     try:
         yield
     except BaseException:
@@ -249,7 +249,7 @@ def test_held_orders_take_in_changes_and_a_deletion_ends_the_waiting(fed: FedSho
     assert fed.tail.of(ORDER_FINAL, gone) == []
 
 
-# -- a state that was made anew ---------------------------------------------------------------------------------------
+# -- a state that was rebuilt -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("disk", ["the same disk", "an empty disk"])

@@ -1,4 +1,4 @@
-"""Goal: the example for consumers ends up with every order as it is, whatever happens to it and to the consumer.
+"""Goal: the example consumer ends up with the present state of every order, through changes, kills and restarts.
 
 Method: a real worker on real topics that the test writes; the example runs as its first lines say. Every record that it
 reads is held against the schema file of its topic.
@@ -126,7 +126,7 @@ def test_the_example_follows_a_state_that_was_made_anew(fed: FedShop, example: E
     fed.lose_state(deployment.app_id)
     worker.start()
     worker.wait_ready()
-    until(lambda: _newest_quantity(fed, id_, count=3) == 3, "the order is stated anew")
+    until(lambda: _newest_quantity(fed, id_, count=3) == 3, "the order is stated again")
     example.once()
     status, _, value = example.orders()[id_]
     assert (status, value["products"]) == ("complete", [{"product_id": 101, "quantity": 3}])

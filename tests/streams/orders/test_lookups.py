@@ -1,4 +1,4 @@
-"""Goal: the look-ups in Redis are what the source's rows are, whatever happens to the workers and to Redis.
+"""Goal: the look-ups in Redis equal the source's rows, also after faults of the workers and of Redis.
 
 Method: real workers of `streams.lookups`; rows come from the database through its connector, or are written to the
 change topics by the test, which keeps what they have to come to. Limits are for liveness only.

@@ -1,4 +1,4 @@
-"""Goal: a partition that opens again, wherever and after whatever, goes on exactly where its group stands.
+"""Goal: a partition that opens again, on any worker and after any fault, continues at its group's committed offset.
 
 Method: real servers and workers; the oracle recomputes the complete orders from the database, and the stores of stopped
 workers are held against a replay of the changelog. Limits are for liveness only.
@@ -59,7 +59,7 @@ def bootstrap(pipeline: Stack) -> str:
 
 
 def stats_of(worker: Worker) -> dict[str, Any]:
-    """What a worker that answers says."""
+    """The `/stats/` of a worker that answers."""
     stats = worker.stats()
     assert stats is not None
     return stats

@@ -38,7 +38,7 @@ def bootstrap(pipeline: Stack) -> str:
 
 
 def stats_of(worker: Worker) -> dict[str, Any]:
-    """What a worker that answers says."""
+    """The `/stats/` of a worker that answers."""
     stats = worker.stats()
     assert stats is not None
     return stats
