@@ -35,25 +35,25 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How soon to restart, and when to give up. All times are in seconds."""
+    """Pauses between restarts, and the limit for giving up. All times are in seconds."""
 
     first_delay_s: float = 0.5
     longest_delay_s: float = 30.0
     settled_after_s: float = 60.0
     """A command that ran this long starts over with the first delay."""
     quick_death_s: float = 1.0
-    """A command that ran no longer than this died at once."""
+    """A command that ran no longer than this failed immediately."""
     quick_deaths: int = 5
-    """How many deaths at once in a row are enough to give up."""
+    """Number of immediate failures in a row after which to give up."""
 
     def delay_s(self, deaths: int) -> float:
-        """The pause after so many deaths in a row: doubled each time, up to the longest."""
+        """Pause after so many failures in a row: doubled each time, up to the longest."""
         doublings = min(deaths - 1, _MOST_DOUBLINGS)
         return min(self.first_delay_s * 2.0**doublings, self.longest_delay_s)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command named on the command line; the exit code."""
+    """Run the command given on the command line, and return the exit code."""
     pace, command = parse_command_line(arguments)
     # Blocked signals stay pending until they are asked for: none can get lost between two steps.
     inherited = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED_SIGNALS)
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def keep_running(command: Sequence[str], pace: Pace, *, child_signal_mask: Collection[int]) -> int:
-    """Run the command until it succeeds, a stop signal arrives or it seems hopeless; the exit code.
+    """Run the command until it succeeds, a stop signal arrives or it keeps failing; return the exit code.
 
     SIGTERM, SIGINT and SIGCHLD must be blocked in the calling thread, which must be the main one.
 
@@ -88,7 +88,7 @@ def keep_running(command: Sequence[str], pace: Pace, *, child_signal_mask: Colle
         quick_deaths = quick_deaths + 1 if lasted_s <= pace.quick_death_s else 0
         ending = f"{command[0]} {_describe(child.returncode)} after {lasted_s:.1f} s"
         if quick_deaths == pace.quick_deaths:
-            _say(f"{ending}; giving up: {quick_deaths} times in a row it died at once")
+            _say(f"{ending}; giving up: it failed immediately {quick_deaths} times in a row")
             return _GAVE_UP
         delay_s = pace.delay_s(deaths)
         _say(f"{ending}; restarting in {delay_s:g} s")
@@ -118,7 +118,7 @@ def _child_setup(signal_mask: Collection[int]) -> Callable[[], None]:
 
 
 def _wait(child: subprocess.Popen[bytes]) -> bool:
-    """Wait until the child has ended, passing stop signals on; whether there were any."""
+    """Wait until the child has ended, passing stop signals on; returns whether there were any."""
     stopped = False
     while True:
         number = signal.sigwait(_AWAITED_SIGNALS)
@@ -145,14 +145,14 @@ def _say(line: str) -> None:
 
 
 def parse_command_line(arguments: Sequence[str] | None) -> tuple[Pace, list[str]]:
-    """The options, and the command with its arguments; ends the process with code 2 on wrong usage."""
+    """Parse the options and the command with its arguments; exits with code 2 on wrong usage."""
     defaults = Pace()
-    parser = argparse.ArgumentParser(prog="python -m ops.restarter", description="Restart a command when it dies.")
+    parser = argparse.ArgumentParser(prog="python -m ops.restarter", description="Restart a command when it fails.")
     for option, default, text in (
         ("--first-delay", defaults.first_delay_s, "pause before the first restart"),
         ("--longest-delay", defaults.longest_delay_s, "longest pause"),
         ("--settled-after", defaults.settled_after_s, "running time after which the pause is short again"),
-        ("--quick-death", defaults.quick_death_s, "running time that counts as dying at once"),
+        ("--quick-death", defaults.quick_death_s, "running time that counts as failing immediately"),
     ):
         parser.add_argument(
             option, type=_seconds, default=default, metavar="SECONDS", help=f"{text} (default: %(default)g)"

@@ -19,8 +19,8 @@ def add_commands(subparsers: Any) -> None:
     parser = subparsers.add_parser("schemas", help="the JSON Schemas of the output topics, in streams/schemas")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     for name, run, text in (
-        ("write", run_write, "write them anew; refuses what needs a new version"),
-        ("check", run_check, "exit code 1 if they are not what is encoded"),
+        ("write", run_write, "write the files; fails if a change needs a new version"),
+        ("check", run_check, "compare the files with the encoded types; exit code 1 on a difference"),
     ):
         actions.add_parser(name, help=text, description=text).set_defaults(run=run)
 
@@ -40,10 +40,10 @@ def run_check(_arguments: argparse.Namespace) -> int:
 
 
 def write_schemas(folder: Path) -> list[Path]:
-    """Write the schema of each topic's present version; returns the files that changed.
+    """Write the schema of each topic's current version; returns the files that changed.
 
     Raises:
-        StackError: the file of this version is there, and its consumers would not understand what is encoded now.
+        StackError: this version has a file, and its consumers would not understand the records encoded now.
     """
     refused = [line for topic in PUBLISHED for line in _breaks(folder, topic)]
     if refused:
@@ -59,7 +59,7 @@ def write_schemas(folder: Path) -> list[Path]:
 
 
 def schema_faults(folder: Path) -> list[str]:
-    """Why the files are not the schemas of what is encoded; one line each."""
+    """List the differences between the files and the encoded types, one line each."""
     faults = [line for topic in PUBLISHED for line in _breaks(folder, topic)]
     for topic, (_, version) in PUBLISHED.items():
         names = [file_name(topic, earlier) for earlier in range(1, version + 1)]

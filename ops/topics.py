@@ -32,7 +32,7 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One way in which a topic is not as the catalogue has it."""
+    """One difference between a topic and the catalogue."""
 
     topic: str
     aspect: str
@@ -46,7 +46,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class ExistingTopic:
-    """A topic as Kafka describes it."""
+    """Partitions and settings of a topic, as Kafka reports them."""
 
     partitions: int
     config: Mapping[str, str]
@@ -66,7 +66,7 @@ def add_commands(subparsers: Any) -> None:
 
 
 def run_apply(arguments: argparse.Namespace) -> int:
-    """Create what is missing, then check."""
+    """Create the missing topics, then check all."""
     kafka, specs = _read_settings(arguments)
     created = apply_topics(kafka, specs)
     print(f"{len(created)} created, {len(specs) - len(created)} existed: as the catalogue has them")
@@ -74,7 +74,7 @@ def run_apply(arguments: argparse.Namespace) -> int:
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """Compare only."""
+    """Check the topics without creating any."""
     kafka, specs = _read_settings(arguments)
     check_topics(kafka, specs)
     print(f"{len(specs)} topics: as the catalogue has them")
@@ -102,7 +102,7 @@ def apply_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> list[str]:
 
 
 def _await_all(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:
-    """A loaded broker may have created a topic and not know of it yet."""
+    """Wait until the broker reports all topics: a busy one may do so only some time after creating them."""
     deadline = time.monotonic() + _KNOWN_SECONDS
     while len(describe_topics(admin, kafka, specs)) < len(specs) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
@@ -116,7 +116,7 @@ def check_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:
 
 
 def compare(specs: Sequence[TopicSpec], existing: Mapping[str, ExistingTopic]) -> list[Difference]:
-    """Every difference between the catalogue and the existing topics."""
+    """List every difference between the catalogue and the existing topics."""
     differences: list[Difference] = []
     for spec in specs:
         topic = existing.get(spec.name)

@@ -16,7 +16,7 @@ _POLL_SECONDS = 0.1
 
 
 class Outcome(Enum):
-    """What `apply_connector` had to do."""
+    """The action that `apply_connector` took."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -25,10 +25,10 @@ class Outcome(Enum):
 
 
 def apply_connector(connect: ConnectClient, name: str, settings: Mapping[str, str]) -> Outcome:
-    """Create the connector or replace its settings; returns when it and its task run.
+    """Create the connector or replace its settings, and wait until it and its task run.
 
     Raises:
-        StackError: a setting is wrong, or the connector or its task fails; with the reason.
+        StackError: a setting is wrong, or the connector or its task fails; the message has the reason.
     """
     wanted = {**settings, "name": name}
     _validate(connect, wanted)
@@ -42,7 +42,7 @@ def wait_running(connect: ConnectClient, name: str, *, limit_seconds: float = _R
     """Wait until the connector and its task run.
 
     Raises:
-        StackError: one of them failed (the first line of its trace), or does not run within the limit.
+        StackError: one of them failed (the message has its first trace line), or is not running within the limit.
     """
     deadline = time.monotonic() + limit_seconds
     while True:
@@ -58,12 +58,12 @@ def wait_running(connect: ConnectClient, name: str, *, limit_seconds: float = _R
 
 
 def wait_snapshot(connect: ConnectClient, name: str, *, limit_seconds: float = _SNAPSHOT_LIMIT_SECONDS) -> None:
-    """Wait until the initial snapshot is complete: the committed position says so, in one transaction with its rows.
+    """Wait until the initial snapshot is complete, as the position committed together with its rows shows.
 
-    A snapshot without any row has no position to commit; it counts as complete when the first change arrives.
+    A snapshot without rows has no position to commit; it counts as complete when the first change arrives.
 
     Raises:
-        StackError: the connector failed, or the limit has passed.
+        StackError: the connector failed, or the time limit was exceeded.
     """
     deadline = time.monotonic() + limit_seconds
     while True:
@@ -79,14 +79,14 @@ def wait_snapshot(connect: ConnectClient, name: str, *, limit_seconds: float = _
 
 
 def is_running(status: Mapping[str, Any] | None) -> bool:
-    """Whether the connector and at least one task, and all of them, run."""
+    """Whether the connector runs, and at least one task, and every task."""
     if status is None or not status["tasks"]:
         return False
     return all(item["state"] == "RUNNING" for item in (status["connector"], *status["tasks"]))
 
 
 def failure_of(status: Mapping[str, Any] | None) -> str | None:
-    """First line of the trace of what failed."""
+    """First line of the trace of the failed connector or task; None if neither failed."""
     for item in (status["connector"], *status["tasks"]) if status else ():
         if item["state"] == "FAILED":
             lines = str(item.get("trace", "")).strip().splitlines()

@@ -31,7 +31,7 @@ def add_commands(subparsers: Any) -> None:
 
 
 def run_apply(arguments: argparse.Namespace) -> int:
-    """Create or update."""
+    """Create the connector or update its settings, and wait until it runs."""
     definition, settings = _read_settings(arguments)
     name = connector_name(definition.name)
     with ConnectClient(settings.url) as connect:
@@ -44,7 +44,7 @@ def run_apply(arguments: argparse.Namespace) -> int:
 
 
 def run_status(arguments: argparse.Namespace) -> int:
-    """Show."""
+    """Show the state of the connector and its tasks."""
     definition, settings = _read_settings(arguments)
     name = connector_name(definition.name)
     with ConnectClient(settings.url) as connect:
@@ -62,7 +62,7 @@ def run_status(arguments: argparse.Namespace) -> int:
 
 
 def run_delete(arguments: argparse.Namespace) -> int:
-    """Remove."""
+    """Remove the connector."""
     definition, settings = _read_settings(arguments)
     name = connector_name(definition.name)
     with ConnectClient(settings.url) as connect:

@@ -20,7 +20,7 @@ _REBALANCE_POLL_SECONDS = 0.25
 
 
 class ConnectClient:
-    """A Connect worker. Transient faults are tried three times; a rebalance (409) is waited for."""
+    """Client of a Connect worker: tries transient faults three times, and waits while Connect rebalances (409)."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -35,14 +35,14 @@ class ConnectClient:
         self._session.close()
 
     def validate(self, settings: Mapping[str, str]) -> dict[str, list[str]]:
-        """Faults by setting; empty if the settings are right."""
+        """Validate settings; returns the errors by setting name, empty if there are none."""
         kind = settings["connector.class"]
         answer = self._ask("PUT", f"/connector-plugins/{quote(kind)}/config/validate", settings)
         found = [item["value"] for item in answer["configs"] if item["value"] is not None]
         return {value["name"]: value["errors"] for value in found if value["errors"]}
 
     def config(self, name: str) -> dict[str, str] | None:
-        """The settings of a connector; None if there is no such connector."""
+        """Read the settings of a connector; None if it does not exist."""
         answer: dict[str, str] | None = self._ask("GET", f"/connectors/{quote(name)}/config", absent_ok=True)
         return answer
 
@@ -51,25 +51,25 @@ class ConnectClient:
         self._ask("PUT", f"/connectors/{quote(name)}/config", settings)
 
     def status(self, name: str) -> dict[str, Any] | None:
-        """State of the connector and its tasks; None if there is no such connector."""
+        """Read the state of the connector and its tasks; None if it does not exist."""
         answer: dict[str, Any] | None = self._ask("GET", f"/connectors/{quote(name)}/status", absent_ok=True)
         return answer
 
     def offsets(self, name: str) -> list[dict[str, Any]]:
-        """The committed source positions of a connector."""
+        """Read the committed source positions of a connector."""
         answer: list[dict[str, Any]] = self._ask("GET", f"/connectors/{quote(name)}/offsets")["offsets"]
         return answer
 
     def stop(self, name: str) -> None:
-        """End the connector's tasks; its position stays."""
+        """Stop the connector's tasks; its position is kept."""
         self._ask("PUT", f"/connectors/{quote(name)}/stop")
 
     def resume(self, name: str) -> None:
-        """Let a stopped connector run."""
+        """Resume a stopped connector."""
         self._ask("PUT", f"/connectors/{quote(name)}/resume")
 
     def delete(self, name: str) -> bool:
-        """Remove the connector; False if there is none."""
+        """Remove the connector; False if it does not exist."""
         return self._ask("DELETE", f"/connectors/{quote(name)}", absent_ok=True) is not None
 
     def _ask(self, method: str, path: str, body: Mapping[str, str] | None = None, *, absent_ok: bool = False) -> Any:
@@ -82,7 +82,7 @@ class ConnectClient:
         if answer.status_code == requests.codes.not_found and absent_ok:
             return None
         if not answer.ok:
-            raise StackError(f"Connect refuses {method} {path} with status {answer.status_code}: {_message(answer)}")
+            raise StackError(f"Connect rejected {method} {path} with status {answer.status_code}: {_message(answer)}")
         return answer.json() if answer.content else {}
 
     def _send(self, method: str, path: str, body: Mapping[str, str] | None) -> requests.Response:
@@ -92,7 +92,9 @@ class ConnectClient:
             except (requests.ConnectionError, requests.Timeout) as error:
                 if attempt == _TRIES:
                     reason = "no answer" if isinstance(error, requests.Timeout) else "no connection"
-                    raise StackError(f"Connect at {self._url}: {reason} in {_TRIES} tries; is it up?") from None
+                    raise StackError(
+                        f"Connect at {self._url}: {reason} in {_TRIES} tries; is it running and reachable?"
+                    ) from None
                 time.sleep(_BACKOFF_SECONDS * 2 ** (attempt - 1))
         raise AssertionError("the last try returns or raises")
 

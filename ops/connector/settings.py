@@ -27,7 +27,7 @@ _SECRET_WORDS = ("password", "secret", "token", "credential", "jaas")
 
 @dataclass(frozen=True, kw_only=True)
 class TableKey:
-    """A captured table and the column that becomes the key of its topic."""
+    """A captured table, and the column that becomes the key of its topic."""
 
     table: str
     column: str
@@ -39,10 +39,10 @@ def connector_name(dataset: str) -> str:
 
 
 def connector_settings(definition: Definition, settings: ConnectSettings) -> dict[str, str]:
-    """The complete settings of a dataset's connector.
+    """Build the complete settings of a dataset's connector.
 
     Raises:
-        StackError: the definition does not say what is needed, or would put a secret into the settings.
+        StackError: the definition lacks something, or would put a secret into the settings.
     """
     filled = {
         "dataset": definition.name,
@@ -62,12 +62,12 @@ def connector_settings(definition: Definition, settings: ConnectSettings) -> dic
 
 
 def table_keys(definition: Definition) -> tuple[TableKey, ...]:
-    """The captured tables in the definition's order, which is the order of the initial snapshot."""
+    """List the captured tables in the definition's order, which is the order of the initial snapshot."""
     return tuple(TableKey(table=table.name, column=_key_column(table)) for table in definition.tables)
 
 
 def routing_settings(definition: Definition, tables: Sequence[TableKey]) -> dict[str, str]:
-    """Which tables are read, what their topics are called, and what becomes the key of each."""
+    """Build the settings that choose the tables, the names of their topics, and the key of each."""
     result = {
         "table.include.list": ",".join(f"{definition.database}.{item.table}" for item in tables),
         "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
@@ -114,7 +114,7 @@ def _fill(template: Mapping[str, str], values: Mapping[str, str]) -> dict[str, s
 
 
 def _refuse_plain_secrets(settings: Mapping[str, str]) -> None:
-    """Connect shows a connector's settings to everyone who asks: a secret must be a reference there."""
+    """Fail on a secret in plain text: Connect shows a connector's settings to anyone, so it must be a reference."""
     for name, value in settings.items():
         if any(word in name.lower() for word in _SECRET_WORDS) and not _REFERENCE.fullmatch(value):
             raise StackError(

@@ -25,7 +25,7 @@ _LOCKS = frozenset({errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_WAIT_TIMEOUT})
 
 
 class OnDuplicate(StrEnum):
-    """What happens to a row whose key exists already."""
+    """Treatment of a row whose key exists already."""
 
     FAIL = "fail"
     SKIP = "skip"
@@ -33,7 +33,7 @@ class OnDuplicate(StrEnum):
 
 
 class Row(NamedTuple):
-    """A row to write: its values as SQL literals, separated by commas, and the line and fields that they came from."""
+    """A row to write: its values as comma-separated SQL literals, and its line and fields in the source file."""
 
     line: int
     fields: Sequence[str]
@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A row that was not written, and why."""
+    """A row that was not written, with the reason."""
 
     line: int
     fields: Sequence[str]
@@ -51,7 +51,7 @@ class Refused(NamedTuple):
 
 @dataclass(kw_only=True)
 class BulkWriter:
-    """Collects rows and writes them; `written` counts committed rows, `skipped` duplicates left alone on purpose.
+    """Collects rows and writes them; `written` counts committed rows, `skipped` duplicates that were kept on purpose.
 
     Statements run on a thread of their own, one at a time, so that reading the next rows overlaps with the server's
     work. Rows that were refused are in `refused` once their statement is over; the caller may take them out.
@@ -74,7 +74,7 @@ class BulkWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Write what is waiting, unless an error ends the work; rows committed before the error stay."""
+        """Write the waiting rows, unless an error ends the block; rows committed before the error stay."""
         try:
             if kind is None:
                 self._submit()
@@ -84,7 +84,7 @@ class BulkWriter:
             self._thread.shutdown()
 
     def add(self, row: Row) -> None:
-        """Take a row; it is in the database when the writer is left, or earlier."""
+        """Add a row; it is in the database when the `with` block ends, or earlier."""
         self._waiting.append(row)
         self._waiting_bytes += len(row.literals)
         if len(self._waiting) >= ROWS_PER_STATEMENT or self._waiting_bytes >= BYTES_PER_STATEMENT:
@@ -120,7 +120,7 @@ class BulkWriter:
         self._uncommitted = 0
 
     def _write_piecewise(self, rows: list[Row]) -> list[Refused]:
-        """Halve refused statements until the rows at fault stand alone."""
+        """Halve rejected statements until each faulty row is alone in one."""
         refused = []
         pieces = [rows] if rows else []
         while pieces:
@@ -135,7 +135,7 @@ class BulkWriter:
         return refused
 
     def _refusal(self, rows: Sequence[Row]) -> Error | None:
-        """Write rows in one statement; a refused statement leaves nothing behind, its transaction goes on."""
+        """Write rows in one statement; returns the error if it was rejected, which leaves the transaction usable."""
         text = "),(".join([row.literals for row in rows])
         columns = ",".join(map(quoted, self.columns))
         statement = f"INSERT INTO {quoted(self.table.name)} ({columns}) VALUES ({text})"  # noqa: S608
@@ -159,7 +159,7 @@ class BulkWriter:
         return f" ON DUPLICATE KEY UPDATE {assignments}"
 
     def _set_aside_duplicates(self, rows: list[Row]) -> list[Refused]:
-        """Take out rows whose key exists, found by one query: halving alone would take two statements per row."""
+        """Remove rows whose key exists, found by one query: halving alone would take two statements per row."""
         if self.on_duplicate is OnDuplicate.REPLACE:
             return []
         places = [self.columns.index(name) for name in self.table.key]

@@ -22,9 +22,9 @@ def check(
     strict: bool = False,
     timeout_s: float = 0.0,
 ) -> Verdict:
-    """Compare until no order is missing or `timeout_s` is over; the last comparison counts.
+    """Compare until no order is missing or `timeout_s` seconds have passed; return the last comparison.
 
-    The database is read before the topic, so that an order which completes in between is not called missing.
+    The database is read before the topic, so an order that completes in between is not reported as missing.
 
     Raises:
         StackError: the database or Kafka can't be reached, or the dataset has no orders to complete.

@@ -87,18 +87,18 @@ def _say(line: str) -> None:
 
 
 def _add_init(commands: Any) -> None:
-    text = "create the database and its tables where they don't exist; with URL, write a dataset's folder for it"
+    text = "create the database and its tables if missing; with URL, draft a dataset from an existing database"
     parser = _add(commands, "init", run_init, text)
     parser.add_argument("--drop", action="store_true", help="remove the database and all its rows first")
     foreign.add_options(parser)
 
 
 def run_init(arguments: argparse.Namespace) -> int:
-    """Create the schema, or read another's."""
+    """Create the schema, or draft a dataset from the schema of another database."""
     if arguments.url is not None:
         return foreign.run(arguments)
     if arguments.force:
-        raise StackError("--force is for a folder that is written from a URL")
+        raise StackError("--force can be used only with a URL, whose folder it overwrites")
     definition, settings = _definition(arguments), _database(arguments)
     with connected(settings) as connection:
         create_schema(connection, definition, drop=arguments.drop)
@@ -109,7 +109,7 @@ def run_init(arguments: argparse.Namespace) -> int:
 
 def _add_load(commands: Any) -> None:
     parser = _add(
-        commands, "load", run_load, "load a CSV file with a header; exit code 1 if a row was rejected, named by line"
+        commands, "load", run_load, "load a CSV file with a header; exit code 1 if rows were rejected, reported by line"
     )
     parser.add_argument("table", metavar="TABLE")
     parser.add_argument("file", type=Path, metavar="FILE.csv")
@@ -118,7 +118,7 @@ def _add_load(commands: Any) -> None:
         type=OnDuplicate,
         choices=list(OnDuplicate),
         default=OnDuplicate.FAIL,
-        help="a row whose key exists: reject it (fail, the default), leave the old one (skip), or overwrite (replace)",
+        help="a row whose key exists: reject it (fail, the default), keep the old one (skip) or replace it (replace)",
     )
     parser.add_argument("--delimiter", default=",", metavar="CHARACTER", help="default: a comma")
 
@@ -155,19 +155,23 @@ def _say_rejections(path: Path, outcome: Outcome) -> None:
 
 def _add_generate(commands: Any) -> None:
     parser = _add(commands, "generate", run_generate, "generate seeded, realistic data and load it into empty tables")
-    parser.add_argument("--size", type=float, default=1.0, help="scales orders and their lines (default: 1)")
-    parser.add_argument("--orders", type=int, metavar="COUNT", help="this many orders, whatever the size")
-    parser.add_argument("--customers", type=int, metavar="COUNT", help="default: the definition's, at every size")
+    parser.add_argument("--size", type=float, default=1.0, help="scale of orders and their lines (default: 1)")
+    parser.add_argument("--orders", type=int, metavar="COUNT", help="number of orders, overrides --size")
+    parser.add_argument(
+        "--customers", type=int, metavar="COUNT", help="number of customers (default: the definition's, at every size)"
+    )
     parser.add_argument("--seed", type=int, help="default: the definition's")
-    parser.add_argument("--incomplete-share", type=float, default=0.0, metavar="SHARE", help="of orders lacking lines")
+    parser.add_argument(
+        "--incomplete-share", type=float, default=0.0, metavar="SHARE", help="share of orders that lack lines"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the CSV files here")
-    parser.add_argument("--load", action=argparse.BooleanOptionalAction, default=True, help="load what was generated")
+    parser.add_argument("--load", action=argparse.BooleanOptionalAction, default=True, help="load the generated rows")
     parser.add_argument(
         "--on-duplicate",
         type=OnDuplicate,
         choices=[OnDuplicate.FAIL, OnDuplicate.SKIP],
         default=OnDuplicate.FAIL,
-        help="when tables hold rows already: refuse to load (fail, the default) or add what is new (skip)",
+        help="when tables hold rows already: do not load (fail, the default), or add only new rows (skip)",
     )
 
 
@@ -184,7 +188,7 @@ def run_generate(arguments: argparse.Namespace) -> int:
         incomplete_share=arguments.incomplete_share,
     )
     if not arguments.load and arguments.out is None:
-        raise StackError("--no-load needs --out DIR: otherwise nothing would be left")
+        raise StackError("--no-load needs --out DIR: otherwise the generated files would be deleted")
     if arguments.load and arguments.on_duplicate is OnDuplicate.FAIL:
         require_empty(_database(arguments), definition, TABLES)
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
@@ -201,7 +205,9 @@ def run_generate(arguments: argparse.Namespace) -> int:
 def _add_simulate(commands: Any) -> None:
     parser = _add(commands, "simulate", run_simulate, "run a live shop until --count, --seconds or Ctrl-C ends it")
     pace = parser.add_mutually_exclusive_group()
-    pace.add_argument("--rate", type=float, metavar="PER_SECOND", help="operations per second; late ones are caught up")
+    pace.add_argument(
+        "--rate", type=float, metavar="PER_SECOND", help="operations per second; late operations are caught up"
+    )
     pace.add_argument("--sleep-ms", type=float, metavar="MS", help="pause between operations")
     parser.add_argument("--insert-p", type=float, default=0.7, metavar="P", help="share of new orders (default: 0.7)")
     parser.add_argument("--update-p", type=float, default=0.2, metavar="P", help="share of changes (default: 0.2)")
@@ -213,10 +219,10 @@ def _add_simulate(commands: Any) -> None:
         type=Details,
         choices=list(Details),
         default=Details.SAME,
-        help="lines of an order: in its transaction (same, the default), in later ones, or mixed (also before it)",
+        help="where an order's lines go: its transaction (same, the default), later ones, or mixed (also earlier)",
     )
-    parser.add_argument("--seed", type=int, default=1, help="of all choices (default: 1)")
-    parser.add_argument("--salt", help="of the order ids (default: random, so that a seed can run again)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all random choices (default: 1)")
+    parser.add_argument("--salt", help="salt of the order ids (default: random, so that a seed can be used again)")
 
 
 def run_simulate(arguments: argparse.Namespace) -> int:
@@ -254,13 +260,19 @@ def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
 
 def _add_check(commands: Any) -> None:
     parser = _add(commands, "check", run_check, "compare the complete orders of the database with order_final")
-    parser.add_argument("--timeout", type=float, default=0.0, metavar="SECONDS", help="wait for missing orders")
-    parser.add_argument("--strict", action="store_true", help="compare every field: for orders that never changed")
+    parser.add_argument(
+        "--timeout", type=float, default=0.0, metavar="SECONDS", help="wait up to this long for missing orders"
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="also compare every field; use it only if no order changed after it was complete",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """Ask the oracle."""
+    """Compare the topic with the database."""
     verdict = check(
         _database(arguments),
         KafkaSettings.read(settings_environment(arguments)),
@@ -273,7 +285,7 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 
 def describe(verdict: Verdict) -> str:
-    """The verdict for people."""
+    """Format the verdict as text."""
     figures = verdict.figures()
     names = ["complete", "records", "distinct", "missing", "duplicates", "unexpected", "malformed"]
     if verdict.strict:

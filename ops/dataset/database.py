@@ -38,10 +38,10 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\0": "\\0", "\n": "\\n", "\
 
 
 def connect(settings: DatabaseSettings, database: str | None = None) -> MySQLConnection:
-    """Open a connection: UTC, strict, transactions ended by commit only.
+    """Open a connection with time zone UTC, strict SQL mode and explicit commits.
 
     Raises:
-        StackError: the server can't be reached (after three tries), refuses the login, or lacks the database.
+        StackError: the server can't be reached (after three tries), rejects the login, or lacks the database.
     """
     for attempt in range(1, CONNECT_TRIES + 1):
         try:
@@ -59,7 +59,7 @@ def connect(settings: DatabaseSettings, database: str | None = None) -> MySQLCon
 
 
 def is_transient(error: Error) -> bool:
-    """The server was not reached or went away; the statement itself is not at fault."""
+    """Whether the server was unreachable or the connection was lost, so that the statement itself is not at fault."""
     # A connection that is known to be dead is refused by the driver itself, without a number.
     unnumbered = error.errno in (-1, None) and isinstance(error, OperationalError | InterfaceError)
     return unnumbered or error.errno in _TRANSIENT
@@ -67,7 +67,7 @@ def is_transient(error: Error) -> bool:
 
 @contextmanager
 def connected(settings: DatabaseSettings, database: str | None = None) -> Iterator[MySQLConnection]:
-    """A connection that is closed at the end, and whose driver errors become a `StackError`."""
+    """Yield a connection that is closed at the end; driver errors become a `StackError`."""
     connection = connect(settings, database)
     try:
         yield connection
@@ -79,7 +79,7 @@ def connected(settings: DatabaseSettings, database: str | None = None) -> Iterat
 
 
 def named_error(error: Error, settings: DatabaseSettings, database: str | None = None) -> StackError:
-    """The driver's error with host, port and what to do."""
+    """Translate a driver error into a message with host, port and what to do."""
     where = f"the database server at {settings.host}:{settings.port}"
     if is_transient(error):
         return StackError(f"can't reach {where}: {error.msg}; is it running and reachable?")
@@ -90,16 +90,16 @@ def named_error(error: Error, settings: DatabaseSettings, database: str | None =
     if error.errno == errorcode.ER_NO_SUCH_TABLE:
         return StackError(f"{where}: {error.msg}: run `python -m stack dataset init`")
     if error.errno == errorcode.ER_LOCK_WAIT_TIMEOUT:
-        return StackError(f"{where}: another connection holds a lock for too long: end its transaction, then try again")
+        return StackError(f"{where}: another connection holds a lock for too long; end its transaction and try again")
     return StackError(f"{where}: {error.msg} (error {error.errno})")
 
 
 def quoted(identifier: str) -> str:
-    """An identifier of a definition as SQL. Definitions allow plain names only; this holds them to it."""
+    """Quote an identifier of a definition for SQL; asserts that it is a plain name, as definitions require."""
     assert _IDENTIFIER.fullmatch(identifier), identifier
     return f"`{identifier}`"
 
 
 def text_literal(text: str) -> str:
-    """A text as an SQL literal, for bulk statements where binding each value costs more than the server does."""
+    """Quote a text as an SQL literal, for bulk statements: binding each value costs more than the server does."""
     return f"'{text.translate(_ESCAPES)}'"

@@ -16,7 +16,7 @@ class Product(msgspec.Struct, frozen=True):
 
 
 class PaymentMethod(msgspec.Struct, frozen=True):
-    """How an order is paid; name and bank are null when the method is unknown."""
+    """Payment method of an order; name and bank are null if the method is unknown."""
 
     id: int
     name: str | None
@@ -36,7 +36,7 @@ class Order(msgspec.Struct, kw_only=True):
 
 
 class FinalRecord(msgspec.Struct, frozen=True):
-    """A record of the topic: its key, and its order or the reason why it is none."""
+    """A record of the topic: its key, and its order or the reason why it cannot be read."""
 
     key: str
     order: Order | None = None
@@ -47,7 +47,7 @@ _decoder = msgspec.json.Decoder(Order)
 
 
 def decode(key: bytes | None, value: bytes | None) -> FinalRecord:
-    """A record from its bytes; the key is the bare order id."""
+    """Decode a record from its bytes; the key is the bare order id."""
     name = (key or b"").decode("utf-8", "backslashreplace")
     if value is None:
         return FinalRecord(name, fault="has no value")
@@ -61,7 +61,7 @@ def decode(key: bytes | None, value: bytes | None) -> FinalRecord:
 
 
 def read_final(bootstrap: str, topic: str) -> list[FinalRecord]:
-    """Every committed record of the topic, from the beginning to the present end of all partitions.
+    """Read every committed record of the topic, from the beginning to the current end of all partitions.
 
     Raises:
         StackError: Kafka can't be reached or the topic does not exist.
@@ -71,19 +71,19 @@ def read_final(bootstrap: str, topic: str) -> list[FinalRecord]:
 
 
 class FinalReader(CommittedReader):
-    """Follows a topic in steps: each `read_to_end` returns the records that came since the last one."""
+    """Reads a topic in steps: each `read_to_end` returns the records that arrived since the last call."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         super().__init__(bootstrap, topic, "millrace-check")
 
     def read_to_end(self) -> list[FinalRecord]:
-        """The records from where the last call ended to the present end of every partition."""
+        """Return the records from the end of the last call to the current end of every partition."""
         records: list[FinalRecord] = []
         self.visit_to_end(lambda key, value: records.append(decode(key, value)))
         return records
 
     def visit_to_end(self, visit: Visit) -> None:
-        """The same, one by one and as bytes, for those who do not want to keep them all."""
+        """Pass the same records as bytes to a function, one by one, so that they need not all be kept in memory."""
         try:
             super().visit_to_end(visit)
         except TopicError as error:

@@ -29,7 +29,7 @@ _READ_BYTES = 1 << 20
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What became of a file: counts, the first rejections, and the file with all of them (None without any)."""
+    """Result of a load: counts, the first rejections, and the file with all of them (None if there are none)."""
 
     read: int = 0
     loaded: int = 0
@@ -53,7 +53,7 @@ def load_file(
     delimiter: str = ",",
     report: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Load `path` into `table`; rejected rows go to `<name>.rejected.csv` beside it, with line and reason.
+    """Load `path` into `table`; rejected rows go to `<name>.rejected.csv` next to it, with line and reason.
 
     Raises:
         StackError: the file can't be read, is not UTF-8, or its header does not fit the table. Nothing was loaded.
@@ -67,12 +67,12 @@ def load_file(
 
 
 def rejected_path(path: Path) -> Path:
-    """Where the rejected rows of `path` are written."""
+    """Path of the file for the rejected rows of `path`."""
     return path.with_name(f"{path.stem}.rejected.csv")
 
 
 class _Source:
-    """A CSV file as rows that are either fit for the table or refused."""
+    """A CSV file as rows that either fit the table or are rejected."""
 
     def __init__(self, file: Any, path: Path, delimiter: str, table: Table) -> None:
         csv.field_size_limit(sys.maxsize)
@@ -101,7 +101,7 @@ class _Source:
         return header
 
     def rows(self) -> Iterator[Row | Refused]:
-        """Each record of the file, with the line that it begins on; blank lines are no records."""
+        """Each record of the file, with the line that it begins on; blank lines are skipped."""
         reader, parsers, width = self._reader, list(map(column_parser, self._columns)), len(self._columns)
         while True:
             line = reader.line_num + 1
@@ -160,7 +160,7 @@ def _load(
 
 
 class _Rejections:
-    """Writes rejected rows beside the source file; the file exists only if there are any."""
+    """Writes rejected rows to a file next to the source file; it exists only if there are any."""
 
     def __init__(self, source: _Source) -> None:
         self.path = rejected_path(source.path)

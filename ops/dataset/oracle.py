@@ -23,10 +23,10 @@ EXAMPLES = 20
 
 
 class Verdict(Struct, kw_only=True):
-    """What the comparison found. The lists hold order ids; `unexpected` is information, everything else a fault.
+    """Result of the comparison. The lists hold order ids; `unexpected` is information, everything else a fault.
 
-    An order that was complete once and then was changed or deleted is rightly in the topic although the database does
-    not call it complete now: `unexpected`.
+    `unexpected` are orders that are rightly in the topic because they were complete once, but were changed or deleted
+    since, so that the database no longer counts them as complete.
     """
 
     complete: int
@@ -42,11 +42,11 @@ class Verdict(Struct, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        """Nothing is missing, nothing is there twice, every record is readable (and, if strict, equal)."""
+        """Whether no order is missing or repeated and every record is readable (and, if strict, equal)."""
         return not (self.missing or self.duplicates or self.malformed or self.different)
 
     def figures(self) -> dict[str, Any]:
-        """The verdict for programs: counts, and some order ids for each fault."""
+        """The verdict as JSON data: counts, and some order ids per fault."""
         lists = ("missing", "repeated", "unexpected", "malformed", "different")
         return {
             "passed": self.passed,
@@ -64,7 +64,7 @@ class Verdict(Struct, kw_only=True):
 
 
 def expected_orders(connection: MySQLConnection, definition: Definition) -> dict[str, Order]:
-    """Every complete order of the database, from one consistent snapshot, with its product lines by product id.
+    """Read every complete order of the database from one consistent snapshot, with its lines sorted by product id.
 
     Raises:
         StackError: the dataset declares no completeness.
@@ -87,7 +87,7 @@ def expected_orders(connection: MySQLConnection, definition: Definition) -> dict
 
 
 def _rows(cursor: Any) -> Iterable[Any]:
-    """Rows in the order they arrive, without holding them all."""
+    """Yield rows as they arrive, without holding them all."""
     while block := cursor.fetchmany(10_000):
         yield from block
 
@@ -131,9 +131,9 @@ def _order(row: Sequence[Any]) -> Order:
 
 
 def compare(expected: Mapping[str, Order], records: Sequence[FinalRecord], *, strict: bool = False) -> Verdict:
-    """Hold the topic against the database.
+    """Compare the topic with the database.
 
-    With `strict` every field is compared too: right for histories in which no order changed after it was complete.
+    With `strict` every field is compared too, which is valid only if no order changed after it was complete.
     """
     times = Counter(record.key for record in records)
     verdict = Verdict(
@@ -158,7 +158,7 @@ def compare(expected: Mapping[str, Order], records: Sequence[FinalRecord], *, st
 
 
 def differences(expected: Order, actual: Order) -> list[str]:
-    """Names of the fields that differ."""
+    """List the names of the fields that differ."""
     plain = ("order_id", "customer_id", "store_id", "payment_method", "num_products")
     found = [name for name in plain if getattr(expected, name) != getattr(actual, name)]
     if not _products_agree(expected, actual):
@@ -169,7 +169,7 @@ def differences(expected: Order, actual: Order) -> list[str]:
 
 
 def _products_agree(expected: Order, actual: Order) -> bool:
-    """The same lines in any order; lines beyond `num_products` may have come after the order was complete."""
+    """Compare lines in any order; lines beyond `num_products` may have come after the order was complete."""
     lines = {product.product_id: product.quantity for product in expected.products}
     final = {product.product_id: product.quantity for product in actual.products}
     if len(final) != len(actual.products) or not final.items() <= lines.items():

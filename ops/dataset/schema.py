@@ -15,10 +15,10 @@ LOCK_WAIT_S = 20
 
 
 def create_schema(connection: MySQLConnection, definition: Definition, *, drop: bool = False) -> None:
-    """Create database and tables where they don't exist; with `drop`, remove the database and all rows before.
+    """Create database and tables if they don't exist; with `drop`, first remove the database with all rows.
 
     Raises:
-        StackError: the schema file is missing, or a table has not the columns that the definition names.
+        StackError: the schema file is missing, or a table's columns differ from the definition.
     """
     path = Path(definition.folder) / SCHEMA_FILE
     try:

@@ -28,7 +28,7 @@ Transaction = list[Statement]
 
 
 class Details(StrEnum):
-    """Where the lines of a new order go.
+    """Transactions that the lines of a new order are written in.
 
     `same`: in the order's transaction. `later`: in one or several transactions after it. `mixed`: either, or before it.
     """
@@ -70,7 +70,7 @@ class PlacedOrder:
 
 
 def insert_order(order: NewOrder) -> Transaction:
-    """The order row."""
+    """Insert the order row."""
     text = (
         "INSERT INTO orders (id, customer_id, store_id, payment_method_id, num_products, `timestamp`)"
         " VALUES (%s, %s, %s, %s, %s, %s)"
@@ -81,14 +81,14 @@ def insert_order(order: NewOrder) -> Transaction:
 
 
 def insert_lines(order_id: str, lines: Sequence[Line]) -> Transaction:
-    """Lines of an order."""
+    """Insert lines of an order."""
     values = ", ".join(["(%s, %s, %s)"] * len(lines))
     text = f"INSERT INTO order_details (order_id, product_id, quantity) VALUES {values}"  # noqa: S608
     return [(text, tuple(value for line in lines for value in (order_id, *line)))]
 
 
 def delete_order(order_id: str) -> Transaction:
-    """The order and its lines."""
+    """Delete the order and its lines."""
     return [
         ("DELETE FROM order_details WHERE order_id = %s", (order_id,)),
         ("DELETE FROM orders WHERE id = %s", (order_id,)),
@@ -96,7 +96,7 @@ def delete_order(order_id: str) -> Transaction:
 
 
 def delete_line(order: ShopOrder, product_id: int) -> Transaction:
-    """One line, and the order's count with it."""
+    """Delete one line, and set the order's count."""
     return [
         ("DELETE FROM order_details WHERE order_id = %s AND product_id = %s", (order.order_id, product_id)),
         _set_count(order.order_id, max(1, order.num_products - 1)),
@@ -104,24 +104,24 @@ def delete_line(order: ShopOrder, product_id: int) -> Transaction:
 
 
 def add_line(order: ShopOrder, line: Line) -> Transaction:
-    """One more line, and the order's count with it."""
+    """Add one line, and set the order's count."""
     return [*insert_lines(order.order_id, [line]), _set_count(order.order_id, order.num_products + 1)]
 
 
 def change_quantity(order_id: str, line: Line) -> Transaction:
-    """Another quantity for a product."""
+    """Set another quantity for a product."""
     product_id, quantity = line
     text = "UPDATE order_details SET quantity = %s WHERE order_id = %s AND product_id = %s"
     return [(text, (quantity, order_id, product_id))]
 
 
 def change_customer(order_id: str, customer_id: int) -> Transaction:
-    """Another customer."""
+    """Set another customer."""
     return [("UPDATE orders SET customer_id = %s WHERE id = %s", (customer_id, order_id))]
 
 
 def change_payment_method(order_id: str, payment_method_id: int) -> Transaction:
-    """Another payment method."""
+    """Set another payment method."""
     return [("UPDATE orders SET payment_method_id = %s WHERE id = %s", (payment_method_id, order_id))]
 
 
@@ -130,7 +130,7 @@ def _set_count(order_id: str, num_products: int) -> Statement:
 
 
 def place_order(connection: MySQLConnection, order: NewOrder, *, details: Details = Details.SAME) -> PlacedOrder:
-    """Place one order and say when it was complete: in one transaction, or (`later`) its lines in a second one."""
+    """Place one order in one transaction, or (`later`) its lines in a second one; returns when it was complete."""
     shop = ShopDatabase(connection)
     lines = insert_lines(order.order_id, order.lines)
     if details is Details.SAME:
@@ -139,23 +139,23 @@ def place_order(connection: MySQLConnection, order: NewOrder, *, details: Detail
         shop.commit(insert_order(order))
         shop.commit(lines)
     else:
-        raise ValueError("place_order takes the details in the same transaction or later; mixed is for simulations")
+        raise ValueError("place_order accepts Details.SAME and Details.LATER; mixed is for simulations")
     return PlacedOrder(order_id=order.order_id, committed_at_ns=time.time_ns())
 
 
 class ShopDatabase:
-    """The shop's tables, through one connection that is mended when it breaks."""
+    """The shop's tables, over one connection that is opened again when it breaks."""
 
     def __init__(self, connection: MySQLConnection, *, wait: Callable[[float], object] = time.sleep) -> None:
         self._connection = connection
         self._wait = wait
 
     def order_ids(self, limit: int) -> list[str]:
-        """Up to `limit` orders; ids are random, so the first by id are a random choice."""
+        """Read up to `limit` order ids; ids are random, so the first ones are a random choice."""
         return [row[0] for row in self._read("SELECT id FROM orders ORDER BY id LIMIT %s", (limit,))]
 
     def order(self, order_id: str) -> ShopOrder | None:
-        """The order as it is now; None if there is none."""
+        """Read the current order; None if it does not exist."""
         text = "SELECT customer_id, payment_method_id, num_products FROM orders WHERE id = %s"
         found = self._read(text, (order_id,))
         if not found:
@@ -172,18 +172,18 @@ class ShopDatabase:
         )
 
     def highest_customer_id(self) -> int | None:
-        """The last customer; None without customers."""
+        """Read the highest customer id; None without customers."""
         highest: int | None = self._read("SELECT MAX(id) FROM customers", ())[0][0]
         return highest
 
     def payment_method_ids(self) -> list[int]:
-        """All payment methods."""
+        """Read the ids of all payment methods."""
         return [row[0] for row in self._read("SELECT id FROM payment_method ORDER BY id", ())]
 
     def commit(self, transaction: Transaction) -> None:
         """Run the statements as one transaction, up to three times when the connection or a lock fails.
 
-        A duplicate key in a repetition means that the commit before it had reached the database.
+        A duplicate key on a repetition means that the previous commit had reached the database.
         """
         for attempt in range(1, TRIES + 1):
             try:

@@ -36,10 +36,10 @@ def simulate(
     clock: Clock | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Summary:
-    """Run until count, seconds or `stop` end it; orders that were begun are finished first.
+    """Run until count, seconds or `stop` ends the simulation; orders already begun are finished.
 
     Raises:
-        mysql.connector.Error: the database refused a statement, or stayed away for three tries.
+        mysql.connector.Error: the database rejected a statement, or could not be reached in three tries.
     """
     stop = stop or threading.Event()
     database = ShopDatabase(connection, wait=stop.wait)
@@ -47,7 +47,7 @@ def simulate(
 
 
 class Simulator:
-    """One run. Decides by random numbers, remembers which orders exist, keeps the pace."""
+    """One run: makes random choices, remembers which orders exist, and keeps the rate."""
 
     def __init__(
         self, database: ShopDatabase, parameters: OrdersGenerator, simulation: Simulation, clock: Clock
@@ -65,7 +65,7 @@ class Simulator:
         self.summary = Summary()
 
     def run(self, stop: threading.Event, report: Callable[[str], None] = lambda line: None) -> Summary:
-        """Run operations at the pace, then finish what was begun."""
+        """Run operations at the given rate, then finish the orders already begun."""
         began = reported = self._clock.monotonic()
         while not stop.is_set() and not self._is_over(began):
             self._pace(began)
@@ -88,7 +88,7 @@ class Simulator:
         return limit.seconds is not None and self._clock.monotonic() - began >= limit.seconds
 
     def _pace(self, began: float) -> None:
-        """An open loop: each operation has its due time from the start, so a late one is caught up."""
+        """Yield at due times counted from the start (an open loop), so late operations are caught up."""
         done = self.summary.operations
         if self._simulation.rate_per_s is not None:
             due = began + done / self._simulation.rate_per_s
@@ -99,7 +99,7 @@ class Simulator:
             self._clock.wait(self._simulation.sleep_ms / 1000)
 
     def step(self) -> None:
-        """One operation: an insert, an update or a deletion; and perhaps lines that an earlier order waits for."""
+        """Run one operation (insert, update or delete), and maybe write lines that an earlier order waits for."""
         choice = self._draw.random()
         if choice < self._simulation.insert_p:
             self._insert()
@@ -154,7 +154,7 @@ class Simulator:
         return self._draw.randint(1, MOST_QUANTITY)
 
     def _transactions(self, order: NewOrder) -> list[Transaction]:
-        """The order's transactions, in order: together, lines later, or (mixed) also lines first."""
+        """List the order's transactions in sequence: all in one, lines later, or (mixed) also lines first."""
         head, lines = shop.insert_order(order), shop.insert_lines(order.order_id, order.lines)
         details = self._simulation.details
         way = self._draw.choice(("same", "later", "first")) if details is Details.MIXED else details.value
@@ -167,7 +167,7 @@ class Simulator:
         return [head, *(shop.insert_lines(order.order_id, [line]) for line in order.lines)]
 
     def _existing(self) -> ShopOrder | None:
-        """Any order that is still there; others may have deleted those that we knew."""
+        """Choose an order that still exists; others may have deleted known ones."""
         for _ in range(TRIES_TO_FIND_AN_ORDER):
             if not self._known:
                 return None
@@ -192,7 +192,7 @@ class Simulator:
         self.summary.updated += 1
 
     def _change(self, order: ShopOrder) -> Transaction:
-        """A change that really changes something: databases don't log updates that leave a row as it is."""
+        """Make a change that alters a value: databases don't log updates that leave a row as it is."""
         lines = dict(order.lines)
         match self._draw.choice(["customer", "payment method", "quantity", "line"] if lines else ["customer"]):
             case "payment method" if self._payment_methods != [order.payment_method_id]:

@@ -37,7 +37,7 @@ class Simulation:
         if not math.isclose(sum(shares.values()), 1.0, abs_tol=1e-9):
             raise StackError(f"{' + '.join(shares)} must be 1, not {sum(shares.values()):g}")
         if self.rate_per_s is not None and self.sleep_ms is not None:
-            raise StackError("--rate and --sleep-ms exclude each other")
+            raise StackError("--rate and --sleep-ms cannot be used together")
         if self.rate_per_s is not None and not 0 < self.rate_per_s < math.inf:
             raise StackError(f"--rate must be above 0, not {self.rate_per_s:g}")
         if self.sleep_ms is not None and not 0 <= self.sleep_ms < math.inf:
@@ -50,7 +50,7 @@ class Simulation:
 
 @dataclass(kw_only=True)
 class Summary:
-    """What a run did. `skipped` are updates and deletions that found no order to work on."""
+    """Counts of a run. `skipped` are updates and deletions that found no order."""
 
     inserted: int = 0
     updated: int = 0
@@ -61,7 +61,7 @@ class Summary:
 
     @property
     def operations(self) -> int:
-        """Everything that was tried."""
+        """Number of operations tried."""
         return self.inserted + self.updated + self.deleted + self.skipped
 
     def __str__(self) -> str:
@@ -74,20 +74,20 @@ class Summary:
 
 
 class Clock(Protocol):
-    """Time, so that tests need not wait for it."""
+    """Source of time, replaced in tests."""
 
     def now(self) -> datetime:
-        """The wall clock, UTC."""
+        """Current time of the wall clock, in UTC."""
 
     def monotonic(self) -> float:
-        """Seconds that only grow."""
+        """Seconds of the monotonic clock."""
 
     def wait(self, seconds: float) -> None:
-        """Let time pass; may return early when the run is to end."""
+        """Wait; may return early if the run is being stopped."""
 
 
 class SystemClock:
-    """The machine's time; waiting ends early once `stop` is set."""
+    """The machine's clock; waiting ends early once `stop` is set."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop

@@ -29,7 +29,7 @@ Parser = Callable[[str], str]
 
 
 def column_parser(column: Column) -> Parser:
-    """The function from a CSV field to an SQL literal."""
+    """Return the function that turns a CSV field of this column into an SQL literal."""
     parse = _parser(column)
     if column.nullable:
         return lambda text: "NULL" if text in NULL_TEXTS else parse(text)
@@ -37,7 +37,7 @@ def column_parser(column: Column) -> Parser:
 
 
 def fault(column: Column, text: str) -> str | None:
-    """Why `text` does not fit the column; None if it does."""
+    """Explain why `text` does not fit the column; None if it does."""
     if text in NULL_TEXTS and not column.nullable:
         return f"{column.name} is NULL, which the column does not allow"
     try:
@@ -159,5 +159,5 @@ def _timestamp(text: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """A text for a message: quoted, control characters escaped, cut after 60 characters."""
+    """Format a text for a message: quoted, control characters escaped, cut after 60 characters."""
     return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -30,7 +30,7 @@ from stack.errors import StackError
 from streams.topics import Direction, catalogue
 
 _REPLAY_HELP = """\
-write dead letters again to where they came from
+replay dead letters to the topics they came from
 
 Key and value as they came go to the topic and the partition number they came from, with a header replayed_from.
 With each of them, in the same Kafka transaction, goes a note to dead_letters: --all replays a letter once however
@@ -47,27 +47,27 @@ def add_commands(subparsers: Any) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     list_ = _add(actions, "list", run_list, "how many dead letters there are, why, and the newest of them")
     _add_selection(list_)
-    list_.add_argument("--app", help="only those that this application wrote")
+    list_.add_argument("--app", help="only those written by this application")
     list_.add_argument("--since", type=since, metavar="TIME", help="only newer ones: 30m, 2h, 7d, or ISO 8601 (UTC)")
     list_.add_argument("--limit", type=_count, default=50, metavar="N", help="show the newest N (default: 50)")
     list_.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    show = _add(actions, "show", run_show, "everything of one dead letter")
+    show = _add(actions, "show", run_show, "show all fields of one dead letter")
     show.add_argument(
-        "place", type=place, metavar="P:O", help="partition and offset in dead_letters, as `list` has them"
+        "place", type=place, metavar="P:O", help="partition and offset in dead_letters, as `list` shows them"
     )
-    show.add_argument("--raw", action="store_true", help="only the value, its bytes as they are")
+    show.add_argument("--raw", action="store_true", help="print only the value, as raw bytes")
     replay = _add(actions, "replay", run_replay, _REPLAY_HELP)
     replay.add_argument("places", type=place, nargs="*", metavar="P:O", help="these dead letters")
-    replay.add_argument("--all", action="store_true", help="all that were not replayed yet")
+    replay.add_argument("--all", action="store_true", help="all that have not been replayed yet")
     _add_selection(replay)
     replay.add_argument(
-        "--value", type=Path, metavar="FILE", help="with one P:O: a corrected value in place of its own"
+        "--value", type=Path, metavar="FILE", help="with one P:O: write this corrected value instead of its own"
     )
-    replay.add_argument("--dry-run", action="store_true", help="say what would be replayed, write nothing")
+    replay.add_argument("--dry-run", action="store_true", help="report which letters would be replayed, write nothing")
 
 
 def run_list(arguments: argparse.Namespace) -> int:
-    """Show totals and the newest."""
+    """Print totals and the newest dead letters."""
     _escape_what_the_terminal_lacks()
     kafka, _ = _read_settings(arguments)
     selection = Selection(reason=arguments.reason, topic=arguments.topic, app=arguments.app, since_ms=arguments.since)
@@ -87,7 +87,7 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 
 def run_show(arguments: argparse.Namespace) -> int:
-    """Show everything of one."""
+    """Print all fields of one dead letter."""
     _escape_what_the_terminal_lacks()
     kafka, _ = _read_settings(arguments)
     with DeadLetterReader(kafka.bootstrap) as reader:
@@ -104,7 +104,7 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 
 def run_replay(arguments: argparse.Namespace) -> int:
-    """Write again."""
+    """Replay dead letters."""
     value = _checked_value(arguments)
     kafka, dataset = _read_settings(arguments)
     with DeadLetterReader(kafka.bootstrap) as reader:
@@ -154,7 +154,7 @@ def _selected(reader: DeadLetterReader, arguments: argparse.Namespace) -> Any:
 
 
 def _replayed(reader: DeadLetterReader) -> set[RecordRef]:
-    """Places of all letters that were replayed: the one thing here that grows, by two numbers for each."""
+    """Read the references of all replayed letters: two numbers each, the only memory here that grows."""
     return {record.place for record in reader.records() if isinstance(record, ReplayNote)}
 
 
@@ -189,7 +189,7 @@ def _show(letter: DeadLetter) -> None:
 
 
 def _escape_what_the_terminal_lacks() -> None:
-    """Keys are in any script, terminals may be ASCII."""
+    """Escape characters the terminal cannot show: keys are in any script, terminals may be ASCII."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -217,7 +217,7 @@ def since(text: str) -> int:
 
 def _count(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,6}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 999999")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 999999")
     return int(text)
 
 
@@ -231,20 +231,20 @@ def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParse
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--reason", metavar="TEXT", help="only those whose reason contains this")
-    parser.add_argument("--topic", help="only those that came from this topic")
+    parser.add_argument("--reason", metavar="TEXT", help="only those whose reason contains this text")
+    parser.add_argument("--topic", help="only those from this topic")
 
 
 def _checked_value(arguments: argparse.Namespace) -> bytes | None:
-    """The corrected value, after a look at what goes together."""
+    """Return the corrected value, after checking which options may be combined."""
     if arguments.all == bool(arguments.places):
-        raise StackError("say which dead letters: one or more P:O, or --all")
+        raise StackError("name the dead letters: one or more P:O, or --all")
     if arguments.places and (arguments.reason is not None or arguments.topic is not None):
-        raise StackError("--reason and --topic select among --all")
+        raise StackError("--reason and --topic can be used with --all only")
     if arguments.value is None:
         return None
     if len(arguments.places) != 1:
-        raise StackError("--value corrects one dead letter: name its P:O")
+        raise StackError("--value corrects one dead letter; name its P:O")
     try:
         return bytes(arguments.value.read_bytes())
     except OSError as error:

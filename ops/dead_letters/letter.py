@@ -32,7 +32,7 @@ class RecordRef(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where the record was that could not be processed; its timestamp is in milliseconds."""
+    """Origin of the record that could not be processed; its timestamp is in milliseconds."""
 
     topic: str
     partition: int
@@ -45,13 +45,13 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
-    """A record that could not be processed, as it came.
+    """A record that could not be processed, unchanged.
 
     Attributes:
         written_ms: when it was written to `dead_letters`.
-        reason: why it could not be processed, in the application's words.
-        left_out: size in bytes of a value that was too large to be kept.
-        origin: None if the headers do not say it; then `fault` says what is wrong with them.
+        reason: the application's reason for not processing it.
+        left_out: size in bytes of a value that was too large to keep.
+        origin: None if the headers lack it; then `fault` says what is wrong with them.
     """
 
     place: RecordRef
@@ -68,7 +68,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class ReplayNote:
-    """Says that the dead letter at `place` was replayed."""
+    """Note that the dead letter at `place` was replayed."""
 
     place: RecordRef
 
@@ -76,7 +76,7 @@ class ReplayNote:
 def read_record(
     place: RecordRef, written_ms: int, key: bytes | None, value: bytes | None, headers: Headers
 ) -> DeadLetter | ReplayNote:
-    """A record of the topic; of several headers with one name the last counts."""
+    """Decode a record of the topic; of several headers with the same name, the last one counts."""
     texts = {name: raw.decode("utf-8", "backslashreplace") for name, raw in headers if raw is not None}
     noted = texts.get(REPLAYED, "")
     if key is None and value is None and _WHOLE.fullmatch(noted):
@@ -109,7 +109,7 @@ def _origin(texts: Mapping[str, str]) -> Origin:
         if name not in texts:
             raise ValueError(f"header {name} is missing")
         if not _WHOLE.fullmatch(texts[name]):
-            raise ValueError(f"header {name} is no number")
+            raise ValueError(f"header {name} is not a number")
         numbers[name] = int(texts[name])
     if numbers["partition"] < 0 or numbers["offset"] < 0:
         raise ValueError("headers partition and offset must not be negative")

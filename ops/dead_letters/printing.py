@@ -11,25 +11,25 @@ _DUMP_BYTES = 16
 
 
 def printable(text: str) -> str:
-    """The text with an escape for everything that does not print: control characters, line breaks, direction marks."""
+    """Escape all characters that do not print: control characters, line breaks, direction marks."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def short(text: str, width: int) -> str:
-    """The text as `printable` gives it, cut to `width` characters."""
+    """Escape the text as `printable` does, and cut it to `width` characters."""
     shown = printable(text[: width + 1])
     return shown if len(shown) <= width else shown[: width - 1] + CUT
 
 
 def bytes_text(raw: bytes | None) -> str:
-    """Bytes as text; those that are no UTF-8 as escapes, a missing key or value as `none`."""
+    """Format bytes as text, with escapes for invalid UTF-8 and `none` for a missing key or value."""
     return "none" if raw is None else printable(raw.decode("utf-8", "backslashreplace"))
 
 
 def is_text(raw: bytes) -> bool:
-    """Whether bytes are UTF-8."""
+    """Whether the bytes are valid UTF-8."""
     try:
         raw.decode()
     except UnicodeDecodeError:
@@ -38,7 +38,7 @@ def is_text(raw: bytes) -> bool:
 
 
 def hex_dump(raw: bytes) -> Iterator[str]:
-    """Lines of offset, bytes and, where ASCII, characters."""
+    """Format lines of offset, bytes and their ASCII characters."""
     for begin in range(0, len(raw), _DUMP_BYTES):
         part = raw[begin : begin + _DUMP_BYTES]
         characters = "".join(chr(b) if 32 <= b < 127 else "." for b in part)
@@ -46,7 +46,7 @@ def hex_dump(raw: bytes) -> Iterator[str]:
 
 
 def moment(milliseconds: int) -> str:
-    """UTC, ISO 8601 with milliseconds; `-` for what is no time."""
+    """Format a time as ISO 8601 in UTC with milliseconds, or `-` if it is not a valid time."""
     if milliseconds < 0:
         return "-"
     try:
@@ -59,7 +59,7 @@ def moment(milliseconds: int) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines with aligned columns."""
+    """Format rows as lines with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -22,7 +22,7 @@ _QUEUED_KILOBYTES = 32 * 1024
 
 
 class DeadLetterReader:
-    """A reader of the topic; it keeps one record at a time and commits nothing."""
+    """Reader of the topic; keeps one record at a time and commits no offsets."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
@@ -58,7 +58,7 @@ class DeadLetterReader:
             raise self._unreachable(error.args[0].str()) from None
 
     def records(self) -> Iterator[DeadLetter | ReplayNote]:
-        """Every committed record up to the end that each partition has now; those of one partition in their order.
+        """Yield every committed record up to the current end of each partition, in order within a partition.
 
         Raises:
             StackError: Kafka does not answer, or the topic does not exist.
@@ -74,10 +74,10 @@ class DeadLetterReader:
                 unread.discard(place.partition)
 
     def at(self, place: RecordRef) -> DeadLetter:
-        """The dead letter in one place.
+        """Read the dead letter at one partition and offset.
 
         Raises:
-            StackError: there is none, or Kafka does not answer.
+            StackError: it does not exist, or Kafka does not answer.
         """
         end = self._ends().get(place.partition, 0)
         if place.offset < end:
@@ -105,7 +105,7 @@ class DeadLetterReader:
             raise self._unreachable(error.args[0].str()) from None
 
     def _next(self) -> tuple[RecordRef, Message | None]:
-        """The next record and where it is, or the place where a partition ends for now and None."""
+        """Return the next record with its place, or the place of a partition's current end with None."""
         heard_at = time.monotonic()
         while time.monotonic() - heard_at < SILENCE_S:
             message = self._consumer.poll(_POLL_S)
@@ -125,7 +125,9 @@ class DeadLetterReader:
         raise self._unreachable(f"nothing came for {SILENCE_S:g} s")
 
     def _unreachable(self, reason: str) -> StackError:
-        return StackError(f"can't read {DEAD_LETTERS} from Kafka at {self._bootstrap}: {reason}; is it running?")
+        return StackError(
+            f"can't read {DEAD_LETTERS} from Kafka at {self._bootstrap}: {reason}; is it running and reachable?"
+        )
 
 
 def _record(place: RecordRef, message: Message) -> DeadLetter | ReplayNote:

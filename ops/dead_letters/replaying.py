@@ -22,7 +22,7 @@ REPLAYED_FROM: Final = "replayed_from"
 """Header of a replayed record: `dead_letters/partition/offset`."""
 
 TRANSACTION_TIMEOUT_MS: Final = 15_000
-"""After which Kafka aborts what a killed command left open; until then, readers of the origin topic wait."""
+"""Time after which Kafka aborts the transaction of a killed command; until then, readers of the origin topic wait."""
 
 CHUNK_LETTERS: Final = 500
 CHUNK_BYTES: Final = 512 * 1024
@@ -36,7 +36,7 @@ Refused = Callable[[DeadLetter, str], None]
 
 
 class TransactionalProducer(Protocol):
-    """What is used of confluent-kafka's producer."""
+    """The part of confluent-kafka's producer that is used here."""
 
     def init_transactions(self, timeout: float, /) -> object: ...
     def begin_transaction(self) -> object: ...
@@ -47,7 +47,7 @@ class TransactionalProducer(Protocol):
 
 
 def new_producer(bootstrap: str, app_id: str) -> Producer:
-    """A producer of the one transactional id that all replays of an application's tools share."""
+    """Create a producer with the transactional id that all replays share."""
     return Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -61,18 +61,18 @@ def new_producer(bootstrap: str, app_id: str) -> Producer:
 
 
 def refusal(letter: DeadLetter, sources: Mapping[str, int], *, has_value: bool = False) -> str | None:
-    """Why a letter cannot be replayed, None if it can; `sources` are the topics it may go to, with their partitions.
+    """Explain why a letter cannot be replayed, None if it can; `sources` maps allowed topics to their partitions.
 
     Args:
-        has_value: whether a corrected value takes the place of its own.
+        has_value: whether a corrected value replaces its own.
 
-    The origin is data that anybody may have written: it must not lead into another topic.
+    Anybody may have written the origin, so it must not lead into another topic.
     """
     origin = letter.origin
     if origin is None:
         return f"its origin is unknown: {letter.fault}"
     if origin.topic not in sources:
-        return f"topic {short(origin.topic, 100)} is none of the source topics"
+        return f"topic {short(origin.topic, 100)} is not one of the source topics"
     if origin.partition >= sources[origin.topic]:
         return f"topic {origin.topic} has no partition {origin.partition}"
     if letter.left_out is not None and not has_value:
@@ -96,14 +96,14 @@ class Replay:
         self._on_refused = on_refused
 
     def begin(self) -> None:
-        """End every other replay's right to write; what it committed is visible when this returns."""
+        """End every other replay's right to write; its committed records are visible when this returns."""
         try:
             self._producer.init_transactions(_ANSWER_S)
         except KafkaException as error:
-            raise StackError(f"Kafka does not let a replay begin: {error.args[0].str()}") from None
+            raise StackError(f"the replay could not begin: {error.args[0].str()}") from None
 
     def run(self, letters: Iterable[DeadLetter], done: Collection[RecordRef] = (), value: bytes | None = None) -> int:
-        """Replay letters, in transactions of many; returns how many were `done` before and left alone.
+        """Replay letters, many per transaction; returns how many were skipped because they are in `done`.
 
         Args:
             letters: each with its key and, unless `value` replaces it, its value.
@@ -135,7 +135,7 @@ class Replay:
         self._on_refused(letter, reason)
 
     def _write(self, letters: Sequence[DeadLetter], value: bytes | None) -> None:
-        """One transaction; when Kafka does not take it, one for each letter, so that only the bad ones stay behind."""
+        """Write letters in one transaction; if Kafka rejects it, in one per letter, so that only bad ones are left."""
         fault = self._transaction(letters, value)
         if fault is not None and fault.code() not in _OF_A_RECORD:
             # librdkafka 2.16 fails the transaction after one with a refused record, and takes it the second time.
@@ -145,13 +145,13 @@ class Replay:
         elif fault.code() not in _OF_A_RECORD:
             raise _ended(fault)
         elif len(letters) == 1:
-            self._refuse(letters[0], f"Kafka does not take it: {fault.str()}")
+            self._refuse(letters[0], f"Kafka rejected it: {fault.str()}")
         else:
             for letter in letters:
                 self._write([letter], value)
 
     def _transaction(self, letters: Sequence[DeadLetter], value: bytes | None) -> KafkaError | None:
-        """Write letters and notes; answers why Kafka did not take them, in which case nothing of them is visible."""
+        """Write letters and notes; returns the error if Kafka rejected them, in which case none of them is visible."""
         producer = self._producer
         try:
             producer.begin_transaction()
@@ -191,5 +191,9 @@ _OF_A_RECORD = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaE
 
 def _ended(error: KafkaError) -> StackError:
     if error.fatal() or error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
-        return StackError(f"another replay has begun, so this one ends ({error.str()}); what it committed stays")
-    return StackError(f"Kafka did not take the replay: {error.str()}; what was committed before stays: run it again")
+        return StackError(
+            f"another replay has begun, so this one ends ({error.str()}); letters it committed remain replayed"
+        )
+    return StackError(
+        f"Kafka rejected the replay: {error.str()}; letters committed before remain replayed: run it again"
+    )

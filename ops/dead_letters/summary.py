@@ -11,7 +11,7 @@ from ops.dead_letters.letter import DeadLetter, RecordRef, ReplayNote
 from ops.dead_letters.printing import bytes_text, moment, printable, short
 
 MOST_REASONS: Final = 1_000
-"""Different reasons that are counted apart; reasons quote data, so there may be as many as letters."""
+"""Number of distinct reasons that are counted; reasons quote data, so there may be as many as letters."""
 
 OTHER_REASONS: Final = "other reasons"
 SHOWN_REASONS: Final = 20
@@ -22,7 +22,7 @@ KEPT_KEY_BYTES: Final = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What a dead letter has to be like; None takes any.
+    """Conditions on a dead letter; None accepts any.
 
     Attributes:
         reason: is contained in the letter's reason.
@@ -37,7 +37,7 @@ class Selection:
     since_ms: int | None = None
 
     def takes(self, letter: DeadLetter) -> bool:
-        """Whether the letter is like that."""
+        """Whether the letter meets the conditions."""
         topic = None if letter.origin is None else letter.origin.topic
         return (
             (self.reason is None or self.reason in letter.reason)
@@ -49,7 +49,7 @@ class Selection:
 
 @dataclass
 class Row:
-    """What is kept of a listed letter, bounded whatever its size."""
+    """The part of a listed letter that is kept, of bounded size."""
 
     place: RecordRef
     written_ms: int
@@ -64,7 +64,7 @@ class Row:
 
     @classmethod
     def of(cls, letter: DeadLetter) -> Row:
-        """The row of a letter."""
+        """Make the row of a letter."""
         origin = None if letter.origin is None else asdict(letter.origin)
         if origin is not None:
             origin["topic"] = short(origin["topic"], REASON_WIDTH)
@@ -81,7 +81,7 @@ class Row:
         )
 
     def cells(self) -> tuple[str, ...]:
-        """For the table."""
+        """The cells for the table."""
         origin = "-" if self.origin is None else "{topic}/{partition}/{offset}".format_map(self.origin)
         reason = self.reason if self.fault is None else f"origin unknown ({self.fault}) {self.reason}"
         replayed = "yes" if self.replayed else "-"
@@ -93,7 +93,7 @@ class Row:
 
 
 class Summary:
-    """Totals of the letters that a selection takes, and the newest `limit` of them."""
+    """Totals of the selected letters, and the newest `limit` of them."""
 
     HEAD = ("WHERE", "WHEN", "ORIGIN", "KEY", "REPLAYED", "REASON")
 
@@ -106,7 +106,7 @@ class Summary:
         self._rows: dict[RecordRef, Row] = {}
 
     def add(self, record: DeadLetter | ReplayNote) -> None:
-        """Take in the next record of the topic. A note comes after its letter, since they share a partition."""
+        """Add the next record of the topic. A note comes after its letter, since they share a partition."""
         if isinstance(record, ReplayNote):
             if record.place in self._rows:
                 self._rows[record.place].replayed = True
@@ -133,7 +133,7 @@ class Summary:
         return [self._rows[place] for _, place in sorted(self._order, reverse=True)]
 
     def reason_lines(self) -> list[str]:
-        """The count of each reason, the most frequent first."""
+        """Format the count of each reason, the most frequent first."""
         lines = [f"{count:8d}  {printable(reason)}" for reason, count in self.reasons.most_common(SHOWN_REASONS)]
         hidden = len(self.reasons) - len(lines)
         return [*lines, f"          … and {hidden} more reasons"] if hidden else lines

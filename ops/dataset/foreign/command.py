@@ -26,7 +26,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where a database is; `user` is None if the URL names none."""
+    """Address of a database; `user` is None if the URL has none."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class Address:
 
 
 def add_options(parser: Any) -> None:
-    """What `dataset init` takes besides."""
+    """Add the options for `dataset init URL`."""
     parser.add_argument(
         "url",
         nargs="?",
@@ -43,15 +43,15 @@ def add_options(parser: Any) -> None:
         help="of a database that is there already, mysql://user@host:port/database: its schema is read and a folder "
         "written for it, named by --dataset or else like the database; the password is MYSQL_PASSWORD",
     )
-    parser.add_argument("--force", action="store_true", help="with URL: write over a folder that is there")
+    parser.add_argument("--force", action="store_true", help="with URL: overwrite an existing folder")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read the schema, write the folder, say what was taken and what was left out."""
+    """Read the schema, write the folder, and report which tables were included and which left out."""
     if arguments.drop:
-        raise StackError("--drop is for the dataset's own database, not for one that is read from a URL")
+        raise StackError("--drop cannot be used with a URL: it is for the dataset's own database")
     if arguments.name:
-        raise StackError("--name is for a stack's servers; the URL says where the database is")
+        raise StackError("--name cannot be used with a URL, which is the address of the database")
     address = parse_address(arguments.url)
     name = arguments.dataset or address.database.lower()
     if not _NAME.fullmatch(name) or name in RESERVED_LAKE_FOLDERS:
@@ -72,10 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def parse_address(url: str) -> Address:
-    """The parts of a database's URL.
+    """Parse the URL of a database.
 
     Raises:
-        StackError: it is none, or holds a password; the message does not repeat it.
+        StackError: it is invalid or holds a password, which the message does not repeat.
     """
     try:
         parts = urlsplit(url)
@@ -94,20 +94,20 @@ def parse_address(url: str) -> Address:
 
 
 def login(address: Address, environment: Mapping[str, str]) -> DatabaseSettings:
-    """The login; only from the process's environment, so that no local server's password goes to another one."""
+    """Read the login from the process's environment only, so that no local server's password is sent elsewhere."""
     user = {"MYSQL_USER": address.user} if address.user else {}
     place = {"MYSQL_HOST": address.host, "MYSQL_PORT": str(address.port)}
     return DatabaseSettings.read({**environment, **place, **user})
 
 
 def refuse_nothing_left(address: Address, found: list[TableDraft]) -> None:
-    """A dataset without tables is none."""
+    """Fail if no table is left: a dataset needs at least one."""
     if all(draft.table is None for draft in found):
         raise StackError("\n".join([f"no table of {address.database} can be in a dataset:", *report(found)]))
 
 
 def report(found: list[TableDraft]) -> list[str]:
-    """A line for each table, and for each reason why one was left out."""
+    """Format one line per table, and one per reason for leaving a table out."""
     lines = []
     for draft in found:
         if draft.table is None:
@@ -119,7 +119,7 @@ def report(found: list[TableDraft]) -> list[str]:
 
 
 def write_folder(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write the files once the definition among them is known to be a good one; other files of the folder stay."""
+    """Check that the definition can be read, then write the files; other files in the folder are kept."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         for file, text in texts.items():

@@ -50,7 +50,7 @@ _MOST_DIGITS: Final = 38
 
 @dataclass(frozen=True, kw_only=True)
 class TableDraft:
-    """A table of the definition, with remarks for whoever reads it; `table` is None if it is left out."""
+    """Draft of a table in the definition, with remarks for the reader; `table` is None if it is left out."""
 
     name: str
     table: Table | None = None
@@ -59,13 +59,13 @@ class TableDraft:
 
 
 def drafts(tables: Iterable[ForeignTable], *, is_utc: bool) -> list[TableDraft]:
-    """Every table and view, those that others refer to first; `is_utc`: whether the server's own zone is UTC."""
+    """Draft every table and view, referenced ones first; `is_utc` says whether the server's own zone is UTC."""
     found: list[TableDraft] = []
     taken: set[str] = set()
     for table in _parents_first(list(tables)):
         reasons = table_faults(table)
         if table.name.lower() in taken:
-            reasons.append("another table has the same name but for capitals, which the lake does not tell apart")
+            reasons.append("another table has the same name in other capitals, and the lake ignores case")
         if reasons:
             found.append(TableDraft(name=table.name, reasons=tuple(reasons)))
             continue
@@ -81,10 +81,10 @@ def drafts(tables: Iterable[ForeignTable], *, is_utc: bool) -> list[TableDraft]:
 
 
 def table_faults(table: ForeignTable) -> list[str]:
-    """Why a table can't be in a definition; all reasons at once."""
+    """List all reasons why a table can't be in a definition."""
     if not table.is_table:
         return [f"is a {table.kind.lower()}, not a table"]
-    found = [] if table.key else ["has no primary key, by which its rows could be told apart"]
+    found = [] if table.key else ["has no primary key to identify its rows"]
     for column in table.columns:
         if _typed(column) is None:
             found.append(f"column {column.name}: type {column.column_type} is not supported")
@@ -96,20 +96,20 @@ def table_faults(table: ForeignTable) -> list[str]:
 
 
 def chosen_cursor(table: ForeignTable, *, is_utc: bool) -> tuple[str | None, list[str]]:
-    """The column that tells which rows changed, and a remark on each column that may do so."""
+    """Choose the column that shows which rows changed, with a remark on each candidate."""
     times = [column for column in table.columns if column.data_type in TIMES]
     fit = [column for column in times if not _unfit(column, is_utc=is_utc)]
     best = min(fit, key=lambda column: (not column.is_set_on_update, not column.is_indexed), default=None)
     remarks = []
     if best is None:
-        remarks.append("cursor: none, so every run reads the whole table")
+        remarks.append("cursor: none; every run reads the whole table")
     else:
         why = (
             "the server writes it at every change"
             if best.is_set_on_update
-            else "its name says that it tells of changes"
+            else "its name suggests that the application writes it at every change"
         )
-        index = "" if best.is_indexed else "; without an index every run searches the whole table"
+        index = "" if best.is_indexed else "; without an index, every run scans the whole table"
         remarks.append(f"cursor: {best.name}, because {why}, and it is never null{index}")
         if not best.is_set_on_update:
             remarks.append(f"cursor: make sure that the application writes {best.name} at every change, in UTC")
@@ -171,7 +171,7 @@ def _described(comment: str) -> dict[str, str]:
 
 
 def _refusals(table: ForeignTable) -> list[str]:
-    """What a definition with this table alone would be refused for."""
+    """List the errors of a definition with this table alone."""
     whole = {"folder": ".", "name": "x", "engine": "mysql", "database": "x", "lake_prefix": "x"}
     try:
         definition = msgspec.convert({**whole, "tables": [_as_document(table)]}, Definition)
@@ -187,7 +187,7 @@ def _is_identifier(name: str) -> bool:
 
 
 def _parents_first(tables: Sequence[ForeignTable]) -> list[ForeignTable]:
-    """Tables after those that they refer to; of tables that refer to each other in a circle one comes too early."""
+    """Sort tables after those that they reference; in a circle of references, one table comes too early."""
     by_name = {table.name: table for table in tables}
     parents = {t.name: {name for name in t.references if name != t.name and name in by_name} for t in tables}
     while True:  # each turn takes one reference away

@@ -16,12 +16,12 @@ VIEWS = ("VIEW", "SYSTEM VIEW", "SEQUENCE")
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignColumn:
-    """A column as the server describes it.
+    """Description of a column in the server's catalogue.
 
     Attributes:
-        data_type: the plain type, as in `int`; `column_type` in full, as in `int(10) unsigned`.
-        length: longest text in characters; `precision` and `scale` of a number in digits.
-        is_set_on_update: whether the server itself writes the present time at every change of the row.
+        data_type: the bare type, such as `int`; `column_type` is complete, such as `int(10) unsigned`.
+        length: maximum length of a text in characters; `precision` and `scale` of a number in digits.
+        is_set_on_update: whether the server writes the current time at every change of the row.
         is_indexed: whether an index begins with the column.
     """
 
@@ -51,15 +51,15 @@ class ForeignTable:
 
     @property
     def is_table(self) -> bool:
-        """Whether it holds rows of its own."""
+        """Whether it is a table, not a view."""
         return self.kind not in VIEWS
 
 
 def read_tables(connection: MySQLConnection, database: str) -> list[ForeignTable]:
-    """Every table and view of a database, by name.
+    """Read every table and view of a database, by name.
 
     Raises:
-        StackError: the database holds none, or the user may see none.
+        StackError: the database has none, or the user may see none.
     """
     columns = _columns(connection, database, _indexed(connection, database))
     keys, references = _keys(connection, database), _references(connection, database)
@@ -81,12 +81,14 @@ def read_tables(connection: MySQLConnection, database: str) -> list[ForeignTable
         )
         found.append(table)
     if not found:
-        raise StackError(f"database {database!r} holds no table that this user may see: check the name and the rights")
+        raise StackError(
+            f"database {database!r} has no table that this user may see; check the name and the privileges"
+        )
     return found
 
 
 def hours_from_utc(connection: MySQLConnection) -> float:
-    """How far the server's own time zone is from UTC now, in hours."""
+    """Offset of the server's own time zone from UTC now, in hours."""
     [(zone,)] = _rows(connection, "SELECT @@session.time_zone")
     with connection.cursor() as cursor:
         cursor.execute("SET SESSION time_zone = @@global.time_zone")

@@ -14,14 +14,14 @@ from ops.dataset.foreign.draft import TableDraft
 from ops.dataset.foreign.read import ForeignTable
 
 _HEAD: Final = """\
-# Drafted from the schema of database {database}. Look it through: names and types are the source's, the rest is chosen
-# by rules.
+# Drafted from the schema of database {database}. Check it: names and types are those of the source, everything
+# else is chosen by rules.
 #
 # feed       jdbc: the tables are read from the database itself. Only the topics of the shop's tables are in the
 #            catalogue (streams/topics.py), which the feed `changes` needs.
-# cursor     the time that tells which rows changed: never null, and written by the server at every change (ON UPDATE)
-#            or named as if the application did; before others one that the server writes, then one with an index.
-#            Without one a table is read whole. Deletes in a table with one are found by `python -m batch reconcile`.
+# cursor     the time column that shows which rows changed: never null, and written by the server at every change
+#            (ON UPDATE) or named as if the application does; preferred are those of the server, then those with an
+#            index. A table without one is read in full. `python -m batch reconcile` finds deletes in the others.
 # topic_key  the first column of the key.
 """
 _LOWEST_SERVER_ID: Final = 10_000
@@ -29,11 +29,11 @@ _SERVER_IDS: Final = 1_000_000
 
 
 def definition_text(name: str, database: str, found: Sequence[TableDraft]) -> str:
-    """The file `definition.yaml`."""
+    """Format the file `definition.yaml`."""
     lines = [_HEAD.format(database=_plain(database))]
     out = [draft for draft in found if draft.table is None]
     if out:
-        lines += ["# Left out, and why:"]
+        lines += ["# Tables left out, with the reason:"]
         lines += [f"#   {_plain(draft.name)}: {_plain(reason)}" for draft in out for reason in draft.reasons]
         lines += [""]
     lines += [
@@ -49,7 +49,7 @@ def definition_text(name: str, database: str, found: Sequence[TableDraft]) -> st
 
 
 def schema_text(tables: Iterable[ForeignTable]) -> str:
-    """The file `schema.sql`: every table as SHOW CREATE TABLE gives it, the left out ones too."""
+    """Format the file `schema.sql`: every table as SHOW CREATE TABLE gives it, including those left out."""
     statements = [
         table.create_statement.replace("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1) + ";"
         for table in tables
@@ -75,13 +75,13 @@ def _table_lines(table: Table, remarks: Iterable[str]) -> list[str]:
 
 
 def _scalar(value: Any) -> str:
-    """A value in one line of YAML."""
+    """Format a value in one line of YAML."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf"))
     return text.removesuffix("...\n").strip()
 
 
 def _plain(text: str) -> str:
-    """A text that can't leave its comment."""
+    """Format a text so that it stays within its comment."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

@@ -23,7 +23,7 @@ def load_files(
     """Load each file into its table.
 
     Raises:
-        StackError: the database refused a row.
+        StackError: the database rejected a row.
     """
     with connected(settings, definition.database) as connection:
         for name, path in paths.items():
@@ -35,10 +35,10 @@ def load_files(
 
 
 def require_empty(settings: DatabaseSettings, definition: Definition, tables: Iterable[str]) -> None:
-    """Refuse to generate into tables that hold rows.
+    """Fail if any table of the dataset holds rows.
 
     Raises:
-        StackError: names the tables and the ways out.
+        StackError: the message names the tables and what to do.
     """
     filled = []
     with connected(settings, definition.database) as connection, connection.cursor() as cursor:

@@ -28,7 +28,7 @@ def make_plan(
     seed: int | None = None,
     incomplete_share: float = 0.0,
 ) -> Plan:
-    """Scale orders and their lines by `size`, or to `orders`; customers only change by `customers`.
+    """Scale orders and their lines by `size`, or to `orders`; only `customers` changes the number of customers.
 
     Raises:
         StackError: a number is out of its range.

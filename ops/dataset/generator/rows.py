@@ -42,7 +42,7 @@ class _Clock:
 
 
 def payment_methods(parameters: OrdersGenerator, plan: Plan) -> Iterator[str]:
-    """Lines `id,name,bank`."""
+    """Generate the lines `id,name,bank`."""
     draw = _random(plan, "payment_method")
     for number, name in enumerate(words.PAYMENT_METHODS[: parameters.payment_methods], start=1):
         yield f"{number},{name},{draw.choice(words.BANKS)}\n"
@@ -80,7 +80,7 @@ def customers(parameters: OrdersGenerator, plan: Plan) -> Iterator[str]:
 
 
 def orders(parameters: OrdersGenerator, plan: Plan) -> Iterator[tuple[str, list[str]]]:
-    """Per order, oldest first: its line `id,customer_id,store_id,…` and its `order_id,product_id,quantity` lines."""
+    """Yield, oldest order first, the line `id,customer_id,store_id,…` and lines `order_id,product_id,quantity`."""
     draw = _random(plan, "orders")
     text = _Clock(parameters.first_day, parameters.days).text
     lacking = set(draw.sample(range(plan.orders), plan.incomplete_orders))
@@ -98,7 +98,7 @@ def orders(parameters: OrdersGenerator, plan: Plan) -> Iterator[tuple[str, list[
 
 
 def order_times(parameters: OrdersGenerator, plan: Plan, draw: random.Random) -> list[int]:
-    """Sorted microseconds since the first day, in the rhythm of weekdays and hours."""
+    """Draw sorted times in microseconds since the first day, more at busy weekdays and hours."""
     first = parameters.first_day.weekday()
     weights = [parameters.weekday_weights[(first + day) % 7] for day in range(parameters.days)]
     days = draw.choices(range(parameters.days), weights, k=plan.orders) if sum(weights) > 0 else [0] * plan.orders
@@ -110,7 +110,7 @@ def order_times(parameters: OrdersGenerator, plan: Plan, draw: random.Random) ->
 
 
 def line_counts(parameters: OrdersGenerator, plan: Plan, draw: random.Random) -> list[int]:
-    """Lines per order by the weights, then moved by single lines until the total is exactly the plan's."""
+    """Draw the number of lines per order by the weights, then adjust single orders to reach the plan's total."""
     most = len(parameters.line_weights)
     counts = draw.choices(range(1, most + 1), parameters.line_weights, k=plan.orders)
     missing = plan.order_details - sum(counts)
@@ -125,7 +125,7 @@ def line_counts(parameters: OrdersGenerator, plan: Plan, draw: random.Random) ->
 
 
 class _Baskets:
-    """Draws what an order holds; a few products sell often, most seldom."""
+    """Draws the products of an order; a few products sell often, most seldom."""
 
     def __init__(self, parameters: OrdersGenerator, draw: random.Random) -> None:
         self._draw = draw
@@ -133,7 +133,7 @@ class _Baskets:
         self._popularity = list(accumulate(1 / (rank + 10) for rank in range(parameters.products)))
 
     def draw(self, count: int) -> list[tuple[int, int]]:
-        """`count` distinct products with quantities."""
+        """Draw `count` distinct products with quantities."""
         chosen: dict[int, None] = {}
         while len(chosen) < count:
             chosen[self._draw.choices(self._products, cum_weights=self._popularity)[0]] = None

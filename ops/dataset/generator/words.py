@@ -77,6 +77,6 @@ _ASCII = str.maketrans("ıłøŁØ", "iloLO", "'’-")
 
 
 def mail_name(name: str) -> str:
-    """A name as it stands in a mail address: lower case, ASCII letters only."""
+    """Spell a name for a mail address: lower case, ASCII letters only."""
     plain = unicodedata.normalize("NFKD", name.translate(_ASCII))
     return plain.encode("ascii", "ignore").decode().lower()

@@ -95,13 +95,13 @@ def test_every_table_is_taken_or_named_with_the_reason(
         ("pitch", "column hertz: a key of type double can't be compared exactly"),
         ("takings", "column day: the lake has a column of its own of that name"),
         ("takings", "column total: type decimal(60,2) is not supported"),
-        ("visit_log", "has no primary key, by which its rows could be told apart"),
+        ("visit_log", "has no primary key to identify its rows"),
     ]
     text = (datasets / "hire_shop" / "definition.yaml").read_text()
     assert [line for line in printed.splitlines() if line.startswith("left out")] == [
         f"left out  {table!r}: {reason}" for table, reason in reasons
     ]
-    listed = text.partition("# Left out, and why:\n")[2].partition("\n\n")[0]
+    listed = text.partition("# Tables left out, with the reason:\n")[2].partition("\n\n")[0]
     assert listed.splitlines() == [f"#   {table}: {reason}" for table, reason in reasons]
     taken = {table.name for table in load_definition("hire_shop").tables}
     assert taken == {"maker", "instrument", "instrument_maker", "branch", "clerk", "hire"}
@@ -149,7 +149,8 @@ def test_a_cursor_is_chosen_by_the_stated_rules_and_the_others_are_named(drafted
         "cursor: last_update, because the server writes it at every change, and it is never null\n",
         "cursor: last_update, because the server writes it at every change, and it is never null; without an index",
         "cursor: not created_at: nothing says that it is written at every change\n",
-        "cursor: modified_on, because its name says that it tells of changes, and it is never null\n",
+        "cursor: modified_on, because its name suggests that the application writes it at every change, "
+        "and it is never null\n",
         "cursor: make sure that the application writes modified_on at every change, in UTC\n",
         "cursor: not updated_at: it may be null\n",
         "on: tinyint(1); may be of type boolean if it holds 0 and 1 only\n",
@@ -268,9 +269,9 @@ def test_a_database_without_a_usable_table_is_refused_and_nothing_is_written(
         (["mysql://me@db/my-shop"], "a definition can't name the database 'my-shop'"),
         (["mysql://me@db/shop", "--dataset", "My Shop"], "'My Shop' can't be a dataset's name"),
         (["mysql://me@db/audit"], "'audit' can't be a dataset's name"),
-        (["mysql://me@db/shop", "--drop"], "--drop is for the dataset's own database"),
-        (["mysql://me@db/shop", "--name", "mine"], "--name is for a stack's servers"),
-        (["--force"], "--force is for a folder that is written from a URL"),
+        (["mysql://me@db/shop", "--drop"], "--drop cannot be used with a URL"),
+        (["mysql://me@db/shop", "--name", "mine"], "--name cannot be used with a URL"),
+        (["--force"], "--force can be used only with a URL"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_asked(

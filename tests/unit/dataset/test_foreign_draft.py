@@ -142,7 +142,8 @@ def test_a_circle_of_references_takes_no_table_away() -> None:
 def test_of_two_names_that_differ_in_capitals_only_the_second_is_left_out() -> None:
     first, second = drafts([table(name="Orders"), table(name="orders")], is_utc=True)
     assert first.table is not None
-    assert "the same name but for capitals" in second.reasons[0]
+    assert second.table is None
+    assert len(second.reasons) == 1
 
 
 def test_the_lakes_own_columns_are_known() -> None:

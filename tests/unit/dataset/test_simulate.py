@@ -194,7 +194,7 @@ def test_a_stopped_run_still_finishes_the_orders_it_began() -> None:
         ({"insert_p": float("nan")}, "--insert-p must be from 0 to 1"),
         ({"rate_per_s": 0}, "--rate must be above 0"),
         ({"sleep_ms": -1}, "--sleep-ms must not be below 0"),
-        ({"rate_per_s": 1, "sleep_ms": 1}, "exclude each other"),
+        ({"rate_per_s": 1, "sleep_ms": 1}, "--rate and --sleep-ms"),
         ({"count": -1}, "--count must not be below 0"),
         ({"seconds": float("nan")}, "--seconds must not be below 0"),
     ],

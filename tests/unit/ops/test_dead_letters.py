@@ -272,7 +272,7 @@ def test_a_letter_goes_to_source_topics_only(bench: Bench, topic: str) -> None:
     bench.replay.run([letter(headers=headers(topic=topic.encode()))])
     assert bench.producer.committed == []
     [(_, reason)] = bench.reports
-    assert "none of the source topics" in reason
+    assert "not one of the source topics" in reason
     assert reason.isprintable()
 
 
@@ -350,9 +350,9 @@ def test_a_wrong_time_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        ([], "say which"),
-        (["1:2", "--all"], "say which"),
-        (["1:2", "--reason", "x"], "among --all"),
+        ([], "P:O, or --all"),
+        (["1:2", "--all"], "P:O, or --all"),
+        (["1:2", "--reason", "x"], "--reason and --topic"),
         (["--all", "--value", "f"], "one dead letter"),
         (["1:2", "1:3", "--value", "f"], "one dead letter"),
         (["1:2", "--value", "/no/such/file"], "/no/such/file: No such file"),
