@@ -127,7 +127,7 @@ def run_release(arguments: argparse.Namespace) -> int:
             return _release_without_lock(redis, arguments)
         claims = _claims_on(redis, arguments.order) if arguments.order is not None else _claims_of(redis, arguments)
         if claims:
-            _refuse_live(arguments, claims[0].app_id)
+            _require_no_workers(arguments, claims[0].app_id)
         released, marked = _release_or_mark(redis, claims, arguments)
     would = "would be " if arguments.dry_run else ""
     print(f"{released} {'claim' if released == 1 else 'claims'} {would}released")
@@ -214,7 +214,7 @@ def _release_or_mark(redis: RedisConsole, claims: Sequence[Claimed], arguments: 
     return released, len(out)
 
 
-def _refuse_live(arguments: argparse.Namespace, app_id: str) -> None:
+def _require_no_workers(arguments: argparse.Namespace, app_id: str) -> None:
     """Fail if workers of the application run: one that has claimed an order may be about to emit it."""
     if arguments.force or arguments.dry_run:
         return

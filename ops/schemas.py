@@ -45,9 +45,9 @@ def write_schemas(folder: Path) -> list[Path]:
     Raises:
         StackError: this version has a file, and its consumers would not understand the records encoded now.
     """
-    refused = [line for topic in PUBLISHED for line in _breaks(folder, topic)]
-    if refused:
-        raise StackError("\n".join([*refused, "that needs a new version: raise it in streams/schemas/contracts.py"]))
+    breaking = [line for topic in PUBLISHED for line in _breaks(folder, topic)]
+    if breaking:
+        raise StackError("\n".join([*breaking, "that needs a new version: raise it in streams/schemas/contracts.py"]))
     folder.mkdir(parents=True, exist_ok=True)
     changed = []
     for topic in PUBLISHED:

@@ -57,7 +57,7 @@ def connector_settings(definition: Definition, settings: ConnectSettings) -> dic
         **routing_settings(definition, table_keys(definition)),
         **definition.connector,
     }
-    _refuse_plain_secrets(result)
+    _require_no_plain_secrets(result)
     return result
 
 
@@ -113,7 +113,7 @@ def _fill(template: Mapping[str, str], values: Mapping[str, str]) -> dict[str, s
     return {name: _PLACEHOLDER.sub(lambda match: values[match[1]], text) for name, text in template.items()}
 
 
-def _refuse_plain_secrets(settings: Mapping[str, str]) -> None:
+def _require_no_plain_secrets(settings: Mapping[str, str]) -> None:
     """Fail on a secret in plain text: Connect shows a connector's settings to anyone, so it must be a reference."""
     for name, value in settings.items():
         if any(word in name.lower() for word in _SECRET_WORDS) and not _REFERENCE.fullmatch(value):

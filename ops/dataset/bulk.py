@@ -40,7 +40,7 @@ class Row(NamedTuple):
     literals: str
 
 
-class Refused(NamedTuple):
+class RejectedRow(NamedTuple):
     """A row that was not written, with the reason."""
 
     line: int
@@ -54,7 +54,7 @@ class BulkWriter:
     """Collects rows and writes them; `written` counts committed rows, `skipped` duplicates that were kept on purpose.
 
     Statements run on a thread of their own, one at a time, so that reading the next rows overlaps with the server's
-    work. Rows that were refused are in `refused` once their statement is over; the caller may take them out.
+    work. Rows that were rejected are in `rejected` once their statement is over; the caller may take them out.
     """
 
     connection: MySQLConnection
@@ -63,11 +63,11 @@ class BulkWriter:
     on_duplicate: OnDuplicate = OnDuplicate.FAIL
     written: int = 0
     skipped: int = 0
-    refused: list[Refused] = field(default_factory=list)
+    rejected: list[RejectedRow] = field(default_factory=list)
     _waiting: list[Row] = field(default_factory=list)
     _waiting_bytes: int = 0
     _uncommitted: int = 0
-    _in_flight: Future[list[Refused]] | None = None
+    _in_flight: Future[list[RejectedRow]] | None = None
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "bulk-writer"))
 
     def __enter__(self) -> Self:
@@ -98,43 +98,43 @@ class BulkWriter:
 
     def _settle(self) -> None:
         if self._in_flight is not None:
-            self.refused += self._in_flight.result()
+            self.rejected += self._in_flight.result()
             self._in_flight = None
 
-    def _write(self, rows: list[Row]) -> list[Refused]:
-        refused: list[Refused] = []
-        if self._refusal(rows) is not None:
-            refused += self._set_aside_duplicates(rows)
-            refused += self._write_piecewise(rows)
+    def _write(self, rows: list[Row]) -> list[RejectedRow]:
+        rejected: list[RejectedRow] = []
+        if self._rejection(rows) is not None:
+            rejected += self._set_aside_duplicates(rows)
+            rejected += self._write_piecewise(rows)
         if self._uncommitted >= ROWS_PER_TRANSACTION:
             self._commit()
         if self.on_duplicate is OnDuplicate.SKIP:
-            kept = [row for row in refused if not row.duplicate]
-            self.skipped += len(refused) - len(kept)
+            kept = [row for row in rejected if not row.duplicate]
+            self.skipped += len(rejected) - len(kept)
             return kept
-        return refused
+        return rejected
 
     def _commit(self) -> None:
         self.connection.commit()
         self.written += self._uncommitted
         self._uncommitted = 0
 
-    def _write_piecewise(self, rows: list[Row]) -> list[Refused]:
+    def _write_piecewise(self, rows: list[Row]) -> list[RejectedRow]:
         """Halve rejected statements until each faulty row is alone in one."""
-        refused = []
+        rejected = []
         pieces = [rows] if rows else []
         while pieces:
             piece = pieces.pop()
-            error = self._refusal(piece)
+            error = self._rejection(piece)
             if error is not None and len(piece) > 1:
                 middle = len(piece) // 2
                 pieces += [piece[middle:], piece[:middle]]
             elif error is not None:
                 row, duplicate = piece[0], error.errno == errorcode.ER_DUP_ENTRY
-                refused.append(Refused(row.line, row.fields, str(error.msg), duplicate))
-        return refused
+                rejected.append(RejectedRow(row.line, row.fields, str(error.msg), duplicate))
+        return rejected
 
-    def _refusal(self, rows: Sequence[Row]) -> Error | None:
+    def _rejection(self, rows: Sequence[Row]) -> Error | None:
         """Write rows in one statement; returns the error if it was rejected, which leaves the transaction usable."""
         text = "),(".join([row.literals for row in rows])
         columns = ",".join(map(quoted, self.columns))
@@ -158,22 +158,22 @@ class BulkWriter:
         assignments = ",".join(f"{quoted(name)}=VALUES({quoted(name)})" for name in changed)
         return f" ON DUPLICATE KEY UPDATE {assignments}"
 
-    def _set_aside_duplicates(self, rows: list[Row]) -> list[Refused]:
+    def _set_aside_duplicates(self, rows: list[Row]) -> list[RejectedRow]:
         """Remove rows whose key exists, found by one query: halving alone would take two statements per row."""
         if self.on_duplicate is OnDuplicate.REPLACE:
             return []
         places = [self.columns.index(name) for name in self.table.key]
         keys = [tuple(row.fields[place] for place in places) for row in rows]
         taken = self._existing_keys(set(keys))
-        refused, fresh = [], []
+        rejected, fresh = [], []
         for row, key in zip(rows, keys, strict=True):
             if key in taken:
-                refused.append(Refused(row.line, row.fields, f"duplicate key {', '.join(key)}", duplicate=True))
+                rejected.append(RejectedRow(row.line, row.fields, f"duplicate key {', '.join(key)}", duplicate=True))
             else:
                 taken.add(key)
                 fresh.append(row)
         rows[:] = fresh
-        return refused
+        return rejected
 
     def _existing_keys(self, keys: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
         columns = ",".join(map(quoted, self.table.key))

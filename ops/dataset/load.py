@@ -18,7 +18,7 @@ from typing import Any
 from mysql.connector.connection import MySQLConnection
 
 from config.definition import Table
-from ops.dataset.bulk import BulkWriter, OnDuplicate, Refused, Row
+from ops.dataset.bulk import BulkWriter, OnDuplicate, RejectedRow, Row
 from ops.dataset.values import column_parser, fault
 from stack.errors import StackError
 
@@ -35,7 +35,7 @@ class Outcome:
     loaded: int = 0
     skipped: int = 0
     rejected: int = 0
-    examples: list[Refused]
+    examples: list[RejectedRow]
     rejected_file: Path | None = None
 
     def __str__(self) -> str:
@@ -100,7 +100,7 @@ class _Source:
             raise StackError(f"{self.path}: line 1: {found} (table {table.name} has {', '.join(table.column_names)})")
         return header
 
-    def rows(self) -> Iterator[Row | Refused]:
+    def rows(self) -> Iterator[Row | RejectedRow]:
         """Each record of the file, with the line that it begins on; blank lines are skipped."""
         reader, parsers, width = self._reader, list(map(column_parser, self._columns)), len(self._columns)
         while True:
@@ -109,7 +109,7 @@ class _Source:
                 fields = next(reader, None)
             except csv.Error as error:
                 self.read += 1
-                yield Refused(line, (), f"is no CSV: {error}")
+                yield RejectedRow(line, (), f"is no CSV: {error}")
                 continue
             if fields is None:
                 return
@@ -117,12 +117,12 @@ class _Source:
                 continue
             self.read += 1
             if len(fields) != width:
-                yield Refused(line, fields, f"has {len(fields)} fields, expected {width}")
+                yield RejectedRow(line, fields, f"has {len(fields)} fields, expected {width}")
                 continue
             try:
                 yield Row(line, fields, ",".join([parse(text) for parse, text in zip(parsers, fields, strict=True)]))
             except ValueError:
-                yield Refused(line, fields, self._reasons(fields))
+                yield RejectedRow(line, fields, self._reasons(fields))
 
     def _reasons(self, fields: list[str]) -> str:
         found = [fault(column, text) for column, text in zip(self._columns, fields, strict=True)]
@@ -144,11 +144,11 @@ def _load(
                     writer.add(row)
                 else:
                     rejections.add(row)
-                if writer.refused:
-                    rejections.take(writer.refused)
+                if writer.rejected:
+                    rejections.take(writer.rejected)
                 if source.read % PROGRESS_ROWS == 0:
                     report(f"{table.name}: {source.read:,} rows read")
-        rejections.take(writer.refused)
+        rejections.take(writer.rejected)
     return Outcome(
         read=source.read,
         loaded=writer.written,
@@ -165,7 +165,7 @@ class _Rejections:
     def __init__(self, source: _Source) -> None:
         self.path = rejected_path(source.path)
         self.count = 0
-        self.examples: list[Refused] = []
+        self.examples: list[RejectedRow] = []
         self._header = source.header
         self._writer: Any = None
         self._stack = ExitStack()
@@ -177,12 +177,12 @@ class _Rejections:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def take(self, refused: list[Refused]) -> None:
-        for row in refused:
+    def take(self, rejected: list[RejectedRow]) -> None:
+        for row in rejected:
             self.add(row)
-        refused.clear()
+        rejected.clear()
 
-    def add(self, row: Refused) -> None:
+    def add(self, row: RejectedRow) -> None:
         if self._writer is None:
             file = self._stack.enter_context(self.path.open("w", encoding="utf-8", newline=""))
             self._writer = csv.writer(file, lineterminator="\n")

@@ -24,7 +24,7 @@ from ops.context import add_stack_option, settings_environment
 from ops.dead_letters.letter import DeadLetter, RecordRef, ReplayNote
 from ops.dead_letters.printing import bytes_text, hex_dump, is_text, moment, printable, table
 from ops.dead_letters.reading import DeadLetterReader
-from ops.dead_letters.replaying import Replay, new_producer, refusal
+from ops.dead_letters.replaying import Replay, new_producer, replay_fault
 from ops.dead_letters.summary import Selection, Summary
 from stack.errors import StackError
 from streams.topics import Direction, catalogue
@@ -53,11 +53,11 @@ def add_commands(subparsers: Any) -> None:
     list_.add_argument("--json", action="store_true", help="one JSON object instead of text")
     show = _add(actions, "show", run_show, "show all fields of one dead letter")
     show.add_argument(
-        "place", type=place, metavar="P:O", help="partition and offset in dead_letters, as `list` shows them"
+        "place", type=record_ref, metavar="P:O", help="partition and offset in dead_letters, as `list` shows them"
     )
     show.add_argument("--raw", action="store_true", help="print only the value, as raw bytes")
     replay = _add(actions, "replay", run_replay, _REPLAY_HELP)
-    replay.add_argument("places", type=place, nargs="*", metavar="P:O", help="these dead letters")
+    replay.add_argument("places", type=record_ref, nargs="*", metavar="P:O", help="these dead letters")
     replay.add_argument("--all", action="store_true", help="all that have not been replayed yet")
     _add_selection(replay)
     replay.add_argument(
@@ -123,29 +123,29 @@ def run_replay(arguments: argparse.Namespace) -> int:
             skipped = replay.run(_selected(reader, arguments), done=_replayed(reader))
         else:
             skipped = replay.run([reader.at(each) for each in dict.fromkeys(arguments.places)], value=value)
-    print(f"{replay.replayed} replayed, {skipped} replayed before, {replay.refused} not replayed")
-    return 1 if replay.refused else 0
+    print(f"{replay.replayed} replayed, {skipped} replayed before, {replay.rejected} not replayed")
+    return 1 if replay.rejected else 0
 
 
 def _dry_run(reader: DeadLetterReader, arguments: argparse.Namespace, sources: dict[str, int]) -> int:
     done = _replayed(reader)
     letters = _selected(reader, arguments) if arguments.all else map(reader.at, dict.fromkeys(arguments.places))
-    would = skipped = refused = 0
+    would = skipped = rejected = 0
     for letter in letters:
         if arguments.all and letter.place in done:
             skipped += 1
             continue
-        reason = refusal(letter, sources)
+        reason = replay_fault(letter, sources)
         if reason is not None:
-            refused += 1
+            rejected += 1
             _report(letter, reason)
             continue
         would += 1
         again = ", again" if letter.place in done else ""
         assert letter.origin is not None
         print(f"{letter.place} would go to {letter.origin.topic}, partition {letter.origin.partition}{again}")
-    print(f"{would} would be replayed, {skipped} replayed before, {refused} not; nothing was written")
-    return 1 if refused else 0
+    print(f"{would} would be replayed, {skipped} replayed before, {rejected} not; nothing was written")
+    return 1 if rejected else 0
 
 
 def _selected(reader: DeadLetterReader, arguments: argparse.Namespace) -> Any:
@@ -194,7 +194,7 @@ def _escape_what_the_terminal_lacks() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def place(text: str) -> RecordRef:
+def record_ref(text: str) -> RecordRef:
     """Read `partition:offset`."""
     match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,18})", text)
     if match is None:

@@ -27,12 +27,12 @@ TRANSACTION_TIMEOUT_MS: Final = 15_000
 CHUNK_LETTERS: Final = 500
 CHUNK_BYTES: Final = 512 * 1024
 """Of one transaction. A larger letter has one of its own: it may be more than its topic takes, and records that share
-a transaction with a refused one wait for their timeout."""
+a transaction with a rejected one wait for their timeout."""
 
 _LARGEST_BYTES = 32 * 1024 * 1024
 _ANSWER_S = 30.0
 
-Refused = Callable[[DeadLetter, str], None]
+OnRejected = Callable[[DeadLetter, str], None]
 
 
 class TransactionalProducer(Protocol):
@@ -60,7 +60,7 @@ def new_producer(bootstrap: str, app_id: str) -> Producer:
     )
 
 
-def refusal(letter: DeadLetter, sources: Mapping[str, int], *, has_value: bool = False) -> str | None:
+def replay_fault(letter: DeadLetter, sources: Mapping[str, int], *, has_value: bool = False) -> str | None:
     """Explain why a letter cannot be replayed, None if it can; `sources` maps allowed topics to their partitions.
 
     Args:
@@ -85,15 +85,15 @@ class Replay:
 
     Attributes:
         replayed: letters that were written again.
-        refused: letters that could not be.
+        rejected: letters that could not be.
     """
 
-    def __init__(self, producer: TransactionalProducer, sources: Mapping[str, int], on_refused: Refused) -> None:
+    def __init__(self, producer: TransactionalProducer, sources: Mapping[str, int], on_rejected: OnRejected) -> None:
         self.replayed = 0
-        self.refused = 0
+        self.rejected = 0
         self._producer = producer
         self._sources = sources
-        self._on_refused = on_refused
+        self._on_rejected = on_rejected
 
     def begin(self) -> None:
         """End every other replay's right to write; its committed records are visible when this returns."""
@@ -116,7 +116,7 @@ class Replay:
             if letter.place in done:
                 skipped += 1
                 continue
-            reason = refusal(letter, self._sources, has_value=value is not None)
+            reason = replay_fault(letter, self._sources, has_value=value is not None)
             if reason is not None:
                 self._refuse(letter, reason)
                 continue
@@ -131,14 +131,14 @@ class Replay:
         return skipped
 
     def _refuse(self, letter: DeadLetter, reason: str) -> None:
-        self.refused += 1
-        self._on_refused(letter, reason)
+        self.rejected += 1
+        self._on_rejected(letter, reason)
 
     def _write(self, letters: Sequence[DeadLetter], value: bytes | None) -> None:
         """Write letters in one transaction; if Kafka rejects it, in one per letter, so that only bad ones are left."""
         fault = self._transaction(letters, value)
         if fault is not None and fault.code() not in _OF_A_RECORD:
-            # librdkafka 2.16 fails the transaction after one with a refused record, and takes it the second time.
+            # librdkafka 2.16 fails the transaction after one with a rejected record, and takes it the second time.
             fault = self._transaction(letters, value)
         if fault is None:
             self.replayed += len(letters)

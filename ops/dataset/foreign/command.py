@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     with connected(settings, address.database) as connection:
         tables = read_tables(connection, address.database)
         found = drafts(tables, is_utc=hours_from_utc(connection) == 0)
-    refuse_nothing_left(address, found)
+    require_tables(address, found)
     texts = {DEFINITION_FILE: definition_text(name, address.database, found), SCHEMA_FILE: schema_text(tables)}
     write_folder(folder, texts)
     then = f"look {DEFINITION_FILE} through, then `python -m batch run --dataset {name}`"
@@ -100,7 +100,7 @@ def login(address: Address, environment: Mapping[str, str]) -> DatabaseSettings:
     return DatabaseSettings.read({**environment, **place, **user})
 
 
-def refuse_nothing_left(address: Address, found: list[TableDraft]) -> None:
+def require_tables(address: Address, found: list[TableDraft]) -> None:
     """Fail if no table is left: a dataset needs at least one."""
     if all(draft.table is None for draft in found):
         raise StackError("\n".join([f"no table of {address.database} can be in a dataset:", *report(found)]))

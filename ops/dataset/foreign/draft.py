@@ -92,7 +92,7 @@ def table_faults(table: ForeignTable) -> list[str]:
             found.append(f"column {column.name}: a key of type {column.column_type} can't be compared exactly")
         if column.name.lower() in LAKE_COLUMNS:
             found.append(f"column {column.name}: the lake has a column of its own of that name")
-    return found or _refusals(table)
+    return found or _definition_errors(table)
 
 
 def chosen_cursor(table: ForeignTable, *, is_utc: bool) -> tuple[str | None, list[str]]:
@@ -170,7 +170,7 @@ def _described(comment: str) -> dict[str, str]:
     return {"description": text} if text else {}
 
 
-def _refusals(table: ForeignTable) -> list[str]:
+def _definition_errors(table: ForeignTable) -> list[str]:
     """List the errors of a definition with this table alone."""
     whole = {"folder": ".", "name": "x", "engine": "mysql", "database": "x", "lake_prefix": "x"}
     try:

@@ -13,10 +13,10 @@ from confluent_kafka import KafkaError, KafkaException
 
 from agents.dead_letters import LARGEST_KEPT_BYTES, dead_letter
 from ops.cli import main, parser
-from ops.dead_letters.commands import place, since
+from ops.dead_letters.commands import record_ref, since
 from ops.dead_letters.letter import DeadLetter, Headers, Origin, RecordRef, ReplayNote, read_record
 from ops.dead_letters.printing import bytes_text, hex_dump, moment, printable, short
-from ops.dead_letters.replaying import CHUNK_BYTES, CHUNK_LETTERS, Replay, refusal
+from ops.dead_letters.replaying import CHUNK_BYTES, CHUNK_LETTERS, Replay, replay_fault
 from ops.dead_letters.summary import KEPT_KEY_BYTES, MOST_REASONS, OTHER_REASONS, Selection, Summary
 from stack.errors import StackError
 from streams.runtime.testing import Consumed
@@ -74,7 +74,7 @@ def test_an_origin_that_is_missing_or_nonsense_is_said_and_never_replayed(name: 
     assert found.origin is None
     assert found.fault is not None
     assert name in found.fault
-    assert "origin is unknown" in (refusal(found, SOURCES) or "")
+    assert "origin is unknown" in (replay_fault(found, SOURCES) or "")
 
 
 def test_a_record_without_any_header_is_a_letter_of_unknown_origin() -> None:
@@ -225,7 +225,7 @@ class MemoryProducer:
         return [record for name, record in self.committed if name == topic]
 
 
-class Bench:
+class ReplayTestbed:
     """A replay around the producer in memory, and what it reported."""
 
     def __init__(self) -> None:
@@ -235,97 +235,97 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def testbed() -> ReplayTestbed:
+    return ReplayTestbed()
 
 
-def test_a_letter_goes_back_to_its_topic_and_partition_with_a_note_beside_it(bench: Bench) -> None:
-    bench.replay.run([letter(8, key=b"\xff", value=None)])
-    assert bench.producer.committed == [
+def test_a_letter_goes_back_to_its_topic_and_partition_with_a_note_beside_it(testbed: ReplayTestbed) -> None:
+    testbed.replay.run([letter(8, key=b"\xff", value=None)])
+    assert testbed.producer.committed == [
         (TOPIC, {"partition": 2, "key": b"\xff", "value": None, "headers": [("replayed_from", b"dead_letters/0/8")]}),
         (DEAD_LETTERS, {"partition": 0, "headers": [("replayed", b"8")]}),
     ]
 
 
-def test_the_note_is_read_as_one(bench: Bench) -> None:
-    bench.replay.run([letter(8)])
-    [note] = bench.producer.to(DEAD_LETTERS)
+def test_the_note_is_read_as_one(testbed: ReplayTestbed) -> None:
+    testbed.replay.run([letter(8)])
+    [note] = testbed.producer.to(DEAD_LETTERS)
     assert read_record(RecordRef(0, 9), 0, None, None, note["headers"]) == ReplayNote(RecordRef(0, 8))
 
 
-def test_a_corrected_value_goes_in_place_of_the_bad_one(bench: Bench) -> None:
-    bench.replay.run([letter(8)], value=b"")
-    [record] = bench.producer.to(TOPIC)
+def test_a_corrected_value_goes_in_place_of_the_bad_one(testbed: ReplayTestbed) -> None:
+    testbed.replay.run([letter(8)], value=b"")
+    [record] = testbed.producer.to(TOPIC)
     assert record["value"] == b""
 
 
-def test_letters_that_were_replayed_before_are_left_alone(bench: Bench) -> None:
+def test_letters_that_were_replayed_before_are_left_alone(testbed: ReplayTestbed) -> None:
     assert (
-        bench.replay.run([letter(1), letter(2), letter(3)], done={RecordRef(0, 1), RecordRef(0, 3), RecordRef(1, 2)})
+        testbed.replay.run([letter(1), letter(2), letter(3)], done={RecordRef(0, 1), RecordRef(0, 3), RecordRef(1, 2)})
         == 2
     )
-    assert [note["headers"] for note in bench.producer.to(DEAD_LETTERS)] == [[("replayed", b"2")]]
+    assert [note["headers"] for note in testbed.producer.to(DEAD_LETTERS)] == [[("replayed", b"2")]]
 
 
 @pytest.mark.parametrize("topic", ["order_final", "dead_letters", "__consumer_offsets", TOPIC.upper(), HOSTILE])
-def test_a_letter_goes_to_source_topics_only(bench: Bench, topic: str) -> None:
-    bench.replay.run([letter(headers=headers(topic=topic.encode()))])
-    assert bench.producer.committed == []
-    [(_, reason)] = bench.reports
+def test_a_letter_goes_to_source_topics_only(testbed: ReplayTestbed, topic: str) -> None:
+    testbed.replay.run([letter(headers=headers(topic=topic.encode()))])
+    assert testbed.producer.committed == []
+    [(_, reason)] = testbed.reports
     assert "not one of the source topics" in reason
     assert reason.isprintable()
 
 
-def test_a_letter_from_a_partition_that_does_not_exist_stays(bench: Bench) -> None:
-    bench.replay.run([letter(headers=headers(partition=b"4"))])
-    assert (bench.producer.committed, bench.replay.refused) == ([], 1)
+def test_a_letter_from_a_partition_that_does_not_exist_stays(testbed: ReplayTestbed) -> None:
+    testbed.replay.run([letter(headers=headers(partition=b"4"))])
+    assert (testbed.producer.committed, testbed.replay.rejected) == ([], 1)
 
 
-def test_a_letter_that_kafka_refuses_costs_only_itself(bench: Bench) -> None:
-    bench.producer.too_large = {b"huge"}
-    bench.replay.run([letter(1), letter(2, value=b"huge"), letter(3)])
-    assert [note["headers"][0][1] for note in bench.producer.to(DEAD_LETTERS)] == [b"1", b"3"]
-    assert [place for place, _ in bench.reports] == [RecordRef(0, 2)]
-    assert (bench.replay.replayed, bench.replay.refused) == (2, 1)
+def test_a_letter_that_kafka_refuses_costs_only_itself(testbed: ReplayTestbed) -> None:
+    testbed.producer.too_large = {b"huge"}
+    testbed.replay.run([letter(1), letter(2, value=b"huge"), letter(3)])
+    assert [note["headers"][0][1] for note in testbed.producer.to(DEAD_LETTERS)] == [b"1", b"3"]
+    assert [place for place, _ in testbed.reports] == [RecordRef(0, 2)]
+    assert (testbed.replay.replayed, testbed.replay.rejected) == (2, 1)
 
 
-def test_a_transaction_that_fails_after_a_refused_record_is_tried_again(bench: Bench) -> None:
-    bench.producer.failures = [KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)]
-    bench.replay.run([letter()])
-    assert (bench.replay.replayed, len(bench.producer.to(TOPIC))) == (1, 1)
+def test_a_transaction_that_fails_after_a_refused_record_is_tried_again(testbed: ReplayTestbed) -> None:
+    testbed.producer.failures = [KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)]
+    testbed.replay.run([letter()])
+    assert (testbed.replay.replayed, len(testbed.producer.to(TOPIC))) == (1, 1)
 
 
-def test_a_fault_of_kafka_ends_the_replay_with_what_to_do(bench: Bench) -> None:
-    bench.producer.failures = [KafkaError(KafkaError._TIMED_OUT)] * 2
+def test_a_fault_of_kafka_ends_the_replay_with_what_to_do(testbed: ReplayTestbed) -> None:
+    testbed.producer.failures = [KafkaError(KafkaError._TIMED_OUT)] * 2
     with pytest.raises(StackError, match="run it again"):
-        bench.replay.run([letter()])
-    assert bench.replay.replayed == 0
+        testbed.replay.run([letter()])
+    assert testbed.replay.replayed == 0
 
 
-def test_a_replay_that_another_one_has_fenced_says_so(bench: Bench) -> None:
-    bench.producer.failures = [KafkaError(KafkaError._FENCED, "gone", fatal=True)]
+def test_a_replay_that_another_one_has_fenced_says_so(testbed: ReplayTestbed) -> None:
+    testbed.producer.failures = [KafkaError(KafkaError._FENCED, "gone", fatal=True)]
     with pytest.raises(StackError, match="another replay has begun"):
-        bench.replay.run([letter()])
+        testbed.replay.run([letter()])
 
 
-def test_a_transaction_is_bounded_in_letters_and_bytes(bench: Bench) -> None:
-    bench.replay.run(letter(offset) for offset in range(CHUNK_LETTERS + 1))
-    assert bench.producer.transactions == 2
+def test_a_transaction_is_bounded_in_letters_and_bytes(testbed: ReplayTestbed) -> None:
+    testbed.replay.run(letter(offset) for offset in range(CHUNK_LETTERS + 1))
+    assert testbed.producer.transactions == 2
     large = b"x" * CHUNK_BYTES
-    bench.replay.run(letter(offset, value=value) for offset, value in enumerate([b"1", b"2", large, b"3", b"4"]))
-    assert bench.producer.transactions == 2 + 3
-    assert bench.replay.replayed == CHUNK_LETTERS + 1 + 5
+    testbed.replay.run(letter(offset, value=value) for offset, value in enumerate([b"1", b"2", large, b"3", b"4"]))
+    assert testbed.producer.transactions == 2 + 3
+    assert testbed.replay.replayed == CHUNK_LETTERS + 1 + 5
 
 
 # -- the command line -------------------------------------------------------------------------------------------------
 
 
-def test_a_place_is_partition_and_offset() -> None:
-    assert place("2:17") == RecordRef(2, 17)
+def test_a_record_reference_is_partition_and_offset() -> None:
+    assert record_ref("2:17") == RecordRef(2, 17)
 
 
 @pytest.mark.parametrize("text", ["", "2", "2:", ":17", "-1:0", "2:x", "1:2:3", "٣:٣", "2:1\n", "9" * 99 + ":1"])
-def test_a_wrong_place_is_refused(text: str) -> None:
+def test_a_wrong_record_reference_is_rejected(text: str) -> None:
     with pytest.raises(SystemExit):
         parser().parse_args(["dead-letters", "show", text])
 
@@ -371,5 +371,5 @@ def test_a_letter_whose_value_was_left_out_is_replayed_with_a_corrected_value_on
     assert record.value is None
     found = read_record(RecordRef(1, 0), 0, record.key, record.value, record.headers)
     assert isinstance(found, DeadLetter)
-    assert f"{LARGEST_KEPT_BYTES + 1} bytes was left out" in str(refusal(found, SOURCES))
-    assert refusal(found, SOURCES, has_value=True) is None
+    assert f"{LARGEST_KEPT_BYTES + 1} bytes was left out" in str(replay_fault(found, SOURCES))
+    assert replay_fault(found, SOURCES, has_value=True) is None
