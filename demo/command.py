@@ -15,18 +15,18 @@ from stack.site import REPOSITORY
 NAME = "demo"
 PROOF = REPOSITORY / ".demo" / "proof.json"
 PLAN = """\
-Millrace demo: from database commits to complete orders, each exactly once, and to a lake that equals the database, on
-real servers on this machine.
+Millrace demo: from database commits to complete orders, each exactly once, and a lake that equals the database, on real
+servers on this machine.
 
 It will
-  1. start MariaDB, Kafka, Kafka Connect with Debezium, Redis and MinIO (fetched once, ports of their own);
+  1. start MariaDB, Kafka, Kafka Connect with Debezium, Redis and MinIO (downloaded once, on separate ports);
   2. create the shop's database and load it: {orders};
   3. create the topics and register the Debezium connector;
   4. start two Faust workers, and kill one of them with SIGKILL in the middle;
   5. place 300 live orders and measure the time from their commit to order_final;
   6. compare order_final with the database;
   7. archive every change in object storage, and fill the lake from there: Bronze, Silver, Gold;
-  8. hold the lake against the database, row by row, and print the proof ({proof}).
+  8. compare the lake with the database, row by row, and print the proof ({proof}).
 """
 
 KEPT = """\
@@ -42,14 +42,16 @@ to end them: python -m stack reset --name {name}"""
 def add_commands(subparsers: Any) -> None:
     """Add `demo`."""
     parser = subparsers.add_parser("demo", help="run the main job on real servers and print the proof")
-    parser.add_argument("--size", type=float, default=1.0, help="of the dataset (default: 1, 25,000 orders)")
+    parser.add_argument(
+        "--size", type=float, default=1.0, help="size of the dataset (default: 1, which is 25,000 orders)"
+    )
     parser.add_argument("--customers", type=int, metavar="COUNT", help="default: 1,000,000")
-    parser.add_argument("--keep", action="store_true", help="leave servers and data there at the end")
+    parser.add_argument("--keep", action="store_true", help="keep the servers running and their data at the end")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run it; exit code 0 only if nothing is missing, repeated or different."""
+    """Run the demo; exit code 0 only if nothing is missing, repeated or different."""
     orders = f"size {arguments.size:g} ({25_000 * arguments.size:,.0f} orders)"
     _say(PLAN.format(orders=orders, proof=_shown(PROOF)))
     PROOF.unlink(missing_ok=True)

@@ -22,10 +22,10 @@ Say = Callable[[str], None]
 
 
 def archive_all(worker: Worker, records: int, say: Say) -> None:
-    """Run the archive until it has put so many records into objects.
+    """Run the archive until it has stored the given number of records in objects.
 
     Raises:
-        StackError: it has not within the limit.
+        StackError: the time limit was exceeded.
     """
     worker.start()
     try:
@@ -42,13 +42,13 @@ def archive_all(worker: Worker, records: int, say: Say) -> None:
 
 
 def archived(worker: Worker) -> int:
-    """How many records the worker has put into objects."""
+    """Number of records the worker has stored in objects."""
     stats = worker.stats()
     return 0 if stats is None else int(stats["archive"].get("records", 0))
 
 
 def batch(arguments: Sequence[str], environment: Mapping[str, str], say: Say) -> tuple[int, list[str]]:
-    """Run `python -m batch`, showing what it says; its exit code and its lines."""
+    """Run `python -m batch` and show its output; returns its exit code and its lines."""
     process = subprocess.Popen(
         [sys.executable, "-m", "batch", *arguments],
         env=environment_with({**environment, "PYTHONUNBUFFERED": "1"}),
@@ -72,7 +72,7 @@ def batch(arguments: Sequence[str], environment: Mapping[str, str], say: Say) ->
 
 
 def rows_per_table(lines: Sequence[str]) -> dict[str, int]:
-    """Rows written per table, from the summary that `batch run` ends with."""
+    """Read the rows written per table from the final summary of `batch run`."""
     found = {}
     for line in lines:
         cells = line.split()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(kw_only=True)
 class Proof:
-    """What the demo measured. `seconds_per_phase` holds the duration of each phase, in order."""
+    """Measurements of the demo. `seconds_per_phase` holds the duration of each phase, in order."""
 
     complete_orders: int = 0
     distinct: int = 0
@@ -30,23 +30,23 @@ class Proof:
 
     @property
     def seconds(self) -> float:
-        """All phases together."""
+        """Duration of all phases together."""
         return round(sum(self.seconds_per_phase.values()), 1)
 
     @property
     def passed(self) -> bool:
-        """Nothing is missing, nothing is there twice, every field is the database's, in the topic and in the lake."""
+        """Whether topic and lake equal the database: nothing is missing, repeated or different."""
         is_exact = self.complete_orders > 0 and not (self.missing or self.duplicates or self.different)
         return is_exact and self.lake_verdict == "equal"
 
     def write(self, path: Path) -> None:
-        """Write the machine-readable copy."""
+        """Write the proof as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
         figures = {**vars(self), "seconds": self.seconds, "passed": self.passed}
         path.write_text(json.dumps(figures, indent=2) + "\n")
 
     def lines(self) -> list[str]:
-        """The proof as a person reads it."""
+        """Format the proof as text."""
         phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds_per_phase.items())
         return [
             f"complete orders in the database      {self.complete_orders:>10,}",
@@ -72,6 +72,6 @@ class Proof:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest of `values` that is not exceeded by `share` of them (nearest rank)."""
+    """Smallest value that at least `share` of the values do not exceed (nearest rank)."""
     ranked = sorted(values)
     return ranked[max(0, math.ceil(share * len(ranked)) - 1)]

@@ -45,7 +45,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """What the demo runs with."""
+    """Parameters of the demo."""
 
     size: float
     customers: int | None
@@ -55,7 +55,7 @@ class Parameters:
 
 
 class Demo:
-    """One run; the stack's life belongs to the caller."""
+    """One run of the demo; the caller starts and stops the stack."""
 
     def __init__(self, stack: Stack, parameters: Parameters, say: Say) -> None:
         environment = self._environment = stack.environment()
@@ -78,7 +78,7 @@ class Demo:
 
     @property
     def connect_url(self) -> str:
-        """Kafka Connect's REST interface."""
+        """URL of Kafka Connect's REST interface."""
         return self._connect.url
 
     @property
@@ -88,7 +88,7 @@ class Demo:
 
     @contextmanager
     def phase(self, name: str, text: str) -> Iterator[None]:
-        """Say what begins, time it, say that it is done."""
+        """Print the start of a phase, time it, and print its end."""
         self._say(f"→ {text}")
         began = time.monotonic()
         yield
@@ -96,7 +96,7 @@ class Demo:
         self._say(f"  done in {self.proof.seconds_per_phase[name]:.1f} s")
 
     def run(self) -> Proof:
-        """All phases after the servers are up; the workers are ended whatever happens."""
+        """Run all phases after the servers are up; stop the workers in any case."""
         plan = make_plan(self._generator, size=self._parameters.size, customers=self._parameters.customers)
         try:
             self._load(plan)
@@ -149,7 +149,7 @@ class Demo:
         self.proof.events_per_s = round(self.proof.events / max((seen[-1] - seen[0]) / 1e9, 1e-3), 1)
 
     def _finish_snapshot(self) -> None:
-        """Debezium follows the log only after it has read every table, the customers last."""
+        """Wait for the snapshot: Debezium follows the log only after it has read every table, the customers last."""
         with self.phase("snapshot", "let the connector finish its snapshot of the customers"):
             with ConnectClient(self._connect.url) as connect:
                 wait_snapshot(connect, connector_name(self._definition.name))
@@ -199,7 +199,7 @@ class Demo:
         self.proof.different = len(verdict.different) + len(verdict.malformed)
 
     def _fill_lake(self) -> None:
-        """The snapshot and the live orders are one change for each row, so there are as many changes as rows."""
+        """Fill the lake. Snapshot and live orders make one change per row, so there are as many changes as rows."""
         with connected(self._database, self._definition.database) as connection, connection.cursor() as cursor:
             changes = 0
             for table in self._definition.tables:
@@ -214,7 +214,7 @@ class Demo:
             if code != 0:
                 raise StackError(f"the lake could not be filled: see {logs['LOG_DIR']}")
             self.proof.lake_rows = lake.rows_per_table(lines)
-        with self.phase("reconcile", "hold the stream and the lake against the database"):
+        with self.phase("reconcile", "compare the stream and the lake with the database"):
             code, _ = lake.batch(["reconcile"], self._environment | logs, self._say)
             self.proof.lake_verdict = lake.VERDICTS.get(code, "failed")
 

@@ -17,11 +17,11 @@ _POLL_S = 0.05
 
 
 class FinalWatch:
-    """A read-committed consumer of `order_final` in a thread of its own.
+    """A read-committed consumer of `order_final` in a separate thread.
 
     Attributes:
         first_seen_ns: wall clock at which each order was first visible here, by order id.
-        records: number of records seen, repeated ones included.
+        records: number of records seen, including repeated ones.
     """
 
     def __init__(self, bootstrap: str) -> None:
@@ -46,11 +46,11 @@ class FinalWatch:
         self._consumer.close()
 
     def seen_ns(self) -> dict[str, int]:
-        """`first_seen_ns` as it is now, to go through: the thread adds to the other one meanwhile."""
-        return dict(self.first_seen_ns)  # in one step; a list of its items is not, with a thread beside it
+        """Return a copy of `first_seen_ns` that is safe to iterate while the thread adds to the original."""
+        return dict(self.first_seen_ns)  # in one step; a list of its items is not, with another thread running
 
     def wait_for(self, count: int, limit_s: float) -> bool:
-        """Wait until so many distinct orders are visible; False if the limit came first.
+        """Wait until `count` distinct orders are visible; False if the time limit was exceeded.
 
         Raises:
             StackError: the consumer has failed.

@@ -26,14 +26,14 @@ _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "USER")
 
 
 class Worker:
-    """One `faust -A streams.orders worker`, or of another application, with its own web port, data folder and log.
+    """A process `faust -A … worker` of one application, with its own web port, data folder and log.
 
     Args:
-        web_port: of its web views, on loopback.
-        environment: the settings that reach the servers, as `Stack.environment` gives them, and any others.
+        web_port: port of its web views, on loopback.
+        environment: its settings: those of `Stack.environment` that reach the servers, and any others.
         folder: parent of its data folder and of its log.
-        program: module and first arguments that stand in the place of `faust`, for one that alters the worker before.
-        application: what Faust is told to run.
+        program: module and first arguments that replace `faust`, to alter the worker before it starts.
+        application: name of the Faust application to run.
     """
 
     def __init__(
@@ -67,16 +67,16 @@ class Worker:
 
     @property
     def process(self) -> Process:
-        """The process, as last started."""
+        """The process of the last start."""
         assert self._process is not None, "the worker was not started"
         return self._process
 
     def is_running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is alive."""
         return self._process is not None and self._process.state() is not ProcessState.ENDED
 
     def stats(self) -> dict[str, Any] | None:
-        """What `/stats/` says, None while it does not answer."""
+        """Read `/stats/`; None if it does not answer."""
         try:
             answer: dict[str, Any] = requests.get(f"{self.url}/stats/", timeout=2).json()
         except (requests.RequestException, ValueError):
@@ -84,7 +84,7 @@ class Worker:
         return answer
 
     def is_ready(self) -> bool:
-        """Whether it has joined and every partition it was given is processed."""
+        """Whether it has joined its group and processes every partition assigned to it."""
         stats = self.stats()
         return stats is not None and stats["ready"]
 
@@ -92,7 +92,7 @@ class Worker:
         """Wait until it is ready.
 
         Raises:
-            StackError: it has ended, or is not ready within the limit; with the end of its log.
+            StackError: it has ended, or is not ready within the limit; the message has the end of its log.
         """
         deadline = time.monotonic() + limit_s
         while not self.is_ready():
@@ -104,7 +104,7 @@ class Worker:
             time.sleep(_POLL_S)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it, as a crash would (SIGKILL)."""
         self.process.send(signal.SIGKILL)
         self.process.wait_ended(STOP_LIMIT_S)
 
@@ -113,11 +113,11 @@ class Worker:
         self.process.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on (SIGCONT)."""
+        """Resume it (SIGCONT)."""
         self.process.send(signal.SIGCONT)
 
     def stop(self, limit_s: float = STOP_LIMIT_S) -> bool:
-        """End it gracefully, by force after the limit; whether the grace was enough."""
+        """Stop it gracefully, by force after the limit; returns whether it stopped by itself."""
         if not self.is_running():
             return True
         self.process.send(signal.SIGCONT)

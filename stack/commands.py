@@ -25,19 +25,19 @@ _FOLLOW_SECONDS = 0.25
 
 def add_commands(subparsers: Any) -> None:
     """Add up, down, reset, status, logs and env."""
-    up = _add(subparsers, "up", run_up, "start the servers that do not run yet")
+    up = _add(subparsers, "up", run_up, "start the servers that are not running")
     up.add_argument("--only", type=_servers, metavar="SERVER,…", help=f"only these of {', '.join(SERVERS)}")
     ports = up.add_mutually_exclusive_group()
     ports.add_argument("--ports", default="", metavar="SERVER=PORT,…", help=f"instead of {_default_ports()}")
-    ports.add_argument("--free-ports", action="store_true", help="choose ports that are free")
-    down = _add(subparsers, "down", run_down, "end the servers; their data stays")
+    ports.add_argument("--free-ports", action="store_true", help="choose free ports")
+    down = _add(subparsers, "down", run_down, "stop the servers and keep their data")
     down.add_argument("--only", type=_servers, metavar="SERVER,…", help="only these")
-    _add(subparsers, "reset", run_reset, "end the servers and delete their data")
+    _add(subparsers, "reset", run_reset, "stop the servers and delete their data")
     _add(subparsers, "status", run_status, "show the servers; exit code 1 if one is not healthy")
     logs = _add(subparsers, "logs", run_logs, "show the output of a server")
     logs.add_argument("server", choices=SERVERS)
-    logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
-    logs.add_argument("-n", "--lines", type=int, default=20, metavar="COUNT", help="how many lines (default: 20)")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep printing new lines")
+    logs.add_argument("-n", "--lines", type=int, default=20, metavar="COUNT", help="number of lines (default: 20)")
     env = _add(subparsers, "env", run_env, "print the settings that reach the servers")
     env.add_argument("--format", choices=("shell", "dotenv"), default="shell")
 
@@ -57,7 +57,7 @@ def run_up(arguments: argparse.Namespace) -> int:
 
 
 def run_down(arguments: argparse.Namespace) -> int:
-    """End the servers."""
+    """Stop the servers."""
     stack = Stack.existing(stack_folder(arguments.name))
     if stack is not None:
         stack.down(_print, only=arguments.only)
@@ -66,7 +66,7 @@ def run_down(arguments: argparse.Namespace) -> int:
 
 
 def run_reset(arguments: argparse.Namespace) -> int:
-    """End the servers and delete their data."""
+    """Stop the servers and delete their data."""
     stack = Stack.existing(stack_folder(arguments.name))
     if stack is not None:
         stack.reset(_print)
@@ -105,13 +105,13 @@ def run_env(arguments: argparse.Namespace) -> int:
 
 
 def format_environment(environment: dict[str, str], style: str) -> str:
-    """`export NAME=value` lines for a shell, or `NAME=value` lines for a .env file."""
+    """Format `export NAME=value` lines for a shell, or `NAME=value` lines for a .env file."""
     prefix = "export " if style == "shell" else ""
     return "\n".join(f"{prefix}{name}={shlex.quote(value)}" for name, value in sorted(environment.items()))
 
 
 def format_status(servers: Sequence[ServerStatus]) -> str:
-    """A table with one line per server."""
+    """Format a table with one line per server."""
     rows = [("SERVER", "STATE", "PID", "PORT", "UPTIME", "HEALTH")]
     for server in servers:
         pid = "-" if server.pid is None else str(server.pid)
@@ -137,7 +137,7 @@ def _add(subparsers: Any, name: str, run: Any, help_text: str) -> argparse.Argum
 
 
 def add_name_option(parser: argparse.ArgumentParser) -> None:
-    """Let a command be about another stack than the default one."""
+    """Add the option `--name`, which selects another stack than the default one."""
     parser.add_argument("--name", type=stack_name, default=DEFAULT_STACK, help="which stack (default: %(default)s)")
 
 
@@ -170,7 +170,7 @@ def _print(line: str) -> None:
 
 
 def _cancelled_by_signals() -> threading.Event:
-    """An event that interruption and termination set, instead of breaking in at any place."""
+    """Yield an event that SIGINT and SIGTERM set, instead of interrupting at any point."""
     cancelled = threading.Event()
 
     def cancel(_number: int, _frame: FrameType | None) -> None:

@@ -15,7 +15,7 @@ _FORCE_LIMIT_SECONDS = 10.0
 
 
 def end_servers(site: Site, servers: Sequence[str], progress: Callable[[str], None]) -> None:
-    """End the servers that this stack started; those that need others go first."""
+    """Stop the servers that this stack started; those that need others stop first."""
     running = {name: process for name in servers if (process := _running(site, name)) is not None}
     dependants = [name for name in running if any(need in running for need in SERVERS[name].needs)]
     others = [name for name in running if name not in dependants]
@@ -36,7 +36,7 @@ def _end_together(processes: dict[str, Process], progress: Callable[[str], None]
         if not process.wait_ended(max(0.0, left)):
             process.send(signal.SIGKILL)
             process.wait_ended(_FORCE_LIMIT_SECONDS)
-            manner = "killed: it did not end by itself"
+            manner = "killed because it did not stop by itself"
         progress(f"{name:<8} {manner} after {time.monotonic() - began:.1f} s")
 
 

@@ -2,8 +2,8 @@
 
 
 class StackError(Exception):
-    """Something the caller can mend; the message names it and says what to do. Shown without a traceback."""
+    """A fault that the caller can mend; the message says what to do. It is printed without a traceback."""
 
 
 class CancelledWorkError(Exception):
-    """The work is to end because another part of it failed or a person stopped it."""
+    """The work was cancelled because another part of it failed or a person stopped it."""

@@ -14,7 +14,7 @@ from stack.site import Site
 
 @dataclass(frozen=True, kw_only=True)
 class ServerStatus:
-    """One server now. `state`: running, paused, died (it was started and is gone) or stopped."""
+    """Current status of a server. `state`: running, paused, died (it ended without being stopped) or stopped."""
 
     server: str
     state: str
@@ -25,12 +25,12 @@ class ServerStatus:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether it runs and answers."""
+        """Whether it is running and answers."""
         return self.health == "healthy"
 
 
 def status_of(site: Site, servers: Sequence[str]) -> list[ServerStatus]:
-    """Status of each server, asked at the same time."""
+    """Read the status of all servers in parallel."""
     with ThreadPoolExecutor(max(1, len(servers))) as pool:
         return list(pool.map(lambda name: _status(site, name), servers))
 

@@ -19,19 +19,19 @@ _TAIL_LINES = 12
 
 
 class Job:
-    """One piece of work that reports, and ends early when `cancelled` is set."""
+    """One step of work that reports progress, and ends early when `cancelled` is set."""
 
     def __init__(self, report: Callable[[str], None], cancelled: threading.Event) -> None:
         self.report = report
         self._cancelled = cancelled
 
     def check(self) -> None:
-        """Raise `CancelledWorkError` when the work is to end."""
+        """Raise `CancelledWorkError` if the work was cancelled."""
         if self._cancelled.is_set():
             raise CancelledWorkError
 
     def pause(self, seconds: float) -> None:
-        """Wait, unless the work is to end."""
+        """Wait, unless the work was cancelled."""
         if self._cancelled.wait(seconds):
             raise CancelledWorkError
 
@@ -43,10 +43,10 @@ class Job:
         purpose: str,
         to_its_end: bool = False,
     ) -> None:
-        """Run a tool; with `to_its_end` it is not broken off when the work is to end.
+        """Run a tool; with `to_its_end` it is not stopped when the work is cancelled.
 
         Raises:
-            StackError: it is not installed, or it failed; with the last lines of its output.
+            StackError: it is not installed, or it failed; the message has the last lines of its output.
         """
         with tempfile.TemporaryFile() as output:
             try:
@@ -63,7 +63,7 @@ class Job:
             code = self._wait(tool, to_its_end)
             if code != 0:
                 name = Path(command[0]).name
-                raise StackError(f"{purpose} failed: {name} ended with code {code}\n{_last_lines(output)}")
+                raise StackError(f"{purpose} failed: {name} exited with code {code}\n{_last_lines(output)}")
 
     def _wait(self, tool: subprocess.Popen[bytes], to_its_end: bool) -> int:
         with tool:

@@ -31,7 +31,7 @@ _INHERITED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "USER")
 
 
 class Launch:
-    """One start of some servers of a stack."""
+    """One start of servers of a stack."""
 
     def __init__(
         self,
@@ -52,13 +52,13 @@ class Launch:
         self._began = time.monotonic()
 
     def run(self) -> None:
-        """Start what is missing; returns when all is healthy.
+        """Start the servers that are not running, and wait until all are healthy.
 
         Raises:
-            StackError: names every server that failed.
+            StackError: the message names every server that failed.
             CancelledWorkError: `cancelled` was set.
 
-        Whatever is raised, the servers that were started here are ended again before.
+        Before any of these is raised, the servers started by this call are stopped.
         """
         self._site.make_folders()
         self._check_ports()
@@ -145,7 +145,7 @@ class Launch:
         self._progress(f"{name:<8} {state}, port {port}")
 
     def _wait_healthy(self, name: str, record: Record) -> str | None:
-        """None once it is healthy, else why it never will be."""
+        """Wait until the server is healthy; returns None, or the reason why it cannot become healthy."""
         job = Job(self._progress, self._cancelled)
         deadline = time.monotonic() + _HEALTH_LIMIT_SECONDS
         while True:

@@ -38,7 +38,7 @@ Progress = Callable[[str], None]
 
 
 def _say_nothing(line: str) -> None:
-    """The progress of callers who want none."""
+    """Ignore progress reports."""
 
 
 def stack_folder(name: str) -> Path:
@@ -63,9 +63,9 @@ class Stack:
         servers: Sequence[str] | None = None,
         die_with_parent: bool = False,
     ) -> Self:
-        """The stack in `folder`, made there if there is none yet.
+        """Open the stack in `folder`, or create it there.
 
-        `ports` replaces those it had; `servers` adds to those it had (by default: those it had, all at first).
+        `ports` replaces its ports; `servers` adds to its servers (by default those it had; all for a new stack).
         """
         known = _load(folder)
         chosen = _with_needs([*known.get("servers", []), *(servers or [])]) or list(SERVERS)
@@ -76,7 +76,7 @@ class Stack:
 
     @classmethod
     def existing(cls, folder: Path) -> Self | None:
-        """The stack in `folder`, or None if none was ever made there."""
+        """Open the stack in `folder`; None if it does not exist."""
         return cls.at(folder) if _load(folder) else None
 
     def up(
@@ -86,13 +86,13 @@ class Stack:
         only: Sequence[str] | None = None,
         cancelled: threading.Event | None = None,
     ) -> None:
-        """Start what does not run yet, and wait until all of it is healthy.
+        """Start the servers that are not running, and wait until all are healthy.
 
         Raises:
             StackError: a server could not be started.
             CancelledWorkError: `cancelled` was set meanwhile.
 
-        Whatever is raised, the servers that this call started are ended again before.
+        Before any of these is raised, the servers started by this call are stopped.
         """
         servers = [name for name in SERVERS if name in (self.servers if only is None else _with_needs(only))]
         cancelled = cancelled or threading.Event()
@@ -103,16 +103,16 @@ class Stack:
             launch.run()
 
     def start(self, server: str, progress: Progress = _say_nothing) -> None:
-        """Start one server and what it needs, and wait until they are healthy."""
+        """Start one server and those it needs, and wait until they are healthy."""
         self.up(progress, only=[server])
 
     def down(self, progress: Progress = _say_nothing, *, only: Sequence[str] | None = None) -> None:
-        """End the servers gently, by force after a limit; returns when they have ended."""
+        """Stop the servers gracefully, by force after a limit; returns when they have ended."""
         with self._alone():
             end_servers(self.site, [name for name in SERVERS if only is None or name in only], progress)
 
     def reset(self, progress: Progress = _say_nothing) -> None:
-        """End the servers and delete the stack with all its data."""
+        """Stop the servers and delete the stack with all its data."""
         with self._alone():
             end_servers(self.site, list(SERVERS), progress)
             sockets = self.site.socket_folder()
@@ -121,7 +121,7 @@ class Stack:
             shutil.rmtree(self.site.folder)
 
     def kill(self, server: str) -> None:
-        """End a server as a crash would (SIGKILL); returns when it has ended and its ports are free."""
+        """Kill a server, as a crash would (SIGKILL); returns when it has ended and its ports are free."""
         process = self._process(server)
         process.send(signal.SIGKILL)
         deadline = time.monotonic() + _KILL_LIMIT_SECONDS
@@ -137,15 +137,15 @@ class Stack:
         self._process(server).send(signal.SIGSTOP)
 
     def resume(self, server: str) -> None:
-        """Let a frozen server go on (SIGCONT)."""
+        """Resume a frozen server (SIGCONT)."""
         self._process(server).send(signal.SIGCONT)
 
     def status(self) -> list[ServerStatus]:
-        """State and health of each server of the stack."""
+        """Read state and health of each server of the stack."""
         return status_of(self.site, self.servers)
 
     def environment(self) -> dict[str, str]:
-        """The settings with which programs reach this stack, by the names that `config.settings` reads."""
+        """Return the settings with which programs reach this stack, by the names that `config.settings` reads."""
         environment: dict[str, str] = {}
         for server in self.servers:
             environment |= SERVERS[server].environment(self.site)
@@ -171,7 +171,7 @@ class Stack:
             if moved and process_state(self.site.record(name)) is not ProcessState.ENDED:
                 raise StackError(
                     f"{name} runs on port {known.get(moved[0])}, not {self.site.ports[moved[0]]}: "
-                    "end it first with `python -m stack down`"
+                    "stop it first with `python -m stack down`"
                 )
 
     def _save(self) -> None:
@@ -180,7 +180,7 @@ class Stack:
 
     @contextlib.contextmanager
     def _alone(self, cancelled: threading.Event | None = None) -> Iterator[None]:
-        """One command at a time works on a stack."""
+        """Hold the stack's lock, so that one command at a time works on it."""
         folder = self.site.folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         deadline = time.monotonic() + _LOCK_LIMIT_SECONDS
@@ -191,7 +191,9 @@ class Stack:
                     break
                 except BlockingIOError:
                     if time.monotonic() >= deadline:
-                        raise StackError(f"another command has been at work on {folder} for minutes") from None
+                        raise StackError(
+                            f"another command has been working on {folder} for minutes; wait for it or end it"
+                        ) from None
                     if cancelled is not None and cancelled.is_set():
                         raise CancelledWorkError from None
                     time.sleep(_LOCK_POLL_SECONDS)
@@ -209,7 +211,7 @@ def _load(folder: Path) -> dict[str, Any]:
 
 
 def _with_needs(servers: Sequence[str]) -> list[str]:
-    """The servers and those that they need, in the order of the catalogue."""
+    """List the servers and those that they need, in the order of the catalogue."""
     for name in servers:
         if name not in SERVERS:
             raise StackError(f"there is no server {name!r}; it is one of {', '.join(SERVERS)}")

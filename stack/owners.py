@@ -9,7 +9,7 @@ _LISTENING = "0A"
 
 
 def describe_owner(port: int) -> str:
-    """` by NAME (process PID)` for the program that listens on `port`; empty if that cannot be seen."""
+    """` by NAME (process PID)` for the program that listens on `port`; empty if it is unknown."""
     inodes = _listening_inodes(port)
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and inodes and _holds(process, inodes):

@@ -32,10 +32,10 @@ _reserved: dict[int, int] = {}  # file descriptors that hold the locks, until th
 
 
 def parse_ports(text: str) -> dict[str, int]:
-    """Read `kafka=9092,redis=6379`.
+    """Parse a text such as `kafka=9092,redis=6379`.
 
     Raises:
-        StackError: an unknown server, a number that is no port, or a port given twice.
+        StackError: an unknown server, an invalid port number, or a port given twice.
     """
     ports: dict[str, int] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
@@ -52,7 +52,7 @@ def parse_ports(text: str) -> dict[str, int]:
 
 
 def assert_distinct(ports: Mapping[str, int]) -> None:
-    """Raise `StackError` if two servers have one port."""
+    """Raise `StackError` if two servers have the same port."""
     owners: dict[int, str] = {}
     for name, port in ports.items():
         if port in owners:
@@ -61,7 +61,7 @@ def assert_distinct(ports: Mapping[str, int]) -> None:
 
 
 def free_ports(names: Iterable[str] = DEFAULT_PORTS) -> dict[str, int]:
-    """A free port per name, reserved against this user's other processes until this one ends."""
+    """Choose a free port per name, reserved from this user's other processes until this process ends."""
     return {name: _reserve_one() for name in names}
 
 

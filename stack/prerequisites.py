@@ -67,20 +67,20 @@ def check_prerequisites(needed: Iterable[Prerequisite]) -> None:
 
 
 def fault_of(item: Prerequisite) -> str | None:
-    """What is wrong with a prerequisite, or None."""
+    """Describe what is wrong with a prerequisite; None if nothing is."""
     needed = f"{item.title} {_dotted(item.lowest)} or later is needed: {item.remedy}"
     if shutil.which(item.command[0]) is None:
         return f"{item.command[0]} is not installed; {needed}"
     found = parse_version(item, _output(item.command))
     if found is None:
-        return f"{' '.join(item.command)} does not tell its version; {needed}"
+        return f"{' '.join(item.command)} does not report its version; {needed}"
     if found < item.lowest:
         return f"{item.title} {_dotted(found)} is too old; {needed}"
     return None
 
 
 def parse_version(item: Prerequisite, text: str) -> tuple[int, ...] | None:
-    """The version in a program's own words."""
+    """Read the version from a program's output."""
     match = re.search(item.version, text)
     return None if match is None else tuple(int(part) for part in match.groups() if part is not None)
 

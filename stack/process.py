@@ -23,7 +23,7 @@ _SIGNALS_TO_DEFAULT = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIG
 
 
 class ProcessState(StrEnum):
-    """What the kernel says of a process."""
+    """State of a process, as the kernel reports it."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -32,7 +32,7 @@ class ProcessState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """One process, for ever: `start_ticks` are clock ticks since the boot `boot_id`."""
+    """Unique identity of a process: `start_ticks` are clock ticks since the boot `boot_id`."""
 
     pid: int
     start_ticks: int
@@ -40,12 +40,12 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
-        """The process that has the number `pid` now."""
+        """Identify the process that has the number `pid` now."""
         stat = _stat(pid)
         return None if stat is None else cls(pid=pid, start_ticks=stat.start_ticks, boot_id=_boot_id())
 
     def state(self) -> ProcessState:
-        """Running, paused by SIGSTOP, or ended (also when another process has the number by now)."""
+        """Running, paused by SIGSTOP, or ended (also if another process has the number now)."""
         stat = _stat(self.pid)
         if stat is None or stat.start_ticks != self.start_ticks or _boot_id() != self.boot_id:
             return ProcessState.ENDED
@@ -76,7 +76,7 @@ class Process:
         return True
 
     def wait_ended(self, limit_seconds: float) -> bool:
-        """Wait until the process has ended; False if it has not within the limit."""
+        """Wait until the process has ended; False if the limit was exceeded."""
         deadline = time.monotonic() + limit_seconds
         while self.state() is not ProcessState.ENDED:
             if time.monotonic() >= deadline:
@@ -88,10 +88,10 @@ class Process:
 def start(
     command: Sequence[str], *, environment: Mapping[str, str], log: Path, die_with_parent: bool = False
 ) -> Process:
-    """Start a server in a session of its own, its output appended to `log`.
+    """Start a server in a separate session, with its output appended to `log`.
 
     `die_with_parent` lets the kernel kill it when the *thread* that started it ends: call it from a thread that lives
-    as long as the server shall.
+    as long as the server is needed.
     """
     arguments = ["setpriv", "--pdeathsig", "KILL", *command] if die_with_parent else list(command)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)

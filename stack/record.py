@@ -15,19 +15,19 @@ _TAIL_BYTES = 64 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A server as it was started."""
+    """Record of a started server."""
 
     process: Process
     log_offset: int
     started_at: float
 
     def save(self, path: Path) -> None:
-        """Write the record in one step."""
+        """Write the record atomically."""
         write_private(path, json.dumps(asdict(self)))
 
 
 def load_record(path: Path) -> Record | None:
-    """The record at `path`; None if there is none that can be read."""
+    """Read the record at `path`; None if it is missing or unreadable."""
     try:
         fields = json.loads(path.read_text())
         return Record(**{**fields, "process": Process(**fields["process"])})
@@ -42,12 +42,12 @@ def process_state(path: Path) -> ProcessState:
 
 
 def new_record(process: Process, log_offset: int) -> Record:
-    """The record of a process started now."""
+    """Make the record of a process started now."""
     return Record(process=process, log_offset=log_offset, started_at=time.time())
 
 
 def last_lines(log: Path, count: int, *, offset: int = 0) -> list[str]:
-    """The last lines of a log, none from before `offset`."""
+    """Read the last lines of a log, starting at `offset` at the earliest."""
     try:
         with log.open("rb") as file:
             size = file.seek(0, 2)

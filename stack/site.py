@@ -40,7 +40,7 @@ class Credentials:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """Where one stack lives."""
+    """Folder, ports and credentials of one stack."""
 
     folder: Path
     ports: Mapping[str, int]
@@ -60,7 +60,7 @@ class Site:
         return self.folder / "logs" / f"{server}.log"
 
     def record(self, server: str) -> Path:
-        """File that says which process a server is."""
+        """File with the process record of a server."""
         return self.folder / "run" / f"{server}.json"
 
     def address(self, port_name: str) -> str:
@@ -68,7 +68,7 @@ class Site:
         return f"{HOST}:{self.ports[port_name]}"
 
     def socket_folder(self) -> Path:
-        """A folder whose unix sockets stay within the kernel's path limit: in the stack's folder if that is short."""
+        """Folder for unix sockets within the kernel's path limit: in the stack's folder if its path is short."""
         inside = self.folder / "run"
         if len(os.fsencode(inside / "mariadb.sock")) <= _SOCKET_PATH_BYTES:
             return inside
@@ -94,7 +94,7 @@ class Site:
 
 
 def load_or_create_site(folder: Path, ports: Mapping[str, int]) -> Site:
-    """The site at `folder`; its credentials are generated the first time."""
+    """Load the site at `folder`; its credentials are generated the first time."""
     path = folder / "credentials.json"
     if not path.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def load_or_create_site(folder: Path, ports: Mapping[str, int]) -> Site:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step; only the owner can read it, at no moment anyone else."""
+    """Replace a file atomically; only the owner can ever read it."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -26,19 +26,19 @@ _SILENT_POLLS = 20
 
 
 def ensure(cache: Path, name: str, fetch: Callable[[Path], None], job: Job) -> Path:
-    """Folder of the artifact `name`; `fetch(empty folder)` fills it unless a whole copy is there."""
+    """Return the folder of the artifact `name`; `fetch(empty folder)` fills it unless it is complete."""
     target = cache / name
     if is_whole(target):
         return target
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StackError(f"the cache folder {cache} cannot be made ({error.strerror}): set MILLRACE_CACHE") from None
+        raise StackError(f"the cache folder {cache} cannot be created ({error.strerror}): set MILLRACE_CACHE") from None
     with _locked(cache / f".{name}.lock", job):
         if is_whole(target):
             return target
         if target.exists():
-            job.report(f"{target} is damaged: fetching it again")
+            job.report(f"{target} is damaged: downloading it again")
         for leftover in cache.glob(f".{name}.partial-*"):
             shutil.rmtree(leftover)
         partial = cache / f".{name}.partial-{os.getpid()}"
@@ -101,6 +101,6 @@ def _locked(path: Path, job: Job) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if attempt == _SILENT_POLLS:
-                    job.report("waiting: the same programs are being fetched already")
+                    job.report("waiting: another process is downloading the same programs")
                 job.pause(_LOCK_POLL_SECONDS)
         yield

@@ -14,7 +14,7 @@ _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencie
 
 
 def java_folder(cache: Path) -> Path:
-    """Where the jars and plugins of this `pom.xml` are kept; another `pom.xml` has another folder."""
+    """Folder of the jars and plugins of this `pom.xml`; another `pom.xml` has another folder."""
     return cache / f"java-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}"
 
 
@@ -29,13 +29,13 @@ def plugin_path(cache: Path) -> Path:
 
 
 def fetch_java(cache: Path, job: Job) -> None:
-    """Have the jars and the connector plugins in the cache."""
+    """Download the jars and the connector plugins into the cache if missing."""
 
     def fetch(folder: Path) -> None:
-        job.report("fetching Kafka and Debezium with Maven")
+        job.report("downloading Kafka and Debezium with Maven")
         # Strict checksums: without `-C` Maven only warns about a jar that arrived damaged.
         command = ["mvn", "-B", "-q", "-C", "-f", str(_POM), _COPY, f"-DoutputDirectory={folder / 'jars'}"]
-        job.run(command, purpose="fetching Kafka and Debezium")
+        job.run(command, purpose="downloading Kafka and Debezium")
         for archive in sorted((folder / "jars").glob("*-plugin.tar.gz")):
             with tarfile.open(archive) as tar:
                 tar.extractall(folder / "plugins", filter="data")

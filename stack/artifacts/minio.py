@@ -12,12 +12,12 @@ _VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 
 
 def minio_folder(cache: Path) -> Path:
-    """Where the program is kept."""
+    """Folder of the program in the cache."""
     return cache / f"minio-{_VERSION}"
 
 
 def fetch_minio(cache: Path, job: Job) -> Path:
-    """Have the program in the cache; the first build takes minutes."""
+    """Build the program into the cache if missing; the first build takes minutes."""
 
     def fetch(folder: Path) -> None:
         job.report("building with Go (the first time takes some minutes)")

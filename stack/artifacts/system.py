@@ -25,7 +25,7 @@ _one_at_a_time = threading.Lock()
 
 
 def find_program(name: str) -> str | None:
-    """Path of an installed program; also from the folders that an ordinary user's PATH leaves out."""
+    """Find an installed program, also in folders that an ordinary user's PATH lacks."""
     found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(_FOLDERS))
     if found is None and name == "redis-server":
         return find_program("redis-check-rdb")  # the same binary: the name it is called by decides what it does
@@ -33,10 +33,10 @@ def find_program(name: str) -> str | None:
 
 
 def require_program(name: str) -> str:
-    """Path of an installed program.
+    """Find an installed program or fail.
 
     Raises:
-        StackError: it is not installed; names the packages.
+        StackError: it is not installed; the message names the packages.
     """
     found = find_program(name)
     if found is None:
@@ -45,7 +45,7 @@ def require_program(name: str) -> str:
 
 
 def fetch_system(programs: list[str], job: Job) -> None:
-    """Have the programs installed."""
+    """Install the programs if missing."""
     with _one_at_a_time:
         missing = [name for name in programs if find_program(name) is None]
         if not missing:

@@ -18,7 +18,7 @@ class UnhealthyError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """How to start a server. Secrets are in files or in `environment`: arguments are visible to every user."""
+    """Command that starts a server. Secrets are in files or in `environment`: arguments are visible to every user."""
 
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -33,32 +33,32 @@ class Server(ABC):
     stop_limit_seconds: ClassVar[float] = 20.0
 
     def prerequisites(self, site: Site) -> Sequence[Prerequisite]:
-        """Programs of the machine that fetching or running this server needs now."""
+        """Programs of the machine that are needed now to download or run this server."""
         return ()
 
     @abstractmethod
     def fetch(self, site: Site, job: Job) -> None:
-        """Have the server's programs on this machine."""
+        """Download or install the server's programs if missing."""
 
     @abstractmethod
     def prepare(self, site: Site, job: Job) -> None:
-        """Write configuration and, the first time, the data folder. Does nothing twice."""
+        """Write configuration and, the first time, the data folder; idempotent."""
 
     @abstractmethod
     def command(self, site: Site) -> Command:
-        """How to start it, after `prepare`."""
+        """Return the command that starts it, after `prepare`."""
 
     @abstractmethod
     def check(self, site: Site) -> None:
-        """Ask it for its health.
+        """Check its health.
 
         Raises:
             UnhealthyError: it does not answer, or not as it should.
         """
 
     def complete(self, site: Site) -> None:  # noqa: B027 - most servers need nothing more
-        """Bring the healthy server to the state that the project expects. Does nothing twice."""
+        """Bring the healthy server to the state that the project expects; idempotent."""
 
     @abstractmethod
     def environment(self, site: Site) -> dict[str, str]:
-        """Settings with which others reach it, by the names that `config.settings` reads."""
+        """Return the settings with which programs reach it, by the names that `config.settings` reads."""

@@ -30,7 +30,7 @@ class Connect(Server):
         return java_prerequisites(site)
 
     def fetch(self, site: Site, job: Job) -> None:
-        """Have the jars and the connector plugins."""
+        """Download the jars and the connector plugins."""
         fetch_java(site.cache, job)
 
     def prepare(self, site: Site, job: Job) -> None:
@@ -38,7 +38,7 @@ class Connect(Server):
         site.write_secret("connect.properties", properties(worker_settings(site)))
 
     def command(self, site: Site) -> Command:
-        """The connectors' database login is in the process environment, where connector settings refer to it."""
+        """Return the command; its environment has the connectors' database login, to which their settings refer."""
         options = ["-Xms128m", "-Xmx768m", "-XX:+UseSerialGC"]
         main = ["org.apache.kafka.connect.cli.ConnectDistributed", str(site.conf("connect.properties"))]
         login = {
@@ -59,7 +59,7 @@ class Connect(Server):
             raise UnhealthyError(f"not ready: {answer.text.strip()[:200]}")
 
     def environment(self, site: Site) -> dict[str, str]:
-        """The REST address."""
+        """Return the REST address."""
         return {"CONNECT_URL": f"http://{site.address('connect')}"}
 
 
@@ -85,7 +85,7 @@ def worker_settings(site: Site) -> dict[str, str]:
         "status.storage.replication.factor": "1",
         "status.storage.partitions": "1",
         "scheduled.rebalance.max.delay.ms": "0",
-        # The worker starts beside the broker: look often whether that is there yet.
+        # The worker starts together with the broker: look often whether that is running yet.
         "reconnect.backoff.max.ms": "200",
         "key.converter": json_converter,
         "value.converter": json_converter,

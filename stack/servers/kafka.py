@@ -38,7 +38,7 @@ class Kafka(Server):
         return java_prerequisites(site)
 
     def fetch(self, site: Site, job: Job) -> None:
-        """Have the jars."""
+        """Download the jars."""
         fetch_java(site.cache, job)
 
     def prepare(self, site: Site, job: Job) -> None:
@@ -58,13 +58,13 @@ class Kafka(Server):
         job.run(command, purpose="formatting Kafka's data folder")
 
     def command(self, site: Site) -> Command:
-        """G1 for short pauses: a pause of the only broker is a pause of every producer and consumer."""
+        """Return the start command; G1 keeps pauses short, because a pause of the only broker halts every client."""
         options = ["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
         main = ["kafka.Kafka", str(site.conf("kafka.properties"))]
         return Command(arguments=java_command(site, *options, main=main))
 
     def check(self, site: Site) -> None:
-        """Ask for the cluster's metadata."""
+        """Request the cluster's metadata."""
         port = site.ports["kafka"]
         try:
             socket.create_connection((HOST, port), timeout=_ANSWER_SECONDS).close()
@@ -76,7 +76,7 @@ class Kafka(Server):
             raise UnhealthyError(f"does not answer: {error.args[0].str()}") from None
 
     def environment(self, site: Site) -> dict[str, str]:
-        """The bootstrap address."""
+        """Return the bootstrap address."""
         return {"KAFKA_BOOTSTRAP": site.address("kafka")}
 
 
@@ -91,7 +91,7 @@ def broker_settings(site: Site) -> dict[str, str]:
         "advertised.listeners": f"PLAINTEXT://{broker}",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(site.data("kafka")),
-        # Topics come from the catalogue: with automatic creation, whoever asks first decides the partition count.
+        # Topics come from the catalogue: with automatic creation, the first client would decide the partition count.
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": "0",
         # Committed positions must outlive any pause of a consumer: without them a group starts from the beginning.

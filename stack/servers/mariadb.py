@@ -39,11 +39,11 @@ class MariaDB(Server):
     port_names: ClassVar[tuple[str, ...]] = ("mariadb",)
 
     def fetch(self, site: Site, job: Job) -> None:
-        """Have the packages."""
+        """Install the packages."""
         fetch_system(["mariadbd", "mariadb-install-db", "mariadb"], job)
 
     def prepare(self, site: Site, job: Job) -> None:
-        """Write settings and accounts; make the system tables the first time."""
+        """Write settings and accounts; create the system tables the first time."""
         site.write_secret("mariadb.sql", accounts_sql(site, dataset_databases()))
         site.write_secret("mariadb.cnf", server_settings(site))
         data = site.data(self.name)
@@ -63,12 +63,12 @@ class MariaDB(Server):
                 "--skip-test-db",
                 "--skip-name-resolve",
             ],
-            purpose="making MariaDB's system tables",
+            purpose="creating MariaDB's system tables",
         )
         partial.rename(data)
 
     def command(self, site: Site) -> Command:
-        """Only this stack's settings file is read."""
+        """Return the start command, which reads only this stack's settings file."""
         arguments = [require_program("mariadbd"), f"--defaults-file={site.conf('mariadb.cnf')}", *_run_as()]
         return Command(arguments=arguments)
 
@@ -87,7 +87,7 @@ class MariaDB(Server):
             raise UnhealthyError(f"no login: {error.msg}") from None
 
     def environment(self, site: Site) -> dict[str, str]:
-        """Address and login of the owner."""
+        """Return address and login of the owner."""
         return {
             "MYSQL_HOST": HOST,
             "MYSQL_PORT": str(site.ports["mariadb"]),
@@ -125,7 +125,7 @@ binlog-expire-logs-seconds = {_TEN_DAYS_SECONDS}
 # MariaDB 11.4 and later: keep the log positions in the events, which order the changes. Unknown before.
 loose-binlog-legacy-event-pos = 1
 
-# What is committed must survive a power cut, and so must its entry in the log: the stream is made from that.
+# Commits and their log entries must survive a power cut: the stream is made from the log.
 innodb-flush-log-at-trx-commit = 1
 sync-binlog = 1
 innodb-buffer-pool-size = 256M
@@ -134,7 +134,7 @@ max-allowed-packet = 64M
 
 
 def accounts_sql(site: Site, databases: Sequence[str]) -> str:
-    """Statements, one a line, that the server runs at every start before it lets anyone in."""
+    """Build the statements, one a line, that the server runs at every start before it accepts logins."""
     owner, connector = f"'{OWNER_USER}'@'{HOST}'", f"'{CONNECTOR_USER}'@'{HOST}'"
     statements = ["SET SESSION sql_log_bin = 0"]  # accounts are no business of those who read the log
     for account, password in (
@@ -163,7 +163,7 @@ def dataset_databases() -> list[str]:
 
 
 def _run_as() -> list[str]:
-    # Started by root, the server insists on being told in so many words.
+    # Started by root, the server requires this option.
     return ["--user=root"] if os.geteuid() == 0 else []
 
 

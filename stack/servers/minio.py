@@ -31,21 +31,21 @@ class MinIO(Server):
     port_names: ClassVar[tuple[str, ...]] = ("minio",)
 
     def prerequisites(self, site: Site) -> list[Prerequisite]:
-        """Go, until the program is built; what the jars need."""
+        """Go, until the program is built, and the prerequisites of the jars."""
         go = [] if is_whole(minio_folder(site.cache)) else [GO]
         return go + lake_prerequisites(site.cache)
 
     def fetch(self, site: Site, job: Job) -> None:
-        """Have the program and the jars."""
+        """Build the program and download the jars."""
         fetch_lake_jars(site.cache, job)
         fetch_minio(site.cache, job)
 
     def prepare(self, site: Site, job: Job) -> None:
-        """Make the data folder."""
+        """Create the data folder."""
         site.data(self.name).mkdir(mode=0o700, exist_ok=True)
 
     def command(self, site: Site) -> Command:
-        """The root login is in the process environment."""
+        """Return the start command; the root login is in its environment."""
         program = str(minio_folder(site.cache) / "minio")
         certificates = str(site.folder / "conf" / "minio-certs")
         arguments = [
@@ -61,7 +61,7 @@ class MinIO(Server):
         return Command(arguments=arguments, environment=environment)
 
     def check(self, site: Site) -> None:
-        """Log in and list the buckets: its health endpoint says yes before it serves requests."""
+        """Log in and list the buckets: its health endpoint answers before it serves requests."""
         with _client(site) as client:
             client.list_buckets()
 
@@ -73,7 +73,7 @@ class MinIO(Server):
                     client.make_bucket(bucket)
 
     def environment(self, site: Site) -> dict[str, str]:
-        """Address and root login, and where the jars are."""
+        """Return address and root login, and the folder of the jars."""
         return {
             "SPARK_JARS": str(lake_jars(site.cache)),
             "MINIO_ENDPOINT": f"http://{site.address('minio')}",

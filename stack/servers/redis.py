@@ -25,7 +25,7 @@ class Redis(Server):
     port_names: ClassVar[tuple[str, ...]] = ("redis",)
 
     def fetch(self, site: Site, job: Job) -> None:
-        """Have the package."""
+        """Install the package."""
         fetch_system(["redis-server"], job)
 
     def prepare(self, site: Site, job: Job) -> None:
@@ -38,11 +38,11 @@ class Redis(Server):
         link.symlink_to(require_program("redis-server"))
 
     def command(self, site: Site) -> Command:
-        """The password is in the settings file."""
+        """Return the start command; the password is in the settings file."""
         return Command(arguments=[str(site.folder / "run" / "redis-server"), str(site.conf("redis.conf"))])
 
     def check(self, site: Site) -> None:
-        """Log in and ping; fails while it still loads its data."""
+        """Log in and ping; fails while the server loads its data."""
         client = redis.Redis(
             host=HOST,
             port=site.ports["redis"],
@@ -57,7 +57,7 @@ class Redis(Server):
                 raise UnhealthyError(str(error)) from None
 
     def environment(self, site: Site) -> dict[str, str]:
-        """Its URL, with the password."""
+        """Return its URL, with the password."""
         return {"REDIS_URL": f"redis://:{site.credentials.redis_password}@{site.address('redis')}"}
 
 
@@ -72,11 +72,11 @@ daemonize no
 databases 16
 dir "{site.data("redis")}"
 
-# A write is on disk within a second. No snapshots besides: one file to restore from.
+# A write is on disk within a second. No snapshots: there is one file to restore from.
 appendonly yes
 appendfsync everysec
 save ""
 
-# A full memory refuses writes; evicting a lock would let an order out twice.
+# Reject writes when memory is full: evicting a lock would emit an order twice.
 maxmemory-policy noeviction
 """

@@ -17,21 +17,21 @@ _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencie
 
 
 def lake_jars(cache: Path) -> Path:
-    """Folder of the jars of this `pom.xml` and this log store; others have another folder."""
+    """Folder of the jars of this `pom.xml` and log store; another version of either has another folder."""
     digest = hashlib.sha256(_POM.read_bytes() + _LOG_STORE.read_bytes())
     return cache / f"lake-{digest.hexdigest()[:12]}"
 
 
 def lake_prerequisites(cache: Path) -> list[Prerequisite]:
-    """Java always; Maven and the compiler only as long as the jars are not in the cache."""
+    """Java; also Maven and the compiler while the jars are not in the cache."""
     return [JAVA] if is_whole(lake_jars(cache)) else [JAVA, MAVEN, JAVAC]
 
 
 def fetch_lake_jars(cache: Path, job: Job) -> Path:
-    """Have the jars in the cache; returns their folder."""
+    """Download the jars into the cache if missing; returns their folder."""
 
     def fetch(folder: Path) -> None:
-        job.report("fetching Spark's jars with Maven")
+        job.report("downloading Spark's jars with Maven")
         command = ["mvn", "-B", "-q", "-C", "-f", str(_POM), _COPY, f"-DoutputDirectory={folder}"]
         job.run(command, purpose="fetching Spark's jars")
         _add_log_store(folder, job)

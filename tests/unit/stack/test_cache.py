@@ -121,7 +121,7 @@ def test_one_who_waits_for_another_fetch_can_be_stopped(tmp_path: Path) -> None:
 
 
 def test_a_tool_that_fails_is_named_with_its_last_words() -> None:
-    with pytest.raises(StackError, match=r"building failed: sh ended with code 3\n    no disk"):
+    with pytest.raises(StackError, match=r"building failed: sh exited with code 3\n    no disk"):
         job().run(["sh", "-c", "echo no disk >&2; exit 3"], purpose="building")
     with pytest.raises(StackError, match="building: the program no-such-tool is not installed"):
         job().run(["no-such-tool"], purpose="building")
