@@ -1,6 +1,6 @@
-"""Goal: a class-data archive is used only if it is whole; whatever lies in its place costs a run nothing but its gain.
+"""Goal: only a complete class-data archive is used; any other file in its place costs nothing but the gain in speed.
 
-Method: files made by hand beside jars and a Java that are only looked at; then a real Java writes one and maps it.
+Method: hand-made files next to stand-ins for the jars and for Java; then a real Java writes an archive and maps it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def test_a_command_that_does_not_record_goes_without(testbed: ArchiveTestbed) ->
 
 
 @pytest.mark.parametrize("content", [b"", bytes(4) + b"classes", b"something else"])
-def test_what_java_has_not_finished_is_not_used_and_is_written_again(testbed: ArchiveTestbed, content: bytes) -> None:
+def test_an_unfinished_archive_is_not_used_and_is_written_again(testbed: ArchiveTestbed, content: bytes) -> None:
     partial = testbed.partial()
     partial.write_bytes(content)
     assert testbed.partial() == partial

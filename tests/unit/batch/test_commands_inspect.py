@@ -1,6 +1,6 @@
-"""Goal: what people read about runs and tables is complete and plain.
+"""Goal: lists of runs and versions are complete, and unknown tables and values are errors that name them.
 
-Method: manifests made by hand.
+Method: hand-made manifests.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def test_versions_of_a_table_are_listed_without_runs_that_left_it_alone() -> Non
     assert "1,200 rows written, 3 × type(id), version 7" in lines[2]
 
 
-def test_a_table_that_no_run_has_made_is_named() -> None:
+def test_a_table_without_a_version_is_an_error_that_names_it() -> None:
     assert version_of(RUNS[1], "silver", "orders") == 7
     with pytest.raises(BatchError) as raised:
         version_of(RUNS[1], "gold", "dim_date")
     assert (raised.value.layer, raised.value.table) == ("gold", "dim_date")
 
 
-def test_a_table_is_looked_at_in_silver_unless_only_gold_has_it() -> None:
+def test_the_default_layer_is_silver_unless_only_gold_has_the_table() -> None:
     assert layer_of(PROJECT, "orders") == "silver"
     assert layer_of(PROJECT, "dim_date") == "gold"
     with pytest.raises(BatchError, match="'nonsense'"):
@@ -76,6 +76,6 @@ def test_every_gold_table_has_an_oracle() -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "x", ""])
-def test_what_is_no_count_is_refused(text: str) -> None:
+def test_an_invalid_count_is_an_error(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         count(text)

@@ -1,6 +1,6 @@
-"""Goal: a run does what it can, says what happened, and becomes visible as a whole.
+"""Goal: a run completes every table that it can, reports each outcome, and becomes visible as a whole.
 
-Method: steps that are plain functions, manifests in a temporary folder, a Redis made of dictionaries; no Spark.
+Method: steps that are plain functions, manifests in a temporary folder, a fake Redis; no Spark.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NOON = datetime(2025, 5, 6, 12, tzinfo=UTC)
 
 
 class Lines(list[str]):
-    """What was said."""
+    """The printed lines."""
 
     def say(self, line: str) -> None:
         self.append(line)
@@ -58,7 +58,7 @@ def failing(layer: str, table: str, error: Exception) -> Step:
 
 
 class RunTestbed:
-    """A runner and all that surrounds it."""
+    """A runner with its manifests, its Redis and its printed lines."""
 
     def __init__(self, folder: Path) -> None:
         self.redis = FakeRedis()
@@ -91,7 +91,7 @@ def testbed(tmp_path: Path) -> RunTestbed:
     return RunTestbed(tmp_path)
 
 
-def test_a_run_tells_each_table_and_leaves_a_manifest_with_all_versions(testbed: RunTestbed) -> None:
+def test_a_run_prints_each_table_and_leaves_a_manifest_with_all_versions(testbed: RunTestbed) -> None:
     testbed.steps = [step("bronze", "orders", 3, 120), step("silver", "orders", 7, 118)]
     outcome = testbed.runner.run()
     assert outcome.is_new
@@ -138,7 +138,7 @@ def up_to_date(previous: Manifest) -> list[TableRun]:
 
 
 @pytest.mark.parametrize("is_quiet", [False, True])
-def test_a_run_that_is_proven_to_find_nothing_makes_no_plan(testbed: RunTestbed, is_quiet: bool) -> None:
+def test_a_run_of_an_up_to_date_lake_makes_no_plan(testbed: RunTestbed, is_quiet: bool) -> None:
     testbed.steps = [step("bronze", "orders", 3, 1)]
     first = testbed.runner.run()
     testbed.said.clear()
@@ -151,7 +151,7 @@ def test_a_run_that_is_proven_to_find_nothing_makes_no_plan(testbed: RunTestbed,
     assert testbed.job["state"] == "nothing new"
 
 
-def test_before_the_first_run_nothing_is_proven(testbed: RunTestbed) -> None:
+def test_before_the_first_run_nothing_is_up_to_date(testbed: RunTestbed) -> None:
     testbed.steps = [step("bronze", "orders", 3, 1)]
     assert dataclasses.replace(testbed.runner, up_to_date_check=up_to_date).run().is_new
 
@@ -170,7 +170,7 @@ def test_a_run_after_one_that_was_killed_before_its_manifest_makes_the_tables_vi
     [BatchError("the source is away", layer="bronze", table="orders"), AnalysisException("no such column\n\tat Java")],
     ids=["named", "of Spark"],
 )
-def test_a_table_that_fails_leaves_the_others_at_work(testbed: RunTestbed, error: Exception) -> None:
+def test_a_table_that_fails_does_not_stop_the_others(testbed: RunTestbed, error: Exception) -> None:
     testbed.steps = [step("bronze", "orders", 1, 1)]
     testbed.runner.run()
     testbed.steps = [failing("bronze", "orders", error), step("bronze", "customers", 2, 9)]
@@ -183,7 +183,7 @@ def test_a_table_that_fails_leaves_the_others_at_work(testbed: RunTestbed, error
     assert "at Java" not in testbed.said.text
 
 
-def test_a_mistake_in_the_code_ends_the_program(testbed: RunTestbed) -> None:
+def test_a_bug_in_the_code_ends_the_program(testbed: RunTestbed) -> None:
     testbed.steps = [failing("bronze", "orders", TypeError("a mistake"))]
     with pytest.raises(TypeError):
         testbed.runner.run()
@@ -209,7 +209,7 @@ def test_a_java_that_cannot_be_reached_any_more_ends_the_run(testbed: RunTestbed
         testbed.runner.run()
 
 
-def test_a_connection_of_somebody_else_is_no_end_of_spark(testbed: RunTestbed) -> None:
+def test_an_error_of_another_connection_is_not_the_end_of_spark(testbed: RunTestbed) -> None:
     testbed.steps = [failing("bronze", "orders", ConnectionRefusedError("not Java's"))]
     with pytest.raises(ConnectionRefusedError):
         testbed.runner.run()
@@ -236,7 +236,7 @@ def test_a_run_goes_on_without_redis_and_says_so_once(testbed: RunTestbed) -> No
     assert testbed.said.text.count("warning: ") == 1
 
 
-def test_a_service_is_silent_about_tables_without_news(testbed: RunTestbed) -> None:
+def test_a_service_does_not_print_unchanged_tables(testbed: RunTestbed) -> None:
     testbed.steps = [step("bronze", "orders"), step("bronze", "customers", 2, 5)]
     outcome = testbed.quiet(is_quiet=True).run()
     print_line(outcome.manifest, testbed.said.say, is_new=True)
@@ -330,7 +330,7 @@ def test_a_failed_table_keeps_its_version() -> None:
     assert versions_after({"silver/orders": 8}, [failed]) == {"silver/orders": 8}
 
 
-def test_what_a_library_tells_the_root_logger_is_in_the_log_and_not_on_the_console(
+def test_log_lines_of_libraries_are_in_the_log_and_not_on_the_console(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with logged(tmp_path):

@@ -1,6 +1,6 @@
-"""Goal: one run at a time works on a dataset, and a service goes on until it is told to end.
+"""Goal: only one run at a time works on a dataset, and a service continues until it is stopped.
 
-Method: a Redis made of dictionaries; runs that are plain functions.
+Method: a fake Redis; runs that are plain functions.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ KEY = "batch_lease:project_db"
 LIVENESS_S = 20.0
 
 
-def lease(redis: FakeRedis, said: list[str]) -> Lease:
-    return Lease(redis, "project_db", said.append)
+def lease(redis: FakeRedis, printed: list[str]) -> Lease:
+    return Lease(redis, "project_db", printed.append)
 
 
 def outcome(error: str | None = None) -> Outcome:
@@ -44,7 +44,7 @@ def test_a_lease_is_held_and_given_back() -> None:
     assert redis.texts == {}
 
 
-def test_a_second_run_is_refused_with_the_name_of_the_holder() -> None:
+def test_a_second_run_fails_with_the_name_of_the_holder() -> None:
     redis = FakeRedis()
     with (
         lease(redis, []).hold(wait=False),
@@ -57,11 +57,11 @@ def test_a_second_run_is_refused_with_the_name_of_the_holder() -> None:
 
 def test_a_second_run_waits_for_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "ASK_AGAIN_S", 0.01)
-    redis, said, order = FakeRedis(), list[str](), list[str]()
+    redis, printed, order = FakeRedis(), list[str](), list[str]()
     waiting = threading.Event()
 
     def say(line: str) -> None:
-        said.append(line)
+        printed.append(line)
         waiting.set()
 
     def second(stop: threading.Event) -> None:
@@ -75,11 +75,11 @@ def test_a_second_run_waits_for_the_first(monkeypatch: pytest.MonkeyPatch) -> No
         order.append("first")
     background.__exit__(None, None, None)
     assert order == ["first", "second"]
-    assert len(said) == 1
-    assert "project_db" in said[0]
+    assert len(printed) == 1
+    assert "project_db" in printed[0]
 
 
-def test_waiting_ends_when_the_service_is_told_to() -> None:
+def test_waiting_ends_when_the_service_is_stopped() -> None:
     redis, stop = FakeRedis(), threading.Event()
     stop.set()
     with (
@@ -91,12 +91,12 @@ def test_waiting_ends_when_the_service_is_told_to() -> None:
 
 
 def test_a_run_goes_on_without_a_lease_when_redis_is_away() -> None:
-    redis, said = FakeRedis(), list[str]()
+    redis, printed = FakeRedis(), list[str]()
     redis.is_away = True
-    with lease(redis, said).hold(wait=False):
+    with lease(redis, printed).hold(wait=False):
         pass
-    assert len(said) == 1
-    assert said[0].startswith("warning: ")
+    assert len(printed) == 1
+    assert printed[0].startswith("warning: ")
 
 
 def test_a_lease_is_renewed_and_its_loss_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,8 +114,8 @@ def test_a_lease_is_renewed_and_its_loss_is_survived(monkeypatch: pytest.MonkeyP
     assert redis.texts[KEY] == other, "another's lease is left alone"
 
 
-def test_a_service_goes_on_after_errors_and_ends_after_the_run_in_which_it_is_told_to() -> None:
-    stop, said, runs = threading.Event(), list[str](), list[int]()
+def test_a_service_continues_after_errors_and_ends_after_the_run_in_which_it_is_stopped() -> None:
+    stop, printed, runs = threading.Event(), list[str](), list[int]()
 
     def run() -> Outcome:
         runs.append(len(runs))
@@ -126,9 +126,9 @@ def test_a_service_goes_on_after_errors_and_ends_after_the_run_in_which_it_is_to
         stop.set()
         return outcome()
 
-    serve(run, every_s=0.001, stop=stop, say=said.append)
+    serve(run, every_s=0.001, stop=stop, say=printed.append)
     assert runs == [0, 1, 2]
-    assert said == ["the storage is away"]
+    assert printed == ["the storage is away"]
 
 
 def test_a_service_whose_spark_has_ended_ends_too() -> None:
@@ -155,12 +155,12 @@ def test_an_interval_is_read(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "s", "0s", "-1s", "10 days"])
-def test_what_is_no_interval_is_refused(text: str) -> None:
+def test_an_invalid_interval_is_an_error(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="10s, 5m, 1h or 7d"):
         interval(text)
 
 
-def test_every_may_stand_without_a_value() -> None:
+def test_every_works_without_a_value() -> None:
     asked = parser().parse_args(["run", "--every"])
     assert asked.every is not None
     assert asked.every != parser().parse_args(["run", "--every", "60"]).every

@@ -1,6 +1,6 @@
-"""Goal: the dictionary says all of it, is never stale, and its parts are refused when they are malformed.
+"""Goal: the dictionary is complete and never out of date, and malformed descriptions are errors.
 
-Method: the shipped dataset, and small definitions and files that differ in one thing. No Spark session.
+Method: the shipped dataset, and small definitions and files with a single change. No Spark session.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SELECT id AS order_id, 1.0 AS score, 1 AS one FROM orders
 
 
 @pytest.mark.parametrize("name", known_datasets())
-def test_the_file_is_what_definition_and_gold_files_say(name: str) -> None:
+def test_the_dictionary_file_is_up_to_date(name: str) -> None:
     definition = load_definition(name)
     path = dictionary_path(definition)
     assert path.exists(), "run `python -m batch dictionary`"
@@ -74,7 +74,7 @@ def test_columns_are_read_with_type_sources_and_meaning() -> None:
         ("-- column: order_id string from orders.id: Id of the order.\n", "", "column: 'order_id' of the key is not"),
     ],
 )
-def test_a_malformed_column_line_is_refused(before: str, after: str, fault: str) -> None:
+def test_a_malformed_column_line_is_an_error(before: str, after: str, fault: str) -> None:
     assert before in GOOD
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is looked at
         parsed(GOOD.replace(before, after), "x", SHOP)
@@ -82,7 +82,7 @@ def test_a_malformed_column_line_is_refused(before: str, after: str, fault: str)
     assert all(line.startswith("column: ") for line in str(caught.value).splitlines())
 
 
-def test_what_is_said_of_columns_makes_no_table_anew_but_the_query_does() -> None:
+def test_a_changed_description_rebuilds_no_table_but_a_changed_query_does() -> None:
     plan = parsed(GOOD, "x", SHOP)
     assert parsed(GOOD.replace("A figure.", "A better word."), "x", SHOP).fingerprint == plan.fingerprint
     assert parsed(GOOD.replace("1 AS one", "2 AS one"), "x", SHOP).fingerprint != plan.fingerprint
@@ -129,7 +129,7 @@ def test_a_dataset_without_descriptions_and_gold_has_a_dictionary_too(tmp_path: 
     assert "- topic:" not in text
 
 
-def test_the_command_writes_and_tells_when_the_file_is_another(
+def test_the_command_writes_the_file_and_detects_an_outdated_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "project_db"

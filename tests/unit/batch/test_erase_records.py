@@ -1,6 +1,6 @@
-"""Goal: a record that is erased has no value any more, and nothing else of its object is other than before.
+"""Goal: an erased record loses its value, and everything else in its object stays the same.
 
-Method: objects as `streams.archive` writes them, and the report's text; no Spark, no server.
+Method: objects in the format of `streams.archive`, and the text of the report; no Spark, no server.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def records(content: bytes) -> list[dict[str, Any]]:
     return found
 
 
-def test_only_the_values_of_these_records_go(tmp_path: Path) -> None:
+def test_only_the_values_of_these_records_are_removed(tmp_path: Path) -> None:
     path = Archive(tmp_path, "topic").put(b'{"a": 1}', b"\xff\x00 no text", None, b'{"b":  2}', gap=3)
     content = path.read_bytes()
     before, after = records(content), records(without_values(content, {3, 6}))
@@ -59,7 +59,7 @@ def test_a_person_is_a_row_of_the_table_that_the_definition_names() -> None:
     assert person.mark == named_person(SHOP, "7").mark != named_person(SHOP, "8").mark
 
 
-def test_a_dataset_without_persons_is_told_what_to_say() -> None:
+def test_a_dataset_without_persons_is_an_error_that_names_the_missing_setting() -> None:
     nobody = msgspec.structs.replace(SHOP, tables=(SHOP.table("orders"),))
     with pytest.raises(BatchError, match=r"project_db .*`subject: customer`"):
         named_person(nobody, "7")

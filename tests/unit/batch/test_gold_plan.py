@@ -1,6 +1,6 @@
-"""Goal: a Gold table's file says what it is, and a fault in it is named with the file and the key.
+"""Goal: the file of a Gold table describes the table, and a fault in it is reported with the file and the key.
 
-Method: texts; no Spark.
+Method: the text of files; no Spark.
 """
 
 from __future__ import annotations

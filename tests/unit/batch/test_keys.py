@@ -1,4 +1,4 @@
-"""Goal: a key on the command line is one row of its table, written as the source writes it, or a named mistake.
+"""Goal: a key on the command line becomes the canonical key of one row; an invalid key is an error that names it.
 
 Method: the parser alone; no server.
 """

@@ -1,6 +1,6 @@
-"""Goal: every layer tries again while the object storage is away, and names what is wrong in the end.
+"""Goal: every layer tries again while the object storage is unreachable, and finally reports it with the table.
 
-Method: the layers' work is replaced by one that fails as told, and no pause is waited for; no Spark.
+Method: the layers' work is replaced by work that fails a given number of times, without pauses; no Spark.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def test_a_storage_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_a_storage_that_stays_away_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, layer: str) -> None:
+def test_a_storage_that_stays_unreachable_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, layer: str
+) -> None:
     work = Work(failures=9)
     step = only_step(monkeypatch, tmp_path, layer, work)
     with pytest.raises(StorageError, match=f"{layer}/{TABLES[layer]}: "):

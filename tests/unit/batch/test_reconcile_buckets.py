@@ -1,6 +1,6 @@
-"""Goal: exactly the rows that two sides do not share are found, and no more than needed is read.
+"""Goal: exactly the rows in which two sides differ are found, and no more rows than needed are read.
 
-Method: two dictionaries play the sides; they count what is asked of them.
+Method: two dictionaries as the sides, which count the rows that are read from them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Goal: a difference is called one only when nothing explains it, and the rows are named so that one can look for them.
+"""Goal: only an unexplained difference counts as different, and its rows are named by their keys.
 
-Method: findings and plans made by hand; no server, no Spark.
+Method: hand-made findings and plans; no server, no Spark.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def test_nothing_that_differs_is_equal() -> None:
     assert finding().verdict is Verdict.EQUAL
 
 
-def test_what_nothing_explains_is_different() -> None:
+def test_unexplained_rows_are_different() -> None:
     found = finding(rows=ROWS, behind={A}, quarantined={B})
     assert found.different == [C]
     assert found.verdict is Verdict.DIFFERENT
 
 
-def test_what_is_under_way_is_behind_and_what_is_refused_is_no_fault() -> None:
+def test_pending_rows_are_behind_and_quarantined_rows_are_equal() -> None:
     assert finding(rows=ROWS, behind={A, B, C}).verdict is Verdict.BEHIND
     assert finding(rows=ROWS, quarantined={A, B, C}).verdict is Verdict.EQUAL
     assert finding(is_behind=True).verdict is Verdict.BEHIND
@@ -66,7 +66,7 @@ def test_many_differing_keys_are_counted() -> None:
     assert lines[-1] == "silver/orders: and 15 more"
 
 
-def test_an_order_under_way_explains_its_fact_and_its_lines() -> None:
+def test_a_pending_order_explains_its_fact_and_its_lines() -> None:
     orders = Explained(keys={A}, rows=[{"id": "a", "customer_id": 7}])
     lines = {key_text(["a", 1]), key_text(["b", 1])}
     assert concerned(PLANS["fact_orders"], {A, B}, {"orders": orders}) == {A}
@@ -74,7 +74,7 @@ def test_an_order_under_way_explains_its_fact_and_its_lines() -> None:
     assert concerned(PLANS["dim_product"], {key_text([1])}, {"orders": orders}) == set()
 
 
-def test_an_order_under_way_explains_the_members_that_it_names_and_named() -> None:
+def test_a_pending_order_explains_its_current_and_former_members() -> None:
     orders = Explained(rows=[{"id": "a", "customer_id": 7}, {"id": "a", "customer_id": 8}])
     customers = {key_text([number]) for number in (7, 8, 9)}
     found = concerned(PLANS["dim_customer"], customers, {"orders": orders})
@@ -96,5 +96,5 @@ def test_a_change_shows_its_row_before_and_after(is_wrapped: bool) -> None:
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b'{"before": null, "after": null}', b'{"after": 3}'])
-def test_what_is_no_change_shows_nothing(value: bytes | None) -> None:
+def test_a_value_that_is_not_a_change_has_no_images(value: bytes | None) -> None:
     assert images(value) == []

@@ -1,6 +1,6 @@
-"""Goal: work is tried three times while a server is away, and every failure of a server names what to do.
+"""Goal: work is tried three times while a server does not answer, and the error states what to do.
 
-Method: work that fails as told, and pauses that are only noted.
+Method: work that fails a given number of times, and pauses that are only recorded.
 """
 
 from __future__ import annotations

@@ -22,18 +22,18 @@ class Builder:
     """Stands in for `SparkSession.builder`; it is its own session."""
 
     def __init__(self) -> None:
-        self.told: dict[str, str] = {}
+        self.settings_given: dict[str, str] = {}
 
     def __getattr__(self, _name: str) -> Any:
         return lambda *_: self
 
     def config(self, name: str, value: str) -> Builder:
-        self.told[name] = value
+        self.settings_given[name] = value
         return self
 
 
 @pytest.mark.parametrize("optimises", [False, True])
-def test_only_who_asks_for_it_gets_the_compiler_that_optimises(
+def test_the_optimising_compiler_is_used_on_request_only(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, optimises: bool
 ) -> None:
     builder = Builder()
@@ -41,8 +41,8 @@ def test_only_who_asks_for_it_gets_the_compiler_that_optimises(
     monkeypatch.setattr("batch.spark.session.start_java", lambda _settings: None)
     settings = SparkSettings.read({"SPARK_JARS": str(tmp_path), "SPARK_CLASS_DATA": "false"})
     spark_session(settings, None, app="tests", optimises=optimises)
-    assert ("-XX:TieredStopAtLevel=1" in builder.told["spark.driver.extraJavaOptions"]) is not optimises
-    assert "Tiered" not in builder.told["spark.executor.extraJavaOptions"]
+    assert ("-XX:TieredStopAtLevel=1" in builder.settings_given["spark.driver.extraJavaOptions"]) is not optimises
+    assert "Tiered" not in builder.settings_given["spark.executor.extraJavaOptions"]
 
 
 def test_the_logging_configuration_that_java_is_given_exists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_the_logging_configuration_that_java_is_given_exists(monkeypatch: pytest
     monkeypatch.setattr("batch.spark.session.start_java", lambda _settings: None)
     settings = SparkSettings.read({"SPARK_JARS": str(tmp_path), "SPARK_CLASS_DATA": "false"})
     spark_session(settings, None, app="tests")
-    found = re.search(r"-Dlog4j2\.configurationFile=(\S+)", builder.told["spark.driver.extraJavaOptions"])
+    found = re.search(r"-Dlog4j2\.configurationFile=(\S+)", builder.settings_given["spark.driver.extraJavaOptions"])
     assert found is not None
     assert "appender.file.type" in Path(urlsplit(found[1]).path).read_text()
 

@@ -1,6 +1,6 @@
-"""Goal: a run is spared only where it is proven that it would find nothing new; whatever is odd is left to a real run.
+"""Goal: a run ends without Spark only if it is proven that nothing is new; in any other case a real run follows.
 
-Method: a manifest and folders of names, as the last run and the archive have left them, each time with one thing else.
+Method: a manifest and folders of names, as left by the last run and the archive, each time with a single change.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def commit_name(version: int) -> str:
 
 
 class Folder:
-    """Objects with their metadata by name, and folders."""
+    """A stand-in for a folder: objects with their metadata by name, and folders."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Mapping[str, str]] = {}
@@ -78,7 +78,7 @@ class Folder:
 
 
 class LakeStateTestbed:
-    """A lake that its last run has brought up to all that the archive has."""
+    """A lake that is up to date with its archive."""
 
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
@@ -147,7 +147,7 @@ def testbed() -> LakeStateTestbed:
     return LakeStateTestbed(load_definition("project_db"))
 
 
-def test_a_lake_that_has_all_of_the_archive_is_untouched(testbed: LakeStateTestbed) -> None:
+def test_a_lake_with_all_of_the_archive_is_up_to_date(testbed: LakeStateTestbed) -> None:
     found = testbed.find_up_to_date()
     assert found is not None
     assert {table.name: table.version for table in found} == testbed.manifest.versions
@@ -155,14 +155,14 @@ def test_a_lake_that_has_all_of_the_archive_is_untouched(testbed: LakeStateTestb
     assert all(table.unchanged and table.progress == testbed.manifest.progress[table.name] for table in found)
 
 
-def test_histories_are_held_against_the_manifest_too() -> None:
+def test_history_tables_are_compared_with_the_manifest_too() -> None:
     testbed = LakeStateTestbed(shop_with(2))
     assert testbed.find_up_to_date() is not None
     testbed.log("silver/customers_history").objects[commit_name(4)] = {}
     assert testbed.find_up_to_date() is None
 
 
-def test_a_table_without_any_change_yet_is_untouched(testbed: LakeStateTestbed) -> None:
+def test_a_table_without_any_change_is_up_to_date(testbed: LakeStateTestbed) -> None:
     folder = testbed.at(LAKE.changes(topic("customers")))
     folder.inside = []
     testbed.change_manifest(progress={k: v for k, v in testbed.manifest.progress.items() if k != "bronze/customers"})
@@ -179,7 +179,7 @@ def test_of_a_long_chain_only_the_end_is_listed(testbed: LakeStateTestbed) -> No
     assert chain.asked_after == [f"{4_000_000:020d}"]
 
 
-def test_an_object_far_before_the_end_is_found_all_the_same(testbed: LakeStateTestbed) -> None:
+def test_an_object_far_before_the_end_is_still_found(testbed: LakeStateTestbed) -> None:
     at, chain = 5_000_000, testbed.chain("orders")
     chain.objects.clear()
     chain.put(0, at - 1)
@@ -280,6 +280,8 @@ def storage_away(testbed: LakeStateTestbed) -> None:
     ],
     ids=lambda oddity: oddity.__name__,
 )  # fmt: skip
-def test_nothing_is_proven_when_there_is(testbed: LakeStateTestbed, oddity: Callable[[LakeStateTestbed], None]) -> None:
+def test_a_lake_is_not_up_to_date_when_there_is(
+    testbed: LakeStateTestbed, oddity: Callable[[LakeStateTestbed], None]
+) -> None:
     oddity(testbed)
     assert testbed.find_up_to_date() is None
