@@ -31,7 +31,7 @@ CHART: Final = REPOSITORY / "bench" / "stream.png"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one benchmark; 0 if it came to its end."""
+    """Run one benchmark; returns exit code 0 if it finished."""
     asked = parser().parse_args(arguments)
     RESULTS.mkdir(exist_ok=True)
     try:
@@ -43,21 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line parser."""
     made = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     actions = made.add_subparsers(required=True, metavar="BENCHMARK")
-    stream = actions.add_parser("stream", help="the order stream beside other systems")
+    stream = actions.add_parser("stream", help="measure the order stream and other systems")
     names = ", ".join(dict.fromkeys(system.name for system in SYSTEMS))
     stream.add_argument("--system", dest="systems", type=chosen_systems, default=SYSTEMS, help=f"of {names}")
     stream.add_argument("--input", dest="inputs", type=chosen_inputs, default=WHOLE, help=f"of {', '.join(INPUTS)}")
-    stream.add_argument("--repeat", type=_positive, default=3, help="runs of each; their medians count")
+    stream.add_argument("--repeat", type=_positive, default=3, help="runs of each system; medians are reported")
     stream.set_defaults(run=run_stream)
-    delays = actions.add_parser("latency", help="from the commit in the database to a visible order")
+    delays = actions.add_parser("latency", help="measure the time from the commit in the database to a visible order")
     delays.add_argument("--partitions", type=_numbers, default="4,12", help="default: 4,12")
     delays.add_argument("--rates", type=_numbers, default="10,100,500", help="orders per second; default: 10,100,500")
-    delays.add_argument("--seconds", type=_positive, default=30, help="of each rate; default: 30")
+    delays.add_argument("--seconds", type=_positive, default=30, help="duration of each rate; default: 30")
     delays.set_defaults(run=run_latency)
-    restoring = actions.add_parser("state", help="restoring the state of a worker, its size, and standbys")
+    restoring = actions.add_parser("state", help="measure restoring and size of a worker's state, and standbys")
     restoring.add_argument("--orders", type=_numbers, default="100000,1000000", help="default: 100000,1000000")
     restoring.set_defaults(run=run_state)
     add_batch(actions, say)
@@ -72,9 +72,9 @@ def run_stream(asked: argparse.Namespace) -> int:
     write_json("stream", [row.as_json() for row in rows])
     print("\n".join(["", *table(rows)]))
     if any(row.disturbed for row in rows):
-        print("! others took so much of the machine that the figure may be too low")
+        print("! other programs used so much of the machine that the figure may be too low")
     if len(runs) < len(asked.inputs) * len(asked.systems) * asked.repeat:
-        say("not every run came to an end: see above")
+        say("not every run finished: see above")
         return 1
     if tuple(asked.systems) == SYSTEMS and asked.inputs == chosen_inputs(WHOLE):
         command = [str(PEER_PYTHON), "-m", "bench.chart", str(RESULTS / "stream.json"), str(CHART)]
@@ -104,7 +104,7 @@ def write_json(name: str, content: Any) -> None:
 
 
 def chosen_systems(text: str) -> tuple[System, ...]:
-    """Systems by their names, each in all its modes, or as `name/mode` in one."""
+    """Find systems by name, each in all its modes, or in one as `name/mode`."""
     wanted = [name.strip() for name in text.split(",")]
     known = {name for system in SYSTEMS for name in (system.name, f"{system.name}/{system.mode}")}
     _refuse_unknown(wanted, known)
@@ -112,14 +112,14 @@ def chosen_systems(text: str) -> tuple[System, ...]:
 
 
 def chosen_inputs(text: str) -> tuple[Input, ...]:
-    """Inputs by their names."""
+    """Find inputs by name."""
     wanted = [name.strip() for name in text.split(",")]
     _refuse_unknown(wanted, set(INPUTS))
     return tuple(INPUTS[name] for name in wanted)
 
 
 def say(line: str) -> None:
-    """Progress, with the time."""
+    """Print progress with the time."""
     print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 

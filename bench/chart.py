@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 
 def label(row: Row) -> str:
-    """A bar's name."""
+    """Label of a bar."""
     unit = "workers" if row["system"] == "millrace" else "threads"
     threads = f", {row['threads']} {unit}" if row["threads"] > 1 else ""
     part = f" ({row['share']:.0%} of the input)" if row["share"] < 1 else ""
@@ -23,7 +23,7 @@ def label(row: Row) -> str:
 
 
 def by_input(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows of each input, the slowest first, as bars are drawn from below."""
+    """The rows of each input, the slowest first, because bars are drawn from the bottom."""
     names = dict.fromkeys(row["input"] for row in rows)
     return {
         name: sorted((row for row in rows if row["input"] == name), key=lambda row: float(row["events_per_s"]))
@@ -50,7 +50,7 @@ def draw(rows: Sequence[Row], target: Path) -> None:
 
 
 def by_case(rows: Sequence[Row], size: float) -> dict[str, list[Row]]:
-    """The lake's rows of one size: a panel for each case, the slowest first, as bars are drawn from below."""
+    """The lake's rows of one size: a panel for each case, the slowest first, because bars are drawn from the bottom."""
     wanted = [row for row in rows if row["size"] == size and not row["wrong"]]
     names = dict.fromkeys(row["case"] for row in wanted)
     return {

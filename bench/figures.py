@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 MOST_FOREIGN: Final = 0.10
-"""A run during which others took more of the machine is repeated, and marked if it stays so."""
+"""Share of the machine; a run during which other programs used more is repeated, and marked if that persists."""
 
 OURS: Final = ("millrace", "exactly_once")
 
@@ -18,19 +18,19 @@ class Figures:
     """One run, or the medians of several.
 
     Attributes:
-        share: of the input's orders that this system was given.
-        events: input records it was given.
-        events_per_s: `events` by `run_s`.
+        share: share of the input's orders that this system was given.
+        events: number of input records it was given.
+        events_per_s: `events` divided by `run_s`.
         startup_s: from the start of its process to its first processed event.
         run_s: from the first processed event to the last output visible to a read-committed consumer.
         outputs_s: from the first visible output to the last.
         total_s: from the start of its process to the last visible output.
-        cpu_s: processor seconds of all its processes, start-up included.
+        cpu_s: processor seconds of all its processes, including start-up.
         rss_mb: peak of the resident memory of all its processes, in MiB.
         server_cpu_s: processor seconds of Kafka and Redis meanwhile.
         meter_cpu_s: processor seconds of the measurement itself meanwhile.
-        foreign_cpu: share of the machine that everything else took.
-        wrong: outputs whose products are not the order's, or of orders that nobody waits for.
+        foreign_cpu: share of the machine used by all other programs.
+        wrong: outputs with other products than the order's, or of orders that are not expected.
     """
 
     system: str
@@ -57,7 +57,7 @@ class Figures:
 
     @property
     def disturbed(self) -> bool:
-        """Whether others took too much of the machine."""
+        """Whether other programs used too much of the machine."""
         return self.foreign_cpu > MOST_FOREIGN
 
     @property
@@ -66,19 +66,19 @@ class Figures:
         return self.cpu_s * 1e6 / self.events
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """Convert to JSON data."""
         figures = {name: round(v, 4) if isinstance(v, float) else v for name, v in vars(self).items()}
         return figures | {"disturbed": self.disturbed, "cpu_us_per_event": round(self.cpu_us_per_event, 2)}
 
 
 _WORST: Final = ("missing", "duplicates", "wrong", "foreign_cpu")
-"""Of these the largest counts, not the median: one lost order in three runs is a lost order."""
+"""Of these the maximum is reported, not the median: one lost order in three runs is a lost order."""
 
 _COUNTS: Final = ("threads", "events", "outputs")
 
 
 def median_of(runs: Sequence[Figures]) -> Figures:
-    """The medians of runs of one system over one input."""
+    """Compute the medians of the runs of one system over one input."""
     values: dict[str, Any] = {}
     for name, first in vars(runs[0]).items():
         found = [getattr(run, name) for run in runs]
@@ -100,12 +100,12 @@ def medians(runs: Iterable[Figures]) -> list[Figures]:
 
 
 def least_disturbed(tries: Sequence[Figures]) -> Figures:
-    """The try to keep."""
+    """Choose the attempt to keep: the one with the least use by other programs."""
     return min(tries, key=lambda run: run.foreign_cpu)
 
 
 def ratio(value: float, ours: float | None) -> str:
-    """A figure against Millrace's, which is 1."""
+    """Format a figure relative to Millrace's, which is 1."""
     return "" if not ours else f"{value / ours:.2f}"
 
 
@@ -117,7 +117,7 @@ _TEXT_COLUMNS: Final = 3
 
 
 def table(rows: Sequence[Figures]) -> list[str]:
-    """For people: the fastest first within each input; × is the ratio to Millrace."""
+    """Format the results as a table, the fastest first within each input; × is the ratio to Millrace."""
     cells: list[Sequence[str]] = [_HEAD]
     for name in dict.fromkeys(row.input for row in rows):
         of_input = sorted((row for row in rows if row.input == name), key=lambda row: -row.events_per_s)

@@ -22,20 +22,20 @@ PAYMENT_METHODS: Final = "payment_method"
 
 _FIRST_COMMIT_MS: Final = 1_767_225_600_000
 _BYTES_PER_CHANGE: Final = 310
-"""About what an inserted row and its share of the transaction take in the binlog."""
+"""Approximate size in the binlog of an inserted row and its share of the transaction."""
 
 Lines = tuple[tuple[int, int], ...]
 """Product ids and quantities of one order, by product id."""
 
 Expected = Mapping[bytes, Lines]
-"""Every complete order that has to come out, by its key."""
+"""Every expected complete order, by its key."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """A size; `part` is the share that is given to systems too slow for the whole."""
+    """An input size; `part` is the share given to systems too slow for all of it."""
 
     name: str
     orders: int
@@ -62,21 +62,21 @@ class Change(NamedTuple):
 
 
 class Order(NamedTuple):
-    """An order as the generator made it: the columns of its row, and its product lines."""
+    """A generated order: the columns of its row, and its product lines."""
 
     row: Mapping[str, Any]
     lines: Lines
 
 
 def plan_of(size: Input, parameters: OrdersGenerator) -> Plan:
-    """How many orders, lines and customers."""
+    """Plan the number of orders, lines and customers."""
     plan = make_plan(parameters, orders=size.orders)
     details = plan.order_details if size.order_details is None else size.order_details
     return dataclasses.replace(plan, order_details=details)
 
 
 def orders_of(plan: Plan, parameters: OrdersGenerator) -> Iterator[Order]:
-    """The orders, oldest first; the same for the same plan."""
+    """Generate the orders, oldest first; the same plan gives the same orders."""
     for row, lines in rows.orders(parameters, plan):
         id_, customer, store, payment, count, moment = row.rstrip("\n").split(",")
         columns = {
@@ -92,12 +92,12 @@ def orders_of(plan: Plan, parameters: OrdersGenerator) -> Iterator[Order]:
 
 
 def expected_of(orders: Iterable[Order]) -> Expected:
-    """Every order whose lines are all there."""
+    """Collect the orders that have all their lines."""
     return {order.row["id"].encode(): order.lines for order in orders if len(order.lines) >= order.row["num_products"]}
 
 
 def payment_method_changes(plan: Plan, parameters: OrdersGenerator) -> Iterator[Change]:
-    """The payment methods, logged before the first order."""
+    """Generate the payment methods, logged before the first order."""
     for number, line in enumerate(rows.payment_methods(parameters, plan), start=1):
         id_, name, bank = line.rstrip("\n").split(",")
         row = {"id": int(id_), "name": name, "bank": bank}
@@ -105,7 +105,7 @@ def payment_method_changes(plan: Plan, parameters: OrdersGenerator) -> Iterator[
 
 
 def order_changes(orders: Iterable[Order]) -> Iterator[Change]:
-    """What the connector makes of the orders."""
+    """Generate the records that the connector would write for the orders."""
     number = 100
     for transaction, order in enumerate(orders, start=1):
         id_ = order.row["id"]

@@ -20,17 +20,17 @@ from streams.adapters.committed_reader import committed_consumer
 ANSWER_S: Final = 30.0
 _BATCH: Final = 2_000
 _POLL_S: Final = 0.005
-"""A call for many records takes its whole time unless there are so many: this is how late a record is seen."""
+"""Timeout of a call for many records, which waits for it unless that many exist: records are seen this late."""
 _SEND_LIMIT_S: Final = 120.0
 
 
 def admin(bootstrap: str) -> AdminClient:
-    """A client for topics and groups; it has to live until its questions are answered."""
+    """Create an admin client; it must be kept until its requests are answered."""
     return AdminClient({"bootstrap.servers": bootstrap}, logger=SILENT)
 
 
 def create_topics(bootstrap: str, *names: str, partitions: int) -> None:
-    """Create topics; returns when the broker knows them."""
+    """Create topics, and wait until the broker reports them."""
     client = admin(bootstrap)
     for future in client.create_topics([NewTopic(name, partitions, 1) for name in names]).values():
         future.result(ANSWER_S)
@@ -38,7 +38,7 @@ def create_topics(bootstrap: str, *names: str, partitions: int) -> None:
 
 
 def delete_topics(bootstrap: str, *, beginning: Iterable[str] = (), named: Iterable[str] = ()) -> None:
-    """Delete the topics with these names or prefixes; returns when nobody is told of them any more."""
+    """Delete the topics with these names or prefixes; wait until the broker no longer reports them."""
     client = admin(bootstrap)
     prefixes, exactly = tuple(beginning), set(named)
     found = [name for name in _names(client) if name in exactly or (prefixes and name.startswith(prefixes))]
@@ -50,7 +50,7 @@ def delete_topics(bootstrap: str, *, beginning: Iterable[str] = (), named: Itera
 
 
 class GroupWatch:
-    """Since when a consumer group has members that know their partitions."""
+    """Watches when a consumer group became stable: all members know their partitions."""
 
     def __init__(self, bootstrap: str, group: str) -> None:
         self._admin = admin(bootstrap)
@@ -58,7 +58,7 @@ class GroupWatch:
         self._not_yet_at = time.time()
 
     def joined_at(self) -> float | None:
-        """The last moment, in Unix time, before the group was seen to be stable; None while it is not."""
+        """Unix time of the last look before the group was stable; None while it is not stable."""
         asked_at = time.time()
         if self._is_stable():
             return self._not_yet_at
@@ -78,7 +78,7 @@ def write(bootstrap: str, changes: Iterable[Change], topics: Mapping[str, str]) 
     """Write changes as the connector does: keys, partitioner, compression; `topics` by table. Returns how many.
 
     Raises:
-        StackError: Kafka did not take all of them.
+        StackError: Kafka did not accept all of them.
     """
     producer = Producer(
         {
@@ -112,12 +112,12 @@ def write(bootstrap: str, changes: Iterable[Change], topics: Mapping[str, str]) 
 
 
 class OutputWatch:
-    """A read-committed consumer of an output topic in a thread of its own.
+    """A read-committed consumer of an output topic in a separate thread.
 
     Attributes:
-        distinct: number of keys that are visible so far.
+        distinct: number of keys visible so far.
         first_at: Unix time of the first visible record, in seconds.
-        last_at: of the last record with a new key.
+        last_at: Unix time of the last record with a new key.
     """
 
     def __init__(self, bootstrap: str, topic: str) -> None:

@@ -44,7 +44,7 @@ CUSTOMERS: Final = 1_000
 RATE_PER_WRITER: Final = 100.0
 WARM_UP_S: Final = 3.0
 CONNECT_S: Final = 1.0
-"""The writers have this long to connect, so that none of them begins late and then hurries."""
+"""Time for the writers to connect, so that none of them begins late and then catches up."""
 VISIBLE_LIMIT_S: Final = 60.0
 POLL_S: Final = 0.05
 
@@ -53,7 +53,7 @@ Place = tuple[str, int, int, int]
 
 
 def measured(partitions: int, rates: Sequence[float], *, seconds: float, say: Say) -> list[dict[str, Any]]:
-    """One row per rate, with so many partitions and one worker."""
+    """Measure one row per rate, with the given number of partitions and one worker."""
     with StackTestbed.opened(SERVERS, partitions=partitions) as testbed:
         _capture(testbed)
         worker = testbed.worker("worker", ORDERS_APP_ID=APP_ID)
@@ -79,7 +79,7 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def _capture(testbed: StackTestbed) -> None:
-    """An empty shop with its look-ups, captured by the connector."""
+    """Create an empty shop with its look-ups, captured by the connector."""
     definition, parameters = load_definition(DATASET), generator()
     database = DatabaseSettings.read(testbed.environment)
     with connected(database) as connection:
@@ -110,7 +110,7 @@ def _at_rate(testbed: StackTestbed, worker: Worker, rate: float, seconds: float)
 
 
 def _placed(testbed: StackTestbed, rate: float, count: int) -> dict[str, float]:
-    """Place orders at a steady pace from as many connections as it needs; when each was committed, in ms."""
+    """Place orders at a steady rate over as many connections as needed; returns commit times in ms."""
     writers = max(1, math.ceil(rate / RATE_PER_WRITER))
     begins = time.monotonic() + CONNECT_S
 
@@ -142,7 +142,7 @@ def _new_order(number: int) -> NewOrder:
 
 
 def _waits(testbed: StackTestbed, committed_ms: Mapping[str, float], arrivals: Arrivals) -> list[list[float]]:
-    """Per order the moments, in ms: commit, captured, committed by the connector, by the worker, visible."""
+    """Return per order the times in ms: commit, captured, committed by the connector, by the worker, visible."""
     sources = [change_topic(DATASET, table) for table in (inputs.ORDERS, inputs.DETAILS)]
     markers = Markers(testbed.stack.site.data("kafka"))
     captured: dict[str, float] = defaultdict(float)
@@ -160,7 +160,7 @@ def _waits(testbed: StackTestbed, committed_ms: Mapping[str, float], arrivals: A
 
 
 class Markers:
-    """When the transactions of topic partitions were committed, from the broker's own files."""
+    """Reads from the broker's files when the transactions of topic partitions were committed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -184,7 +184,7 @@ class Arrivals:
     """A read-committed consumer that notes when each order is first visible; one record at a time, without waiting.
 
     Attributes:
-        seen: by order id, the moment in ms since 1970 and the record's place.
+        seen: by order id, the time in ms since 1970 and the record's topic, partition and offset.
     """
 
     def __init__(self, bootstrap: str, topic: str) -> None:
@@ -210,7 +210,7 @@ class Arrivals:
         """Wait until all of these are visible.
 
         Raises:
-            StackError: they are not within the limit.
+            StackError: they are not visible within the limit.
         """
         deadline = time.monotonic() + VISIBLE_LIMIT_S
         while not order_ids <= self.seen.keys():
@@ -234,7 +234,7 @@ class Arrivals:
 
 
 def _records(bootstrap: str, topics: Sequence[str]) -> Iterator[tuple[str, Place]]:
-    """Every committed record of topics, up to their present ends."""
+    """Read every committed record of topics, up to their current ends."""
     consumer = committed_consumer(bootstrap, "bench-latency-watch", {"enable.partition.eof": True})
     unread = _assign(consumer, topics)
     while unread:
@@ -247,7 +247,7 @@ def _records(bootstrap: str, topics: Sequence[str]) -> Iterator[tuple[str, Place
 
 
 def _assign(consumer: Consumer, topics: Sequence[str]) -> int:
-    """Read topics from their beginnings; returns how many partitions that are."""
+    """Read topics from their beginnings; returns the number of partitions."""
     found = [
         (topic, number) for topic in topics for number in consumer.list_topics(topic, 30.0).topics[topic].partitions
     ]

@@ -11,11 +11,11 @@ from typing import Final, Self
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _IDLE_FIELDS: Final = (3, 4)
-"""Of the processor's line in /proc/stat: idle, and waiting for a disk."""
+"""Columns of the processor's line in /proc/stat: idle, and waiting for a disk."""
 _GUEST_FIELD: Final = 8
-"""From here on the line repeats what is counted before."""
+"""From this column on, the line repeats earlier counts."""
 _START_FIELD: Final = 19
-"""Of /proc/<pid>/stat, after the program's name: when the process started."""
+"""Field of /proc/<pid>/stat, counted after the program's name: start time of the process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Spent:
         )
 
     def since(self, before: Spent) -> Spent:
-        """What was spent in between."""
+        """Return the difference to an earlier reading."""
         return Spent(
             machine_s=self.machine_s - before.machine_s,
             measured_s=self.measured_s - before.measured_s,
@@ -56,29 +56,29 @@ class Spent:
 
 
 def foreign_share(spent: Spent, *, wall_s: float, cores: int) -> float:
-    """Which share of the machine everything else took; 0 where rounding of the clocks makes it negative."""
+    """Share of the machine used by all other programs; 0 if rounding of the clocks makes it negative."""
     others_s = spent.machine_s - spent.measured_s - spent.servers_s - spent.meter_s
     return max(0.0, others_s / (wall_s * cores))
 
 
 def machine_cpu_s() -> float:
-    """Processor seconds the machine has been busy, time taken by a hypervisor's other guests included."""
+    """Processor seconds the machine has been busy, including time taken by other guests of a hypervisor."""
     return busy_s(Path("/proc/stat").read_text().split("\n", 1)[0])
 
 
 def busy_s(line: str) -> float:
-    """The same from the first line of /proc/stat."""
+    """Compute the busy seconds from the first line of /proc/stat."""
     ticks = [int(field) for field in line.split()[1 : _GUEST_FIELD + 1]]
     return (sum(ticks) - sum(ticks[field] for field in _IDLE_FIELDS)) / _TICKS_PER_S
 
 
 class TreeMeter:
-    """What a process and all below it have taken, those included that have ended or lost their parent since.
+    """Resources used by a process and its descendants, including those that have ended or lost their parent.
 
-    A process is known once it was seen in the tree, and charged with what it had taken when it was last seen.
+    A process is counted once it was seen in the tree, with its usage when it was last seen.
 
     Attributes:
-        rss_bytes: the most that all of them had resident at a time.
+        rss_bytes: peak of their resident memory together.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class TreeMeter:
         return sum(self._spent_s.values())
 
     def sample(self, root: int) -> bool:
-        """Look at them; whether one of them lives."""
+        """Read their usage; returns whether any of them is alive."""
         tree, known = set(_tree(root)), {pid for pid, _ in self._spent_s}
         rss_bytes: list[int] = []
         for pid in tree | known:
@@ -107,13 +107,13 @@ class TreeMeter:
 
 
 def tree_usage(*roots: int) -> Usage:
-    """Processes and all below them, processes that have ended and were waited for included."""
+    """Read the usage of processes and their descendants, including children that ended and were waited for."""
     found = [usage_of(pid) for root in roots for pid in _tree(root)]
     return Usage(cpu_s=sum(each.cpu_s for each in found), rss_bytes=sum(each.rss_bytes for each in found))
 
 
 def usage_of(pid: int) -> Usage:
-    """One process, with those of its children that it has waited for; nothing if it has ended."""
+    """Read the usage of one process and the children it has waited for; zero if it has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -130,7 +130,7 @@ def _fields(pid: int) -> list[str] | None:
 
 
 def parsed_usage(text: str) -> Usage:
-    """The same from the text of /proc/<pid>/stat."""
+    """Parse the usage from the text of /proc/<pid>/stat."""
     # The second field is the program's name in parentheses and may itself hold spaces and parentheses.
     fields = text.rpartition(")")[2].split()
     ticks = sum(int(field) for field in fields[11:15])

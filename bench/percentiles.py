@@ -13,14 +13,14 @@ STATIONS: Final = ("captured", "source_committed", "worker_committed", "visible"
 
 _HEADER: Final = struct.Struct(">qiibiHiqq")
 _LENGTH_AT: Final = 12
-"""A batch's length counts from here."""
+"""Offset in a batch from which its length counts."""
 _CONTROL: Final = 1 << 5
 
 
 def commit_markers(segment: bytes) -> Iterator[tuple[int, int]]:
-    """Offset and time (ms since 1970) of each transaction marker in a log segment, as the broker wrote it.
+    """Read offset and time (ms since 1970) of each transaction marker in a log segment of the broker.
 
-    No consumer shows them, and they alone tell when a transaction was committed.
+    Only these markers show when a transaction was committed, and consumers do not return them.
     """
     at = 0
     while at + _HEADER.size <= len(segment):
@@ -31,16 +31,16 @@ def commit_markers(segment: bytes) -> Iterator[tuple[int, int]]:
 
 
 def steps(moments_ms: Sequence[float]) -> dict[str, float]:
-    """Milliseconds from each moment to the next: of the commit in the database, then of every station.
+    """Compute the milliseconds from the commit in the database to the first stage, and from each stage to the next.
 
-    Clocks of one machine, but the markers' are in whole milliseconds: a step that comes out below 0 is 0.
+    All clocks are those of one machine, but markers have whole milliseconds: negative steps count as 0.
     """
     pairs = zip(STATIONS, moments_ms, moments_ms[1:], strict=False)
     return {station: max(0.0, later - earlier) for station, earlier, later in pairs}
 
 
 def summary(waits_ms: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Percentiles of the whole way and of each step, in ms, and each step's share of the whole."""
+    """Compute percentiles of the total and of each step, in ms, and each step's share of the total."""
     totals = [moments[-1] - moments[0] for moments in waits_ms]
     found = [steps(moments) for moments in waits_ms]
     by_station = {station: [each[station] for each in found] for station in STATIONS}
@@ -56,6 +56,6 @@ def summary(waits_ms: Sequence[Sequence[float]]) -> dict[str, Any]:
 
 
 def percentiles(values_ms: Sequence[float]) -> dict[str, float]:
-    """The three that are reported."""
+    """Compute the three percentiles that are reported."""
     shares: Mapping[str, float] = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
     return {name: round(percentile(values_ms, share), 1) for name, share in shares.items()}

@@ -25,14 +25,14 @@ from stack.record import last_lines
 SAMPLE_S: Final = 0.05
 STALL_LIMIT_S: Final = 90.0
 LATE_S: Final = 2.0
-"""How long repeated outputs are waited for after the last order."""
+"""Time to wait for repeated outputs after the last order."""
 _LOG_LINES: Final = 15
 _MIB: Final = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feed:
-    """What a run is given, and where it is measured. `servers` are the process numbers of Kafka and Redis."""
+    """Input and servers of a run. `servers` are the process numbers of Kafka and Redis."""
 
     input: str
     share: float
@@ -44,7 +44,7 @@ class Feed:
 
 @dataclass(kw_only=True)
 class Watched:
-    """What was seen of a run: Unix times in seconds, and what was spent until the last output."""
+    """Observations of a run: Unix times in seconds, and resources used until the last output."""
 
     started_at: float
     joined_at: float | None = None
@@ -53,10 +53,10 @@ class Watched:
 
 
 def measure(system: System, task: Task, feed: Feed, running: Running) -> Figures:
-    """Run it until everything is out, or until it ends by itself or is silent for too long: then orders are missing.
+    """Run a system until all outputs are visible, or it ends or is silent for too long (then orders are missing).
 
     Raises:
-        StackError: nothing came out at all.
+        StackError: there was no output at all.
     """
     with OutputWatch(feed.bootstrap, task.output) as watch:
         try:
@@ -86,7 +86,7 @@ def _watched(task: Task, feed: Feed, running: Running, watch: OutputWatch) -> Wa
             return seen
         if stopped:
             end = "\n".join(last_lines(running.log, _LOG_LINES))
-            raise StackError(f"nothing came out of {task.group}:\n{end}")
+            raise StackError(f"no output from {task.group}:\n{end}")
         time.sleep(SAMPLE_S)
 
 
@@ -106,7 +106,7 @@ def _verdict(task: Task, feed: Feed) -> Verdict:
 def figures(
     system: System, feed: Feed, watched: Watched, watch: OutputWatch, first_at: float, verdict: Verdict
 ) -> Figures:
-    """The figures of a run that has ended."""
+    """Compute the figures of a finished run."""
     spent, last_at, first_seen_at = watched.spent, watch.last_at, watch.first_at
     assert spent is not None
     assert last_at is not None

@@ -22,12 +22,12 @@ APP_ID: Final = "bench-state"
 LIMIT_S: Final = 600.0
 POLL_S: Final = 0.05
 READY_POLL_S: Final = 0.2
-"""A question costs the worker some of the time that it restores in."""
+"""Interval of status requests: each takes some of the worker's time for restoring."""
 _MIB: Final = 2**20
 
 
 def measured(orders: int, *, say: Say) -> list[dict[str, Any]]:
-    """With so many orders in the state: one row for restoring it from nothing, one per way to fail over."""
+    """Measure one row for restoring the state from nothing, and one per way to fail over."""
     with StackTestbed.opened(SERVERS, partitions=PARTITIONS) as testbed:
         testbed.apply_topics(APP_ID)
         plan = plan_of(Input(name="state", orders=orders))
@@ -57,19 +57,19 @@ def _failover_line(row: dict[str, Any]) -> str:
 
 
 def _filled(testbed: StackTestbed, orders: int) -> int:
-    """Have a worker process everything; what it keeps on disk then, in bytes."""
+    """Let a worker process everything; returns the size of its state on disk, in bytes."""
     worker = testbed.worker("filling", ORDERS_APP_ID=APP_ID)
     with OutputWatch(testbed.kafka.bootstrap, ORDER_FINAL) as watch:
         worker.start()
         try:
-            _until(lambda: watch.distinct >= orders, "every order is out", [worker])
+            _until(lambda: watch.distinct >= orders, "every order is visible", [worker])
         finally:
             worker.stop()
     return sum(path.stat().st_size for path in (worker.log.parent / "state").rglob("*") if path.is_file())
 
 
 def _restored(testbed: StackTestbed, orders: int, *, bytes_on_disk: int) -> dict[str, Any]:
-    """A worker with an empty disk, from the start of its process until it is ready."""
+    """Measure a worker with an empty disk, from the start of its process until it is ready."""
     worker, peak = testbed.worker("restoring", ORDERS_APP_ID=APP_ID), 0
     began = time.monotonic()
     worker.start()
@@ -101,7 +101,7 @@ def _restored(testbed: StackTestbed, orders: int, *, bytes_on_disk: int) -> dict
 
 
 def _failed_over(testbed: StackTestbed, orders: int, standbys: int) -> dict[str, Any]:
-    """Two workers share the partitions; one is killed. Until the other serves everything, the session timeout included.
+    """Kill one of two workers; measure until the other serves all partitions, including the session timeout.
 
     A partition replays up to `RECENT_OFFSETS` (streams/runtime/state/changelog.py) whatever its standby has: with a
     small state there is no difference to see.
@@ -140,12 +140,12 @@ def _is_settled(workers: Sequence[Worker], standbys: int) -> bool:
 
 
 def _serves(worker: Worker) -> int:
-    """How many partitions a worker processes now."""
+    """Number of partitions that a worker processes now."""
     return sum(partition["state"] == "running" for partition in _partitions(worker))
 
 
 def _restored_records(worker: Worker) -> int:
-    """Records that a worker has restored since its start, other than as a standby."""
+    """Number of records a worker has restored since its start, other than as a standby."""
     stats = worker.stats()
     return 0 if stats is None else int(stats["restored_records"])
 

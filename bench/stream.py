@@ -29,14 +29,14 @@ PARTITIONS: Final = 4
 SERVERS: Final = ("kafka", "redis")
 TRIES: Final = 3
 RUNS: Final = RESULTS / "stream-runs.jsonl"
-"""Every try as it ends, so that a benchmark that is broken off leaves what it has measured."""
+"""Every attempt is appended as it ends, so that an interrupted benchmark keeps its measurements."""
 _PREFIX: Final = "bench_"
 _FORGET: Final = Script("return redis.call('FLUSHALL')")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Topics that hold an input or a part of it, and what has to come out."""
+    """Topics that hold an input or a part of it, and the expected output."""
 
     orders: str
     details: str
@@ -59,12 +59,12 @@ class StreamBench:
     @classmethod
     @contextmanager
     def opened(cls, size: Input, say: Say) -> Iterator[Self]:
-        """New servers with the input written; ended and deleted afterwards."""
+        """Start new servers and write the input; stop and delete them afterwards."""
         with StackTestbed.opened(SERVERS, partitions=PARTITIONS) as testbed:
             yield cls(testbed, size, say)
 
     def measured(self, system: System) -> Figures:
-        """One run; repeated while others take too much of the machine, at most twice."""
+        """Measure one run; repeat it at most twice while other programs use too much of the machine."""
         tries: list[Figures] = []
         while not tries or (tries[-1].foreign_cpu > MOST_FOREIGN and len(tries) < TRIES):
             tries.append(self._run(system))
@@ -101,7 +101,7 @@ class StreamBench:
             delete_topics(self._testbed.kafka.bootstrap, beginning=[task.group])
 
     def _clear(self, system: System, task: Task) -> None:
-        """Empty outputs and an empty Redis: locks of an earlier run would keep its orders from going out again."""
+        """Empty outputs and Redis: locks of an earlier run would keep its orders from being emitted again."""
         outputs = (ORDER_FINAL, ORDER_AMENDED, ORDER_INCOMPLETE, DEAD_LETTERS)
         delete_topics(self._testbed.kafka.bootstrap, named=outputs, beginning=[task.output])
         if system.name == "millrace":
@@ -150,7 +150,7 @@ class StreamBench:
 
 
 def measured_all(sizes: Sequence[Input], systems: Sequence[System], *, repeat: int, say: Say) -> list[Figures]:
-    """All runs, in rounds, so that a noisy minute does not hit one system alone."""
+    """Measure all runs in rounds, so that a noisy minute does not affect one system alone."""
     RUNS.unlink(missing_ok=True)
     runs: list[Figures] = []
     for size in sizes:
@@ -167,6 +167,6 @@ def measured_all(sizes: Sequence[Input], systems: Sequence[System], *, repeat: i
 
 
 def rotated(systems: Sequence[Any], number: int) -> list[Any]:
-    """The order of a round: each begins with another system."""
+    """Order the systems of a round: each round begins with another one."""
     first = number % len(systems)
     return [*systems[first:], *systems[:first]]

@@ -35,7 +35,7 @@ class System:
     """One system in one mode.
 
     Attributes:
-        threads: of a peer's process; for Millrace, workers.
+        threads: threads of a peer's process; for Millrace, workers.
         in_part: whether it is given only a part of a large input.
     """
 
@@ -46,7 +46,7 @@ class System:
 
     @property
     def label(self) -> str:
-        """For names of topics, groups and folders."""
+        """Label for names of topics, groups and folders."""
         return f"{self.name}_{self.mode}_{self.threads}".replace("-", "_")
 
 
@@ -65,7 +65,7 @@ SYSTEMS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One run's own names: nothing of an earlier run is found under them. `mark` is where the first event is noted."""
+    """Names that only one run uses, so that it finds nothing of earlier runs; `mark` notes the first event."""
 
     group: str
     orders: str
@@ -75,7 +75,7 @@ class Task:
 
     @property
     def mark(self) -> Path:
-        """Where a peer notes its first event."""
+        """File in which a peer notes its first event."""
         return self.folder / "first"
 
 
@@ -92,7 +92,7 @@ class Running(Protocol):
 
 
 class Peer:
-    """A peer as a process."""
+    """A peer that runs as a process."""
 
     def __init__(self, command: Sequence[str], folder: Path) -> None:
         self.log = folder / "peer.log"
@@ -101,7 +101,7 @@ class Peer:
 
     @property
     def pids(self) -> Sequence[int]:
-        """The process, as started."""
+        """Number of the started process."""
         return [self._started.pid]
 
     @property
@@ -110,16 +110,16 @@ class Peer:
         return self._process
 
     def start(self) -> None:
-        """Start it; it dies with the thread that started it."""
+        """Start the process; it dies with the thread that started it."""
         environment = environment_with({"PYTHONPATH": str(REPOSITORY)}, only=_INHERITED)
         self._process = start(self._command, environment=environment, log=self.log, die_with_parent=True)
 
     def is_running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is alive."""
         return self._process is not None and self._process.state() is not ProcessState.ENDED
 
     def stop(self) -> bool:
-        """End it gracefully, by force after a limit; whether the grace was enough."""
+        """Stop it gracefully, by force after a limit; returns whether it stopped by itself."""
         self._started.send(signal.SIGTERM)
         graceful = self._started.wait_ended(_STOP_LIMIT_S)
         if not graceful:
@@ -137,31 +137,31 @@ class Workers:
 
     @property
     def pids(self) -> Sequence[int]:
-        """Their processes, as started."""
+        """Numbers of the started processes."""
         return [worker.process.pid for worker in self._workers]
 
     def start(self) -> None:
-        """Start them."""
+        """Start the workers."""
         for worker in self._workers:
             worker.start()
 
     def is_running(self) -> bool:
-        """Whether all of them live."""
+        """Whether all processes are alive."""
         return all(worker.is_running() for worker in self._workers)
 
     def stop(self) -> bool:
-        """End them gracefully, by force after a limit; whether the grace was enough."""
+        """Stop them gracefully, by force after a limit; returns whether all stopped by themselves."""
         graceful = [worker.stop() for worker in self._workers]
         return all(graceful)
 
 
 def output_topic(system: System, run: str) -> str:
-    """Where a system's outputs go; Millrace's is fixed."""
+    """Output topic of a system; Millrace's is fixed."""
     return ORDER_FINAL if system.name == "millrace" else f"bench_{system.label}_{run}"
 
 
 def prepared(system: System, task: Task, environment: Mapping[str, str]) -> Running:
-    """The system, ready to be started."""
+    """Prepare a system to be started."""
     kafka = KafkaSettings.read(environment)
     if system.name == "millrace":
         settings = {**environment, "ORDERS_APP_ID": task.group}
@@ -194,10 +194,10 @@ def _program(system: System) -> list[str]:
 
 
 def fetch(systems: Sequence[System], say: Callable[[str], None]) -> None:
-    """Have the programs of these systems.
+    """Build or find the programs of these systems.
 
     Raises:
-        StackError: one is missing and cannot be made.
+        StackError: one is missing and cannot be built.
     """
     names = {system.name for system in systems}
     if "quix-streams" in names and not PEER_PYTHON.exists():

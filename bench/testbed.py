@@ -34,7 +34,7 @@ class StackTestbed:
     """A running stack.
 
     Attributes:
-        folder: for the benchmark's own files, deleted at the end.
+        folder: folder for the benchmark's files, deleted at the end.
         environment: the settings that reach the servers.
         pids: process numbers of the servers.
     """
@@ -51,7 +51,7 @@ class StackTestbed:
     @classmethod
     @contextmanager
     def opened(cls, servers: Sequence[str], *, partitions: int) -> Iterator[Self]:
-        """Start the servers; end and delete them afterwards."""
+        """Start the servers; stop and delete them afterwards."""
         folder = Path(tempfile.mkdtemp(prefix="millrace-bench-"))
         stack = Stack.at(folder / "stack", ports=free_ports(), servers=servers, die_with_parent=True)
         try:
@@ -62,7 +62,7 @@ class StackTestbed:
             shutil.rmtree(folder, ignore_errors=True)
 
     def apply_topics(self, app_id: str) -> None:
-        """Have the topics of the catalogue for an application."""
+        """Create the topics of the catalogue for an application."""
         apply_topics(self.kafka, catalogue(dataset=DATASET, app_id=app_id, order_partitions=self.partitions))
 
     def write(self, changes: Iterable[Change], topics: Mapping[str, str] | None = None) -> int:
@@ -72,18 +72,18 @@ class StackTestbed:
         return write(self.kafka.bootstrap, changes, topics or own)
 
     def worker(self, name: str, **settings: str) -> Worker:
-        """A worker with a data folder of its own, not started."""
+        """Make a worker with a separate data folder; it is not started."""
         port = free_ports([name])[name]
         return Worker(web_port=port, environment={**self.environment, **settings}, folder=self.folder / name)
 
 
 def generator() -> OrdersGenerator:
-    """The parameters of the dataset's generator."""
+    """Return the parameters of the dataset's generator."""
     parameters = load_definition(DATASET).generator
     assert parameters is not None
     return parameters
 
 
 def plan_of(size: inputs.Input) -> Plan:
-    """How much an input holds."""
+    """Plan the number of rows of an input."""
     return inputs.plan_of(size, generator())

@@ -17,7 +17,7 @@ class Product(msgspec.Struct):
 
 
 class Output(msgspec.Struct):
-    """What every system's outputs have in common."""
+    """The fields that the outputs of all systems have in common."""
 
     products: list[Product]
 
@@ -26,8 +26,8 @@ class Output(msgspec.Struct):
 class Verdict:
     """Counts over all records of an output topic.
 
-    `duplicates` are records beyond the first of an order, `unexpected` those of orders nobody waits for, `wrong` those
-    whose products are not the order's.
+    `duplicates` are records beyond the first of an order, `unexpected` those of orders that are not
+    expected, `wrong` those with other products than the order's.
     """
 
     outputs: int
@@ -38,7 +38,7 @@ class Verdict:
 
 
 class Judge:
-    """Takes an output topic record by record."""
+    """Judges an output topic record by record."""
 
     def __init__(self, expected: Expected) -> None:
         self._expected = expected
@@ -47,7 +47,7 @@ class Judge:
         self._decode = msgspec.json.Decoder(Output).decode
 
     def see(self, key: bytes | None, value: bytes | None) -> None:
-        """Take in one record."""
+        """Add one record."""
         self._outputs += 1
         lines = None if key is None else self._expected.get(key)
         if key is None or lines is None:
@@ -65,7 +65,7 @@ class Judge:
         return tuple(sorted((product.product_id, product.quantity) for product in products))
 
     def verdict(self) -> Verdict:
-        """The counts so far."""
+        """Return the counts so far."""
         return Verdict(
             outputs=self._outputs,
             missing=len(self._expected) - len(self._seen),

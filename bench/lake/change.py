@@ -23,7 +23,7 @@ Statement = tuple[str, Sequence[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Shop:
-    """What the shop has before a change; the last day of its orders as `2025-12-31`, the ids in a fixed order."""
+    """State of the shop before a change: the last day of its orders as `2025-12-31`, the ids in a fixed order."""
 
     customers: int
     recent: Sequence[str]
@@ -32,12 +32,12 @@ class Shop:
 
     @property
     def orders(self) -> int:
-        """All of them."""
+        """All order ids."""
         return len(self.recent) + len(self.older)
 
 
 def statements(shop: Shop, *, seed: int, orders: int) -> Iterator[Statement]:
-    """The change as SQL; each row that a statement meets does change."""
+    """Build the change as SQL statements; every row they match does change."""
     draw = random.Random(seed)  # noqa: S311 - a measurement that can be repeated
     customers = sorted(draw.sample(range(1, shop.customers + 1), round(shop.customers * SHARE)))
     text = (

@@ -21,18 +21,20 @@ CHART: Final = REPOSITORY / "bench" / "batch.png"
 
 def add_batch(actions: Any, say: Say) -> None:
     """Add the benchmark to the command line."""
-    parser = actions.add_parser("batch", help="the lake beside pipelines that write everything again")
+    parser = actions.add_parser("batch", help="measure the lake and pipelines that rewrite everything")
     names = ", ".join(system.name for system in SYSTEMS)
     parser.add_argument("--system", dest="systems", type=chosen_systems, default=SYSTEMS, help=f"of {names}")
     parser.add_argument("--case", dest="cases", type=chosen_cases, default=tuple(CASES), help=f"of {', '.join(CASES)}")
-    parser.add_argument("--size", type=float, default=1.0, help="of orders and details; 1 is 25,000 orders")
-    parser.add_argument("--customers", type=int, metavar="COUNT", help="default: 1,000,000, whatever the size")
+    parser.add_argument("--size", type=float, default=1.0, help="scale of orders and details; 1 is 25,000 orders")
+    parser.add_argument(
+        "--customers", type=int, metavar="COUNT", help="number of customers (default: 1,000,000 at every size)"
+    )
     parser.add_argument("--repeat", type=int, choices=range(1, 11), default=1, metavar="N", help="rounds, 1 to 10")
     parser.set_defaults(run=lambda asked: run(asked, say))
 
 
 def run(asked: argparse.Namespace, say: Say) -> int:
-    """Measure what is asked; 0 if every run came to its end with the right rows."""
+    """Run the requested measurements; returns exit code 0 if every run finished with the right rows."""
     require(asked.systems)
     plan = plan_of(asked.size, asked.customers)
     runs = measured_all(plan, asked.size, asked.systems, asked.cases, repeat=asked.repeat, say=say)
@@ -42,7 +44,7 @@ def run(asked: argparse.Namespace, say: Say) -> int:
     say(f"results: {TARGET.relative_to(REPOSITORY)}")
     print("\n".join(["", *table(now), "", *verdicts(rows)]))
     if any(row.disturbed for row in now):
-        print("! others took so much of the machine that the figure may be too high")
+        print("! other programs used so much of the machine that the figure may be too high")
     if PEER_PYTHON.exists():
         command = [str(PEER_PYTHON), "-m", "bench.chart", str(TARGET), str(CHART)]
         subprocess.run(command, cwd=REPOSITORY, check=True)
@@ -51,7 +53,7 @@ def run(asked: argparse.Namespace, say: Say) -> int:
 
 
 def is_complete(runs: Sequence[Row], asked: argparse.Namespace) -> bool:
-    """Whether every system came to the end of every first run; what follows it is said where it happens."""
+    """Whether every system finished every first run; failures of later runs are reported when they happen."""
     if FIRST not in asked.cases:
         return bool(runs)
     count = sum(row.case == FIRST for row in runs)
@@ -59,20 +61,20 @@ def is_complete(runs: Sequence[Row], asked: argparse.Namespace) -> bool:
 
 
 def _written() -> list[Row]:
-    """What was measured before, of other sizes or systems."""
+    """Read earlier results, of other sizes or systems."""
     if not TARGET.exists():
         return []
     return [Row.of_json(found) for found in json.loads(TARGET.read_text())]
 
 
 def chosen_systems(text: str) -> tuple[LakeSystem, ...]:
-    """Systems by their names."""
+    """Find systems by name."""
     wanted = _known(text, [system.name for system in SYSTEMS])
     return tuple(system for system in SYSTEMS if system.name in wanted)
 
 
 def chosen_cases(text: str) -> tuple[str, ...]:
-    """Cases by their names."""
+    """Find cases by name."""
     return tuple(_known(text, list(CASES)))
 
 

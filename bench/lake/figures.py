@@ -22,9 +22,9 @@ CASES: Final = {
     FIRST: "an empty lake",
     NOTHING: "nothing has changed since",
     ONE_PERCENT: "1 % of the customers and of the orders have changed",
-    AS_AT_SIZE_1: "of a larger shop, so many orders have changed as are 1 % at size 1",
-    WARM_ONE_PERCENT: "the cycle of a running service that takes such a change",
-    WARM_NOTHING: "its cycle without a change",
+    AS_AT_SIZE_1: "in a larger shop, the number of orders that is 1 % at size 1 has changed",
+    WARM_ONE_PERCENT: "cycle of a running service that processes such a change",
+    WARM_NOTHING: "cycle of a running service without a change",
 }
 TARGETS: Final = {FIRST: 1.5, ONE_PERCENT: 0.55, NOTHING: 0.25, WARM_ONE_PERCENT: 0.3, WARM_NOTHING: 0.05}
 """Of Millrace, against the first run of the plain pipeline at the same size."""
@@ -35,14 +35,14 @@ class Row:
     """One run, or the medians of several.
 
     Attributes:
-        seconds: from the start of the first process to the end of the last; of a cycle, from its start to its manifest.
-        rows: of all tables of Gold after it, the unknown members left out.
+        seconds: from the start of the first process to the end of the last; of a cycle, until its manifest.
+        rows: rows of all tables of Gold after it, without the unknown members.
         changed: rows of the source that had changed since the system's last run.
         rss_mb: peak of the resident memory of all its processes, in MiB.
         cpu_s: processor seconds of all its processes.
         server_cpu_s: processor seconds of MariaDB, MinIO and Redis meanwhile.
-        foreign_cpu: share of the machine that everything else took.
-        wrong: tables of Gold that are not what the source says they have to be.
+        foreign_cpu: share of the machine used by all other programs.
+        wrong: tables of Gold that differ from the source.
     """
 
     system: str
@@ -61,17 +61,17 @@ class Row:
 
     @property
     def disturbed(self) -> bool:
-        """Whether others took too much of the machine."""
+        """Whether other programs used too much of the machine."""
         return self.foreign_cpu > MOST_FOREIGN
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """Convert to JSON data."""
         figures = {name: round(v, 4) if isinstance(v, float) else v for name, v in vars(self).items()}
         return figures | {"wrong": list(self.wrong), "disturbed": self.disturbed}
 
     @classmethod
     def of_json(cls, found: dict[str, Any]) -> Row:
-        """The same from there."""
+        """Read a row from JSON data."""
         known = {name: value for name, value in found.items() if name != "disturbed"}
         return cls(**{**known, "wrong": tuple(found["wrong"])})
 
@@ -80,7 +80,7 @@ Place = tuple[str, str, float, int]
 
 
 def place_of(row: Row) -> Place:
-    """What was measured: rows of one place are runs of the same."""
+    """Key of the measurement: rows with the same key are runs of the same system and case."""
     return row.system, row.case, row.size, row.customers
 
 
@@ -104,7 +104,7 @@ def _median(runs: Sequence[Row]) -> Row:
 
 
 def merged(before: Iterable[Row], now: Iterable[Row]) -> list[Row]:
-    """The rows of before that were not measured again, and those of now."""
+    """Merge earlier rows that were not measured again with the new ones."""
     found = {place_of(row): row for row in before}
     return list((found | {place_of(row): row for row in now}).values())
 
@@ -131,7 +131,7 @@ _HEAD: Final = (
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """For people; × is the ratio to the first run of the plain pipeline."""
+    """Format the results as a table; × is the ratio to the first run of the plain pipeline."""
     cells: list[Sequence[str]] = [_HEAD]
     for case in CASES:
         cells += [_cells(row, base_of(rows, row.size, row.customers)) for row in rows if row.case == case]
@@ -164,7 +164,7 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def verdicts(rows: Sequence[Row]) -> list[str]:
-    """Whether Millrace reaches each target, one line each; what was not measured is left out."""
+    """Report in one line per measured target whether Millrace reaches it."""
     lines = []
     for row in rows:
         base = base_of(rows, row.size, row.customers)
@@ -177,7 +177,7 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
 
 
 def _growth(rows: Sequence[Row]) -> list[str]:
-    """How the cost of a change differs between sizes."""
+    """Compare the cost of a change between sizes."""
     ours = {(row.case, row.size, row.customers): row for row in rows if row.system == MILLRACE}
     lines = []
     for (case, size, customers), row in ours.items():

@@ -34,7 +34,7 @@ _BITS: Final = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Digest:
-    """A table: its columns by name, its rows, and the sum of the first 60 bits of their MD5."""
+    """Digest of a table: its column names, its number of rows, and the sum of the first 60 bits of their MD5."""
 
     columns: tuple[str, ...]
     rows: int
@@ -45,12 +45,12 @@ Digests = Mapping[str, Digest]
 
 
 def differing(found: Digests, expected: Digests) -> list[str]:
-    """The tables that are not what they have to be."""
+    """List the tables that differ from the expected digests."""
     return [name for name in TABLES if found.get(name) != expected[name]]
 
 
 def of_source(testbed: LakeBenchTestbed) -> Digests:
-    """What Gold has to be."""
+    """Compute the expected digests of Gold from the source."""
     found = {}
     with connected(testbed.database, testbed.definition.database) as connection, connection.cursor() as cursor:
         for name in TABLES:
@@ -69,7 +69,7 @@ def of_source(testbed: LakeBenchTestbed) -> Digests:
 
 
 def of_parquet(testbed: LakeBenchTestbed, folder: str) -> Digests:
-    """Of a system that writes plain files."""
+    """Compute the digests of a system that writes plain Parquet files."""
 
     def files(place: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         for name in testbed.names("gold", f"{folder}/{place}"):
@@ -81,7 +81,7 @@ def of_parquet(testbed: LakeBenchTestbed, folder: str) -> Digests:
 
 
 def of_delta(testbed: LakeBenchTestbed) -> Digests:
-    """Of Millrace: the versions that its newest manifest names.
+    """Compute the digests of Millrace's tables, at the versions of its newest manifest.
 
     Raises:
         StackError: there is no run.
@@ -121,7 +121,7 @@ def _table(testbed: LakeBenchTestbed, files: Iterable[tuple[str, Mapping[str, st
 
 
 def digest(name: str, table: pa.Table) -> Digest:
-    """Of a table of Gold."""
+    """Compute the digest of a table of Gold."""
     columns = tuple(sorted(table.column_names))
     if name in KEY_OF and KEY_OF[name] in columns:
         table = table.filter(pc.not_equal(table[KEY_OF[name]], UNKNOWN))
@@ -133,7 +133,7 @@ def digest(name: str, table: pa.Table) -> Digest:
 
 
 def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """As the source writes its values."""
+    """Format the values as the source does."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     elif pa.types.is_timestamp(column.type):

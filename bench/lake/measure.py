@@ -29,9 +29,9 @@ from ops.dataset.generator.plan import Plan, make_plan
 from stack.errors import StackError
 
 RUNS: Final = RESULTS / "batch-runs.jsonl"
-"""Every run as it ends, so that a benchmark that is broken off leaves what it has measured."""
+"""Every run is appended as it ends, so that an interrupted benchmark keeps its measurements."""
 WARM_UP_CHANGES: Final = 2
-"""Changes that the service takes before the one that counts: Java compiles what it has seen often enough."""
+"""Changes that the service processes before the measured one, because Java compiles code that ran often."""
 IDLE_CYCLES: Final = 5
 CLASSES: Final = "spark-classes-*"
 _OF_SIZE_1: Final = 0.01
@@ -54,15 +54,15 @@ class LakeBench:
         self._log.parent.mkdir(parents=True, exist_ok=True)
 
     def prepare(self) -> None:
-        """Have Java's class-data archive, as every machine has it after its first run."""
+        """Create Java's class-data archive, as on any machine after its first run."""
         cache = CacheSettings.read().folder.expanduser()
         for system in self._systems:
             if system.name == MILLRACE and not any(cache.glob(CLASSES)):
-                self._say("a run that is not measured: it leaves the class-data archive")
+                self._say("first run, not measured: it creates the class-data archive")
                 self._run(system)
 
     def round(self) -> Iterator[Row]:
-        """Every case once, in the order in which a lake meets them."""
+        """Run every case once, in the order in which they occur in a lake."""
         testbed, systems = self._testbed, rotated(self._systems, self._round)
         self._round += 1
         ours = [system for system in systems if system.name == MILLRACE]
@@ -101,7 +101,7 @@ class LakeBench:
         return measured(commands, environment_of(self._testbed), self._log, self._testbed.servers)
 
     def _warm(self, system: LakeSystem) -> Iterator[Row]:
-        """The service takes some changes to get warm, then the one that counts; then it idles."""
+        """Run the service: some changes to warm up, the measured change, then an idle cycle."""
         testbed = self._testbed
         held = testbed.held_back(WARM_UP_CHANGES + 1)
         self._expected = gold.of_source(testbed)
@@ -149,14 +149,14 @@ def _line(row: Row) -> str:
 
 
 def plan_of(size: float, customers: int | None) -> Plan:
-    """How many orders, lines and customers."""
+    """Plan the number of orders, lines and customers."""
     return make_plan(generator(), size=size, customers=customers)
 
 
 def measured_all(
     plan: Plan, size: float, systems: Sequence[LakeSystem], cases: Collection[str], *, repeat: int, say: Say
 ) -> list[Row]:
-    """All rounds; every run as it is, also those that were disturbed."""
+    """Measure all rounds; disturbed runs are included."""
     RUNS.unlink(missing_ok=True)
     with LakeBenchTestbed.opened(plan, say) as testbed:
         bench = LakeBench(testbed, size, systems, cases, say)

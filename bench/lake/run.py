@@ -23,13 +23,13 @@ _MIB: Final = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What was spent between two moments.
+    """Resources used between two moments.
 
     Attributes:
         cpu_s: processor seconds of the measured processes.
-        rss_mb: the most that they had resident together.
+        rss_mb: peak of their resident memory together, in MiB.
         server_cpu_s: processor seconds of the servers meanwhile.
-        foreign_cpu: share of the machine that everything else took.
+        foreign_cpu: share of the machine used by all other programs.
     """
 
     seconds: float
@@ -40,7 +40,7 @@ class Cost:
 
 
 class Window:
-    """From now on: what a tree of processes and the servers spend."""
+    """Measures the resources that a process tree and the servers use from now on."""
 
     def __init__(self, meter: TreeMeter, servers: Callable[[], Sequence[int]]) -> None:
         self._meter = meter
@@ -49,7 +49,7 @@ class Window:
         self._began = time.monotonic()
 
     def cost(self, *, seconds: float | None = None, parts: int = 1) -> Cost:
-        """What was spent since; `seconds` where they are known better, `parts` if it was the same so many times."""
+        """Return the resources used since then; `seconds` overrides the time, `parts` divides by equal repetitions."""
         wall_s = time.monotonic() - self._began
         spent = self._spent().since(self._before)
         return Cost(
@@ -65,7 +65,7 @@ class Window:
 
 
 def started(command: Sequence[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """A command of this repository; it dies with this process, its output goes to the end of `log`."""
+    """Start a command of this repository; it dies with this process, its output is appended to `log`."""
     with log.open("ab") as output:
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *command],
@@ -83,7 +83,7 @@ def measured(
     """Run commands one after the other.
 
     Raises:
-        StackError: one of them failed, or took too long; with the end of its log.
+        StackError: one of them failed, or took too long; the message has the end of its log.
     """
     costs = [_measured(command, environment, log, servers) for command in commands]
     seconds = sum(each.seconds for each in costs)

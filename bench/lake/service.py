@@ -41,7 +41,7 @@ _RECORD: Final = Script(f"return redis.call('HGETALL', 'batch_jobs:{DATASET}')")
 
 @dataclass(frozen=True, kw_only=True)
 class Cycle:
-    """One cycle of the service, as it noted it."""
+    """One cycle of the service, as recorded by it."""
 
     run_id: str
     state: str
@@ -63,7 +63,7 @@ class Service:
     @classmethod
     @contextmanager
     def running(cls, testbed: LakeBenchTestbed) -> Iterator[Service]:
-        """Start it; SIGTERM at the end."""
+        """Start the service; stop it by SIGTERM at the end."""
         url = RedisSettings.read(testbed.base.environment).url
         with RedisConsole(url, database=0) as redis:
             service = cls(testbed, redis)
@@ -73,7 +73,7 @@ class Service:
                 service.end()
 
     def window(self) -> Window:
-        """From now on."""
+        """Measure from now on."""
         self._meter.sample(self._process.pid)
         self._meter.rss_bytes = 0
         return Window(self._meter, self._testbed.servers)
@@ -101,7 +101,7 @@ class Service:
         return cycle
 
     def busy(self) -> tuple[Cycle, Cost]:
-        """Wait for the end of the cycle that takes what lies there.
+        """Wait for the end of the cycle that processes the available changes.
 
         Raises:
             StackError: the service has ended, the cycle failed, or does not end within the limit.
@@ -117,7 +117,7 @@ class Service:
         return cycle, window.cost(seconds=cycle.seconds)
 
     def end(self) -> None:
-        """SIGTERM, and by force after a limit."""
+        """Stop it by SIGTERM, by force after a limit."""
         self._process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + _END_LIMIT_S
         while self._meter.sample(self._process.pid):
@@ -134,7 +134,7 @@ class Service:
         return cycles_in(self._log.read_text())
 
     def _noted(self) -> Cycle | None:
-        """The last cycle that has ended; None while one is at work, or before the first."""
+        """Read the last finished cycle; None while one is running, or before the first."""
         flat = [text.decode() for text in self._redis.call(_RECORD, b"")]
         record = dict(zip(flat[::2], flat[1::2], strict=True))
         if "ended" not in record:
@@ -144,7 +144,7 @@ class Service:
 
 
 def cycles_in(text: str) -> list[Cycle]:
-    """The cycles that wrote something, or failed at it, in what a service has printed."""
+    """Find the cycles that wrote something, or failed to, in the output of a service."""
     return [
         Cycle(run_id=found["run"], state="failed" if found["failed"] else "done", seconds=float(found["seconds"]))
         for found in _WROTE.finditer(text)

@@ -24,7 +24,7 @@ _LAYERS: Final = ("bronze", "silver", "gold")
 
 @dataclass(frozen=True, kw_only=True)
 class LakeSystem:
-    """One system: what it is in a sentence, and its commands, given the file of its job."""
+    """One system: a description, and its commands for a given job file."""
 
     name: str
     what: str
@@ -35,7 +35,7 @@ class LakeSystem:
         return self.commands(_job_file(testbed, self.name))
 
     def gold(self, testbed: LakeBenchTestbed) -> Digests:
-        """What it has written."""
+        """Digests of the Gold that it has written."""
         return gold.of_delta(testbed) if self.name == MILLRACE else gold.of_parquet(testbed, self.name)
 
 
@@ -68,7 +68,7 @@ SYSTEMS: Final = (
 
 
 def require(systems: Sequence[LakeSystem]) -> None:
-    """Refuse to begin without what the systems need.
+    """Fail unless everything the systems need is installed.
 
     Raises:
         StackError: the peers' environment is missing.
@@ -78,7 +78,7 @@ def require(systems: Sequence[LakeSystem]) -> None:
 
 
 def environment_of(testbed: LakeBenchTestbed) -> Mapping[str, str]:
-    """Settings for every system, and none of this process's shell."""
+    """Build the settings of all systems, without those of this process's environment."""
     own = {
         "LOG_DIR": str(testbed.base.folder / "logs"),
         "PYTHONPATH": str(REPOSITORY),
@@ -88,7 +88,7 @@ def environment_of(testbed: LakeBenchTestbed) -> Mapping[str, str]:
 
 
 def _job_file(testbed: LakeBenchTestbed, name: str) -> Path:
-    """What a peer is told, in a file that nobody else may read: it has passwords."""
+    """Write the job file of a peer, readable only by this user because it has passwords."""
     database, store = testbed.database, testbed.storage
     spark = SparkSettings.read(testbed.base.environment)
     job: dict[str, Any] = {

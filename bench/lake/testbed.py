@@ -52,7 +52,7 @@ class LakeBenchTestbed:
     """A shop whose changes are archived.
 
     Attributes:
-        changed: of the last change, the rows by table.
+        changed: number of rows that the last change altered.
     """
 
     def __init__(self, testbed: StackTestbed, plan: Plan, say: Say) -> None:
@@ -76,7 +76,7 @@ class LakeBenchTestbed:
     @classmethod
     @contextmanager
     def opened(cls, plan: Plan, say: Say) -> Iterator[LakeBenchTestbed]:
-        """New servers with the shop loaded and archived; ended and deleted afterwards."""
+        """Start new servers with the shop loaded and archived; stop and delete them afterwards."""
         with StackTestbed.opened(SERVERS, partitions=PARTITIONS) as testbed:
             yield cls(testbed, plan, say)
 
@@ -89,7 +89,7 @@ class LakeBenchTestbed:
         ]
 
     def rows(self, sql: str) -> list[Any]:
-        """Rows of the source."""
+        """Read rows from the source."""
         with connected(self.database, self.definition.database) as connection, connection.cursor() as cursor:
             cursor.execute(sql)
             found: list[Any] = cursor.fetchall()
@@ -115,7 +115,7 @@ class LakeBenchTestbed:
 
     @contextmanager
     def _archiving(self) -> Iterator[None]:
-        """Kafka, Connect and the archive's worker run meanwhile, and until the archive has all that was promised."""
+        """Run Kafka, Connect and the archive's worker during the block, and until the archive has all changes."""
         self.base.stack.up(only=STREAM)
         [port] = free_ports(["archive"]).values()
         folder = self.base.folder / "archive"
@@ -138,12 +138,12 @@ class LakeBenchTestbed:
             time.sleep(_POLL_S)
 
     def _records(self) -> int:
-        """How many records the archive holds."""
+        """Number of records in the archive."""
         heads = (self._store.stat_object("bronze", name).metadata or {} for name in self._objects())
         return sum(int(head[f"x-amz-meta-{RECORDS}"]) for head in heads)
 
     def change(self, *, orders: int | None = None) -> None:
-        """Change 1 % of the customers and of the orders (or so many), and have it archived."""
+        """Change 1 % of the customers and of the orders (or `orders` of them), and wait until it is archived."""
         self._changes += 1
         shop = self._shop()
         count = max(1, round(shop.orders * 0.01)) if orders is None else orders
@@ -175,12 +175,12 @@ class LakeBenchTestbed:
     # -- the object storage -------------------------------------------------------------------------------------------
 
     def names(self, bucket: str, folder: str) -> list[str]:
-        """Names of the objects below a folder."""
+        """List the names of the objects below a folder."""
         found = self._store.list_objects(bucket, prefix=f"{folder}/" if folder else "", recursive=True)
         return sorted(str(each.object_name) for each in found)
 
     def content(self, bucket: str, name: str) -> bytes:
-        """An object."""
+        """Read an object."""
         with self._store.get_object(bucket, name) as answer:
             return bytes(answer.read())
 
@@ -188,16 +188,16 @@ class LakeBenchTestbed:
         return self.names("bronze", FOLDER)
 
     def empty(self) -> None:
-        """Remove all layers of all systems; the archive stays."""
+        """Remove all layers of all systems, but keep the archive."""
         for bucket in BUCKETS:
             names = [name for name in self.names(bucket, "") if not name.startswith(f"{FOLDER}/")]
             for error in self._store.remove_objects(bucket, [DeleteObject(name) for name in names]):
                 raise StackError(f"{bucket}/{error.name} could not be removed: {error.message}")
 
     def held_back(self, changes: int) -> list[list[str]]:
-        """What the archive gets by each of some changes, put aside as if it had not come yet.
+        """Make changes, and set aside the objects that each adds to the archive, as if they had not arrived yet.
 
-        It is put aside once all of it is there: the archive's worker would put again what is missing from a chain.
+        They are set aside once all exist: the archive's worker would write any object missing from a chain again.
         """
         seen = set(self._objects())
         parts = []
@@ -210,7 +210,7 @@ class LakeBenchTestbed:
         return parts
 
     def release(self, names: Sequence[str]) -> None:
-        """Let objects that were held back come."""
+        """Put objects that were held back into the archive."""
         for name in names:
             self._move(f"{_HELD}/{name}", name)
 

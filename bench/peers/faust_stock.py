@@ -13,7 +13,7 @@ from bench.peers.job import FirstEvent, arguments, complete_order, fold
 
 
 def application(given: argparse.Namespace) -> faust.App:
-    """The application."""
+    """Build the application."""
     # Over a hundred unsent messages the stock producer holds up the stream in steps of a tenth of a second.
     ProducerBuffer.max_messages = 10_000
     app = faust.App(

@@ -11,7 +11,7 @@ ORDER_FIELDS = ("customer_id", "store_id", "payment_method_id", "num_products")
 
 
 def arguments() -> argparse.Namespace:
-    """The command line; the same for every peer."""
+    """Parse the command line, which is the same for every peer."""
     parser = argparse.ArgumentParser()
     for name in ("bootstrap", "group", "orders", "details", "output", "state", "mode", "mark"):
         parser.add_argument(f"--{name}", required=True)
@@ -27,14 +27,14 @@ class FirstEvent:
         self._path: Path | None = Path(path)
 
     def note(self) -> None:
-        """An event is processed."""
+        """Record the time if this is the first event."""
         if self._path is not None:
             self._path.write_text(str(time.time()))
             self._path = None
 
 
 def fold(order: dict[str, Any] | None, row: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """An order's state with one more row of either table, and whether the order is to go out now."""
+    """Add a row of either table to an order's state; returns the state and whether to emit the order now."""
     state = order or {"lines": {}}
     if "num_products" in row:
         for field in ORDER_FIELDS:
@@ -48,6 +48,6 @@ def fold(order: dict[str, Any] | None, row: dict[str, Any]) -> tuple[dict[str, A
 
 
 def complete_order(order_id: str, state: dict[str, Any]) -> dict[str, Any]:
-    """The output."""
+    """Build the output record of a complete order."""
     products = [{"product_id": int(product), "quantity": quantity} for product, quantity in state["lines"].items()]
     return {"order_id": order_id, **{field: state[field] for field in ORDER_FIELDS}, "products": products}

@@ -24,7 +24,7 @@ PARTITION = "order_date_id"
 
 
 def arguments() -> argparse.Namespace:
-    """The command line: the job, and the layers to do."""
+    """Parse the command line: the job, and the layers to build."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--job", type=Path, required=True)
     parser.add_argument("--layers", default="bronze,silver,gold")
@@ -32,6 +32,6 @@ def arguments() -> argparse.Namespace:
 
 
 def loaded(path: Path) -> dict[str, Any]:
-    """The job: login of the database and the storage, the folder in each bucket, settings of Spark."""
+    """Load the job: logins of database and storage, the folder in each bucket, settings of Spark."""
     found: dict[str, Any] = json.loads(path.read_text())
     return found

@@ -28,7 +28,7 @@ from bench.peers.lake_job import (
 
 FETCH_ROWS = 10_000
 READERS = 2
-"""Connections that read the customers at a time."""
+"""Number of parallel connections that read the customers."""
 
 
 class Pipeline:
@@ -39,26 +39,26 @@ class Pipeline:
         self._spark = session(job)
 
     def run(self, layers: str) -> None:
-        """Do these layers."""
+        """Build the given layers."""
         for layer in layers.split(","):
             {"bronze": self.bronze, "silver": self.silver, "gold": self.gold}[layer]()
         self._spark.stop()
 
     def bronze(self) -> None:
-        """The source's tables as they are."""
+        """Copy the source's tables unchanged."""
         for table in TABLES:
             rows = self._read(table).withColumn("_ingested_at", F.current_timestamp())
             self._write(rows, "bronze", table)
 
     def silver(self) -> None:
-        """The newest row of each key."""
+        """Keep the newest row of each key."""
         for table in TABLES:
             newest = Window.partitionBy(*KEYS[table]).orderBy(F.desc("_ingested_at"))
             rows = self._load("bronze", table).withColumn("_rank", F.row_number().over(newest))
             self._write(rows.where("_rank = 1").drop("_rank", "_ingested_at"), "silver", table)
 
     def gold(self) -> None:
-        """The star schema."""
+        """Build the star schema."""
         for table in TABLES:
             self._load("silver", table).createOrReplaceTempView(table)
         for name in DIMENSIONS:
@@ -107,7 +107,7 @@ class Pipeline:
 
 
 def session(job: Mapping[str, Any]) -> SparkSession:
-    """A session with Millrace's own settings, as far as they are not about Delta."""
+    """Create a session with Millrace's settings, without those for Delta."""
     spark, store = job["spark"], job["store"]
     java = "-Duser.timezone=UTC -XX:+UseParallelGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
     settings = {

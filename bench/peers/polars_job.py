@@ -30,7 +30,7 @@ Frames = dict[str, "pl.DataFrame"]
 
 
 def read(source: Mapping[str, Any], table: str) -> pl.DataFrame:
-    """A table of the source."""
+    """Read a table of the source."""
     times = _TIMES.get(table, [])
     columns = [f"`{name}`" for name in _COLUMNS[table]] + [f"CAST(`{name}` AS CHAR) AS `{name}`" for name in times]
     login = f"{quote(source['user'], safe='')}:{quote(source['password'], safe='')}"
@@ -41,7 +41,7 @@ def read(source: Mapping[str, Any], table: str) -> pl.DataFrame:
 
 
 def silver_of(bronze: Frames) -> Frames:
-    """The newest row of each key."""
+    """Keep the newest row of each key."""
     return {
         name: rows.sort("_ingested_at").unique(KEYS[name], keep="last").drop("_ingested_at")
         for name, rows in bronze.items()
@@ -49,7 +49,7 @@ def silver_of(bronze: Frames) -> Frames:
 
 
 def gold_of(silver: Frames) -> Frames:
-    """The star schema."""
+    """Build the star schema."""
     orders, lines = silver["orders"], silver["order_details"]
     day = pl.col("timestamp").dt.strftime("%Y%m%d").cast(pl.Int32).alias(PARTITION)
     facts = orders.select(
@@ -69,7 +69,7 @@ def gold_of(silver: Frames) -> Frames:
 
 
 def inferred(rows: pl.DataFrame, orders: pl.DataFrame, key: str) -> pl.DataFrame:
-    """A dimension with the members that only orders name, and the unknown one."""
+    """Add the members that only orders name, and the unknown one, to a dimension."""
     known = rows.rename({"id": key})
     named = orders.select(pl.col(key).unique()).join(known, on=key, how="anti")
     unknown = pl.DataFrame({key: [UNKNOWN]}, schema={key: known.schema[key]})
@@ -81,13 +81,13 @@ def inferred(rows: pl.DataFrame, orders: pl.DataFrame, key: str) -> pl.DataFrame
 
 
 def with_unknown(rows: pl.DataFrame, name: str) -> pl.DataFrame:
-    """A dimension with the unknown member."""
+    """Add the unknown member to a dimension."""
     key = KEY_OF[name]
     return pl.concat([rows, pl.DataFrame({key: [UNKNOWN]}, schema={key: rows.schema[key]})], how="diagonal")
 
 
 def dates(orders: pl.DataFrame) -> pl.DataFrame:
-    """The days of all years with an order."""
+    """Build the days of all years with an order."""
     years = orders.select(pl.col("timestamp").dt.year().min().alias("first"), pl.col("timestamp").dt.year().max())
     first, last = years.row(0)
     days = pl.DataFrame({"date": pl.date_range(pl.date(first, 1, 1), pl.date(last, 12, 31), eager=True)})
@@ -107,7 +107,7 @@ def dates(orders: pl.DataFrame) -> pl.DataFrame:
 
 
 def run(job: Mapping[str, Any]) -> None:
-    """All layers."""
+    """Build all layers."""
     store = job["store"]
     options = {
         "aws_access_key_id": store["access_key"],
