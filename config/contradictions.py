@@ -26,7 +26,7 @@ from config.definition import (
 
 
 def faults(definition: Definition) -> list[str]:
-    """Contradictions inside a well-formed definition, each as "key path: what is wrong"."""
+    """List the contradictions in a well-formed definition, each as "key path: fault"."""
     found = []
     if definition.engine not in ENGINES:
         found.append(f"engine: unknown engine {definition.engine!r} (known: {', '.join(ENGINES)})")
@@ -92,7 +92,7 @@ def _rule_faults(definition: Definition, table: Table, rule: Rule) -> Iterator[s
         try:
             re.compile(rule.pattern)
         except re.error as error:
-            yield f"pattern: is no regular expression: {error}"
+            yield f"pattern: is not a regular expression: {error}"
     elif isinstance(rule, Range):
         yield from _range_faults(table, rule)
 
@@ -113,12 +113,16 @@ def _range_faults(table: Table, rule: Range) -> Iterator[str]:
 
 
 def subject_faults(tables: Sequence[Table]) -> Iterator[str]:
-    """Which table has the rows of a person, and which of its columns are that person's, has to be clear."""
+    """Check that a person's tables and the personal columns in them are unambiguous."""
     seen: dict[str, str] = {}
     for index, table in enumerate(tables):
         personal = [column.name for column in table.columns if column.personal]
         place = f"tables[{index}]"
-        yield from (f"{place}.columns: {name!r} is of the key, which stays" for name in personal if name in table.key)
+        yield from (
+            f"{place}.columns: {name!r} is part of the key, which is never erased"
+            for name in personal
+            if name in table.key
+        )
         if table.subject is None:
             yield from (f"{place}.columns: {name!r} can't be personal: the table has no subject" for name in personal)
             continue
@@ -132,7 +136,7 @@ def subject_faults(tables: Sequence[Table]) -> Iterator[str]:
 
 
 def _completeness_faults(definition: Definition, rule: Completeness) -> Iterator[str]:
-    """What of it the tables lack."""
+    """Check that the tables have what completeness refers to."""
     tables = {table.name: table for table in definition.tables}
     parent, children = tables.get(rule.parent), tables.get(rule.children)
     if parent is None:
@@ -153,7 +157,7 @@ def _whole_number_columns(table: Table) -> set[str]:
 
 
 def _generator_faults(generator: OrdersGenerator) -> Iterator[str]:
-    """What its figures contradict."""
+    """Check that the generator's figures agree with each other."""
     most = len(generator.line_weights) * generator.orders
     if not generator.orders <= generator.order_details <= most:
         yield f"order_details: must be from {generator.orders} to {most}: 1 to {len(generator.line_weights)} an order"

@@ -24,7 +24,7 @@ SCHEMA_FILE = "schema.sql"
 
 
 class DefinitionError(Exception):
-    """A dataset is unknown or its definition is wrong; the message names the file and the place in it."""
+    """A dataset is unknown or its definition is wrong; the message names the file and the key path."""
 
 
 def datasets_folder() -> Path:
@@ -33,7 +33,7 @@ def datasets_folder() -> Path:
 
 
 def known_datasets() -> list[str]:
-    """Names of the datasets that have a definition."""
+    """List the datasets that have a definition."""
     return sorted(path.parent.name for path in datasets_folder().glob(f"*/{DEFINITION_FILE}"))
 
 
@@ -41,7 +41,7 @@ def load_definition(name: str) -> Definition:
     """Read the definition of the dataset `name`.
 
     Raises:
-        DefinitionError: the dataset is unknown (the known ones are listed) or its definition is wrong.
+        DefinitionError: the dataset is unknown (the message lists the known ones) or its definition is wrong.
     """
     known = known_datasets()
     if name not in known:
@@ -55,10 +55,10 @@ def load_definition(name: str) -> Definition:
 
 
 def load_definition_file(path: Path | str) -> Definition:
-    """Read one definition file, wherever it is; the schema is expected beside it.
+    """Read one definition file, wherever it is; the schema is expected next to it.
 
     Raises:
-        DefinitionError: the file can't be read, is no YAML, or breaks a rule; one line per fault.
+        DefinitionError: the file can't be read, is not YAML, or breaks a rule; one line per fault.
     """
     path = Path(path)
     document = _read_yaml(path)
@@ -77,7 +77,7 @@ def load_definition_file(path: Path | str) -> Definition:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML without repeated keys: plain YAML silently keeps the last one."""
+    """YAML loader that rejects repeated keys: plain YAML silently keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -103,7 +103,7 @@ def _read_yaml(path: Path) -> Any:
         line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise DefinitionError(f"{_shown(path)}: {line}{error.problem or error.context}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DefinitionError(f"{_shown(path)}: is no valid YAML: {error}") from None
+        raise DefinitionError(f"{_shown(path)}: is not valid YAML: {error}") from None
 
 
 def _with_path_first(message: str) -> str:
@@ -119,7 +119,7 @@ def _kind(value: object) -> str:
 
 
 def _shown(path: Path) -> str:
-    """The path as a reader knows it: from the repository's root if it is inside."""
+    """Format a path for messages: relative to the repository's root if it is inside."""
     try:
         return str(path.resolve().relative_to(SHIPPED.parent.parent))
     except ValueError:

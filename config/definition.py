@@ -19,11 +19,11 @@ Sentence = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z")]
 
 
 class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Definitions don't change once read, and a misspelt field is an error."""
+    """Base of all parts: immutable, and an unknown field is an error."""
 
 
 class LogicalType(StrEnum):
-    """What a column holds, independent of the engine."""
+    """Type of a column's values, independent of the database engine."""
 
     UUID = "uuid"
     STRING = "string"
@@ -39,7 +39,7 @@ class LogicalType(StrEnum):
 class Column(_Part, frozen=True):
     """A column; `length` in characters for strings, `precision` and `scale` in digits for decimals.
 
-    `description` says what its values mean, and their unit. `personal` values are a person's, and `erase` removes them.
+    `description` explains the values and their unit. `personal` values belong to a person, and `erase` removes them.
     """
 
     name: Identifier
@@ -53,7 +53,7 @@ class Column(_Part, frozen=True):
 
 
 class Rule(_Part, frozen=True, tag_field="check"):
-    """A quality rule of a table; `action` says what happens to a row that breaks it."""
+    """A quality rule of a table; `action` is applied to a row that breaks it."""
 
     action: Literal["warn", "quarantine", "fail"]
 
@@ -65,7 +65,7 @@ class NotNull(Rule, frozen=True, tag="not_null"):
 
 
 class Range(Rule, frozen=True, tag="range"):
-    """The column's value is not below `min` and not above `max`: numbers, or of a date or timestamp days (UTC)."""
+    """The column's value is not below `min` and not above `max`: numbers, or days (UTC) of a date or timestamp."""
 
     column: Identifier
     min: float | datetime.date | None = None
@@ -73,7 +73,7 @@ class Range(Rule, frozen=True, tag="range"):
 
     @property
     def bounds(self) -> dict[str, float | datetime.date]:
-        """Those that there are, by name."""
+        """The bounds that are set, by name."""
         both = {"min": self.min, "max": self.max}
         return {name: bound for name, bound in both.items() if bound is not None}
 
@@ -101,8 +101,8 @@ class Unique(Rule, frozen=True, tag="unique"):
 class Table(_Part, frozen=True):
     """A table: its row key, the part of the key that orders its topic, its cursor, feed and history type (SCD).
 
-    `description` says what a row is. With the history types 2 and 4 Silver keeps every version of every row. Of a table
-    with a `subject` each row is one person.
+    `description` explains a row. With history types 2 and 4, Silver keeps every version of every row. In a table with a
+    `subject`, each row is one person.
     """
 
     name: Identifier
@@ -123,12 +123,12 @@ class Table(_Part, frozen=True):
 
     @property
     def history_name(self) -> str | None:
-        """The table of Silver with every version of every row; None if it keeps the newest ones only."""
+        """Name of the Silver table with every version of every row; None if only the newest are kept."""
         return None if self.history == 1 else f"{self.name}_history"
 
 
 class Completeness(_Part, frozen=True):
-    """When a parent row is complete: `expected` (table.column) counts the rows that `children` must hold for it."""
+    """Condition of a complete parent row: `expected` (table.column) counts the rows `children` must hold for it."""
 
     expected: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$")]
     children: Identifier
@@ -162,7 +162,7 @@ class OrdersGenerator(_Part, frozen=True, tag_field="kind", tag="orders"):
 
 
 class Definition(_Part, frozen=True):
-    """A dataset. `folder` is where it was read from; `connector` is laid over the engine's connector template."""
+    """A dataset. It was read from `folder`; `connector` overrides settings of the engine's connector template."""
 
     folder: str
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
@@ -175,10 +175,10 @@ class Definition(_Part, frozen=True):
     generator: OrdersGenerator | None = None
 
     def table(self, name: str) -> Table:
-        """The table `name`.
+        """Find the table `name`.
 
         Raises:
-            KeyError: there is no such table; the message lists those there are.
+            KeyError: there is no such table; the message lists the existing ones.
         """
         for table in self.tables:
             if table.name == name:
@@ -187,5 +187,5 @@ class Definition(_Part, frozen=True):
 
 
 def bound_text(bound: float | datetime.date) -> str:
-    """A bound of a range, for people."""
+    """Format a bound of a range as text."""
     return bound.isoformat() if isinstance(bound, datetime.date) else f"{bound:g}"

@@ -12,14 +12,14 @@ Number = TypeVar("Number", int, float)
 
 
 def text(raw: str) -> str:
-    """Text that is not empty."""
+    """Parse a text that is not empty."""
     if not raw.strip():
         raise ValueError("must not be empty")
     return raw.strip()
 
 
 def url(*schemes: str) -> Callable[[str], str]:
-    """A URL of one of the schemes, without a slash at its end."""
+    """Parse a URL of one of the schemes; slashes at its end are removed."""
 
     def parse(raw: str) -> str:
         try:
@@ -35,22 +35,22 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 
 def lake_root(raw: str) -> str:
-    """The URI of a folder in object storage, or on this machine, without a slash at its end."""
+    """Parse the URI of a folder in object storage or on this machine; slashes at its end are removed."""
     scheme, mark, place = raw.strip().partition("://")
     if not mark or scheme not in ("s3a", "abfss", "file") or not place.strip("/"):
-        raise ValueError("must be a URI as in s3a://bucket, abfss://container@account or file:///folder")
+        raise ValueError("must be a URI such as s3a://bucket, abfss://container@account or file:///folder")
     return raw.strip().rstrip("/")
 
 
 def bucket_folder(raw: str) -> str:
-    """The URI of a folder in a bucket, without a slash at its end."""
+    """Parse the URI of a folder in a bucket; slashes at its end are removed."""
     if not raw.strip().startswith("s3a://"):
-        raise ValueError("must be a URI as in s3a://bucket")
+        raise ValueError("must be a URI such as s3a://bucket")
     return lake_root(raw)
 
 
 def bootstrap(raw: str) -> str:
-    """Kafka servers as host:port, separated by commas."""
+    """Parse Kafka servers as host:port, separated by commas."""
     servers = [s.strip() for s in raw.split(",")]
     for server in servers:
         host, _, port = server.rpartition(":")
@@ -60,12 +60,12 @@ def bootstrap(raw: str) -> str:
 
 
 def whole(lowest: int, highest: int) -> Callable[[str], int]:
-    """A whole number within the bounds."""
+    """Make a parser of whole numbers within bounds."""
     return _within(int, lowest, highest, f"must be a whole number from {lowest} to {highest}")
 
 
 def number(lowest: float, highest: float) -> Callable[[str], float]:
-    """A number within the bounds."""
+    """Make a parser of numbers within bounds."""
     return _within(float, lowest, highest, f"must be a number from {lowest:g} to {highest:g}")
 
 
@@ -83,7 +83,7 @@ def _within(convert: Callable[[str], Number], lowest: Number, highest: Number, f
 
 
 def flag(raw: str) -> bool:
-    """Yes or no, in the usual words."""
+    """Parse yes or no, in the usual words."""
     known = {
         "1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False,
     }  # fmt: skip
@@ -93,14 +93,14 @@ def flag(raw: str) -> bool:
 
 
 def name(raw: str) -> str:
-    """Letters, digits, '.', '_' and '-'."""
+    """Parse a name of letters, digits, '.', '_' and '-'."""
     if not raw or not all(c.isascii() and (c.isalnum() or c in "._-") for c in raw):
-        raise ValueError("may hold letters, digits, '.', '_' and '-' only")
+        raise ValueError("may only contain letters, digits, '.', '_' and '-'")
     return raw
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """One of the words."""
+    """Make a parser that accepts one of the words."""
 
     def parse(raw: str) -> str:
         if raw.strip() not in choices:
@@ -111,12 +111,12 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def memory(raw: str) -> str:
-    """An amount of memory as the Java machine spells it."""
+    """Parse an amount of memory as Java writes it."""
     if not re.fullmatch(r"[1-9]\d{0,5}[mg]", raw):
-        raise ValueError("must be a number of megabytes or gigabytes, as in 512m or 2g")
+        raise ValueError("must be a number of megabytes or gigabytes, such as 512m or 2g")
     return raw
 
 
 def folder(raw: str) -> Path:
-    """A folder; `~` is the home folder."""
+    """Parse a folder; `~` is the home folder."""
     return Path(raw).expanduser()

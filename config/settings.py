@@ -34,7 +34,7 @@ def setting(name: str, parse: Callable[[str], Any], default: Any = _REQUIRED, *,
 
 @dataclass(frozen=True, kw_only=True)
 class SettingsGroup:
-    """Settings that are read together."""
+    """A group of settings that are read together."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -65,7 +65,7 @@ class SettingsGroup:
 
 
 def read_or_exit(*groups: type[Any]) -> list[Any]:
-    """Read groups for a program that cannot go on without them: exits with one line per setting at fault."""
+    """Read groups of settings, or exit the program with one line per missing or wrong setting."""
     found: list[Any] = []
     faults: list[str] = []
     for group in groups:
@@ -80,7 +80,7 @@ def read_or_exit(*groups: type[Any]) -> list[Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class KafkaSettings(SettingsGroup):
-    """Where Kafka is, and how many partitions the catalogue gives the order topics."""
+    """Address of Kafka, and number of partitions and replicas of the topics."""
 
     bootstrap: str = setting("KAFKA_BOOTSTRAP", parsing.bootstrap)
     order_partitions: int = setting("ORDER_PARTITIONS", parsing.whole(1, 1000), 4)
@@ -97,7 +97,7 @@ class DatabaseSettings(SettingsGroup):
     password: str = setting("MYSQL_PASSWORD", parsing.text, secret=True)
 
     def connection(self, database: str | None) -> dict[str, Any]:
-        """What every connection is opened with: the place, the login, all characters, times in UTC.
+        """Return the arguments of every connection: address, login, character set, times in UTC.
 
         The collation is named because the driver's own choice depends on the server.
         """
@@ -146,7 +146,7 @@ class ObjectStoreSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class DeploymentSettings(SettingsGroup):
-    """What the tools and the workers have to agree on: the dataset, and the application that completes its orders."""
+    """Settings that tools and workers must share: the dataset, and the application that completes its orders."""
 
     dataset: str = setting("DATASET", parsing.name, "project_db")
     orders_app_id: str = setting("ORDERS_APP_ID", parsing.name, "millrace-orders")
@@ -154,31 +154,31 @@ class DeploymentSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSettings(DeploymentSettings):
-    """The tools around a dataset."""
+    """Settings of the commands for a dataset."""
 
     datasets_folder: Path | None = setting("DATASETS_DIR", parsing.folder, None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings(SettingsGroup):
-    """Where the programs of the local servers are kept once they are fetched."""
+    """Cache of the downloaded programs of the local servers."""
 
     folder: Path = setting("MILLRACE_CACHE", parsing.folder, Path("~/.cache/millrace"))
 
 
 def environment_with(extra: Mapping[str, str], *, only: Collection[str] | None = None) -> dict[str, str]:
-    """The environment of a program to start: this process's (or `only` these names of it) with `extra` on top."""
+    """Return the environment of a program to start: this process's (or `only` these names) overridden by `extra`."""
     return {name: value for name, value in os.environ.items() if only is None or name in only} | dict(extra)
 
 
 def environment_over(defaults: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment, with `defaults` for what it does not set."""
+    """Return this process's environment, with `defaults` for variables it does not set."""
     return dict(defaults) | {name: value for name, value in os.environ.items() if value != ""}
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings(DeploymentSettings):
-    """What the workers of all applications have in common."""
+    """Settings that the workers of all applications share."""
 
     state_dir: str = setting("STATE_DIR", parsing.text, ".state")
     source_epoch: int = setting("SOURCE_EPOCH", parsing.whole(0, 2**31 - 1), 0)
@@ -193,7 +193,7 @@ class WorkerSettings(DeploymentSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class OrdersSettings(WorkerSettings):
-    """The application `streams.orders`."""
+    """Settings of the application `streams.orders`."""
 
     payment_method_wait_s: float = setting("PAYMENT_METHOD_WAIT_S", parsing.number(0, 60), 3.0)
     standby_replicas: int = setting("STANDBY_REPLICAS", parsing.whole(0, 10), 0)
@@ -209,14 +209,14 @@ class OrdersSettings(WorkerSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class LookupsSettings(WorkerSettings):
-    """The application `streams.lookups`."""
+    """Settings of the application `streams.lookups`."""
 
     lookups_app_id: str = setting("LOOKUPS_APP_ID", parsing.name, "millrace-lookups")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveSettings(WorkerSettings):
-    """The application `streams.archive`."""
+    """Settings of the application `streams.archive`."""
 
     archive_app_id: str = setting("ARCHIVE_APP_ID", parsing.name, "millrace-archive")
     archive_flush_bytes: int = setting("ARCHIVE_FLUSH_BYTES", parsing.whole(1, 2**30), 16 * 1024 * 1024)
@@ -226,7 +226,7 @@ class ArchiveSettings(WorkerSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class SparkSettings(SettingsGroup):
-    """The Spark session that the batch jobs share."""
+    """Settings of the Spark session that the batch jobs share."""
 
     jars: Path = setting("SPARK_JARS", parsing.folder)
     master: str = setting("SPARK_MASTER", parsing.text, "local[*]")
@@ -239,7 +239,7 @@ class SparkSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class LakeSettings(SettingsGroup):
-    """Where the lake's layers are, and how the source is read into them."""
+    """Locations of the lake's layers, and how the source is read into them."""
 
     bronze: str = setting("BRONZE_ROOT", parsing.lake_root, "s3a://bronze")
     silver: str = setting("SILVER_ROOT", parsing.lake_root, "s3a://silver")
@@ -251,7 +251,7 @@ class LakeSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings(SettingsGroup):
-    """The commands of `python -m batch`."""
+    """Settings of the commands of `python -m batch`."""
 
     log_folder: Path = setting("LOG_DIR", parsing.folder, Path("logs"))
     interval_s: float = setting("BATCH_INTERVAL_SECONDS", parsing.number(1, 86_400), 60.0)

@@ -51,7 +51,7 @@ PUT_OFFSET = "INSERT OR REPLACE INTO offsets VALUES (?, ?, ?)"
 
 
 def consume(bootstrap: str, file: str, *, once: bool) -> None:
-    """Keep the orders in `file` up to date, going on from where it ends."""
+    """Keep the orders in `file` up to date, continuing after the offsets stored in it."""
     with closing(sqlite3.connect(file)) as database, closing(new_consumer(bootstrap)) as consumer:
         database.executescript(SCHEMA)
         begin = starts(consumer, database)
@@ -65,7 +65,7 @@ def consume(bootstrap: str, file: str, *, once: bool) -> None:
 
 
 def new_consumer(bootstrap: str) -> Consumer:
-    """A consumer of committed records, which commits no offsets: they are kept with the orders."""
+    """Create a consumer of committed records that commits no offsets: they are stored with the orders."""
     return Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -73,13 +73,13 @@ def new_consumer(bootstrap: str) -> Consumer:
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
-            "log_level": 2,  # what goes wrong is told once, by `main`
+            "log_level": 2,  # `main` reports errors once
         }
     )
 
 
 def starts(consumer: Consumer, database: sqlite3.Connection) -> list[TopicPartition]:
-    """Every partition of both topics, each from where the file ends."""
+    """List every partition of both topics with the next offset stored in the file."""
     known = {(topic, partition): next_ for topic, partition, next_ in database.execute("SELECT * FROM offsets")}
     found = []
     for topic in (FINAL, AMENDED):
@@ -92,7 +92,7 @@ def starts(consumer: Consumer, database: sqlite3.Connection) -> list[TopicPartit
 
 
 def good(messages: list[Message], unread: set[tuple[str, int]]) -> Iterator[Message]:
-    """The messages that are records; takes the partitions that are read to their end out of `unread`."""
+    """Return the messages that are records; remove partitions that are read to their end from `unread`."""
     for message in messages:
         error = message.error()
         if error is None:
@@ -104,7 +104,7 @@ def good(messages: list[Message], unread: set[tuple[str, int]]) -> Iterator[Mess
 
 
 def keep(database: sqlite3.Connection, message: Message) -> None:
-    """Put the order of a record in its place if it is newer, and note that it was read."""
+    """Store the order of a record if it is newer, and store the next offset."""
     value, offset = message.value(), message.offset()
     assert value is not None
     assert offset is not None
@@ -121,8 +121,8 @@ def main() -> int:
     """Read the arguments and consume."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bootstrap", help="Kafka, as host:port")
-    parser.add_argument("file", help="the SQLite file; made if it is not there")
-    parser.add_argument("--once", action="store_true", help="end at the present end of the topics")
+    parser.add_argument("file", help="the SQLite file; created if missing")
+    parser.add_argument("--once", action="store_true", help="stop at the current end of the topics")
     arguments = parser.parse_args()
     try:
         consume(arguments.bootstrap, arguments.file, once=arguments.once)

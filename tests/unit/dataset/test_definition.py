@@ -204,8 +204,8 @@ def test_every_contradiction_is_named_at_once(tmp_path: Path) -> None:
         ("name: mine\nname: yours\n", "line 2, column 1: key 'name' is given twice"),
         ("", "Expected a mapping, got an empty file"),
         ("- one\n", "Expected a mapping, got list"),
-        ("day: 2025-13-45\n", "is no valid YAML"),
-        ("[" * 5000, "is no valid YAML"),
+        ("day: 2025-13-45\n", "is not valid YAML"),
+        ("[" * 5000, "is not valid YAML"),
     ],
 )
 def test_a_file_that_is_no_yaml_mapping_names_the_line(tmp_path: Path, text: str, message: str) -> None:

@@ -34,7 +34,7 @@ def test_the_shops_customers_are_persons() -> None:
     ("tables", "fault"),
     [
         ([changed(CUSTOMERS, ())], "tables[0].subject: none of the columns is personal"),
-        ([changed(CUSTOMERS, ("id", "name"))], "tables[0].columns: 'id' is of the key, which stays"),
+        ([changed(CUSTOMERS, ("id", "name"))], "tables[0].columns: 'id' is part of the key, which is never erased"),
         (
             [changed(CUSTOMERS, ("email",), subject=None)],
             "tables[0].columns: 'email' can't be personal: the table has no subject",
