@@ -11,40 +11,40 @@ STACK := $(BIN)/python -m stack
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
-demo: $(VENV)/ready ## run the main job on real servers and real-size data, print the proof
+demo: $(VENV)/ready ## run the main job on real servers with realistic amounts of data, print the proof
 	@$(STACK) demo $(if $(KEEP),--keep) $(if $(SIZE),--size $(SIZE))
 
-test: $(VENV)/ready ## all checks and tests, stream and lake tests side by side; they start their servers themselves
+test: $(VENV)/ready ## run all checks and tests, stream and lake tests in parallel; they start their own servers
 	@$(BIN)/python -m tests.lanes
 
-unit: $(VENV)/ready ## the tests that need no server
+unit: $(VENV)/ready ## run the tests that need no server
 	@$(BIN)/python -m tests.lanes unit
 
-test-streams: $(VENV)/ready ## the tests of the stream jobs and of their faults, on servers
+test-streams: $(VENV)/ready ## run the tests of the stream jobs and their faults, on servers
 	@$(BIN)/python -m tests.lanes streams
 
-test-lake: $(VENV)/ready ## the tests of the lake, on Spark and on servers
+test-lake: $(VENV)/ready ## run the tests of the lake, on Spark and servers
 	@$(BIN)/python -m tests.lanes lake
 
-test-nightly: $(VENV)/ready ## the rare and slow tests, which `make test` leaves out
+test-nightly: $(VENV)/ready ## run the rare and slow tests that `make test` leaves out
 	@$(BIN)/python -m tests.lanes --nightly
 
-faults: $(VENV)/ready ## break servers and workers under load, and mutants too; ROW=1,4 DOSE=full SEED=7 choose
+faults: $(VENV)/ready ## break servers and workers under load, and run mutants; options ROW=1,4 DOSE=full SEED=7
 	@$(BIN)/python -m tests.faults $(if $(ROW),--rows $(ROW)) $(if $(DOSE),--dose $(DOSE)) $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/ready $(BENCH_VENV)/ready ## measure beside other systems; SYSTEM=millrace INPUT=small REPEAT=1 choose
+bench: $(VENV)/ready $(BENCH_VENV)/ready ## measure the stream and other systems; options SYSTEM=millrace INPUT=small REPEAT=1
 	@$(BIN)/python -m bench stream $(if $(SYSTEM),--system $(SYSTEM)) $(if $(INPUT),--input $(INPUT)) $(if $(REPEAT),--repeat $(REPEAT))
 
-bench-latency: $(VENV)/ready ## measure from a commit to its visible order, with each station's part; RATES PARTITIONS SECONDS choose
+bench-latency: $(VENV)/ready ## measure from a commit to its visible order, per stage; options RATES PARTITIONS SECONDS
 	@$(BIN)/python -m bench latency $(if $(RATES),--rates $(RATES)) $(if $(PARTITIONS),--partitions $(PARTITIONS)) $(if $(SECONDS),--seconds $(SECONDS))
 
-bench-state: $(VENV)/ready ## measure restoring from nothing, size on disk, standbys; ORDERS=100000 chooses
+bench-state: $(VENV)/ready ## measure restoring from nothing, size on disk, standbys; option ORDERS=100000
 	@$(BIN)/python -m bench state $(if $(ORDERS),--orders $(ORDERS))
 
-bench-batch: $(VENV)/ready $(BENCH_VENV)/ready ## measure the lake beside plain pipelines; SYSTEM=millrace CASE=first SIZE=0.1 REPEAT=3 choose
+bench-batch: $(VENV)/ready $(BENCH_VENV)/ready ## measure the lake and plain pipelines; options SYSTEM=millrace CASE=first SIZE=0.1 REPEAT=3
 	@$(BIN)/python -m bench batch $(if $(SYSTEM),--system $(SYSTEM)) $(if $(CASE),--case $(CASE)) $(if $(SIZE),--size $(SIZE)) $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(REPEAT),--repeat $(REPEAT))
 
-check: $(VENV)/ready ## style and types
+check: $(VENV)/ready ## check style and types
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary .
@@ -53,7 +53,7 @@ fmt: $(VENV)/ready ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: $(VENV)/ready ## write the lock files anew from pyproject.toml
+lock: $(VENV)/ready ## write the lock files again from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv==0.13.9
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --python-version 3.11 --quiet -o requirements.lock
 	@$(BIN)/uv pip compile --group bench --generate-hashes --no-header --python-version 3.11 --quiet -o bench/requirements.lock
@@ -61,13 +61,13 @@ lock: $(VENV)/ready ## write the lock files anew from pyproject.toml
 up: $(VENV)/ready ## start the servers of the default stack
 	@$(STACK) up
 
-down: $(VENV)/ready ## end them; their data stays
+down: $(VENV)/ready ## stop the servers and keep their data
 	@$(STACK) down
 
-status: $(VENV)/ready ## show them
+status: $(VENV)/ready ## show the servers
 	@$(STACK) status
 
-# Rebuilt when the lock file changes. The interpreter is checked first, because the error of an old one says nothing.
+# Rebuilt when the lock file changes. The interpreter is checked first, because an old one fails with a message that does not help.
 $(VENV)/ready: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: install it, or name it with make PYTHON=..." >&2; exit 1; }
@@ -77,7 +77,7 @@ $(VENV)/ready: requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
-# The systems beside which the benchmark measures; they want other versions of the product's own packages.
+# The systems that the benchmark compares with; they need other versions of the product's packages.
 $(BENCH_VENV)/ready: bench/requirements.lock
 	@echo "installing the benchmark's Python packages into $(BENCH_VENV)"
 	@$(PYTHON) -m venv $(BENCH_VENV)
