@@ -1,4 +1,4 @@
-"""python -m tests.faults [--rows 1,4] [--dose quick|full] [--seed N]: play the table of faults, write the report."""
+"""python -m tests.faults [--rows 1,4] [--dose quick|full] [--seed N]: run the table of faults and write the report."""
 
 from __future__ import annotations
 

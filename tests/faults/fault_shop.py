@@ -1,4 +1,4 @@
-"""The shop that works through every fault: a live simulation, surges of many orders, and bad records in between."""
+"""The shop that keeps running during every fault: a live simulation, surges of many orders, and bad records."""
 
 from __future__ import annotations
 

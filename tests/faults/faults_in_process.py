@@ -3,7 +3,7 @@
 The workers of all scenarios are started through `python -m tests.faults.mutants`, which installs these first:
 
 - the file named by `FAULTS_STOP_FILE` makes the worker freeze itself (SIGSTOP) once, after the fold of a turn that
-  publishes an order and before its transaction begins; no file, no difference.
+  publishes an order and before its transaction begins; without the file nothing happens.
 - `FAULTS_CLOCK=clock_ahead` or `clock_behind` shifts the wall clock by an hour.
 """
 

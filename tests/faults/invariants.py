@@ -1,7 +1,6 @@
-"""The invariants as pure functions over what was read: each answers with the faults it found, one line each.
+"""The invariants as pure functions over the records read: each returns the faults it found, one line each.
 
-I1 and I2 (nothing missing, nothing twice) are `ops.dataset.oracle`'s; I5 and I8 are waited for in `run.py` and
-`verdict.py`.
+I1 and I2 (nothing missing, nothing twice) are in `ops.dataset.oracle`; `run.py` and `judgement.py` wait for I5 and I8.
 """
 
 from __future__ import annotations

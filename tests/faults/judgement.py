@@ -1,4 +1,4 @@
-"""Reads everything once the load and the workers have ended, and holds it against the database."""
+"""Read all records after load and workers have ended, and compare them with the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A proxy before the object storage, which holds requests up, loses answers, or is away.
+"""A proxy in front of the object storage that delays requests, loses answers, or is unreachable.
 
 Bytes pass as they are. A request is known by its first line: HTTP clients send the next one on a connection only when
 the last one was answered, so its head is at the beginning of what is read.

@@ -1,4 +1,4 @@
-"""The outcome as a table for people and as JSON for programs."""
+"""Format the results as a table and as JSON."""
 
 from __future__ import annotations
 

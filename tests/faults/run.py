@@ -1,9 +1,8 @@
-"""Plays one row, and says what came of it.
+"""Run one row of the table of faults, and return the result.
 
 The clock of a recovery starts with the last fault of the row (of an outage: with its end). `first_progress_s` ends with
 the next order that becomes visible, `every_partition_s` when every partition has shown one. The load ends then, and
-`lag_zero_s` ends when the group has committed every change that the shop has made, those that wait in the connector
-included.
+`lag_zero_s` ends when the group has committed every change of the shop, including those that wait in the connector.
 """
 
 from __future__ import annotations

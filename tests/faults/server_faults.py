@@ -1,4 +1,4 @@
-"""What happens to the servers: rows 6, 8, 10 and 11, and row R, a topic that refuses what is written to it."""
+"""Faults of the servers: rows 6, 8, 10 and 11, and row R, a topic that rejects writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers under the scenarios: one stack for many of them, empty tables and topics for each."""
+"""Testbed of the fault scenarios: one stack for many of them, with empty tables and topics for each."""
 
 from __future__ import annotations
 

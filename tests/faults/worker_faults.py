@@ -1,4 +1,4 @@
-"""What happens to workers: rows 1 to 5, 9, 12, 14r and 15."""
+"""Faults of workers: rows 1 to 5, 9, 12, 14r and 15."""
 
 from __future__ import annotations
 

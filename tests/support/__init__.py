@@ -1,1 +1,1 @@
-"""What several test folders need, each under one name."""
+"""Helpers that several test folders use, each under one name."""

@@ -1,4 +1,4 @@
-"""How asynchronous tests wait: for something that is seen from outside, with a generous limit."""
+"""Wait in asynchronous tests for a visible condition, with a generous time limit."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ LIVENESS_S: Final = 20.0
 
 
 async def until(condition: Callable[[], object], limit_s: float = LIVENESS_S) -> None:
-    """Wait until something holds.
+    """Wait until a condition holds.
 
     Raises:
-        TimeoutError: it does not within the limit.
+        TimeoutError: it does not hold within the limit.
     """
     async with asyncio.timeout(limit_s):
         while not condition():  # noqa: ASYNC110 - the condition is seen from outside

@@ -1,4 +1,4 @@
-"""Something that goes on in a thread while a test does something else: load, a reader, a measurement."""
+"""Run a function in a thread while a test does something else: load, a reader, a measurement."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Builders of what the code under test is fed: envelopes as the bytes that Debezium emits, and decoded changes.
+"""Build input for the code under test: envelopes as the bytes that Debezium emits, and decoded changes.
 
-Every builder has defaults for what a test does not care about. A position is the byte position in one and the same
+Every builder has defaults for values that a test does not care about. A position is the byte position in a single
 binlog file, unless a test says more: later is larger.
 """
 

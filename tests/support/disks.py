@@ -1,4 +1,4 @@
-"""Small disks: file systems in memory that a test fills to the last byte. Mounting one needs CAP_SYS_ADMIN."""
+"""Small disks: file systems in memory that a test can fill completely. Mounting one needs CAP_SYS_ADMIN."""
 
 from __future__ import annotations
 

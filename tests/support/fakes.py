@@ -1,4 +1,4 @@
-"""Hand-written stand-ins for what surrounds the code under test: they keep what they are given and fail on demand."""
+"""Hand-written fakes of the code's surroundings: they record their input and fail on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports modules and prints what that did besides: `python -m tests.support.import_effects MODULE ...`.
+"""Import modules and print the side effects: `python -m tests.support.import_effects MODULE ...`.
 
 Watches the interpreter's audit events, which no library gets past: connections, processes, changes to files. What
 libraries do while they are imported themselves is not counted: only what follows from a module of this repository.

@@ -1,4 +1,4 @@
-"""Kafka as the verdicts see it: topics from their beginning to their end, committed offsets, ends of partitions."""
+"""Read Kafka in tests: topics from beginning to end, committed offsets, and the ends of partitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How tests on real servers wait: for something that is seen from outside, with a generous limit."""
+"""Wait in tests on real servers for a visible condition, with a generous time limit."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Final
 
 LIVENESS_S: Final = 120.0
-"""Far more than anything takes: who waits this long waits for ever."""
+"""Far longer than any step takes: a test that waits this long would wait forever."""
 
 
 def until(condition: Callable[[], object], what: str, limit_s: float = LIVENESS_S) -> None:
-    """Wait until something holds; `what` is said when it does not."""
+    """Wait until a condition holds; `what` names it in the error."""
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {what}"

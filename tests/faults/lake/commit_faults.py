@@ -1,4 +1,4 @@
-"""What happens to commits: many writers of one table, and answers of the object storage that never come."""
+"""Faults of commits: many writers of one table, and lost answers of the object storage."""
 
 from __future__ import annotations
 

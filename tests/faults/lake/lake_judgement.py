@@ -1,4 +1,4 @@
-"""Reads what the lake holds, and holds it against the source: Bronze against the change topics, Gold against SQL."""
+"""Compare the lake with its source: Bronze with the change topics, Gold with SQL on the database."""
 
 from __future__ import annotations
 

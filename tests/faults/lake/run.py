@@ -1,4 +1,4 @@
-"""Plays one row of the lake, and says what came of it."""
+"""Run one row of the lake's table of faults, and return the result."""
 
 from __future__ import annotations
 

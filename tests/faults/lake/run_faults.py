@@ -1,4 +1,4 @@
-"""What happens to runs: row 13 and its kin."""
+"""Faults of runs: row 13 and related ones."""
 
 from __future__ import annotations
 

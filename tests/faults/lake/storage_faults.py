@@ -1,4 +1,4 @@
-"""What happens to the object storage in the middle of a write: it is killed, or its disk is full."""
+"""Faults of the object storage in the middle of a write: it is killed, or its disk is full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers under the scenarios of the lake: one shop with its archive and its lake for all of them."""
+"""Testbed of the lake's fault scenarios: all share one shop with its archive and lake."""
 
 from __future__ import annotations
 

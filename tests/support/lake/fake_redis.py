@@ -1,4 +1,4 @@
-"""A Redis for the lease and the job record: it knows their scripts, and can be away."""
+"""A fake Redis for the lease and the job record: it knows their scripts, and can be unreachable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands of `python -m batch` in one process that goes on: Java is started once, not for every command.
+"""Commands of `python -m batch` in one long-lived process: Java is started once, not for every command.
 
 Reads lines of JSON from standard input: `{"argv": […]}` runs a command, `{"queries": […]}` gives the rows of each SQL
 query on the views of Gold and Silver. Each is answered by one line of JSON on the real standard output.

@@ -1,4 +1,4 @@
-"""What happens in the shop, short to write: statements for `LakeTestbed.change`, and a while of its life."""
+"""Short forms of shop events: statements for `LakeTestbed.change`, and a simulation of the live shop."""
 
 from __future__ import annotations
 

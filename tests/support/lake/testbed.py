@@ -1,4 +1,4 @@
-"""A shop with its lake: what a test changes in the database, what it runs, and what it then finds."""
+"""Testbed of the lake: change the shop's database, run lake commands, and read the results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Statement = tuple[str, Sequence[Any]]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command said, and its exit code."""
+    """Output of a command, and its exit code."""
 
     code: int
     out: str
@@ -108,7 +108,7 @@ class LakeTestbed:
             _execute(connection, statements)
 
     def change_unlogged(self, *statements: Statement) -> None:
-        """The same, past the binary log: the connector never hears of it."""
+        """Run statements that are not written to the binary log, so that the connector never sees them."""
         connection = MySQLConnection(
             unix_socket=str(socket_path(self.stack.site)), user=getpass.getuser(), database=self.definition.database
         )
@@ -118,7 +118,7 @@ class LakeTestbed:
             connection.close()
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Rows of the source; what is no number as text."""
+        """Read rows of the source; values other than numbers as text."""
         with connected(self._database, self.definition.database) as connection, connection.cursor() as cursor:
             cursor.execute(sql)
             found: list[Any] = cursor.fetchall()

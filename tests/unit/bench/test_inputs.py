@@ -1,4 +1,4 @@
-"""Goal: what the systems are fed is what the connector would deliver, and what has to come out is known exactly.
+"""Goal: the input is what the connector would deliver, and the expected output is known exactly.
 
 Method: tiny inputs, decoded by the product's own decoder.
 """

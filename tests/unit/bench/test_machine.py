@@ -1,4 +1,4 @@
-"""Goal: processor time is charged to whom it belongs.
+"""Goal: processor time is charged to the right process.
 
 Method: texts as the kernel writes them, and this process itself.
 """

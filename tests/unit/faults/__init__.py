@@ -1,1 +1,1 @@
-"""The verdicts over a fault, without any server."""
+"""Tests of the judgement over a fault, without any server."""

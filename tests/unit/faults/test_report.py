@@ -1,4 +1,4 @@
-"""Goal: the report says for people and for programs what came of each row, and what to play is understood.
+"""Goal: the report has the result of each row as text and JSON, and the options choose the rows.
 
 Method: results written by hand, arguments as `make faults` gives them.
 """

@@ -1,1 +1,1 @@
-"""What an operator types, without servers."""
+"""Tests of the operator's commands, without servers."""

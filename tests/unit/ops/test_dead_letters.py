@@ -1,7 +1,7 @@
-"""Goal: whatever anybody wrote to `dead_letters`, it is listed without harm, and replayed only to where it may go.
+"""Goal: any record in `dead_letters` is listed without harm, and replayed only to topics it may go to.
 
 Method: records made by the one writer of dead letters, and hostile ones by hand; a hand-written producer that keeps
-transactions as Kafka does and refuses what a test says.
+transactions as Kafka does and rejects the records that a test names.
 """
 
 from __future__ import annotations

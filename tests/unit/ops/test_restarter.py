@@ -1,4 +1,4 @@
-"""Goal: a command comes back when it dies, ends when it is told to, and never outlives its restarter.
+"""Goal: a command is restarted when it fails, ends on a signal, and never outlives its restarter.
 
 Method: the restarter as its users run it, around small shell commands; pauses are shortened by its options.
 """

@@ -1,4 +1,4 @@
-"""A topic that is not as the catalogue has it is named, with what was expected, what was found and what to do."""
+"""A topic that differs from the catalogue is reported with expected value, actual value and remedy."""
 
 from __future__ import annotations
 

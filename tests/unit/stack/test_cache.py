@@ -1,4 +1,4 @@
-"""The cache holds an artifact whole or not at all; one process fetches it, and a damaged one is fetched again."""
+"""The cache holds an artifact completely or not at all; one process downloads it, and again if it is damaged."""
 
 from __future__ import annotations
 

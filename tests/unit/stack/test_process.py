@@ -1,4 +1,4 @@
-"""A process is recognised for ever by number, start time and boot, and only that process is ever signalled."""
+"""A process is identified by number, start time and boot, and only that process is ever signalled."""
 
 from __future__ import annotations
 
