@@ -97,7 +97,7 @@ def planner(
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = workspace.context(spark, run_id, started_at, database=database)
         land = Step(layer="bronze", table=table.name, work=lambda: landing(context))
-        beside = steps(context, layer=None, table=None, sessions=Sessions(spark))
-        return [land, *(step for step in beside if step.layer != "bronze")]
+        updates = steps(context, layer=None, table=None, sessions=Sessions(spark))
+        return [land, *(step for step in updates if step.layer != "bronze")]
 
     return plan

@@ -132,7 +132,7 @@ def silver_holdings(person: Person, context: RunContext) -> list[Holding]:
 
 
 def quarantine_holding(person: Person, context: RunContext, values: frozenset[str]) -> Holding:
-    """Versions of the row that were refused; of records that could not be read, those with the person's key or values.
+    """Return the quarantine: versions of the row, and undecodable records with the person's key or values.
 
     Args:
         values: of the person's columns.

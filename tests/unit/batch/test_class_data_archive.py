@@ -33,7 +33,7 @@ class ArchiveTestbed:
         return java_options(SparkSettings.read(given), self.folder, records=records)
 
     def partial(self) -> Path:
-        """Where Java is told to write."""
+        """The file that Java writes the archive to."""
         found = self.options()
         assert "ArchiveClassesAtExit" in found
         return Path(found.split()[0].partition("=")[2])

@@ -29,18 +29,18 @@ class Work:
         self.order: list[str] = []
         self.most = 0
         self._waits = waits or {}
-        self._at_work = 0
+        self._running = 0
         self._lock = threading.Lock()
 
     def __call__(self, task: Task) -> str:
         with self._lock:
-            self._at_work += 1
-            self.most = max(self.most, self._at_work)
+            self._running += 1
+            self.most = max(self.most, self._running)
             self.order.append(task.name)
         if task.name in self._waits:
             assert self.ended[self._waits[task.name]].wait(LIMIT_S)
         with self._lock:
-            self._at_work -= 1
+            self._running -= 1
         self.ended[task.name].set()
         return task.name.upper()
 

@@ -225,7 +225,7 @@ def table_removed(testbed: LakeStateTestbed) -> None:
     testbed.log("gold/dim_date").objects.clear()
 
 
-def table_made_anew(testbed: LakeStateTestbed) -> None:
+def table_rebuilt(testbed: LakeStateTestbed) -> None:
     testbed.log("bronze/orders").objects = {commit_name(0): {}}
 
 
@@ -274,7 +274,7 @@ def storage_away(testbed: LakeStateTestbed) -> None:
     "oddity",
     [
         new_object, new_partition, longer_object, gap_in_the_chain, object_without_metadata, object_with_odd_metadata,
-        error_of_the_last_run, commit_since, table_removed, table_made_anew, silver_behind_bronze, gold_behind_silver,
+        error_of_the_last_run, commit_since, table_removed, table_rebuilt, silver_behind_bronze, gold_behind_silver,
         other_definition, other_gold_file, table_without_a_run, table_of_another_definition, feed_from_the_database,
         feed_from_the_database_before, position_of_another_topic, storage_away,
     ],
