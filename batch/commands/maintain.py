@@ -32,7 +32,7 @@ from batch.pipeline.tables import lake_table
 from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.quarantine import quarantine_table
 
-LEAST_KEPT_S: Final = 3600.0
+KEEP_S_MIN: Final = 3600.0
 """A reader or another writer may use a version for this long."""
 
 QUARANTINE: Final = "quarantine"
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Maintain the chosen tables."""
     for name in ("keep", "archive"):
         value = getattr(arguments, name)
-        if value is not None and value < LEAST_KEPT_S:
+        if value is not None and value < KEEP_S_MIN:
             raise BatchError(f"--{name} must be at least 1h, because a reader or writer may run that long")
     with open_workspace(arguments) as workspace:
         check_choice(workspace.definition, layer=arguments.layer, table=arguments.table)

@@ -12,9 +12,9 @@ from batch.delta.table import LakeTable
 from config.definition import Table
 from streams.topics import change_topic
 
-SMALLEST_FILE: Final = 16 * 1024 * 1024
-LARGEST_FILE: Final = 128 * 1024 * 1024
-FILES_OF_A_TABLE: Final = 8
+FILE_BYTES_MIN: Final = 16 * 1024 * 1024
+FILE_BYTES_MAX: Final = 128 * 1024 * 1024
+FILES_PER_TABLE: Final = 8
 
 
 def with_less_archive(table: Table, bronze: LakeTable, context: RunContext, *, keep_s: float) -> str:
@@ -56,7 +56,7 @@ def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombston
 
 def file_bytes(table_bytes: int) -> int:
     """Return the target file size in bytes: about eight files per table, within the two limits."""
-    return max(SMALLEST_FILE, min(LARGEST_FILE, table_bytes // FILES_OF_A_TABLE))
+    return max(FILE_BYTES_MIN, min(FILE_BYTES_MAX, table_bytes // FILES_PER_TABLE))
 
 
 def megabytes(count: int) -> str:

@@ -29,7 +29,7 @@ from batch.pipeline.report import outcome_text
 from batch.pipeline.scheduler import run_parallel
 from config.dataset import DefinitionError
 
-AT_ONCE: Final = 2
+STEPS_AT_ONCE: Final = 2
 """Number of parallel steps: the queries of one table keep only about one processor busy."""
 
 OPERATING_ERRORS: Final = (BatchError, DefinitionError, PySparkException, Py4JError, DeltaError)
@@ -158,7 +158,7 @@ def _worked(steps: Iterable[Step]) -> Iterator[tuple[Step, list[TableRun]]]:
             for step in group:
                 yield step, _work(step)
         else:
-            yield from run_parallel(list(group), _work, AT_ONCE)
+            yield from run_parallel(list(group), _work, STEPS_AT_ONCE)
 
 
 def _work(step: Step) -> list[TableRun]:

@@ -16,13 +16,13 @@ from batch.pipeline.runner import Outcome
 
 log = logging.getLogger(__name__)
 
-LONGEST_PAUSE_S: Final = 300.0
+PAUSE_S_MAX: Final = 300.0
 
 
 def serve(run: Callable[[], Outcome], *, every_s: float, stop: threading.Event, say: Say) -> None:
     """Run every `every_s` seconds until `stop` is set; a run in progress is finished first.
 
-    After a failure the pause doubles with each further failure, up to `LONGEST_PAUSE_S`.
+    After a failure the pause doubles with each further failure, up to `PAUSE_S_MAX`.
 
     Raises:
         SparkEndedError: no further run can succeed in this process.
@@ -48,7 +48,7 @@ def pause_s(every_s: float, *, failures: int, took_s: float) -> float:
     """Return the pause before the next run, in seconds."""
     if not failures:
         return max(0.0, every_s - took_s)
-    return float(max(every_s, min(every_s * 2 ** min(failures, 16), LONGEST_PAUSE_S)))
+    return float(max(every_s, min(every_s * 2 ** min(failures, 16), PAUSE_S_MAX)))
 
 
 def stopped_by_signals() -> threading.Event:

@@ -17,7 +17,7 @@ COARSE_DIGITS: Final = 2
 
 FINE_DIGITS: Final = 4
 
-FEW_ROWS: Final = 20_000
+ROWS_READ_MAX: Final = 20_000
 """Buckets with up to this many rows in total are read row by row at once."""
 
 
@@ -66,7 +66,7 @@ def difference(source: Side, lake: Side) -> Difference:
     ours, theirs = source.buckets(COARSE_DIGITS), lake.buckets(COARSE_DIGITS)
     counts = sum(b.rows for b in ours.values()), sum(b.rows for b in theirs.values())
     within = _differing(ours, theirs)
-    if within and sum(max(ours.get(b, _NONE).rows, theirs.get(b, _NONE).rows) for b in within) > FEW_ROWS:
+    if within and sum(max(ours.get(b, _NONE).rows, theirs.get(b, _NONE).rows) for b in within) > ROWS_READ_MAX:
         within = _differing(source.buckets(FINE_DIGITS, within), lake.buckets(FINE_DIGITS, within))
     rows = differing_rows(source, lake, within) if within else {}
     return Difference(source_rows=counts[0], lake_rows=counts[1], rows=rows, within=frozenset(within))

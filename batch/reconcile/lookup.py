@@ -23,10 +23,10 @@ from batch.storage import canonical
 from config.definition import Table
 from streams.topics import change_topic
 
-MOST_KEYS: Final = 20_000
+EXPLAINED_KEYS_MAX: Final = 20_000
 """With more explained rows than this, their values are not read, and every row that may depend on them is explained."""
 
-_AT_ONCE: Final = 1_000
+_KEYS_PER_QUERY: Final = 1_000
 
 
 @dataclass(kw_only=True)
@@ -61,7 +61,7 @@ class Lookup:
 
     def with_values(self, table: Table, explained: Explained, manifest: Manifest) -> Explained:
         """Add the rows of the explained keys, as in the source and in Silver."""
-        if explained.is_all or len(explained.keys) > MOST_KEYS:
+        if explained.is_all or len(explained.keys) > EXPLAINED_KEYS_MAX:
             return Explained(is_all=True)
         rows = [*explained.rows, *self._source_rows(table, explained.keys)]
         version = manifest.versions.get(f"silver/{table.name}")
@@ -80,8 +80,8 @@ class Lookup:
         by_name = {column.name: column for column in table.columns}
         key = canonical.mysql_text([by_name[name] for name in table.key])
         ordered = sorted(keys)
-        for start in range(0, len(ordered), _AT_ONCE):
-            some = ordered[start : start + _AT_ONCE]
+        for start in range(0, len(ordered), _KEYS_PER_QUERY):
+            some = ordered[start : start + _KEYS_PER_QUERY]
             holders = ", ".join(["%s"] * len(some))
             with self.connection.cursor(dictionary=True) as cursor:
                 cursor.execute(f"SELECT t.*, {key} AS k FROM `{table.name}` AS t HAVING k IN ({holders})", some)  # noqa: S608

@@ -23,10 +23,10 @@ from batch.spark.session import Sessions
 from config.definition import Table
 from config.settings import DatabaseSettings
 
-LEAST_LEFT: Final = 0.8
+SOURCE_SHARE_MIN: Final = 0.8
 """If the source has less than this share of the lake's rows, a mistake is likely, such as the wrong database."""
 
-MOST_ROWS: Final = 100_000
+REPAIR_ROWS_MAX: Final = 100_000
 """With more differing rows than this, a full run of the table is cheaper."""
 
 
@@ -49,7 +49,7 @@ def repair(
     if not is_forced:
         check_source_not_shrunk(findings)
     for name, differing in keys.items():
-        if len(differing) > MOST_ROWS:
+        if len(differing) > REPAIR_ROWS_MAX:
             text = f"{len(differing):,} rows differ, too many to repair: use `python -m batch run --full`"
             raise BatchError(text, layer="bronze", table=name)
 
@@ -83,7 +83,7 @@ def check_source_not_shrunk(findings: Sequence[Finding]) -> None:
         BatchError: a source table has lost over a fifth of the rows that the lake has.
     """
     for finding in findings:
-        if finding.name.startswith("silver/") and finding.source_rows < LEAST_LEFT * finding.lake_rows:
+        if finding.name.startswith("silver/") and finding.source_rows < SOURCE_SHARE_MIN * finding.lake_rows:
             layer, _, table = finding.name.partition("/")
             text = (
                 f"the source has {finding.source_rows:,} rows, the lake {finding.lake_rows:,}: "

@@ -15,7 +15,7 @@ from typing import Final
 from batch.console.output import columns
 from batch.reconcile.buckets import Pair, key_values
 
-NAMED: Final = 10
+NAMED_KEYS_MAX: Final = 10
 """Number of differing keys printed per table; the others are only counted."""
 
 
@@ -84,10 +84,10 @@ def report(findings: Sequence[Finding]) -> str:
 
 def _named(finding: Finding) -> Iterable[str]:
     different = finding.different
-    for key in different[:NAMED]:
+    for key in different[:NAMED_KEYS_MAX]:
         yield f"{finding.name}: {shown(key, finding.key)}: {_how(finding.rows[key])}"
-    if len(different) > NAMED:
-        yield f"{finding.name}: and {len(different) - NAMED:,} more"
+    if len(different) > NAMED_KEYS_MAX:
+        yield f"{finding.name}: and {len(different) - NAMED_KEYS_MAX:,} more"
 
 
 def shown(key: str, names: Sequence[str]) -> str:

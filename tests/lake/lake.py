@@ -18,7 +18,7 @@ from batch.context import LayerResult, RunContext
 from batch.delta.table import CHANGE_FEED, LakeTable
 from batch.gold.refresh import gold_table
 from batch.pipeline.plan import steps
-from batch.pipeline.runner import AT_ONCE
+from batch.pipeline.runner import STEPS_AT_ONCE
 from batch.pipeline.scheduler import run_parallel
 from batch.quarantine import quarantine_table
 from batch.silver import refine as silver
@@ -106,7 +106,7 @@ class LocalLake:
         chosen = {f"silver/{name}" for name in shown} | {f"gold/{plan.name}" for plan in plans}
         found = steps(self.context(full=full), layer=None, table=None, sessions=Sessions(self.spark))
         work = [step for step in found if step.layer != "bronze" and (not chosen or step.name in chosen)]
-        return {step.table: result for step, result in run_parallel(work, lambda step: step.work(), AT_ONCE)}
+        return {step.table: result for step, result in run_parallel(work, lambda step: step.work(), STEPS_AT_ONCE)}
 
     def silver(self, name: str) -> DataFrame:
         """A table of Silver."""

@@ -18,7 +18,7 @@ from batch.pipeline import lease as lease_module
 from batch.pipeline.lease import Lease
 from batch.pipeline.manifest import Manifest, TableRun
 from batch.pipeline.runner import Outcome
-from batch.pipeline.service import LONGEST_PAUSE_S, pause_s, serve
+from batch.pipeline.service import PAUSE_S_MAX, pause_s, serve
 from tests.support.background import in_background
 from tests.support.lake.fake_redis import FakeRedis
 
@@ -143,7 +143,7 @@ def test_the_pause_fills_the_interval_and_grows_with_failures() -> None:
     assert pause_s(10, failures=0, took_s=4) == 6
     assert pause_s(10, failures=0, took_s=40) == 0
     assert [pause_s(10, failures=n, took_s=1) for n in (1, 2, 3)] == [20, 40, 80]
-    assert pause_s(10, failures=99, took_s=1) == LONGEST_PAUSE_S
+    assert pause_s(10, failures=99, took_s=1) == PAUSE_S_MAX
     assert pause_s(3_600, failures=3, took_s=1) == 3_600
 
 

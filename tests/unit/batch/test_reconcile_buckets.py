@@ -64,7 +64,7 @@ def test_two_values_that_are_exchanged_are_found() -> None:
 
 
 def test_many_rows_are_looked_at_in_finer_buckets_before_any_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FEW_ROWS", 10)
+    monkeypatch.setattr(module, "ROWS_READ_MAX", 10)
     rows = {str(number): "x" for number in range(5_000)}
     source, lake = FakeSide(rows), FakeSide(rows | {"17": "y"})
     assert set(difference(source, lake).rows) == {"17"}
