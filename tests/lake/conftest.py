@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pyspark.sql import SparkSession
 
+import batch.spark.session
 from batch.spark.session import spark_session
 from config.settings import CacheSettings, ObjectStoreSettings, SparkSettings
 from stack.artifacts.lake.jars import fetch_lake_jars
@@ -27,8 +28,10 @@ def spark_settings() -> SparkSettings:
 
 @pytest.fixture(scope="package")
 def spark(spark_settings: SparkSettings) -> Iterator[SparkSession]:
-    """A session without object storage: tables are in `file://` folders."""
-    session = spark_session(spark_settings, None, app="tests")
+    """A session without object storage: tables are in `file://` folders, a table's state is one partition."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(batch.spark.session._DELTA, "spark.databricks.delta.snapshotPartitions", "1")
+        session = spark_session(spark_settings, None, app="tests")
     gateway = session.sparkContext._gateway
     yield session
     session.stop()

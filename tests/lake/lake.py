@@ -5,27 +5,32 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import IntegerType, StringType, StructField, StructType, TimestampType
 
 from batch import gold
 from batch.context import LayerResult, RunContext
+from batch.delta.rows import Rows
 from batch.delta.table import CHANGE_FEED, LakeTable
 from batch.gold.refresh import gold_table
 from batch.pipeline.plan import steps
 from batch.pipeline.runner import STEPS_AT_ONCE
 from batch.pipeline.scheduler import run_parallel
-from batch.quarantine import quarantine_table
 from batch.silver import refine as silver
 from batch.spark.session import Sessions
 from batch.storage.paths import Lake
 from config.definition import Definition, Table
 from config.settings import LakeSettings
+from tests.support.lake.delta_rows import delta_rows, delta_rows_if_any
 
 STARTED = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
@@ -114,33 +119,51 @@ class LocalLake:
 
     def live(self, name: str, *columns: str) -> set[tuple[Any, ...]]:
         """Live rows of a Silver table."""
-        table = self.definition.table(name)
-        rows = self.silver(name).where("NOT _deleted").select(*(columns or table.column_names)).collect()
-        assert len(rows) == len(set(rows))
-        return {tuple(row) for row in rows}
+        chosen = columns or self.definition.table(name).column_names
+        path = self.context().lake.table("silver", name)
+        return _each_once(delta_rows(path, chosen, where="NOT _deleted"))
+
+    def stored(self, name: str, *columns: str) -> list[tuple[Any, ...]]:
+        """All rows of a Silver table, tombstones too, in order."""
+        rows = delta_rows(self.context().lake.table("silver", name), columns)
+        return sorted(tuple(row.values()) for row in rows)
+
+    def copied(self, folder: Path) -> LocalLake:
+        """The same lake in a new folder, for one test to go on with."""
+        shutil.copytree(self.folder, folder)
+        return LocalLake(self.spark, folder, self.definition)
 
     def gold(self, name: str, *columns: str) -> set[tuple[Any, ...]]:
         """Rows of a Gold table, each once."""
         [plan] = [plan for plan in gold.plans(self.definition) if plan.name == name]
-        found = gold_table(plan, self.context()).read()
-        rows = found.select(*(columns or found.columns)).collect()
-        assert len(rows) == len(set(rows))
-        return {tuple(row) for row in rows}
+        return _each_once(delta_rows(gold_table(plan, self.context()).path, columns))
 
     def quarantined(self) -> list[dict[str, Any]]:
-        """What was put aside, in the order of sequence and rule."""
-        table = quarantine_table(self.context())
-        if not table.exists():
-            return []
-        return [row.asDict() for row in table.read().orderBy("_sequence", "rule").collect()]
+        """Rows of the quarantine, in the order of sequence and rule."""
+        rows = delta_rows_if_any(self.context().lake.quarantine())
+        return sorted(rows, key=lambda row: (row["_sequence"], row["rule"]))
 
 
-def bronze_rows(spark: SparkSession, table: Table, changes: Iterable[Change]) -> DataFrame:
+def _each_once(rows: Iterable[Mapping[str, Any]]) -> set[tuple[Any, ...]]:
+    values = [tuple(row.values()) for row in rows]
+    assert len(values) == len(set(values))
+    return set(values)
+
+
+_META: Final = StructType(
+    [
+        *(StructField(name, StringType()) for name in ("_op", "_sequence")),
+        *(StructField(name, TimestampType()) for name in ("_committed_at", "_landed_at")),
+        *(StructField(name, StringType()) for name in ("_run_id", "_row_hash", "_origin")),
+        *(StructField(name, IntegerType()) for name in ("year", "month", "day")),
+    ]
+)
+
+
+def bronze_rows(spark: SparkSession, table: Table, changes: Iterable[Change]) -> Rows:
     """Changes as Bronze has them: every column as text."""
     columns = table.column_names
-    schema = ", ".join(f"`{name}` STRING" for name in columns)
-    schema += ", _op STRING, _sequence STRING, _committed_at TIMESTAMP, _landed_at TIMESTAMP, _run_id STRING"
-    schema += ", _row_hash STRING, _origin STRING, year INT, month INT, day INT"
+    schema = StructType([*(StructField(name, StringType()) for name in columns), *_META])
     rows = [
         (
             *(_text(change.row.get(name)) for name in columns),
@@ -157,7 +180,8 @@ def bronze_rows(spark: SparkSession, table: Table, changes: Iterable[Change]) ->
         )
         for change in changes
     ]
-    return spark.createDataFrame(rows, schema)
+    named = [dict(zip(schema.names, row, strict=True)) for row in rows]
+    return Rows.held(spark, schema, pa.Table.from_pylist(named, schema=to_arrow_schema(schema, timezone="UTC")))
 
 
 def _text(value: Any) -> str | None:

@@ -55,7 +55,7 @@ class BackfillTestbed:
 
     def rows(self, *names: str) -> list[tuple[Any, ...]]:
         """Bronze."""
-        return picked(content(self._spark, self.context(), "orders"), *names)
+        return picked(content(self.context(), "orders"), *names)
 
     def silver(self) -> dict[str, tuple[int | None, bool]]:
         """Silver after a run: customer of each order, and whether it is deleted."""

@@ -66,7 +66,7 @@ class Source:
 
     def rows(self, *names: str) -> list[tuple[Any, ...]]:
         """What is in Bronze, by key and sequence."""
-        return picked(content(self._spark, self._context(), self.table.name), *names)
+        return picked(content(self._context(), self.table.name), *names)
 
     def _context(self, **more: Any) -> Any:
         return run_context(self._spark, self._folder, definition=self.definition, database=self._database, **more)
@@ -271,7 +271,7 @@ def test_a_repaired_row_of_changes_has_the_place_of_the_log_before_it_was_read(
         found = cursor.fetchall()
     context = run_context(spark, tmp_path, database=database)
     bronze.land_rows(DEFINITION.table(BY_CURSOR), [("order-1",)], context)
-    ((sequence, op),) = picked(content(spark, context, BY_CURSOR), "_sequence", "_op")
+    ((sequence, op),) = picked(content(context, BY_CURSOR), "_sequence", "_op")
     file, pos = str(found[0][0]), int(str(found[0][1]))  # type: ignore[index]
     assert op == "r"
     assert sequence.startswith(f"0000000003.{int(file.split('.')[1]):019d}.{pos:019d}.0000000000.")

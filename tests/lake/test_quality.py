@@ -50,12 +50,12 @@ def thing(at: int = 1, op: str = "u", **values: Any) -> Change:
 
 
 def violations(spark: SparkSession, *changes: Change) -> list[list[str]]:
-    rows = refine.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
+    rows = refine.prepared(bronze_rows(spark, TABLE, changes).frame, TABLE, "run")
     return [sorted(row[rules.VIOLATIONS]) for row in rows.collect()]
 
 
 def test_values_get_their_types(spark: SparkSession) -> None:
-    rows = refine.prepared(bronze_rows(spark, TABLE, [thing()]), TABLE, "run")
+    rows = refine.prepared(bronze_rows(spark, TABLE, [thing()]).frame, TABLE, "run")
     assert dict(rows.dtypes)["price"] == "decimal(10,2)"
     row = rows.collect()[0]
     assert (row["id"], str(row["price"]), row["is_on"], row["seen_at"].microsecond) == (1, "1.50", True, 1)
@@ -92,7 +92,7 @@ def test_of_a_delete_the_key_alone_is_judged(spark: SparkSession) -> None:
 
 
 def test_a_column_that_is_not_delivered_is_null(spark: SparkSession) -> None:
-    rows = refine.prepared(bronze_rows(spark, TABLE, [thing()]).drop("price", "email"), TABLE, "run")
+    rows = refine.prepared(bronze_rows(spark, TABLE, [thing()]).frame.drop("price", "email"), TABLE, "run")
     row = rows.collect()[0]
     assert (row["price"], row["email"], row[rules.VIOLATIONS]) == (None, None, ["not_null(email)"])
 
@@ -105,7 +105,7 @@ def test_rows_are_counted_by_rule_and_a_failing_rule_names_one(spark: SparkSessi
         thing(4, price="0"),
         thing(5, price="99"),
     ]
-    rows = refine.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
+    rows = refine.prepared(bronze_rows(spark, TABLE, changes).frame, TABLE, "run")
     found = rules.tally(Rows.of(rows), TABLE)
     assert (found.rows, dict(found.broken)) == (5, {"not_null(email)": 2, "range(price)": 2})
     assert found == rules.tally(Rows.of(rows).collect_if_small(), TABLE)
@@ -115,7 +115,9 @@ def test_rows_are_counted_by_rule_and_a_failing_rule_names_one(spark: SparkSessi
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_rows_that_break_nothing_are_counted_the_same_wherever_they_are(spark: SparkSession, count: int) -> None:
-    rows = refine.prepared(bronze_rows(spark, TABLE, [thing(n, id=n) for n in range(2)]), TABLE, "run").limit(count)
+    rows = refine.prepared(bronze_rows(spark, TABLE, [thing(n, id=n) for n in range(2)]).frame, TABLE, "run").limit(
+        count
+    )
     here = Rows.of(rows).collect_if_small()
     assert here.count_if_known == count
     assert rules.tally(Rows.of(rows), TABLE) == rules.tally(here, TABLE) == Tally(rows=count, broken={}, examples={})
@@ -123,7 +125,7 @@ def test_rows_that_break_nothing_are_counted_the_same_wherever_they_are(spark: S
 
 def test_rows_without_a_parent_are_found(spark: SparkSession) -> None:
     changes = [thing(1, id=1), thing(2, id=2, parent=8), thing(3, id=3, parent=None), thing(4, "d", id=4, parent=8)]
-    rows = refine.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
+    rows = refine.prepared(bronze_rows(spark, TABLE, changes).frame, TABLE, "run")
     wanted = rows.selectExpr("parent AS _value").where("parent IS NOT NULL").distinct()
     missing = values_without(wanted, spark.createDataFrame([(7,), (9,)], "id INT"))
     found = {row["id"]: row[rules.VIOLATIONS] for row in with_reference(rows, BY_PARENT, missing).collect()}
@@ -145,7 +147,7 @@ def test_of_rows_with_the_same_value_all_but_the_holder_break_uniqueness(spark: 
         thing(11, id=9, email="gone"),
         thing(12, id=10, email="moved"),
     ]
-    rows = refine.prepared(bronze_rows(spark, TABLE, changes), TABLE, "run")
+    rows = refine.prepared(bronze_rows(spark, TABLE, changes).frame, TABLE, "run")
     old = [(20, "in silver", "0", "h", False), (9, "moved", "0", "h", False), (21, "first", "0", "h", True)]
     held = spark.createDataFrame(old, "id INT, email STRING, _sequence STRING, _row_hash STRING, _deleted BOOLEAN")
     shared = shared_values(rows, FrameSource(held), TABLE, BY_EMAIL)
@@ -155,5 +157,5 @@ def test_of_rows_with_the_same_value_all_but_the_holder_break_uniqueness(spark: 
 
 
 def test_values_that_are_there_once_need_no_look(spark: SparkSession) -> None:
-    rows = refine.prepared(bronze_rows(spark, TABLE, [thing(1), thing(2, id=2, email="c@d")]), TABLE, "run")
+    rows = refine.prepared(bronze_rows(spark, TABLE, [thing(1), thing(2, id=2, email="c@d")]).frame, TABLE, "run")
     assert shared_values(rows, None, TABLE, BY_EMAIL) is None

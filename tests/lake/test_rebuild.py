@@ -34,6 +34,7 @@ from stack.local import Stack
 from streams.topics import change_topic
 from tests.lake.shop_changes import shop_with
 from tests.support.lake.bronze_testbed import Archive, envelope, run_context
+from tests.support.lake.delta_rows import delta_rows
 
 SHOP = shop_with(2)
 CUSTOMERS = SHOP.table("customers")
@@ -73,8 +74,9 @@ def everything(context: RunContext) -> dict[str, list[tuple[Any, ...]]]:
     ]
     found = {}
     for layer, name in named:
-        rows = lake_table(context.spark, context.lake, context.definition, layer, name).read().drop("_run_id")
-        found[f"{layer}/{name}"] = sorted((tuple(row) for row in rows.collect()), key=repr)
+        rows = delta_rows(lake_table(context.spark, context.lake, context.definition, layer, name).path)
+        kept = [tuple(value for key, value in row.items() if key != "_run_id") for row in rows]
+        found[f"{layer}/{name}"] = sorted(kept, key=repr)
     return found
 
 

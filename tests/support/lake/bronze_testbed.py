@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import SparkSession
 
 from batch.context import RunContext
 from batch.storage.paths import Lake
 from config.dataset import load_definition
 from config.definition import Definition, Table
 from config.settings import DatabaseSettings, LakeSettings
+from tests.support.lake.delta_rows import delta_rows
 
 DEFINITION = load_definition("project_db")
 STARTED_AT = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
@@ -113,12 +114,12 @@ class Archive:
         return path
 
 
-def content(spark: SparkSession, context: RunContext, table: str) -> list[Row]:
-    """All rows of a Bronze table, by key and sequence."""
-    rows = spark.read.format("delta").load(context.lake.table("bronze", table)).collect()
-    return sorted(rows, key=lambda row: (row[0], row["_sequence"]))
+def content(context: RunContext, table: str) -> list[dict[str, Any]]:
+    """All rows of a Bronze table, by key (its first column) and sequence."""
+    rows = delta_rows(context.lake.table("bronze", table))
+    return sorted(rows, key=lambda row: (next(iter(row.values())), row["_sequence"]))
 
 
-def picked(rows: Sequence[Row], *names: str) -> list[tuple[Any, ...]]:
+def picked(rows: Sequence[Mapping[str, Any]], *names: str) -> list[tuple[Any, ...]]:
     """Some columns of rows."""
     return [tuple(row[name] for name in names) for row in rows]
