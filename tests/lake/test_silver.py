@@ -6,6 +6,8 @@ Method: change histories of the shop as Bronze tables in a folder; Silver runs o
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,11 +15,12 @@ import msgspec
 import pytest
 from pyspark.sql import SparkSession
 
+from batch.context import LayerResult
 from batch.errors import BatchError
 from batch.silver.refine import in_order
 from config.dataset import load_definition
 from config.definition import Column, LogicalType, Reference, Table
-from tests.lake.lake import LocalLake
+from tests.lake.lake import Change, LocalLake
 from tests.lake.shop_changes import customer, line, order, payment_method
 
 SHOP = load_definition("project_db")
@@ -28,34 +31,66 @@ def lake(spark: SparkSession, tmp_path: Path) -> LocalLake:
     return LocalLake(spark, tmp_path, SHOP)
 
 
+@dataclass(frozen=True)
+class Run:
+    """A run of Silver on the lines of orders, and the live lines after it: order, product and quantity."""
+
+    result: LayerResult
+    live: set[tuple[object, ...]]
+
+    def lines(self, order_id: str) -> set[tuple[object, ...]]:
+        """Product and quantity of an order's lines."""
+        return {row[1:] for row in self.live if row[0] == order_id}
+
+
+@pytest.fixture(scope="module")
+def runs(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """Three runs, in which each order has a story of its own; one without news; one with a change of before."""
+    lake = LocalLake(spark, tmp_path_factory.mktemp("silver"), SHOP)
+    deliveries: Sequence[Sequence[Change]] = (
+        [
+            *(line("a", 1, 3, quantity=3), line("a", 1, 2, quantity=2), line("a", 2, 4)),
+            *(line("b", 1, 1), line("b", 1, 5, "d"), line("c", 2, 7, "d")),
+            line("d", 1, 1, quantity=1),
+        ],
+        [
+            *(line("a", 1, 1, quantity=1), line("a", 2, 5, quantity=9)),
+            *(line("b", 1, 4, quantity=4), line("c", 2, 6)),
+            line("d", 1, 9, "r", quantity=1),
+        ],
+        [line("b", 1, 8, "c", quantity=8), line("d", 1, 5, quantity=5)],
+        [],
+        [line("d", 1, 9, "r", quantity=1)],
+    )
+    found = []
+    for changes in deliveries:
+        lake.land(changes)
+        result = lake.refine("order_details")["order_details"]
+        found.append(Run(result, lake.live("order_details", "order_id", "product_id", "quantity")))
+    return found
+
+
 def lines(lake: LocalLake) -> set[tuple[object, ...]]:
     return lake.live("order_details", "product_id", "quantity")
 
 
-def test_the_newest_version_wins_within_a_run_and_across_runs(lake: LocalLake) -> None:
-    lake.land([line("a", 1, 3, quantity=3), line("a", 1, 2, quantity=2), line("a", 2, 4)])
-    assert lake.refine("order_details")["order_details"].rows_written == 2
-    lake.land([line("a", 1, 1, quantity=1), line("a", 2, 5, quantity=9)])
-    assert lake.refine("order_details")["order_details"].rows_written == 1
-    assert lines(lake) == {(1, 3), (2, 9)}
+def test_the_newest_version_wins_within_a_run_and_across_runs(runs: list[Run]) -> None:
+    assert runs[0].lines("a") == {(1, 3), (2, 1)}
+    assert runs[1].lines("a") == {(1, 3), (2, 9)}
 
 
-def test_a_late_older_change_does_not_bring_back_a_deleted_row(lake: LocalLake) -> None:
-    lake.land([line("a", 1, 1), line("a", 1, 5, "d"), line("b", 2, 7, "d")])
-    lake.refine("order_details")
-    lake.land([line("a", 1, 4, quantity=4), line("b", 2, 6)])
-    assert lake.refine("order_details")["order_details"].rows_written == 0
-    assert lines(lake) == set()
-    lake.land([line("a", 1, 8, "c", quantity=8)])
-    lake.refine("order_details")
-    assert lines(lake) == {(1, 8)}
+def test_a_late_older_change_does_not_bring_back_a_deleted_row(runs: list[Run]) -> None:
+    assert [run.lines("b") for run in runs[:3]] == [set(), set(), {(1, 8)}]
+    assert [run.lines("c") for run in runs[:3]] == [set(), set(), set()]
 
 
-def test_a_row_read_again_as_it_was_still_wins_over_what_lies_between(lake: LocalLake) -> None:
-    for change in (line("a", 1, 1, quantity=1), line("a", 1, 9, "r", quantity=1), line("a", 1, 5, quantity=5)):
-        lake.land([change])
-        lake.refine("order_details")
-    assert lines(lake) == {(1, 1)}
+def test_a_row_read_again_as_it_was_still_wins_over_what_lies_between(runs: list[Run]) -> None:
+    assert [run.lines("d") for run in runs[:3]] == [{(1, 1)}] * 3
+
+
+def test_a_run_writes_the_rows_that_have_a_newer_version(runs: list[Run]) -> None:
+    # Two of order a, the tombstones of b and c, and d; then one of a, and d; then b.
+    assert [run.result.rows_written for run in runs[:3]] == [5, 2, 1]
 
 
 def test_rows_of_a_large_table_are_marked_where_they_lie_and_the_table_stays_right(
@@ -74,15 +109,11 @@ def test_rows_of_a_large_table_are_marked_where_they_lie_and_the_table_stays_rig
     assert lake.refine("order_details")["order_details"].is_unchanged
 
 
-def test_a_run_without_news_writes_nothing_and_says_so(lake: LocalLake) -> None:
-    lake.land([line("a", 1, 1)])
-    first = lake.refine("order_details")["order_details"]
-    second = lake.refine("order_details")["order_details"]
-    assert (first.is_unchanged, second.is_unchanged) == (False, True)
-    assert (second.version, second.progress) == (first.version, first.progress)
-    lake.land([line("a", 1, 1)])
-    third = lake.refine("order_details")["order_details"]
-    assert (third.rows_in, third.rows_written, third.is_unchanged) == (1, 0, False)
+def test_a_run_without_news_writes_nothing_and_says_so(runs: list[Run]) -> None:
+    before, without_news, repeated = (run.result for run in runs[2:])
+    assert (before.is_unchanged, without_news.is_unchanged) == (False, True)
+    assert (without_news.version, without_news.progress) == (before.version, before.progress)
+    assert (repeated.rows_in, repeated.rows_written, repeated.is_unchanged) == (1, 0, False)
 
 
 def test_a_refused_version_leaves_the_last_good_one_and_goes_into_quarantine_once(lake: LocalLake) -> None:
@@ -120,26 +151,47 @@ def test_a_rule_that_must_hold_stops_its_table_before_anything_is_written(lake: 
     assert before.version is not None
 
 
-def test_a_warning_counts_and_lets_the_row_pass(lake: LocalLake) -> None:
-    lake.land(
-        [customer(1, 1), customer(2, 2, email="none"), customer(3, 3, email="none"), order("a", 4, customer_id=9)]
-    )
-    results = lake.refine("customers", "orders")
-    assert results["customers"].rejected == {"pattern(email)": 2, "unique(email)": 1}
-    assert results["orders"].rejected == {"reference(customer_id)": 1, "reference(payment_method_id)": 1}
-    assert lake.live("customers", "id") == {(1,), (2,), (3,)}
-    assert lake.live("orders", "id") == {("a",)}
-
-
-def test_uniqueness_and_references_look_at_what_silver_has(lake: LocalLake) -> None:
+@pytest.fixture(scope="module")
+def warned(
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[LocalLake, list[dict[str, LayerResult]]]:
+    """Two runs; in the second one customer 1 is deleted, and 5 has the address that 1 gave up."""
+    lake = LocalLake(spark, tmp_path_factory.mktemp("warned"), SHOP)
+    found = []
     lake.land([customer(1, 1), payment_method(2, 2), order("a", 3)])
-    assert all(not result.rejected for result in lake.refine("customers", "payment_method", "orders").values())
+    found.append(lake.refine("customers", "payment_method", "orders"))
     lake.land(
-        [customer(5, 4, email="c1@mail.example"), order("b", 5), order("c", 6, customer_id=5), customer(1, 7, "d")]
+        [
+            *(
+                customer(5, 4, email="c1@mail.example"),
+                order("b", 5),
+                order("c", 6, customer_id=5),
+                customer(1, 7, "d"),
+            ),
+            *(customer(2, 8, email="none"), customer(3, 9, email="none")),
+            order("d", 10, customer_id=9, payment_method_id=8),
+        ]
     )
-    results = lake.refine("customers", "orders")
-    assert results["customers"].rejected == {}  # customer 1 gave the address up in this run
-    assert results["orders"].rejected == {"reference(customer_id)": 1}
+    found.append(lake.refine("customers", "orders"))
+    return lake, found
+
+
+def test_a_warning_counts_and_lets_the_row_pass(warned: tuple[LocalLake, list[dict[str, LayerResult]]]) -> None:
+    lake, (_, second) = warned
+    assert second["customers"].rejected == {"pattern(email)": 2, "unique(email)": 1}
+    assert second["orders"].rejected["reference(payment_method_id)"] == 1
+    assert lake.live("customers", "id") == {(2,), (3,), (5,)}
+    assert lake.live("orders", "id") == {("a",), ("b",), ("c",), ("d",)}
+
+
+def test_uniqueness_and_references_look_at_what_silver_has(
+    warned: tuple[LocalLake, list[dict[str, LayerResult]]],
+) -> None:
+    _, (first, second) = warned
+    assert all(not result.rejected for result in first.values())
+    # Of the three customers with an address that another has or had, 5 has that of 1, who gave it up in this run.
+    assert second["customers"].rejected["unique(email)"] == 1
+    assert second["orders"].rejected == {"reference(customer_id)": 2, "reference(payment_method_id)": 1}  # b, d; d
 
 
 def test_other_columns_in_the_definition_make_the_table_anew(
