@@ -6,6 +6,7 @@ Method: change histories of the shop in a folder, Silver and Gold run on them. E
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 
 from batch import gold
+from batch.context import LayerResult
 from batch.errors import BatchError
 from batch.gold.header import parsed
 from batch.gold.refresh import difference, gold_table
 from config.dataset import load_definition
-from tests.lake.lake import LocalLake
+from tests.lake.lake import Change, LocalLake
 from tests.lake.shop_changes import customer, line, order, payment_method
 
 SHOP = load_definition("project_db")
@@ -42,76 +44,116 @@ def fact(query: str, *, depends_on: str = "orders(id -> order_id)", key: str = "
     return "\n".join([f"-- kind: fact\n-- key: {key}\n-- depends_on: {depends_on}", query])
 
 
-def members(lake: LocalLake) -> set[tuple[Any, ...]]:
-    return lake.gold("dim_customer", "customer_id", "name", "is_inferred")
+@dataclass(frozen=True)
+class Shown:
+    """A run of all of Gold, and what the tables show after it."""
+
+    results: dict[str, LayerResult]
+    tables: dict[str, set[tuple[Any, ...]]]
+
+    def days_of(self, table: str, *order_ids: str) -> set[tuple[Any, ...]]:
+        """Order and day of a fact table's rows."""
+        return {(row[0], row[-1]) for row in self.tables[table] if row[0] in order_ids}
 
 
-def test_the_star_shows_the_shop_as_it_is(lake: LocalLake) -> None:
-    lake.run(
-        [
-            customer(1, 1),
-            payment_method(2, 2),
-            order("a", 3, timestamp="2025-03-01 23:59:59.999999"),
-            order("b", 4, customer_id=None, payment_method_id=None, timestamp=None, num_products=2),
-            line("a", 5, 5, quantity=4),
-            line("b", 6, 6),
-            line("without order", 6, 7),
-        ]
-    )
-    columns = ("order_id", "customer_id", "payment_method_id", "store_id", "num_products", "order_date_id")
-    assert lake.gold("fact_orders", *columns) == {("a", 1, 2, 3, 1, 20250301), ("b", -1, -1, 3, 2, -1)}
-    assert lake.gold("fact_order_products") == {
+COLUMNS = {
+    "fact_orders": ("order_id", "customer_id", "payment_method_id", "store_id", "num_products", "order_date_id"),
+    "fact_order_products": (),
+    "dim_customer": ("customer_id", "name", "is_inferred"),
+    "dim_payment_method": (),
+    "dim_product": (),
+    "dim_date": ("date_id", "year", "day_of_week", "day_name", "is_weekend"),
+}
+JULY = "2026-07-04 00:00:00"
+RUNS: tuple[list[Change], ...] = (
+    [
+        *(customer(1, 1), payment_method(2, 2), order("a", 3, timestamp="2025-03-01 23:59:59.999999")),
+        order("b", 4, customer_id=None, payment_method_id=None, timestamp=None, num_products=2),
+        *(line("a", 5, 5, quantity=4), line("b", 6, 6), line("without order", 6, 7)),
+        *(order("of 7", 8, customer_id=7), order("of 8", 9, customer_id=8)),
+        *(order("moved", 10), order("stays", 11), line("moved", 5, 12)),
+    ],
+    [],
+    [customer(7, 20), order("moved", 21, timestamp=JULY)],
+    [
+        *(customer(7, 30, "d"), order("of 8", 31, "d", customer_id=8)),
+        *(order("moved", 32, "d", timestamp=JULY), line("stays", 6, 33)),
+    ],
+    [order("a", 40, num_products=3, timestamp="2025-03-01 23:59:59.999999"), order("c", 41)],
+    [],
+)
+"""Stories of different orders: the star, members, an order that moves; runs without news; one that concerns little."""
+
+
+@pytest.fixture(scope="module")
+def star(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> LocalLake:
+    return LocalLake(spark, tmp_path_factory.mktemp("star"), SHOP)
+
+
+@pytest.fixture(scope="module")
+def shown(star: LocalLake) -> list[Shown]:
+    """The runs, one after the other."""
+    found = []
+    for changes in RUNS:
+        results = star.run(changes)
+        found.append(Shown(results, {name: star.gold(name, *columns) for name, columns in COLUMNS.items()}))
+    return found
+
+
+def test_the_star_shows_the_shop_as_it_is(shown: list[Shown]) -> None:
+    tables = shown[0].tables
+    assert tables["fact_orders"] == {
+        ("a", 1, 2, 3, 1, 20250301),
+        ("b", -1, -1, 3, 2, -1),
+        ("of 7", 7, 2, 3, 1, 20250301),
+        ("of 8", 8, 2, 3, 1, 20250301),
+        ("moved", 1, 2, 3, 1, 20250301),
+        ("stays", 1, 2, 3, 1, 20250301),
+    }
+    assert tables["fact_order_products"] == {
         ("a", 5, 4, 1, 2, 20250301),
         ("b", 6, 1, -1, -1, -1),
         ("without order", 6, 1, -1, -1, -1),
+        ("moved", 5, 1, 1, 2, 20250301),
     }
-    assert members(lake) == {(-1, None, False), (1, "n1", False)}
-    assert lake.gold("dim_payment_method") == {(-1, None, None, False), (2, "card 2", "bank", False)}
-    assert lake.gold("dim_product") == {(-1,), (5,), (6,)}
-    days = lake.gold("dim_date", "date_id", "year", "day_of_week", "day_name", "is_weekend")
+    assert tables["dim_customer"] == {(-1, None, False), (1, "n1", False), (7, None, True), (8, None, True)}
+    assert tables["dim_payment_method"] == {(-1, None, None, False), (2, "card 2", "bank", False)}
+    assert tables["dim_product"] == {(-1,), (5,), (6,)}
+    days = tables["dim_date"]
     assert len(days) == 366
     assert {(-1, None, None, None, None), (20250301, 2025, 6, "Saturday", True)} <= days
 
 
-def test_a_member_is_inferred_until_its_row_comes_and_again_when_that_goes(lake: LocalLake) -> None:
-    lake.run([order("a", 1, customer_id=7), order("b", 2, customer_id=8)], only=["dim_customer"])
-    assert members(lake) == {(-1, None, False), (7, None, True), (8, None, True)}
-    lake.run([customer(7, 3)], only=["dim_customer"])
-    assert members(lake) == {(-1, None, False), (7, "n7", False), (8, None, True)}
-    lake.run([customer(7, 4, "d"), order("b", 5, "d", customer_id=8)], only=["dim_customer"])
-    assert members(lake) == {(-1, None, False), (7, None, True)}
+def test_a_member_is_inferred_until_its_row_comes_and_again_when_that_goes(shown: list[Shown]) -> None:
+    members = [{row for row in each.tables["dim_customer"] if row[0] in (7, 8)} for each in shown]
+    assert members[0] == {(7, None, True), (8, None, True)}
+    assert members[2] == {(7, "n7", False), (8, None, True)}
+    assert members[3] == {(7, None, True)}
 
 
-def test_an_order_that_changes_its_day_moves_to_the_other_partition(lake: LocalLake) -> None:
-    by_day = ["dim_date", "fact_orders", "fact_order_products"]
-    lake.run([order("a", 1), order("b", 2), line("a", 1, 3)], only=by_day)
-    lake.run([order("a", 4, timestamp="2026-07-04 00:00:00")], only=by_day)
-    assert lake.gold("fact_orders", "order_id", "order_date_id") == {("a", 20260704), ("b", 20250301)}
-    assert lake.gold("fact_order_products", "order_id", "order_date_id") == {("a", 20260704)}
-    years = {row[0] for row in lake.gold("dim_date", "year", "date_id")}
-    assert years == {None, 2025, 2026}
-    lake.run([order("a", 5, "d", timestamp="2026-07-04 00:00:00"), line("b", 2, 6)], only=by_day)
-    assert lake.gold("fact_orders", "order_id") == {("b",)}
-    assert lake.gold("fact_order_products", "order_id", "order_date_id") == {("a", -1), ("b", 20250301)}
+def test_an_order_that_changes_its_day_moves_to_the_other_partition(star: LocalLake, shown: list[Shown]) -> None:
+    both = ("moved", "stays")
+    assert shown[2].days_of("fact_orders", *both) == {("moved", 20260704), ("stays", 20250301)}
+    assert shown[2].days_of("fact_order_products", *both) == {("moved", 20260704)}
+    assert {row[1] for row in shown[2].tables["dim_date"]} == {None, 2025, 2026}
+    assert shown[3].days_of("fact_orders", *both) == {("stays", 20250301)}
+    assert shown[3].days_of("fact_order_products", *both) == {("moved", -1), ("stays", 20250301)}
     [plan] = [plan for plan in gold.plans(SHOP) if plan.name == "fact_orders"]
-    table = gold_table(plan, lake.context())
+    table = gold_table(plan, star.context())
     assert table.property("delta.enableDeletionVectors") != "true"
-    detail = DeltaTable.forPath(lake.spark, table.path).detail().first()
+    detail = DeltaTable.forPath(star.spark, table.path).detail().first()
     assert detail is not None
     assert detail["partitionColumns"] == ["order_date_id"]
 
 
-def test_what_a_change_does_not_concern_is_not_written(lake: LocalLake) -> None:
-    some = ["dim_customer", "dim_product", "fact_orders", "fact_order_products"]
-    first = lake.run([customer(1, 1), payment_method(2, 2), order("a", 3), line("a", 5, 4)], only=some)
-    again = lake.run(only=some)
+def test_what_a_change_does_not_concern_is_not_written(shown: list[Shown]) -> None:
+    first, again, _, _, little, last = (each.results for each in shown)
     assert all(result.is_unchanged for result in again.values())
     assert {name: result.version for name, result in again.items()} == {n: r.version for n, r in first.items()}
-    results = lake.run([order("a", 6, num_products=3), order("b", 7)], only=some)
-    written = {name: result.rows_written for name, result in results.items()}
+    written = {name: result.rows_written for name, result in little.items()}
     assert (written["fact_orders"], written["fact_order_products"], written["dim_customer"]) == (2, 0, 0)
-    assert results["dim_product"].is_unchanged
-    assert all(result.is_unchanged for result in lake.run(only=some).values())
+    assert little["dim_product"].is_unchanged
+    assert all(result.is_unchanged for result in last.values())
 
 
 def test_a_lost_feed_or_another_query_builds_the_whole_table(lake: LocalLake, tmp_path: Path) -> None:
