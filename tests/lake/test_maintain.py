@@ -27,14 +27,20 @@ FACTS = "fact_orders"
 WEEK, MONTH = 7 * 86_400.0, 30 * 86_400.0
 
 
-@pytest.fixture
-def lake(spark: SparkSession, tmp_path: Path) -> LocalLake:
+@pytest.fixture(scope="module")
+def filled(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> LocalLake:
     """Orders of three runs, one of them deleted; there is no Gold yet."""
-    lake = LocalLake(spark, tmp_path, SHOP)
+    lake = LocalLake(spark, tmp_path_factory.mktemp("filled"), SHOP)
     for changes in ([order("a", 1)], [order("b", 2)], [order("b", 3, "d"), order("c", 4)]):
         lake.land(changes)
         lake.refine("orders")
     return lake
+
+
+@pytest.fixture
+def lake(filled: LocalLake, tmp_path: Path) -> LocalLake:
+    """A copy of it."""
+    return filled.copied(tmp_path / "lake")
 
 
 def orders_of(lake: LocalLake) -> LakeTable:
@@ -64,7 +70,7 @@ def test_the_next_run_goes_on_from_there(lake: LocalLake) -> None:
 
 def test_only_deletions_of_long_ago_go(lake: LocalLake) -> None:
     def keys() -> set[str]:
-        return {row["id"] for row in lake.silver("orders").collect()}
+        return {id_ for (id_,) in lake.stored("orders", "id")}
 
     context = lake.context()
     assert context.started_at == STARTED, "minutes before the rows were committed"
@@ -74,8 +80,8 @@ def test_only_deletions_of_long_ago_go(lake: LocalLake) -> None:
     assert keys() == {"a", "c"}
 
 
-def test_files_of_versions_that_are_kept_stay_and_older_ones_go(lake: LocalLake, tmp_path: Path) -> None:
-    folder = tmp_path / "silver" / "orders"
+def test_files_of_versions_that_are_kept_stay_and_older_ones_go(lake: LocalLake) -> None:
+    folder = lake.folder / "silver" / "orders"
     table = orders_of(lake)
     version = table.version()
     maintained(table, lake.context(), keep_s=WEEK, tombstones_s=MONTH)

@@ -37,15 +37,21 @@ STRICT = lines_under(Range(column="quantity", min=1, action="quarantine"))
 LENIENT = lines_under(Range(column="quantity", min=0, action="quarantine"))
 
 
-@pytest.fixture
-def lake(spark: SparkSession, tmp_path: Path) -> LocalLake:
+@pytest.fixture(scope="module")
+def filled(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> LocalLake:
     """Four lines of an order, three of them refused; of product 3 there is a newer, good version."""
-    lake = LocalLake(spark, tmp_path, STRICT)
+    lake = LocalLake(spark, tmp_path_factory.mktemp("filled"), STRICT)
     lake.land([line("a", 1, 1), line("a", 2, 2, quantity=0), line("a", 3, 3, quantity=0), line("a", 3, 4, quantity=7)])
     lake.land([line("a", 4, 5, quantity="x")])
     lake.refine("order_details")
     assert quantities(lake) == {(1, 1), (3, 7)}
     return lake
+
+
+@pytest.fixture
+def lake(filled: LocalLake, tmp_path: Path) -> LocalLake:
+    """A copy of it."""
+    return filled.copied(tmp_path / "lake")
 
 
 def quantities(lake: LocalLake) -> set[tuple[Any, ...]]:
