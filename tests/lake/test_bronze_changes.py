@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from batch import bronze
 from batch.bronze.sequence import sequence_text
+from batch.context import LayerResult
 from batch.errors import BatchError
 from config.definition import Column, LogicalType
 from streams.topics import change_topic
@@ -29,6 +32,7 @@ from tests.support.lake.bronze_testbed import (
     run_context,
     wrapped,
 )
+from tests.support.lake.delta_rows import delta_rows
 
 CUSTOMERS = DEFINITION.table("customers")
 METHODS = DEFINITION.table("payment_method")
@@ -59,8 +63,8 @@ def test_values_arrive_as_canonical_text_with_their_origin(spark: SparkSession, 
     result = bronze.land(CUSTOMERS, context)
     assert (result.rows_in, result.rows_written, result.rejected, result.is_unchanged) == (1, 1, {}, False)
     assert result.progress == {f"{change_topic('project_db', 'customers')}/2": 4}
-    (row,) = content(spark, context, "customers")
-    assert row.asDict() | {"_row_hash": ""} == CUSTOMER | {
+    (row,) = content(context, "customers")
+    assert row | {"_row_hash": ""} == CUSTOMER | {
         "id": "7",
         "created_at": "2025-01-01 00:00:00.000005",
         "updated_at": "2025-06-01 12:30:00.000000",
@@ -76,28 +80,6 @@ def test_values_arrive_as_canonical_text_with_their_origin(spark: SparkSession, 
         "day": 1,
     }
     assert (tmp_path / "bronze" / "customers" / "year=2026" / "month=3" / "day=1").is_dir()
-
-
-def test_both_forms_of_the_envelope_all_operations_and_tombstones(
-    spark: SparkSession, tmp_path: Path, archive: Archive
-) -> None:
-    archive.put(
-        envelope("r", method(1, "read"), pos=10),
-        envelope("c", method(2), pos=10, row=1),
-        wrapped(envelope("u", method(2, "new"), pos=20)),
-        envelope("d", method(1), pos=30),
-        None,
-        b'{"schema": null, "payload": null}',
-    )
-    context = run_context(spark, tmp_path)
-    result = bronze.land(METHODS, context)
-    assert (result.rows_in, result.rows_written, result.rejected) == (6, 4, {})
-    assert picked(content(spark, context, "payment_method"), "id", "name", "_op", "_sequence") == [
-        ("1", "read", "r", sequence_text((3, 2, 10, -1))),
-        ("1", "Card", "d", sequence_text((3, 2, 30, 0))),
-        ("2", "Card", "c", sequence_text((3, 2, 10, 1))),
-        ("2", "new", "u", sequence_text((3, 2, 20, 0))),
-    ]
 
 
 def test_a_run_goes_on_where_the_last_one_ended_and_one_too_many_writes_nothing(
@@ -126,7 +108,7 @@ def test_changes_that_are_delivered_again_are_landed_once(
     archive.put(changes[2], changes[0], envelope("u", method(1, "new"), pos=9))  # nothing is there twice
     result = bronze.land(METHODS, run_context(spark, tmp_path))
     assert (result.rows_in, result.rows_written) == (3, 1)
-    assert picked(content(spark, context, "payment_method"), "id", "name") == [
+    assert picked(content(context, "payment_method"), "id", "name") == [
         ("1", "Card"),
         ("1", "new"),
         ("2", "Card"),
@@ -151,44 +133,90 @@ UNREADABLE = [
 ]
 
 
-def test_what_cannot_be_read_is_counted_put_aside_and_keeps_nobody_up(
-    spark: SparkSession, tmp_path: Path, archive: Archive
-) -> None:
-    archive.put(*(value for value, _ in UNREADABLE), envelope("c", method(5), pos=5))
-    context = run_context(spark, tmp_path)
-    result = bronze.land(METHODS, context)
-    assert result.rejected == {"unreadable": len(UNREADABLE)}
-    assert picked(content(spark, context, "payment_method"), "id") == [("5",)]
-    aside = spark.read.format("delta").load(context.lake.quarantine()).collect()
-    reasons = {row["_origin"].rpartition("/")[2]: json.loads(row["row"])["reason"] for row in aside}
-    assert len(aside) == len(UNREADABLE)
+BOTH_FORMS = [
+    envelope("r", method(1, "read"), pos=10),
+    envelope("c", method(2), pos=10, row=1),
+    wrapped(envelope("u", method(2, "new"), pos=20)),
+    envelope("d", method(1), pos=30),
+    None,
+    b'{"schema": null, "payload": null}',
+]
+ANOTHER_TYPE = envelope("c", {"id": "x7", "name": 1.50, "bank": {"b": [1, True]}}, pos=31)
+MORE_COLUMNS = [
+    envelope("c", method(number) | {"colour": "red", "size": number}, pos=number) for number in (40, 41, 42)
+]
+NO_BANK = envelope("c", {"id": 50, "name": "Card"}, pos=50)
+LAST = envelope("c", method(51), pos=51)
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A run over all of these values, and what it said and wrote."""
+
+    result: LayerResult
+    warnings: list[str]
+    rows: list[dict[str, Any]]
+    aside: list[dict[str, Any]]
+
+    def of(self, *ids: str) -> list[dict[str, Any]]:
+        """Rows with these keys."""
+        return [row for row in self.rows if row["id"] in ids]
+
+
+@pytest.fixture(scope="module")
+def landed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Landed:
+    """Values of all kinds in one archive object, those that can't be read first."""
+    folder = tmp_path_factory.mktemp("landed")
+    archive = Archive(folder, change_topic("project_db", "payment_method"))
+    archive.put(*(value for value, _ in UNREADABLE), *BOTH_FORMS, ANOTHER_TYPE, *MORE_COLUMNS, NO_BANK, LAST)
+    context = run_context(spark, folder)
+    handler, log = BufferingHandler(capacity=1_000), logging.getLogger("batch.bronze")
+    handler.setLevel(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        result = bronze.land(METHODS, context)
+    finally:
+        log.removeHandler(handler)
+    messages = [record.getMessage() for record in handler.buffer]
+    return Landed(result, messages, content(context, "payment_method"), delta_rows(context.lake.quarantine()))
+
+
+def test_both_forms_of_the_envelope_all_operations_and_tombstones(landed: Landed) -> None:
+    assert picked(landed.of("1", "2"), "id", "name", "_op", "_sequence") == [
+        ("1", "read", "r", sequence_text((3, 2, 10, -1))),
+        ("1", "Card", "d", sequence_text((3, 2, 30, 0))),
+        ("2", "Card", "c", sequence_text((3, 2, 10, 1))),
+        ("2", "new", "u", sequence_text((3, 2, 20, 0))),
+    ]
+
+
+def test_what_cannot_be_read_is_counted_put_aside_and_keeps_nobody_up(landed: Landed) -> None:
+    assert landed.result.rejected == {"unreadable": len(UNREADABLE)}
+    # Tombstones are looked at and give no row.
+    assert landed.result.rows_in == len(UNREADABLE) + len(BOTH_FORMS) + 1 + len(MORE_COLUMNS) + 2
+    assert landed.result.rows_written == len(landed.rows) == len(BOTH_FORMS) - 2 + 1 + len(MORE_COLUMNS) + 2
+    reasons = {row["_origin"].rpartition("/")[2]: json.loads(row["row"])["reason"] for row in landed.aside}
+    assert len(landed.aside) == len(UNREADABLE)
     for number, (value, word) in enumerate(UNREADABLE):
         assert word in reasons[str(number)], value
-    assert {(row["table"], row["rule"], row["action"]) for row in aside} == {
+    assert {(row["table"], row["rule"], row["action"]) for row in landed.aside} == {
         ("payment_method", "unreadable", "quarantine")
     }
 
 
-def test_values_of_another_type_stay_as_they_came(spark: SparkSession, tmp_path: Path, archive: Archive) -> None:
-    archive.put(envelope("c", {"id": "x7", "name": 1.50, "bank": {"b": [1, True]}}, pos=1))
-    context = run_context(spark, tmp_path)
-    bronze.land(METHODS, context)
-    ((id_, name, bank),) = picked(content(spark, context, "payment_method"), "id", "name", "bank")
-    assert (id_, name, json.loads(bank)) == ("x7", "1.5", {"b": [1, True]})
+def test_values_of_another_type_stay_as_they_came(landed: Landed) -> None:
+    ((name, bank),) = picked(landed.of("x7"), "name", "bank")
+    assert (name, json.loads(bank)) == ("1.5", {"b": [1, True]})
 
 
-def test_columns_beyond_the_definition_are_left_out_and_named(
-    spark: SparkSession, tmp_path: Path, archive: Archive, caplog: pytest.LogCaptureFixture
-) -> None:
-    rows = [method(number) | {"colour": "red", "size": number} for number in range(3)]
-    archive.put(*(envelope("c", row, pos=number) for number, row in enumerate(rows)))
-    context = run_context(spark, tmp_path)
-    with caplog.at_level(logging.WARNING, "batch.bronze"):
-        bronze.land(METHODS, context)
-    assert [record.message for record in caplog.records] == [
-        "bronze/payment_method: left out, not in the definition: the columns colour, size"
-    ]
-    assert "colour" not in content(spark, context, "payment_method")[0].asDict()
+def test_columns_beyond_the_definition_are_left_out_and_named(landed: Landed) -> None:
+    assert landed.warnings == ["bronze/payment_method: left out, not in the definition: the columns colour, size"]
+    assert len(landed.of("40", "41", "42")) == 3
+    assert "colour" not in landed.rows[0]
+
+
+def test_rows_from_before_a_column_was_added_have_none(landed: Landed) -> None:
+    assert picked(landed.of("50", "51"), "id", "bank") == [("50", None), ("51", "B")]
 
 
 def test_a_column_that_the_source_has_dropped_is_an_error_and_nothing_is_written(
@@ -200,14 +228,7 @@ def test_a_column_that_the_source_has_dropped_is_an_error_and_nothing_is_written
     archive.put(envelope("c", method(2), pos=2), envelope("c", {"id": 3, "name": "Card"}, pos=3))
     with pytest.raises(BatchError, match=r"bronze/payment_method: .*\bbank\b"):
         bronze.land(METHODS, run_context(spark, tmp_path))
-    assert len(content(spark, context, "payment_method")) == 1
-
-
-def test_rows_from_before_a_column_was_added_have_none(spark: SparkSession, tmp_path: Path, archive: Archive) -> None:
-    archive.put(envelope("c", {"id": 3, "name": "Card"}, pos=3), envelope("c", method(2), pos=4))
-    context = run_context(spark, tmp_path)
-    bronze.land(METHODS, context)
-    assert picked(content(spark, context, "payment_method"), "id", "bank") == [("2", "B"), ("3", None)]
+    assert len(content(context, "payment_method")) == 1
 
 
 @pytest.mark.parametrize("name", ["Year", "_sequence", "_names", "_deleted"])
@@ -230,7 +251,7 @@ def test_a_gap_in_the_archive_is_an_error(spark: SparkSession, tmp_path: Path, a
 def test_an_archive_without_changes_makes_an_empty_table(spark: SparkSession, tmp_path: Path) -> None:
     context = run_context(spark, tmp_path)
     result = bronze.land(METHODS, context)
-    assert (result.version is not None, result.rows_written, content(spark, context, "payment_method")) == (True, 0, [])
+    assert (result.version is not None, result.rows_written, content(context, "payment_method")) == (True, 0, [])
     assert bronze.land(METHODS, run_context(spark, tmp_path)).is_unchanged
 
 
@@ -240,7 +261,7 @@ def test_a_full_run_makes_the_table_anew(spark: SparkSession, tmp_path: Path, ar
     context = run_context(spark, tmp_path)
     for _ in range(2):
         bronze.land(METHODS, run_context(spark, tmp_path, full=True))
-    assert picked(content(spark, context, "payment_method"), "id") == [("1",), ("2",)]
+    assert picked(content(context, "payment_method"), "id") == [("1",), ("2",)]
 
 
 def test_a_table_that_another_feed_filled_is_refused(spark: SparkSession, tmp_path: Path, archive: Archive) -> None:
