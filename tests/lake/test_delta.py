@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from batch.delta.commits import Written
 from batch.delta.table import CHANGE_FEED, DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
+from tests.support.lake.frames import small_frame
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def again(spark: SparkSession, table: LakeTable) -> LakeTable:
 
 
 def numbers(spark: SparkSession, *rows: tuple[int, str]) -> DataFrame:
-    return spark.createDataFrame(list(rows), "id INT, text STRING")
+    return small_frame(spark, rows, "id INT, text STRING")
 
 
 def content(table: LakeTable) -> set[tuple[int, str]]:
@@ -137,7 +138,7 @@ def test_a_merge_counts_what_it_did(spark: SparkSession, table: LakeTable) -> No
 
 def test_a_merge_makes_the_table_and_can_add_columns(spark: SparkSession, table: LakeTable) -> None:
     table.merge(numbers(spark, (1, "a")), on="t.id = s.id", set_when=None, run_id="r1", progress={})
-    wider = spark.createDataFrame([(1, "b", 2.5)], "id INT, text STRING, more DOUBLE")
+    wider = small_frame(spark, [(1, "b", 2.5)], "id INT, text STRING, more DOUBLE")
     table.merge(wider, on="t.id = s.id", set_when="true", run_id="r2", progress={})
     assert [tuple(row) for row in table.read().collect()] == [(1, "b", 2.5)]
 
@@ -188,5 +189,5 @@ def test_changes_that_were_not_kept_or_are_gone_are_none(spark: SparkSession, ta
 def test_a_column_of_another_type_is_refused(spark: SparkSession, table: LakeTable) -> None:
     table.append(numbers(spark, (1, "a")), run_id="r1", progress={})
     with pytest.raises(Exception, match=r"DELTA_FAILED_TO_MERGE_FIELDS|DELTA_MERGE_INCOMPATIBLE_DATATYPE"):
-        table.append(spark.createDataFrame([("x", "a")], "id STRING, text STRING"), run_id="r2", progress={})
+        table.append(small_frame(spark, [("x", "a")], "id STRING, text STRING"), run_id="r2", progress={})
     assert content(table) == {(1, "a")}

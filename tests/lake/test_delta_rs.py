@@ -24,6 +24,7 @@ from batch.delta.rows import Rows
 from batch.delta.snapshot import FrameSource
 from batch.delta.table import CHANGE_FEED, DELETION_VECTORS, LakeTable
 from batch.errors import BatchError
+from tests.support.lake.frames import small_frame
 
 SHAPE = "`Id` INT, text STRING, price DECIMAL(10,2), at TIMESTAMP, day INT"
 SAME = "t.`Id` = s.`Id`"
@@ -31,7 +32,7 @@ NEWS = [(2, "o'brien", 2), (3, None, 1), (9, "new", 3)]
 
 
 def rows(spark: SparkSession, *found: tuple[int, str | None, int], more: str = "") -> DataFrame:
-    made = spark.createDataFrame([(i, t, d) for i, t, d in found], "Id INT, text STRING, day INT")
+    made = small_frame(spark, [(i, t, d) for i, t, d in found], "Id INT, text STRING, day INT")
     price, at = "CAST(Id + 0.25 AS DECIMAL(10,2)) AS price", "TIMESTAMP '2026-01-02 03:04:05.000006' AS at"
     return made.selectExpr("Id", "text", price, at, "day", *([more] if more else []))
 
@@ -194,7 +195,7 @@ def test_other_tables_are_written_by_spark(
 
 def test_rows_are_looked_up_by_their_keys(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
     table = make()
-    keys = spark.createDataFrame([(1, 1), (3, 1), (4, 2), (77, 2), (None, 2)], "k BIGINT, d INT")
+    keys = small_frame(spark, [(1, 1), (3, 1), (4, 2), (77, 2), (None, 2)], "k BIGINT, d INT")
     for on in ([("Id", "k")], [("Id", "k"), ("day", "d")]):
         for where in (None, "text IS NOT NULL"):
             columns = ("text",)
@@ -218,10 +219,10 @@ def test_a_table_of_few_rows_is_read_here(
 
 
 def test_keys_of_another_type_are_left_to_spark(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
-    keys = few(spark.createDataFrame([("1",), ("x",)], "k STRING"))
+    keys = few(small_frame(spark, [("1",), ("x",)], "k STRING"))
     with pytest.raises(Exception, match="CAST_INVALID_INPUT"):
         make().at().with_keys(keys, [("Id", "k")]).frame.collect()
-    found = few(spark.createDataFrame([(2**32 + 1,)], "k BIGINT"))
+    found = few(small_frame(spark, [(2**32 + 1,)], "k BIGINT"))
     assert make("u").at().with_keys(found, [("Id", "k")]).frame.collect() == []
 
 

@@ -27,6 +27,7 @@ from batch.spark.session import LOG_STORE
 from batch.storage.retry import with_tries
 from config.settings import SparkSettings, environment_with
 from stack.local import Stack
+from tests.support.lake.frames import small_frame
 
 WRITERS, COMMITS = 2, 8
 
@@ -98,7 +99,7 @@ def test_concurrent_writers_lose_no_commit(
 ) -> None:
     table = LakeTable(spark_on_minio, f"{place}/table", "bronze/table")
     start = table.append(
-        spark_on_minio.createDataFrame([("start", 0)], "writer STRING, number INT"), run_id="r", progress={}
+        small_frame(spark_on_minio, [("start", 0)], "writer STRING, number INT"), run_id="r", progress={}
     )
     told = {"SPARK_JARS": str(spark_settings.jars), "SPARK_MASTER": "local[1]", "SPARK_DRIVER_MEMORY": "512m"}
     with ExitStack() as running:
@@ -127,7 +128,7 @@ def test_concurrent_writers_lose_no_commit(
 def test_writers_of_both_kinds_lose_no_commit(spark_on_minio: SparkSession, place: str) -> None:
     table = LakeTable(spark_on_minio, f"{place}/table", "bronze/table")
     shape = "writer STRING, number INT"
-    start = table.append(spark_on_minio.createDataFrame([("start", 0)], shape), run_id="r", progress={})
+    start = table.append(small_frame(spark_on_minio, [("start", 0)], shape), run_id="r", progress={})
 
     def by_delta_rs(name: str) -> None:
         for number in range(COMMITS):
@@ -143,7 +144,7 @@ def test_writers_of_both_kinds_lose_no_commit(spark_on_minio: SparkSession, plac
 
     def by_spark(name: str) -> None:
         for number in range(COMMITS):
-            rows = spark_on_minio.createDataFrame([(name, number)], shape)
+            rows = small_frame(spark_on_minio, [(name, number)], shape)
             rows.write.format("delta").mode("append").save(table.path)
 
     with ThreadPoolExecutor(3) as pool:
