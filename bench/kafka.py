@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterable, Mapping
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported silently
 
 from bench.inputs import Change
+from demo.watch import WatchThread
 from ops.context import SILENT
 from stack.errors import StackError
-from streams.adapters.committed_reader import committed_consumer
 
 ANSWER_S: Final = 30.0
 _BATCH: Final = 2_000
@@ -111,7 +109,7 @@ def write(bootstrap: str, changes: Iterable[Change], topics: Mapping[str, str]) 
     return count
 
 
-class OutputWatch:
+class OutputWatch(WatchThread):
     """A read-committed consumer of an output topic in a separate thread.
 
     Attributes:
@@ -121,32 +119,15 @@ class OutputWatch:
     """
 
     def __init__(self, bootstrap: str, topic: str) -> None:
+        super().__init__(bootstrap, topic, "bench-watch", fetch_wait_ms=50)
         self._keys: set[Any] = set()
         self.first_at: float | None = None
         self.last_at: float | None = None
-        self.error: Exception | None = None
-        self._topic = topic
-        self._consumer = committed_consumer(bootstrap, "bench-watch", {"fetch.wait.max.ms": 50})
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="output-watch", daemon=True)
 
     @property
     def distinct(self) -> int:
         """Number of keys seen."""
         return len(self._keys)
-
-    def __enter__(self) -> Self:
-        partitions = self._consumer.list_topics(self._topic, ANSWER_S).topics[self._topic].partitions
-        self._consumer.assign([TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in partitions])
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._consumer.close()
 
     def _watch(self) -> None:
         while not self._stop.is_set():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
@@ -14,27 +15,21 @@ from streams.adapters.committed_reader import committed_consumer
 from streams.topics import ORDER_FINAL
 
 _POLL_S = 0.05
+_ANSWER_S = 30.0
 
 
-class FinalWatch:
-    """A read-committed consumer of `order_final` in a separate thread.
+class WatchThread(ABC):
+    """A read-committed consumer of all partitions of a topic, from the beginning, in a separate thread."""
 
-    Attributes:
-        first_seen_ns: wall clock at which each order was first visible here, by order id.
-        records: number of records seen, including repeated ones.
-    """
-
-    def __init__(self, bootstrap: str) -> None:
-        self.first_seen_ns: dict[str, int] = {}
-        self.records = 0
-        self.error: str | None = None
-        self._consumer = committed_consumer(bootstrap, "millrace-watch", {"fetch.wait.max.ms": 100})
+    def __init__(self, bootstrap: str, topic: str, client_id: str, *, fetch_wait_ms: int) -> None:
+        self._topic = topic
+        self._consumer = committed_consumer(bootstrap, client_id, {"fetch.wait.max.ms": fetch_wait_ms})
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="final-watch", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name=client_id, daemon=True)
 
     def __enter__(self) -> Self:
-        partitions = self._consumer.list_topics(ORDER_FINAL, 10.0).topics[ORDER_FINAL].partitions
-        self._consumer.assign([TopicPartition(ORDER_FINAL, number, OFFSET_BEGINNING) for number in partitions])
+        partitions = self._consumer.list_topics(self._topic, _ANSWER_S).topics[self._topic].partitions
+        self._consumer.assign([TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in partitions])
         self._thread.start()
         return self
 
@@ -44,6 +39,25 @@ class FinalWatch:
         self._stop.set()
         self._thread.join()
         self._consumer.close()
+
+    @abstractmethod
+    def _watch(self) -> None:
+        """Consume until `_stop` is set."""
+
+
+class FinalWatch(WatchThread):
+    """A read-committed consumer of `order_final` in a separate thread.
+
+    Attributes:
+        first_seen_ns: wall clock at which each order was first visible here, by order id.
+        records: number of records seen, including repeated ones.
+    """
+
+    def __init__(self, bootstrap: str) -> None:
+        super().__init__(bootstrap, ORDER_FINAL, "millrace-watch", fetch_wait_ms=100)
+        self.first_seen_ns: dict[str, int] = {}
+        self.records = 0
+        self.error: str | None = None
 
     def seen_ns(self) -> dict[str, int]:
         """Return a copy of `first_seen_ns` that is safe to iterate while the thread adds to the original."""
