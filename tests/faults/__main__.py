@@ -30,7 +30,7 @@ ROW_OF_MUTANT: Final[Mapping[str, str]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Play what was asked for; 0 if everything passed."""
+    """Run the chosen rows; returns exit code 0 if all passed."""
     asked = _parse(arguments)
     seed = secrets.randbelow(10**6) if asked.seed is None else asked.seed
     began = time.monotonic()
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _results(tasks: Sequence[Task], dose: str, seed: int) -> Iterator[Result]:
-    """One result after the other, on new servers after one that has spoilt them."""
+    """Yield one result after the other, with new servers after a result that has spoilt them."""
     waiting = deque(tasks)
     while waiting:
         opened, play_on = _players(waiting[0][0])
@@ -66,14 +66,14 @@ def _has_spoilt(result: Result) -> bool:
 
 
 def _players(row: str) -> tuple[Callable[..., AbstractContextManager[Any]], Callable[..., Result]]:
-    """What opens the servers that a row needs, and what plays it on them."""
+    """Return the context manager of the servers that a row needs, and the function that runs it on them."""
     if row == STATE_MACHINE:
         return nullcontext, state_machine.play
     return (LakeFaultTestbed.opened, play_lake) if row in LAKE_TABLE else (FaultTestbed.opened, play)
 
 
 def say(line: str) -> None:
-    """Progress, with the time."""
+    """Print progress with the time."""
     print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
@@ -92,7 +92,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def chosen(rows: str) -> list[Task]:
-    """What to play, from names separated by commas; everything if there are none.
+    """Choose rows by comma-separated names; all rows if there are none.
 
     Raises:
         KeyError: a name is neither a row nor a mutant.

@@ -85,7 +85,7 @@ class FaultShop:
 
     @contextlib.contextmanager
     def live(self) -> Iterator[None]:
-        """A shop that inserts, changes and deletes orders all the while, also across restarts of its database."""
+        """Insert, change and delete orders during the block, also across restarts of the database."""
         with in_background(self._simulate, "live-shop"):
             yield
 
@@ -109,7 +109,7 @@ class FaultShop:
                 stop.wait(0.5)  # the database is away
 
     def surge(self, orders: int) -> None:
-        """Place many orders as fast as the database takes them, then write a few bad records past the connector."""
+        """Place many orders as fast as the database allows, then write a few bad records past the connector."""
         with self.connection() as connection:
             shop = ShopDatabase(connection)
             for first in range(0, orders, ORDERS_PER_TRANSACTION):
@@ -119,7 +119,7 @@ class FaultShop:
         self.inject(BAD_PER_SURGE)
 
     def _transactions(self, orders: int) -> list[Transaction]:
-        """Orders and lines: in one transaction, or the ones before the others."""
+        """Build the transactions of orders and lines: both in one, or one kind before the other."""
         draw, heads, lines = self._draw, [], []
         moment = datetime.now(UTC).replace(tzinfo=None)
         for _ in range(orders):
@@ -190,7 +190,7 @@ class FaultShop:
         raise TimeoutError(f"the connector did not capture a change within {MARK_LIMIT_S:.0f} s")
 
     def rows(self) -> ShopRows:
-        """Every order and line of the database, from one snapshot."""
+        """Read every order and line of the database, from one snapshot."""
         lines: dict[str, dict[int, int]] = {}
         with self.connection() as connection, connection.cursor() as cursor:
             connection.start_transaction(consistent_snapshot=True, isolation_level="REPEATABLE READ")

@@ -30,7 +30,7 @@ def shift_clock(seconds: int) -> None:
 
 
 def stop_before_commit(stop_file: Path) -> None:
-    """Freeze this process right before a commit when the file is there, which it takes away."""
+    """Freeze this process right before a commit if the file exists, and delete the file."""
     from streams.runtime.partition.committer import KafkaTransactions
 
     real: Callable[..., Any] = KafkaTransactions.commit

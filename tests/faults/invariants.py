@@ -65,7 +65,7 @@ def revision_faults(amended: Iterable[tuple[str, int]]) -> list[str]:
 
 
 def replayed(records: Iterable[Record], *, up_to: int | None = None) -> dict[bytes, bytes]:
-    """What a changelog partition says in the end, or at an offset."""
+    """Compute the state that a changelog partition defines at its end, or at an offset."""
     content: dict[bytes, bytes] = {}
     for record in records:
         if up_to is not None and record.offset > up_to:
@@ -79,7 +79,7 @@ def replayed(records: Iterable[Record], *, up_to: int | None = None) -> dict[byt
 
 
 def content_differences(what: str, found: Mapping[bytes, bytes], expected: Mapping[bytes, bytes]) -> list[str]:
-    """I4: a store holds what its changelog says, byte for byte."""
+    """I4: a store equals its changelog, byte for byte."""
     faults = [f"{what}: {key!r} is missing" for key in expected.keys() - found.keys()]
     faults += [f"{what}: {key!r} is extra" for key in found.keys() - expected.keys()]
     return faults + [
@@ -88,7 +88,7 @@ def content_differences(what: str, found: Mapping[bytes, bytes], expected: Mappi
 
 
 def database_differences(states: Mapping[str, OrderState], shop: ShopRows) -> list[str]:
-    """I4: rows and lines of every order are the database's."""
+    """I4: rows and lines of every order equal the database."""
     faults = []
     for order_id in states.keys() | shop.orders.keys() | shop.lines.keys():
         state = states.get(order_id, OrderState())
@@ -108,7 +108,7 @@ def _shop_order(row: Any) -> ShopOrder:
 def truth_faults(
     final: Mapping[str, Mapping[str, Any]], amended: Mapping[str, Mapping[str, Any]], shop: ShopRows
 ) -> list[str]:
-    """For every published order the newest record, of both topics together, says what the database says."""
+    """The newest record of every published order, in both topics together, equals the database."""
     faults = [f"{order_id}: amended but never published" for order_id in amended.keys() - final.keys()]
     for order_id, value in final.items():
         newest = amended.get(order_id, value)
@@ -167,6 +167,6 @@ def dead_letter_faults(injected: Sequence[Record], dead: Iterable[Record]) -> li
 
 
 def repeats(changes: Iterable[tuple[Any, ...]]) -> int:
-    """How many changes of a source log came again."""
+    """Count the changes of a source log that were repeated."""
     counts = Counter(changes)
     return sum(counts.values()) - len(counts)

@@ -42,14 +42,14 @@ NAMES: Final = {
 
 @dataclass
 class Judgement:
-    """Faults by invariant, empty where it holds; and the two counts that say it in short."""
+    """Faults by invariant, empty if it holds; and the two counts that summarise them."""
 
     lost: int = 0
     twice: int = 0
     faults: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in NAMES})
 
     def add(self, name: str, faults: list[str]) -> None:
-        """Keep the faults found in an invariant."""
+        """Add the faults found in an invariant."""
         self.faults[name] += faults
 
     @property
@@ -59,7 +59,7 @@ class Judgement:
 
 
 def judge(scenario: Scenario) -> Judgement:
-    """Every invariant but I5, which was measured while the workers still ran."""
+    """Check every invariant except I5, which was measured while the workers were running."""
     judgement, bootstrap = Judgement(), scenario.testbed.kafka.bootstrap
     verdict = check(
         scenario.testbed.database, scenario.testbed.kafka, scenario.testbed.definition, timeout_s=MISSING_LIMIT_S

@@ -73,7 +73,7 @@ def no_fencing() -> None:
 
 
 def futures_not_awaited() -> None:
-    """The transaction is committed without asking what became of the batches that were sent."""
+    """The transaction is committed without checking whether the batches were accepted."""
     from aiokafka.errors import KafkaError
     from aiokafka.structs import TopicPartition
 
@@ -102,7 +102,7 @@ def futures_not_awaited() -> None:
 
 @dataclass(frozen=True)
 class Mutant:
-    """What is taken out, the row that has to notice, and by which of its invariants."""
+    """A safeguard that is removed, the row that has to notice, and the invariant that shows it."""
 
     install: Callable[[], None]
     row: str
@@ -124,7 +124,7 @@ def _replace(owner: Any, name: str, by: Any) -> None:
 
 
 def main() -> None:
-    """Take out a safeguard, then be Faust."""
+    """Remove a safeguard, then run Faust."""
     name = sys.argv.pop(1)
     faults_in_process.install()  # and Faust reads the arguments while it is imported
     faults_in_process.install_in_the_runtime()

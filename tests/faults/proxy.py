@@ -46,13 +46,13 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where clients reach the storage through it."""
+        """URL by which clients reach the storage through the proxy."""
         return f"http://{HOST}:{self.port}"
 
     # -- what goes wrong ----------------------------------------------------------------------------------------------
 
     def hold_up(self, pattern: str, seconds: float) -> None:
-        """Let requests of this first line wait before they go on."""
+        """Delay requests with this first line."""
         self._held_up = (re.compile(pattern), seconds)
 
     def lose_answers(self, pattern: str, *, times: int = 1, then_away: bool = False) -> None:
@@ -60,7 +60,7 @@ class Proxy:
         self._losing = (re.compile(pattern), times, then_away)
 
     def heal(self) -> None:
-        """Pass everything again."""
+        """Pass all requests again."""
         self._held_up, self._losing, self._is_away = None, None, False
         self._times.clear()
 
@@ -133,7 +133,7 @@ class _Link:
         self._losing: str | None = None
 
     async def run(self) -> None:
-        """Pass bytes both ways until one side has enough."""
+        """Pass bytes both ways until one side closes."""
         ways = [asyncio.ensure_future(self._up()), asyncio.ensure_future(self._down())]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)

@@ -16,18 +16,18 @@ HEAD: Final = ("row", "fault", "lost", "twice", "first s", "every s", "lag 0 s",
 
 
 def write(results: Sequence[Result], path: Path = REPORT) -> None:
-    """Write the report, after every row anew, so that a run that is broken off leaves what it had."""
+    """Write the report again after every row, so that an interrupted run keeps its results."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([result.as_dict() for result in results], indent=2) + "\n")
 
 
 def lines(results: Sequence[Result]) -> list[str]:
-    """The table."""
+    """Format the table."""
     return [_line(HEAD), *(_line(_cells(result)) for result in results)]
 
 
 def line(result: Result) -> str:
-    """One line of the table."""
+    """Format one line of the table."""
     return _line(_cells(result))
 
 

@@ -31,7 +31,7 @@ LAG_LIMIT_S: Final = 120.0
 
 @dataclass(kw_only=True)
 class Result:
-    """What came of one row; of a mutant, `passed` says that it was caught."""
+    """Result of one row; for a mutant, `passed` means that it was caught."""
 
     row: str
     fault: str
@@ -51,13 +51,13 @@ class Result:
     error: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For the report; `mutant` only where there is one."""
+        """Convert to JSON data; `mutant` only if there is one."""
         fields = asdict(self)
         return {name: value for name, value in fields.items() if name != "mutant" or value is not None}
 
 
 def play(testbed: FaultTestbed, row: str, *, dose: str, seed: int, mutant: str | None, say: Say) -> Result:
-    """Play a row with the real code, or with a mutant of it; never raises for what a fault brings about."""
+    """Run a row with the real code or a mutant; effects of a fault never raise."""
     what = TABLE[row]
     result = Result(row=row, fault=what.name, dose=dose, seed=seed, mutant=mutant)
     say(f"row {row}: {what.name}, {dose}, seed {seed}" + (f", mutant {mutant}" if mutant else ""))

@@ -25,7 +25,7 @@ POLL_S: Final = 0.05
 
 @dataclass(frozen=True)
 class Dose:
-    """How much of a fault: how often, how many orders in surges all together, how long an outage lasts."""
+    """Amount of a fault: number of times, total orders in surges, duration of an outage in seconds."""
 
     times: int = 1
     orders: int = 6_000
@@ -34,7 +34,7 @@ class Dose:
 
 @dataclass
 class Scenario:
-    """One scenario while it plays.
+    """A running scenario.
 
     Attributes:
         struck_at: when the last fault was done (of an outage: when it was over), of the monotonic clock.
@@ -61,7 +61,7 @@ class Scenario:
 
     @contextlib.contextmanager
     def backlog(self, shares: int | None = None) -> Iterator[None]:
-        """A surge of orders; its body runs when the first of them are visible, while the others are under way.
+        """A surge of orders; its body runs when the first of them are visible, while the others are still pending.
 
         Args:
             shares: the dose's orders are spread over so many surges; by default over the dose's times.
@@ -88,7 +88,7 @@ class Scenario:
             raise failed[0]
 
     def pause(self, shortest_s: float, longest_s: float) -> None:
-        """Let a time by chance pass."""
+        """Wait for a random time."""
         time.sleep(self.draw.uniform(shortest_s, longest_s))
 
     # -- recovery -----------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ LARGE_BYTES: Final = 16 * 1024 * 1024
 
 
 def restart_broker(scenario: Scenario) -> None:
-    """SIGKILL the only broker under load and start it again; nobody else is touched."""
+    """SIGKILL the only broker under load and start it again; nothing else is touched."""
     for _ in range(scenario.dose.times):
         with scenario.backlog():
             scenario.testbed.kill("kafka")
@@ -46,7 +46,7 @@ def restart_broker(scenario: Scenario) -> None:
 
 
 def lose_redis(scenario: Scenario) -> None:
-    """Redis killed and its data deleted, then away for a while, with locks that last a second only."""
+    """Kill Redis and delete its data, then make it unreachable for a while, with locks that last one second."""
     stack = scenario.testbed.stack
     for _ in range(scenario.dose.times):
         with scenario.backlog(shares=2 * scenario.dose.times):
@@ -64,7 +64,7 @@ def lose_redis(scenario: Scenario) -> None:
 
 
 def refuse_batches(scenario: Scenario) -> None:
-    """`order_final` refuses every batch for a while, as a topic whose size limit was set too low does."""
+    """Let `order_final` reject every batch for a while, like a topic whose size limit was set too low."""
     for _ in range(scenario.dose.times):
         with scenario.backlog(), _largest_message(scenario, ORDER_FINAL, REFUSED_BYTES):
             scenario.say(f"    {ORDER_FINAL} refuses what is larger than {REFUSED_BYTES} bytes")
@@ -181,7 +181,7 @@ class _Envelope(msgspec.Struct):
 
 
 def _changes(scenario: Scenario) -> list[tuple[Any, ...]]:
-    """Table, key, operation and position of every change in the source topics; the injected bad records are none."""
+    """Table, key, operation and position of every change in the source topics; without the injected bad records."""
     decode, found = msgspec.json.Decoder(_Envelope).decode, []
     for record in read_topics(scenario.testbed.kafka.bootstrap, ORDERS_TOPIC, DETAILS_TOPIC):
         if record.value is not None and record.key is not None and not record.key.startswith(b"bad-"):
@@ -267,7 +267,7 @@ def _failure(scenario: Scenario) -> str:
 
 
 def _as_root(scenario: Scenario, statements: str) -> str:
-    """Run statements as the database's root, whom the machine's own user is through the socket."""
+    """Run statements as the database's root, which the machine's user is over the socket."""
     socket = socket_path(scenario.testbed.stack.site)
     command = ["mariadb", "--no-defaults", f"--socket={socket}", "--batch", "--skip-column-names", "-e", statements]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout

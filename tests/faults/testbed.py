@@ -63,7 +63,7 @@ class FaultTestbed:
     @classmethod
     @contextmanager
     def opened(cls, say: Say) -> Iterator[Self]:
-        """A new stack in a temporary folder, with schema, connector and nothing in it; deleted at the end."""
+        """Open a new stack in a temporary folder, with schema and connector but no data; deleted at the end."""
         folder = Path(tempfile.mkdtemp(prefix="millrace-faults-"))
         began = time.monotonic()
         stack = Stack.at(folder / "stack", ports=free_ports(), servers=SERVERS, die_with_parent=True)
@@ -90,7 +90,7 @@ class FaultTestbed:
     # -- one scenario -------------------------------------------------------------------------------------------------
 
     def app_id(self) -> str:
-        """Of the present scenario's application."""
+        """Application id of the current scenario."""
         return f"faults-{self._scenarios}"
 
     def clear(self, shop: FaultShop) -> None:
@@ -104,7 +104,7 @@ class FaultTestbed:
         apply_topics(self.kafka, catalogue(dataset=DATASET, app_id=self.app_id(), order_partitions=PARTITIONS))
 
     def pool(self, program: Sequence[str], settings: Mapping[str, str]) -> WorkerPool:
-        """The workers of the present scenario."""
+        """Make the workers of the current scenario."""
         return WorkerPool(
             ports=self._ports,
             size=WORKERS,
@@ -115,7 +115,7 @@ class FaultTestbed:
         )
 
     def keep_logs(self, name: str) -> Path:
-        """Copy the logs of the servers and of the present scenario's workers to where they outlive the servers."""
+        """Copy the logs of the servers and of the current scenario's workers to a folder that is kept."""
         target = LOGS / name
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
@@ -127,7 +127,7 @@ class FaultTestbed:
     # -- servers ------------------------------------------------------------------------------------------------------
 
     def capture(self, **changed: str) -> None:
-        """Have the connector run with its usual settings, or with some changed."""
+        """Run the connector with its usual settings, or with some changed."""
         apply_topics(self.kafka, catalogue(dataset=DATASET, app_id=self.app_id(), order_partitions=PARTITIONS))
         with ConnectClient(self.connect.url) as connect:
             settings = connector_settings(self.definition, self.connect) | changed
@@ -148,7 +148,7 @@ class FaultTestbed:
             wait_snapshot(connect, connector_name(DATASET), limit_seconds=CONNECT_LIMIT_S)
 
     def heal(self) -> None:
-        """Bring up whatever a fault has left down or frozen."""
+        """Restart servers that a fault has left down or frozen."""
         for server in SERVERS:
             match process_state(self.stack.site.record(server)):
                 case ProcessState.PAUSED:

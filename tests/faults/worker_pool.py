@@ -22,7 +22,7 @@ class WorkerPool:
 
     Attributes:
         workers: those that are meant to run; `spares` more can join.
-        starved_s: longest time that any partition was served by nobody, as far as it was watched.
+        starved_s: longest time that any partition was served by nobody, while it was watched.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class WorkerPool:
         return self._folder / f"{port}.stop"
 
     def replace(self, worker: Worker, disk: str) -> Worker:
-        """Put a worker with an empty disk in the place of one that has ended."""
+        """Replace a worker that has ended by one with an empty disk."""
         new = self.new_worker(worker.web_port, disk)
         self.workers[self.workers.index(worker)] = new
         self.everyone[self.everyone.index(worker)] = new
         return new
 
     def start(self) -> None:
-        """Start those that are meant to run and do not."""
+        """Start the workers that should be running and are not."""
         for worker in self.workers:
             if not worker.is_running():
                 worker.start()
@@ -107,7 +107,7 @@ class WorkerPool:
 
     @contextmanager
     def starvation_watched(self) -> Iterator[None]:
-        """Measure meanwhile how long partitions go without anybody who processes them."""
+        """Measure during the block how long partitions are processed by no worker."""
         with in_background(self._watch, "starvation"):
             yield
 
@@ -119,26 +119,26 @@ class WorkerPool:
             seen_at.update(dict.fromkeys(serving, now))
 
     def heal(self) -> None:
-        """Wake who is frozen."""
+        """Resume frozen workers."""
         for worker in self.everyone:
             self.stop_file(worker.web_port).unlink(missing_ok=True)
             if worker.is_running():
                 worker.resume()
 
     def stop(self) -> None:
-        """End all gracefully; who does not is counted in `ungraceful` and killed."""
+        """Stop all workers gracefully; those that do not stop are killed and counted in `ungraceful`."""
         self.heal()
         for worker in self.everyone:
             self.ungraceful += not worker.stop(STOP_LIMIT_S)
 
     def kill(self) -> None:
-        """End all at once."""
+        """Kill all workers at once."""
         for worker in self.everyone:
             if worker.is_running():
                 worker.kill()
 
     def log_count(self, text: str) -> int:
-        """How often something stands in the logs of all workers."""
+        """Count the occurrences of a text in the logs of all workers."""
         return sum(path.read_text(errors="replace").count(text) for path in self._folder.rglob("worker-*.log"))
 
 

@@ -28,18 +28,18 @@ Rows = Sequence[tuple[Any, ...]]
 
 @dataclass
 class LakeJudgement:
-    """Faults by invariant, empty where it holds; and the two counts that say it in short."""
+    """Faults by invariant, empty if it holds; and the two counts that summarise them."""
 
     lost: int = 0
     twice: int = 0
     faults: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in NAMES})
 
     def add(self, name: str, *faults: str) -> None:
-        """Keep faults that were found in an invariant."""
+        """Add faults found in an invariant."""
         self.faults[name] += faults
 
     def compare(self, name_of_lost: str, name_of_twice: str, what: str, found: Rows, expected: Rows) -> None:
-        """Hold rows against those that have to be there, each as often."""
+        """Compare rows with the expected ones, including how often each occurs."""
         ours, theirs = Counter(found), Counter(expected)
         lost, twice = theirs - ours, ours - theirs
         self.lost += lost.total()
@@ -54,7 +54,7 @@ class LakeJudgement:
 
 
 def judge_lake(testbed: LakeTestbed, lake: Lake, judgement: LakeJudgement) -> None:
-    """I1, I2 and I7, of a lake whose last run is over and whose shop stands still."""
+    """Check I1, I2 and I7 of a lake with no run in progress and a shop without changes."""
     names = [table.name for table in testbed.definition.tables]
     origins = [  # what a repair has landed comes from no topic
         f"SELECT _origin FROM delta.`{lake.table('bronze', name)}` "  # noqa: S608
@@ -69,7 +69,7 @@ def judge_lake(testbed: LakeTestbed, lake: Lake, judgement: LakeJudgement) -> No
 
 
 def _delivered(testbed: LakeTestbed, table: str) -> list[tuple[str]]:
-    """Where every change of a table stands in its topic; tombstones are none."""
+    """List the topic offsets of every change of a table, without tombstones."""
     topic = _topic(testbed, table)
     records = read_topics(testbed.environment["KAFKA_BOOTSTRAP"], topic)
     return [(f"{topic}/{each.partition}/{each.offset}",) for each in records if each.value is not None]
@@ -80,7 +80,7 @@ def _topic(testbed: LakeTestbed, table: str) -> str:
 
 
 def fingerprint_query() -> str:
-    """One query over all of Gold: its rows are other when any table's are."""
+    """Build one query over all of Gold whose rows differ if those of any table differ."""
     parts = [
         f"SELECT '{name}' AS name, count(*) AS rows, bit_xor(xxhash64(*)) AS hash FROM ({gold})"  # noqa: S608
         for name, (gold, _) in ORACLE.items()

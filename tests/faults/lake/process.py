@@ -52,7 +52,7 @@ class BatchProcess:
 
     @property
     def text(self) -> str:
-        """What it has said."""
+        """Its output so far."""
         return "\n".join(self.lines)
 
     def tell(self, line: str) -> None:
@@ -64,7 +64,7 @@ class BatchProcess:
     # -- waiting ------------------------------------------------------------------------------------------------------
 
     def wait_said(self, beginning: str, count: int = 1) -> str:
-        """Wait until it has said so many lines with this beginning; the last of them."""
+        """Wait until it has printed this many lines with this beginning; returns the last one."""
 
         def said() -> list[str]:
             return [line for line in self.lines if line.startswith(beginning)]
@@ -105,7 +105,7 @@ class BatchProcess:
     # -- signals ------------------------------------------------------------------------------------------------------
 
     def resume(self) -> None:
-        """Let it go on, with its Java."""
+        """Resume it and its Java."""
         os.killpg(self._process.pid, signal.SIGCONT)
 
     def freeze(self) -> None:
@@ -124,7 +124,7 @@ class BatchProcess:
             self._java.send(signal.SIGKILL)
 
     def close(self) -> None:
-        """End whatever is left of it."""
+        """End all remaining processes."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(LIMIT_S)

@@ -59,12 +59,12 @@ def stop_at(place: str) -> None:
 
 
 def default_log_store() -> None:
-    """Commits go through Delta's own log store for S3, which looks first and writes then."""
+    """Commit through Delta's own log store for S3, which checks for the file first and then writes it."""
     session._DELTA["spark.delta.logStore.s3a.impl"] = "io.delta.storage.S3SingleDriverLogStore"
 
 
 def progress_alone() -> None:
-    """The progress is committed first, and the rows after it."""
+    """Commit the progress first, and the rows after it."""
     real: Callable[..., Any] = table.LakeTable.append
 
     def append(self: table.LakeTable, rows: Any, *, run_id: str, **rest: Any) -> Any:
@@ -76,7 +76,7 @@ def progress_alone() -> None:
 
 
 def no_numbers() -> None:
-    """Commits carry no transaction number, so nobody sees that another run has written the same rows."""
+    """Commit without transaction numbers, so that a run cannot see that another has written the same rows."""
     real: Callable[..., Any] = commits.Commits._configured
 
     def configured(self: commits.Commits, settings: dict[str, str]) -> Any:

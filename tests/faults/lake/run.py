@@ -17,7 +17,7 @@ EXAMPLE_LENGTH = 400
 
 
 def play_lake(testbed: LakeFaultTestbed, row: str, *, dose: str, seed: int, mutant: str | None, say: Say) -> Result:
-    """Play a row with the real code, or with a mutant of it; never raises for what a fault brings about."""
+    """Run a row with the real code or a mutant; effects of a fault never raise."""
     what = LAKE_TABLE[row]
     result = Result(row=row, fault=what.name, dose=dose, seed=seed, mutant=mutant)
     say(f"row {row}: {what.name}, {dose}, seed {seed}" + (f", mutant {mutant}" if mutant else ""))

@@ -36,7 +36,7 @@ Seen = tuple[tuple[Any, ...], ...]
 
 @dataclass
 class LakeScenario:
-    """One scenario while it plays.
+    """A running scenario.
 
     Attributes:
         mutant: the safeguard that the runs lack which are started as processes.
@@ -54,7 +54,7 @@ class LakeScenario:
     # -- the shop and its runs ----------------------------------------------------------------------------------------
 
     def change(self) -> None:
-        """A while in the life of the shop, and wait until it is archived."""
+        """Simulate the shop for a while, and wait until its changes are archived."""
         self.testbed.change(self.draw)
         self.testbed.base.until_archived()
 
@@ -64,23 +64,23 @@ class LakeScenario:
         return self.testbed.start(*program, FAULTS_STOP_AT=stop_at, **more)
 
     def repair(self) -> None:
-        """The next run, which has to work without further ado."""
+        """Start the next run, which has to succeed without any repair."""
         answer = self.testbed.base.batch("run", "--wait", code=None)
         self.expect("fault", answer.code == 0, f"the next run fails: {answer.text[-500:]}")
 
     def place(self, layer: str) -> str:
-        """A table of a layer, by chance."""
+        """Choose a random table of a layer."""
         return f"{layer}/{self.draw.choice(TABLES[layer])}"
 
     # -- what is seen -------------------------------------------------------------------------------------------------
 
     def look(self) -> Seen:
-        """What a reader sees of Gold now."""
+        """Read Gold as a reader sees it now."""
         return tuple(self.testbed.base.gold(fingerprint_query()))
 
     @contextmanager
     def readers(self) -> Iterator[list[Mapping[str, int]]]:
-        """Note all the while which versions of the tables are in force; yields them, each state once when it comes.
+        """Record during the block which table versions are in force; yields them, each state once.
 
         A version of a table never changes, so no reader sees anything else; and this costs the runs nothing.
         """
@@ -107,7 +107,7 @@ class LakeScenario:
             self.judgement.add(invariant, otherwise)
 
     def expect_error(self, answer: Answer, *texts: str) -> None:
-        """A run has failed, and says why in a line of its own that has one of these texts."""
+        """Expect that a run has failed with an error line that contains one of these texts."""
         named = [line for line in answer.text.splitlines() if any(text in line for text in texts)]
         self.expect("errors", answer.code == 1, f"exit code {answer.code}: {answer.text[-300:]}")
         self.expect("errors", named, f"no line says any of {texts}: {answer.text[-500:]}")
@@ -116,7 +116,7 @@ class LakeScenario:
             self.notes.setdefault("errors", []).append(named[0].strip()[:200])
 
     def judge(self) -> None:
-        """I1, I2 and I7 now."""
+        """Check I1, I2 and I7 now."""
         judge_lake(self.testbed.base, self.testbed.lake, self.judgement)
 
     def struck(self, what: str) -> None:
@@ -124,11 +124,11 @@ class LakeScenario:
         self.say(f"    {what}")
 
     def pause(self, shortest_s: float, longest_s: float) -> None:
-        """Let a time by chance pass."""
+        """Wait for a random time."""
         time.sleep(self.draw.uniform(shortest_s, longest_s))
 
     def turns(self, choices: Sequence[str]) -> Iterator[str]:
-        """These one after the other for ever, from one by chance on."""
+        """Cycle through the choices endlessly, beginning with a random one."""
         number = self.draw.randrange(len(choices))
         while True:
             yield choices[number % len(choices)]

@@ -31,11 +31,11 @@ Say = Callable[[str], None]
 
 
 class LakeFaultTestbed:
-    """A shop and its lake.
+    """A shop and its lake, for fault scenarios.
 
     Attributes:
-        base: has a Java of its own that stays: it does the runs which nothing happens to, and judges.
-        processes: runs that something happens to, until the next `heal`.
+        base: testbed with a long-lived Java; it does the undisturbed runs, and judges.
+        processes: runs that faults happen to, until the next `heal`.
     """
 
     def __init__(self, base: LakeTestbed, say: Say) -> None:
@@ -48,7 +48,7 @@ class LakeFaultTestbed:
     @classmethod
     @contextmanager
     def opened(cls, say: Say) -> Iterator[Self]:
-        """A new shop in a temporary folder, after the lake's first run; deleted at the end."""
+        """Open a new shop in a temporary folder, after the lake's first run; deleted at the end."""
         folder = Path(tempfile.mkdtemp(prefix="millrace-faults-"))
         began = time.monotonic()
         try:
@@ -65,7 +65,7 @@ class LakeFaultTestbed:
             shutil.rmtree(folder, ignore_errors=True)
 
     def change(self, draw: random.Random) -> None:
-        """A while in the life of the shop, of which every table has something, until it is archived."""
+        """Simulate the shop with changes to every table, and wait until they are archived."""
         seed = draw.randrange(10**6)
         with simulator(self.base, Simulation(insert_p=0.5, update_p=0.3, delete_p=0.2, seed=seed)) as shop:
             for _ in range(STEPS):
@@ -79,7 +79,7 @@ class LakeFaultTestbed:
         return process
 
     def heal(self) -> None:
-        """End what was started, bring up whatever a fault has left down or frozen."""
+        """End the started processes, and restart servers that a fault has left down or frozen."""
         for process in self.processes:
             process.close()
         self.processes.clear()
@@ -89,7 +89,7 @@ class LakeFaultTestbed:
         self.base.stack.up()
 
     def keep_logs(self, name: str) -> Path:
-        """Copy the logs of the servers, the runs and their output to where they outlive the servers."""
+        """Copy the logs of the servers, the runs and their output to a folder that is kept."""
         target = LOGS / name
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
@@ -104,6 +104,6 @@ class LakeFaultTestbed:
         return target
 
     def close(self) -> None:
-        """End what this started besides the shop."""
+        """End the processes started in addition to the shop."""
         for process in self.processes:
             process.close()
