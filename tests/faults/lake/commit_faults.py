@@ -35,7 +35,7 @@ def write_together(scenario: LakeScenario) -> None:
             writer.wait_said("done", count=1 + (number == 0))
     expected = [(name, number) for name in names for number in range(COMMITS)]
     kept = {(name, number) for name, writer in zip(names, writers, strict=True) for number in _numbers(writer, "kept")}
-    found = [tuple(row) for row in scenario.testbed.base.gold(f"SELECT writer, number FROM delta.`{path}`")]  # noqa: S608
+    found = [tuple(row) for row in scenario.testbed.base.asked_of_spark(f"SELECT writer, number FROM delta.`{path}`")]  # noqa: S608
     refused, unnoticed = len(expected) - len(kept), len(kept.difference(found))
     scenario.struck(f"{WRITERS} writers: {len(found)} of {len(expected)} commits are there, {unnoticed} lost unnoticed")
     scenario.notes |= {"commits": len(expected), "found": len(found), "refused": refused, "lost_unnoticed": unnoticed}

@@ -76,7 +76,7 @@ class LakeScenario:
 
     def look(self) -> Seen:
         """Read Gold as a reader sees it now."""
-        return tuple(self.testbed.base.gold(fingerprint_query()))
+        return tuple(self.testbed.base.asked_of_spark(fingerprint_query()))
 
     @contextmanager
     def readers(self) -> Iterator[list[Mapping[str, int]]]:

@@ -46,6 +46,7 @@ def master(testbed: LakeTestbed, tmp_path: Path) -> Iterator[str]:
             process.send(signal.SIGTERM)
 
 
+@pytest.mark.nightly
 def test_a_run_on_a_cluster_writes_the_same_lake(testbed: LakeTestbed, master: str) -> None:
     testbed.until_archived()
     process = testbed.process("run", "--full", "--wait", "--table", "payment_method", SPARK_MASTER=master)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from batch.gold import plans
+from batch.silver.refine import META
 from config.dataset import SHIPPED
 from tests.support.lake.shop_statements import line, new_id, order
 from tests.support.lake.testbed import LakeTestbed
@@ -34,7 +35,9 @@ def historian(testbed: LakeTestbed, tmp_path: Path) -> Iterator[LakeTestbed]:
     assert count == 1
     definition.write_text(text)
     roots = {f"{layer.upper()}_ROOT": f"s3a://{layer}/historian" for layer in ("silver", "gold")}
-    with_history = LakeTestbed(testbed.stack, tmp_path / "historian", DATASETS_DIR=str(folder.parent), **roots)
+    with_history = LakeTestbed(
+        testbed.stack, tmp_path / "historian", shell=testbed.shell, DATASETS_DIR=str(folder.parent), **roots
+    )
     yield with_history
     with_history.close()
     for table, key in (("order_details", "order_id"), ("orders", "id")):  # the shop has no sales of the future
@@ -44,8 +47,9 @@ def historian(testbed: LakeTestbed, tmp_path: Path) -> Iterator[LakeTestbed]:
 def everything(testbed: LakeTestbed) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of Gold, and of the customers' history but for the run that wrote them."""
     names = [plan.name for plan in plans(testbed.definition)]
-    found = testbed.gold_of([f"SELECT * FROM {name}" for name in names])  # noqa: S608
-    found += testbed.gold_of([f"SELECT * EXCEPT (_run_id) FROM {WITHOUT_RUN}"])  # noqa: S608
+    kept = [*testbed.definition.table("customers").column_names, *(name for name in META if name != "_run_id")]
+    queries = [*(f"SELECT * FROM {name}" for name in names), f"SELECT {', '.join(kept)} FROM {WITHOUT_RUN}"]  # noqa: S608
+    found = testbed.ask(queries)
     return {name: sorted(rows, key=repr) for name, rows in zip([*names, WITHOUT_RUN], found, strict=True)}
 
 

@@ -39,7 +39,7 @@ class Round:
 
 
 QUESTIONS: Final = {
-    "refused": f"SELECT table, rule FROM quarantine WHERE key LIKE '%{REFUSED}%' OR key LIKE '%{REFUSED_LINE}%'",
+    "refused": f"SELECT \"table\", rule FROM quarantine WHERE key LIKE '%{REFUSED}%' OR key LIKE '%{REFUSED_LINE}%'",
     "mended": f"SELECT order_id FROM fact_orders WHERE order_id = '{REFUSED}'",
     "spoiled": f"SELECT customer_id FROM fact_orders WHERE order_id = '{SPOILED}'",
     "late": f"SELECT name, is_inferred FROM dim_customer WHERE customer_id = {LATE_CUSTOMER}",
@@ -79,7 +79,7 @@ def rounds(testbed: LakeTestbed) -> Iterator[list[Round]]:
                 shop.step()
             testbed.until_archived()
             answer = testbed.batch("run", "--wait")
-            asked = dict(zip(QUESTIONS, testbed.gold_of(list(QUESTIONS.values())), strict=True))
+            asked = dict(zip(QUESTIONS, testbed.ask(list(QUESTIONS.values())), strict=True))
             found.append(Round(answer, differences(testbed), asked))
     yield found
     testbed.change(("DELETE FROM customers WHERE id = %s", [LATE_CUSTOMER]))

@@ -29,7 +29,7 @@ def windows(testbed: LakeTestbed, tmp_path_factory: pytest.TempPathFactory) -> I
     shutil.copytree(SHIPPED / "project_db", folder)
     _read_by_jdbc(folder / "definition.yaml")
     more = {"DATASETS_DIR": str(datasets), "DATASET": NAME, "WINDOW_SAFETY_S": "0.1", "WINDOW_OVERLAP_S": "2"}
-    windows = LakeTestbed(testbed.stack, tmp_path_factory.mktemp("windows"), **more)
+    windows = LakeTestbed(testbed.stack, tmp_path_factory.mktemp("windows"), shell=testbed.shell, **more)
     windows.batch("run", "--wait")
     yield windows
     windows.close()

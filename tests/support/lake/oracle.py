@@ -49,7 +49,7 @@ ORACLE: Final = {
 def differences(testbed: LakeTestbed) -> dict[str, list[tuple[Any, ...]]]:
     """Rows of each Gold table that only one side has; every table that differs in nothing is left out."""
     found = {}
-    answers = testbed.gold_of([gold for gold, _ in ORACLE.values()])
+    answers = testbed.ask([gold for gold, _ in ORACLE.values()])
     for (table, (_, source)), rows in zip(ORACLE.items(), answers, strict=True):
         ours, theirs = sorted(rows, key=repr), sorted(testbed.rows(source), key=repr)
         assert len(ours) == len(set(ours)), f"{table} has a row twice"

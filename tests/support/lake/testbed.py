@@ -9,11 +9,10 @@ import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from minio import Minio
 from mysql.connector.connection import MySQLConnection
 
 from config.dataset import load_definition
@@ -21,10 +20,9 @@ from config.settings import DatabaseSettings, ObjectStoreSettings, environment_w
 from ops.dataset.database import connected
 from stack.local import Stack
 from stack.servers.mariadb import socket_path
-from streams.adapters.committed_reader import CommittedReader
-from streams.model.archive_chain import RECORDS
 from streams.topics import change_topic
-from tests.support.server_waiting import until
+from tests.support.lake.archive_wait import ArchiveWait
+from tests.support.lake.lake_queries import LakeQueries
 
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
 _INHERITED: Final = ("PATH", "HOME", "LANG", "TMPDIR", "USER", "JAVA_HOME")
@@ -46,26 +44,27 @@ class Answer:
 
 
 class Shell:
-    """`tests/support/lake/shell.py` as a process."""
+    """`tests/support/lake/shell.py` as a process, which is started by its first request."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
-        command = [sys.executable, "-m", "tests.support.lake.shell"]
-        with log.open("ab") as errors:
-            self._process = subprocess.Popen(
-                command,
-                env=dict(environment),
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    @cached_property
+    def _process(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as errors:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tests.support.lake.shell"],
                 cwd=REPOSITORY,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
             )
-        self._log = log
 
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """One request, one answer."""
+    def ask(self, request: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+        """Send one request, return its answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.write(json.dumps({**request, "environment": environment}).encode() + b"\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, f"the shell has ended: see {self._log}"
@@ -75,6 +74,8 @@ class Shell:
 
     def close(self) -> None:
         """End it."""
+        if "_process" not in vars(self):
+            return
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -83,9 +84,9 @@ class Shell:
 
 
 class LakeTestbed:
-    """The shop and its lake. `more` are settings besides those of the servers."""
+    """The shop and its lake; `shell` runs the commands (default: its own), `more` are settings of its own."""
 
-    def __init__(self, stack: Stack, folder: Path, **more: str) -> None:
+    def __init__(self, stack: Stack, folder: Path, *, shell: Shell | None = None, **more: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.stack = stack
         self.folder = folder
@@ -98,7 +99,8 @@ class LakeTestbed:
         self.environment = environment_with({**stack.environment(), **own, **more}, only=_INHERITED)
         self.definition = load_definition("project_db")
         self._database = DatabaseSettings.read(self.environment)
-        self._shell: Shell | None = None
+        self._own = Shell(folder / "shell.log")
+        self.shell = shell or self._own
 
     # -- the shop -----------------------------------------------------------------------------------------------------
 
@@ -130,30 +132,13 @@ class LakeTestbed:
         """Wait until the archive holds every change that is committed now."""
         mark = uuid.uuid4().hex
         self.change(("REPLACE INTO payment_method VALUES (99, 'mark of a test', %s)", [mark]))
-        topic = change_topic(self.definition.name, "payment_method")
-        until(lambda: mark in "".join(self._values(topic)), "the last change is in Kafka")
-        for table in self.definition.tables:
-            topic = change_topic(self.definition.name, table.name)
-            count = len(self._values(topic))
-            until(lambda t=topic, n=count: self._archived(t) >= n, f"{topic} is archived")  # type: ignore[misc]
+        self._archive.until_archived(mark)
 
-    def _values(self, topic: str) -> list[str]:
-        found: list[str] = []
-        with CommittedReader(self.environment["KAFKA_BOOTSTRAP"], topic, "test-lake") as reader:
-            reader.visit_to_end(lambda key, value: found.append((value or b"").decode()))
-        return found
-
-    def _archived(self, topic: str) -> int:
-        settings = ObjectStoreSettings.read(self.environment)
-        store = Minio(
-            urlsplit(settings.endpoint).netloc,
-            access_key=settings.access_key,
-            secret_key=settings.secret_key,
-            secure=False,
-        )
-        names = store.list_objects("bronze", f"changes/{topic}/", recursive=True)
-        heads = (store.stat_object("bronze", str(each.object_name)).metadata or {} for each in names)
-        return sum(int(head[f"x-amz-meta-{RECORDS}"]) for head in heads)
+    @cached_property
+    def _archive(self) -> ArchiveWait:
+        topics = [change_topic(self.definition.name, table.name) for table in self.definition.tables]
+        store = ObjectStoreSettings.read(self.environment)
+        return ArchiveWait(self.environment["KAFKA_BOOTSTRAP"], store, topics)
 
     # -- the lake -----------------------------------------------------------------------------------------------------
 
@@ -165,21 +150,28 @@ class LakeTestbed:
         return answer
 
     def gold(self, query: str, *values: str | int) -> list[tuple[Any, ...]]:
-        """Rows of an SQL query on Gold and Silver, with values for its question marks; what is no number as text."""
+        """Rows of a query of the newest run's Gold and Silver, with values for its question marks; times as text."""
         for value in values:
             query = query.replace("?", repr(value), 1)
+        [rows] = self.ask([query])
+        return rows
+
+    def ask(self, queries: Sequence[str]) -> list[list[tuple[Any, ...]]]:
+        """The rows of several queries in SQLite's SQL, of the same run."""
+        return LakeQueries(self.environment).ask(queries)
+
+    def asked_of_spark(self, query: str) -> list[tuple[Any, ...]]:
+        """Rows of a query in Spark's SQL; what is no number as text."""
         [rows] = self.gold_of([query])
         return rows
 
     def gold_of(self, queries: Sequence[str]) -> list[list[tuple[Any, ...]]]:
-        """The rows of several queries, asked together."""
+        """The rows of several queries in Spark's SQL, asked together."""
         answer = self._ask({"queries": queries})
         return [[tuple(row) for row in rows] for rows in answer["rows"]]
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        if self._shell is None:
-            self._shell = Shell(self.environment, self.folder / "shell.log")
-        return self._shell.ask(request)
+        return self.shell.ask(request, self.environment)
 
     def process(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
         """A command in a process of its own, its output in a pipe."""
@@ -198,8 +190,9 @@ class LakeTestbed:
 
     def close(self) -> None:
         """End what runs."""
-        if self._shell is not None:
-            self._shell.close()
+        if "_archive" in vars(self):
+            self._archive.close()
+        self._own.close()
 
 
 def _execute(connection: MySQLConnection, statements: Sequence[Statement]) -> None:
