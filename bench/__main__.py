@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Build the command line parser."""
-    made = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    made = argparse.ArgumentParser(prog="python -m bench", description="run the benchmarks")
     actions = made.add_subparsers(required=True, metavar="BENCHMARK")
     stream = actions.add_parser("stream", help="measure the order stream and other systems")
     names = ", ".join(dict.fromkeys(system.name for system in SYSTEMS))

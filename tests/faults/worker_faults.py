@@ -178,7 +178,7 @@ def fill_disk(scenario: Scenario) -> None:
             with scenario.backlog():
                 disk.fill()
                 scenario.struck(f"the disk of worker {victim.web_port} is full")
-                _wait_refused(scenario, victim, state)
+                _wait_ended_by_full_disk(scenario, victim, state)
                 disk.make_room()
             scenario.struck("there is space again")
             scenario.pool.settle()
@@ -189,7 +189,7 @@ def fill_disk(scenario: Scenario) -> None:
         scenario.pool.settle()
 
 
-def _wait_refused(scenario: Scenario, worker: Worker, state: Path) -> None:
+def _wait_ended_by_full_disk(scenario: Scenario, worker: Worker, state: Path) -> None:
     """Wait until a worker has ended by the error that names its store, and the others serve everything."""
     deadline = time.monotonic() + DISK_LIMIT_S
     while worker.is_running():

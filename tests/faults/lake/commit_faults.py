@@ -36,11 +36,11 @@ def write_together(scenario: LakeScenario) -> None:
     expected = [(name, number) for name in names for number in range(COMMITS)]
     kept = {(name, number) for name, writer in zip(names, writers, strict=True) for number in _numbers(writer, "kept")}
     found = [tuple(row) for row in scenario.testbed.base.asked_of_spark(f"SELECT writer, number FROM delta.`{path}`")]  # noqa: S608
-    refused, unnoticed = len(expected) - len(kept), len(kept.difference(found))
+    rejected, unnoticed = len(expected) - len(kept), len(kept.difference(found))
     scenario.struck(f"{WRITERS} writers: {len(found)} of {len(expected)} commits are there, {unnoticed} lost unnoticed")
-    scenario.notes |= {"commits": len(expected), "found": len(found), "refused": refused, "lost_unnoticed": unnoticed}
+    scenario.notes |= {"commits": len(expected), "found": len(found), "refused": rejected, "lost_unnoticed": unnoticed}
     scenario.judgement.compare("commits", "commits", "the table", found, expected)
-    scenario.expect("commits", not refused, f"{refused} commits were refused, although no two wrote the same rows")
+    scenario.expect("commits", not rejected, f"{rejected} commits were rejected, although no two wrote the same rows")
 
 
 def _numbers(writer: BatchProcess, word: str) -> list[int]:

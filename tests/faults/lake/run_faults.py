@@ -57,7 +57,7 @@ def _repair_at_once(scenario: LakeScenario) -> None:
 
 
 def two_at_once(scenario: LakeScenario) -> None:
-    """Two runs at once: the second is refused, or waits; and without Redis they have only the commits between them."""
+    """Two runs at once: the second is rejected, or waits; and without Redis they have only the commits between them."""
     lake = scenario.testbed.base
     for _ in range(scenario.dose.times):
         scenario.change()
@@ -67,7 +67,7 @@ def two_at_once(scenario: LakeScenario) -> None:
             run.wait_said("→ bronze")
             scenario.expect_error(lake.batch("run", code=None), "another run of project_db is in progress (process ")
             waited = lake.batch("run", "--wait", code=None)
-        scenario.struck("two runs: one refused, one that waited")
+        scenario.struck("two runs: one was rejected, one waited")
         told = f"{waited.code}: {waited.text[-300:]}"
         scenario.expect("fault", "waiting for another run" in waited.text and waited.code == 0, f"did not wait: {told}")
         scenario.expect("fault", "nothing new, no table was written" in waited.text, f"did it again: {told}")

@@ -1,6 +1,6 @@
 """A process that appends rows to a table of the lake: `python -m tests.faults.lake.writer SAFEGUARD PATH NAME`.
 
-It says `ready`, then reads how many commits to make from each line of its input; each is `kept N` or `refused N`.
+It says `ready`, then reads how many commits to make from each line of its input; each is `kept N` or `rejected N`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main(path: str, name: str) -> None:
                 table.append(row, run_id=name, progress={"done": number})
                 print(f"kept {number}", flush=True)
             except BatchError:
-                print(f"refused {number}", flush=True)
+                print(f"rejected {number}", flush=True)
             number += 1
         print("done", flush=True)
     spark.stop()
