@@ -2,7 +2,8 @@
 
     python -m tests.lanes                  every stage: check, unit, fetch, then the lanes `streams` and `lake` together
     python -m tests.lanes unit             some stages only, one after the other, with their output as it comes
-    python -m tests.lanes --nightly        the tests marked `nightly`, which the other calls leave out
+    python -m tests.lanes --nightly        the tests marked `nightly`, which the other calls leave out, and the
+                                           unit tests with ten times as many random examples
 
 `check`, `unit` and `fetch` come first and end the run when they fail, so that a broken fold is reported in the first
 minute. The lanes run side by side: the stream tests mostly wait, the lake tests compute. Each writes to
@@ -99,10 +100,12 @@ def command_of(stage: str, *, nightly: bool = False) -> Sequence[str]:
         return ("make", "--no-print-directory", CHECK)
     if stage == FETCH:
         return (sys.executable, "-m", "tests.support.fetch")
-    marked = "nightly" if nightly else "not nightly"
+    is_unit = stage == "unit"
+    examples = ("env", "HYPOTHESIS_PROFILE=nightly") if nightly and is_unit else ()
+    marked = () if nightly and is_unit else ("-m", "nightly" if nightly else "not nightly")
     report = f"--junitxml={FOLDER / stage}.xml"
-    options = (f"--durations={_SLOWEST}", report, *PARALLEL.get(stage, ()))
-    return (sys.executable, "-m", "pytest", "-m", marked, *options, *SUITES[stage])
+    options = (*marked, f"--durations={_SLOWEST}", report, *PARALLEL.get(stage, ()))
+    return (*examples, sys.executable, "-m", "pytest", *options, *SUITES[stage])
 
 
 def one_after_the_other(stages: Sequence[str], *, nightly: bool = False) -> list[Result]:
@@ -205,8 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.stages:
         results = one_after_the_other(options.stages, nightly=options.nightly)
     else:
-        first = (FETCH,) if options.nightly else (CHECK, "unit", FETCH)
-        results = one_after_the_other(first)
+        first = ("unit", FETCH) if options.nightly else (CHECK, "unit", FETCH)
+        results = one_after_the_other(first, nightly=options.nightly)
         if not exit_code(results):
             results += side_by_side(LANES, nightly=options.nightly)
     _say("\n" + summary(results, time.monotonic() - began))

@@ -88,7 +88,9 @@ def test_the_summary_has_each_stage_and_no_word_that_a_reader_of_pytests_last_li
 @pytest.mark.parametrize("stage", lanes.SUITES)
 def test_every_suite_leaves_nightly_tests_to_the_night(stage: str) -> None:
     assert "not nightly" in lanes.command_of(stage)
-    assert "nightly" in lanes.command_of(stage, nightly=True)
+    at_night = lanes.command_of(stage, nightly=True)
+    assert ("HYPOTHESIS_PROFILE=nightly" if stage == "unit" else "nightly") in at_night
+    assert "not nightly" not in at_night
     assert all((lanes.ROOT / path).exists() for path in lanes.SUITES[stage])
 
 
