@@ -62,6 +62,7 @@ def test_new_rows_are_taken_by_the_next_window(windows: LakeTestbed) -> None:
     windows.batch("reconcile", "--table", "orders", code=EQUAL)
 
 
+@pytest.mark.nightly
 def test_what_windows_cannot_see_is_different_until_it_is_repaired(windows: LakeTestbed) -> None:
     changed, deleted, backdated = (new_id() for _ in range(3))
     windows.change(order(changed, at=now()), order(deleted, at=now()))
