@@ -1,14 +1,18 @@
-"""Transactional micro-batches for Faust: the unit of work is what one poll returned of one partition.
+"""Transactional micro-batches for Faust: one turn of a partition is one Kafka transaction.
 
-Knows no topic, table or agent by name. The way of the data, in the order of the files:
+The package knows no topic, table or agent by name. The path of the data through its files:
 
-- `transport.py`: polls Kafka and hands over one `RecordBatch` per topic partition (Faust's consumer, replaced in part).
-- `schema.py`: decodes a batch for the agents, record by record, never raising (or takes it as it is).
-- `batch.py`: `RecordBatch`, which an agent folds into its partition's state: `await batch.submit(fold)`.
-- `opening.py`: one opening of a partition and its turns: the numbered steps. `partition.py`: open, run, open again.
-- `turn.py`: the fold of a turn in memory. `processor.py`: what an application decides (what to publish, dead letters).
-- `committer.py`: makes a turn's results durable, all or nothing: Kafka transactions; other sinks take its place.
-- `store.py`, `table.py`: the state in RocksDB, seen by Faust as a table. `changelog.py`: its restoration.
-- `supervisor.py`: opens and closes partitions as the consumer group assigns them, and reopens them after an error.
-- `app.py`: the Faust application that wires this together. `testing.py`: a stand-in partition without servers.
+- `faust/transport.py` polls Kafka and hands over one `RecordBatch` per topic partition (Faust's consumer, partly
+  replaced). `faust/schema.py` decodes each record of a batch for the agents, and never raises.
+- `partition/batch.py`: an agent submits the batch to its partition: `await batch.submit(fold)`.
+- `partition/queue.py` holds the batches until the partition's next turn.
+- `partition/task.py`: a `PartitionTask` opens the partition and runs its turns, in numbered steps.
+  `partition/lifecycle.py` replaces a task that failed by a new one.
+- `partition/turn.py` folds the batches of a turn in memory. `partition/processor.py`: the application's decisions.
+- `partition/committer.py` makes the results of a turn durable, all or nothing: in Kafka transactions or another sink.
+- `state/store.py` keeps states in RocksDB, with `state/timers.py`; `state/changelog.py` restores them;
+  `faust/table.py` shows them to Faust as a table.
+- `faust/supervisor.py` opens and closes the partitions that the consumer group assigns to this worker.
+- `faust/app.py` joins these parts to a Faust application. `web/` serves its pages and metrics.
+- `testing.py`: a stand-in partition for tests without servers.
 """

@@ -1,4 +1,4 @@
-"""What a worker counts: totals and distributions since its start, cheap enough to be always on."""
+"""Counters and distributions of a worker since its start, cheap enough to be always on."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ RECORDS_BOUNDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000
 
 
 class Distribution:
-    """A histogram with fixed upper bounds; one observation costs a fraction of a microsecond.
+    """A histogram with fixed upper bounds; one observation takes a fraction of a microsecond.
 
     Attributes:
-        bounds: upper bounds of the buckets, ascending; one more bucket holds what lies above.
+        bounds: upper bounds of the buckets, ascending; one more bucket counts larger values.
         counts: observations by bucket.
         total: sum of all observations.
     """
@@ -29,30 +29,30 @@ class Distribution:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        """Take in one observation."""
+        """Add one observation."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
     def observe_all(self, values: Iterable[float]) -> None:
-        """Take in several."""
+        """Add several observations."""
         for value in values:
             self.observe(value)
 
 
 class TurnCounts(Protocol):
-    """What is counted of a turn."""
+    """Figures of a turn that are counted."""
 
     @property
     def caused_at_ms(self) -> Iterable[int]:
-        """The times of the records that led to its outputs, in milliseconds since 1970."""
+        """Timestamps of the records that led to its outputs, in milliseconds since 1970."""
 
     @property
     def rejected(self) -> Sized:
-        """The records that went to the dead letters."""
+        """Its dead letters."""
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """The fates of its records, by name."""
+        """Number of its records by fate."""
 
 
 class RuntimeStats:
@@ -83,7 +83,7 @@ class RuntimeStats:
         self.counters[name] += amount
 
     def turn_done(self, turn: TurnCounts, *, records: int, outputs: int, seconds: float, commit_seconds: float) -> None:
-        """Account for a committed turn."""
+        """Count a committed turn."""
         self.turns += 1
         self.turn_seconds.observe(seconds)
         self.commit_seconds.observe(commit_seconds)
@@ -96,7 +96,7 @@ class RuntimeStats:
         self.counters.update(turn.counts)
 
     def as_dict(self) -> dict[str, Any]:
-        """For the view: seconds since the start, turns and counters."""
+        """Figures for `/stats/`: seconds since the start, turns and counters."""
         return {
             "uptime_s": round(time.time() - self.started_at, 1),
             "turns": self.turns,

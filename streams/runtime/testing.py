@@ -26,7 +26,7 @@ from streams.runtime.state.codec import STATELESS, StateCodec
 
 @dataclass(frozen=True)
 class Consumed:
-    """A source record as a consumer would have it."""
+    """A source record as a consumer returns it."""
 
     topic: str
     partition: int
@@ -38,10 +38,10 @@ class Consumed:
 
 
 class MemoryPartition:
-    """The `PartitionView` of a stand-in: its timers are found by looking at every state.
+    """The `PartitionView` of a stand-in; it finds timers by reading all states.
 
     Attributes:
-        unsettled: number of things that a processor said remain to be done.
+        unsettled: number of pending follow-ups.
     """
 
     incarnation = "0123456789abcdef0123456789abcdef"
@@ -69,7 +69,7 @@ class MemoryPartition:
         return sum(1 for _ in self.timers(kind))
 
     def pending_follow_up(self) -> Callable[[], None]:
-        """Count what remains to be done."""
+        """Count a pending follow-up."""
         self.unsettled += 1
 
         def done() -> None:
@@ -79,13 +79,13 @@ class MemoryPartition:
 
 
 class StandIn:
-    """A partition of one of `app`'s pipelines in memory, of the first one if none is named.
+    """One of `app`'s pipelines, by default the first, as a partition in memory.
 
     Attributes:
-        view: what the processor sees of it.
+        view: the partition as the processor sees it.
         records: everything its turns wrote, in order.
-        counts: records by fate, as a worker counts them.
-        fail_next: an error to raise in place of the next turn's transaction, after which nothing of it is kept.
+        counts: records by fate, counted as in a worker.
+        fail_next: error to raise instead of the next turn's transaction; the turn then has no effect.
     """
 
     def __init__(
@@ -150,10 +150,10 @@ class StandIn:
         self._processor.committed(turn, self.view)
 
     def written(self, topic: str) -> list[OutputRecord]:
-        """The records written to a topic, in order."""
+        """Records written to a topic, in order."""
         return [record for record in self.records if record.topic == topic]
 
     def state(self, key: bytes) -> Any:
-        """The state kept for a key, None if there is none."""
+        """State kept for a key, None if there is none."""
         stored = self._store.get(key)
         return None if stored is None else self._codec.decode(stored)

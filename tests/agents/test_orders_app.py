@@ -86,7 +86,7 @@ def test_the_application_declares_its_table_and_agents() -> None:
 
 
 def test_the_state_table_refuses_to_be_written_outside_a_turn() -> None:
-    with pytest.raises(TypeError, match="written through its partitions' turns only"):
+    with pytest.raises(TypeError, match="order_state"):
         application.state["order-1"] = None
 
 

@@ -39,27 +39,27 @@ GC_THRESHOLD: Final = 50_000
 """New containers between two collections of the youngest generation; about ten turns of a live shop."""
 
 FETCH_BYTES: Final = 1024 * 1024
-"""Most that one fetch takes of one topic partition (a larger single record is taken all the same)."""
+"""Most bytes of one topic partition per fetch (a single larger record is fetched nevertheless)."""
 
 POLL_RECORDS: Final = 2_000
 """Most records of one poll: they are all in memory before the partition's bound of waiting bytes is looked at again."""
 
 
 class TransactionalApp(WorkerApp):
-    """`faust.App` with batches for events and a transaction per turn; see `streams/runtime/__init__.py`.
+    """A `faust.App` with batches for events and a transaction per turn; see `streams/runtime/__init__.py`.
 
-    Declare source topics with `batch_topic` or `raw_topic`, the state with `transactional_table`, then join them in a
+    Declare source topics with `batch_topic` or `raw_topic`, the state with `transactional_table`; join them in a
     `pipeline`.
 
     Args:
         bootstrap: Kafka's `host:port`, several separated by commas.
         state_dir: parent of the data folders; a worker's own is named after the application and its web port, unless
             `--datadir` is given.
-        batch_max_records: records of one turn.
-        waiting_max_bytes: bytes that may wait in one partition before it is polled no more.
-        transaction_timeout_ms: after which Kafka aborts the transaction of a worker that fell silent.
-        standby_replicas: copies of each partition's state that other workers keep up to date.
-        changelog_delete_retention_s: how long the changelogs' compaction keeps deletions.
+        batch_max_records: maximum number of records of one turn.
+        waiting_max_bytes: bytes that may wait in one partition before polling it stops.
+        transaction_timeout_ms: time after which Kafka aborts the transaction of a silent worker.
+        standby_replicas: number of copies of each partition's state that other workers keep up to date.
+        changelog_delete_retention_s: how long compaction of the changelogs keeps deletions.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class TransactionalApp(WorkerApp):
     # -- declaration --------------------------------------------------------------------------------------------------
 
     def batch_topic(self, name: str, decoder: ChangeDecoder) -> TopicT:
-        """Declare a source topic; its agents iterate batches of decoded changes."""
+        """Declare a source topic whose agents iterate batches of decoded changes."""
         self.decoders[name] = decoder
         return self.topic(name, schema=BatchSchema(decoder))
 
     def raw_topic(self, name: str) -> TopicT:
-        """Declare a source topic whose records are taken as they are, readable or not."""
+        """Declare a source topic whose records are not decoded."""
         return self.topic(name, schema=BatchSchema())
 
     def transactional_table(
@@ -128,9 +128,9 @@ class TransactionalApp(WorkerApp):
         outputs: Sequence[str] = (),
         new_committer: Callable[[int], Committer] | None = None,
     ) -> Pipeline:
-        """Join source topics with the state they are folded into and the topics written; all partitioned alike.
+        """Join source topics with their state and the topics written; all must be partitioned alike.
 
-        `new_committer` makes the committer of a partition number; by default it writes Kafka transactions.
+        `new_committer` makes the committer of a partition number; by default, of Kafka transactions.
         """
         topics = tuple(topic.get_topic_name() for topic in sources)
         pipeline = Pipeline(
@@ -145,7 +145,7 @@ class TransactionalApp(WorkerApp):
         return pipeline
 
     def start_with(self, *services: object) -> None:
-        """Start services with the worker, and stop them after its partitions; what is no service is passed over."""
+        """Start services with the worker, and stop them after its partitions; ignore objects that are no services."""
         for service in services:
             if isinstance(service, mode.Service):
                 self.service(service)  # type: ignore[arg-type]  # Faust takes an instance as well as a class
@@ -159,12 +159,12 @@ class TransactionalApp(WorkerApp):
 
     @property
     def partition_owner(self) -> PartitionSupervisor:
-        """The same, as the consumer knows it."""
+        """The partitions of this worker, as the consumer sees them."""
         return self.partition_supervisor
 
     @property
     def kafka_client(self) -> dict[str, Any]:
-        """Connection settings of the clients that the runtime opens beside Faust's consumer."""
+        """Connection settings of the Kafka clients that the runtime opens in addition to Faust's consumer."""
         return {"bootstrap_servers": self.bootstrap, "client_id": self.conf.broker_client_id}
 
     # -- Faust's hooks ------------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ class TransactionalApp(WorkerApp):
         return BatchTransport(self.conf.broker_consumer, self)
 
     async def on_first_start(self) -> None:
-        """Check what the worker will rely on, before it joins its group."""
+        """Check topics and data folder before the worker joins its group."""
         logging.getLogger("aiokafka").setLevel(logging.WARNING)  # its notes on every connection drown the worker's own
         _relax_garbage_collection()
         await self._check_topics()
@@ -181,7 +181,7 @@ class TransactionalApp(WorkerApp):
         await super().on_first_start()
 
     def _take_data_folder(self) -> None:
-        """Make the data folder and hold its lock as long as this process lives."""
+        """Create the data folder and lock it for the life of this process."""
         folder = Path(self.conf.datadir)
         folder.mkdir(parents=True, exist_ok=True)
         self._data_folder_lock = (folder / "worker.lock").open("w")
@@ -198,20 +198,20 @@ class TransactionalApp(WorkerApp):
             for pipeline in self.pipelines:
                 await check_pipeline(self.kafka_client, pipeline, self.decoders)
         except TopicsMismatchError as error:
-            raise SystemExit(f"cannot start, topics do not fit together:\n{error}") from None
+            raise SystemExit(f"cannot start, topics do not match:\n{error}") from None
         except KafkaError as error:
             raise SystemExit(f"cannot start, Kafka at {self.bootstrap} does not answer: {error}") from None
 
 
 def _relax_garbage_collection() -> None:
-    """A turn makes thousands of small containers without cycles; the default threshold scans them again and again."""
+    """Collect less often: turns make thousands of small containers without cycles, which would be scanned again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 100)
 
 
 def _data_folder(state_dir: Path) -> str:
-    """What `--datadir` says, else a folder per application and web port: instances on one machine never share one."""
+    """The folder of `--datadir`, else one per application and web port: no two instances on a machine share it."""
     if str(DATADIR) != _FAUST_DEFAULT_DATADIR:
         return str(DATADIR)
     return str(state_dir).replace("{", "{{").replace("}", "}}") + "/{conf.id}-{conf.web_port}"

@@ -1,7 +1,7 @@
-"""Fetched records as lean objects.
+"""Fetched records as small objects.
 
-aiokafka makes an object of eleven fields for every record; with a third of them, in a struct that the garbage collector
-need not look at, a record costs 0.2 µs instead of 0.8 µs, and less memory while it waits.
+aiokafka creates an object of eleven fields for every record. A struct with seven of them, which the garbage collector
+ignores, takes 0.2 µs per record instead of 0.8 µs, and less memory while it waits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class FetchedRecord(Struct, gc=False):
 
 
 class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has no types
-    """What one fetch returned of one topic partition."""
+    """The records that one fetch returned for one topic partition."""
 
     def _consumer_record(self, tp: TopicPartition, record: Any) -> FetchedRecord:
         return FetchedRecord(
@@ -35,5 +35,5 @@ class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka h
 
 
 def use_lean_records() -> None:
-    """Have every aiokafka consumer of this process make lean records; none of them may have deserializers."""
+    """Make all aiokafka consumers of this process create lean records; none of them may have deserializers."""
     fetcher.PartitionRecords = LeanRecords

@@ -1,4 +1,4 @@
-"""Checks, before a worker joins its group, that its topics belong together: a wrong join must not be a silent one."""
+"""Checks of the topics before a worker joins its group, so that wrong keys or partition counts never go unnoticed."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ SAMPLE_RECORDS: Final = 5
 in every one, a burst of bad records in one place only."""
 
 FEWEST_SAMPLED: Final = 3
-"""With fewer records nothing can be said of the connector."""
+"""Fewest records from which the connector can be judged."""
 
 SAMPLE_TIMEOUT_S: Final = 5.0
 
 
 class TopicsMismatchError(Exception):
-    """Topics are missing, are partitioned apart, or carry keys that the join cannot rely on; one line per fault."""
+    """Topics are missing, have different partition counts, or have keys unfit for the join; one line per fault."""
 
 
 async def check_pipeline(client: Mapping[str, Any], pipeline: Pipeline, decoders: Mapping[str, ChangeDecoder]) -> None:
-    """Check the topics of one pipeline: with a state, all have the table's partition count.
+    """Check the topics of one pipeline; if it has a state, all must have the table's partition count.
 
-    The keys of a topic without a decoder are taken as they are.
+    Keys of topics without a decoder are not checked.
 
     Raises:
-        TopicsMismatchError: see the two checks.
+        TopicsMismatchError: see `check_partitions` and `check_keys`.
     """
     table = pipeline.table
     count = None if table is None else table.partitions
@@ -45,7 +45,7 @@ async def check_pipeline(client: Mapping[str, Any], pipeline: Pipeline, decoders
 
 
 async def check_partitions(client: Mapping[str, Any], expected: Mapping[str, int | None]) -> Mapping[str, int]:
-    """Compare the partition counts of topics with the expected ones (None: any will do); returns what is there.
+    """Compare the partition counts of topics with the expected ones (None: any count); return the counts found.
 
     Raises:
         TopicsMismatchError: a topic is missing or has another number of partitions.
@@ -72,10 +72,10 @@ async def check_partitions(client: Mapping[str, Any], expected: Mapping[str, int
 async def check_keys(
     client: Mapping[str, Any], decoders: Mapping[str, ChangeDecoder], counts: Mapping[str, int]
 ) -> None:
-    """Look at records of each source topic, old and new: is the key the row's, and in the partition it hashes to?
+    """Check old and new records of each source topic: is the key that of the row, and in the partition of its hash?
 
     Raises:
-        TopicsMismatchError: no record of a sample could be relied on.
+        TopicsMismatchError: every record of a topic's sample is wrong.
     """
     faults = []
     for topic, decoder in decoders.items():
@@ -123,7 +123,7 @@ async def _sample(client: Mapping[str, Any], tps: Sequence[TopicPartition]) -> l
 async def _read(
     consumer: aiokafka.AIOKafkaConsumer, ends: Mapping[TopicPartition, int], deadline: float
 ) -> list[ConsumerRecord]:
-    """A few records of each partition from where it stands, or what there is by the deadline."""
+    """Read some records of each partition from its position, or those available by the deadline."""
     found: list[ConsumerRecord] = []
     waiting = set(ends)
     while waiting and asyncio.get_running_loop().time() < deadline:

@@ -1,4 +1,4 @@
-"""Routes a web request to the worker that owns a key, and says so when that worker does not answer."""
+"""Routes a web request to the worker that owns a key, and reports a worker that does not answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROUTE_TIMEOUT_S: Final = 5.0
 
 
 class BoundedRouter(Router):
-    """Faust's router, which waits for ever for a worker that is frozen, and fails without a word for one that died."""
+    """Faust's router with a time limit and an error answer; Faust's waits for ever for a frozen worker."""
 
     async def _route_req(self, dest_url: URL, web: Web, request: Request) -> Response:
         try:

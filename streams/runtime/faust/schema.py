@@ -1,4 +1,4 @@
-"""Decodes a polled batch for the agents, so that they iterate batches of changes instead of single events."""
+"""Decodes a polled batch, so that agents iterate batches of changes instead of single events."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ NO_POSITION: Final[Position] = (0, 0, 0, 0)
 
 
 class BatchSchema(faust.Schema[Any, Any]):
-    """Reads the records of a message whose value is a `RecordBatch`.
+    """Decodes the records of a message whose value is a `RecordBatch`.
 
     Args:
-        decoder: decodes one record; what can't be read becomes a `Malformed`. Without it nothing of a record is read:
-            each is a change whose row is the record as it was consumed.
+        decoder: decodes one record; unreadable ones become a `Malformed`. Without it, no record is decoded: each
+            becomes a change whose row is the consumed record.
     """
 
     def __init__(self, decoder: ChangeDecoder | None = None) -> None:
@@ -28,7 +28,7 @@ class BatchSchema(faust.Schema[Any, Any]):
         self.decoder = decoder
 
     def compile(self, app: AppT, **_: Any) -> Any:
-        """Return the function by which Faust's conductor turns a message into the event that agents receive."""
+        """Return the function with which Faust converts a message to the event that agents receive."""
         decoder, create_event = self.decoder, app.create_event
 
         async def decode(message: Message, *, propagate: bool = False) -> EventT[Any]:
@@ -42,7 +42,7 @@ class BatchSchema(faust.Schema[Any, Any]):
 def changes_of(
     records: Sequence[SourceRecord], decoder: ChangeDecoder | None
 ) -> Sequence[Change[Any] | Tombstone | Malformed]:
-    """What records say; without a decoder, each as a change of one key, which a pipeline without a state ignores."""
+    """Decode records; without a decoder, wrap each in a change with one key for all, for stateless pipelines."""
     if decoder is None:
         return [Change(b"", record, False, NO_POSITION) for record in records]
     return [decoder(record.key, record.value) for record in records]

@@ -1,7 +1,7 @@
 """Opens, closes and reopens the partitions that the consumer group assigns to this worker.
 
-Stands in the place of Faust's recovery service, with its interface: Faust calls `on_rebalance` with every assignment.
-Nothing long happens in that call: aiokafka sends no heartbeat until it returns.
+Replaces Faust's recovery service, with the same interface: Faust calls `on_rebalance` with every assignment. That call
+must be short, because aiokafka sends no heartbeats until it returns.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ COMMIT_MARGIN_S: Final = 5.0
 
 
 class PartitionSupervisor(Service):
-    """The partitions of this worker; also their host: what they need of the worker around them.
+    """The partitions of this worker, and their host: their interface to the worker around them.
 
     Attributes:
-        partitions: those that this worker processes.
-        standbys: those whose state it keeps for others.
+        partitions: the partitions that this worker processes.
+        standbys: the partitions whose state it keeps for other workers.
     """
 
     in_recovery = False
@@ -55,24 +55,24 @@ class PartitionSupervisor(Service):
     # -- Faust's recovery interface -----------------------------------------------------------------------------------
 
     def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Faust's synchronous notice; the closing follows in `PartitionTransactions.on_partitions_revoked`."""
+        """Do nothing: partitions are closed in `PartitionTransactions.on_partitions_revoked`."""
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Begin to open the assigned partitions and let the flow go on at once; each joins when it is open."""
+        """Start opening the assigned partitions and resume the flow at once; each partition joins when it is open."""
         await self.close_partitions()
         log.info("generation %d begins", generation_id)
         self.add_future(self._open_assigned(assigned, self._changes))
 
     async def on_stop(self) -> None:
-        """Hand over: finish the turns under way, close every partition."""
+        """Finish the turns in progress and close every partition."""
         await self.close_partitions()
 
     # -- opening and closing ------------------------------------------------------------------------------------------
 
     async def close_partitions(self) -> None:
-        """Close all, at the same time, each within half the session timeout."""
+        """Close all partitions concurrently, each within half the session timeout."""
         self._changes += 1
         async with self._changing:
             closing, self.partitions = self.partitions, []
@@ -84,7 +84,7 @@ class PartitionSupervisor(Service):
             )
 
     async def _open_assigned(self, assigned: set[TP], change: int) -> None:
-        """Open what was assigned, unless it was revoked again before this began."""
+        """Open the assigned partitions, unless they were revoked again before this began."""
         await self.app.on_rebalance_complete.send()
         async with self._changing:
             if self._changes != change or self.should_stop:
@@ -94,7 +94,7 @@ class PartitionSupervisor(Service):
                 return  # revoked meanwhile; whoever revoked waits for this lock
             for pipeline in self.app.pipelines:
                 self._start(pipeline, assigned)
-        log.info("this worker has partitions %s", [partition.name for partition in self.partitions])
+        log.info("partitions of this worker: %s", [partition.name for partition in self.partitions])
         await self._resume_flow(assigned)
 
     def _start(self, pipeline: Pipeline, assigned: set[TP]) -> None:
@@ -109,11 +109,11 @@ class PartitionSupervisor(Service):
             standby.start(self._on_crash)
 
     def _on_crash(self, error: BaseException) -> None:
-        log.critical("a partition ended with an error that has no remedy here: %r", error, exc_info=error)
+        log.critical("partition failed with an unrecoverable error, stopping the worker: %r", error, exc_info=error)
         self.add_future(self.app.crash(error))
 
     async def _resume_flow(self, assigned: set[TP]) -> None:
-        """What Faust's recovery does at its end."""
+        """Take the steps with which Faust's recovery ends."""
         app, consumer = self.app, self._consumer
         consumer.resume_partitions({tp for tp in assigned if tp.topic not in self.tables.changelog_topics})
         self.completed.set()
@@ -126,20 +126,20 @@ class PartitionSupervisor(Service):
 
     @property
     def is_ready(self) -> bool:
-        """Whether this worker has joined its group and processes every partition it was given."""
+        """Whether this worker has joined its group and is processing all partitions assigned to it."""
         joined = self.completed.is_set() and not self.app.rebalancing
         return joined and all(p.state is PartitionState.RUNNING for p in self.partitions)
 
     async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
-        """Commit offsets that decide nothing, for those who watch the group."""
+        """Commit offsets that are only informative, for observers of the group."""
         await self._consumer.commit_group_offsets(offsets)
 
     async def group_offset(self, tp: TP) -> int | None:
-        """The offset that the group was last told of a topic partition."""
+        """Offset that the group has committed for a topic partition, None without one."""
         return (await self._consumer.committed_offsets([tp]))[tp]
 
     async def lag(self) -> Mapping[TP, int]:
-        """Records not processed yet by source topic partition: those that wait here, and those not polled yet."""
+        """Unprocessed records by source topic partition, whether waiting here or not polled yet."""
         waiting = {
             TP(topic, partition.number): partition.task.queue.records_of(topic)
             for partition in self.partitions
@@ -156,22 +156,22 @@ class PartitionSupervisor(Service):
 
     @property
     def turn_max_records(self) -> int:
-        """Records of one turn, all source topics together."""
+        """Maximum number of records of one turn, all source topics together."""
         return self.app.batch_max_records
 
     @property
     def waiting_max_bytes(self) -> int:
-        """Bytes that may wait in one partition before it is polled no more."""
+        """Bytes that may wait in one partition before polling it stops."""
         return self.app.waiting_max_bytes
 
     @property
     def fenced_wait_s(self) -> float:
-        """How long a fenced partition waits for the group to take it away."""
+        """Time that a fenced partition waits for the group to revoke it."""
         return 2.0 * float(self.app.conf.broker_session_timeout)
 
     @property
     def commit_timeout_s(self) -> float:
-        """Bound of one transaction with its local write: by then Kafka has aborted it."""
+        """Longest time of one transaction and its local write; by then Kafka has aborted the transaction."""
         return self.app.transaction_timeout_ms / 1000 + COMMIT_MARGIN_S
 
     async def restore(
@@ -182,7 +182,7 @@ class PartitionSupervisor(Service):
         progress: RestoreProgress,
         write_first: WriteFirst,
     ) -> Sequence[Entry]:
-        """Bring a store up to its changelog's end, with a log line now and then; its newest entries."""
+        """Restore a store up to its changelog's end, logging progress; return its newest entries."""
         restoration = self._restoration(pipeline, partition, store, progress, write_first)
         await restoration.run(self.app.kafka_client)
         return list(restoration.recent)
@@ -190,7 +190,7 @@ class PartitionSupervisor(Service):
     async def follow(
         self, pipeline: Pipeline, partition: int, store: PartitionStore, progress: RestoreProgress
     ) -> None:
-        """Keep a standby's store up with its changelog."""
+        """Keep a standby's store up to date with its changelog."""
         await self._restoration(pipeline, partition, store, progress, None).follow(self.app.kafka_client)
 
     def _restoration(
@@ -207,7 +207,7 @@ class PartitionSupervisor(Service):
 
         def report() -> None:
             rate = progress.records / progress.seconds if progress.seconds else 0.0
-            log.info("restoring %s: %d offsets to go, %.0f records/s", name, progress.remaining, rate)
+            log.info("restoring %s: %d offsets left, %.0f records/s", name, progress.remaining, rate)
 
         return Restoration(
             store,
@@ -220,7 +220,7 @@ class PartitionSupervisor(Service):
         )
 
     async def seek(self, task: PartitionTask, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
-        """Have the consumer go on at committed offsets, at the earliest one where there is none."""
+        """Make the consumer resume at the committed offsets, or at the earliest ones where none are committed."""
         tps = {TP(topic, task.partition): offset for topic, offset in offsets.items()}
         found = await earliest_offsets(self.app.kafka_client, [TopicPartition(*tp) for tp in tps])
         begins = {tp: found[TopicPartition(*tp)] for tp in tps}
@@ -228,7 +228,7 @@ class PartitionSupervisor(Service):
             if offset is not None and offset < begins[tp]:
                 raise SourceTruncatedError(
                     f"{tp.topic}/{tp.partition} begins at {begins[tp]}, after the committed offset {offset}: "
-                    "changes were deleted before they were processed"
+                    "changes were deleted before this application processed them"
                 )
         starts = {tp: begins[tp] if offset is None else offset for tp, offset in tps.items()}
         self._consumer.begin_at(task, starts)
@@ -262,13 +262,13 @@ class TransactionalTableManager(TableManager):
         return self._supervisor
 
     async def on_start(self) -> None:
-        """Start without Faust's pause of a second."""
+        """Start without Faust's pause of one second."""
         await self._update_channels()
         await self.recovery.start()
 
 
 def kafka_transactions(app: WorkerApp, name: str, sources: Sequence[str]) -> Callable[[int], KafkaTransactions]:
-    """Committers of a pipeline that writes to Kafka, by partition number."""
+    """Return a function that makes the committer of a partition number, for pipelines that write to Kafka."""
 
     async def read_committed_offsets(number: int) -> Mapping[str, int | None]:
         consumer = cast(BatchConsumer, app.consumer)

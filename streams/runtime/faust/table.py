@@ -1,7 +1,7 @@
-"""The state as Faust sees it: a real table, listed by `faust tables`, routed by `@app.table_route`, read by views.
+"""The state as a Faust table: listed by `faust tables`, routed by `@app.table_route`, read by views.
 
-It is written through a partition's turn only; an assignment to a key is refused, because it could be neither part of
-a transaction nor of the store's order of writes.
+Only turns of its partitions write it. An assignment to a key raises TypeError, because it could neither be part of a
+transaction nor keep the order of the store's writes.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class NotHere(Exception):
 
 
 def refuse_write(table: str) -> NoReturn:
-    """A write past the turns could be neither part of a transaction nor of the store's order of writes."""
-    raise TypeError(f"table {table} is written through its partitions' turns only")
+    """Raise for a write outside a turn: it could neither be part of a transaction nor keep the order of writes."""
+    raise TypeError(f"cannot write to table {table} directly: only turns of its partitions do")
 
 
 class PartitionedStore(SerializedStore[Any, Any]):
-    """The stores of the partitions that are open in this worker, behind Faust's store interface."""
+    """Stores of the partitions that are open in this worker, behind Faust's store interface."""
 
     def __init__(self, table: TransactionalTable) -> None:
         super().__init__(
@@ -53,14 +53,14 @@ class PartitionedStore(SerializedStore[Any, Any]):
     # -- life cycle, used by the partitions ---------------------------------------------------------------------------
 
     def open_partition(self, partition: int) -> PartitionStore:
-        """Open the store of a partition; it becomes readable by views once it is restored."""
+        """Open the store of a partition; views can read it once it is restored."""
         assert partition not in self._open, f"partition {partition} is open already"
         store = PartitionStore(self._folder() / str(partition), self._cache)
         self._open[partition] = store
         return store
 
     def set_readable(self, partition: int) -> None:
-        """Let views read a partition: its store equals its changelog."""
+        """Allow views to read a partition, because its store is up to date with its changelog."""
         self._readable.add(partition)
 
     def close_partition(self, partition: int) -> None:
@@ -74,7 +74,7 @@ class PartitionedStore(SerializedStore[Any, Any]):
         return Path(self.app.conf.tabledir) / str(self.table_name)
 
     def partition_of(self, key: bytes) -> int:
-        """The partition a key belongs to, by the same hash as the producers'."""
+        """Partition of a key, by the producers' hash."""
         numbers = list(range(self._count))
         return int(self._partitioner(key, numbers, numbers))
 
@@ -129,24 +129,24 @@ class PartitionedStore(SerializedStore[Any, Any]):
         self._refuse()
 
     async def backup_partition(self, tp: Any, flush: bool = True, purge: bool = False, keep: int = 1) -> None:
-        """Refused: a store is rebuilt from its changelog."""
+        """Not supported, because stores are restored from their changelogs."""
         self._refuse()
 
     def restore_backup(self, tp: Any, latest: bool = True, backup_id: int = 0) -> None:
-        """Refused: a store is rebuilt from its changelog."""
+        """Not supported, because stores are restored from their changelogs."""
         self._refuse()
 
     def reset_state(self) -> None:
-        """Delete the worker's local state, for `faust reset`; it is restored from the changelog at the next start."""
+        """Delete the worker's local state, for `faust reset`; the next start restores it from the changelog."""
         shutil.rmtree(self._folder(), ignore_errors=True)
 
     async def need_active_standby_for(self, tp: TP) -> bool:
-        """Standbys are not taken from Faust's recovery."""
+        """False: standbys do not use Faust's recovery."""
         return False
 
 
 class TransactionalTable(faust.Table[Any, Any]):
-    """A Faust table whose partitions are written by turns. Keys are text, stored as the record keys' bytes."""
+    """A Faust table written by the turns of its partitions. Keys are text, stored as the bytes of the record keys."""
 
     def __init__(self, app: Any, *, codec: StateCodec[Any], **options: Any) -> None:
         super().__init__(app, key_type=bytes, value_type=bytes, **options)
@@ -157,7 +157,7 @@ class TransactionalTable(faust.Table[Any, Any]):
 
     @property
     def stores(self) -> PartitionedStore:
-        """The stores of the partitions that this worker owns."""
+        """Stores of the partitions that this worker owns."""
         data: PartitionedStore = self.data  # type: ignore[assignment]
         return data
 
@@ -167,17 +167,17 @@ class TransactionalTable(faust.Table[Any, Any]):
         return str(self.changelog_topic.get_topic_name())
 
     def on_key_set(self, key: Any, value: Any) -> None:
-        """Refuse `table[key] = value`."""
+        """Raise TypeError for `table[key] = value`."""
         refuse_write(self.name)
 
     def on_key_del(self, key: Any) -> None:
-        """Refuse `del table[key]`."""
+        """Raise TypeError for `del table[key]`."""
         refuse_write(self.name)
 
     def persisted_offset(self, tp: TP) -> int | None:
-        """Faust's recovery does not run on this table."""
+        """None: Faust's recovery does not run on this table."""
         return None
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
-        """Faust's recovery does not run on this table."""
+        """Raise TypeError: Faust's recovery does not run on this table."""
         refuse_write(self.name)

@@ -12,21 +12,21 @@ from streams.runtime.faust.worker import WorkerApp
 
 
 class PartitionTransactions(TransactionManager):
-    """Faust's hooks around a rebalance; the transactions themselves are the partitions'."""
+    """Faust's callbacks around a rebalance. Each partition has transactions of its own."""
 
     app: WorkerApp
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Finish the turns under way and let go of every partition."""
+        """Finish the turns in progress and close every partition."""
         await self.app.partition_owner.close_partitions()
 
     async def on_rebalance(self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP]) -> None:
-        """Nothing: the supervisor opens partitions, outside this callback, where heartbeats go on."""
+        """Do nothing: the supervisor opens partitions outside this callback, so that heartbeats continue."""
 
     async def commit(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
-        """Commit nothing."""
+        """Commit nothing: the partitions' transactions commit."""
         return True
 
     async def send(self, topic: str, key: Any, value: Any, partition: Any, *args: Any, **_: Any) -> Any:
-        """Send a record that belongs to no turn, such as one of `faust send`: outside any transaction."""
+        """Send a record that belongs to no turn, for example one of `faust send`, outside any transaction."""
         return await self.producer.send(topic, key, value, partition, *args)

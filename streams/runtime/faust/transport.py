@@ -1,7 +1,7 @@
-"""Faust's Kafka transport with a consumer that hands over batches, and without Faust's own commits.
+"""Faust's Kafka transport, with a consumer that delivers batches, and without Faust's own commits.
 
-Private names of faust-streaming 0.15.3 that are overridden or used here are listed, with what is relied on, in
-`tests/unit/runtime/test_faust_canary.py`, which fails when a new version changes them.
+`tests/unit/runtime/test_faust_canary.py` lists the private names of faust-streaming 0.15.3 that this module overrides
+or uses, and fails when a new version changes them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from streams.runtime.partition.task import PartitionTask
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.2
-"""Longest wait of one poll; also how long a seek of another partition may have to wait for its turn."""
+"""Longest wait of one poll, and so the longest delay of a seek of another partition."""
 
 CROWDED_POLL_S: Final = 0.01
-"""The same while some partition has no room: its room may come back at any moment."""
+"""Longest wait of one poll while a partition has no room, as it may have room again at any moment."""
 
 
 BATCH_RECORDS: Final = 500
@@ -42,7 +42,7 @@ Faust's 1.5 s would be most of a failover. Data that arrives ends the fetch at o
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread with a client whose fetches are held for a short time only, and cost less."""
+    """Faust's consumer thread, with a client whose fetches return sooner and cost less."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         use_lean_records()
@@ -52,9 +52,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class BatchConsumer(driver.Consumer):
-    """Polls the open partitions that have room and hands over their records as batches.
+    """Polls the open partitions that have room and delivers their records as batches.
 
-    One loop owns polls and seeks, so that no records of before a seek are taken for records after it.
+    One loop does both polls and seeks, so that no record from before a seek is taken for one after it.
     """
 
     app: WorkerApp
@@ -72,17 +72,17 @@ class BatchConsumer(driver.Consumer):
     # -- used by the supervisor ---------------------------------------------------------------------------------------
 
     def begin_at(self, task: PartitionTask, offsets: Mapping[TP, int]) -> None:
-        """Poll topic partitions for `task` from these offsets on."""
+        """Poll topic partitions for `task`, starting at these offsets."""
         for tp, offset in offsets.items():
             self._seeks[tp] = (task, offset)
         self._room.set()
 
     def note_room(self) -> None:
-        """A partition has taken batches from its queue, so there may be room for a poll."""
+        """Wake the loop: a partition has taken batches from its queue, so it may have room for a poll."""
         self._room.set()
 
     async def committed_offsets(self, tps: Sequence[TP]) -> Mapping[TP, int | None]:
-        """What the group has committed for each topic partition."""
+        """Offset that the group has committed for each topic partition, None without one."""
         client = self._thread._ensure_consumer()
         found: dict[TP, int | None] = {}
         for tp in tps:
@@ -90,19 +90,19 @@ class BatchConsumer(driver.Consumer):
         return found
 
     async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
-        """Commit offsets on behalf of a partition whose sink keeps the true ones elsewhere.
+        """Commit offsets for a partition whose sink keeps the authoritative ones elsewhere.
 
         Raises:
-            KafkaError: the group did not take them, as during a rebalance.
+            KafkaError: the group did not accept them, for example during a rebalance.
         """
         client = self._thread._ensure_consumer()
         places = {TopicPartition(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
         await self._thread.call_thread(client.commit, places)
 
     async def behind(self, tps: Sequence[TP]) -> Mapping[TP, int]:
-        """How many offsets each topic partition's end is ahead of the polls; 0 when all was polled.
+        """Number of offsets between the consumer's position and the end of each topic partition.
 
-        Transaction markers count while data follows them, those at the end do not.
+        Transaction markers count while data follows them; those at the end do not.
         """
         client = self._thread._ensure_consumer()
 
@@ -120,11 +120,11 @@ class BatchConsumer(driver.Consumer):
         return cast(Mapping[TP, int], await self._thread.call_thread(look))
 
     async def pause_client(self, tps: Sequence[TP]) -> None:
-        """Do not even prefetch topic partitions that are assigned only so that Faust can route by them."""
+        """Stop fetching topic partitions that are assigned only so that Faust can route requests by them."""
         client = self._thread._ensure_consumer()
 
         async def pause() -> None:
-            # Looked up in the client's own thread: the group may have taken some away since the caller was told.
+            # Looked up in the client's own thread: the group may have revoked some meanwhile.
             assigned = client.assignment()
             client.pause(*[TopicPartition(tp.topic, tp.partition) for tp in tps if tp in assigned])
 
@@ -164,10 +164,10 @@ class BatchConsumer(driver.Consumer):
         await self._look_for_more(polled if is_all else ())
 
     async def _look_for_more(self, polled: Collection[TopicPartition]) -> None:
-        """Tell the queues how much more there is of the topics that were polled, and of those that they lack.
+        """Update how many records follow of the topics that were polled, and of those that a queue lacks.
 
-        A figure that stood for longer than until the next poll would have turns wait for what has come already. After
-        a full poll there is more, and nobody has to ask. A partition of one topic waits for no other.
+        A figure older than one poll would make turns wait for records that have arrived already. After a full poll
+        there is more, and no need to ask. A partition with a single topic waits for no other.
         """
         wanted = {
             tp: queue
@@ -192,7 +192,7 @@ class BatchConsumer(driver.Consumer):
         client = self._thread._ensure_consumer()
 
         async def seek() -> set[TP]:
-            # As above. One that is gone needs no seek: whoever gets it, and when, opens it anew.
+            # As above. A revoked partition needs no seek: its next owner opens it again.
             assigned = client.assignment()
             sought = {tp for tp, (task, _) in seeks.items() if task.is_open and tp in assigned}
             for tp in sought:
@@ -220,16 +220,16 @@ class BatchConsumer(driver.Consumer):
         self._track_end(tp)
 
     def _track_end(self, tp: TP) -> None:
-        """Tell Faust's monitor where the topic partition ends, which its lag is counted from."""
+        """Report the end of the topic partition to Faust's monitor, which computes its lag from it."""
         try:
             end = self.highwater(tp)
         except (AssertionError, IllegalStateError):
-            return  # taken away by the group a moment ago
+            return  # the group has just revoked it
         if end is not None:
             self.app.monitor.track_tp_end_offset(tp, end)
 
     def _message(self, tp: TP, batch: RecordBatch) -> ConsumerMessage:
-        """One message for a whole batch; its offset is the last record's."""
+        """One message for a whole batch, with the offset of its last record."""
         last = batch.records[-1]
         return ConsumerMessage(
             tp.topic,
@@ -248,17 +248,17 @@ class BatchConsumer(driver.Consumer):
     # -- Faust's acknowledgements and commits: the partitions' transactions commit ------------------------------------
 
     def ack(self, message: Any) -> bool:
-        """Forget a message that an agent is done with."""
+        """Forget a message that an agent has processed."""
         message.acked = True
         self._unacked_messages.discard(message)
         return True
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commit nothing."""
+        """Commit nothing: the partitions' transactions commit."""
         return False
 
     def note_committed(self, offsets: Mapping[TP, int]) -> None:
-        """Tell Faust's monitor and its stall detector what a partition's transaction has committed."""
+        """Report the offsets of a committed transaction to Faust's monitor and its stall detector."""
         self._committed_offset.update(offsets)
         self._thread.tp_last_committed_at.update(dict.fromkeys(offsets, monotonic()))
         self.app.monitor.on_tp_commit(dict(offsets))
@@ -266,10 +266,10 @@ class BatchConsumer(driver.Consumer):
     # -- Faust's alarm for stalled partitions -------------------------------------------------------------------------
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Log an error if a partition stands still although it has been polled for longer than Faust's limit.
+        """Log an error if a partition has stalled, once it has been polled for longer than Faust's limit.
 
-        Faust asks for every assigned partition and counts from the worker's start. Changelogs are assigned without
-        being fetched, and a partition that is being restored is not polled yet: neither is stalled.
+        Faust asks for every assigned partition and counts from the worker's start. Changelogs are assigned but never
+        fetched, and partitions are not polled while they are restored: neither is stalled.
         """
         task = self._partition_tasks.get(tp)
         if task is None or not task.is_open:
@@ -278,7 +278,7 @@ class BatchConsumer(driver.Consumer):
             super().verify_event_path(now, tp)
 
     def _note_uncommitted(self, tp: TP, offset: int) -> None:
-        """Count the time without a commit from the first record that waits for one, not from the last commit."""
+        """Count the time without a commit from the first uncommitted record, not from the last commit."""
         if self._committed_offset[tp] == offset:
             self._thread.tp_last_committed_at[tp] = monotonic()
 

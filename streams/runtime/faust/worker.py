@@ -1,4 +1,4 @@
-"""What the parts of a worker need of the application around them."""
+"""Interfaces between the parts of a worker and its application."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from streams.runtime.stats import RuntimeStats
 
 
 class PartitionOwner(Protocol):
-    """Who opens and closes the partitions of this worker."""
+    """Opens and closes the partitions of this worker."""
 
     async def close_partitions(self) -> None:
-        """Finish what is under way and close all."""
+        """Finish the turns in progress and close all partitions."""
 
 
 class WorkerApp(faust.App):
-    """The application as its consumer and its supervisor know it; `app.TransactionalApp` fills it in."""
+    """The application as its consumer and supervisor see it; `app.TransactionalApp` implements it."""
 
     batch_max_records: int
     waiting_max_bytes: int
@@ -34,5 +34,5 @@ class WorkerApp(faust.App):
 
     @property
     def kafka_client(self) -> dict[str, Any]:
-        """Connection settings of the clients that the runtime opens beside Faust's consumer."""
+        """Connection settings of the Kafka clients that the runtime opens in addition to Faust's consumer."""
         raise NotImplementedError

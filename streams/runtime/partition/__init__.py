@@ -1,1 +1,1 @@
-"""One partition at work: what is read is folded turn by turn and made durable, all or nothing."""
+"""Processing of one partition: its records are folded in turns, and each turn is made durable, all or nothing."""

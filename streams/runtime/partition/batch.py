@@ -14,11 +14,11 @@ TimerCallback = Callable[[Any], Any]
 """`callback(state)` does the same when a timer is due, without a change; it may also return `FORGOTTEN`."""
 
 RECORD_OVERHEAD_BYTES: Final = 500
-"""What a record costs in memory beside its bytes, roughly; without it, records without a value would cost nothing."""
+"""Approximate memory of a record in addition to its key and value, so that records without a value count too."""
 
 
 class SourceRecord(Protocol):
-    """What the runtime needs of a consumed Kafka record."""
+    """Fields of a consumed Kafka record that the runtime uses."""
 
     @property
     def topic(self) -> str: ...
@@ -37,10 +37,10 @@ class SourceRecord(Protocol):
 
 
 class OutputRecord(NamedTuple):
-    """A record to be written in a turn's transaction, to the partition number of the turn.
+    """A record to be written in a turn's transaction, to the turn's partition number.
 
     Attributes:
-        source: the source record that it repeats unchanged, for a sink that also keeps its place and its time.
+        source: the source record that this one repeats unchanged, for sinks that also keep its offset and timestamp.
     """
 
     topic: str
@@ -51,20 +51,21 @@ class OutputRecord(NamedTuple):
 
 
 class BatchOwner(Protocol):
-    """Who folds a batch: the partition it was polled for."""
+    """The partition task that a batch was polled for; it folds the batch."""
 
     async def accept(self, batch: RecordBatch, fold: Fold) -> int: ...
 
 
 class RecordBatch:
-    """Consecutive records of one topic partition, as one poll returned them.
+    """Consecutive records of one topic partition, returned by one poll.
 
     Attributes:
-        from_offset: where the poll stood before the batch; `records[0].offset` or, after transaction markers, less.
+        from_offset: the consumer's position before the poll: `records[0].offset`, or less after transaction markers.
         next_offset: the offset after the last record.
-        records: as consumed; `changes` holds what each of them says, in the same order, once decoded.
-        size_bytes: of keys and values, with what the records cost as objects.
-        owner: the opened partition the poll was made for. A reopened partition is another owner.
+        records: as consumed.
+        changes: the decoded records, in the same order; empty before decoding.
+        size_bytes: size of keys and values, plus an estimate of the memory used per record.
+        owner: the partition task that the poll was made for. A partition that was opened again has another one.
     """
 
     __slots__ = ("changes", "from_offset", "next_offset", "owner", "partition", "records", "size_bytes", "topic")

@@ -1,8 +1,8 @@
-"""Makes the results of a turn durable, all or nothing.
+"""Make the results of a turn durable, all or nothing.
 
-`KafkaTransactions` is the committer of applications that write to Kafka. An application with another sink brings one
-of its own: the write and the offsets have to become durable together, and `open` has to end a former owner's right to
-write before it answers where to go on.
+`KafkaTransactions` is the committer of applications that write to Kafka. Applications with another sink supply their
+own: outputs and offsets must become durable together, and `open` must end a former owner's right to write before
+`committed` returns the offsets to resume from.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ PREPARED_BATCH_BYTES: Final = 512 * 1024
 """Size of a prepared record batch, below the brokers' default limit of 1 MB."""
 
 LARGEST_REQUEST_BYTES: Final = 16 * 1024 * 1024
-"""A dead letter carries a whole refused record, which may be larger than a prepared batch."""
+"""A dead letter carries a whole rejected record, which may be larger than a prepared batch."""
 
 RETRY_BACKOFF_MS: Final = 4
-"""A producer that begins right after a commit may be refused once (transaction verification of Kafka 4.x) and tries
+"""Right after a commit, Kafka 4.x may reject a producer's next transaction once (transaction verification); it tries
 again after this time; the client's default of 100 ms would be most of a turn."""
 
 CLOSE_TIMEOUT_S: Final = 2.0
 
 
 class Committer(Protocol):
-    """What a partition needs of its sink."""
+    """Interface between a partition task and its sink."""
 
     async def open(self) -> None:
-        """Fence every former owner: after this returns, nothing that it began can become durable."""
+        """Fence every former owner: after this returns, nothing that one of them began can become durable."""
 
     async def committed(self) -> Mapping[str, int | None]:
-        """The next offset to process by source topic, None where nothing was committed; read after `open`."""
+        """Next offset to process by source topic, None where nothing was committed; call after `open`."""
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
-        """Make outputs and source offsets durable together; returns the last offset written by output topic.
+        """Make outputs and source offsets durable together; return the last offset written by output topic.
 
-        An error leaves the outcome unknown: only `open` of a new committer finds it out.
+        After an error the outcome is unknown: only `open` of a new committer resolves it.
         """
 
     async def check(self) -> None:
-        """Called once a second: raise if the sink does not stand where it was left."""
+        """Check the sink about once a second; raise if it was changed by anybody else."""
 
     async def close(self) -> None:
-        """Let go of connections; bounded in time, raises nothing that matters."""
+        """Release connections within a bounded time. Errors are logged, not raised."""
 
 
 class KafkaTransactions:
-    """One transactional producer for one partition; outputs go to the same partition number."""
+    """A transactional producer for one partition; outputs go to the same partition number."""
 
     def __init__(
         self,
@@ -83,26 +83,26 @@ class KafkaTransactions:
         )
 
     async def open(self) -> None:
-        """Initialise the transactional id, which aborts the former owner's transaction and refuses it any other."""
+        """Initialise the transactional id: this aborts a former owner's open transaction and fences its producer."""
         await self._producer.start()
         # aiokafka asks for its producer id, and thereby fences, with the first transaction.
         await self._producer.begin_transaction()
         await self._producer.abort_transaction()
 
     async def committed(self) -> Mapping[str, int | None]:
-        """What the group has committed for this partition."""
+        """Offsets that the group has committed for this partition, by source topic."""
         return await self._read_committed_offsets(self.partition)
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
-        """Step 4 of a turn: one transaction."""
+        """Run step 4 of a turn: one transaction."""
         try:
             return await self._commit(outputs, offsets)
         except IllegalOperation as error:
             # aiokafka's word for a producer that has failed meanwhile; it is not one of its Kafka errors.
-            raise KafkaError(f"the transaction cannot go on: {error}") from error
+            raise KafkaError(f"the transaction cannot continue: {error}") from error
 
     async def check(self) -> None:
-        """Kafka keeps what was committed."""
+        """Do nothing: Kafka keeps committed data."""
 
     async def _commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
         by_topic: dict[str, list[OutputRecord]] = defaultdict(list)
@@ -137,7 +137,7 @@ class KafkaTransactions:
         return sent
 
     async def close(self) -> None:
-        """Stop the producer without waiting for a transaction in doubt: the next `open` settles it."""
+        """Stop the producer without waiting for a transaction in doubt: the next `open` resolves it."""
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._producer.stop()

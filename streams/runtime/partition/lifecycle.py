@@ -1,4 +1,4 @@
-"""The life of one partition in this worker: open it, let it run, open it again after a failure, until it is closed."""
+"""Life cycle of a partition in this worker: open it, run it, open it again after a failure, until it is closed."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from streams.runtime.stats import RuntimeStats
 log = logging.getLogger(__name__)
 
 REOPEN_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
-"""Pauses before another task; the last one repeats."""
+"""Pauses before the next task is opened; the last one repeats."""
 
 FENCED_IN_A_ROW: Final = 5
-"""Two live owners of one partition are a fault of the deployment: give up after so many."""
+"""Number of fencings in a row that ends the worker: the deployment has two owners of one partition."""
 
 TRANSIENT: Final = (KafkaError, OSError, TimeoutError, BatchesApartError, SinkAwayError)
-"""What an outage raises, and what another task mends. All else is a bug or a loss: the worker ends."""
+"""Errors of an outage, after which a new task is opened. Any other error is a bug or a loss, and ends the worker."""
 
 
 class PartitionState(StrEnum):
-    """Where a partition is in its life."""
+    """Stages of a partition's life cycle."""
 
     OPENING = "opening"
     RUNNING = "running"
@@ -41,16 +41,16 @@ class PartitionState(StrEnum):
 
 
 class FencedRepeatedlyError(Exception):
-    """The partition's transactional id keeps being taken by another process."""
+    """Another process keeps taking over the partition's transactional id."""
 
 
 class Partition:
-    """A partition number that the group has assigned to this worker.
+    """A partition number that the consumer group has assigned to this worker.
 
     Attributes:
-        name: its pipeline and number, for people.
-        state: where it is in its life.
-        error: why it waits, if it does.
+        name: pipeline and number, for logs and pages.
+        state: stage of the life cycle.
+        error: the error after which the partition waits; None if it does not wait.
         task: the current task, or the last one.
     """
 
@@ -68,20 +68,20 @@ class Partition:
 
     @property
     def progress(self) -> RestoreProgress:
-        """Of the present restoration."""
+        """Progress of the current restoration."""
         return self.task.progress
 
     def start(self, on_crash: Callable[[BaseException], None]) -> None:
-        """Begin the partition's life in a task of its own; `on_crash` hears of an error that has no remedy here."""
+        """Start the partition in an asyncio task of its own; `on_crash` is called with an unrecoverable error."""
         self._life = start_task(self._live(), name=f"partition-{self.name}", on_crash=on_crash)
 
     async def close(self, timeout_s: float) -> None:
-        """End the partition: a transaction under way is finished first, if it can be within `timeout_s`."""
+        """End the partition. A transaction in progress is finished first, if that takes at most `timeout_s`."""
         self._closing.set()
         if self._life is not None:
             _, pending = await asyncio.wait({self._life}, timeout=timeout_s)
             for task in pending:
-                log.warning("%s did not end its turn within %.1f s", self.name, timeout_s)
+                log.warning("%s did not finish its turn within %.1f s", self.name, timeout_s)
                 task.cancel()
                 await asyncio.wait({task})
 
@@ -125,7 +125,7 @@ class Partition:
             await self.task.close()
 
     async def _after_fencing(self, error: Exception, in_a_row: int) -> None:
-        """If another process owns the partition now, the group says so within its session timeout; else try again."""
+        """Wait until the group has revoked the partition, if another process owns it now; otherwise try again."""
         self._stats.count("fenced")
         log.warning("%s was fenced by another owner, or its transaction timed out", self.name)
         if in_a_row >= FENCED_IN_A_ROW:

@@ -1,4 +1,4 @@
-"""What is processed together: co-partitioned source topics, the state they are folded into, and where results go."""
+"""A pipeline: co-partitioned source topics, the state they are folded into, and the topics written."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from streams.runtime.state.store import PartitionStore
 
 
 def transactional_id(app_id: str, pipeline: str, partition: int) -> str:
-    """The id under which Kafka knows the one writer of a pipeline's partition."""
+    """Transactional id of the only writer of a pipeline's partition."""
     return f"{app_id}-{pipeline}-{partition}"
 
 
 class PartitionsApartError(Exception):
-    """The source topics and the changelog of a pipeline do not share their partition numbers."""
+    """The assigned partition numbers of a pipeline's source topics and changelog differ."""
 
 
 class PartitionStores(Protocol):
-    """The stores of the partitions that are open in this worker."""
+    """Stores of the partitions that are open in this worker."""
 
     def open_partition(self, partition: int) -> PartitionStore:
         """Open the store of a partition."""
 
     def set_readable(self, partition: int) -> None:
-        """Let views read a partition: its store equals its changelog."""
+        """Allow views to read a partition, because its store is up to date with its changelog."""
 
     def close_partition(self, partition: int) -> None:
         """Close the store of a partition, if it is open."""
 
 
 class StateTable(Protocol):
-    """What a pipeline needs of the table that keeps its state."""
+    """Interface of the table that keeps a pipeline's state."""
 
     codec: StateCodec[Any]
     partitions: int | None
@@ -53,15 +53,15 @@ class StateTable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """One part of an application. An application has several if it reads topics that are not partitioned alike.
+    """A part of an application that processes co-partitioned topics; other topics need another pipeline.
 
     Attributes:
-        name: part of the transactional ids, and of what views and logs say.
+        name: part of the transactional ids, and the name shown in views and logs.
         sources: names of the source topics; all have the same partition numbers.
-        outputs: names of the topics written, of the same partition numbers.
-        table: the state, None for a pipeline that keeps none.
+        outputs: names of the topics written; they have the same partition numbers as the sources.
+        table: the state; None for a stateless pipeline.
         processor: the application's decisions.
-        new_committer: makes the committer for one task of a partition.
+        new_committer: makes the committer of one partition task.
     """
 
     name: str
@@ -77,16 +77,16 @@ class Pipeline:
         return None if self.table is None else self.table.changelog_name
 
     def numbers(self, assigned: Collection[TP]) -> tuple[list[int], list[int]]:
-        """The partition numbers to process, and those to stand by for, out of what the group has assigned.
+        """Partition numbers to process, and those to keep a standby for, among the assigned topic partitions.
 
         Raises:
-            PartitionsApartError: topics that belong together were assigned apart.
+            PartitionsApartError: the group has assigned different partition numbers of topics that belong together.
         """
         by_topic = {topic: sorted(tp.partition for tp in assigned if tp.topic == topic) for topic in self.sources}
         numbers = by_topic[self.sources[0]]
         stored = sorted(tp.partition for tp in assigned if tp.topic == self.changelog)
         if any(found != numbers for found in by_topic.values()) or (self.table and not {*numbers} <= {*stored}):
             raise PartitionsApartError(
-                f"partitions that belong together were assigned apart: {by_topic}, {self.changelog}: {stored}"
+                f"assigned partitions of co-partitioned topics differ: {by_topic}, {self.changelog}: {stored}"
             )
         return numbers, [number for number in stored if number not in numbers]

@@ -1,4 +1,4 @@
-"""What an application adds to the runtime: its decisions, without its transactions."""
+"""The application's part of a partition: its decisions, without its transactions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streams.runtime.state.store import Entry
 
 
 class PartitionView(Protocol):
-    """What a processor sees of the open partition it decides for."""
+    """The open partition as its processor sees it."""
 
     @property
     def number(self) -> int:
@@ -19,11 +19,11 @@ class PartitionView(Protocol):
 
     @property
     def incarnation(self) -> str:
-        """Identifies the partition's state: one that was lost and made anew has another."""
+        """Identifier of the partition's state; a state that was lost and created again has another one."""
 
     @property
     def now_ms(self) -> int:
-        """The source's time now, as far as it is known here, in milliseconds since 1970; 0 before the first change."""
+        """Estimate of the source's current time, in milliseconds since 1970; 0 before the first change."""
 
     def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
@@ -34,47 +34,47 @@ class PartitionView(Protocol):
         """Number of timers of a kind."""
 
     def pending_follow_up(self) -> Callable[[], None]:
-        """Say that something remains to be done for what is committed so far; call the answer when it is done.
+        """Register a follow-up of everything committed so far; call the returned function when it is done.
 
-        What was committed after the last thing done is handed to `opened` when the partition opens again.
+        States committed after the last completed follow-up are passed to `opened` when the partition opens again.
         """
 
 
 class Processor(Protocol):
-    """The effects around the pure folds, called by a partition's turns."""
+    """Decisions and effects around the pure folds, called during a partition's turns."""
 
     async def ready(self) -> None:
-        """Return once everything is loaded that `publish` needs; a partition resumes after that."""
+        """Return once everything that `publish` needs is loaded; the partition waits for this while it opens."""
 
     def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
-        """A partition has opened. `recent`: its newest states, those included that may not be settled."""
+        """React to a partition that has opened. `recent`: its newest states, with all whose follow-ups are pending."""
 
     def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
-        """Keys and callbacks of the timers that are due; bounded in number."""
+        """Keys and callbacks of due timers, a bounded number."""
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
-        """Turn what the folds answered into records; may wait for outside help, and may alter the turn's states.
+        """Convert the folds' outcomes to records. It may wait for other services and may change the turn's states.
 
-        No transaction is open meanwhile. A cancelled or failed call has no effect: the turn is dropped and its batches
-        are read again.
+        No transaction is open meanwhile. If the call fails or is cancelled, the turn is dropped, and its batches are
+        read again.
         """
 
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
-        """The record that keeps one which could not be processed, with its origin and the reason."""
+        """Dead letter for a record that could not be processed, with its origin and the reason."""
 
     def committed(self, turn: Turn, partition: PartitionView) -> None:
-        """Called after the turn is durable; must not wait."""
+        """React to a durable turn; must not wait."""
 
 
 class StatelessProcessor:
-    """The part of a processor that an application without states has nothing to say to."""
+    """Default methods for processors of stateless pipelines."""
 
     async def ready(self) -> None:
-        """Nothing has to be loaded."""
+        """Return at once: nothing has to be loaded."""
 
     def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
-        """Nothing is to be caught up with."""
+        """Do nothing: there are no recent states."""
 
     def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
-        """No timers without states."""
+        """No timers."""
         return ()

@@ -1,9 +1,9 @@
-"""The batches that wait in a partition for its next turn: bounded in bytes, without a gap.
+"""The batches that wait for a partition's next turn: bounded in bytes, without a gap.
 
-Topics are polled at their own pace, but what belongs together was written at about the same time. So a turn that
-cannot take all takes the oldest by Kafka's timestamps, whatever their topic, and does not run ahead of a topic that is
-known to have more: an order's row and its lines mostly meet in one turn, and its state is written once. Kafka Streams
-chooses its next record in the same way (`max.task.idle.ms`, KIP-695).
+Topics are polled at their own pace, but related records were written at about the same time. So a turn that cannot take
+everything takes the oldest batches by Kafka's timestamps, whatever their topic, and does not run ahead of a topic that
+is known to have more: an order's row and its lines mostly meet in one turn, and its state is written once. Kafka
+Streams chooses its next record in the same way (`max.task.idle.ms`, KIP-695).
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import Final
 from streams.runtime.partition.batch import Fold, RecordBatch
 
 PATIENCE_S: Final = 1.0
-"""How long the others wait for a topic that has more but does not deliver it: its broker may be away."""
+"""Longest wait for a topic that has more records but does not deliver them: its broker may be unavailable."""
 
 
 class BatchesApartError(Exception):
-    """A batch was lost between the poll and its turn; another task polls it again."""
+    """A batch was lost between poll and turn; the next task polls it again."""
 
 
 class BatchQueue:
-    """Batches on their way from the consumer to a turn.
+    """Batches between the consumer and a turn.
 
     Args:
-        max_bytes: bytes that may wait before polls are unwelcome, shared evenly by the topics.
+        max_bytes: bytes that may wait before polling stops, shared evenly by the topics.
 
     Attributes:
-        next_offsets: where the turns stand in each source topic.
+        next_offsets: next offset to be processed by source topic.
         filled: set when a batch arrives.
     """
 
@@ -48,31 +48,31 @@ class BatchQueue:
         return any(self._waiting.values())
 
     def has_room(self, topic: str) -> bool:
-        """Whether another poll of a topic is welcome."""
+        """Whether a topic may be polled again."""
         return self._polled_bytes[topic] * len(self.next_offsets) < self._max_bytes
 
     def polled(self, batch: RecordBatch) -> None:
-        """Account for a batch that is on its way through Faust to `put`."""
+        """Count a batch that Faust is about to deliver to `put`."""
         self._polled_bytes[batch.topic] += batch.size_bytes
 
     def put(self, batch: RecordBatch, fold: Fold) -> None:
-        """Let a batch wait for its turn."""
+        """Append a batch."""
         self._waiting.setdefault(batch.topic, deque()).append((batch, fold))
         self.filled.set()
 
     @property
     def dry(self) -> list[str]:
-        """The topics of which nothing waits."""
+        """Topics without a waiting batch."""
         return [topic for topic in self.next_offsets if not self._waiting.get(topic)]
 
     def note_behind(self, behind: Mapping[str, int]) -> None:
-        """Take in how many records of a topic are still to be polled."""
+        """Update the number of records of each topic that are still to be polled."""
         self._behind |= behind
         if self:
             self.filled.set()
 
     def waits_for_more(self) -> bool:
-        """Whether a turn had better wait for a topic that has more, of which nothing is here; for a moment only."""
+        """Whether the next turn should briefly wait for a topic that has more records but no batch here."""
         if not any(self._has_more(topic) for topic in self.dry):
             self._dry_since = None
             return False
@@ -85,18 +85,18 @@ class BatchQueue:
         return self._polled_bytes[topic] > 0 or self._behind.get(topic, 1) > 0
 
     def records_of(self, topic: str) -> int:
-        """Number of records of a topic that wait."""
+        """Number of waiting records of a topic."""
         return sum(len(batch) for batch, _ in self._waiting.get(topic, ()))
 
     def clear(self) -> None:
-        """Drop what waits."""
+        """Drop the waiting batches."""
         self._waiting.clear()
 
     def take(self, max_records: int) -> Sequence[tuple[RecordBatch, Fold]]:
-        """Step 1 of a turn: the oldest batches up to the size of a turn, each where its topic's last one ended.
+        """Run step 1 of a turn: take the oldest batches, up to the size of a turn.
 
         Raises:
-            BatchesApartError: one does not begin where its topic's last one ended.
+            BatchesApartError: a batch does not start where the previous one of its topic ended.
         """
         taken: list[tuple[RecordBatch, Fold]] = []
         records = 0
@@ -115,7 +115,7 @@ class BatchQueue:
         return taken
 
     def check_begin(self, batch: RecordBatch) -> None:
-        """Raise if a batch does not begin where its topic's last one ended."""
+        """Raise `BatchesApartError` if a batch does not start where the previous one of its topic ended."""
         expected = self.next_offsets.get(batch.topic)
         if batch.from_offset != expected or batch.records[0].offset < batch.from_offset:
             raise BatchesApartError(f"{batch!r} does not follow offset {expected}")

@@ -1,7 +1,7 @@
-"""A standby: keeps the store of a partition that another worker owns up with its changelog.
+"""A standby keeps a local copy of the state of a partition that another worker owns.
 
-When the other worker goes, the group gives the partition to a worker with a standby, which then has only the last
-moments to replay. A standby never writes to Kafka, and views never read it.
+When the other worker stops, the group assigns the partition to a worker with a standby, which then has to replay only
+the last records of the changelog. A standby never writes to Kafka, and views never read it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Standby:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, on_crash: Callable[[BaseException], None]) -> None:
-        """Begin to follow, in a task of its own; `on_crash` hears of an error that has no remedy here."""
+        """Start following in an asyncio task of its own; `on_crash` is called with an unrecoverable error."""
         self._task = start_task(self._live(), name=f"standby-{self.name}", on_crash=on_crash)
 
     async def close(self) -> None:
@@ -59,7 +59,7 @@ class Standby:
                 try:
                     await self._follow(self._pipeline, self.number, store, self.progress)
                 except (KafkaError, OSError) as error:
-                    log.warning("standby %s: %r; again in %.0f s", self.name, error, RETRY_S)
+                    log.warning("standby %s: %r; retrying in %.0f s", self.name, error, RETRY_S)
                     await asyncio.sleep(RETRY_S)
         finally:
             self._stores.close_partition(self.number)

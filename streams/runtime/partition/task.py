@@ -1,25 +1,25 @@
-"""One opening of a partition: the only way into processing, and then turn after turn.
+"""A partition task: opens one partition, then processes it turn after turn.
 
-A partition is opened on every assignment, also when it was here before, and again after every error or unknown
-outcome. Nothing of an earlier task is used again. PartitionTask takes these steps:
+Every assignment of a partition starts a new task, also on the same worker, and so does every error and every unknown
+outcome. Nothing of an earlier task is used again. To open, a task takes these steps:
 
-    a. a new committer fences every former owner (Kafka aborts what they had open);
-    b. the changelog's tail is replayed into the store, from the record after the last one it contains; an empty
+    a. a new committer fences every former owner (Kafka aborts their open transactions);
+    b. the end of the changelog is replayed into the store, from the record after the last one it contains; an empty
        changelog gets its first record, unless the group has committed offsets: then a state was lost, and this stops;
     c. the committed offsets are read;
-    d. the application gets ready, and hears which states are recent;
-    e. the consumer is told to seek to the committed offsets and to poll for this task.
+    d. the application gets ready and receives the recent states;
+    e. the consumer seeks to the committed offsets and polls for this task.
 
-A turn takes the batches that wait, of all source topics of the partition, and runs these steps:
+A turn takes the waiting batches of all source topics of the partition and runs these steps:
 
-    1. check that each batch begins where this task stands in its topic; a gap means another task;
+    1. check that each batch starts where the previous one of its topic ended; after a gap, a new task is needed;
     2. fold its changes in memory (`turn.py`), or run the callbacks of the timers that are due;
-    3. let the application decide what is published; waiting is allowed, no transaction is open;
+    3. let the application decide what to publish; waiting is allowed, no transaction is open;
     4. one transaction: changelog, outputs, dead letters, source offsets;
-    5. write states, timers and changelog offset to the store: local state is never ahead of the log;
-    6. account for it and let the application know.
+    5. write states, timers and changelog offset to the store: local state is never ahead of the changelog;
+    6. count the turn and notify the application.
 
-Steps 4 and 5 are not interrupted. When one fails, the outcome is unknown here, and only another task finds it out.
+Steps 4 and 5 are not interrupted. If one fails, the outcome is unknown to this task, and only a new task resolves it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from streams.runtime.stats import RuntimeStats
 log = logging.getLogger(__name__)
 
 OPEN_TIMEOUT_S: Final = 60.0
-"""Bound of fencing and of reading committed offsets, each. Restoring has no bound, only visible progress."""
+"""Longest time for fencing, and for reading committed offsets. A restoration has no limit; its progress is visible."""
 
 
 GATHER_S: Final = 0.001
@@ -60,11 +60,11 @@ TIMER_INTERVAL_S: Final = 1.0
 
 
 class StateLostError(Exception):
-    """The changelog was emptied or made anew behind the group's back; going on would lose or repeat orders."""
+    """The changelog was emptied or recreated although its group has committed offsets; orders would get lost."""
 
 
 class Host(Protocol):
-    """What an opening asks of the worker around it."""
+    """Interface of a partition task to the worker around it."""
 
     @property
     def turn_max_records(self) -> int: ...
@@ -88,15 +88,15 @@ class Host(Protocol):
 
 
 class PartitionTask:
-    """The task of one partition number of the co-partitioned source topics; the owner of what is polled for it.
+    """Opens one partition number of the co-partitioned source topics and runs its turns.
 
     Attributes:
-        is_used: whether it was ever opened: a used one is not opened again.
-        is_open: whether batches are welcome: between the last step of opening and the close.
-        turns: committed turns.
-        queue: the batches that wait.
-        progress: of the restoration.
-        view: what the processor sees.
+        is_used: whether `open` was called; a task opens once.
+        is_open: whether it accepts batches: from the last step of `open` until `close`.
+        turns: number of committed turns.
+        queue: the waiting batches.
+        progress: progress of the restoration.
+        view: the partition as the processor sees it.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class PartitionTask:
     # -- the consumer and the agents ----------------------------------------------------------------------------------
 
     async def accept(self, batch: RecordBatch, fold: Fold) -> int:
-        """Queue a batch for the next turn; after the close it is dropped, and its records are polled again."""
+        """Queue a batch for the next turn. After `close`, drop it: its records are polled again."""
         if self.is_open:
             self.queue.put(batch, fold)
         else:
@@ -138,13 +138,13 @@ class PartitionTask:
     # -- open and close -----------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Steps a to e.
+        """Take steps a to e.
 
         Raises:
-            StateLostError, ChangelogDamagedError: the state cannot be relied on.
-            KafkaError, OSError, TimeoutError: Kafka is away; another task may succeed.
+            StateLostError, ChangelogDamagedError: the state is not reliable.
+            KafkaError, OSError, TimeoutError: Kafka is unavailable; another task may succeed.
         """
-        assert not self.is_used, "nothing of an earlier task is used again"
+        assert not self.is_used, "a task opens once"
         self.is_used = True
         began = time.monotonic()
         async with asyncio.timeout(OPEN_TIMEOUT_S):
@@ -161,7 +161,7 @@ class PartitionTask:
         self._stats.count("opened")
         self._stats.count("restored_records", self.progress.records)
         log.info(
-            "%s/%d is open after %.2f s: %d records restored, goes on at %s",
+            "%s/%d is open after %.2f s: %d records restored, resuming at %s",
             self._pipeline.name,
             self.partition,
             time.monotonic() - began,
@@ -179,12 +179,12 @@ class PartitionTask:
         return recent
 
     async def _write_first(self, incarnation: bytes) -> None:
-        """Begin an empty changelog; under a group that has processed records it means that what it knew is gone."""
+        """Write the first record of an empty changelog; raise if the group has processed records before."""
         committed = await self._committer.committed()
         if any(offset for offset in committed.values()):
             raise StateLostError(
                 f"the changelog of partition {self.partition} is empty, but its group has committed {dict(committed)}: "
-                f"restore topic {self._changelog}, or begin anew under another application id"
+                f"restore topic {self._changelog}, or start again under another application id"
             )
         await self._committer.commit([OutputRecord(self._changelog, INCARNATION_KEY, incarnation)], {})
 
@@ -195,7 +195,7 @@ class PartitionTask:
         return changelog
 
     async def close(self) -> None:
-        """Let go of everything: queued batches, the store's handle, the committer."""
+        """Release everything: queued batches, the store's handle, the committer."""
         self.is_open = False
         self.queue.clear()
         if self._stored is not None:
@@ -209,7 +209,7 @@ class PartitionTask:
     # -- turns --------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Turn after turn, until the partition is to close or something fails."""
+        """Run turn after turn, until the partition is closing or something fails."""
         while not self._closing.is_set():
             if time.monotonic() >= self._timers_due_at:
                 await self._fire_timers()
@@ -236,7 +236,7 @@ class PartitionTask:
         return Turn(self._store.get, table.codec, dead_letter)
 
     async def _fold(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
-        """A turn of what was polled."""
+        """Run a turn of polled batches."""
         turn = self._new_turn()
         began = time.monotonic()
         turn.fold(batches)  # step 2
@@ -244,7 +244,7 @@ class PartitionTask:
         await self._finish_turn(turn, began, offsets, records=sum(len(batch) for batch, _ in batches))
 
     async def _fire_timers(self) -> None:
-        """A turn without input, if anything is due."""
+        """Run a turn without input, if any timer is due."""
         await unless_closing(self._committer.check(), self._closing)
         if self._store is None:
             return
@@ -272,7 +272,7 @@ class PartitionTask:
         self._processor.committed(turn, self.view)
 
     async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> int | None:
-        """Steps 4 and 5; the changelog offset of the states, None if none changed."""
+        """Run steps 4 and 5; return the changelog offset of the states, None if no state changed."""
         states = [] if self._store is None else turn.encoded_states()
         changes = [OutputRecord(self._changelog, key, state) for key, state in states]
         written = await self._committer.commit([*changes, *outputs, *turn.rejected], offsets)  # step 4

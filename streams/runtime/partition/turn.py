@@ -1,4 +1,4 @@
-"""Step 2 of a turn: the fold of its batches, or the callbacks of its due timers, in memory, without any effect."""
+"""Step 2 of a turn: fold its batches, or run the callbacks of its due timers, in memory and without side effects."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ log = logging.getLogger(__name__)
 
 
 class FoldFailedError(Rejected):
-    """A fold raised something of its own: a programmer's error, told from bad data by the count `failed`."""
+    """A fold raised an unexpected error: a programming error, counted as `failed`, unlike bad data."""
 
 
 MOST_AHEAD_MS: Final = 86_400_000
-"""A source's clock may be ahead of Kafka's by so much; a time beyond is an error, which must not age every order."""
+"""Most that a source's clock may be ahead of Kafka's; a later time is an error, and must not make orders overdue."""
 
 
 def is_credible(at_ms: int, record_ms: int) -> bool:
-    """Whether a change can have been committed at a source time, given Kafka's timestamp of its record (0: unknown)."""
+    """Whether a source time is plausible, given Kafka's timestamp of the record in milliseconds (0: unknown)."""
     return record_ms <= 0 or at_ms <= record_ms + MOST_AHEAD_MS
 
 
 class Turn:
-    """The states that a turn's batches touch, what is to be published, and the dead letters.
+    """The states that a turn reads, the outcomes to be published, and the dead letters.
 
     Attributes:
-        states: every state that was read, by key: the overlay over the store.
+        states: every state that was read, by key; an overlay over the store.
         changed: keys whose state changed; ten changes of a key cost one write.
         fired: keys whose timers have fired.
         forgotten: keys whose state is to be deleted.
-        outcomes: what the folds answered, in order.
+        outcomes: objects to be published, in the order of the folds that returned them.
         caused_at_ms: Kafka's timestamp of the record behind each outcome of a fold.
         rejected: dead letters of records that could not be read or break a rule.
         counts: records by fate: `folded`, `unchanged`, `left`, `tombstones`, `malformed`, `rejected`, `failed`.
@@ -68,7 +68,7 @@ class Turn:
         self._timers_before: dict[bytes, Timer | None] = {}
 
     def fold(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
-        """Fold all changes. One that makes its fold fail is found by a second, careful pass and dead-lettered."""
+        """Fold all changes. If a fold fails, fold again with care: the change that fails becomes a dead letter."""
         try:
             for batch, fold in batches:
                 self._fold_batch(batch, fold)
@@ -92,7 +92,7 @@ class Turn:
                 self.outcomes.append(outcome)
 
     def leave(self, key: bytes) -> None:
-        """Do not write the state of a key: it is what it was before."""
+        """Do not write the state of a key, because it is unchanged after all."""
         del self.changed[key]
 
     def _fold_batch(self, batch: RecordBatch, fold: Fold) -> None:
@@ -149,7 +149,7 @@ class Turn:
         self.rejected.append(self._dead_letter(record, reason))
 
     def _guarded(self, fold: Fold) -> Fold:
-        """`fold`, but a failure restores the state it was given and rejects the change."""
+        """Wrap `fold`: if it fails, restore the state it was given and reject the change."""
 
         def guarded(state: Any, change: Change[Any]) -> Any:
             before = self._codec.encode(state)
@@ -164,12 +164,12 @@ class Turn:
         return guarded
 
     def encoded_states(self) -> list[tuple[bytes, bytes | None]]:
-        """Key and encoded state (None: deleted) of every key that changed: for the changelog and for the store."""
+        """Key and encoded state (None: deleted) of every changed key, for the changelog and the store."""
         encode, states, forgotten = self._codec.encode, self.states, self.forgotten
         return [(key, None if key in forgotten else encode(states[key])) for key in self.changed]
 
     def timer_changes(self) -> list[TimerChange]:
-        """How the timers change with the states."""
+        """Changes of timers that follow from the changed states."""
         entry_of, states, forgotten, before = (
             self._codec.timer_of,
             self.states,

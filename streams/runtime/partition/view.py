@@ -1,4 +1,4 @@
-"""An open partition as its processor sees it: its identity, its time, its timers, and what remains to be settled."""
+"""An open partition as its processor sees it: its identity, time, timers and pending follow-ups."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Final
 from streams.runtime.state.store import PartitionStore
 
 MOST_UNSETTLED: Final = 10_000
-"""So many turns whose follow-up did not come are not told apart any more; the next task settles them."""
+"""Most pending follow-ups that are tracked one by one; beyond it, the next task settles all of them."""
 
 
 class StoredPartitionView:
-    """The `PartitionView` of a pipeline with a state."""
+    """The `PartitionView` of a pipeline with state."""
 
     def __init__(self, number: int, store: PartitionStore) -> None:
         self.number = number
@@ -25,14 +25,14 @@ class StoredPartitionView:
 
     @property
     def incarnation(self) -> str:
-        """The UUID at the head of the changelog, as 32 hexadecimal digits."""
+        """UUID at the head of the changelog, as 32 hexadecimal digits."""
         incarnation = self._store.incarnation
         assert incarnation is not None, "a store is restored before its partition opens"
         return incarnation.hex()
 
     @property
     def now_ms(self) -> int:
-        """The newest source time seen, and what has passed here since: no wall clock is read."""
+        """The newest source time seen plus the time that has passed here since; no wall clock is read."""
         newest = self._store.newest_ms
         return newest and newest + int((time.monotonic() - self._newest_seen_at) * 1000)
 
@@ -47,7 +47,7 @@ class StoredPartitionView:
         return self._store.timers.counts[kind]
 
     def pending_follow_up(self) -> Callable[[], None]:
-        """Note something that remains to be done; done things settle the store up to the first one that is not."""
+        """Register a follow-up. Completed ones advance the settled offset up to the first that is pending."""
         unsettled = self._unsettled
         item = _Unsettled(self._changelog_offset)
         if len(unsettled) < MOST_UNSETTLED:
@@ -63,24 +63,24 @@ class StoredPartitionView:
     # -- for the task -------------------------------------------------------------------------------------------------
 
     def note_time(self, newest_ms: int) -> None:
-        """Take in the newest source time of a turn, before it is written."""
+        """Update the newest source time with a turn's, before it is written."""
         if newest_ms > self._store.newest_ms:
             self._store.newest_ms = newest_ms
             self._newest_seen_at = time.monotonic()
 
     def note_end(self) -> None:
-        """Keep what is settled at the end of this task: everything, if nothing remains to be done."""
+        """Save the settled offset at the end of this task: everything is settled if no follow-up is pending."""
         if not self._unsettled:
             self._store.settled_offset = self._changelog_offset
         self._store.keep_settled()
 
     def note_written(self, changelog_offset: int) -> None:
-        """Take in the changelog offset of a turn that was written."""
+        """Update the changelog offset after a turn was written."""
         self._changelog_offset = changelog_offset
 
 
 class _Unsettled:
-    """Something that remains to be done for what is committed up to a changelog offset."""
+    """A pending follow-up of everything committed up to a changelog offset."""
 
     def __init__(self, offset: int | None) -> None:
         self.offset = offset
@@ -88,7 +88,7 @@ class _Unsettled:
 
 
 class StatelessPartitionView:
-    """The `PartitionView` of a pipeline that keeps no state."""
+    """The `PartitionView` of a stateless pipeline."""
 
     incarnation = ""
     now_ms = 0
@@ -99,13 +99,13 @@ class StatelessPartitionView:
     def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """Nothing."""
+        """No timers."""
         return iter(())
 
     def count(self, kind: int) -> int:
-        """Nothing."""
+        """Always 0."""
         return 0
 
     def pending_follow_up(self) -> Callable[[], None]:
-        """Nothing is settled without a store."""
+        """Do nothing: without a store, nothing is settled."""
         return lambda: None

@@ -1,4 +1,4 @@
-"""Tasks of partitions: one that reports its crash; waiting until a close, and to the end whatever comes."""
+"""Asyncio tasks of partitions: report a crash, wait until the partition closes, or finish a step whatever happens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 def start_task(
     life: Coroutine[Any, Any, None], *, name: str, on_crash: Callable[[BaseException], None]
 ) -> asyncio.Task[None]:
-    """Begin a life in a task of its own; `on_crash` hears of an error that ends it."""
+    """Start a coroutine in a task of its own; `on_crash` is called with the error that ends it."""
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -24,11 +24,11 @@ def start_task(
 
 
 class ClosingError(Exception):
-    """Ends a wait because the partition is to close."""
+    """Ends a wait because the partition is closing."""
 
 
 async def unless_closing(step: Coroutine[Any, Any, T], closing: asyncio.Event) -> T:
-    """Await `step`, but give it up as soon as `closing` is set.
+    """Await `step`, but cancel it as soon as `closing` is set.
 
     Raises:
         ClosingError: `step` was cancelled.
@@ -51,10 +51,10 @@ async def unless_closing(step: Coroutine[Any, Any, T], closing: asyncio.Event) -
 
 
 async def finish(step: Awaitable[T], limit_s: float) -> T:
-    """Await `step` to its end even when the waiting task is cancelled meanwhile, then pass the cancellation on.
+    """Await `step` to its end even if the waiting task is cancelled meanwhile, then raise that cancellation.
 
     Raises:
-        TimeoutError: `step` took longer than `limit_s` and was cancelled; what it did is unknown.
+        TimeoutError: `step` took longer than `limit_s` and was cancelled; its outcome is unknown.
     """
 
     async def bounded() -> T:

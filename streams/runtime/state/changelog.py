@@ -1,11 +1,11 @@
-"""Restores a partition's store from its changelog topic, up to the end that stood when the restoration began.
+"""Restore a partition's store from its changelog topic, up to its end when the restoration begins.
 
 The first record of a changelog partition is its incarnation, a UUID written by the first owner. Compaction never
-removes it, because its key is never written again, and no source's key can be equal, because it is not UTF-8. A store
-remembers the incarnation it was restored from: one that belongs to another log (a topic that was deleted and made
-anew) is recognised and emptied, whatever its offsets look like.
+removes it, because its key is never written again, and no source's key can equal it, because it is not valid UTF-8. A
+store remembers the incarnation it was restored from: a store of another log (of a topic that was deleted and created
+again) is recognised and emptied, whatever its offsets.
 
-A store that was not kept up for so long that compaction may have removed deletions it never saw is emptied as well.
+A store that was not kept up to date for so long that compaction may have removed deletions it never saw is emptied too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ RECENT_OFFSETS: Final = 2 * RECENT_ENTRIES
 FOLLOW_PAUSE_S: Final = 1.0
 
 AGE_MARGIN_S: Final = 3600.0
-"""Compaction and this worker have different clocks."""
+"""Margin for different clocks of the broker, which compacts, and of this worker."""
 
 
 WriteFirst = Callable[[bytes], Awaitable[None]]
@@ -48,12 +48,12 @@ WriteFirst = Callable[[bytes], Awaitable[None]]
 
 
 class ChangelogDamagedError(Exception):
-    """The changelog has lost its head: records were deleted that only compaction may remove."""
+    """The changelog does not begin with its incarnation: records were deleted that only compaction may remove."""
 
 
 @dataclass
 class RestoreProgress:
-    """How far a restoration is. Offsets count transaction markers too, so `records` ends below `end - begin`."""
+    """Progress of a restoration. Offsets include transaction markers, so `records` ends below `end - begin`."""
 
     begin: int = 0
     position: int = 0
@@ -63,12 +63,12 @@ class RestoreProgress:
 
     @property
     def remaining(self) -> int:
-        """Offsets that are still to be read."""
+        """Number of offsets still to be read."""
         return max(0, self.end - self.position)
 
 
 class Restoration:
-    """One restoration of one store, or, for a standby, one that goes on.
+    """A restoration of one store; for a standby, a continuous one.
 
     The end is the last stable offset: the caller has fenced the former owner, so no transaction is open and nothing is
     added. It is reached by position, not by the last record, which may be a transaction marker.
@@ -78,7 +78,7 @@ class Restoration:
         write_first: writes the incarnation to an empty changelog; a standby does not.
 
     Attributes:
-        recent: the newest entries that were read, those behind the store's settled offset included.
+        recent: the newest entries read, including all those after the store's settled offset.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Restoration:
         self._on_progress = on_progress
 
     async def run(self, client: Mapping[str, Any]) -> None:
-        """Bring the store up to the changelog's end.
+        """Restore the store up to the changelog's end.
 
         Raises:
             ChangelogDamagedError: the first record is not the incarnation.
@@ -111,10 +111,10 @@ class Restoration:
             await self._restore(consumer)
 
     async def follow(self, client: Mapping[str, Any]) -> None:
-        """Keep the store up with the changelog until cancelled.
+        """Keep the store up to date with the changelog until cancelled.
 
         Raises:
-            ChangelogDamagedError: as above.
+            ChangelogDamagedError: the first record is not the incarnation.
         """
         async with _reader(client, self._changelog) as consumer:
             while not await self._has_begun(consumer):  # noqa: ASYNC110 - it is seen from outside only
@@ -128,11 +128,11 @@ class Restoration:
                 self._store.note_up_to_date()
 
     async def _has_begun(self, consumer: aiokafka.AIOKafkaConsumer) -> bool:
-        """Whether there is an incarnation; the first owner may have died while it wrote one."""
+        """Whether the changelog has an incarnation; the first owner may have died while it wrote one."""
         return await self._find_incarnation(consumer, await self._measure(consumer)) is not None
 
     async def _measure(self, consumer: aiokafka.AIOKafkaConsumer) -> int:
-        """Note the changelog's end; answers where it begins."""
+        """Note the changelog's end; return its first offset."""
         first = await consumer.beginning_offsets([self._changelog])
         self._progress.end = (await consumer.end_offsets([self._changelog]))[self._changelog]
         return int(first[self._changelog])
@@ -155,7 +155,7 @@ class Restoration:
         await store.complete_timers(self._codec)
 
     def _unfit(self, incarnation: bytes) -> str | None:
-        """Why the store cannot be built upon, None if it can, or holds nothing yet."""
+        """Why the store must be emptied; None if it can be continued or is empty."""
         store = self._store
         stored = store.changelog_offset
         if store.incarnation is None:
@@ -166,11 +166,11 @@ class Restoration:
             # Every record is followed by its transaction's marker, so the log has lost what this store was told.
             return f"it ends at {self._progress.end}, before the local state's {stored}"
         if stored is not None and store.age_s > self._oldest_store_s:
-            return f"the local state was not kept up for {store.age_s / 3600:.0f} h"
+            return f"the local state was not kept up to date for {store.age_s / 3600:.0f} h"
         return None
 
     async def _find_incarnation(self, consumer: aiokafka.AIOKafkaConsumer, first: int) -> bytes | None:
-        """The changelog's incarnation, None for an empty changelog."""
+        """Incarnation of the changelog, None if it is empty."""
         consumer.seek(self._changelog, first)
         while await consumer.position(self._changelog) < self._progress.end:
             records = await consumer.getmany(self._changelog, timeout_ms=POLL_MS, max_records=1)
@@ -210,9 +210,9 @@ class Restoration:
 
 
 async def earliest_offsets(client: Mapping[str, Any], tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-    """Where topic partitions begin.
+    """First offset of each topic partition.
 
-    Not asked through Faust's consumer: there the question waits in line behind a long poll of 1.5 s.
+    Faust's consumer is not used for this, because the request would wait behind a long poll of 1.5 s.
     """
     consumer = aiokafka.AIOKafkaConsumer(**client)
     await consumer.start()

@@ -1,4 +1,4 @@
-"""How a table's states become bytes, and which timer they have."""
+"""Encoding of a table's states, and their timers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ State = TypeVar("State")
 
 
 def no_timer(state: Any) -> Timer | None:
-    """The timer of states that need none."""
+    """Timer of states without timers: none."""
     return None
 
 
@@ -22,10 +22,9 @@ class StateCodec(Generic[State]):
 
     Args:
         state: the struct.
-        timer_of: a state's timer, None for no timer. The time of a key's timer must
-            never change.
-        timers_version: changes when `timer_of` does; timers made by another version are rebuilt.
-        counted_kinds: kinds whose entries are counted when a store opens: those of which there are few.
+        timer_of: returns a state's timer, or None. The time of a key's timer must never change.
+        timers_version: to be changed with `timer_of`; timers of another version are rebuilt.
+        counted_kinds: kinds whose timers are counted when a store opens; there should be few of them.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class StateCodec(Generic[State]):
 
 
 class NoState(msgspec.Struct):
-    """The state of a pipeline that keeps none."""
+    """State of a stateless pipeline."""
 
 
 STATELESS = StateCodec(NoState)

@@ -30,7 +30,7 @@ WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
 """Memory of one unflushed table of one partition's states; RocksDB keeps two of them."""
 
 SMALL_WRITE_BUFFER_BYTES: Final = 2 * 1024 * 1024
-"""The same of the timers and of the few entries about the store itself."""
+"""Memory of one unflushed table of the timers, and of the store's metadata."""
 
 REBUILD_ENTRIES: Final = 5_000
 """States that are read at a time when the timers are rebuilt; in between, the event loop has its turn."""
@@ -45,26 +45,26 @@ _META: Final = "meta"
 _TIMERS: Final = "agenda"
 
 UP_TO_DATE_INTERVAL_S: Final = 60
-"""How often a store that nothing is written to keeps the time until which it is up to date."""
+"""Interval at which an idle store saves the time at which it was up to date."""
 
 Entry = tuple[bytes, bytes | None]
 """Key and encoded state; None deletes."""
 
 
 class StoreWriteError(Exception):
-    """The disk has refused a write, because it is full or broken."""
+    """A write to the disk failed, because it is full or broken."""
 
 
 class PartitionStore:
-    """Keys and encoded states of one partition. The only owner of its RocksDB handle.
+    """Keys and encoded states of one partition; the only owner of its RocksDB handle.
 
     States, timers and changelog offset are written in one `WriteBatch`, so that they cannot drift apart. Timers and
-    offset live in column families of their own, where no key of a source can collide with them.
+    offset are in column families of their own, where no key of a source can collide with them.
 
     Attributes:
-        settled_offset: the changelog offset up to which everything that follows a commit is done too; None if nothing
-            is known of it. Kept with the next write.
-        newest_ms: the newest source time of all changes, 0 if unknown. Kept with the next write.
+        settled_offset: changelog offset up to which all follow-ups of commits are done; None if unknown. Saved with the
+            next write.
+        newest_ms: newest source time of all changes, 0 if unknown. Saved with the next write.
     """
 
     def __init__(self, path: Path, cache: Cache) -> None:
@@ -77,7 +77,7 @@ class PartitionStore:
         try:
             return self._open_files()
         except Exception as error:  # rocksdict raises nothing more special
-            log.warning("store %s cannot be opened (%s); it is restored in full", self.path, error)
+            log.warning("cannot open store %s (%s); restoring it in full", self.path, error)
             with self._naming_refusals():
                 self._remove()
                 return self._open_files()
@@ -117,7 +117,7 @@ class PartitionStore:
 
     @property
     def changelog_offset(self) -> int | None:
-        """Offset of the last changelog record that is contained, None for an empty store."""
+        """Offset of the last changelog record that the store contains, None for an empty store."""
         return self._number(_OFFSET)
 
     def _put_meta(self, name: bytes, value: bytes) -> None:
@@ -137,23 +137,23 @@ class PartitionStore:
 
     @property
     def incarnation(self) -> bytes | None:
-        """Of the changelog that the store was restored from, None for a store that never was."""
+        """Incarnation of the changelog that the store was restored from, None if it was never restored."""
         raw: bytes | None = self._meta.get(_INCARNATION)
         return raw
 
     @property
     def age_s(self) -> float:
-        """Seconds, by the machine's clock, since the store was last known to equal its changelog's end."""
+        """Seconds since the store was last known to be up to date with its changelog, by the machine's clock."""
         return max(0.0, time.time() - (self._number(_UP_TO_DATE) or 0))
 
     def note_up_to_date(self) -> None:
-        """Keep that the store equals its changelog's end now; cheap enough to be called all the time."""
+        """Record that the store is up to date with its changelog now; cheap enough for frequent calls."""
         if time.time() >= self._noted_at_s + UP_TO_DATE_INTERVAL_S:
             self._noted_at_s = int(time.time())
             self._put_meta(_UP_TO_DATE, b"%d" % self._noted_at_s)
 
     def begin(self, incarnation: bytes) -> None:
-        """Empty the store and let it belong to a changelog."""
+        """Empty the store and assign it to a changelog."""
         self._wipe()
         self._put_meta(_INCARNATION, incarnation)
 
@@ -161,7 +161,7 @@ class PartitionStore:
         """Write states, changes of timers, and the offset of the last changelog record, atomically.
 
         Raises:
-            StoreWriteError: the disk refused; what was written before is still there.
+            StoreWriteError: the write failed; earlier writes are intact.
         """
         batch = WriteBatch(raw_mode=True)
         put = batch.put
@@ -182,7 +182,7 @@ class PartitionStore:
         self.timers.count(moves)
 
     def restore(self, entries: Sequence[Entry], changelog_offset: int, codec: StateCodec[Any]) -> None:
-        """Write what was read from the changelog. Timers that are up to date are kept so."""
+        """Write entries read from the changelog. Timers that were up to date remain so."""
         self.write(entries, changelog_offset, self._moves(entries, codec) if self._has_timers(codec) else ())
 
     def _moves(self, entries: Sequence[Entry], codec: StateCodec[Any]) -> list[TimerChange]:
@@ -199,7 +199,7 @@ class PartitionStore:
         return bool(self._meta.get(_TIMERS_VERSION) == codec.timers_version)
 
     async def complete_timers(self, codec: StateCodec[Any]) -> None:
-        """After a restoration: rebuild the timers from all states, unless they were kept up to date; count them."""
+        """Rebuild the timers from all states after a restoration, unless they were kept up to date; count them."""
         if not self._has_timers(codec):
             self.timers.clear()
             moves: list[TimerChange] = []
@@ -228,11 +228,11 @@ class PartitionStore:
         return items
 
     def estimated_size(self) -> int:
-        """Number of keys as RocksDB estimates it."""
+        """Number of keys, as estimated by RocksDB."""
         return self._db.property_int_value("rocksdb.estimate-num-keys") or 0
 
     def keep_settled(self) -> None:
-        """Keep the settled offset now, because no write will follow."""
+        """Save the settled offset now, because no write will follow."""
         if self.settled_offset is not None and self.settled_offset != self._number(_SETTLED):
             self._put_meta(_SETTLED, b"%d" % self.settled_offset)
 
@@ -243,17 +243,17 @@ class PartitionStore:
             try:
                 part.close()
             except Exception as error:  # after a refused write: what was written before is in the files
-                log.warning("store %s does not close cleanly: %s", self.path, error)
+                log.warning("store %s did not close cleanly: %s", self.path, error)
 
     def _wipe(self) -> None:
-        """Delete everything: the changelog has the truth."""
+        """Delete everything; the changelog has all of it."""
         self.close()
         self._remove()
         self._db = self._open_files()
         self._read_meta()
 
     def _remove(self) -> None:
-        """Delete the files. They are renamed first: half a store, as a kill would leave it, could never be opened."""
+        """Delete the files, after renaming them: a half deleted store, left by a kill, could never be opened."""
         doomed = self.path.with_name(f"{self.path.name}.deleted")
         shutil.rmtree(doomed, ignore_errors=True)
         if self.path.exists():

@@ -1,7 +1,7 @@
-"""The timers of a partition: keys whose states are due without a change of the source, found without a scan.
+"""The timers of a partition find keys whose states are due, without a change of the source and without a scan.
 
-Each state has at most one timer, a kind and a time. A kind is a small number that means something to the
-application only; within a kind, timers are in the order of their times.
+Each state has at most one timer: a kind and a time. A kind is a small number defined by the application; within a
+kind, timers are ordered by time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Timer = tuple[int, int]
 """Kind (1 to 254) and time (milliseconds since 1970)."""
 
 TimerChange = tuple[bytes, Timer | None, Timer | None]
-"""Key, its timer before (None: no timer), its timer now."""
+"""Key, its timer before (None: no timer), its timer after."""
 
 TIME_BYTES: Final = 8
 _HEAD: Final = 1 + TIME_BYTES
@@ -27,13 +27,13 @@ def _row(kind: int, at_ms: int, key: bytes) -> bytes:
 
 
 class Timers:
-    """The column family of a store that holds its timers.
+    """The timers of a store, in a RocksDB column family of their own.
 
-    RocksDB keeps deleted entries until it compacts them, and an iterator has to step over each. So every kind has a
-    floor in memory, below which no entry is: what was stepped over once is not stepped over again.
+    RocksDB keeps deleted entries until compaction, and an iterator has to step over each of them. So every kind has a
+    lower bound in memory, below which there is no entry: no deleted entry is stepped over twice.
 
     Attributes:
-        counts: number of entries by kind.
+        counts: number of timers by kind.
     """
 
     def __init__(self, column_family: Rdict, handle: Any) -> None:
@@ -49,7 +49,7 @@ class Timers:
         self._db.close()
 
     def write(self, batch: WriteBatch, moves: Iterable[TimerChange]) -> None:
-        """Add moves to a write of the store."""
+        """Add changes to a write of the store."""
         for key, old, new in moves:
             if old is not None:
                 batch.delete(_row(*old, key), self._handle)
@@ -57,7 +57,7 @@ class Timers:
                 batch.put(_row(*new, key), b"", self._handle)
 
     def count(self, moves: Iterable[TimerChange]) -> None:
-        """Account for moves, once they are written."""
+        """Update the counts with changes that were written."""
         counts = self.counts
         for key, old, new in moves:
             if old is not None:
@@ -70,19 +70,19 @@ class Timers:
                     self._floors[kind] = row
 
     def clear(self) -> None:
-        """Delete every entry."""
+        """Delete all timers."""
         self._db.delete_range(b"\0", b"\xff" * (_HEAD + 1))
         self.counts.clear()
         self._floors.clear()
 
     def count_all(self, kinds: Iterable[int]) -> None:
-        """Count the entries of these kinds anew."""
+        """Count the timers of these kinds again."""
         self.counts = Counter({kind: sum(1 for _ in self.entries(kind)) for kind in kinds})
 
     def entries(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """Time and key of the entries of a kind, oldest first, up to a time; after an entry if one is given."""
+        """Time and key of the timers of a kind, oldest first, up to `until_ms`, and after the entry `after`."""
         start = floor = self._floors.get(kind, bytes((kind,)))
         if after is not None:
             start = max(floor, _row(kind, *after) + b"\0")
@@ -100,7 +100,7 @@ class Timers:
             self._floors[kind] = bytes((kind + 1,))
 
     def _within(self, kind: int) -> ReadOptions:
-        """Reading that ends where the next kind begins. An iterator does not keep its options alive: this does."""
+        """Options for reading one kind. An iterator does not keep its options alive, so they are kept here."""
         options = self._options.get(kind)
         if options is None:
             options = self._options[kind] = ReadOptions()

@@ -1,1 +1,1 @@
-"""What a worker shows of itself: pages for people and programs, metrics for Prometheus."""
+"""A worker's pages for people and programs, and its metrics for Prometheus."""

@@ -1,4 +1,4 @@
-"""What every worker tells Prometheus about itself, gathered from its counters at the moment it is asked.
+"""Prometheus metrics of every worker, read from its counters on each request.
 
 Labels are few: a topic partition for lag, a pipeline's partition for restorations. All names begin with `millrace_`.
 """
@@ -55,7 +55,7 @@ class RuntimeCollector(Collector):
         self._lag = lag
 
     def collect(self) -> Iterator[Metric]:
-        """One family after the other."""
+        """Yield one metric family after the other."""
         stats = self._app.stats
         yield counter(
             "records", "Source records processed, by fate.", "fate", {fate: stats.counters[fate] for fate in _FATES}

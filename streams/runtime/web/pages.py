@@ -1,4 +1,4 @@
-"""The pages every worker serves about itself: `/stats/` for people and programs, `/metrics` for Prometheus."""
+"""Pages of every worker: `/stats/` for people and programs, `/metrics` for Prometheus."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.runtime.web.metrics import CONTENT_TYPE, counter, exposition
 
 
 class Counted(Protocol):
-    """Something with totals since the start. One that works on a server beside Kafka may also have `away_since`."""
+    """A part with totals since the start. If it uses a server other than Kafka, it may also have `away_since`."""
 
     @property
     def counts(self) -> Counter[str]: ...
@@ -30,12 +30,12 @@ def declare_pages(
     figures: Callable[[], Mapping[str, Any]] = dict,
     collector: Collector | None = None,
 ) -> None:
-    """Add the pages.
+    """Add the pages to the application.
 
     Args:
         counted: parts of the application with totals, by the names under which both pages show them.
-        figures: more for `/stats/`, asked each time.
-        collector: more for `/metrics`.
+        figures: returns further figures for `/stats/`, on each request.
+        collector: collects further metrics for `/metrics`.
     """
 
     @app.page("/stats/", name="stats")
@@ -61,7 +61,7 @@ def declare_pages(
 
 
 def open_partitions(app: TransactionalApp) -> list[PartitionView]:
-    """The partitions whose states can be read now, by number; not those that are just being closed."""
+    """Open partitions by number, whose states can be read now; closing ones are left out."""
     found = [partition.task for partition in app.partition_supervisor.partitions if partition.task.is_open]
     return sorted((task.view for task in found), key=lambda view: view.number)
 
@@ -82,7 +82,7 @@ def partitions(app: TransactionalApp) -> dict[str, Any]:
 
 
 def standbys(app: TransactionalApp) -> dict[str, Any]:
-    """How far each standby of this worker is."""
+    """Progress of each standby of this worker."""
     return {
         standby.name: {"restored_records": standby.progress.records, "restore_remaining": standby.progress.remaining}
         for standby in sorted(app.partition_supervisor.standbys, key=lambda s: (s.name, s.number))
@@ -90,19 +90,19 @@ def standbys(app: TransactionalApp) -> dict[str, Any]:
 
 
 def _away_since(counted: Mapping[str, Counted]) -> dict[str, float]:
-    """Which parts have no answer from their server, and since when (Unix time in seconds)."""
+    """Parts whose server does not answer, with the time since when (Unix time in seconds)."""
     since = {name: getattr(part, "away_since", None) for name, part in counted.items()}
     return {name: moment for name, moment in since.items() if moment is not None}
 
 
 class CountedCollector(Collector):
-    """The totals of the application's parts, for Prometheus."""
+    """Totals of the application's parts, for Prometheus."""
 
     def __init__(self, counted: Mapping[str, Counted]) -> None:
         self._counted = counted
 
     def collect(self) -> Iterator[Metric]:
-        """A counter for each part, and how long a server has been away."""
+        """Yield a counter for each part, and how long each server has been unavailable."""
         for name, part in self._counted.items():
             yield counter(name, f"Totals of the worker's part `{name}`.", "event", part.counts)
         away = _away_since(self._counted)
