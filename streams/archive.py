@@ -5,8 +5,8 @@
     mysql.{dataset}.customers       ─┼─ agent archive ─ {BRONZE_ROOT}/changes/{topic}/{partition}/{start}.parquet
     mysql.{dataset}.payment_method  ─┘
 
-Each record is there once, in the order of its partition, whatever its bytes are: `batch` reads the lake's first layer
-from there. An object is put when enough bytes wait, or when a record has waited long enough.
+Each record is archived once, in the order of its partition, whatever its bytes are; `batch` reads the lake's first
+layer from there. An object is put when enough bytes wait, or when a record has waited long enough.
 
 Run: `faust -A streams.archive worker --web-port 6071`. Look: `/stats/`, `/metrics`.
 """

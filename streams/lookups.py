@@ -5,8 +5,8 @@
     mysql.{dataset}.payment_method  ─ agent payment_methods ─┘
                                                                dead_letters
 
-The values are JSON objects with the row's columns as the source has them. They are never the truth: whoever reads them
-may find a row a moment late. A Redis that lost them is filled again from the beginning of the topics.
+The values are JSON objects with the row's columns as in the source. They are not the source of truth: a reader
+may see a row a moment late. If Redis loses them, they are written again from the beginning of the topics.
 
 Run: `faust -A streams.lookups worker --web-port 6070`. Look: `/stats/`, `/metrics`.
 """

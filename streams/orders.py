@@ -60,7 +60,7 @@ state = app.transactional_table(
     help=order_state.HELP,
 )
 
-# Who else has a say, and who is told.
+# Claims of other deployments, and the cache for other services.
 guard = (
     LockGuard(
         RedisClient(redis.url, database=locks.DATABASE),

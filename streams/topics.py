@@ -1,4 +1,4 @@
-"""The catalogue of every topic: the only place where a topic's name is spelled.
+"""The catalogue of all topics, and the only place where their names are spelled.
 
 A dataset's change topics come from its connector; the order topics belong to the application `streams.orders`.
 `orders`, `order_details`, the state's changelog and all outputs of one order share a partition number, so their
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class Direction(StrEnum):
-    """Which way a topic crosses the application's border."""
+    """Direction in which a topic crosses the application's border."""
 
     IN = "in"
     OUT = "out"
@@ -22,7 +22,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TopicSpec:
-    """One topic as it has to exist in Kafka."""
+    """One topic with the properties it must have in Kafka."""
 
     name: str
     key: str
@@ -38,7 +38,7 @@ KEEP_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1"}
 # A dead letter is a whole refused record and its headers, so it has to be allowed more than any source record is.
 LARGE_RECORDS = {"max.message.bytes": str(16 * 1024 * 1024)}
 CHANGELOG_DELETE_RETENTION_S = 7 * 86_400
-"""How long a changelog keeps deletions: a worker that was away for longer restores its state in full."""
+"""How long a changelog keeps deletions: a worker that was stopped for longer restores its state in full."""
 COMPACT = {
     "cleanup.policy": "compact",
     "delete.retention.ms": str(CHANGELOG_DELETE_RETENTION_S * 1000),
@@ -65,7 +65,7 @@ def order_state_changelog(app_id: str) -> str:
 
 
 def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[TopicSpec, ...]:
-    """Every topic that has to exist before a connector or a worker of `dataset` starts."""
+    """All topics that must exist before a connector or a worker of `dataset` starts."""
     return (
         _source(dataset, "orders", "order id", order_partitions, co_partitioned=True),
         _source(dataset, "order_details", "order id", order_partitions, co_partitioned=True),

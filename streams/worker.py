@@ -1,4 +1,4 @@
-"""What the applications of this package have in common: one way from settings to a `TransactionalApp`."""
+"""Creation of a `TransactionalApp` from settings, common to all applications."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEARTBEATS_PER_SESSION = 6
 
 
 def transactional_app(app_id: str, kafka: KafkaSettings, settings: WorkerSettings, **options: Any) -> TransactionalApp:
-    """The application `app_id` as the settings want it; `options` are Faust's and the runtime's."""
+    """Make the application `app_id` from settings; `options` are those of Faust and the runtime."""
     return TransactionalApp(
         app_id,
         bootstrap=kafka.bootstrap,

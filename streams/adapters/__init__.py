@@ -1,1 +1,1 @@
-"""The only places that speak Redis, S3 and plain Kafka."""
+"""Adapters: the only modules that talk to Redis, S3, and Kafka without Faust."""

@@ -1,4 +1,4 @@
-"""Readers of topics outside of Faust: they see committed records only, and commit nothing themselves."""
+"""Readers of topics outside Faust: they read committed records only, and commit nothing themselves."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ SILENCE_TIMEOUT_S: Final = 30.0
 BATCH: Final = 10_000
 
 Visit = Callable[[bytes | None, bytes | None], None]
-"""What is done with the key and the value of each record."""
+"""Called with the key and the value of each record."""
 
 
 class TopicError(Exception):
-    """A topic can't be read: Kafka does not answer, or the topic does not exist. The message says what to do."""
+    """A topic cannot be read: Kafka does not answer, or the topic does not exist. The message says what to do."""
 
 
 def committed_consumer(bootstrap: str, group: str, settings: Mapping[str, Any], **keywords: Any) -> Consumer:
-    """A consumer that is assigned its partitions by hand; `group` is only a name.
+    """A consumer with manually assigned partitions; `group` is only a name.
 
     Args:
-        settings: more settings of librdkafka. Its own lines about a missing broker are left out: they would stand
-            beside the named error of whoever reads.
+        settings: further settings of librdkafka. Its own messages about a missing broker are suppressed, because the
+            reader reports a named error.
         keywords: of `Consumer`.
     """
     return Consumer(
@@ -44,11 +44,11 @@ def committed_consumer(bootstrap: str, group: str, settings: Mapping[str, Any], 
 
 
 class CommittedReader:
-    """Follows a topic in steps: each `visit_to_end` visits the records that came since the last one.
+    """Follows a topic in steps: each `visit_to_end` reads the records that came since the last one.
 
     Args:
         group: a name, for the broker's log.
-        positions: the offset to begin with, by partition; the other partitions are read from their beginning.
+        positions: first offset by partition; other partitions are read from their beginning.
     """
 
     def __init__(self, bootstrap: str, topic: str, group: str, positions: Mapping[int, int] | None = None) -> None:
@@ -67,10 +67,10 @@ class CommittedReader:
         self._consumer.close()
 
     def visit_to_end(self, visit: Visit) -> None:
-        """Visit the records from where the last call ended to the present end of every partition.
+        """Visit the records from the end of the last call to the current end of every partition.
 
         Raises:
-            TopicError: Kafka can't be reached or the topic does not exist.
+            TopicError: Kafka cannot be reached, or the topic does not exist.
         """
         if not self._positions:
             self._positions = dict.fromkeys(self._partitions(), OFFSET_BEGINNING) | self._first
@@ -85,7 +85,7 @@ class CommittedReader:
             if messages:
                 heard_at = time.monotonic()
             elif time.monotonic() - heard_at > SILENCE_TIMEOUT_S:
-                raise self._unreachable(f"nothing came for {SILENCE_TIMEOUT_S:g} s")
+                raise self._unreachable(f"no records for {SILENCE_TIMEOUT_S:g} s")
 
     def _take(self, message: Message, visit: Visit, unread: set[int]) -> None:
         error, partition, offset = message.error(), message.partition(), message.offset()

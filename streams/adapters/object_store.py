@@ -1,4 +1,4 @@
-"""One bucket of an object storage for asynchronous code: calls go to threads, and an outage has one name."""
+"""One bucket of an object storage for asynchronous code: calls run in threads, and outages raise one error type."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minio.error import MinioException, S3Error
 from streams.model.errors import SinkAwayError
 
 CALLS_AT_A_TIME: Final = 8
-"""Threads; the event loop's own are left to those who look up names of hosts."""
+"""Number of threads; the event loop's own are kept for host name look-ups."""
 
 CONNECT_TIMEOUT_S: Final = 3.0
 
@@ -30,31 +30,31 @@ T = TypeVar("T")
 
 
 class ObjectStore(Protocol):
-    """What the archive needs of a bucket. Every call may raise `SinkAwayError`: no answer, or a refusal."""
+    """The archive's interface to a bucket. Every call may raise `SinkAwayError`: no answer, or a rejected request."""
 
     @property
     def away_since(self) -> float | None:
-        """Since when calls fail, in seconds since 1970; None if the last one did not."""
+        """Time of the first failed call of an outage, in seconds since 1970; None without an outage."""
 
     async def metadata(self, name: str) -> Mapping[str, str] | None:
-        """The user metadata of an object, None if there is no such object."""
+        """User metadata of an object, None if it does not exist."""
 
     async def first_names(self, folder: str, *, after: str) -> list[str]:
-        """The names in a folder that sort above `after`, in their order."""
+        """First names in a folder that sort after `after`, in order."""
 
     async def put_new(self, name: str, content: Callable[[], bytes], metadata: Mapping[str, str]) -> int | None:
-        """Put an object under a name that nobody has: its size in bytes, or None: there is one, which is left alone.
+        """Put an object under an unused name; return its size in bytes, or None if the name exists already.
 
         Args:
             content: makes the object's bytes, in a thread.
         """
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Release the connections."""
 
 
 class MinioBucket:
-    """A bucket of MinIO, or of any storage with the S3 interface that honours `If-None-Match`."""
+    """A bucket of MinIO, or of any S3 storage that supports `If-None-Match`."""
 
     def __init__(self, endpoint: str, bucket: str, *, access_key: str, secret_key: str) -> None:
         self.away_since: float | None = None
@@ -73,11 +73,11 @@ class MinioBucket:
         self._threads = ThreadPoolExecutor(CALLS_AT_A_TIME, thread_name_prefix="object-store")
 
     async def metadata(self, name: str) -> Mapping[str, str] | None:
-        """HEAD."""
+        """Send HEAD."""
         return await self._call(lambda: self._head(name))
 
     async def first_names(self, folder: str, *, after: str) -> list[str]:
-        """List."""
+        """List names."""
 
         def listed() -> list[str]:
             found = self._client.list_objects(self._bucket, folder, start_after=after)
@@ -86,14 +86,14 @@ class MinioBucket:
         return await self._call(listed)
 
     async def put_new(self, name: str, content: Callable[[], bytes], metadata: Mapping[str, str]) -> int | None:
-        """PUT with a condition, which minio-py's own `put_object` cannot give; so the request is signed beforehand.
+        """Send PUT with a condition. minio-py's `put_object` has none, so the request is signed beforehand.
 
         S3 takes metadata from the signed query as well as from headers.
         """
         return await self._call(lambda: self._put(name, content(), metadata))
 
     async def close(self) -> None:
-        """Connections end with the calls under way."""
+        """Do nothing: connections end with the calls in progress."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._connections.clear()
 
@@ -116,7 +116,7 @@ class MinioBucket:
         if answer.status == 412:
             return None
         if answer.status != 200:
-            raise urllib3.exceptions.HTTPError(f"PUT is answered with {answer.status}: {answer.data[:300]!r}")
+            raise urllib3.exceptions.HTTPError(f"PUT was answered with {answer.status}: {answer.data[:300]!r}")
         return len(content)
 
     async def _call(self, call: Callable[[], T]) -> T:
@@ -124,6 +124,6 @@ class MinioBucket:
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
             self.away_since = self.away_since or time.time()
-            raise SinkAwayError(f"the object storage at {self._bucket} does not do its part: {error}") from error
+            raise SinkAwayError(f"object storage at {self._bucket} failed: {error}") from error
         self.away_since = None
         return answer

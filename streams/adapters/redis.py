@@ -1,8 +1,8 @@
-"""The one adapter to Redis: scripts for the workers, scripts and scans for the command line.
+"""The only adapter to Redis: scripts for the workers, scripts and scans for the command line.
 
-A call has one bound for everything it waits for (a connection, log-in, sending, the answer) and is never repeated
-here: whoever calls knows what waiting costs it. The scripts name their keys inside a packed argument, which a Redis
-Cluster does not allow: this is for one Redis, with or without replicas.
+A call has one time limit for everything (connection, log-in, sending, the answer) and is never repeated here: the
+caller knows the cost of waiting. The scripts name their keys inside a packed argument, which a Redis Cluster does not
+allow; this is for one Redis, with or without replicas.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ CALL_TIMEOUT_S: Final = 2.0
 """A script takes Redis milliseconds; a fork or a slow disk may hold it up for about a second."""
 
 COMMAND_TIMEOUT_S: Final = 10.0
-"""For the command line, where a person waits and may look at a loaded server."""
+"""Time limit for the command line, where a person waits and the server may be loaded."""
 
 CONNECTIONS: Final = 8
-"""Calls under way at one time; Redis runs one script after the other anyway."""
+"""Concurrent calls; Redis runs one script at a time anyway."""
 
 SCAN_COUNT: Final = 2_000
 """Keys that one step of a scan looks at."""
@@ -47,17 +47,18 @@ _PASSING: Final = (
 
 
 class RedisAwayError(Exception):
-    """No answer now: unreachable, silent, loading its data, out of memory, read-only. Whether the script ran is
-    unknown.
+    """Redis does not answer now: unreachable, silent, loading its data, out of memory, read-only.
+
+    It is unknown whether the script ran.
     """
 
 
 class RedisRefusedError(RedisAwayError):
-    """Redis answers but refuses: a wrong password, a missing permission or database. Waiting alone does not mend it."""
+    """Redis rejects the request: a wrong password, a missing permission or database. Waiting alone does not help."""
 
 
 class Script:
-    """A Lua script, by its text."""
+    """A Lua script, identified by its text."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -65,17 +66,17 @@ class Script:
 
 
 class ScriptCaller(Protocol):
-    """What the services that work on Redis need of a client."""
+    """Interface of services that use Redis to a client."""
 
     async def call(self, script: Script, argument: bytes, *, timeout_s: float = CALL_TIMEOUT_S) -> Any: ...
     async def close(self) -> None: ...
 
 
 class RedisClient:
-    """One database of Redis for a worker. Making one touches neither the server nor an event loop.
+    """One database of Redis for a worker. Creating a client uses neither the server nor an event loop.
 
     Args:
-        url: `redis://` or `rediss://`; a database named in it is overruled.
+        url: `redis://` or `rediss://`; a database in it is ignored.
         database: number of the database.
     """
 
@@ -98,11 +99,11 @@ class RedisClient:
         return self._name
 
     async def call(self, script: Script, argument: bytes, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        """Run a script with one argument; its answer, texts as bytes. May be cancelled at any point.
+        """Run a script with one argument; return its answer, texts as bytes. May be cancelled at any point.
 
         Raises:
-            RedisAwayError: no answer within `timeout_s`, or none now.
-            RedisRefusedError: the answer is a refusal.
+            RedisAwayError: no answer within `timeout_s`, or none possible now.
+            RedisRefusedError: Redis rejected the request.
         """
         try:
             async with asyncio.timeout(timeout_s), self._free:
@@ -116,7 +117,7 @@ class RedisClient:
             raise _translated(error, self._name) from None
 
     async def close(self) -> None:
-        """Close the connections that nobody uses at this moment."""
+        """Close the connections that are not in use."""
         await self._pool.disconnect(inuse_connections=False)
 
 
@@ -144,14 +145,14 @@ class RedisConsole:
         self._redis.close()
 
     def call(self, script: Script, argument: bytes) -> Any:
-        """Run a script with one argument; its answer, texts as bytes."""
+        """Run a script with one argument; return its answer, texts as bytes."""
         try:
             return self._redis.execute_command("EVAL", script.text, 0, argument)
         except (exceptions.RedisError, OSError) as error:
             raise _translated(error, self._name) from None
 
     def get(self, key: str) -> bytes | None:
-        """The text at a key."""
+        """Text at a key."""
         try:
             value: bytes | None = self._redis.get(key)
         except (exceptions.RedisError, OSError) as error:
@@ -159,7 +160,7 @@ class RedisConsole:
         return value
 
     def scan(self, pattern: str) -> Iterator[list[bytes]]:
-        """Keys that match, page by page. A key that is there all the time comes at least once, rarely twice."""
+        """Matching keys, page by page. A key that exists throughout is returned at least once, rarely twice."""
         cursor: int | None = None
         while cursor != 0:
             try:
@@ -171,10 +172,10 @@ class RedisConsole:
 
 
 class Outage:
-    """The time from a call without an answer to the next with one; both ends are logged once.
+    """The time from a call without an answer to the next one with an answer; start and end are logged once.
 
     Attributes:
-        since: when it began, Unix time in seconds; None while Redis answers.
+        since: start of the outage, Unix time in seconds; None while Redis answers.
     """
 
     def __init__(self, log: logging.Logger, consequence: str) -> None:
@@ -184,13 +185,13 @@ class Outage:
         self._began = 0.0
 
     def begin(self, error: RedisAwayError) -> None:
-        """A call had no answer."""
+        """Note a call without an answer."""
         if self.since is None:
             self.since, self._began = time.time(), time.monotonic()
             self._log.warning("%s; %s", error, self._consequence)
 
     def end(self) -> float:
-        """A call had an answer; returns for how many seconds there was none before."""
+        """Note a call with an answer; return for how many seconds there was none before."""
         if self.since is None:
             return 0.0
         seconds = time.monotonic() - self._began
@@ -213,7 +214,7 @@ def _name(url: str, database: int) -> str:
 
 
 def _with_database(url: str, database: int) -> str:
-    """The URL for one database: a number in its path or its query would go before an argument's."""
+    """URL for one database: a number in its path or query would override an argument's."""
     parts = urlsplit(url)
     query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name != "db"])
     return urlunsplit(parts._replace(path=f"/{database}", query=query))

@@ -1,1 +1,1 @@
-"""The pure part: what a change means and what follows from it; no I/O, no clock, no randomness, no environment."""
+"""The pure part: what a change means and what follows from it; no I/O, clock, randomness or environment."""

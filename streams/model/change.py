@@ -24,7 +24,7 @@ LATEST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 
 UNAVAILABLE: Final = b"__debezium_unavailable_value"
-"""What the connector writes in place of a text that the source did not log. It is no value, and so no key."""
+"""The connector's placeholder for a text that the source did not log. It is not a value, and so not a key."""
 
 _UNSET = msgspec.UNSET
 
@@ -33,11 +33,11 @@ class Change(Struct, Generic[Row], gc=False):
     """One change of one source row.
 
     Attributes:
-        key: the record's key, the bytes that decide the partition.
+        key: the record's key; its bytes decide the partition.
         row: the row after the change; for a delete, before it.
         deleted: whether the change deletes the row.
-        position: where the change stands in the source's log.
-        at_ms: when the source committed it, by the source's clock, in milliseconds since 1970; 0 if it did not tell.
+        position: position of the change in the source's log.
+        at_ms: time of its commit by the source's clock, in milliseconds since 1970; 0 if unknown.
     """
 
     key: bytes
@@ -52,7 +52,7 @@ class Tombstone(Struct, gc=False):
 
 
 class Malformed(Struct, gc=False):
-    """A record that could not be read, and why."""
+    """An unreadable record, with the reason."""
 
     reason: str
 
@@ -73,7 +73,7 @@ class _Envelope(Struct, Generic[Row], gc=False):
 
 
 class _Wire(Struct, Generic[Row], gc=False):
-    """The envelope's fields beside the wrapper's `payload`, so that both forms cost one pass."""
+    """The envelope's fields next to the wrapper's `payload`, so that both forms are decoded in one pass."""
 
     op: str | msgspec.UnsetType = _UNSET
     source: _Source | msgspec.UnsetType = _UNSET
@@ -90,8 +90,8 @@ def change_decoder(row: type, *, key_of: Callable[[Any], str], epoch: int = 0) -
 
     Args:
         row: struct of the table's columns; those without a default are required.
-        key_of: the text that has to be a record's key, from its row.
-        epoch: of the source's log, the first part of every position.
+        key_of: returns the text that a record's key must equal, from its row.
+        epoch: epoch of the source's log, the first part of every position.
     """
     decode_wire = msgspec.json.Decoder(_Wire[row]).decode  # type: ignore[valid-type]
 
@@ -143,6 +143,6 @@ def _position(source: _Source, op: str, epoch: int) -> Position:
 
 
 def _one_line(error: BaseException) -> str:
-    """The error's text without line breaks or control characters: it becomes a header and a log line."""
+    """Text of an error without line breaks or control characters, for a header and a log line."""
     text = str(error) or type(error).__name__
     return "".join(c if c.isprintable() else " " for c in text)[:300]

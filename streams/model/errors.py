@@ -1,7 +1,7 @@
-"""Errors that adapters raise and the runtime knows."""
+"""Errors raised by adapters and handled by the runtime."""
 
 from __future__ import annotations
 
 
 class SinkAwayError(Exception):
-    """A sink that is not Kafka does not answer; another try may succeed."""
+    """A sink other than Kafka does not answer; another attempt may succeed."""

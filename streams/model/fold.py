@@ -13,11 +13,11 @@ from msgspec import Struct
 
 
 class Rejected(Exception):
-    """A change that can be read but breaks a rule: it goes to the dead letters and alters nothing."""
+    """A readable change that breaks a rule: it becomes a dead letter and alters nothing."""
 
 
 class NoOutput(Struct, gc=False):
-    """An answer by which nothing is to be published."""
+    """An outcome without anything to publish."""
 
     meaning: str
 

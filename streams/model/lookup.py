@@ -1,4 +1,4 @@
-"""Look-ups: what other services find of a source row, by its id; every column as the source has it."""
+"""Look-ups: source rows by id for other services, with every column as in the source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Columns = dict[str, Any]
 
 
 class LookupEntry(Struct, gc=False):
-    """A row that was read: its kind, its id, its columns (None: deleted)."""
+    """A source row: kind, id and columns (None: deleted)."""
 
     kind: str
     id: str
@@ -23,24 +23,24 @@ class LookupEntry(Struct, gc=False):
 
 
 def id_of(row: Columns) -> str:
-    """The row's id as a record key has it.
+    """Id of the row, as its record key spells it.
 
     Raises:
         ValueError: the row has no column `id`.
     """
     id_ = row.get("id")
     if not isinstance(id_, int | str):
-        raise ValueError("id: is missing, or no number or text")
+        raise ValueError("id: is missing, or neither a number nor a text")
     return str(id_)
 
 
 def customer_entry(state: Any, change: Change[Columns]) -> LookupEntry:
-    """The fold of customers, which needs no state: a topic has the changes of a row in their order."""
+    """Fold of customers; it needs no state, because a topic has the changes of a row in order."""
     return _entry(CUSTOMER, change)
 
 
 def payment_method_entry(state: Any, change: Change[Columns]) -> LookupEntry:
-    """The fold of payment methods."""
+    """Fold of payment methods."""
     return _entry(PAYMENT_METHOD, change)
 
 

@@ -1,13 +1,13 @@
-"""The state of an order and the pure folds over its changes: where completeness is decided.
+"""The state of an order and the pure folds over its changes, which decide whether it is complete.
 
 State is kept per source row (the order's own row, one line per product), each with the position of its last change.
-A change is judged against its own row alone, because the two topics are not ordered together. A deleted row stays with
-its position, so that a late duplicate cannot bring it back.
+A change is compared with its own row only, because the two topics are not ordered relative to each other. A deleted row
+keeps its position, so that a late duplicate cannot bring it back.
 
-An order is complete when its row is there and at least `num_products` of its product lines are. The first time this
-holds, the fold answers `CompleteOrder`; every later change that alters the order answers `AmendedOrder` with the next
-revision. The newest of the two equals the source's row, whatever the interleaving. What becomes of an order besides (it
-may be denied, overdue, forgotten) is in `order_life.py`.
+An order is complete when its row and at least `num_products` of its product lines are present. The first time this
+holds, the fold returns `CompleteOrder`; every later change that alters the order returns `AmendedOrder` with the next
+revision. The newest of the two equals the source's row, whatever the interleaving. `order_life.py` has the rest of an
+order's life: it may be denied, overdue or forgotten.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class OrderDetailColumns(Struct, gc=False):
 
 
 class OrderRow(Struct, array_like=True, gc=False):
-    """The order's own row as last seen, with the position it was seen at."""
+    """The order's own row as last seen, with the position of that change."""
 
     customer_id: int | None
     store_id: int | None
@@ -77,7 +77,7 @@ class Emission(IntEnum):
 
 
 class OrderState(Struct, array_like=True):
-    """All that is remembered of one order.
+    """Everything known about one order.
 
     Attributes:
         row: the order's row, None until it was seen.
@@ -85,10 +85,10 @@ class OrderState(Struct, array_like=True):
         emission: whether the order has gone to `order_final`.
         revision: number of amendments sent after that.
         denied: whether another deployment held the order's lock when it was complete; while it is pending, the lock
-            is asked for again and again.
+            is requested repeatedly.
         reported: whether the order was reported as incomplete for too long.
-        first_seen_ms: source time of the first change, in milliseconds since 1970; 0 if the source did not tell.
-        changed_ms: the same of the newest change.
+        first_seen_ms: source time of the first change, in milliseconds since 1970; 0 if unknown.
+        changed_ms: source time of the newest change, in milliseconds since 1970; 0 if unknown.
     """
 
     row: OrderRow | None = None
@@ -108,7 +108,7 @@ Outcome = CompleteOrder | AmendedOrder | NoOutput
 
 
 def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
-    """Fold a change of the order's own row into `state`, which it alters, and say what follows.
+    """Fold a change of the order's own row into `state`, and return the outcome.
 
     Raises:
         Rejected: `num_products` is null or not from 1 to `MAX_LINES` in a row that is not being deleted, or the time
@@ -144,7 +144,7 @@ def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
 
 
 def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> Outcome:
-    """Fold a change of one product line into `state`, which it alters, and say what follows.
+    """Fold a change of one product line into `state`, and return the outcome.
 
     Raises:
         Rejected: `quantity` is null or below 1 in a line that is not being deleted, or the order has too many lines.
@@ -176,10 +176,10 @@ def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> 
 
 
 def as_utc(moment: datetime) -> datetime:
-    """The instant in UTC; a column without a zone is taken as UTC, the zone the source is run in.
+    """The instant in UTC; a column without a time zone is taken as UTC, the source's zone.
 
     Raises:
-        Rejected: the instant lies before year 1 or after year 9999 in UTC.
+        Rejected: the instant is before year 1 or after year 9999 in UTC.
     """
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
@@ -190,7 +190,7 @@ def as_utc(moment: datetime) -> datetime:
 
 
 def status_of(state: OrderState) -> OrderStatus:
-    """What the order is now; one whose row was never seen is incomplete."""
+    """Current status of the order; it is incomplete while its row was never seen."""
     row = state.row
     if row is None:
         return OrderStatus.INCOMPLETE
@@ -215,7 +215,7 @@ def products_of(state: OrderState) -> list[Product]:
 
 
 def complete_order(state: OrderState, order_id: str) -> CompleteOrder:
-    """The record for `order_final` of a complete order."""
+    """Record for `order_final` of a complete order."""
     row = state.row
     assert row is not None
     return CompleteOrder(
@@ -231,7 +231,7 @@ def complete_order(state: OrderState, order_id: str) -> CompleteOrder:
 
 
 def amended_order(state: OrderState, order_id: str, position: Position) -> AmendedOrder:
-    """The record for `order_amended` of an order whose row was seen; counts as its next revision."""
+    """Record for `order_amended` of an order whose row was seen; increments its revision."""
     row = state.row
     assert row is not None
     state.revision += 1
@@ -250,7 +250,7 @@ def amended_order(state: OrderState, order_id: str, position: Position) -> Amend
 
 
 def _decide(state: OrderState, key: bytes, position: Position) -> Outcome:
-    """After a change: is the order complete for the first time, amended, or still waiting?"""
+    """Decide after a change: is the order complete for the first time, amended, or still waiting?"""
     if state.row is None:
         return STATE_ONLY
     if state.emission is Emission.EMITTED:
@@ -272,7 +272,7 @@ def _note_time(state: OrderState, change: Change[Any]) -> None:
 
 
 def _newest_position(state: OrderState, row: OrderRow) -> Position:
-    """Where the order became complete in the source, which does not depend on the topic that is read first."""
+    """Position at which the order became complete in the source, whichever topic is read first."""
     return max(row.position, max(line.position for line in state.lines.values() if not line.deleted))
 
 

@@ -1,4 +1,4 @@
-"""What becomes of an order beside its changes: it is listed, denied, asked for again, reported, forgotten.
+"""Events of an order other than its changes: it is listed, denied, requested again, reported, forgotten.
 
 Each state has one timer in its partition, of a kind (`Standing`, or'ed with `REPORTED`) and a time, the source time at
 which the order was first seen. Timers find orders without a scan of all states.
@@ -17,7 +17,7 @@ from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder
 
 
 class Standing(IntEnum):
-    """Where an order stands, by what is missing for its emission."""
+    """Stages of an order, by what its emission still needs."""
 
     NO_ORDER_ROW = 1
     PRODUCTS_MISSING = 2
@@ -40,7 +40,7 @@ _REASONS: Final = {
 
 
 def standing_of(state: OrderState) -> Standing:
-    """Where the order stands. A deleted order that was never emitted is finished: nothing is expected of it."""
+    """Stage of the order. A deleted order that was never emitted is finished: nothing more is expected."""
     if state.emission is not Emission.PENDING:
         return Standing.FINISHED
     row = state.row
@@ -61,7 +61,7 @@ def timer_of(state: OrderState) -> tuple[int, int]:
 
 
 def unfinished_timer_of(state: OrderState) -> tuple[int, int] | None:
-    """The same, without finished orders: for deployments that never forget any."""
+    """Timer of an unfinished order, None for a finished one; for deployments that never forget orders."""
     if state.emission is not Emission.PENDING:  # nearly all are
         return None
     entry = timer_of(state)
@@ -69,7 +69,7 @@ def unfinished_timer_of(state: OrderState) -> tuple[int, int] | None:
 
 
 def reason_of_kind(kind: int) -> IncompleteReason:
-    """Why the orders of a kind in `INCOMPLETE_KINDS` are not emitted."""
+    """Reason why the orders of a kind in `INCOMPLETE_KINDS` are not emitted."""
     return _REASONS[Standing(kind & ~REPORTED)]
 
 
@@ -77,16 +77,16 @@ def reason_of_kind(kind: int) -> IncompleteReason:
 
 
 def deny(state: OrderState, *, emitted_elsewhere: bool) -> None:
-    """Undo the emission that a fold has just decided: another deployment holds the order, or has emitted it."""
+    """Undo an emission that a fold has just decided, because another deployment holds the order or has emitted it."""
     state.emission = Emission.ELSEWHERE if emitted_elsewhere else Emission.PENDING
     state.revision = 0
     state.denied = True
 
 
 def restate(state: OrderState, complete: CompleteOrder) -> AmendedOrder:
-    """The amendment in the place of an order that went out before this state was made.
+    """Amendment in place of an order that was emitted before this state was created.
 
-    What went out then is not known here, so the order is stated as it is now: nothing differs from it for long.
+    The published values are not known, so the amendment states the order as it is now; any difference ends with it.
     """
     state.revision = 0
     position = complete.source
@@ -94,7 +94,7 @@ def restate(state: OrderState, complete: CompleteOrder) -> AmendedOrder:
 
 
 def ask_again(state: OrderState, order_id: str) -> CompleteOrder | NoOutput:
-    """Timer callback of a held order: as if it had just become complete."""
+    """Timer callback of a held order: emit it as if it had just become complete."""
     if state.emission is not Emission.PENDING or status_of(state) is not OrderStatus.COMPLETE:
         return UNCHANGED
     state.emission = Emission.EMITTED
@@ -105,7 +105,7 @@ def ask_again(state: OrderState, order_id: str) -> CompleteOrder | NoOutput:
 
 
 def report_overdue(state: OrderState, order_id: str, now_ms: int, after_ms: int) -> IncompleteOrder | NoOutput:
-    """Timer callback of an order that may have been incomplete for too long: it is reported once."""
+    """Timer callback of an order that may have been incomplete for too long: report it once."""
     standing = standing_of(state)
     if standing is Standing.FINISHED or state.reported or not 0 < state.first_seen_ms <= now_ms - after_ms:
         return UNCHANGED
@@ -122,12 +122,12 @@ def report_overdue(state: OrderState, order_id: str, now_ms: int, after_ms: int)
 
 
 def forget_finished(state: OrderState, now_ms: int, retention_ms: int) -> NoOutput:
-    """Timer callback of a finished order: it is forgotten once nothing has changed it for the retention."""
+    """Timer callback of a finished order: forget it when nothing has changed it for the retention."""
     if standing_of(state) is Standing.FINISHED and state.changed_ms <= now_ms - retention_ms:
         return FORGOTTEN
     return UNCHANGED
 
 
 def utc_of(milliseconds: int) -> datetime:
-    """A source time as an instant; those after the year 9999, which no instant can be, as the last one of that year."""
+    """A source time as an instant; times after the year 9999, which no instant can be, become its last millisecond."""
     return datetime.fromtimestamp(min(milliseconds, LATEST_MS) / 1000, UTC)

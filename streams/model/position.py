@@ -1,12 +1,12 @@
-"""Where a change stands in the source's log: the only order that counts.
+"""Position of a change in the source's log, the only order that matters.
 
 A position is a tuple `(epoch, file, pos, row)` and compares as one:
 
-- `epoch`: counts the source's logs; a new epoch begins when the source starts its log over (a restored server).
+- `epoch`: number of the source's log; a new epoch begins when the source starts its log over (a restored server).
 - `file`: number of the binlog file, from its name (`mysql-bin.000003` is 3).
 - `pos`: byte position of the event in the file.
 - `row`: number of the row in the event, from 0; `SNAPSHOT_ROW` for a row that a snapshot read at that point, so that
-  every logged change of the same place is newer than the read.
+  every logged change at the same position is newer than the read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is published of an order: the values of the output topics, as their consumers read them.
+"""Values of the output topics, as their consumers read them.
 
-The descriptions and bounds go into the topics' JSON Schemas (`streams.schemas.contracts`): they are promises to every
-consumer.
+The descriptions and bounds are part of the topics' JSON Schemas (`streams.schemas.contracts`): they are promises to
+every consumer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _UTC: Final = {"pattern": "Z$"}
 
 
 class OrderStatus(StrEnum):
-    """What an order is at a point of its history."""
+    """Status of an order at a point of its history."""
 
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
@@ -32,7 +32,7 @@ class IncompleteReason(StrEnum):
 
 
 class PaymentMethod(Struct, gc=False):
-    """A payment method; name and bank are null while the look-up does not know the id."""
+    """A payment method; name and bank are null while its id is not known."""
 
     id: Annotated[int, Meta(description="Id of the payment method in the source.")]
     name: Annotated[str | None, Meta(description="What the method is called, as in `Visa`; null: not known yet.")] = (
@@ -49,10 +49,10 @@ class Product(Struct, gc=False):
 
 
 class SourcePosition(Struct, gc=False):
-    """The position of the change that led to a record; `row` is -1 for a row that a snapshot read.
+    """Position of the change that led to a record; `row` is -1 for a row that a snapshot read.
 
-    Of a complete order it is the newest change of what the record holds, so that the record is the same however the
-    topics are read; of an amended one it is the change that was read.
+    For a complete order it is the newest change contained in the record, so that the record is the same in whatever
+    order the topics are read; for an amended one it is the change that was read.
     """
 
     epoch: Annotated[int, Meta(ge=0, description="Counts the source's logs: one higher after a change of server.")]
@@ -72,7 +72,7 @@ OrderedAt = Annotated[
 
 
 class CompleteOrder(Struct, gc=False):
-    """Value of a record in `order_final`: an order, the first time that it is complete."""
+    """Value of a record in `order_final`: an order, the first time it is complete."""
 
     order_id: OrderId
     customer_id: CustomerId
@@ -88,7 +88,7 @@ class CompleteOrder(Struct, gc=False):
 
 
 class AmendedOrder(Struct, gc=False):
-    """Value of a record in `order_amended`: the whole order after a change that came after its emission."""
+    """Value of a record in `order_amended`: the whole order after a change that followed its emission."""
 
     order_id: OrderId
     status: Annotated[OrderStatus, Meta(description="What the order is after the change.")]
@@ -109,7 +109,7 @@ class AmendedOrder(Struct, gc=False):
 
 
 class IncompleteOrder(Struct, gc=False):
-    """Value of a record in `order_incomplete`: an order that has waited for too long, reported once."""
+    """Value of a record in `order_incomplete`: an order that has been incomplete for too long, reported once."""
 
     order_id: OrderId
     reason: Annotated[IncompleteReason, Meta(description="What the order waits for.")]

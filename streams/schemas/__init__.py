@@ -1,1 +1,1 @@
-"""The JSON Schemas of the output topics: how they are made, and the published files."""
+"""JSON Schemas of the output topics: generation, rules of change, and the published files."""

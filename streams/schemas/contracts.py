@@ -1,10 +1,10 @@
-"""The JSON Schemas of the output topics, and what may change in them within one version.
+"""JSON Schemas of the output topics, and the changes allowed within one version.
 
-A schema is made from the struct that is encoded; `streams/schemas` has it as a file for consumers, one for each topic
-and version. Within a version a consumer that was written for its first state goes on reading: fields may be added, and
-values may become narrower (a bound, one null less, one word less of an enumeration). Whatever else changes what a
-consumer meets is a new version: a field gone or renamed, another type, a new null or word, a wider bound.
-A change of meaning or unit is one too, which no checker sees. Versions after the first go to topics of their own.
+A schema is generated from the struct that is encoded; `streams/schemas` contains one file for each topic and version.
+Consumers of a version keep working for its whole life: fields may be added, and values may become narrower (a bound,
+one null or one enumeration value less). Any other change that a consumer can see is a new version: a removed or renamed
+field, another type, a new null or enumeration value, a wider bound. A change of meaning or unit is one too, which no
+checker can see. Versions after the first go to topics of their own.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def file_name(topic: str, version: int) -> str:
 
 
 def schema_of(topic: str) -> Schema:
-    """The schema of a topic's values in their present version. All fields are always there."""
+    """Schema of a topic's values in their current version. All fields are always present."""
     struct, version = PUBLISHED[topic]
     (root,), shapes = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
     for shape in shapes.values():
@@ -50,7 +50,7 @@ def schema_of(topic: str) -> Schema:
 
 
 def _plainly(shape: Schema) -> None:
-    """Descriptions in one line, and every field required: the encoder leaves none out."""
+    """Put descriptions in one line and make every field required, as the encoder omits none."""
     if "description" in shape:
         shape["description"] = " ".join(shape["description"].split())
     if "properties" in shape:
@@ -60,7 +60,7 @@ def _plainly(shape: Schema) -> None:
 
 
 def breaks(old: Schema, new: Schema) -> list[str]:
-    """Why a consumer of `old` may not understand records of `new`, each as "field: what is wrong"."""
+    """Reasons why a consumer of `old` may not understand records of `new`, each as "field: what is wrong"."""
     return list(_breaks(old, new, old, new, ""))
 
 
