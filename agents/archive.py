@@ -1,4 +1,4 @@
-"""Agent `archive`, one for each change topic, and what happens to its records: they are kept as they came.
+"""Agent `archive`, one for each change topic: its records are archived unchanged.
 
 in: a change topic · out: the archive on the object storage
 """
@@ -17,13 +17,13 @@ from streams.runtime.partition.turn import Turn
 
 
 async def archive(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
-    """Take in each batch of records; yields their number."""
+    """Submit each batch of records; yields the number of records."""
     async for batch in batches:
         yield await batch.submit(keep)
 
 
 def keep(state: Any, change: Change[SourceRecord]) -> SourceRecord:
-    """The fold, which needs no state: every record is to be kept."""
+    """Fold without a state: every record is archived."""
     return change.row
 
 
@@ -31,13 +31,13 @@ class ArchiveProcessor(StatelessProcessor):
     """The processor of `streams.archive`."""
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
-        """Every record as it is."""
+        """Return every record unchanged."""
         turn.caused_at_ms.clear()  # the end of the turn makes nothing visible: the object does, later
         return [OutputRecord(record.topic, record.key, record.value, source=record) for record in turn.outcomes]
 
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
-        """There are none: whatever the bytes are, they are kept."""
-        raise AssertionError(f"a record that is not even read was refused: {reason}")
+        """Fail: no record is rejected, whatever its bytes are."""
+        raise AssertionError(f"an archived record is never decoded, but was rejected: {reason}")
 
     def committed(self, turn: Turn, partition: PartitionView) -> None:
-        """The sink counts what it has put."""
+        """Count nothing: the sink counts the records it has put."""

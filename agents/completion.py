@@ -1,4 +1,4 @@
-"""What happens when the folds say that an order is complete or amended: clear it, look up, encode, address.
+"""Publication of complete and amended orders: filter them by claims, look up names, encode, choose the topic.
 
 out: `order_final` (key: order id, value: `CompleteOrder`), `order_amended` (`AmendedOrder`), `order_incomplete`
 (`IncompleteOrder`), `dead_letters`
@@ -30,7 +30,7 @@ from tables.order_state import CODEC
 Published = CompleteOrder | AmendedOrder | IncompleteOrder
 
 MOST_GIVEN_UP: Final = 50
-"""So many unknown ids are no late rows but a fault of the source: none is waited for any more."""
+"""Number of unknown ids after which the source is at fault, not late: none is waited for any longer."""
 
 _encode = msgspec.json.Encoder().encode
 _topic_of: dict[type, str] = {
@@ -42,7 +42,7 @@ _count_of: dict[type, str] = {CompleteOrder: "completed", AmendedOrder: "amended
 
 
 class PaymentMethodLookup(Protocol):
-    """What the completion needs of the table of payment methods."""
+    """Interface to the table of payment methods."""
 
     def get(self, id_: int, /) -> PaymentMethod | None: ...
     async def ready(self) -> None: ...
@@ -50,7 +50,7 @@ class PaymentMethodLookup(Protocol):
 
 
 class Cache(Protocol):
-    """What the completion needs of the order cache."""
+    """Interface to the order cache."""
 
     def put(self, orders: dict[str, CachedOrder | None], /) -> None: ...
 
@@ -59,13 +59,13 @@ class OrderCompletion:
     """The processor of `streams.orders`.
 
     Args:
-        payment_method_wait_s: how long an order waits for a payment method that is not known yet.
-        order_log: the log lines of single orders.
+        payment_method_wait_s: how long an order waits for an unknown payment method.
+        order_log: writes the log lines of single orders.
 
     Attributes:
-        counts: `completed`, `amended`, `overdue` (reported as incomplete for too long),
-            `products_incomplete` (order rows that a turn left so), `payment_methods_unknown` (records that went out
-            without the name), `duplicates_prevented`.
+        counts: `completed`, `amended`, `overdue` (reported as incomplete for too long), `products_incomplete` (orders
+            that a turn left without all products), `payment_methods_unknown` (records published without the name),
+            `duplicates_prevented`.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class OrderCompletion:
         await self._payment_methods.ready()
 
     def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
-        """Mark the recent orders once more: the worker that emitted them may have died before it did."""
+        """Mark the recent orders again, because the worker that emitted them may have died before it marked them."""
         self._timers.begin(partition)
         newest = dict(recent)
         emitted = [
@@ -113,21 +113,21 @@ class OrderCompletion:
         self._mark(emitted, partition)
 
     def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
-        """Held orders, overdue ones, finished ones."""
+        """Timers of held, overdue and finished orders."""
         return self._timers.due_timers(partition)
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
-        """Ask the guard, add the payment methods, encode; waits a moment for a payment method not known yet."""
+        """Ask the guard, add the payment methods, encode; waits briefly for unknown payment methods."""
         await self._claim_filter.apply(turn, partition.incarnation)
         await self._await_payment_methods(turn.outcomes)
         return [self._record(outcome) for outcome in turn.outcomes]
 
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
-        """Keep a record that could not be processed."""
+        """Dead letter for a record that could not be processed."""
         return dead_letter(DEAD_LETTERS, record, reason, app_id=self._app_id)
 
     def committed(self, turn: Turn, partition: PartitionView) -> None:
-        """Count and log what has become visible, mark it, cache what other services may ask for."""
+        """Count and log the published orders, mark them as emitted, and update the cache."""
         emitted = []
         for outcome in turn.outcomes:
             self._counts[_count_of[type(outcome)]] += 1

@@ -14,6 +14,6 @@ from streams.runtime.partition.batch import RecordBatch
 
 
 async def customers(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
-    """Take in each batch of changes; yields the number of records."""
+    """Submit each batch of changes; yields the number of records."""
     async for batch in batches:
         yield await batch.submit(customer_entry)

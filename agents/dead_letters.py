@@ -1,4 +1,4 @@
-"""The one writer of `dead_letters`: the raw record, where it came from, and why it could not be processed."""
+"""The only writer of `dead_letters`: the raw record, its origin, and why it could not be processed."""
 
 from __future__ import annotations
 

@@ -14,6 +14,6 @@ from streams.runtime.partition.batch import RecordBatch
 
 
 async def order_details(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
-    """Fold each batch of changes into the states of their orders; yields the number of records."""
+    """Submit each batch of changes to the fold of product lines; yields the number of records."""
     async for batch in batches:
         yield await batch.submit(fold_order_detail)

@@ -1,4 +1,4 @@
-"""The log lines of single orders, if they are wanted: one order's way can be followed by its id."""
+"""Optional log lines of single orders, so that one order can be followed by its id."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ log = logging.getLogger(__name__)
 
 
 class OrderLog:
-    """Writes a line for each thing that happens to an order, or nothing at all.
+    """Writes a line for each event of an order, or none if it is disabled.
 
-    Ids come from the source and are written as Python literals: they cannot forge a line.
+    Ids come from the source and are written as Python literals, so that they cannot forge a line.
     """
 
     def __init__(self, *, enabled: bool) -> None:
@@ -19,7 +19,7 @@ class OrderLog:
             log.setLevel(logging.INFO)  # whatever the worker's own level is
 
     def cached(self, order_id: str) -> None:
-        """The order's row has gone to the cache."""
+        """The order's row was sent to the cache."""
         if self.enabled:
             log.info("[ORDER_CACHED] order %r", order_id)
 
@@ -29,11 +29,11 @@ class OrderLog:
             log.info("[ORDER_TRIGGERED] order %r", order_id)
 
     def duplicate_prevented(self, order_id: str, why: str) -> None:
-        """The guard has refused the order."""
+        """The guard has denied the order."""
         if self.enabled:
             log.info("[DUPLICATE_PREVENTED] order %r: %s", order_id, why)
 
     def products_incomplete(self, order_id: str, present: int, expected: int) -> None:
-        """The order's row is there, and not all of its products."""
+        """The order's row is present, but not all of its products."""
         if self.enabled:
             log.info("[PRODUCTS_INCOMPLETE] order %r: %d of %d products", order_id, present, expected)

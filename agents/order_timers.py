@@ -51,7 +51,7 @@ class OrderTimers:
             yield from self._finished(partition)
 
     def _held(self, partition: PartitionView) -> DueTimers:
-        """A held order is asked for again, page by page; one that is overdue is reported first."""
+        """Ask for held orders again, page by page; report an overdue one first."""
         overdue_ms = partition.now_ms - self._after_ms if self._after_ms else -1
         for kind in HELD_KINDS:
             is_reported = bool(kind & REPORTED)
@@ -62,7 +62,7 @@ class OrderTimers:
                     yield key, partial(ask_again, order_id=key.decode())
 
     def _overdue(self, partition: PartitionView) -> DueTimers:
-        """Those reported leave the kind, so that the oldest one is always at the front."""
+        """Report overdue orders; they leave the kind, so that the oldest is always first."""
         until_ms = partition.now_ms - self._after_ms
         for kind in WAITING:
             known = (key for at_ms, key in partition.timers(kind, until_ms=until_ms) if at_ms > 0)
@@ -73,13 +73,13 @@ class OrderTimers:
         return partial(report_overdue, order_id=key.decode(), now_ms=partition.now_ms, after_ms=self._after_ms)
 
     def _finished(self, partition: PartitionView) -> DueTimers:
-        """The timer has the time of the first change; the callback compares the last one."""
+        """Select by the time of the first change, which the timer has; the callback checks the time of the last one."""
         until_ms = partition.now_ms - self._retention_ms
         for _, key in self._page(partition, Standing.FINISHED, until_ms=until_ms):
             yield key, partial(forget_finished, now_ms=partition.now_ms, retention_ms=self._retention_ms)
 
     def _page(self, partition: PartitionView, kind: int, *, until_ms: int | None = None) -> list[tuple[int, bytes]]:
-        """The next entries of a kind; after the last one it begins anew."""
+        """The next timers of a kind; after the last one, start from the first."""
         place = (partition.number, kind)
         entries = partition.timers(kind, after=self._cursors.get(place), until_ms=until_ms)
         page = list(islice(entries, MOST_CALLBACKS))

@@ -55,11 +55,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class LookupSink(Service):
-    """Where the look-ups go; makes a committer for each task of a partition.
+    """Sink of the look-ups; makes a committer for each partition task.
 
     Args:
-        client: calls scripts on the database of the look-ups; closed with the sink.
-        app: the application, whose group's offsets are kept up for those who watch its lag.
+        client: calls scripts on the look-ups' database; closed with the sink.
+        app: the application, whose group's offsets are committed for observers of its lag.
     """
 
     def __init__(self, client: ScriptCaller, app: TransactionalApp, **kwargs: Any) -> None:
@@ -74,7 +74,7 @@ class LookupSink(Service):
         return lambda partition: LookupCommitter(self, topic, partition)
 
     async def keep_dead_letters(self, records: Sequence[OutputRecord]) -> None:
-        """Write dead letters and wait until Kafka has them; after a failure they may be there twice."""
+        """Write dead letters and wait until Kafka has them; after a failure they may be written twice."""
         producer = await self._started_producer()
         sent = [await producer.send(r.topic, r.value, key=r.key, headers=list(r.headers)) for r in records]
         await asyncio.gather(*sent)
@@ -94,7 +94,7 @@ class LookupSink(Service):
             return self._producer
 
     async def on_shutdown(self) -> None:
-        """Let go of the connections."""
+        """Release the connections."""
         if self._producer is not None:
             await self._producer.stop()
         await self.client.close()
@@ -111,19 +111,19 @@ class LookupCommitter:
         self._expected = ""
 
     async def open(self) -> None:
-        """Nobody has to be fenced: whoever writes later at another place is refused."""
+        """Do nothing: a former owner's later write is rejected by its expected offset."""
 
     async def committed(self) -> Mapping[str, int | None]:
-        """Where the look-ups in Redis stand."""
+        """Offset of the look-ups in Redis."""
         stored = await self._call(READ, self._place)
         self._expected = _text(stored)
         return {self._topic: None if stored is None else int(stored)}
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
-        """Dead letters first, then look-ups and offset in one step.
+        """Write dead letters first, then look-ups and offset in one step.
 
         Raises:
-            SinkAwayError: Redis does not answer, or stands at another place.
+            SinkAwayError: Redis does not answer, or has another offset.
         """
         dead = [record for record in outputs if record.topic == DEAD_LETTERS]
         if dead:
@@ -146,16 +146,16 @@ class LookupCommitter:
         return {}
 
     async def check(self) -> None:
-        """Notice a Redis that lost its data, or another writer, also when no change comes.
+        """Detect a Redis that lost its data, or another writer, even if no change arrives.
 
         Raises:
-            SinkAwayError: Redis does not answer, or stands at another place.
+            SinkAwayError: Redis does not answer, or has another offset.
         """
         stored = await self._call(READ, self._place)
         self._stand(_text(stored) == self._expected)
 
     async def close(self) -> None:
-        """The connections are the sink's."""
+        """Do nothing: the connections are the sink's."""
 
     def _stand(self, is_expected: bool) -> None:
         if not is_expected:
@@ -170,7 +170,7 @@ class LookupCommitter:
             raise SinkAwayError(str(error)) from error
 
     async def _tell_group(self, offset: int) -> None:
-        """Keep the group's offset up: it is for those who watch, and decides nothing."""
+        """Commit the group's offset, which is only informative."""
         with contextlib.suppress(KafkaError):
             await self._sink.app.partition_supervisor.commit_group_offsets({TP(self._topic, self._partition): offset})
 

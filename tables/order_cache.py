@@ -1,7 +1,7 @@
 """The order cache for other services: `order:{order id}` in database 1 of Redis, a JSON object of `CachedOrder`.
 
-Written after commits, in the background and at most `MOST_WAITING` orders behind; never read here. What does not get
-through in time is left out: an entry may be missing, or older by no more than its time to live.
+Written after commits, in the background and at most `MOST_WAITING` orders behind; never read here. Entries that cannot
+be written in time are dropped: an entry may be missing, or outdated by at most its time to live.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ for _, id in ipairs(deleted) do redis.call('DEL', '{_KEY}' .. id) end
 
 
 class CachedOrder(msgspec.Struct, frozen=True, gc=False):
-    """What other services find of an order."""
+    """An order as other services read it."""
 
     customer_id: int | None
     payment_method_id: int | None
@@ -52,14 +52,14 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class OrderCache(Service):
-    """Writes the cache.
+    """Writes the order cache.
 
     Args:
         client: calls scripts on the cache's database; closed with the cache.
         ttl_s: time to live of an entry.
 
     Attributes:
-        counts: `cached`, `cache_deleted`, and `cache_dropped`: changes left out because too many waited.
+        counts: `cached`, `cache_deleted`, and `cache_dropped`: changes dropped because too many waited.
     """
 
     def __init__(self, client: ScriptCaller, *, ttl_s: int = TTL_S, **kwargs: Any) -> None:
@@ -75,11 +75,11 @@ class OrderCache(Service):
 
     @property
     def away_since(self) -> float | None:
-        """Since when Redis does not answer, Unix time in seconds."""
+        """Start of an outage of Redis, Unix time in seconds; None without one."""
         return self._outage.since
 
     def put(self, orders: Mapping[str, CachedOrder | None]) -> None:
-        """Have orders written some time soon, None for a deleted one. Never waits; the oldest give way to too many."""
+        """Have orders written soon, None for a deleted one. Never waits; if too many wait, the oldest are dropped."""
         if not orders:
             return
         self._waiting.update(orders)
@@ -90,13 +90,13 @@ class OrderCache(Service):
         self._has_some.set()
 
     async def on_stop(self) -> None:
-        """Give what waits a last chance."""
+        """Write the waiting entries, if possible."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):
                 await self._has_none.wait()
 
     async def on_shutdown(self) -> None:
-        """Let go of the connections."""
+        """Release the connections."""
         await self._client.close()
 
     @Service.task
@@ -118,7 +118,7 @@ class OrderCache(Service):
             self._forget(taken)
 
     def _forget(self, written: Mapping[str, CachedOrder | None]) -> None:
-        """Strike off what was written, unless a newer value came meanwhile."""
+        """Remove entries that were written, unless a newer value came meanwhile."""
         for id_, order in written.items():
             if self._waiting.get(id_, _GONE) is order:
                 del self._waiting[id_]
@@ -128,7 +128,7 @@ class OrderCache(Service):
 
 
 class NoCache:
-    """The cache switched off."""
+    """A disabled cache."""
 
     away_since: float | None = None
 
@@ -136,4 +136,4 @@ class NoCache:
         self.counts: Counter[str] = Counter()
 
     def put(self, orders: Mapping[str, CachedOrder | None]) -> None:
-        """Keep nothing."""
+        """Cache nothing."""

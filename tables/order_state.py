@@ -1,4 +1,4 @@
-"""The table `order_state`: what is remembered of each order, by order id.
+"""The table `order_state`: the state of each order, by order id.
 
 Changelog: `{app id}-order_state-changelog`, compacted; value: `OrderState` in MessagePack.
 """

@@ -29,7 +29,7 @@ RETRY_S: Final = 1.0
 
 
 class PaymentMethodColumns(Struct, gc=False):
-    """Columns of `payment_method` that are looked up."""
+    """Columns of `payment_method` that the look-up reads."""
 
     id: SignedInt64
     name: str | None = None
@@ -58,11 +58,11 @@ class PaymentMethods(Service):
 
     @property
     def counts(self) -> Counter[str]:
-        """Payment methods that are `known`, records that were `unreadable`."""
+        """Number of `known` payment methods and of `unreadable` records."""
         return Counter(known=len(self._known), unreadable=self.unreadable)
 
     def get(self, id_: int) -> PaymentMethod | None:
-        """The payment method, None if it is not known (yet)."""
+        """The payment method, None if it is not known yet."""
         return self._known.get(id_)
 
     async def ready(self) -> None:
@@ -70,7 +70,7 @@ class PaymentMethods(Service):
         await self._loaded.wait()
 
     async def wait_for(self, ids: set[int], timeout_s: float) -> None:
-        """Wait until all ids are known, but not longer than `timeout_s`."""
+        """Wait until all ids are known, at most `timeout_s`."""
         if ids <= self._known.keys() or timeout_s <= 0:
             return
         try:
@@ -80,11 +80,11 @@ class PaymentMethods(Service):
             return
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
-        """Take in one record of the change topic. Old news is ignored, an unreadable record is counted and logged."""
+        """Apply one record of the change topic. Older changes are ignored, unreadable records counted and logged."""
         change = self._decode(key, value)
         if isinstance(change, Malformed):
             self.unreadable += 1
-            log.warning("a record of %s was passed over: %s", self.topic, change.reason)
+            log.warning("ignored an unreadable record of %s: %s", self.topic, change.reason)
         elif isinstance(change, Change):
             row = change.row
             if change.position < self._positions.get(row.id, change.position):
@@ -101,7 +101,7 @@ class PaymentMethods(Service):
             try:
                 await self._read()
             except (KafkaError, OSError) as error:
-                log.warning("reading %s: %r; again in %.0f s", self.topic, error, RETRY_S)
+                log.warning("reading %s: %r; retrying in %.0f s", self.topic, error, RETRY_S)
                 await self.sleep(RETRY_S)
 
     async def _read(self) -> None:

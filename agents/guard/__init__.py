@@ -1,1 +1,1 @@
-"""The lock guard: which order may be emitted here, asked of Redis for a whole turn at once."""
+"""The lock guard: Redis decides which orders may be emitted here; it is asked once for a whole turn."""

@@ -1,4 +1,4 @@
-"""Clears a turn's complete orders with the lock guard, and undoes the emission of those that are denied."""
+"""Claims a turn's complete orders with the lock guard, and undoes the emission of those that are denied."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ClaimFilter:
     """Asks the guard once for all orders of a turn.
 
     Attributes:
-        counts: `duplicates_prevented`: orders that were not emitted because another deployment, or a state of this one
-            that is no more, had claimed or emitted them; each counts once, however often it is asked for.
+        counts: `duplicates_prevented`: orders that were not emitted because another deployment, or a former state of
+            this one, had claimed or emitted them; each counts once, however often it is claimed again.
     """
 
     def __init__(self, guard: Guard, app_id: str, order_log: OrderLog) -> None:
@@ -31,11 +31,11 @@ class ClaimFilter:
         self._log = order_log
 
     def token(self, incarnation: str) -> str:
-        """What this application's claims for a partition are marked with."""
+        """Token of this application's claims for a partition."""
         return token_of(self._app_id, incarnation)
 
     async def apply(self, turn: Turn, incarnation: str) -> None:
-        """Leave in the turn what may be published."""
+        """Claim the turn's complete orders, and remove those that are denied."""
         claims = [
             Claim(outcome.order_id, turn.states[outcome.order_id.encode()].denied)
             for outcome in turn.outcomes
@@ -56,7 +56,7 @@ class ClaimFilter:
                 self._log.duplicate_prevented(order_id, answer.name.lower())
 
     def _remove_denied(self, turn: Turn, denied: Mapping[str, Answer]) -> None:
-        """Take the denied orders out of the turn, with the amendments that followed them in it."""
+        """Remove the denied orders from the turn, with the amendments that followed them in it."""
         kept, caused_at_ms = [], []
         for position, outcome in enumerate(turn.outcomes):
             answer = denied.get(getattr(outcome, "order_id", ""))

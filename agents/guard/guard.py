@@ -1,7 +1,7 @@
 """The lock guard: an order is claimed in Redis before it is emitted, and marked afterwards.
 
-Within an application Kafka's transactions already let an order out once. The guard is for what they do not cover:
-a second deployment, a group that was made anew, a topic that was restored.
+Within an application, Kafka's transactions already emit an order only once. The guard covers the other cases: a second
+deployment, a group that was created again, a topic that was restored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Answer(Enum):
-    """What the guard says to a claim; the values are the letters that the script answers."""
+    """The guard's answer to a claim; the values are the letters that the script returns."""
 
     ACQUIRED = "A"
     """It was free or released, and is ours now."""
@@ -56,33 +56,33 @@ _ANSWERS: Final = {ord(answer.value): answer for answer in Answer}
 
 
 class WhenAway(StrEnum):
-    """What a claim does while Redis does not answer."""
+    """Effect of a claim while Redis does not answer."""
 
     WAIT = "wait"
     GO_ON = "go_on"
 
 
 class Claim(NamedTuple):
-    """An order to be emitted. After a denial a missing key is no permission any more, only a release is."""
+    """An order to be emitted. After a denial, a missing key no longer permits it; only a release does."""
 
     order_id: str
     was_denied: bool = False
 
 
 class Guard(Protocol):
-    """What the order completion needs of a guard."""
+    """Interface of the order completion to a guard."""
 
     counts: Counter[str]
 
     @property
     def away_since(self) -> float | None:
-        """Since when Redis does not answer, Unix time in seconds."""
+        """Start of an outage of Redis, Unix time in seconds; None without one."""
 
     async def claim(self, claims: Sequence[Claim], token: str) -> Sequence[Answer]:
-        """Claim orders for a token, all at once; an answer for each, in their order."""
+        """Claim orders for a token, all at once; return an answer for each, in order."""
 
     def mark_emitted(self, order_ids: Sequence[str], token: str, done: Callable[[], None]) -> None:
-        """Have orders marked, some time soon; `done` is called when they are, never if they are given up."""
+        """Have orders marked soon; `done` is called when they are, and never if they are given up."""
 
 
 class _Marks(NamedTuple):
@@ -95,13 +95,13 @@ class LockGuard(Service):
     """The guard on Redis.
 
     Args:
-        client: calls scripts on the database of the locks; closed with the guard.
+        client: calls scripts on the locks' database; closed with the guard.
         retention_s: time to live of a lock, from its last claim or mark.
-        when_away: whether claims wait for a Redis that does not answer.
+        when_away: whether claims wait while Redis does not answer.
 
     Attributes:
-        counts: claims by answer; `marks` written, `marks_dropped` because too many waited, `emitted_twice`: orders
-            whose mark found another application's; `away_seconds` of outages that have ended.
+        counts: claims by answer; `marks` written; `marks_dropped` because too many waited; `emitted_twice`: orders
+            whose lock was marked by another application; `away_seconds` of outages that have ended.
     """
 
     def __init__(self, client: ScriptCaller, *, retention_s: int, when_away: WhenAway, **kwargs: Any) -> None:
@@ -122,15 +122,15 @@ class LockGuard(Service):
 
     @property
     def away_since(self) -> float | None:
-        """Since when Redis does not answer, Unix time in seconds."""
+        """Start of an outage of Redis, Unix time in seconds; None without one."""
         return self._outage.since
 
     # -- claims -------------------------------------------------------------------------------------------------------
 
     async def claim(self, claims: Sequence[Claim], token: str) -> Sequence[Answer]:
-        """Claim orders for a token; an answer for each, in their order.
+        """Claim orders for a token; return an answer for each, in order.
 
-        May be cancelled at any point: what was claimed by then is `MINE` the next time.
+        May be cancelled at any point: orders claimed by then are `MINE` the next time.
         """
         answers = bytearray()
         for begin in range(0, len(claims), MOST_PER_CALL):
@@ -160,7 +160,7 @@ class LockGuard(Service):
                 return answer
 
     def _may_probe(self) -> bool:
-        """Whether to ask at all: while Redis is away, one turn a second does."""
+        """Whether to ask at all: during an outage, one turn per second does."""
         now = time.monotonic()
         if self._outage.since is not None:
             if now < self._next_probe:
@@ -179,7 +179,7 @@ class LockGuard(Service):
     def mark_emitted(self, order_ids: Sequence[str], token: str, done: Callable[[], None]) -> None:
         """Have orders marked as emitted; `done` is called once Redis has acknowledged all of them.
 
-        Never waits. When too many wait already these are given up, and `done` is never called.
+        Never waits. If too many wait already, these are given up, and `done` is never called.
         """
         if self._waiting_ids + len(order_ids) > MOST_WAITING_MARKS:
             self.counts["marks_dropped"] += len(order_ids)
@@ -190,15 +190,18 @@ class LockGuard(Service):
         self._has_marks.set()
 
     async def on_stop(self) -> None:
-        """Give the marks that wait a last chance."""
+        """Write the waiting marks, if possible within `FLUSH_S`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):
                 await self._has_none.wait()
         if self._waiting_ids:
-            log.warning("%d emitted orders remain claimed only: Redis did not take their marks", self._waiting_ids)
+            log.warning(
+                "%d emitted orders are still marked only as claimed; Redis did not accept the 'emitted' marks",
+                self._waiting_ids,
+            )
 
     async def on_shutdown(self) -> None:
-        """Let go of the connections."""
+        """Release the connections."""
         await self._client.close()
 
     @Service.task
@@ -217,7 +220,7 @@ class LockGuard(Service):
                 self._marks_written(marks)
 
     def _next_marks(self) -> list[_Marks]:
-        """The oldest ones, as many as fit into one call; a single one may be larger."""
+        """The oldest marks that fit into one call; a single one may be larger."""
         taken: list[_Marks] = []
         size = 0
         for mark in self._marks:
@@ -253,7 +256,7 @@ class LockGuard(Service):
 
 
 class NoGuard:
-    """The guard switched off: every order is free, every mark is done at once."""
+    """A disabled guard: every order is free, every mark is done at once."""
 
     away_since: float | None = None
 
@@ -265,5 +268,5 @@ class NoGuard:
         return [Answer.ACQUIRED] * len(claims)
 
     def mark_emitted(self, order_ids: Sequence[str], token: str, done: Callable[[], None]) -> None:
-        """Keep nothing."""
+        """Mark nothing."""
         done()

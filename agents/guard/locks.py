@@ -1,4 +1,4 @@
-"""The order locks as they lie in Redis: keys, values, and the scripts that alone read and write them.
+"""The order locks in Redis: keys, values, and the scripts, which alone read and write them.
 
     order_trigger_lock:{order id}   claimed:{app id}:{incarnation}    before the order is emitted
                                     emitted:{app id}:{incarnation}    after the commit
@@ -18,7 +18,7 @@ from streams.adapters.redis import Script
 
 DATABASE: Final = 2
 MOST_PER_CALL: Final = 2_000
-"""A script of this size keeps Redis from everybody else for a few milliseconds."""
+"""Most orders per call; a script of this size occupies Redis for a few milliseconds."""
 
 _KEY: Final = "order_trigger_lock:"
 _CLAIMED, _EMITTED, _RELEASED = "claimed:", "emitted:", "released"
@@ -111,7 +111,7 @@ ALL_KEYS: Final = f"{_KEY}*"
 
 
 class Lock(NamedTuple):
-    """A value, taken apart: `state` is `claimed`, `emitted` or `released` (then nobody's)."""
+    """A parsed value: `state` is `claimed`, `emitted` or `released` (then it is nobody's)."""
 
     state: str
     app_id: str
@@ -119,27 +119,27 @@ class Lock(NamedTuple):
 
 
 def lock_key(order_id: str) -> str:
-    """The key of an order's lock."""
+    """Key of an order's lock."""
     return f"{_KEY}{order_id}"
 
 
 def order_id_of(key: str) -> str:
-    """The order of a lock."""
+    """Order id of a lock's key."""
     return key.removeprefix(_KEY)
 
 
 def token_of(app_id: str, incarnation: str) -> str:
-    """Who claims: an application with one life of its state."""
+    """Token of an application with one incarnation of its state."""
     return f"{app_id}:{incarnation}"
 
 
 def app_of(token: str) -> str:
-    """The application of a token."""
+    """Application of a token."""
     return token.rpartition(":")[0]
 
 
 def parse_lock(value: bytes) -> Lock | None:
-    """Take a value apart; None if it is none of the three."""
+    """Parse a value; None if it is none of the three."""
     text = value.decode(errors="replace")
     if text == _RELEASED:
         return Lock(_RELEASED, "", "")

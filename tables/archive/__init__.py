@@ -1,1 +1,1 @@
-"""The archive of raw changes: which records make an object, and how its offsets are committed."""
+"""The archive of raw changes: the rows of its objects, and how they are committed."""

@@ -53,12 +53,12 @@ STEP_GROWS: Final = 16
 
 
 class ArchiveSink(Service):
-    """Where the records go; makes a committer for each task of a partition.
+    """Sink of raw records; makes a committer for each partition task.
 
     Args:
         store: the bucket; closed with the sink.
-        app: the application, whose group's offsets are kept up for those who watch its lag.
-        prefix: what stands before every object's name, empty or with a slash at its end.
+        app: the application, whose group's offsets are committed for observers of its lag.
+        prefix: prefix of every object's name, empty or with a trailing slash.
         flush_bytes: an object is put as soon as so many bytes wait (keys, values and headers, before compression).
         flush_s: an object is put as soon as a record has waited for so many seconds.
 
@@ -89,7 +89,7 @@ class ArchiveSink(Service):
 
     @property
     def away_since(self) -> float | None:
-        """Since when the object storage does not do its part."""
+        """Start of an outage of the object storage, Unix time in seconds; None without one."""
         return self.store.away_since
 
     def committers(self, topic: str) -> Callable[[int], ArchiveCommitter]:
@@ -97,16 +97,16 @@ class ArchiveSink(Service):
         return lambda partition: ArchiveCommitter(self, topic, partition)
 
     def waiting(self) -> dict[str, dict[str, float]]:
-        """What waits in each open partition: `records`, `bytes`, and for how many seconds."""
+        """Waiting data of each open partition: `records`, `bytes`, and `seconds` of waiting."""
         return {f"{tp.topic}/{tp.partition}": each.waiting() for tp, each in sorted(self.open.items())}
 
     async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
-        """Keep the group's offsets up; they decide nothing."""
+        """Commit the group's offsets, which are only informative."""
         with contextlib.suppress(KafkaError):
             await self.app.partition_supervisor.commit_group_offsets(offsets)
 
     async def on_shutdown(self) -> None:
-        """Let go of the connections."""
+        """Release the connections."""
         await self.store.close()
 
 
@@ -123,13 +123,13 @@ class ArchiveCommitter:
         self._is_sound = False
 
     async def open(self) -> None:
-        """Nobody has to be fenced: whoever comes later is refused by the name of the object."""
+        """Do nothing: a former owner is stopped by the objects' names."""
 
     async def committed(self) -> Mapping[str, int | None]:
-        """The end of the chain, None if there is none.
+        """End of the chain, None if there is no chain.
 
         Raises:
-            SinkAwayError: the object storage does not do its part.
+            SinkAwayError: the object storage is unavailable.
         """
         group_offset = await self._sink.app.partition_supervisor.group_offset(self._tp)
         await self._find_resume_offset({group_offset or 0, self._sink.ends.get(self._tp, 0)})
@@ -141,10 +141,10 @@ class ArchiveCommitter:
         return {self._tp.topic: self._start or None}
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
-        """Take in the records of a turn; put an object if there is enough for one.
+        """Add the records of a turn; put an object if there is enough for one.
 
         Raises:
-            SinkAwayError: the object storage does not do its part, or has lost the chain's last object.
+            SinkAwayError: the object storage is unavailable, or has lost the chain's last object.
         """
         records = [each.source for each in outputs if each.source is not None and each.source.offset >= self._start]
         if records:
@@ -156,10 +156,10 @@ class ArchiveCommitter:
         return {}
 
     async def check(self) -> None:
-        """Put an object of what has waited long enough; without records, look after the last object now and then.
+        """Put an object of records that have waited long enough; without records, check the last object now and then.
 
         Raises:
-            SinkAwayError: as for a commit.
+            SinkAwayError: as for `commit`.
         """
         if self._rows:
             if time.monotonic() - self._waiting_since >= self._sink.flush_s:
@@ -168,7 +168,7 @@ class ArchiveCommitter:
             await self._look_after_the_newest()
 
     async def close(self) -> None:
-        """Put what waits, if that is quickly done: an object at the chain's end does no harm, whoever owns it now."""
+        """Put the waiting records, if that is quick: an object at the chain's end does no harm, whoever owns it now."""
         is_open = self._sink.open.get(self._tp) is self
         if is_open:
             del self._sink.open[self._tp]
@@ -177,17 +177,17 @@ class ArchiveCommitter:
                 async with asyncio.timeout(CLOSE_FLUSH_S):
                     await self._flush()
             except (SinkAwayError, TimeoutError) as error:
-                log.info("%d records of %s are left to be read again: %r", self._rows.records, self._tp, error)
+                log.info("%d records of %s will be read again: %r", self._rows.records, self._tp, error)
 
     def waiting(self) -> dict[str, float]:
-        """How much waits here, and for how long."""
+        """Amount of waiting data, and since when."""
         waited_s = time.monotonic() - self._waiting_since if self._rows else 0.0
         return {"records": self._rows.records, "bytes": self._rows.size_bytes, "seconds": round(waited_s, 3)}
 
     # -- putting ------------------------------------------------------------------------------------------------------
 
     async def _flush(self) -> None:
-        """Put what waits at the end of the chain, wherever that is by now, and tell the group."""
+        """Put the waiting records at the current end of the chain, and commit the group's offset."""
         try:
             await self._look_after_the_newest()
             await self._put_all()
@@ -201,11 +201,11 @@ class ArchiveCommitter:
         while self._rows and not await self._put():
             refusals += 1
             if refusals == MOST_REFUSALS:
-                raise SinkAwayError(f"another owner archives {self._tp} at the same time")
+                raise SinkAwayError(f"another owner is archiving {self._tp} at the same time")
             await self._follow()
 
     async def _put(self) -> bool:
-        """Put one object of everything that waits; False if there is one of its name."""
+        """Put one object of all waiting records; False if its name exists already."""
         last, records = self._rows.last_offset, self._rows.records
         size = await self._sink.store.put_new(
             self._name(self._start), self._rows.file(), {LAST_OFFSET: str(last), RECORDS: str(records)}
@@ -218,7 +218,7 @@ class ArchiveCommitter:
         return True
 
     def _advance(self, last: int) -> None:
-        """The object at the chain's end ends with this offset: go on after it."""
+        """Continue after the object at the chain's end, which ends with this offset."""
         self._newest, self._start = self._start, last + 1
         self._sink.ends[self._tp] = self._start
         self._looked_at = time.monotonic()
@@ -227,7 +227,7 @@ class ArchiveCommitter:
     # -- the chain ----------------------------------------------------------------------------------------------------
 
     async def _find_resume_offset(self, candidates: Set[int]) -> None:
-        """Begin at the greatest offset at which the chain has a joint or its end, or at the chain's beginning."""
+        """Start at the greatest candidate that is a boundary or the end of the chain, or at the chain's beginning."""
         for offset in sorted(candidates - {0}, reverse=True):
             if await self._last_of(offset) is not None:
                 self._start = offset
@@ -239,19 +239,19 @@ class ArchiveCommitter:
             log.warning("%s: no object of the archive ends before offset %d; looking further back", self._tp, offset)
 
     async def _follow(self) -> None:
-        """Go along the chain to its end."""
+        """Follow the chain to its end."""
         while (last := await self._last_of(self._start)) is not None:
             self._advance(last)
 
     async def _look_after_the_newest(self) -> None:
-        """Raise if the chain's last object is not there any more: nothing may be put behind a gap."""
+        """Raise if the chain's last object is missing: nothing may be put behind a gap."""
         if self._newest is not None and await self._last_of(self._newest) != self._start - 1:
             self._sink.ends.pop(self._tp, None)
             raise SinkAwayError(f"the archive of {self._tp} has lost its object {self._name(self._newest)}")
         self._looked_at = time.monotonic()
 
     async def _last_of(self, start: int) -> int | None:
-        """The last offset of the object with this start, None if there is no such object."""
+        """Last offset of the object with this start, None if it does not exist."""
         name = self._name(start)
         metadata = await self._sink.store.metadata(name)
         if metadata is None:
@@ -262,7 +262,7 @@ class ArchiveCommitter:
         return int(text)
 
     async def _start_before(self, offset: int) -> int | None:
-        """The greatest start below an offset; found near it, without a listing of everything there is."""
+        """Greatest start below an offset, found near it, without listing everything."""
         folder, step = self._sink.prefix + partition_folder(*self._tp), FIRST_STEP_BACK
         while True:
             after = self._sink.prefix + before_object(*self._tp, max(0, offset - step))

@@ -32,11 +32,11 @@ _OFFSET: Final = SCHEMA.get_field_index("offset")
 
 
 class Rows:
-    """Records that wait for their object, in compact form and in the order of their offsets.
+    """Records waiting for their object, in compact form and in the order of their offsets.
 
     Attributes:
-        size_bytes: what they take in memory.
-        records: their number.
+        size_bytes: memory used.
+        records: number of records.
     """
 
     def __init__(self) -> None:
@@ -49,16 +49,16 @@ class Rows:
 
     @property
     def last_offset(self) -> int:
-        """The offset of the last one; there has to be one."""
+        """Offset of the last record; there must be one."""
         batch = self._batches[-1]
         return int(batch.column(_OFFSET)[batch.num_rows - 1].as_py())
 
     def add(self, records: Sequence[SourceRecord]) -> None:
-        """Take in the next records of the partition."""
+        """Append the next records of the partition."""
         self._set([*self._batches, _batch(records)])
 
     def drop_through(self, last: int) -> None:
-        """Let go of the records up to an offset."""
+        """Drop the records up to an offset, inclusive."""
         if not self._batches or last >= self.last_offset:
             self._set([])
             return

@@ -1,1 +1,1 @@
-"""What can be seen of the tables over HTTP."""
+"""HTTP views on the tables."""

@@ -1,4 +1,4 @@
-"""What waits to be archived, for Prometheus."""
+"""Metrics of data waiting to be archived."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class WaitingCollector(Collector):
     """Gauges by topic partition.
 
     Args:
-        waiting: answers the amounts by topic partition and unit.
+        waiting: returns the amounts by topic partition and unit.
     """
 
     def __init__(self, waiting: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
         self._waiting = waiting
 
     def collect(self) -> Iterator[Metric]:
-        """One family a unit."""
+        """Yield one metric family per unit."""
         waiting = self._waiting()
         for unit, help_text in _GAUGES.items():
             family = GaugeMetricFamily(f"millrace_archive_waiting_{unit}", help_text, labels=["partition"])

@@ -1,4 +1,4 @@
-"""The orders that are not emitted yet, as people and programs look for them: counts, ages, and why; found by timers."""
+"""The orders not emitted yet: counts, ages and reasons, found by their timers."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def oldest_seconds(partitions: Sequence[PartitionView]) -> dict[IncompleteReason
 
 
 def figures(app: TransactionalApp) -> dict[str, Any]:
-    """What `/stats/` says of them."""
+    """Figures for `/stats/`."""
     found = counts(open_partitions(app))
     return {"incomplete": {str(reason): number for reason, number in found.items()}}
 
 
 def listing(orders: TransactionalTable, partitions: Sequence[PartitionView], limit: int) -> dict[str, Any]:
-    """What `/orders/incomplete` answers: everything in numbers, and the oldest orders one by one."""
+    """Answer of `/orders/incomplete`: counts and ages, and the oldest orders one by one."""
     found = counts(partitions)
     return {
         "count": sum(found.values()),
@@ -88,13 +88,13 @@ def _line(orders: TransactionalTable, at_ms: int, key: bytes, kind: int, partiti
 
 
 class IncompleteCollector(Collector):
-    """The same for Prometheus."""
+    """Counts and ages for Prometheus."""
 
     def __init__(self, app: TransactionalApp) -> None:
         self._app = app
 
     def collect(self) -> Iterator[Metric]:
-        """Two gauges by reason."""
+        """Yield two gauges by reason."""
         number = GaugeMetricFamily("millrace_orders_incomplete", "Orders not emitted yet.", labels=["reason"])
         oldest = GaugeMetricFamily(
             "millrace_orders_incomplete_oldest_seconds", "Age of the oldest of them.", labels=["reason"]

@@ -17,7 +17,7 @@ MOST_LISTED: Final = 1_000
 
 
 def order_view(order_id: str, state: OrderState) -> dict[str, Any]:
-    """What a person wants to know of an order."""
+    """One order's state, for people."""
     row = state.row
     waiting_for = max(0, row.num_products - len(products_of(state))) if row is not None and not row.deleted else None
     return {

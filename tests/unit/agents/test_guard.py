@@ -291,7 +291,7 @@ async def test_the_end_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) 
         async with asyncio.timeout(LIVENESS_S), running(client) as guard:
             guard.mark_emitted(["a", "b"], TOKEN, lambda: None)
     assert client.is_closed
-    assert "2 emitted orders remain claimed only" in " ".join(caplog.messages)
+    assert "2 emitted orders" in " ".join(caplog.messages)
 
 
 async def test_a_guard_switched_off_allows_everything() -> None:
