@@ -248,7 +248,7 @@ def test_no_password_is_in_what_is_written_or_said(
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        ("", "database 'other' holds no table that this user may see"),
+        ("", "database 'other' has no table"),
         ("CREATE TABLE log (line TEXT)", "no table of other can be in a dataset:\nleft out  'log': has no primary key"),
     ],
 )

@@ -113,6 +113,13 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
+@pytest.fixture(scope="package")
+def servers_for_bad_records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Kafka and Redis whose output topics hold records that no other test expects there."""
+    with kafka_and_redis(tmp_path_factory.mktemp("bad-records")) as stack:
+        yield stack
+
+
 @pytest.fixture
 def fed(servers: Stack, tmp_path: Path) -> Iterator[FedShop]:
     """A shop of its own, whose changes the test writes; Redis is back afterwards."""

@@ -59,7 +59,7 @@ class TopicTail:
                 TopicRecord(
                     topic,
                     partition,
-                    key.decode() if isinstance(key, bytes) else key,
+                    key.decode(errors="backslashreplace") if isinstance(key, bytes) else key,
                     message.value(),
                     {name: value.decode() for name, value in headers},
                 )

@@ -144,9 +144,10 @@ class Feed:
 
 
 @pytest.fixture(scope="module")
-def feed(servers: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Feed]:
+def feed(servers_for_bad_records: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Feed]:
     """A dataset with one worker that has to live through everything; at the end all is accounted for."""
     dataset = f"bad-{uuid.uuid4().hex[:8]}"
+    servers = servers_for_bad_records
     environment = servers.environment() | {"DATASET": dataset, "ORDERS_APP_ID": f"{dataset}-orders"}
     specs = catalogue(dataset=dataset, app_id=environment["ORDERS_APP_ID"], order_partitions=4)
     apply_topics(KafkaSettings.read(environment), specs)

@@ -121,11 +121,11 @@ class Letters:
 
 
 @pytest.fixture(scope="module")
-def kafka(servers: Stack) -> Stack:
+def kafka(servers_for_bad_records: Stack) -> Stack:
     """Kafka with the topics of a dataset that no worker reads there."""
     specs = catalogue(dataset="project_db", app_id=APP, order_partitions=4)
-    apply_topics(KafkaSettings.read(servers.environment()), specs)
-    return servers
+    apply_topics(KafkaSettings.read(servers_for_bad_records.environment()), specs)
+    return servers_for_bad_records
 
 
 @pytest.fixture

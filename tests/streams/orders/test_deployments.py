@@ -191,6 +191,7 @@ def test_what_a_dead_deployment_has_claimed_is_held_and_goes_out_once_after_a_re
     deployment = successor(fed)
     worker = deployment.worker()
     until(lambda: held(worker) == 2, "both are held")
+    until(lambda: incomplete_of(worker)["count"] == 2, "the own order is complete")
     listed = {order["order_id"]: order for order in incomplete_of(worker)["orders"]}
     assert listed.keys() == set(claimed.ids)
     assert {order["reason"] for order in listed.values()} == {HELD}
