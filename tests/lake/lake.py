@@ -141,7 +141,7 @@ class LocalLake:
     def quarantined(self) -> list[dict[str, Any]]:
         """Rows of the quarantine, in the order of sequence and rule."""
         rows = delta_rows_if_any(self.context().lake.quarantine())
-        return sorted(rows, key=lambda row: (row["_sequence"], row["rule"]))
+        return sorted(rows, key=lambda row: (row["_sequence"] or "", row["rule"]))
 
 
 def _each_once(rows: Iterable[Mapping[str, Any]]) -> set[tuple[Any, ...]]:
