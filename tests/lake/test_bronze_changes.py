@@ -210,9 +210,9 @@ def test_values_of_another_type_stay_as_they_came(landed: Landed) -> None:
 
 
 def test_columns_beyond_the_definition_are_left_out_and_named(landed: Landed) -> None:
-    assert [text for text in landed.warnings if "left out" in text] == [
-        "bronze/payment_method: left out, not in the definition: the columns colour, size"
-    ]
+    (warning,) = landed.warnings
+    assert warning.startswith("bronze/payment_method: ")
+    assert warning.endswith(": colour, size")
     assert len(landed.of("40", "41", "42")) == 3
     assert "colour" not in landed.rows[0]
 
