@@ -16,9 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deltalake import CommitProperties
+from deltalake.exceptions import CommitFailedError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from batch.delta.delta_rs import DeltaRsError, DeltaRsTable, commit_properties, named_errors
 from batch.delta.log import NO_TABLE, DeltaLog
 from batch.errors import BatchError
 from batch.spark.session import configured
@@ -55,12 +58,14 @@ class Commit:
         mark: by which it is found again.
         note: what it says of itself.
         number: of its transaction.
+        run_id: of the run that makes it.
     """
 
     before: int
     mark: str
     note: str
     number: int
+    run_id: str
 
 
 class Commits:
@@ -99,7 +104,7 @@ class Commits:
         note = json.dumps({"run_id": run_id, "progress": dict(progress), "commit": mark})
         settings = {_METADATA: note, _TXN_APP: self._name, _TXN_VERSION: str(seen + 1), **more}
         with self._configured(settings):
-            yield Commit(before=before, mark=mark, note=note, number=seen + 1)
+            yield Commit(before=before, mark=mark, note=note, number=seen + 1, run_id=run_id)
 
     @contextlib.contextmanager
     def noting(self, run_id: str) -> Iterator[None]:
@@ -107,6 +112,39 @@ class Commits:
         note = {"run_id": run_id, "progress": self.progress()}
         with self._configured({_METADATA: json.dumps(note)}):
             yield
+
+    def write_by_delta_rs(
+        self,
+        commit: Commit,
+        newest: Callable[[], DeltaRsTable | None],
+        write: Callable[[DeltaRsTable, CommitProperties], None],
+    ) -> None:
+        """Write to the newest version by delta-rs; a commit that another one has overtaken is made again on top of it.
+
+        Raises:
+            BatchError: another run wrote from the same progress.
+            DeltaRsError: delta-rs could not write.
+        """
+        carried = commit_properties(commit.note, self._name, commit.number)
+        for is_last in (False, False, True):
+            table = newest()
+            assert table is not None, f"{self._name} is out of reach of delta-rs"
+            if table.number(self._name) >= commit.number:
+                raise self.overtaken()
+            try:
+                with named_errors("write", self._log.location):
+                    write(table, carried)
+                return
+            except CommitFailedError as error:
+                if self.found(commit) is not None:  # it was our own, and the answer to it was lost
+                    return
+                if is_last:
+                    raise self.overtaken() from error
+            except DeltaRsError:
+                if self.found(commit) is None:
+                    raise
+                log.warning("%s: committed, but delta-rs could not tidy the log", self._name, exc_info=True)
+                return
 
     def written(self, commit: Commit) -> Written:
         """What a commit did.

@@ -6,12 +6,11 @@ only where there is none yet (If-None-Match), so neither can hide what the other
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import json
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, ParamSpec, TypeVar
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,16 +22,19 @@ from deltalake import (
     WriterProperties,
     write_deltalake,
 )
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from pyspark.sql.types import StructType
+
+from batch.delta.writer import WRITER, Writer, writer_of
 
 NEVER: Final = "false"
 """A condition that does not hold."""
 
-log = logging.getLogger("batch.delta.delta_rs")
-
 _KEPT_UP: Final = frozenset({"appendOnly", "invariants", "changeDataFeed"})
 """Features of a table that these writes keep up."""
+
+_READABLE: Final = frozenset({"timestampNtz"})
+"""Features that these reads know. Deletion vectors are for Spark: only tables of its own have them."""
 
 _CHECKPOINT_EVERY: Final = 10
 """Versions, as Spark does it."""
@@ -41,22 +43,29 @@ _NOTHING_AFTERWARDS: Final = PostCommitHookProperties(create_checkpoint=False, c
 _PARQUET: Final = WriterProperties(compression="ZSTD")
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
+class DeltaRsError(DeltaError):
+    """delta-rs failed at a table that it should be able to read and write.
+
+    Attributes:
+        is_gone: a file or a version is not there any more.
+    """
+
+    def __init__(self, action: str, location: str, cause: Exception) -> None:
+        reason = next((line.strip() for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+        cure = "run again; if it fails again, set the table property millrace.writer to 'spark-only'"
+        super().__init__(f"delta-rs could not {action} {location}: {reason}; {cure}")
+        self.is_gone = isinstance(cause, FileNotFoundError) or "not found" in str(cause).lower()
 
 
-def _spark_asked_instead(read: Callable[P, T | None]) -> Callable[P, T | None]:
-    """Let Spark read what can't be read here, or say why it can't be read."""
-
-    @functools.wraps(read)
-    def tried(*args: P.args, **kwargs: P.kwargs) -> T | None:
-        try:
-            return read(*args, **kwargs)
-        except (DeltaError, OSError, pa.ArrowException):
-            log.warning("not read by delta-rs, so Spark is asked", exc_info=True)
-            return None
-
-    return tried
+@contextlib.contextmanager
+def named_errors(action: str, location: str) -> Iterator[None]:
+    """Raise what delta-rs reports in here as a `DeltaRsError`; a commit that another one has overtaken stays one."""
+    try:
+        yield
+    except (CommitFailedError, TableNotFoundError, DeltaRsError):
+        raise
+    except (DeltaError, OSError, pa.ArrowException) as error:
+        raise DeltaRsError(action, location, error) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +101,23 @@ class DeltaRsTable:
         """A property of the table; None if it has none of this name."""
         return self._table.metadata().configuration.get(name)
 
-    def takes(self, names: Sequence[str], *, has_more: bool) -> bool:
-        """Whether rows with these columns (the table's own, or some more) can be written here."""
-        own = {*self.schema.names}
-        is_kept_up = {*(self._table.protocol().writer_features or ())} <= _KEPT_UP
-        return is_kept_up and (own <= {*names} if has_more else own == {*names})
+    def is_readable(self) -> bool:
+        """Whether delta-rs knows all features that a reader of the table needs."""
+        return {*(self._table.protocol().reader_features or ())} <= _READABLE
+
+    def writer(self) -> Writer:
+        """The engine that commits appends and merges of rows that the driver holds."""
+        return writer_of(self.property(WRITER), is_kept_up=self.is_kept_up(), table_bytes=self.data_files()[1])
+
+    def is_kept_up(self) -> bool:
+        """Whether delta-rs keeps up all features of the table when it writes."""
+        return {*(self._table.protocol().writer_features or ())} <= _KEPT_UP
+
+    def has_columns(self, schema: StructType, *, or_fewer: bool) -> bool:
+        """Whether these are the table's columns, by name and type; with `or_fewer` the table may lack some of them."""
+        own = {field.name: field.dataType for field in self.schema}
+        given = {field.name: field.dataType for field in schema}
+        return own.items() <= given.items() if or_fewer else own == given
 
     def data_files(self) -> tuple[int, int]:
         """How many data files there are, and their bytes."""
@@ -108,7 +129,6 @@ class DeltaRsTable:
         found = self._table.transaction_version(app)
         return -1 if found is None else int(found)
 
-    @_spark_asked_instead
     def rows(
         self, among: Mapping[str, pa.ChunkedArray], *, columns: Sequence[str], where: str | None, most: int
     ) -> pa.Table | None:
@@ -117,44 +137,50 @@ class DeltaRsTable:
 
         Args:
             where: what else has to hold, in SQL that DataFusion and Spark both know.
+
+        Raises:
+            DeltaRsError: delta-rs could not read them.
         """
         if not among and where is None and self._count() > most:
             return None
-        wanted = {}
         types = {field.name: _plain(field.type) for field in pa.schema(self._table.schema().to_arrow())}
-        for name, values in among.items():
-            if not _is_among(types[name], values.type):
-                return None
-            wanted[name] = values.combine_chunks().drop_null()
+        if not all(_is_among(types[name], values.type) for name, values in among.items()):
+            return None
+        wanted = {name: values.combine_chunks().drop_null() for name, values in among.items()}
         read = list(dict.fromkeys([*columns, *among]))
         schema = pa.schema([(name, types[name]) for name in read])
         found, count = [], 0
-        for batch in pa.RecordBatchReader.from_stream(self._table.scan(columns=read, predicate=where)):
-            rows = pa.Table.from_batches([batch]).cast(schema)
-            for name, values in wanted.items():
-                rows = rows.filter(pc.is_in(rows[name].cast(values.type), value_set=values))
-            count += rows.num_rows
-            if count > most:
-                return None
-            found.append(rows)
+        with named_errors("read", self._table.table_uri):
+            for batch in pa.RecordBatchReader.from_stream(self._table.scan(columns=read, predicate=where)):
+                rows = pa.Table.from_batches([batch]).cast(schema)
+                for name, values in wanted.items():
+                    rows = rows.filter(pc.is_in(rows[name].cast(values.type), value_set=values))
+                count += rows.num_rows
+                if count > most:
+                    return None
+                found.append(rows)
         return pa.concat_tables([schema.empty_table(), *found]).select(list(columns))
 
-    @_spark_asked_instead
     def changes(self, first: int, last: int, *, most: int) -> pa.Table | None:
         """The change data feed of these versions; None if it has more than `most` rows.
 
         The columns are those of the table, and `_change_type`.
+
+        Raises:
+            DeltaRsError: delta-rs could not read it.
         """
         columns = [*(field.name for field in self._table.schema().fields), "_change_type"]
-        stream = self._table.load_cdf(starting_version=first, ending_version=last, columns=columns)
         found, count = [], 0
-        reader = pa.RecordBatchReader.from_stream(stream)
-        schema = pa.schema([(field.name, _plain(field.type)) for field in reader.schema])
-        for batch in reader:
-            count += batch.num_rows
-            if count > most:
-                return None
-            found.append(pa.Table.from_batches([batch]).cast(schema))
+        with named_errors("read the changes of", self._table.table_uri):
+            # All columns: names given to `load_cdf` are read as SQL, where capitals are lost.
+            stream = self._table.load_cdf(starting_version=first, ending_version=last)
+            reader = pa.RecordBatchReader.from_stream(stream)
+            schema = pa.schema([(field.name, _plain(field.type)) for field in reader.schema])
+            for batch in reader:
+                count += batch.num_rows
+                if count > most:
+                    return None
+                found.append(pa.Table.from_batches([batch]).cast(schema))
         return pa.concat_tables([schema.empty_table(), *found]).select(columns)
 
     def append(self, rows: pa.Table, commit: CommitProperties) -> None:

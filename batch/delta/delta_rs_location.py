@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from deltalake import DeltaTable, Schema
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructField, StructType
 
-from batch.delta.delta_rs import DeltaRsTable
+from batch.delta.delta_rs import DeltaRsTable, named_errors
 
 _LOCAL: Final = "file:"
 _FROM_S3A: Final = {
@@ -30,8 +30,6 @@ _S3: Final = {
     "timeout": "60s",
     "max_retries": "2",
 }
-
-log = logging.getLogger(__name__)
 
 
 class DeltaRsLocation:
@@ -69,12 +67,20 @@ class DeltaRsLocation:
         self._older = self._opened(version)
         return self._older
 
-    def created(self, schema: StructType, *, partition_by: Sequence[str], properties: Mapping[str, str]) -> bool:
-        """Make an empty table if there is none; False if only Spark can."""
-        if self._options is None:
-            return False
+    def is_reachable(self) -> bool:
+        """Whether delta-rs can reach the place; else only Spark can."""
+        return self._options is not None
+
+    def create(self, schema: StructType, *, partition_by: Sequence[str], properties: Mapping[str, str]) -> None:
+        """Make an empty table if there is none, at a place that `is_reachable`.
+
+        Raises:
+            DeltaRsError: delta-rs could not make it.
+        """
+        assert self._options is not None, f"{self._location} is out of reach of delta-rs"
         columns = StructType([StructField(field.name, field.dataType) for field in schema])
-        try:
+        # Another run that made it at the same moment has made the same table.
+        with named_errors("make", self._location), contextlib.suppress(CommitFailedError):
             DeltaTable.create(
                 self._path,
                 Schema.from_json(columns.json()),
@@ -84,10 +90,6 @@ class DeltaRsLocation:
                 storage_options=self._options,
                 raise_if_key_not_exists=False,
             )
-        except DeltaError:
-            log.warning("not made by delta-rs, so Spark is asked", exc_info=True)
-            return False
-        return True
 
     def _opened(self, version: int | None = None) -> DeltaRsTable | None:
         if self._options is None:

@@ -21,7 +21,12 @@ SMALL_TABLES_BYTES_MAX: Final = 16 * 2**20
 """Stored bytes of all tables that a small query may have to read: some hundred thousand rows."""
 
 DELTA_RS_TABLE_BYTES_MAX: Final = 128 * 2**20
-"""Stored bytes of the largest table that this process reads; larger ones are for Spark, and its cluster."""
+"""Stored bytes of the largest table that this process reads, and that `maintain` leaves to delta-rs to write; larger
+ones are for Spark, and its cluster."""
+
+DELTA_RS_RETURN_BYTES_MAX: Final = 32 * 2**20
+"""Stored bytes of the largest table that `maintain` gives back from Spark to delta-rs: far below the other bound, so
+that a table does not change its writer with every run of `maintain`."""
 
 DELETION_VECTORS_BYTES_MIN: Final = 128 * 2**20
 """Stored bytes of a table from which on its changed rows are marked as deleted in their files, and not left out of
@@ -54,8 +59,13 @@ def are_small_tables(tables: Iterable[Sized]) -> bool:
 
 
 def fits_delta_rs(table_bytes: int) -> bool:
-    """Whether a table of so many bytes is read in this process."""
+    """Whether a table of so many bytes is read in this process, and left to delta-rs to write."""
     return table_bytes <= DELTA_RS_TABLE_BYTES_MAX
+
+
+def fits_delta_rs_again(table_bytes: int) -> bool:
+    """Whether a table of so many bytes is given back from Spark to delta-rs."""
+    return table_bytes <= DELTA_RS_RETURN_BYTES_MAX
 
 
 def wants_deletion_vectors(table_bytes: int) -> bool:

@@ -1,4 +1,4 @@
-"""A Delta table of the lake: read, written and kept, each by whichever of Spark and delta-rs does it sooner.
+"""A Delta table of the lake: read, written and maintained, by Spark or by delta-rs (`batch.delta.writer`).
 
 Every commit carries the progress of the run that made it: see `batch.delta.commits`. Writes set the session's
 configuration: a session is of one thread at a time.
@@ -7,32 +7,29 @@ configuration: a session is of one thread at a time.
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from deltalake import CommitProperties
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import TableNotFoundError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StringType, StructField, StructType
 
 from batch.delta import sizes
 from batch.delta.commits import Commit, Commits, Written
-from batch.delta.delta_rs import DeltaRsTable, Merge, commit_properties
+from batch.delta.delta_rs import DeltaRsTable, Merge
 from batch.delta.delta_rs_location import DeltaRsLocation
 from batch.delta.log import NO_TABLE, DeltaLog
 from batch.delta.rows import Rows
 from batch.delta.snapshot import Snapshot
 from batch.delta.spark_table import EVOLVE, SparkTable
+from batch.delta.writer import DELTA_RS, SPARK, SPARK_ONLY, WRITER, Writer, next_writer, suits_delta_rs
 
 CHANGE_FEED = {"delta.enableChangeDataFeed": "true"}
 STATISTICS = "delta.dataSkippingStatsColumns"
 """The property that names the columns of which every file's lowest and highest values are kept: those searched for."""
 DELETION_VECTORS = {"delta.enableDeletionVectors": "true"}
-
-log = logging.getLogger("batch.delta.table")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +75,28 @@ class LakeTable:
         return Snapshot(self, self.version() if version is None else version)
 
     def delta_rs(self, version: int | None = None) -> DeltaRsTable | None:
-        """A version (default: the newest) for this process; None if it is too large, or only Spark can reach it."""
+        """A version (default: the newest) for reads in this process; None if Spark has to read it: it is too large, out
+        of reach of delta-rs, has features that delta-rs does not know, or an operator has decided so."""
         found = self._delta_rs_location.newest() if version is None else self._delta_rs_location.at(version)
-        return found if found is not None and sizes.fits_delta_rs(found.data_files()[1]) else None
+        if found is None or not found.is_readable() or found.property(WRITER) == SPARK_ONLY:
+            return None
+        return found if sizes.fits_delta_rs(found.data_files()[1]) else None
+
+    def writer(self) -> Writer:
+        """The engine that commits appends and merges of rows that the driver holds."""
+        found = self._delta_rs_location.newest()
+        return SPARK if found is None else found.writer()
+
+    def decide_writer(self, *, run_id: str) -> str | None:
+        """Record who writes the table from now on, by its size; the new writer, None if it stays the same."""
+        found, recorded = self._delta_rs_location.newest(), self.property(WRITER)
+        is_kept_up = found is not None and found.is_kept_up()
+        wanted = next_writer(recorded, is_kept_up=is_kept_up, table_bytes=self.size())
+        if wanted == recorded:
+            return None
+        with self.noting(run_id):
+            self.have({WRITER: wanted})
+        return wanted
 
     def progress(self) -> dict[str, Any]:
         """What the newest commit with a progress says; {} if there is none. Writes continue from here."""
@@ -113,14 +129,16 @@ class LakeTable:
     ) -> Written:
         """Add rows; columns that the table lacks are added to it. The last two are for a table that is made here."""
         rows = Rows.of(rows)
-        self._make(rows, partition_by, properties)
+        is_new = self._make(rows, partition_by, properties)
         with self._commits.made(run_id, progress) as commit:
             held = rows.arrow
-            if held is None or not self._is_written_here(
-                rows.schema.names, commit, lambda table, carried: table.append(held, carried)
-            ):
+            if held is not None and self._is_for_delta_rs(rows):
+                self._commits.write_by_delta_rs(
+                    commit, self._delta_rs_location.newest, lambda table, carried: table.append(held, carried)
+                )
+            else:
                 self._spark_table.append(rows.frame)
-        return self._commits.written(commit)
+        return self._written(commit, loaded=is_new and held is None)
 
     def note(self, *, run_id: str, progress: Mapping[str, Any]) -> Written:
         """Write nothing but the progress."""
@@ -137,12 +155,12 @@ class LakeTable:
     ) -> Written:
         """Put rows, and their columns, in the place of all there were; readers see the old or the new ones."""
         rows = Rows.of(rows)
-        if self._make(rows, partition_by, properties):
-            return self.append(rows, run_id=run_id, progress=progress)
+        if not self.exists():
+            return self.append(rows, run_id=run_id, progress=progress, partition_by=partition_by, properties=properties)
         self.have(properties or {})
         with self._commits.made(run_id, progress) as commit:
             self._spark_table.replace(rows.frame, partition_by)
-        return self._commits.written(commit)
+        return self._written(commit, loaded=True)
 
     def merge(
         self,
@@ -171,12 +189,11 @@ class LakeTable:
         merge = Merge(on=on, set_when=set_when, insert_when=insert_when, delete_when=delete_when)
         with self._commits.made(run_id, progress, **{EVOLVE: str(evolve).lower()}) as commit:
             held = rows.arrow
-            if held is None or not self._is_written_here(
-                rows.schema.names,
-                commit,
-                lambda table, carried: table.merge(held, carried, merge),
-                has_more=not evolve,
-            ):
+            if held is not None and self._is_for_delta_rs(rows, or_fewer=not evolve):
+                self._commits.write_by_delta_rs(
+                    commit, self._delta_rs_location.newest, lambda table, carried: table.merge(held, carried, merge)
+                )
+            else:
                 self._spark_table.merge(rows.frame, merge)
         return self._commits.written(commit)
 
@@ -240,39 +257,25 @@ class LakeTable:
         """Make the table, without rows, if there is none; whether there was none."""
         if self.exists():
             return False
-        given = properties or {}
-        if not self._delta_rs_location.created(rows.schema, partition_by=partition_by, properties=given):
+        given = dict(properties or {})
+        if self._delta_rs_location.is_reachable() and suits_delta_rs(rows.schema, given):
+            given[WRITER] = DELTA_RS
+            self._delta_rs_location.create(rows.schema, partition_by=partition_by, properties=given)
+        else:
+            given[WRITER] = SPARK
             self._spark_table.make(rows.schema, partition_by=partition_by, properties=given)
         return True
 
-    def _is_written_here(
-        self,
-        names: Sequence[str],
-        commit: Commit,
-        write: Callable[[DeltaRsTable, CommitProperties], None],
-        *,
-        has_more: bool = False,
-    ) -> bool:
-        """Write rows with these columns (the table's own, or some more) in this process, if that can be done.
+    def _written(self, commit: Commit, *, loaded: bool) -> Written:
+        """What the commit did. One that has `loaded` the whole table decides who writes it from now on."""
+        written = self._commits.written(commit)
+        if loaded and self.decide_writer(run_id=commit.run_id) is not None:
+            return replace(written, version=self.version())
+        return written
 
-        What another commit has overtaken is done again on the rows that it has left.
-        """
-        carried = commit_properties(commit.note, self.name, commit.number)
-        for is_last in (False, False, True):
-            table = self.delta_rs()
-            if table is None or not table.takes(names, has_more=has_more):
-                return False
-            if table.number(self.name) >= commit.number:
-                raise self._commits.overtaken()
-            try:
-                write(table, carried)
-                break
-            except CommitFailedError as error:
-                if self._commits.found(commit) is not None:  # it was our own, and the answer to it was lost
-                    break
-                if is_last:
-                    raise self._commits.overtaken() from error
-            except DeltaError:
-                log.warning("%s: not written by delta-rs, so Spark is asked", self.name, exc_info=True)
-                return False
-        return True
+    def _is_for_delta_rs(self, rows: Rows, *, or_fewer: bool = False) -> bool:
+        """Whether delta-rs commits these rows, which the driver holds: it changes no columns, Spark does."""
+        found = self._delta_rs_location.newest()
+        if found is None or found.writer() != DELTA_RS or not suits_delta_rs(rows.schema, {}):
+            return False
+        return found.has_columns(rows.schema, or_fewer=or_fewer)

@@ -24,6 +24,7 @@ from pyspark.sql.types import DataType, StructType
 from batch.context import LayerResult, RunContext
 from batch.delta import sizes
 from batch.delta.commits import Written
+from batch.delta.delta_rs import DeltaRsError
 from batch.delta.rows import Rows
 from batch.delta.snapshot import Snapshot
 from batch.delta.table import CHANGE_FEED, LakeTable
@@ -158,7 +159,7 @@ def _continued(refresh: _GoldRefresh) -> Written | None:
             was, now = _without_unknown(was, refresh.plan), _without_unknown(now, refresh.plan)
         with Rows.of(difference(was, now, refresh.plan)).collected_or_persisted() as rows:
             return _merged(rows, refresh)
-    except PySparkException as error:
+    except (PySparkException, DeltaRsError) as error:
         if not _is_gone(error):
             raise
         log.warning(
@@ -202,8 +203,8 @@ def _merged(rows: Rows, refresh: _GoldRefresh) -> Written:
     rows = rows.select(*(name for name in rows.schema.names if name != "_was"))
     columns = [name for name in rows.schema.names if name != "_gone"]
     on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in plan.row_key)
-    if plan.partition and len(partitions) <= _MOST_PARTITIONS:
-        on += f" AND t.`{plan.partition}` IN ({', '.join(sorted(map(_literal, partitions)))})"
+    if plan.partition and len(partitions) <= _MOST_PARTITIONS and not any("\\" in str(each) for each in partitions):
+        on += f" AND t.`{plan.partition}` IN ({', '.join(sorted(map(literal, partitions)))})"
     same = " AND ".join(f"(t.`{name}` IS NOT DISTINCT FROM s.`{name}`)" for name in columns)
     return refresh.target.merge(
         rows,
@@ -222,13 +223,16 @@ def _noted(refresh: _GoldRefresh) -> Written:
     return refresh.target.note(run_id=refresh.context.run_id, progress=refresh.progress)
 
 
-def _literal(value: object) -> str:
+def literal(value: object) -> str:
+    """A number, or a text without backslashes (which only Spark reads as escapes), for DataFusion and Spark alike."""
     if isinstance(value, int):
         return str(value)
-    text = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    text = str(value).replace("'", "''")
     return f"'{text}'"
 
 
-def _is_gone(error: PySparkException) -> bool:
+def _is_gone(error: PySparkException | DeltaRsError) -> bool:
     """Whether `maintain` has removed files or versions of the past."""
+    if isinstance(error, DeltaRsError):
+        return error.is_gone
     return any(sign in str(error) for sign in ("FileNotFound", "FILE_NOT_", "DELTA_VERSION", "DELTA_LOG_FILE"))

@@ -41,9 +41,11 @@ def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombston
         condition = f"_deleted AND _committed_at < TIMESTAMP '{oldest:%Y-%m-%d %H:%M:%S}'"
         removed = table.remove(condition, run_id=context.run_id)
     table.compact(file_bytes=file_bytes(files.size), run_id=context.run_id)
+    writer = table.decide_writer(run_id=context.run_id)
     table.vacuum(keep_s=keep_s)
     now = table.data_files()
     note = f"files {files.count:,} → {now.count:,}, stored {megabytes(stored)} → {megabytes(table.stored_bytes())}"
+    note += f", written by {writer} from now on" if writer is not None else ""
     return LayerResult(
         layer=layer,
         table=name,

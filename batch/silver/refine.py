@@ -23,6 +23,7 @@ from batch.context import LayerResult, RunContext
 from batch.delta import sizes
 from batch.delta.rows import Rows
 from batch.delta.table import DELETION_VECTORS, LakeTable
+from batch.delta.writer import SPARK
 from batch.errors import BatchError
 from batch.quarantine import quarantine
 from batch.silver import rules
@@ -163,7 +164,7 @@ def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRe
     )
     new = _newest(versions, table, found.rows)
     if refresh.is_continued:
-        if sizes.wants_deletion_vectors(refresh.silver.size()):
+        if refresh.silver.writer() == SPARK and sizes.wants_deletion_vectors(refresh.silver.size()):
             refresh.silver.have(DELETION_VECTORS)
         on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
         written = refresh.silver.merge(new, on=on, set_when=NEWER, run_id=context.run_id, progress=refresh.progress)

@@ -11,72 +11,26 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from deltalake.exceptions import CommitFailedError, DeltaError
-from pyspark.sql import DataFrame, SparkSession
+from deltalake.exceptions import CommitFailedError
+from pyspark.sql import SparkSession
 from pyspark.sql.types import StructField, StructType
 
 from batch.delta import delta_rs_location, sizes
-from batch.delta.commits import Written
-from batch.delta.delta_rs import DeltaRsTable
+from batch.delta.delta_rs import DeltaRsError, DeltaRsTable
 from batch.delta.delta_rs_location import DeltaRsLocation
 from batch.delta.log import DeltaLog
 from batch.delta.rows import Rows
 from batch.delta.snapshot import FrameSource
-from batch.delta.table import CHANGE_FEED, DELETION_VECTORS, LakeTable
+from batch.delta.table import CHANGE_FEED, LakeTable
 from batch.errors import BatchError
+from tests.support.lake.delta_tables import NEWS, content, few, merge, rows, table_of_four, writers
 from tests.support.lake.frames import small_frame
-
-SHAPE = "`Id` INT, text STRING, price DECIMAL(10,2), at TIMESTAMP, day INT"
-SAME = "t.`Id` = s.`Id`"
-NEWS = [(2, "o'brien", 2), (3, None, 1), (9, "new", 3)]
-
-
-def rows(spark: SparkSession, *found: tuple[int, str | None, int], more: str = "") -> DataFrame:
-    made = small_frame(spark, [(i, t, d) for i, t, d in found], "Id INT, text STRING, day INT")
-    price, at = "CAST(Id + 0.25 AS DECIMAL(10,2)) AS price", "TIMESTAMP '2026-01-02 03:04:05.000006' AS at"
-    return made.selectExpr("Id", "text", price, at, "day", *([more] if more else []))
-
-
-def few(found: DataFrame) -> Rows:
-    here = Rows.of(found).collect_if_small()
-    assert here.arrow is not None
-    return here
 
 
 @pytest.fixture
 def make(spark: SparkSession, tmp_path: Path) -> Callable[..., LakeTable]:
-    """A table with a change feed in partitions of `day`, of four rows that Spark has written."""
-
-    def made(name: str = "t") -> LakeTable:
-        table = LakeTable(spark, f"file://{tmp_path}/{name}", f"silver/{name}")
-        start = rows(spark, (1, "a", 1), (2, "b", 1), (3, "c", 2), (4, None, 2))
-        table.append(start, run_id="r0", progress={"done": 0}, partition_by=["day"], properties=CHANGE_FEED)
-        table.progress()
-        return table
-
-    return made
-
-
-def content(table: LakeTable) -> list[tuple[Any, ...]]:
-    return sorted((tuple(row) for row in table.read().collect()), key=str)
-
-
-def writers(table: LakeTable) -> list[str]:
-    infos = [table._log.commit_info(version) or {} for version in range(table.version() + 1)]
-    return ["delta-rs" if "delta-rs" in str(info.get("engineInfo")) else "spark" for info in infos]
-
-
-def merge(table: LakeTable, new: DataFrame | Rows) -> Written:
-    return table.merge(
-        new,
-        on=f"{SAME} AND t.`day` IN (1, 2, 3)",
-        set_when="NOT ((t.`text` IS NOT DISTINCT FROM s.`text`) AND (t.`day` IS NOT DISTINCT FROM s.`day`))",
-        insert_when="NOT s._gone",
-        delete_when="s._gone",
-        evolve=False,
-        run_id="r1",
-        progress={"done": 1},
-    )
+    """Makes tables as `delta_tables.table_of_four` does."""
+    return lambda name="t": table_of_four(spark, f"file://{tmp_path}/{name}")
 
 
 def test_a_merge_gives_the_table_the_counts_and_the_feed_that_spark_gives(
@@ -165,34 +119,6 @@ def test_a_write_that_meets_maintenance_is_made_again(
         assert len(content(table)) == 5
 
 
-def test_what_delta_rs_refuses_is_written_by_spark(
-    spark: SparkSession, make: Callable[..., LakeTable], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(_self: DeltaRsTable, *_given: Any) -> None:
-        raise DeltaError("Invalid data found: 1 rows failed validation check.")
-
-    monkeypatch.setattr(DeltaRsTable, "merge", refused)
-    table = make()
-    news = few(rows(spark, (1, "A", 1), (8, "y", 2), more="Id = 8 AS _gone"))
-    assert merge(table, news).rows_updated == 1
-    assert (writers(table)[-1], len(content(table))) == ("spark", 4)
-
-
-@pytest.mark.parametrize("why", ["too large", "deletion vectors", "more columns"])
-def test_other_tables_are_written_by_spark(
-    spark: SparkSession, make: Callable[..., LakeTable], monkeypatch: pytest.MonkeyPatch, why: str
-) -> None:
-    table = make()
-    if why == "too large":
-        monkeypatch.setattr(sizes, "DELTA_RS_TABLE_BYTES_MAX", 1)
-    elif why == "deletion vectors":
-        table.have(DELETION_VECTORS)
-        table.progress()
-    more = "7 AS seven" if why == "more columns" else ""
-    table.append(few(rows(spark, (5, "e", 1), more=more)), run_id="r1", progress={"done": 1})
-    assert (writers(table)[-1], len(content(table))) == ("spark", 5)
-
-
 def test_rows_are_looked_up_by_their_keys(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
     table = make()
     keys = small_frame(spark, [(1, 1), (3, 1), (4, 2), (77, 2), (None, 2)], "k BIGINT, d INT")
@@ -236,15 +162,13 @@ def test_more_rows_than_the_driver_may_hold_are_left_to_spark(make: Callable[...
     assert sorted(several["Id"].to_pylist()) == [1, 2, 3, 4]
 
 
-def test_a_file_that_is_gone_is_spark_s_to_report(make: Callable[..., LakeTable]) -> None:
+def test_a_file_that_is_gone_is_reported(make: Callable[..., LakeTable]) -> None:
     table = make()
     for file in Path(table.path.removeprefix("file://")).rglob("*.parquet"):
         file.unlink()
-    found = table.delta_rs()
-    assert found is not None
-    assert found.rows({}, columns=["Id"], where=None, most=4) is None
-    with pytest.raises(Exception, match=r"FAILED_READ_FILE|FILE_NOT"):
-        table.at().read().frame.collect()
+    with pytest.raises(DeltaRsError) as raised:
+        table.at().read()
+    assert raised.value.is_gone
 
 
 def test_the_log_gets_checkpoints_that_spark_reads(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
@@ -295,8 +219,8 @@ def test_a_table_is_made_and_first_filled_here(spark: SparkSession, tmp_path: Pa
 
 def test_a_table_that_another_run_has_made_meanwhile_stays(spark: SparkSession, make: Callable[..., LakeTable]) -> None:
     table = make()
-    made = DeltaRsLocation(spark, table.path).created(rows(spark).schema, partition_by=[], properties={})
-    assert (made, len(content(table)), table.version()) == (True, 4, 1)
+    DeltaRsLocation(spark, table.path).create(rows(spark).schema, partition_by=[], properties={})
+    assert (len(content(table)), table.version()) == (4, 1)
 
 
 def test_a_table_that_is_held_open_follows_what_others_commit(

@@ -99,9 +99,12 @@ def test_rows_of_a_large_table_are_marked_where_they_lie_and_the_table_stays_rig
     lake.land([line("a", number, 1) for number in range(1, 9)])
     lake.refine("order_details")
     table = lake.context().table("silver", "order_details")
-    assert table.property("delta.enableDeletionVectors") is None
     monkeypatch.setattr("batch.delta.sizes.DELETION_VECTORS_BYTES_MIN", 0)
-    lake.land([line("a", 1, 2, quantity=7), line("a", 2, 3, "d")])
+    lake.land([line("a", 8, 9)])
+    lake.refine("order_details")
+    assert table.property("delta.enableDeletionVectors") is None, "a table that delta-rs writes gets none"
+    table.have({"millrace.writer": "spark"})
+    lake.land([line("a", 1, 10, quantity=7), line("a", 2, 11, "d")])
     assert lake.refine("order_details")["order_details"].rows_written == 2
     (log,) = Path(urlsplit(table.path).path, "_delta_log").glob(f"{table.version():020d}.json")
     assert '"deletionVector"' in log.read_text()

@@ -87,7 +87,7 @@ def no_numbers() -> None:
         return CommitProperties(custom_metadata={"userMetadata": note}, max_commit_retries=0)
 
     _replace(commits.Commits, "_configured", configured)
-    _replace(table, "commit_properties", unnumbered)
+    _replace(commits, "commit_properties", unnumbered)
     _replace(delta_rs.DeltaRsTable, "number", lambda _self, _app: -1)
 
 
