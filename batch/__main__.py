@@ -1,4 +1,4 @@
-"""`python -m batch`: the lake, from the source's changes to Gold."""
+"""`python -m batch`: build, read and maintain the lake, from the source's changes to Gold."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(brief(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; committed work is kept, and the next run continues from it", file=sys.stderr)
+        print("interrupted; committed work is kept, and the next run continues after it", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader of the output has ended, as in `sql … | head`
+    except BrokenPipeError:  # the program that read the output has ended, as in `sql … | head`
         sys.stderr.close()
         return 1
 

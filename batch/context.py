@@ -1,4 +1,4 @@
-"""The input of a layer, and its result."""
+"""The context that a layer works in, and the result that it returns."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """One run over one dataset.
+    """The context of one run over one dataset.
 
     Attributes:
-        run_id: sorts by the time of the start, and is unique.
-        started_at: with its zone; the UTC day is the day under which Bronze keeps what this run lands.
-        database: the source, for tables that are read by JDBC; without it those are an error.
-        full: make the tables again instead of continuing from their progress.
-        is_rebuild: a table of Bronze may also change its feed then.
-        since, until: the window of a table that is read by JDBC, where the operator names it.
-        shared: objects made by `once`.
+        run_id: unique id, which sorts by the start of the run.
+        started_at: start of the run, with a time zone; its UTC day is the Bronze partition of all rows of this run.
+        database: login of the source; None if the run may not read tables by JDBC.
+        full: process each table's whole input again instead of continuing from its progress.
+        is_rebuild: allow a Bronze table to change its feed.
+        since, until: bounds of the cursor window for tables read by JDBC, if the operator gave them.
+        shared: objects made by `once`, by session and key.
     """
 
     spark: SparkSession
@@ -46,25 +46,25 @@ class RunContext:
     shared: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """An object that several tables of a session share: made by the first of them, found by the others by `key`."""
+        """Return the object that all tables of a session share under `key`; the first call makes it."""
         own = (id(self.spark), key)
         if own not in self.shared:
             self.shared[own] = make()
         found: T = self.shared[own]
         return found
 
-    # A table is one object for all that a session does in the run, so that its log is read once.
+    # Within a session, each table has one object for the whole run, so that its log is read once.
 
     def table(self, layer: str, name: str) -> LakeTable:
-        """A table of Bronze or Silver."""
+        """Return a table of Bronze or Silver."""
         return self._at(self.lake.table(layer, name), f"{layer}/{name}")
 
     def dimension(self, name: str) -> LakeTable:
-        """A dimension of Gold."""
+        """Return a dimension of Gold."""
         return self._at(self.lake.dimension(name), f"gold/{name}")
 
     def fact(self, name: str) -> LakeTable:
-        """A fact table of Gold."""
+        """Return a fact table of Gold."""
         return self._at(self.lake.fact(name), f"gold/{name}")
 
     def _at(self, path: str, name: str) -> LakeTable:
@@ -76,14 +76,14 @@ class LayerResult:
     """The outcome of a layer for one table.
 
     Attributes:
-        version: of the Delta table after the run; None if there is no table yet.
-        rows_in: that were looked at.
-        rows_written: inserted, updated and deleted together.
-        rejected: rows that broke a rule, by rule.
-        progress: how far the layer has read its source; the next run continues from here.
-        is_unchanged: nothing was new, so nothing was written.
-        note: a remark for people.
-        also_written: of the tables that were written with it.
+        version: version of the Delta table after the run; None if the table does not exist yet.
+        rows_in: number of rows read.
+        rows_written: number of rows inserted, updated and deleted.
+        rejected: number of rows that broke a rule, by rule name.
+        progress: position up to which the layer has read its source; the next run continues from there.
+        is_unchanged: whether nothing was written, because nothing was new.
+        note: a remark for the printed report.
+        also_written: outcomes of other tables that were written in the same step.
     """
 
     layer: str
@@ -99,6 +99,6 @@ class LayerResult:
 
     @classmethod
     def of(cls, written: Written, *, layer: str, table: str, progress: Mapping[str, Any], **more: Any) -> Self:
-        """The outcome of a commit; `more` are other attributes, or other counts for the same ones."""
+        """Return the outcome of a commit; `more` are further attributes, or counts that replace those of the commit."""
         counted = {"rows_in": written.rows_in, "rows_written": written.rows_written}
         return cls(layer=layer, table=table, version=written.version, progress=progress, **{**counted, **more})

@@ -14,8 +14,8 @@ class BatchError(Exception):
 
 
 class StorageError(BatchError):
-    """The object storage is unreachable or full. It ends the run, because all tables are stored there."""
+    """The object storage is unreachable or full. This error ends the run, because all tables are stored there."""
 
 
 class SparkEndedError(BatchError):
-    """Java has ended: no run can succeed in this process, so its supervisor has to start a new one."""
+    """Spark's Java process has ended: no later run can succeed, so a supervisor must restart this Python process."""

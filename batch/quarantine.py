@@ -1,4 +1,7 @@
-"""The quarantine: rows of all tables that a rule keeps out of Silver, each once, with all that a replay needs."""
+"""The quarantine: rows of all tables that quality rules keep out of Silver.
+
+A row is stored once for each rule that it breaks, with everything that a replay needs.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,21 @@ from batch.context import RunContext
 from batch.delta.table import LakeTable
 
 COLUMNS: Final = ("table", "key", "rule", "action", "row", "_sequence", "_origin")
-"""`key` and `row` are JSON: of the row all columns as Bronze has them."""
+"""`key` and `row` are JSON; `row` has all columns of the row as Bronze stores them."""
 
 _IDENTITY: Final = ("table", "key", "rule", "_sequence", "_origin")
 
 _ONE_AT_A_TIME: Final = threading.Lock()
-"""The tables of a run share the quarantine, and of two writes that follow the same version one fails."""
+"""All tables of a run share the quarantine. If two writes start from the same version of it, one of them fails."""
 
 
 def quarantine_table(context: RunContext) -> LakeTable:
-    """The quarantine of the run's dataset."""
+    """Return the quarantine of the run's dataset."""
     return LakeTable(context.spark, context.lake.quarantine(), "silver/quarantine")
 
 
 def quarantine(rows: DataFrame, context: RunContext) -> None:
-    """Put rows (with `COLUMNS`) aside. A row that is there already is left out, so that a run may be repeated."""
+    """Add rows (with `COLUMNS`) to the quarantine, without those that it has already, so that a run can be repeated."""
     table = quarantine_table(context)
     rows = rows.select(*COLUMNS).distinct()
     with _ONE_AT_A_TIME:
