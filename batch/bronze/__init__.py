@@ -1,4 +1,4 @@
-"""Bronze: every version of every row as it was delivered, appended with where it came from; nothing is ever changed."""
+"""Bronze: every version of every row as delivered, with its origin; rows are only appended, never changed."""
 
 from batch.bronze.land import land, land_rows, land_window
 

@@ -1,6 +1,9 @@
-"""The objects of the archive that a run reads: those that hold the offsets after its progress.
+"""Finds, reads and deletes objects in the archive of raw changes.
 
-Names and metadata come through Hadoop's file systems, so an archive in a local folder is read as one on S3A is.
+The objects of a topic partition form a chain: each one starts at the offset after its predecessor
+(`streams.model.archive_chain`). A run reads the objects with offsets that Bronze has not landed yet.
+
+Names and metadata are read through Hadoop's file systems, so the archive may be in a local folder or on S3A.
 """
 
 from __future__ import annotations
@@ -23,13 +26,19 @@ SCHEMA: Final = (
     "topic STRING, partition INT, offset BIGINT, timestamp TIMESTAMP, key BINARY, value BINARY, "
     "headers ARRAY<STRUCT<key: STRING, value: BINARY>>"
 )
-# What S3A puts before the names of an object's own metadata.
+# The prefix that S3A adds to the names of an object's user metadata.
 _METADATA: Final = "header."
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveSlice:
-    """The new part of a topic's archive: its objects, and for each partition the first and the next offset."""
+    """The new part of a topic's archive.
+
+    Attributes:
+        paths: paths of the objects.
+        first: first offset to read, by partition.
+        following: offset after the last one of the objects, by partition.
+    """
 
     paths: tuple[str, ...]
     first: Mapping[int, int]
@@ -37,15 +46,19 @@ class ArchiveSlice:
 
     @property
     def offsets(self) -> int:
-        """How many there are from the first ones on: at least as many as records."""
+        """Number of new offsets, which is an upper bound of the number of new records."""
         return sum(self.following[partition] - first for partition, first in self.first.items())
 
 
 def find_objects(spark: SparkSession, folder: str, positions: Mapping[int, int]) -> ArchiveSlice:
-    """The objects of a topic (its `folder`) that hold offsets from `positions` (by partition) on.
+    """Find a topic's objects with offsets at `positions` or later.
+
+    Args:
+        folder: the topic's folder in the archive.
+        positions: next offset to read, by partition; 0 for partitions without an entry.
 
     Raises:
-        ChainBrokenError: an object is missing between others.
+        ChainBrokenError: a chain lacks an object between two others.
     """
     files = Files(spark)
     paths: list[str] = []
@@ -65,7 +78,7 @@ def find_objects(spark: SparkSession, folder: str, positions: Mapping[int, int])
 
 
 def read_objects(spark: SparkSession, found: ArchiveSlice) -> DataFrame:
-    """The records of the objects that were not read before."""
+    """Return the records of the found objects, from the first offset of each partition on."""
     records = spark.read.schema(SCHEMA).parquet(*found.paths)
     wanted = F.lit(False)
     for partition, offset in found.first.items():
@@ -74,10 +87,14 @@ def read_objects(spark: SparkSession, found: ArchiveSlice) -> DataFrame:
 
 
 def forget_objects(spark: SparkSession, folder: str, landed: Mapping[int, int], *, before: datetime) -> tuple[int, int]:
-    """Delete objects of a topic's archive that are older than a time and that Bronze has landed; how many, and bytes.
+    """Delete old objects that Bronze has landed; return their number and their size in bytes.
 
-    The newest object of a partition stays, and so do objects that begin at or after the offset that is `landed` next: a
-    reader that continues from there finds a whole chain.
+    The newest object of each partition stays, so that a reader at the position of Bronze finds an unbroken chain.
+
+    Args:
+        folder: the topic's folder in the archive.
+        landed: next offset that Bronze will land, by partition.
+        before: delete only objects that were written before this time.
     """
     files = Files(spark)
     count = size = 0
@@ -93,14 +110,14 @@ def forget_objects(spark: SparkSession, folder: str, landed: Mapping[int, int], 
 
 
 class Files:
-    """Folders and objects behind any scheme that Hadoop knows."""
+    """Folders and objects at URIs of any scheme that Hadoop supports."""
 
     def __init__(self, spark: SparkSession) -> None:
         self._path: Any = java_class(spark, "org.apache.hadoop.fs.Path")
         self._configuration = spark._jsparkSession.sessionState().newHadoopConf()
 
     def names(self, folder: str) -> list[str]:
-        """Names in a folder, in their order; none if there is no such folder."""
+        """Return the sorted names in a folder; none if the folder does not exist."""
         path = self._path(folder)
         try:
             found = path.getFileSystem(self._configuration).listStatus(path)
@@ -111,7 +128,7 @@ class Files:
         return sorted(str(each.getPath().getName()) for each in found)
 
     def status(self, object_path: str) -> tuple[int, datetime]:
-        """Bytes of an object, and when it was put."""
+        """Return an object's size in bytes and the time when it was written."""
         path = self._path(object_path)
         found = path.getFileSystem(self._configuration).getFileStatus(path)
         return int(found.getLen()), datetime.fromtimestamp(found.getModificationTime() / 1000, UTC)
@@ -122,7 +139,7 @@ class Files:
         path.getFileSystem(self._configuration).delete(path, False)
 
     def last_offset(self, object_path: str) -> int:
-        """Offset of an object's last record."""
+        """Return the offset of an object's last record."""
         path = self._path(object_path)
         if path.toUri().getScheme() == "file":  # a file has no metadata
             return int(str(last_value(path.toUri().getPath(), "offset")))

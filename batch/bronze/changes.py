@@ -1,12 +1,14 @@
-"""The feed `changes`: Bronze from the archive of raw changes.
+"""The feed `changes`: fills Bronze from the archive of raw changes.
 
-1. Find the objects that hold the offsets after the progress.
-2. Decode their records once, and summarize them in one job: their number, unreadable ones, columns of the newest row.
-3. Put the unreadable ones aside.
-4. Append the row versions that are not there yet, with the next offsets as the progress.
+1. Find the archive's objects with offsets after the progress of the Bronze table.
+2. Decode their records once, and summarize them in one job: number of records, number of unreadable records, columns
+   of the newest row.
+3. Put unreadable records into the quarantine.
+4. Append the row versions that Bronze lacks, with the next offsets as the progress.
 
-The connector may deliver a change again, at another offset, after a crash of Connect. It is the same by key and
-sequence; only versions at or after the lowest new sequence can be, so of a large table little is compared.
+After a crash of Kafka Connect, the connector may deliver a change again, at another offset. A repeated change has the
+same key and sequence as the first one. So new versions are compared only with the part of Bronze that has at least the
+lowest new sequence.
 """
 
 from __future__ import annotations
@@ -51,7 +53,14 @@ _EMPTY = "_op STRING, _sequence STRING, _committed_at TIMESTAMP, _origin STRING"
 
 @dataclass(frozen=True, kw_only=True)
 class RecordSummary:
-    """Counts over the records of a run; `names` are the columns of the newest row, None if there is no row."""
+    """Summary of the records of a run.
+
+    Attributes:
+        records, tombstones, unreadable: numbers of records.
+        lowest: lowest sequence of the row versions; None if there are none.
+        names: columns of the newest row; None if there is no row.
+        others: columns of the source that the definition lacks, sorted.
+    """
 
     records: int
     tombstones: int
@@ -62,7 +71,7 @@ class RecordSummary:
 
     @property
     def readable(self) -> int:
-        """How many row versions there are, each as often as it was delivered."""
+        """Number of row versions, including repeated deliveries."""
         return self.records - self.tombstones - self.unreadable
 
 
@@ -70,7 +79,7 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
     """Append the changes of the archive that Bronze lacks.
 
     Raises:
-        BatchError: the archive has a gap, or the source's rows lack a column of the definition; nothing was written.
+        BatchError: the archive has a gap, or the source's rows lack a required column; nothing was written.
     """
     bronze = bronze_table(table, context)
     known = bronze.progress()
@@ -80,13 +89,13 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
     try:
         found = find_objects(context.spark, context.lake.changes(topic), done)
     except ChainBrokenError as error:
-        cure = "; changes that `maintain --archive` removed are in Bronze only: use `run --full --layer silver`"
+        cure = "; Bronze alone has the changes that `maintain --archive` removed: use `run --full --layer silver`"
         text = f"the archive of {topic} has a gap: {error}{cure if context.full else ''}"
         raise table_error(table, text) from error
     progress = bronze_progress.with_positions(progress, topic, found.following)
     if not found.paths:
         if context.is_rebuild and bronze.exists() and not bronze.read().isEmpty():
-            raise table_error(table, f"no changes of {topic} in the archive to rebuild it from")
+            raise table_error(table, f"the archive has no changes of {topic}, so the table cannot be rebuilt")
         if bronze.exists():
             return unchanged(bronze, table, progress)
         log.warning(
@@ -100,7 +109,7 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
 
 @dataclass(frozen=True, kw_only=True)
 class _ChangesLanding:
-    """One table's part of a run."""
+    """The landing of one table's new changes in one run."""
 
     bronze: LakeTable
     table: Table
@@ -108,7 +117,7 @@ class _ChangesLanding:
     progress: dict[str, Any]
 
     def land(self, found: ArchiveSlice) -> LayerResult:
-        """From the objects to the commit."""
+        """Read the found objects, and commit the new row versions to Bronze."""
         spark, table = self.context.spark, self.table
         decoded_records = decoded(read_objects(spark, found), self.context.settings.source_epoch, table)
         records = with_table_columns(decoded_records, table).persist()
@@ -123,7 +132,7 @@ class _ChangesLanding:
         finally:
             records.unpersist()
         repeats = summary.readable - written.rows_inserted
-        log.info("bronze/%s: %d records, %d of them seen before", table.name, summary.records, repeats)
+        log.info("bronze/%s: %d records, %d of them landed before", table.name, summary.records, repeats)
         return LayerResult.of(
             written,
             layer="bronze",
@@ -142,7 +151,7 @@ class _ChangesLanding:
         return self.bronze.append(Rows.of(rows).collect_if_small() if are_few else rows.coalesce(MOST_FILES), **more)
 
     def _left_behind(self) -> str:
-        """A note on rows that Bronze has and the archive never had."""
+        """Return a note on row versions that Bronze has and the archive never had; empty if there are none."""
         if not self.bronze.exists():
             return ""
         count = self.bronze.read().where(F.col("_origin") == JDBC).count()
@@ -157,12 +166,12 @@ class _ChangesLanding:
         missing = [column for column in self.table.columns if column.name not in summary.names]
         required = [column.name for column in missing if not column.nullable]
         if required:
-            what = f"the newest rows of the source lack the column {', '.join(required)}"
-            cure = "if it was dropped or renamed, change the definition, then run again"
+            what = f"the newest row of the source lacks required columns ({', '.join(required)})"
+            cure = "if they were dropped or renamed, change the definition, then run again"
             raise table_error(self.table, f"{what}: nothing was written; {cure}")
         for column in missing:
             log.warning(
-                "bronze/%s: the source lacks the column %s: it is NULL from now on", self.table.name, column.name
+                "bronze/%s: the source lacks the column %s; new rows have NULL there", self.table.name, column.name
             )
 
     def _new_versions(self, rows: DataFrame, summary: RecordSummary) -> DataFrame:
@@ -195,7 +204,7 @@ def _summarized(records: DataFrame, table: Table) -> RecordSummary:
 
 
 def _made_empty(bronze: LakeTable, table: Table, context: RunContext) -> LayerResult:
-    """A table without rows, so that the next layers have something to read."""
+    """Create the table without rows, so that the next layers have a table to read."""
     columns = ", ".join(f"`{name}` STRING" for name in table.column_names)
     rows = context.spark.createDataFrame([], f"{columns}, {_EMPTY}")
     written = bronze.append(

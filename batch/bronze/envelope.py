@@ -1,7 +1,7 @@
-"""From archived records to row versions: the envelope is decoded, checked and spread over columns in one pass.
+"""Converts archived records to row versions: decodes and checks each change envelope, in one pass of Spark.
 
-It says the same as `streams.model.change`: the same envelopes, with and without the converter's `schema` wrapper, are
-changes, tombstones or unreadable, and a change has the same position.
+The result agrees with `streams.model.change`: both classify an envelope, with or without the converter's `schema`
+wrapper, as the same kind (change, tombstone or unreadable), and give a change the same position.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from config.definition import Table
 from streams.model.position import SNAPSHOT_ROW
 
 UNREADABLE: Final = "unreadable"
-"""The rule that a record breaks when no row version can be made of it."""
+"""The rule that a record breaks if it cannot be converted to a row version."""
 
 BETWEEN: Final = "\x1f"
-"""Stands between two names of columns."""
+"""Separates two column names in `_names`."""
 
 IS_READABLE: Final = "_problem IS NULL AND NOT _is_tombstone"
-"""Whether a record is a row version."""
+"""The condition for a record that is a row version."""
 
 _ENVELOPE: Final = (
     "op STRING, before MAP<STRING, STRING>, after MAP<STRING, STRING>, "
@@ -31,18 +31,21 @@ _ENVELOPE: Final = (
 )
 _WIRE: Final = f"{_ENVELOPE}, payload STRUCT<{_ENVELOPE}>"
 _PROBLEMS: Final = (
-    ("NOT is_valid_utf8(_text)", "it is no UTF-8"),
-    ("_wire IS NULL OR (_wire.op IS NULL AND _wire.payload IS NULL)", "it is no change envelope"),
-    ("_wire.op IS NOT NULL AND _wire.payload IS NOT NULL", "its payload stands beside an envelope of its own"),
-    ("_body.op IS NULL OR _body.op NOT IN ('c', 'u', 'd', 'r')", "its op is none of c, u, d and r"),
+    ("NOT is_valid_utf8(_text)", "it is not UTF-8"),
+    ("_wire IS NULL OR (_wire.op IS NULL AND _wire.payload IS NULL)", "it is not a change envelope"),
+    ("_wire.op IS NOT NULL AND _wire.payload IS NOT NULL", "it has a payload and is an envelope itself"),
+    ("_body.op IS NULL OR _body.op NOT IN ('c', 'u', 'd', 'r')", "its op is not one of c, u, d and r"),
     ("_row IS NULL", "it has no row (after, or before of a delete)"),
     ("_sequence IS NULL", "its source has no log position (file, pos)"),
 )
 
 
 def decoded(records: DataFrame, epoch: int, table: Table) -> DataFrame:
-    """Records with `_problem` (NULL: none), `_is_tombstone`, `_row` (a map of texts), `_op`, `_sequence`,
-    `_committed_at` and `_origin`."""
+    """Decode archived records.
+
+    The result has the columns `_problem` (the reason why a record is unreadable, else NULL), `_is_tombstone`, `_row` (a
+    map from column name to text), `_op`, `_sequence`, `_committed_at` and `_origin`.
+    """
     file_number = file_number_sql("_body.source.file")
     pos = "IF(_body.source.pos >= 0, _body.source.pos, NULL)"
     row_number = "IF(_body.source.row >= 0, _body.source.row, NULL)"
@@ -71,13 +74,16 @@ def decoded(records: DataFrame, epoch: int, table: Table) -> DataFrame:
         F.expr("concat_ws('/', topic, partition, offset)").alias("_origin"),
     )
     judged = fields.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text")
-    # The records themselves are only needed of those that are put aside; all of them would not fit into memory.
+    # Only the quarantine needs the raw records, and those of all records would not fit into memory.
     return judged.withColumns({name: F.expr(f"IF(_problem IS NULL, NULL, {name})") for name in ("key", "value")})
 
 
 def with_table_columns(decoded_records: DataFrame, table: Table) -> DataFrame:
-    """Records with the table's columns as canonical texts in place of `_row`, and in `_names` what the columns of a
-    readable row are called, between `BETWEEN`; NULL of a delete. `key` and `value` are `_key` and `_value`."""
+    """Replace the `_row` of decoded records by the table's columns, as canonical texts.
+
+    `_names` has the column names of a readable row, separated by `BETWEEN`; it is NULL for a delete. The raw `key` and
+    `value` become `_key` and `_value`, so that they cannot clash with the table's columns.
+    """
     texts = [F.expr(canonical_text(column, f"_row['{column.name}']")).alias(column.name) for column in table.columns]
     names = F.array_join(F.map_keys("_row"), BETWEEN)
     return decoded_records.select(
@@ -90,14 +96,16 @@ def with_table_columns(decoded_records: DataFrame, table: Table) -> DataFrame:
 
 
 def versions(records: DataFrame, table: Table) -> DataFrame:
-    """The readable ones of `with_table_columns` as rows of canonical texts."""
+    """Convert the readable records of `with_table_columns` to row versions, with canonical texts."""
     good = records.where(IS_READABLE)
     return good.select(*table.column_names, "_op", "_sequence", "_committed_at", "_origin")
 
 
 def unreadable(records: DataFrame, table: Table) -> DataFrame:
-    """The unreadable ones of `with_table_columns` as rows of the quarantine: the reason and the whole record;
-    bytes that are not text in base64."""
+    """Convert the unreadable records of `with_table_columns` to rows of the quarantine.
+
+    Such a row has the reason and the whole record; bytes that are not UTF-8 are in base64.
+    """
     text = "IF(is_valid_utf8(CAST({0} AS STRING)), CAST({0} AS STRING), concat('base64:', base64({0})))"
     whole = F.to_json(
         F.struct(

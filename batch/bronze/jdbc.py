@@ -1,13 +1,17 @@
-"""The feed `jdbc`: Bronze straight from the source database, by windows of the table's cursor.
+"""The feed `jdbc`: fills Bronze directly from the source database, by windows of the table's cursor.
 
-1. The window: from the last anchor less an overlap, to before the run's anchor. The first one, and with `--full` every
-   one, begins at the beginning. Rows without a cursor are in every window.
-2. The rows of the window, less those that Bronze has: by key and content, so that the overlap costs nothing.
-3. Appended with the anchor as the progress, in one commit: a run that was killed leaves both or neither.
+The cursor is a column with the time of a row's last change. An anchor is a time before which every transaction has
+committed (`batch.bronze.windows`).
 
-A table without a cursor, and any with `--full`, is read whole and held against the newest version of each key in
-Bronze, which also finds the rows that are gone. `python -m batch reconcile --repair` finds the changes that a window
-cannot see: rows written with an old time, changes that leave the cursor as it was, deletes.
+1. Choose the window: from the last run's anchor minus an overlap up to this run's anchor, exclusive. The first window,
+   and with `--full` every window, has no lower bound. Rows without a cursor value are in every window.
+2. Read the rows of the window, and drop those that Bronze has with the same key and content. So rows of the overlap are
+   not stored twice.
+3. Append the rows, with the anchor as the progress, in one commit: a run that was killed leaves both or neither.
+
+A table without a cursor, and with `--full` any table, is read completely and compared with the newest version of each
+key in Bronze, which also finds deleted rows. `python -m batch reconcile --repair` finds the changes that a window
+misses: rows written with an old time, changes that do not update the cursor, and deletes.
 """
 
 from __future__ import annotations
@@ -68,7 +72,7 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
 
 @dataclass(frozen=True, kw_only=True)
 class _JdbcLanding:
-    """One table's part of a run; `is_first` if there is nothing of this feed yet."""
+    """The landing of one table's window in one run; `is_first` if Bronze has no rows of this feed yet."""
 
     bronze: LakeTable
     table: Table
@@ -78,12 +82,12 @@ class _JdbcLanding:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the table is read whole, so that missing rows are known to be deleted."""
+        """Whether the table is read completely, so that rows missing in the result are known to be deleted."""
         is_bounded = self.context.since is not None or self.context.until is not None
         return not has_time_cursor(self.table) or (self.context.full and not is_bounded)
 
     def condition(self) -> str:
-        """The rows to read, in the database's SQL."""
+        """Return the condition for the rows to read, in the database's SQL."""
         if self.is_whole:
             return "TRUE"
         cursor, end = f"`{self.table.cursor}`", f"'{time_text(self.span.end)}'"
@@ -92,12 +96,12 @@ class _JdbcLanding:
         return f"({cursor} >= '{time_text(self.span.start)}' AND {cursor} < {end}) OR {cursor} IS NULL"
 
     def land(self, rows: DataFrame, done: dict[str, Any]) -> LayerResult:
-        """From the source's rows to the commit."""
+        """Commit the new ones of the source's `rows` to Bronze; `done` is the progress before."""
         progress = self.span.progress(done)
         if self.is_first:
             written = self._write(self.bronze.replace, self._stamped(rows, "r"), progress)
             return self._result(written, written.rows_inserted, progress)
-        rows = rows.persist()  # read once, and looked at several times
+        rows = rows.persist()  # read from the source once, and used several times
         try:
             count = rows.count()
             stamped_rows = self._stamped(rows, "r")
@@ -121,7 +125,7 @@ class _JdbcLanding:
         return LayerResult.of(written, layer="bronze", table=self.table.name, progress=progress, rows_in=count)
 
     def _moves(self, done: dict[str, Any], progress: dict[str, Any]) -> bool:
-        """Whether an anchor without new rows is worth a commit: only when the window would grow long without it."""
+        """Whether to commit the anchor although there are no new rows: only if the next window would become long."""
         if not has_time_cursor(self.table):
             return False
         start = progress["start"]
@@ -141,7 +145,7 @@ class _JdbcLanding:
         return stamped(marked, self.table, self.context)
 
     def _unknown(self, new: DataFrame) -> DataFrame:
-        """The rows whose key and content Bronze does not have; the cursor is a part of the content."""
+        """Return the rows whose key and content Bronze lacks; the cursor is a part of the content."""
         there = self.bronze.read()
         if self.span.start is not None:
             cursor = F.col(str(self.table.cursor))
@@ -149,7 +153,7 @@ class _JdbcLanding:
         return anti_joined(new, there, [*self.table.key, "_row_hash"])
 
     def _changed(self, new: DataFrame) -> DataFrame:
-        """The rows that differ from the newest version of their key, and a delete for each that is gone."""
+        """Return the rows that differ from the newest version of their key, and a delete for each missing key."""
         versions = self.bronze.read().select(
             *self.table.key, F.struct("_sequence", "_op", "_row_hash").alias("version")
         )

@@ -1,6 +1,6 @@
-"""A source table read by JDBC: every value as its canonical text, which the database itself writes.
+"""Reads a source table by JDBC; the database itself converts every value to its canonical text.
 
-So no driver, dialect or time zone on the way can alter a value: microseconds and decimals arrive as they are kept.
+So no driver, dialect or time zone can alter a value: microseconds and decimals arrive exactly as stored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from config.definition import LogicalType, Table
 from config.settings import DatabaseSettings
 
 FETCH_ROWS: Final = 10_000
-"""Rows fetched at a time: the driver would otherwise hold the whole table."""
+"""Rows per fetch. Without a limit, the JDBC driver would load the whole table into memory."""
 
 _KINDS: Final = {
     LogicalType.UUID: {"char", "varchar", "uuid"},
@@ -33,10 +33,10 @@ _KINDS: Final = {
 
 
 def read_source(spark: SparkSession, settings: DatabaseSettings, database: str, table: Table, where: str) -> DataFrame:
-    """The rows of a source table that a condition in the database's SQL holds for, as texts.
+    """Read the rows of a source table that satisfy `where`, a condition in the database's SQL; all values are texts.
 
-    The scheme and the driver differ on purpose: with `jdbc:mariadb` Spark would quote columns in a way that MariaDB
-    takes for texts, and read the columns' names as their values.
+    The URL's scheme and the driver differ on purpose: with `jdbc:mariadb`, Spark quotes column names in a way that
+    MariaDB interprets as texts, so each value would be the name of its column.
     """
     values = ", ".join(f"{mysql_value(column)} AS `{column.name}`" for column in table.columns)
     query = f"(SELECT {values} FROM `{table.name}` WHERE {where}) AS source"  # noqa: S608 - the definition's own names
@@ -49,10 +49,10 @@ def read_source(spark: SparkSession, settings: DatabaseSettings, database: str, 
 
 
 def check_columns(connection: MySQLConnection, table: Table) -> tuple[str, ...]:
-    """Compare the source's columns with the definition; returns those that the definition lacks.
+    """Check that the source has the definition's columns; return the names of columns that the definition lacks.
 
     Raises:
-        BatchError: the table, or a column of the definition, is missing or of another type.
+        BatchError: the source lacks the table or a column of the definition, or the column has another type.
     """
     with connection.cursor() as cursor:
         cursor.execute(

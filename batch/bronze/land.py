@@ -1,4 +1,4 @@
-"""Lands a table by its feed."""
+"""Entry points of Bronze: bring a table up to date with its feed, or read chosen rows from the source again."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Key = tuple[str | None, ...]
 
 
 def land(table: Table, context: RunContext) -> LayerResult:
-    """Bring the Bronze table up to date with its feed; a killed run is continued, a repeated one does nothing.
+    """Bring the Bronze table up to date with its feed; this continues a killed run, and repeating it changes nothing.
 
     Raises:
-        BatchError: the feed can't be read, or the table is filled from another one.
+        BatchError: the feed can't be read, or the table was filled from another feed.
     """
     return land_changes(table, context) if table.feed == "changes" else land_jdbc(table, context)
 
 
 def land_rows(table: Table, keys: Sequence[Key], context: RunContext, *, only_new: bool = False) -> LayerResult:
-    """Land the rows with these keys as the source has them now; those that it does not have are landed as deleted.
+    """Land the current source rows of these keys; a key that the source lacks is landed as deleted.
 
     Args:
-        keys: the canonical texts of the key's values, in the order of `table.key`.
-        only_new: rows that the newest version in Bronze says already are left out, so that a repetition lands nothing;
-            else the rows are landed in any case, for a Silver that differs from Bronze.
+        keys: keys of the rows, each as the canonical texts of its values in the order of `table.key`.
+        only_new: land only rows that differ from their newest version in Bronze, so that a repetition lands nothing;
+            otherwise land all rows, to correct a Silver table that differs from Bronze.
 
     Raises:
         BatchError: the source can't be read.
@@ -41,10 +41,13 @@ def land_rows(table: Table, keys: Sequence[Key], context: RunContext, *, only_ne
 
 
 def land_window(table: Table, since: datetime | None, until: datetime | None, context: RunContext) -> LayerResult:
-    """Land the rows whose cursor is from `since` to before `until`, as the source has them now; only what is new.
+    """Land the current source rows whose cursor is at `since` or later and before `until`, if they differ from Bronze.
 
-    The table needs a cursor (`batch.bronze.windows.has_time_cursor`). A row that was deleted in the source
-    looks like one whose cursor has moved: it stays as it is.
+    The table must have a time cursor (`batch.bronze.windows.has_time_cursor`). A row that is missing in the window
+    stays unchanged: the source may have deleted it, or its cursor may have moved out of the window.
+
+    Args:
+        since, until: bounds of the window; None: no bound.
 
     Raises:
         BatchError: the source can't be read.

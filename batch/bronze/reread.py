@@ -1,4 +1,4 @@
-"""Rows landed again, as the source has them now: repairs of rows that a feed missed, and backfills."""
+"""Reads chosen rows from the source again and lands them: for backfills, and to repair rows that a feed missed."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from config.definition import Table
 from streams.model.position import SNAPSHOT_ROW, binlog_file_number
 
 AT_ONCE: Final = 5_000
-"""Keys of one statement."""
+"""Number of keys per SQL statement."""
 
 
 def land_rows_again(
     table: Table, keys: Sequence[tuple[str | None, ...]], context: RunContext, *, only_new: bool = False
 ) -> LayerResult:
-    """Land the rows with these keys; `batch.bronze.land_rows` says how."""
+    """Land the rows with these keys; see `batch.bronze.land_rows`, which also retries."""
     conditions = [_condition(table, keys[start : start + AT_ONCE]) for start in range(0, len(keys), AT_ONCE)]
     if not conditions:
         bronze = bronze_table(table, context)
@@ -48,7 +48,7 @@ def land_rows_again(
 
 
 def land_window_again(table: Table, since: datetime | None, until: datetime | None, context: RunContext) -> LayerResult:
-    """Land the rows with a cursor in a window; `batch.bronze.land_window` says how."""
+    """Land the rows whose cursor is in a window; see `batch.bronze.land_window`, which also retries."""
     assert has_time_cursor(table), f"{table.name} has no cursor"
     bounds = [f"`{table.cursor}` >= '{time_text(since)}'"] if since else []
     bounds += [f"`{table.cursor}` < '{time_text(until)}'"] if until else []
@@ -68,7 +68,7 @@ def _landed(
     settings, database = source_of(table, context), context.definition.database
     with connected(settings, database) as connection:
         check_columns(connection, table)
-        # Read before the rows: a change that comes meanwhile is newer than what is landed here, and wins.
+        # Read before the rows: a change made meanwhile is newer than the rows landed here, and wins.
         sequence, progress = _place(connection, table, done, context)
     parts = [read_source(context.spark, settings, database, table, condition) for condition in conditions]
     found = functools.reduce(DataFrame.unionByName, parts).persist()
@@ -91,7 +91,7 @@ def _landed(
 
 
 def _news(rows: DataFrame, table: Table, bronze: LakeTable) -> DataFrame:
-    """The rows that differ from the newest version of their key; missing rows need no deletion."""
+    """Return the rows that differ from the newest version of their key; no deletes for keys that Bronze lacks."""
     key = list(table.key)
     if not bronze.exists():
         return rows.where("_op <> 'd'")
@@ -123,14 +123,14 @@ def _with_deletes(
 def _place(
     connection: MySQLConnection, table: Table, progress: dict[str, Any], context: RunContext
 ) -> tuple[str, dict[str, Any]]:
-    """The sequence of rows that are read from now on, and the progress with it."""
+    """Return the sequence for rows that are read from now on, and the progress to commit with them."""
     if table.feed == "changes":
         with connection.cursor() as cursor:
             cursor.execute("SHOW MASTER STATUS")
             found = cursor.fetchall()
         if not found:
             raise table_error(
-                table, "the source has no binary log to order these rows among its changes: turn on log_bin"
+                table, "the source has no binary log, so these rows cannot be ordered among its changes: set log_bin"
             )
         name, pos = str(found[0][0]), int(str(found[0][1]))  # type: ignore[index]
         position = (context.settings.source_epoch, binlog_file_number(name), pos, SNAPSHOT_ROW)
@@ -148,5 +148,5 @@ def _condition(table: Table, keys: Sequence[tuple[str | None, ...]]) -> str:
 
 
 def _literal(value: str | None) -> str:
-    """A text of any characters as a literal that no setting of the server reads otherwise."""
+    """Return a text of any characters as a SQL literal that means the same under all settings of the server."""
     return "NULL" if value is None else f"CONVERT(X'{value.encode().hex()}' USING utf8mb4)"

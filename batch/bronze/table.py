@@ -1,4 +1,4 @@
-"""Columns, keys and results that every Bronze table shares, from either feed."""
+"""Columns, properties, joins and results that Bronze tables of both feeds have in common."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from batch.storage import canonical
 from config.definition import Column, LogicalType, Table
 
 FEED: Final = "millrace.feed"
-"""The property that says which feed a table is filled from."""
+"""The table property with the feed that the table is filled from."""
 
 PARTITIONS: Final = ("year", "month", "day")
-"""The UTC day of landing."""
+"""Partition columns: the UTC day of landing."""
 
 MOST_FILES: Final = 2
-"""Files of one run: small ones make every later read slow."""
+"""Number of files that one run may add: many small files slow down every later read."""
 
 JDBC: Final = "jdbc"
 """The origin (`_origin`) of rows that were read from the source itself."""
@@ -30,17 +30,17 @@ JDBC: Final = "jdbc"
 _UNDER_WAY: Final = frozenset(
     {"_problem", "_is_tombstone", "_names", "_key", "_value", "_row", "_violations", "_deleted", "_rank"}
 )
-"""Extra columns of rows on their way to Bronze and Silver."""
+"""Temporary columns that processing adds to rows on their way to Bronze and Silver."""
 
 _META: Final = ("_op", "_sequence", "_committed_at", "_landed_at", "_run_id", "_row_hash", "_origin")
 
 
 def bronze_table(table: Table, context: RunContext) -> LakeTable:
-    """The table, if it is filled from the feed that the definition names.
+    """Return the Bronze table, after checking its feed and its column names.
 
     Raises:
-        BatchError: it is filled from the other feed and this is not a rebuild, or a column has a name that the lake
-            reserves.
+        BatchError: the table was filled from another feed than the definition names and this is not a rebuild, or a
+            column has a name that the lake reserves.
     """
     taken = sorted((_UNDER_WAY | {*PARTITIONS, *_META}) & {name.lower() for name in table.column_names})
     if taken:
@@ -52,19 +52,23 @@ def bronze_table(table: Table, context: RunContext) -> LakeTable:
         feed = found.property(FEED)
         raise table_error(
             table,
-            f"filled from the feed {feed!r}, but the definition says {table.feed!r}: change it back, or run "
+            f"filled from the feed {feed!r}, but the definition names {table.feed!r}: restore {feed!r} there, or run "
             f"`python -m batch rebuild --table {table.name}`",
         )
     return found
 
 
 def is_of_other_feed(bronze: LakeTable, table: Table) -> bool:
-    """Whether the table is there and filled from another feed than the definition names."""
+    """Whether the table exists and was filled from another feed than the definition names."""
     return bronze.property(FEED) not in (None, table.feed)
 
 
 def stamped(rows: DataFrame, table: Table, context: RunContext) -> DataFrame:
-    """Rows with the columns' canonical texts, `_op`, `_sequence`, `_committed_at`, `_origin`, as Bronze keeps them."""
+    """Add the columns of Bronze that describe the run, the row's hash and the partition.
+
+    Args:
+        rows: rows with the table's columns as canonical texts, `_op`, `_sequence`, `_committed_at` and `_origin`.
+    """
     day = context.started_at
     texts = [Column(name=name, type=LogicalType.STRING) for name in table.column_names]
     return rows.select(
@@ -83,14 +87,15 @@ def stamped(rows: DataFrame, table: Table, context: RunContext) -> DataFrame:
 
 
 def properties(table: Table) -> dict[str, str]:
-    """Of a Bronze table."""
+    """Return the properties of a Bronze table."""
     return {FEED: table.feed, **CHANGE_FEED, STATISTICS: "_sequence,_run_id,_landed_at"}
 
 
 def deduplicated(rows: DataFrame, identity: Sequence[str], count: int) -> DataFrame:
-    """The rows (`count` of them), of those that are the same by `identity` one.
+    """Keep one of all rows that agree in the columns `identity`; `count` is the number of rows.
 
-    Many rows mostly all differ. Counting their distinct hashes shows it, and costs a fraction of a shuffle of all rows.
+    Usually all rows differ. If there are many, counting their distinct hashes proves that, at a fraction of the cost of
+    shuffling all rows.
     """
     if not sizes.fits_driver(count) and rows.select(F.xxhash64(*identity)).distinct().count() == count:
         return rows
@@ -98,19 +103,19 @@ def deduplicated(rows: DataFrame, identity: Sequence[str], count: int) -> DataFr
 
 
 def anti_joined(rows: DataFrame, there: DataFrame, on: Sequence[str]) -> DataFrame:
-    """The rows that are not in `there` yet, by columns that are the same; NULL is the same as NULL."""
+    """Return the rows that agree with no row of `there` in the columns `on`; NULL equals NULL."""
     others = there.select(*(F.col(name).alias(f"_there_{name}") for name in on))
     same = [F.col(name).eqNullSafe(F.col(f"_there_{name}")) for name in on]
     return rows.join(others, same, "left_anti")
 
 
 def since(table: LakeTable, sequence: str, *, columns: Sequence[str]) -> DataFrame:
-    """The rows from a sequence on, with these columns."""
+    """Return some columns of the rows that have this sequence or a higher one."""
     return table.at().read(columns=columns, where=f"_sequence >= '{sequence}'").frame
 
 
 def unchanged(found: LakeTable, table: Table, progress: dict[str, object], *, rows_in: int = 0) -> LayerResult:
-    """The result when there was nothing to write."""
+    """Return the result of a table for which there was nothing to write."""
     version = found.version()
     return LayerResult(
         layer="bronze",
@@ -123,5 +128,5 @@ def unchanged(found: LakeTable, table: Table, progress: dict[str, object], *, ro
 
 
 def table_error(table: Table, message: str) -> BatchError:
-    """A `BatchError` that names this Bronze table."""
+    """Return a `BatchError` that names this Bronze table."""
     return BatchError(message, layer="bronze", table=table.name)

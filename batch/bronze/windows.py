@@ -1,8 +1,8 @@
-"""Up to when a table may be read by its cursor without missing rows that are committed later.
+"""Chooses the cursor windows of tables read by JDBC so that no row is missed.
 
-A transaction writes a time into its rows and commits them some time later: a read in between lacks rows whose cursor
-is lower than that of others it finds. So every window ends at an anchor: before the oldest transaction that was
-open when the run began, and some seconds more. All tables of a run are read up to the same anchor.
+The cursor is a column with the time of a row's last change. A transaction sets this time before it commits, so a read
+in between misses a row although it finds others with later times. Therefore every window ends at an anchor: a time some
+seconds before the start of the oldest transaction that was open when the run began. All tables of a run share it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _anchors: dict[str, datetime] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The rows to read: those with a cursor from `start` (None: any) to before `end`, or without one.
+    """The rows to read: those whose cursor is at `start` (None: no bound) or later and before `end`, or is NULL.
 
     Attributes:
-        sequence: of their versions, in microseconds since 1970; above those of all earlier windows.
+        sequence: sequence of these row versions, in microseconds since 1970; higher than that of all earlier windows.
     """
 
     start: datetime | None
@@ -38,17 +38,17 @@ class Window:
     sequence: int
 
     def progress(self, done: dict[str, Any]) -> dict[str, Any]:
-        """The progress once these rows are landed."""
+        """Return the progress to commit with these rows; `done` is the progress before."""
         anchor = max(bronze_progress.anchor(done), time_text(self.end))
         start = None if self.start is None else time_text(self.start)
         return {"anchor": anchor, "start": start, "sequence": self.sequence}
 
 
 def window(table: Table, done: dict[str, Any], context: RunContext) -> Window:
-    """The next window of a table after its progress; `since` and `until` of the run come before it.
+    """Return the next window of a table after its progress; `since` and `until` of the run override its bounds.
 
     Raises:
-        BatchError: the login for the database is missing, or the database refuses the query.
+        BatchError: the login for the database is missing, or the database rejects a query.
     """
     database = source_of(table, context)
     anchor = run_anchor(context, database)
@@ -65,13 +65,16 @@ def window(table: Table, done: dict[str, Any], context: RunContext) -> Window:
 
 
 def next_sequence(anchor: datetime, done: dict[str, Any]) -> int:
-    """The anchor in microseconds since 1970; above the last one, for an old transaction can hold the anchor back."""
+    """Return the anchor in microseconds since 1970, or more if the last sequence is not below that.
+
+    A transaction that stays open across runs keeps the anchor at the same time, but sequences must increase.
+    """
     micros = (anchor - datetime(1970, 1, 1, tzinfo=UTC)) // _MICROSECOND
     return max(micros, int(done.get("sequence", -1)) + 1)
 
 
 def run_anchor(context: RunContext, database: DatabaseSettings) -> datetime:
-    """The anchor of a run: asked for once, before its first table is read."""
+    """Return the anchor of a run, which is determined once, before the run reads its first table."""
     if context.run_id not in _anchors:
         with connected(database, context.definition.database) as connection:
             found = find_anchor(connection, safety_s=context.settings.window_safety_s)
@@ -81,10 +84,10 @@ def run_anchor(context: RunContext, database: DatabaseSettings) -> datetime:
 
 
 def find_anchor(connection: MySQLConnection, *, safety_s: float) -> datetime:
-    """The time before which every transaction has committed, by the database's clock, less `safety_s`.
+    """Return the start of the oldest open transaction (now, if none is open) minus `safety_s`, by the database's clock.
 
-    The time is read first: a transaction that begins afterwards writes later times. The oldest open one counts by its
-    age, since its start is reported in whole seconds and in the server's own time zone.
+    The clock is read first: a transaction that begins afterwards writes later times. The start is computed from the
+    transaction's age, because the server reports starts in whole seconds and in its own time zone.
     """
     now = _value(connection, "SELECT UTC_TIMESTAMP(6)")
     assert isinstance(now, datetime)
@@ -101,15 +104,15 @@ def find_anchor(connection: MySQLConnection, *, safety_s: float) -> datetime:
 
 
 def has_time_cursor(table: Table) -> bool:
-    """Whether the rows have a time by which they can be chosen: a window ends at one."""
+    """Whether the table's cursor is a time, so that a window can select rows by it."""
     return any(column.name == table.cursor and column.type is LogicalType.TIMESTAMP for column in table.columns)
 
 
 def source_of(table: Table, context: RunContext) -> DatabaseSettings:
-    """The login of the source database.
+    """Return the login of the source database.
 
     Raises:
-        BatchError: the run has none.
+        BatchError: the run has no login.
     """
     if context.database is None:
         raise table_error(table, "no login for the source database: set MYSQL_HOST, MYSQL_USER and MYSQL_PASSWORD")
@@ -117,7 +120,7 @@ def source_of(table: Table, context: RunContext) -> DatabaseSettings:
 
 
 def parse_time(text: str) -> datetime:
-    """The time of a canonical text."""
+    """Parse the canonical text of a time."""
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
 
 

@@ -122,7 +122,7 @@ UNREADABLE = [
     (b"[1]", "envelope"),
     (b'{"op": "c"', "envelope"),
     (b'{"some": "object"}', "envelope"),
-    (wrapped(envelope("c", method(1), pos=1))[:-1] + b', "op": "c", "after": {"id": 1}}', "beside"),
+    (wrapped(envelope("c", method(1), pos=1))[:-1] + b', "op": "c", "after": {"id": 1}}', "payload"),
     (envelope("t", method(1), pos=1), "op"),
     (envelope("c", None, pos=1), "row"),
     (envelope("c", method(1), pos=-1), "position"),
