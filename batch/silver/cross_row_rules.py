@@ -1,7 +1,8 @@
 """Rules that check a row against other rows: `reference` and `unique`.
 
-Both ask first which values offend, which is one job and mostly finds none; rows are only touched when there are some.
-The answer is of this run: a parent that comes later, or a value that another row gives up later, changes no verdict.
+Both first find the offending values, which takes one job and usually finds none; rows are processed only if there are
+some. The verdict is final for this run: it does not change when a missing parent arrives later, or when another row
+gives up a shared value later. `python -m batch replay` checks quarantined rows again.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ from config.definition import Reference, Table, Unique
 
 
 def cross_row_rules(table: Table) -> list[Reference | Unique]:
-    """The rules of a table that look at more than one row."""
+    """Return the rules of a table that compare several rows."""
     return [rule for rule in table.rules if isinstance(rule, Reference | Unique)]
 
 
 def with_cross_row_rules(
     checked: DataFrame, table: Table, context: RunContext, silver: LakeTable | None, count: int
 ) -> DataFrame:
-    """The rows (`count` of them) with the violations of these rules added; the same frame if there are none.
+    """Add the violations of cross-row rules to rows; return the same frame if there are none.
 
     Args:
-        silver: the table that the rows go into; None if it is made again from them.
+        checked: rows with the violations of the other rules.
+        silver: the table that the rows are merged into; None if it is rebuilt from them.
+        count: number of rows.
     """
     rows = checked
     good = checked.where(~is_quarantined(table))
@@ -46,9 +49,12 @@ def with_cross_row_rules(
 
 
 def values_not_in(wanted: Rows, source: Source, key: str, *, where: str) -> DataFrame:
-    """The rows of `wanted` (one column, distinct) that are no `key` of a row for which a condition holds.
+    """Return the values that are not a `key` of any row in `source` that satisfies `where`.
 
-    The wanted are looked up among the rows, and not the other way round: of these there may be a million.
+    The values are looked up in the source, not the other way round, because the source may have a million rows.
+
+    Args:
+        wanted: the values to look up: distinct rows of one column.
     """
     (value,) = wanted.schema.names
     found = source.with_keys(wanted, [(key, value)], columns=(key,), where=where)
@@ -56,26 +62,27 @@ def values_not_in(wanted: Rows, source: Source, key: str, *, where: str) -> Data
 
 
 def values_without(wanted: DataFrame, others: DataFrame) -> DataFrame:
-    """The rows of `wanted` (one column) that are not among the others (one column)."""
+    """Return the rows of `wanted` that `others` lacks; both have one column."""
     (value,) = wanted.columns
     return wanted.join(others.toDF("_found"), F.col(value) == F.col("_found"), "left_anti")
 
 
 def with_reference(rows: DataFrame, rule: Reference, missing: DataFrame) -> DataFrame:
-    """Add the rule to the `_violations` of rows whose value is one of `missing` (one column)."""
+    """Add the rule to the `_violations` of rows whose value is in `missing`, which has one column."""
     others = missing.toDF("_missing")
     is_missing = F.col("_missing").isNotNull()
     return _flagged(rows, others, [F.col(rule.column) == F.col("_missing")], is_missing, rule)
 
 
 def shared_values(good: DataFrame, before: Source | None, table: Table, rule: Unique) -> DataFrame | None:
-    """The values that several keys hold, as `_held_{column}`, and as `_first` the one that holds them by right.
+    """Return the values that several keys share, as `_held_{column}`, each with its rightful owner as `_first`.
 
-    That is the one in Silver, else the one with the lowest sequence, then key. None if no value is held twice.
+    The owner is the row in Silver if there is one, else the row with the lowest sequence, then the lowest key. Returns
+    None if no value is shared.
 
     Args:
-        good: the rows that no rule keeps out, deletes and older versions too.
-        before: the table as it was before, deleted rows too.
+        good: the rows that no rule keeps out, including deletes and older versions.
+        before: the table as it was before this run, including deleted rows; None if it is rebuilt.
     """
     held = [F.col(name).alias(f"_held_{name}") for name in rule.columns]
     columns = list(dict.fromkeys([*table.key, *rule.columns, "_sequence", "_row_hash"]))
@@ -87,7 +94,7 @@ def shared_values(good: DataFrame, before: Source | None, table: Table, rule: Un
         same = [(name, f"_held_{name}") for name in rule.columns]
         silver = before.with_keys(values, same, columns=columns, where="NOT _deleted").frame
         everyone = own.unionByName(silver)
-    # Mostly every value belongs to one key, which this shows at little cost.
+    # Usually every value belongs to one key, and this cheap query proves it.
     owner = F.struct(*table.key)
     owners = everyone.groupBy(*held).agg(F.min(owner).alias("_low"), F.max(owner).alias("_high"))
     several = Rows.of(owners.where("_low != _high").drop("_low", "_high")).collect_if_small()
@@ -108,7 +115,7 @@ def shared_values(good: DataFrame, before: Source | None, table: Table, rule: Un
 
 
 def with_unique(rows: DataFrame, table: Table, rule: Unique, shared: DataFrame) -> DataFrame:
-    """Add the rule to the `_violations` of rows whose values (of `shared_values`) belong to another key."""
+    """Add the rule to the `_violations` of rows whose value belongs to another key, according to `shared_values`."""
     own = F.struct(*table.key)
     is_later = F.col("_first") < _place(table, is_old=False)
     return _flagged(rows, shared, _same(rule), (F.col("_first.key") != own) & is_later, rule)
@@ -124,7 +131,7 @@ def _flagged(
 
 
 def _place(table: Table, *, is_old: bool) -> Column:
-    """Sorts the rows that hold a value: the lowest one holds it by right."""
+    """Return a sort key for the rows that share a value; the row with the lowest one is the value's owner."""
     parts = (F.lit(not is_old).alias("new"), F.col("_sequence").alias("sequence"), F.struct(*table.key).alias("key"))
     return F.struct(*parts).alias("_place")
 
@@ -134,7 +141,7 @@ def _same(rule: Unique) -> list[Column]:
 
 
 def _orphans(wanted: Rows, rule: Reference, good: DataFrame, table: Table, context: RunContext) -> DataFrame:
-    """The values that are not a key of the rule's parent table; in a table that refers to itself new rows count too."""
+    """Return the values that are no key of the parent table; in a table that refers to itself, new rows count too."""
     (key,) = context.definition.table(rule.table).key
     parent = context.table("silver", rule.table)
     missing = values_not_in(wanted, parent.at(), key, where="NOT _deleted") if parent.exists() else wanted.frame

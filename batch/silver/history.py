@@ -1,7 +1,7 @@
-"""The history of a table of Silver: every good version of every row, deletes too, for the dimensions of Gold.
+"""The history of a Silver table: every valid version of every row, including deletes, for the dimensions of Gold.
 
-A version is there once, by key and sequence, whenever and however often it is delivered. Periods of validity are not
-stored here: they change with every version that comes late, and Gold works it out for the keys concerned.
+Each version is stored once, by key and sequence, no matter when and how often it is delivered. Periods of validity are
+not stored here, because they change whenever a version arrives late; Gold computes them for the keys concerned.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from config.definition import Table
 
 
 def history_table(table: Table, context: RunContext) -> LakeTable | None:
-    """The table's history; None if none is kept."""
+    """Return the history table of a source table; None if the definition asks for none."""
     name = table.history_name
     return None if name is None else context.table("silver", name)
 
@@ -28,12 +28,15 @@ def history_table(table: Table, context: RunContext) -> LakeTable | None:
 def keep_versions(
     versions: DataFrame, table: Table, context: RunContext, progress: dict[str, Any], *, from_scratch: bool
 ) -> tuple[LayerResult, ...]:
-    """Add versions (rows of Silver) to the table's history; one result, none for a table without a history.
+    """Add row versions to the table's history; return one result if the history was written, else none.
 
-    It is written before Silver is: a run that is killed in between finds these versions there and adds none twice.
+    The history is written before Silver. If a run is killed in between, the next one finds these versions in the
+    history and does not add them again.
 
     Args:
-        from_scratch: they are all versions of Bronze, and replace the history.
+        versions: row versions with the columns of Silver.
+        progress: the progress to commit with them.
+        from_scratch: these are all versions in Bronze, and they replace the history.
     """
     history = history_table(table, context)
     if history is None:
@@ -47,7 +50,7 @@ def keep_versions(
         rows = Rows.of(rows).collect_if_small().frame
         lowest = rows.agg(F.min("_sequence")).first()
         assert lowest is not None
-        # Of a long history only the files that hold sequences as high as the new ones are read.
+        # This reads only those files of a long history that have sequences as high as the new ones.
         there = since(history, lowest[0], columns=identity)
         new = Rows.of(anti_joined(rows, there, identity)).collect_if_small()
         if new.is_empty():

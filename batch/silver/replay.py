@@ -28,14 +28,14 @@ def replayed(table: Table, context: RunContext) -> LayerResult:
     """Check the quarantined rows of a table again.
 
     Raises:
-        BatchError: Silver was written with other columns or another key than the definition has now, or rows break a
-            rule whose action is `fail`; nothing was written.
+        BatchError: the definition's columns or key have changed since Silver was written, or rows break a rule whose
+            action is `fail`; nothing was written.
     """
     target, aside = context.table("silver", table.name), quarantine_table(context)
     if not aside.exists() or not target.exists():
         return _nothing(table, target.version() if target.exists() else None)
     if target.progress().get("definition") != refine.fingerprint(table):
-        text = "columns or key changed in the definition: run `python -m batch run` first, then replay"
+        text = "the definition's columns or key have changed: run `python -m batch run` first, then replay"
         raise BatchError(text, layer="silver", table=table.name)
     kept = aside.read().where((F.col("table") == table.name) & (F.col("rule") != UNREADABLE))
     checked = refine.prepared(as_landed(kept, table), table, context.run_id).persist()
@@ -84,7 +84,7 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
 
 
 def as_landed(kept: DataFrame, table: Table) -> DataFrame:
-    """Return quarantined rows with the columns of Bronze, each row once, however many rules it broke."""
+    """Return quarantined rows with the columns of Bronze; each row once, no matter how many rules it broke."""
     columns = ", ".join(f"`{name}` STRING" for name in table.column_names)
     rows = kept.select(F.from_json("row", f"{columns}, {_META}, {_HASHES}").alias("_landed")).select("_landed.*")
     return rows.dropDuplicates(["_sequence", "_origin"])

@@ -1,9 +1,8 @@
-"""Quality rules: the rows of a table that break them, and the consequences.
+"""Quality rules: finds the rows of a table that break them, and applies the consequences.
 
 A rule checks either one row alone (`not_null`, `range`, `pattern`), or a row against other rows (`reference`,
-`unique`). Three are implied: a value that can't be read as its column's type (`type`),
-a key without a value and a row without a sequence.
-A rule that speaks of a value has nothing to say about NULL; that is for `not_null`. Deletes are judged by their key.
+`unique`). Three rules apply to every table: each value must be valid for its column's type (`type`), and key columns
+and the sequence must not be NULL. Rules other than `not_null` accept NULL. For a delete, only the key is checked.
 
 One pass over the rows adds `_violations`, the names of the rules that a row breaks; one job counts them.
 """
@@ -40,7 +39,13 @@ TYPES: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """How many rows there were, and how many broke which rule; and for each such rule a key, in JSON."""
+    """Counts of checked rows.
+
+    Attributes:
+        rows: number of rows.
+        broken: number of rows that break a rule, by rule name; rules that no row breaks are left out.
+        examples: key of one row that breaks a rule, as JSON, by rule name.
+    """
 
     rows: int
     broken: Mapping[str, int]
@@ -48,34 +53,34 @@ class Tally:
 
 
 def spark_type(column: SourceColumn) -> str:
-    """The Spark type of a source column."""
+    """Return the Spark type of a source column."""
     if column.type is LogicalType.DECIMAL:
         return f"decimal({column.precision},{column.scale})"
     return TYPES[column.type]
 
 
 def actions(table: Table) -> dict[str, Action]:
-    """Every rule of a table, implied ones included, with the action for a row that breaks it."""
+    """Return the action for rows that break a rule, by rule name; the rules that apply to every table are included."""
     implied: dict[str, Action] = {f"type({column.name})": "quarantine" for column in _parsed(table)}
     implied |= {f"not_null({name})": "quarantine" for name in (*table.key, "_sequence")}
     return implied | {rule_name(rule): rule.action for rule in table.rules}
 
 
 def rule_name(rule: NotNull | Range | Pattern | Reference | Unique) -> str:
-    """The name of a rule in counts and messages, as in `range(quantity)`."""
+    """Return the name of a rule in counts and messages, such as `range(quantity)`."""
     columns = ", ".join(rule.columns) if isinstance(rule, Unique) else rule.column
     return f"{type(rule).__struct_config__.tag}({columns})"
 
 
 def typed(rows: DataFrame, column: SourceColumn) -> Column:
-    """A column's value from its text; NULL if the text is not such a value, or if the rows lack the column."""
+    """Convert a column's text to its type; NULL if the text is not valid for that type or the rows lack the column."""
     if column.name not in rows.columns:
         return F.lit(None).cast(spark_type(column))
     return F.col(column.name).try_cast(spark_type(column)) if spark_type(column) != "string" else F.col(column.name)
 
 
 def row_violations(rows: DataFrame, table: Table) -> Column:
-    """The rules that a row breaks by itself, as an array of names; `rows` has texts, and `_op`."""
+    """Return the names of the one-row rules that each row breaks, as an array; `rows` has texts, and `_op`."""
     values = {column.name: typed(rows, column) for column in table.columns}
     is_delete = F.col("_op") == "d"
     key: list[tuple[str, Column]] = []
@@ -91,17 +96,17 @@ def row_violations(rows: DataFrame, table: Table) -> Column:
             others.append((rule_name(rule), _breaks(rule, values[rule.column])))
     names = [F.when(broken, name) for name, broken in key]
     names += [F.when(broken & ~is_delete, name) for name, broken in others]
-    # `array_compact` would have Spark interpret all these conditions, where this makes Java of them.
+    # With `array_compact` Spark would interpret all these conditions instead of generating Java code for them.
     return F.array_remove(F.array(*(F.coalesce(name, F.lit("")) for name in names)), "")
 
 
 def bronze_text(rows: DataFrame, name: str) -> Column:
-    """A column's text in Bronze; NULL if the rows lack the column."""
+    """Return a column's text in Bronze; NULL if the rows lack the column."""
     return F.col(name) if name in rows.columns else F.lit(None).cast("string")
 
 
 def quarantining_rules(table: Table) -> list[str]:
-    """The rules that keep a row out of Silver."""
+    """Return the names of the rules that keep a row out of Silver."""
     return [name for name, action in actions(table).items() if action == "quarantine"]
 
 
@@ -133,10 +138,10 @@ def tally(rows: Rows, table: Table) -> Tally:
 
 
 def stop_if_failed(found: Tally, table: Table) -> None:
-    """End the work on a table whose rows break a rule that must not be broken.
+    """Check that no row breaks a rule whose action is `fail`.
 
     Raises:
-        BatchError: names the rule, how many rows break it, and one of them.
+        BatchError: rows break such a rule; the message has the rule, the number of these rows, and the key of one.
     """
     rules = actions(table)
     for name in (name for name in found.broken if rules[name] == "fail"):
@@ -158,5 +163,5 @@ def _breaks(rule: NotNull | Range | Pattern, value: Column) -> Column:
 
 
 def _parsed(table: Table) -> list[SourceColumn]:
-    """The columns whose text may be wrong."""
+    """Return the columns whose text may be invalid for their type."""
     return [column for column in table.columns if spark_type(column) != "string"]
