@@ -1,4 +1,4 @@
-"""Gold: dimensions and facts, each one SQL file of the dataset, kept current by the changes of Silver."""
+"""Gold: dimensions and facts, each defined by a SQL file of the dataset and updated by the changes in Silver."""
 
 from batch.gold.catalogue import plans
 from batch.gold.plan import GoldPlan

@@ -1,4 +1,4 @@
-"""The Gold tables of a dataset, from its files: in building order, by their history types, with their links checked."""
+"""Reads the Gold tables of a dataset from its files, applies their history types, and checks their links."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDER: Final = "gold"
 
 
 def plans(definition: Definition) -> list[GoldPlan]:
-    """The dataset's Gold tables in building order: dimensions, then facts.
+    """Return the plans of the dataset's Gold tables in build order: dimensions, then facts.
 
     Raises:
         DefinitionError: a file is malformed; one line per fault, each with the file and the key.
@@ -41,7 +41,10 @@ def plans(definition: Definition) -> list[GoldPlan]:
 
 
 def with_history(plan: GoldPlan, definition: Definition) -> list[GoldPlan]:
-    """The plan by its history type: one table or two, of rows or of versions."""
+    """Return one or two plans for a table, by its history type.
+
+    Type 1 is one table of current rows; type 2 one table of row versions; type 4 both, as two tables.
+    """
     if plan.scd == 1:
         return [plan]
     [concern] = plan.depends_on
@@ -60,7 +63,7 @@ def with_history(plan: GoldPlan, definition: Definition) -> list[GoldPlan]:
 
 
 def _linked(plan: GoldPlan, dimensions: Mapping[str, GoldPlan]) -> GoldPlan:
-    """The plan with those links only that lead to versions."""
+    """Return the plan with only those links whose dimension has row versions (history type 2)."""
     links = tuple(link for link in plan.links if dimensions[link.dimension].scd == 2)
     marks = "".join(f", {link.dimension}" for link in links)
     return replace(plan, links=links, fingerprint=f"{plan.fingerprint}{marks}")
@@ -70,8 +73,8 @@ def _neighbour_faults(plan: GoldPlan, dimensions: Mapping[str, GoldPlan], names:
     for link in plan.links:
         dimension = dimensions.get(link.dimension)
         if dimension is None:
-            yield f"dimensions: there is no dimension {link.dimension!r} (there is: {', '.join(dimensions)})"
+            yield f"dimensions: unknown dimension {link.dimension!r} (known: {', '.join(dimensions)})"
         elif dimension.key != (link.key,):
             yield f"dimensions: the key of {link.dimension!r} is {dimension.key[0]!r}, not {link.key!r}"
     if plan.scd == 4 and history_of(plan.name) in names:
-        yield f"scd: {history_of(plan.name)!r} is the table of its versions, and there is a file of that name"
+        yield f"scd: the table of versions is named {history_of(plan.name)!r}, but a file has that name already"

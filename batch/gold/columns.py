@@ -1,8 +1,8 @@
-"""Descriptions of columns in a Gold table's file: one line each, in the order of the query's columns.
+"""Parses the descriptions of columns in a Gold table's file: one line per column, in the order of the query.
 
     -- column: <name> <type> from <table>.<column>, …: <meaning, with its unit>
 
-The type is Spark's, `from` names the columns of Silver that it is made of; a column that is made of none has no `from`.
+The type is a Spark type. `from` lists the Silver columns that the column is computed from; without any, it is left out.
 These lines are not part of the query: changing them does not rebuild the table.
 """
 
@@ -27,7 +27,7 @@ _SHAPE: Final = "<name> <type> from <table>.<column>, …: <meaning>"
 
 @dataclass(frozen=True, kw_only=True)
 class GoldColumn:
-    """A column of a Gold table; `sources` are the tables and columns of Silver that it is made of."""
+    """A column of a Gold table; `sources` are the Silver tables and columns that it is computed from."""
 
     name: str
     type: str
@@ -36,7 +36,7 @@ class GoldColumn:
 
 
 def split_columns(text: str) -> tuple[tuple[GoldColumn, ...], str]:
-    """The columns that a file describes, and the file without these lines.
+    """Return the columns that a file describes, and the file's text without these lines.
 
     Raises:
         ValueError: one line per fault, each "column: fault".
@@ -70,7 +70,7 @@ def split_columns(text: str) -> tuple[tuple[GoldColumn, ...], str]:
 def column_faults(
     columns: Sequence[GoldColumn], *, key: Sequence[str], tables: Sequence[str], definition: Definition
 ) -> list[str]:
-    """Contradictions with the rest of the file: sources that the table does not read, a missing key."""
+    """Return the contradictions between column descriptions and header: sources that are not read, a missing key."""
     known: Mapping[str, Sequence[str]] = {table.name: table.column_names for table in definition.tables}
     faults = [
         f"column: {column.name!r} is said to come from {table}.{name}, which the table does not read"

@@ -1,21 +1,22 @@
-"""The file of a Gold table: a SQL file of the dataset, `gold/<table>.sql`, with a header in `-- name: value` lines.
+"""Parses the file of a Gold table: a SQL file of the dataset, `gold/<table>.sql`, with `-- name: value` header lines.
 
 kind            dimension or fact
 key             the columns that identify a row, separated by commas
-depends_on      the Silver tables that the query reads, as `orders(id -> order_id)`: a row of `orders` concerns the rows
-                of this table whose `order_id` is its `id`. A table without brackets concerns all rows.
-inferred_from   of a dimension, the columns that refer to it, as `orders.customer_id`: for a key that is only there, a
-                member is inferred until the dimension's own row comes
-dimensions      of a fact, the dimensions whose members it names, as `dim_customer(customer_id at ordered_at)`: if that
-                one is of history type 2, the fact gets a column `customer_sk` with the version of then
-scd             history type of a dimension, see `batch.gold.scd`; default: that of the source's table in the
+depends_on      the Silver tables that the query reads, for example `orders(id -> order_id)`: a row of `orders` affects
+                the rows of this table whose `order_id` equals its `id`. A row of a table without brackets affects all
+                rows of this table.
+inferred_from   for a dimension: the columns that refer to it, for example `orders.customer_id`. A key that occurs only
+                in these columns has an inferred member until the dimension's own row arrives.
+dimensions      for a fact: the dimensions that it refers to, for example `dim_customer(customer_id at ordered_at)`. If
+                that dimension has history type 2, the fact gets a column `customer_sk`: the version valid at that time.
+scd             history type of a dimension, see `batch.gold.scd`; default: the history type of the source table in the
                 definition. 1: the newest state; 2: a row for each version; 4: the newest state, and the versions in a
-                table `<name>_history` next to it
-partition       column by which a fact's files are kept apart
-column          meaning of a column (see `batch.gold.columns`), once for each
+                second table `<name>_history`
+partition       partition column of a fact
+column          description of a column (see `batch.gold.columns`), one line per column
 
-Comment lines before the header describe the table. The body is one Spark SQL query over views named like the
-Silver tables, which show live rows. Columns of the query whose names begin with `_` are for the header only.
+Comment lines before the header describe the table. The body is one Spark SQL query over views with the names of Silver
+tables, without deleted rows. Query columns whose names begin with `_` are for the header only and are not stored.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _LINK: Final = re.compile(rf"({_NAME})\(({_NAME}) at ({_NAME})\)")
 
 
 def parsed(text: str, name: str, definition: Definition) -> GoldPlan:
-    """The plan in a file's text.
+    """Parse a file's text into the plan of the table `name`.
 
     Raises:
         ValueError: one line per fault, each "key: fault".
@@ -55,7 +56,7 @@ def parsed(text: str, name: str, definition: Definition) -> GoldPlan:
     query = "\n".join(line for line, match in zip(lines, matches, strict=True) if not match).strip().rstrip(";")
     faults = list(_header_faults(header))
     if not re.sub(r"--.*", "", query).strip():
-        faults.append("query: the file has none")
+        faults.append("query: the file has no query")
     if faults:
         raise ValueError("\n".join(faults))
     values = dict(header)
@@ -104,7 +105,7 @@ def _header_faults(header: list[tuple[str, str]]) -> Iterator[str]:
         yield f"scd: must be 1, 2 or 4, not {values['scd']!r}"
     for name in ("key", "partition"):
         wrong = [part for part in _listed(values.get(name, "")) if not re.fullmatch(_NAME, part)]
-        yield from (f"{name}: {part!r} is no column name" for part in wrong)
+        yield from (f"{name}: {part!r} is not a column name" for part in wrong)
 
 
 def _plan_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
@@ -125,23 +126,23 @@ def _plan_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
         elif mapped and mapped != plan.mapped:
             yield f"depends_on: {dependency.table!r} must be mapped to the same columns as the tables before it"
     if plan.kind == "dimension" and len(plan.key) != 1:
-        yield "key: a dimension has one column, in which -1 is the unknown member"
+        yield "key: a dimension has one key column, in which -1 is the unknown member"
     if plan.kind == "dimension" and plan.partition:
-        yield "partition: is for facts"
+        yield "partition: is only for facts"
     if plan.kind == "fact" and plan.inferred_from:
-        yield "inferred_from: is for dimensions"
+        yield "inferred_from: is only for dimensions"
     if plan.kind == "dimension" and plan.links:
-        yield "dimensions: is for facts"
+        yield "dimensions: is only for facts"
 
 
 def _history_type(plan: GoldPlan, definition: Definition) -> int:
-    """The history type of the table whose rows the members are; 1 if there is no such table."""
+    """Return the history type of the table whose rows are the dimension's members; 1 if there is no such table."""
     table = _member_table(plan, definition)
     return 1 if table is None else table.history
 
 
 def _member_table(plan: GoldPlan, definition: Definition) -> Table | None:
-    """The table of which each row is a member of the dimension."""
+    """Return the source table whose rows are the dimension's members; None if there is no such table."""
     if plan.kind != "dimension" or len(plan.depends_on) != 1:
         return None
     [concern] = plan.depends_on
@@ -154,13 +155,13 @@ def _history_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
         return
     table = _member_table(plan, definition)
     if table is None:
-        yield f"scd: {plan.scd} is for a dimension that depends on one table, mapped by that table's key"
+        yield f"scd: {plan.scd} is only for a dimension that depends on one table, mapped by that table's key"
     elif table.history_name is None:
         yield f"scd: {plan.scd} needs `history: {plan.scd}` at table {table.name!r} of the definition"
 
 
 def _listed(value: str) -> list[str]:
-    """Parts between commas that are not in brackets."""
+    """Split a value at its commas, except those in brackets."""
     return [part.strip() for part in re.split(r",(?![^()]*\))", value) if part.strip()]
 
 

@@ -1,4 +1,9 @@
-"""The plan of a Gold table, decoded from its file."""
+"""The plan of a Gold table, as parsed from its file.
+
+Each row of a dimension describes one member, such as a customer. The unknown member has the key -1. An inferred member
+has only a key, which other tables refer to before the dimension's own row arrives. A dimension with history has one row
+for each version of a member, identified by a surrogate key (`customer_sk`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,12 @@ Kind = Literal["dimension", "fact"]
 
 @dataclass(frozen=True, kw_only=True)
 class Dependency:
-    """A Silver table that is read; `columns` (its own, the Gold table's) say which rows concern each other."""
+    """A Silver table that a Gold table reads.
+
+    Attributes:
+        columns: pairs of a Silver column and a Gold column. A Silver row affects the Gold rows with equal values in
+            these columns; without any pairs it affects all Gold rows.
+    """
 
     table: str
     columns: tuple[tuple[str, str], ...] = ()
@@ -20,7 +30,12 @@ class Dependency:
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """A fact names a member of a dimension by a column, as it was at the time in another one."""
+    """A reference from a fact to the version of a dimension's member that was valid at a time.
+
+    Attributes:
+        key: column of the fact with the member's key, which has the same name in the dimension.
+        at: column of the fact with the time.
+    """
 
     dimension: str
     key: str
@@ -29,15 +44,16 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True)
 class GoldPlan:
-    """How a Gold table is made.
+    """The plan by which a Gold table is built.
 
     Attributes:
-        key: that of the file; of a table with versions it is there once for each (see `row_key`).
-        inferred_from: tables and their columns.
-        links: the dimensions of which the table names versions; those of other history types are not among them.
-        versions_of: the source's table whose versions the rows are; None if they are the newest state.
-        fingerprint: changes with the file, except for the descriptions of columns.
-        columns: those that the file describes; none if it does not.
+        key: key columns named in the file; a table with versions has several rows per key (see `row_key`).
+        inferred_from: pairs of a Silver table and its column that refers to this dimension.
+        links: references to dimensions with history type 2, whose versions the table names.
+        scd: history type of a dimension: 1, 2 or 4.
+        versions_of: source table whose row versions are the rows; None for a table of the newest state.
+        fingerprint: changes whenever the file changes, except for the descriptions of columns.
+        columns: described columns; empty if the file describes none.
     """
 
     name: str
@@ -61,51 +77,51 @@ class GoldPlan:
 
     @property
     def has_members(self) -> bool:
-        """Whether there is a row for the unknown, and for keys that are merely referred to."""
+        """Whether the table has a row for the unknown member, and rows for inferred members."""
         return self.kind == "dimension" and (self.versions_of is None or self.scd == 2)
 
     @property
     def concerned_by(self) -> tuple[Dependency, ...]:
-        """Every way in which a row of Silver concerns rows of this table."""
+        """All dependencies by which a Silver row affects rows of this table."""
         return (*self.depends_on, *self.inferring)
 
     @property
     def inferring(self) -> tuple[Dependency, ...]:
-        """Those by which members are inferred."""
+        """The dependencies from which members are inferred."""
         return tuple(Dependency(table=table, columns=((name, self.key[0]),)) for table, name in self.inferred_from)
 
     @property
     def mapped(self) -> tuple[str, ...]:
-        """The key's columns by which the affected rows are found."""
+        """The key columns that select affected rows; empty if every Silver row affects all rows."""
         return next((tuple(name for _, name in each.columns) for each in self.concerned_by if each.columns), ())
 
     @property
     def tables(self) -> list[str]:
-        """The Silver tables that it is made from."""
+        """The sorted names of the Silver tables that the table is built from."""
         return sorted({dependency.table for dependency in self.concerned_by})
 
 
 def surrogate(key: str) -> str:
-    """The column that names a version of a member, from the one that names the member: `customer_sk`."""
+    """Return the name of a surrogate key, from the key of the member: `customer_sk` from `customer_id`."""
     return f"{key.removesuffix('_id')}_sk"
 
 
 def added_columns(plan: GoldPlan) -> list[tuple[str, str, str]]:
-    """Name, type and meaning of the columns that versions add to those of the query."""
+    """Return name, type and meaning of the columns that the build adds to those of the query, because of versions."""
     found = [
         (surrogate(link.key), "bigint", f"The version of the member ({link.dimension}) at that time; -1: unknown.")
         for link in plan.links
     ]
     if plan.versions_of is not None:
         found += [
-            (surrogate(plan.key[0]), "bigint", "Names this version of the member; -1: the unknown member."),
-            ("valid_from", "timestamp", "When the source committed the version, in UTC; NULL: not known."),
-            ("valid_to", "timestamp", "When the next version came, or the member went, in UTC; NULL: current."),
-            ("is_current", "boolean", "Whether it is the newest version, and the member is still there."),
+            (surrogate(plan.key[0]), "bigint", "Identifies this version of the member; -1: the unknown member."),
+            ("valid_from", "timestamp", "When the source committed the version, in UTC; NULL: unknown."),
+            ("valid_to", "timestamp", "When the next version began or the member was deleted, in UTC; NULL: current."),
+            ("is_current", "boolean", "Whether this is the newest version of a member that still exists."),
         ]
     return found
 
 
 def history_of(name: str) -> str:
-    """The second table of a dimension of history type 4."""
+    """Return the name of the second table, with versions, of a dimension with history type 4."""
     return f"{name}_history"

@@ -1,4 +1,7 @@
-"""The rows that a Gold table's query gives for Silver as it is at one moment, all of them or those of some keys."""
+"""Computes the rows of a Gold table from fixed versions of its sources: all rows, or those of some keys.
+
+Members, versions and links are explained in `batch.gold.plan`.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,18 @@ from batch.gold.scd import inferred_versions, versions, with_surrogate
 from batch.silver.cross_row_rules import values_not_in, values_without
 
 UNKNOWN = -1
-"""The key of the member that stands for no value, in every dimension."""
+"""Key of the unknown member of every dimension, which facts without a value refer to."""
 
 
 def affected(plan: GoldPlan, feeds: Mapping[str, Rows], table: Source) -> DataFrame | None:
-    """The keys (`plan.mapped`) that the change feeds concern; None: all.
+    """Return the keys (columns `plan.mapped`) of the rows that the change feeds affect; None: all rows are affected.
 
-    A key that is merely referred to concerns the table (its rows as they are now) only if its member is inferred or is
-    not there: a member that the query gives does not depend on references to it.
+    A changed reference to a member affects the member only if it is inferred or missing in `table`: a member that the
+    query returns does not depend on references.
+
+    Args:
+        feeds: changes of each changed source since the last build, by its name among the sources.
+        table: the Gold table as it is now.
     """
     own = _concerned(plan.depends_on, feeds)
     if own is None and any(each.table in feeds for each in plan.depends_on):
@@ -47,7 +54,7 @@ def affected(plan: GoldPlan, feeds: Mapping[str, Rows], table: Source) -> DataFr
 
 
 def _concerned(concerns: Iterable[Dependency], feeds: Mapping[str, Rows]) -> DataFrame | None:
-    """The keys by which the feeds concern rows; None: all, or none at all."""
+    """Return the keys that the feeds affect by some dependencies; None: all keys, or no dependency has a feed."""
     found: DataFrame | None = None
     for concern in concerns:
         if concern.table not in feeds:
@@ -60,15 +67,15 @@ def _concerned(concerns: Iterable[Dependency], feeds: Mapping[str, Rows]) -> Dat
 
 
 def rows_of(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, keys: Rows | None) -> DataFrame:
-    """The rows of a Gold table, members that the query does not give included.
+    """Compute the rows of a Gold table, including unknown and inferred members.
 
     Args:
-        sources: the tables it is made of, as they are at one moment: Silver's tables by their names, with their
-            tombstones, and the dimensions whose versions it names by `gold_source`.
-        keys: restrict the rows to these (in the columns `plan.mapped`); the unknown member comes all the same.
+        sources: the tables that it is built from, each at one version: Silver tables (with tombstones) by name, and
+            the dimensions whose versions it names, by `gold_source`.
+        keys: return only the rows of these keys (columns `plan.mapped`) and the unknown member; None: all rows.
 
     Raises:
-        BatchError: the query is wrong, or does not give the columns that the header names.
+        BatchError: the query is invalid, or lacks a column that the header names.
     """
     body = _body(plan, sources, spark, keys)
     for link in plan.links:
@@ -85,12 +92,12 @@ def rows_of(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, 
 
 
 def gold_source(dimension: str) -> str:
-    """The name of a dimension among the sources of a table; no Silver table has such a name."""
+    """Return the name of a dimension among a table's sources, which no Silver table can have."""
     return f"gold/{dimension}"
 
 
 def _body(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, keys: Rows | None) -> DataFrame:
-    """The rows of the query."""
+    """Run the query; return its rows after checking that it has the columns named in the header."""
     views = {each.table: _restricted(sources, each, keys) for each in plan.depends_on}
     if plan.versions_of is None:
         body = _queried(plan, {name: rows.where("NOT _deleted") for name, rows in views.items()}, spark)
@@ -101,7 +108,7 @@ def _body(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, ke
     wanted = (*plan.key, *((plan.partition,) if plan.partition else ()), *named)
     missing = [name for name in dict.fromkeys(wanted) if name not in body.columns]
     if missing:
-        text = f"the query in {plan.name}.sql lacks the column {', '.join(missing)}, which its header names"
+        text = f"the query in {plan.name}.sql lacks columns that its header names: {', '.join(missing)}"
         raise BatchError(text, layer="gold", table=plan.name)
     return body
 
@@ -109,7 +116,7 @@ def _body(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, ke
 def _with_members(
     plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, keys: Rows | None, body: DataFrame
 ) -> DataFrame:
-    """The rows of a dimension, with the members that its query does not give: the unknown one, and the inferred."""
+    """Add the members that the query does not return to a dimension's rows: the unknown member and inferred ones."""
     (key,) = plan.key
     unknown = _only_key(spark.range(1).select(F.lit(UNKNOWN)), body, key)
     if plan.versions_of is not None:
@@ -131,7 +138,7 @@ def _with_members(
 def _restricted(
     sources: Mapping[str, Source], concern: Dependency, keys: Rows | None, *, columns: Sequence[str] = ()
 ) -> DataFrame:
-    """The rows that concern these keys; all, if any row concerns every key."""
+    """Return the source rows that affect these keys; all rows if the dependency has no mapped columns."""
     source = sources[concern.table]
     if keys is None:
         return source.frame.select(*columns) if columns else source.frame
@@ -156,7 +163,7 @@ def _queried(plan: GoldPlan, views: Mapping[str, DataFrame], spark: SparkSession
 
 
 def _inferred(plan: GoldPlan, sources: Mapping[str, Source], keys: Rows | None, body: DataFrame) -> DataFrame:
-    """The keys that are referred to and that the query gives no row for."""
+    """Return the keys that other tables refer to and that the query returns no row for."""
     (key,) = plan.key
     found: DataFrame | None = None
     for concern in plan.inferring:
@@ -171,7 +178,7 @@ def _inferred(plan: GoldPlan, sources: Mapping[str, Source], keys: Rows | None, 
 
 
 def _only_key(values: DataFrame, body: DataFrame, key: str) -> DataFrame:
-    """Rows like those of `body` that have their key (the one column of `values`) and nothing else."""
+    """Return rows with the columns of `body` in which only the key has a value: the one column of `values`."""
     (value,) = values.columns
     columns = [F.col(f"`{value}`") if field.name == key else F.lit(None) for field in body.schema.fields]
     types = zip(columns, body.schema.fields, strict=True)

@@ -1,15 +1,16 @@
-"""The versions of a dimension's members: which there were, from when to when, and which of them a fact names.
+"""Slowly changing dimensions: computes the versions of a dimension's members, and the version that a fact refers to.
 
-The rows come from the history in Silver, which has every version of a row of the source, in the order of `_sequence`:
+The versions are computed from the history in Silver, which has all versions of the source rows, ordered by `_sequence`:
 
-- The query runs for each version by itself. A version without a row, or a delete, ends the period before it.
-- Versions that say the same in all columns of the query are one.
-- `valid_from` is when the source committed the version, never before that of the version before it; `valid_to` is when
-  the next one, or the end, was committed, and NULL for the current one. Versions of one instant follow each other
-  there, all but the last valid for no time.
-- `{member}_sk` is a hash of key and sequence: it is the same in whatever order, and however often, the versions come.
+- The query runs for each version separately. A delete, or a version for which the query returns no row, ends the
+  period of the version before.
+- Consecutive versions with equal values in all columns of the query are merged into one.
+- `valid_from` is when the source committed the version, but not earlier than the `valid_from` of the version before.
+  `valid_to` is the `valid_from` of the next version or the time of the delete; NULL for the current version. If several
+  versions have the same time, all but the last one have an empty period.
+- `{member}_sk` is a hash of key and sequence, so it does not depend on when and how often the versions are delivered.
 
-A fact names the version that was valid at its time: the last one that began before, or else the first one of all.
+A fact refers to the version that was valid at its time: the last one that began by then, or else the first one.
 The method is that of types 2 and 4 in Kimball and Ross, The Data Warehouse Toolkit, 3rd edition, chapter 5.
 """
 
@@ -29,20 +30,20 @@ _VERSION: Final = ("_sequence", "_row_hash", "_committed_at", "_deleted")
 
 
 def versions(plan: GoldPlan, history: DataFrame, spark: SparkSession) -> DataFrame:
-    """The rows of a table with versions: the columns of the query, the surrogate key, `PERIOD`.
+    """Compute the rows of a table with versions: the columns of the query, the surrogate key and `PERIOD`.
 
     Args:
-        history: the versions of the source's rows, of each key all or none.
+        history: the versions of source rows; for each key either all of them or none.
 
     Raises:
-        BatchError: the query is wrong, or gives a column that is added here.
+        BatchError: the query is invalid, or returns a column with a name that is added here.
     """
     asked = _asked_of_each(plan, history, spark)
     (key,) = plan.key
     body = [name for name in asked.columns if name not in _VERSION]
     taken = sorted({surrogate(key), *PERIOD} & set(body))
     if taken:
-        text = f"reserved column in the query of {plan.name}.sql: {', '.join(taken)}; its history adds it"
+        text = f"the query in {plan.name}.sql uses reserved column names: {', '.join(taken)}; rename them"
         raise BatchError(text, layer="gold", table=plan.name)
     by_key = Window.partitionBy("_key").orderBy("_sequence", "_row_hash")
     is_there = ~F.col("_deleted") & F.col(key).isNotNull()
@@ -63,16 +64,16 @@ def versions(plan: GoldPlan, history: DataFrame, spark: SparkSession) -> DataFra
 
 
 def surrogate_of(key: Column, sequence: Column) -> Column:
-    """The surrogate key of a version: from 0 to 2^63 - 1."""
+    """Return the surrogate key of a version, from 0 to 2^63 - 1."""
     return F.shiftrightunsigned(F.xxhash64(key, sequence), 1)
 
 
 def inferred_versions(inferred: DataFrame, known: DataFrame, key: str) -> DataFrame:
-    """Members that are merely referred to, as versions: from when the last known one ended; always, if there is none.
+    """Turn inferred members into versions, valid since their last known version ended, or always if there is none.
 
     Args:
-        inferred: rows like those of `versions`, with nothing but their key.
-        known: the versions of members that the query gives.
+        inferred: rows with the columns of `versions`, in which only the key has a value.
+        known: the versions that the query returns.
     """
     ended = known.groupBy(F.col(key).alias("_known")).agg(F.max("valid_to").alias("_ended"))
     rows = inferred.join(ended, F.col(key) == F.col("_known"), "left")
@@ -86,7 +87,7 @@ def inferred_versions(inferred: DataFrame, known: DataFrame, key: str) -> DataFr
 
 
 def with_surrogate(facts: DataFrame, link: Link, members: DataFrame, unknown: int) -> DataFrame:
-    """Facts with the surrogate key of the version that they name; `unknown` for a missing member.
+    """Add to facts the surrogate key of the version that they refer to; `unknown` if the member is missing.
 
     Args:
         members: the versions of the dimension.
@@ -108,7 +109,7 @@ def with_surrogate(facts: DataFrame, link: Link, members: DataFrame, unknown: in
 
 
 def _asked_of_each(plan: GoldPlan, history: DataFrame, spark: SparkSession) -> DataFrame:
-    """The answer of the query to each version by itself, NULLs where it gives none, with `_key` and `_VERSION`."""
+    """Run the query for each version separately; return its columns (NULL if it has no row), `_key` and `_VERSION`."""
     [concern] = plan.depends_on
     ((own, _),) = concern.columns
     names = [name for name in history.columns if name not in (*_VERSION, "_run_id")]
@@ -121,7 +122,7 @@ def _asked_of_each(plan: GoldPlan, history: DataFrame, spark: SparkSession) -> D
             f"FROM {relation} AS v LEFT JOIN LATERAL "
             f"(WITH `{plan.versions_of}` AS (SELECT {row}) SELECT * FROM ({plan.query}\n)) AS q"
         )
-        # Spark 4.2 does not analyse a frame with a lateral join next to itself: it loses the outer columns.
+        # Spark 4.2 cannot join a frame that has a lateral join with itself: it loses the outer columns.
         return answers.localCheckpoint(eager=False)
     except AnalysisException as error:
         text = next(iter(str(error).splitlines()), "")

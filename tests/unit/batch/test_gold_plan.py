@@ -66,7 +66,7 @@ def test_another_text_is_another_fingerprint() -> None:
         ("kind: fact", "kind: fact\n-- kinds: fact", "kinds: unknown (known: kind, key,"),
         ("kind: fact", "kind: fact\n-- scd: 3", "scd: must be 1, 2 or 4, not '3'"),
         ("key: order_id, product_id", "key:", "key: is empty"),
-        ("key: order_id, product_id", "key: order id", "key: 'order id' is no column name"),
+        ("key: order_id, product_id", "key: order id", "key: 'order id' is not a column name"),
         ("orders(id -> order_id)", "orders(id)", "depends_on: 'orders(id)' must be like orders(id -> order_id)"),
         ("orders(id -> order_id)", "order(id -> order_id)", "depends_on: the dataset has no table 'order'"),
         ("orders(id -> order_id)", "orders(ident -> order_id)", "depends_on: table 'orders' has no column 'ident'"),
@@ -77,10 +77,10 @@ def test_another_text_is_another_fingerprint() -> None:
             "depends_on: 'orders' must be mapped to the same columns",
         ),
         ("payment_method", "orders", "depends_on: 'orders' is named twice"),
-        ("kind: fact", "kind: dimension", "key: a dimension has one column"),
-        ("kind: fact", "kind: fact\n-- inferred_from: orders.id", "inferred_from: is for dimensions"),
+        ("kind: fact", "kind: dimension", "key: a dimension has one key column"),
+        ("kind: fact", "kind: fact\n-- inferred_from: orders.id", "inferred_from: is only for dimensions"),
         ("kind: fact", "kind: fact\n-- inferred_from: orders", "inferred_from: 'orders' must be like"),
-        (FACT[FACT.index("SELECT") :], "", "query: the file has none"),
+        (FACT[FACT.index("SELECT") :], "", "query: the file has no query"),
     ],
 )
 def test_a_fault_is_named_with_its_key(old: str, new: str, fault: str) -> None:
