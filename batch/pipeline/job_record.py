@@ -32,7 +32,7 @@ return redis.call('HSET', key, unpack(fields))
 
 
 class JobRecord:
-    """Writes one dataset's record."""
+    """Writes the record of one dataset's last run."""
 
     def __init__(self, redis: Caller, dataset: str, say: Callable[[str], None]) -> None:
         self._redis = redis

@@ -30,7 +30,11 @@ def run_once(
     """Do a single run with lease, record and manifest; return the exit code, 1 if a table failed.
 
     Args:
-        optimises: see `spark_session`; set it for work on whole tables. The first run of a lake always has it.
+        plan_of: returns the plan of the run; called only if the run is not up to date.
+        wait: wait while another run of the dataset is in progress, instead of failing.
+        up_to_date_check: called before Spark starts.
+        optimises: let Java optimise compiled code (see `spark_session`), for work on whole tables; the first run of a
+            lake does so in any case.
     """
     prepared = prepared_runner(workspace, plan_of, up_to_date_check=up_to_date_check, optimises=optimises)
     with prepared as (runner, lease, _):
@@ -50,7 +54,7 @@ def prepared_runner(
     is_quiet: bool = False,
     optimises: bool = False,
 ) -> Iterator[tuple[Runner, Lease, Callable[[], Plan]]]:
-    """Yield the runner, its lease, and a function that starts Spark before the first plan would."""
+    """Yield the runner, its lease, and a function that starts Spark, which otherwise starts with the first plan."""
     name = workspace.definition.name
     with RedisConsole(RedisSettings.read().url, database=DATABASE) as redis, contextlib.ExitStack() as ending:
 

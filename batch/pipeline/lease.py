@@ -1,4 +1,4 @@
-"""The lease of a dataset in Redis: the second of two runs waits, or fails with the name of the holder.
+"""The lease of a dataset in Redis: while one run holds it, another run waits or fails with the name of the holder.
 
 The lease only avoids wasted work: the tables' own commits prevent conflicts between writers. So a run continues, with a
 warning, when Redis is unreachable or the lease is lost.
@@ -57,7 +57,7 @@ class Caller(Protocol):
 
 
 class Held(msgspec.Struct, kw_only=True):
-    """The value of a lease in Redis."""
+    """The value of a lease in Redis: `since` is an ISO time in UTC, `token` identifies the run that holds the lease."""
 
     token: str
     holder: str
@@ -112,7 +112,7 @@ class Lease:
                 raise BatchError(f"stopped while waiting for another run of {self._dataset} ({who})")
 
     def _ask(self) -> Held | None:
-        """Try to take the lease; return its other holder, or None if it is ours or Redis is unreachable."""
+        """Try to take the lease; return its holder if that is another run, else (or if Redis is unreachable) None."""
         argument = (self._key, self._held.token, msgspec.json.encode(self._held).decode(), LEASE_S * 1000)
         try:
             answer = self._redis.call(TAKE, msgspec.msgpack.encode(argument))

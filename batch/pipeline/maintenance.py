@@ -18,7 +18,10 @@ FILES_PER_TABLE: Final = 8
 
 
 def with_less_archive(table: Table, bronze: LakeTable, context: RunContext, *, keep_s: float) -> str:
-    """Delete old archive objects of a table that Bronze has landed; return a note of their number and size."""
+    """Delete archive objects of a table that Bronze has landed and that are older than `keep_s` seconds.
+
+    Returns a note with their number and size.
+    """
     topic = change_topic(context.definition.name, table.name, engine=context.definition.engine)
     landed = positions(bronze.progress(), topic)
     before = context.started_at - timedelta(seconds=keep_s)
@@ -27,7 +30,7 @@ def with_less_archive(table: Table, bronze: LakeTable, context: RunContext, *, k
 
 
 def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombstones_s: float | None) -> LayerResult:
-    """Maintain a table.
+    """Remove old tombstones of a table, merge its small files, and delete files that only old versions need.
 
     Args:
         keep_s: age in seconds up to which old versions stay readable.
@@ -57,7 +60,7 @@ def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombston
 
 
 def file_bytes(table_bytes: int) -> int:
-    """Return the target file size in bytes: about eight files per table, within the two limits."""
+    """Return the target file size in bytes: an eighth of the table, within `FILE_BYTES_MIN` and `FILE_BYTES_MAX`."""
     return max(FILE_BYTES_MIN, min(FILE_BYTES_MAX, table_bytes // FILES_PER_TABLE))
 
 

@@ -1,7 +1,8 @@
 """The manifest of a run: the outcome of each table, and the version of each table in force after the run.
 
-It is written last, when all tables of the run are committed. `show`, `sql` and `reconcile` read the versions of the
-newest manifest, so that nobody sees a half-finished run. A run of the service that found nothing new writes none.
+A version is in force if the newest manifest names it. The manifest is written last, when all tables of the run are
+committed. `show`, `sql` and `reconcile` read the versions in force, so that nobody sees a half-finished run. A run of
+the service that found nothing new writes no manifest.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from batch.errors import BatchError
 from batch.storage.objects import ObjectFolder
 
 RECENT: Final = timedelta(days=1)
-"""How far back the newest manifest is searched for before all manifests are listed."""
+"""The newest manifest is first searched among those of this period; if there are none, all manifests are listed."""
 
 _SUFFIX: Final = ".json"
 _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
@@ -49,9 +50,12 @@ class TableRun(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Manifest(msgspec.Struct, kw_only=True):
-    """One run.
+    """The manifest of one run.
 
-    `versions` and `progress` cover every table of the dataset; tables that the run did not touch keep their values.
+    Attributes:
+        tables: outcomes of the tables that the run processed.
+        versions: version in force after the run of every table of the dataset, by layer and table.
+        progress: progress of every table at that version, by layer and table.
     """
 
     run_id: str
@@ -85,13 +89,13 @@ def versions_after(previous: Mapping[str, int], tables: Iterable[TableRun]) -> d
 
 
 def progress_after(previous: Mapping[str, dict[str, Any]], tables: Iterable[TableRun]) -> dict[str, dict[str, Any]]:
-    """Return the progress of each table, matching its version in force."""
+    """Return the progress of each table at its version in force after a run."""
     now = {table.name: table.progress for table in tables if table.progress and table.error is None}
     return dict(previous) | now
 
 
 class Manifests:
-    """All manifests of one dataset."""
+    """The stored manifests of one dataset."""
 
     def __init__(self, folder: ObjectFolder) -> None:
         self._folder = folder
@@ -107,7 +111,7 @@ class Manifests:
         return self._read(names[-1]) if names else None
 
     def last(self, count: int | None = None) -> list[Manifest]:
-        """Return the newest manifests, newest first; all of them without `count`."""
+        """Return the last `count` manifests (default: all), newest first."""
         names = self._run_names()[::-1]
         return [self._read(name) for name in names[:count]]
 

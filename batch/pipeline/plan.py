@@ -19,14 +19,14 @@ from config.definition import Definition, Table
 LAYERS: Final = ("bronze", "silver", "gold")
 
 Work = Callable[[Any, RunContext], LayerResult]
-"""The work of a layer on one of its tables; in Gold, on the plan of a table."""
+"""A function that brings one table of a layer up to date, given its definition (in Gold: its plan)."""
 
 
 def check_choice(definition: Definition, *, layer: str | None, table: str | None) -> None:
-    """Check that a chosen layer has the chosen table.
+    """Check that the chosen layer (None: any layer) has the chosen table.
 
     Raises:
-        BatchError: it does not; the message lists its tables.
+        BatchError: the layer lacks the table; the message lists the tables that exist.
         DefinitionError: a file of Gold is malformed.
     """
     known = {each: table_names(definition, each) for each in LAYERS if layer in (None, each)}
@@ -36,7 +36,7 @@ def check_choice(definition: Definition, *, layer: str | None, table: str | None
 
 
 def table_names(definition: Definition, layer: str) -> list[str]:
-    """Return the tables of a layer in build order; history tables of Silver come last."""
+    """Return the names of a layer's tables in the definition's order; Gold in build order, histories of Silver last."""
     if layer == "gold":
         return [plan.name for plan in gold.plans(definition)]
     histories = [table.history_name for table in definition.tables if table.history_name] if layer == "silver" else []

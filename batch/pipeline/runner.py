@@ -1,4 +1,4 @@
-"""One run over a dataset: the steps of its tables, in parallel where their dependencies allow; the manifest last.
+"""Executes one run over a dataset: the steps of its tables, in parallel if dependencies allow, then the manifest.
 
 A table that fails does not stop the others: layers that depend on it continue with its previous version. The console
 shows the error in one line, the layer's log in full. If the object storage is unreachable or full, the run ends.
@@ -30,7 +30,7 @@ from batch.pipeline.scheduler import run_parallel
 from config.dataset import DefinitionError
 
 STEPS_AT_ONCE: Final = 2
-"""Number of parallel steps: the queries of one table keep only about one processor busy."""
+"""Number of parallel steps; more than one, because the queries of one table keep only about one processor busy."""
 
 OPERATING_ERRORS: Final = (BatchError, DefinitionError, PySparkException, Py4JError, DeltaError)
 """Errors that a person can act on, and errors of Spark and delta-rs; any other error is a bug and ends the process."""
@@ -41,8 +41,8 @@ class Step:
     """The work of a run on one table.
 
     Attributes:
-        after: names of the steps that have to be over first, whether they failed or not; other steps may run in
-            parallel, each in a thread. None: all earlier steps have to be over, and no step runs in parallel.
+        after: names of the steps that must finish, successfully or not, before this one starts; other steps may run
+            in parallel, each in a thread. None: the step waits for all earlier steps and runs alone.
     """
 
     layer: str
@@ -57,21 +57,23 @@ class Step:
 
 
 Plan = Callable[[str, datetime], Iterable[Step]]
-"""Returns the ordered steps of a run, given its id and its start."""
+"""A function that returns the ordered steps of a run, given the run's id and start."""
 
 
 UpToDateCheck = Callable[[Manifest], list[TableRun] | None]
-"""Returns the unchanged outcome of each table if a run after this manifest would find nothing new, else None."""
+"""A function that proves that a run after this manifest would find nothing new.
+
+It returns the unchanged outcome of each table, or None if there may be something new."""
 
 
 def never_up_to_date(_previous: Manifest) -> list[TableRun] | None:
-    """Report nothing as up to date, so that the run always makes a plan."""
+    """Return None, so that the run always makes a plan."""
     return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A finished run; `is_new` if it wrote something or failed."""
+    """The outcome of a finished run; `is_new` if the run wrote a table or a table failed."""
 
     manifest: Manifest
     is_new: bool
@@ -79,11 +81,13 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """Runs one dataset.
+    """Executes the runs of one dataset.
 
     Attributes:
-        is_quiet: for the service: do not print unchanged tables, and write no manifest if nothing is new at all.
-        up_to_date_check: called before a plan is made.
+        plan: returns the steps of a run.
+        say: prints a line.
+        is_quiet: do not print unchanged tables, and write no manifest if nothing is new; set by the service.
+        up_to_date_check: called before a plan is made; if it proves that nothing is new, no plan is made.
     """
 
     dataset: str
@@ -99,7 +103,7 @@ class Runner:
 
         Raises:
             BatchError: the run could not start, the object storage became unreachable, or the manifest could not be
-                written; committed work is kept, and the next run continues from it.
+                written; committed work is kept, and the next run continues after it.
         """
         started = datetime.now(UTC)
         run_id = new_run_id(started)
@@ -137,7 +141,7 @@ class Runner:
 
 
 def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> list[TableRun]:
-    """Run the steps and return the outcome of each table, errors included, in the order of the steps."""
+    """Run the steps; return the outcome of each table, including failed ones, in the order of the steps."""
     found = []
     layer = ""
     for step, tables in _worked(steps):
@@ -152,7 +156,10 @@ def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> lis
 
 
 def _worked(steps: Iterable[Step]) -> Iterator[tuple[Step, list[TableRun]]]:
-    """Yield each step with its outcomes, in order; steps without parallelism are taken from the plan one by one."""
+    """Run the steps, and yield each one with its outcomes, in order.
+
+    A step that runs alone is taken from the plan only after the step before it has finished.
+    """
     for is_alone, group in itertools.groupby(steps, key=lambda step: step.after is None):
         if is_alone:
             for step in group:
@@ -189,7 +196,7 @@ def _work(step: Step) -> list[TableRun]:
 
 
 def _is_of_java(error: BaseException) -> bool:
-    """Whether the connection to Java failed: once Java has ended, Py4J raises the errors of its sockets."""
+    """Whether the connection to Java failed: after Java has ended, Py4J raises plain socket errors."""
     return "py4j" in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
 
 

@@ -1,4 +1,4 @@
-"""Runs tasks in parallel threads; each starts once the tasks it depends on are over."""
+"""Runs tasks in parallel threads; each task starts when the tasks that it depends on have finished."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 
 class Task(Protocol):
-    """A named piece of work, with the names of the tasks that have to be over before it starts."""
+    """A named piece of work; `after` has the names of the tasks that must finish before it starts."""
 
     @property
     def name(self) -> str: ...
@@ -26,10 +26,10 @@ def run_parallel(
 ) -> Iterator[tuple[SomeTask, Result]]:
     """Yield each task with its result, in the order of `tasks`, as soon as the result is known.
 
-    A task waits for those tasks in its `after` that stand before it. Of the tasks that may start, the one at the head
-    of the longest chain of dependents goes first, so that the run does not end by waiting for that chain alone. The
-    first error ends the run: running tasks are waited for, and no other task starts. If the caller is interrupted,
-    running tasks are not waited for.
+    A task waits for the tasks in its `after` that precede it in `tasks`. Of the tasks that may start, the one with the
+    longest chain of dependent tasks starts first, so that the run does not end by waiting for that chain alone. After
+    the first error no other task starts, and the error is raised when the running tasks have finished. If the caller is
+    interrupted, running tasks are not waited for.
 
     Args:
         at_once: the number of threads.
@@ -55,7 +55,7 @@ def run_parallel(
 
 
 def _before(tasks: Sequence[SomeTask]) -> dict[str, set[str]]:
-    """The names of the tasks that each task waits for, by its name."""
+    """Return, by the name of each task, the names of the tasks that it waits for."""
     found = dict[str, set[str]]()
     for task in tasks:
         found[task.name] = found.keys() & (task.after or set())
@@ -63,7 +63,7 @@ def _before(tasks: Sequence[SomeTask]) -> dict[str, set[str]]:
 
 
 def _longest_first(tasks: Sequence[SomeTask], before: dict[str, set[str]]) -> list[SomeTask]:
-    """The tasks by the length of the chain that waits for them, longest first; equal ones in their given order."""
+    """Sort tasks by the length of their longest chain of dependent tasks, longest first; keep the order of equals."""
     length = dict.fromkeys(before, 0)
     for name in reversed(list(before)):
         for each in before[name]:

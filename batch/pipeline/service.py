@@ -52,7 +52,7 @@ def pause_s(every_s: float, *, failures: int, took_s: float) -> float:
 
 
 def stopped_by_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set instead of interrupting; a second SIGINT interrupts."""
+    """Return an event that SIGTERM and SIGINT set instead of ending the process; a second SIGINT interrupts it."""
     stop = threading.Event()
 
     def end(number: int, _frame: FrameType | None) -> None:
@@ -66,7 +66,7 @@ def stopped_by_signals() -> threading.Event:
 
 
 def interrupted_by_termination() -> None:
-    """Let SIGTERM interrupt a single run as SIGINT does: the lease is released, and committed tables stay."""
+    """Make SIGTERM interrupt a single run as SIGINT does: the lease is released, and committed tables stay."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Tables of the lake by layer and name."""
+"""Opens tables of the lake by layer and name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from config.definition import Definition
 
 
 def lake_table(spark: SparkSession, lake: Lake, definition: Definition, layer: str, name: str) -> LakeTable:
-    """Return a table of a layer, which need not exist yet."""
+    """Return the table of this layer and name, whether or not it exists yet."""
     if layer != "gold":
         return LakeTable(spark, lake.table(layer, name), f"{layer}/{name}")
     [plan] = [plan for plan in gold.plans(definition) if plan.name == name]

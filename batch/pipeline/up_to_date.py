@@ -1,16 +1,17 @@
 """Checks from names in the object storage alone whether a run would find nothing new, so that Spark is not started.
 
-The check proves it and never guesses. It compares the newest manifest with the object storage:
+The check never guesses: unless all of the following holds for the newest manifest, the run starts Spark.
 
 1. The run of the manifest had no error, and the manifest has exactly the tables of the dataset.
-2. Silver and Gold: the progress of each table is the one that a run would write now, that is, the versions of the layer
-   before it and the fingerprint of its definition or file. New code needs no rule of its own, because a table that it
-   would rebuild has another fingerprint.
+2. Silver and Gold: the progress of each table is the one that a run would write now, that is, the versions of the
+   tables that it reads, and the fingerprint of its definition or file. This also covers new code, because a table that
+   new code would rebuild has another fingerprint.
 3. The newest commit of each table is the one in the manifest: nobody has written the table since.
-4. Bronze: each chain of the archive ends before the next offset of the progress.
+4. Bronze: the archive has no object with offsets that Bronze has not landed. (The objects of a topic partition form a
+   chain: each one starts at the offset after its predecessor.)
 
-In every other case, such as a feed that reads the database or a storage that cannot be listed without Spark, the run
-starts Spark, which does the work or reports the fault.
+So Spark always starts for a feed that reads the database, for a storage that cannot be listed without Spark, and after
+any fault; it then does the work or reports the fault.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ from streams.model.archive_chain import LAST_OFFSET, ChainBrokenError, before_ob
 from streams.topics import change_topic
 
 FolderAt = Callable[[str], ObjectFolder]
-"""The folder at a URI of the lake."""
+"""A function that returns the folder at a URI of the lake."""
 
 _COMMIT: Final = re.compile(r"\d{20}\.json")
 _BACK: Final = 1_000_000
-"""The listing of a chain starts this many offsets back, or at the chain's start if it finds no object there."""
+"""A chain is listed from this many offsets before the position, or from its start if that finds no earlier object."""
 
 
 def find_up_to_date(
@@ -64,7 +65,7 @@ def _unchanged_run(previous: Manifest, layer: str, table: str) -> TableRun:
 
 @dataclass(frozen=True, kw_only=True)
 class _UpToDateCheck:
-    """The parts of the check; those that read the storage raise an error if they cannot decide."""
+    """The parts of the check; a part that reads the storage raises an error if it cannot decide."""
 
     previous: Manifest
     definition: Definition
@@ -72,7 +73,7 @@ class _UpToDateCheck:
     folder_at: FolderAt
 
     def table_paths(self) -> dict[str, str]:
-        """Return the path of every table of the dataset, by name, in the order of the layers."""
+        """Return the path of every table of the dataset by layer and table, in the order of the layers."""
         names = [(layer, name) for layer in ("bronze", "silver") for name in table_names(self.definition, layer)]
         found = {f"{layer}/{name}": self.lake.table(layer, name) for layer, name in names}
         for plan in gold.plans(self.definition):
@@ -81,7 +82,7 @@ class _UpToDateCheck:
         return found
 
     def has_expected_progress(self) -> bool:
-        """Whether Silver is built from the current Bronze and Gold from the current Silver, by current definitions."""
+        """Whether Silver was built from the newest Bronze and Gold from the newest Silver, as now defined."""
         versions = self.previous.versions
         if versions.keys() != self.table_paths().keys():
             return False
@@ -120,14 +121,14 @@ class _UpToDateCheck:
 
 
 def _ends(chain: ObjectFolder, position: int) -> bool:
-    """Whether the chain ends before `position`."""
+    """Whether the chain of archive objects has no offset at `position` or later."""
     by_start = dict(_objects(chain, position))
     pieces = walk(by_start, lambda start: int(chain.metadata(by_start[start])[LAST_OFFSET]), position=position)
     return next(pieces, None) is None
 
 
 def _objects(chain: ObjectFolder, position: int) -> Iterator[tuple[int, str]]:
-    """Yield starts and names of objects: all after `position`, and the last one that starts before it."""
+    """Yield start and name of each object that may have offsets at `position` or later, and of some earlier ones."""
     first = max(0, position - _BACK)
     names = chain.names(after=_text(first))
     if first and not any((start := start_of(name)) is not None and start <= position for name in names):

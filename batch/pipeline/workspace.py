@@ -42,7 +42,7 @@ class Workspace:
         try:
             yield session
         finally:
-            with contextlib.suppress(Py4JError, OSError):  # it may have ended already, which is reported elsewhere
+            with contextlib.suppress(Py4JError, OSError):  # Java may have ended already, which is reported elsewhere
                 session.stop()
 
     def context(self, spark: SparkSession, run_id: str, started_at: datetime, **more: Any) -> RunContext:
@@ -62,14 +62,14 @@ class Workspace:
         return find_up_to_date(previous, self.definition, self.lake, lambda uri: object_folder(uri, self.store))
 
     def is_empty(self) -> bool:
-        """Whether the lake has had no run yet."""
+        """Whether no run over this lake has written a manifest yet."""
         return self.manifests.newest(datetime.now(UTC)) is None
 
     def newest(self) -> Manifest:
-        """Return the manifest whose table versions are in force.
+        """Return the newest manifest, whose table versions are in force.
 
         Raises:
-            BatchError: there is none yet.
+            BatchError: there is no manifest yet.
         """
         manifest = self.manifests.newest(datetime.now(UTC))
         if manifest is None:
@@ -86,7 +86,7 @@ def add_dataset_option(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def open_workspace(arguments: argparse.Namespace) -> Iterator[Workspace]:
-    """Yield the workspace that settings and arguments select; log files are written meanwhile.
+    """Yield the workspace that settings and arguments select, and write log files inside the block.
 
     Raises:
         DefinitionError: the dataset is unknown, or its definition is malformed.
