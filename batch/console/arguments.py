@@ -1,4 +1,4 @@
-"""Parsers of argument values; their errors show the expected form."""
+"""Parsers for argument values, whose errors show the expected form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def interval(text: str) -> float:
-    """Return the seconds of `10s`, `5m`, `1h`, `7d`, or of a plain number of seconds."""
+    """Parse an interval such as `10s`, `5m`, `1h` or `7d`, or a plain number of seconds; return it in seconds."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     if found is None or float(found[1]) <= 0:
         raise ArgumentTypeError(f"invalid interval {text!r}: use 10s, 5m, 1h or 7d")
@@ -19,7 +19,7 @@ def interval(text: str) -> float:
 
 
 def moment(text: str) -> datetime:
-    """Return an ISO time in UTC; a time without a zone counts as UTC."""
+    """Parse an ISO time and convert it to UTC; a time without a zone counts as UTC."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -28,6 +28,7 @@ def moment(text: str) -> datetime:
 
 
 def count(text: str) -> int:
+    """Parse a whole number above 0."""
     if not text.isdecimal() or int(text) == 0:
         raise ArgumentTypeError(f"invalid count {text!r}: use a whole number above 0")
     return int(text)

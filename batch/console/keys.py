@@ -1,4 +1,4 @@
-"""Parses keys of rows from the command line into the canonical texts of their values.
+"""Parses keys of rows from the command line into the canonical texts of their values (`batch.storage.canonical`).
 
 A key of one column is written as its value, `--key 7`; a composite key names each column, in any order:
 `--key order_id=6f1…,product_id=5`.

@@ -1,7 +1,7 @@
 """The logs of the lake's commands: one file per layer and one for everything, each limited by rotation.
 
 logs/bronze_layer.log  logs/silver_layer.log  logs/gold_layer.log     events of the layer, errors in full
-logs/batch.log                                                        events of all layers, and all others
+logs/batch.log                                                        events of all layers, and all other events
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FILE_BYTES: Final = 10 * 1024 * 1024
 KEPT_FILES: Final = 5
 
 _SPARK_ERRORS: Final = "SQLQueryContextLogger"
-"""Logger of PySpark that prints every query error as JSON to the console, where commands print it already."""
+"""PySpark's logger that prints every query error to the console as JSON; the commands print such errors themselves."""
 
 
 def layer_log(layer: str) -> logging.Logger:
@@ -36,7 +36,7 @@ def layer_file(folder: Path, layer: str) -> Path:
 
 @contextmanager
 def logged(folder: Path) -> Iterator[None]:
-    """Write loggers of `batch` to their files alone inside the block; loggers of libraries write to `batch.log`.
+    """Send log records to the files inside the block: those of `batch` only there, those of libraries to `batch.log`.
 
     Raises:
         BatchError: the folder cannot be written.

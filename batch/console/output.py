@@ -8,12 +8,12 @@ Say = Callable[[str], None]
 
 
 def print_out(line: str) -> None:
-    """Print a line and flush it, so that it appears at once."""
+    """Print a line and flush the output, so that the line appears at once."""
     print(line, flush=True)
 
 
 def columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Format rows of texts as a table; columns in `right` are aligned to the right."""
+    """Format rows of texts as a table; columns whose index is in `right` are aligned to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     lines = []
     for row in rows:

@@ -3,10 +3,10 @@
 1. A single run that finds no archive for its Java, pyspark and jars has Java write one when Java ends, some seconds
    after the command. Java writes the file's header last, and never into a file that another process has open.
 2. The next command that finds a file with a header gives it its final name, which contains its size in bytes.
-3. Later commands map it. A file of another size is not used, because Java would crash on a truncated archive. Java
-   itself rejects an archive of another Java or of other jars, and continues without it.
+3. Later commands map this file. A file whose size differs from that in its name is not used, because Java would crash
+   on a truncated archive. Java itself rejects an archive of another Java or of other jars, and continues without it.
 
-So a missing, partial, damaged or foreign archive costs a run the gain in speed and nothing else.
+So a missing, partial, damaged or foreign archive only makes a run start more slowly.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from config.settings import SparkSettings
 
 _MAGIC: Final = bytes.fromhex("a8ab0bf0")
 """The first bytes of a complete archive."""
-# Without these, Java prints every class that it leaves out.
+# Without these options, Java prints every class that it leaves out of the archive.
 _SILENT: Final = "-Xlog:cds=off -Xlog:cds+dynamic=off -Xlog:class+path=off"
 
 
 def java_options(settings: SparkSettings, folder: Path, *, records: bool) -> str:
-    """Return the options that make Java map the archive in `folder` or, with `records`, write one when it ends."""
+    """Return the options that make Java map the archive in `folder` or, with `records`, write one when Java ends."""
     java = _java(settings)
     if java is None or not settings.master.startswith("local"):
         return ""
@@ -46,7 +46,7 @@ def java_options(settings: SparkSettings, folder: Path, *, records: bool) -> str
 
 
 def _name_complete(partial: Path, folder: Path, stem: str) -> None:
-    """Give a complete file its final name."""
+    """Give the partial file its final name if it is complete."""
     with contextlib.suppress(FileNotFoundError), partial.open("rb") as file:
         if file.read(len(_MAGIC)) == _MAGIC:
             size = os.fstat(file.fileno()).st_size

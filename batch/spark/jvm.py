@@ -1,4 +1,4 @@
-"""The Java that runs Spark: how it is started, and its classes."""
+"""Starts the Java process that runs Spark, and gives access to its classes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pyspark.sql import SparkSession
 
 _ERROR_OUTPUT: Final = 2
 _INCUBATOR_WARNING: Final = b"WARNING: Using incubator modules: jdk.incubator.vector"
-"""Spark adds this module to every start, for machine learning; Java warns of it and has no option not to."""
+"""Spark always starts Java with this module, for machine learning; Java has no option that disables the warning."""
 _LAST_LINES_S: Final = 5.0
 
 
 def start_java(settings: Mapping[str, str]) -> None:
     """Start Java with these settings of Spark, unless this process has started it already.
 
-    The error output of Java goes to that of this process, without the warning about the incubator module.
+    Java's standard error is passed on to that of this process, without the warning about the incubator module.
 
     Raises:
-        PySparkRuntimeError: Java ended at once; its own message is in the error output.
+        PySparkRuntimeError: Java ended at once; its own message is on standard error.
     """
     if SparkContext._gateway is not None:
         return
@@ -42,7 +42,7 @@ def start_java(settings: Mapping[str, str]) -> None:
 
 
 def _relay(reader: int) -> None:
-    """Pass on the lines of a pipe until it is closed."""
+    """Copy the lines of a pipe to standard error until the pipe is closed."""
     with os.fdopen(reader, "rb") as lines:
         for line in lines:
             if line.rstrip() != _INCUBATOR_WARNING:
@@ -50,8 +50,9 @@ def _relay(reader: int) -> None:
 
 
 def java_class(spark: SparkSession, name: str) -> Any:
-    """Return the Java class of this full name; call it for an instance, or call its static methods.
+    """Return the Java class with this full name; call it to create an instance, or call its static methods.
 
-    With attribute access (`jvm.org.apache...`), Py4J searches every jar for a class named like each package.
+    This is faster than attribute access (`jvm.org.apache...`), for which Py4J looks in every jar for a class with the
+    name of each package.
     """
     return getattr(spark.sparkContext._jvm, name)

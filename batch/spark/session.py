@@ -53,7 +53,7 @@ _S3A = {
 
 
 class Sessions:
-    """A pool of sessions of one Spark for threads; each session has its own settings and views."""
+    """A pool of sessions of one Spark context, one per thread; each session has its own settings and views."""
 
     def __init__(self, spark: SparkSession) -> None:
         self._spark = spark
@@ -100,7 +100,8 @@ def spark_session(
 
     Args:
         lake_store: the object storage behind `s3a://`; None for tables in files only.
-        records_class_data: let Java write a class-data archive when it ends, if there is none yet.
+        records_class_data: let Java write a class-data archive (`batch.spark.class_data_archive`) when it ends, if
+            there is none yet.
         optimises: let Java optimise compiled code, which pays off for a service and for work on whole tables.
     """
     class_data = ""
@@ -149,7 +150,7 @@ def _logging() -> str:
 
 
 def _jars(settings: SparkSettings) -> dict[str, str]:
-    """Return the settings of the jars: the class path for a local master; executors of a cluster also get the files."""
+    """Return the settings for the jars: the class path, and for a cluster also the files to send to its executors."""
     if settings.master.startswith("local"):
         return {"spark.driver.extraClassPath": f"{settings.jars}/*"}
     jars = ",".join(str(jar) for jar in sorted(settings.jars.glob("*.jar")))

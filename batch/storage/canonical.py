@@ -28,19 +28,19 @@ _SPARK: Final = {
 
 
 def mysql_text(columns: Sequence[Column]) -> str:
-    """Return the canonical text of columns as an expression of MySQL and MariaDB, for a session in UTC."""
+    """Return an SQL expression for the canonical text of columns, for MySQL or MariaDB in a session in UTC."""
     texts = [mysql_value(column) for column in columns]
     values = (f"COALESCE(CONCAT(CHAR_LENGTH({text}), ':', {text}), '-')" for text in texts)
     return f"CONCAT({', '.join(values)})"
 
 
 def mysql_value(column: Column) -> str:
-    """Return the text of one value, without its length, as an expression; NULL stays NULL."""
+    """Return an SQL expression for the text of one value, without its length, for MySQL or MariaDB; NULL stays NULL."""
     return _MYSQL.get(column.type, "CAST({0} AS CHAR)").format(f"`{column.name}`")
 
 
 def spark_text(columns: Sequence[Column]) -> str:
-    """Return the canonical text of typed columns as an expression of Spark SQL."""
+    """Return a Spark SQL expression for the canonical text of typed columns."""
     texts = [_SPARK.get(column.type, "CAST({0} AS STRING)").format(f"`{column.name}`") for column in columns]
     values = (f"coalesce(concat(char_length({text}), ':', {text}), '-')" for text in texts)
     return f"concat({', '.join(values)})"

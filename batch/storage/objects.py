@@ -38,7 +38,7 @@ class ObjectFolder(Protocol):
         ...
 
     def metadata(self, name: str) -> Mapping[str, str]:
-        """Return the user metadata of an object, by lower-case names.
+        """Return the user metadata of an object; all names are in lower case.
 
         Raises:
             FileNotFoundError: there is no object of this name.
@@ -66,16 +66,14 @@ def object_folder(uri: str, store: ObjectStoreSettings) -> ObjectFolder:
     """Return the folder at a URI of the lake.
 
     Raises:
-        BatchError: objects at the URI's scheme cannot be read without Spark.
+        BatchError: objects at a URI of this scheme cannot be read without Spark.
     """
     parts = urlsplit(uri)
     if parts.scheme in ("s3a", "s3"):
         return StoredFolder(store, parts.netloc, parts.path.strip("/"))
     if parts.scheme in ("file", ""):
         return LocalFolder(Path(parts.path))
-    raise BatchError(
-        f"unsupported location {uri} for the manifests of runs: set GOLD_ROOT to a URI with s3a:// or file://"
-    )
+    raise BatchError(f"unsupported location {uri} for the manifests of runs: set GOLD_ROOT to an s3a:// or file:// URI")
 
 
 class StoredFolder:
@@ -103,7 +101,7 @@ class StoredFolder:
         return sorted(self._tried(listed))
 
     def metadata(self, name: str) -> Mapping[str, str]:
-        """Return the user metadata of an object, by lower-case names."""
+        """Return the user metadata of an object; all names are in lower case."""
 
         def noted() -> Mapping[str, str] | None:
             try:

@@ -29,7 +29,7 @@ class Lake:
         return self._at(self.bronze if layer == "bronze" else self.silver, name)
 
     def quarantine(self) -> str:
-        """Return the path of the quarantined rows of all tables."""
+        """Return the path of the quarantine, one table with the quarantined rows of all tables."""
         return self._at(self.silver, "audit/quarantine")
 
     def dimension(self, name: str) -> str:
@@ -49,7 +49,7 @@ class Lake:
         return self._at(self.gold, "audit/erasures")
 
     def changes(self, topic: str) -> str:
-        """Return the folder of a topic's raw changes; the topic's name contains the dataset, so there is no prefix."""
+        """Return the folder of a topic's raw changes; it has no prefix, because the topic's name has the dataset's."""
         return f"{self.bronze}/changes/{topic}"
 
     def _at(self, root: str, name: str) -> str:

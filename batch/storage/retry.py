@@ -1,6 +1,6 @@
-"""Tries work that needs a server up to three times, then raises an error that names the server and what to do.
+"""Retries work that needs a server, up to three tries; the error after the last one names the server and what to do.
 
-The work must be safe to repeat. The layers are: they continue from the progress stored in their table.
+The work must be safe to repeat. This is true of the layers: each continues from the progress stored in its table.
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ log = logging.getLogger("batch.storage.retry")
 
 @dataclass(frozen=True)
 class _Fault:
-    """A kind of failure, recognised by the names and messages of an error and its causes."""
+    """A kind of failure, recognised by the names and messages of an error and its causes.
+
+    Attributes:
+        pattern: matches a name or message of this failure.
+        text: the message of the error that is raised instead, with what to do.
+        is_passing: whether a retry may succeed.
+        error: the type of the error that is raised instead.
+    """
 
     pattern: re.Pattern[str]
     text: str
@@ -79,10 +86,10 @@ _FAULTS = (
 def with_tries(
     work: Callable[[], Result], *, layer: str, table: str, pause: Callable[[float], None] = time.sleep
 ) -> Result:
-    """Do the work, up to three times while a server does not answer.
+    """Do the work, and retry it up to twice if a server does not answer.
 
     Raises:
-        BatchError: a server still does not answer or rejects the request; names layer, table and what to do.
+        BatchError: a server still does not answer, or rejects the request; the message has layer, table and what to do.
     """
     for seconds in (*PAUSES_S, None):
         try:
