@@ -1,8 +1,8 @@
 """The archive of raw changes: finds a person's records and removes their values.
 
 An erased record becomes a tombstone: its topic, partition, offset, time, key and headers stay, and its value is NULL.
-So the chain of objects stays complete in names, starts, last offsets and numbers of records; Bronze skips tombstones,
-and a rebuild from the archive does not bring the person back. All other records of a rewritten object stay unchanged,
+So the chain of objects of each partition keeps all its names, offsets and numbers of records. Bronze skips tombstones,
+so a rebuild from the archive does not bring the person back. All other records of a rewritten object stay unchanged,
 byte by byte.
 
 A record belongs to the person if its row has the person's key. A record that cannot be decoded belongs to the person if
@@ -37,12 +37,12 @@ _READABLE: Final = "_problem IS NULL AND NOT _is_tombstone"
 
 @dataclass(frozen=True, kw_only=True)
 class OwnRecords:
-    """A person's records.
+    """A person's records in the archive.
 
     Attributes:
         offsets: offsets of the records, by path of the object.
-        values: known values of the person's columns.
-        newest_op: operation of the newest decoded change; None if there is none.
+        values: known values of the person's personal columns, in any version.
+        newest_op: operation (c, u, d or r) of the newest decoded change; None if no record could be decoded.
     """
 
     offsets: dict[str, set[int]]
@@ -65,14 +65,14 @@ class Archive:
         self._epoch = epoch
 
     def find(self, person: Person, known: Collection[str] = ()) -> OwnRecords:
-        """Find the person's records; `known` are values of the person found in other places."""
+        """Find the person's records; `known` are the person's values that other places have."""
         paths = self._paths()
         if not paths:
             return OwnRecords(offsets={})
         records = self._spark.read.schema(SCHEMA).parquet(*paths)
         changes = decoded(records, self._epoch, person.table)
         own = F.expr(_READABLE) & _has_key(person)
-        some = changes.where(own | F.expr("_problem IS NOT NULL")).persist()  # the envelopes are opened once
+        some = changes.where(own | F.expr("_problem IS NOT NULL")).persist()  # so that the envelopes are decoded once
         try:
             rows = some.where(own).select("partition", "offset", "_op", "_sequence", *_values(person)).collect()
             values = {row[name] for row in rows for name in person.personal if row[name]} | {*known}
@@ -89,7 +89,7 @@ class Archive:
         )
 
     def erase(self, found: OwnRecords) -> None:
-        """Remove the values of records, object by object; each object is replaced as a whole."""
+        """Set the values of the found records to NULL; each object is replaced as a whole."""
         for path, offsets in found.offsets.items():
             folder, _, name = path.rpartition("/")
             objects = object_folder(folder, self._store)
@@ -129,7 +129,7 @@ def without_values(content: bytes, offsets: Collection[int]) -> bytes:
 
 
 def quoted(value: str) -> str:
-    """Return a value as a JSON text."""
+    """Return a value as a quoted JSON string."""
     return msgspec.json.encode(value).decode()
 
 

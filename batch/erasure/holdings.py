@@ -1,9 +1,10 @@
-"""The tables of the lake that hold rows of a person, including all their stored files.
+"""Finds the lake's tables that hold rows of a person, and erases these rows from all stored files.
 
-A row that is deleted from a Delta table stays in the files of older versions, in the files of the change data feed and
-in files that only mark it as deleted; its values may also stay in the log as the minimum or maximum of a file. All of
-these are removed at once and without an option, because data that an older version still shows is not erased. The
-price: older versions of these tables become unreadable, so a query that is reading one fails and has to be repeated.
+After an ordinary delete, a row of a Delta table remains in the files of older versions, in the files of the change data
+feed and in files that only mark it as deleted; its values may also remain in the log as the minimum or maximum of a
+file. An erasure always removes all of these at once, because data that an older version still shows is not erased. As a
+consequence, older versions of these tables become unreadable, and a query that is reading one fails and must be
+repeated.
 
 1. `erase` deletes the rows by an ordinary commit, so that the change feed reports them to the next layer.
 2. `rewrite` rewrites files that mark rows as deleted, then adds a commit without files, which step 3 builds on.
@@ -132,10 +133,10 @@ def silver_holdings(person: Person, context: RunContext) -> list[Holding]:
 
 
 def quarantine_holding(person: Person, context: RunContext, values: frozenset[str]) -> Holding:
-    """Return the quarantine: versions of the row, and undecodable records with the person's key or values.
+    """Return the quarantine, for versions of the row and undecodable records with the person's key or values.
 
     Args:
-        values: of the person's columns.
+        values: known values of the person's personal columns.
     """
     of_row = f"get_json_object(`key`, {literal(f'$.{person.key}')}) = {literal(person.id)}"
     texts = [f"get_json_object(`key`, '$.key') = {literal(person.id)}"]
@@ -147,7 +148,10 @@ def quarantine_holding(person: Person, context: RunContext, values: frozenset[st
 
 
 def gold_holdings(person: Person, context: RunContext) -> list[Holding]:
-    """Return the dimensions built from the person's row; members that are only inferred hold nothing but the key."""
+    """Return the dimensions that are built from the person's row.
+
+    Their inferred members are not the person's rows: such a member has only a key, which other tables refer to.
+    """
     found = [
         each for plan, key in _dimensions(person, context.definition) for each in _of_plan(plan, key, person, context)
     ]
@@ -181,7 +185,7 @@ def _of_plan(plan: GoldPlan, key: str, person: Person, context: RunContext) -> I
 
 
 def others_made_of(person: Person, context: RunContext) -> list[Holding]:
-    """Return other Gold tables that read the person's table, in which no key identifies a person's rows."""
+    """Return the other Gold tables that read the person's table; no key in them identifies a person's rows."""
     dimensions = {plan.name for plan, _ in _dimensions(person, context.definition)}
     tables = [
         gold_table(plan, context)

@@ -42,11 +42,16 @@ class Person:
 
     @property
     def mark(self) -> str:
-        """A hash that replaces the id in the report: a reader who knows the id can find the report by it."""
+        """A hash that replaces the id in the report, so that only a reader who knows the id can find the report."""
         return hashlib.sha256(f"{self.dataset}/{self.table.name}/{self.id}".encode()).hexdigest()
 
     def condition(self, type_: str, column: str | None = None) -> str:
-        """Return the Spark SQL condition for the person's rows; `column`, of this type, defaults to the key."""
+        """Return the Spark SQL condition for the person's rows.
+
+        Args:
+            type_: Spark type of the column.
+            column: the column with the person's key; default: the key column.
+        """
         return f"`{column or self.key}` = CAST({literal(self.id)} AS {type_})"
 
 
@@ -57,7 +62,7 @@ def literal(text: str) -> str:
 
 
 def named_person(definition: Definition, text: str) -> Person:
-    """Return the person with an id from the command line.
+    """Return the person with the id `text`, as given on the command line.
 
     Raises:
         BatchError: the definition names no table of persons, or the text is not a key of that table.
@@ -89,7 +94,7 @@ def check_deleted_in_source(person: Person, settings: DatabaseSettings, database
     """Check that the source has deleted the person's row.
 
     Raises:
-        BatchError: the source still has it, or cannot be read.
+        BatchError: the source still has the row, or cannot be read.
     """
     if rows_in_source(person, settings, database):
         raise BatchError(

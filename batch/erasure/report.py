@@ -12,11 +12,11 @@ from batch.storage.objects import ObjectFolder
 
 
 class Entry(msgspec.Struct, kw_only=True):
-    """One place.
+    """The report on one place, such as a table or a topic.
 
     Attributes:
-        found, left: number of rows, records or keys, before and after.
-        is_ours: the command erases this place, so that any remaining data is a failure.
+        found, left: number of the person's rows, records or keys, before and after the erasure.
+        is_ours: whether the command erases this place, so that any remaining data is a failure.
         note: why data is left, and how long it stays.
     """
 
@@ -33,7 +33,7 @@ class Entry(msgspec.Struct, kw_only=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """One erasure, without the person's id: `person` is the SHA-256 of `dataset/table/id`."""
+    """The report of one erasure, without the person's id: `person` is the SHA-256 of `dataset/table/id`."""
 
     run_id: str
     dataset: str
@@ -51,7 +51,7 @@ def write_report(report: Report, folder: ObjectFolder) -> None:
 
 
 def report_text(entries: list[Entry], *, is_dry_run: bool = False) -> str:
-    """Format a line for each place."""
+    """Format the report as a table with one line for each place."""
     rows = [("PLACE", "FOUND") if is_dry_run else ("PLACE", "FOUND", "ERASED", "LEFT")]
     for entry in entries:
         counts = (entry.found,) if is_dry_run else (entry.found, entry.erased, entry.left)

@@ -39,7 +39,7 @@ return redis.call('DEL', ARGV[1])
 
 
 def topic_of(person: Person, context: RunContext) -> str:
-    """Return the change topic of the person's table."""
+    """Return the name of the change topic of the person's table."""
     return change_topic(person.dataset, person.table.name, engine=context.definition.engine)
 
 
@@ -55,10 +55,10 @@ class Topics:
         return topic in self._asked(lambda: self._admin.list_topics(timeout=ANSWER_S).topics)
 
     def check_archived(self, person: Person, context: RunContext) -> None:
-        """Check that the archive has all changes of the person, because it would take missing ones later.
+        """Check that the archive has all changes of the person; it would archive missing ones after the erasure.
 
         Raises:
-            BatchError: changes are missing, or Kafka or the archive cannot be read.
+            BatchError: the archive lacks changes, or Kafka or the archive cannot be read.
         """
         topic = topic_of(person, context)
         if not self.exists(topic):
@@ -68,12 +68,12 @@ class Topics:
         except ChainBrokenError as error:
             raise BatchError(f"the archive of {topic} has a gap: {error}", layer="bronze") from error
         if not ends and person.table.feed == "jdbc":
-            return  # nobody archives it
+            return  # no worker archives this topic
         found = pending_changes(self._bootstrap, topic, person.table.key, ends)
         if found.is_all or key_text([person.id]) in found.keys:
             raise BatchError(
-                f"the archive does not have all changes of this {SUBJECT} from {topic} yet, and would take them "
-                "later: check that streams.archive is running, and erase after its next flush (ARCHIVE_FLUSH_S)",
+                f"the archive lacks changes of this {SUBJECT} from {topic} and would add them after the erasure: "
+                "check that streams.archive is running, and erase after its next flush (ARCHIVE_FLUSH_S)",
                 layer="bronze",
                 table=person.table.name,
             )
@@ -118,7 +118,7 @@ class Topics:
         return Entry(place=f"topic {topic}", found=count, left=count, is_ours=False, note=note)
 
     def _fate(self, topic: str) -> str:
-        """Describe how long a topic keeps its records, by its settings."""
+        """Describe how long a topic keeps its records, according to its settings."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
         found = self._asked(lambda: self._admin.describe_configs([resource])[resource].result(ANSWER_S))
         kept_ms = int(found["retention.ms"].value)

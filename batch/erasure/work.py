@@ -1,13 +1,14 @@
 """The steps of an erasure, in an order that makes it safe to repeat an erasure that was killed.
 
-1. Silver processes all of Bronze, so that no row of the person is pending between them later.
-2. The archive's records lose their values, the quarantine its rows. The tables still have the values by which records
-   that cannot be decoded are recognised.
-3. Bronze, then Silver and its history lose their rows. Silver reads Bronze again in between, so that its progress is
-   past the erasure; Silver takes only rows added to Bronze as versions.
-4. Gold is built as usual: Silver's change feed reports the deletion, and a member that facts refer to is inferred.
+1. Silver processes all of Bronze, so that none of the person's rows in Bronze is left to be processed later.
+2. The values of the person's records in the archive are removed, and the person's rows in the quarantine are deleted.
+   This comes before the tables, because their values identify the records that cannot be decoded.
+3. The person's rows are deleted from Bronze, then from Silver and its history. In between, Silver processes Bronze
+   again, so that its progress is past this delete; it treats only rows that were added to Bronze as versions.
+4. Gold is updated as usual: Silver's change feed reports the deletion, and a member that facts still refer to becomes
+   an inferred one, with nothing but its key.
 5. Files and log entries of older versions are deleted (`batch.erasure.holdings`), and the look-up in Redis.
-6. All places are read again and the report is written; data that remains in one of our places fails the run.
+6. All places are read again and the report is written. The run fails if data remains in a place that it erases.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ from config.definition import Reference
 _NOTES: Final = {
     "bronze": "all files of all versions",
     "silver": "all files of all versions",
-    "gold": "all files of all versions; a member that facts refer to keeps only its id",
+    "gold": "all files of all versions; a customer that facts refer to keeps only the id",
 }
-_ID_ALONE: Final = "the id stays for facts; by itself it identifies nobody"
+_ID_ALONE: Final = "the id stays because facts need it; the id alone identifies nobody"
 
 
 @dataclass(kw_only=True)
@@ -54,8 +55,9 @@ class Erasure:
 
     Attributes:
         archive: the archive of the person's table.
-        lookup: counts the look-up in Redis, and erases it; None if Redis has the look-ups of another dataset.
-        outside: returns the entries of places that the command cannot erase, given the person's values.
+        lookup: two functions that count the person's look-up in Redis (0 or 1) and erase it; None if Redis has the
+            look-ups of another dataset.
+        outside: returns the report's entries for places that the command cannot erase, given the person's values.
         keep: stores the report.
     """
 
@@ -69,7 +71,7 @@ class Erasure:
     _found: dict[str, int] = field(default_factory=dict, init=False)
 
     def found(self) -> list[Entry]:
-        """Return the entries of all places as they are now."""
+        """Return the report's entries for all places as they are now."""
         self._records = self._find()
         return [*self._ours(), *self._referring(), *self.outside(self._records.values)]
 
@@ -102,7 +104,7 @@ class Erasure:
         yield Step(layer="gold", table="erasure", work=self._verified)
 
     def _gold_steps(self) -> Iterator[Step]:
-        """Yield the steps of Gold: dimensions before facts, which may depend on versions of the dimensions."""
+        """Yield the steps of Gold: dimensions before facts, because facts may depend on versions of dimensions."""
         built = set()
         for step in steps(self.context, layer="gold", table=None):
             yield step
@@ -135,7 +137,10 @@ class Erasure:
         return self._result(holding, count)
 
     def _gold_erased(self, holding: Holding) -> LayerResult:
-        """Erase rows that the build left, because the table shows more than the change feed of Silver reports."""
+        """Rebuild the table if its update left rows of the person, which the change feed of Silver may not report.
+
+        Then erase these rows from its files.
+        """
         if holding.plan is not None and holding.rows():
             gold.build(holding.plan, dataclasses.replace(self.context, full=True))
         return self._erased(holding)
@@ -192,7 +197,7 @@ class Erasure:
         )
 
     def _ours(self) -> list[Entry]:
-        """Return the entries of the places that the command erases; the archive's count is of its last search."""
+        """Return the entries of the places that the command erases; the archive's count is that of the last search."""
         entries = [Entry(place="archive", found=self._records.count, left=self._records.count)]
         for holding in self._holdings():
             count = max(holding.stored_rows(self.context.spark), holding.rows())
@@ -203,7 +208,7 @@ class Erasure:
         return entries
 
     def _referring(self) -> list[Entry]:
-        """Return the entries of other tables with the person's id."""
+        """Return the entries of other Silver tables whose rows have the person's id."""
         found = []
         for table in self.context.definition.tables:
             rows = self.context.table("silver", table.name)
@@ -230,7 +235,7 @@ class Erasure:
         return [*self._holdings(), *others_made_of(self.person, self.context)]
 
     def _is_concerned(self, holding: Holding) -> bool:
-        """Whether the table had rows of the person; if no key identifies them, whether any other table had."""
+        """Whether the table had rows of the person; if no key identifies such rows, whether any place had data."""
         counts = [count for name, count in self._found.items() if name == holding.name or not holding.is_countable]
         return any(counts)
 

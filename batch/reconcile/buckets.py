@@ -1,9 +1,9 @@
-"""Finds the rows in which two sides differ, without moving all rows.
+"""Finds the rows in which two sides differ, without transferring all rows.
 
-A side is a set of rows, each a key and a digest of its content. Rows fall into buckets by the first hexadecimal digits
-of their key's MD5. For each bucket, a side returns the number of rows and the sum of their digests; only buckets that
-differ are split further, and finally compared row by row. Two different sets agree in all counts and sums with a
-probability of one in 2^52.
+A side is a set of rows, each with a key and a digest of its content. Rows are divided into buckets by the first
+hexadecimal digits of their key's MD5. For each bucket, a side returns the number of rows and the sum of their digests;
+only buckets that differ are split further, and finally compared row by row. Two different sets of rows agree in all
+counts and sums with a probability of one in 2^52.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 COARSE_DIGITS: Final = 2
-"""256 buckets."""
+"""Hexadecimal digits of the first comparison, by 256 buckets."""
 
 FINE_DIGITS: Final = 4
+"""Hexadecimal digits of the second comparison, if differing buckets have more than `ROWS_READ_MAX` rows."""
 
 ROWS_READ_MAX: Final = 20_000
 """Buckets with up to this many rows in total are read row by row at once."""
@@ -32,11 +33,11 @@ class Side(Protocol):
     """One of two sets of rows. Keys and digests are texts, in the same form on both sides."""
 
     def buckets(self, digits: int, within: Collection[str] | None = None) -> dict[str, Bucket]:
-        """Return buckets by the first digits of the key's MD5: all, or those that begin with one of `within`."""
+        """Return buckets by the first digits of the key's MD5: all, or only those that begin with one of `within`."""
         ...
 
     def rows(self, within: Collection[str]) -> dict[str, str]:
-        """Return the digest by key of all rows whose key's MD5 begins with one of `within`."""
+        """Return the digests, by key, of all rows whose key's MD5 begins with one of `within`."""
         ...
 
 
@@ -52,7 +53,9 @@ class Difference:
     """The rows in which two sides differ.
 
     Attributes:
-        within: the buckets of these rows, for a second comparison.
+        source_rows, lake_rows: total number of rows on each side.
+        rows: the differing rows, by key.
+        within: the buckets of the differing rows, for a second comparison.
     """
 
     source_rows: int
@@ -73,7 +76,7 @@ def difference(source: Side, lake: Side) -> Difference:
 
 
 def differing_rows(source: Side, lake: Side, within: Collection[str]) -> dict[str, Pair]:
-    """Return the rows of some buckets that differ now."""
+    """Return the rows in the buckets `within` that differ now, by key."""
     ours, theirs = source.rows(within), lake.rows(within)
     pairs = {key: Pair(ours.get(key), theirs.get(key)) for key in ours.keys() | theirs.keys()}
     return {key: pair for key, pair in pairs.items() if pair.source != pair.lake}
@@ -87,7 +90,7 @@ def _differing(ours: Mapping[str, Bucket], theirs: Mapping[str, Bucket]) -> set[
 
 
 def key_values(key: str) -> tuple[str | None, ...]:
-    """Return the values of a key's canonical text, a concatenation of `-` for NULL and `<length>:<text>`."""
+    """Split a key's canonical text, a concatenation of `-` for NULL and `<length>:<text>`, into its values."""
     values: list[str | None] = []
     at = 0
     while at < len(key):
@@ -103,6 +106,6 @@ def key_values(key: str) -> tuple[str | None, ...]:
 
 
 def key_text(values: Collection[object]) -> str:
-    """Return the canonical text of a key of integers and texts, as a change topic delivers them."""
+    """Return the canonical text of a key whose values are integers or texts, as in the records of a change topic."""
     texts = (None if value is None else str(int(value) if isinstance(value, bool) else value) for value in values)
     return "".join("-" if text is None else f"{len(text)}:{text}" for text in texts)

@@ -1,9 +1,11 @@
 """Compares every table of a dataset with its source, and explains the differences.
 
-1. Each table of Bronze, Silver and Gold, at the version in the newest manifest, is compared with the source by buckets.
-2. Rows that differed are compared again after a pause, with the manifest that is the newest by then: in a live shop
-   most of them have arrived.
-3. Rows that still differ are looked up among pending changes and in the quarantine; the others count as different.
+1. Each table of Bronze, Silver and Gold, at the version in the newest manifest, is compared with the source by buckets
+   (`batch.reconcile.buckets`).
+2. Rows that differ are compared again after a pause, with the manifest that is the newest by then: while the source
+   changes, most differences are changes that have not arrived in the lake yet.
+3. Rows that still differ are looked up among pending changes, which Bronze has not landed yet, and in the quarantine.
+   Rows that neither explains count as different.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from config.definition import Table
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """One comparison; `sides` returns both sides for a manifest, or None if they cannot be compared."""
+    """A table to compare; `sides` returns source and lake side for a manifest, or None if they cannot be compared."""
 
     name: str
     key: Sequence[str]
@@ -40,7 +42,7 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparisons:
-    """The two comparisons of one table; `first` is None if there was nothing to compare."""
+    """The results of both comparisons of one table; `first` is None if the sides could not be compared."""
 
     first: Difference | None
     second: Mapping[str, Pair]
@@ -48,10 +50,12 @@ class Comparisons:
 
 @dataclass(kw_only=True)
 class Comparer:
-    """Compares one dataset.
+    """Compares one dataset with its source.
 
     Attributes:
-        pause: waits before the second comparison.
+        connection: a connection to the source database.
+        pause: waits before and after the second comparison.
+        say: prints a line.
     """
 
     workspace: Workspace
@@ -64,7 +68,7 @@ class Comparer:
     _in_quarantine: dict[str, Explained] = field(default_factory=dict, init=False)
 
     def findings(self, table: str | None = None) -> list[Finding]:
-        """Return all comparisons, or those of one table of the source or of Gold; Bronze and Silver come first.
+        """Compare all tables, or one source table or Gold table; findings on Bronze and Silver come first.
 
         Raises:
             BatchError: the source, the lake or Kafka cannot be read.
@@ -81,7 +85,7 @@ class Comparer:
             self.pause()
             manifest = self.workspace.newest()
             second = {each.name: _second_comparison(each, manifest, first[each.name]) for each in subjects}
-            self.pause()  # so that Kafka has what the source had at the second comparison when its changes are read
+            self.pause()  # so that Kafka has all changes that the second comparison saw in the source
         compared = {name: Comparisons(first=found, second=second.get(name, {})) for name, found in first.items()}
         found = [self._table_findings(each, manifest, compared) for each in tables]
         return [*(one for pair in found for one in pair), *(self._gold_finding(p, manifest, compared) for p in plans)]
@@ -132,7 +136,7 @@ class Comparer:
         landed = set(stale) - set(lacking)
         waits = set(stale) if pending.is_all else pending.keys & set(stale)
         if manifest.progress.get(silver, {}).get("bronze") != manifest.versions.get(bronze):
-            waits |= landed  # Bronze has them, and the next run takes them
+            waits |= landed  # Bronze has these rows, and the next run will process them
         quarantined = self.lookup.quarantined(table, landed - waits)
         known = Explained(is_all=pending.is_all, keys=pending.keys | waits, rows=pending.rows)
         self._pending[table.name] = self.lookup.with_values(table, known, manifest)
@@ -158,7 +162,7 @@ class Comparer:
 
 
 def _second_comparison(subject: Subject, manifest: Manifest, first: Difference | None) -> Mapping[str, Pair]:
-    """Return the rows that still differ; rows that began to differ meanwhile are left to the next comparison."""
+    """Return the rows that still differ, without those that agreed in the first comparison."""
     sides = subject.sides(manifest)
     if first is None or sides is None or not first.rows:
         return {}

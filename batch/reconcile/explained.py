@@ -1,4 +1,4 @@
-"""Rows whose difference is explained, and the Gold rows that depend on them."""
+"""Source rows whose difference a pending change or the quarantine explains, and the Gold rows that depend on them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ Row = Mapping[str, Any]
 
 @dataclass(kw_only=True)
 class Explained:
-    """Explained rows of one source table: pending (`is_all`: all rows are) or quarantined, with all their known values.
+    """Explained rows of one source table: either rows with pending changes or quarantined rows.
 
     Attributes:
-        keys: canonical texts of their keys.
-        rows: their columns, as in the source, in Silver and in pending changes.
+        is_all: whether all rows of the table count as explained.
+        keys: canonical texts of the rows' keys.
+        rows: known states of the rows, in the source, in Silver and in pending changes.
     """
 
     is_all: bool = False
@@ -26,7 +27,7 @@ class Explained:
     rows: list[Row] = field(default_factory=list)
 
     def values(self, columns: Sequence[str]) -> set[tuple[str | None, ...]]:
-        """Return the values of some columns, as texts."""
+        """Return the distinct values of some columns in the known states, as texts."""
         return {tuple(None if row.get(name) is None else str(row[name]) for name in columns) for row in self.rows}
 
 

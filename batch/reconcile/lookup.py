@@ -24,7 +24,7 @@ from config.definition import Table
 from streams.topics import change_topic
 
 EXPLAINED_KEYS_MAX: Final = 20_000
-"""With more explained rows than this, their values are not read, and every row that may depend on them is explained."""
+"""With more explained rows than this, their values are not read, and all rows that may depend on them are explained."""
 
 _KEYS_PER_QUERY: Final = 1_000
 
@@ -40,7 +40,7 @@ class Lookup:
     _quarantined_keys: dict[str, set[str]] | None = field(default=None, init=False)
 
     def pending(self, table: Table, manifest: Manifest, differing: Collection[str]) -> Explained:
-        """Return the rows with changes that Bronze, at its version in the manifest, has not landed."""
+        """Return the rows with pending changes: those that Bronze, at its version in the manifest, has not landed."""
         done = manifest.progress.get(f"bronze/{table.name}", {})
         if f"bronze/{table.name}" not in manifest.versions:
             return Explained(is_all=True)
@@ -52,7 +52,7 @@ class Lookup:
         return pending_changes(self.bootstrap, topic, table.key, positions)
 
     def quarantined(self, table: Table, keys: Collection[str]) -> set[str]:
-        """Return those of the keys that have a row in the quarantine."""
+        """Return the given keys that have a row in the quarantine."""
         if not keys:
             return set()
         if self._quarantined_keys is None:
@@ -60,7 +60,7 @@ class Lookup:
         return self._quarantined_keys.get(table.name, set()) & set(keys)
 
     def with_values(self, table: Table, explained: Explained, manifest: Manifest) -> Explained:
-        """Add the rows of the explained keys, as in the source and in Silver."""
+        """Add the states that the explained rows have in the source and in Silver."""
         if explained.is_all or len(explained.keys) > EXPLAINED_KEYS_MAX:
             return Explained(is_all=True)
         rows = [*explained.rows, *self._source_rows(table, explained.keys)]
@@ -70,7 +70,7 @@ class Lookup:
         return Explained(keys=explained.keys, rows=rows)
 
     def _changed_since(self, table: Table, anchor: str, differing: Collection[str]) -> set[str]:
-        """Return the differing keys that the next window will read; without a cursor, all that the source has."""
+        """Return the differing keys that the next window will read; without a cursor, all those that the source has."""
         there = (row for row in self._source_rows(table, differing))
         if table.cursor is None:
             return {row["k"] for row in there}

@@ -35,7 +35,7 @@ _decoder = msgspec.json.Decoder(_Wire)
 
 
 def images(value: bytes | None) -> list[dict[str, Any]]:
-    """Return the row before and after a change, as far as they exist; nothing if the change cannot be decoded."""
+    """Return the row before and the row after a change, without missing ones; none if the change is undecodable."""
     if value is None:
         return []
     try:
@@ -47,7 +47,7 @@ def images(value: bytes | None) -> list[dict[str, Any]]:
 
 
 def pending_changes(bootstrap: str, topic: str, key: Sequence[str], positions: Mapping[int, int]) -> Explained:
-    """Return the rows with changes in Kafka at `positions` or later.
+    """Return the rows with changes in Kafka at or after `positions`, the next offset by partition.
 
     Raises:
         BatchError: Kafka does not answer, or the topic does not exist.

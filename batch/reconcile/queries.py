@@ -1,4 +1,4 @@
-"""Queries for the rows to compare: `k` is the canonical text of the key, `d` the MD5 of the row's canonical text."""
+"""Queries for the rows to compare; column `k` is the key's canonical text, `d` the MD5 of the row's canonical text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from batch.storage import canonical
 from config.definition import Column, Definition, LogicalType, Table
 
 ORACLES: Final = "oracle"
-"""Folder of a dataset with a query per Gold table, which computes the expected rows from the source."""
+"""Folder of a dataset with one query per Gold table, which computes the table's expected rows from the source."""
 
 UNKNOWN: Final = -1
 """Key of the unknown member of a dimension, which has no row in the source."""
@@ -33,7 +33,7 @@ _TYPES: Final = (
 
 
 def source_query(table: Table) -> str:
-    """Return the query of a source table."""
+    """Return the query for the rows of a source table."""
     return _source(f"`{table.name}`", _key_columns(table), table.columns)
 
 
@@ -49,12 +49,12 @@ def bronze_rows(bronze: DataFrame, table: Table) -> DataFrame:
 
 
 def silver_rows(silver: DataFrame, table: Table) -> DataFrame:
-    """Return the live rows of Silver, from their typed values."""
+    """Return the rows of Silver that are not deleted; keys and digests are computed from typed values."""
     return _lake(silver.where("NOT _deleted"), _key_columns(table), table.columns)
 
 
 def gold_rows(gold: DataFrame, plan: GoldPlan) -> DataFrame:
-    """Return the rows of Gold that represent the current source: no unknown member, no former version."""
+    """Return the rows of Gold that correspond to current source rows: no unknown member, no former version."""
     columns = gold_columns(gold, plan)
     rows = gold.where(F.col(plan.key[0]) != F.lit(UNKNOWN)) if plan.kind == "dimension" else gold
     if plan.versions_of is not None:
@@ -63,7 +63,7 @@ def gold_rows(gold: DataFrame, plan: GoldPlan) -> DataFrame:
 
 
 def oracle_query(definition: Definition, plan: GoldPlan, gold: DataFrame) -> str | None:
-    """Return the query for the expected rows of a Gold table; None if the dataset has none."""
+    """Return the query for the expected rows of a Gold table; None if the dataset has no query for it."""
     path = Path(definition.folder, ORACLES, f"{plan.name}.sql")
     if not path.exists():
         return None
@@ -74,7 +74,7 @@ def oracle_query(definition: Definition, plan: GoldPlan, gold: DataFrame) -> str
 
 
 def gold_columns(gold: DataFrame, plan: GoldPlan) -> dict[str, Column]:
-    """Return the columns of a Gold table in the form of a definition, without columns that the source lacks."""
+    """Return the definitions of a Gold table's columns, without those that only the build adds."""
     added = {name for name, _, _ in added_columns(plan)}
     return {each.name: _column(each.name, each.dataType) for each in gold.schema.fields if each.name not in added}
 

@@ -24,7 +24,7 @@ from config.definition import Table
 from config.settings import DatabaseSettings
 
 SOURCE_SHARE_MIN: Final = 0.8
-"""If the source has less than this share of the lake's rows, a mistake is likely, such as the wrong database."""
+"""If the source has less than this share of the lake's rows, a mistake such as a wrong database is likely."""
 
 REPAIR_ROWS_MAX: Final = 100_000
 """With more differing rows than this, a full run of the table is cheaper."""
@@ -41,9 +41,12 @@ def repair(
 ) -> None:
     """Land the current source rows of all keys that differ in Bronze or Silver, then run Silver and Gold.
 
+    Args:
+        is_forced: repair even if the source has lost over a fifth of a table's rows.
+
     Raises:
-        BatchError: the source lost over a fifth of a table's rows and the repair is not forced; too many rows differ;
-            or a table could not be repaired.
+        BatchError: the source has lost over a fifth of a table's rows and the repair is not forced; too many rows
+            differ; or a table could not be repaired.
     """
     keys = {table.name: differing_keys(table.name, findings) for table in workspace.definition.tables}
     if not is_forced:
@@ -86,7 +89,7 @@ def check_source_not_shrunk(findings: Sequence[Finding]) -> None:
         if finding.name.startswith("silver/") and finding.source_rows < SOURCE_SHARE_MIN * finding.lake_rows:
             layer, _, table = finding.name.partition("/")
             text = (
-                f"the source has {finding.source_rows:,} rows, the lake {finding.lake_rows:,}: "
+                f"the source has {finding.source_rows:,} rows, but the lake has {finding.lake_rows:,}: "
                 "check that this is the right database, then repair with --force"
             )
             raise BatchError(text, layer=layer, table=table)

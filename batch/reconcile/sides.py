@@ -24,7 +24,7 @@ class SourceSide:
         self._known: dict[int, dict[str, Bucket]] = {}
 
     def buckets(self, digits: int, within: Collection[str] | None = None) -> dict[str, Bucket]:
-        """Return buckets by one statement in the server; all buckets are cached, because several layers need them."""
+        """Compute buckets by one SQL statement; if all are requested, cache them, because several layers need them."""
         if within is not None:
             return self._buckets(digits, within)
         if digits not in self._known:
@@ -54,14 +54,14 @@ class LakeSide:
     """Rows of a table of the lake.
 
     Args:
-        frame: rows with the columns `k` and `d`, as of `SourceSide`.
+        frame: rows with the columns `k` and `d`, as in `SourceSide`.
     """
 
     def __init__(self, frame: DataFrame) -> None:
         self._frame = frame
 
     def buckets(self, digits: int, within: Collection[str] | None = None) -> dict[str, Bucket]:
-        """Return buckets by one job of Spark."""
+        """Compute buckets by one Spark job."""
         rows = (
             _within(self._frame, within)
             .selectExpr(
@@ -84,7 +84,12 @@ def _within(frame: DataFrame, within: Collection[str] | None) -> DataFrame:
 
 
 def _where(expression: str, within: Collection[str] | None) -> str:
-    """Return a WHERE clause: the MD5 begins with one of `within`, all of one length; empty without `within`."""
+    """Return a WHERE clause for rows whose MD5 begins with one of `within`; an empty text if `within` is None.
+
+    Args:
+        expression: the first `{0}` digits of the MD5, in SQL.
+        within: beginnings of an MD5, all of the same length.
+    """
     if within is None:
         return ""
     digits = len(next(iter(within), ""))

@@ -18,9 +18,10 @@ from streams.topics import ORDER_FINAL
 def compare_stream(
     connection: MySQLConnection, definition: Definition, rule: Completeness, bootstrap: str, pause: Callable[[], None]
 ) -> Finding:
-    """Count the records of each order in the topic; missing orders are checked again after a pause.
+    """Check that `order_final` has one record for each complete order; check missing orders again after a pause.
 
-    An order in the topic that is incomplete in the source is not an error: it was changed or deleted after completion.
+    An order in the topic that is incomplete in the source is not an error: the source changed or deleted it after its
+    completion.
 
     Raises:
         BatchError: the database or Kafka cannot be read.

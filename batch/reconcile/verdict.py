@@ -1,8 +1,8 @@
 """The findings of a comparison and their verdict: equal, different, or behind.
 
-different    a row differs between source and lake, and no pending change explains it
-behind       a row differs, but its change is in Kafka or in the layer before, and the next run takes it
-quarantined  a row is missing in Silver because a quality rule keeps it in the quarantine
+different    a row differs between source and lake, and neither a pending change nor the quarantine explains it
+behind       a row differs, but its change is in Kafka or in the layer before, and the next run will process it
+quarantined  a row is missing in Silver because a quality rule keeps it in the quarantine; this changes no verdict
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Finding:
         name: layer and table, or the topic.
         key: names of the key's columns.
         rows: rows that differ, by key.
-        behind: keys of rows that a pending change explains.
+        behind: keys of rows whose difference is explained by a pending change.
         quarantined: keys of rows that a quality rule keeps out.
         note: a remark for the report.
-        is_behind: the whole table is behind, regardless of single rows.
+        is_behind: whether the whole table is behind, regardless of single rows.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Finding:
 
     @property
     def different(self) -> list[str]:
-        """The sorted keys of rows without an explanation."""
+        """The sorted keys of rows whose difference is not explained."""
         explained = {*self.behind, *self.quarantined}
         return sorted(key for key in self.rows if key not in explained)
 
@@ -66,13 +66,13 @@ class Finding:
 
 
 def overall(findings: Iterable[Finding]) -> Verdict:
-    """Return the worst verdict: different before behind before equal."""
+    """Return the worst verdict of all findings: different is worse than behind, behind worse than equal."""
     verdicts = {finding.verdict for finding in findings}
     return next((each for each in (Verdict.DIFFERENT, Verdict.BEHIND) if each in verdicts), Verdict.EQUAL)
 
 
 def report(findings: Sequence[Finding]) -> str:
-    """Format a line per comparison, followed by the differing keys."""
+    """Format one line per comparison, followed by the differing keys."""
     rows: list[tuple[str, ...]] = [("", "SOURCE", "LAKE", "DIFFERENT", "BEHIND", "QUARANTINED", "")]
     for finding in findings:
         counts = (finding.source_rows, finding.lake_rows, len(finding.different), len(finding.behind))
@@ -91,7 +91,7 @@ def _named(finding: Finding) -> Iterable[str]:
 
 
 def shown(key: str, names: Sequence[str]) -> str:
-    """Format a key for display."""
+    """Format a key for display, as in `order_id=7, product_id=1`."""
     return ", ".join(f"{name}={value}" for name, value in zip(names, key_values(key), strict=True))
 
 
