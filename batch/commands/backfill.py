@@ -1,9 +1,9 @@
 """`python -m batch backfill`: read rows of one table from the source database again, selected by time or by key.
 
-Rows that differ from their newest version in Bronze are landed, with the source's position at the time of reading: a
-later change still wins, and repeating the backfill lands nothing. Then Silver and Gold are brought up to date. A row
+Rows that differ from their newest version in Bronze are landed, with the source's log position at the time of reading:
+a later change still wins, and repeating the backfill lands nothing. Then Silver and Gold are brought up to date. A row
 that is selected by key but missing in the source is landed as deleted. A time window cannot detect deletions, because a
-row may also have moved out of the window; `python -m batch reconcile --repair` does.
+row may also have moved out of the window; `python -m batch reconcile --repair` finds them.
 
 A backfill is a run like any other, with the lease, a manifest, the job record and the layers' logs.
 """
@@ -37,15 +37,19 @@ def add_commands(subparsers: Any) -> None:
     text = "read rows from the source database again, by time or by key, and bring all layers up to date"
     parser = subparsers.add_parser("backfill", help=text, description=text)
     add_dataset_option(parser)
-    parser.add_argument("--table", metavar="TABLE", required=True, help="table of the source")
-    parser.add_argument("--since", type=moment, metavar="TIME", help="rows whose cursor is at this time (UTC) or later")
-    parser.add_argument("--until", type=moment, metavar="TIME", help="rows whose cursor is before this time (UTC)")
+    parser.add_argument("--table", metavar="TABLE", required=True, help="the source table whose rows are read again")
+    parser.add_argument(
+        "--since", type=moment, metavar="TIME", help="select rows whose cursor column is at this time (UTC) or later"
+    )
+    parser.add_argument(
+        "--until", type=moment, metavar="TIME", help="select rows whose cursor column is before this time (UTC)"
+    )
     parser.add_argument(
         "--key",
         action="append",
         default=[],
         metavar="ID",
-        help="key of a row; repeat the option for more rows. Composite key: --key order_id=…,product_id=…",
+        help="select the row with this key; repeat the option for more rows (composite: order_id=…,product_id=…)",
     )
     parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
     parser.set_defaults(run=run)
@@ -67,8 +71,8 @@ def chosen(table: Table, arguments: argparse.Namespace) -> Callable[[RunContext]
     """Return the work that lands the selected rows in Bronze.
 
     Raises:
-        BatchError: the arguments select nothing, or both a window and keys; the table has no time cursor; a key is
-            invalid.
+        BatchError: the arguments select neither a window nor keys, or both; the window is empty; the table has no time
+            cursor; or a key is invalid.
     """
     since, until = arguments.since, arguments.until
     has_window = since is not None or until is not None

@@ -21,12 +21,14 @@ def add_commands(subparsers: Any) -> None:
     text = "write the data dictionary into the dataset's folder, as Markdown"
     parser = subparsers.add_parser("dictionary", help=text, description=text)
     add_dataset_option(parser)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the file is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, and return exit code 1 if the file is out of date"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the dictionary, or compare it with the file."""
+    """Write the dictionary; with `--check`, only compare it with the file."""
     definition = load_definition(arguments.dataset or DatasetSettings.read().dataset)
     path, text = dictionary_path(definition), dictionary_text(definition, plans(definition))
     if arguments.check:

@@ -36,14 +36,14 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--customer", metavar="ID", required=True, help="key of the customer's row, which the source has deleted"
     )
-    parser.add_argument("--dry-run", action="store_true", help="list what would be erased, and change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="list the data that would be erased, and change nothing")
     parser.add_argument("--force", action="store_true", help="erase even if the archive has no deletion of the row")
     parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Erase, or list what would be erased."""
+    """Erase the person's data; with `--dry-run`, only list it."""
     with open_workspace(arguments) as workspace:
         person = named_person(workspace.definition, arguments.customer)
         database, topics = DatabaseSettings.read(), Topics(KafkaSettings.read().bootstrap)

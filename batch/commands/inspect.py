@@ -24,15 +24,15 @@ _LONGEST_CELL: Final = 60
 
 def add_commands(subparsers: Any) -> None:
     """Add `show`, `sql` and `history`."""
-    show = _add(subparsers, "show", run_show, "print rows of a table; of a Silver table, rows that are not deleted")
-    show.add_argument("table", metavar="TABLE", help=f"a table of the source or of Gold, or {QUARANTINE}")
-    show.add_argument("--layer", metavar="LAYER", help="default: silver, or gold for Gold tables")
-    show.add_argument("--limit", type=count, default=20, metavar="COUNT", help="default: 20")
+    show = _add(subparsers, "show", run_show, "print rows of a table, without the deleted rows that Silver keeps")
+    show.add_argument("table", metavar="TABLE", help=f"a source table, a Gold table, or {QUARANTINE}")
+    show.add_argument("--layer", metavar="LAYER", help="layer of the table (default: silver, or gold for Gold tables)")
+    show.add_argument("--limit", type=count, default=20, metavar="COUNT", help="number of rows (default: 20)")
     sql = _add(subparsers, "sql", run_sql, "run Spark SQL; every Silver and Gold table is a view")
     sql.add_argument("query", metavar="QUERY", help='for example "select count(*) from fact_orders"')
-    sql.add_argument("--limit", type=count, default=1_000, metavar="COUNT", help="rows printed (default: 1,000)")
+    sql.add_argument("--limit", type=count, default=1_000, metavar="COUNT", help="number of rows (default: 1,000)")
     history = _add(subparsers, "history", run_history, "list the runs, or the versions of one table, newest first")
-    history.add_argument("table", nargs="?", metavar="TABLE")
+    history.add_argument("table", nargs="?", metavar="TABLE", help="list the versions of this table (default: runs)")
     history.add_argument("--limit", type=count, default=20, metavar="COUNT", help="number of runs (default: 20)")
 
 
@@ -72,14 +72,14 @@ def queried(spark: SparkSession, workspace: Workspace, query: str) -> DataFrame:
     words = set(re.findall(r"\w+", query.lower()))
     for name in [*manifest.versions, f"silver/{QUARANTINE}"]:
         layer, _, table = name.partition("/")
-        # Making a view reads the table's log, so only tables that the query names become views.
+        # Creating a view reads the table's log, so only tables that the query names become views.
         if layer != "bronze" and table.lower() in words:
             _table_rows(spark, workspace, manifest, layer, table).createOrReplaceTempView(table)
     return spark.sql(query)
 
 
 def run_history(arguments: argparse.Namespace) -> int:
-    """Print the runs, or the versions of one table."""
+    """Print the last runs, or the versions that they wrote of one table."""
     with open_workspace(arguments) as workspace:
         if arguments.table is not None:
             check_choice(workspace.definition, layer=None, table=arguments.table)
@@ -116,7 +116,7 @@ def version_of(manifest: Manifest, layer: str, table: str) -> int:
 
 
 def print_rows(rows: DataFrame, limit: int) -> None:
-    """Print up to `limit` rows as a table, and note whether there are more."""
+    """Print up to `limit` rows as a table, then their number or that there are more."""
     names = [field.name for field in rows.schema.fields]
     if not names:  # a statement without result
         return
@@ -150,7 +150,7 @@ def format_runs(manifests: list[Manifest]) -> str:
 
 
 def format_versions(manifests: list[Manifest], table: str) -> str:
-    """Format one line per run and layer that wrote the table or failed to."""
+    """Format one line for each run and layer that wrote the table or failed to write it."""
     rows = [("RUN", "LAYER", "VERSION", "")]
     for manifest in manifests:
         for each in manifest.tables:

@@ -1,14 +1,14 @@
 """`python -m batch maintain`: the upkeep of the lake that ordinary runs leave out.
 
-1. Remove tombstones of Silver older than `--tombstones`, because no earlier change can arrive any more.
-2. Merge the small files of a partition; the target size follows from the size of the table.
+1. Remove tombstones of Silver older than `--tombstones`: an earlier change of such a row is not expected any more.
+2. Merge the small files of each partition; the target size depends on the size of the table.
 3. Delete files that only versions older than `--keep` need.
-4. With `--archive`, delete older objects of the archive of raw changes that Bronze has landed. After that a table
-   cannot be rebuilt from its archive, only from Bronze. Without `--archive`, all objects stay.
+4. With `--archive`, delete objects of the archive of raw changes that Bronze has landed and that are older than this
+   interval. After that a table cannot be rebuilt from its archive, only from Bronze. Without it, all objects stay.
 
-Maintenance is a run like any other, with the lease, a manifest and the layers' logs. The manifest names the versions
-that result, so that nobody reads versions whose files are deleted. Changes that no run has processed within `--keep`
-are lost from the tables' change feeds; the next run then rebuilds the tables that depend on them.
+Maintenance is a run like any other, with the lease, a manifest and the layers' logs. The manifest names the resulting
+versions, so that nobody reads versions whose files are deleted. If no run has processed a change within `--keep`, it is
+lost from its table's change feed; the next run then rebuilds the tables that depend on that table.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspa
 from batch.quarantine import quarantine_table
 
 KEEP_S_MIN: Final = 3600.0
-"""A reader or another writer may use a version for this long."""
+"""Minimum of `--keep` and `--archive`: a reader or another writer may use a version for this long."""
 
 QUARANTINE: Final = "quarantine"
 
@@ -43,8 +43,8 @@ def add_commands(subparsers: Any) -> None:
     text = "compact tables, remove old tombstones, delete files of old versions; exit code 1 if a table failed"
     parser = subparsers.add_parser("maintain", help=text, description=text)
     add_dataset_option(parser)
-    parser.add_argument("--layer", metavar="LAYER", help=f"only this layer: {', '.join(LAYERS)}")
-    parser.add_argument("--table", metavar="TABLE", help="only this table, of the source or of Gold")
+    parser.add_argument("--layer", metavar="LAYER", help=f"maintain only this layer: {', '.join(LAYERS)}")
+    parser.add_argument("--table", metavar="TABLE", help="maintain only this table (a source table or a Gold table)")
     parser.add_argument(
         "--keep",
         type=interval,
@@ -57,13 +57,13 @@ def add_commands(subparsers: Any) -> None:
         type=interval,
         default=30 * 86_400.0,
         metavar="30d",
-        help="remove tombstones of Silver that are older (default: 30d)",
+        help="remove tombstones of Silver older than this (default: 30d)",
     )
     parser.add_argument(
         "--archive",
         type=interval,
         metavar="365d",
-        help="delete archived raw changes that are older (default: keep all)",
+        help="delete archived raw changes older than this, if Bronze has landed them (default: keep all)",
     )
     parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
     parser.set_defaults(run=run)
@@ -101,7 +101,7 @@ def planner(workspace: Workspace, spark: SparkSession, arguments: argparse.Names
 
 
 def _step(layer: str, name: str, table: LakeTable, context: RunContext, arguments: argparse.Namespace) -> Step:
-    # In a history table a deletion ends a version, so it stays.
+    # A history table keeps its tombstones, because each one ends the period of a version.
     has_tombstones = layer == "silver" and name in [each.name for each in context.definition.tables]
     tombstones_s = arguments.tombstones if has_tombstones else None
 

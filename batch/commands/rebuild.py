@@ -1,11 +1,12 @@
 """`python -m batch rebuild`: rebuild tables from the archive of raw changes, through all layers to Gold.
 
-A table with the feed `changes` is rebuilt from the archive alone: Bronze from all its objects, Silver and its history
-from Bronze, and the Gold tables that depend on it. A rebuild also changes the feed of a table: with the feed `jdbc` it
-starts from the rows that the source has now. Readers see the old tables until the run's manifest is written.
+A table with the feed `changes` is rebuilt from the archive alone: Bronze from all objects in the archive, Silver and
+its history from Bronze, then the Gold tables that depend on the table. A rebuild also applies a changed feed: a table
+whose feed is now `jdbc` starts from the current rows of the source. Readers see the old tables until the run's manifest
+is written.
 
-Rows that `reconcile --repair` or `backfill` read from the source are not in the archive, so Bronze loses them. The run
-reports how many; `reconcile` finds those that are missing.
+Rows that `reconcile --repair` or `backfill` has read from the source are not in the archive, so Bronze loses them. The
+run reports their number; `reconcile` finds rows that are missing because of that.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from config.settings import DatabaseSettings
 
 def add_commands(subparsers: Any) -> None:
     """Add `rebuild`."""
-    text = "rebuild all tables, or one table and those derived from it, from the archive; exit code 1 if a table failed"
+    text = "rebuild all tables, or one and the Gold tables derived from it, from the archive; exit code 1 on failure"
     parser = subparsers.add_parser("rebuild", help=text, description=text)
     add_dataset_option(parser)
     parser.add_argument(
-        "--table", metavar="TABLE", help="only this table of the source, and the Gold tables derived from it"
+        "--table", metavar="TABLE", help="rebuild only this source table and the Gold tables derived from it"
     )
     parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
     parser.set_defaults(run=run)

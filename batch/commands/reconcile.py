@@ -25,20 +25,22 @@ from config.settings import DatabaseSettings, KafkaSettings, RedisSettings, Sett
 from streams.adapters.redis import RedisConsole
 
 CANNOT_TELL: Final = 3
+"""Exit code if the comparison failed."""
+
 PAUSE_S: Final = 3.0
-"""Far longer than a change takes from its commit to Kafka."""
+"""Pause in seconds around the second comparison: far longer than a change takes from its commit to Kafka."""
 
 
 def add_commands(subparsers: Any) -> None:
     """Add `reconcile`."""
-    text = "compare stream and lake with the source; exit code 0 equal, 1 different, 2 behind, 3 comparison failed"
+    text = "compare stream and lake with the source; exit code: 0 equal, 1 different, 2 behind, 3 comparison failed"
     parser = subparsers.add_parser("reconcile", help=text, description=text)
     add_dataset_option(parser)
-    parser.add_argument("--table", metavar="TABLE", help="only this table, of the source or of Gold")
+    parser.add_argument("--table", metavar="TABLE", help="compare only this table (a source table or a Gold table)")
     parser.add_argument(
         "--repair", action="store_true", help="read differing rows from the source into Bronze, then compare again"
     )
-    parser.add_argument("--force", action="store_true", help="repair even if the source lost over 20 %% of its rows")
+    parser.add_argument("--force", action="store_true", help="repair even if the source has lost over 20%% of its rows")
     parser.add_argument(
         "--wait", action="store_true", help="with --repair: wait while another run of the dataset is in progress"
     )
@@ -46,7 +48,7 @@ def add_commands(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare, repair if requested, and print the verdict; the exit code is the verdict."""
+    """Compare, repair if requested, and print the verdict, which is also the exit code."""
     try:
         with open_workspace(arguments) as workspace:
             check_choice(workspace.definition, layer=None, table=arguments.table)

@@ -1,9 +1,9 @@
 """`python -m batch replay`: check the rows in the quarantine again, after a rule changed or missing rows arrived.
 
-The quarantine keeps each row as Bronze has it, with its position among the row's versions. So a replay treats it like
-a new row of Bronze: it is typed and checked, and the newest version of each key is merged into Silver, where a newer
-version always wins. Rows that pass leave the quarantine afterwards; a replay that was killed in between can simply be
-repeated. Records that could not be decoded stay, because Bronze never had a row of them.
+The quarantine keeps each row as Bronze has it, with its sequence, which orders the versions of a row. So a replay
+processes it like a new row of Bronze: converts its values to their types, checks it, and merges the newest version of
+each key into Silver, where a newer version always wins. Rows that pass then leave the quarantine; a replay that was
+killed before that can simply be repeated. Records that could not be decoded stay, because Bronze has no row for them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def add_commands(subparsers: Any) -> None:
     text = "check the rows in the quarantine again, then bring Gold up to date; exit code 1 if a table failed"
     parser = subparsers.add_parser("replay", help=text, description=text)
     add_dataset_option(parser)
-    parser.add_argument("--table", metavar="TABLE", help="only the rows of this table of the source")
+    parser.add_argument("--table", metavar="TABLE", help="check only the rows of this source table")
     parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
     parser.set_defaults(run=run)
 

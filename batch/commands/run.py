@@ -30,25 +30,29 @@ def add_commands(subparsers: Any) -> None:
     text = "bring Bronze, Silver and Gold up to date; exit code 1 if a table failed"
     parser = subparsers.add_parser("run", help=text, description=text)
     add_dataset_option(parser)
-    parser.add_argument("--layer", metavar="LAYER", help=f"only this layer: {', '.join(LAYERS)}")
-    parser.add_argument("--table", metavar="TABLE", help="only this table, of the source or of Gold")
+    parser.add_argument("--layer", metavar="LAYER", help=f"process only this layer: {', '.join(LAYERS)}")
+    parser.add_argument("--table", metavar="TABLE", help="process only this table (a source table or a Gold table)")
     parser.add_argument("--full", action="store_true", help="process everything again, not only new changes")
-    parser.add_argument("--since", type=moment, metavar="TIME", help="tables read by JDBC: from this time (UTC)")
-    parser.add_argument("--until", type=moment, metavar="TIME", help="tables read by JDBC: before this time (UTC)")
+    parser.add_argument(
+        "--since", type=moment, metavar="TIME", help="of tables read by JDBC, read rows from this time (UTC) on"
+    )
+    parser.add_argument(
+        "--until", type=moment, metavar="TIME", help="of tables read by JDBC, read rows before this time (UTC)"
+    )
     parser.add_argument(
         "--every",
         type=interval,
         nargs="?",
         const=_FROM_SETTING,
         metavar="10s",
-        help="run once per interval until SIGTERM (without a value: the setting BATCH_INTERVAL_SECONDS)",
+        help="repeat the run at this interval until SIGTERM (without a value: every BATCH_INTERVAL_SECONDS)",
     )
     parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run once, or with `--every` once per interval."""
+    """Run once, or with `--every` repeatedly until a signal."""
     _check_contradictions(arguments)
     with open_workspace(arguments) as workspace:
         check_choice(workspace.definition, layer=arguments.layer, table=arguments.table)
