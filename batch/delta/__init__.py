@@ -1,1 +1,1 @@
-"""One Delta table, whoever writes it: Spark, or delta-rs in this process."""
+"""Reading and writing of a Delta table, either by Spark or, if few rows are concerned, in-process with delta-rs."""

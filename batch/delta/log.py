@@ -1,6 +1,7 @@
-"""A Delta table's log, read without Spark jobs: versions, and the notes in each commit.
+"""A Delta table's log, read without Spark jobs: versions, files, and the note in each commit.
 
-`DeltaTable.history()` answers the same by a Spark job over every commit; here a commit costs one small read.
+`DeltaTable.history()` gives the same information, but by a Spark job over all commits; here each commit costs one small
+read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ NO_TABLE = -1
 
 
 class DeltaLog:
-    """The log of the table at `path`; every answer is of this moment."""
+    """The log of the table at `path`; every call returns the current state."""
 
     def __init__(self, spark: SparkSession, path: str) -> None:
         self._spark = spark
@@ -27,32 +28,32 @@ class DeltaLog:
 
     @cached_property
     def location(self) -> str:
-        """The path as Hadoop spells it: Delta compares places as text."""
+        """The table's path in Hadoop's form, which is needed because Delta compares paths as text."""
         return str(self._place(self._path).toString())
 
     def version(self) -> int:
-        """The newest version; `NO_TABLE` if there is none."""
+        """Return the newest version; `NO_TABLE` if there is no table."""
         return int(self._snapshot().version())
 
     def property(self, name: str) -> str | None:
-        """A property of the table."""
+        """Return a property of the table; None if the table does not have it."""
         found = self._snapshot().metadata().configuration().get(name)
         return str(found.get()) if found.isDefined() else None
 
     def data_files(self) -> tuple[int, int]:
-        """How many data files the newest version has, and their bytes; it may take Spark a job to know."""
+        """Return the number and total bytes of the newest version's data files; this may need a Spark job."""
         snapshot = self._snapshot()
         return int(snapshot.numOfFiles()), int(snapshot.sizeInBytes())
 
     def commit_info(self, version: int) -> dict[str, Any] | None:
-        """The `commitInfo` of a version; None once the log was cleaned of it."""
+        """Return the `commitInfo` of a version; None if the log no longer has that version."""
         for action in self._actions(version):
             if "commitInfo" in action:
                 return dict(action["commitInfo"])
         return None
 
     def has_changes_of(self, version: int) -> bool:
-        """Whether the commit and every file that holds its changes are still there."""
+        """Whether the version's commit and all files with its changes still exist."""
         by_kind: dict[str, list[str]] = {"cdc": [], "add": [], "remove": []}
         is_there = False
         for action in self._actions(version):
@@ -64,12 +65,12 @@ class DeltaLog:
         return is_there and all(self._exists(file) for file in files)
 
     def stored_bytes(self) -> int:
-        """Bytes of all files in the table's folder."""
+        """Return the total bytes of all files in the table's folder."""
         path = self._place(self._path)
         return int(self._files(path).getContentSummary(path).getLength())
 
     def stored_files(self) -> list[str]:
-        """Every Parquet file in the table's folder, those of older versions and change feeds included."""
+        """Return the paths of all Parquet files in the table's folder, including older versions and change feeds."""
         found, listed = [], self._files(path := self._place(self._path)).listFiles(path, True)
         while listed.hasNext():
             name = str(listed.next().getPath().toString())
@@ -78,10 +79,10 @@ class DeltaLog:
         return found
 
     def forget_past(self) -> None:
-        """Write a checkpoint of the newest version, and delete the log of all versions before it.
+        """Write a checkpoint of the newest version, and delete the log entries of all earlier versions.
 
-        Commits hold the lowest and highest values of columns in each file, so the log keeps values of rows that are
-        gone. The commit of the newest version stays.
+        Earlier commits have the lowest and highest column values of each file, so they would keep values of deleted
+        rows. The commit of the newest version stays.
         """
         snapshot = self._snapshot()
         log = snapshot.deltaLog()

@@ -6,5 +6,5 @@ import pyarrow.parquet as pq
 
 
 def last_value(path: str, column: str) -> object:
-    """The value of a column in the last row of a local file."""
+    """Return a column's value in the last row of a local file."""
     return pq.read_table(path, columns=[column], partitioning=None)[column][-1].as_py()

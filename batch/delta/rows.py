@@ -1,8 +1,8 @@
-"""Rows of the lake, held by the driver or by Spark.
+"""Rows of the lake, held either by the driver (this Python process) as Arrow, or by Spark.
 
-A run that goes on from the last one has few rows in each table, and every Spark job costs some fifty milliseconds
-however few rows it has. So few rows are collected to the driver, where they are counted, compared and written without a
-job; many rows stay with Spark. Only this package knows which of the two it is.
+A run that continues from the last one has few new rows per table, but every Spark job costs about fifty milliseconds,
+no matter how few rows it processes. So few rows are collected to the driver, where they are counted, compared and
+written without a job; many rows stay in Spark. Only this package knows which side holds the rows.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from batch.delta import sizes
 
 
 class Rows:
-    """Rows that either the driver holds, as Arrow, or Spark.
+    """Rows that are held either by the driver, as Arrow, or by Spark.
 
     Attributes:
-        arrow: the rows if the driver holds them, for `batch.delta` only; None if Spark does.
+        arrow: the rows if the driver holds them, else None; only for use in `batch.delta`.
     """
 
     def __init__(
@@ -37,17 +37,17 @@ class Rows:
 
     @classmethod
     def of(cls, rows: DataFrame | Rows) -> Rows:
-        """The rows of a frame, without a job; rows are returned as they are."""
+        """Wrap a frame, without a job; `Rows` are returned unchanged."""
         return rows if isinstance(rows, Rows) else cls(rows)
 
     @classmethod
     def held(cls, spark: SparkSession, schema: StructType, table: pa.Table) -> Rows:
-        """Rows that the driver holds."""
+        """Wrap an Arrow table that the driver holds."""
         return cls(None, held=(spark, schema, table))
 
     @cached_property
     def frame(self) -> DataFrame:
-        """The rows for Spark."""
+        """The rows as a Spark frame."""
         if self._held is None:
             assert self._frame is not None
             return self._frame
@@ -56,7 +56,7 @@ class Rows:
 
     @property
     def schema(self) -> StructType:
-        """The columns."""
+        """The columns with their Spark types."""
         return self.frame.schema if self._held is None else self._held[1]
 
     @property
@@ -65,23 +65,23 @@ class Rows:
         return None if self.arrow is None else int(self.arrow.num_rows)
 
     def is_empty(self) -> bool:
-        """Whether there are no rows; a job if Spark holds them."""
+        """Whether there are no rows; this takes a job if Spark holds them."""
         return self.frame.isEmpty() if self.arrow is None else self.arrow.num_rows == 0
 
     def is_known_distinct_by(self, names: Sequence[str]) -> bool:
-        """Whether no two rows have the same values in these columns; False if only a job could find out."""
+        """Whether all rows differ in these columns; False if only a job could find out."""
         if self.arrow is None:
             return False
         return bool(self.arrow.group_by(list(names)).aggregate([]).num_rows == self.arrow.num_rows)
 
     def is_known_empty_in(self, name: str) -> bool:
-        """Whether the column `name`, of lists, has only empty ones; False if only a job could find out."""
+        """Whether the list column `name` has only empty lists; False if only a job could find out."""
         if self.arrow is None:
             return False
         return not pc.any(pc.greater(pc.list_value_length(self.arrow[name]), 0)).as_py()
 
     def count_and_values(self, names: Sequence[str]) -> tuple[int, set[object]]:
-        """Number of rows, and every value but NULL that stands in one of these columns; in one job at most."""
+        """Return the number of rows, and all values in any of these columns except NULL; this takes at most one job."""
         if self.arrow is not None:
             values = {value for name in names for value in self.arrow[name].to_pylist()}
             return self.arrow.num_rows, values - {None}
@@ -90,18 +90,18 @@ class Rows:
         return found[0], {value for values in found[1:] for value in values}
 
     def select(self, *names: str) -> Rows:
-        """Some columns of the same rows."""
+        """Return the same rows with only these columns."""
         if self._held is None:
             return Rows(self.frame.select(*names))
         spark, schema, table = self._held
         return Rows.held(spark, StructType([schema[name] for name in names]), table.select(list(names)))
 
     def repartitioned(self, names: Sequence[str]) -> Rows:
-        """The same rows, to be written by one task for each combination of values in these columns."""
+        """Return the same rows, arranged so that one task writes all rows with the same values in these columns."""
         return Rows(self.frame.repartition(*names)) if names and self._held is None else self
 
     def collect_if_small(self) -> Rows:
-        """The same rows, held by the driver unless they are more than it may hold; one job if Spark holds them."""
+        """Return the same rows, held by the driver unless they exceed its limit; this takes one job."""
         if self._held is not None:
             return self
         table = self.frame.limit(sizes.DRIVER_ROWS_MAX + 1).toArrow()
@@ -111,7 +111,7 @@ class Rows:
 
     @contextlib.contextmanager
     def persisted(self) -> Iterator[Rows]:
-        """The same rows, kept by Spark in here so that they are worked out once."""
+        """Yield the same rows, cached by Spark inside the block so that they are computed once."""
         kept = self.frame.persist()
         try:
             yield Rows(kept)
@@ -120,7 +120,7 @@ class Rows:
 
     @contextlib.contextmanager
     def collected_or_persisted(self) -> Iterator[Rows]:
-        """The same rows, held by the driver if they are few, and else kept by Spark in here."""
+        """Yield the same rows, held by the driver if they are few, else cached by Spark inside the block."""
         found = self.collect_if_small()
         if found.arrow is not None:
             yield found

@@ -1,7 +1,7 @@
-"""Rows of a table as it was at one version, all of them or those that some keys ask for.
+"""Reads a table at one version: all rows, or the rows of some keys.
 
-A few rows of a Delta table are looked up in this process (`batch.delta.delta_rs`) where that can be done, and else by
-Spark: the answer is the same.
+Few rows are read in-process with delta-rs if possible (`batch.delta.delta_rs`), otherwise by Spark; the result is the
+same.
 """
 
 from __future__ import annotations
@@ -20,45 +20,50 @@ from batch.delta.delta_rs import DeltaRsTable
 from batch.delta.rows import Rows
 
 Pairs = Sequence[tuple[str, str]]
-"""A column of a table, and the one of the keys that it has to be equal to."""
+"""Pairs of a table's column and the column of the keys whose values it must equal."""
 
 
 class Source(Protocol):
-    """A table as a query reads it."""
+    """A table from which a query reads rows."""
 
     @property
     def schema(self) -> StructType:
-        """Its columns."""
+        """The table's columns with their Spark types."""
 
     @property
     def frame(self) -> DataFrame:
-        """All rows, for Spark."""
+        """All rows, as a Spark frame."""
 
     def read(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
-        """The rows for which a condition holds, with these columns (default: all); in the driver if they are few."""
+        """Return the rows that satisfy `where` (default: all); the driver holds them if they are few.
+
+        Args:
+            columns: the columns to return; default: all.
+            where: a condition in SQL that both DataFusion (in delta-rs) and Spark accept.
+        """
 
     def with_keys(self, keys: Rows, on: Pairs, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
-        """Of these rows those that have one of the keys."""
+        """Return those rows of `read` that have one of the keys, compared by the pairs of columns in `on`."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrameSource:
-    """A source that only Spark can read."""
+    """A `Source` that reads a Spark frame."""
 
     frame: DataFrame
 
     @property
     def schema(self) -> StructType:
-        """Its columns."""
+        """The frame's columns with their Spark types."""
         return self.frame.schema
 
     def read(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
-        """See `Source`."""
+        """Return the rows that satisfy `where`; see `Source.read`."""
         found = self.frame if where is None else self.frame.where(where)
         return Rows.of(found.select(*columns) if columns else found).collect_if_small()
 
     def with_keys(self, keys: Rows, on: Pairs, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
-        """See `Source`."""
+        """Return the rows that have one of the keys; see `Source.with_keys`."""
         others = keys.frame.select(*(name for _, name in on)).toDF(*(f"_asked_{own}" for own, _ in on))
         found = self.frame if where is None else self.frame.where(where)
         found = found.join(others, [found[own] == others[f"_asked_{own}"] for own, _ in on], "left_semi")
@@ -71,44 +76,44 @@ class Versions(Protocol):
     spark: SparkSession
 
     def read(self, version: int) -> DataFrame:
-        """The rows of a version."""
+        """Return the rows of a version, as a Spark frame."""
 
     def delta_rs(self, version: int) -> DeltaRsTable | None:
-        """A version for this process; None if it is too large, or only Spark can reach it."""
+        """Return a version for reading with delta-rs; None if the table is too large or only Spark can reach it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A table of the lake at one version."""
+    """A `Source` that reads a table of the lake at one version."""
 
     table: Versions
     version: int
 
     @cached_property
     def frame(self) -> DataFrame:
-        """All rows; held by the driver if they are few."""
+        """All rows, as a Spark frame; the driver holds them if they are few."""
         found = self._looked_up({}, (), None)
         return self.table.read(self.version) if found is None else found.frame
 
     @cached_property
     def schema(self) -> StructType:
-        """Its columns."""
+        """The table's columns with their Spark types."""
         delta_rs = self._delta_rs()
         return self.frame.schema if delta_rs is None else delta_rs.schema
 
     def read(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
-        """See `Source`."""
+        """Return the rows that satisfy `where`; see `Source.read`."""
         found = self._looked_up({}, columns, where)
         return FrameSource(self.frame).read(columns=columns, where=where) if found is None else found
 
     def with_keys(self, keys: Rows, on: Pairs, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
-        """See `Source`."""
+        """Return the rows that have one of the keys; see `Source.with_keys`."""
         found = None
         if keys.arrow is not None:
             found = self._looked_up({own: keys.arrow[name] for own, name in on}, columns, where)
         if found is None:
             return FrameSource(self.frame).with_keys(keys, on, columns=columns, where=where)
-        # Looked up was each column by itself.
+        # The look-up compared each column separately, so combinations of several columns are still to be compared.
         return found if len(on) == 1 else FrameSource(found.frame).with_keys(keys, on, columns=columns)
 
     def _looked_up(
