@@ -1,11 +1,13 @@
 """The look-ups in Redis, database 0: `customer:{id}` and `payment_method:{id}`, JSON objects.
 
-One script call writes the look-ups of a turn and, in the same step, where the source topic's partition stands:
+One script call writes the look-ups of a turn (one micro-batch of a partition) and, atomically with them, the next
+offset of the source topic's partition:
 
     lookups_offsets:{app id}    hash, `{topic}/{partition}` → the next offset to read
 
-The script refuses a writer that expects another place than the stored one: a worker that slept while another went on,
-or a Redis that lost its data. Both open again and go on from the stored place, from the beginning if there is none.
+The script rejects a writer that expects another offset than the stored one: a worker that was suspended while another
+worker took over, or any worker after Redis has lost its data. The rejected worker opens the partition again and resumes
+at the stored offset, or at the topic's beginning if none is stored.
 """
 
 from __future__ import annotations
@@ -70,11 +72,11 @@ class LookupSink(Service):
         self._starting = asyncio.Lock()
 
     def committers(self, topic: str) -> Callable[[int], LookupCommitter]:
-        """Committers of a source topic, by partition number."""
+        """Return a function that makes the committer of one partition of a source topic, given its number."""
         return lambda partition: LookupCommitter(self, topic, partition)
 
     async def keep_dead_letters(self, records: Sequence[OutputRecord]) -> None:
-        """Write dead letters and wait until Kafka has them; after a failure they may be written twice."""
+        """Write dead letters and wait until Kafka has acknowledged them; after a failure they may be written twice."""
         producer = await self._started_producer()
         sent = [await producer.send(r.topic, r.value, key=r.key, headers=list(r.headers)) for r in records]
         await asyncio.gather(*sent)
@@ -111,19 +113,19 @@ class LookupCommitter:
         self._expected = ""
 
     async def open(self) -> None:
-        """Do nothing: a former owner's later write is rejected by its expected offset."""
+        """Do nothing: a former owner's later write is rejected, because it expects an older offset."""
 
     async def committed(self) -> Mapping[str, int | None]:
-        """Offset of the look-ups in Redis."""
+        """Next offset to read, as stored with the look-ups in Redis; None if none is stored."""
         stored = await self._call(READ, self._place)
         self._expected = _text(stored)
         return {self._topic: None if stored is None else int(stored)}
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
-        """Write dead letters first, then look-ups and offset in one step.
+        """Write dead letters first, then the look-ups and the offset atomically.
 
         Raises:
-            SinkAwayError: Redis does not answer, or has another offset.
+            SinkAwayError: Redis does not answer, or holds another offset than expected.
         """
         dead = [record for record in outputs if record.topic == DEAD_LETTERS]
         if dead:
@@ -146,21 +148,22 @@ class LookupCommitter:
         return {}
 
     async def check(self) -> None:
-        """Detect a Redis that lost its data, or another writer, even if no change arrives.
+        """Detect another writer, or a loss of Redis' data, even if no change arrives.
 
         Raises:
-            SinkAwayError: Redis does not answer, or has another offset.
+            SinkAwayError: Redis does not answer, or holds another offset than expected.
         """
         stored = await self._call(READ, self._place)
         self._stand(_text(stored) == self._expected)
 
     async def close(self) -> None:
-        """Do nothing: the connections are the sink's."""
+        """Do nothing: the connections belong to the sink."""
 
     def _stand(self, is_expected: bool) -> None:
         if not is_expected:
             raise SinkAwayError(
-                f"the look-ups of {self._topic}/{self._partition} do not stand at {self._expected or 'their beginning'}"
+                f"Redis has another offset for the look-ups of {self._topic}/{self._partition} than the expected "
+                f"{self._expected or 'beginning'}: another worker has written them, or Redis has lost its data"
             )
 
     async def _call(self, script: Script, argument: Any) -> Any:
@@ -170,7 +173,7 @@ class LookupCommitter:
             raise SinkAwayError(str(error)) from error
 
     async def _tell_group(self, offset: int) -> None:
-        """Commit the group's offset, which is only informative."""
+        """Commit the group's offset for observers of its lag; errors of Kafka are ignored."""
         with contextlib.suppress(KafkaError):
             await self._sink.app.partition_supervisor.commit_group_offsets({TP(self._topic, self._partition): offset})
 

@@ -1,7 +1,7 @@
 """The order cache for other services: `order:{order id}` in database 1 of Redis, a JSON object of `CachedOrder`.
 
-Written after commits, in the background and at most `MOST_WAITING` orders behind; never read here. Entries that cannot
-be written in time are dropped: an entry may be missing, or outdated by at most its time to live.
+Entries are written in the background after a commit; the workers never read them. At most `MOST_WAITING` orders wait to
+be written, beyond that the oldest are dropped. So an entry may be missing, or outdated by at most its time to live.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class OrderCache(Service):
 
     Args:
         client: calls scripts on the cache's database; closed with the cache.
-        ttl_s: time to live of an entry.
+        ttl_s: time to live of an entry, in seconds.
 
     Attributes:
         counts: `cached`, `cache_deleted`, and `cache_dropped`: changes dropped because too many waited.
@@ -68,7 +68,7 @@ class OrderCache(Service):
         self._client = client
         self._ttl_s = ttl_s
         self._waiting: OrderedDict[str, CachedOrder | None] = OrderedDict()
-        self._outage = Outage(log, "the order cache is left to run out")
+        self._outage = Outage(log, "the order cache is not updated, and its entries expire")
         self._has_some = asyncio.Event()
         self._has_none = asyncio.Event()
         self._has_none.set()
@@ -79,7 +79,7 @@ class OrderCache(Service):
         return self._outage.since
 
     def put(self, orders: Mapping[str, CachedOrder | None]) -> None:
-        """Have orders written soon, None for a deleted one. Never waits; if too many wait, the oldest are dropped."""
+        """Queue orders for writing (None: deleted) and return at once; if too many wait, the oldest are dropped."""
         if not orders:
             return
         self._waiting.update(orders)
@@ -90,7 +90,7 @@ class OrderCache(Service):
         self._has_some.set()
 
     async def on_stop(self) -> None:
-        """Write the waiting entries, if possible."""
+        """Write the waiting entries, if possible within `FLUSH_S`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):
                 await self._has_none.wait()
@@ -101,7 +101,7 @@ class OrderCache(Service):
 
     @Service.task
     async def _write(self) -> None:
-        while True:  # not until it is to stop: `on_stop` waits for it, then it is cancelled
+        while True:  # until cancelled, after `on_stop` has waited for the last entries
             await self._has_some.wait()
             taken = dict(itertools.islice(self._waiting.items(), MOST_PER_CALL))
             kept = {id_: _encode_order(order).decode() for id_, order in taken.items() if order is not None}
@@ -118,7 +118,7 @@ class OrderCache(Service):
             self._forget(taken)
 
     def _forget(self, written: Mapping[str, CachedOrder | None]) -> None:
-        """Remove entries that were written, unless a newer value came meanwhile."""
+        """Remove entries that were written, unless a newer value has arrived meanwhile."""
         for id_, order in written.items():
             if self._waiting.get(id_, _GONE) is order:
                 del self._waiting[id_]

@@ -12,11 +12,11 @@ from streams.model.order_life import INCOMPLETE_KINDS, timer_of, unfinished_time
 from streams.runtime.state.codec import StateCodec
 
 NAME: Final = "order_state"
-HELP: Final = "What is remembered of each order: its row, its product lines, whether it was emitted."
+HELP: Final = "State of each order: its row, its product lines, and whether it was emitted."
 CODEC: Final = StateCodec(
     OrderState, timer_of=unfinished_timer_of, timers_version=b"unfinished 1", counted_kinds=INCOMPLETE_KINDS
 )
 FORGETTING_CODEC: Final = StateCodec(
     OrderState, timer_of=timer_of, timers_version=b"all 1", counted_kinds=INCOMPLETE_KINDS
 )
-"""For deployments that forget finished orders after a time, and so have to find them."""
+"""Codec of deployments that forget finished orders after a time; finished orders then have timers too."""

@@ -1,7 +1,8 @@
-"""The look-up of payment methods: the whole change topic of the table, kept in memory by every worker.
+"""The look-up of payment methods: every worker keeps the whole change topic of the table in memory.
 
-It is read without a consumer group, committed records only, from the beginning to its present end before the worker's
-partitions open, and followed from then on. It is small (a dozen rows) and never the source of truth.
+The topic is read without a consumer group, and only its committed records: from the beginning to its current end before
+the worker's partitions open, and continuously afterwards. The look-up is small (a dozen rows) and never the source of
+truth.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class PaymentMethods(Service):
     Args:
         topic: change topic of the table.
         client: connection settings of an aiokafka client.
-        epoch: of the source's log.
+        epoch: epoch of the source's log.
     """
 
     def __init__(self, *, topic: str, client: dict[str, Any], epoch: int, **kwargs: Any) -> None:
@@ -66,11 +67,11 @@ class PaymentMethods(Service):
         return self._known.get(id_)
 
     async def ready(self) -> None:
-        """Return once the topic was read to the end it had at the start."""
+        """Return once the topic has been read to the end that it had at the start."""
         await self._loaded.wait()
 
     async def wait_for(self, ids: set[int], timeout_s: float) -> None:
-        """Wait until all ids are known, at most `timeout_s`."""
+        """Wait until all ids are known, but at most `timeout_s` seconds."""
         if ids <= self._known.keys() or timeout_s <= 0:
             return
         try:
@@ -80,7 +81,7 @@ class PaymentMethods(Service):
             return
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
-        """Apply one record of the change topic. Older changes are ignored, unreadable records counted and logged."""
+        """Apply one record of the change topic; ignore older changes, count and log unreadable records."""
         change = self._decode(key, value)
         if isinstance(change, Malformed):
             self.unreadable += 1

@@ -1,1 +1,1 @@
-"""The archive of raw changes: the rows of its objects, and how they are committed."""
+"""The archive of raw changes: the rows of its objects, and the writing of these objects."""

@@ -1,22 +1,25 @@
-"""The archive: every raw record of the change topics, unchanged, in Parquet objects on the object storage.
+"""The archive's sink: puts every raw record of the change topics, unchanged, into Parquet objects in object storage.
 
     {root}/changes/{topic}/{partition:05d}/{start:020d}.parquet        metadata: `last-offset`, `records`
 
-`streams/model/archive_chain.py` says how the objects of a partition make a chain, and by which rule a reader follows
-it: the next object is the one whose start is the previous one's last offset + 1. The chain alone decides where to go
-on; the group's offset, committed after the put, is for those who watch, and tells an opening where to begin to look.
+The objects of a partition form a chain: each one names its last offset, and the next one starts at that offset + 1
+(`streams/model/archive_chain.py` has the rules for writing and reading a chain). The chain alone determines the offset
+to resume from. The group's offset is committed after each put; it informs observers, and tells a new partition task
+where to start its search for the end of the chain.
 
-Records of several turns are gathered in memory and put as one object. Whoever loses them reads them again from Kafka:
+Records of several turns (micro-batches of the partition) are gathered in memory and put as one object. Records that get
+lost before the put are read again from Kafka:
 
-- An owner that was killed, or whose put had no answer, has put the object or has not; the next task finds out.
-- Two owners at a time (one of them slept) stand at the same start or know an older end of the chain than there is. The
-  put has the condition that nobody has the name yet, so one of the two is refused (412). It follows the chain to its
-  end, drops the records that are there by now, and goes on after them. No object overlaps another one.
-- A put that arrives late, from an owner that has long gone, meets the same condition.
+- If an owner is killed, or a put gets no answer, the object may exist or not; the next task finds out.
+- If two owners are active at the same time (one of them was suspended), both want to put an object with the same start,
+  or one of them knows only an older end of the chain. A put succeeds only if its name is unused, so one of the two puts
+  is refused (412). The refused owner follows the chain to its end, drops the records that are archived by then, and
+  continues after them. No two objects overlap.
+- A put that arrives late, long after its owner has gone, is subject to the same condition.
 
-An opening looks at the chain from the group's offset on, and trusts what is before. Whoever deletes objects there hears
-of it from a reader, which stops at the gap. Without the group's offset an opening goes along the whole chain, and so
-fills it.
+A new task checks the chain only from the group's offset on, and trusts the part before it. If objects are deleted from
+that part, a reader reports it, because it stops at the gap. Without the group's offset, a new task follows the whole
+chain, and so fills the gap.
 """
 
 from __future__ import annotations
@@ -43,10 +46,11 @@ from tables.archive.rows import Rows
 log = logging.getLogger(__name__)
 
 CLOSE_FLUSH_S: Final = 2.0
-"""Bound of the last put of a partition that is handed over; what it does not put, the next owner reads again."""
+"""Time limit of the last put of a partition that is handed over; the next owner reads the rest again."""
 
 MOST_REFUSALS: Final = 5
-"""A put is refused when a rival was quicker, which does not go on for long; whoever is refused so often opens anew."""
+"""Number of refused puts after which the partition is opened again. A put is refused if a rival owner was quicker,
+which does not go on for long."""
 
 FIRST_STEP_BACK: Final = 1024
 STEP_GROWS: Final = 16
@@ -59,12 +63,13 @@ class ArchiveSink(Service):
         store: the bucket; closed with the sink.
         app: the application, whose group's offsets are committed for observers of its lag.
         prefix: prefix of every object's name, empty or with a trailing slash.
-        flush_bytes: an object is put as soon as so many bytes wait (keys, values and headers, before compression).
-        flush_s: an object is put as soon as a record has waited for so many seconds.
+        flush_bytes: an object is put as soon as this many bytes wait (keys, values and headers, before compression).
+        flush_s: an object is put as soon as a record has waited for this many seconds.
 
     Attributes:
         counts: `records`, `objects` and `bytes` (of the objects) that were put, and `refused` puts.
-        open: the open partitions.
+        open: committers of the open partitions, keyed by topic partition.
+        ends: end of each chain as last seen (the next object's start), keyed by topic partition.
     """
 
     def __init__(
@@ -85,7 +90,7 @@ class ArchiveSink(Service):
         self.flush_s = flush_s
         self.counts: Counter[str] = Counter(records=0, objects=0, bytes=0, refused=0)
         self.open: dict[TP, ArchiveCommitter] = {}
-        self.ends: dict[TP, int] = {}  # of chains, as last seen: a long way along a chain is not begun anew
+        self.ends: dict[TP, int] = {}  # so that a long chain is not followed twice
 
     @property
     def away_since(self) -> float | None:
@@ -93,15 +98,15 @@ class ArchiveSink(Service):
         return self.store.away_since
 
     def committers(self, topic: str) -> Callable[[int], ArchiveCommitter]:
-        """Committers of a source topic, by partition number."""
+        """Return a function that makes the committer of one partition of a source topic, given its number."""
         return lambda partition: ArchiveCommitter(self, topic, partition)
 
     def waiting(self) -> dict[str, dict[str, float]]:
-        """Waiting data of each open partition: `records`, `bytes`, and `seconds` of waiting."""
+        """Waiting `records`, `bytes` and `seconds` of each open partition, keyed by `topic/partition`."""
         return {f"{tp.topic}/{tp.partition}": each.waiting() for tp, each in sorted(self.open.items())}
 
     async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
-        """Commit the group's offsets, which are only informative."""
+        """Commit the group's offsets for observers of its lag; errors of Kafka are ignored."""
         with contextlib.suppress(KafkaError):
             await self.app.partition_supervisor.commit_group_offsets(offsets)
 
@@ -123,10 +128,10 @@ class ArchiveCommitter:
         self._is_sound = False
 
     async def open(self) -> None:
-        """Do nothing: a former owner is stopped by the objects' names."""
+        """Do nothing: a former owner cannot interfere, because a put needs an unused name."""
 
     async def committed(self) -> Mapping[str, int | None]:
-        """End of the chain, None if there is no chain.
+        """Follow the chain to its end; return that end, the next offset to archive, or None if there is no chain.
 
         Raises:
             SinkAwayError: the object storage is unavailable.
@@ -141,7 +146,7 @@ class ArchiveCommitter:
         return {self._tp.topic: self._start or None}
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
-        """Add the records of a turn; put an object if there is enough for one.
+        """Add the records of a turn; put an object if enough bytes wait.
 
         Raises:
             SinkAwayError: the object storage is unavailable, or has lost the chain's last object.
@@ -156,7 +161,7 @@ class ArchiveCommitter:
         return {}
 
     async def check(self) -> None:
-        """Put an object of records that have waited long enough; without records, check the last object now and then.
+        """Put the waiting records if they have waited long enough; without any, check the last object now and then.
 
         Raises:
             SinkAwayError: as for `commit`.
@@ -168,7 +173,7 @@ class ArchiveCommitter:
             await self._look_after_the_newest()
 
     async def close(self) -> None:
-        """Put the waiting records, if that is quick: an object at the chain's end does no harm, whoever owns it now."""
+        """Put the waiting records if that is quick; an object at the chain's end does no harm to a new owner."""
         is_open = self._sink.open.get(self._tp) is self
         if is_open:
             del self._sink.open[self._tp]
@@ -180,7 +185,7 @@ class ArchiveCommitter:
                 log.info("%d records of %s will be read again: %r", self._rows.records, self._tp, error)
 
     def waiting(self) -> dict[str, float]:
-        """Amount of waiting data, and since when."""
+        """Number of waiting records and bytes, and for how many seconds the oldest of them has waited."""
         waited_s = time.monotonic() - self._waiting_since if self._rows else 0.0
         return {"records": self._rows.records, "bytes": self._rows.size_bytes, "seconds": round(waited_s, 3)}
 
@@ -205,7 +210,7 @@ class ArchiveCommitter:
             await self._follow()
 
     async def _put(self) -> bool:
-        """Put one object of all waiting records; False if its name exists already."""
+        """Put all waiting records as one object; return False if its name exists already."""
         last, records = self._rows.last_offset, self._rows.records
         size = await self._sink.store.put_new(
             self._name(self._start), self._rows.file(), {LAST_OFFSET: str(last), RECORDS: str(records)}
@@ -218,7 +223,7 @@ class ArchiveCommitter:
         return True
 
     def _advance(self, last: int) -> None:
-        """Continue after the object at the chain's end, which ends with this offset."""
+        """Continue after the object at the chain's end, whose last record has the offset `last`."""
         self._newest, self._start = self._start, last + 1
         self._sink.ends[self._tp] = self._start
         self._looked_at = time.monotonic()
@@ -227,7 +232,7 @@ class ArchiveCommitter:
     # -- the chain ----------------------------------------------------------------------------------------------------
 
     async def _find_resume_offset(self, candidates: Set[int]) -> None:
-        """Start at the greatest candidate that is a boundary or the end of the chain, or at the chain's beginning."""
+        """Start at the greatest candidate at which an object begins or ends, or else at the chain's beginning."""
         for offset in sorted(candidates - {0}, reverse=True):
             if await self._last_of(offset) is not None:
                 self._start = offset
@@ -244,14 +249,14 @@ class ArchiveCommitter:
             self._advance(last)
 
     async def _look_after_the_newest(self) -> None:
-        """Raise if the chain's last object is missing: nothing may be put behind a gap."""
+        """Raise `SinkAwayError` if the chain's last object is missing, because nothing may be put after a gap."""
         if self._newest is not None and await self._last_of(self._newest) != self._start - 1:
             self._sink.ends.pop(self._tp, None)
             raise SinkAwayError(f"the archive of {self._tp} has lost its object {self._name(self._newest)}")
         self._looked_at = time.monotonic()
 
     async def _last_of(self, start: int) -> int | None:
-        """Last offset of the object with this start, None if it does not exist."""
+        """Last offset of the object with this start, None if the object does not exist."""
         name = self._name(start)
         metadata = await self._sink.store.metadata(name)
         if metadata is None:
@@ -262,7 +267,7 @@ class ArchiveCommitter:
         return int(text)
 
     async def _start_before(self, offset: int) -> int | None:
-        """Greatest start below an offset, found near it, without listing everything."""
+        """Greatest start below an offset, None if there is none; found by listing in growing steps backwards."""
         folder, step = self._sink.prefix + partition_folder(*self._tp), FIRST_STEP_BACK
         while True:
             after = self._sink.prefix + before_object(*self._tp, max(0, offset - step))

@@ -1,4 +1,4 @@
-"""The rows of the archive: consumed records as Arrow batches, and batches as a Parquet file."""
+"""Rows of the archive: conversion of consumed records to Arrow batches, and of batches to a Parquet file."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ SCHEMA: Final = pa.schema(
         pa.field("headers", pa.list_(_HEADER)),
     ]
 )
-"""One row a record. A record without a value, a tombstone, has a null there, an empty value has none; the same for
-keys and for the values of headers. `timestamp` is Kafka's, null if the record has none."""
+"""One row per record. A record without a value (a tombstone) has a null `value`, one with an empty value an empty one;
+keys and header values follow the same rule. `timestamp` is Kafka's, null if the record has none."""
 
 _OFFSET: Final = SCHEMA.get_field_index("offset")
 
@@ -35,7 +35,7 @@ class Rows:
     """Records waiting for their object, in compact form and in the order of their offsets.
 
     Attributes:
-        size_bytes: memory used.
+        size_bytes: memory used by the records.
         records: number of records.
     """
 
@@ -49,7 +49,7 @@ class Rows:
 
     @property
     def last_offset(self) -> int:
-        """Offset of the last record; there must be one."""
+        """Offset of the last record; fails if there are no records."""
         batch = self._batches[-1]
         return int(batch.column(_OFFSET)[batch.num_rows - 1].as_py())
 
@@ -66,7 +66,7 @@ class Rows:
         self._set([batch for batch in kept if batch.num_rows])
 
     def file(self) -> Callable[[], bytes]:
-        """Makes one Parquet file of the records that are here now, whenever it is called, in any thread."""
+        """Return a function that makes one Parquet file of the current records, at any time and in any thread."""
         table = pa.Table.from_batches(self._batches, schema=SCHEMA)
         return lambda: _parquet(table)
 

@@ -9,17 +9,17 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 _GAUGES: Final = {
-    "records": "Records that wait for their object.",
-    "bytes": "Bytes that wait for their object.",
-    "seconds": "For how long the oldest record has waited for its object.",
+    "records": "Records waiting to be archived.",
+    "bytes": "Bytes waiting to be archived.",
+    "seconds": "Seconds that the oldest waiting record has waited to be archived.",
 }
 
 
 class WaitingCollector(Collector):
-    """Gauges by topic partition.
+    """Gauges of the data waiting to be archived, by topic partition.
 
     Args:
-        waiting: returns the amounts by topic partition and unit.
+        waiting: returns the waiting amounts, keyed by topic partition, then by unit.
     """
 
     def __init__(self, waiting: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:

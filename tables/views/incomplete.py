@@ -1,4 +1,4 @@
-"""The orders not emitted yet: counts, ages and reasons, found by their timers."""
+"""Orders that are not emitted yet: their counts, ages and reasons, found by their timers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def counts(partitions: Sequence[PartitionView]) -> Counter[IncompleteReason]:
 
 
 def oldest_seconds(partitions: Sequence[PartitionView]) -> dict[IncompleteReason, float]:
-    """Age of the oldest incomplete order by reason, 0 where there is none."""
+    """Age of the oldest incomplete order in seconds, by reason; 0 where there is none."""
     found = dict.fromkeys(IncompleteReason, 0.0)
     for partition in partitions:
         for kind in INCOMPLETE_KINDS:
@@ -88,7 +88,7 @@ def _line(orders: TransactionalTable, at_ms: int, key: bytes, kind: int, partiti
 
 
 class IncompleteCollector(Collector):
-    """Counts and ages for Prometheus."""
+    """Counts and ages of incomplete orders, for Prometheus."""
 
     def __init__(self, app: TransactionalApp) -> None:
         self._app = app
@@ -97,7 +97,7 @@ class IncompleteCollector(Collector):
         """Yield two gauges by reason."""
         number = GaugeMetricFamily("millrace_orders_incomplete", "Orders not emitted yet.", labels=["reason"])
         oldest = GaugeMetricFamily(
-            "millrace_orders_incomplete_oldest_seconds", "Age of the oldest of them.", labels=["reason"]
+            "millrace_orders_incomplete_oldest_seconds", "Age of the oldest order not emitted yet.", labels=["reason"]
         )
         partitions = open_partitions(self._app)
         for reason, count in counts(partitions).items():

@@ -1,4 +1,4 @@
-"""Web views on the state: one order, and the incomplete ones. JSON, committed state only."""
+"""Web views of the committed state, in JSON: a single order, and the incomplete orders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_LISTED: Final = 1_000
 
 
 def order_view(order_id: str, state: OrderState) -> dict[str, Any]:
-    """One order's state, for people."""
+    """An order's state as the web view shows it."""
     row = state.row
     waiting_for = max(0, row.num_products - len(products_of(state))) if row is not None and not row.deleted else None
     return {
@@ -40,8 +40,8 @@ def _named(row: Any) -> dict[str, Any]:
 def declare(app: TransactionalApp, orders: TransactionalTable) -> None:
     """Add the views to the application.
 
-    `/orders/{order_id}/` is answered by the worker that owns the order, whichever is asked; `/orders/incomplete` speaks
-    of the partitions of the worker that is asked.
+    Any worker answers `/orders/{order_id}/`, by asking the worker that owns the order; `/orders/incomplete` covers only
+    the partitions of the worker that answers.
     """
 
     @app.page("/orders/incomplete", name="incomplete")
