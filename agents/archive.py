@@ -1,6 +1,6 @@
-"""Agent `archive`, one for each change topic: its records are archived unchanged.
+"""Agent `archive`, one per change topic: archives the topic's records unchanged.
 
-in: a change topic · out: the archive on the object storage
+in: a change topic · out: the archive in object storage
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from streams.runtime.partition.turn import Turn
 
 
 async def archive(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
-    """Submit each batch of records; yields the number of records."""
+    """Submit each batch of records to its partition; yield the number of records."""
     async for batch in batches:
         yield await batch.submit(keep)
 
 
 def keep(state: Any, change: Change[SourceRecord]) -> SourceRecord:
-    """Fold without a state: every record is archived."""
+    """Return the record itself, a fold without a state: every record is archived."""
     return change.row
 
 
@@ -32,12 +32,12 @@ class ArchiveProcessor(StatelessProcessor):
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
         """Return every record unchanged."""
-        turn.caused_at_ms.clear()  # the end of the turn makes nothing visible: the object does, later
+        turn.caused_at_ms.clear()  # records become visible with their object, after the turn
         return [OutputRecord(record.topic, record.key, record.value, source=record) for record in turn.outcomes]
 
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
-        """Fail: no record is rejected, whatever its bytes are."""
+        """Fail, because no record is ever rejected, whatever its bytes are."""
         raise AssertionError(f"an archived record is never decoded, but was rejected: {reason}")
 
     def committed(self, turn: Turn, partition: PartitionView) -> None:
-        """Count nothing: the sink counts the records it has put."""
+        """Count nothing: the sink counts the archived records."""

@@ -1,4 +1,4 @@
-"""Publication of complete and amended orders: filter them by claims, look up names, encode, choose the topic.
+"""Publication of complete and amended orders: claim them, look up names, encode them, and choose their topics.
 
 out: `order_final` (key: order id, value: `CompleteOrder`), `order_amended` (`AmendedOrder`), `order_incomplete`
 (`IncompleteOrder`), `dead_letters`
@@ -30,7 +30,7 @@ from tables.order_state import CODEC
 Published = CompleteOrder | AmendedOrder | IncompleteOrder
 
 MOST_GIVEN_UP: Final = 50
-"""Number of unknown ids after which the source is at fault, not late: none is waited for any longer."""
+"""Number of unknown payment method ids after which the source counts as faulty, not late, and no id is waited for."""
 
 _encode = msgspec.json.Encoder().encode
 _topic_of: dict[type, str] = {
@@ -59,13 +59,13 @@ class OrderCompletion:
     """The processor of `streams.orders`.
 
     Args:
-        payment_method_wait_s: how long an order waits for an unknown payment method.
+        payment_method_wait_s: how many seconds an order waits for an unknown payment method.
         order_log: writes the log lines of single orders.
 
     Attributes:
         counts: `completed`, `amended`, `overdue` (reported as incomplete for too long), `products_incomplete` (orders
-            that a turn left without all products), `payment_methods_unknown` (records published without the name),
-            `duplicates_prevented`.
+            still without all products after a turn, a micro-batch of a partition), `payment_methods_unknown` (records
+            published without the payment method's name), `duplicates_prevented`.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class OrderCompletion:
         await self._payment_methods.ready()
 
     def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
-        """Mark the recent orders again, because the worker that emitted them may have died before it marked them."""
+        """Mark the recent orders as emitted again: the worker that emitted them may have died before it marked them."""
         self._timers.begin(partition)
         newest = dict(recent)
         emitted = [
@@ -113,17 +113,17 @@ class OrderCompletion:
         self._mark(emitted, partition)
 
     def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
-        """Timers of held, overdue and finished orders."""
+        """Due timers of held, overdue and finished orders."""
         return self._timers.due_timers(partition)
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
-        """Ask the guard, add the payment methods, encode; waits briefly for unknown payment methods."""
+        """Claim the orders, add their payment methods, and encode them; wait briefly for unknown payment methods."""
         await self._claim_filter.apply(turn, partition.incarnation)
         await self._await_payment_methods(turn.outcomes)
         return [self._record(outcome) for outcome in turn.outcomes]
 
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
-        """Dead letter for a record that could not be processed."""
+        """Build the dead letter of a record that could not be processed."""
         return dead_letter(DEAD_LETTERS, record, reason, app_id=self._app_id)
 
     def committed(self, turn: Turn, partition: PartitionView) -> None:
@@ -170,7 +170,7 @@ class OrderCompletion:
         get = self._payment_methods.get
         methods = [getattr(outcome, "payment_method", None) for outcome in outcomes]
         missing = {method.id for method in methods if method is not None and get(method.id) is None}
-        missing -= self._given_up  # an id that was waited for in vain does not hold up every batch after it
+        missing -= self._given_up  # an id that was waited for in vain must not delay every later turn
         if missing and len(self._given_up) < MOST_GIVEN_UP:
             await self._payment_methods.wait_for(missing, self._wait_s)
             self._given_up |= {id_ for id_ in missing if get(id_) is None}

@@ -1,4 +1,4 @@
-"""Agent `customers`: changes of customers.
+"""Agent `customers`: turns changes of customers into look-ups.
 
 in: change topic of `customers` · out: look-ups `customer:{id}` in Redis, `dead_letters`
 """
@@ -14,6 +14,6 @@ from streams.runtime.partition.batch import RecordBatch
 
 
 async def customers(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
-    """Submit each batch of changes; yields the number of records."""
+    """Submit each batch of changes to its partition; yield the number of records."""
     async for batch in batches:
         yield await batch.submit(customer_entry)

@@ -1,4 +1,4 @@
-"""The only writer of `dead_letters`: the raw record, its origin, and why it could not be processed."""
+"""Building of dead letters for all agents: the raw record, its origin, and why it could not be processed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from streams.runtime.partition.batch import OutputRecord, SourceRecord
 from streams.topics import LEFT_OUT_HEADER
 
 LARGEST_KEPT_BYTES: Final = 14 * 1024 * 1024
-"""The topic takes 16 MiB of what is sent, and a source topic takes what its compression makes of far more."""
+"""Largest value that a dead letter keeps. The topic accepts 16 MiB before compression; a source topic's limit applies
+to compressed records, which may be far larger uncompressed."""
 
 
 def dead_letter(topic: str, record: SourceRecord, reason: str, *, app_id: str) -> OutputRecord:
-    """Key and value as they came; headers: `reason`, `app`, and the origin's `topic`, `partition`, `offset` and
-    `timestamp` (milliseconds), as text. Of a record that Kafka might not take a second time the value is left out, and
-    `left_out` tells its size in bytes: the origin has it.
+    """Build the dead letter of a record, with its key and value unchanged.
+
+    The headers, all text, are `reason`, `app`, and the origin's `topic`, `partition`, `offset` and `timestamp`
+    (milliseconds). A value that Kafka might not accept a second time is left out, and the header `left_out` states its
+    size in bytes; it can be read at the origin.
     """
     headers = {
         "reason": reason,

@@ -1,4 +1,4 @@
-"""Publication of a turn's look-ups: the newest of each id is written to Redis."""
+"""Publication of the look-ups of a turn (a micro-batch): the newest version of each row is written to Redis."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LookupProcessor(StatelessProcessor):
         self._app_id = app_id
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
-        """One record per id, with the kind of the look-up as topic, the id as key, JSON as value (None: delete)."""
+        """Return one record per id: its topic is the kind of look-up, its key the id, its value JSON (None: delete)."""
         newest = {(entry.kind, entry.id): entry.columns for entry in turn.outcomes}
         return [
             OutputRecord(kind, id_.encode(), None if columns is None else _encode(columns))
@@ -35,11 +35,11 @@ class LookupProcessor(StatelessProcessor):
         ]
 
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
-        """Dead letter for an unreadable record."""
+        """Build the dead letter of an unreadable record."""
         return dead_letter(DEAD_LETTERS, record, reason, app_id=self._app_id)
 
     def committed(self, turn: Turn, partition: PartitionView) -> None:
-        """Count the look-ups."""
+        """Count the written and deleted look-ups."""
         deleted = sum(entry.columns is None for entry in turn.outcomes)
         self.counts["deleted"] += deleted
         self.counts["written"] += len(turn.outcomes) - deleted

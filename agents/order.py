@@ -1,4 +1,4 @@
-"""Agent `order`: changes of order rows.
+"""Agent `order`: folds changes of order rows into the state of their orders.
 
 in: change topic of `orders` · state: `order_state` · out: `order_final`, `order_amended`, `dead_letters`
 """
@@ -14,6 +14,6 @@ from streams.runtime.partition.batch import RecordBatch
 
 
 async def order(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
-    """Submit each batch of changes to the fold of orders; yields the number of records."""
+    """Submit each batch of changes to its partition, to be folded as order rows; yield the number of records."""
     async for batch in batches:
         yield await batch.submit(fold_order)

@@ -1,4 +1,4 @@
-"""Agent `order_details`: changes of product lines.
+"""Agent `order_details`: folds changes of product lines into the state of their orders.
 
 in: change topic of `order_details` · state: `order_state` · out: `order_final`, `order_amended`, `dead_letters`
 """
@@ -14,6 +14,6 @@ from streams.runtime.partition.batch import RecordBatch
 
 
 async def order_details(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
-    """Submit each batch of changes to the fold of product lines; yields the number of records."""
+    """Submit each batch of changes to its partition, to be folded as product lines; yield the number of records."""
     async for batch in batches:
         yield await batch.submit(fold_order_detail)

@@ -1,4 +1,4 @@
-"""Optional log lines of single orders, so that one order can be followed by its id."""
+"""Optional log lines about single orders, so that an order can be traced by its id."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class OrderLog:
             log.setLevel(logging.INFO)  # whatever the worker's own level is
 
     def cached(self, order_id: str) -> None:
-        """The order's row was sent to the cache."""
+        """Log that the order's row was sent to the cache."""
         if self.enabled:
             log.info("[ORDER_CACHED] order %r", order_id)
 
     def triggered(self, order_id: str) -> None:
-        """The order is visible in the topic of complete orders."""
+        """Log that the order is visible in the topic of complete orders."""
         if self.enabled:
             log.info("[ORDER_TRIGGERED] order %r", order_id)
 
     def duplicate_prevented(self, order_id: str, why: str) -> None:
-        """The guard has denied the order."""
+        """Log that the guard has denied the order."""
         if self.enabled:
             log.info("[DUPLICATE_PREVENTED] order %r: %s", order_id, why)
 
     def products_incomplete(self, order_id: str, present: int, expected: int) -> None:
-        """The order's row is present, but not all of its products."""
+        """Log that the order's row is present, but not all of its products."""
         if self.enabled:
             log.info("[PRODUCTS_INCOMPLETE] order %r: %d of %d products", order_id, present, expected)

@@ -1,4 +1,4 @@
-"""Agent `payment_methods`: changes of payment methods.
+"""Agent `payment_methods`: turns changes of payment methods into look-ups.
 
 in: change topic of `payment_method` · out: look-ups `payment_method:{id}` in Redis, `dead_letters`
 """
@@ -14,6 +14,6 @@ from streams.runtime.partition.batch import RecordBatch
 
 
 async def payment_methods(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
-    """Submit each batch of changes; yields the number of records."""
+    """Submit each batch of changes to its partition; yield the number of records."""
     async for batch in batches:
         yield await batch.submit(payment_method_entry)

@@ -1,1 +1,1 @@
-"""The lock guard: Redis decides which orders may be emitted here; it is asked once for a whole turn."""
+"""The lock guard: locks in Redis decide which orders this deployment may emit, with one request for a whole turn."""

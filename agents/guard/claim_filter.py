@@ -1,4 +1,4 @@
-"""Claims a turn's complete orders with the lock guard, and undoes the emission of those that are denied."""
+"""Claims the complete orders of a turn (a micro-batch) with the lock guard, and undoes the emission of denied ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ClaimFilter:
         self._log = order_log
 
     def token(self, incarnation: str) -> str:
-        """Token of this application's claims for a partition."""
+        """Token for this application's claims, given the incarnation of a partition's state."""
         return token_of(self._app_id, incarnation)
 
     async def apply(self, turn: Turn, incarnation: str) -> None:
@@ -56,7 +56,7 @@ class ClaimFilter:
                 self._log.duplicate_prevented(order_id, answer.name.lower())
 
     def _remove_denied(self, turn: Turn, denied: Mapping[str, Answer]) -> None:
-        """Remove the denied orders from the turn, with the amendments that followed them in it."""
+        """Remove the denied orders from the turn, together with their amendments in the same turn."""
         kept, caused_at_ms = [], []
         for position, outcome in enumerate(turn.outcomes):
             answer = denied.get(getattr(outcome, "order_id", ""))

@@ -26,11 +26,12 @@ log = logging.getLogger(__name__)
 RETRY_S: Final = 0.5
 PROBE_PAUSE_S: Final = 1.0
 PROBE_TIMEOUT_S: Final = 0.25
-"""While Redis is known to be away, a turn that goes on without it is held up no longer than this."""
+"""Longest delay of a turn that goes on without Redis while Redis is known to be away."""
 
 MOST_WAITING_MARKS: Final = 100_000
 FLUSH_S: Final = 2.0
-"""How long the end of a worker may wait for marks. One that is missing is a claim still, which refuses others too."""
+"""How long a stopping worker waits for marks to be written. An order without its mark is still claimed, which keeps
+other deployments from emitting it too."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -39,38 +40,38 @@ class Answer(Enum):
     """The guard's answer to a claim; the values are the letters that the script returns."""
 
     ACQUIRED = "A"
-    """It was free or released, and is ours now."""
+    """The lock was free or released, and is ours now."""
     MINE = "M"
-    """This token had claimed it before."""
+    """This token had claimed the order before."""
     EMITTED_BY_US = "O"
-    """This application has emitted it, maybe with an earlier state: it is ours to amend."""
+    """This application has emitted the order, maybe with an earlier state, and so may amend it."""
     EMITTED_ELSEWHERE = "E"
-    """Another application has emitted it."""
+    """Another application has emitted the order."""
     HELD = "H"
-    """Another token has claimed it, or it vanished after it was denied: ask again."""
+    """Another token has claimed the order, or its lock vanished after a denial: ask again."""
     UNAVAILABLE = "U"
-    """Redis did not answer, and the setting is to go on without."""
+    """Redis did not answer, and the guard is set to go on without it."""
 
 
 _ANSWERS: Final = {ord(answer.value): answer for answer in Answer}
 
 
 class WhenAway(StrEnum):
-    """Effect of a claim while Redis does not answer."""
+    """Behaviour of a claim while Redis does not answer: wait, or go on without the guard."""
 
     WAIT = "wait"
     GO_ON = "go_on"
 
 
 class Claim(NamedTuple):
-    """An order to be emitted. After a denial, a missing key no longer permits it; only a release does."""
+    """An order to be emitted. After a denial, a missing lock no longer permits its emission; a released one does."""
 
     order_id: str
     was_denied: bool = False
 
 
 class Guard(Protocol):
-    """Interface of the order completion to a guard."""
+    """Interface through which the order completion uses a guard."""
 
     counts: Counter[str]
 
@@ -82,7 +83,7 @@ class Guard(Protocol):
         """Claim orders for a token, all at once; return an answer for each, in order."""
 
     def mark_emitted(self, order_ids: Sequence[str], token: str, done: Callable[[], None]) -> None:
-        """Have orders marked soon; `done` is called when they are, and never if they are given up."""
+        """Queue orders to be marked as emitted; `done` is called once they are, never if they are given up."""
 
 
 class _Marks(NamedTuple):
@@ -92,11 +93,11 @@ class _Marks(NamedTuple):
 
 
 class LockGuard(Service):
-    """The guard on Redis.
+    """The guard that keeps its locks in Redis.
 
     Args:
         client: calls scripts on the locks' database; closed with the guard.
-        retention_s: time to live of a lock, from its last claim or mark.
+        retention_s: time to live of a lock in seconds, from its last claim or mark.
         when_away: whether claims wait while Redis does not answer.
 
     Attributes:
@@ -130,7 +131,7 @@ class LockGuard(Service):
     async def claim(self, claims: Sequence[Claim], token: str) -> Sequence[Answer]:
         """Claim orders for a token; return an answer for each, in order.
 
-        May be cancelled at any point: orders claimed by then are `MINE` the next time.
+        May be cancelled at any point: the next call answers `MINE` for the orders that were claimed by then.
         """
         answers = bytearray()
         for begin in range(0, len(claims), MOST_PER_CALL):
@@ -160,7 +161,7 @@ class LockGuard(Service):
                 return answer
 
     def _may_probe(self) -> bool:
-        """Whether to ask at all: during an outage, one turn per second does."""
+        """Whether to ask Redis at all: during an outage, only one turn per second does."""
         now = time.monotonic()
         if self._outage.since is not None:
             if now < self._next_probe:
@@ -177,9 +178,9 @@ class LockGuard(Service):
     # -- marks --------------------------------------------------------------------------------------------------------
 
     def mark_emitted(self, order_ids: Sequence[str], token: str, done: Callable[[], None]) -> None:
-        """Have orders marked as emitted; `done` is called once Redis has acknowledged all of them.
+        """Queue orders to be marked as emitted; `done` is called once Redis has acknowledged all of them.
 
-        Never waits. If too many wait already, these are given up, and `done` is never called.
+        Returns at once. If too many marks are waiting already, these are given up, and `done` is never called.
         """
         if self._waiting_ids + len(order_ids) > MOST_WAITING_MARKS:
             self.counts["marks_dropped"] += len(order_ids)
@@ -206,7 +207,7 @@ class LockGuard(Service):
 
     @Service.task
     async def _write_marks(self) -> None:
-        while True:  # not until it is to stop: `on_stop` waits for it, then it is cancelled
+        while True:  # until cancelled, after `on_stop` has waited for the last marks
             await self._has_marks.wait()
             marks = self._next_marks()
             try:
@@ -220,7 +221,7 @@ class LockGuard(Service):
                 self._marks_written(marks)
 
     def _next_marks(self) -> list[_Marks]:
-        """The oldest marks that fit into one call; a single one may be larger."""
+        """The oldest marks that fit into one call, but at least one entry, whatever its size."""
         taken: list[_Marks] = []
         size = 0
         for mark in self._marks:
@@ -256,7 +257,7 @@ class LockGuard(Service):
 
 
 class NoGuard:
-    """A disabled guard: every order is free, every mark is done at once."""
+    """A disabled guard: every claim is granted, and every mark is done at once."""
 
     away_since: float | None = None
 
@@ -264,7 +265,7 @@ class NoGuard:
         self.counts: Counter[str] = Counter()
 
     async def claim(self, claims: Sequence[Claim], token: str) -> Sequence[Answer]:
-        """Allow everything."""
+        """Grant every claim."""
         return [Answer.ACQUIRED] * len(claims)
 
     def mark_emitted(self, order_ids: Sequence[str], token: str, done: Callable[[], None]) -> None:

@@ -1,13 +1,13 @@
-"""The order locks in Redis: keys, values, and the scripts, which alone read and write them.
+"""The order locks in Redis: their keys and values, and the only scripts that read and write them.
 
     order_trigger_lock:{order id}   claimed:{app id}:{incarnation}    before the order is emitted
                                     emitted:{app id}:{incarnation}    after the commit
                                     released                          by command
 
-A token is `{app id}:{incarnation}`; the incarnation, 32 hexadecimal digits, is the changelog partition's, so that a
-state that was made anew is another emitter. Every script takes one MessagePack argument: packing thousands of single
-arguments costs the client more than the script costs Redis (texts only: Redis does not read MessagePack's binary type).
-A key that holds no text counts as claimed by another.
+A token is `{app id}:{incarnation}`. The incarnation (32 hexadecimal digits) is that of the changelog partition, so that
+a state that was lost and created again counts as another emitter. Every script takes one MessagePack argument, because
+packing thousands of separate arguments costs the client more than the script costs Redis. The argument holds text only:
+Redis does not read MessagePack's binary type. A key that does not hold text counts as claimed by another token.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from streams.adapters.redis import Script
 
 DATABASE: Final = 2
 MOST_PER_CALL: Final = 2_000
-"""Most orders per call; a script of this size occupies Redis for a few milliseconds."""
+"""Maximum number of orders per call; a script of this size occupies Redis for a few milliseconds."""
 
 _KEY: Final = "order_trigger_lock:"
 _CLAIMED, _EMITTED, _RELEASED = "claimed:", "emitted:", "released"
@@ -111,7 +111,7 @@ ALL_KEYS: Final = f"{_KEY}*"
 
 
 class Lock(NamedTuple):
-    """A parsed value: `state` is `claimed`, `emitted` or `released` (then it is nobody's)."""
+    """A lock's parsed value: `state` is `claimed`, `emitted` or `released` (then both ids are empty)."""
 
     state: str
     app_id: str
@@ -134,12 +134,12 @@ def token_of(app_id: str, incarnation: str) -> str:
 
 
 def app_of(token: str) -> str:
-    """Application of a token."""
+    """Application id in a token."""
     return token.rpartition(":")[0]
 
 
 def parse_lock(value: bytes) -> Lock | None:
-    """Parse a value; None if it is none of the three."""
+    """Parse a lock's value; None if it is neither claimed nor emitted nor released."""
     text = value.decode(errors="replace")
     if text == _RELEASED:
         return Lock(_RELEASED, "", "")
