@@ -1,4 +1,4 @@
-"""Find contradictions in a well-formed definition; each is reported as "key path: fault"."""
+"""Contradictions in a well-formed dataset definition; each one is reported as "key path: fault"."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _range_faults(table: Table, rule: Range) -> Iterator[str]:
 
 
 def subject_faults(tables: Sequence[Table]) -> Iterator[str]:
-    """Check that a person's tables and the personal columns in them are unambiguous."""
+    """List ambiguities in the tables about persons and in their personal columns."""
     seen: dict[str, str] = {}
     for index, table in enumerate(tables):
         personal = [column.name for column in table.columns if column.personal]
@@ -136,7 +136,7 @@ def subject_faults(tables: Sequence[Table]) -> Iterator[str]:
 
 
 def _completeness_faults(definition: Definition, rule: Completeness) -> Iterator[str]:
-    """Check that the tables have what completeness refers to."""
+    """List tables and columns that the completeness rule references but that are missing or unsuitable."""
     tables = {table.name: table for table in definition.tables}
     parent, children = tables.get(rule.parent), tables.get(rule.children)
     if parent is None:
@@ -149,7 +149,7 @@ def _completeness_faults(definition: Definition, rule: Completeness) -> Iterator
         yield f"children: table {rule.children!r} does not exist"
     for place, table in (("expected", parent), ("children", children)):
         if table is not None and table.topic_key is None:
-            yield f"{place}: table {table.name!r} needs a topic_key, so that parents and children meet"
+            yield f"{place}: table {table.name!r} needs a topic_key, so that parents and children share a partition"
 
 
 def _whole_number_columns(table: Table) -> set[str]:
@@ -157,10 +157,10 @@ def _whole_number_columns(table: Table) -> set[str]:
 
 
 def _generator_faults(generator: OrdersGenerator) -> Iterator[str]:
-    """Check that the generator's figures agree with each other."""
+    """List parameters of the generator that contradict each other."""
     most = len(generator.line_weights) * generator.orders
     if not generator.orders <= generator.order_details <= most:
-        yield f"order_details: must be from {generator.orders} to {most}: 1 to {len(generator.line_weights)} an order"
+        yield f"order_details: must be from {generator.orders} to {most}: 1 to {len(generator.line_weights)} per order"
     if len(generator.line_weights) > generator.products:
         yield "line_weights: an order can't have more lines than there are products"
     for name in ("line_weights", "hour_weights", "weekday_weights"):

@@ -55,7 +55,7 @@ def load_definition(name: str) -> Definition:
 
 
 def load_definition_file(path: Path | str) -> Definition:
-    """Read one definition file, wherever it is; the schema is expected next to it.
+    """Read a definition file from any folder; the dataset's schema is expected in the same folder.
 
     Raises:
         DefinitionError: the file can't be read, is not YAML, or breaks a rule; one line per fault.
@@ -64,7 +64,7 @@ def load_definition_file(path: Path | str) -> Definition:
     document = _read_yaml(path)
     if not isinstance(document, dict):
         raise DefinitionError(f"{_shown(path)}: Expected a mapping, got {_kind(document)}")
-    if "folder" in document:  # it is where the file lies, never what the file says
+    if "folder" in document:  # set from the file's path, never by the file itself
         raise DefinitionError(f"{_shown(path)}: Object contains unknown field folder")
     try:
         definition = msgspec.convert({**document, "folder": str(path.parent)}, Definition)

@@ -1,4 +1,4 @@
-"""Types of a dataset definition, and the rules between its parts."""
+"""Types of a dataset definition: tables, columns, quality rules, completeness and the data generator."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length
 Count = Annotated[int, Meta(ge=1, le=2_000_000_000)]
 Weight = Annotated[float, Meta(ge=0)]
 Sentence = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z")]
-"""A text in one line, for people."""
+"""A single line of text for human readers."""
 
 
 class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all parts: immutable, and an unknown field is an error."""
+    """Base of all parts of a definition: immutable, and an unknown field is an error."""
 
 
 class LogicalType(StrEnum):
@@ -65,7 +65,7 @@ class NotNull(Rule, frozen=True, tag="not_null"):
 
 
 class Range(Rule, frozen=True, tag="range"):
-    """The column's value is not below `min` and not above `max`: numbers, or days (UTC) of a date or timestamp."""
+    """The column's value is from `min` to `max`, inclusive: numbers, or days (UTC) for a date or timestamp column."""
 
     column: Identifier
     min: float | datetime.date | None = None
@@ -99,7 +99,7 @@ class Unique(Rule, frozen=True, tag="unique"):
 
 
 class Table(_Part, frozen=True):
-    """A table: its row key, the part of the key that orders its topic, its cursor, feed and history type (SCD).
+    """A table: its row key, the key column that keys its change topic, its cursor, feed and history type (SCD).
 
     `description` explains a row. With history types 2 and 4, Silver keeps every version of every row. In a table with a
     `subject`, each row is one person.
@@ -128,7 +128,7 @@ class Table(_Part, frozen=True):
 
 
 class Completeness(_Part, frozen=True):
-    """Condition of a complete parent row: `expected` (table.column) counts the rows `children` must hold for it."""
+    """Completeness of a parent row: `expected` (table.column) is the number of rows it must have in `children`."""
 
     expected: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$")]
     children: Identifier
@@ -145,7 +145,7 @@ class Completeness(_Part, frozen=True):
 
 
 class OrdersGenerator(_Part, frozen=True, tag_field="kind", tag="orders"):
-    """Parameters of the generator of a shop with orders, their lines, customers and payment methods, at size 1."""
+    """Parameters of the data generator of a shop: orders, their lines, customers and payment methods, at size 1."""
 
     seed: int
     orders: Count
@@ -162,7 +162,7 @@ class OrdersGenerator(_Part, frozen=True, tag_field="kind", tag="orders"):
 
 
 class Definition(_Part, frozen=True):
-    """A dataset. It was read from `folder`; `connector` overrides settings of the engine's connector template."""
+    """A dataset, as read from `folder`; `connector` overrides settings of the engine's connector template."""
 
     folder: str
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]

@@ -1,4 +1,4 @@
-"""Parse the text of a setting into its value; a `ValueError` says which texts are valid."""
+"""Parsers of setting values; each raises a `ValueError` that says which texts are valid."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Number = TypeVar("Number", int, float)
 
 
 def text(raw: str) -> str:
-    """Parse a text that is not empty."""
+    """Parse a text that must not be empty."""
     if not raw.strip():
         raise ValueError("must not be empty")
     return raw.strip()
 
 
 def url(*schemes: str) -> Callable[[str], str]:
-    """Parse a URL of one of the schemes; slashes at its end are removed."""
+    """Make a parser of URLs with one of the schemes; trailing slashes are removed."""
 
     def parse(raw: str) -> str:
         try:
@@ -35,7 +35,7 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 
 def lake_root(raw: str) -> str:
-    """Parse the URI of a folder in object storage or on this machine; slashes at its end are removed."""
+    """Parse the URI of a folder in object storage or on this machine; trailing slashes are removed."""
     scheme, mark, place = raw.strip().partition("://")
     if not mark or scheme not in ("s3a", "abfss", "file") or not place.strip("/"):
         raise ValueError("must be a URI such as s3a://bucket, abfss://container@account or file:///folder")
@@ -43,7 +43,7 @@ def lake_root(raw: str) -> str:
 
 
 def bucket_folder(raw: str) -> str:
-    """Parse the URI of a folder in a bucket; slashes at its end are removed."""
+    """Parse the URI of a folder in a bucket; trailing slashes are removed."""
     if not raw.strip().startswith("s3a://"):
         raise ValueError("must be a URI such as s3a://bucket")
     return lake_root(raw)
@@ -83,7 +83,7 @@ def _within(convert: Callable[[str], Number], lowest: Number, highest: Number, f
 
 
 def flag(raw: str) -> bool:
-    """Parse yes or no, in the usual words."""
+    """Parse a boolean: 1, true, yes or on; 0, false, no or off."""
     known = {
         "1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False,
     }  # fmt: skip
@@ -100,7 +100,7 @@ def name(raw: str) -> str:
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """Make a parser that accepts one of the words."""
+    """Make a parser that accepts only the given words."""
 
     def parse(raw: str) -> str:
         if raw.strip() not in choices:
@@ -111,12 +111,12 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def memory(raw: str) -> str:
-    """Parse an amount of memory as Java writes it."""
+    """Parse an amount of memory in Java's notation, such as 512m or 2g."""
     if not re.fullmatch(r"[1-9]\d{0,5}[mg]", raw):
         raise ValueError("must be a number of megabytes or gigabytes, such as 512m or 2g")
     return raw
 
 
 def folder(raw: str) -> Path:
-    """Parse a folder; `~` is the home folder."""
+    """Parse the path of a folder; a leading `~` is the home folder."""
     return Path(raw).expanduser()

@@ -28,7 +28,7 @@ _REQUIRED = _Required()
 
 
 def setting(name: str, parse: Callable[[str], Any], default: Any = _REQUIRED, *, secret: bool = False) -> Any:
-    """Declare a field that is read from the environment variable `name` (or from the first that is set of `a|b`)."""
+    """Declare a field that is read from the environment variable `name`; of several (`a|b`), the first that is set."""
     return field(metadata={"names": name.split("|"), "parse": parse, "default": default}, repr=not secret)
 
 
@@ -89,7 +89,7 @@ class KafkaSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseSettings(SettingsGroup):
-    """The source database of a MySQL or MariaDB dataset, as its owner (schema, loading, simulation, checks)."""
+    """The MySQL or MariaDB source database, with its owner's login (schema, loading, simulation, checks)."""
 
     host: str = setting("MYSQL_HOST", parsing.text)
     port: int = setting("MYSQL_PORT", parsing.whole(1, 65535), 3306)
@@ -161,13 +161,13 @@ class DatasetSettings(DeploymentSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings(SettingsGroup):
-    """Cache of the downloaded programs of the local servers."""
+    """The folder in which downloaded programs of the local servers are cached."""
 
     folder: Path = setting("MILLRACE_CACHE", parsing.folder, Path("~/.cache/millrace"))
 
 
 def environment_with(extra: Mapping[str, str], *, only: Collection[str] | None = None) -> dict[str, str]:
-    """Return the environment of a program to start: this process's (or `only` these names) overridden by `extra`."""
+    """Return a child process's environment: this process's (or `only` these names), overridden by `extra`."""
     return {name: value for name, value in os.environ.items() if only is None or name in only} | dict(extra)
 
 
