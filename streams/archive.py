@@ -1,12 +1,12 @@
-"""The application `streams.archive`: every raw record of the dataset's change topics, unchanged, in Parquet objects.
+"""The application `streams.archive`: archives every raw record of the dataset's change topics in Parquet objects.
 
     mysql.{dataset}.orders          ─┐
     mysql.{dataset}.order_details   ─┤
     mysql.{dataset}.customers       ─┼─ agent archive ─ {BRONZE_ROOT}/changes/{topic}/{partition}/{start}.parquet
     mysql.{dataset}.payment_method  ─┘
 
-Each record is archived once, in the order of its partition, whatever its bytes are; `batch` reads the lake's first
-layer from there. An object is put when enough bytes wait, or when a record has waited long enough.
+Each record is archived once and unchanged, in the order of its partition, even if it is unreadable; `batch` fills the
+lake's first layer from the archive. An object is put when enough bytes wait, or when a record has waited long enough.
 
 Run: `faust -A streams.archive worker --web-port 6071`. Look: `/stats/`, `/metrics`.
 """
@@ -38,7 +38,7 @@ sink = ArchiveSink(
 )
 processor = ArchiveProcessor()
 
-# What comes in: topics that are partitioned apart, so a pipeline for each.
+# Input: topics that are partitioned independently, so each one has a pipeline.
 topics = [
     app.raw_topic(spec.name)
     for spec in catalogue(

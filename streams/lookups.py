@@ -1,12 +1,12 @@
-"""The application `streams.lookups`: customers and payment methods by id, in Redis, for other services.
+"""The application `streams.lookups`: keeps customers and payment methods in Redis, by id, for other services.
 
     mysql.{dataset}.customers       ─ agent customers ───────┐
                                                              ├─ Redis, database 0: customer:{id}, payment_method:{id}
     mysql.{dataset}.payment_method  ─ agent payment_methods ─┘
                                                                dead_letters
 
-The values are JSON objects with the row's columns as in the source. They are not the source of truth: a reader
-may see a row a moment late. If Redis loses them, they are written again from the beginning of the topics.
+Each value is a JSON object with the row's columns as in the source. The look-ups are not the source of truth: a reader
+may see a row a moment late. If Redis loses its data, the look-ups are written again from the beginning of the topics.
 
 Run: `faust -A streams.lookups worker --web-port 6070`. Look: `/stats/`, `/metrics`.
 """
@@ -32,7 +32,7 @@ app = transactional_app(settings.lookups_app_id, kafka, settings)
 sink = LookupSink(RedisClient(redis.url, database=lookups.DATABASE), app)
 processor = LookupProcessor(settings.lookups_app_id)
 
-# What comes in: two topics that are partitioned apart, so two pipelines.
+# Input: two topics that are partitioned independently, so two pipelines.
 customers_topic, payment_methods_topic = (
     app.batch_topic(
         change_topic(settings.dataset, table), change_decoder(Columns, key_of=id_of, epoch=settings.source_epoch)

@@ -1,4 +1,4 @@
-"""The application `streams.orders`: from change topics to complete orders, each exactly once.
+"""The application `streams.orders`: joins change topics to complete orders, and publishes each exactly once.
 
     mysql.{dataset}.orders         ─ agent order ─────────┐                      order_final
                                                           ├─ table order_state ─ order_amended
@@ -37,7 +37,7 @@ kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, OrdersSettin
 
 app = transactional_app(settings.orders_app_id, kafka, settings, standby_replicas=settings.standby_replicas)
 
-# What comes in.
+# Input.
 orders = app.batch_topic(
     change_topic(settings.dataset, "orders"),
     change_decoder(OrderColumns, key_of=lambda row: row.id, epoch=settings.source_epoch),
@@ -52,7 +52,7 @@ payment_methods = PaymentMethods(
     epoch=settings.source_epoch,
 )
 
-# What is kept.
+# State.
 state = app.transactional_table(
     order_state.NAME,
     codec=order_state.FORGETTING_CODEC if settings.order_retention_s else order_state.CODEC,
@@ -76,7 +76,7 @@ cache = (
     else order_cache.NoCache()
 )
 
-# What goes out: see `agents/completion.py`.
+# Output: see `agents/completion.py`.
 completion = OrderCompletion(
     payment_methods=payment_methods,
     payment_method_wait_s=settings.payment_method_wait_s,

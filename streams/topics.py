@@ -1,8 +1,8 @@
 """The catalogue of all topics, and the only place where their names are spelled.
 
 A dataset's change topics come from its connector; the order topics belong to the application `streams.orders`.
-`orders`, `order_details`, the state's changelog and all outputs of one order share a partition number, so their
-partition counts are one number (`co_partitioned`).
+All records of one order, in `orders`, `order_details`, the state's changelog and the outputs, have the same partition
+number, so these topics have the same partition count (`co_partitioned`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class Direction(StrEnum):
-    """Direction in which a topic crosses the application's border."""
+    """Direction in which a topic crosses the application's boundary."""
 
     IN = "in"
     OUT = "out"
@@ -35,7 +35,7 @@ class TopicSpec:
 
 
 KEEP_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1"}
-# A dead letter is a whole refused record and its headers, so it has to be allowed more than any source record is.
+# A dead letter is a whole rejected record plus headers, so its limit must exceed that of every source record.
 LARGE_RECORDS = {"max.message.bytes": str(16 * 1024 * 1024)}
 CHANGELOG_DELETE_RETENTION_S = 7 * 86_400
 """How long a changelog keeps deletions: a worker that was stopped for longer restores its state in full."""
@@ -56,7 +56,7 @@ ORDER_AMENDED = "order_amended"
 ORDER_INCOMPLETE = "order_incomplete"
 DEAD_LETTERS = "dead_letters"
 LEFT_OUT_HEADER = "left_out"
-"""Of a dead letter whose value is too large for the topic: the value's size in bytes."""
+"""Header of a dead letter whose value is too large for the topic: the value's size in bytes."""
 
 
 def order_state_changelog(app_id: str) -> str:
@@ -74,7 +74,7 @@ def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[Topi
         _output(ORDER_FINAL, "complete order, JSON", order_partitions),
         _output(ORDER_AMENDED, "order after a later change, JSON", order_partitions),
         _output(ORDER_INCOMPLETE, "order that has been incomplete for too long, JSON", order_partitions),
-        _output(DEAD_LETTERS, "a record that could not be processed, as it came; why in its headers", order_partitions),
+        _output(DEAD_LETTERS, "unprocessable record, unchanged; the reason is in its headers", order_partitions),
         _order_state_changelog(app_id, order_partitions),
     )
 

@@ -1,4 +1,4 @@
-"""Creation of a `TransactionalApp` from settings, common to all applications."""
+"""Creation of a `TransactionalApp` from settings, used by all applications."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEARTBEATS_PER_SESSION = 6
 
 
 def transactional_app(app_id: str, kafka: KafkaSettings, settings: WorkerSettings, **options: Any) -> TransactionalApp:
-    """Make the application `app_id` from settings; `options` are those of Faust and the runtime."""
+    """Create the application `app_id` from settings; `options` are passed on to `TransactionalApp`."""
     return TransactionalApp(
         app_id,
         bootstrap=kafka.bootstrap,

@@ -15,7 +15,7 @@ SILENCE_TIMEOUT_S: Final = 30.0
 BATCH: Final = 10_000
 
 Visit = Callable[[bytes | None, bytes | None], None]
-"""Called with the key and the value of each record."""
+"""Function that is called with the key and the value of each record."""
 
 
 class TopicError(Exception):
@@ -23,12 +23,12 @@ class TopicError(Exception):
 
 
 def committed_consumer(bootstrap: str, group: str, settings: Mapping[str, Any], **keywords: Any) -> Consumer:
-    """A consumer with manually assigned partitions; `group` is only a name.
+    """Make a consumer with manually assigned partitions; `group` only names it in the broker's log.
 
     Args:
         settings: further settings of librdkafka. Its own messages about a missing broker are suppressed, because the
-            reader reports a named error.
-        keywords: of `Consumer`.
+            reader raises a named error instead.
+        keywords: further keyword arguments of `Consumer`.
     """
     return Consumer(
         {
@@ -44,11 +44,11 @@ def committed_consumer(bootstrap: str, group: str, settings: Mapping[str, Any], 
 
 
 class CommittedReader:
-    """Follows a topic in steps: each `visit_to_end` reads the records that came since the last one.
+    """Reads a topic step by step: each `visit_to_end` reads the records written since the previous call.
 
     Args:
-        group: a name, for the broker's log.
-        positions: first offset by partition; other partitions are read from their beginning.
+        group: a name for the broker's log.
+        positions: offset to start at, keyed by partition; other partitions are read from their beginning.
     """
 
     def __init__(self, bootstrap: str, topic: str, group: str, positions: Mapping[int, int] | None = None) -> None:
@@ -74,7 +74,7 @@ class CommittedReader:
         """
         if not self._positions:
             self._positions = dict.fromkeys(self._partitions(), OFFSET_BEGINNING) | self._first
-        # Assigning anew is what makes the consumer report the end of each partition again.
+        # Only a new assignment makes the consumer report the end of each partition again.
         self._consumer.assign([TopicPartition(self._topic, p, offset) for p, offset in self._positions.items()])
         unread = set(self._positions)
         heard_at = time.monotonic()
@@ -96,7 +96,7 @@ class CommittedReader:
                 visit(_bytes(message.key()), _bytes(message.value()))
                 self._positions[partition] = offset + 1
         elif error.code() == KafkaError._PARTITION_EOF:
-            if partition in unread:  # records that came after its first end were left for the next call
+            if partition in unread:  # records written after that end was reached wait for the next call
                 self._positions[partition] = offset
                 unread.discard(partition)
         elif error.fatal() or not error.retriable():

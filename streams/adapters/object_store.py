@@ -1,4 +1,4 @@
-"""One bucket of an object storage for asynchronous code: calls run in threads, and outages raise one error type."""
+"""Asynchronous access to one bucket of object storage: calls run in threads, and outages raise one error type."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from minio.error import MinioException, S3Error
 from streams.model.errors import SinkAwayError
 
 CALLS_AT_A_TIME: Final = 8
-"""Number of threads; the event loop's own are kept for host name look-ups."""
+"""Number of threads for calls; the event loop's own threads are kept for host name look-ups."""
 
 CONNECT_TIMEOUT_S: Final = 3.0
 
 ANSWER_TIMEOUT_S: Final = 8.0
-"""With the time of one that comes before it, below the bound of a turn's commit."""
+"""Longest wait for an answer; with the call before it, still within the time limit of a turn's commit."""
 
 SIGNATURE_VALID: Final = timedelta(minutes=10)
 
@@ -30,23 +30,26 @@ T = TypeVar("T")
 
 
 class ObjectStore(Protocol):
-    """The archive's interface to a bucket. Every call may raise `SinkAwayError`: no answer, or a rejected request."""
+    """Interface through which the archive uses a bucket.
+
+    Every call may raise `SinkAwayError`, if there is no answer or the request is rejected.
+    """
 
     @property
     def away_since(self) -> float | None:
         """Time of the first failed call of an outage, in seconds since 1970; None without an outage."""
 
     async def metadata(self, name: str) -> Mapping[str, str] | None:
-        """User metadata of an object, None if it does not exist."""
+        """User metadata of an object, None if the object does not exist."""
 
     async def first_names(self, folder: str, *, after: str) -> list[str]:
-        """First names in a folder that sort after `after`, in order."""
+        """First object names in a folder that sort after `after`, in ascending order."""
 
     async def put_new(self, name: str, content: Callable[[], bytes], metadata: Mapping[str, str]) -> int | None:
         """Put an object under an unused name; return its size in bytes, or None if the name exists already.
 
         Args:
-            content: makes the object's bytes, in a thread.
+            content: returns the object's bytes; called in a thread.
         """
 
     async def close(self) -> None:
@@ -61,7 +64,7 @@ class MinioBucket:
         self._bucket = bucket
         parts = urlsplit(endpoint)
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=ANSWER_TIMEOUT_S)
-        # No retries: a partition opens again, which looks first at what its lost answer has led to.
+        # No retries: the partition opens again instead, and first finds out whether the unanswered call took effect.
         self._connections = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=CALLS_AT_A_TIME)
         self._client = Minio(
             parts.netloc,
@@ -73,11 +76,11 @@ class MinioBucket:
         self._threads = ThreadPoolExecutor(CALLS_AT_A_TIME, thread_name_prefix="object-store")
 
     async def metadata(self, name: str) -> Mapping[str, str] | None:
-        """Send HEAD."""
+        """Read the metadata with a HEAD request."""
         return await self._call(lambda: self._head(name))
 
     async def first_names(self, folder: str, *, after: str) -> list[str]:
-        """List names."""
+        """List the names in the folder."""
 
         def listed() -> list[str]:
             found = self._client.list_objects(self._bucket, folder, start_after=after)
@@ -86,14 +89,14 @@ class MinioBucket:
         return await self._call(listed)
 
     async def put_new(self, name: str, content: Callable[[], bytes], metadata: Mapping[str, str]) -> int | None:
-        """Send PUT with a condition. minio-py's `put_object` has none, so the request is signed beforehand.
+        """Send a conditional PUT, as a presigned request because minio-py's `put_object` takes no condition.
 
-        S3 takes metadata from the signed query as well as from headers.
+        The metadata is in the signed query, where S3 accepts it as well as in headers.
         """
         return await self._call(lambda: self._put(name, content(), metadata))
 
     async def close(self) -> None:
-        """Do nothing: connections end with the calls in progress."""
+        """Drop the queued calls and the idle connections; calls in progress end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._connections.clear()
 

@@ -1,8 +1,8 @@
 """The only adapter to Redis: scripts for the workers, scripts and scans for the command line.
 
-A call has one time limit for everything (connection, log-in, sending, the answer) and is never repeated here: the
-caller knows the cost of waiting. The scripts name their keys inside a packed argument, which a Redis Cluster does not
-allow; this is for one Redis, with or without replicas.
+One time limit covers a whole call (connection, log-in, request, answer). This module never repeats a call, because only
+the caller knows the cost of waiting. The scripts name their keys inside a packed argument, which Redis Cluster does not
+allow: the adapter is for a single Redis, with or without replicas.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 CALL_TIMEOUT_S: Final = 2.0
-"""A script takes Redis milliseconds; a fork or a slow disk may hold it up for about a second."""
+"""A script takes Redis a few milliseconds; a fork or a slow disk may delay it by about a second."""
 
 COMMAND_TIMEOUT_S: Final = 10.0
 """Time limit for the command line, where a person waits and the server may be loaded."""
 
 CONNECTIONS: Final = 8
-"""Concurrent calls; Redis runs one script at a time anyway."""
+"""Maximum number of concurrent calls; Redis runs one script at a time anyway."""
 
 SCAN_COUNT: Final = 2_000
-"""Keys that one step of a scan looks at."""
+"""Number of keys that one step of a scan examines."""
 
 _PASSING_CODES: Final = ("BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE")
 _REFUSALS: Final = (exceptions.AuthenticationError, exceptions.AuthorizationError)
@@ -47,14 +47,14 @@ _PASSING: Final = (
 
 
 class RedisAwayError(Exception):
-    """Redis does not answer now: unreachable, silent, loading its data, out of memory, read-only.
+    """Redis cannot answer now: it is unreachable, silent, loading its data, out of memory or read-only.
 
     It is unknown whether the script ran.
     """
 
 
 class RedisRefusedError(RedisAwayError):
-    """Redis rejects the request: a wrong password, a missing permission or database. Waiting alone does not help."""
+    """Redis rejects the request (wrong password, missing permission or database); waiting alone does not help."""
 
 
 class Script:
@@ -66,17 +66,17 @@ class Script:
 
 
 class ScriptCaller(Protocol):
-    """Interface of services that use Redis to a client."""
+    """Interface through which services call scripts of Redis."""
 
     async def call(self, script: Script, argument: bytes, *, timeout_s: float = CALL_TIMEOUT_S) -> Any: ...
     async def close(self) -> None: ...
 
 
 class RedisClient:
-    """One database of Redis for a worker. Creating a client uses neither the server nor an event loop.
+    """A worker's client of one Redis database. Creating it needs neither the server nor an event loop.
 
     Args:
-        url: `redis://` or `rediss://`; a database in it is ignored.
+        url: `redis://` or `rediss://`; a database number in it is ignored.
         database: number of the database.
     """
 
@@ -99,10 +99,10 @@ class RedisClient:
         return self._name
 
     async def call(self, script: Script, argument: bytes, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        """Run a script with one argument; return its answer, texts as bytes. May be cancelled at any point.
+        """Run a script with one argument; return its answer, with texts as bytes. May be cancelled at any point.
 
         Raises:
-            RedisAwayError: no answer within `timeout_s`, or none possible now.
+            RedisAwayError: Redis does not answer within `timeout_s`, or cannot answer now.
             RedisRefusedError: Redis rejected the request.
         """
         try:
@@ -122,7 +122,7 @@ class RedisClient:
 
 
 class RedisConsole:
-    """One database of Redis for the command line; raises the same errors as `RedisClient`."""
+    """A command's client of one Redis database; it raises the same errors as `RedisClient`."""
 
     def __init__(self, url: str, *, database: int) -> None:
         self._name = _name(url, database)
@@ -145,14 +145,14 @@ class RedisConsole:
         self._redis.close()
 
     def call(self, script: Script, argument: bytes) -> Any:
-        """Run a script with one argument; return its answer, texts as bytes."""
+        """Run a script with one argument; return its answer, with texts as bytes."""
         try:
             return self._redis.execute_command("EVAL", script.text, 0, argument)
         except (exceptions.RedisError, OSError) as error:
             raise _translated(error, self._name) from None
 
     def get(self, key: str) -> bytes | None:
-        """Text at a key."""
+        """Value of a key, None if the key does not exist."""
         try:
             value: bytes | None = self._redis.get(key)
         except (exceptions.RedisError, OSError) as error:
@@ -160,7 +160,7 @@ class RedisConsole:
         return value
 
     def scan(self, pattern: str) -> Iterator[list[bytes]]:
-        """Matching keys, page by page. A key that exists throughout is returned at least once, rarely twice."""
+        """Yield matching keys in pages. A key that exists during the whole scan comes at least once, rarely twice."""
         cursor: int | None = None
         while cursor != 0:
             try:
@@ -172,7 +172,7 @@ class RedisConsole:
 
 
 class Outage:
-    """The time from a call without an answer to the next one with an answer; start and end are logged once.
+    """An outage of Redis: from an unanswered call to the next answered one. Its start and its end are logged once.
 
     Attributes:
         since: start of the outage, Unix time in seconds; None while Redis answers.
@@ -185,13 +185,13 @@ class Outage:
         self._began = 0.0
 
     def begin(self, error: RedisAwayError) -> None:
-        """Note a call without an answer."""
+        """Record an unanswered call, which starts the outage unless it has started already."""
         if self.since is None:
             self.since, self._began = time.time(), time.monotonic()
             self._log.warning("%s; %s", error, self._consequence)
 
     def end(self) -> float:
-        """Note a call with an answer; return for how many seconds there was none before."""
+        """Record an answered call, which ends the outage; return its duration in seconds, 0 without an outage."""
         if self.since is None:
             return 0.0
         seconds = time.monotonic() - self._began
@@ -214,7 +214,7 @@ def _name(url: str, database: int) -> str:
 
 
 def _with_database(url: str, database: int) -> str:
-    """URL for one database: a number in its path or query would override an argument's."""
+    """Set the database of a URL, and remove other numbers from path and query, which would take precedence."""
     parts = urlsplit(url)
     query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name != "db"])
     return urlunsplit(parts._replace(path=f"/{database}", query=query))

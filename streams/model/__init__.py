@@ -1,1 +1,1 @@
-"""The pure part: what a change means and what follows from it; no I/O, clock, randomness or environment."""
+"""The pure part: the meaning of a change and its consequences; no I/O, clock, randomness or environment."""

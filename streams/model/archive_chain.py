@@ -1,17 +1,18 @@
 """The archive of raw changes as chains of objects, one per topic partition: object names, and how to read a chain.
 
-An object contains the records from one offset, its `start`, up to its last record. Its name contains its start, its
-metadata the offset of its last record. The first object of a chain has start 0, even if Kafka's first record has a
-later offset; every other one starts right after the last record of its predecessor. Offsets between two records belong
-to no record (Kafka's transaction markers), so a start need not be a record's offset.
+A chain is the sequence of a partition's objects, each of which starts where its predecessor ended. An object contains
+the records from one offset, its `start`, to its last record. Its name contains the start, its metadata the offset of
+the last record. The first object of a chain has start 0, even if Kafka's first record has a later offset; every other
+start is the predecessor's last offset + 1. Some offsets belong to no record (Kafka's transaction markers), so a start
+need not be the offset of a record.
 
-A writer puts objects only at the end of the chain as it knows it, and never over another object. So each start has at
-most one object, and all objects are on one chain: those of rival owners cannot overlap.
+A writer puts objects only at the end of the chain as it knows it, and never overwrites an object. So each start has at
+most one object, and the objects of rival owners cannot overlap: all of them are on one chain.
 
-A reader that has read everything below `position` takes as the next object the one with the greatest start that is not
-above it, if that object reaches it; it skips records below `position`, and continues after the object's last record.
-This is the chain itself, as long as nobody deletes an object. A deleted one is archived again, and may then overlap
-with its successors: by this rule each record is still read once.
+A reader that has read everything below `position` continues with the object that has the greatest start up to
+`position`, if that object's last record is at `position` or later. The reader skips the object's records below
+`position`, and continues after its last record. As long as no object is deleted, this is the chain itself. A deleted
+object is archived again, and may then overlap its successors; with this rule, each record is still read once.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from typing import Final, NamedTuple
 
 FOLDER: Final = "changes"
 LAST_OFFSET: Final = "last-offset"
-"""Name of an object's metadata: offset of its last record."""
+"""Metadata key of an object: the offset of its last record."""
 RECORDS: Final = "records"
-"""Name of an object's metadata: number of its records."""
+"""Metadata key of an object: the number of its records."""
 
 _SUFFIX: Final = ".parquet"
 _DIGITS: Final = 20
@@ -35,14 +36,14 @@ class ChainBrokenError(Exception):
 
 
 class Piece(NamedTuple):
-    """One object: its start, and the offset of its last record."""
+    """One object of a chain: its start, and the offset of its last record."""
 
     start: int
     last: int
 
 
 def partition_folder(topic: str, partition: int) -> str:
-    """Folder of a chain, with a trailing slash."""
+    """Folder of a partition's chain, with a trailing slash."""
     return f"{FOLDER}/{topic}/{partition:05d}/"
 
 
@@ -57,14 +58,14 @@ def before_object(topic: str, partition: int, start: int) -> str:
 
 
 def start_of(name: str) -> int | None:
-    """Start in an object's name, None if the name is not one of an object."""
+    """Start in an object's name, None if it is not the name of an object of a chain."""
     digits = name.rpartition("/")[2].removesuffix(_SUFFIX)
     is_name = name.endswith(_SUFFIX) and len(digits) == _DIGITS and digits.isascii() and digits.isdigit()
     return int(digits) if is_name else None
 
 
 def walk(starts: Iterable[int], last_of: Callable[[int], int], *, position: int = 0) -> Iterator[Piece]:
-    """The objects to read from `position`, in order; records below what was read are to be skipped.
+    """Yield the objects to read from `position`, in order; the caller skips the records that it has read already.
 
     Args:
         starts: starts of all objects of the chain; those far below `position` may be missing.
@@ -81,9 +82,9 @@ def walk(starts: Iterable[int], last_of: Callable[[int], int], *, position: int 
         yield Piece(known[index - 1], last)
         position = last + 1
         if position > known[-1] and index == len(known):
-            return  # the newest object was the last one: there is nothing to ask for
+            return  # the newest object was read: no other one can follow
     if known and known[-1] > position:
         raise ChainBrokenError(
-            f"no object holds offset {position}, but there is one that starts at {known[-1]}: restore the object that "
-            "is missing, or end the archive's workers and delete their consumer group, and they archive it again"
+            f"no object holds offset {position}, but there is one that starts at {known[-1]}: restore the missing "
+            "object, or stop the archive's workers and delete their consumer group, so that they archive it again"
         )

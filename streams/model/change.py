@@ -1,8 +1,8 @@
-"""From the bytes of a Debezium envelope to a change: `Change`, `Tombstone` or `Malformed`, never an exception.
+"""Decoding of Debezium envelopes: each becomes a `Change`, a `Tombstone` or a `Malformed`; nothing is ever raised.
 
-An envelope comes with or without the converter's `schema` wrapper. Unknown fields are ignored, required ones are
-checked with their types. Operations: `c` create, `u` update, `d` delete, `r` snapshot read; every other one (`t`
-truncate, `m` message) is malformed here, since it names no row.
+An envelope may be inside the converter's `schema` wrapper. Unknown fields are ignored; required ones must exist and
+have the right types. Operations: `c` create, `u` update, `d` delete, `r` snapshot read; every other operation (`t`
+truncate, `m` message) makes a record malformed, because it names no row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LATEST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 
 UNAVAILABLE: Final = b"__debezium_unavailable_value"
-"""The connector's placeholder for a text that the source did not log. It is not a value, and so not a key."""
+"""The connector's placeholder for a text that the source did not log. It is not a value, so it cannot be a key."""
 
 _UNSET = msgspec.UNSET
 
@@ -34,7 +34,7 @@ class Change(Struct, Generic[Row], gc=False):
 
     Attributes:
         key: the record's key; its bytes decide the partition.
-        row: the row after the change; for a delete, before it.
+        row: the row after the change, or before it if the change deletes the row.
         deleted: whether the change deletes the row.
         position: position of the change in the source's log.
         at_ms: time of its commit by the source's clock, in milliseconds since 1970; 0 if unknown.
@@ -48,11 +48,11 @@ class Change(Struct, Generic[Row], gc=False):
 
 
 class Tombstone(Struct, gc=False):
-    """A record without a value: compaction's mark for a deleted key. It changes nothing."""
+    """A record without a value, compaction's mark for a deleted key. It changes no state."""
 
 
 class Malformed(Struct, gc=False):
-    """An unreadable record, with the reason."""
+    """An unreadable record, and the reason why it is unreadable."""
 
     reason: str
 
@@ -73,7 +73,7 @@ class _Envelope(Struct, Generic[Row], gc=False):
 
 
 class _Wire(Struct, Generic[Row], gc=False):
-    """The envelope's fields next to the wrapper's `payload`, so that both forms are decoded in one pass."""
+    """The envelope's fields and the wrapper's `payload` in one struct, so that both forms are decoded in one pass."""
 
     op: str | msgspec.UnsetType = _UNSET
     source: _Source | msgspec.UnsetType = _UNSET
@@ -90,7 +90,7 @@ def change_decoder(row: type, *, key_of: Callable[[Any], str], epoch: int = 0) -
 
     Args:
         row: struct of the table's columns; those without a default are required.
-        key_of: returns the text that a record's key must equal, from its row.
+        key_of: returns the text that the record's key must equal, given the row.
         epoch: epoch of the source's log, the first part of every position.
     """
     decode_wire = msgspec.json.Decoder(_Wire[row]).decode  # type: ignore[valid-type]
@@ -103,7 +103,7 @@ def change_decoder(row: type, *, key_of: Callable[[Any], str], epoch: int = 0) -
             if wire.payload is _UNSET:
                 return _change(key, wire, key_of, epoch)
             if wire.op is not _UNSET:
-                raise ValueError("payload: stands beside an envelope of its own")
+                raise ValueError("payload: occurs together with an envelope outside of it")
             if wire.payload is None:
                 return Tombstone()
             return _change(key, wire.payload, key_of, epoch)

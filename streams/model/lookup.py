@@ -1,4 +1,4 @@
-"""Look-ups: source rows by id for other services, with every column as in the source."""
+"""Look-ups: source rows that other services read by id, with every column as in the source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Columns = dict[str, Any]
 
 
 class LookupEntry(Struct, gc=False):
-    """A source row: kind, id and columns (None: deleted)."""
+    """A source row: kind of look-up, id, and columns (None if the row is deleted)."""
 
     kind: str
     id: str
@@ -35,7 +35,7 @@ def id_of(row: Columns) -> str:
 
 
 def customer_entry(state: Any, change: Change[Columns]) -> LookupEntry:
-    """Fold of customers; it needs no state, because a topic has the changes of a row in order."""
+    """Fold of customers; it needs no state, because a topic holds the changes of a row in order."""
     return _entry(CUSTOMER, change)
 
 

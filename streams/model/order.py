@@ -4,10 +4,10 @@ State is kept per source row (the order's own row, one line per product), each w
 A change is compared with its own row only, because the two topics are not ordered relative to each other. A deleted row
 keeps its position, so that a late duplicate cannot bring it back.
 
-An order is complete when its row and at least `num_products` of its product lines are present. The first time this
-holds, the fold returns `CompleteOrder`; every later change that alters the order returns `AmendedOrder` with the next
-revision. The newest of the two equals the source's row, whatever the interleaving. `order_life.py` has the rest of an
-order's life: it may be denied, overdue or forgotten.
+An order is complete when its row and at least `num_products` of its product lines are present. A fold (a pure state
+update) returns `CompleteOrder` the first time this holds, and `AmendedOrder` with the next revision for every later
+change that alters the order. The newest of these records equals the order in the source, however the two topics are
+interleaved. `order_life.py` has the other events of an order's life: it may be denied, overdue or forgotten.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from streams.model.position import Position
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 
 MAX_LINES: Final = 1_000
-"""Product lines of one order, deleted ones included. Each change of an emitted order publishes all of them, so this
-also bounds what a bulk update of one order writes: n lines cost n² entries."""
+"""Maximum number of product lines of one order, including deleted ones. Each change of an emitted order publishes all
+its lines, so this also bounds the output of a bulk update of one order: n changed lines publish n² lines."""
 
 
 class OrderColumns(Struct, gc=False):
@@ -68,24 +68,24 @@ class ProductLine(Struct, array_like=True, gc=False):
 
 
 class Emission(IntEnum):
-    """Whether an order has gone to `order_final`."""
+    """Whether an order was published to `order_final`."""
 
     PENDING = 0
     EMITTED = 1
     ELSEWHERE = 2
-    """By another deployment, whose affair its amendments are too."""
+    """Published by another deployment, which also publishes its amendments."""
 
 
 class OrderState(Struct, array_like=True):
     """Everything known about one order.
 
     Attributes:
-        row: the order's row, None until it was seen.
-        lines: product lines by product id.
-        emission: whether the order has gone to `order_final`.
-        revision: number of amendments sent after that.
-        denied: whether another deployment held the order's lock when it was complete; while it is pending, the lock
-            is requested repeatedly.
+        row: the order's row, None until it is seen.
+        lines: product lines, keyed by product id.
+        emission: whether the order was published to `order_final`.
+        revision: number of amendments published after that.
+        denied: whether another deployment held the order's lock when the order was complete; while the emission is
+            pending, the lock is requested repeatedly.
         reported: whether the order was reported as incomplete for too long.
         first_seen_ms: source time of the first change, in milliseconds since 1970; 0 if unknown.
         changed_ms: source time of the newest change, in milliseconds since 1970; 0 if unknown.
@@ -111,8 +111,8 @@ def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
     """Fold a change of the order's own row into `state`, and return the outcome.
 
     Raises:
-        Rejected: `num_products` is null or not from 1 to `MAX_LINES` in a row that is not being deleted, or the time
-            is out of range.
+        Rejected: `num_products` is null or not from 1 to `MAX_LINES` (and the row is not being deleted), or the row's
+            time is out of range.
     """
     row, known = change.row, state.row
     if known is not None and change.position < known.position:
@@ -135,7 +135,7 @@ def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
         if seen == known:
             return UNCHANGED
         known.position = change.position
-        if seen == known:  # read again by a snapshot, or updated in other columns: newer, but nothing to tell
+        if seen == known:  # read again by a snapshot, or updated in other columns: newer, but nothing to publish
             _note_time(state, change)
             return STATE_ONLY
     _note_time(state, change)
@@ -147,7 +147,7 @@ def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> 
     """Fold a change of one product line into `state`, and return the outcome.
 
     Raises:
-        Rejected: `quantity` is null or below 1 in a line that is not being deleted, or the order has too many lines.
+        Rejected: `quantity` is null or below 1 (and the line is not being deleted), or the order has too many lines.
     """
     row = change.row
     known = state.lines.get(row.product_id)
@@ -176,7 +176,7 @@ def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> 
 
 
 def as_utc(moment: datetime) -> datetime:
-    """The instant in UTC; a column without a time zone is taken as UTC, the source's zone.
+    """Convert an instant to UTC; one without a time zone is taken as UTC, the source's zone.
 
     Raises:
         Rejected: the instant is before year 1 or after year 9999 in UTC.
@@ -190,7 +190,7 @@ def as_utc(moment: datetime) -> datetime:
 
 
 def status_of(state: OrderState) -> OrderStatus:
-    """Current status of the order; it is incomplete while its row was never seen."""
+    """Current status of the order; an order whose row was never seen is incomplete."""
     row = state.row
     if row is None:
         return OrderStatus.INCOMPLETE
@@ -209,13 +209,13 @@ def live_lines(state: OrderState) -> int:
 
 
 def products_of(state: OrderState) -> list[Product]:
-    """The order's products that are not deleted, by product id."""
+    """The order's products that are not deleted, sorted by product id."""
     lines = state.lines
     return [Product(p, lines[p].quantity) for p in sorted(lines) if not lines[p].deleted]
 
 
 def complete_order(state: OrderState, order_id: str) -> CompleteOrder:
-    """Record for `order_final` of a complete order."""
+    """Build the record for `order_final` of a complete order."""
     row = state.row
     assert row is not None
     return CompleteOrder(
@@ -231,7 +231,7 @@ def complete_order(state: OrderState, order_id: str) -> CompleteOrder:
 
 
 def amended_order(state: OrderState, order_id: str, position: Position) -> AmendedOrder:
-    """Record for `order_amended` of an order whose row was seen; increments its revision."""
+    """Build the record for `order_amended` of an order whose row was seen; increment the order's revision."""
     row = state.row
     assert row is not None
     state.revision += 1
@@ -250,7 +250,7 @@ def amended_order(state: OrderState, order_id: str, position: Position) -> Amend
 
 
 def _decide(state: OrderState, key: bytes, position: Position) -> Outcome:
-    """Decide after a change: is the order complete for the first time, amended, or still waiting?"""
+    """Return the outcome of a change: the order is complete for the first time, amended, or still waiting."""
     if state.row is None:
         return STATE_ONLY
     if state.emission is Emission.EMITTED:
@@ -272,7 +272,7 @@ def _note_time(state: OrderState, change: Change[Any]) -> None:
 
 
 def _newest_position(state: OrderState, row: OrderRow) -> Position:
-    """Position at which the order became complete in the source, whichever topic is read first."""
+    """Position at which the order became complete in the source; independent of the order in which topics are read."""
     return max(row.position, max(line.position for line in state.lines.values() if not line.deleted))
 
 

@@ -1,7 +1,8 @@
-"""Events of an order other than its changes: it is listed, denied, requested again, reported, forgotten.
+"""Events of an order other than its changes: it is listed, denied, claimed again, reported or forgotten.
 
-Each state has one timer in its partition, of a kind (`Standing`, or'ed with `REPORTED`) and a time, the source time at
-which the order was first seen. Timers find orders without a scan of all states.
+Each state has one timer in its partition, with a kind and a time. The kind is a `Standing`, plus `REPORTED` if the
+order was reported; the time is the source time at which the order was first seen. Timers find orders without a scan of
+all states.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder
 
 
 class Standing(IntEnum):
-    """Stages of an order, by what its emission still needs."""
+    """Stage of an order: which step its emission is waiting for."""
 
     NO_ORDER_ROW = 1
     PRODUCTS_MISSING = 2
@@ -26,7 +27,7 @@ class Standing(IntEnum):
 
 
 REPORTED: Final = 4
-"""Added to the standing of an order that was reported as incomplete for too long."""
+"""Added to the standing in the timer's kind, once the order was reported as incomplete for too long."""
 
 WAITING: Final = (Standing.NO_ORDER_ROW, Standing.PRODUCTS_MISSING)
 INCOMPLETE_KINDS: Final = tuple(kind + reported for kind in (1, 2, 3) for reported in (0, REPORTED))
@@ -84,9 +85,10 @@ def deny(state: OrderState, *, emitted_elsewhere: bool) -> None:
 
 
 def restate(state: OrderState, complete: CompleteOrder) -> AmendedOrder:
-    """Amendment in place of an order that was emitted before this state was created.
+    """Return the amendment to publish for an order that was emitted before this state was created.
 
-    The published values are not known, so the amendment states the order as it is now; any difference ends with it.
+    The values published then are unknown, so the amendment states the whole order as it is now, which corrects any
+    difference.
     """
     state.revision = 0
     position = complete.source
@@ -122,12 +124,12 @@ def report_overdue(state: OrderState, order_id: str, now_ms: int, after_ms: int)
 
 
 def forget_finished(state: OrderState, now_ms: int, retention_ms: int) -> NoOutput:
-    """Timer callback of a finished order: forget it when nothing has changed it for the retention."""
+    """Timer callback of a finished order: forget it if it has not changed for the retention time."""
     if standing_of(state) is Standing.FINISHED and state.changed_ms <= now_ms - retention_ms:
         return FORGOTTEN
     return UNCHANGED
 
 
 def utc_of(milliseconds: int) -> datetime:
-    """A source time as an instant; times after the year 9999, which no instant can be, become its last millisecond."""
+    """Convert a source time to an instant; times after the year 9999, which no instant can be, become its last ms."""
     return datetime.fromtimestamp(min(milliseconds, LATEST_MS) / 1000, UTC)

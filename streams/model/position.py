@@ -21,15 +21,15 @@ MAX_FILE_NUMBER = 2**63 - 1
 """Every part of a position is kept in 64 bits."""
 
 MAX_DIGITS = 100
-"""Leading zeros included. Python refuses to read numbers of thousands of digits."""
+"""Maximum number of digits, including leading zeros: Python refuses to read numbers of thousands of digits."""
 
 
 @lru_cache(maxsize=256)
 def binlog_file_number(name: str) -> int:
-    """Number of a binlog file: names compare as numbers, since `bin.1000000` follows `bin.999999`.
+    """Number of a binlog file; files are ordered by number, since `bin.1000000` follows `bin.999999`.
 
     Raises:
-        ValueError: the name does not end in a number, or in one of more than 64 bits.
+        ValueError: the name does not end in a number, or the number has more than 64 bits.
     """
     _, dot, digits = name.rpartition(".")
     if not dot or not (digits.isascii() and digits.isdigit()):

@@ -40,33 +40,33 @@ class Distribution:
 
 
 class TurnCounts(Protocol):
-    """Figures of a turn that are counted."""
+    """Figures of a turn (one micro-batch of a partition) that are counted."""
 
     @property
     def caused_at_ms(self) -> Iterable[int]:
-        """Timestamps of the records that led to its outputs, in milliseconds since 1970."""
+        """Timestamps of the records that led to the turn's outputs, in milliseconds since 1970."""
 
     @property
     def rejected(self) -> Sized:
-        """Its dead letters."""
+        """Dead letters of the turn."""
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Number of its records by fate."""
+        """Number of the turn's records, keyed by fate."""
 
 
 class RuntimeStats:
     """Counters of one worker, all partitions together.
 
     Attributes:
-        turns: committed turns.
-        counters: everything else by name; `records`, `outputs`, `refused`, the fates of records (`folded`,
+        turns: number of committed turns.
+        counters: everything else, keyed by name: `records`, `outputs`, `refused`, the fates of records (`folded`,
             `unchanged`, `left`, `tombstones`, `malformed`, `rejected`), and events of partitions (`opened`,
             `fenced`, …).
-        turn_seconds: from a turn's first fold to its end.
-        commit_seconds: of its transaction and local write.
-        turn_records: records of a turn, all source topics together.
-        visible_seconds: from the Kafka record whose change led to an output to the end of its transaction.
+        turn_seconds: duration of turns, each from its first fold to its end.
+        commit_seconds: duration of the turns' transactions and local writes.
+        turn_records: number of records per turn, all source topics together.
+        visible_seconds: time from the Kafka record that led to an output to the end of the output's transaction.
     """
 
     def __init__(self) -> None:

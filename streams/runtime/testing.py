@@ -5,8 +5,8 @@
         await agent.put(stand_in.batch("mysql.project_db.orders", [(key, value)]))
     assert stand_in.written("order_final") == [...]
 
-It runs the same fold, the same processor and the same order of steps as a partition, on a store in memory; its
-transaction is a list. `await stand_in.fire_timers(now_ms)` runs the timers that are due at a given source time.
+The stand-in runs the same fold, processor and order of steps as a partition, on a store in memory; its transaction
+appends to a list. `await stand_in.fire_timers(now_ms)` runs the timers that are due at a given source time.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class MemoryPartition:
     def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """Time and key of the states of a kind, oldest first."""
+        """Yield time (milliseconds since 1970) and key of the states with a timer of a kind, oldest first."""
         entries = []
         for key, state in self._store.items():
             entry = self._codec.timer_of(self._codec.decode(state))
@@ -65,7 +65,7 @@ class MemoryPartition:
         return (entry for entry in sorted(entries) if after is None or entry > after)
 
     def count(self, kind: int) -> int:
-        """Number of the states of a kind."""
+        """Number of states with a timer of a kind."""
         return sum(1 for _ in self.timers(kind))
 
     def pending_follow_up(self) -> Callable[[], None]:
@@ -79,11 +79,11 @@ class MemoryPartition:
 
 
 class StandIn:
-    """One of `app`'s pipelines, by default the first, as a partition in memory.
+    """A partition, in memory, of one of `app`'s pipelines (by default the first).
 
     Attributes:
         view: the partition as the processor sees it.
-        records: everything its turns wrote, in order.
+        records: all output records and dead letters of its turns, in order.
         counts: records by fate, counted as in a worker.
         fail_next: error to raise instead of the next turn's transaction; the turn then has no effect.
     """
@@ -125,7 +125,7 @@ class StandIn:
         return len(batch)
 
     async def fire_timers(self, now_ms: int) -> None:
-        """Run a turn of the timers that are due at a source time."""
+        """Run a turn on the timers that are due at a source time (milliseconds since 1970)."""
         self.view.now_ms = now_ms
         turn = self._turn()
         turn.fire(list(self._processor.due_timers(self.view)))

@@ -1,1 +1,1 @@
-"""JSON Schemas of the output topics: generation, rules of change, and the published files."""
+"""JSON Schemas of the output topics: their generation, the rules for changing them, and the published files."""

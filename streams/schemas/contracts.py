@@ -1,10 +1,10 @@
 """JSON Schemas of the output topics, and the changes allowed within one version.
 
 A schema is generated from the struct that is encoded; `streams/schemas` contains one file for each topic and version.
-Consumers of a version keep working for its whole life: fields may be added, and values may become narrower (a bound,
-one null or one enumeration value less). Any other change that a consumer can see is a new version: a removed or renamed
-field, another type, a new null or enumeration value, a wider bound. A change of meaning or unit is one too, which no
-checker can see. Versions after the first go to topics of their own.
+Consumers of a version must keep working as long as the version exists: fields may be added, and values may become
+narrower (a tighter bound, null or an enumeration value no longer used). Any other change that a consumer can see needs
+a new version: a removed or renamed field, another type, a new null or enumeration value, a wider bound. So does a
+change of meaning or unit, which no checker can see. Every version after the first has a topic of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PUBLISHED: Final[Mapping[str, tuple[type[msgspec.Struct], int]]] = {
     ORDER_AMENDED: (AmendedOrder, 1),
     ORDER_INCOMPLETE: (IncompleteOrder, 1),
 }
-"""What each topic's values are encoded from, and the version that this is."""
+"""Struct that each topic's values are encoded from, and the current version of the topic's schema."""
 
 Schema = dict[str, Any]
 
@@ -45,12 +45,12 @@ def schema_of(topic: str) -> Schema:
     for shape in shapes.values():
         _plainly(shape)
     body = shapes.pop(root["$ref"].rpartition("/")[2])
-    body["description"] += " Whole numbers have up to 64 bits. Ignore fields that you do not know: some may be added."
+    body["description"] += " Whole numbers have up to 64 bits. Ignore unknown fields: fields may be added."
     return {"$schema": DIALECT, "$id": f"urn:millrace:{topic}:{version}", **body, "$defs": shapes}
 
 
 def _plainly(shape: Schema) -> None:
-    """Put descriptions in one line and make every field required, as the encoder omits none."""
+    """Put descriptions on one line and make every field required, because the encoder omits none."""
     if "description" in shape:
         shape["description"] = " ".join(shape["description"].split())
     if "properties" in shape:

@@ -1,1 +1,1 @@
-"""Faust's own extension points, by which it carries batches: application, transport, tables."""
+"""Extensions of Faust, through which it carries batches: application, transport, tables."""

@@ -1,4 +1,4 @@
-"""A Faust application that processes in transactional micro-batches."""
+"""A Faust application that processes records in transactional micro-batches, called turns."""
 
 from __future__ import annotations
 
@@ -32,34 +32,34 @@ from streams.runtime.stats import RuntimeStats
 _FAUST_DEFAULT_DATADIR: Final = "{conf.name}-data"
 
 NO_POLL_LIMIT_S: Final = 7 * 86_400.0
-"""aiokafka leaves the group when it was not polled for so long, and does not come back. A spare worker without
-partitions polls nothing, and a large state takes its time to restore: liveness is the heartbeat's affair here."""
+"""Time without a poll after which aiokafka leaves the group, and does not come back. It is long because a spare worker
+without partitions polls nothing, and a large state takes long to restore: only heartbeats show that a worker lives."""
 
 GC_THRESHOLD: Final = 50_000
-"""New containers between two collections of the youngest generation; about ten turns of a live shop."""
+"""Number of new containers between two collections of the youngest generation; about ten turns of a live shop."""
 
 FETCH_BYTES: Final = 1024 * 1024
-"""Most bytes of one topic partition per fetch (a single larger record is fetched nevertheless)."""
+"""Maximum number of bytes of one topic partition per fetch (a single larger record is fetched nevertheless)."""
 
 POLL_RECORDS: Final = 2_000
-"""Most records of one poll: they are all in memory before the partition's bound of waiting bytes is looked at again."""
+"""Maximum number of records per poll: all of them are in memory before the limit of waiting bytes is checked again."""
 
 
 class TransactionalApp(WorkerApp):
-    """A `faust.App` with batches for events and a transaction per turn; see `streams/runtime/__init__.py`.
+    """A `faust.App` whose events are batches, with one transaction per turn; see `streams/runtime/__init__.py`.
 
-    Declare source topics with `batch_topic` or `raw_topic`, the state with `transactional_table`; join them in a
+    Declare source topics with `batch_topic` or `raw_topic`, and the state with `transactional_table`; join them in a
     `pipeline`.
 
     Args:
         bootstrap: Kafka's `host:port`, several separated by commas.
-        state_dir: parent of the data folders; a worker's own is named after the application and its web port, unless
-            `--datadir` is given.
+        state_dir: parent of the data folders; a worker's own folder is named after the application and its web port,
+            unless `--datadir` is given.
         batch_max_records: maximum number of records of one turn.
-        waiting_max_bytes: bytes that may wait in one partition before polling it stops.
+        waiting_max_bytes: number of waiting bytes of one partition at which polling it stops.
         transaction_timeout_ms: time after which Kafka aborts the transaction of a silent worker.
         standby_replicas: number of copies of each partition's state that other workers keep up to date.
-        changelog_delete_retention_s: how long compaction of the changelogs keeps deletions.
+        changelog_delete_retention_s: how many seconds compaction of the changelogs keeps deletions.
     """
 
     def __init__(
@@ -128,9 +128,9 @@ class TransactionalApp(WorkerApp):
         outputs: Sequence[str] = (),
         new_committer: Callable[[int], Committer] | None = None,
     ) -> Pipeline:
-        """Join source topics with their state and the topics written; all must be partitioned alike.
+        """Join source topics with their state and their output topics; all must be co-partitioned.
 
-        `new_committer` makes the committer of a partition number; by default, of Kafka transactions.
+        `new_committer` makes a partition's committer, given its number; the default is one of Kafka transactions.
         """
         topics = tuple(topic.get_topic_name() for topic in sources)
         pipeline = Pipeline(
@@ -145,7 +145,7 @@ class TransactionalApp(WorkerApp):
         return pipeline
 
     def start_with(self, *services: object) -> None:
-        """Start services with the worker, and stop them after its partitions; ignore objects that are no services."""
+        """Start services with the worker, and stop them after its partitions; ignore objects that are not services."""
         for service in services:
             if isinstance(service, mode.Service):
                 self.service(service)  # type: ignore[arg-type]  # Faust takes an instance as well as a class
@@ -190,7 +190,7 @@ class TransactionalApp(WorkerApp):
         except BlockingIOError:
             raise SystemExit(
                 f"cannot start, data folder {folder} is in use by another worker: "
-                "give each one its own (another --web-port, or --datadir)"
+                "give each worker its own (another --web-port, or --datadir)"
             ) from None
 
     async def _check_topics(self) -> None:
@@ -204,14 +204,14 @@ class TransactionalApp(WorkerApp):
 
 
 def _relax_garbage_collection() -> None:
-    """Collect less often: turns make thousands of small containers without cycles, which would be scanned again."""
+    """Make garbage collections rarer: turns create thousands of small containers without cycles, scanned in vain."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 100)
 
 
 def _data_folder(state_dir: Path) -> str:
-    """The folder of `--datadir`, else one per application and web port: no two instances on a machine share it."""
+    """Data folder: that of `--datadir`, else one per application and web port, so that no two workers share it."""
     if str(DATADIR) != _FAUST_DEFAULT_DATADIR:
         return str(DATADIR)
     return str(state_dir).replace("{", "{{").replace("}", "}}") + "/{conf.id}-{conf.web_port}"

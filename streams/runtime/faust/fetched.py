@@ -1,7 +1,7 @@
-"""Fetched records as small objects.
+"""Fetched records as small objects, to save time and memory.
 
 aiokafka creates an object of eleven fields for every record. A struct with seven of them, which the garbage collector
-ignores, takes 0.2 µs per record instead of 0.8 µs, and less memory while it waits.
+ignores, takes 0.2 µs per record instead of 0.8 µs, and less memory while the record waits.
 """
 
 from __future__ import annotations
@@ -35,5 +35,5 @@ class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka h
 
 
 def use_lean_records() -> None:
-    """Make all aiokafka consumers of this process create lean records; none of them may have deserializers."""
+    """Make all aiokafka consumers of this process create `FetchedRecord`s; none of them may have deserializers."""
     fetcher.PartitionRecords = LeanRecords

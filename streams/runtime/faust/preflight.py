@@ -15,21 +15,21 @@ from streams.model.change import ChangeDecoder, Malformed
 from streams.runtime.partition.pipeline import Pipeline
 
 SAMPLE_RECORDS: Final = 5
-"""Records whose keys are looked at in each of a partition's oldest, middle and newest part: a connector's mistake shows
-in every one, a burst of bad records in one place only."""
+"""Number of records whose keys are checked in each of a partition's oldest, middle and newest part: a connector's
+mistake shows in all of them, a burst of bad records in one only."""
 
 FEWEST_SAMPLED: Final = 3
-"""Fewest records from which the connector can be judged."""
+"""Minimum number of records from which the connector can be judged."""
 
 SAMPLE_TIMEOUT_S: Final = 5.0
 
 
 class TopicsMismatchError(Exception):
-    """Topics are missing, have different partition counts, or have keys unfit for the join; one line per fault."""
+    """Topics are missing, have different partition counts, or have keys unsuitable for the join; one line per fault."""
 
 
 async def check_pipeline(client: Mapping[str, Any], pipeline: Pipeline, decoders: Mapping[str, ChangeDecoder]) -> None:
-    """Check the topics of one pipeline; if it has a state, all must have the table's partition count.
+    """Check the topics of one pipeline; all topics of a pipeline with state must have the table's partition count.
 
     Keys of topics without a decoder are not checked.
 
@@ -72,7 +72,7 @@ async def check_partitions(client: Mapping[str, Any], expected: Mapping[str, int
 async def check_keys(
     client: Mapping[str, Any], decoders: Mapping[str, ChangeDecoder], counts: Mapping[str, int]
 ) -> None:
-    """Check old and new records of each source topic: is the key that of the row, and in the partition of its hash?
+    """Check samples of each source topic: keys must equal the row's key, and be in the partition that they hash to.
 
     Raises:
         TopicsMismatchError: every record of a topic's sample is wrong.
@@ -82,8 +82,8 @@ async def check_keys(
         partitions = counts[topic]
         sample = await _sample(client, [TopicPartition(topic, number) for number in range(partitions)])
         reasons = [reason for record in sample if (reason := _fault(record, decoder, partitions))]
-        if len(sample) >= FEWEST_SAMPLED and len(reasons) == len(sample):  # single bad ones are for the dead letters
-            faults.append(f"topic {topic}: {reasons[0]} (as in all {len(sample)} records looked at)")
+        if len(sample) >= FEWEST_SAMPLED and len(reasons) == len(sample):  # single bad records become dead letters
+            faults.append(f"topic {topic}: {reasons[0]} (as in all {len(sample)} sampled records)")
     if faults:
         raise TopicsMismatchError("\n".join(faults))
 
@@ -123,7 +123,7 @@ async def _sample(client: Mapping[str, Any], tps: Sequence[TopicPartition]) -> l
 async def _read(
     consumer: aiokafka.AIOKafkaConsumer, ends: Mapping[TopicPartition, int], deadline: float
 ) -> list[ConsumerRecord]:
-    """Read some records of each partition from its position, or those available by the deadline."""
+    """Read some records of each partition from its position, or those that arrive by the deadline."""
     found: list[ConsumerRecord] = []
     waiting = set(ends)
     while waiting and asyncio.get_running_loop().time() < deadline:

@@ -15,7 +15,7 @@ ROUTE_TIMEOUT_S: Final = 5.0
 
 
 class BoundedRouter(Router):
-    """Faust's router with a time limit and an error answer; Faust's waits for ever for a frozen worker."""
+    """Faust's router with a time limit and an error response; Faust's own waits for ever for a frozen worker."""
 
     async def _route_req(self, dest_url: URL, web: Web, request: Request) -> Response:
         try:
@@ -23,7 +23,7 @@ class BoundedRouter(Router):
                 return await super()._route_req(dest_url, web, request)
         except (TimeoutError, aiohttp.ClientError, OSError):
             answer: dict[str, Any] = {
-                "error": "the worker that owns the key does not answer; another takes over within its session timeout",
+                "error": "the worker that owns the key does not answer; another takes over within the session timeout",
                 "owner": f"{dest_url.host}:{dest_url.port}",
             }
             return web.json(answer, status=503)

@@ -19,8 +19,8 @@ class BatchSchema(faust.Schema[Any, Any]):
     """Decodes the records of a message whose value is a `RecordBatch`.
 
     Args:
-        decoder: decodes one record; unreadable ones become a `Malformed`. Without it, no record is decoded: each
-            becomes a change whose row is the consumed record.
+        decoder: decodes one record; an unreadable one becomes a `Malformed`. Without a decoder, each record becomes a
+            change whose row is the consumed record.
     """
 
     def __init__(self, decoder: ChangeDecoder | None = None) -> None:
@@ -42,7 +42,7 @@ class BatchSchema(faust.Schema[Any, Any]):
 def changes_of(
     records: Sequence[SourceRecord], decoder: ChangeDecoder | None
 ) -> Sequence[Change[Any] | Tombstone | Malformed]:
-    """Decode records; without a decoder, wrap each in a change with one key for all, for stateless pipelines."""
+    """Decode records; without a decoder (for stateless pipelines), wrap each in a change, all with the same key."""
     if decoder is None:
         return [Change(b"", record, False, NO_POSITION) for record in records]
     return [decoder(record.key, record.value) for record in records]

@@ -1,7 +1,7 @@
 """Opens, closes and reopens the partitions that the consumer group assigns to this worker.
 
-Replaces Faust's recovery service, with the same interface: Faust calls `on_rebalance` with every assignment. That call
-must be short, because aiokafka sends no heartbeats until it returns.
+The supervisor replaces Faust's recovery service, with the same interface: Faust calls `on_rebalance` with every
+assignment. That call must be short, because aiokafka sends no heartbeats until it returns.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ COMMIT_MARGIN_S: Final = 5.0
 
 
 class PartitionSupervisor(Service):
-    """The partitions of this worker, and their host: their interface to the worker around them.
+    """Manages the partitions of this worker, and is their `Host`: the interface through which they use the worker.
 
     Attributes:
         partitions: the partitions that this worker processes.
-        standbys: the partitions whose state it keeps for other workers.
+        standbys: local copies of the states of partitions that other workers own.
     """
 
     in_recovery = False
@@ -60,7 +60,7 @@ class PartitionSupervisor(Service):
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Start opening the assigned partitions and resume the flow at once; each partition joins when it is open."""
+        """Start opening the assigned partitions, and resume polling at once; each is polled as soon as it is open."""
         await self.close_partitions()
         log.info("generation %d begins", generation_id)
         self.add_future(self._open_assigned(assigned, self._changes))
@@ -91,7 +91,7 @@ class PartitionSupervisor(Service):
                 return
             await self._consumer.pause_client([tp for tp in assigned if tp.topic in self.tables.changelog_topics])
             if self._changes != change:
-                return  # revoked meanwhile; whoever revoked waits for this lock
+                return  # revoked meanwhile; the revoking call waits for this lock
             for pipeline in self.app.pipelines:
                 self._start(pipeline, assigned)
         log.info("partitions of this worker: %s", [partition.name for partition in self.partitions])
@@ -113,7 +113,7 @@ class PartitionSupervisor(Service):
         self.add_future(self.app.crash(error))
 
     async def _resume_flow(self, assigned: set[TP]) -> None:
-        """Take the steps with which Faust's recovery ends."""
+        """Take the last steps of Faust's recovery, which let Faust process events."""
         app, consumer = self.app, self._consumer
         consumer.resume_partitions({tp for tp in assigned if tp.topic not in self.tables.changelog_topics})
         self.completed.set()
@@ -131,7 +131,7 @@ class PartitionSupervisor(Service):
         return joined and all(p.state is PartitionState.RUNNING for p in self.partitions)
 
     async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
-        """Commit offsets that are only informative, for observers of the group."""
+        """Commit offsets for observers of the group; the partitions do not resume from them."""
         await self._consumer.commit_group_offsets(offsets)
 
     async def group_offset(self, tp: TP) -> int | None:
@@ -139,7 +139,7 @@ class PartitionSupervisor(Service):
         return (await self._consumer.committed_offsets([tp]))[tp]
 
     async def lag(self) -> Mapping[TP, int]:
-        """Unprocessed records by source topic partition, whether waiting here or not polled yet."""
+        """Number of unprocessed records by source topic partition: those waiting here and those not polled yet."""
         waiting = {
             TP(topic, partition.number): partition.task.queue.records_of(topic)
             for partition in self.partitions
@@ -161,7 +161,7 @@ class PartitionSupervisor(Service):
 
     @property
     def waiting_max_bytes(self) -> int:
-        """Bytes that may wait in one partition before polling it stops."""
+        """Number of waiting bytes of one partition at which polling it stops."""
         return self.app.waiting_max_bytes
 
     @property
@@ -182,7 +182,7 @@ class PartitionSupervisor(Service):
         progress: RestoreProgress,
         write_first: WriteFirst,
     ) -> Sequence[Entry]:
-        """Restore a store up to its changelog's end, logging progress; return its newest entries."""
+        """Restore a store up to its changelog's end, and log the progress; return its newest entries."""
         restoration = self._restoration(pipeline, partition, store, progress, write_first)
         await restoration.run(self.app.kafka_client)
         return list(restoration.recent)
@@ -239,7 +239,7 @@ class PartitionSupervisor(Service):
         self._consumer.note_committed({TP(topic, partition): offset for topic, offset in offsets.items()})
 
     def on_room(self) -> None:
-        """Wake the consumer's loop."""
+        """Wake the consumer's loop, because a queue has room again."""
         self._consumer.note_room()
 
 
@@ -254,7 +254,7 @@ class TransactionalTableManager(TableManager):
 
     @property
     def recovery(self) -> PartitionSupervisor:  # type: ignore[override]  # stands in for Faust's Recovery
-        """The supervisor."""
+        """The partition supervisor."""
         if self._supervisor is None:
             app = cast(WorkerApp, self.app)
             self._supervisor = PartitionSupervisor(app, self, beacon=self.beacon, loop=self.loop)
@@ -268,7 +268,7 @@ class TransactionalTableManager(TableManager):
 
 
 def kafka_transactions(app: WorkerApp, name: str, sources: Sequence[str]) -> Callable[[int], KafkaTransactions]:
-    """Return a function that makes the committer of a partition number, for pipelines that write to Kafka."""
+    """Return a function that makes a partition's committer, given its number, for pipelines that write to Kafka."""
 
     async def read_committed_offsets(number: int) -> Mapping[str, int | None]:
         consumer = cast(BatchConsumer, app.consumer)

@@ -1,7 +1,7 @@
 """The state as a Faust table: listed by `faust tables`, routed by `@app.table_route`, read by views.
 
-Only turns of its partitions write it. An assignment to a key raises TypeError, because it could neither be part of a
-transaction nor keep the order of the store's writes.
+Only turns (micro-batches) of its partitions write the table. An assignment to a key raises TypeError, because such a
+write could neither be part of a transaction nor keep the order of the store's writes.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class NotHere(Exception):
 
 
 def refuse_write(table: str) -> NoReturn:
-    """Raise for a write outside a turn: it could neither be part of a transaction nor keep the order of writes."""
-    raise TypeError(f"cannot write to table {table} directly: only turns of its partitions do")
+    """Raise TypeError for a write outside a turn, which could not be part of a transaction."""
+    raise TypeError(f"cannot write to table {table} directly: only the turns of its partitions write it")
 
 
 class PartitionedStore(SerializedStore[Any, Any]):
@@ -141,7 +141,7 @@ class PartitionedStore(SerializedStore[Any, Any]):
         shutil.rmtree(self._folder(), ignore_errors=True)
 
     async def need_active_standby_for(self, tp: TP) -> bool:
-        """False: standbys do not use Faust's recovery."""
+        """Return False, because standbys do not use Faust's recovery."""
         return False
 
 
@@ -175,9 +175,9 @@ class TransactionalTable(faust.Table[Any, Any]):
         refuse_write(self.name)
 
     def persisted_offset(self, tp: TP) -> int | None:
-        """None: Faust's recovery does not run on this table."""
+        """Return None, because Faust's recovery does not run on this table."""
         return None
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
-        """Raise TypeError: Faust's recovery does not run on this table."""
+        """Raise TypeError, because Faust's recovery does not run on this table."""
         refuse_write(self.name)

@@ -24,9 +24,9 @@ class PartitionTransactions(TransactionManager):
         """Do nothing: the supervisor opens partitions outside this callback, so that heartbeats continue."""
 
     async def commit(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
-        """Commit nothing: the partitions' transactions commit."""
+        """Commit nothing: each partition commits its own transactions."""
         return True
 
     async def send(self, topic: str, key: Any, value: Any, partition: Any, *args: Any, **_: Any) -> Any:
-        """Send a record that belongs to no turn, for example one of `faust send`, outside any transaction."""
+        """Send a record outside any transaction, because it belongs to no turn: for example, one of `faust send`."""
         return await self.producer.send(topic, key, value, partition, *args)

@@ -27,18 +27,19 @@ from streams.runtime.partition.task import PartitionTask
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.2
-"""Longest wait of one poll, and so the longest delay of a seek of another partition."""
+"""Longest wait of one poll, and so the longest delay before another partition seeks."""
 
 CROWDED_POLL_S: Final = 0.01
 """Longest wait of one poll while a partition has no room, as it may have room again at any moment."""
 
 
 BATCH_RECORDS: Final = 500
-"""Most records of one batch. A turn is made of whole batches: this is how finely it can choose among the topics."""
+"""Maximum number of records per batch. A turn (micro-batch) takes whole batches, so this is how finely it can choose
+among the topics."""
 
 LONG_POLL_MS: Final = 100
-"""How long the broker may hold a fetch for which there is nothing. A partition that opens meanwhile waits for its end;
-Faust's 1.5 s would be most of a failover. Data that arrives ends the fetch at once, whatever this is."""
+"""Longest time that the broker may hold a fetch without data. A partition that opens meanwhile waits for the fetch to
+end; Faust's 1.5 s would be most of a failover. Arriving data ends the fetch at once, whatever this limit is."""
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
@@ -54,7 +55,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 class BatchConsumer(driver.Consumer):
     """Polls the open partitions that have room and delivers their records as batches.
 
-    One loop does both polls and seeks, so that no record from before a seek is taken for one after it.
+    One loop both polls and seeks, so that a record polled before a seek is never mistaken for one polled after it.
     """
 
     app: WorkerApp
@@ -102,7 +103,7 @@ class BatchConsumer(driver.Consumer):
     async def behind(self, tps: Sequence[TP]) -> Mapping[TP, int]:
         """Number of offsets between the consumer's position and the end of each topic partition.
 
-        Transaction markers count while data follows them; those at the end do not.
+        Transaction markers count if data follows them; markers at the end do not.
         """
         client = self._thread._ensure_consumer()
 
@@ -164,10 +165,10 @@ class BatchConsumer(driver.Consumer):
         await self._look_for_more(polled if is_all else ())
 
     async def _look_for_more(self, polled: Collection[TopicPartition]) -> None:
-        """Update how many records follow of the topics that were polled, and of those that a queue lacks.
+        """Update how many records follow, for the topics that were polled and those without a waiting batch.
 
-        A figure older than one poll would make turns wait for records that have arrived already. After a full poll
-        there is more, and no need to ask. A partition with a single topic waits for no other.
+        A number older than one poll would make turns wait for records that have arrived already. After a full poll
+        more records certainly follow, so nothing is asked. A partition with a single topic waits for no other topic.
         """
         wanted = {
             tp: queue
@@ -220,7 +221,7 @@ class BatchConsumer(driver.Consumer):
         self._track_end(tp)
 
     def _track_end(self, tp: TP) -> None:
-        """Report the end of the topic partition to Faust's monitor, which computes its lag from it."""
+        """Report the end of the topic partition to Faust's monitor, which computes the partition's lag from it."""
         try:
             end = self.highwater(tp)
         except (AssertionError, IllegalStateError):
@@ -229,7 +230,7 @@ class BatchConsumer(driver.Consumer):
             self.app.monitor.track_tp_end_offset(tp, end)
 
     def _message(self, tp: TP, batch: RecordBatch) -> ConsumerMessage:
-        """One message for a whole batch, with the offset of its last record."""
+        """Return one message for a whole batch, with the offset of the batch's last record."""
         last = batch.records[-1]
         return ConsumerMessage(
             tp.topic,
@@ -254,7 +255,7 @@ class BatchConsumer(driver.Consumer):
         return True
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commit nothing: the partitions' transactions commit."""
+        """Commit nothing: each partition commits its own transactions."""
         return False
 
     def note_committed(self, offsets: Mapping[TP, int]) -> None:
@@ -278,7 +279,7 @@ class BatchConsumer(driver.Consumer):
             super().verify_event_path(now, tp)
 
     def _note_uncommitted(self, tp: TP, offset: int) -> None:
-        """Count the time without a commit from the first uncommitted record, not from the last commit."""
+        """Measure the time without a commit from the first uncommitted record, not from the last commit."""
         if self._committed_offset[tp] == offset:
             self._thread.tp_last_committed_at[tp] = monotonic()
 

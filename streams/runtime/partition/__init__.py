@@ -1,1 +1,1 @@
-"""Processing of one partition: its records are folded in turns, and each turn is made durable, all or nothing."""
+"""Processing of one partition in turns (micro-batches), each of which becomes durable as a whole or not at all."""

@@ -11,7 +11,7 @@ Fold = Callable[[Any, Change[Any]], Any]
 """`fold(state, change)` alters the state and returns an outcome of `streams/model/fold.py` or an object to publish."""
 
 TimerCallback = Callable[[Any], Any]
-"""`callback(state)` does the same when a timer is due, without a change; it may also return `FORGOTTEN`."""
+"""`callback(state)` does the same for a timer that is due; it has no change, and may also return `FORGOTTEN`."""
 
 RECORD_OVERHEAD_BYTES: Final = 500
 """Approximate memory of a record in addition to its key and value, so that records without a value count too."""
@@ -37,10 +37,10 @@ class SourceRecord(Protocol):
 
 
 class OutputRecord(NamedTuple):
-    """A record to be written in a turn's transaction, to the turn's partition number.
+    """A record to be written in the transaction of a turn (a micro-batch), to the turn's partition number.
 
     Attributes:
-        source: the source record that this one repeats unchanged, for sinks that also keep its offset and timestamp.
+        source: the source record that this one copies unchanged, for sinks that also keep its offset and timestamp.
     """
 
     topic: str
@@ -62,10 +62,10 @@ class RecordBatch:
     Attributes:
         from_offset: the consumer's position before the poll: `records[0].offset`, or less after transaction markers.
         next_offset: the offset after the last record.
-        records: as consumed.
+        records: the consumed records, by offset.
         changes: the decoded records, in the same order; empty before decoding.
         size_bytes: size of keys and values, plus an estimate of the memory used per record.
-        owner: the partition task that the poll was made for. A partition that was opened again has another one.
+        owner: the partition task that the poll was made for; a partition that is opened again gets another task.
     """
 
     __slots__ = ("changes", "from_offset", "next_offset", "owner", "partition", "records", "size_bytes", "topic")

@@ -1,8 +1,8 @@
-"""Make the results of a turn durable, all or nothing.
+"""Make the results of a turn (one micro-batch of a partition) durable, all or nothing.
 
 `KafkaTransactions` is the committer of applications that write to Kafka. Applications with another sink supply their
-own: outputs and offsets must become durable together, and `open` must end a former owner's right to write before
-`committed` returns the offsets to resume from.
+own committer: its outputs and offsets must become durable together, and its `open` must end a former owner's right to
+write before its `committed` returns the offsets to resume from.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ LARGEST_REQUEST_BYTES: Final = 16 * 1024 * 1024
 """A dead letter carries a whole rejected record, which may be larger than a prepared batch."""
 
 RETRY_BACKOFF_MS: Final = 4
-"""Right after a commit, Kafka 4.x may reject a producer's next transaction once (transaction verification); it tries
-again after this time; the client's default of 100 ms would be most of a turn."""
+"""Right after a commit, Kafka 4.x may reject a producer's next transaction once (transaction verification). The
+producer retries after this time; the client's default of 100 ms would be most of a turn."""
 
 CLOSE_TIMEOUT_S: Final = 2.0
 
 
 class Committer(Protocol):
-    """Interface between a partition task and its sink."""
+    """Interface through which a partition task uses its sink."""
 
     async def open(self) -> None:
-        """Fence every former owner: after this returns, nothing that one of them began can become durable."""
+        """Fence every former owner: afterwards, nothing that a former owner has begun can become durable."""
 
     async def committed(self) -> Mapping[str, int | None]:
-        """Next offset to process by source topic, None where nothing was committed; call after `open`."""
+        """Next offset to process, keyed by source topic; None where nothing was committed. Call it after `open`."""
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
-        """Make outputs and source offsets durable together; return the last offset written by output topic.
+        """Make outputs and source offsets durable together; return the last offset written, keyed by output topic.
 
-        After an error the outcome is unknown: only `open` of a new committer resolves it.
+        After an error the outcome is unknown, until `open` of a new committer resolves it.
         """
 
     async def check(self) -> None:
-        """Check the sink about once a second; raise if it was changed by anybody else."""
+        """Check the sink, about once a second; raise if another writer has changed it."""
 
     async def close(self) -> None:
         """Release connections within a bounded time. Errors are logged, not raised."""
@@ -85,20 +85,20 @@ class KafkaTransactions:
     async def open(self) -> None:
         """Initialise the transactional id: this aborts a former owner's open transaction and fences its producer."""
         await self._producer.start()
-        # aiokafka asks for its producer id, and thereby fences, with the first transaction.
+        # aiokafka requests its producer id, which fences former owners, with the first transaction only.
         await self._producer.begin_transaction()
         await self._producer.abort_transaction()
 
     async def committed(self) -> Mapping[str, int | None]:
-        """Offsets that the group has committed for this partition, by source topic."""
+        """Offsets that the group has committed for this partition, keyed by source topic."""
         return await self._read_committed_offsets(self.partition)
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
-        """Run step 4 of a turn: one transaction."""
+        """Run step 4 of a turn (see `task.py`): one transaction."""
         try:
             return await self._commit(outputs, offsets)
         except IllegalOperation as error:
-            # aiokafka's word for a producer that has failed meanwhile; it is not one of its Kafka errors.
+            # aiokafka raises this for a producer that has failed meanwhile; it is not a `KafkaError`.
             raise KafkaError(f"the transaction cannot continue: {error}") from error
 
     async def check(self) -> None:
@@ -111,7 +111,7 @@ class KafkaTransactions:
         producer = self._producer
         await producer.begin_transaction()
         pending = [await self._send(topic, records) for topic, records in by_topic.items()]
-        # aiokafka commits although a produce request failed, so every future is awaited first.
+        # aiokafka commits even if a produce request failed, so every future is awaited first.
         written = {topic: await _last_offset(batches) for topic, batches in zip(by_topic, pending, strict=True)}
         if offsets:
             await producer.send_offsets_to_transaction(
@@ -121,7 +121,7 @@ class KafkaTransactions:
         return written
 
     async def _send(self, topic: str, records: Sequence[OutputRecord]) -> list[tuple[Awaitable[Any], int]]:
-        """Send records as prepared batches: one future per batch instead of one per record."""
+        """Send records as prepared batches, with one future per batch instead of one per record."""
         producer, partition = self._producer, self.partition
         sent: list[tuple[Awaitable[Any], int]] = []
         builder = producer.create_batch()
@@ -137,7 +137,7 @@ class KafkaTransactions:
         return sent
 
     async def close(self) -> None:
-        """Stop the producer without waiting for a transaction in doubt: the next `open` resolves it."""
+        """Stop the producer without resolving a transaction in doubt: the next `open` does that."""
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._producer.stop()

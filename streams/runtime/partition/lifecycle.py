@@ -22,13 +22,14 @@ from streams.runtime.stats import RuntimeStats
 log = logging.getLogger(__name__)
 
 REOPEN_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
-"""Pauses before the next task is opened; the last one repeats."""
+"""Pauses before a failed partition is opened again, one after the other; the last one repeats."""
 
 FENCED_IN_A_ROW: Final = 5
-"""Number of fencings in a row that ends the worker: the deployment has two owners of one partition."""
+"""Number of consecutive fencings after which the worker ends: the deployment has two owners of one partition."""
 
 TRANSIENT: Final = (KafkaError, OSError, TimeoutError, BatchesApartError, SinkAwayError)
-"""Errors of an outage, after which a new task is opened. Any other error is a bug or a loss, and ends the worker."""
+"""Errors of an outage, after which the partition is opened again. Any other error is a bug or a loss, and ends the
+worker."""
 
 
 class PartitionState(StrEnum):
@@ -48,9 +49,9 @@ class Partition:
     """A partition number that the consumer group has assigned to this worker.
 
     Attributes:
-        name: pipeline and number, for logs and pages.
+        name: the pipeline's name and the partition number, for logs and pages.
         state: stage of the life cycle.
-        error: the error after which the partition waits; None if it does not wait.
+        error: the error after which the partition waits to be opened again; None if it does not wait.
         task: the current task, or the last one.
     """
 

@@ -1,4 +1,4 @@
-"""A pipeline: co-partitioned source topics, the state they are folded into, and the topics written."""
+"""A pipeline: co-partitioned source topics, the state they are folded into, and the output topics."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ class StateTable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """A part of an application that processes co-partitioned topics; other topics need another pipeline.
+    """A part of an application that processes co-partitioned topics; topics partitioned otherwise need another one.
 
     Attributes:
         name: part of the transactional ids, and the name shown in views and logs.
         sources: names of the source topics; all have the same partition numbers.
-        outputs: names of the topics written; they have the same partition numbers as the sources.
-        table: the state; None for a stateless pipeline.
-        processor: the application's decisions.
-        new_committer: makes the committer of one partition task.
+        outputs: names of the output topics; they have the same partition numbers as the sources.
+        table: the table that keeps the state; None for a stateless pipeline.
+        processor: makes the application's decisions.
+        new_committer: makes the committer of a partition task, given the partition number.
     """
 
     name: str
@@ -77,10 +77,10 @@ class Pipeline:
         return None if self.table is None else self.table.changelog_name
 
     def numbers(self, assigned: Collection[TP]) -> tuple[list[int], list[int]]:
-        """Partition numbers to process, and those to keep a standby for, among the assigned topic partitions.
+        """Return the assigned partition numbers to process, and those to keep a standby for.
 
         Raises:
-            PartitionsApartError: the group has assigned different partition numbers of topics that belong together.
+            PartitionsApartError: the assigned partition numbers of co-partitioned topics differ.
         """
         by_topic = {topic: sorted(tp.partition for tp in assigned if tp.topic == topic) for topic in self.sources}
         numbers = by_topic[self.sources[0]]

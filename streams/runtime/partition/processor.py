@@ -1,4 +1,4 @@
-"""The application's part of a partition: its decisions, without its transactions."""
+"""Interface for an application's decisions in a partition; transactions are the runtime's part."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PartitionView(Protocol):
 
     @property
     def incarnation(self) -> str:
-        """Identifier of the partition's state; a state that was lost and created again has another one."""
+        """Identifier of the partition's state; a state that was lost and created again has another identifier."""
 
     @property
     def now_ms(self) -> int:
@@ -28,42 +28,43 @@ class PartitionView(Protocol):
     def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """Time and key of the timers of a kind, oldest first."""
+        """Yield time (milliseconds since 1970) and key of the timers of a kind, oldest first."""
 
     def count(self, kind: int) -> int:
         """Number of timers of a kind."""
 
     def pending_follow_up(self) -> Callable[[], None]:
-        """Register a follow-up of everything committed so far; call the returned function when it is done.
+        """Register a follow-up: work to do after everything committed so far. Call the returned function when it is
+        done.
 
         States committed after the last completed follow-up are passed to `opened` when the partition opens again.
         """
 
 
 class Processor(Protocol):
-    """Decisions and effects around the pure folds, called during a partition's turns."""
+    """Decisions and effects around the pure folds, called during a partition's turns (micro-batches)."""
 
     async def ready(self) -> None:
         """Return once everything that `publish` needs is loaded; the partition waits for this while it opens."""
 
     def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
-        """React to a partition that has opened. `recent`: its newest states, with all whose follow-ups are pending."""
+        """React to the opening of a partition; `recent`: its newest states, and all with pending follow-ups."""
 
     def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
-        """Keys and callbacks of due timers, a bounded number."""
+        """Keys and callbacks of the timers that are due, limited in number."""
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
-        """Convert the folds' outcomes to records. It may wait for other services and may change the turn's states.
+        """Convert the folds' outcomes to records; may wait for other services, and may change the turn's states.
 
         No transaction is open meanwhile. If the call fails or is cancelled, the turn is dropped, and its batches are
         read again.
         """
 
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
-        """Dead letter for a record that could not be processed, with its origin and the reason."""
+        """Build the dead letter of a record that could not be processed, with the record's origin and the reason."""
 
     def committed(self, turn: Turn, partition: PartitionView) -> None:
-        """React to a durable turn; must not wait."""
+        """React to a turn that has become durable; must not wait."""
 
 
 class StatelessProcessor:
@@ -76,5 +77,5 @@ class StatelessProcessor:
         """Do nothing: there are no recent states."""
 
     def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
-        """No timers."""
+        """Return no timers."""
         return ()

@@ -1,9 +1,9 @@
-"""The batches that wait for a partition's next turn: bounded in bytes, without a gap.
+"""The batches that wait for a partition's next turn (its next micro-batch): bounded in bytes, without a gap.
 
 Topics are polled at their own pace, but related records were written at about the same time. So a turn that cannot take
-everything takes the oldest batches by Kafka's timestamps, whatever their topic, and does not run ahead of a topic that
-is known to have more: an order's row and its lines mostly meet in one turn, and its state is written once. Kafka
-Streams chooses its next record in the same way (`max.task.idle.ms`, KIP-695).
+all batches takes those with the oldest Kafka timestamps, whatever their topic, and stops at a topic that has run out of
+batches but is known to have more records. Therefore an order's row and its lines mostly meet in one turn, and the
+order's state is written once. Kafka Streams chooses its next record in the same way (`max.task.idle.ms`, KIP-695).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class BatchesApartError(Exception):
 
 
 class BatchQueue:
-    """Batches between the consumer and a turn.
+    """Queue of the batches that were polled but not taken by a turn yet.
 
     Args:
-        max_bytes: bytes that may wait before polling stops, shared evenly by the topics.
+        max_bytes: number of waiting bytes at which polling stops, shared evenly by the topics.
 
     Attributes:
-        next_offsets: next offset to be processed by source topic.
-        filled: set when a batch arrives.
+        next_offsets: next offset to process, keyed by source topic.
+        filled: set when a batch arrives, or when a wait for more batches may be over.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -56,7 +56,7 @@ class BatchQueue:
         self._polled_bytes[batch.topic] += batch.size_bytes
 
     def put(self, batch: RecordBatch, fold: Fold) -> None:
-        """Append a batch."""
+        """Append a batch, together with the fold for its changes."""
         self._waiting.setdefault(batch.topic, deque()).append((batch, fold))
         self.filled.set()
 
@@ -66,7 +66,7 @@ class BatchQueue:
         return [topic for topic in self.next_offsets if not self._waiting.get(topic)]
 
     def note_behind(self, behind: Mapping[str, int]) -> None:
-        """Update the number of records of each topic that are still to be polled."""
+        """Update how many records are still to be polled, keyed by topic."""
         self._behind |= behind
         if self:
             self.filled.set()
@@ -93,7 +93,7 @@ class BatchQueue:
         self._waiting.clear()
 
     def take(self, max_records: int) -> Sequence[tuple[RecordBatch, Fold]]:
-        """Run step 1 of a turn: take the oldest batches, up to the size of a turn.
+        """Run step 1 of a turn (see `task.py`): take the oldest batches, up to `max_records` but at least one batch.
 
         Raises:
             BatchesApartError: a batch does not start where the previous one of its topic ended.

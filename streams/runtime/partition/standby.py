@@ -29,11 +29,11 @@ class Standby:
     """The standby of one partition number.
 
     Attributes:
-        progress: how far it is behind.
+        progress: how far the copy is behind its changelog.
     """
 
     def __init__(self, number: int, *, pipeline: Pipeline, follow: Follow) -> None:
-        assert pipeline.table is not None, "only a state has standbys"
+        assert pipeline.table is not None, "a stateless pipeline has no standbys"
         self.number = number
         self.name = f"{pipeline.name}/{number}"
         self.progress = RestoreProgress()

@@ -1,11 +1,11 @@
-"""A partition task: opens one partition, then processes it turn after turn.
+"""A partition task opens one partition, then processes it in turns; a turn is one micro-batch and one transaction.
 
-Every assignment of a partition starts a new task, also on the same worker, and so does every error and every unknown
-outcome. Nothing of an earlier task is used again. To open, a task takes these steps:
+Every assignment of a partition starts a new task, even on the same worker, and so does every error and every unknown
+outcome. A task uses nothing of an earlier task. To open its partition, a task takes these steps:
 
     a. a new committer fences every former owner (Kafka aborts their open transactions);
-    b. the end of the changelog is replayed into the store, from the record after the last one it contains; an empty
-       changelog gets its first record, unless the group has committed offsets: then a state was lost, and this stops;
+    b. the changelog is replayed into the store, from the record after the last one that the store contains; an empty
+       changelog gets its first record, unless the group has committed offsets: then a state was lost, which is fatal;
     c. the committed offsets are read;
     d. the application gets ready and receives the recent states;
     e. the consumer seeks to the committed offsets and polls for this task.
@@ -14,12 +14,12 @@ A turn takes the waiting batches of all source topics of the partition and runs 
 
     1. check that each batch starts where the previous one of its topic ended; after a gap, a new task is needed;
     2. fold its changes in memory (`turn.py`), or run the callbacks of the timers that are due;
-    3. let the application decide what to publish; waiting is allowed, no transaction is open;
-    4. one transaction: changelog, outputs, dead letters, source offsets;
+    3. let the application decide what to publish; it may wait, because no transaction is open;
+    4. commit changelog, outputs, dead letters and source offsets in one transaction;
     5. write states, timers and changelog offset to the store: local state is never ahead of the changelog;
     6. count the turn and notify the application.
 
-Steps 4 and 5 are not interrupted. If one fails, the outcome is unknown to this task, and only a new task resolves it.
+Steps 4 and 5 are not interrupted. If one fails, this task does not know the outcome, and only a new task resolves it.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ OPEN_TIMEOUT_S: Final = 60.0
 
 GATHER_S: Final = 0.001
 """Pause between the first batch after a lull and its turn. The changes of an order's row and of its lines arrive as two
-batches at almost the same time: together they cost one transaction, one after the other two, and the second one waits
-for the first."""
+batches at almost the same time. In one turn they cost one transaction; in two turns they cost two, and the second batch
+waits for the first."""
 
 
 TIMER_INTERVAL_S: Final = 1.0
@@ -60,11 +60,11 @@ TIMER_INTERVAL_S: Final = 1.0
 
 
 class StateLostError(Exception):
-    """The changelog was emptied or recreated although its group has committed offsets; orders would get lost."""
+    """The changelog was emptied or recreated although its group has committed offsets; orders would be lost."""
 
 
 class Host(Protocol):
-    """Interface of a partition task to the worker around it."""
+    """Interface through which a partition task uses the worker around it."""
 
     @property
     def turn_max_records(self) -> int: ...
@@ -91,8 +91,8 @@ class PartitionTask:
     """Opens one partition number of the co-partitioned source topics and runs its turns.
 
     Attributes:
-        is_used: whether `open` was called; a task opens once.
-        is_open: whether it accepts batches: from the last step of `open` until `close`.
+        is_used: whether `open` was called; it can be called once.
+        is_open: whether the task accepts batches, from the last step of `open` until `close`.
         turns: number of committed turns.
         queue: the waiting batches.
         progress: progress of the restoration.
@@ -138,10 +138,10 @@ class PartitionTask:
     # -- open and close -----------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Take steps a to e.
+        """Open the partition: take steps a to e.
 
         Raises:
-            StateLostError, ChangelogDamagedError: the state is not reliable.
+            StateLostError, ChangelogDamagedError: the changelog does not hold the whole state.
             KafkaError, OSError, TimeoutError: Kafka is unavailable; another task may succeed.
         """
         assert not self.is_used, "a task opens once"
@@ -236,7 +236,7 @@ class PartitionTask:
         return Turn(self._store.get, table.codec, dead_letter)
 
     async def _fold(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
-        """Run a turn of polled batches."""
+        """Run a turn on polled batches."""
         turn = self._new_turn()
         began = time.monotonic()
         turn.fold(batches)  # step 2
@@ -244,7 +244,7 @@ class PartitionTask:
         await self._finish_turn(turn, began, offsets, records=sum(len(batch) for batch, _ in batches))
 
     async def _fire_timers(self) -> None:
-        """Run a turn without input, if any timer is due."""
+        """Check the sink; then run a turn without input, if any timer is due."""
         await unless_closing(self._committer.check(), self._closing)
         if self._store is None:
             return
@@ -262,7 +262,7 @@ class PartitionTask:
         commit_began = time.monotonic()
         written = await finish(self._commit(turn, outputs, offsets), self._host.commit_timeout_s)  # steps 4 and 5
         if self._stored is not None and written is not None:
-            self._stored.note_written(written)  # not before: what the processor never hears of is not settled either
+            self._stored.note_written(written)  # only now, when the processor will be notified
         now = time.monotonic()
         self.turns += 1  # step 6
         self._stats.turn_done(
@@ -272,7 +272,7 @@ class PartitionTask:
         self._processor.committed(turn, self.view)
 
     async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> int | None:
-        """Run steps 4 and 5; return the changelog offset of the states, None if no state changed."""
+        """Run steps 4 and 5; return the offset of the last state in the changelog, None if no state changed."""
         states = [] if self._store is None else turn.encoded_states()
         changes = [OutputRecord(self._changelog, key, state) for key, state in states]
         written = await self._committer.commit([*changes, *outputs, *turn.rejected], offsets)  # step 4

@@ -1,4 +1,5 @@
-"""Step 2 of a turn: fold its batches, or run the callbacks of its due timers, in memory and without side effects."""
+"""Step 2 of a turn (one micro-batch): fold its batches or run due timers' callbacks, in memory, without side
+effects."""
 
 from __future__ import annotations
 
@@ -17,11 +18,12 @@ log = logging.getLogger(__name__)
 
 
 class FoldFailedError(Rejected):
-    """A fold raised an unexpected error: a programming error, counted as `failed`, unlike bad data."""
+    """A fold raised an unexpected error. Unlike bad data, this is a programming error, and is counted as `failed`."""
 
 
 MOST_AHEAD_MS: Final = 86_400_000
-"""Most that a source's clock may be ahead of Kafka's; a later time is an error, and must not make orders overdue."""
+"""Longest time by which the source's clock may be ahead of Kafka's; a later time is wrong, and must not make orders
+overdue."""
 
 
 def is_credible(at_ms: int, record_ms: int) -> bool:
@@ -30,18 +32,19 @@ def is_credible(at_ms: int, record_ms: int) -> bool:
 
 
 class Turn:
-    """The states that a turn reads, the outcomes to be published, and the dead letters.
+    """The data of one turn: states that were read, outcomes to be published, and dead letters.
 
     Attributes:
-        states: every state that was read, by key; an overlay over the store.
-        changed: keys whose state changed; ten changes of a key cost one write.
+        states: every state that was read, keyed by record key; they hide the store's states.
+        changed: keys whose state changed, in order; ten changes of a key cost one write.
         fired: keys whose timers have fired.
         forgotten: keys whose state is to be deleted.
         outcomes: objects to be published, in the order of the folds that returned them.
-        caused_at_ms: Kafka's timestamp of the record behind each outcome of a fold.
-        rejected: dead letters of records that could not be read or break a rule.
-        counts: records by fate: `folded`, `unchanged`, `left`, `tombstones`, `malformed`, `rejected`, `failed`.
-        newest_ms: the newest source time among its changes, 0 without any.
+        caused_at_ms: for each outcome of a fold, Kafka's timestamp of its record, in milliseconds since 1970.
+        rejected: dead letters of records that are unreadable or break a rule.
+        counts: number of records by fate (`folded`, `unchanged`, `left`, `tombstones`, `malformed`, `rejected`,
+            `failed`).
+        newest_ms: newest source time of the changes, in milliseconds since 1970; 0 without changes.
     """
 
     def __init__(
@@ -68,18 +71,18 @@ class Turn:
         self._timers_before: dict[bytes, Timer | None] = {}
 
     def fold(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
-        """Fold all changes. If a fold fails, fold again with care: the change that fails becomes a dead letter."""
+        """Fold all changes. If a fold fails, fold everything again, with a dead letter for each change that fails."""
         try:
             for batch, fold in batches:
                 self._fold_batch(batch, fold)
         except Exception:
-            log.exception("a fold failed; folding its turn again, one change at a time")
+            log.exception("a fold failed; folding the whole turn again, with a dead letter for each change that fails")
             self._reset()
             for batch, fold in batches:
                 self._fold_batch(batch, self._guarded(fold))
 
     def fire(self, timers: Sequence[tuple[bytes, TimerCallback]]) -> None:
-        """Run the callbacks of due timers; for a key without a state, on a new one."""
+        """Run the callbacks of due timers; a key without a state gets a new one."""
         for key, callback in timers:
             self.fired.add(key)
             outcome = callback(self._state_of(key))

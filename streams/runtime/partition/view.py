@@ -1,4 +1,8 @@
-"""An open partition as its processor sees it: its identity, time, timers and pending follow-ups."""
+"""An open partition as its processor sees it: its identity, time, timers and pending follow-ups.
+
+A follow-up is work after a commit, such as marking emitted orders. The settled offset is the changelog offset up to
+which all follow-ups are done.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import Final
 from streams.runtime.state.store import PartitionStore
 
 MOST_UNSETTLED: Final = 10_000
-"""Most pending follow-ups that are tracked one by one; beyond it, the next task settles all of them."""
+"""Maximum number of pending follow-ups tracked one by one; if there are more, the next task repeats all of them."""
 
 
 class StoredPartitionView:
@@ -25,21 +29,21 @@ class StoredPartitionView:
 
     @property
     def incarnation(self) -> str:
-        """UUID at the head of the changelog, as 32 hexadecimal digits."""
+        """UUID in the changelog's first record, as 32 hexadecimal digits."""
         incarnation = self._store.incarnation
         assert incarnation is not None, "a store is restored before its partition opens"
         return incarnation.hex()
 
     @property
     def now_ms(self) -> int:
-        """The newest source time seen plus the time that has passed here since; no wall clock is read."""
+        """The newest source time seen, plus the time passed in this worker since then; does not read the wall clock."""
         newest = self._store.newest_ms
         return newest and newest + int((time.monotonic() - self._newest_seen_at) * 1000)
 
     def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """Time and key of the timers of a kind, oldest first."""
+        """Yield time (milliseconds since 1970) and key of the timers of a kind, oldest first."""
         return self._store.timers.entries(kind, after=after, until_ms=until_ms)
 
     def count(self, kind: int) -> int:
@@ -47,7 +51,7 @@ class StoredPartitionView:
         return self._store.timers.counts[kind]
 
     def pending_follow_up(self) -> Callable[[], None]:
-        """Register a follow-up. Completed ones advance the settled offset up to the first that is pending."""
+        """Register a follow-up; the settled offset advances to the first follow-up that is still pending."""
         unsettled = self._unsettled
         item = _Unsettled(self._changelog_offset)
         if len(unsettled) < MOST_UNSETTLED:
@@ -63,7 +67,7 @@ class StoredPartitionView:
     # -- for the task -------------------------------------------------------------------------------------------------
 
     def note_time(self, newest_ms: int) -> None:
-        """Update the newest source time with a turn's, before it is written."""
+        """Update the newest source time with that of a turn, before the turn is written."""
         if newest_ms > self._store.newest_ms:
             self._store.newest_ms = newest_ms
             self._newest_seen_at = time.monotonic()
@@ -99,13 +103,13 @@ class StatelessPartitionView:
     def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """No timers."""
+        """Return no timers."""
         return iter(())
 
     def count(self, kind: int) -> int:
-        """Always 0."""
+        """Return 0."""
         return 0
 
     def pending_follow_up(self) -> Callable[[], None]:
-        """Do nothing: without a store, nothing is settled."""
+        """Return a function that does nothing: without a store, nothing needs to be settled."""
         return lambda: None

@@ -1,4 +1,4 @@
-"""Asyncio tasks of partitions: report a crash, wait until the partition closes, or finish a step whatever happens."""
+"""Asyncio helpers for partitions: report a crash, stop waiting when the partition closes, finish a step in any case."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def start_task(
 
 
 class ClosingError(Exception):
-    """Ends a wait because the partition is closing."""
+    """A wait ended because the partition is closing."""
 
 
 async def unless_closing(step: Coroutine[Any, Any, T], closing: asyncio.Event) -> T:

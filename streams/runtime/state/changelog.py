@@ -1,11 +1,11 @@
-"""Restore a partition's store from its changelog topic, up to its end when the restoration begins.
+"""Restore a partition's store from its changelog topic, up to the end that the changelog has when restoration begins.
 
 The first record of a changelog partition is its incarnation, a UUID written by the first owner. Compaction never
-removes it, because its key is never written again, and no source's key can equal it, because it is not valid UTF-8. A
-store remembers the incarnation it was restored from: a store of another log (of a topic that was deleted and created
-again) is recognised and emptied, whatever its offsets.
+removes that record, because its key is never written again; and no source's key can equal its key, which is not valid
+UTF-8. A store remembers the incarnation it was restored from. So a store of another log (of a topic that was deleted
+and created again) is recognised and emptied, whatever its offsets.
 
-A store that was not kept up to date for so long that compaction may have removed deletions it never saw is emptied too.
+A store is also emptied if it is so outdated that compaction may have removed deletions which the store never saw.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ FOLLOW_POLL_MS: Final = 500
 PROGRESS_INTERVAL_S: Final = 2.0
 RECENT_ENTRIES: Final = 10_000
 RECENT_OFFSETS: Final = 2 * RECENT_ENTRIES
-"""A transaction of one record takes two offsets, its marker included."""
+"""Number of offsets of that many transactions of one record, which take two offsets each with their marker."""
 
 FOLLOW_PAUSE_S: Final = 1.0
 
 AGE_MARGIN_S: Final = 3600.0
-"""Margin for different clocks of the broker, which compacts, and of this worker."""
+"""Margin for the difference between the clocks of this worker and of the broker, which compacts."""
 
 
 WriteFirst = Callable[[bytes], Awaitable[None]]
-"""Writes the incarnation to an empty changelog, in a transaction of the partition's owner."""
+"""Function that writes the incarnation to an empty changelog, in a transaction of the partition's owner."""
 
 
 class ChangelogDamagedError(Exception):
@@ -53,7 +53,7 @@ class ChangelogDamagedError(Exception):
 
 @dataclass
 class RestoreProgress:
-    """Progress of a restoration. Offsets include transaction markers, so `records` ends below `end - begin`."""
+    """Progress of a restoration. Offsets include transaction markers, so `records` stays below `end - begin`."""
 
     begin: int = 0
     position: int = 0
@@ -68,14 +68,14 @@ class RestoreProgress:
 
 
 class Restoration:
-    """A restoration of one store; for a standby, a continuous one.
+    """Restores one store: once for a partition task, continuously for a standby.
 
-    The end is the last stable offset: the caller has fenced the former owner, so no transaction is open and nothing is
-    added. It is reached by position, not by the last record, which may be a transaction marker.
+    A restoration ends at the last stable offset: the caller has fenced the former owner, so no transaction is open and
+    nothing is added. The consumer's position shows that the end is reached; the last one may be a transaction marker.
 
     Args:
-        changelog_delete_retention_s: how long compaction keeps deletions.
-        write_first: writes the incarnation to an empty changelog; a standby does not.
+        changelog_delete_retention_s: how many seconds compaction keeps deletions.
+        write_first: writes the incarnation to an empty changelog; None for a standby, which never writes.
 
     Attributes:
         recent: the newest entries read, including all those after the store's settled offset.
@@ -132,7 +132,7 @@ class Restoration:
         return await self._find_incarnation(consumer, await self._measure(consumer)) is not None
 
     async def _measure(self, consumer: aiokafka.AIOKafkaConsumer) -> int:
-        """Note the changelog's end; return its first offset."""
+        """Update the end in the progress; return the changelog's first offset."""
         first = await consumer.beginning_offsets([self._changelog])
         self._progress.end = (await consumer.end_offsets([self._changelog]))[self._changelog]
         return int(first[self._changelog])
@@ -148,23 +148,23 @@ class Restoration:
             store.begin(incarnation)
         done = store.changelog_offset
         if done is not None:
-            # Of a standby's store it is not known what its former owner settled, nor of one in its first life.
+            # It is unknown which follow-ups are done for a standby's store, or for a store in its first life.
             done = max(min(done, store.settled_offset or 0), done - RECENT_OFFSETS)
         progress.begin = progress.position = first if done is None else max(first, done + 1)
         await self._replay(consumer)
         await store.complete_timers(self._codec)
 
     def _unfit(self, incarnation: bytes) -> str | None:
-        """Why the store must be emptied; None if it can be continued or is empty."""
+        """Reason why the store must be emptied; None if it is empty or can be continued."""
         store = self._store
         stored = store.changelog_offset
         if store.incarnation is None:
             return None
         if store.incarnation != incarnation:
-            return "it was made anew since the local state was written"
+            return "its topic was recreated since the local state was written"
         if stored is not None and stored >= self._progress.end:
-            # Every record is followed by its transaction's marker, so the log has lost what this store was told.
-            return f"it ends at {self._progress.end}, before the local state's {stored}"
+            # Every record is followed by its transaction's marker, so the log has lost records of this store.
+            return f"it ends at offset {self._progress.end}, before the local state's offset {stored}"
         if stored is not None and store.age_s > self._oldest_store_s:
             return f"the local state was not kept up to date for {store.age_s / 3600:.0f} h"
         return None
@@ -210,7 +210,7 @@ class Restoration:
 
 
 async def earliest_offsets(client: Mapping[str, Any], tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-    """First offset of each topic partition.
+    """Return the first offset of each topic partition.
 
     Faust's consumer is not used for this, because the request would wait behind a long poll of 1.5 s.
     """

@@ -1,4 +1,4 @@
-"""Encoding of a table's states, and their timers."""
+"""Encoding of a table's states, and the timers that follow from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ State = TypeVar("State")
 
 
 def no_timer(state: Any) -> Timer | None:
-    """Timer of states without timers: none."""
+    """Return None, for states without timers."""
     return None
 
 
@@ -23,8 +23,8 @@ class StateCodec(Generic[State]):
     Args:
         state: the struct.
         timer_of: returns a state's timer, or None. The time of a key's timer must never change.
-        timers_version: to be changed with `timer_of`; timers of another version are rebuilt.
-        counted_kinds: kinds whose timers are counted when a store opens; there should be few of them.
+        timers_version: must change whenever `timer_of` changes; stored timers of another version are rebuilt.
+        counted_kinds: kinds of timers that are counted when a store opens; such timers should be few.
     """
 
     def __init__(

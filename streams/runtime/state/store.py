@@ -1,4 +1,4 @@
-"""The state of one partition in RocksDB, its timers, and the changelog offset it stands at."""
+"""The state of one partition in RocksDB: its states, its timers, and the changelog offset that they correspond to."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from streams.runtime.state.timers import TimerChange, Timers
 log = logging.getLogger(__name__)
 
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
-"""Memory of one unflushed table of one partition's states; RocksDB keeps two of them."""
+"""Size of one memtable of a partition's states; RocksDB keeps two of them."""
 
 SMALL_WRITE_BUFFER_BYTES: Final = 2 * 1024 * 1024
-"""Memory of one unflushed table of the timers, and of the store's metadata."""
+"""Size of one memtable of the timers, and of the store's metadata."""
 
 REBUILD_ENTRIES: Final = 5_000
-"""States that are read at a time when the timers are rebuilt; in between, the event loop has its turn."""
+"""Number of states read in one go while timers are rebuilt; then the event loop may run."""
 
 _OFFSET: Final = b"changelog_offset"
 _SETTLED: Final = b"settled_offset"
 _NEWEST: Final = b"newest_ms"
 _UP_TO_DATE: Final = b"up_to_date_at_s"
 _INCARNATION: Final = b"incarnation"
-_TIMERS_VERSION: Final = b"agenda_version"  # its name on disk, as of the column family, is older
+_TIMERS_VERSION: Final = b"agenda_version"  # on disk, it and the column family keep an older name
 _META: Final = "meta"
 _TIMERS: Final = "agenda"
 
@@ -48,11 +48,11 @@ UP_TO_DATE_INTERVAL_S: Final = 60
 """Interval at which an idle store saves the time at which it was up to date."""
 
 Entry = tuple[bytes, bytes | None]
-"""Key and encoded state; None deletes."""
+"""Key and encoded state; None deletes the key."""
 
 
 class StoreWriteError(Exception):
-    """A write to the disk failed, because it is full or broken."""
+    """A write to disk failed, because the disk is full or broken."""
 
 
 class PartitionStore:
@@ -64,7 +64,8 @@ class PartitionStore:
     Attributes:
         settled_offset: changelog offset up to which all follow-ups of commits are done; None if unknown. Saved with the
             next write.
-        newest_ms: newest source time of all changes, 0 if unknown. Saved with the next write.
+        newest_ms: newest source time of all changes, in milliseconds since 1970; 0 if unknown. Saved with the next
+            write.
     """
 
     def __init__(self, path: Path, cache: Cache) -> None:
@@ -76,7 +77,7 @@ class PartitionStore:
     def _open(self) -> Rdict:
         try:
             return self._open_files()
-        except Exception as error:  # rocksdict raises nothing more special
+        except Exception as error:  # rocksdict raises nothing more specific
             log.warning("cannot open store %s (%s); restoring it in full", self.path, error)
             with self._naming_refusals():
                 self._remove()
@@ -128,7 +129,7 @@ class PartitionStore:
     def _naming_refusals(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # rocksdict raises nothing more special
+        except Exception as error:  # rocksdict raises nothing more specific
             raise StoreWriteError(f"cannot write to store {self.path}: {error}") from error
 
     def _number(self, name: bytes) -> int | None:
@@ -153,7 +154,7 @@ class PartitionStore:
             self._put_meta(_UP_TO_DATE, b"%d" % self._noted_at_s)
 
     def begin(self, incarnation: bytes) -> None:
-        """Empty the store and assign it to a changelog."""
+        """Empty the store, and record the incarnation of the changelog that it belongs to."""
         self._wipe()
         self._put_meta(_INCARNATION, incarnation)
 
@@ -199,7 +200,7 @@ class PartitionStore:
         return bool(self._meta.get(_TIMERS_VERSION) == codec.timers_version)
 
     async def complete_timers(self, codec: StateCodec[Any]) -> None:
-        """Rebuild the timers from all states after a restoration, unless they were kept up to date; count them."""
+        """After a restoration, rebuild the timers from all states unless they were kept up to date; then count them."""
         if not self._has_timers(codec):
             self.timers.clear()
             moves: list[TimerChange] = []
@@ -242,18 +243,18 @@ class PartitionStore:
         for part in (self._meta, self.timers, self._db):
             try:
                 part.close()
-            except Exception as error:  # after a refused write: what was written before is in the files
+            except Exception as error:  # after a failed write; earlier writes are in the files
                 log.warning("store %s did not close cleanly: %s", self.path, error)
 
     def _wipe(self) -> None:
-        """Delete everything; the changelog has all of it."""
+        """Delete everything; it can be restored from the changelog."""
         self.close()
         self._remove()
         self._db = self._open_files()
         self._read_meta()
 
     def _remove(self) -> None:
-        """Delete the files, after renaming them: a half deleted store, left by a kill, could never be opened."""
+        """Delete the files after renaming them: a half-deleted store, left by a kill, could never be opened."""
         doomed = self.path.with_name(f"{self.path.name}.deleted")
         shutil.rmtree(doomed, ignore_errors=True)
         if self.path.exists():

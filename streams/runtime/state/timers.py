@@ -1,4 +1,4 @@
-"""The timers of a partition find keys whose states are due, without a change of the source and without a scan.
+"""Timers of a partition: they find keys whose states are due, without a source change and without a scan.
 
 Each state has at most one timer: a kind and a time. A kind is a small number defined by the application; within a
 kind, timers are ordered by time.
@@ -16,7 +16,7 @@ Timer = tuple[int, int]
 """Kind (1 to 254) and time (milliseconds since 1970)."""
 
 TimerChange = tuple[bytes, Timer | None, Timer | None]
-"""Key, its timer before (None: no timer), its timer after."""
+"""Key, its old timer, and its new timer (None: no timer)."""
 
 TIME_BYTES: Final = 8
 _HEAD: Final = 1 + TIME_BYTES
@@ -30,7 +30,7 @@ class Timers:
     """The timers of a store, in a RocksDB column family of their own.
 
     RocksDB keeps deleted entries until compaction, and an iterator has to step over each of them. So every kind has a
-    lower bound in memory, below which there is no entry: no deleted entry is stepped over twice.
+    lower bound in memory, below which there is no entry; thus no deleted entry is stepped over twice.
 
     Attributes:
         counts: number of timers by kind.
@@ -49,7 +49,7 @@ class Timers:
         self._db.close()
 
     def write(self, batch: WriteBatch, moves: Iterable[TimerChange]) -> None:
-        """Add changes to a write of the store."""
+        """Add changes of timers to a write batch of the store."""
         for key, old, new in moves:
             if old is not None:
                 batch.delete(_row(*old, key), self._handle)
@@ -82,7 +82,7 @@ class Timers:
     def entries(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """Time and key of the timers of a kind, oldest first, up to `until_ms`, and after the entry `after`."""
+        """Yield time and key of the timers of a kind, oldest first, up to `until_ms`, and after the entry `after`."""
         start = floor = self._floors.get(kind, bytes((kind,)))
         if after is not None:
             start = max(floor, _row(kind, *after) + b"\0")
@@ -96,7 +96,7 @@ class Timers:
             if until_ms is not None and at_ms > until_ms:
                 return
             yield at_ms, row[_HEAD:]
-        if is_first:  # there is none: the next one to come is the first
+        if is_first:  # there is no entry: the next one added is the first
             self._floors[kind] = bytes((kind + 1,))
 
     def _within(self, kind: int) -> ReadOptions:

@@ -1,6 +1,7 @@
 """Prometheus metrics of every worker, read from its counters on each request.
 
-Labels are few: a topic partition for lag, a pipeline's partition for restorations. All names begin with `millrace_`.
+There are few labels: topic and partition for lag, a pipeline's partition for restorations. All names begin with
+`millrace_`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _FATES: Final = ("folded", "unchanged", "left", "tombstones", "malformed", "rejected", "failed")
 _EVENTS: Final = {
-    "opened": ("millrace_opened", "Partitions opened."),
-    "fenced": ("millrace_fenced", "Partitions that another owner had fenced."),
-    "reopened_after_error": ("millrace_reopened_after_error", "Partitions opened again after an error."),
+    "opened": ("millrace_opened", "Openings of partitions."),
+    "fenced": ("millrace_fenced", "Fencings of this worker's partitions by another owner."),
+    "reopened_after_error": ("millrace_reopened_after_error", "Reopenings of partitions after an error."),
     "restored_records": ("millrace_restored_records", "Changelog records replayed into local states."),
     "outputs": ("millrace_outputs", "Records written to the output topics."),
-    "refused": ("millrace_dead_letters", "Source records that went to the dead letters."),
+    "refused": ("millrace_dead_letters", "Source records that became dead letters."),
 }
 
 
@@ -40,7 +41,7 @@ async def exposition(app: TransactionalApp, collectors: Iterable[Collector]) -> 
 
 
 def counter(name: str, help: str, label: str, values: Mapping[str, float]) -> CounterMetricFamily:
-    """A counter with one label."""
+    """Build a counter family with one label, from the counts keyed by label value."""
     family = CounterMetricFamily(f"millrace_{name}", help, labels=[label])
     for value, amount in values.items():
         family.add_metric([value], amount)
@@ -48,7 +49,7 @@ def counter(name: str, help: str, label: str, values: Mapping[str, float]) -> Co
 
 
 class RuntimeCollector(Collector):
-    """The runtime's metrics."""
+    """Collects the runtime's metrics."""
 
     def __init__(self, app: TransactionalApp, lag: Mapping[TP, int]) -> None:
         self._app = app
@@ -62,12 +63,12 @@ class RuntimeCollector(Collector):
         )
         for event, (name, help) in _EVENTS.items():
             yield CounterMetricFamily(name, help, value=stats.counters[event])
-        yield _histogram("turn_seconds", "From a turn's first fold to its end.", stats.turn_seconds)
-        yield _histogram("commit_seconds", "A turn's transaction and local write.", stats.commit_seconds)
-        yield _histogram("turn_records", "Source records of a turn.", stats.turn_records)
+        yield _histogram("turn_seconds", "Duration of a turn (micro-batch) from its first fold.", stats.turn_seconds)
+        yield _histogram("commit_seconds", "Duration of a turn's transaction and local write.", stats.commit_seconds)
+        yield _histogram("turn_records", "Number of source records per turn.", stats.turn_records)
         yield _histogram(
             "visible_seconds",
-            "From the Kafka record whose change led to an output until the output is visible.",
+            "Time from the Kafka record that led to an output until the output is visible.",
             stats.visible_seconds,
         )
         yield self._lag_family()
@@ -83,12 +84,14 @@ class RuntimeCollector(Collector):
 
     def _partitions(self) -> Iterator[Metric]:
         supervisor = self._app.partition_supervisor
-        running = GaugeMetricFamily("millrace_partition_running", "1 if it is processed.", labels=["partition"])
+        running = GaugeMetricFamily(
+            "millrace_partition_running", "1 if the partition is being processed.", labels=["partition"]
+        )
         remaining = GaugeMetricFamily(
             "millrace_restore_remaining", "Changelog offsets still to be replayed.", labels=["partition"]
         )
         standby = GaugeMetricFamily(
-            "millrace_standby_remaining", "Changelog offsets that a standby is behind.", labels=["partition"]
+            "millrace_standby_remaining", "Changelog offsets by which a standby is behind.", labels=["partition"]
         )
         for partition in supervisor.partitions:
             running.add_metric([partition.name], partition.state is PartitionState.RUNNING)

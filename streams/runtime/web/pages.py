@@ -17,7 +17,7 @@ from streams.runtime.web.metrics import CONTENT_TYPE, counter, exposition
 
 
 class Counted(Protocol):
-    """A part with totals since the start. If it uses a server other than Kafka, it may also have `away_since`."""
+    """A part of a worker with totals since the start; may have `away_since` if it uses a server other than Kafka."""
 
     @property
     def counts(self) -> Counter[str]: ...
@@ -34,7 +34,7 @@ def declare_pages(
 
     Args:
         counted: parts of the application with totals, by the names under which both pages show them.
-        figures: returns further figures for `/stats/`, on each request.
+        figures: returns further figures for `/stats/`; called on each request.
         collector: collects further metrics for `/metrics`.
     """
 
@@ -61,13 +61,13 @@ def declare_pages(
 
 
 def open_partitions(app: TransactionalApp) -> list[PartitionView]:
-    """Open partitions by number, whose states can be read now; closing ones are left out."""
+    """Views of the open partitions, whose states can be read now, sorted by partition number."""
     found = [partition.task for partition in app.partition_supervisor.partitions if partition.task.is_open]
     return sorted((task.view for task in found), key=lambda view: view.number)
 
 
 def partitions(app: TransactionalApp) -> dict[str, Any]:
-    """State, restoration and position of each partition of this worker."""
+    """State, restoration and position of each partition of this worker, keyed by its name."""
     return {
         partition.name if len(app.pipelines) > 1 else str(partition.number): {
             "state": partition.state,
@@ -82,7 +82,7 @@ def partitions(app: TransactionalApp) -> dict[str, Any]:
 
 
 def standbys(app: TransactionalApp) -> dict[str, Any]:
-    """Progress of each standby of this worker."""
+    """Progress of each standby of this worker, keyed by its name."""
     return {
         standby.name: {"restored_records": standby.progress.records, "restore_remaining": standby.progress.remaining}
         for standby in sorted(app.partition_supervisor.standbys, key=lambda s: (s.name, s.number))
@@ -90,7 +90,7 @@ def standbys(app: TransactionalApp) -> dict[str, Any]:
 
 
 def _away_since(counted: Mapping[str, Counted]) -> dict[str, float]:
-    """Parts whose server does not answer, with the time since when (Unix time in seconds)."""
+    """Start of the outage (Unix time in seconds) of each part whose server does not answer, keyed by part."""
     since = {name: getattr(part, "away_since", None) for name, part in counted.items()}
     return {name: moment for name, moment in since.items() if moment is not None}
 
@@ -104,9 +104,11 @@ class CountedCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield a counter for each part, and how long each server has been unavailable."""
         for name, part in self._counted.items():
-            yield counter(name, f"Totals of the worker's part `{name}`.", "event", part.counts)
+            yield counter(name, f"Events in the worker's part `{name}` since its start.", "event", part.counts)
         away = _away_since(self._counted)
-        family = GaugeMetricFamily("millrace_away_seconds", "For how long a server gave no answer.", labels=["part"])
+        family = GaugeMetricFamily(
+            "millrace_away_seconds", "Seconds for which the part's server has not answered.", labels=["part"]
+        )
         for name in self._counted:
             family.add_metric([name], time.time() - away[name] if name in away else 0.0)
         yield family
