@@ -1,9 +1,11 @@
-"""Commits to a Delta table: each carries the progress of the run that made it, and a number.
+"""Commits to a Delta table: each one stores the progress of the run that made it, and a transaction number.
 
-What a run has done up to is in the commit that holds the rows, so both are there or neither: a killed run is continued
-table by table, from the newest commit that has a progress. A write is numbered with Delta's transaction ids: its number
-follows the version that the progress was read at. So of two runs that continue from the same progress, Delta refuses or
-skips the second one's write; both are an error here, never a silent loss or repetition.
+The progress of a run is stored in the same commit as the rows, so a killed run leaves both or neither. The next run
+continues each table from its newest commit that has a progress.
+
+The number is Delta's transaction id: the table's version at which the progress was read, plus one. If two runs continue
+from the same progress, Delta rejects or skips the write of the second one. Both cases are an error here, so no rows are
+lost or repeated silently.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """One commit and its rows, as Delta counted them."""
+    """The version of a commit and its numbers of rows, as counted by the writer."""
 
     version: int
     rows_in: int = 0
@@ -45,20 +47,20 @@ class Written:
 
     @property
     def rows_written(self) -> int:
-        """Rows that are other than before."""
+        """Number of rows that the commit changed."""
         return self.rows_inserted + self.rows_updated + self.rows_deleted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Commit:
-    """A commit to be made.
+    """A commit that is about to be made.
 
     Attributes:
-        before: the version before it.
-        mark: by which it is found again.
-        note: what it says of itself.
-        number: of its transaction.
-        run_id: of the run that makes it.
+        before: the table's version before the commit.
+        mark: a random id by which the commit is found in the log afterwards.
+        note: JSON object with run id, progress and mark, which is stored in the commit.
+        number: transaction number.
+        run_id: id of the run that makes the commit.
     """
 
     before: int
@@ -69,7 +71,13 @@ class Commit:
 
 
 class Commits:
-    """Commits to the table `name`, which has this log; `version` tells its newest version, -1 if there is no table."""
+    """The commits to one table.
+
+    Args:
+        name: layer and table, as in `silver/orders`.
+        commit_log: the table's log.
+        version: returns the table's newest version, -1 if there is no table.
+    """
 
     def __init__(self, spark: SparkSession, name: str, commit_log: DeltaLog, version: Callable[[], int]) -> None:
         self._spark = spark
@@ -79,7 +87,7 @@ class Commits:
         self._seen: int | None = None
 
     def progress(self) -> dict[str, Any]:
-        """What the newest commit with a progress says; {} if there is none. Writes continue from here."""
+        """Return the progress in the newest commit that has one, {} if there is none; later writes continue from it."""
         newest = self._seen = self._version()
         for version in range(newest, NO_TABLE, -1):
             info = self._log.commit_info(version)
@@ -93,10 +101,16 @@ class Commits:
 
     @contextlib.contextmanager
     def made(self, run_id: str, progress: Mapping[str, Any], **more: str) -> Iterator[Commit]:
-        """Write in here, by Spark or with what the commit is given to carry; `more` are settings of the session.
+        """Make one commit inside the block.
+
+        Settings of the Spark session attach note and number to a commit by Spark; a write by delta-rs must attach those
+        of the yielded commit itself.
+
+        Args:
+            more: further settings of the Spark session inside the block.
 
         Raises:
-            BatchError: another run wrote from the same progress.
+            BatchError: another run has already written from the same progress.
         """
         before = self._version()
         seen = before if self._seen is None else max(self._seen, 0)
@@ -108,7 +122,10 @@ class Commits:
 
     @contextlib.contextmanager
     def noting(self, run_id: str) -> Iterator[None]:
-        """Let commits that change no rows (compaction) repeat the progress, so that it stays near the log's end."""
+        """Make Spark's commits inside the block repeat the progress, so that it stays near the log's end.
+
+        This is for commits of maintenance, such as compaction, which make no progress.
+        """
         note = {"run_id": run_id, "progress": self.progress()}
         with self._configured({_METADATA: json.dumps(note)}):
             yield
@@ -119,16 +136,20 @@ class Commits:
         newest: Callable[[], DeltaRsTable | None],
         write: Callable[[DeltaRsTable, CommitProperties], None],
     ) -> None:
-        """Write to the newest version by delta-rs; a commit that another one has overtaken is made again on top of it.
+        """Write with delta-rs; if another commit comes first, write again on top of it, up to three times in all.
+
+        Args:
+            newest: returns the newest version of the table.
+            write: writes to that version, with these properties of the commit.
 
         Raises:
-            BatchError: another run wrote from the same progress.
+            BatchError: another run has already written from the same progress.
             DeltaRsError: delta-rs could not write.
         """
         carried = commit_properties(commit.note, self._name, commit.number)
         for is_last in (False, False, True):
             table = newest()
-            assert table is not None, f"{self._name} is out of reach of delta-rs"
+            assert table is not None, f"delta-rs cannot reach {self._name}"
             if table.number(self._name) >= commit.number:
                 raise self.overtaken()
             try:
@@ -136,21 +157,21 @@ class Commits:
                     write(table, carried)
                 return
             except CommitFailedError as error:
-                if self.found(commit) is not None:  # it was our own, and the answer to it was lost
+                if self.found(commit) is not None:  # our own commit succeeded, but the response was lost
                     return
                 if is_last:
                     raise self.overtaken() from error
             except DeltaRsError:
                 if self.found(commit) is None:
                     raise
-                log.warning("%s: committed, but delta-rs could not tidy the log", self._name, exc_info=True)
+                log.warning("%s: committed, but delta-rs could not clean up the log", self._name, exc_info=True)
                 return
 
     def written(self, commit: Commit) -> Written:
-        """What a commit did.
+        """Return the result of a commit.
 
         Raises:
-            BatchError: it is not there.
+            BatchError: the log has no such commit, because another run was faster.
         """
         found = self.found(commit)
         if found is None:
@@ -158,7 +179,7 @@ class Commits:
         return found
 
     def found(self, commit: Commit) -> Written | None:
-        """What a commit did; None if it is not there."""
+        """Return the result of a commit; None if the log has no such commit."""
         newest = self._version()
         for version in range(newest, commit.before, -1):
             info = self._log.commit_info(version) or {}
@@ -168,7 +189,7 @@ class Commits:
         return None
 
     def overtaken(self) -> BatchError:
-        """The error of a run that another one was faster than."""
+        """Return the error for a write that was overtaken by another run."""
         layer, _, table = self._name.partition("/")
         text = "another run wrote the same rows meanwhile, so nothing was written: run again, one run at a time"
         return BatchError(text, layer=layer, table=table)
@@ -185,7 +206,7 @@ class Commits:
 
 
 def _noted(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Our note in a commit; {} if it is of someone else."""
+    """Return the note in a commit; {} if another program wrote the commit."""
     try:
         note = json.loads(info.get("userMetadata") or "{}")
     except ValueError:
@@ -194,12 +215,12 @@ def _noted(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _counted(version: int, metrics: Mapping[str, Any]) -> Written:
-    """What a commit did, from the figures that its writer left in it."""
+    """Return the result of a commit, from the metrics that its writer stored in it."""
 
     def count(name: str) -> int:
         return int(metrics.get(name, 0))
 
-    if "numSourceRows" in metrics:  # a merge by Spark
+    if "numSourceRows" in metrics:  # merged by Spark
         return Written(
             version=version,
             rows_in=count("numSourceRows"),
@@ -207,7 +228,7 @@ def _counted(version: int, metrics: Mapping[str, Any]) -> Written:
             rows_updated=count("numTargetRowsUpdated"),
             rows_deleted=count("numTargetRowsDeleted"),
         )
-    if "num_source_rows" in metrics:  # by delta-rs
+    if "num_source_rows" in metrics:  # merged by delta-rs
         return Written(
             version=version,
             rows_in=count("num_source_rows"),

@@ -1,7 +1,7 @@
-"""Few rows, written to a Delta table and read from it in this process by delta-rs, without Spark.
+"""Reads and writes few rows of a Delta table in-process with delta-rs instead of Spark.
 
-What Spark does to commit or to look up rows costs some twenty jobs, however few they are. Both writers put a commit
-only where there is none yet (If-None-Match), so neither can hide what the other one wrote.
+Spark needs about twenty jobs to commit or to look up rows, no matter how few they are. Both writers create a commit
+only if there is no commit of this version yet (If-None-Match), so neither can overwrite a commit of the other.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from pyspark.sql.types import StructType
 from batch.delta.writer import WRITER, Writer, writer_of
 
 NEVER: Final = "false"
-"""A condition that does not hold."""
+"""A condition that is never true."""
 
 _KEPT_UP: Final = frozenset({"appendOnly", "invariants", "changeDataFeed"})
-"""Features of a table that these writes keep up."""
+"""Table features that delta-rs maintains when it writes."""
 
 _READABLE: Final = frozenset({"timestampNtz"})
-"""Features that these reads know. Deletion vectors are for Spark: only tables of its own have them."""
+"""Table features that delta-rs supports when it reads. Only tables that Spark writes have deletion vectors."""
 
 _CHECKPOINT_EVERY: Final = 10
-"""Versions, as Spark does it."""
+"""Number of versions between two checkpoints, as in Spark."""
 
 _NOTHING_AFTERWARDS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 _PARQUET: Final = WriterProperties(compression="ZSTD")
 
 
 class DeltaRsError(DeltaError):
-    """delta-rs failed at a table that it should be able to read and write.
+    """delta-rs failed on a table that it should be able to read and write.
 
     Attributes:
-        is_gone: a file or a version is not there any more.
+        is_gone: whether it failed because a file or a version no longer exists.
     """
 
     def __init__(self, action: str, location: str, cause: Exception) -> None:
@@ -59,7 +59,7 @@ class DeltaRsError(DeltaError):
 
 @contextlib.contextmanager
 def named_errors(action: str, location: str) -> Iterator[None]:
-    """Raise what delta-rs reports in here as a `DeltaRsError`; a commit that another one has overtaken stays one."""
+    """Convert errors of delta-rs inside the block to `DeltaRsError`, except commit conflicts and missing tables."""
     try:
         yield
     except (CommitFailedError, TableNotFoundError, DeltaRsError):
@@ -70,7 +70,10 @@ def named_errors(action: str, location: str) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Merge:
-    """How rows `s` are merged into a table `t`, in SQL that DataFusion and Spark both know: see `LakeTable.merge`."""
+    """Conditions for merging rows `s` into a table `t`, in SQL that both DataFusion (in delta-rs) and Spark accept.
+
+    `LakeTable.merge` describes each of them.
+    """
 
     on: str
     set_when: str | None
@@ -79,67 +82,70 @@ class Merge:
 
 
 class DeltaRsTable:
-    """A version of a Delta table."""
+    """One version of a Delta table, read or extended with delta-rs."""
 
     def __init__(self, table: DeltaTable) -> None:
         self._table = table
 
     @property
     def schema(self) -> StructType:
-        """The columns, for Spark."""
+        """The columns with their Spark types."""
         return StructType.fromJson(json.loads(self._table.schema().to_json()))
 
     def go_on(self) -> None:
-        """Be the newest version from now on: only what is new in the log is read."""
+        """Move on to the newest version, by reading only the new entries of the log."""
         self._table.update_incremental()
 
     def version(self) -> int:
-        """Which version it is."""
+        """Return the number of this version."""
         return self._table.version()
 
     def property(self, name: str) -> str | None:
-        """A property of the table; None if it has none of this name."""
+        """Return a property of the table; None if the table does not have it."""
         return self._table.metadata().configuration.get(name)
 
     def is_readable(self) -> bool:
-        """Whether delta-rs knows all features that a reader of the table needs."""
+        """Whether delta-rs supports all table features that a reader must support."""
         return {*(self._table.protocol().reader_features or ())} <= _READABLE
 
     def writer(self) -> Writer:
-        """The engine that commits appends and merges of rows that the driver holds."""
+        """Return the engine that commits appends and merges of rows held by the driver."""
         return writer_of(self.property(WRITER), is_kept_up=self.is_kept_up(), table_bytes=self.data_files()[1])
 
     def is_kept_up(self) -> bool:
-        """Whether delta-rs keeps up all features of the table when it writes."""
+        """Whether delta-rs maintains all features of the table when it writes."""
         return {*(self._table.protocol().writer_features or ())} <= _KEPT_UP
 
     def has_columns(self, schema: StructType, *, or_fewer: bool) -> bool:
-        """Whether these are the table's columns, by name and type; with `or_fewer` the table may lack some of them."""
+        """Whether the table has exactly these columns, by name and type; with `or_fewer` it may lack some of them."""
         own = {field.name: field.dataType for field in self.schema}
         given = {field.name: field.dataType for field in schema}
         return own.items() <= given.items() if or_fewer else own == given
 
     def data_files(self) -> tuple[int, int]:
-        """How many data files there are, and their bytes."""
+        """Return the number and total bytes of the data files."""
         files = self._files()
         return files.num_rows, pc.sum(files["size_bytes"]).as_py() or 0
 
     def number(self, app: str) -> int:
-        """The last transaction of an application; -1 if it has none."""
+        """Return the number of an application's last transaction; -1 if there is none."""
         found = self._table.transaction_version(app)
         return -1 if found is None else int(found)
 
     def rows(
         self, among: Mapping[str, pa.ChunkedArray], *, columns: Sequence[str], where: str | None, most: int
     ) -> pa.Table | None:
-        """The rows whose columns each have one of the values of `among`; None if they are more than `most`, or if the
-        values are of another type.
+        """Return rows whose value in each column of `among` is one of the given values.
+
+        Returns None if there are more than `most` such rows, or if the values have another type than their column.
 
         Args:
-            where: what else has to hold, in SQL that DataFusion and Spark both know.
+            among: values by column.
+            columns: the columns to return.
+            where: a further condition, in SQL that both DataFusion and Spark accept.
 
         Raises:
-            DeltaRsError: delta-rs could not read them.
+            DeltaRsError: delta-rs could not read the rows.
         """
         if not among and where is None and self._count() > most:
             return None
@@ -162,17 +168,17 @@ class DeltaRsTable:
         return pa.concat_tables([schema.empty_table(), *found]).select(list(columns))
 
     def changes(self, first: int, last: int, *, most: int) -> pa.Table | None:
-        """The change data feed of these versions; None if it has more than `most` rows.
+        """Return the change data feed of the versions from `first` to `last`; None if it has more than `most` rows.
 
-        The columns are those of the table, and `_change_type`.
+        The columns are those of the table and `_change_type`.
 
         Raises:
-            DeltaRsError: delta-rs could not read it.
+            DeltaRsError: delta-rs could not read the feed.
         """
         columns = [*(field.name for field in self._table.schema().fields), "_change_type"]
         found, count = [], 0
         with named_errors("read the changes of", self._table.table_uri):
-            # All columns: names given to `load_cdf` are read as SQL, where capitals are lost.
+            # Read all columns: `load_cdf` parses column names as SQL, which converts them to lower case.
             stream = self._table.load_cdf(starting_version=first, ending_version=last)
             reader = pa.RecordBatchReader.from_stream(stream)
             schema = pa.schema([(field.name, _plain(field.type)) for field in reader.schema])
@@ -184,7 +190,7 @@ class DeltaRsTable:
         return pa.concat_tables([schema.empty_table(), *found]).select(columns)
 
     def append(self, rows: pa.Table, commit: CommitProperties) -> None:
-        """Add rows, which have the table's columns; none, to leave a note."""
+        """Add rows with the table's columns; without any rows this only stores the commit's properties."""
         write_deltalake(
             self._table,
             rows,
@@ -201,7 +207,7 @@ class DeltaRsTable:
         commit: CommitProperties,
         asked: Merge,
     ) -> None:
-        """Merge rows; columns that the table lacks are for the conditions only."""
+        """Merge rows; columns that the table lacks are only used in the conditions."""
         own = {field.name for field in self._table.schema().fields}
         others = [name for name in rows.column_names if name not in own]
         merge = self._table.merge(
@@ -221,14 +227,14 @@ class DeltaRsTable:
             merge = merge.when_not_matched_insert_all(predicate=asked.insert_when, except_cols=others)
         before = self._table.version()
         merge.execute()
-        if self._table.version() == before:  # nothing differed, and the progress has to be there all the same
+        if self._table.version() == before:  # nothing differed, but the progress must be stored nevertheless
             names = [name for name in rows.column_names if name in own]
             self.append(rows.select(names).slice(0, 0), commit)
         else:
             self._keep_log_short()
 
     def _count(self) -> int:
-        """How many rows there are, as far as the log says it of their files; deleted ones that are only marked too."""
+        """Return the number of rows according to the log, including rows that are only marked as deleted."""
         return pc.sum(self._files()["num_records"]).as_py() or 0
 
     def _files(self) -> pa.Table:
@@ -241,7 +247,10 @@ class DeltaRsTable:
 
 
 def commit_properties(note: str, app: str, number: int) -> CommitProperties:
-    """What a commit carries. One that meets another is not tried again here: what it was made from is out of date."""
+    """Return the properties that store note and transaction number in a commit.
+
+    They disable delta-rs' own retries after a conflict, because the rows were computed from an outdated version.
+    """
     transaction = Transaction(app, number)
     return CommitProperties(
         custom_metadata={"userMetadata": note}, max_commit_retries=0, app_transactions=[transaction]
@@ -255,7 +264,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _is_among(kind: pa.DataType, others: pa.DataType) -> bool:
-    """Whether every value of the type is one of the other type."""
+    """Whether every value of type `kind` is also a value of type `others`."""
     if pa.types.is_signed_integer(kind) and pa.types.is_signed_integer(others):
         return bool(kind.bit_width <= others.bit_width)
     return bool(kind == others)

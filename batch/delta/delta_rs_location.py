@@ -1,4 +1,4 @@
-"""Where a Delta table is, for delta-rs: how it is reached, opened and made there."""
+"""The location of a Delta table for delta-rs, which opens and creates the table without Spark."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ _S3: Final = {
 
 
 class DeltaRsLocation:
-    """The table at `location`, as Hadoop spells it. Its log is read once, and afterwards only what is new in it.
+    """The table at `location`, a path in Hadoop's form.
 
-    Of a table that is deleted meanwhile and made anew nothing is noticed: this is for one run.
+    The log is read once; later calls read only its new entries. An object of this class is for one run, because it
+    would not notice that the table was deleted and created again.
     """
 
     def __init__(self, spark: SparkSession, location: str) -> None:
@@ -45,7 +46,7 @@ class DeltaRsLocation:
         self._older: DeltaRsTable | None = None
 
     def newest(self) -> DeltaRsTable | None:
-        """The newest version, until it is asked for again; None if only Spark can reach it.
+        """Return the newest version, valid until the next call; None if only Spark can reach the table.
 
         Raises:
             TableNotFoundError: there is no table.
@@ -54,13 +55,13 @@ class DeltaRsLocation:
         if found is not None:
             try:
                 found.go_on()
-            except DeltaError:  # its place in the log was cleaned away
+            except DeltaError:  # the log entries after its version have been deleted
                 found = None
         self._newest = found or self._opened()
         return self._newest
 
     def at(self, version: int) -> DeltaRsTable | None:
-        """This version, until anything else is asked; None if only Spark can reach it."""
+        """Return a version, valid until the next call of any method; None if only Spark can reach the table."""
         for found in (self._newest, self._older):
             if found is not None and found.version() == version:
                 return found
@@ -68,19 +69,19 @@ class DeltaRsLocation:
         return self._older
 
     def is_reachable(self) -> bool:
-        """Whether delta-rs can reach the place; else only Spark can."""
+        """Whether delta-rs can reach the location; otherwise only Spark can."""
         return self._options is not None
 
     def create(self, schema: StructType, *, partition_by: Sequence[str], properties: Mapping[str, str]) -> None:
-        """Make an empty table if there is none, at a place that `is_reachable`.
+        """Create an empty table if there is none; the location must be reachable (`is_reachable`).
 
         Raises:
-            DeltaRsError: delta-rs could not make it.
+            DeltaRsError: delta-rs could not create the table.
         """
-        assert self._options is not None, f"{self._location} is out of reach of delta-rs"
+        assert self._options is not None, f"delta-rs cannot reach {self._location}"
         columns = StructType([StructField(field.name, field.dataType) for field in schema])
-        # Another run that made it at the same moment has made the same table.
-        with named_errors("make", self._location), contextlib.suppress(CommitFailedError):
+        # A conflict means that another run has created the same table at the same moment.
+        with named_errors("create", self._location), contextlib.suppress(CommitFailedError):
             DeltaTable.create(
                 self._path,
                 Schema.from_json(columns.json()),
@@ -102,7 +103,7 @@ class DeltaRsLocation:
 
     @cached_property
     def _options(self) -> dict[str, str] | None:
-        """What delta-rs has to know of the storage, from what S3A was told; None if it can't reach it."""
+        """The storage options of delta-rs, taken from the settings of S3A; None if delta-rs can't reach the table."""
         if self._location.startswith(_LOCAL):
             return {}
         if not self._location.startswith("s3a:"):

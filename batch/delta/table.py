@@ -1,7 +1,7 @@
-"""A Delta table of the lake: read, written and maintained, by Spark or by delta-rs (`batch.delta.writer`).
+"""A Delta table of the lake: reads, writes and maintains it, by Spark or by delta-rs (`batch.delta.writer`).
 
-Every commit carries the progress of the run that made it: see `batch.delta.commits`. Writes set the session's
-configuration: a session is of one thread at a time.
+Every commit stores the progress of the run that made it (`batch.delta.commits`). Writes change the configuration of the
+Spark session, so only one thread at a time may use a session.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from batch.delta.writer import DELTA_RS, SPARK, SPARK_ONLY, WRITER, Writer, next
 
 CHANGE_FEED = {"delta.enableChangeDataFeed": "true"}
 STATISTICS = "delta.dataSkippingStatsColumns"
-"""The property that names the columns of which every file's lowest and highest values are kept: those searched for."""
+"""The table property with the columns whose lowest and highest values are stored per file, to speed up searches."""
 DELETION_VECTORS = {"delta.enableDeletionVectors": "true"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataFiles:
-    """Data files of a version, and their bytes."""
+    """The number of data files of a version, and their total size in bytes."""
 
     count: int
     size: int
@@ -51,44 +51,47 @@ class LakeTable:
         self._commits = Commits(spark, name, self._log, self.version)
 
     def exists(self) -> bool:
-        """Whether there is a table."""
+        """Whether the table exists."""
         return self.version() != NO_TABLE
 
     def version(self) -> int:
-        """The newest version; -1 if there is no table."""
+        """Return the newest version; -1 if there is no table."""
         return self._newest().version()
 
     def size(self) -> int:
-        """Bytes of the newest version's data files; 0 if there is no table."""
+        """Return the total bytes of the newest version's data files; 0 if there is no table."""
         return self.data_files().size
 
     def property(self, name: str) -> str | None:
-        """A property of the table; None if it has none of this name, or if there is no table."""
+        """Return a property of the table; None if the table does not have it or does not exist."""
         return self._newest().property(name)
 
     def read(self, version: int | None = None) -> DataFrame:
-        """The rows, of the newest or of an older version."""
+        """Return the rows of a version (default: the newest)."""
         return self._spark_table.read(version)
 
     def at(self, version: int | None = None) -> Snapshot:
-        """The rows of the newest, or of an older version, to look some of them up."""
+        """Return a snapshot of a version (default: the newest), for looking up some of its rows."""
         return Snapshot(self, self.version() if version is None else version)
 
     def delta_rs(self, version: int | None = None) -> DeltaRsTable | None:
-        """A version (default: the newest) for reads in this process; None if Spark has to read it: it is too large, out
-        of reach of delta-rs, has features that delta-rs does not know, or an operator has decided so."""
+        """Return a version (default: the newest) for reading with delta-rs; None if Spark must read it.
+
+        Spark must read a table that is too large, that delta-rs cannot reach, that has features unknown to delta-rs, or
+        for which an operator has set `SPARK_ONLY`.
+        """
         found = self._delta_rs_location.newest() if version is None else self._delta_rs_location.at(version)
         if found is None or not found.is_readable() or found.property(WRITER) == SPARK_ONLY:
             return None
         return found if sizes.fits_delta_rs(found.data_files()[1]) else None
 
     def writer(self) -> Writer:
-        """The engine that commits appends and merges of rows that the driver holds."""
+        """Return the engine that commits appends and merges of rows held by the driver."""
         found = self._delta_rs_location.newest()
         return SPARK if found is None else found.writer()
 
     def decide_writer(self, *, run_id: str) -> str | None:
-        """Record who writes the table from now on, by its size; the new writer, None if it stays the same."""
+        """Choose the table's writer by its size, and record it; return the new writer, None if it stays the same."""
         found, recorded = self._delta_rs_location.newest(), self.property(WRITER)
         is_kept_up = found is not None and found.is_kept_up()
         wanted = next_writer(recorded, is_kept_up=is_kept_up, table_bytes=self.size())
@@ -99,15 +102,15 @@ class LakeTable:
         return wanted
 
     def progress(self) -> dict[str, Any]:
-        """What the newest commit with a progress says; {} if there is none. Writes continue from here."""
+        """Return the progress in the newest commit that has one, {} if there is none; later writes continue from it."""
         return self._commits.progress()
 
     def changed_since(self, version: int) -> Rows | None:
-        """The change data feed after `version`; None if it is gone, or was never kept."""
+        """Return the change data feed after `version`; None if it was deleted or never recorded."""
         newest = self.version()
         if not 0 <= version <= newest or self.property("delta.enableChangeDataFeed") != "true":
             return None
-        if version == newest:  # Delta refuses a range without commits
+        if version == newest:  # Delta rejects a range without commits
             return Rows.of(self._spark_table.feed(newest).where("false"))
         if not all(self._log.has_changes_of(each) for each in range(version + 1, newest + 1)):
             return None
@@ -127,7 +130,11 @@ class LakeTable:
         partition_by: Sequence[str] = (),
         properties: Mapping[str, str] | None = None,
     ) -> Written:
-        """Add rows; columns that the table lacks are added to it. The last two are for a table that is made here."""
+        """Add rows, and add any columns that the table lacks; create the table if there is none.
+
+        Args:
+            partition_by, properties: for a table that this call creates.
+        """
         rows = Rows.of(rows)
         is_new = self._make(rows, partition_by, properties)
         with self._commits.made(run_id, progress) as commit:
@@ -141,7 +148,7 @@ class LakeTable:
         return self._written(commit, loaded=is_new and held is None)
 
     def note(self, *, run_id: str, progress: Mapping[str, Any]) -> Written:
-        """Write nothing but the progress."""
+        """Commit the progress without any rows."""
         return self.append(self.at().read(where="false"), run_id=run_id, progress=progress)
 
     def replace(
@@ -153,7 +160,7 @@ class LakeTable:
         partition_by: Sequence[str] = (),
         properties: Mapping[str, str] | None = None,
     ) -> Written:
-        """Put rows, and their columns, in the place of all there were; readers see the old or the new ones."""
+        """Replace all rows and columns of the table in one commit; create the table if there is none."""
         rows = Rows.of(rows)
         if not self.exists():
             return self.append(rows, run_id=run_id, progress=progress, partition_by=partition_by, properties=properties)
@@ -174,15 +181,19 @@ class LakeTable:
         run_id: str,
         progress: Mapping[str, Any],
     ) -> Written:
-        """Merge rows `s` into the table `t`: one row of `s` for a key at most.
+        """Merge rows `s` into the table `t`; at most one row of `s` may match a row of `t`.
+
+        All conditions are SQL that both DataFusion (in delta-rs) and Spark accept.
 
         Args:
-            rows: what comes; with the table's columns, or more.
-            evolve: columns that the table lacks are added to it; else they are for the conditions only.
-            on: which rows belong together; with literal predicates on partition columns where there are any.
-            set_when: rows that belong together are replaced when this holds; None: never.
-            insert_when: new rows are added when this holds; None: always; `NEVER`: then `rows` may lack columns.
-            delete_when: rows that belong together are deleted when this holds; asked before `set_when`.
+            rows: the rows to merge, with the table's columns or more.
+            on: condition for a match of a row of `s` with one of `t`; literal conditions on partition columns in it
+                restrict the files that are read.
+            set_when: condition for replacing a matched row of `t`; None: never.
+            insert_when: condition for adding an unmatched row of `s`; None: always; with `NEVER`, `rows` may lack
+                columns.
+            delete_when: condition for deleting a matched row of `t`, checked before `set_when`; None: never.
+            evolve: add columns that the table lacks; otherwise such columns are only used in the conditions.
         """
         rows = Rows.of(rows)
         self._make(rows)
@@ -198,19 +209,19 @@ class LakeTable:
         return self._commits.written(commit)
 
     def have(self, properties: Mapping[str, str]) -> None:
-        """Give the table the properties that it lacks."""
+        """Set those of the properties that the table lacks or has with another value."""
         lacking = {name: value for name, value in properties.items() if self.property(name) != value}
         if lacking:
             self._spark_table.have(lacking)
 
     @contextlib.contextmanager
     def noting(self, run_id: str) -> Iterator[None]:
-        """Let commits that change no rows (compaction) repeat the progress, so that it stays near the log's end."""
+        """Make Spark's commits inside the block repeat the progress; for maintenance, which makes no progress."""
         with self._commits.noting(run_id):
             yield
 
     def data_files(self) -> DataFiles:
-        """What the newest version consists of; nothing if there is no table."""
+        """Return the number and size of the newest version's data files; 0 if there is no table."""
         newest = self._newest()
         if newest.version() == NO_TABLE:
             return DataFiles(count=0, size=0)
@@ -218,11 +229,11 @@ class LakeTable:
         return DataFiles(count=count, size=size)
 
     def stored_bytes(self) -> int:
-        """Bytes of all files in the table's folder, those of older versions and the log included."""
+        """Return the total bytes of all files in the table's folder, including older versions and the log."""
         return self._log.stored_bytes()
 
     def remove(self, condition: str, *, run_id: str) -> int:
-        """Delete the rows for which the condition holds; how many there were."""
+        """Delete the rows that satisfy the condition; return their number."""
         count = self.read().where(condition).count()
         if count:
             with self.noting(run_id):
@@ -230,12 +241,12 @@ class LakeTable:
         return count
 
     def compact(self, *, file_bytes: int, run_id: str) -> None:
-        """Put small files of a partition together into files of about this size."""
+        """Merge small files of each partition into files of about this size in bytes."""
         with self.noting(run_id):
             self._spark_table.compact(file_bytes)
 
     def vacuum(self, *, keep_s: float) -> None:
-        """Delete the files that no version of this time needs."""
+        """Delete the files that only versions older than `keep_s` seconds need."""
         self._spark_table.vacuum(keep_s)
 
     @cached_property
@@ -247,14 +258,14 @@ class LakeTable:
         return DeltaRsLocation(self.spark, self._log.location)
 
     def _newest(self) -> DeltaRsTable | DeltaLog:
-        """The newest version; by Spark's own reading of the log, which takes jobs, only where there is no other way."""
+        """Return the newest version: as read by delta-rs if possible, else by Spark, which may need jobs."""
         try:
             return self._delta_rs_location.newest() or self._log
         except TableNotFoundError:
             return self._log
 
     def _make(self, rows: Rows, partition_by: Sequence[str] = (), properties: Mapping[str, str] | None = None) -> bool:
-        """Make the table, without rows, if there is none; whether there was none."""
+        """Create the table, without rows, if there is none; return whether it was created."""
         if self.exists():
             return False
         given = dict(properties or {})
@@ -267,14 +278,14 @@ class LakeTable:
         return True
 
     def _written(self, commit: Commit, *, loaded: bool) -> Written:
-        """What the commit did. One that has `loaded` the whole table decides who writes it from now on."""
+        """Return the result of a commit; if it has `loaded` the whole table, choose the table's writer again."""
         written = self._commits.written(commit)
         if loaded and self.decide_writer(run_id=commit.run_id) is not None:
             return replace(written, version=self.version())
         return written
 
     def _is_for_delta_rs(self, rows: Rows, *, or_fewer: bool = False) -> bool:
-        """Whether delta-rs commits these rows, which the driver holds: it changes no columns, Spark does."""
+        """Whether delta-rs commits these rows, which the driver holds; writes that change columns are left to Spark."""
         found = self._delta_rs_location.newest()
         if found is None or found.writer() != DELTA_RS or not suits_delta_rs(rows.schema, {}):
             return False

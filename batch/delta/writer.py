@@ -1,8 +1,8 @@
-"""Which engine writes a table: a property of the table, set when it is made and changed by `maintain` only.
+"""Chooses the engine that writes a table: a table property, set when the table is loaded and changed by `maintain`.
 
-`delta-rs` means that appends and merges of rows that the driver holds are committed by delta-rs, in this process. What
-follows from a look at the rows or the table is Spark's on every table: rows that the driver does not hold, whole
-replacements, rows with other columns than the table, and everything that `maintain` and `erase` do.
+`delta-rs` means that delta-rs commits appends and merges of rows held by the driver, in-process instead of by Spark. On
+every table, Spark writes everything else: rows that the driver does not hold, replacements of the whole table, rows
+whose columns differ from the table's, and everything that `maintain` and `erase` do.
 See docs/decisions/0001-one-writer-per-table.md.
 """
 
@@ -32,12 +32,12 @@ from batch.delta import sizes
 Writer = Literal["delta-rs", "spark"]
 
 WRITER: Final = "millrace.writer"
-"""The table property. Tables that were made before it existed have none until `maintain` records it."""
+"""The table property with the writer. Tables older than this property lack it until `maintain` sets it."""
 
 DELTA_RS: Final = "delta-rs"
 SPARK: Final = "spark"
 SPARK_ONLY: Final = "spark-only"
-"""Set by an operator: delta-rs neither writes nor reads the table, and `maintain` leaves the property alone."""
+"""Set by an operator: delta-rs neither writes nor reads the table, and `maintain` does not change the property."""
 
 _TYPES: Final = (
     BinaryType,
@@ -57,17 +57,18 @@ _PROPERTIES: Final = frozenset({"delta.enableChangeDataFeed", "delta.dataSkippin
 
 
 def suits_delta_rs(schema: StructType, properties: Mapping[str, str]) -> bool:
-    """Whether delta-rs can make a table with these columns and properties, and keep both up."""
+    """Whether delta-rs can create and maintain a table with these columns and properties."""
     asked = {name for name in properties if name.startswith("delta.")}
     return all(isinstance(field.dataType, _TYPES) for field in schema) and asked <= _PROPERTIES
 
 
 def writer_of(recorded: str | None, *, is_kept_up: bool, table_bytes: int) -> Writer:
-    """The engine that writes a table now.
+    """Return the engine that writes a table now.
 
     Args:
-        recorded: the property; None for a table that has none yet, which is decided by its size.
-        is_kept_up: whether delta-rs reaches the table and keeps up all of its features; it never writes others.
+        recorded: value of the table property; if it is None, the size of the table decides.
+        is_kept_up: whether delta-rs reaches the table and maintains all its features; otherwise Spark writes it.
+        table_bytes: total bytes of the table's data files.
     """
     if not is_kept_up or recorded not in (None, DELTA_RS):
         return SPARK
@@ -75,7 +76,10 @@ def writer_of(recorded: str | None, *, is_kept_up: bool, table_bytes: int) -> Wr
 
 
 def next_writer(recorded: str | None, *, is_kept_up: bool, table_bytes: int) -> str:
-    """The property that `maintain` records: Spark above the size bound, delta-rs again only far below it."""
+    """Return the value of the property that `maintain` sets; see `writer_of` for the arguments.
+
+    A table above the size limit changes to Spark, and changes back to delta-rs only far below that limit.
+    """
     if recorded not in (None, DELTA_RS, SPARK):
         return recorded
     if not is_kept_up:
