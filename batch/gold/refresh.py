@@ -1,12 +1,12 @@
 """Brings one Gold table up to date with Silver.
 
-1. The change feeds of Silver since the last build name the affected keys.
-2. The query is asked for these keys, and its rows are compared with those that the table has.
-3. The differences are merged into the table: only files that hold such a row are rewritten, and of a partitioned table
-   only the partitions that a row leaves or enters are looked at.
+1. Find the affected keys in the change feeds of Silver since the last build.
+2. Run the table's query for these keys, and compare the result with the rows that the table has.
+3. Merge the differences into the table: only files with differing rows are rewritten, and in a partitioned table only
+   the partitions that a row leaves or enters are read.
 
-The whole table is built when there is none, when its file or its columns have changed, when a feed is gone, or when
-that is asked for.
+The whole table is built if it does not exist, if its SQL file or its columns have changed, if a change feed was
+deleted, or in a full run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from batch.gold.query import UNKNOWN, affected, gold_source, rows_of
 log = logging.getLogger(__name__)
 
 _MOST_PARTITIONS = 1_000
-"""More are not listed one by one: then the whole table is looked at."""
+"""If more partitions are affected, they are not listed in the merge condition, and the whole table is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,9 @@ class _GoldRefresh:
     """One refresh of a Gold table.
 
     Attributes:
-        sources: the tables it is made of: Silver's tables, and the dimensions whose versions it names.
-        before: the versions of these that it shows.
-        now: those that it is to show.
+        sources: the tables that it is built from: Silver tables, and the dimensions whose versions it names.
+        before: version of each source at the last build.
+        now: version of each source to build from.
     """
 
     plan: GoldPlan
@@ -60,18 +60,18 @@ class _GoldRefresh:
         return {"silver": dict(self.now), "definition": self.plan.fingerprint}
 
     def rows(self, keys: Rows | None = None) -> DataFrame:
-        """The rows that the table has to have."""
+        """Return the rows that the table should have: those of some keys, or all."""
         tables = {name: self._source_at(name, version) for name, version in self.now.items()}
         return rows_of(self.plan, tables, self.context.spark, keys)
 
     def feeds(self) -> dict[str, Rows] | None:
-        """The changes of each source since the last build; None if some of them are gone."""
+        """Return the changes of each changed source since the last build; None if some were deleted."""
         changed = {name: self.before[name] for name, version in self.now.items() if self.before[name] != version}
         feeds = {name: self._changed_since(name, version) for name, version in changed.items()}
         known = {name: feed for name, feed in feeds.items() if feed is not None}
         return known if known.keys() == feeds.keys() else None
 
-    # Several Gold tables read the same version of a Silver table: working out its files costs Spark jobs.
+    # Shared, because several Gold tables read the same version of a Silver table, and listing its files costs jobs.
 
     def _source_at(self, name: str, version: int) -> Snapshot:
         return self.context.once(("source", name, version), lambda: self.sources[name].at(version))
@@ -82,7 +82,7 @@ class _GoldRefresh:
 
 
 def gold_table(plan: GoldPlan, context: RunContext) -> LakeTable:
-    """The table of a plan."""
+    """Return the Delta table of a plan."""
     return context.dimension(plan.name) if plan.kind == "dimension" else context.fact(plan.name)
 
 
@@ -90,7 +90,7 @@ def build(plan: GoldPlan, context: RunContext) -> LayerResult:
     """Bring the table of a plan up to date with Silver.
 
     Raises:
-        BatchError: a Silver table is missing, or the plan's query is wrong.
+        BatchError: a table that the plan reads is missing, or the plan's query is invalid.
     """
     refresh = _planned(plan, context)
     done = refresh.target.progress()
@@ -117,29 +117,29 @@ def _planned(plan: GoldPlan, context: RunContext) -> _GoldRefresh:
     now = {name: table.version() for name, table in sources.items()}
     missing = [table.name for name, table in sources.items() if now[name] < 0]
     if missing:
-        text = f"no table {', '.join(missing)} yet: run its layer first"
+        text = f"missing table {', '.join(missing)}: run its layer first"
         raise BatchError(text, layer="gold", table=plan.name)
     before = target.progress().get("silver", {})
     return _GoldRefresh(plan=plan, context=context, target=target, sources=sources, before=before, now=now)
 
 
 def _built(refresh: _GoldRefresh) -> Written:
-    """The whole table."""
+    """Build the whole table."""
     rows = Rows.of(refresh.rows())
     partition_by = [refresh.plan.partition] if refresh.plan.partition else []
     if sizes.are_small_tables(refresh.sources.values()):
         rows = rows.collect_if_small()
     return refresh.target.replace(
-        rows.repartitioned(partition_by),  # each partition is written by one task: one file of each
+        rows.repartitioned(partition_by),  # one task writes each partition, as one file
         run_id=refresh.context.run_id,
         progress=refresh.progress,
         partition_by=partition_by,
-        properties=None if refresh.plan.versions_of is None else CHANGE_FEED,  # facts follow its versions
+        properties=None if refresh.plan.versions_of is None else CHANGE_FEED,  # facts read the changes of its versions
     )
 
 
 def _continued(refresh: _GoldRefresh) -> Written | None:
-    """Merge the differences since the last build; None if the changes are gone."""
+    """Merge the differences since the last build; None if changes were deleted or the table's columns differ."""
     try:
         feeds = refresh.feeds()
         if feeds is None:
@@ -163,7 +163,8 @@ def _continued(refresh: _GoldRefresh) -> Written | None:
         if not _is_gone(error):
             raise
         log.warning(
-            "gold/%s: the changes of Silver since the last build are gone; building the whole table", refresh.plan.name
+            "gold/%s: Silver no longer has all changes since the last build; building the whole table",
+            refresh.plan.name,
         )
         return None
 
@@ -173,14 +174,15 @@ def _shape(schema: StructType) -> list[tuple[str, DataType]]:
 
 
 def _without_unknown(rows: DataFrame, plan: GoldPlan) -> DataFrame:
-    """The rows without the unknown member, which the query gives for any keys."""
+    """Return the rows without the unknown member, which `_GoldRefresh.rows` returns for any keys."""
     return rows.where(F.col(plan.key[0]) != F.lit(UNKNOWN)) if plan.has_members else rows
 
 
 def difference(before: DataFrame, now: DataFrame, plan: GoldPlan) -> DataFrame:
-    """The rows to write: those of `now` that are new or differ from `before`, and those that are gone (`_gone`).
+    """Return the rows to write: rows of `now` that `before` lacks or has differently, and rows that only `before` has.
 
-    `_was` is the partition that a row was in; NULL if it was not there.
+    Two columns are added: `_gone`, whether only `before` has the row; and `_was`, the row's partition in `before`, NULL
+    if `before` lacks the row.
     """
     key = list(plan.row_key)
     was = before.select(*key, F.struct(*now.columns).alias("_old"))
@@ -195,7 +197,7 @@ def difference(before: DataFrame, now: DataFrame, plan: GoldPlan) -> DataFrame:
 
 
 def _merged(rows: Rows, refresh: _GoldRefresh) -> Written:
-    """Merge the rows of `difference`; of a partitioned table only the partitions that they leave or enter are read."""
+    """Merge the rows of `difference`, reading only the partitions that rows leave or enter."""
     plan, run_id = refresh.plan, refresh.context.run_id
     count, partitions = rows.count_and_values([plan.partition, "_was"] if plan.partition else [])
     if count == 0:
@@ -219,12 +221,15 @@ def _merged(rows: Rows, refresh: _GoldRefresh) -> Written:
 
 
 def _noted(refresh: _GoldRefresh) -> Written:
-    """Nothing to write but how far the table is."""
+    """Commit the progress without any rows."""
     return refresh.target.note(run_id=refresh.context.run_id, progress=refresh.progress)
 
 
 def literal(value: object) -> str:
-    """A number, or a text without backslashes (which only Spark reads as escapes), for DataFusion and Spark alike."""
+    """Return a number or a text as a SQL literal that DataFusion and Spark read alike.
+
+    The text must have no backslash, which only Spark would read as an escape.
+    """
     if isinstance(value, int):
         return str(value)
     text = str(value).replace("'", "''")
@@ -232,7 +237,7 @@ def literal(value: object) -> str:
 
 
 def _is_gone(error: PySparkException | DeltaRsError) -> bool:
-    """Whether `maintain` has removed files or versions of the past."""
+    """Whether the error says that `maintain` has deleted old files or versions."""
     if isinstance(error, DeltaRsError):
         return error.is_gone
     return any(sign in str(error) for sign in ("FileNotFound", "FILE_NOT_", "DELTA_VERSION", "DELTA_LOG_FILE"))

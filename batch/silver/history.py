@@ -50,7 +50,7 @@ def keep_versions(
         rows = Rows.of(rows).collect_if_small().frame
         lowest = rows.agg(F.min("_sequence")).first()
         assert lowest is not None
-        # This reads only those files of a long history that have sequences as high as the new ones.
+        # Of a long history, this reads only the files that have sequences as high as the new ones.
         there = since(history, lowest[0], columns=identity)
         new = Rows.of(anti_joined(rows, there, identity)).collect_if_small()
         if new.is_empty():

@@ -1,11 +1,12 @@
-"""Silver: one typed row per key, the newest good version of it; deletes stay as tombstones.
+"""Brings Silver up to date: one typed row per key, its newest valid version; deletes stay as tombstones.
 
-Bronze → typed → rules → the newest of each key → merged into Silver; all of them → its history, if it has one.
+Bronze rows are converted to their types and checked by the rules. The newest version of each key is merged into Silver;
+all valid versions are added to the history, if the table has one.
 
-The order of a key's versions is `_sequence`, across runs too: an older version never wins over a newer one that is
-there, a deleted row is not brought back by a late change from before. Rules are checked before the newest version is
-chosen, so when that one is quarantined, the last good one stays. A version equal to the one in Silver is
-taken all the same if its sequence is newer, or else a late one from between the two would win.
+Versions of a key are ordered by `_sequence`, also across runs: an older version never replaces a newer one in Silver,
+and a late change from before a delete does not bring the row back. Rules are checked before the newest version is
+chosen, so if the newest one is quarantined, the last valid one stays. A newer version replaces the one in Silver even
+if both have equal content; otherwise a late version from between the two would win.
 """
 
 from __future__ import annotations
@@ -34,14 +35,19 @@ from batch.silver.versions import NEWER, PROPERTIES, newest
 from config.definition import Reference, Table
 
 META: Final = ("_sequence", "_committed_at", "_row_hash", "_deleted", "_run_id")
-"""Columns of Silver besides those of the source."""
+"""Columns of Silver in addition to those of the source."""
 
 _PARTITIONS: Final = ("year", "month", "day")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _SilverRefresh:
-    """One refresh of `silver`: new rows are merged into it, or (not `is_continued`) the whole table is made again."""
+    """One refresh of the table `silver`.
+
+    Attributes:
+        is_continued: whether new rows are merged into the table; otherwise the whole table is rebuilt.
+        progress: the progress to commit.
+    """
 
     silver: LakeTable
     is_continued: bool
@@ -52,13 +58,13 @@ def refine(table: Table, context: RunContext) -> LayerResult:
     """Bring the Silver table up to date with Bronze.
 
     Raises:
-        BatchError: there is no Bronze table, or rows break a rule whose action is `fail`; nothing was written.
+        BatchError: the Bronze table does not exist, or rows break a rule whose action is `fail`; nothing was written.
     """
     bronze = context.table("bronze", table.name)
     silver = context.table("silver", table.name)
     newest = bronze.version()
     if newest < 0:
-        raise BatchError("no Bronze table yet: run the layer bronze first", layer="silver", table=table.name)
+        raise BatchError("the Bronze table is missing: run the layer bronze first", layer="silver", table=table.name)
     progress = {"bronze": newest, "definition": fingerprint(table)}
     done = silver.progress()
     if done == progress and not context.full:
@@ -67,7 +73,7 @@ def refine(table: Table, context: RunContext) -> LayerResult:
         )
     is_same_table = done.get("definition") == progress["definition"]
     changes = bronze.changed_since(done["bronze"]) if is_same_table and not context.full else None
-    # Rows that were erased from Bronze are not versions.
+    # The feed also reports rows that an erasure deleted from Bronze; those are not new versions.
     feed = None if changes is None else changes.frame.where("_change_type = 'insert'")
     refresh = _SilverRefresh(silver=silver, is_continued=feed is not None, progress=progress)
     is_small = sizes.are_small_tables(_read_by(table, context, bronze if feed is None else None))
@@ -78,15 +84,15 @@ def refine(table: Table, context: RunContext) -> LayerResult:
 
 
 def _read_by(table: Table, context: RunContext, bronze: LakeTable | None) -> list[LakeTable]:
-    """The tables that this one's rows are read from, looked up in and merged into."""
+    """Return the tables that the refresh reads: Silver, its parents, and Bronze if that is read completely."""
     silver = [context.table("silver", name) for name in (table.name, *parents(table))]
     return silver if bronze is None else [bronze, *silver]
 
 
 def in_order(tables: Iterable[Table]) -> list[Table]:
-    """Tables in the order in which they are refined: those that others refer to come first.
+    """Return tables in the order in which to refine them: a table comes after those that it refers to.
 
-    Tables that refer to each other in a circle keep the order of the definition.
+    If references form a cycle, all tables keep the order of the definition.
     """
     by_name = {table.name: table for table in tables}
     try:
@@ -97,20 +103,22 @@ def in_order(tables: Iterable[Table]) -> list[Table]:
 
 
 def parents(table: Table) -> set[str]:
-    """The other tables that this one refers to."""
+    """Return the names of the other tables that this table refers to."""
     return {rule.table for rule in table.rules if isinstance(rule, Reference)} - {table.name}
 
 
 def fingerprint(table: Table) -> str:
-    """A hash of key, columns and history: when it changes, Silver is made again from Bronze."""
+    """Return a hash of key, columns and history; when it changes, Silver is rebuilt from Bronze."""
     shape = [table.key, *((column.name, rules.spark_type(column)) for column in table.columns)]
     shape += [(table.history_name,)] if table.history_name else []
     return hashlib.md5(repr(shape).encode(), usedforsecurity=False).hexdigest()
 
 
 def prepared(rows: DataFrame, table: Table, run_id: str) -> DataFrame:
-    """Rows of Bronze with their values typed, with `_violations` of the rules of one row, and in JSON with `_key` and
-    `_row`, the row as it was delivered, if it may have to be put aside."""
+    """Convert Bronze rows to typed rows, with the names of the one-row rules that they break in `_violations`.
+
+    Rows that may have to be quarantined also have `_key` and `_row`: key and delivered row, as JSON.
+    """
     raw = [name for name in rows.columns if name not in _PARTITIONS and not name.startswith(("_commit_", "_change_"))]
     violations = rules.row_violations(rows, table)
     may_be_quarantined = F.size(violations) > 0
@@ -133,7 +141,7 @@ def prepared(rows: DataFrame, table: Table, run_id: str) -> DataFrame:
 
 
 def quarantine_rows(rows: DataFrame, table: Table) -> DataFrame:
-    """The rows that are put aside, once for each rule that they break, as the quarantine keeps them."""
+    """Return rows for the quarantine: each rejected row once for each quarantining rule that it breaks."""
     quarantining = F.array(*(F.lit(name) for name in rules.quarantining_rules(table)))
     return rows.where(rules.is_quarantined(table)).select(
         F.lit(table.name).alias("table"),
@@ -147,14 +155,14 @@ def quarantine_rows(rows: DataFrame, table: Table) -> DataFrame:
 
 
 def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRefresh) -> LayerResult:
-    """From checked rows to the commit; nothing is written before all rules have been asked."""
+    """Write checked rows to quarantine, history and Silver; nothing is written before all rules are checked."""
     found = rules.tally(checked, table)
     rows = checked.frame
     judged = with_cross_row_rules(rows, table, context, refresh.silver if refresh.is_continued else None, found.rows)
     if judged is not rows:
         found = rules.tally(Rows.of(judged), table)
     rules.stop_if_failed(found, table)
-    good = checked  # unless one is quarantined; columns added by the rules are dropped
+    good = checked  # if no row is quarantined; columns added by the rules are dropped below
     if any(name in found.broken for name in rules.quarantining_rules(table)):
         quarantine(quarantine_rows(judged, table), context)
         good = Rows.of(judged.where(~rules.is_quarantined(table)))
@@ -182,7 +190,7 @@ def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRe
 
 
 def _newest(versions: Rows, table: Table, count: int) -> Rows:
-    """Of each key the newest of so many versions."""
+    """Return the newest version of each key; `count` is the number of versions."""
     if versions.is_known_distinct_by(table.key):
         return versions
     found = Rows.of(newest(versions.frame, table.key))
