@@ -58,7 +58,7 @@ def dictionary_text(definition: Definition, plans: Sequence[GoldPlan]) -> str:
     parts.append("## Silver\n")
     parts += [_source_table(definition, table, plans) for table in definition.tables]
     parts += [
-        f"### {table.history_name}\n\n{_versions_of(table)} Its columns are those of that table.\n"
+        f"### {table.history_name}\n\n{_versions_of(table)} It has the same columns as that table.\n"
         for table in definition.tables
         if table.history_name
     ]

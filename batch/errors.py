@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class BatchError(Exception):
-    """A job cannot continue; the message names the layer and table, the fault, and what to do."""
+    """A run or command cannot continue; the message has the layer and table, the fault, and what to do."""
 
     def __init__(self, message: str, *, layer: str = "", table: str = "") -> None:
         subject = "/".join(part for part in (layer, table) if part)

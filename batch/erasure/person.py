@@ -42,7 +42,7 @@ class Person:
 
     @property
     def mark(self) -> str:
-        """A hash that replaces the id in the report, so that only a reader who knows the id can find the report."""
+        """A hash that replaces the id in the report; a reader who knows the id can find the report by this hash."""
         return hashlib.sha256(f"{self.dataset}/{self.table.name}/{self.id}".encode()).hexdigest()
 
     def condition(self, type_: str, column: str | None = None) -> str:

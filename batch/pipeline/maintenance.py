@@ -30,7 +30,7 @@ def with_less_archive(table: Table, bronze: LakeTable, context: RunContext, *, k
 
 
 def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombstones_s: float | None) -> LayerResult:
-    """Remove old tombstones of a table, merge its small files, and delete files that only old versions need.
+    """Remove a table's old tombstones, merge its small files, choose its writer, delete files of old versions.
 
     Args:
         keep_s: age in seconds up to which old versions stay readable.

@@ -113,7 +113,7 @@ class _UpToDateCheck:
         topic = change_topic(self.definition.name, table.name, engine=self.definition.engine)
         progress = self.previous.progress.get(f"bronze/{table.name}", {})
         positions = bronze_progress.positions(progress, topic)
-        if table.feed != "changes" or len(positions) != len(progress):  # it was filled from another feed before
+        if table.feed != "changes" or len(positions) != len(progress):  # the table was filled from another feed before
             return False
         archive = self.lake.changes(topic)
         partitions = [name for name in self.folder_at(archive).folders() if name.isdecimal()]

@@ -35,7 +35,7 @@ _decoder = msgspec.json.Decoder(_Wire)
 
 
 def images(value: bytes | None) -> list[dict[str, Any]]:
-    """Return the row before and the row after a change, without missing ones; none if the change is undecodable."""
+    """Return those of the row before and the row after a change that exist; none if the change is undecodable."""
     if value is None:
         return []
     try:

@@ -20,11 +20,12 @@ LOG_STORE = "millrace.lake.PutIfAbsentLogStore"
 
 # The default collector marks concurrently, which takes a fifth of two cores once the heap is half full.
 _JAVA = "-Duser.timezone=UTC -XX:+UseParallelGC"
-# A short run executes mostly Spark's own code, and each part a few times: the optimising compiler takes two fifths of
-# its processor time for code that is hardly used again. Without that compiler Java reserves only a fifth of the space
-# for compiled code; Spark fills that within a run, and from then on nothing more is compiled.
+# A short run executes mostly Spark's own code, each part only a few times, so the optimising compiler would spend two
+# fifths of the processor time on code that is hardly used again. Without that compiler, Java by default reserves only a
+# fifth of the usual space for compiled code. Spark fills that within a run, after which nothing more would be compiled.
 _COMPILED_SOON = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
-# Ten times as late as by default: code that plans queries runs a few thousand times and is not worth optimising.
+# Java optimises code ten times later than by default, because query planning code, which runs a few thousand times, is
+# not worth optimising.
 _OPTIMISED_LATE = (
     "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
     "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
@@ -132,13 +133,13 @@ def _settings(settings: SparkSettings, java: str) -> dict[str, str]:
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
         # For rows cached briefly, choosing a compression takes longer than storing them.
         "spark.sql.inMemoryColumnarStorage.compressed": "false",
-        # Most joins are of few rows with many: a hash table of the few avoids sorting the many.
+        # Most joins are between few rows and many: a hash table of the few avoids sorting the many.
         "spark.sql.join.preferSortMergeJoin": "false",
-        # Generated and compiled classes that Spark caches; a run over a dataset needs more than the default of 100, so
-        # each run would generate and compile all of them again.
+        # Number of generated and compiled classes that Spark caches. A run over a dataset needs more than the default
+        # of 100, so with that limit each run would generate and compile all of them again.
         "spark.sql.codegen.cache.maxEntries": "3000",
         "spark.sql.parquet.compression.codec": "zstd",
-        # Number of tasks of a listing of many files; with the default of 10,000 a vacuum takes half a minute.
+        # Number of tasks for listing many files; with the default of 10,000 a vacuum takes half a minute.
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "16",
     }
 
@@ -158,7 +159,7 @@ def _jars(settings: SparkSettings) -> dict[str, str]:
 
 
 def _reach(spark: SparkSession, store: ObjectStoreSettings) -> None:
-    # Set after the start of Spark, because every user can read its start options in the list of processes.
+    # Set after the start of Spark, because every user can read the start options in the list of processes.
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()
     values = {
         **_S3A,

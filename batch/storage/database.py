@@ -29,7 +29,7 @@ def connected(settings: DatabaseSettings, database: str) -> Iterator[MySQLConnec
         where = f"the database server at {settings.host}:{settings.port}"
         raise BatchError(f"{where}: {error.msg} (error {error.errno})", layer="source") from error
     finally:
-        # Not close(): it sends a message to the server first, and so fails or waits if the server has gone.
+        # Not close(), which first sends a message to the server, so that it fails or waits if the server has ended.
         connection.disconnect() if connection.is_connected() else connection.shutdown()
 
 
