@@ -129,9 +129,9 @@ def subject_faults(tables: Sequence[Table]) -> Iterator[str]:
         if not personal:
             yield f"{place}.subject: none of the columns is personal"
         if len(table.key) != 1:
-            yield f"{place}.subject: needs a key of one column, by which a person is named"
+            yield f"{place}.subject: needs a key of exactly one column, which identifies the person"
         if table.subject in seen:
-            yield f"{place}.subject: {table.subject!r} is the table {seen[table.subject]!r} already"
+            yield f"{place}.subject: {table.subject!r} is already the subject of table {seen[table.subject]!r}"
         seen[table.subject] = table.name
 
 

@@ -41,11 +41,11 @@ def test_the_shops_customers_are_persons() -> None:
         ),
         (
             [changed(LINES, ("quantity",), subject="customer")],
-            "tables[0].subject: needs a key of one column, by which a person is named",
+            "tables[0].subject: needs a key of exactly one column, which identifies the person",
         ),
         (
             [CUSTOMERS, msgspec.structs.replace(CUSTOMERS, name="people")],
-            "tables[1].subject: 'customer' is the table 'customers' already",
+            "tables[1].subject: 'customer' is already the subject of table 'customers'",
         ),
     ],
 )
