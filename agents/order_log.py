@@ -16,7 +16,7 @@ class OrderLog:
     def __init__(self, *, enabled: bool) -> None:
         self.enabled = enabled
         if enabled:
-            log.setLevel(logging.INFO)  # whatever the worker's own level is
+            log.setLevel(logging.INFO)  # even if the worker's own level is higher
 
     def cached(self, order_id: str) -> None:
         """Log that the order's row was sent to the cache."""

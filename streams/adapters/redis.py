@@ -214,7 +214,7 @@ def _name(url: str, database: int) -> str:
 
 
 def _with_database(url: str, database: int) -> str:
-    """Set the database of a URL, and remove other numbers from path and query, which would take precedence."""
+    """Put a database number into a URL; a number already in its path or query would take precedence, and is removed."""
     parts = urlsplit(url)
     query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name != "db"])
     return urlunsplit(parts._replace(path=f"/{database}", query=query))

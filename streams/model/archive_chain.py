@@ -1,10 +1,10 @@
 """The archive of raw changes as chains of objects, one per topic partition: object names, and how to read a chain.
 
 A chain is the sequence of a partition's objects, each of which starts where its predecessor ended. An object contains
-the records from one offset, its `start`, to its last record. Its name contains the start, its metadata the offset of
-the last record. The first object of a chain has start 0, even if Kafka's first record has a later offset; every other
-start is the predecessor's last offset + 1. Some offsets belong to no record (Kafka's transaction markers), so a start
-need not be the offset of a record.
+the records from one offset, its `start`, to its last record. Its name contains the start, and its metadata the offset
+of the last record. The first object of a chain has start 0, even if Kafka's first record has a later offset; every
+other start is the predecessor's last offset + 1. Some offsets belong to no record (Kafka's transaction markers), so a
+start need not be the offset of a record.
 
 A writer puts objects only at the end of the chain as it knows it, and never overwrites an object. So each start has at
 most one object, and the objects of rival owners cannot overlap: all of them are on one chain.
@@ -82,7 +82,7 @@ def walk(starts: Iterable[int], last_of: Callable[[int], int], *, position: int 
         yield Piece(known[index - 1], last)
         position = last + 1
         if position > known[-1] and index == len(known):
-            return  # the newest object was read: no other one can follow
+            return  # the newest object was yielded: no later one exists
     if known and known[-1] > position:
         raise ChainBrokenError(
             f"no object holds offset {position}, but there is one that starts at {known[-1]}: restore the missing "

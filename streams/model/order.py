@@ -272,7 +272,7 @@ def _note_time(state: OrderState, change: Change[Any]) -> None:
 
 
 def _newest_position(state: OrderState, row: OrderRow) -> Position:
-    """Position at which the order became complete in the source; independent of the order in which topics are read."""
+    """Position at which the order became complete in the source, whichever topic was read first."""
     return max(row.position, max(line.position for line in state.lines.values() if not line.deleted))
 
 

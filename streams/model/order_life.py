@@ -131,5 +131,5 @@ def forget_finished(state: OrderState, now_ms: int, retention_ms: int) -> NoOutp
 
 
 def utc_of(milliseconds: int) -> datetime:
-    """Convert a source time to an instant; times after the year 9999, which no instant can be, become its last ms."""
+    """Convert a source time to an instant; a time after the year 9999 becomes the last millisecond of that year."""
     return datetime.fromtimestamp(min(milliseconds, LATEST_MS) / 1000, UTC)

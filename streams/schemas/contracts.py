@@ -60,7 +60,7 @@ def _plainly(shape: Schema) -> None:
 
 
 def breaks(old: Schema, new: Schema) -> list[str]:
-    """Reasons why a consumer of `old` may not understand records of `new`, each as "field: what is wrong"."""
+    """Reasons why a consumer of `old` may not understand records of `new`, each as "field: reason"."""
     return list(_breaks(old, new, old, new, ""))
 
 
@@ -70,7 +70,7 @@ def _breaks(old: Schema, new: Schema, old_root: Schema, new_root: Schema, place:
         for choice in new.get("anyOf", [new]):
             known = old.get("anyOf", [old])
             if all(any(_breaks(other, choice, old_root, new_root, place)) for other in known):
-                yield f"{place or 'value'}: may be what it was not: {_kind(_resolved(choice, new_root))}"
+                yield f"{place or 'value'}: may now be {_kind(_resolved(choice, new_root))}"
         return
     if old.get("type") != new.get("type"):
         yield f"{place or 'value'}: was {_kind(old)}, is {_kind(new)}"
@@ -83,7 +83,7 @@ def _breaks(old: Schema, new: Schema, old_root: Schema, new_root: Schema, place:
             yield f"{inner}: is gone"
             continue
         if name in old.get("required", []) and name not in required:
-            yield f"{inner}: may be left out"
+            yield f"{inner}: may now be missing"
         yield from _breaks(field, new["properties"][name], old_root, new_root, inner)
     if "items" in old:
         yield from _breaks(old["items"], new.get("items", {}), old_root, new_root, f"{place}[]")
@@ -92,7 +92,7 @@ def _breaks(old: Schema, new: Schema, old_root: Schema, new_root: Schema, place:
 def _bound_breaks(old: Schema, new: Schema, place: str) -> Iterator[str]:
     added = [word for word in new.get("enum", []) if word not in old.get("enum", [])]
     if "enum" in old and ("enum" not in new or added):
-        yield f"{place}: has the new words {added}" if added else f"{place}: may be any text"
+        yield f"{place}: has the new values {added}" if added else f"{place}: may now be any text"
     for name in sorted(_LOWEST & old.keys()):
         if new.get(name, float("-inf")) < old[name]:
             yield f"{place}: {name} was {old[name]}, is {new.get(name, 'gone')}"

@@ -113,7 +113,7 @@ class PartitionSupervisor(Service):
         self.add_future(self.app.crash(error))
 
     async def _resume_flow(self, assigned: set[TP]) -> None:
-        """Take the last steps of Faust's recovery, which let Faust process events."""
+        """Do what Faust's recovery does at its end, which lets Faust deliver events."""
         app, consumer = self.app, self._consumer
         consumer.resume_partitions({tp for tp in assigned if tp.topic not in self.tables.changelog_topics})
         self.completed.set()

@@ -34,12 +34,12 @@ CROWDED_POLL_S: Final = 0.01
 
 
 BATCH_RECORDS: Final = 500
-"""Maximum number of records per batch. A turn (micro-batch) takes whole batches, so this is how finely it can choose
+"""Maximum number of records per batch. A turn (micro-batch) takes whole batches; smaller ones let it choose more finely
 among the topics."""
 
 LONG_POLL_MS: Final = 100
-"""Longest time that the broker may hold a fetch without data. A partition that opens meanwhile waits for the fetch to
-end; Faust's 1.5 s would be most of a failover. Arriving data ends the fetch at once, whatever this limit is."""
+"""Longest time that the broker may hold a fetch without data; arriving data ends the fetch at once. A partition that
+opens meanwhile waits for the fetch to end, and Faust's 1.5 s would be most of a failover."""
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):

@@ -50,7 +50,7 @@ class Committer(Protocol):
         """
 
     async def check(self) -> None:
-        """Check the sink, about once a second; raise if another writer has changed it."""
+        """Check the sink; called about once a second. Raise if another writer has changed the sink."""
 
     async def close(self) -> None:
         """Release connections within a bounded time. Errors are logged, not raised."""

@@ -22,7 +22,7 @@ from streams.runtime.stats import RuntimeStats
 log = logging.getLogger(__name__)
 
 REOPEN_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
-"""Pauses before a failed partition is opened again, one after the other; the last one repeats."""
+"""Pauses after successive failures, before the partition is opened again; the last pause repeats."""
 
 FENCED_IN_A_ROW: Final = 5
 """Number of consecutive fencings after which the worker ends: the deployment has two owners of one partition."""
@@ -126,7 +126,7 @@ class Partition:
             await self.task.close()
 
     async def _after_fencing(self, error: Exception, in_a_row: int) -> None:
-        """Wait until the group has revoked the partition, if another process owns it now; otherwise try again."""
+        """Wait until the group has revoked the partition if another process owns it now; otherwise open it again."""
         self._stats.count("fenced")
         log.warning("%s was fenced by another owner, or its transaction timed out", self.name)
         if in_a_row >= FENCED_IN_A_ROW:

@@ -34,8 +34,7 @@ class PartitionView(Protocol):
         """Number of timers of a kind."""
 
     def pending_follow_up(self) -> Callable[[], None]:
-        """Register a follow-up: work to do after everything committed so far. Call the returned function when it is
-        done.
+        """Register a follow-up, work to do after the commits so far; call the returned function when it is done.
 
         States committed after the last completed follow-up are passed to `opened` when the partition opens again.
         """

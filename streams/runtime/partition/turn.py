@@ -1,5 +1,4 @@
-"""Step 2 of a turn (one micro-batch): fold its batches or run due timers' callbacks, in memory, without side
-effects."""
+"""Step 2 of a turn (a micro-batch): fold batches or run due timers' callbacks in memory, without side effects."""
 
 from __future__ import annotations
 
@@ -71,7 +70,7 @@ class Turn:
         self._timers_before: dict[bytes, Timer | None] = {}
 
     def fold(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
-        """Fold all changes. If a fold fails, fold everything again, with a dead letter for each change that fails."""
+        """Fold all changes. If a fold fails, fold all again; each change that fails becomes a dead letter."""
         try:
             for batch, fold in batches:
                 self._fold_batch(batch, fold)

@@ -35,7 +35,7 @@ FOLLOW_POLL_MS: Final = 500
 PROGRESS_INTERVAL_S: Final = 2.0
 RECENT_ENTRIES: Final = 10_000
 RECENT_OFFSETS: Final = 2 * RECENT_ENTRIES
-"""Number of offsets of that many transactions of one record, which take two offsets each with their marker."""
+"""Offsets of `RECENT_ENTRIES` transactions of one record each: a transaction marker follows every record."""
 
 FOLLOW_PAUSE_S: Final = 1.0
 

@@ -63,7 +63,7 @@ class RuntimeCollector(Collector):
         )
         for event, (name, help) in _EVENTS.items():
             yield CounterMetricFamily(name, help, value=stats.counters[event])
-        yield _histogram("turn_seconds", "Duration of a turn (micro-batch) from its first fold.", stats.turn_seconds)
+        yield _histogram("turn_seconds", "Duration of a turn (a micro-batch) in seconds.", stats.turn_seconds)
         yield _histogram("commit_seconds", "Duration of a turn's transaction and local write.", stats.commit_seconds)
         yield _histogram("turn_records", "Number of source records per turn.", stats.turn_records)
         yield _histogram(

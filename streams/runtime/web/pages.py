@@ -104,7 +104,7 @@ class CountedCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield a counter for each part, and how long each server has been unavailable."""
         for name, part in self._counted.items():
-            yield counter(name, f"Events in the worker's part `{name}` since its start.", "event", part.counts)
+            yield counter(name, f"Counters of the worker's part `{name}`.", "event", part.counts)
         away = _away_since(self._counted)
         family = GaugeMetricFamily(
             "millrace_away_seconds", "Seconds for which the part's server has not answered.", labels=["part"]
