@@ -204,6 +204,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown stage {unknown[0]!r}: use {', '.join(STAGES)}")
     FOLDER.mkdir(exist_ok=True)
     signal.signal(signal.SIGTERM, _end_like_an_interrupt)
+    # A program started in the background of a script ignores this signal, and so would everything it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     began = time.monotonic()
     if options.stages:
         results = one_after_the_other(options.stages, nightly=options.nightly)

@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,15 @@ def test_a_stage_that_fails_keeps_the_next_from_starting(use_commands: UseComman
     assert lanes.exit_code(results) == 1
 
 
+@pytest.fixture
+def heeds_interrupts() -> Iterator[None]:
+    """As `main` does: tests that run in the background of a script ignore the signal otherwise."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interrupt_ends_both_lanes_gracefully_and_fails_the_run(
     use_commands: UseCommands, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
