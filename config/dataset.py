@@ -28,7 +28,7 @@ class DefinitionError(Exception):
 
 
 def datasets_folder() -> Path:
-    """The folder that holds one folder per dataset."""
+    """Return the folder that contains one folder per dataset."""
     return DatasetSettings.read().datasets_folder or SHIPPED
 
 

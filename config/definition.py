@@ -178,7 +178,7 @@ class Definition(_Part, frozen=True):
         """Find the table `name`.
 
         Raises:
-            KeyError: there is no such table; the message lists the existing ones.
+            KeyError: the dataset has no such table; the message lists its tables.
         """
         for table in self.tables:
             if table.name == name:

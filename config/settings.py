@@ -115,7 +115,7 @@ class DatabaseSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectSettings(SettingsGroup):
-    """Kafka Connect, and the source database and Kafka as *Connect* sees them (they differ between containers).
+    """Kafka Connect, and the addresses of database and Kafka as *Connect* sees them (containers see other ones).
 
     The connector's database login is not here: the connector's configuration refers to the variables
     `CONNECTOR_DATABASE_USER` and `CONNECTOR_DATABASE_PASSWORD` of the Connect process.
@@ -130,14 +130,14 @@ class ConnectSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class RedisSettings(SettingsGroup):
-    """Redis, without a database number: 0 holds look-ups, 1 the order cache, 2 the order locks."""
+    """Address of Redis, without a database number: 0 holds look-ups, 1 the order cache, 2 the order locks."""
 
     url: str = setting("REDIS_URL", parsing.url("redis", "rediss"), secret=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectStoreSettings(SettingsGroup):
-    """MinIO, or any object storage with the S3 interface."""
+    """Address and keys of MinIO, or of any other object storage with the S3 interface."""
 
     endpoint: str = setting("MINIO_ENDPOINT", parsing.url("http", "https"))
     access_key: str = setting("MINIO_ACCESS_KEY", parsing.text, secret=True)
@@ -154,7 +154,7 @@ class DeploymentSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSettings(DeploymentSettings):
-    """Settings of the commands for a dataset."""
+    """Settings of the commands that work on a dataset."""
 
     datasets_folder: Path | None = setting("DATASETS_DIR", parsing.folder, None)
 
