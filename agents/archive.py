@@ -28,7 +28,7 @@ def keep(state: Any, change: Change[SourceRecord]) -> SourceRecord:
 
 
 class ArchiveProcessor(StatelessProcessor):
-    """The processor of `streams.archive`."""
+    """The processor of `streams.archive`: publishes every record of a turn (a micro-batch) unchanged."""
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
         """Return every record unchanged."""

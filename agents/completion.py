@@ -56,7 +56,7 @@ class Cache(Protocol):
 
 
 class OrderCompletion:
-    """The processor of `streams.orders`.
+    """The processor of `streams.orders`: publishes complete, amended and overdue orders.
 
     Args:
         payment_method_wait_s: how many seconds an order waits for an unknown payment method.
@@ -94,7 +94,7 @@ class OrderCompletion:
 
     @property
     def counts(self) -> Counter[str]:
-        """Totals since the start."""
+        """Totals since the worker's start."""
         return Counter({**self._counts, **self._claim_filter.counts})
 
     async def ready(self) -> None:

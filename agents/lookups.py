@@ -16,7 +16,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class LookupProcessor(StatelessProcessor):
-    """The processor of `streams.lookups`.
+    """The processor of `streams.lookups`: publishes the newest row of each id.
 
     Attributes:
         counts: `written` and `deleted` look-ups.

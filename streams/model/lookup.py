@@ -23,7 +23,7 @@ class LookupEntry(Struct, gc=False):
 
 
 def id_of(row: Columns) -> str:
-    """Id of the row, as its record key spells it.
+    """Id of the row as text, which must equal the key of the row's record.
 
     Raises:
         ValueError: the row has no column `id`.
@@ -40,7 +40,7 @@ def customer_entry(state: Any, change: Change[Columns]) -> LookupEntry:
 
 
 def payment_method_entry(state: Any, change: Change[Columns]) -> LookupEntry:
-    """Fold of payment methods."""
+    """Fold of payment methods; it needs no state either."""
     return _entry(PAYMENT_METHOD, change)
 
 

@@ -48,7 +48,7 @@ class OrderDetailColumns(Struct, gc=False):
 
 
 class OrderRow(Struct, array_like=True, gc=False):
-    """The order's own row as last seen, with the position of that change."""
+    """The order's own row after its newest change, with that change's position."""
 
     customer_id: int | None
     store_id: int | None
@@ -60,7 +60,7 @@ class OrderRow(Struct, array_like=True, gc=False):
 
 
 class ProductLine(Struct, array_like=True, gc=False):
-    """One product of an order as last seen."""
+    """One product line of an order after its newest change."""
 
     quantity: int
     deleted: bool

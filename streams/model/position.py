@@ -1,4 +1,4 @@
-"""Position of a change in the source's log, the only order that matters.
+"""Position of a change in the source's log, which alone decides which of two changes is newer.
 
 A position is a tuple `(epoch, file, pos, row)` and compares as one:
 

@@ -42,13 +42,13 @@ def oldest_seconds(partitions: Sequence[PartitionView]) -> dict[IncompleteReason
 
 
 def figures(app: TransactionalApp) -> dict[str, Any]:
-    """Figures for `/stats/`."""
+    """Number of incomplete orders by reason, as a figure for `/stats/`."""
     found = counts(open_partitions(app))
     return {"incomplete": {str(reason): number for reason, number in found.items()}}
 
 
 def listing(orders: TransactionalTable, partitions: Sequence[PartitionView], limit: int) -> dict[str, Any]:
-    """Answer of `/orders/incomplete`: counts and ages, and the oldest orders one by one."""
+    """Response of `/orders/incomplete`: counts and ages, and the oldest orders one by one."""
     found = counts(partitions)
     return {
         "count": sum(found.values()),

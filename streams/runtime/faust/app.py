@@ -103,7 +103,7 @@ class TransactionalApp(WorkerApp):
     # -- declaration --------------------------------------------------------------------------------------------------
 
     def batch_topic(self, name: str, decoder: ChangeDecoder) -> TopicT:
-        """Declare a source topic whose agents iterate batches of decoded changes."""
+        """Declare a source topic whose agents iterate over batches of decoded changes."""
         self.decoders[name] = decoder
         return self.topic(name, schema=BatchSchema(decoder))
 
@@ -114,7 +114,7 @@ class TransactionalApp(WorkerApp):
     def transactional_table(
         self, name: str, *, codec: StateCodec[Any], partitions: int, help: str
     ) -> TransactionalTable:
-        """Declare the state table."""
+        """Declare the table that keeps the state of a pipeline."""
         table = TransactionalTable(self, name=name, codec=codec, partitions=partitions, help=help)
         return cast(TransactionalTable, self.tables.add(table))
 

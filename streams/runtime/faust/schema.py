@@ -1,4 +1,4 @@
-"""Decodes a polled batch, so that agents iterate batches of changes instead of single events."""
+"""Decodes a polled batch, so that agents iterate over batches of changes instead of single events."""
 
 from __future__ import annotations
 

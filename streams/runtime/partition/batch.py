@@ -1,4 +1,4 @@
-"""The records that move through the runtime: a `RecordBatch` in, `OutputRecord`s out."""
+"""Records that move through the runtime: `RecordBatch`es come in, `OutputRecord`s go out."""
 
 from __future__ import annotations
 

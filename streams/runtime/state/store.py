@@ -183,7 +183,7 @@ class PartitionStore:
         self.timers.count(moves)
 
     def restore(self, entries: Sequence[Entry], changelog_offset: int, codec: StateCodec[Any]) -> None:
-        """Write entries read from the changelog. Timers that were up to date remain so."""
+        """Write entries read from the changelog, and keep the timers up to date if they are."""
         self.write(entries, changelog_offset, self._moves(entries, codec) if self._has_timers(codec) else ())
 
     def _moves(self, entries: Sequence[Entry], codec: StateCodec[Any]) -> list[TimerChange]:

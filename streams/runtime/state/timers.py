@@ -76,7 +76,7 @@ class Timers:
         self._floors.clear()
 
     def count_all(self, kinds: Iterable[int]) -> None:
-        """Count the timers of these kinds again."""
+        """Recount the timers of these kinds."""
         self.counts = Counter({kind: sum(1 for _ in self.entries(kind)) for kind in kinds})
 
     def entries(
