@@ -1,1 +1,1 @@
-"""What an operator types: tools for servers wherever they run."""
+"""Commands for operators, which work on local and remote servers alike."""

@@ -1,7 +1,8 @@
-"""Find claimed orders that were emitted but never marked, so that a release does not emit them twice.
+"""Find claimed orders that were already emitted, so that releasing the claims does not cause a second emission.
 
-A worker that dies between its commit and its mark leaves a claim on an emitted order. The steps are those of the
-workers: first end the deployment's right to write (`fence`), then read what it has written (`emitted_among`).
+A worker that dies after its Kafka commit and before it marks the lock leaves a claim on an emitted order. Like a
+starting worker, a release first ends the deployment's right to write (`fence`), then reads the orders it has written
+(`emitted_among`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _ANSWER_SECONDS = 30.0
 
 
 def fence(kafka: KafkaSettings, app_id: str) -> None:
-    """Abort the open transactions of the application's workers, and end their right to commit under present claims.
+    """Abort the open transactions of the application's workers, and prevent commits under their present claims.
 
     Raises:
         StackError: Kafka does not answer.
@@ -41,7 +42,7 @@ def fence(kafka: KafkaSettings, app_id: str) -> None:
 
 
 def emitted_among(kafka: KafkaSettings, order_ids: Collection[str]) -> set[str]:
-    """Return the orders that are in order_final, read committed from its beginning to its end.
+    """Return those of the given orders that have a committed record in the topic order_final, which is read in full.
 
     Raises:
         StackError: Kafka cannot be reached, or the topic does not exist.

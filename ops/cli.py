@@ -1,4 +1,4 @@
-"""The operator's program `python -m stack`: it runs local servers, and tools for servers wherever they run."""
+"""The operator's program `python -m stack`: manage local servers, and operate local or remote ones."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _INTERRUPTED = 130
 
 
 class Commands(Protocol):
-    """A module that adds commands to the parser."""
+    """A module that adds its commands to the parser."""
 
     def add_commands(self, subparsers: Any) -> None:
-        """Add the commands; each sets `run` on its arguments."""
+        """Add the commands; each sets the default `run`, the function that executes it."""
 
 
 def parser(*more: Commands) -> argparse.ArgumentParser:
-    """Build the parser of all commands and of those of `more`; each command sets `run`."""
+    """Build the parser with all commands, including those of the modules `more`."""
     root = argparse.ArgumentParser(
-        prog="python -m stack", description="run servers on this machine, and operate servers wherever they run"
+        prog="python -m stack", description="run servers on this machine, and operate local or remote servers"
     )
     subparsers = root.add_subparsers(required=True, metavar="COMMAND")
     for module in (commands, topics, schemas, connector, dataset, dead_letters, locks, *more):
@@ -47,6 +47,6 @@ def main(arguments: Sequence[str] | None = None, *, more: Sequence[Commands] = (
     except (KeyboardInterrupt, CancelledWorkError):
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as in `logs | head`
+    except BrokenPipeError:  # the reader of the output has exited, as in `logs | head`
         sys.stderr.close()
         return 1

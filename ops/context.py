@@ -1,4 +1,4 @@
-"""Choose the servers a command talks to: those of the environment, or those of a stack on this machine."""
+"""Choose the servers that a command uses: those set in the environment, or those of a stack on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from config.settings import environment_over
 from stack.local import Stack, stack_folder
 from stack.names import DEFAULT_STACK, no_such_stack, stack_name
 
-# librdkafka reports each failed connection on its own; the commands name the failure once, with what to do.
+# librdkafka logs every failed connection; the commands report the failure once, with advice.
 SILENT = logging.getLogger("stack.librdkafka")
 SILENT.disabled = True
 
@@ -19,12 +19,12 @@ def add_stack_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name",
         type=stack_name,
-        help="use this local stack (default: the environment; what it lacks comes from the default stack)",
+        help="use this local stack (default: settings of the environment, then of the default stack)",
     )
 
 
 def settings_environment(arguments: argparse.Namespace) -> dict[str, str]:
-    """Merge the settings: a named stack overrides the environment, the default stack only fills what it lacks."""
+    """Merge settings: those of a named stack override the environment; the default stack only adds missing ones."""
     stack = Stack.existing(stack_folder(arguments.name or DEFAULT_STACK))
     if arguments.name and stack is None:
         raise no_such_stack(arguments.name)

@@ -1,12 +1,12 @@
-"""List order locks in Redis, and release those of a deployment that will not come back.
+"""List order locks in Redis, and release the claims of a deployment that will not come back.
 
-python -m stack locks list                        how many each application has, by incarnation
-python -m stack locks show ORDER_ID               the lock of one order
-python -m stack locks release --app APP           let other deployments emit the orders it claimed but did not emit
-python -m stack locks release --order ORDER_ID    the same, for one order
+python -m stack locks list                        count the locks by application and incarnation
+python -m stack locks show ORDER_ID               show the lock of one order
+python -m stack locks release --app APP           let other deployments emit the orders APP claimed but did not emit
+python -m stack locks release --order ORDER_ID    let other deployments emit this order
 
-A release never touches an order marked as emitted. An order may be emitted but only claimed in Redis, if its worker
-died before it could mark it: a release therefore fences the application, reads order_final and marks such orders.
+A release never touches a lock marked as emitted. A worker that died after it emitted an order leaves an unmarked claim:
+a release therefore first fences the application, reads order_final, and marks the orders it finds there.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _COORDINATOR_MOVES = (
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
 )
-_GONE = -2  # what Redis answers for the time to live of a key that does not exist
+_GONE = -2  # time to live that Redis reports for a key that does not exist
 _UNREADABLE = locks.Lock("unreadable", "", "")
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Claimed(NamedTuple):
-    """A claimed order, its application and the token of the claim."""
+    """A claimed order, the id of the application that claimed it, and the token of the claim."""
 
     order_id: str
     app_id: str
@@ -53,7 +53,7 @@ class Claimed(NamedTuple):
 
 @dataclass
 class Group:
-    """Counts of the locks of one incarnation of an application, or of the released locks, which have no owner."""
+    """Lock counts and times to live for one incarnation of an application, or for all locks without an owner."""
 
     claimed: int = 0
     emitted: int = 0
@@ -62,7 +62,7 @@ class Group:
     longest_s: int = -1
 
     def add(self, state: str, seconds: int) -> None:
-        """Count one lock; `seconds` is its time to live, negative if it never expires."""
+        """Count one lock; `seconds` is its time to live, negative if the lock never expires."""
         if state in ("claimed", "emitted"):
             setattr(self, state, getattr(self, state) + 1)
         else:
@@ -73,19 +73,19 @@ class Group:
 
 def add_commands(subparsers: Any) -> None:
     """Add `locks list`, `locks show` and `locks release`."""
-    parser = subparsers.add_parser("locks", help="show and release the locks of orders")
+    parser = subparsers.add_parser("locks", help="list, show and release order locks")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     _add(actions, "list", run_list, "count the locks by application and incarnation")
-    show = _add(actions, "show", run_show, "show the lock of one order; exit code 1 if it has none")
+    show = _add(actions, "show", run_show, "show the lock of one order; exit code 1 if it has no lock")
     show.add_argument("order_id", metavar="ORDER_ID")
     release = _add(
         actions, "release", run_release, "let other deployments emit orders that were claimed but not emitted"
     )
     whose = release.add_mutually_exclusive_group(required=True)
-    whose.add_argument("--app", type=_app_id, help="all claims of this application")
-    whose.add_argument("--order", metavar="ORDER_ID", help="the claim of one order")
+    whose.add_argument("--app", type=_app_id, help="release all claims of this application")
+    whose.add_argument("--order", metavar="ORDER_ID", help="release the claim of one order")
     release.add_argument("--incarnation", type=_incarnation, metavar="HEX", help="only this incarnation of --app")
-    release.add_argument("--dry-run", action="store_true", help="report how many, change nothing")
+    release.add_argument("--dry-run", action="store_true", help="report the number of claims, change nothing")
     release.add_argument(
         "--force",
         action="store_true",
@@ -94,7 +94,7 @@ def add_commands(subparsers: Any) -> None:
 
 
 def run_list(arguments: argparse.Namespace) -> int:
-    """Count the locks."""
+    """Print the number of locks by application and incarnation."""
     groups: dict[tuple[str, str], Group] = {}
     with _redis(arguments) as redis:
         for page in _pages(redis):
@@ -106,7 +106,7 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 
 def run_show(arguments: argparse.Namespace) -> int:
-    """Show one lock."""
+    """Print the lock of one order; return 1 if it has no lock."""
     with _redis(arguments) as redis:
         found = _read(redis, [locks.lock_key(arguments.order_id)])
     if not found:
@@ -119,7 +119,7 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 
 def run_release(arguments: argparse.Namespace) -> int:
-    """Release the claims of an application, or of one order; mark claims whose order was emitted instead."""
+    """Release the claims of an application or of one order; mark claims on emitted orders as emitted instead."""
     if arguments.incarnation and not arguments.app:
         raise StackError("--incarnation can be used with --app only")
     with _redis(arguments) as redis:
@@ -137,7 +137,7 @@ def run_release(arguments: argparse.Namespace) -> int:
 
 
 def format_groups(groups: dict[tuple[str, str], Group]) -> str:
-    """Format the groups as a table with one line per owner."""
+    """Format the groups as a table with one line per owner (application and incarnation)."""
     rows = [("APPLICATION", "INCARNATION", "CLAIMED", "EMITTED", "OTHER", "SHORTEST", "LONGEST")]
     for (app_id, incarnation), group in sorted(groups.items()):
         counts = (str(group.claimed), str(group.emitted), str(group.other))
@@ -148,16 +148,16 @@ def format_groups(groups: dict[tuple[str, str], Group]) -> str:
 
 
 def _release_without_lock(redis: RedisConsole, arguments: argparse.Namespace) -> int:
-    """Let any deployment emit an order whose lock vanished: a worker that was denied the claim still waits for it."""
+    """Let any deployment emit an order whose lock vanished while workers still wait for it to be released."""
     environment = settings_environment(arguments)
     if emitted_among(KafkaSettings.read(environment), [arguments.order]):
         raise StackError(f"order {arguments.order!r} is in {ORDER_FINAL}: it will not be emitted again")
     if arguments.dry_run:
-        print(f"order {arguments.order!r} has no lock; without --dry-run, any deployment could emit it then")
+        print(f"order {arguments.order!r} has no lock; without --dry-run, any deployment could then emit it")
         return 0
     blob = _encode((OrdersSettings.read(environment).lock_retention_s, locks.lock_key(arguments.order)))
     if not redis.call(locks.FREE, blob):
-        raise StackError(f"order {arguments.order!r} was claimed a moment ago and is not released")
+        raise StackError(f"order {arguments.order!r} has just been claimed, so it was not released")
     print(f"order {arguments.order!r} had no lock; any deployment may now emit it")
     return 0
 
@@ -166,7 +166,7 @@ def _claims_on(redis: RedisConsole, order_id: str) -> list[Claimed]:
     found = _read(redis, [locks.lock_key(order_id)])
     if not found or found[0][0].state != "claimed":
         what = f"is {found[0][0].state}" if found else "has no lock"
-        hint = "" if found else "; if workers still hold it back because its lock vanished, use --force"
+        hint = "" if found else "; if workers hold the order back because its lock vanished, use --force"
         raise StackError(f"order {order_id!r} {what}: there is no claim to release{hint}")
     lock = found[0][0]
     return [Claimed(order_id, lock.app_id, locks.token_of(lock.app_id, lock.incarnation))]
@@ -187,7 +187,7 @@ def _claims_of(redis: RedisConsole, arguments: argparse.Namespace) -> list[Claim
 
 
 def _release_or_mark(redis: RedisConsole, claims: Sequence[Claimed], arguments: argparse.Namespace) -> tuple[int, int]:
-    """Release each claim, or mark it if its order is in order_final; returns how many were released and marked."""
+    """Release each claim, or mark it if its order is in order_final; return the numbers released and marked."""
     if not claims:
         return 0, 0
     environment = settings_environment(arguments)
@@ -215,7 +215,7 @@ def _release_or_mark(redis: RedisConsole, claims: Sequence[Claimed], arguments: 
 
 
 def _require_no_workers(arguments: argparse.Namespace, app_id: str) -> None:
-    """Fail if workers of the application run: one that has claimed an order may be about to emit it."""
+    """Fail if workers of the application are running, because they may be about to emit orders they have claimed."""
     if arguments.force or arguments.dry_run:
         return
     kafka = KafkaSettings.read(settings_environment(arguments))
@@ -234,7 +234,7 @@ def _require_no_workers(arguments: argparse.Namespace, app_id: str) -> None:
 
 
 def count_members(admin: AdminClient, group: str) -> int:
-    """Count the members of a consumer group, 0 if it does not exist; wait while its coordinator moves."""
+    """Count the members of a consumer group (0 if it does not exist); retry while its coordinator is moving."""
     deadline = time.monotonic() + _ANSWER_SECONDS
     while True:
         [answer] = admin.describe_consumer_groups([group], request_timeout=_ANSWER_SECONDS).values()
@@ -263,7 +263,7 @@ def _read(redis: RedisConsole, keys: list[str]) -> list[tuple[locks.Lock, int]]:
 
 def _duration(seconds: int) -> str:
     if not 0 <= seconds < 2**31:
-        return "for ever"
+        return "forever"
     days, rest = divmod(seconds, 86_400)
     return f"{days}d {rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
 

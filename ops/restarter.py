@@ -3,11 +3,11 @@
     python -m ops.restarter [OPTIONS] [--] COMMAND [ARGUMENT ...]
 
 The restarter ends when the command succeeds (exit code 0), on SIGTERM or SIGINT (passed on to the command, whose exit
-code it returns), or when the command fails immediately several times in a row: a pause does not mend a wrong
+code it returns), or when the command fails immediately several times in a row, because waiting does not fix a wrong
 configuration. If the restarter itself is killed, the kernel kills the command too.
 
-Exit codes: the command's; 128 + number if a signal ended the command; 1 after giving up; 2 for wrong usage; 126 and 127
-for a command that cannot be run or does not exist.
+Exit codes: that of the command; 128 + signal number if a signal ended it; 1 after giving up; 2 for wrong usage;
+126 if the command cannot be run; 127 if it does not exist.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Pace:
     first_delay_s: float = 0.5
     longest_delay_s: float = 30.0
     settled_after_s: float = 60.0
-    """A command that ran this long starts over with the first delay."""
+    """After a run of at least this length, the next pause is the first delay again."""
     quick_death_s: float = 1.0
-    """A command that ran no longer than this failed immediately."""
+    """A failure after at most this time counts as immediate."""
     quick_deaths: int = 5
-    """Number of immediate failures in a row after which to give up."""
+    """Number of immediate failures in a row after which the restarter gives up."""
 
     def delay_s(self, deaths: int) -> float:
-        """Pause after so many failures in a row: doubled each time, up to the longest."""
+        """Return the pause after the given number of failures in a row: doubled each time, up to the longest."""
         doublings = min(deaths - 1, _MOST_DOUBLINGS)
         return min(self.first_delay_s * 2.0**doublings, self.longest_delay_s)
 
@@ -55,7 +55,7 @@ class Pace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command given on the command line, and return the exit code."""
     pace, command = parse_command_line(arguments)
-    # Blocked signals stay pending until they are asked for: none can get lost between two steps.
+    # Blocked signals stay pending until they are fetched, so none can get lost between two steps.
     inherited = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED_SIGNALS)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
@@ -97,7 +97,7 @@ def keep_running(command: Sequence[str], pace: Pace, *, child_signal_mask: Colle
 
 
 def _start(command: Sequence[str], signal_mask: Collection[int]) -> subprocess.Popen[bytes]:
-    # A process group of its own: who signals the restarter's group must not reach the command twice.
+    # A process group of its own: a signal to the restarter's group must not reach the command twice.
     return subprocess.Popen(command, process_group=0, preexec_fn=_child_setup(signal_mask))
 
 
@@ -106,11 +106,9 @@ def _child_setup(signal_mask: Collection[int]) -> Callable[[], None]:
 
     def set_up() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the kernel knew what to do then
+        if os.getppid() != parent:  # the restarter died before prctl took effect
             os._exit(_SIGNAL_BASE + signal.SIGKILL)
-        for (
-            number
-        ) in _STOP_SIGNALS:  # a shell's background jobs inherit an ignored SIGINT: it would be passed on in vain
+        for number in _STOP_SIGNALS:  # background jobs of a shell inherit an ignored SIGINT, so it would have no effect
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, signal_mask)
 
@@ -118,7 +116,7 @@ def _child_setup(signal_mask: Collection[int]) -> Callable[[], None]:
 
 
 def _wait(child: subprocess.Popen[bytes]) -> bool:
-    """Wait until the child has ended, passing stop signals on; returns whether there were any."""
+    """Wait until the child has ended, passing on stop signals; return whether any arrived."""
     stopped = False
     while True:
         number = signal.sigwait(_AWAITED_SIGNALS)
@@ -145,19 +143,19 @@ def _say(line: str) -> None:
 
 
 def parse_command_line(arguments: Sequence[str] | None) -> tuple[Pace, list[str]]:
-    """Parse the options and the command with its arguments; exits with code 2 on wrong usage."""
+    """Parse the options and the command with its arguments; exit with code 2 on wrong usage."""
     defaults = Pace()
     parser = argparse.ArgumentParser(prog="python -m ops.restarter", description="Restart a command when it fails.")
     for option, default, text in (
         ("--first-delay", defaults.first_delay_s, "pause before the first restart"),
         ("--longest-delay", defaults.longest_delay_s, "longest pause"),
-        ("--settled-after", defaults.settled_after_s, "running time after which the pause is short again"),
-        ("--quick-death", defaults.quick_death_s, "running time that counts as failing immediately"),
+        ("--settled-after", defaults.settled_after_s, "run time after which the next pause is the first delay again"),
+        ("--quick-death", defaults.quick_death_s, "a failure within this run time counts as immediate"),
     ):
         parser.add_argument(
             option, type=_seconds, default=default, metavar="SECONDS", help=f"{text} (default: %(default)g)"
         )
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="[--] COMMAND", help="what to run")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="[--] COMMAND", help="command to run")
     parsed = parser.parse_args(arguments)
     command = parsed.command[1:] if parsed.command[:1] == ["--"] else parsed.command
     if not command:

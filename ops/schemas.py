@@ -1,4 +1,4 @@
-"""`python -m stack schemas`: generate the files in `streams/schemas` from the types that are encoded."""
+"""`python -m stack schemas`: generate the JSON Schemas in `streams/schemas` from the Python types of the records."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ FOLDER: Final = REPOSITORY / "streams" / "schemas"
 
 def add_commands(subparsers: Any) -> None:
     """Add `schemas write` and `schemas check`."""
-    parser = subparsers.add_parser("schemas", help="the JSON Schemas of the output topics, in streams/schemas")
+    parser = subparsers.add_parser("schemas", help="write or check the JSON Schemas of the output topics")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     for name, run, text in (
         ("write", run_write, "write the files; fails if a change needs a new version"),
-        ("check", run_check, "compare the files with the encoded types; exit code 1 on a difference"),
+        ("check", run_check, "compare the files with the record types; exit code 1 on a difference"),
     ):
         actions.add_parser(name, help=text, description=text).set_defaults(run=run)
 
 
 def run_write(_arguments: argparse.Namespace) -> int:
-    """Write the files."""
+    """Write the schema files, and print the paths of those that changed."""
     for path in write_schemas(FOLDER):
         print(f"wrote {path}")
     return 0
 
 
 def run_check(_arguments: argparse.Namespace) -> int:
-    """Compare the files."""
+    """Print the differences between the schema files and the record types; return 1 if there are any."""
     faults = schema_faults(FOLDER)
-    print("\n".join(faults) or "the schemas are those of what is encoded")
+    print("\n".join(faults) or "all schema files match the record types")
     return 1 if faults else 0
 
 
 def write_schemas(folder: Path) -> list[Path]:
-    """Write the schema of each topic's current version; returns the files that changed.
+    """Write the schema of each topic's current version; return the files that changed.
 
     Raises:
-        StackError: this version has a file, and its consumers would not understand the records encoded now.
+        StackError: consumers of an existing file of the same version could not read the records written now.
     """
     breaking = [line for topic in PUBLISHED for line in _breaks(folder, topic)]
     if breaking:
@@ -59,14 +59,14 @@ def write_schemas(folder: Path) -> list[Path]:
 
 
 def schema_faults(folder: Path) -> list[str]:
-    """List the differences between the files and the encoded types, one line each."""
+    """List the differences between the schema files and the record types, one line each."""
     faults = [line for topic in PUBLISHED for line in _breaks(folder, topic)]
     for topic, (_, version) in PUBLISHED.items():
         names = [file_name(topic, earlier) for earlier in range(1, version + 1)]
         faults += [f"{name}: is missing" for name in names if not (folder / name).exists()]
         path = _path(folder, topic)
         if path.exists() and path.read_text("utf-8") != _text(topic):
-            faults.append(f"{path.name}: is not what is encoded: run `python -m stack schemas write`")
+            faults.append(f"{path.name}: differs from the record type: run `python -m stack schemas write`")
     return faults
 
 

@@ -1,7 +1,7 @@
-"""Create the missing topics of the catalogue in Kafka, and compare the existing ones with it.
+"""Create missing topics of the catalogue (`streams.topics`) in Kafka, and compare existing topics with the catalogue.
 
 python -m stack topics apply     create missing topics, then check
-python -m stack topics check     compare only; exit code 1 on a difference
+python -m stack topics check     compare the topics with the catalogue; exit code 1 on a difference
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One difference between a topic and the catalogue."""
+    """One difference between a topic and the catalogue, with the remedy."""
 
     topic: str
     aspect: str
@@ -46,7 +46,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class ExistingTopic:
-    """Partitions and settings of a topic, as Kafka reports them."""
+    """Number of partitions and settings of a topic, as Kafka reports them."""
 
     partitions: int
     config: Mapping[str, str]
@@ -69,7 +69,7 @@ def run_apply(arguments: argparse.Namespace) -> int:
     """Create the missing topics, then check all."""
     kafka, specs = _read_settings(arguments)
     created = apply_topics(kafka, specs)
-    print(f"{len(created)} created, {len(specs) - len(created)} existed: as the catalogue has them")
+    print(f"{len(created)} created, {len(specs) - len(created)} existed; all match the catalogue")
     return 0
 
 
@@ -77,12 +77,12 @@ def run_check(arguments: argparse.Namespace) -> int:
     """Check the topics without creating any."""
     kafka, specs = _read_settings(arguments)
     check_topics(kafka, specs)
-    print(f"{len(specs)} topics: as the catalogue has them")
+    print(f"{len(specs)} topics match the catalogue")
     return 0
 
 
 def apply_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> list[str]:
-    """Create the topics that are missing; returns their names.
+    """Create the missing topics, and return their names.
 
     Raises:
         StackError: Kafka cannot be reached, or an existing topic differs from the catalogue.
@@ -102,7 +102,7 @@ def apply_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> list[str]:
 
 
 def _await_all(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:
-    """Wait until the broker reports all topics: a busy one may do so only some time after creating them."""
+    """Wait until the broker reports all topics, which a busy broker may do only some time after creating them."""
     deadline = time.monotonic() + _KNOWN_SECONDS
     while len(describe_topics(admin, kafka, specs)) < len(specs) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
@@ -133,7 +133,7 @@ def compare(specs: Sequence[TopicSpec], existing: Mapping[str, ExistingTopic]) -
 
 
 def describe_topics(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> dict[str, ExistingTopic]:
-    """Read partitions and settings of the topics that exist.
+    """Return the partitions and settings of the existing topics, keyed by topic.
 
     Raises:
         StackError: Kafka does not answer.
@@ -158,7 +158,7 @@ def _await_creation(name: str, outcome: Any) -> None:
         outcome.result()
     except KafkaException as error:
         fault = error.args[0]
-        # Someone else created it since we looked; the check that follows says whether it is right.
+        # Another process has just created it; the check that follows compares it with the catalogue.
         if fault.code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise StackError(f"{name} could not be created: {fault.str()}") from None
 

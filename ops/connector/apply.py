@@ -1,4 +1,4 @@
-"""Create or update a connector, and wait until it runs."""
+"""Create or update a connector, and wait until it and its task are running."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Outcome(Enum):
 
 
 def apply_connector(connect: ConnectClient, name: str, settings: Mapping[str, str]) -> Outcome:
-    """Create the connector or replace its settings, and wait until it and its task run.
+    """Create the connector or replace its settings, and wait until it and its task are running.
 
     Raises:
-        StackError: a setting is wrong, or the connector or its task fails; the message has the reason.
+        StackError: a setting is invalid, or the connector or its task fails; the message gives the reason.
     """
     wanted = {**settings, "name": name}
     _validate(connect, wanted)
@@ -39,10 +39,11 @@ def apply_connector(connect: ConnectClient, name: str, settings: Mapping[str, st
 
 
 def wait_running(connect: ConnectClient, name: str, *, limit_seconds: float = _RUN_LIMIT_SECONDS) -> None:
-    """Wait until the connector and its task run.
+    """Wait until the connector and its task are running.
 
     Raises:
-        StackError: one of them failed (the message has its first trace line), or is not running within the limit.
+        StackError: the connector or its task failed (the message gives the first line of its trace), or they are not
+                running within the limit.
     """
     deadline = time.monotonic() + limit_seconds
     while True:
@@ -53,14 +54,14 @@ def wait_running(connect: ConnectClient, name: str, *, limit_seconds: float = _R
         if failure:
             raise StackError(f"{name} failed: {failure}")
         if time.monotonic() >= deadline:
-            raise StackError(f"{name} does not run within {limit_seconds:g} s: {_states(status)}")
+            raise StackError(f"{name} is not running after {limit_seconds:g} s: {_states(status)}")
         time.sleep(_POLL_SECONDS)
 
 
 def wait_snapshot(connect: ConnectClient, name: str, *, limit_seconds: float = _SNAPSHOT_LIMIT_SECONDS) -> None:
-    """Wait until the initial snapshot is complete, as the position committed together with its rows shows.
+    """Wait until the connector's committed source position shows that the initial snapshot is complete.
 
-    A snapshot without rows has no position to commit; it counts as complete when the first change arrives.
+    A snapshot without rows commits no position; it counts as complete once the first change has arrived.
 
     Raises:
         StackError: the connector failed, or the time limit was exceeded.
@@ -74,19 +75,19 @@ def wait_snapshot(connect: ConnectClient, name: str, *, limit_seconds: float = _
         if failure:
             raise StackError(f"{name} failed during its snapshot: {failure}")
         if time.monotonic() >= deadline:
-            raise StackError(f"{name}: the snapshot is not complete within {limit_seconds:g} s")
+            raise StackError(f"{name}: the snapshot is not complete after {limit_seconds:g} s")
         time.sleep(_POLL_SECONDS)
 
 
 def is_running(status: Mapping[str, Any] | None) -> bool:
-    """Whether the connector runs, and at least one task, and every task."""
+    """Whether the connector has at least one task, and it and all its tasks are running."""
     if status is None or not status["tasks"]:
         return False
     return all(item["state"] == "RUNNING" for item in (status["connector"], *status["tasks"]))
 
 
 def failure_of(status: Mapping[str, Any] | None) -> str | None:
-    """First line of the trace of the failed connector or task; None if neither failed."""
+    """Return the first line of the trace of a failed connector or task; None if nothing failed."""
     for item in (status["connector"], *status["tasks"]) if status else ():
         if item["state"] == "FAILED":
             lines = str(item.get("trace", "")).strip().splitlines()
@@ -108,7 +109,7 @@ def _put(connect: ConnectClient, name: str, wanted: Mapping[str, str]) -> Outcom
         return Outcome.CREATED
     if existing == wanted and is_running(connect.status(name)):
         return Outcome.UNCHANGED
-    # Stopped first, so that a task seen running afterwards is one that has the new settings.
+    # Stop the connector first, so that a task seen running afterwards has the new settings.
     connect.stop(name)
     _wait_stopped(connect, name)
     connect.put_config(name, wanted)
@@ -123,7 +124,7 @@ def _wait_stopped(connect: ConnectClient, name: str) -> None:
         if status is None or (status["connector"]["state"] == "STOPPED" and not status["tasks"]):
             return
         if time.monotonic() >= deadline:
-            raise StackError(f"{name} does not stop within {_RUN_LIMIT_SECONDS:g} s: {_states(status)}")
+            raise StackError(f"{name} did not stop within {_RUN_LIMIT_SECONDS:g} s: {_states(status)}")
         time.sleep(_POLL_SECONDS)
 
 
@@ -133,6 +134,6 @@ def _is_snapshot_complete(position: Mapping[str, Any]) -> bool:
 
 def _states(status: Mapping[str, Any] | None) -> str:
     if status is None:
-        return "Connect does not know it yet"
+        return "Connect does not list it yet"
     tasks = ", ".join(f"task {task['id']} {task['state']}" for task in status["tasks"]) or "no task"
     return f"connector {status['connector']['state']}, {tasks}"

@@ -1,8 +1,8 @@
 """Commands for a dataset's connector.
 
-python -m stack connector apply     create it or update its settings, then wait until it and its task run
-python -m stack connector status    show its state; exit code 1 if it or a task does not run
-python -m stack connector delete    remove it; Connect keeps its position in the source
+python -m stack connector apply     create it or update its settings, then wait until it and its task are running
+python -m stack connector status    show its state; exit code 1 unless it and all its tasks are running
+python -m stack connector delete    remove it; Connect keeps its source position
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from stack.errors import StackError
 
 def add_commands(subparsers: Any) -> None:
     """Add `connector apply`, `connector status` and `connector delete`."""
-    parser = subparsers.add_parser("connector", help="the Debezium connector of a dataset")
+    parser = subparsers.add_parser("connector", help="deploy, show or delete the Debezium connector of a dataset")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    apply = _add(actions, "apply", run_apply, "create the connector or update its settings, and wait until it runs")
+    apply = _add(actions, "apply", run_apply, "create the connector or update it, and wait until it is running")
     apply.add_argument("--wait-snapshot", action="store_true", help="also wait until the initial snapshot is complete")
-    _add(actions, "status", run_status, "show the connector and its tasks; exit code 1 if something does not run")
+    _add(actions, "status", run_status, "show the connector and its tasks; exit code 1 unless all are running")
     _add(actions, "delete", run_delete, "remove the connector")
 
 
 def run_apply(arguments: argparse.Namespace) -> int:
-    """Create the connector or update its settings, and wait until it runs."""
+    """Create the connector or update its settings, and wait until it is running."""
     definition, settings = _read_settings(arguments)
     name = connector_name(definition.name)
     with ConnectClient(settings.url) as connect:
@@ -44,7 +44,7 @@ def run_apply(arguments: argparse.Namespace) -> int:
 
 
 def run_status(arguments: argparse.Namespace) -> int:
-    """Show the state of the connector and its tasks."""
+    """Print the state of the connector and its tasks; return 1 unless all are running."""
     definition, settings = _read_settings(arguments)
     name = connector_name(definition.name)
     with ConnectClient(settings.url) as connect:
@@ -66,13 +66,13 @@ def run_delete(arguments: argparse.Namespace) -> int:
     definition, settings = _read_settings(arguments)
     name = connector_name(definition.name)
     with ConnectClient(settings.url) as connect:
-        print(f"{name}: {'deleted' if connect.delete(name) else 'there was none'}")
+        print(f"{name}: {'deleted' if connect.delete(name) else 'did not exist'}")
     return 0
 
 
 def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text)
-    parser.add_argument("--dataset", help="which dataset (default: the setting DATASET)")
+    parser.add_argument("--dataset", help="name of the dataset (default: the setting DATASET)")
     add_stack_option(parser)
     parser.set_defaults(run=run)
     return parser

@@ -1,4 +1,4 @@
-"""Client for the parts of Kafka Connect's REST interface that the commands need."""
+"""Client for the parts of Kafka Connect's REST API that the commands need."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import requests
 
 from stack.errors import StackError
 
-_ANSWER_SECONDS = 90.0  # Connect gives its own database and group checks that long
+_ANSWER_SECONDS = 90.0  # the time limit that Connect sets for its own database and group checks
 _TRIES = 3
 _BACKOFF_SECONDS = 0.5
 _REBALANCE_LIMIT_SECONDS = 30.0
@@ -20,7 +20,7 @@ _REBALANCE_POLL_SECONDS = 0.25
 
 
 class ConnectClient:
-    """Client of a Connect worker: tries transient faults three times, and waits while Connect rebalances (409)."""
+    """Client of a Connect worker: tries each request up to three times, and waits while Connect rebalances (409)."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -35,14 +35,14 @@ class ConnectClient:
         self._session.close()
 
     def validate(self, settings: Mapping[str, str]) -> dict[str, list[str]]:
-        """Validate settings; returns the errors by setting name, empty if there are none."""
+        """Validate settings; return the errors of each invalid setting, keyed by setting name."""
         kind = settings["connector.class"]
         answer = self._ask("PUT", f"/connector-plugins/{quote(kind)}/config/validate", settings)
         found = [item["value"] for item in answer["configs"] if item["value"] is not None]
         return {value["name"]: value["errors"] for value in found if value["errors"]}
 
     def config(self, name: str) -> dict[str, str] | None:
-        """Read the settings of a connector; None if it does not exist."""
+        """Return the settings of a connector; None if it does not exist."""
         answer: dict[str, str] | None = self._ask("GET", f"/connectors/{quote(name)}/config", absent_ok=True)
         return answer
 
@@ -51,17 +51,17 @@ class ConnectClient:
         self._ask("PUT", f"/connectors/{quote(name)}/config", settings)
 
     def status(self, name: str) -> dict[str, Any] | None:
-        """Read the state of the connector and its tasks; None if it does not exist."""
+        """Return the state of the connector and its tasks; None if the connector does not exist."""
         answer: dict[str, Any] | None = self._ask("GET", f"/connectors/{quote(name)}/status", absent_ok=True)
         return answer
 
     def offsets(self, name: str) -> list[dict[str, Any]]:
-        """Read the committed source positions of a connector."""
+        """Return the committed source positions of a connector."""
         answer: list[dict[str, Any]] = self._ask("GET", f"/connectors/{quote(name)}/offsets")["offsets"]
         return answer
 
     def stop(self, name: str) -> None:
-        """Stop the connector's tasks; its position is kept."""
+        """Stop the connector's tasks; Connect keeps its source position."""
         self._ask("PUT", f"/connectors/{quote(name)}/stop")
 
     def resume(self, name: str) -> None:
@@ -69,7 +69,7 @@ class ConnectClient:
         self._ask("PUT", f"/connectors/{quote(name)}/resume")
 
     def delete(self, name: str) -> bool:
-        """Remove the connector; False if it does not exist."""
+        """Remove the connector; return False if it does not exist."""
         return self._ask("DELETE", f"/connectors/{quote(name)}", absent_ok=True) is not None
 
     def _ask(self, method: str, path: str, body: Mapping[str, str] | None = None, *, absent_ok: bool = False) -> Any:

@@ -1,7 +1,7 @@
-"""Build the settings of a dataset's connector from its database's template and the dataset's definition.
+"""Build the settings of a dataset's connector from the database's template and the dataset's definition.
 
-The key of a record is one column of the table's key as bare text (`ExtractField` after the connector's own, unique
-key), so that an order and its details have equal keys and land in the same partition number.
+The key of a record is a single column of the table's key, as plain text: the transform `ExtractField` replaces the
+connector's own, unique key. So an order and its details have equal keys and go to the same partition number.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _SECRET_WORDS = ("password", "secret", "token", "credential", "jaas")
 
 @dataclass(frozen=True, kw_only=True)
 class TableKey:
-    """A captured table, and the column that becomes the key of its topic."""
+    """A captured table, and the column that becomes the key of its records."""
 
     table: str
     column: str
 
 
 def connector_name(dataset: str) -> str:
-    """Name of a dataset's connector in Connect."""
+    """Return the name of a dataset's connector in Kafka Connect."""
     return f"{dataset}-connector"
 
 
@@ -42,7 +42,7 @@ def connector_settings(definition: Definition, settings: ConnectSettings) -> dic
     """Build the complete settings of a dataset's connector.
 
     Raises:
-        StackError: the definition lacks something, or would put a secret into the settings.
+        StackError: the definition names no topic key for a table, or would put a secret into the settings.
     """
     filled = {
         "dataset": definition.name,
@@ -67,7 +67,7 @@ def table_keys(definition: Definition) -> tuple[TableKey, ...]:
 
 
 def routing_settings(definition: Definition, tables: Sequence[TableKey]) -> dict[str, str]:
-    """Build the settings that choose the tables, the names of their topics, and the key of each."""
+    """Build the settings that choose the tables, their topic names, and the key of each topic."""
     result = {
         "table.include.list": ",".join(f"{definition.database}.{item.table}" for item in tables),
         "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
@@ -85,7 +85,7 @@ def routing_settings(definition: Definition, tables: Sequence[TableKey]) -> dict
             f"transforms.key_{column}.type": "org.apache.kafka.connect.transforms.ExtractField$Key",
             f"transforms.key_{column}.field": column,
             f"transforms.key_{column}.predicate": f"keyed_by_{column}",
-            # Only these topics: the keys of heartbeats and of schema changes have no such field.
+            # Applied only to these topics: the keys of heartbeats and schema changes have no such field.
             f"predicates.keyed_by_{column}.type": "org.apache.kafka.connect.transforms.predicates.TopicNameMatches",
             f"predicates.keyed_by_{column}.pattern": "|".join(re.escape(topic) for topic in topics),
         }
@@ -98,14 +98,14 @@ def _key_column(table: Table) -> str:
     if table.topic_key is not None:
         return table.topic_key
     if len(table.key) > 1:
-        raise StackError(f"table {table.name}: its key has several columns; the definition must name its topic_key")
+        raise StackError(f"table {table.name}: its key has several columns; name its topic_key in the definition")
     return table.key[0]
 
 
 def _read_template(kind: str) -> dict[str, str]:
     path = TEMPLATES / f"{kind}.yaml"
     content = yaml.safe_load(path.read_text("utf-8"))
-    assert all(isinstance(value, str) for value in content.values()), f"{path}: every value is a text in quotes"
+    assert all(isinstance(value, str) for value in content.values()), f"{path}: every value must be a quoted string"
     return {str(name): str(value) for name, value in content.items()}
 
 
@@ -114,10 +114,10 @@ def _fill(template: Mapping[str, str], values: Mapping[str, str]) -> dict[str, s
 
 
 def _require_no_plain_secrets(settings: Mapping[str, str]) -> None:
-    """Fail on a secret in plain text: Connect shows a connector's settings to anyone, so it must be a reference."""
+    """Reject secrets in plain text: Connect shows settings to anyone, so a secret must be an `${env:…}` reference."""
     for name, value in settings.items():
         if any(word in name.lower() for word in _SECRET_WORDS) and not _REFERENCE.fullmatch(value):
             raise StackError(
-                f"{name}: a secret does not belong into the definition; write "
+                f"{name}: the definition must not contain a secret; write "
                 f"${{env:CONNECTOR_DATABASE_…}} and set that variable for the Connect process"
             )

@@ -1,1 +1,1 @@
-"""Commands for a dataset: create its schema, load, generate, simulate a live shop, and check the result."""
+"""Commands for a dataset: create its schema, load or generate rows, simulate a live shop, and check the result."""

@@ -1,7 +1,7 @@
-"""Write many rows into one table by multi-row statements, and find the rows that the database rejects.
+"""Write many rows into one table with multi-row statements, and find the rows that the database rejects.
 
-`LOAD DATA LOCAL` would be a third faster, but it turns errors into warnings without a line number, and MySQL 8 servers
-refuse it unless configured to accept it.
+`LOAD DATA LOCAL` would be a third faster, but it turns errors into warnings without line numbers, and MySQL 8 servers
+reject it unless configured to accept it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOCKS = frozenset({errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_WAIT_TIMEOUT})
 
 
 class OnDuplicate(StrEnum):
-    """Treatment of a row whose key exists already."""
+    """Treatment of a row whose key already exists: reject it, skip it, or replace the existing row."""
 
     FAIL = "fail"
     SKIP = "skip"
@@ -33,7 +33,7 @@ class OnDuplicate(StrEnum):
 
 
 class Row(NamedTuple):
-    """A row to write: its values as comma-separated SQL literals, and its line and fields in the source file."""
+    """A row to write: its line and fields in the source file, and its values as comma-separated SQL literals."""
 
     line: int
     fields: Sequence[str]
@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
 
 class RejectedRow(NamedTuple):
-    """A row that was not written, with the reason."""
+    """A row that was not written: its line and fields in the source file, and the reason."""
 
     line: int
     fields: Sequence[str]
@@ -51,10 +51,14 @@ class RejectedRow(NamedTuple):
 
 @dataclass(kw_only=True)
 class BulkWriter:
-    """Collects rows and writes them; `written` counts committed rows, `skipped` duplicates that were kept on purpose.
+    """Collects rows and writes them in multi-row statements.
 
-    Statements run on a thread of their own, one at a time, so that reading the next rows overlaps with the server's
-    work. Rows that were rejected are in `rejected` once their statement is over; the caller may take them out.
+    Statements run one at a time on a separate thread, so that the caller can read the next rows while the server works.
+
+    Attributes:
+        written: number of committed rows.
+        skipped: number of rows not written because their key exists and `on_duplicate` is `skip`.
+        rejected: rows that finished statements could not write; the caller may remove them.
     """
 
     connection: MySQLConnection
@@ -74,7 +78,7 @@ class BulkWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Write the waiting rows, unless an error ends the block; rows committed before the error stay."""
+        """Write and commit all added rows, unless an error ends the block; rows committed before the error remain."""
         try:
             if kind is None:
                 self._submit()
@@ -84,7 +88,7 @@ class BulkWriter:
             self._thread.shutdown()
 
     def add(self, row: Row) -> None:
-        """Add a row; it is in the database when the `with` block ends, or earlier."""
+        """Add a row, to be written at the end of the `with` block or earlier."""
         self._waiting.append(row)
         self._waiting_bytes += len(row.literals)
         if len(self._waiting) >= ROWS_PER_STATEMENT or self._waiting_bytes >= BYTES_PER_STATEMENT:
@@ -120,7 +124,7 @@ class BulkWriter:
         self._uncommitted = 0
 
     def _write_piecewise(self, rows: list[Row]) -> list[RejectedRow]:
-        """Halve rejected statements until each faulty row is alone in one."""
+        """Split rejected statements in half repeatedly, until each faulty row is isolated in its own statement."""
         rejected = []
         pieces = [rows] if rows else []
         while pieces:
@@ -135,7 +139,7 @@ class BulkWriter:
         return rejected
 
     def _rejection(self, rows: Sequence[Row]) -> Error | None:
-        """Write rows in one statement; returns the error if it was rejected, which leaves the transaction usable."""
+        """Write rows in one statement; return the error if the database rejected it; the transaction stays usable."""
         text = "),(".join([row.literals for row in rows])
         columns = ",".join(map(quoted, self.columns))
         statement = f"INSERT INTO {quoted(self.table.name)} ({columns}) VALUES ({text})"  # noqa: S608
@@ -143,7 +147,7 @@ class BulkWriter:
             with self.connection.cursor() as cursor:
                 cursor.execute(statement + self._on_duplicate_clause())
         except Error as error:
-            # 42: the statement or the rights are wrong, 08: the connection is; no row is at fault.
+            # SQL state 42: faulty statement or missing rights; 08: faulty connection. No row is to blame.
             if is_transient(error) or error.errno in _LOCKS or (error.sqlstate or "").startswith(("42", "08")):
                 raise
             return error
@@ -151,7 +155,7 @@ class BulkWriter:
         return None
 
     def _on_duplicate_clause(self) -> str:
-        # Not REPLACE: that deletes and inserts, and a change stream would see the row vanish.
+        # Not REPLACE: it deletes and inserts, so a change stream would report a deletion.
         if self.on_duplicate is not OnDuplicate.REPLACE:
             return ""
         changed = [name for name in self.columns if name not in self.table.key] or list(self.table.key)
@@ -159,7 +163,7 @@ class BulkWriter:
         return f" ON DUPLICATE KEY UPDATE {assignments}"
 
     def _set_aside_duplicates(self, rows: list[Row]) -> list[RejectedRow]:
-        """Remove rows whose key exists, found by one query: halving alone would take two statements per row."""
+        """Remove and return rows whose key exists, found by one query; splitting would take two statements per row."""
         if self.on_duplicate is OnDuplicate.REPLACE:
             return []
         places = [self.columns.index(name) for name in self.table.key]

@@ -1,4 +1,4 @@
-"""Run the oracle against a live database and topic."""
+"""Compare a live database with the topic `order_final`, using the oracle."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def check(
     strict: bool = False,
     timeout_s: float = 0.0,
 ) -> Verdict:
-    """Compare until no order is missing or `timeout_s` seconds have passed; return the last comparison.
+    """Compare repeatedly until no order is missing or `timeout_s` seconds have passed; return the last verdict.
 
-    The database is read before the topic, so an order that completes in between is not reported as missing.
+    The database is read before the topic, so an order that is completed in between is not reported as missing.
 
     Raises:
-        StackError: the database or Kafka can't be reached, or the dataset has no orders to complete.
+        StackError: the database or Kafka can't be reached, or the dataset declares no completeness.
     """
     deadline = time.monotonic() + timeout_s
     records: list[FinalRecord] = []
@@ -40,5 +40,5 @@ def check(
             now = time.monotonic()
             if not verdict.missing or now >= deadline:
                 return verdict
-            # As long as the round took: waiting must not keep the database busy.
+            # Pause for as long as the comparison took, so that repeated checks do not keep the database busy.
             time.sleep(min(max(SHORTEST_PAUSE_S, now - began), max(deadline - now, 0.0)))

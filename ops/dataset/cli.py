@@ -1,4 +1,4 @@
-"""`python -m stack dataset …`: exit code 0 means success, 1 wrong data, 2 a command that could not run."""
+"""`python -m stack dataset …`: exit code 0 for success, 1 for wrong data, 2 if the command could not run."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ def _add_init(commands: Any) -> None:
 
 
 def run_init(arguments: argparse.Namespace) -> int:
-    """Create the schema, or draft a dataset from the schema of another database."""
+    """Create the database schema, or, given a URL, draft a dataset from an existing database."""
     if arguments.url is not None:
         return foreign.run(arguments)
     if arguments.force:
-        raise StackError("--force can be used only with a URL, whose folder it overwrites")
+        raise StackError("--force can be used only with a URL: it overwrites the folder drafted from it")
     definition, settings = _definition(arguments), _database(arguments)
     with connected(settings) as connection:
         create_schema(connection, definition, drop=arguments.drop)
@@ -109,7 +109,7 @@ def run_init(arguments: argparse.Namespace) -> int:
 
 def _add_load(commands: Any) -> None:
     parser = _add(
-        commands, "load", run_load, "load a CSV file with a header; exit code 1 if rows were rejected, reported by line"
+        commands, "load", run_load, "load a CSV file with a header; report rejected rows by line, with exit code 1"
     )
     parser.add_argument("table", metavar="TABLE")
     parser.add_argument("file", type=Path, metavar="FILE.csv")
@@ -118,13 +118,13 @@ def _add_load(commands: Any) -> None:
         type=OnDuplicate,
         choices=list(OnDuplicate),
         default=OnDuplicate.FAIL,
-        help="a row whose key exists: reject it (fail, the default), keep the old one (skip) or replace it (replace)",
+        help="if the key of a row exists: reject the row (fail, the default), keep the old row (skip) or replace it",
     )
     parser.add_argument("--delimiter", default=",", metavar="CHARACTER", help="default: a comma")
 
 
 def run_load(arguments: argparse.Namespace) -> int:
-    """Load one file."""
+    """Load one CSV file; return 1 if rows were rejected."""
     definition = _definition(arguments)
     try:
         table = definition.table(arguments.table)
@@ -155,28 +155,28 @@ def _say_rejections(path: Path, outcome: Outcome) -> None:
 
 def _add_generate(commands: Any) -> None:
     parser = _add(commands, "generate", run_generate, "generate seeded, realistic data and load it into empty tables")
-    parser.add_argument("--size", type=float, default=1.0, help="scale of orders and their lines (default: 1)")
-    parser.add_argument("--orders", type=int, metavar="COUNT", help="number of orders, overrides --size")
+    parser.add_argument("--size", type=float, default=1.0, help="factor for orders and their lines (default: 1)")
+    parser.add_argument("--orders", type=int, metavar="COUNT", help="number of orders; overrides --size")
     parser.add_argument(
-        "--customers", type=int, metavar="COUNT", help="number of customers (default: the definition's, at every size)"
+        "--customers", type=int, metavar="COUNT", help="number of customers (default: from the definition, at any size)"
     )
-    parser.add_argument("--seed", type=int, help="default: the definition's")
+    parser.add_argument("--seed", type=int, help="seed of all random choices (default: from the definition)")
     parser.add_argument(
-        "--incomplete-share", type=float, default=0.0, metavar="SHARE", help="share of orders that lack lines"
+        "--incomplete-share", type=float, default=0.0, metavar="SHARE", help="share of orders that lack lines, 0 to 1"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the CSV files here")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write the CSV files here and keep them")
     parser.add_argument("--load", action=argparse.BooleanOptionalAction, default=True, help="load the generated rows")
     parser.add_argument(
         "--on-duplicate",
         type=OnDuplicate,
         choices=[OnDuplicate.FAIL, OnDuplicate.SKIP],
         default=OnDuplicate.FAIL,
-        help="when tables hold rows already: do not load (fail, the default), or add only new rows (skip)",
+        help="if tables already have rows: load nothing (fail, the default), or add only rows with new keys (skip)",
     )
 
 
 def run_generate(arguments: argparse.Namespace) -> int:
-    """Generate files and load them."""
+    """Generate CSV files, and load them unless --no-load is given."""
     definition = _definition(arguments)
     parameters = _generator(definition)
     plan = make_plan(
@@ -188,7 +188,7 @@ def run_generate(arguments: argparse.Namespace) -> int:
         incomplete_share=arguments.incomplete_share,
     )
     if not arguments.load and arguments.out is None:
-        raise StackError("--no-load needs --out DIR: otherwise the generated files would be deleted")
+        raise StackError("--no-load needs --out DIR: otherwise the generated files are lost")
     if arguments.load and arguments.on_duplicate is OnDuplicate.FAIL:
         require_empty(_database(arguments), definition, TABLES)
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
@@ -203,30 +203,30 @@ def run_generate(arguments: argparse.Namespace) -> int:
 
 
 def _add_simulate(commands: Any) -> None:
-    parser = _add(commands, "simulate", run_simulate, "run a live shop until --count, --seconds or Ctrl-C ends it")
+    parser = _add(commands, "simulate", run_simulate, "simulate a live shop until --count, --seconds or Ctrl-C ends it")
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument(
-        "--rate", type=float, metavar="PER_SECOND", help="operations per second; late operations are caught up"
+        "--rate", type=float, metavar="PER_SECOND", help="operations per second; delayed operations are made up for"
     )
     pace.add_argument("--sleep-ms", type=float, metavar="MS", help="pause between operations")
     parser.add_argument("--insert-p", type=float, default=0.7, metavar="P", help="share of new orders (default: 0.7)")
     parser.add_argument("--update-p", type=float, default=0.2, metavar="P", help="share of changes (default: 0.2)")
     parser.add_argument("--delete-p", type=float, default=0.1, metavar="P", help="share of deletions (default: 0.1)")
-    parser.add_argument("--count", type=int, help="operations")
-    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--count", type=int, help="stop after this many operations")
+    parser.add_argument("--seconds", type=float, help="stop after this time")
     parser.add_argument(
         "--details",
         type=Details,
         choices=list(Details),
         default=Details.SAME,
-        help="where an order's lines go: its transaction (same, the default), later ones, or mixed (also earlier)",
+        help="transaction of an order's lines: the order's own (same, default), later ones, or mixed (also earlier)",
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of all random choices (default: 1)")
-    parser.add_argument("--salt", help="salt of the order ids (default: random, so that a seed can be used again)")
+    parser.add_argument("--salt", help="salt of the order ids (default: random, so that a seed can be reused)")
 
 
 def run_simulate(arguments: argparse.Namespace) -> int:
-    """Run a live shop."""
+    """Simulate a live shop, and print a summary."""
     definition = _definition(arguments)
     simulation = Simulation(
         insert_p=arguments.insert_p,
@@ -249,7 +249,7 @@ def run_simulate(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run between two operations, never inside a transaction."""
+    """Make Ctrl-C and SIGTERM end the run between two operations, never inside a transaction."""
     former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -272,7 +272,7 @@ def _add_check(commands: Any) -> None:
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """Compare the topic with the database."""
+    """Compare `order_final` with the database; return 0 if the comparison passed."""
     verdict = check(
         _database(arguments),
         KafkaSettings.read(settings_environment(arguments)),
@@ -285,7 +285,7 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 
 def describe(verdict: Verdict) -> str:
-    """Format the verdict as text."""
+    """Format the verdict of a check as text."""
     figures = verdict.figures()
     names = ["complete", "records", "distinct", "missing", "duplicates", "unexpected", "malformed"]
     if verdict.strict:

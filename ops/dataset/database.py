@@ -1,9 +1,9 @@
-"""Open connections to a MySQL or MariaDB source, and translate driver errors into messages a person can act on.
+"""Open connections to a MySQL or MariaDB source, and translate driver errors into messages with a remedy.
 
 The driver's pure-Python connection is used everywhere, so that all machines behave alike, with or without the compiled
-extension. The collation is named because the driver's own choice depends on the server, and MySQL 8's default
-(utf8mb4_0900_ai_ci) is unknown to MariaDB. The SQL mode is named because without strictness a server silently
-truncates texts and zeroes dates; it keeps backslash escapes on, which `text_literal` relies on.
+extension. The collation is set because the driver's default depends on the server, and MySQL 8's default
+(utf8mb4_0900_ai_ci) is unknown to MariaDB. The SQL mode is set because a server that is not strict silently truncates
+texts and zeroes dates; the chosen mode keeps backslash escapes on, which `text_literal` relies on.
 """
 
 from __future__ import annotations
@@ -59,27 +59,27 @@ def connect(settings: DatabaseSettings, database: str | None = None) -> MySQLCon
 
 
 def is_transient(error: Error) -> bool:
-    """Whether the server was unreachable or the connection was lost, so that the statement itself is not at fault."""
-    # A connection that is known to be dead is refused by the driver itself, without a number.
+    """Whether the server was unreachable or the connection was lost, so that the statement may be tried again."""
+    # The driver itself rejects use of a connection that it knows is dead, with an error without a number.
     unnumbered = error.errno in (-1, None) and isinstance(error, OperationalError | InterfaceError)
     return unnumbered or error.errno in _TRANSIENT
 
 
 @contextmanager
 def connected(settings: DatabaseSettings, database: str | None = None) -> Iterator[MySQLConnection]:
-    """Yield a connection that is closed at the end; driver errors become a `StackError`."""
+    """Yield a connection and close it at the end; driver errors become a `StackError`."""
     connection = connect(settings, database)
     try:
         yield connection
     except Error as error:
         raise named_error(error, settings, database) from error
     finally:
-        # Not close(): it says good-bye to the server first, which raises or waits when the server is gone.
+        # Not close(): it notifies the server first, which raises or blocks when the server is gone.
         connection.disconnect() if connection.is_connected() else connection.shutdown()
 
 
 def named_error(error: Error, settings: DatabaseSettings, database: str | None = None) -> StackError:
-    """Translate a driver error into a message with host, port and what to do."""
+    """Translate a driver error into a message with host, port and remedy."""
     where = f"the database server at {settings.host}:{settings.port}"
     if is_transient(error):
         return StackError(f"can't reach {where}: {error.msg}; is it running and reachable?")
@@ -90,16 +90,16 @@ def named_error(error: Error, settings: DatabaseSettings, database: str | None =
     if error.errno == errorcode.ER_NO_SUCH_TABLE:
         return StackError(f"{where}: {error.msg}: run `python -m stack dataset init`")
     if error.errno == errorcode.ER_LOCK_WAIT_TIMEOUT:
-        return StackError(f"{where}: another connection holds a lock for too long; end its transaction and try again")
+        return StackError(f"{where}: another connection has held a lock for too long: end its transaction, try again")
     return StackError(f"{where}: {error.msg} (error {error.errno})")
 
 
 def quoted(identifier: str) -> str:
-    """Quote an identifier of a definition for SQL; asserts that it is a plain name, as definitions require."""
+    """Quote a definition's identifier for SQL; assert that it is a plain name, as definitions require."""
     assert _IDENTIFIER.fullmatch(identifier), identifier
     return f"`{identifier}`"
 
 
 def text_literal(text: str) -> str:
-    """Quote a text as an SQL literal, for bulk statements: binding each value costs more than the server does."""
+    """Quote a text as an SQL literal, for bulk statements, where binding each value would dominate the run time."""
     return f"'{text.translate(_ESCAPES)}'"

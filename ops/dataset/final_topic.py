@@ -1,4 +1,4 @@
-"""Read the committed records of the topic of complete orders."""
+"""Read and decode the committed records of a topic of complete orders, such as `order_final`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Product(msgspec.Struct, frozen=True):
 
 
 class PaymentMethod(msgspec.Struct, frozen=True):
-    """Payment method of an order; name and bank are null if the method is unknown."""
+    """Payment method of an order; name and bank are None if the method is unknown."""
 
     id: int
     name: str | None
@@ -24,7 +24,7 @@ class PaymentMethod(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, kw_only=True):
-    """A complete order. `ordered_at` is UTC, ISO 8601 with microseconds and `Z`."""
+    """A complete order; `ordered_at` is an ISO 8601 time in UTC, with microseconds and `Z`."""
 
     order_id: str
     customer_id: int
@@ -36,7 +36,7 @@ class Order(msgspec.Struct, kw_only=True):
 
 
 class FinalRecord(msgspec.Struct, frozen=True):
-    """A record of the topic: its key, and its order or the reason why it cannot be read."""
+    """A record of the topic: its key, the order if it could be decoded, and the fault if the record is invalid."""
 
     key: str
     order: Order | None = None
@@ -47,7 +47,7 @@ _decoder = msgspec.json.Decoder(Order)
 
 
 def decode(key: bytes | None, value: bytes | None) -> FinalRecord:
-    """Decode a record from its bytes; the key is the bare order id."""
+    """Decode a record from its bytes; the key must be the order id as plain text."""
     name = (key or b"").decode("utf-8", "backslashreplace")
     if value is None:
         return FinalRecord(name, fault="has no value")
@@ -61,7 +61,7 @@ def decode(key: bytes | None, value: bytes | None) -> FinalRecord:
 
 
 def read_final(bootstrap: str, topic: str) -> list[FinalRecord]:
-    """Read every committed record of the topic, from the beginning to the current end of all partitions.
+    """Read every committed record of the topic, from the beginning to the current end of every partition.
 
     Raises:
         StackError: Kafka can't be reached or the topic does not exist.
@@ -71,19 +71,19 @@ def read_final(bootstrap: str, topic: str) -> list[FinalRecord]:
 
 
 class FinalReader(CommittedReader):
-    """Reads a topic in steps: each `read_to_end` returns the records that arrived since the last call."""
+    """Reads a topic in steps: each `read_to_end` returns the records that arrived since the previous call."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         super().__init__(bootstrap, topic, "millrace-check")
 
     def read_to_end(self) -> list[FinalRecord]:
-        """Return the records from the end of the last call to the current end of every partition."""
+        """Return the records that arrived since the previous call, up to the current end of every partition."""
         records: list[FinalRecord] = []
         self.visit_to_end(lambda key, value: records.append(decode(key, value)))
         return records
 
     def visit_to_end(self, visit: Visit) -> None:
-        """Pass the same records as bytes to a function, one by one, so that they need not all be kept in memory."""
+        """Pass each such record to `visit` as key and value bytes, so that not all need to be in memory at once."""
         try:
             super().visit_to_end(visit)
         except TopicError as error:

@@ -1,7 +1,7 @@
-"""Load a CSV file into a table: write good rows, report bad rows by line and set them aside.
+"""Load a CSV file into a table: write valid rows, and save rejected rows to a file with line and reason.
 
-The file is UTF-8 with a header line; columns may stand in any order. An empty field and `\\N` are NULL. Times without
-an offset are UTC.
+The file is UTF-8 with a header line; columns may be in any order. An empty field and `\\N` mean NULL. Times without
+an offset are in UTC.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _READ_BYTES = 1 << 20
 
 @dataclass(kw_only=True)
 class Outcome:
-    """Result of a load: counts, the first rejections, and the file with all of them (None if there are none)."""
+    """Result of a load: row counts, the first rejected rows, and the file with all of them (None if there are none)."""
 
     read: int = 0
     loaded: int = 0
@@ -56,7 +56,7 @@ def load_file(
     """Load `path` into `table`; rejected rows go to `<name>.rejected.csv` next to it, with line and reason.
 
     Raises:
-        StackError: the file can't be read, is not UTF-8, or its header does not fit the table. Nothing was loaded.
+        StackError: the file can't be read, is not UTF-8, or its header does not match the table; nothing was loaded.
     """
     try:
         _require_utf8(path)
@@ -67,12 +67,12 @@ def load_file(
 
 
 def rejected_path(path: Path) -> Path:
-    """Path of the file for the rejected rows of `path`."""
+    """Return the path of the file for the rejected rows of `path`."""
     return path.with_name(f"{path.stem}.rejected.csv")
 
 
 class _Source:
-    """A CSV file as rows that either fit the table or are rejected."""
+    """A CSV file, read as rows that either match the table's columns or are rejected."""
 
     def __init__(self, file: Any, path: Path, delimiter: str, table: Table) -> None:
         csv.field_size_limit(sys.maxsize)
@@ -101,7 +101,7 @@ class _Source:
         return header
 
     def rows(self) -> Iterator[Row | RejectedRow]:
-        """Each record of the file, with the line that it begins on; blank lines are skipped."""
+        """Yield each record of the file with the line on which it begins; skip blank lines."""
         reader, parsers, width = self._reader, list(map(column_parser, self._columns)), len(self._columns)
         while True:
             line = reader.line_num + 1
@@ -109,7 +109,7 @@ class _Source:
                 fields = next(reader, None)
             except csv.Error as error:
                 self.read += 1
-                yield RejectedRow(line, (), f"is no CSV: {error}")
+                yield RejectedRow(line, (), f"is not valid CSV: {error}")
                 continue
             if fields is None:
                 return
@@ -160,7 +160,7 @@ def _load(
 
 
 class _Rejections:
-    """Writes rejected rows to a file next to the source file; it exists only if there are any."""
+    """Writes rejected rows to a file next to the source file, which is created only if there are any."""
 
     def __init__(self, source: _Source) -> None:
         self.path = rejected_path(source.path)
@@ -194,7 +194,7 @@ class _Rejections:
 
 
 def _require_utf8(path: Path) -> None:
-    """Read the file once, so that a wrong encoding is known before the first row is written."""
+    """Read the whole file once, so that a wrong encoding is reported before the first row is written."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     lines = 0
     with path.open("rb") as file:

@@ -1,7 +1,8 @@
 """The oracle: compute the complete orders from the source database and compare them with `order_final`.
 
 Completeness is recomputed in SQL and shares no code with the streams. An order is complete when its row exists and it
-has at least `num_products` distinct product lines; counts and quantities below 1 are invalid and never count.
+has at least `num_products` lines with distinct products. A `num_products` or a quantity below 1 is invalid: such an
+order is never complete, and such a line is not counted.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ EXAMPLES = 20
 
 
 class Verdict(Struct, kw_only=True):
-    """Result of the comparison. The lists hold order ids; `unexpected` is information, everything else a fault.
+    """Result of the comparison. The lists hold order ids; all but `unexpected` are faults.
 
-    `unexpected` are orders that are rightly in the topic because they were complete once, but were changed or deleted
-    since, so that the database no longer counts them as complete.
+    `unexpected` orders are in the topic but not complete in the database. That is no fault: they may have been complete
+    once and then changed or deleted.
     """
 
     complete: int
@@ -42,11 +43,11 @@ class Verdict(Struct, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        """Whether no order is missing or repeated and every record is readable (and, if strict, equal)."""
+        """Whether no order is missing or repeated and every record is valid (and, if strict, has equal fields)."""
         return not (self.missing or self.duplicates or self.malformed or self.different)
 
     def figures(self) -> dict[str, Any]:
-        """The verdict as JSON data: counts, and some order ids per fault."""
+        """Return the verdict as JSON data: counts, and some order ids for each list."""
         lists = ("missing", "repeated", "unexpected", "malformed", "different")
         return {
             "passed": self.passed,
@@ -67,10 +68,10 @@ def expected_orders(connection: MySQLConnection, definition: Definition) -> dict
     """Read every complete order of the database from one consistent snapshot, with its lines sorted by product id.
 
     Raises:
-        StackError: the dataset declares no completeness.
+        StackError: the dataset's definition declares no completeness.
     """
     if definition.completeness is None:
-        raise StackError(f"dataset {definition.name} declares no completeness: there is nothing to check")
+        raise StackError(f"dataset {definition.name} declares no completeness, so there is nothing to check")
     connection.rollback()
     connection.start_transaction(consistent_snapshot=True, isolation_level="REPEATABLE READ")
     try:
@@ -87,7 +88,7 @@ def expected_orders(connection: MySQLConnection, definition: Definition) -> dict
 
 
 def _rows(cursor: Any) -> Iterable[Any]:
-    """Yield rows as they arrive, without holding them all."""
+    """Yield rows as they arrive, without keeping all of them in memory."""
     while block := cursor.fetchmany(10_000):
         yield from block
 
@@ -131,9 +132,9 @@ def _order(row: Sequence[Any]) -> Order:
 
 
 def compare(expected: Mapping[str, Order], records: Sequence[FinalRecord], *, strict: bool = False) -> Verdict:
-    """Compare the topic with the database.
+    """Compare the records of the topic with the complete orders of the database.
 
-    With `strict` every field is compared too, which is valid only if no order changed after it was complete.
+    With `strict`, also compare every field, which is valid only if no order changed after it was complete.
     """
     times = Counter(record.key for record in records)
     verdict = Verdict(
@@ -158,7 +159,7 @@ def compare(expected: Mapping[str, Order], records: Sequence[FinalRecord], *, st
 
 
 def differences(expected: Order, actual: Order) -> list[str]:
-    """List the names of the fields that differ."""
+    """List the names of the fields in which two orders differ."""
     plain = ("order_id", "customer_id", "store_id", "payment_method", "num_products")
     found = [name for name in plain if getattr(expected, name) != getattr(actual, name)]
     if not _products_agree(expected, actual):
@@ -169,7 +170,7 @@ def differences(expected: Order, actual: Order) -> list[str]:
 
 
 def _products_agree(expected: Order, actual: Order) -> bool:
-    """Compare lines in any order; lines beyond `num_products` may have come after the order was complete."""
+    """Compare lines in any order; lines beyond `num_products` may have been added after the order was complete."""
     lines = {product.product_id: product.quantity for product in expected.products}
     final = {product.product_id: product.quantity for product in actual.products}
     if len(final) != len(actual.products) or not final.items() <= lines.items():

@@ -15,7 +15,7 @@ LOCK_WAIT_S = 20
 
 
 def create_schema(connection: MySQLConnection, definition: Definition, *, drop: bool = False) -> None:
-    """Create database and tables if they don't exist; with `drop`, first remove the database with all rows.
+    """Create the database and its tables if they don't exist; with `drop`, first remove the database and all rows.
 
     Raises:
         StackError: the schema file is missing, or a table's columns differ from the definition.
@@ -24,10 +24,10 @@ def create_schema(connection: MySQLConnection, definition: Definition, *, drop: 
     try:
         schema = path.read_text("utf-8")
     except OSError as error:
-        raise StackError(f"{path}: can't be read: {error.strerror}") from error
+        raise StackError(f"can't read {path}: {error.strerror}") from error
     database = quoted(definition.database)
     with connection.cursor() as cursor:
-        # Someone's open transaction on a table would otherwise hold this up for a day, the server's default.
+        # Without this, another client's open transaction could block us for a day, the server's default.
         cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}")
         if drop:
             cursor.execute(f"DROP DATABASE IF EXISTS {database}")
@@ -43,7 +43,7 @@ def verify_schema(connection: MySQLConnection, definition: Definition) -> None:
     """Compare the columns of each table with the definition.
 
     Raises:
-        StackError: one line per table that differs.
+        StackError: tables differ; the message has one line per table.
     """
     columns: dict[str, set[str]] = {}
     with connection.cursor() as cursor:
@@ -59,7 +59,7 @@ def verify_schema(connection: MySQLConnection, definition: Definition) -> None:
         if actual != set(table.column_names):
             found.append(
                 f"table {definition.database}.{table.name} has the columns {_listed(actual)}, "
-                f"the definition names {_listed(set(table.column_names))}"
+                f"but the definition names {_listed(set(table.column_names))}"
             )
     if found:
         raise StackError("\n".join([*found, "change the definition or run `python -m stack dataset init --drop`"]))

@@ -1,7 +1,7 @@
-"""The events of a live shop, as transactions on the source database.
+"""Events of a live shop, as transactions on the source database.
 
-Statements carry absolute values only (a count, never "one more"), so that a transaction can be repeated when the
-connection was lost during its commit.
+Statements set absolute values only (a count, never "one more"), so that a transaction can be repeated if the connection
+is lost during its commit.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ Transaction = list[Statement]
 
 
 class Details(StrEnum):
-    """Transactions that the lines of a new order are written in.
+    """Transactions in which the lines of a new order are written.
 
-    `same`: in the order's transaction. `later`: in one or several transactions after it. `mixed`: either, or before it.
+    `same`: the order's transaction. `later`: one or several transactions after it. `mixed`: chosen at random for each
+    order from the same, later and earlier transactions.
     """
 
     SAME = "same"
@@ -40,7 +41,7 @@ class Details(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class NewOrder:
-    """An order to place; `ordered_at` is UTC. `num_products` is the number of its lines."""
+    """An order to place; `ordered_at` is in UTC, and the number of `lines` becomes `num_products`."""
 
     order_id: str
     customer_id: int
@@ -52,7 +53,7 @@ class NewOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class ShopOrder:
-    """An order as the database holds it."""
+    """An order and its lines, as read from the database."""
 
     order_id: str
     customer_id: int
@@ -63,14 +64,14 @@ class ShopOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedOrder:
-    """An order whose last line is committed; `committed_at_ns` is the wall clock right after that commit."""
+    """An order whose last line is committed; `committed_at_ns` is the wall-clock time right after that commit."""
 
     order_id: str
     committed_at_ns: int
 
 
 def insert_order(order: NewOrder) -> Transaction:
-    """Insert the order row."""
+    """Make the transaction that inserts the order's row."""
     text = (
         "INSERT INTO orders (id, customer_id, store_id, payment_method_id, num_products, `timestamp`)"
         " VALUES (%s, %s, %s, %s, %s, %s)"
@@ -81,14 +82,14 @@ def insert_order(order: NewOrder) -> Transaction:
 
 
 def insert_lines(order_id: str, lines: Sequence[Line]) -> Transaction:
-    """Insert lines of an order."""
+    """Make the transaction that inserts lines of an order."""
     values = ", ".join(["(%s, %s, %s)"] * len(lines))
     text = f"INSERT INTO order_details (order_id, product_id, quantity) VALUES {values}"  # noqa: S608
     return [(text, tuple(value for line in lines for value in (order_id, *line)))]
 
 
 def delete_order(order_id: str) -> Transaction:
-    """Delete the order and its lines."""
+    """Make the transaction that deletes an order and its lines."""
     return [
         ("DELETE FROM order_details WHERE order_id = %s", (order_id,)),
         ("DELETE FROM orders WHERE id = %s", (order_id,)),
@@ -96,7 +97,7 @@ def delete_order(order_id: str) -> Transaction:
 
 
 def delete_line(order: ShopOrder, product_id: int) -> Transaction:
-    """Delete one line, and set the order's count."""
+    """Make the transaction that deletes one line and sets the order's `num_products`."""
     return [
         ("DELETE FROM order_details WHERE order_id = %s AND product_id = %s", (order.order_id, product_id)),
         _set_count(order.order_id, max(1, order.num_products - 1)),
@@ -104,24 +105,24 @@ def delete_line(order: ShopOrder, product_id: int) -> Transaction:
 
 
 def add_line(order: ShopOrder, line: Line) -> Transaction:
-    """Add one line, and set the order's count."""
+    """Make the transaction that adds one line and sets the order's `num_products`."""
     return [*insert_lines(order.order_id, [line]), _set_count(order.order_id, order.num_products + 1)]
 
 
 def change_quantity(order_id: str, line: Line) -> Transaction:
-    """Set another quantity for a product."""
+    """Make the transaction that changes the quantity of one line, given as product id and quantity."""
     product_id, quantity = line
     text = "UPDATE order_details SET quantity = %s WHERE order_id = %s AND product_id = %s"
     return [(text, (quantity, order_id, product_id))]
 
 
 def change_customer(order_id: str, customer_id: int) -> Transaction:
-    """Set another customer."""
+    """Make the transaction that changes the order's customer."""
     return [("UPDATE orders SET customer_id = %s WHERE id = %s", (customer_id, order_id))]
 
 
 def change_payment_method(order_id: str, payment_method_id: int) -> Transaction:
-    """Set another payment method."""
+    """Make the transaction that changes the order's payment method."""
     return [("UPDATE orders SET payment_method_id = %s WHERE id = %s", (payment_method_id, order_id))]
 
 
@@ -130,7 +131,7 @@ def _set_count(order_id: str, num_products: int) -> Statement:
 
 
 def place_order(connection: MySQLConnection, order: NewOrder, *, details: Details = Details.SAME) -> PlacedOrder:
-    """Place one order in one transaction, or (`later`) its lines in a second one; returns when it was complete."""
+    """Commit one order in one transaction, or (`later`) its lines in a second; return the time it was complete."""
     shop = ShopDatabase(connection)
     lines = insert_lines(order.order_id, order.lines)
     if details is Details.SAME:
@@ -144,18 +145,18 @@ def place_order(connection: MySQLConnection, order: NewOrder, *, details: Detail
 
 
 class ShopDatabase:
-    """The shop's tables, over one connection that is opened again when it breaks."""
+    """The shop's tables, accessed over one connection that is reopened when it breaks."""
 
     def __init__(self, connection: MySQLConnection, *, wait: Callable[[float], object] = time.sleep) -> None:
         self._connection = connection
         self._wait = wait
 
     def order_ids(self, limit: int) -> list[str]:
-        """Read up to `limit` order ids; ids are random, so the first ones are a random choice."""
+        """Read up to `limit` order ids: the lowest ones, which are a random sample because ids are random."""
         return [row[0] for row in self._read("SELECT id FROM orders ORDER BY id LIMIT %s", (limit,))]
 
     def order(self, order_id: str) -> ShopOrder | None:
-        """Read the current order; None if it does not exist."""
+        """Read an order and its lines as they are now; None if the order does not exist."""
         text = "SELECT customer_id, payment_method_id, num_products FROM orders WHERE id = %s"
         found = self._read(text, (order_id,))
         if not found:
@@ -172,7 +173,7 @@ class ShopDatabase:
         )
 
     def highest_customer_id(self) -> int | None:
-        """Read the highest customer id; None without customers."""
+        """Read the highest customer id; None if there are no customers."""
         highest: int | None = self._read("SELECT MAX(id) FROM customers", ())[0][0]
         return highest
 
@@ -181,9 +182,9 @@ class ShopDatabase:
         return [row[0] for row in self._read("SELECT id FROM payment_method ORDER BY id", ())]
 
     def commit(self, transaction: Transaction) -> None:
-        """Run the statements as one transaction, up to three times when the connection or a lock fails.
+        """Run the statements as one transaction; if the connection or a lock fails, try up to three times.
 
-        A duplicate key on a repetition means that the previous commit had reached the database.
+        A duplicate key in a repeated try means that the previous commit had reached the database.
         """
         for attempt in range(1, TRIES + 1):
             try:
@@ -204,7 +205,7 @@ class ShopDatabase:
                 with self._connection.cursor() as cursor:
                     cursor.execute(text, values)
                     rows = cursor.fetchall()
-                # Ends the snapshot, so that the next reading sees what others committed.
+                # Ends the snapshot, so that the next read sees commits of other clients.
                 self._connection.rollback()
                 return rows
             except Error as error:
@@ -212,7 +213,7 @@ class ShopDatabase:
         raise AssertionError("the last try returns or raises")
 
     def _recover(self, error: Error, attempt: int) -> None:
-        """Make the connection usable for another try, or give up by raising `error`."""
+        """Make the connection usable for another try, or raise `error` if there is no point in trying again."""
         if attempt == TRIES or not (is_transient(error) or error.errno in LOCKS):
             if not is_transient(error):
                 self._connection.rollback()

@@ -1,7 +1,7 @@
-"""Simulate a live shop: new orders, changes and deletions, at random by given probabilities and at a given rate.
+"""Simulate a live shop: random new orders, changes and deletions, with given probabilities and at a given rate.
 
-Every choice comes from the seed. Order ids come from the seed and a salt that differs from run to run, so that the same
-seed can run twice on one database; with the same salt and rows, a run also repeats its ids.
+All choices derive from the seed. Order ids also depend on a salt, which by default differs from run to run, so that the
+same seed can be used twice on one database. With the same salt and the same initial rows, a run repeats its order ids.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def simulate(
     clock: Clock | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Summary:
-    """Run until count, seconds or `stop` ends the simulation; orders already begun are finished.
+    """Run until count, seconds or `stop` ends the simulation, then finish the orders already begun.
 
     Raises:
-        mysql.connector.Error: the database rejected a statement, or could not be reached in three tries.
+        mysql.connector.Error: the database rejected a statement, or could not be reached after three tries.
     """
     stop = stop or threading.Event()
     database = ShopDatabase(connection, wait=stop.wait)
@@ -47,7 +47,7 @@ def simulate(
 
 
 class Simulator:
-    """One run: makes random choices, remembers which orders exist, and keeps the rate."""
+    """One simulation: makes random choices, remembers which orders exist, and keeps the rate."""
 
     def __init__(
         self, database: ShopDatabase, parameters: OrdersGenerator, simulation: Simulation, clock: Clock
@@ -88,7 +88,7 @@ class Simulator:
         return limit.seconds is not None and self._clock.monotonic() - began >= limit.seconds
 
     def _pace(self, began: float) -> None:
-        """Yield at due times counted from the start (an open loop), so late operations are caught up."""
+        """Wait until the next operation is due. Due times count from the start, so delays are made up for."""
         done = self.summary.operations
         if self._simulation.rate_per_s is not None:
             due = began + done / self._simulation.rate_per_s
@@ -99,7 +99,7 @@ class Simulator:
             self._clock.wait(self._simulation.sleep_ms / 1000)
 
     def step(self) -> None:
-        """Run one operation (insert, update or delete), and maybe write lines that an earlier order waits for."""
+        """Run one operation (insert, update or delete), and sometimes commit pending lines of an earlier order."""
         choice = self._draw.random()
         if choice < self._simulation.insert_p:
             self._insert()
@@ -129,7 +129,7 @@ class Simulator:
             self._known.append(order_id)
 
     def _finish_one(self) -> None:
-        """Commit the next transaction of the order that has waited longest."""
+        """Commit the next transaction of the unfinished order that has waited longest."""
         order_id, (first, *rest) = self._unfinished.popleft()
         self._commit(first)
         if rest:
@@ -154,7 +154,7 @@ class Simulator:
         return self._draw.randint(1, MOST_QUANTITY)
 
     def _transactions(self, order: NewOrder) -> list[Transaction]:
-        """List the order's transactions in sequence: all in one, lines later, or (mixed) also lines first."""
+        """List the order's transactions in sequence: one for all, lines later, or (only if mixed) lines first."""
         head, lines = shop.insert_order(order), shop.insert_lines(order.order_id, order.lines)
         details = self._simulation.details
         way = self._draw.choice(("same", "later", "first")) if details is Details.MIXED else details.value
@@ -167,7 +167,7 @@ class Simulator:
         return [head, *(shop.insert_lines(order.order_id, [line]) for line in order.lines)]
 
     def _existing(self) -> ShopOrder | None:
-        """Choose an order that still exists; others may have deleted known ones."""
+        """Choose an order that still exists, since other clients may have deleted known ones; None if none is found."""
         for _ in range(TRIES_TO_FIND_AN_ORDER):
             if not self._known:
                 return None
@@ -192,7 +192,7 @@ class Simulator:
         self.summary.updated += 1
 
     def _change(self, order: ShopOrder) -> Transaction:
-        """Make a change that alters a value: databases don't log updates that leave a row as it is."""
+        """Make a change that alters a value, because databases don't log updates that leave a row unchanged."""
         lines = dict(order.lines)
         match self._draw.choice(["customer", "payment method", "quantity", "line"] if lines else ["customer"]):
             case "payment method" if self._payment_methods != [order.payment_method_id]:

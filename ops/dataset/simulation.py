@@ -1,4 +1,4 @@
-"""Parameters of a simulation, its summary, and the clock that sets its rate."""
+"""Parameters of a simulation, its summary, and the clock that it reads and waits on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stack.errors import StackError
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """Parameters of a run. With neither `rate_per_s` nor `sleep_ms` it runs as fast as the database commits."""
+    """Parameters of a simulation; without `rate_per_s` and `sleep_ms` it runs as fast as the database commits."""
 
     insert_p: float = 0.7
     update_p: float = 0.2
@@ -41,16 +41,16 @@ class Simulation:
         if self.rate_per_s is not None and not 0 < self.rate_per_s < math.inf:
             raise StackError(f"--rate must be above 0, not {self.rate_per_s:g}")
         if self.sleep_ms is not None and not 0 <= self.sleep_ms < math.inf:
-            raise StackError(f"--sleep-ms must not be below 0, not {self.sleep_ms:g}")
+            raise StackError(f"--sleep-ms must be 0 or more, not {self.sleep_ms:g}")
         if self.count is not None and self.count < 0:
-            raise StackError(f"--count must not be below 0, not {self.count}")
+            raise StackError(f"--count must be 0 or more, not {self.count}")
         if self.seconds is not None and not 0 <= self.seconds < math.inf:
-            raise StackError(f"--seconds must not be below 0, not {self.seconds:g}")
+            raise StackError(f"--seconds must be 0 or more, not {self.seconds:g}")
 
 
 @dataclass(kw_only=True)
 class Summary:
-    """Counts of a run. `skipped` are updates and deletions that found no order."""
+    """Counts of a simulation; `skipped` counts updates and deletions that found no order."""
 
     inserted: int = 0
     updated: int = 0
@@ -61,7 +61,7 @@ class Summary:
 
     @property
     def operations(self) -> int:
-        """Number of operations tried."""
+        """Number of operations attempted, including skipped ones."""
         return self.inserted + self.updated + self.deleted + self.skipped
 
     def __str__(self) -> str:
@@ -74,20 +74,20 @@ class Summary:
 
 
 class Clock(Protocol):
-    """Source of time, replaced in tests."""
+    """Source of time; tests replace it."""
 
     def now(self) -> datetime:
-        """Current time of the wall clock, in UTC."""
+        """Return the current wall-clock time in UTC."""
 
     def monotonic(self) -> float:
-        """Seconds of the monotonic clock."""
+        """Return the monotonic clock in seconds."""
 
     def wait(self, seconds: float) -> None:
-        """Wait; may return early if the run is being stopped."""
+        """Wait the given time; return earlier if the simulation is being stopped."""
 
 
 class SystemClock:
-    """The machine's clock; waiting ends early once `stop` is set."""
+    """The machine's clock; a wait ends early once `stop` is set."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop

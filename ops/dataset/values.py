@@ -1,6 +1,6 @@
-"""Check texts against a definition's logical types, and turn them into SQL literals. No I/O.
+"""Check texts against a definition's logical types, and convert them to SQL literals, without I/O.
 
-Validation and quoting are one step because a million rows pass through here: each column gets one function
+Validation and quoting are one step for speed, because millions of rows pass through: each column gets one function
 `text -> literal` that raises `ValueError` with the reason.
 """
 
@@ -29,7 +29,7 @@ Parser = Callable[[str], str]
 
 
 def column_parser(column: Column) -> Parser:
-    """Return the function that turns a CSV field of this column into an SQL literal."""
+    """Return the function that converts a CSV field of this column to an SQL literal."""
     parse = _parser(column)
     if column.nullable:
         return lambda text: "NULL" if text in NULL_TEXTS else parse(text)
@@ -98,7 +98,7 @@ def _whole(bits: int) -> Parser:
         if not _WHOLE(text):
             raise ValueError(f"is not a whole number: {shortened(text)}")
         if len(text) >= safe_length and not lowest <= int(text) <= highest:
-            raise ValueError(f"is out of range: {text}, allowed is {lowest} to {highest}")
+            raise ValueError(f"is out of range: {text}, allowed: {lowest} to {highest}")
         return text
 
     return parse
@@ -159,5 +159,5 @@ def _timestamp(text: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """Format a text for a message: quoted, control characters escaped, cut after 60 characters."""
+    """Format a text for a message: quoted, with control characters escaped, cut to 60 characters."""
     return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -1,1 +1,1 @@
-"""Commands for dead letters: list them, show one, replay them to the topics they came from."""
+"""Commands for dead letters: list them, show one, or replay them to their original topics."""

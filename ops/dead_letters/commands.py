@@ -1,11 +1,11 @@
 """Commands for dead letters, the records that could not be processed.
 
-python -m stack dead-letters list       count them by reason, and list the newest
-python -m stack dead-letters show       all fields of one
-python -m stack dead-letters replay     write them again to the topic and partition they came from
+python -m stack dead-letters list       count the dead letters by reason, and list the newest
+python -m stack dead-letters show       print all fields of one dead letter
+python -m stack dead-letters replay     write the original records again to their topic and partition
 
-Workers process a replayed record like any other: a change older than the known state of its row has no effect, and one
-that is still bad becomes a new dead letter.
+Workers process a replayed record like any other: a change that is older than the known state of its row has no effect,
+and a record that still cannot be processed becomes a new dead letter.
 """
 
 from __future__ import annotations
@@ -32,42 +32,44 @@ from streams.topics import Direction, catalogue
 _REPLAY_HELP = """\
 replay dead letters to the topics they came from
 
-Key and value as they came go to the topic and the partition number they came from, with a header replayed_from.
-With each of them, in the same Kafka transaction, goes a note to dead_letters: --all replays a letter once however
-often it is called, also after a kill. One named by its place is replayed even if it was before. Letters go to source
-topics of the catalogue only. A record that is still bad comes back as a new dead letter, which --all takes next time.
-Exit code 1 if a letter could not be replayed."""
+Each record is written to its original topic and partition with unchanged key and value, and a header replayed_from.
+The same Kafka transaction writes a note to dead_letters that the letter was replayed. Thanks to these notes, --all
+replays each letter only once, even if the command is repeated or killed. A letter named by P:O is replayed even if it
+was replayed before. Only source topics of the catalogue are written to. A record that still cannot be processed
+becomes a new dead letter, which the next --all replays. Exit code 1 if a letter could not be replayed."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def add_commands(subparsers: Any) -> None:
     """Add `dead-letters list`, `dead-letters show` and `dead-letters replay`."""
-    parser = subparsers.add_parser("dead-letters", help="the records that could not be processed")
+    parser = subparsers.add_parser("dead-letters", help="list, show and replay records that could not be processed")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    list_ = _add(actions, "list", run_list, "how many dead letters there are, why, and the newest of them")
+    list_ = _add(actions, "list", run_list, "count dead letters by reason, and list the newest")
     _add_selection(list_)
-    list_.add_argument("--app", help="only those written by this application")
-    list_.add_argument("--since", type=since, metavar="TIME", help="only newer ones: 30m, 2h, 7d, or ISO 8601 (UTC)")
+    list_.add_argument("--app", help="only letters written by this application")
+    list_.add_argument(
+        "--since", type=since, metavar="TIME", help="only letters of the last 30m, 2h or 7d, or since an ISO time (UTC)"
+    )
     list_.add_argument("--limit", type=_count, default=50, metavar="N", help="show the newest N (default: 50)")
-    list_.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    list_.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     show = _add(actions, "show", run_show, "show all fields of one dead letter")
     show.add_argument(
         "place", type=record_ref, metavar="P:O", help="partition and offset in dead_letters, as `list` shows them"
     )
     show.add_argument("--raw", action="store_true", help="print only the value, as raw bytes")
     replay = _add(actions, "replay", run_replay, _REPLAY_HELP)
-    replay.add_argument("places", type=record_ref, nargs="*", metavar="P:O", help="these dead letters")
-    replay.add_argument("--all", action="store_true", help="all that have not been replayed yet")
+    replay.add_argument("places", type=record_ref, nargs="*", metavar="P:O", help="replay these dead letters")
+    replay.add_argument("--all", action="store_true", help="replay all dead letters that have not been replayed yet")
     _add_selection(replay)
     replay.add_argument(
-        "--value", type=Path, metavar="FILE", help="with one P:O: write this corrected value instead of its own"
+        "--value", type=Path, metavar="FILE", help="with one P:O: replace the value by the content of FILE"
     )
     replay.add_argument("--dry-run", action="store_true", help="report which letters would be replayed, write nothing")
 
 
 def run_list(arguments: argparse.Namespace) -> int:
-    """Print totals and the newest dead letters."""
+    """Print the number of dead letters by reason, and the newest ones."""
     _escape_what_the_terminal_lacks()
     kafka, _ = _read_settings(arguments)
     selection = Selection(reason=arguments.reason, topic=arguments.topic, app=arguments.app, since_ms=arguments.since)
@@ -104,7 +106,7 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 
 def run_replay(arguments: argparse.Namespace) -> int:
-    """Replay dead letters."""
+    """Replay the selected dead letters; return 1 if any could not be replayed."""
     value = _checked_value(arguments)
     kafka, dataset = _read_settings(arguments)
     with DeadLetterReader(kafka.bootstrap) as reader:
@@ -144,7 +146,7 @@ def _dry_run(reader: DeadLetterReader, arguments: argparse.Namespace, sources: d
         again = ", again" if letter.place in done else ""
         assert letter.origin is not None
         print(f"{letter.place} would go to {letter.origin.topic}, partition {letter.origin.partition}{again}")
-    print(f"{would} would be replayed, {skipped} replayed before, {rejected} not; nothing was written")
+    print(f"{would} would be replayed, {skipped} replayed before, {rejected} not replayable; nothing was written")
     return 1 if rejected else 0
 
 
@@ -154,7 +156,7 @@ def _selected(reader: DeadLetterReader, arguments: argparse.Namespace) -> Any:
 
 
 def _replayed(reader: DeadLetterReader) -> set[RecordRef]:
-    """Read the references of all replayed letters: two numbers each, the only memory here that grows."""
+    """Read the references of all replayed letters; memory grows only by these two numbers per letter."""
     return {record.place for record in reader.records() if isinstance(record, ReplayNote)}
 
 
@@ -183,27 +185,27 @@ def _show(letter: DeadLetter) -> None:
     elif is_text(value):
         print(f"{'value:':<13}{len(value)} bytes, text\n{bytes_text(value)}")
     else:
-        print(f"{'value:':<13}{len(value)} bytes, no UTF-8")
+        print(f"{'value:':<13}{len(value)} bytes, not UTF-8")
         for line in hex_dump(value):
             print(line)
 
 
 def _escape_what_the_terminal_lacks() -> None:
-    """Escape characters the terminal cannot show: keys are in any script, terminals may be ASCII."""
+    """Escape characters the terminal cannot show: keys may be in any script, and the terminal may be ASCII only."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def record_ref(text: str) -> RecordRef:
-    """Read `partition:offset`."""
+    """Parse `partition:offset`."""
     match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,18})", text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not partition:offset, such as 2:17")
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form partition:offset, such as 2:17")
     return RecordRef(int(match[1]), int(match[2]))
 
 
 def since(text: str) -> int:
-    """Read a span before now (`30m`) or an instant (ISO 8601, UTC unless it says otherwise), as milliseconds."""
+    """Parse a duration before now (`30m`) or an ISO 8601 time (UTC by default); return milliseconds since 1970."""
     match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
     try:
         if match is not None:
@@ -211,7 +213,7 @@ def since(text: str) -> int:
         else:
             instant = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a span such as 2h nor a time in ISO 8601") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a duration such as 2h nor a time in ISO 8601") from None
     return round((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
@@ -231,12 +233,12 @@ def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParse
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--reason", metavar="TEXT", help="only those whose reason contains this text")
-    parser.add_argument("--topic", help="only those from this topic")
+    parser.add_argument("--reason", metavar="TEXT", help="only letters whose reason contains this text")
+    parser.add_argument("--topic", help="only letters whose record came from this topic")
 
 
 def _checked_value(arguments: argparse.Namespace) -> bytes | None:
-    """Return the corrected value, after checking which options may be combined."""
+    """Check the combination of options, and return the corrected value if one is given."""
     if arguments.all == bool(arguments.places):
         raise StackError("name the dead letters: one or more P:O, or --all")
     if arguments.places and (arguments.reason is not None or arguments.topic is not None):

@@ -1,6 +1,6 @@
-"""Decode a record of `dead_letters`: a dead letter with its origin, or a note that one was replayed.
+"""Decode records of the topic `dead_letters`: dead letters with their origin, and notes that a letter was replayed.
 
-Anybody may have written the data in the topic, so no content makes these functions raise.
+Any producer may have written to the topic, so these functions do not raise on any content.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from streams.topics import LEFT_OUT_HEADER
 
 REPLAYED: Final = "replayed"
-"""Header of a note: the offset, in the note's own partition, of the dead letter that was replayed."""
+"""Header of a replay note: the offset of the replayed letter, which is in the same partition as the note."""
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -21,7 +21,7 @@ _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 class RecordRef(NamedTuple):
-    """Where a record is in `dead_letters`; written `partition:offset`."""
+    """Position of a record in the topic `dead_letters`; its text form is `partition:offset`."""
 
     partition: int
     offset: int
@@ -32,7 +32,7 @@ class RecordRef(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Origin of the record that could not be processed; its timestamp is in milliseconds."""
+    """Topic, partition, offset and timestamp (milliseconds) of the record that could not be processed."""
 
     topic: str
     partition: int
@@ -45,13 +45,16 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
-    """A record that could not be processed, unchanged.
+    """A record that could not be processed, with its original key, value and headers.
 
     Attributes:
-        written_ms: when it was written to `dead_letters`.
-        reason: the application's reason for not processing it.
-        left_out: size in bytes of a value that was too large to keep.
-        origin: None if the headers lack it; then `fault` says what is wrong with them.
+        place: the letter's own position in `dead_letters`.
+        written_ms: time when the letter was written to `dead_letters`, in milliseconds since 1970.
+        reason: the reason that the application gave for not processing the record.
+        app: id of the application that wrote the letter.
+        left_out: size in bytes, as text, of a value that was too large to keep; None if the value was kept.
+        origin: position of the original record; None if the headers do not give a valid one.
+        fault: the problem with those headers; None if `origin` is known.
     """
 
     place: RecordRef
@@ -68,7 +71,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class ReplayNote:
-    """Note that the dead letter at `place` was replayed."""
+    """A record stating that the dead letter at `place` was replayed."""
 
     place: RecordRef
 
@@ -76,7 +79,7 @@ class ReplayNote:
 def read_record(
     place: RecordRef, written_ms: int, key: bytes | None, value: bytes | None, headers: Headers
 ) -> DeadLetter | ReplayNote:
-    """Decode a record of the topic; of several headers with the same name, the last one counts."""
+    """Decode a record of the topic; if several headers have the same name, the last one counts."""
     texts = {name: raw.decode("utf-8", "backslashreplace") for name, raw in headers if raw is not None}
     noted = texts.get(REPLAYED, "")
     if key is None and value is None and _WHOLE.fullmatch(noted):

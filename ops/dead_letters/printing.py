@@ -1,4 +1,4 @@
-"""Format keys, values and texts from outside so that they are safe to print on a terminal."""
+"""Format untrusted keys, values and texts so that they are safe to print on a terminal."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _DUMP_BYTES = 16
 
 
 def printable(text: str) -> str:
-    """Escape all characters that do not print: control characters, line breaks, direction marks."""
+    """Escape all non-printable characters: control characters, line breaks, direction marks."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def short(text: str, width: int) -> str:
-    """Escape the text as `printable` does, and cut it to `width` characters."""
+    """Escape non-printable characters and cut the text to `width` characters."""
     shown = printable(text[: width + 1])
     return shown if len(shown) <= width else shown[: width - 1] + CUT
 
@@ -38,7 +38,7 @@ def is_text(raw: bytes) -> bool:
 
 
 def hex_dump(raw: bytes) -> Iterator[str]:
-    """Format lines of offset, bytes and their ASCII characters."""
+    """Yield the lines of a hex dump: offset, bytes, and the bytes as ASCII characters."""
     for begin in range(0, len(raw), _DUMP_BYTES):
         part = raw[begin : begin + _DUMP_BYTES]
         characters = "".join(chr(b) if 32 <= b < 127 else "." for b in part)
@@ -46,11 +46,11 @@ def hex_dump(raw: bytes) -> Iterator[str]:
 
 
 def moment(milliseconds: int) -> str:
-    """Format a time as ISO 8601 in UTC with milliseconds, or `-` if it is not a valid time."""
+    """Format milliseconds since 1970 as ISO 8601 in UTC, or as `-` if they are not a valid time."""
     if milliseconds < 0:
         return "-"
     try:
-        # From whole numbers: a float of seconds rounds the milliseconds.
+        # Computed with integers: a float of seconds would round the milliseconds.
         seconds, rest = divmod(milliseconds, 1000)
         found = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""Read the committed records of `dead_letters`: from its beginning to its current end, or a single one."""
+"""Read the committed records of the topic `dead_letters`: all up to its current end, or a single one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _QUEUED_KILOBYTES = 32 * 1024
 
 
 class DeadLetterReader:
-    """Reader of the topic; keeps one record at a time and commits no offsets."""
+    """Reader of the topic `dead_letters`, which keeps one record at a time in memory and commits no offsets."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
@@ -32,7 +32,7 @@ class DeadLetterReader:
             {
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",
-                "fetch.wait.max.ms": 10,  # the end of a partition is told after an empty answer
+                "fetch.wait.max.ms": 10,  # Kafka reports the end of a partition after an empty answer
                 "queued.max.messages.kbytes": _QUEUED_KILOBYTES,  # dead letters are up to 16 MB each
             },
             logger=SILENT,
@@ -47,7 +47,7 @@ class DeadLetterReader:
         self._consumer.close()
 
     def partitions(self, topic: str) -> int:
-        """Number of partitions of a topic, 0 if it does not exist.
+        """Return the number of partitions of a topic, 0 if the topic does not exist.
 
         Raises:
             StackError: Kafka does not answer.
@@ -77,7 +77,7 @@ class DeadLetterReader:
         """Read the dead letter at one partition and offset.
 
         Raises:
-            StackError: it does not exist, or Kafka does not answer.
+            StackError: there is no dead letter at this position, or Kafka does not answer.
         """
         end = self._ends().get(place.partition, 0)
         if place.offset < end:
@@ -85,7 +85,7 @@ class DeadLetterReader:
             found, message = self._next()
             record = _record(found, message) if message is not None and found == place else None
             if isinstance(record, ReplayNote):
-                raise StackError(f"{place} is the note that {record.place} was replayed")
+                raise StackError(f"{place} is not a dead letter: it is the note that {record.place} was replayed")
             if record is not None:
                 return record
         raise StackError(f"there is no dead letter at {place}: see `python -m stack dead-letters list`")
@@ -105,7 +105,7 @@ class DeadLetterReader:
             raise self._unreachable(error.args[0].str()) from None
 
     def _next(self) -> tuple[RecordRef, Message | None]:
-        """Return the next record with its place, or the place of a partition's current end with None."""
+        """Return the next record and its position; at a partition's end, the partition with offset -1, and None."""
         heard_at = time.monotonic()
         while time.monotonic() - heard_at < SILENCE_S:
             message = self._consumer.poll(_POLL_S)
@@ -116,13 +116,13 @@ class DeadLetterReader:
                 assert partition is not None
                 assert offset is not None
                 return RecordRef(partition, offset), message
-            # Deleted by retention meanwhile: nothing is left in that place.
+            # The second code: retention has deleted the record in the meantime.
             if error.code() in (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET):
                 assert partition is not None
                 return RecordRef(partition, -1), None
             if error.fatal() or not error.retriable():
                 raise self._unreachable(error.str())
-        raise self._unreachable(f"nothing came for {SILENCE_S:g} s")
+        raise self._unreachable(f"no data arrived for {SILENCE_S:g} s")
 
     def _unreachable(self, reason: str) -> StackError:
         return StackError(

@@ -1,8 +1,8 @@
-"""Replay dead letters to the topic and partition they came from, and note each of them in the same transaction.
+"""Replay dead letters to the topic and partition they came from, and note each replay in the same transaction.
 
-The note of a replayed letter goes to the letter's own partition of `dead_letters`. Offsets of a consumer group would
-not do, because a selection leaves gaps. The steps are those of the workers: first fence, so that nobody else can
-commit, then read the notes, then write.
+The note of a replayed letter goes to the letter's own partition of `dead_letters`. Consumer-group offsets could not
+record this, because a selection of letters leaves gaps. A replay proceeds like a worker: it first fences every earlier
+replay, so that no other can commit, then reads the notes, then writes.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from stack.errors import StackError
 from streams.topics import DEAD_LETTERS
 
 REPLAYED_FROM: Final = "replayed_from"
-"""Header of a replayed record: `dead_letters/partition/offset`."""
+"""Header of a replayed record; its value is the position of the letter: `dead_letters/partition/offset`."""
 
 TRANSACTION_TIMEOUT_MS: Final = 15_000
 """Time after which Kafka aborts the transaction of a killed command; until then, readers of the origin topic wait."""
 
 CHUNK_LETTERS: Final = 500
 CHUNK_BYTES: Final = 512 * 1024
-"""Of one transaction. A larger letter has one of its own: it may be more than its topic takes, and records that share
-a transaction with a rejected one wait for their timeout."""
+"""Limits of one transaction. A larger letter gets a transaction of its own: Kafka may reject it as too large for its
+topic, and other records in the same transaction would then wait for their timeout."""
 
 _LARGEST_BYTES = 32 * 1024 * 1024
 _ANSWER_S = 30.0
@@ -36,7 +36,7 @@ OnRejected = Callable[[DeadLetter, str], None]
 
 
 class TransactionalProducer(Protocol):
-    """The part of confluent-kafka's producer that is used here."""
+    """The methods of confluent-kafka's `Producer` that a replay uses."""
 
     def init_transactions(self, timeout: float, /) -> object: ...
     def begin_transaction(self) -> object: ...
@@ -61,12 +61,14 @@ def new_producer(bootstrap: str, app_id: str) -> Producer:
 
 
 def replay_fault(letter: DeadLetter, sources: Mapping[str, int], *, has_value: bool = False) -> str | None:
-    """Explain why a letter cannot be replayed, None if it can; `sources` maps allowed topics to their partitions.
+    """Explain why a letter cannot be replayed; None if it can.
+
+    The origin may have been written by any producer, so only the topics in `sources` are accepted.
 
     Args:
-        has_value: whether a corrected value replaces its own.
-
-    Anybody may have written the origin, so it must not lead into another topic.
+        letter: the letter to replay.
+        sources: number of partitions, keyed by the name of each source topic.
+        has_value: whether a corrected value replaces the letter's own.
     """
     origin = letter.origin
     if origin is None:
@@ -76,16 +78,16 @@ def replay_fault(letter: DeadLetter, sources: Mapping[str, int], *, has_value: b
     if origin.partition >= sources[origin.topic]:
         return f"topic {origin.topic} has no partition {origin.partition}"
     if letter.left_out is not None and not has_value:
-        return f"its value of {letter.left_out} bytes was left out; only its origin has it: {origin}"
+        return f"its value of {letter.left_out} bytes was left out; only the original record has it: {origin}"
     return None
 
 
 class Replay:
-    """One run of the command.
+    """One run of `dead-letters replay`.
 
     Attributes:
-        replayed: letters that were written again.
-        rejected: letters that could not be.
+        replayed: number of letters that were replayed.
+        rejected: number of letters that could not be replayed.
     """
 
     def __init__(self, producer: TransactionalProducer, sources: Mapping[str, int], on_rejected: OnRejected) -> None:
@@ -96,19 +98,19 @@ class Replay:
         self._on_rejected = on_rejected
 
     def begin(self) -> None:
-        """End every other replay's right to write; its committed records are visible when this returns."""
+        """Fence all other replays; all that they committed is visible when this method returns."""
         try:
             self._producer.init_transactions(_ANSWER_S)
         except KafkaException as error:
             raise StackError(f"the replay could not begin: {error.args[0].str()}") from None
 
     def run(self, letters: Iterable[DeadLetter], done: Collection[RecordRef] = (), value: bytes | None = None) -> int:
-        """Replay letters, many per transaction; returns how many were skipped because they are in `done`.
+        """Replay letters, many per transaction; return the number skipped because they are in `done`.
 
         Args:
-            letters: each with its key and, unless `value` replaces it, its value.
-            done: places of letters that were replayed before.
-            value: a corrected value.
+            letters: letters to replay with their own keys and values.
+            done: positions of letters that were replayed before.
+            value: corrected value, written instead of the letter's own; None keeps the letter's own.
         """
         skipped = size = 0
         chunk: list[DeadLetter] = []
@@ -135,10 +137,10 @@ class Replay:
         self._on_rejected(letter, reason)
 
     def _write(self, letters: Sequence[DeadLetter], value: bytes | None) -> None:
-        """Write letters in one transaction; if Kafka rejects it, in one per letter, so that only bad ones are left."""
+        """Write letters in one transaction; if Kafka rejects a record, write each letter in its own transaction."""
         fault = self._transaction(letters, value)
         if fault is not None and fault.code() not in _OF_A_RECORD:
-            # librdkafka 2.16 fails the transaction after one with a rejected record, and takes it the second time.
+            # librdkafka 2.16: the transaction after one with a rejected record fails once, and succeeds when repeated.
             fault = self._transaction(letters, value)
         if fault is None:
             self.replayed += len(letters)
@@ -151,7 +153,7 @@ class Replay:
                 self._write([letter], value)
 
     def _transaction(self, letters: Sequence[DeadLetter], value: bytes | None) -> KafkaError | None:
-        """Write letters and notes; returns the error if Kafka rejected them, in which case none of them is visible."""
+        """Write letters and notes in one transaction; return Kafka's error if it was aborted, else None."""
         producer = self._producer
         try:
             producer.begin_transaction()
@@ -175,7 +177,7 @@ class Replay:
         place = letter.place
         self._producer.produce(
             origin.topic,
-            partition=origin.partition,  # not by the key's hash: where it came from is where its order is
+            partition=origin.partition,  # not by the key's hash: order is kept only in the original partition
             key=letter.key,
             value=value,
             headers=[(REPLAYED_FROM, f"{DEAD_LETTERS}/{place.partition}/{place.offset}".encode())],
@@ -185,15 +187,15 @@ class Replay:
         )
 
 
-# What is wrong with a record; all else is wrong with Kafka or with this run.
+# Errors caused by a single record; all others concern Kafka or this run.
 _OF_A_RECORD = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG)
 
 
 def _ended(error: KafkaError) -> StackError:
     if error.fatal() or error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
         return StackError(
-            f"another replay has begun, so this one ends ({error.str()}); letters it committed remain replayed"
+            f"another replay has begun, so this one stops ({error.str()}); letters committed so far remain replayed"
         )
     return StackError(
-        f"Kafka rejected the replay: {error.str()}; letters committed before remain replayed: run it again"
+        f"Kafka rejected the replay: {error.str()}; letters committed so far remain replayed: run it again"
     )

@@ -11,7 +11,7 @@ from ops.dead_letters.letter import DeadLetter, RecordRef, ReplayNote
 from ops.dead_letters.printing import bytes_text, moment, printable, short
 
 MOST_REASONS: Final = 1_000
-"""Number of distinct reasons that are counted; reasons quote data, so there may be as many as letters."""
+"""Number of distinct reasons counted separately; reasons quote data, so each letter may have a different one."""
 
 OTHER_REASONS: Final = "other reasons"
 SHOWN_REASONS: Final = 20
@@ -22,13 +22,13 @@ KEPT_KEY_BYTES: Final = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Conditions on a dead letter; None accepts any.
+    """Conditions that select dead letters; a condition that is None accepts every letter.
 
     Attributes:
-        reason: is contained in the letter's reason.
-        topic: of the origin.
-        app: the application that wrote the letter.
-        since_ms: written then or later.
+        reason: text that the letter's reason must contain.
+        topic: topic that the original record was read from.
+        app: id of the application that wrote the letter.
+        since_ms: earliest time at which the letter was written, in milliseconds since 1970.
     """
 
     reason: str | None = None
@@ -37,7 +37,7 @@ class Selection:
     since_ms: int | None = None
 
     def takes(self, letter: DeadLetter) -> bool:
-        """Whether the letter meets the conditions."""
+        """Whether the letter meets all conditions."""
         topic = None if letter.origin is None else letter.origin.topic
         return (
             (self.reason is None or self.reason in letter.reason)
@@ -49,7 +49,7 @@ class Selection:
 
 @dataclass
 class Row:
-    """The part of a listed letter that is kept, of bounded size."""
+    """The fields of a dead letter that `list` shows, cut to a bounded size."""
 
     place: RecordRef
     written_ms: int
@@ -64,7 +64,7 @@ class Row:
 
     @classmethod
     def of(cls, letter: DeadLetter) -> Row:
-        """Make the row of a letter."""
+        """Make the row for a letter."""
         origin = None if letter.origin is None else asdict(letter.origin)
         if origin is not None:
             origin["topic"] = short(origin["topic"], REASON_WIDTH)
@@ -81,19 +81,19 @@ class Row:
         )
 
     def cells(self) -> tuple[str, ...]:
-        """The cells for the table."""
+        """Return the cells of the row for the printed table."""
         origin = "-" if self.origin is None else "{topic}/{partition}/{offset}".format_map(self.origin)
         reason = self.reason if self.fault is None else f"origin unknown ({self.fault}) {self.reason}"
         replayed = "yes" if self.replayed else "-"
         return str(self.place), moment(self.written_ms), origin, short(self.key, KEY_WIDTH), replayed, reason
 
     def fields(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the row as JSON data."""
         return {**asdict(self), "place": str(self.place)}
 
 
 class Summary:
-    """Totals of the selected letters, and the newest `limit` of them."""
+    """Counts of the selected letters by reason, and rows for the newest `limit` of them."""
 
     HEAD = ("WHERE", "WHEN", "ORIGIN", "KEY", "REPLAYED", "REASON")
 
@@ -106,7 +106,7 @@ class Summary:
         self._rows: dict[RecordRef, Row] = {}
 
     def add(self, record: DeadLetter | ReplayNote) -> None:
-        """Add the next record of the topic. A note comes after its letter, since they share a partition."""
+        """Add the next record of the topic; a replay note always follows its letter, which is in the same partition."""
         if isinstance(record, ReplayNote):
             if record.place in self._rows:
                 self._rows[record.place].replayed = True
@@ -129,7 +129,7 @@ class Summary:
             del self._rows[heapq.heappop(self._order)[1]]
 
     def newest(self) -> list[Row]:
-        """The rows, newest first."""
+        """Return the kept rows, newest first."""
         return [self._rows[place] for _, place in sorted(self._order, reverse=True)]
 
     def reason_lines(self) -> list[str]:
@@ -139,7 +139,7 @@ class Summary:
         return [*lines, f"          … and {hidden} more reasons"] if hidden else lines
 
     def fields(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the summary as JSON data."""
         return {
             "total": self.total,
             "reasons": dict(self.reasons.most_common()),

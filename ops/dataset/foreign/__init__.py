@@ -1,1 +1,1 @@
-"""Draft a dataset's folder from an existing database: read its schema and write a definition for it."""
+"""Draft a dataset's folder from an existing database: read the schema and write a definition of the dataset."""

@@ -26,7 +26,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Address of a database; `user` is None if the URL has none."""
+    """Address of a database; `user` is None if the URL names no user."""
 
     host: str
     port: int
@@ -40,25 +40,25 @@ def add_options(parser: Any) -> None:
         "url",
         nargs="?",
         metavar="URL",
-        help="of a database that is there already, mysql://user@host:port/database: its schema is read and a folder "
-        "written for it, named by --dataset or else like the database; the password is MYSQL_PASSWORD",
+        help="existing database, mysql://user@host:port/database: draft a dataset folder from its schema, "
+        "named by --dataset or after the database; the password is read from MYSQL_PASSWORD",
     )
     parser.add_argument("--force", action="store_true", help="with URL: overwrite an existing folder")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read the schema, write the folder, and report which tables were included and which left out."""
+    """Read the schema, write the dataset's folder, and report the tables that were included and left out."""
     if arguments.drop:
-        raise StackError("--drop cannot be used with a URL: it is for the dataset's own database")
+        raise StackError("--drop cannot be used with a URL: it applies only to the dataset's own database")
     if arguments.name:
-        raise StackError("--name cannot be used with a URL, which is the address of the database")
+        raise StackError("--name cannot be used with a URL: the URL already names the server")
     address = parse_address(arguments.url)
     name = arguments.dataset or address.database.lower()
     if not _NAME.fullmatch(name) or name in RESERVED_LAKE_FOLDERS:
-        raise StackError(f"{name!r} can't be a dataset's name (a–z, 0–9, _; begins with a letter): give --dataset NAME")
+        raise StackError(f"{name!r} can't be a dataset's name: give --dataset NAME with a–z, 0–9 and _, a letter first")
     folder = datasets_folder() / name
     if folder.exists() and not arguments.force:
-        raise StackError(f"{folder} is there already: --force writes over its {DEFINITION_FILE} and {SCHEMA_FILE}")
+        raise StackError(f"{folder} already exists: use --force to overwrite its {DEFINITION_FILE} and {SCHEMA_FILE}")
     settings = login(address, environment_over({}))
     with connected(settings, address.database) as connection:
         tables = read_tables(connection, address.database)
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_tables(address, found)
     texts = {DEFINITION_FILE: definition_text(name, address.database, found), SCHEMA_FILE: schema_text(tables)}
     write_folder(folder, texts)
-    then = f"look {DEFINITION_FILE} through, then `python -m batch run --dataset {name}`"
+    then = f"review {DEFINITION_FILE}, then run `python -m batch run --dataset {name}`"
     print("\n".join([*report(found), f"wrote {folder}: {then}"]))
     return 0
 
@@ -75,51 +75,51 @@ def parse_address(url: str) -> Address:
     """Parse the URL of a database.
 
     Raises:
-        StackError: it is invalid or holds a password, which the message does not repeat.
+        StackError: the URL is invalid or contains a password, which the message does not repeat.
     """
     try:
         parts = urlsplit(url)
         port = parts.port or 3306
     except ValueError:
-        raise StackError("the URL's host or port is wrong: mysql://user@host:port/database") from None
+        raise StackError("the URL's host or port is wrong: use mysql://user@host:port/database") from None
     if parts.password is not None:
-        raise StackError("leave the password out of the URL, where others can see it: set MYSQL_PASSWORD")
+        raise StackError("leave the password out of the URL, where others can see it: set MYSQL_PASSWORD instead")
     database = unquote(parts.path.removeprefix("/"))
     if parts.scheme not in ("mysql", "mariadb") or not parts.hostname or parts.query or parts.fragment:
         raise StackError("the URL must be like mysql://user@host:port/database")
     if not _IDENTIFIER.fullmatch(database):
-        raise StackError(f"a definition can't name the database {database!r}: it may have A–Z, a–z, 0–9 and _")
+        raise StackError(f"a definition can't name the database {database!r}: only A–Z, a–z, 0–9 and _ are supported")
     user = unquote(parts.username) if parts.username else None
     return Address(host=parts.hostname, port=port, user=user, database=database)
 
 
 def login(address: Address, environment: Mapping[str, str]) -> DatabaseSettings:
-    """Read the login from the process's environment only, so that no local server's password is sent elsewhere."""
+    """Build the login from the given environment only, so that no local stack's password is sent to another server."""
     user = {"MYSQL_USER": address.user} if address.user else {}
     place = {"MYSQL_HOST": address.host, "MYSQL_PORT": str(address.port)}
     return DatabaseSettings.read({**environment, **place, **user})
 
 
 def require_tables(address: Address, found: list[TableDraft]) -> None:
-    """Fail if no table is left: a dataset needs at least one."""
+    """Fail if every table was left out, because a dataset needs at least one."""
     if all(draft.table is None for draft in found):
         raise StackError("\n".join([f"no table of {address.database} can be in a dataset:", *report(found)]))
 
 
 def report(found: list[TableDraft]) -> list[str]:
-    """Format one line per table, and one per reason for leaving a table out."""
+    """Format one line per included table, and one per reason for leaving a table out."""
     lines = []
     for draft in found:
         if draft.table is None:
             lines += [f"left out  {draft.name!r}: {reason}" for reason in draft.reasons]
         else:
-            key, cursor = ", ".join(draft.table.key), draft.table.cursor or "none: read whole"
+            key, cursor = ", ".join(draft.table.key), draft.table.cursor or "none: read in full"
             lines += [f"taken     {draft.name}: {len(draft.table.columns)} columns, key {key}, cursor {cursor}"]
     return lines
 
 
 def write_folder(folder: Path, texts: Mapping[str, str]) -> None:
-    """Check that the definition can be read, then write the files; other files in the folder are kept."""
+    """Check that the definition is valid, then write the files; other files in the folder are kept."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         for file, text in texts.items():

@@ -1,9 +1,9 @@
-"""Draft the tables of a definition from a server's catalogue, with the reason for each table left out. No I/O.
+"""Draft the tables of a definition from a database schema, with a reason for each table left out, without I/O.
 
-Cursor: a time column that shows which rows changed. A candidate is never null, and either the server writes it at every
-change (ON UPDATE) or its name says that the application does (`updated_at`, `last_update` and the like). Columns that
-the server writes come first, then those that an index begins with. A DATETIME has no zone and is read as UTC, so it is
-no candidate if the server's own zone differs.
+Cursor: the time column that shows which rows changed. A candidate is never null, and either the server writes it at
+every change (ON UPDATE) or its name suggests that the application does (`updated_at`, `last_update` and the like).
+Columns that the server writes are preferred, then columns that are the first of an index. A DATETIME has no time zone
+and is read as UTC, so it is not a candidate if the server's time zone differs.
 
 Topic key: the first column of the key.
 
@@ -50,7 +50,14 @@ _MOST_DIGITS: Final = 38
 
 @dataclass(frozen=True, kw_only=True)
 class TableDraft:
-    """Draft of a table in the definition, with remarks for the reader; `table` is None if it is left out."""
+    """Draft of a table for the definition.
+
+    Attributes:
+        name: name of the table in the database.
+        table: the table's entry in the definition; None if the table is left out.
+        reasons: reasons for leaving the table out.
+        remarks: comments for the reader of the definition.
+    """
 
     name: str
     table: Table | None = None
@@ -59,13 +66,13 @@ class TableDraft:
 
 
 def drafts(tables: Iterable[ForeignTable], *, is_utc: bool) -> list[TableDraft]:
-    """Draft every table and view, referenced ones first; `is_utc` says whether the server's own zone is UTC."""
+    """Draft every table and view, referenced tables first; `is_utc` says whether the server's time zone is UTC."""
     found: list[TableDraft] = []
     taken: set[str] = set()
     for table in _parents_first(list(tables)):
         reasons = table_faults(table)
         if table.name.lower() in taken:
-            reasons.append("another table has the same name in other capitals, and the lake ignores case")
+            reasons.append("another table's name differs only in case, which the lake ignores")
         if reasons:
             found.append(TableDraft(name=table.name, reasons=tuple(reasons)))
             continue
@@ -73,7 +80,7 @@ def drafts(tables: Iterable[ForeignTable], *, is_utc: bool) -> list[TableDraft]:
         cursor, remarks = chosen_cursor(table, is_utc=is_utc)
         if len(table.key) > 1:
             others = ", ".join(table.key[1:])
-            remarks.append(f"topic_key: the first column of the key; rows could also be brought together by {others}")
+            remarks.append(f"topic_key: the first column of the key; {others} would be possible too")
         remarks += [remark for column in table.columns for remark in _column_remarks(column)]
         drafted = msgspec.convert(_as_document(table, cursor), Table)
         found.append(TableDraft(name=table.name, table=drafted, remarks=tuple(remarks)))
@@ -81,7 +88,7 @@ def drafts(tables: Iterable[ForeignTable], *, is_utc: bool) -> list[TableDraft]:
 
 
 def table_faults(table: ForeignTable) -> list[str]:
-    """List all reasons why a table can't be in a definition."""
+    """List all reasons why a table can't be part of a definition."""
     if not table.is_table:
         return [f"is a {table.kind.lower()}, not a table"]
     found = [] if table.key else ["has no primary key to identify its rows"]
@@ -96,7 +103,7 @@ def table_faults(table: ForeignTable) -> list[str]:
 
 
 def chosen_cursor(table: ForeignTable, *, is_utc: bool) -> tuple[str | None, list[str]]:
-    """Choose the column that shows which rows changed, with a remark on each candidate."""
+    """Choose the column that shows which rows changed; return it (None if there is none) and remarks for the reader."""
     times = [column for column in table.columns if column.data_type in TIMES]
     fit = [column for column in times if not _unfit(column, is_utc=is_utc)]
     best = min(fit, key=lambda column: (not column.is_set_on_update, not column.is_indexed), default=None)
@@ -116,22 +123,22 @@ def chosen_cursor(table: ForeignTable, *, is_utc: bool) -> tuple[str | None, lis
     for column in times:
         if column is not best:
             unfit = _unfit(column, is_utc=is_utc)
-            remarks.append(f"cursor: not {column.name}: {unfit or 'it is as fit, but the other comes first'}")
+            remarks.append(f"cursor: not {column.name}: {unfit or 'it is equally suitable, but the other comes first'}")
     return None if best is None else best.name, remarks
 
 
 def _unfit(column: ForeignColumn, *, is_utc: bool) -> str:
     if not column.is_set_on_update and not _CHANGED.fullmatch(column.name.lower()):
-        return "nothing says that it is written at every change"
+        return "nothing indicates that it is written at every change"
     if column.is_nullable:
         return "it may be null"
     if column.data_type == "datetime" and not is_utc:
-        return "a DATETIME has no zone and is read as UTC, but the server's own zone is another"
+        return "a DATETIME has no time zone and is read as UTC, but the server's time zone is not UTC"
     return ""
 
 
 def _typed(column: ForeignColumn) -> dict[str, Any] | None:
-    """The column's type in a definition; None if there is none for it."""
+    """Return the column's type in a definition; None if the type is not supported."""
     kind, is_unsigned = column.data_type, "unsigned" in column.column_type
     if kind in WHOLE:
         return {"type": LogicalType.INTEGER if WHOLE[kind] + is_unsigned <= 32 else LogicalType.BIGINT}
@@ -148,7 +155,7 @@ def _typed(column: ForeignColumn) -> dict[str, Any] | None:
 
 def _column_remarks(column: ForeignColumn) -> list[str]:
     if column.column_type.startswith("tinyint(1)"):
-        return [f"{column.name}: tinyint(1); may be of type boolean if it holds 0 and 1 only"]
+        return [f"{column.name}: tinyint(1); the type can be boolean if the only values are 0 and 1"]
     if column.data_type == "bigint" and "unsigned" in column.column_type:
         return [f"{column.name}: unsigned; values above 9,223,372,036,854,775,807 are quarantined"]
     return []
@@ -171,13 +178,13 @@ def _described(comment: str) -> dict[str, str]:
 
 
 def _definition_errors(table: ForeignTable) -> list[str]:
-    """List the errors of a definition with this table alone."""
+    """List the errors of a definition that consists of this table alone."""
     whole = {"folder": ".", "name": "x", "engine": "mysql", "database": "x", "lake_prefix": "x"}
     try:
         definition = msgspec.convert({**whole, "tables": [_as_document(table)]}, Definition)
     except msgspec.ValidationError as error:
         wrong = [name for name in (table.name, *(c.name for c in table.columns)) if not _is_identifier(name)]
-        reasons = [f"the name {name!r} has other characters than A–Z, a–z, 0–9 and _, or is too long" for name in wrong]
+        reasons = [f"the name {name!r} has characters other than A–Z, a–z, 0–9 and _, or is too long" for name in wrong]
         return reasons or [str(error)]
     return [fault.removeprefix("tables[0].") for fault in faults(definition)]
 
@@ -187,10 +194,10 @@ def _is_identifier(name: str) -> bool:
 
 
 def _parents_first(tables: Sequence[ForeignTable]) -> list[ForeignTable]:
-    """Sort tables after those that they reference; in a circle of references, one table comes too early."""
+    """Sort each table after the tables it references; a reference is ignored where it would close a cycle."""
     by_name = {table.name: table for table in tables}
     parents = {t.name: {name for name in t.references if name != t.name and name in by_name} for t in tables}
-    while True:  # each turn takes one reference away
+    while True:  # each round removes one reference
         try:
             return [by_name[name] for name in TopologicalSorter(parents).static_order()]
         except CycleError as error:

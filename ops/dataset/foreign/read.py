@@ -1,4 +1,4 @@
-"""Read the tables, columns and keys of a MySQL or MariaDB database; read-only."""
+"""Read the tables, columns and keys of a MySQL or MariaDB database, changing nothing."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ VIEWS = ("VIEW", "SYSTEM VIEW", "SEQUENCE")
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignColumn:
-    """Description of a column in the server's catalogue.
+    """A column, as the server's information schema describes it.
 
     Attributes:
-        data_type: the bare type, such as `int`; `column_type` is complete, such as `int(10) unsigned`.
-        length: maximum length of a text in characters; `precision` and `scale` of a number in digits.
-        is_set_on_update: whether the server writes the current time at every change of the row.
-        is_indexed: whether an index begins with the column.
+        data_type: name of the type, such as `int`.
+        column_type: complete type, such as `int(10) unsigned`.
+        length: maximum length of a text in characters.
+        precision: maximum number of digits.
+        scale: maximum number of digits after the decimal point.
+        is_set_on_update: whether the server sets the column to the current time at every change of the row.
+        is_indexed: whether the column is the first of an index.
     """
 
     name: str
@@ -39,7 +42,7 @@ class ForeignColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignTable:
-    """A table or view; `references` are the tables of the same database that its foreign keys name."""
+    """A table or view; `references` are the tables of the same database to which its foreign keys refer."""
 
     name: str
     kind: str
@@ -51,15 +54,15 @@ class ForeignTable:
 
     @property
     def is_table(self) -> bool:
-        """Whether it is a table, not a view."""
+        """Whether this is a table, not a view or a sequence."""
         return self.kind not in VIEWS
 
 
 def read_tables(connection: MySQLConnection, database: str) -> list[ForeignTable]:
-    """Read every table and view of a database, by name.
+    """Read every table and view of a database, sorted by name.
 
     Raises:
-        StackError: the database has none, or the user may see none.
+        StackError: the database has no tables, or the user may not see any.
     """
     columns = _columns(connection, database, _indexed(connection, database))
     keys, references = _keys(connection, database), _references(connection, database)
@@ -82,13 +85,13 @@ def read_tables(connection: MySQLConnection, database: str) -> list[ForeignTable
         found.append(table)
     if not found:
         raise StackError(
-            f"database {database!r} has no table that this user may see; check the name and the privileges"
+            f"database {database!r} has no table that this user may see: check the name and the privileges"
         )
     return found
 
 
 def hours_from_utc(connection: MySQLConnection) -> float:
-    """Offset of the server's own time zone from UTC now, in hours."""
+    """Return the current offset of the server's global time zone from UTC, in hours."""
     [(zone,)] = _rows(connection, "SELECT @@session.time_zone")
     with connection.cursor() as cursor:
         cursor.execute("SET SESSION time_zone = @@global.time_zone")

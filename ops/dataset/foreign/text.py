@@ -1,4 +1,4 @@
-"""Format the two files of a dataset's folder as text. No I/O."""
+"""Format the two files of a dataset's folder, `definition.yaml` and `schema.sql`, without I/O."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from ops.dataset.foreign.draft import TableDraft
 from ops.dataset.foreign.read import ForeignTable
 
 _HEAD: Final = """\
-# Drafted from the schema of database {database}. Check it: names and types are those of the source, everything
-# else is chosen by rules.
+# Drafted from the schema of database {database}. Check it: names and types come from the source, everything
+# else was chosen by rules.
 #
-# feed       jdbc: the tables are read from the database itself. Only the topics of the shop's tables are in the
-#            catalogue (streams/topics.py), which the feed `changes` needs.
-# cursor     the time column that shows which rows changed: never null, and written by the server at every change
-#            (ON UPDATE) or named as if the application does; preferred are those of the server, then those with an
-#            index. A table without one is read in full. `python -m batch reconcile` finds deletes in the others.
+# feed       jdbc: the lake reads the tables from the database itself. The feed `changes` would need topics in the
+#            catalogue (streams/topics.py), which has only those of the shop's tables.
+# cursor     the time column that shows which rows changed. It is never null, and either the server writes it at every
+#            change (ON UPDATE) or its name suggests that the application does. Columns that the server writes are
+#            preferred, then columns with an index. A table without a cursor is read in full; deletes in tables with a
+#            cursor are found by `python -m batch reconcile`.
 # topic_key  the first column of the key.
 """
 _LOWEST_SERVER_ID: Final = 10_000
@@ -29,7 +30,7 @@ _SERVER_IDS: Final = 1_000_000
 
 
 def definition_text(name: str, database: str, found: Sequence[TableDraft]) -> str:
-    """Format the file `definition.yaml`."""
+    """Format the content of `definition.yaml`."""
     lines = [_HEAD.format(database=_plain(database))]
     out = [draft for draft in found if draft.table is None]
     if out:
@@ -42,20 +43,20 @@ def definition_text(name: str, database: str, found: Sequence[TableDraft]) -> st
         f"database: {_scalar(database)}",
         f"lake_prefix: {_scalar(name)}",
     ]
-    lines += ["", "# Of the server and all that read its log, only this connector may have this number.", "connector:"]
+    lines += ["", "# This number must be unique among the database server and all readers of its log.", "connector:"]
     lines += [f'  database.server.id: "{_server_id(name)}"', "", "tables:"]
     tables = ["\n".join(_table_lines(draft.table, draft.remarks)) for draft in found if draft.table is not None]
     return "\n".join(lines) + "\n" + "\n\n".join(tables) + "\n"
 
 
 def schema_text(tables: Iterable[ForeignTable]) -> str:
-    """Format the file `schema.sql`: every table as SHOW CREATE TABLE gives it, including those left out."""
+    """Format the content of `schema.sql`: SHOW CREATE TABLE of every table, including tables that were left out."""
     statements = [
         table.create_statement.replace("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1) + ";"
         for table in tables
         if table.create_statement
     ]
-    head = "-- As SHOW CREATE TABLE gave it, but for IF NOT EXISTS. Tables may refer to later ones."
+    head = "-- Output of SHOW CREATE TABLE, with IF NOT EXISTS added. Tables may reference later ones."
     checks = "SET SESSION foreign_key_checks = {};"
     return "\n\n".join([head, checks.format(0), *statements, checks.format(1)]) + "\n"
 
@@ -75,13 +76,13 @@ def _table_lines(table: Table, remarks: Iterable[str]) -> list[str]:
 
 
 def _scalar(value: Any) -> str:
-    """Format a value in one line of YAML."""
+    """Format a value as one line of YAML."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf"))
     return text.removesuffix("...\n").strip()
 
 
 def _plain(text: str) -> str:
-    """Format a text so that it stays within its comment."""
+    """Replace non-printable characters, so that the text cannot leave its comment line."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

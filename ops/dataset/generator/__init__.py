@@ -1,1 +1,1 @@
-"""Seeded, realistic data for a shop with orders, their lines, customers and payment methods."""
+"""Generate realistic shop data from a seed: orders, their lines, customers and payment methods."""

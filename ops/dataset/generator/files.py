@@ -23,7 +23,7 @@ _LINES_PER_WRITE = 10_000
 def write_files(
     parameters: OrdersGenerator, plan: Plan, folder: Path, report: Callable[[str], None] = lambda line: None
 ) -> dict[str, Path]:
-    """Write the files of `plan` into `folder` and return them by table, in the order to load them."""
+    """Write the files of `plan` into `folder`; return their paths keyed by table, in loading order."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {table: folder / f"{table}.csv" for table in TABLES}
     for table, lines in (("payment_method", rows.payment_methods), ("customers", rows.customers)):
@@ -46,7 +46,7 @@ def _write(path: Path, header: str, lines: Iterable[str]) -> int:
 
 
 def _write_orders(parameters: OrdersGenerator, plan: Plan, orders: Path, details: Path) -> tuple[int, int]:
-    """Orders and their lines come from one random sequence, so both files are written together."""
+    """Write orders and their lines together, because both come from the same random sequence; return both counts."""
     order_count = detail_count = 0
     with (
         orders.open("w", encoding="utf-8", newline="") as order_file,

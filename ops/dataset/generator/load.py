@@ -1,4 +1,4 @@
-"""Load generated files, in the same way as any other CSV files."""
+"""Load generated CSV files into the tables of a dataset."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load_files(
     """Load each file into its table.
 
     Raises:
-        StackError: the database rejected a row.
+        StackError: a row was rejected; the message gives file, line and reason.
     """
     with connected(settings, definition.database) as connection:
         for name, path in paths.items():
@@ -35,10 +35,10 @@ def load_files(
 
 
 def require_empty(settings: DatabaseSettings, definition: Definition, tables: Iterable[str]) -> None:
-    """Fail if any table of the dataset holds rows.
+    """Fail if any of the given tables has rows.
 
     Raises:
-        StackError: the message names the tables and what to do.
+        StackError: tables have rows; the message names them and the remedy.
     """
     filled = []
     with connected(settings, definition.database) as connection, connection.cursor() as cursor:
@@ -49,5 +49,5 @@ def require_empty(settings: DatabaseSettings, definition: Definition, tables: It
     if filled:
         raise StackError(
             f"tables of {definition.database} hold rows already: {', '.join(filled)}; "
-            f"empty them with `python -m stack dataset init --drop` or add to them with --on-duplicate skip"
+            f"empty them with `python -m stack dataset init --drop` or add rows with --on-duplicate skip"
         )

@@ -1,4 +1,4 @@
-"""Plan how many rows to generate: the dataset's counts at the requested size."""
+"""Compute how many rows to generate, from the dataset's counts and the requested size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stack.errors import StackError
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Counts and seed of one run. `incomplete_orders` of the `orders` lack one or more of their product lines."""
+    """Seed and row counts to generate; `incomplete_orders` of the `orders` lack one or more product lines."""
 
     seed: int
     orders: int
@@ -28,10 +28,10 @@ def make_plan(
     seed: int | None = None,
     incomplete_share: float = 0.0,
 ) -> Plan:
-    """Scale orders and their lines by `size`, or to `orders`; only `customers` changes the number of customers.
+    """Scale orders and lines by `size`, or to `orders` orders; only `customers` changes the number of customers.
 
     Raises:
-        StackError: a number is out of its range.
+        StackError: an option is out of range; the message names it.
     """
     if not 0 < size <= 10_000:
         raise StackError(f"--size must be above 0 and at most 10000, not {size:g}")

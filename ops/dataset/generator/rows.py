@@ -1,6 +1,6 @@
-"""Generate rows as CSV lines. No I/O: the same plan gives the same lines on every machine.
+"""Generate rows as CSV lines, without I/O; the same plan gives the same lines on every machine.
 
-Each table has its own random sequence, so the number of orders does not change the customers.
+Each table has its own random sequence, so the number of orders does not affect the customers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _random(plan: Plan, table: str) -> random.Random:
 
 
 class _Clock:
-    """Formats microseconds since a day's midnight; about five times faster than `datetime` does."""
+    """Formats microseconds since the first day's midnight as text, about five times faster than `datetime`."""
 
     def __init__(self, first_day: datetime.date, days: int) -> None:
         self._days = [(first_day + datetime.timedelta(days=day)).isoformat() for day in range(days)]
@@ -42,14 +42,14 @@ class _Clock:
 
 
 def payment_methods(parameters: OrdersGenerator, plan: Plan) -> Iterator[str]:
-    """Generate the lines `id,name,bank`."""
+    """Yield the lines `id,name,bank` of the payment methods."""
     draw = _random(plan, "payment_method")
     for number, name in enumerate(words.PAYMENT_METHODS[: parameters.payment_methods], start=1):
         yield f"{number},{name},{draw.choice(words.BANKS)}\n"
 
 
 def customers(parameters: OrdersGenerator, plan: Plan) -> Iterator[str]:
-    """Lines `id,name,email,phone,tier,created_at,updated_at`; they signed up in the years before the first order."""
+    """Yield lines `id,name,email,phone,tier,created_at,updated_at`; all customers signed up before the first order."""
     draw = _random(plan, "customers")
     first_day = parameters.first_day - datetime.timedelta(days=CUSTOMER_YEARS_DAYS)
     days = CUSTOMER_YEARS_DAYS + parameters.days
@@ -80,7 +80,7 @@ def customers(parameters: OrdersGenerator, plan: Plan) -> Iterator[str]:
 
 
 def orders(parameters: OrdersGenerator, plan: Plan) -> Iterator[tuple[str, list[str]]]:
-    """Yield, oldest order first, the line `id,customer_id,store_id,…` and lines `order_id,product_id,quantity`."""
+    """Yield orders, oldest first: the line `id,customer_id,store_id,…` and its lines `order_id,product_id,quantity`."""
     draw = _random(plan, "orders")
     text = _Clock(parameters.first_day, parameters.days).text
     lacking = set(draw.sample(range(plan.orders), plan.incomplete_orders))
@@ -98,7 +98,7 @@ def orders(parameters: OrdersGenerator, plan: Plan) -> Iterator[tuple[str, list[
 
 
 def order_times(parameters: OrdersGenerator, plan: Plan, draw: random.Random) -> list[int]:
-    """Draw sorted times in microseconds since the first day, more at busy weekdays and hours."""
+    """Draw sorted order times, in microseconds since the first day, with more on busy weekdays and at busy hours."""
     first = parameters.first_day.weekday()
     weights = [parameters.weekday_weights[(first + day) % 7] for day in range(parameters.days)]
     days = draw.choices(range(parameters.days), weights, k=plan.orders) if sum(weights) > 0 else [0] * plan.orders
@@ -110,7 +110,7 @@ def order_times(parameters: OrdersGenerator, plan: Plan, draw: random.Random) ->
 
 
 def line_counts(parameters: OrdersGenerator, plan: Plan, draw: random.Random) -> list[int]:
-    """Draw the number of lines per order by the weights, then adjust single orders to reach the plan's total."""
+    """Draw the number of lines of each order by weight, then adjust some orders to reach the plan's total."""
     most = len(parameters.line_weights)
     counts = draw.choices(range(1, most + 1), parameters.line_weights, k=plan.orders)
     missing = plan.order_details - sum(counts)
@@ -125,7 +125,7 @@ def line_counts(parameters: OrdersGenerator, plan: Plan, draw: random.Random) ->
 
 
 class _Baskets:
-    """Draws the products of an order; a few products sell often, most seldom."""
+    """Draws the products of an order: a few products sell often, most rarely."""
 
     def __init__(self, parameters: OrdersGenerator, draw: random.Random) -> None:
         self._draw = draw

@@ -1,4 +1,4 @@
-"""Word lists of the generator: names, mail domains, banks."""
+"""Word lists for generated rows: names, mail domains, phone prefixes, tiers, payment methods and banks."""
 
 from __future__ import annotations
 
@@ -77,6 +77,6 @@ _ASCII = str.maketrans("ıłøŁØ", "iloLO", "'’-")
 
 
 def mail_name(name: str) -> str:
-    """Spell a name for a mail address: lower case, ASCII letters only."""
+    """Convert a name for use in a mail address: lower case, ASCII letters only."""
     plain = unicodedata.normalize("NFKD", name.translate(_ASCII))
     return plain.encode("ascii", "ignore").decode().lower()

@@ -127,7 +127,7 @@ def test_empty_fields_and_backslash_n_are_null(file: Any, null: str) -> None:
         (GOOD.replace("2025-01-01", "2025-02-30", 1), "created_at is not a time"),
         (GOOD.replace("2025-01-01", "0000-00-00", 1), "created_at is not a time"),
         (GOOD.replace("2025-01-01", "01.01.2025", 1), "created_at is not a time"),
-        ('1,"Ada"x,a,b,c,d,e', "is no CSV"),
+        ('1,"Ada"x,a,b,c,d,e', "is not valid CSV"),
     ],
 )
 def test_a_bad_row_is_named_by_line_and_reason_and_its_neighbours_are_loaded(file: Any, row: str, reason: str) -> None:

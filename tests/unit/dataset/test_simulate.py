@@ -193,10 +193,10 @@ def test_a_stopped_run_still_finishes_the_orders_it_began() -> None:
         ({"insert_p": 1.2, "update_p": -0.2, "delete_p": 0}, "--insert-p must be from 0 to 1"),
         ({"insert_p": float("nan")}, "--insert-p must be from 0 to 1"),
         ({"rate_per_s": 0}, "--rate must be above 0"),
-        ({"sleep_ms": -1}, "--sleep-ms must not be below 0"),
+        ({"sleep_ms": -1}, "--sleep-ms .*-1"),
         ({"rate_per_s": 1, "sleep_ms": 1}, "--rate and --sleep-ms"),
-        ({"count": -1}, "--count must not be below 0"),
-        ({"seconds": float("nan")}, "--seconds must not be below 0"),
+        ({"count": -1}, "--count .*-1"),
+        ({"seconds": float("nan")}, "--seconds .*nan"),
     ],
 )
 def test_parameters_that_make_no_sense_are_named(options: dict[str, Any], message: str) -> None:
