@@ -1,1 +1,1 @@
-"""The servers on one machine, as plain processes, and nothing else."""
+"""Local servers: start, stop and inspect them as plain processes on one machine."""

@@ -1,4 +1,4 @@
-"""`python -m stack`: the operator's program with the demo."""
+"""`python -m stack`: the operator's program, including the demo."""
 
 from __future__ import annotations
 

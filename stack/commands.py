@@ -1,4 +1,4 @@
-"""Commands that start, stop and show the local servers."""
+"""Commands that start, stop and inspect the local servers."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ _FOLLOW_SECONDS = 0.25
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add up, down, reset, status, logs and env."""
+    """Add the commands `up`, `down`, `reset`, `status`, `logs` and `env`."""
     up = _add(subparsers, "up", run_up, "start the servers that are not running")
-    up.add_argument("--only", type=_servers, metavar="SERVER,…", help=f"only these of {', '.join(SERVERS)}")
+    up.add_argument("--only", type=_servers, metavar="SERVER,…", help=f"start only these of {', '.join(SERVERS)}")
     ports = up.add_mutually_exclusive_group()
-    ports.add_argument("--ports", default="", metavar="SERVER=PORT,…", help=f"instead of {_default_ports()}")
-    ports.add_argument("--free-ports", action="store_true", help="choose free ports")
+    ports.add_argument("--ports", default="", metavar="SERVER=PORT,…", help=f"ports, instead of {_default_ports()}")
+    ports.add_argument("--free-ports", action="store_true", help="use any free ports")
     down = _add(subparsers, "down", run_down, "stop the servers and keep their data")
-    down.add_argument("--only", type=_servers, metavar="SERVER,…", help="only these")
+    down.add_argument("--only", type=_servers, metavar="SERVER,…", help="stop only these servers")
     _add(subparsers, "reset", run_reset, "stop the servers and delete their data")
-    _add(subparsers, "status", run_status, "show the servers; exit code 1 if one is not healthy")
+    _add(subparsers, "status", run_status, "show the servers; exit code 1 if any is not healthy")
     logs = _add(subparsers, "logs", run_logs, "show the output of a server")
     logs.add_argument("server", choices=SERVERS)
     logs.add_argument("-f", "--follow", action="store_true", help="keep printing new lines")
     logs.add_argument("-n", "--lines", type=int, default=20, metavar="COUNT", help="number of lines (default: 20)")
-    env = _add(subparsers, "env", run_env, "print the settings that reach the servers")
+    env = _add(subparsers, "env", run_env, "print the settings with which programs reach the servers")
     env.add_argument("--format", choices=("shell", "dotenv"), default="shell")
 
 
 def run_up(arguments: argparse.Namespace) -> int:
-    """Start the servers."""
+    """Start the servers, and wait until they are healthy."""
     cancelled = _cancelled_by_signals()
     ports = parse_ports(arguments.ports)
     stack = Stack.existing(stack_folder(arguments.name))
@@ -57,7 +57,7 @@ def run_up(arguments: argparse.Namespace) -> int:
 
 
 def run_down(arguments: argparse.Namespace) -> int:
-    """Stop the servers."""
+    """Stop the servers, and keep their data."""
     stack = Stack.existing(stack_folder(arguments.name))
     if stack is not None:
         stack.down(_print, only=arguments.only)
@@ -75,14 +75,14 @@ def run_reset(arguments: argparse.Namespace) -> int:
 
 
 def run_status(arguments: argparse.Namespace) -> int:
-    """Show the servers."""
+    """Print the status of the servers; return 1 if any is not healthy."""
     found = _existing(arguments.name).status()
     print(format_status(found))
     return 0 if all(server.is_healthy for server in found) else 1
 
 
 def run_logs(arguments: argparse.Namespace) -> int:
-    """Show a server's output."""
+    """Print the last lines of a server's output, and with `--follow` all new ones."""
     log = _existing(arguments.name).site.log(arguments.server)
     if not log.exists():
         raise StackError(f"{arguments.server} has no log yet ({log})")
@@ -99,7 +99,7 @@ def run_logs(arguments: argparse.Namespace) -> int:
 
 
 def run_env(arguments: argparse.Namespace) -> int:
-    """Print the settings that reach the servers."""
+    """Print the settings with which programs reach the servers."""
     print(format_environment(_existing(arguments.name).environment(), arguments.format))
     return 0
 
@@ -111,7 +111,7 @@ def format_environment(environment: dict[str, str], style: str) -> str:
 
 
 def format_status(servers: Sequence[ServerStatus]) -> str:
-    """Format a table with one line per server."""
+    """Format the status of servers as a table with one line per server."""
     rows = [("SERVER", "STATE", "PID", "PORT", "UPTIME", "HEALTH")]
     for server in servers:
         pid = "-" if server.pid is None else str(server.pid)
@@ -137,15 +137,15 @@ def _add(subparsers: Any, name: str, run: Any, help_text: str) -> argparse.Argum
 
 
 def add_name_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option `--name`, which selects another stack than the default one."""
-    parser.add_argument("--name", type=stack_name, default=DEFAULT_STACK, help="which stack (default: %(default)s)")
+    """Add the option `--name`, which selects a stack other than the default one."""
+    parser.add_argument("--name", type=stack_name, default=DEFAULT_STACK, help="stack to use (default: %(default)s)")
 
 
 def _servers(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in SERVERS]
     if unknown or not names:
-        raise argparse.ArgumentTypeError(f"no server {', '.join(unknown)}; they are {', '.join(SERVERS)}")
+        raise argparse.ArgumentTypeError(f"unknown server {', '.join(unknown)!r}: use {', '.join(SERVERS)}")
     return names
 
 
@@ -165,12 +165,12 @@ def _default_ports() -> str:
 
 
 def _print(line: str) -> None:
-    with contextlib.suppress(OSError):  # the reader has gone; the work is still to be finished properly
+    with contextlib.suppress(OSError):  # the reader has exited, but the work must still be finished
         print(f"  {line}", flush=True)
 
 
 def _cancelled_by_signals() -> threading.Event:
-    """Yield an event that SIGINT and SIGTERM set, instead of interrupting at any point."""
+    """Make SIGINT, SIGTERM and SIGHUP set an event instead of interrupting the work; return the event."""
     cancelled = threading.Event()
 
     def cancel(_number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Stop servers gracefully, and by force after a time limit."""
+"""Stop servers gracefully; kill those that do not end within a time limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FORCE_LIMIT_SECONDS = 10.0
 
 
 def end_servers(site: Site, servers: Sequence[str], progress: Callable[[str], None]) -> None:
-    """Stop the servers that this stack started; those that need others stop first."""
+    """Stop the running servers of a stack; servers that depend on others stop first."""
     running = {name: process for name in servers if (process := _running(site, name)) is not None}
     dependants = [name for name in running if any(need in running for need in SERVERS[name].needs)]
     others = [name for name in running if name not in dependants]
@@ -29,7 +29,7 @@ def _end_together(processes: dict[str, Process], progress: Callable[[str], None]
     began = time.monotonic()
     for process in processes.values():
         process.send(signal.SIGTERM)
-        process.send(signal.SIGCONT)  # a paused process would see SIGTERM only once it goes on
+        process.send(signal.SIGCONT)  # a paused process would handle SIGTERM only after it resumes
     for name, process in processes.items():
         left = SERVERS[name].stop_limit_seconds - (time.monotonic() - began)
         manner = "ended"

@@ -1,9 +1,9 @@
-"""Errors that a person can act on."""
+"""Errors of the commands: faults that the user can fix, and cancellation."""
 
 
 class StackError(Exception):
-    """A fault that the caller can mend; the message says what to do. It is printed without a traceback."""
+    """A fault that the user can fix; the message, printed without a traceback, says how."""
 
 
 class CancelledWorkError(Exception):
-    """The work was cancelled because another part of it failed or a person stopped it."""
+    """The work was cancelled because another part of it failed or the user stopped it."""

@@ -1,4 +1,4 @@
-"""Read the state of the servers from the kernel, and their health from the servers themselves."""
+"""Report the status of servers: process state from the kernel, health from the servers themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stack.site import Site
 
 @dataclass(frozen=True, kw_only=True)
 class ServerStatus:
-    """Current status of a server. `state`: running, paused, died (it ended without being stopped) or stopped."""
+    """Current status of a server; `state` is running, paused, stopped, or died (ended without being stopped)."""
 
     server: str
     state: str
@@ -25,7 +25,7 @@ class ServerStatus:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether it is running and answers."""
+        """Whether the server is running and passes its health check."""
         return self.health == "healthy"
 
 

@@ -1,4 +1,4 @@
-"""Context of one step of work: it reports progress, runs tools, and signals cancellation."""
+"""A cancellable step of work that reports progress and runs tools, such as a download."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TAIL_LINES = 12
 
 
 class Job:
-    """One step of work that reports progress, and ends early when `cancelled` is set."""
+    """One step of work, which reports progress and ends early when `cancelled` is set."""
 
     def __init__(self, report: Callable[[str], None], cancelled: threading.Event) -> None:
         self.report = report
@@ -31,7 +31,7 @@ class Job:
             raise CancelledWorkError
 
     def pause(self, seconds: float) -> None:
-        """Wait, unless the work was cancelled."""
+        """Wait for `seconds`; raise `CancelledWorkError` as soon as the work is cancelled."""
         if self._cancelled.wait(seconds):
             raise CancelledWorkError
 
@@ -43,10 +43,11 @@ class Job:
         purpose: str,
         to_its_end: bool = False,
     ) -> None:
-        """Run a tool; with `to_its_end` it is not stopped when the work is cancelled.
+        """Run a tool for the given purpose; with `to_its_end`, cancelling the work does not stop the tool.
 
         Raises:
-            StackError: it is not installed, or it failed; the message has the last lines of its output.
+            StackError: the tool is not installed, or it failed; the message has the last lines of its output.
+            CancelledWorkError: the work was cancelled.
         """
         with tempfile.TemporaryFile() as output:
             try:
@@ -56,7 +57,7 @@ class Job:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env=environment_with(environment or {}),
-                    start_new_session=True,  # Ctrl-C is for us; we end the tool, all of its processes
+                    start_new_session=True,  # so that Ctrl-C reaches only us; we end the tool with all its processes
                 )
             except FileNotFoundError:
                 raise StackError(f"{purpose}: the program {command[0]} is not installed") from None

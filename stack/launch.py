@@ -1,7 +1,7 @@
-"""Start several servers at the same time.
+"""Start several servers in parallel.
 
-Downloads, preparation and health checks run in separate threads; processes are started by the calling thread only,
-because the kernel ties `die_with_parent` to the thread that started a process.
+Downloads, preparation and health checks run in separate threads. Only the calling thread starts processes, because with
+`die_with_parent` the kernel kills a process when the thread that started it ends.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from stack.site import Site
 _HEALTH_LIMIT_SECONDS = 120.0
 _HEALTH_POLL_SECONDS = 0.05
 _LOG_LINES = 15
-# What a server may see of this process's environment: its own settings come from files and from its command.
+# Variables that servers inherit from this process; all other settings come from files and from the start command.
 _INHERITED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "USER")
 
 
 class Launch:
-    """One start of servers of a stack."""
+    """One parallel start of servers of a stack."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Launch:
             StackError: the message names every server that failed.
             CancelledWorkError: `cancelled` was set.
 
-        Before any of these is raised, the servers started by this call are stopped.
+        Before an error is raised, the servers that this call started are stopped.
         """
         self._site.make_folders()
         self._check_ports()
@@ -136,7 +136,7 @@ class Launch:
 
     def _become_healthy(self, name: str) -> None:
         record = load_record(self._site.record(name))
-        assert record is not None, "a server that runs has a record"
+        assert record is not None, "a running server has a record"
         reason = self._wait_healthy(name, record)
         if reason is not None:
             raise StackError(f"{reason}\n{self._log_tail(name, record)}")
@@ -145,7 +145,7 @@ class Launch:
         self._progress(f"{name:<8} {state}, port {port}")
 
     def _wait_healthy(self, name: str, record: Record) -> str | None:
-        """Wait until the server is healthy; returns None, or the reason why it cannot become healthy."""
+        """Wait until the server is healthy; return None, or the reason why it did not become healthy."""
         job = Job(self._progress, self._cancelled)
         deadline = time.monotonic() + _HEALTH_LIMIT_SECONDS
         while True:

@@ -1,9 +1,9 @@
-"""A stack: servers on this machine that belong together.
+"""A stack: a set of servers on this machine that are started and stopped together.
 
     with Stack.at(folder, ports=free_ports(), servers=["kafka", "redis"], die_with_parent=True) as stack:
         settings = KafkaSettings.read(stack.environment())
 
-The commands of `python -m stack` are thin layers over this class.
+The server commands of `python -m stack` are thin layers over the class `Stack`.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def _say_nothing(line: str) -> None:
 
 
 def stack_folder(name: str) -> Path:
-    """Folder of the stack `name`."""
+    """Return the folder of the stack `name`."""
     return REPOSITORY / ".stack" / name
 
 
 class Stack:
-    """Servers on this machine that belong together."""
+    """A set of servers on this machine with shared folder, ports and credentials."""
 
     def __init__(self, site: Site, servers: Sequence[str], *, die_with_parent: bool) -> None:
         self.site = site
@@ -65,7 +65,11 @@ class Stack:
     ) -> Self:
         """Open the stack in `folder`, or create it there.
 
-        `ports` replaces its ports; `servers` adds to its servers (by default those it had; all for a new stack).
+        Args:
+            folder: folder of the stack.
+            ports: ports by name, replacing the present ones.
+            servers: servers to add to the present ones; a new stack has all servers by default.
+            die_with_parent: whether servers are killed when the thread that starts them ends.
         """
         known = _load(folder)
         chosen = _with_needs([*known.get("servers", []), *(servers or [])]) or list(SERVERS)
@@ -89,10 +93,10 @@ class Stack:
         """Start the servers that are not running, and wait until all are healthy.
 
         Raises:
-            StackError: a server could not be started.
-            CancelledWorkError: `cancelled` was set meanwhile.
+            StackError: a server could not be started; the message names each server that failed.
+            CancelledWorkError: `cancelled` was set in the meantime.
 
-        Before any of these is raised, the servers started by this call are stopped.
+        Before an error is raised, the servers that this call started are stopped.
         """
         servers = [name for name in SERVERS if name in (self.servers if only is None else _with_needs(only))]
         cancelled = cancelled or threading.Event()
@@ -103,11 +107,11 @@ class Stack:
             launch.run()
 
     def start(self, server: str, progress: Progress = _say_nothing) -> None:
-        """Start one server and those it needs, and wait until they are healthy."""
+        """Start one server and the servers it depends on, and wait until they are healthy."""
         self.up(progress, only=[server])
 
     def down(self, progress: Progress = _say_nothing, *, only: Sequence[str] | None = None) -> None:
-        """Stop the servers gracefully, by force after a limit; returns when they have ended."""
+        """Stop the servers gracefully, kill those that exceed their time limit, and return when all have ended."""
         with self._alone():
             end_servers(self.site, [name for name in SERVERS if only is None or name in only], progress)
 
@@ -121,12 +125,12 @@ class Stack:
             shutil.rmtree(self.site.folder)
 
     def kill(self, server: str) -> None:
-        """Kill a server, as a crash would (SIGKILL); returns when it has ended and its ports are free."""
+        """Simulate a crash: kill a server (SIGKILL), and return when it has ended and its ports are free."""
         process = self._process(server)
         process.send(signal.SIGKILL)
         deadline = time.monotonic() + _KILL_LIMIT_SECONDS
         ports = [self.site.ports[name] for name in SERVERS[server].port_names]
-        # Threads and children of its own may hold its sockets a moment longer than it lives.
+        # The server's threads and child processes may keep its sockets open a moment longer.
         while not (process.wait_ended(_KILL_POLL_SECONDS) and all(is_free(port) for port in ports)):
             if time.monotonic() > deadline:
                 raise StackError(f"{server} (process {process.pid}) has not ended after SIGKILL")
@@ -141,11 +145,11 @@ class Stack:
         self._process(server).send(signal.SIGCONT)
 
     def status(self) -> list[ServerStatus]:
-        """Read state and health of each server of the stack."""
+        """Return the state and health of each server of the stack."""
         return status_of(self.site, self.servers)
 
     def environment(self) -> dict[str, str]:
-        """Return the settings with which programs reach this stack, by the names that `config.settings` reads."""
+        """Return the settings with which programs reach this stack, under the names that `config.settings` reads."""
         environment: dict[str, str] = {}
         for server in self.servers:
             environment |= SERVERS[server].environment(self.site)
@@ -180,7 +184,7 @@ class Stack:
 
     @contextlib.contextmanager
     def _alone(self, cancelled: threading.Event | None = None) -> Iterator[None]:
-        """Hold the stack's lock, so that one command at a time works on it."""
+        """Hold the stack's lock, so that only one command at a time changes the stack."""
         folder = self.site.folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         deadline = time.monotonic() + _LOCK_LIMIT_SECONDS
@@ -192,7 +196,7 @@ class Stack:
                 except BlockingIOError:
                     if time.monotonic() >= deadline:
                         raise StackError(
-                            f"another command has been working on {folder} for minutes; wait for it or end it"
+                            f"another command has been working on {folder} for minutes: wait for it or end it"
                         ) from None
                     if cancelled is not None and cancelled.is_set():
                         raise CancelledWorkError from None
@@ -206,14 +210,14 @@ def _load(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError:
-        raise StackError(f"{folder / 'stack.json'} is damaged: delete it; `up` writes it again") from None
+        raise StackError(f"{folder / 'stack.json'} is damaged: delete it, and `up` will create a new one") from None
     return content if isinstance(content, dict) else {}
 
 
 def _with_needs(servers: Sequence[str]) -> list[str]:
-    """List the servers and those that they need, in the order of the catalogue."""
+    """List the given servers and the servers they depend on, in the order of `SERVERS`."""
     for name in servers:
         if name not in SERVERS:
-            raise StackError(f"there is no server {name!r}; it is one of {', '.join(SERVERS)}")
+            raise StackError(f"unknown server {name!r}: choose from {', '.join(SERVERS)}")
     wanted = {need for name in servers for need in (name, *SERVERS[name].needs)}
     return [name for name in SERVERS if name in wanted]

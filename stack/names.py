@@ -1,4 +1,4 @@
-"""Names of local stacks: their syntax, and the error for a stack that was never started."""
+"""Names of local stacks: check their syntax, and build the error for a stack that does not exist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 
 def stack_name(text: str) -> str:
-    """Check the name of a stack, which becomes the name of a folder."""
+    """Check and return the name of a stack, which is also the name of its folder."""
     if not _NAME.fullmatch(text):
         raise argparse.ArgumentTypeError(
             f"invalid stack name {text!r}: use up to 40 letters, digits, '_' and '-', beginning with a letter or digit"
@@ -22,6 +22,6 @@ def stack_name(text: str) -> str:
 
 
 def no_such_stack(name: str) -> StackError:
-    """Build the error for a local stack that was named but never started."""
+    """Build the error for a local stack that was never started."""
     option = "" if name == DEFAULT_STACK else f" --name {name}"
     return StackError(f"there is no stack {name}: start it with `python -m stack up{option}`")

@@ -1,4 +1,4 @@
-"""Find the program that holds a port, so that error messages can name it."""
+"""Find the program that listens on a port, so that error messages can name it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LISTENING = "0A"
 
 
 def describe_owner(port: int) -> str:
-    """` by NAME (process PID)` for the program that listens on `port`; empty if it is unknown."""
+    """Return ` by NAME (process PID)` for the program that listens on `port`; empty if it is unknown."""
     inodes = _listening_inodes(port)
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and inodes and _holds(process, inodes):
@@ -31,5 +31,5 @@ def _listening_inodes(port: int) -> set[str]:
 def _holds(process: Path, inodes: set[str]) -> bool:
     try:
         return any(str(link.readlink()) in inodes for link in (process / "fd").iterdir())
-    except OSError:  # it has just ended, or belongs to another user
+    except OSError:  # the process has just ended, or belongs to another user
         return False

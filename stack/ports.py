@@ -1,4 +1,4 @@
-"""Choose ports: fixed ones for the default stack, those a person names, and free ones for separate stacks."""
+"""Choose the ports of a stack: fixed defaults, ports given by the user, or any free ones."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ DEFAULT_PORTS: Mapping[str, int] = {
     "minio": 19000,
 }
 
-# Below the range from which the kernel takes ports for outgoing connections, so that none of those can get in between
-# the choice of a port and its use.
+# Below the range that the kernel uses for outgoing connections, so that none of them can take a port between its choice
+# and its use.
 _FREE_RANGE = range(20000, 32000)
 _TRIES = 500
 
-_reserved: dict[int, int] = {}  # file descriptors that hold the locks, until this process ends
+_reserved: dict[int, int] = {}  # port → file descriptor that holds its lock until this process ends
 
 
 def parse_ports(text: str) -> dict[str, int]:
     """Parse a text such as `kafka=9092,redis=6379`.
 
     Raises:
-        StackError: an unknown server, an invalid port number, or a port given twice.
+        StackError: a server is unknown, or a port number is invalid or given twice.
     """
     ports: dict[str, int] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, _, number = item.partition("=")
         if name not in DEFAULT_PORTS:
-            raise StackError(f"--ports: there is no server {name!r}; it is one of {', '.join(DEFAULT_PORTS)}")
+            raise StackError(f"--ports: unknown server {name!r}: choose from {', '.join(DEFAULT_PORTS)}")
         if not (number.isascii() and number.isdigit() and 0 < int(number) < 65536):
             raise StackError(f"--ports: {name} needs a number from 1 to 65535, not {number!r}")
         if name in ports:
@@ -61,14 +61,14 @@ def assert_distinct(ports: Mapping[str, int]) -> None:
 
 
 def free_ports(names: Iterable[str] = DEFAULT_PORTS) -> dict[str, int]:
-    """Choose a free port per name, reserved from this user's other processes until this process ends."""
+    """Choose a free port for each name; no other process of this user can choose it until this process ends."""
     return {name: _reserve_one() for name in names}
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on `port` of the loopback address now."""
+    """Whether a server can currently listen on `port` of the loopback address."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As the servers do: a port whose last connections still linger in TIME_WAIT is free.
+        # As the servers do: a port is free even if old connections linger in TIME_WAIT.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -81,7 +81,7 @@ def _reserve_one() -> int:
     folder = Path(tempfile.gettempdir()) / f"millrace-ports-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     for _ in range(_TRIES):
-        port = random.choice(_FREE_RANGE)  # noqa: S311 - spreads the tries, keeps no secret
+        port = random.choice(_FREE_RANGE)  # noqa: S311 - not a secret
         if port in _reserved:
             continue
         reservation = _lock(folder / str(port))

@@ -1,4 +1,4 @@
-"""Check the programs that a person has to install, and report all that are missing or too old at once."""
+"""Check the programs that must be installed by hand, and report all missing or outdated ones together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ _ANSWER_SECONDS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Prerequisite:
-    """A program, the version it must have, and where it comes from."""
+    """A required program.
+
+    Attributes:
+        command: command that prints the version.
+        version: regular expression that finds the version in the output.
+        lowest: lowest accepted version.
+        remedy: instruction to install the program.
+    """
 
     title: str
     command: tuple[str, ...]
@@ -58,7 +65,11 @@ _LOWEST_PYTHON = (3, 11)
 
 
 def check_prerequisites(needed: Iterable[Prerequisite]) -> None:
-    """Raise `StackError` with one line per prerequisite that is missing or too old."""
+    """Check the prerequisites.
+
+    Raises:
+        StackError: some are missing or too old; the message has one line for each.
+    """
     faults = [fault for item in dict.fromkeys(needed) if (fault := fault_of(item))]
     if sys.version_info < _LOWEST_PYTHON:
         faults.insert(0, f"Python {_dotted(sys.version_info[:2])} is too old: {_dotted(_LOWEST_PYTHON)} or later")
@@ -67,7 +78,7 @@ def check_prerequisites(needed: Iterable[Prerequisite]) -> None:
 
 
 def fault_of(item: Prerequisite) -> str | None:
-    """Describe what is wrong with a prerequisite; None if nothing is."""
+    """Describe the fault of a prerequisite: missing, unknown version or too old; None if it is fine."""
     needed = f"{item.title} {_dotted(item.lowest)} or later is needed: {item.remedy}"
     if shutil.which(item.command[0]) is None:
         return f"{item.command[0]} is not installed; {needed}"
@@ -80,7 +91,7 @@ def fault_of(item: Prerequisite) -> str | None:
 
 
 def parse_version(item: Prerequisite, text: str) -> tuple[int, ...] | None:
-    """Read the version from a program's output."""
+    """Find the version in a program's output; None if there is none."""
     match = re.search(item.version, text)
     return None if match is None else tuple(int(part) for part in match.groups() if part is not None)
 

@@ -1,7 +1,8 @@
 """Start server processes, identify them later, and end them.
 
-A process is identified by its number, its start time and its boot. Numbers are reused; the three together are not. A
-signal goes through a process file descriptor opened before the check, so it can never reach a successor.
+A process is identified by its pid, its start time and the machine's boot id, because the kernel reuses pids. Signals
+are sent through a process file descriptor, opened before the identity is checked, so that a signal can never reach
+another process with the same pid.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Self
 
 _POLL_SECONDS = 0.02
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-# Python ignores SIGPIPE and its children would inherit that; a server expects the default action for all of these.
+# Python ignores SIGPIPE, which children would inherit; servers expect the default action for all of these signals.
 _SIGNALS_TO_DEFAULT = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -32,7 +33,7 @@ class ProcessState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """Unique identity of a process: `start_ticks` are clock ticks since the boot `boot_id`."""
+    """Unique identity of a process; `start_ticks` is its start time in clock ticks since the boot `boot_id`."""
 
     pid: int
     start_ticks: int
@@ -40,12 +41,12 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
-        """Identify the process that has the number `pid` now."""
+        """Identify the process that is currently running with this pid; None if there is none."""
         stat = _stat(pid)
         return None if stat is None else cls(pid=pid, start_ticks=stat.start_ticks, boot_id=_boot_id())
 
     def state(self) -> ProcessState:
-        """Running, paused by SIGSTOP, or ended (also if another process has the number now)."""
+        """Return whether the process is running, paused (SIGSTOP) or ended; ended if another process has its pid."""
         stat = _stat(self.pid)
         if stat is None or stat.start_ticks != self.start_ticks or _boot_id() != self.boot_id:
             return ProcessState.ENDED
@@ -55,12 +56,12 @@ class Process:
         return ProcessState.PAUSED if stat.letter in "Tt" else ProcessState.RUNNING
 
     def uptime_seconds(self) -> float:
-        """Seconds since the process started."""
+        """Return the time since the process started, in seconds."""
         since_boot = float(Path("/proc/uptime").read_text().split()[0])
         return max(0.0, since_boot - self.start_ticks / _TICKS_PER_SECOND)
 
     def send(self, number: signal.Signals) -> bool:
-        """Send a signal to exactly this process; False if it has ended."""
+        """Send a signal to this process and no other; return False if it has ended."""
         try:
             handle = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -76,7 +77,7 @@ class Process:
         return True
 
     def wait_ended(self, limit_seconds: float) -> bool:
-        """Wait until the process has ended; False if the limit was exceeded."""
+        """Wait until the process has ended; return False if it has not ended within the limit."""
         deadline = time.monotonic() + limit_seconds
         while self.state() is not ProcessState.ENDED:
             if time.monotonic() >= deadline:
@@ -90,8 +91,8 @@ def start(
 ) -> Process:
     """Start a server in a separate session, with its output appended to `log`.
 
-    `die_with_parent` lets the kernel kill it when the *thread* that started it ends: call it from a thread that lives
-    as long as the server is needed.
+    With `die_with_parent`, the kernel kills the server when the *thread* that started it ends, so the calling thread
+    must live as long as the server is needed.
     """
     arguments = ["setpriv", "--pdeathsig", "KILL", *command] if die_with_parent else list(command)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
@@ -112,7 +113,7 @@ def start(
     finally:
         os.close(output)
     process = Process.of(pid)
-    assert process is not None, "a child that nobody has waited for keeps its number"
+    assert process is not None, "a child keeps its pid until its parent waits for it"
     return process
 
 
@@ -127,7 +128,7 @@ def _stat(pid: int) -> _Stat | None:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The second field is the program's name in parentheses and may itself hold spaces and parentheses.
+    # The second field, the program's name in parentheses, may itself contain spaces and parentheses.
     fields = text.rpartition(")")[2].split()
     return _Stat(letter=fields[0], start_ticks=int(fields[19]))
 
@@ -137,5 +138,5 @@ def _boot_id() -> str:
 
 
 def _reap(pid: int) -> None:
-    with contextlib.suppress(ChildProcessError):  # not our child: its own parent collects it
+    with contextlib.suppress(ChildProcessError):  # not our child: its own parent reaps it
         os.waitpid(pid, os.WNOHANG)

@@ -1,4 +1,4 @@
-"""Record of a started server: its process, and where the output of this start begins in the log."""
+"""Save and load the record of a started server: its process, and where the output of this start begins in the log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ _TAIL_BYTES = 64 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Record of a started server."""
+    """Record of a started server.
+
+    Attributes:
+        process: identity of the server's process.
+        log_offset: size of the log, in bytes, before this start.
+        started_at: time of the start, in seconds since 1970.
+    """
 
     process: Process
     log_offset: int
@@ -36,18 +42,18 @@ def load_record(path: Path) -> Record | None:
 
 
 def process_state(path: Path) -> ProcessState:
-    """State of the recorded process; ended if there is no record."""
+    """Return the state of the process recorded at `path`; ended if there is no record."""
     record = load_record(path)
     return ProcessState.ENDED if record is None else record.process.state()
 
 
 def new_record(process: Process, log_offset: int) -> Record:
-    """Make the record of a process started now."""
+    """Make the record of a process that was just started."""
     return Record(process=process, log_offset=log_offset, started_at=time.time())
 
 
 def last_lines(log: Path, count: int, *, offset: int = 0) -> list[str]:
-    """Read the last lines of a log, starting at `offset` at the earliest."""
+    """Return the last `count` lines of a log, but none from before `offset` (in bytes)."""
     try:
         with log.open("rb") as file:
             size = file.seek(0, 2)

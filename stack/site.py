@@ -1,9 +1,9 @@
 """Folder, ports and credentials of one stack.
 
 <folder>/stack.json          ports, and the servers that belong to the stack
-<folder>/credentials.json    generated once, readable by the owner only
-<folder>/{data,conf,run}/    per server: data, generated configuration, process record
-<folder>/logs/<server>.log   output
+<folder>/credentials.json    passwords, generated once, readable by the owner only
+<folder>/{data,conf,run}/    data, generated configuration and process record of each server
+<folder>/logs/<server>.log   output of a server
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stack.errors import StackError
 from stack.ports import HOST
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# The kernel's limit for the path of a unix socket is 108 bytes with the final zero.
+# The kernel limits the path of a unix socket to 108 bytes, including the terminating zero.
 _SOCKET_PATH_BYTES = 107
 
 
@@ -48,27 +48,27 @@ class Site:
     cache: Path
 
     def data(self, server: str) -> Path:
-        """Folder of a server's data."""
+        """Return the data folder of a server."""
         return self.folder / "data" / server
 
     def conf(self, name: str) -> Path:
-        """A generated configuration file."""
+        """Return the path of a generated configuration file."""
         return self.folder / "conf" / name
 
     def log(self, server: str) -> Path:
-        """File with a server's output."""
+        """Return the path of the file with a server's output."""
         return self.folder / "logs" / f"{server}.log"
 
     def record(self, server: str) -> Path:
-        """File with the process record of a server."""
+        """Return the path of a server's process record."""
         return self.folder / "run" / f"{server}.json"
 
     def address(self, port_name: str) -> str:
-        """host:port of a server."""
+        """Return the address `host:port` of a port, given by its name."""
         return f"{HOST}:{self.ports[port_name]}"
 
     def socket_folder(self) -> Path:
-        """Folder for unix sockets within the kernel's path limit: in the stack's folder if its path is short."""
+        """Return the folder for unix sockets: in the stack's folder, or a temporary folder if that path is too long."""
         inside = self.folder / "run"
         if len(os.fsencode(inside / "mariadb.sock")) <= _SOCKET_PATH_BYTES:
             return inside
@@ -82,7 +82,7 @@ class Site:
         sockets = self.socket_folder()
         sockets.mkdir(mode=0o700, exist_ok=True)
         found = sockets.lstat()
-        # Its name in the shared temporary folder can be guessed: someone else may have made it first.
+        # The name in the shared temporary folder is predictable, so another user may have created it first.
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise StackError(f"{sockets} belongs to another user: remove it, or choose a shorter folder for the stack")
 
@@ -94,7 +94,7 @@ class Site:
 
 
 def load_or_create_site(folder: Path, ports: Mapping[str, int]) -> Site:
-    """Load the site at `folder`; its credentials are generated the first time."""
+    """Load the site at `folder`; generate its credentials if there are none yet."""
     path = folder / "credentials.json"
     if not path.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -102,14 +102,14 @@ def load_or_create_site(folder: Path, ports: Mapping[str, int]) -> Site:
     try:
         credentials = Credentials(**json.loads(path.read_text()))
     except (ValueError, TypeError):
-        raise StackError(f"{path} is damaged: delete {folder} to start afresh; its data is lost") from None
+        raise StackError(f"{path} is damaged: delete {folder} to start over; its data is lost") from None
     return Site(
         folder=folder, ports=dict(ports), credentials=credentials, cache=CacheSettings.read().folder.expanduser()
     )
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file atomically; only the owner can ever read it."""
+    """Write or replace a file atomically; at no time can anyone but the owner read it."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,1 +1,1 @@
-"""The servers' programs: downloaded once, verified, and kept in a cache."""
+"""Programs of the servers: download them once, verify them, and keep them in a cache."""

@@ -1,8 +1,8 @@
 """Cache of downloaded programs; an entry is either complete or absent.
 
-An artifact is downloaded into a separate folder next to its target, gets a manifest with every file's size, time and
-SHA-256, and is renamed into place. Each use checks the manifest: sizes and times always, content if a time differs.
-One process downloads at a time; others wait and use the result.
+An artifact is downloaded into a temporary folder next to its target, gets a manifest with the size, time and SHA-256 of
+every file, and is renamed into place. Each use compares the files with the manifest: sizes and times always, contents
+if a time differs. Only one process at a time downloads an artifact; others wait and use the result.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _SILENT_POLLS = 20
 
 
 def ensure(cache: Path, name: str, fetch: Callable[[Path], None], job: Job) -> Path:
-    """Return the folder of the artifact `name`; `fetch(empty folder)` fills it unless it is complete."""
+    """Return the folder of the artifact `name`; if it is missing or damaged, let `fetch` fill an empty folder first."""
     target = cache / name
     if is_whole(target):
         return target
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StackError(f"the cache folder {cache} cannot be created ({error.strerror}): set MILLRACE_CACHE") from None
+        raise StackError(f"cannot create the cache folder {cache} ({error.strerror}): set MILLRACE_CACHE") from None
     with _locked(cache / f".{name}.lock", job):
         if is_whole(target):
             return target
@@ -52,13 +52,13 @@ def ensure(cache: Path, name: str, fetch: Callable[[Path], None], job: Job) -> P
 
 
 def write_manifest(folder: Path) -> None:
-    """Record every file below `folder`."""
+    """Write a manifest of all files below `folder`."""
     files = {str(path.relative_to(folder)): _describe(path) for path in _files(folder)}
     (folder / _MANIFEST).write_text(json.dumps(files, indent=1, sort_keys=True))
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether `folder` holds exactly the files of its manifest, unchanged."""
+    """Whether `folder` has exactly the files of its manifest, all unchanged."""
     try:
         expected = json.loads((folder / _MANIFEST).read_text())
         found = {str(path.relative_to(folder)): path for path in _files(folder)}

@@ -1,4 +1,4 @@
-"""Kafka, Kafka Connect and the Debezium connector: exact versions in `pom.xml`, downloaded and verified by Maven."""
+"""Download Kafka, Kafka Connect and Debezium with Maven, which verifies them; `pom.xml` has the exact versions."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencie
 
 
 def java_folder(cache: Path) -> Path:
-    """Folder of the jars and plugins of this `pom.xml`; another `pom.xml` has another folder."""
+    """Return the folder of jars and plugins; its name has a hash of `pom.xml`, so each version has its own."""
     return cache / f"java-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}"
 
 
 def class_path(cache: Path) -> str:
-    """Class path of the broker and of Connect."""
+    """Return the class path of Kafka and Connect."""
     return str(java_folder(cache) / "jars" / "*")
 
 
 def plugin_path(cache: Path) -> Path:
-    """Folder of the connectors, one folder each."""
+    """Return the folder of the connector plugins, which has one folder for each."""
     return java_folder(cache) / "plugins"
 
 
@@ -33,7 +33,7 @@ def fetch_java(cache: Path, job: Job) -> None:
 
     def fetch(folder: Path) -> None:
         job.report("downloading Kafka and Debezium with Maven")
-        # Strict checksums: without `-C` Maven only warns about a jar that arrived damaged.
+        # `-C` for strict checksums: without it, Maven only warns about a damaged jar.
         command = ["mvn", "-B", "-q", "-C", "-f", str(_POM), _COPY, f"-DoutputDirectory={folder / 'jars'}"]
         job.run(command, purpose="downloading Kafka and Debezium")
         for archive in sorted((folder / "jars").glob("*-plugin.tar.gz")):

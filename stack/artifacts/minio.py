@@ -1,4 +1,4 @@
-"""The MinIO server, built once from its Go module."""
+"""Build the MinIO server from its Go module, once per version."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from pathlib import Path
 from stack.artifacts.cache import ensure
 from stack.job import Job
 
-# A pseudo-version: the module's release tags are not valid Go versions. Go checks it against its checksum database.
+# A pseudo-version, because the module's release tags are not valid Go versions. Go verifies its checksum.
 _VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 
 
 def minio_folder(cache: Path) -> Path:
-    """Folder of the program in the cache."""
+    """Return the folder of the program in the cache."""
     return cache / f"minio-{_VERSION}"
 
 
 def fetch_minio(cache: Path, job: Job) -> Path:
-    """Build the program into the cache if missing; the first build takes minutes."""
+    """Build the program into the cache if missing, which takes minutes; return its path."""
 
     def fetch(folder: Path) -> None:
         job.report("building with Go (the first time takes some minutes)")
         command = ["go", "install", "-ldflags", "-s -w", f"github.com/minio/minio@{_VERSION}"]
-        # A target of its own kind would go to a sub-folder of GOBIN, or be refused: build for this machine.
+        # Build for this machine: a cross-compiled program would go to another folder, or Go would reject GOBIN.
         target = {"GOBIN": str(folder), "GOOS": "", "GOARCH": "", "GOFLAGS": "", "CGO_ENABLED": "0"}
         job.run(command, environment=target, purpose="building MinIO")
 

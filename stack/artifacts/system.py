@@ -1,7 +1,7 @@
-"""MariaDB and Redis from the system's packages, installed with apt-get where possible.
+"""Find MariaDB and Redis on the machine, or install their system packages with apt-get where possible.
 
-Only packages without a service are installed, so that nothing starts by itself, now or after a reboot: Debian keeps
-Redis's one binary in `redis-tools` (`redis-server` is a link to it plus the service).
+Only packages without a service are installed, so that nothing starts by itself, now or after a reboot. Redis comes from
+Debian's package `redis-tools`, which has its only binary; the package `redis-server` adds a link to it and the service.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ def find_program(name: str) -> str | None:
     """Find an installed program, also in folders that an ordinary user's PATH lacks."""
     found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(_FOLDERS))
     if found is None and name == "redis-server":
-        return find_program("redis-check-rdb")  # the same binary: the name it is called by decides what it does
+        return find_program("redis-check-rdb")  # the same binary: the name under which it is run decides what it does
     return found
 
 
 def require_program(name: str) -> str:
-    """Find an installed program or fail.
+    """Return the path of an installed program.
 
     Raises:
-        StackError: it is not installed; the message names the packages.
+        StackError: the program is not installed; the message has the command that installs it.
     """
     found = find_program(name)
     if found is None:
@@ -45,7 +45,11 @@ def require_program(name: str) -> str:
 
 
 def fetch_system(programs: list[str], job: Job) -> None:
-    """Install the programs if missing."""
+    """Install those of the programs that are missing.
+
+    Raises:
+        StackError: they cannot be installed here; the message has the command to run as root.
+    """
     with _one_at_a_time:
         missing = [name for name in programs if find_program(name) is None]
         if not missing:
@@ -62,10 +66,10 @@ def _apt_install(packages: list[str], job: Job) -> None:
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", *_APT_OPTIONS, *packages]
     purpose = f"installing {' '.join(packages)}"
-    # Broken off in the middle, it would leave the system's packages half configured.
+    # An interrupted installation would leave the system's packages half configured.
     try:
         job.run(install, environment=quiet, purpose=purpose, to_its_end=True)
-    except StackError:  # no package lists yet, or too old ones
+    except StackError:  # the package lists are missing or too old
         job.run(["apt-get", "update", "-q"], environment=quiet, purpose="updating the package lists")
         job.run(install, environment=quiet, purpose=purpose, to_its_end=True)
 

@@ -1,4 +1,4 @@
-"""The servers, one file each: its programs, configuration, start and health check."""
+"""The servers, one file each, with its programs, configuration, start command and health check."""
 
 from stack.servers.base import Command, Server, UnhealthyError
 from stack.servers.connect import Connect

@@ -1,4 +1,4 @@
-"""The interface of every server."""
+"""The interface that every server implements."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ from stack.site import Site
 
 
 class UnhealthyError(Exception):
-    """The server does not answer as it should; the message says how."""
+    """The health check failed; the message says how."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Command that starts a server. Secrets are in files or in `environment`: arguments are visible to every user."""
+    """Command that starts a server; secrets go to files or `environment`, because every user can see the arguments."""
 
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Server(ABC):
-    """One kind of server."""
+    """One kind of server, such as Kafka.
+
+    Attributes:
+        port_names: names of its ports; clients connect to the first.
+        needs: names of the servers that it depends on.
+        stop_limit_seconds: time to end after SIGTERM, before it is killed.
+    """
 
     name: ClassVar[str]
     port_names: ClassVar[tuple[str, ...]]
@@ -33,7 +39,7 @@ class Server(ABC):
     stop_limit_seconds: ClassVar[float] = 20.0
 
     def prerequisites(self, site: Site) -> Sequence[Prerequisite]:
-        """Programs of the machine that are needed now to download or run this server."""
+        """List the programs that must be installed on the machine to download, build or run the server."""
         return ()
 
     @abstractmethod
@@ -42,23 +48,23 @@ class Server(ABC):
 
     @abstractmethod
     def prepare(self, site: Site, job: Job) -> None:
-        """Write configuration and, the first time, the data folder; idempotent."""
+        """Write the configuration and, if missing, create the data folder; idempotent."""
 
     @abstractmethod
     def command(self, site: Site) -> Command:
-        """Return the command that starts it, after `prepare`."""
+        """Return the command that starts the server; call `prepare` first."""
 
     @abstractmethod
     def check(self, site: Site) -> None:
-        """Check its health.
+        """Check the server's health.
 
         Raises:
-            UnhealthyError: it does not answer, or not as it should.
+            UnhealthyError: the server does not answer, or its answer is wrong.
         """
 
     def complete(self, site: Site) -> None:  # noqa: B027 - most servers need nothing more
-        """Bring the healthy server to the state that the project expects; idempotent."""
+        """Finish the setup of the healthy server, such as creating buckets; idempotent."""
 
     @abstractmethod
     def environment(self, site: Site) -> dict[str, str]:
-        """Return the settings with which programs reach it, by the names that `config.settings` reads."""
+        """Return the settings with which programs reach the server, under the names that `config.settings` reads."""

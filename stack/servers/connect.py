@@ -1,4 +1,4 @@
-"""Kafka Connect: one worker in distributed mode, the mode of production and the only one with exactly-once sources."""
+"""Kafka Connect: one worker in distributed mode, which production uses and exactly-once sources require."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _ANSWER_SECONDS = 3.0
 
 
 class Connect(Server):
-    """The Connect worker."""
+    """The Kafka Connect worker."""
 
     name: ClassVar[str] = "connect"
     port_names: ClassVar[tuple[str, ...]] = ("connect",)
     needs: ClassVar[tuple[str, ...]] = ("kafka",)
 
     def prerequisites(self, site: Site) -> list[Prerequisite]:
-        """Java, and Maven the first time."""
+        """Return Java, and also Maven while the jars are not in the cache."""
         return java_prerequisites(site)
 
     def fetch(self, site: Site, job: Job) -> None:
-        """Download the jars and the connector plugins."""
+        """Download the jars and connector plugins if they are missing."""
         fetch_java(site.cache, job)
 
     def prepare(self, site: Site, job: Job) -> None:
-        """Write the worker's settings."""
+        """Write the worker's settings file."""
         site.write_secret("connect.properties", properties(worker_settings(site)))
 
     def command(self, site: Site) -> Command:
-        """Return the command; its environment has the connectors' database login, to which their settings refer."""
+        """Return the start command; its environment holds the database login that connector settings refer to."""
         options = ["-Xms128m", "-Xmx768m", "-XX:+UseSerialGC"]
         main = ["org.apache.kafka.connect.cli.ConnectDistributed", str(site.conf("connect.properties"))]
         login = {
@@ -48,7 +48,7 @@ class Connect(Server):
         return Command(arguments=java_command(site, *options, main=main), environment=login)
 
     def check(self, site: Site) -> None:
-        """Ask the worker's health endpoint, which also covers its group and its internal topics."""
+        """Query the worker's health endpoint, which also covers its group and internal topics."""
         try:
             answer = requests.get(f"http://{site.address('connect')}/health", timeout=_ANSWER_SECONDS)
         except requests.ConnectionError:
@@ -59,12 +59,12 @@ class Connect(Server):
             raise UnhealthyError(f"not ready: {answer.text.strip()[:200]}")
 
     def environment(self, site: Site) -> dict[str, str]:
-        """Return the REST address."""
+        """Return the URL of the REST API."""
         return {"CONNECT_URL": f"http://{site.address('connect')}"}
 
 
 def worker_settings(site: Site) -> dict[str, str]:
-    """The worker's properties."""
+    """Build the worker's properties."""
     json_converter = "org.apache.kafka.connect.json.JsonConverter"
     return {
         "bootstrap.servers": site.address("kafka"),
@@ -85,12 +85,12 @@ def worker_settings(site: Site) -> dict[str, str]:
         "status.storage.replication.factor": "1",
         "status.storage.partitions": "1",
         "scheduled.rebalance.max.delay.ms": "0",
-        # The worker starts together with the broker: look often whether that is running yet.
+        # The worker starts together with the broker, so it should retry the connection often.
         "reconnect.backoff.max.ms": "200",
         "key.converter": json_converter,
         "value.converter": json_converter,
         "config.providers": "env",
         "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
-        # Whoever may write a connector's settings may read these variables, and no others, through them.
+        # Users who can write connector settings can read these environment variables through them, and no others.
         "config.providers.env.param.allowlist.pattern": "CONNECTOR_DATABASE_.*",
     }

@@ -21,28 +21,28 @@ from stack.site import Site
 _ANSWER_SECONDS = 3.0
 _CLUSTER_ID_BYTES = 16
 _YEAR_MINUTES = 365 * 24 * 60
-# The cleaner's default buffer of 128 MiB would be a sixth of the heap; this one still holds over a million keys.
+# The cleaner's default buffer of 128 MiB is a sixth of the heap; this one still holds over a million keys.
 _CLEANER_BUFFER_BYTES = 32 * 1024 * 1024
 _silent = logging.getLogger("stack.kafka.health")
 _silent.disabled = True
 
 
 class Kafka(Server):
-    """The broker."""
+    """The Kafka broker."""
 
     name: ClassVar[str] = "kafka"
     port_names: ClassVar[tuple[str, ...]] = ("kafka", "kafka-controller")
 
     def prerequisites(self, site: Site) -> list[Prerequisite]:
-        """Java, and Maven the first time."""
+        """Return Java, and also Maven while the jars are not in the cache."""
         return java_prerequisites(site)
 
     def fetch(self, site: Site, job: Job) -> None:
-        """Download the jars."""
+        """Download the jars of Kafka, Connect and Debezium if they are missing."""
         fetch_java(site.cache, job)
 
     def prepare(self, site: Site, job: Job) -> None:
-        """Write the settings; format the data folder the first time."""
+        """Write the settings file, and format the data folder if it is new."""
         site.write_secret("kafka.properties", properties(broker_settings(site)))
         if (site.data(self.name) / "meta.properties").exists():
             return
@@ -58,13 +58,13 @@ class Kafka(Server):
         job.run(command, purpose="formatting Kafka's data folder")
 
     def command(self, site: Site) -> Command:
-        """Return the start command; G1 keeps pauses short, because a pause of the only broker halts every client."""
+        """Return the start command, with G1 for short pauses: a pause of the only broker stalls every client."""
         options = ["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
         main = ["kafka.Kafka", str(site.conf("kafka.properties"))]
         return Command(arguments=java_command(site, *options, main=main))
 
     def check(self, site: Site) -> None:
-        """Request the cluster's metadata."""
+        """Request the cluster's metadata from the broker."""
         port = site.ports["kafka"]
         try:
             socket.create_connection((HOST, port), timeout=_ANSWER_SECONDS).close()
@@ -76,12 +76,12 @@ class Kafka(Server):
             raise UnhealthyError(f"does not answer: {error.args[0].str()}") from None
 
     def environment(self, site: Site) -> dict[str, str]:
-        """Return the bootstrap address."""
+        """Return the broker's address."""
         return {"KAFKA_BOOTSTRAP": site.address("kafka")}
 
 
 def broker_settings(site: Site) -> dict[str, str]:
-    """The broker's properties."""
+    """Build the broker's properties."""
     broker, controller = site.address("kafka"), site.address("kafka-controller")
     return {
         "process.roles": "broker,controller",
@@ -91,7 +91,7 @@ def broker_settings(site: Site) -> dict[str, str]:
         "advertised.listeners": f"PLAINTEXT://{broker}",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(site.data("kafka")),
-        # Topics come from the catalogue: with automatic creation, the first client would decide the partition count.
+        # Topics are created from the catalogue; automatic creation could give them another partition count.
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": "0",
         # Committed positions must outlive any pause of a consumer: without them a group starts from the beginning.

@@ -1,8 +1,8 @@
 """MariaDB: the source database, with a row-based binary log.
 
-Accounts: `root` through the unix socket by the operating system's user only; `millrace` owns the dataset databases;
-`connector` reads them and the binary log. The server runs as the user who runs the stack, root included: a separate
-user might have no access to the stack's folder.
+Accounts: `root` can log in only through the unix socket and as the operating-system user who runs the stack; `millrace`
+owns the dataset databases; `connector` reads them and the binary log. The server runs as the user who runs the stack,
+even if that is root, because a separate user might have no access to the stack's folder.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ _TEN_DAYS_SECONDS = 10 * 24 * 60 * 60
 
 
 class MariaDB(Server):
-    """The database server."""
+    """The MariaDB server."""
 
     name: ClassVar[str] = "mariadb"
     port_names: ClassVar[tuple[str, ...]] = ("mariadb",)
 
     def fetch(self, site: Site, job: Job) -> None:
-        """Install the packages."""
+        """Install the packages with MariaDB if they are missing."""
         fetch_system(["mariadbd", "mariadb-install-db", "mariadb"], job)
 
     def prepare(self, site: Site, job: Job) -> None:
-        """Write settings and accounts; create the system tables the first time."""
+        """Write the settings file and the accounts, and create the system tables if the data folder is new."""
         site.write_secret("mariadb.sql", accounts_sql(site, dataset_databases()))
         site.write_secret("mariadb.cnf", server_settings(site))
         data = site.data(self.name)
         if data.exists():
             return
         partial = data.with_name(f"{data.name}.partial")
-        if partial.exists():  # left by an installation that was broken off
+        if partial.exists():  # left by an interrupted installation
             shutil.rmtree(partial)
         job.run(
             [
@@ -73,7 +73,7 @@ class MariaDB(Server):
         return Command(arguments=arguments)
 
     def check(self, site: Site) -> None:
-        """Log in as the owner of the datasets."""
+        """Log in as `millrace`, the owner of the dataset databases."""
         try:
             mysql.connector.connect(
                 host=HOST,
@@ -84,10 +84,10 @@ class MariaDB(Server):
                 connection_timeout=_ANSWER_SECONDS,
             ).close()
         except mysql.connector.Error as error:
-            raise UnhealthyError(f"no login: {error.msg}") from None
+            raise UnhealthyError(f"login failed: {error.msg}") from None
 
     def environment(self, site: Site) -> dict[str, str]:
-        """Return address and login of the owner."""
+        """Return the server's address and the login of `millrace`."""
         return {
             "MYSQL_HOST": HOST,
             "MYSQL_PORT": str(site.ports["mariadb"]),
@@ -97,12 +97,12 @@ class MariaDB(Server):
 
 
 def socket_path(site: Site) -> Path:
-    """The server's unix socket."""
+    """Return the path of the server's unix socket."""
     return site.socket_folder() / "mariadb.sock"
 
 
 def server_settings(site: Site) -> str:
-    """The server's settings file."""
+    """Build the server's settings file."""
     return f"""\
 [mariadbd]
 datadir = {site.data("mariadb")}
@@ -122,10 +122,10 @@ log-bin = binlog
 binlog-format = ROW
 binlog-row-image = FULL
 binlog-expire-logs-seconds = {_TEN_DAYS_SECONDS}
-# MariaDB 11.4 and later: keep the log positions in the events, which order the changes. Unknown before.
+# Keep log positions in the events, because they order the changes (MariaDB 11.4 and later; unknown before).
 loose-binlog-legacy-event-pos = 1
 
-# Commits and their log entries must survive a power cut: the stream is made from the log.
+# Commits and their log entries must survive a power cut, because the stream is made from the log.
 innodb-flush-log-at-trx-commit = 1
 sync-binlog = 1
 innodb-buffer-pool-size = 256M
@@ -134,9 +134,9 @@ max-allowed-packet = 64M
 
 
 def accounts_sql(site: Site, databases: Sequence[str]) -> str:
-    """Build the statements, one a line, that the server runs at every start before it accepts logins."""
+    """Build the statements, one per line, that the server runs at every start before it accepts logins."""
     owner, connector = f"'{OWNER_USER}'@'{HOST}'", f"'{CONNECTOR_USER}'@'{HOST}'"
-    statements = ["SET SESSION sql_log_bin = 0"]  # accounts are no business of those who read the log
+    statements = ["SET SESSION sql_log_bin = 0"]  # keeps accounts out of the binary log
     for account, password in (
         (owner, site.credentials.mysql_password),
         (connector, site.credentials.connector_password),
@@ -147,28 +147,28 @@ def accounts_sql(site: Site, databases: Sequence[str]) -> str:
     statements.append(f"GRANT PROCESS, BINLOG MONITOR ON *.* TO {owner}")
     statements.append(f"GRANT RELOAD, SHOW DATABASES, REPLICATION SLAVE, BINLOG MONITOR ON *.* TO {connector}")
     for database in databases:
-        pattern = database.replace("_", r"\_")  # an underscore would stand for any character
+        pattern = database.replace("_", r"\_")  # an unescaped underscore would match any character
         statements.append(f"GRANT ALL PRIVILEGES ON `{pattern}`.* TO {owner}")
         statements.append(f"GRANT SELECT, LOCK TABLES ON `{pattern}`.* TO {connector}")
     return "".join(f"{statement};\n" for statement in statements)
 
 
 def dataset_databases() -> list[str]:
-    """Databases of the datasets that a MariaDB or MySQL server holds."""
+    """Return the database names of all datasets whose source is MariaDB or MySQL."""
     try:
         definitions = [load_definition(name) for name in known_datasets()]
     except DefinitionError as error:
-        raise StackError(f"the databases to grant rights on are not known: {error}") from None
+        raise StackError(f"can't read the dataset definitions, which name the databases: {error}") from None
     return sorted({definition.database for definition in definitions if definition.engine == "mysql"})
 
 
 def _run_as() -> list[str]:
-    # Started by root, the server requires this option.
+    # The server requires this option when root starts it.
     return ["--user=root"] if os.geteuid() == 0 else []
 
 
 def _system_user() -> str:
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # as in a container that runs under a bare number
+    except KeyError:  # as in a container that runs under a uid without a name
         return "root"

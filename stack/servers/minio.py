@@ -1,4 +1,4 @@
-"""MinIO: the object storage of the lake, and the jars that Spark needs to reach it."""
+"""MinIO: the lake's object storage; also provides the jars that Spark needs to access it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _ANSWER_SECONDS = 3.0
 
 
 class MinIO(Server):
-    """The object storage server."""
+    """The MinIO server."""
 
     name: ClassVar[str] = "minio"
     port_names: ClassVar[tuple[str, ...]] = ("minio",)
 
     def prerequisites(self, site: Site) -> list[Prerequisite]:
-        """Go, until the program is built, and the prerequisites of the jars."""
+        """Return Go while the program is not built, and the prerequisites of the jars."""
         go = [] if is_whole(minio_folder(site.cache)) else [GO]
         return go + lake_prerequisites(site.cache)
 
     def fetch(self, site: Site, job: Job) -> None:
-        """Build the program and download the jars."""
+        """Build the program and download Spark's jars, as far as they are missing."""
         fetch_lake_jars(site.cache, job)
         fetch_minio(site.cache, job)
 
@@ -45,7 +45,7 @@ class MinIO(Server):
         site.data(self.name).mkdir(mode=0o700, exist_ok=True)
 
     def command(self, site: Site) -> Command:
-        """Return the start command; the root login is in its environment."""
+        """Return the start command; its environment holds the root login."""
         program = str(minio_folder(site.cache) / "minio")
         certificates = str(site.folder / "conf" / "minio-certs")
         arguments = [
@@ -61,19 +61,19 @@ class MinIO(Server):
         return Command(arguments=arguments, environment=environment)
 
     def check(self, site: Site) -> None:
-        """Log in and list the buckets: its health endpoint answers before it serves requests."""
+        """Log in and list the buckets, because the health endpoint answers before the server can serve requests."""
         with _client(site) as client:
             client.list_buckets()
 
     def complete(self, site: Site) -> None:
-        """Create the buckets of the lake."""
+        """Create the buckets of the lake that do not exist yet."""
         with _client(site) as client:
             for bucket in BUCKETS:
                 if not client.bucket_exists(bucket):
                     client.make_bucket(bucket)
 
     def environment(self, site: Site) -> dict[str, str]:
-        """Return address and root login, and the folder of the jars."""
+        """Return the server's address and root login, and the folder of Spark's jars."""
         return {
             "SPARK_JARS": str(lake_jars(site.cache)),
             "MINIO_ENDPOINT": f"http://{site.address('minio')}",
@@ -84,7 +84,7 @@ class MinIO(Server):
 
 @contextlib.contextmanager
 def _client(site: Site) -> Iterator[Minio]:
-    # No retries: while it starts it answers "ask again in 60 seconds", which urllib3 would obey.
+    # No retries: the starting server answers "retry after 60 seconds", which urllib3 would obey.
     connections = urllib3.PoolManager(timeout=urllib3.Timeout(_ANSWER_SECONDS), retries=False)
     try:
         yield Minio(

@@ -1,4 +1,4 @@
-"""Redis for look-ups, order cache and order locks. Locks decide whether an order is emitted, so its data is durable."""
+"""Redis: holds look-ups, the order cache and order locks; durable, because locks decide whether an order is emitted."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ class Redis(Server):
     port_names: ClassVar[tuple[str, ...]] = ("redis",)
 
     def fetch(self, site: Site, job: Job) -> None:
-        """Install the package."""
+        """Install the package with Redis if it is missing."""
         fetch_system(["redis-server"], job)
 
     def prepare(self, site: Site, job: Job) -> None:
-        """Write the settings."""
+        """Write the settings file, and link the program under the name `redis-server`."""
         site.data(self.name).mkdir(mode=0o700, exist_ok=True)
         site.write_secret("redis.conf", server_settings(site))
-        # Debian ships the binary under another name when the service is not installed; its name decides what it does.
+        # Without the service, Debian installs the binary under another name; the name decides what the program does.
         link = site.folder / "run" / "redis-server"
         link.unlink(missing_ok=True)
         link.symlink_to(require_program("redis-server"))
 
     def command(self, site: Site) -> Command:
-        """Return the start command; the password is in the settings file."""
+        """Return the start command; the settings file holds the password."""
         return Command(arguments=[str(site.folder / "run" / "redis-server"), str(site.conf("redis.conf"))])
 
     def check(self, site: Site) -> None:
-        """Log in and ping; fails while the server loads its data."""
+        """Log in and ping, which fails while the server is loading its data."""
         client = redis.Redis(
             host=HOST,
             port=site.ports["redis"],
             password=site.credentials.redis_password,
             socket_timeout=_ANSWER_SECONDS,
-            retry=Retry(NoBackoff(), 0),  # by default it would ask eleven times
+            retry=Retry(NoBackoff(), 0),  # by default the client would try eleven times
         )
         with contextlib.closing(client):
             try:
@@ -57,12 +57,12 @@ class Redis(Server):
                 raise UnhealthyError(str(error)) from None
 
     def environment(self, site: Site) -> dict[str, str]:
-        """Return its URL, with the password."""
+        """Return the URL of the server, including the password."""
         return {"REDIS_URL": f"redis://:{site.credentials.redis_password}@{site.address('redis')}"}
 
 
 def server_settings(site: Site) -> str:
-    """The server's settings file."""
+    """Build the server's settings file."""
     return f"""\
 bind {HOST}
 port {site.ports["redis"]}
@@ -72,7 +72,7 @@ daemonize no
 databases 16
 dir "{site.data("redis")}"
 
-# A write is on disk within a second. No snapshots: there is one file to restore from.
+# Writes are on disk within a second. No snapshots, so that there is only one file to restore from.
 appendonly yes
 appendfsync everysec
 save ""

@@ -1,1 +1,1 @@
-"""Additions Spark needs to write the lake: jars in exact versions, and the lake's own log store."""
+"""Additions that Spark needs to write the lake: jars in fixed versions, and the lake's own Delta log store."""

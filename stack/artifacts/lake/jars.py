@@ -1,4 +1,4 @@
-"""Download and verify the jars by Maven, and compile the log store against them."""
+"""Download and verify Spark's jars with Maven, and compile the lake's log store against them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencie
 
 
 def lake_jars(cache: Path) -> Path:
-    """Folder of the jars of this `pom.xml` and log store; another version of either has another folder."""
+    """Return the folder of the jars; its name has a hash of `pom.xml` and log store, so each version has its own."""
     digest = hashlib.sha256(_POM.read_bytes() + _LOG_STORE.read_bytes())
     return cache / f"lake-{digest.hexdigest()[:12]}"
 
 
 def lake_prerequisites(cache: Path) -> list[Prerequisite]:
-    """Java; also Maven and the compiler while the jars are not in the cache."""
+    """Return Java, and also Maven and the Java compiler while the jars are not in the cache."""
     return [JAVA] if is_whole(lake_jars(cache)) else [JAVA, MAVEN, JAVAC]
 
 
 def fetch_lake_jars(cache: Path, job: Job) -> Path:
-    """Download the jars into the cache if missing; returns their folder."""
+    """Download the jars into the cache if missing; return their folder."""
 
     def fetch(folder: Path) -> None:
         job.report("downloading Spark's jars with Maven")
@@ -40,7 +40,7 @@ def fetch_lake_jars(cache: Path, job: Job) -> Path:
 
 
 def _add_log_store(folder: Path, job: Job) -> None:
-    # Hadoop itself comes with pyspark. Classes of one release suit every later Java.
+    # Hadoop's classes come with pyspark. Code compiled for Java 17 runs on every later Java.
     class_path = f"{folder}/*:{_pyspark_folder()}/jars/*"
     classes = folder / "classes"
     compiling = ["javac", "-Xlint:-options", "--release", "17", "-cp", class_path, "-d", str(classes), str(_LOG_STORE)]
@@ -53,7 +53,7 @@ def _add_log_store(folder: Path, job: Job) -> None:
 
 
 def _pyspark_folder() -> str:
-    # Found, not imported: only the jobs have to do with Spark itself.
+    # Located without importing it: only batch code may import pyspark.
     found = importlib.util.find_spec("pyspark")
     places = found.submodule_search_locations if found else None
     if not places:
