@@ -1,1 +1,1 @@
-"""The proof a newcomer sees: `make demo` runs the main job on real servers and checks the result."""
+"""The demo, `make demo`: run the main job on real servers, and prove that its result is correct."""

@@ -22,7 +22,7 @@ It will
   1. start MariaDB, Kafka, Kafka Connect with Debezium, Redis and MinIO (downloaded once, on separate ports);
   2. create the shop's database and load it: {orders};
   3. create the topics and register the Debezium connector;
-  4. start two Faust workers, and kill one of them with SIGKILL in the middle;
+  4. start two Faust workers, and kill one of them (SIGKILL) while they work;
   5. place 300 live orders and measure the time from their commit to order_final;
   6. compare order_final with the database;
   7. archive every change in object storage, and fill the lake from there: Bronze, Silver, Gold;
@@ -36,22 +36,22 @@ the servers are still running. To look around:
   python -m stack dataset simulate --name {name} --rate 50
   faust -A streams.archive worker --web-port 6071    # and in another shell:
   python -m batch run --every 10s                    # python -m batch sql "select * from fact_orders"
-to end them: python -m stack reset --name {name}"""
+to stop them and delete their data: python -m stack reset --name {name}"""
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `demo`."""
+    """Add the command `demo`."""
     parser = subparsers.add_parser("demo", help="run the main job on real servers and print the proof")
     parser.add_argument(
         "--size", type=float, default=1.0, help="size of the dataset (default: 1, which is 25,000 orders)"
     )
-    parser.add_argument("--customers", type=int, metavar="COUNT", help="default: 1,000,000")
-    parser.add_argument("--keep", action="store_true", help="keep the servers running and their data at the end")
+    parser.add_argument("--customers", type=int, metavar="COUNT", help="number of customers (default: 1,000,000)")
+    parser.add_argument("--keep", action="store_true", help="at the end, keep the servers running and their data")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the demo; exit code 0 only if nothing is missing, repeated or different."""
+    """Run the demo; return 0 only if the proof passed: nothing is missing, repeated or different."""
     orders = f"size {arguments.size:g} ({25_000 * arguments.size:,.0f} orders)"
     _say(PLAN.format(orders=orders, proof=_shown(PROOF)))
     PROOF.unlink(missing_ok=True)
@@ -90,7 +90,7 @@ def _run_on(stack: Stack, arguments: argparse.Namespace) -> int:
         _say(line)
     _say(f"\nproof: {_shown(PROOF)}   worker logs: {', '.join(_shown(w.log) for w in demo.workers)}")
     _say(
-        "while it ran: "
+        "available during the run: "
         + "  ".join(f"{worker.url}/stats/" for worker in demo.workers)
         + f"  {demo.connect_url}/connectors"
     )

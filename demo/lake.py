@@ -1,4 +1,4 @@
-"""Second half of the demo: archive → Bronze → Silver → Gold, and the result of reconcile."""
+"""Second half of the demo: fill the lake from the archive (Bronze, Silver, Gold) and reconcile it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Say = Callable[[str], None]
 
 
 def archive_all(worker: Worker, records: int, say: Say) -> None:
-    """Run the archive until it has stored the given number of records in objects.
+    """Run the archive's worker until it has stored the given number of records in object storage.
 
     Raises:
-        StackError: the time limit was exceeded.
+        StackError: the worker ended, or the time limit was exceeded.
     """
     worker.start()
     try:
@@ -42,13 +42,13 @@ def archive_all(worker: Worker, records: int, say: Say) -> None:
 
 
 def archived(worker: Worker) -> int:
-    """Number of records the worker has stored in objects."""
+    """Return the number of records that the worker has stored in object storage."""
     stats = worker.stats()
     return 0 if stats is None else int(stats["archive"].get("records", 0))
 
 
 def batch(arguments: Sequence[str], environment: Mapping[str, str], say: Say) -> tuple[int, list[str]]:
-    """Run `python -m batch` and show its output; returns its exit code and its lines."""
+    """Run `python -m batch` and print its output; return its exit code and output lines."""
     process = subprocess.Popen(
         [sys.executable, "-m", "batch", *arguments],
         env=environment_with({**environment, "PYTHONUNBUFFERED": "1"}),
@@ -72,7 +72,7 @@ def batch(arguments: Sequence[str], environment: Mapping[str, str], say: Say) ->
 
 
 def rows_per_table(lines: Sequence[str]) -> dict[str, int]:
-    """Read the rows written per table from the final summary of `batch run`."""
+    """Find the number of rows written to each table in the final summary of `batch run`."""
     found = {}
     for line in lines:
         cells = line.split()

@@ -1,4 +1,4 @@
-"""The proof: results of the demo, as text for people and as JSON for programs."""
+"""The proof: measurements and verdicts of the demo, as text for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(kw_only=True)
 class Proof:
-    """Measurements of the demo. `seconds_per_phase` holds the duration of each phase, in order."""
+    """Measurements of the demo; `seconds_per_phase` has the duration of each phase, in order."""
 
     complete_orders: int = 0
     distinct: int = 0
@@ -30,23 +30,23 @@ class Proof:
 
     @property
     def seconds(self) -> float:
-        """Duration of all phases together."""
+        """Return the duration of all phases together."""
         return round(sum(self.seconds_per_phase.values()), 1)
 
     @property
     def passed(self) -> bool:
-        """Whether topic and lake equal the database: nothing is missing, repeated or different."""
+        """Whether `order_final` and the lake equal the database: no order is missing, repeated or different."""
         is_exact = self.complete_orders > 0 and not (self.missing or self.duplicates or self.different)
         return is_exact and self.lake_verdict == "equal"
 
     def write(self, path: Path) -> None:
-        """Write the proof as JSON."""
+        """Write the proof to a JSON file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         figures = {**vars(self), "seconds": self.seconds, "passed": self.passed}
         path.write_text(json.dumps(figures, indent=2) + "\n")
 
     def lines(self) -> list[str]:
-        """Format the proof as text."""
+        """Format the proof as lines of text."""
         phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds_per_phase.items())
         return [
             f"complete orders in the database      {self.complete_orders:>10,}",
@@ -67,11 +67,11 @@ class Proof:
 
     def _conclusion(self) -> str:
         if self.passed:
-            return "PASSED: every complete order is there exactly once, and the lake equals the database"
+            return "PASSED: order_final has every complete order exactly once, and the lake equals the database"
         return "FAILED"
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Smallest value that at least `share` of the values do not exceed (nearest rank)."""
+    """Return the smallest value that at least `share` of the values do not exceed (nearest rank)."""
     ranked = sorted(values)
     return ranked[max(0, math.ceil(share * len(ranked)) - 1)]

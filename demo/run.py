@@ -45,7 +45,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """Parameters of the demo."""
+    """Parameters of the demo; `folder` is for the workers' data and logs."""
 
     size: float
     customers: int | None
@@ -78,7 +78,7 @@ class Demo:
 
     @property
     def connect_url(self) -> str:
-        """URL of Kafka Connect's REST interface."""
+        """Return the URL of Kafka Connect's REST API."""
         return self._connect.url
 
     @property
@@ -88,7 +88,7 @@ class Demo:
 
     @contextmanager
     def phase(self, name: str, text: str) -> Iterator[None]:
-        """Print the start of a phase, time it, and print its end."""
+        """Measure the duration of a phase, and print its start and end."""
         self._say(f"→ {text}")
         began = time.monotonic()
         yield
@@ -96,7 +96,7 @@ class Demo:
         self._say(f"  done in {self.proof.seconds_per_phase[name]:.1f} s")
 
     def run(self) -> Proof:
-        """Run all phases after the servers are up; stop the workers in any case."""
+        """Run all phases on running servers; stop the workers even on errors."""
         plan = make_plan(self._generator, size=self._parameters.size, customers=self._parameters.customers)
         try:
             self._load(plan)
@@ -149,7 +149,7 @@ class Demo:
         self.proof.events_per_s = round(self.proof.events / max((seen[-1] - seen[0]) / 1e9, 1e-3), 1)
 
     def _finish_snapshot(self) -> None:
-        """Wait for the snapshot: Debezium follows the log only after it has read every table, the customers last."""
+        """Wait for the snapshot, because Debezium reads the log only after all tables; customers are the last."""
         with self.phase("snapshot", "let the connector finish its snapshot of the customers"):
             with ConnectClient(self._connect.url) as connect:
                 wait_snapshot(connect, connector_name(self._definition.name))
@@ -160,7 +160,7 @@ class Demo:
         with self.phase("live", f"place {LIVE_ORDERS} live orders and measure commit → order_final"):
             placed = self._place_live_orders(plan)
             if not watch.wait_for(plan.orders + LIVE_ORDERS, VISIBLE_LIMIT_S):
-                return  # the verdict names what is missing
+                return  # the verdict will report the missing orders
         waits = [(watch.first_seen_ns[id_] - at) / 1e6 for id_, at in placed.items()]
         self.proof.live_orders = len(waits)
         self.proof.latency_p50_ms = round(percentile(waits, 0.5), 1)
@@ -199,7 +199,7 @@ class Demo:
         self.proof.different = len(verdict.different) + len(verdict.malformed)
 
     def _fill_lake(self) -> None:
-        """Fill the lake. Snapshot and live orders make one change per row, so there are as many changes as rows."""
+        """Archive all changes, fill the lake and reconcile it; no row was updated, so there is one change per row."""
         with connected(self._database, self._definition.database) as connection, connection.cursor() as cursor:
             changes = 0
             for table in self._definition.tables:

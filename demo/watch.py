@@ -1,4 +1,4 @@
-"""Watch `order_final` as a consumer would: which orders became visible, how often, and when each was first seen."""
+"""Watch `order_final` as a consumer: record which orders became visible, when each was first seen, and repetitions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ANSWER_S = 30.0
 
 
 class WatchThread(ABC):
-    """A read-committed consumer of all partitions of a topic, from the beginning, in a separate thread."""
+    """A thread with a read-committed consumer of all partitions of a topic, from their beginning."""
 
     def __init__(self, bootstrap: str, topic: str, client_id: str, *, fetch_wait_ms: int) -> None:
         self._topic = topic
@@ -42,15 +42,16 @@ class WatchThread(ABC):
 
     @abstractmethod
     def _watch(self) -> None:
-        """Consume until `_stop` is set."""
+        """Consume records until `_stop` is set."""
 
 
 class FinalWatch(WatchThread):
-    """A read-committed consumer of `order_final` in a separate thread.
+    """A thread that consumes `order_final` and records which orders are visible.
 
     Attributes:
-        first_seen_ns: wall clock at which each order was first visible here, by order id.
-        records: number of records seen, including repeated ones.
+        first_seen_ns: wall-clock time when each order was first seen, in ns since 1970, keyed by order id.
+        records: number of records seen, including repetitions.
+        error: error that ended the consumer; None while it is working.
     """
 
     def __init__(self, bootstrap: str) -> None:
@@ -61,10 +62,10 @@ class FinalWatch(WatchThread):
 
     def seen_ns(self) -> dict[str, int]:
         """Return a copy of `first_seen_ns` that is safe to iterate while the thread adds to the original."""
-        return dict(self.first_seen_ns)  # in one step; a list of its items is not, with another thread running
+        return dict(self.first_seen_ns)  # copies in one step, unlike iteration, so the other thread cannot interfere
 
     def wait_for(self, count: int, limit_s: float) -> bool:
-        """Wait until `count` distinct orders are visible; False if the time limit was exceeded.
+        """Wait until `count` distinct orders are visible; return False if the time limit is exceeded.
 
         Raises:
             StackError: the consumer has failed.
@@ -72,7 +73,7 @@ class FinalWatch(WatchThread):
         deadline = time.monotonic() + limit_s
         while len(self.first_seen_ns) < count:
             if self.error is not None:
-                raise StackError(f"watching {ORDER_FINAL}: {self.error}")
+                raise StackError(f"the consumer of {ORDER_FINAL} failed: {self.error}")
             if time.monotonic() > deadline:
                 return False
             time.sleep(_POLL_S)
@@ -80,7 +81,7 @@ class FinalWatch(WatchThread):
 
     def _watch(self) -> None:
         while not self._stop.is_set():
-            # One by one: `consume` returns only when it is full or its time is over, and that would be in every figure.
+            # One by one: `consume` waits until its batch is full or its time is up, and the wait would be measured.
             message = self._consumer.poll(_POLL_S)
             if message is None:
                 continue

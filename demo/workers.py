@@ -21,7 +21,7 @@ READY_LIMIT_S = 60.0
 STOP_LIMIT_S = 30.0
 _POLL_S = 0.1
 _LOG_LINES = 15
-# A worker's settings are those it is given: none of this process's shell leak into a measurement.
+# A worker gets only the settings passed to it, so that no variable of the shell affects a measurement.
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "USER")
 
 
@@ -30,9 +30,9 @@ class Worker:
 
     Args:
         web_port: port of its web views, on loopback.
-        environment: its settings: those of `Stack.environment` that reach the servers, and any others.
-        folder: parent of its data folder and of its log.
-        program: module and first arguments that replace `faust`, to alter the worker before it starts.
+        environment: its settings: those of `Stack.environment`, with which it reaches the servers, and any others.
+        folder: folder for its data folder and its log.
+        program: module and first arguments to run instead of `faust`, to modify the worker before it starts.
         application: name of the Faust application to run.
     """
 
@@ -55,7 +55,7 @@ class Worker:
         self._process: Process | None = None
 
     def start(self) -> None:
-        """Start the process; it dies with the thread that started it."""
+        """Start the process; the kernel kills it when the calling thread ends."""
         command = [sys.executable, "-m", *self._program, "-A", self._application, "worker", "-l", "info"]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._process = start(
@@ -67,16 +67,16 @@ class Worker:
 
     @property
     def process(self) -> Process:
-        """The process of the last start."""
+        """Return the process of the latest start."""
         assert self._process is not None, "the worker was not started"
         return self._process
 
     def is_running(self) -> bool:
-        """Whether the process is alive."""
+        """Whether the process is running or paused."""
         return self._process is not None and self._process.state() is not ProcessState.ENDED
 
     def stats(self) -> dict[str, Any] | None:
-        """Read `/stats/`; None if it does not answer."""
+        """Read the worker's `/stats/`; None if it does not answer."""
         try:
             answer: dict[str, Any] = requests.get(f"{self.url}/stats/", timeout=2).json()
         except (requests.RequestException, ValueError):
@@ -84,15 +84,15 @@ class Worker:
         return answer
 
     def is_ready(self) -> bool:
-        """Whether it has joined its group and processes every partition assigned to it."""
+        """Whether the worker has joined its group and is processing all partitions assigned to it."""
         stats = self.stats()
         return stats is not None and stats["ready"]
 
     def wait_ready(self, limit_s: float = READY_LIMIT_S) -> None:
-        """Wait until it is ready.
+        """Wait until the worker is ready.
 
         Raises:
-            StackError: it has ended, or is not ready within the limit; the message has the end of its log.
+            StackError: the worker has ended (the message has the end of its log), or is not ready within the limit.
         """
         deadline = time.monotonic() + limit_s
         while not self.is_ready():
@@ -104,20 +104,20 @@ class Worker:
             time.sleep(_POLL_S)
 
     def kill(self) -> None:
-        """Kill it, as a crash would (SIGKILL)."""
+        """Simulate a crash: kill the worker (SIGKILL)."""
         self.process.send(signal.SIGKILL)
         self.process.wait_ended(STOP_LIMIT_S)
 
     def pause(self) -> None:
-        """Freeze it (SIGSTOP)."""
+        """Freeze the worker (SIGSTOP)."""
         self.process.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Resume it (SIGCONT)."""
+        """Resume the frozen worker (SIGCONT)."""
         self.process.send(signal.SIGCONT)
 
     def stop(self, limit_s: float = STOP_LIMIT_S) -> bool:
-        """Stop it gracefully, by force after the limit; returns whether it stopped by itself."""
+        """Stop the worker gracefully, and kill it after the limit; return whether it stopped by itself."""
         if not self.is_running():
             return True
         self.process.send(signal.SIGCONT)

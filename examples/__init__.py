@@ -1,1 +1,1 @@
-"""What others may copy: programs that use the published topics and nothing else of this project."""
+"""Examples to copy: programs that use the published topics and nothing else of this project."""

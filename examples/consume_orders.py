@@ -1,22 +1,22 @@
-"""A consumer of orders that keeps the current state of every order in a SQLite file. Needs only `confluent-kafka`.
+"""Consume orders and keep the current state of each in a SQLite file; needs only the package `confluent-kafka`.
 
     python examples/consume_orders.py localhost:9092 orders.db           # runs until Ctrl-C
-    python examples/consume_orders.py localhost:9092 orders.db --once    # up to the current end of the topics
+    python examples/consume_orders.py localhost:9092 orders.db --once    # stops at the current end of the topics
     sqlite3 orders.db "select value from orders where status = 'complete'"
 
-Topics in: `order_final` (an order, the first time it is complete), `order_amended` (the whole order after each later
-change).
+Input topics: `order_final` (each order once, when it is complete for the first time) and `order_amended` (the whole
+order after each later change).
 
-Rules to follow in a consumer of your own:
+Rules for your own consumer:
 
-1. Read committed records only. Uncommitted ones may be duplicates, or belong to aborted transactions.
-2. The two topics have no common order. An amendment always replaces the first version; of two amendments the later one
-   in the topic wins. That is the one with the higher revision, unless the workers' state was rebuilt (then revisions
-   begin at 1 again). All records of an order are in one partition.
-3. Store orders and offsets in one transaction. Then nothing is lost or counted twice, whenever the consumer ends, and
-   reading a record again changes nothing.
-4. Keep a deleted order, with its status: otherwise an old record that is read again would bring it back.
-5. Ignore unknown fields: new ones may be added.
+1. Read committed records only. Uncommitted records may be duplicates or belong to aborted transactions.
+2. Records of the two topics may arrive in any relative order. An amendment always replaces the first version; of two
+   amendments, the later one in the topic wins. It has the higher revision, unless the workers' state was rebuilt (then
+   revisions start at 1 again). In each topic, all records of an order are in one partition.
+3. Store orders and offsets in one transaction. Then nothing is lost or counted twice, whenever the consumer stops, and
+   reading a record a second time changes nothing.
+4. Keep deleted orders with their status; otherwise reading an old record again would bring a deleted order back.
+5. Ignore unknown fields, because new ones may be added.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PUT_OFFSET = "INSERT OR REPLACE INTO offsets VALUES (?, ?, ?)"
 
 
 def consume(bootstrap: str, file: str, *, once: bool) -> None:
-    """Keep the orders in `file` up to date, continuing after the offsets stored in it."""
+    """Keep the orders in the SQLite file up to date, continuing from the offsets stored in it."""
     with closing(sqlite3.connect(file)) as database, closing(new_consumer(bootstrap)) as consumer:
         database.executescript(SCHEMA)
         begin = starts(consumer, database)
@@ -65,7 +65,7 @@ def consume(bootstrap: str, file: str, *, once: bool) -> None:
 
 
 def new_consumer(bootstrap: str) -> Consumer:
-    """Create a consumer of committed records that commits no offsets: they are stored with the orders."""
+    """Create a read-committed consumer that commits no offsets, because they are stored with the orders."""
     return Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -79,7 +79,7 @@ def new_consumer(bootstrap: str) -> Consumer:
 
 
 def starts(consumer: Consumer, database: sqlite3.Connection) -> list[TopicPartition]:
-    """List every partition of both topics with the next offset stored in the file."""
+    """List every partition of both topics with the offset to continue from: the stored one, or the beginning."""
     known = {(topic, partition): next_ for topic, partition, next_ in database.execute("SELECT * FROM offsets")}
     found = []
     for topic in (FINAL, AMENDED):
@@ -92,7 +92,7 @@ def starts(consumer: Consumer, database: sqlite3.Connection) -> list[TopicPartit
 
 
 def good(messages: list[Message], unread: set[tuple[str, int]]) -> Iterator[Message]:
-    """Return the messages that are records; remove partitions that are read to their end from `unread`."""
+    """Yield the messages that are records; remove partitions that were read to their end from `unread`."""
     for message in messages:
         error = message.error()
         if error is None:
@@ -104,7 +104,7 @@ def good(messages: list[Message], unread: set[tuple[str, int]]) -> Iterator[Mess
 
 
 def keep(database: sqlite3.Connection, message: Message) -> None:
-    """Store the order of a record if it is newer, and store the next offset."""
+    """Store a record's order if it is newer than the stored one, and store the offset of the next record."""
     value, offset = message.value(), message.offset()
     assert value is not None
     assert offset is not None
@@ -118,10 +118,10 @@ def keep(database: sqlite3.Connection, message: Message) -> None:
 
 
 def main() -> int:
-    """Read the arguments and consume."""
+    """Parse the arguments and run the consumer."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bootstrap", help="Kafka, as host:port")
-    parser.add_argument("file", help="the SQLite file; created if missing")
+    parser.add_argument("file", help="SQLite file, created if missing")
     parser.add_argument("--once", action="store_true", help="stop at the current end of the topics")
     arguments = parser.parse_args()
     try:
@@ -130,7 +130,7 @@ def main() -> int:
         print(f"{arguments.bootstrap}: {error.args[0].str()}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        pass  # what was kept is complete, with its offsets
+        pass  # the file is consistent: orders and offsets are stored together
     return 0
 
 
