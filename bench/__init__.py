@@ -1,1 +1,1 @@
-"""What it costs: benchmarks against the systems people would use instead."""
+"""Benchmarks: measure the cost of Millrace, and compare it with systems people would use instead."""

@@ -1,9 +1,9 @@
 """Run the benchmarks.
 
-python -m bench stream [--system NAME,…] [--input NAME,…] [--repeat N]    the order stream and other systems
-python -m bench latency [--partitions N,…] [--rates N,…] [--seconds N]    from a commit to its visible order
-python -m bench state [--orders N,…]                                      restoring, size on disk, standbys
-python -m bench batch [--system NAME,…] [--case NAME,…] [--size N] [--repeat N]    the lake and plain pipelines
+python -m bench stream [--system NAME,…] [--input NAME,…] [--repeat N]    order stream, compared with other systems
+python -m bench latency [--partitions N,…] [--rates N,…] [--seconds N]    time from a database commit to a visible order
+python -m bench state [--orders N,…]                                      a worker's state: restoring, size, standbys
+python -m bench batch [--system NAME,…] [--case NAME,…] [--size N] [--repeat N]    lake, compared with plain pipelines
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHART: Final = REPOSITORY / "bench" / "stream.png"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one benchmark; returns exit code 0 if it finished."""
+    """Run one benchmark; return exit code 0 if it finished."""
     asked = parser().parse_args(arguments)
     RESULTS.mkdir(exist_ok=True)
     try:
@@ -46,26 +46,28 @@ def parser() -> argparse.ArgumentParser:
     """Build the command line parser."""
     made = argparse.ArgumentParser(prog="python -m bench", description="run the benchmarks")
     actions = made.add_subparsers(required=True, metavar="BENCHMARK")
-    stream = actions.add_parser("stream", help="measure the order stream and other systems")
+    stream = actions.add_parser("stream", help="measure the order stream, and other systems that do the same")
     names = ", ".join(dict.fromkeys(system.name for system in SYSTEMS))
-    stream.add_argument("--system", dest="systems", type=chosen_systems, default=SYSTEMS, help=f"of {names}")
-    stream.add_argument("--input", dest="inputs", type=chosen_inputs, default=WHOLE, help=f"of {', '.join(INPUTS)}")
+    stream.add_argument("--system", dest="systems", type=chosen_systems, default=SYSTEMS, help=f"out of {names}")
+    stream.add_argument("--input", dest="inputs", type=chosen_inputs, default=WHOLE, help=f"out of {', '.join(INPUTS)}")
     stream.add_argument("--repeat", type=_positive, default=3, help="runs of each system; medians are reported")
     stream.set_defaults(run=run_stream)
-    delays = actions.add_parser("latency", help="measure the time from the commit in the database to a visible order")
-    delays.add_argument("--partitions", type=_numbers, default="4,12", help="default: 4,12")
+    delays = actions.add_parser("latency", help="measure the time from a database commit to the visible order")
+    delays.add_argument("--partitions", type=_numbers, default="4,12", help="partitions; default: 4,12")
     delays.add_argument("--rates", type=_numbers, default="10,100,500", help="orders per second; default: 10,100,500")
-    delays.add_argument("--seconds", type=_positive, default=30, help="duration of each rate; default: 30")
+    delays.add_argument("--seconds", type=_positive, default=30, help="duration of each rate in seconds; default: 30")
     delays.set_defaults(run=run_latency)
-    restoring = actions.add_parser("state", help="measure restoring and size of a worker's state, and standbys")
-    restoring.add_argument("--orders", type=_numbers, default="100000,1000000", help="default: 100000,1000000")
+    restoring = actions.add_parser("state", help="measure a worker's state: restoring, size on disk, use of standbys")
+    restoring.add_argument(
+        "--orders", type=_numbers, default="100000,1000000", help="numbers of orders; default: 100000,1000000"
+    )
     restoring.set_defaults(run=run_state)
     add_batch(actions, say)
     return made
 
 
 def run_stream(asked: argparse.Namespace) -> int:
-    """Measure, print the table, write `.bench/stream.json`; draw the chart if everything was measured."""
+    """Measure the stream, print a table, write `.bench/stream.json`, and draw the chart after a full measurement."""
     fetch(asked.systems, say)
     runs = measured_all(asked.inputs, asked.systems, repeat=asked.repeat, say=say)
     rows = medians(runs)
@@ -84,27 +86,27 @@ def run_stream(asked: argparse.Namespace) -> int:
 
 
 def run_latency(asked: argparse.Namespace) -> int:
-    """Measure and write `.bench/latency.json`."""
+    """Measure the latency, and write `.bench/latency.json`."""
     found = [latency.measured(count, asked.rates, seconds=asked.seconds, say=say) for count in asked.partitions]
     write_json("latency", [row for rows in found for row in rows])
     return 0
 
 
 def run_state(asked: argparse.Namespace) -> int:
-    """Measure and write `.bench/state.json`."""
+    """Measure workers' state, and write `.bench/state.json`."""
     write_json("state", [row for orders in asked.orders for row in state.measured(orders, say=say)])
     return 0
 
 
 def write_json(name: str, content: Any) -> None:
-    """Write the results of one benchmark."""
+    """Write the results of one benchmark to its JSON file."""
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(content, indent=2) + "\n")
     say(f"results: {path.relative_to(REPOSITORY)}")
 
 
 def chosen_systems(text: str) -> tuple[System, ...]:
-    """Find systems by name, each in all its modes, or in one as `name/mode`."""
+    """Parse a comma-separated list of systems; `name` means all modes of a system, `name/mode` only one."""
     wanted = [name.strip() for name in text.split(",")]
     known = {name for system in SYSTEMS for name in (system.name, f"{system.name}/{system.mode}")}
     _refuse_unknown(wanted, known)
@@ -112,21 +114,21 @@ def chosen_systems(text: str) -> tuple[System, ...]:
 
 
 def chosen_inputs(text: str) -> tuple[Input, ...]:
-    """Find inputs by name."""
+    """Parse a comma-separated list of inputs."""
     wanted = [name.strip() for name in text.split(",")]
     _refuse_unknown(wanted, set(INPUTS))
     return tuple(INPUTS[name] for name in wanted)
 
 
 def say(line: str) -> None:
-    """Print progress with the time."""
+    """Print a line of progress with the time of day."""
     print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
 def _refuse_unknown(wanted: Sequence[str], known: set[str]) -> None:
     for name in wanted:
         if name not in known:
-            raise argparse.ArgumentTypeError(f"there is no {name!r}; it is one of {', '.join(sorted(known))}")
+            raise argparse.ArgumentTypeError(f"unknown name {name!r}: choose from {', '.join(sorted(known))}")
 
 
 def _numbers(text: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Draw the charts of the README: python -m bench.chart .bench/stream.json (or batch.json) TARGET (needs matplotlib)."""
+"""Draw a chart of the README from `stream.json` or `batch.json`: python -m bench.chart RESULTS TARGET."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 
 def label(row: Row) -> str:
-    """Label of a bar."""
+    """Return the label of a bar."""
     unit = "workers" if row["system"] == "millrace" else "threads"
     threads = f", {row['threads']} {unit}" if row["threads"] > 1 else ""
     part = f" ({row['share']:.0%} of the input)" if row["share"] < 1 else ""
@@ -23,7 +23,7 @@ def label(row: Row) -> str:
 
 
 def by_input(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows of each input, the slowest first, because bars are drawn from the bottom."""
+    """Group the rows by input, the slowest first, because bars are drawn from the bottom."""
     names = dict.fromkeys(row["input"] for row in rows)
     return {
         name: sorted((row for row in rows if row["input"] == name), key=lambda row: float(row["events_per_s"]))
@@ -32,7 +32,7 @@ def by_input(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def draw(rows: Sequence[Row], target: Path) -> None:
-    """One panel per input: events per second."""
+    """Draw events per second, with one panel per input."""
     from matplotlib.figure import Figure
 
     panels = by_input(rows)
@@ -50,7 +50,7 @@ def draw(rows: Sequence[Row], target: Path) -> None:
 
 
 def by_case(rows: Sequence[Row], size: float) -> dict[str, list[Row]]:
-    """The lake's rows of one size: a panel for each case, the slowest first, because bars are drawn from the bottom."""
+    """Group the lake's rows of one size by case, the slowest first, because bars are drawn from the bottom."""
     wanted = [row for row in rows if row["size"] == size and not row["wrong"]]
     names = dict.fromkeys(row["case"] for row in wanted)
     return {
@@ -60,7 +60,7 @@ def by_case(rows: Sequence[Row], size: float) -> dict[str, list[Row]]:
 
 
 def draw_lake(rows: Sequence[Row], target: Path) -> None:
-    """One panel per case of the smallest size: seconds."""
+    """Draw the seconds of each run, with one panel per case, at size 1 or else the smallest size."""
     from matplotlib.figure import Figure
 
     size = 1 if any(row["size"] == 1 for row in rows) else min(row["size"] for row in rows)

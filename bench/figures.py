@@ -1,4 +1,4 @@
-"""Compute medians and ratios of the stream runs, and format their table. No I/O."""
+"""Compute medians and ratios of the stream runs, and format them as a table, without I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 MOST_FOREIGN: Final = 0.10
-"""Share of the machine; a run during which other programs used more is repeated, and marked if that persists."""
+"""Share of the machine (0 to 1); if other programs used more during a run, it is repeated, and finally marked."""
 
 OURS: Final = ("millrace", "exactly_once")
 
@@ -18,19 +18,19 @@ class Figures:
     """One run, or the medians of several.
 
     Attributes:
-        share: share of the input's orders that this system was given.
-        events: number of input records it was given.
+        share: share of the input's orders that the system was given.
+        events: number of input records that the system was given.
         events_per_s: `events` divided by `run_s`.
-        startup_s: from the start of its process to its first processed event.
-        run_s: from the first processed event to the last output visible to a read-committed consumer.
-        outputs_s: from the first visible output to the last.
-        total_s: from the start of its process to the last visible output.
-        cpu_s: processor seconds of all its processes, including start-up.
-        rss_mb: peak of the resident memory of all its processes, in MiB.
-        server_cpu_s: processor seconds of Kafka and Redis meanwhile.
-        meter_cpu_s: processor seconds of the measurement itself meanwhile.
-        foreign_cpu: share of the machine used by all other programs.
-        wrong: outputs with other products than the order's, or of orders that are not expected.
+        startup_s: time from the start of the system's process to its first processed event.
+        run_s: time from the first processed event until a read-committed consumer saw the last output.
+        outputs_s: time from the first visible output to the last.
+        total_s: time from the start of the system's process to the last visible output.
+        cpu_s: processor seconds of all the system's processes, including start-up.
+        rss_mb: peak resident memory of all the system's processes together, in MiB.
+        server_cpu_s: processor seconds of Kafka and Redis during the run.
+        meter_cpu_s: processor seconds of the measuring process during the run.
+        foreign_cpu: share of the machine (0 to 1) used by all other programs.
+        wrong: number of outputs with wrong products, or of orders that are not expected.
     """
 
     system: str
@@ -57,22 +57,22 @@ class Figures:
 
     @property
     def disturbed(self) -> bool:
-        """Whether other programs used too much of the machine."""
+        """Whether other programs used so much of the machine that the figures are doubtful."""
         return self.foreign_cpu > MOST_FOREIGN
 
     @property
     def cpu_us_per_event(self) -> float:
-        """Microseconds of processor time per input record."""
+        """Return the processor time per input record, in microseconds."""
         return self.cpu_s * 1e6 / self.events
 
     def as_json(self) -> dict[str, Any]:
-        """Convert to JSON data."""
+        """Convert the figures to JSON data."""
         figures = {name: round(v, 4) if isinstance(v, float) else v for name, v in vars(self).items()}
         return figures | {"disturbed": self.disturbed, "cpu_us_per_event": round(self.cpu_us_per_event, 2)}
 
 
 _WORST: Final = ("missing", "duplicates", "wrong", "foreign_cpu")
-"""Of these the maximum is reported, not the median: one lost order in three runs is a lost order."""
+"""Figures whose maximum is reported instead of the median: one lost order in three runs is a lost order."""
 
 _COUNTS: Final = ("threads", "events", "outputs")
 
@@ -92,7 +92,7 @@ def median_of(runs: Sequence[Figures]) -> Figures:
 
 
 def medians(runs: Iterable[Figures]) -> list[Figures]:
-    """One row per input and system, in the order of their first runs."""
+    """Compute one row of medians per input and system, in the order of their first runs."""
     groups: dict[tuple[str, str, str, int], list[Figures]] = {}
     for run in runs:
         groups.setdefault((run.input, run.system, run.mode, run.threads), []).append(run)
@@ -100,12 +100,12 @@ def medians(runs: Iterable[Figures]) -> list[Figures]:
 
 
 def least_disturbed(tries: Sequence[Figures]) -> Figures:
-    """Choose the attempt to keep: the one with the least use by other programs."""
+    """Return the attempt during which other programs used the smallest share of the machine."""
     return min(tries, key=lambda run: run.foreign_cpu)
 
 
 def ratio(value: float, ours: float | None) -> str:
-    """Format a figure relative to Millrace's, which is 1."""
+    """Format the ratio of a figure to Millrace's; empty if there is none."""
     return "" if not ours else f"{value / ours:.2f}"
 
 

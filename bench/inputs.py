@@ -1,4 +1,4 @@
-"""Input of the stream systems: generated orders as the connector would deliver them. No I/O.
+"""Generate the input of the stream systems: orders as the connector would deliver them, without I/O.
 
 Each order is one transaction: its row, then its product lines, each an insert with its own binlog position.
 """
@@ -22,20 +22,20 @@ PAYMENT_METHODS: Final = "payment_method"
 
 _FIRST_COMMIT_MS: Final = 1_767_225_600_000
 _BYTES_PER_CHANGE: Final = 310
-"""Approximate size in the binlog of an inserted row and its share of the transaction."""
+"""Approximate size in the binlog of an inserted row, including its share of the transaction."""
 
 Lines = tuple[tuple[int, int], ...]
-"""Product ids and quantities of one order, by product id."""
+"""Product ids and quantities of one order, sorted by product id."""
 
 Expected = Mapping[bytes, Lines]
-"""Every expected complete order, by its key."""
+"""Product lines of all expected complete orders, keyed by the record key (the order id)."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """An input size; `part` is the share given to systems too slow for all of it."""
+    """An input of a given size; `part` is the share of it that is given to slow systems."""
 
     name: str
     orders: int
@@ -62,14 +62,14 @@ class Change(NamedTuple):
 
 
 class Order(NamedTuple):
-    """A generated order: the columns of its row, and its product lines."""
+    """A generated order: its row (values by column) and its product lines."""
 
     row: Mapping[str, Any]
     lines: Lines
 
 
 def plan_of(size: Input, parameters: OrdersGenerator) -> Plan:
-    """Plan the number of orders, lines and customers."""
+    """Compute the number of orders, lines and customers to generate."""
     plan = make_plan(parameters, orders=size.orders)
     details = plan.order_details if size.order_details is None else size.order_details
     return dataclasses.replace(plan, order_details=details)
@@ -92,12 +92,12 @@ def orders_of(plan: Plan, parameters: OrdersGenerator) -> Iterator[Order]:
 
 
 def expected_of(orders: Iterable[Order]) -> Expected:
-    """Collect the orders that have all their lines."""
+    """Collect the lines of all orders that have at least `num_products` of them."""
     return {order.row["id"].encode(): order.lines for order in orders if len(order.lines) >= order.row["num_products"]}
 
 
 def payment_method_changes(plan: Plan, parameters: OrdersGenerator) -> Iterator[Change]:
-    """Generate the payment methods, logged before the first order."""
+    """Generate the change records of the payment methods, which come before the first order."""
     for number, line in enumerate(rows.payment_methods(parameters, plan), start=1):
         id_, name, bank = line.rstrip("\n").split(",")
         row = {"id": int(id_), "name": name, "bank": bank}
@@ -105,7 +105,7 @@ def payment_method_changes(plan: Plan, parameters: OrdersGenerator) -> Iterator[
 
 
 def order_changes(orders: Iterable[Order]) -> Iterator[Change]:
-    """Generate the records that the connector would write for the orders."""
+    """Generate the change records that the connector would write for the orders."""
     number = 100
     for transaction, order in enumerate(orders, start=1):
         id_ = order.row["id"]
@@ -118,7 +118,7 @@ def order_changes(orders: Iterable[Order]) -> Iterator[Change]:
 
 
 def _envelope(table: str, row: Mapping[str, Any], *, transaction: int, number: int) -> bytes:
-    """An insert as Debezium's MariaDB connector describes it, without the schema."""
+    """Build the record of an insert as Debezium's MariaDB connector does, without its schema part."""
     committed_ms = _FIRST_COMMIT_MS + transaction
     source = {
         "version": "3.5.0.Final",

@@ -1,4 +1,4 @@
-"""Create and delete topics and groups, and watch which records become visible in a topic."""
+"""Create, delete and write topics, and watch when groups become stable and outputs become visible."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from stack.errors import StackError
 ANSWER_S: Final = 30.0
 _BATCH: Final = 2_000
 _POLL_S: Final = 0.005
-"""Timeout of a call for many records, which waits for it unless that many exist: records are seen this late."""
+"""Time a call waits for a full batch of records; records may be seen later by up to this time."""
 _SEND_LIMIT_S: Final = 120.0
 
 
 def admin(bootstrap: str) -> AdminClient:
-    """Create an admin client; it must be kept until its requests are answered."""
+    """Create an admin client; the caller must keep it until its requests are answered."""
     return AdminClient({"bootstrap.servers": bootstrap}, logger=SILENT)
 
 
@@ -32,11 +32,11 @@ def create_topics(bootstrap: str, *names: str, partitions: int) -> None:
     client = admin(bootstrap)
     for future in client.create_topics([NewTopic(name, partitions, 1) for name in names]).values():
         future.result(ANSWER_S)
-    _await(lambda: all(name in _names(client) for name in names), "topics that were created")
+    _await(lambda: all(name in _names(client) for name in names), "not all topics were created")
 
 
 def delete_topics(bootstrap: str, *, beginning: Iterable[str] = (), named: Iterable[str] = ()) -> None:
-    """Delete the topics with these names or prefixes; wait until the broker no longer reports them."""
+    """Delete the topics with these names or prefixes, and wait until the broker no longer reports them."""
     client = admin(bootstrap)
     prefixes, exactly = tuple(beginning), set(named)
     found = [name for name in _names(client) if name in exactly or (prefixes and name.startswith(prefixes))]
@@ -44,11 +44,11 @@ def delete_topics(bootstrap: str, *, beginning: Iterable[str] = (), named: Itera
         return
     for future in client.delete_topics(found, operation_timeout=ANSWER_S).values():
         future.result(ANSWER_S)
-    _await(lambda: not set(found) & set(_names(client)), "topics that were deleted")
+    _await(lambda: not set(found) & set(_names(client)), "not all topics were deleted")
 
 
 class GroupWatch:
-    """Watches when a consumer group became stable: all members know their partitions."""
+    """Watches when a consumer group becomes stable, that is when all members know their partitions."""
 
     def __init__(self, bootstrap: str, group: str) -> None:
         self._admin = admin(bootstrap)
@@ -56,7 +56,7 @@ class GroupWatch:
         self._not_yet_at = time.time()
 
     def joined_at(self) -> float | None:
-        """Unix time of the last look before the group was stable; None while it is not stable."""
+        """Check the group; return None if it is not stable yet, otherwise the Unix time of the previous check."""
         asked_at = time.time()
         if self._is_stable():
             return self._not_yet_at
@@ -68,15 +68,20 @@ class GroupWatch:
         try:
             found = answer.result(ANSWER_S)
         except KafkaException:
-            return False  # it does not exist yet
+            return False  # the group does not exist yet
         return bool(found.members) and found.state.name == "STABLE"
 
 
 def write(bootstrap: str, changes: Iterable[Change], topics: Mapping[str, str]) -> int:
-    """Write changes as the connector does: keys, partitioner, compression; `topics` by table. Returns how many.
+    """Write changes as the connector would, with its keys, partitioner and compression; return their number.
+
+    Args:
+        bootstrap: address of Kafka.
+        changes: changes to write.
+        topics: target topics, keyed by table.
 
     Raises:
-        StackError: Kafka did not accept all of them.
+        StackError: Kafka did not accept all changes.
     """
     producer = Producer(
         {
@@ -110,12 +115,12 @@ def write(bootstrap: str, changes: Iterable[Change], topics: Mapping[str, str]) 
 
 
 class OutputWatch(WatchThread):
-    """A read-committed consumer of an output topic in a separate thread.
+    """A thread with a read-committed consumer of an output topic.
 
     Attributes:
-        distinct: number of keys visible so far.
-        first_at: Unix time of the first visible record, in seconds.
-        last_at: Unix time of the last record with a new key.
+        distinct: number of distinct keys seen so far.
+        first_at: Unix time in seconds when the first record was seen.
+        last_at: Unix time in seconds when the latest record with a new key was seen.
     """
 
     def __init__(self, bootstrap: str, topic: str) -> None:
@@ -126,7 +131,7 @@ class OutputWatch(WatchThread):
 
     @property
     def distinct(self) -> int:
-        """Number of keys seen."""
+        """Return the number of distinct keys seen so far."""
         return len(self._keys)
 
     def _watch(self) -> None:
@@ -149,5 +154,5 @@ def _await(condition: Any, what: str) -> None:
     deadline = time.monotonic() + ANSWER_S
     while not condition():
         if time.monotonic() > deadline:
-            raise StackError(f"{what} are not as they should be after {ANSWER_S:.0f} s")
+            raise StackError(f"{what} within {ANSWER_S:.0f} s")
         time.sleep(0.05)

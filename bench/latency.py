@@ -1,4 +1,4 @@
-"""Measure the time from a commit in the database to the visible order in `order_final`, and the share of each stage."""
+"""Measure the time from a database commit until the order is visible in `order_final`, and the share of each stage."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ CUSTOMERS: Final = 1_000
 RATE_PER_WRITER: Final = 100.0
 WARM_UP_S: Final = 3.0
 CONNECT_S: Final = 1.0
-"""Time for the writers to connect, so that none of them begins late and then catches up."""
+"""Time for the writers to connect, so that none starts late and then has to catch up."""
 VISIBLE_LIMIT_S: Final = 60.0
 POLL_S: Final = 0.05
 
 Place = tuple[str, int, int, int]
-"""Topic, partition, offset, and the record's own time in ms since 1970."""
+"""Topic, partition and offset of a record, and the record's timestamp in ms since 1970."""
 
 
 def measured(partitions: int, rates: Sequence[float], *, seconds: float, say: Say) -> list[dict[str, Any]]:
-    """Measure one row per rate, with the given number of partitions and one worker."""
+    """Measure each rate, with one worker and the given number of partitions; return one row per rate."""
     with StackTestbed.opened(SERVERS, partitions=partitions) as testbed:
         _capture(testbed)
         worker = testbed.worker("worker", ORDERS_APP_ID=APP_ID)
@@ -74,12 +74,12 @@ def _line(row: Mapping[str, Any]) -> str:
     stations = ", ".join(f"{name} {found['share']:.0%}" for name, found in row["stations"].items())
     return (
         f"{row['partitions']} partitions, {row['placed_per_s']:.0f} orders/s: p50 {row['p50_ms']} ms, "
-        f"p99 {row['p99_ms']} ms, p99.9 {row['p999_ms']} ms ({stations}); others took {row['foreign_cpu']:.0%}"
+        f"p99 {row['p99_ms']} ms, p99.9 {row['p999_ms']} ms ({stations}); other programs took {row['foreign_cpu']:.0%}"
     )
 
 
 def _capture(testbed: StackTestbed) -> None:
-    """Create an empty shop with its look-ups, captured by the connector."""
+    """Create a shop with look-ups and only one order, and let the connector capture it."""
     definition, parameters = load_definition(DATASET), generator()
     database = DatabaseSettings.read(testbed.environment)
     with connected(database) as connection:
@@ -110,7 +110,7 @@ def _at_rate(testbed: StackTestbed, worker: Worker, rate: float, seconds: float)
 
 
 def _placed(testbed: StackTestbed, rate: float, count: int) -> dict[str, float]:
-    """Place orders at a steady rate over as many connections as needed; returns commit times in ms."""
+    """Place orders at a steady rate over several connections; return commit times in ms, keyed by order id."""
     writers = max(1, math.ceil(rate / RATE_PER_WRITER))
     begins = time.monotonic() + CONNECT_S
 
@@ -142,7 +142,7 @@ def _new_order(number: int) -> NewOrder:
 
 
 def _waits(testbed: StackTestbed, committed_ms: Mapping[str, float], arrivals: Arrivals) -> list[list[float]]:
-    """Return per order the times in ms: commit, captured, committed by the connector, by the worker, visible."""
+    """Return the times of each order in ms: commit, captured, committed by the connector and the worker, visible."""
     sources = [change_topic(DATASET, table) for table in (inputs.ORDERS, inputs.DETAILS)]
     markers = Markers(testbed.stack.site.data("kafka"))
     captured: dict[str, float] = defaultdict(float)
@@ -160,14 +160,14 @@ def _waits(testbed: StackTestbed, committed_ms: Mapping[str, float], arrivals: A
 
 
 class Markers:
-    """Reads from the broker's files when the transactions of topic partitions were committed."""
+    """Reads commit times of transactions from the broker's log files, because consumers do not return them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: dict[tuple[str, int], tuple[list[int], list[int]]] = {}
 
     def after(self, topic: str, partition: int, offset: int) -> float:
-        """The time, in ms, of the marker that ended the transaction of a record."""
+        """Return the time in ms of the marker that committed the transaction of the record at `offset`."""
         offsets, moments_ms = self._known.get((topic, partition)) or self._read(topic, partition)
         at = bisect.bisect_left(offsets, offset)
         assert at < len(offsets), f"{topic}/{partition}: no marker after {offset}"
@@ -181,10 +181,10 @@ class Markers:
 
 
 class Arrivals:
-    """A read-committed consumer that notes when each order is first visible; one record at a time, without waiting.
+    """A thread with a read-committed consumer that records when each order is first visible, one record at a time.
 
     Attributes:
-        seen: by order id, the time in ms since 1970 and the record's topic, partition and offset.
+        seen: time of the first sight, in ms since 1970, and place of the record, keyed by order id.
     """
 
     def __init__(self, bootstrap: str, topic: str) -> None:
@@ -198,7 +198,7 @@ class Arrivals:
     def __enter__(self) -> Self:
         self._thread.start()
         if not self._caught_up.wait(VISIBLE_LIMIT_S):
-            raise StackError(f"{ORDER_FINAL} cannot be read to its end")
+            raise StackError(f"{ORDER_FINAL} was not read to its end within {VISIBLE_LIMIT_S:.0f} s")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -207,10 +207,10 @@ class Arrivals:
         self._consumer.close()
 
     def wait_for(self, order_ids: Set[str]) -> None:
-        """Wait until all of these are visible.
+        """Wait until all of these orders are visible.
 
         Raises:
-            StackError: they are not visible within the limit.
+            StackError: some are not visible within the time limit.
         """
         deadline = time.monotonic() + VISIBLE_LIMIT_S
         while not order_ids <= self.seen.keys():
@@ -234,7 +234,7 @@ class Arrivals:
 
 
 def _records(bootstrap: str, topics: Sequence[str]) -> Iterator[tuple[str, Place]]:
-    """Read every committed record of topics, up to their current ends."""
+    """Yield order id and place of every committed record of the topics, up to their current ends."""
     consumer = committed_consumer(bootstrap, "bench-latency-watch", {"enable.partition.eof": True})
     unread = _assign(consumer, topics)
     while unread:
@@ -247,7 +247,7 @@ def _records(bootstrap: str, topics: Sequence[str]) -> Iterator[tuple[str, Place
 
 
 def _assign(consumer: Consumer, topics: Sequence[str]) -> int:
-    """Read topics from their beginnings; returns the number of partitions."""
+    """Let the consumer read topics from their beginnings; return their total number of partitions."""
     found = [
         (topic, number) for topic in topics for number in consumer.list_topics(topic, 30.0).topics[topic].partitions
     ]

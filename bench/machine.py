@@ -1,4 +1,4 @@
-"""Processor time and memory of processes and of the machine, read from /proc."""
+"""Read processor time and memory of processes and of the machine from /proc."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Final, Self
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _IDLE_FIELDS: Final = (3, 4)
-"""Columns of the processor's line in /proc/stat: idle, and waiting for a disk."""
+"""Columns of the first line in /proc/stat that are not busy time: idle, and waiting for a disk."""
 _GUEST_FIELD: Final = 8
-"""From this column on, the line repeats earlier counts."""
+"""From this column on, the first line of /proc/stat repeats time counted in earlier columns."""
 _START_FIELD: Final = 19
-"""Field of /proc/<pid>/stat, counted after the program's name: start time of the process."""
+"""Field of /proc/<pid>/stat with the start time of the process, counted after the program's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Processor seconds since each process started, and resident bytes now."""
+    """Processor seconds of processes since their start, and their current resident memory in bytes."""
 
     cpu_s: float = 0.0
     rss_bytes: int = 0
@@ -28,7 +28,7 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """Processor seconds so far: of the whole machine, of the measured processes, the servers, and the measurement."""
+    """Processor seconds so far of the whole machine, the measured processes, the servers and the measuring process."""
 
     machine_s: float
     measured_s: float
@@ -37,7 +37,7 @@ class Spent:
 
     @classmethod
     def now(cls, measured: Usage, servers: Sequence[int]) -> Self:
-        """Read the clocks; `servers` are process numbers."""
+        """Read the current values; `servers` are the pids of the servers."""
         return cls(
             machine_s=machine_cpu_s(),
             measured_s=measured.cpu_s,
@@ -46,7 +46,7 @@ class Spent:
         )
 
     def since(self, before: Spent) -> Spent:
-        """Return the difference to an earlier reading."""
+        """Return the difference from an earlier reading."""
         return Spent(
             machine_s=self.machine_s - before.machine_s,
             measured_s=self.measured_s - before.measured_s,
@@ -56,29 +56,29 @@ class Spent:
 
 
 def foreign_share(spent: Spent, *, wall_s: float, cores: int) -> float:
-    """Share of the machine used by all other programs; 0 if rounding of the clocks makes it negative."""
+    """Return the share of the machine used by all other programs; 0 if rounding of clocks would make it negative."""
     others_s = spent.machine_s - spent.measured_s - spent.servers_s - spent.meter_s
     return max(0.0, others_s / (wall_s * cores))
 
 
 def machine_cpu_s() -> float:
-    """Processor seconds the machine has been busy, including time taken by other guests of a hypervisor."""
+    """Return the processor seconds that the machine was busy, including time taken by other virtual machines."""
     return busy_s(Path("/proc/stat").read_text().split("\n", 1)[0])
 
 
 def busy_s(line: str) -> float:
-    """Compute the busy seconds from the first line of /proc/stat."""
+    """Compute the busy processor seconds from the first line of /proc/stat."""
     ticks = [int(field) for field in line.split()[1 : _GUEST_FIELD + 1]]
     return (sum(ticks) - sum(ticks[field] for field in _IDLE_FIELDS)) / _TICKS_PER_S
 
 
 class TreeMeter:
-    """Resources used by a process and its descendants, including those that have ended or lost their parent.
+    """Measures a process and its descendants, including those that have ended or lost their parent.
 
     A process is counted once it was seen in the tree, with its usage when it was last seen.
 
     Attributes:
-        rss_bytes: peak of their resident memory together.
+        rss_bytes: peak of the resident memory of all these processes together.
     """
 
     def __init__(self) -> None:
@@ -87,11 +87,11 @@ class TreeMeter:
 
     @property
     def cpu_s(self) -> float:
-        """Processor seconds of all of them."""
+        """Return the processor seconds of all these processes."""
         return sum(self._spent_s.values())
 
     def sample(self, root: int) -> bool:
-        """Read their usage; returns whether any of them is alive."""
+        """Update the usage of `root` and its descendants; return whether any of these processes is alive."""
         tree, known = set(_tree(root)), {pid for pid, _ in self._spent_s}
         rss_bytes: list[int] = []
         for pid in tree | known:
@@ -99,7 +99,7 @@ class TreeMeter:
             if fields is None or fields[0] in "ZX":
                 continue
             process = pid, fields[_START_FIELD]
-            if process in self._spent_s or pid in tree:  # else another one has its number by now
+            if process in self._spent_s or pid in tree:  # otherwise another process has the pid by now
                 self._spent_s[process] = sum(map(int, fields[11:13])) / _TICKS_PER_S
                 rss_bytes.append(int(fields[21]) * _PAGE_BYTES)
         self.rss_bytes = max(self.rss_bytes, sum(rss_bytes))
@@ -107,13 +107,13 @@ class TreeMeter:
 
 
 def tree_usage(*roots: int) -> Usage:
-    """Read the usage of processes and their descendants, including children that ended and were waited for."""
+    """Return the usage of processes and their descendants, including children that ended and were reaped."""
     found = [usage_of(pid) for root in roots for pid in _tree(root)]
     return Usage(cpu_s=sum(each.cpu_s for each in found), rss_bytes=sum(each.rss_bytes for each in found))
 
 
 def usage_of(pid: int) -> Usage:
-    """Read the usage of one process and the children it has waited for; zero if it has ended."""
+    """Return the usage of one process and the children it has reaped; zero if the process has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -122,7 +122,7 @@ def usage_of(pid: int) -> Usage:
 
 
 def _fields(pid: int) -> list[str] | None:
-    """The fields of /proc/<pid>/stat after the program's name; None if there is no such process."""
+    """Return the fields of /proc/<pid>/stat after the program's name; None if the process does not exist."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -131,7 +131,7 @@ def _fields(pid: int) -> list[str] | None:
 
 def parsed_usage(text: str) -> Usage:
     """Parse the usage from the text of /proc/<pid>/stat."""
-    # The second field is the program's name in parentheses and may itself hold spaces and parentheses.
+    # The second field, the program's name in parentheses, may itself contain spaces and parentheses.
     fields = text.rpartition(")")[2].split()
     ticks = sum(int(field) for field in fields[11:15])
     return Usage(cpu_s=ticks / _TICKS_PER_S, rss_bytes=int(fields[21]) * _PAGE_BYTES)
@@ -146,4 +146,4 @@ def _tree(root: int) -> Iterator[int]:
             for task in Path(f"/proc/{pid}/task").iterdir():
                 waiting += [int(child) for child in (task / "children").read_text().split()]
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # the process has just ended

@@ -1,4 +1,4 @@
-"""Percentiles of the waiting times in each stage of the chain. No I/O."""
+"""Compute percentiles of the latency in each stage between database commit and consumer, without I/O."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, Final
 from demo.proof import percentile
 
 STATIONS: Final = ("captured", "source_committed", "worker_committed", "visible")
-"""In Kafka as a record; committed by the connector; the order's output committed by the worker; seen by a consumer."""
+"""Ends of the stages: record in Kafka; connector's transaction committed; worker's committed; seen by a consumer."""
 
 _HEADER: Final = struct.Struct(">qiibiHiqq")
 _LENGTH_AT: Final = 12
-"""Offset in a batch from which its length counts."""
+"""Number of bytes of a record batch that its length field does not include."""
 _CONTROL: Final = 1 << 5
 
 
 def commit_markers(segment: bytes) -> Iterator[tuple[int, int]]:
-    """Read offset and time (ms since 1970) of each transaction marker in a log segment of the broker.
+    """Yield offset and time (ms since 1970) of each transaction marker in a log segment of the broker.
 
-    Only these markers show when a transaction was committed, and consumers do not return them.
+    Only these markers show when a transaction was committed, and consumers do not return them to programs.
     """
     at = 0
     while at + _HEADER.size <= len(segment):
@@ -31,9 +31,9 @@ def commit_markers(segment: bytes) -> Iterator[tuple[int, int]]:
 
 
 def steps(moments_ms: Sequence[float]) -> dict[str, float]:
-    """Compute the milliseconds from the commit in the database to the first stage, and from each stage to the next.
+    """Compute the duration of each stage in ms; the first one starts at the commit in the database.
 
-    All clocks are those of one machine, but markers have whole milliseconds: negative steps count as 0.
+    All times are from the clock of one machine, but markers have whole milliseconds, so negative steps count as 0.
     """
     pairs = zip(STATIONS, moments_ms, moments_ms[1:], strict=False)
     return {station: max(0.0, later - earlier) for station, earlier, later in pairs}
@@ -56,6 +56,6 @@ def summary(waits_ms: Sequence[Sequence[float]]) -> dict[str, Any]:
 
 
 def percentiles(values_ms: Sequence[float]) -> dict[str, float]:
-    """Compute the three percentiles that are reported."""
+    """Compute the reported percentiles: p50, p99 and p99.9."""
     shares: Mapping[str, float] = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
     return {name: round(percentile(values_ms, share), 1) for name, share in shares.items()}

@@ -1,7 +1,7 @@
 """Measure one run of one system, from the start of its process to its last output, in the same way for all systems.
 
-All times are the wall clock of this process. *First processed* is the time a peer notes at its first event. Millrace
-notes none and is charged from the last moment before its consumer group was seen stable, which is earlier.
+All times are wall-clock times of this process. Peers write the time of their first processed event to a file. Millrace
+does not; for it, the last check before its consumer group was stable counts, which is earlier.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from stack.record import last_lines
 SAMPLE_S: Final = 0.05
 STALL_LIMIT_S: Final = 90.0
 LATE_S: Final = 2.0
-"""Time to wait for repeated outputs after the last order."""
+"""Time to wait for duplicate outputs after the last order."""
 _LOG_LINES: Final = 15
 _MIB: Final = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feed:
-    """Input and servers of a run. `servers` are the process numbers of Kafka and Redis."""
+    """Input and servers of a run; `servers` are the pids of Kafka and Redis."""
 
     input: str
     share: float
@@ -44,7 +44,7 @@ class Feed:
 
 @dataclass(kw_only=True)
 class Watched:
-    """Observations of a run: Unix times in seconds, and resources used until the last output."""
+    """Observations of a run: Unix times in seconds, peak memory, and processor time until the last output."""
 
     started_at: float
     joined_at: float | None = None
@@ -53,10 +53,10 @@ class Watched:
 
 
 def measure(system: System, task: Task, feed: Feed, running: Running) -> Figures:
-    """Run a system until all outputs are visible, or it ends or is silent for too long (then orders are missing).
+    """Run a system until all outputs are visible; if it ends or stalls before, the other orders count as missing.
 
     Raises:
-        StackError: there was no output at all.
+        StackError: the system had no output at all; the message has the end of its log.
     """
     with OutputWatch(feed.bootstrap, task.output) as watch:
         try:

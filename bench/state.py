@@ -1,4 +1,4 @@
-"""Measure a worker's state: time to restore it from nothing, size on disk, and the time a standby saves."""
+"""Measure a worker's state: time to restore all of it, size on disk, and the time that a standby saves."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ APP_ID: Final = "bench-state"
 LIMIT_S: Final = 600.0
 POLL_S: Final = 0.05
 READY_POLL_S: Final = 0.2
-"""Interval of status requests: each takes some of the worker's time for restoring."""
+"""Interval of status requests, each of which slows down restoring a little."""
 _MIB: Final = 2**20
 
 
 def measured(orders: int, *, say: Say) -> list[dict[str, Any]]:
-    """Measure one row for restoring the state from nothing, and one per way to fail over."""
+    """Measure restoring the state from nothing, and failing over without and with a standby; return one row each."""
     with StackTestbed.opened(SERVERS, partitions=PARTITIONS) as testbed:
         testbed.apply_topics(APP_ID)
         plan = plan_of(Input(name="state", orders=orders))
@@ -51,13 +51,13 @@ def _restore_line(row: dict[str, Any]) -> str:
 
 def _failover_line(row: dict[str, Any]) -> str:
     return (
-        f"{row['standbys']} standbys: everything served {row['failover_s']:.1f} s after the kill, "
-        f"{row['records']:,} records restored meanwhile"
+        f"{row['standbys']} standbys: all partitions served {row['failover_s']:.1f} s after the kill, "
+        f"{row['records']:,} records restored in that time"
     )
 
 
 def _filled(testbed: StackTestbed, orders: int) -> int:
-    """Let a worker process everything; returns the size of its state on disk, in bytes."""
+    """Let a worker process all orders; return the size of its state on disk, in bytes."""
     worker = testbed.worker("filling", ORDERS_APP_ID=APP_ID)
     with OutputWatch(testbed.kafka.bootstrap, ORDER_FINAL) as watch:
         worker.start()
@@ -69,7 +69,7 @@ def _filled(testbed: StackTestbed, orders: int) -> int:
 
 
 def _restored(testbed: StackTestbed, orders: int, *, bytes_on_disk: int) -> dict[str, Any]:
-    """Measure a worker with an empty disk, from the start of its process until it is ready."""
+    """Measure a worker without local state, from the start of its process until it is ready."""
     worker, peak = testbed.worker("restoring", ORDERS_APP_ID=APP_ID), 0
     began = time.monotonic()
     worker.start()
@@ -84,7 +84,7 @@ def _restored(testbed: StackTestbed, orders: int, *, bytes_on_disk: int) -> dict
     finally:
         worker.stop()
     records = sum(partition["restored_records"] for partition in partitions)
-    # Partitions are restored side by side: the longest one says how long it took.
+    # Partitions are restored in parallel, so the slowest one determines the time.
     restore_s = max(partition["restore_s"] for partition in partitions)
     return {
         "kind": "restore",
@@ -103,8 +103,8 @@ def _restored(testbed: StackTestbed, orders: int, *, bytes_on_disk: int) -> dict
 def _failed_over(testbed: StackTestbed, orders: int, standbys: int) -> dict[str, Any]:
     """Kill one of two workers; measure until the other serves all partitions, including the session timeout.
 
-    A partition replays up to `RECENT_OFFSETS` (streams/runtime/state/changelog.py) whatever its standby has: with a
-    small state there is no difference to see.
+    A partition replays up to `RECENT_OFFSETS` (streams/runtime/state/changelog.py) even if it has a standby, so a small
+    state shows no difference.
     """
     settings = {"ORDERS_APP_ID": APP_ID, "STANDBY_REPLICAS": str(standbys)}
     victim, heir = (testbed.worker(f"{name}-{standbys}", **settings) for name in ("victim", "heir"))
@@ -132,7 +132,7 @@ def _failed_over(testbed: StackTestbed, orders: int, standbys: int) -> dict[str,
 
 
 def _is_settled(workers: Sequence[Worker], standbys: int) -> bool:
-    """Whether every partition is served, and its standbys have caught up."""
+    """Whether every partition is served and all standbys have caught up."""
     stats = [worker.stats() for worker in workers]
     found = [standby for each in stats if each is not None for standby in each["standbys"].values()]
     caught_up = [standby for standby in found if standby["restore_remaining"] == 0]
@@ -140,12 +140,12 @@ def _is_settled(workers: Sequence[Worker], standbys: int) -> bool:
 
 
 def _serves(worker: Worker) -> int:
-    """Number of partitions that a worker processes now."""
+    """Return the number of partitions that a worker is currently processing."""
     return sum(partition["state"] == "running" for partition in _partitions(worker))
 
 
 def _restored_records(worker: Worker) -> int:
-    """Number of records a worker has restored since its start, other than as a standby."""
+    """Return the number of records that a worker has restored since its start, except as a standby."""
     stats = worker.stats()
     return 0 if stats is None else int(stats["restored_records"])
 
@@ -163,12 +163,12 @@ def _until(condition: Callable[[], object], what: str, workers: Sequence[Worker]
 
 
 def _refuse_stopped(workers: Sequence[Worker], began: float, what: str = "it is ready") -> None:
-    """Raise `StackError` if a worker has ended, or if it all takes too long."""
+    """Raise `StackError` if a worker has ended, or if the time limit since `began` is exceeded."""
     for worker in workers:
         if not worker.is_running():
             raise StackError(f"a worker has ended before {what}: see {_kept(worker.log)}")
     if time.monotonic() - began > LIMIT_S:
-        raise StackError(f"not within {LIMIT_S:.0f} s: {what}")
+        raise StackError(f"time limit of {LIMIT_S:.0f} s exceeded before {what}")
 
 
 def _kept(log: Path) -> str:

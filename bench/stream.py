@@ -1,4 +1,4 @@
-"""Measure the order stream: every system on the same topics of one stack, observed from outside."""
+"""Benchmark of the order stream: run every system on the same topics of one stack, and observe it from outside."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PARTITIONS: Final = 4
 SERVERS: Final = ("kafka", "redis")
 TRIES: Final = 3
 RUNS: Final = RESULTS / "stream-runs.jsonl"
-"""Every attempt is appended as it ends, so that an interrupted benchmark keeps its measurements."""
+"""Each attempt is appended when it ends, so that an interrupted benchmark keeps its measurements."""
 _PREFIX: Final = "bench_"
 _FORGET: Final = Script("return redis.call('FLUSHALL')")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Topics that hold an input or a part of it, and the expected output."""
+    """Topics with an input, or with a share of it, and the expected output."""
 
     orders: str
     details: str
@@ -46,7 +46,7 @@ class Source:
 
 
 class StreamBench:
-    """Servers with one input in their topics; runs follow each other on them."""
+    """Servers whose topics hold one input, on which systems run one after the other."""
 
     def __init__(self, testbed: StackTestbed, size: Input, say: Say) -> None:
         self._testbed = testbed
@@ -64,7 +64,7 @@ class StreamBench:
             yield cls(testbed, size, say)
 
     def measured(self, system: System) -> Figures:
-        """Measure one run; repeat it at most twice while other programs use too much of the machine."""
+        """Measure one run, and repeat it at most twice while other programs use too much of the machine."""
         tries: list[Figures] = []
         while not tries or (tries[-1].foreign_cpu > MOST_FOREIGN and len(tries) < TRIES):
             tries.append(self._run(system))
@@ -97,11 +97,11 @@ class StreamBench:
         finally:
             self._keep_log(task.folder)
             shutil.rmtree(task.folder / "state", ignore_errors=True)
-            # Everything a system has made in Kafka bears its group's name.
+            # The names of all topics that a system creates begin with its group's name.
             delete_topics(self._testbed.kafka.bootstrap, beginning=[task.group])
 
     def _clear(self, system: System, task: Task) -> None:
-        """Empty outputs and Redis: locks of an earlier run would keep its orders from being emitted again."""
+        """Empty output topics and Redis, because locks of an earlier run would prevent emitting the orders again."""
         outputs = (ORDER_FINAL, ORDER_AMENDED, ORDER_INCOMPLETE, DEAD_LETTERS)
         delete_topics(self._testbed.kafka.bootstrap, named=outputs, beginning=[task.output])
         if system.name == "millrace":
@@ -112,7 +112,7 @@ class StreamBench:
             create_topics(self._testbed.kafka.bootstrap, task.output, partitions=PARTITIONS)
 
     def _load(self) -> tuple[Source, Source]:
-        """Write the input; returns it, and the part of it for slow systems."""
+        """Write the input to Kafka; return the whole input, and the part of it for slow systems."""
         plan, began = plan_of(self._size), time.monotonic()
         orders = list(inputs.orders_of(plan, generator()))
         self._testbed.write(inputs.payment_method_changes(plan, generator()))
@@ -135,8 +135,8 @@ class StreamBench:
         self._say(
             f"{run.input:<6} {run.system:<13} {run.mode:<13} {run.threads} thread(s) "
             f"{run.events_per_s:>9,.0f} events/s, "
-            f"{run.cpu_s:.1f} s CPU, {run.rss_mb:,.0f} MB, {run.missing} missing, {run.duplicates} twice, "
-            f"{run.wrong} wrong, others took {run.foreign_cpu:.0%}"
+            f"{run.cpu_s:.1f} s CPU, {run.rss_mb:,.0f} MB, {run.missing} missing, {run.duplicates} duplicates, "
+            f"{run.wrong} wrong, other programs took {run.foreign_cpu:.0%}"
         )
         with RUNS.open("a") as file:
             file.write(json.dumps(run.as_json()) + "\n")
@@ -150,12 +150,12 @@ class StreamBench:
 
 
 def measured_all(sizes: Sequence[Input], systems: Sequence[System], *, repeat: int, say: Say) -> list[Figures]:
-    """Measure all runs in rounds, so that a noisy minute does not affect one system alone."""
+    """Measure all runs, in rounds of all systems, so that a disturbance does not affect one system alone."""
     RUNS.unlink(missing_ok=True)
     runs: list[Figures] = []
     for size in sizes:
         with StreamBench.opened(size, say) as bench:
-            # The expected orders are millions of objects: a search among them for garbage would hold up the watching.
+            # The expected orders are millions of objects; garbage collection over them would delay the observation.
             gc.collect()
             gc.freeze()
             for system in [system for number in range(repeat) for system in rotated(systems, number)]:
@@ -167,6 +167,6 @@ def measured_all(sizes: Sequence[Input], systems: Sequence[System], *, repeat: i
 
 
 def rotated(systems: Sequence[Any], number: int) -> list[Any]:
-    """Order the systems of a round: each round begins with another one."""
+    """Order the systems of a round, so that each round begins with a different system."""
     first = number % len(systems)
     return [*systems[first:], *systems[:first]]

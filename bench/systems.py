@@ -1,4 +1,4 @@
-"""The measured stream systems, and how each is started on the same servers."""
+"""The measured stream systems, and how to start each of them on the same servers."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _STOP_LIMIT_S: Final = 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """One system in one mode.
+    """One measured system in one mode.
 
     Attributes:
-        threads: threads of a peer's process; for Millrace, workers.
-        in_part: whether it is given only a part of a large input.
+        threads: number of threads of a peer's process, or of Millrace's workers.
+        in_part: whether the system gets only a part of a large input.
     """
 
     name: str
@@ -46,7 +46,7 @@ class System:
 
     @property
     def label(self) -> str:
-        """Label for names of topics, groups and folders."""
+        """Return the label used in names of topics, groups and folders."""
         return f"{self.name}_{self.mode}_{self.threads}".replace("-", "_")
 
 
@@ -65,7 +65,7 @@ SYSTEMS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Names that only one run uses, so that it finds nothing of earlier runs; `mark` notes the first event."""
+    """Names of topics, consumer group and folder that a run uses."""
 
     group: str
     orders: str
@@ -75,12 +75,12 @@ class Task:
 
     @property
     def mark(self) -> Path:
-        """File in which a peer notes its first event."""
+        """Return the file to which a peer writes the time of its first event."""
         return self.folder / "first"
 
 
 class Running(Protocol):
-    """A started system."""
+    """A system that can be started and stopped."""
 
     log: Path
 
@@ -92,7 +92,7 @@ class Running(Protocol):
 
 
 class Peer:
-    """A peer that runs as a process."""
+    """A peer, run as one process."""
 
     def __init__(self, command: Sequence[str], folder: Path) -> None:
         self.log = folder / "peer.log"
@@ -101,7 +101,7 @@ class Peer:
 
     @property
     def pids(self) -> Sequence[int]:
-        """Number of the started process."""
+        """Return the pid of the started process."""
         return [self._started.pid]
 
     @property
@@ -110,16 +110,16 @@ class Peer:
         return self._process
 
     def start(self) -> None:
-        """Start the process; it dies with the thread that started it."""
+        """Start the process; the kernel kills it when the calling thread ends."""
         environment = environment_with({"PYTHONPATH": str(REPOSITORY)}, only=_INHERITED)
         self._process = start(self._command, environment=environment, log=self.log, die_with_parent=True)
 
     def is_running(self) -> bool:
-        """Whether the process is alive."""
+        """Whether the process is running."""
         return self._process is not None and self._process.state() is not ProcessState.ENDED
 
     def stop(self) -> bool:
-        """Stop it gracefully, by force after a limit; returns whether it stopped by itself."""
+        """Stop the process gracefully, and kill it after a time limit; return whether it stopped by itself."""
         self._started.send(signal.SIGTERM)
         graceful = self._started.wait_ended(_STOP_LIMIT_S)
         if not graceful:
@@ -129,7 +129,7 @@ class Peer:
 
 
 class Workers:
-    """Workers of Millrace that share the partitions."""
+    """Millrace workers that share the partitions."""
 
     def __init__(self, workers: Sequence[Worker]) -> None:
         self.log = workers[0].log
@@ -137,7 +137,7 @@ class Workers:
 
     @property
     def pids(self) -> Sequence[int]:
-        """Numbers of the started processes."""
+        """Return the pids of the started processes."""
         return [worker.process.pid for worker in self._workers]
 
     def start(self) -> None:
@@ -146,22 +146,22 @@ class Workers:
             worker.start()
 
     def is_running(self) -> bool:
-        """Whether all processes are alive."""
+        """Whether all workers are running."""
         return all(worker.is_running() for worker in self._workers)
 
     def stop(self) -> bool:
-        """Stop them gracefully, by force after a limit; returns whether all stopped by themselves."""
+        """Stop the workers gracefully, and kill them after a time limit; return whether all stopped by themselves."""
         graceful = [worker.stop() for worker in self._workers]
         return all(graceful)
 
 
 def output_topic(system: System, run: str) -> str:
-    """Output topic of a system; Millrace's is fixed."""
+    """Return the output topic of a system's run; Millrace's is always `order_final`."""
     return ORDER_FINAL if system.name == "millrace" else f"bench_{system.label}_{run}"
 
 
 def prepared(system: System, task: Task, environment: Mapping[str, str]) -> Running:
-    """Prepare a system to be started."""
+    """Prepare a system for a task, without starting it."""
     kafka = KafkaSettings.read(environment)
     if system.name == "millrace":
         settings = {**environment, "ORDERS_APP_ID": task.group}
@@ -194,14 +194,14 @@ def _program(system: System) -> list[str]:
 
 
 def fetch(systems: Sequence[System], say: Callable[[str], None]) -> None:
-    """Build or find the programs of these systems.
+    """Check that the programs of the systems are installed, or build them.
 
     Raises:
-        StackError: one is missing and cannot be built.
+        StackError: a program is missing and cannot be built.
     """
     names = {system.name for system in systems}
     if "quix-streams" in names and not PEER_PYTHON.exists():
-        raise StackError(f"{PEER_PYTHON} is missing: start the benchmark with make bench")
+        raise StackError(f"{PEER_PYTHON} is missing: create it by running `make bench`")
     if "kafka-streams" in names:
         job = Job(say, threading.Event())
         ensure(_cache(), _kafka_streams_name(), lambda folder: _build_kafka_streams(folder, job), job)
@@ -210,7 +210,7 @@ def fetch(systems: Sequence[System], say: Callable[[str], None]) -> None:
 def _build_kafka_streams(folder: Path, job: Job) -> None:
     job.report("building the Kafka Streams peer with Maven")
     shutil.copytree(_KAFKA_STREAMS, folder, dirs_exist_ok=True)
-    # Strict checksums: without `-C` Maven only warns about a jar that arrived damaged.
+    # `-C` for strict checksums: without it, Maven only warns about a damaged jar.
     command = ["mvn", "-B", "-q", "-C", "-f", str(folder / "pom.xml"), "package"]
     job.run(command, purpose="building the Kafka Streams peer")
 

@@ -1,4 +1,4 @@
-"""Testbed of a benchmark: a separate stack on free ports in a temporary folder, deleted at the end."""
+"""Testbed of the benchmarks: a separate stack on free ports in a temporary folder, deleted at the end."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ Say = Callable[[str], None]
 
 
 class StackTestbed:
-    """A running stack.
+    """A running stack that one benchmark uses.
 
     Attributes:
         folder: folder for the benchmark's files, deleted at the end.
-        environment: the settings that reach the servers.
-        pids: process numbers of the servers.
+        environment: settings with which programs reach the servers.
+        pids: pids of the servers.
     """
 
     def __init__(self, stack: Stack, folder: Path, *, partitions: int) -> None:
@@ -62,28 +62,28 @@ class StackTestbed:
             shutil.rmtree(folder, ignore_errors=True)
 
     def apply_topics(self, app_id: str) -> None:
-        """Create the topics of the catalogue for an application."""
+        """Create the topics of the catalogue for an application id."""
         apply_topics(self.kafka, catalogue(dataset=DATASET, app_id=app_id, order_partitions=self.partitions))
 
     def write(self, changes: Iterable[Change], topics: Mapping[str, str] | None = None) -> int:
-        """Write changes to the dataset's topics, or to others (by table); returns how many."""
+        """Write changes to the dataset's topics, or to `topics` (keyed by table); return their number."""
         tables = (inputs.ORDERS, inputs.DETAILS, inputs.PAYMENT_METHODS)
         own = {table: change_topic(DATASET, table) for table in tables}
         return write(self.kafka.bootstrap, changes, topics or own)
 
     def worker(self, name: str, **settings: str) -> Worker:
-        """Make a worker with a separate data folder; it is not started."""
+        """Make a worker with its own port and data folder, without starting it."""
         port = free_ports([name])[name]
         return Worker(web_port=port, environment={**self.environment, **settings}, folder=self.folder / name)
 
 
 def generator() -> OrdersGenerator:
-    """Return the parameters of the dataset's generator."""
+    """Return the generator parameters in the dataset's definition."""
     parameters = load_definition(DATASET).generator
     assert parameters is not None
     return parameters
 
 
 def plan_of(size: inputs.Input) -> Plan:
-    """Plan the number of rows of an input."""
+    """Compute the number of rows of an input."""
     return inputs.plan_of(size, generator())

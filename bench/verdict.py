@@ -1,4 +1,4 @@
-"""Judge the output of a system: every expected order once, with all its products. No I/O."""
+"""Judge the output of a system, which must have every expected order once with all its products, without I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.inputs import Expected
 
 
 class Product(msgspec.Struct):
-    """One product line of an output."""
+    """One product line of an output record."""
 
     product_id: int
     quantity: int
@@ -26,8 +26,12 @@ class Output(msgspec.Struct):
 class Verdict:
     """Counts over all records of an output topic.
 
-    `duplicates` are records beyond the first of an order, `unexpected` those of orders that are not
-    expected, `wrong` those with other products than the order's.
+    Attributes:
+        outputs: number of records.
+        missing: number of expected orders without a record.
+        duplicates: number of records after the first one of the same order.
+        unexpected: number of records of orders that are not expected.
+        wrong: number of records whose products differ from the expected ones.
     """
 
     outputs: int
@@ -47,7 +51,7 @@ class Judge:
         self._decode = msgspec.json.Decoder(Output).decode
 
     def see(self, key: bytes | None, value: bytes | None) -> None:
-        """Add one record."""
+        """Judge one record, and add it to the counts."""
         self._outputs += 1
         lines = None if key is None else self._expected.get(key)
         if key is None or lines is None:

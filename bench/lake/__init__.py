@@ -1,1 +1,1 @@
-"""Benchmark of the lake against the pipelines people would write instead: the same Gold from the same database."""
+"""Benchmark of the lake: compare it with simpler pipelines that build the same Gold from the same database."""

@@ -1,7 +1,7 @@
-"""Changes to the shop between two runs: 1 % of the customers at random, and mostly recent orders.
+"""Build the changes to the shop between two runs: 1 % of the customers at random, and mostly recent orders.
 
 Nine of ten changed orders are from the last three days; half of these are new, with their lines, and half are altered.
-The tenth is an older order. An altered order gets another store, and each of its lines another quantity. No I/O.
+The tenth is an altered older order. An altered order gets another store, and each of its lines another quantity.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Statement = tuple[str, Sequence[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Shop:
-    """State of the shop before a change: the last day of its orders as `2025-12-31`, the ids in a fixed order."""
+    """State of the shop before a change: number of customers, sorted order ids, last day of orders (`2025-12-31`)."""
 
     customers: int
     recent: Sequence[str]
@@ -32,13 +32,13 @@ class Shop:
 
     @property
     def orders(self) -> int:
-        """All order ids."""
+        """Return the number of orders."""
         return len(self.recent) + len(self.older)
 
 
 def statements(shop: Shop, *, seed: int, orders: int) -> Iterator[Statement]:
-    """Build the change as SQL statements; every row they match does change."""
-    draw = random.Random(seed)  # noqa: S311 - a measurement that can be repeated
+    """Build the change as SQL statements, which alter every row that they match."""
+    draw = random.Random(seed)  # noqa: S311 - a repeatable measurement
     customers = sorted(draw.sample(range(1, shop.customers + 1), round(shop.customers * SHARE)))
     text = (
         "UPDATE customers SET phone = CONCAT('+4477', LPAD((id * 7 + {0}) % 10000000, 7, '0')), "

@@ -1,4 +1,4 @@
-"""`python -m bench batch`: measure, write `.bench/batch.json`, print table and targets, draw the chart."""
+"""The command `python -m bench batch`: measure, write `.bench/batch.json`, print a table, draw a chart."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ CHART: Final = REPOSITORY / "bench" / "batch.png"
 
 
 def add_batch(actions: Any, say: Say) -> None:
-    """Add the benchmark to the command line."""
-    parser = actions.add_parser("batch", help="measure the lake and pipelines that rewrite everything")
+    """Add the command `batch`."""
+    parser = actions.add_parser("batch", help="measure the lake, and pipelines that rewrite all data in every run")
     names = ", ".join(system.name for system in SYSTEMS)
-    parser.add_argument("--system", dest="systems", type=chosen_systems, default=SYSTEMS, help=f"of {names}")
+    parser.add_argument("--system", dest="systems", type=chosen_systems, default=SYSTEMS, help=f"out of {names}")
     parser.add_argument("--case", dest="cases", type=chosen_cases, default=tuple(CASES), help=f"of {', '.join(CASES)}")
-    parser.add_argument("--size", type=float, default=1.0, help="scale of orders and details; 1 is 25,000 orders")
+    parser.add_argument("--size", type=float, default=1.0, help="scale of orders and their lines; 1 is 25,000 orders")
     parser.add_argument(
-        "--customers", type=int, metavar="COUNT", help="number of customers (default: 1,000,000 at every size)"
+        "--customers", type=int, metavar="COUNT", help="number of customers (default: 1,000,000 at any size)"
     )
     parser.add_argument("--repeat", type=int, choices=range(1, 11), default=1, metavar="N", help="rounds, 1 to 10")
     parser.set_defaults(run=lambda asked: run(asked, say))
 
 
 def run(asked: argparse.Namespace, say: Say) -> int:
-    """Run the requested measurements; returns exit code 0 if every run finished with the right rows."""
+    """Run the requested measurements; return 0 if all first runs finished and no Gold table is wrong."""
     require(asked.systems)
     plan = plan_of(asked.size, asked.customers)
     runs = measured_all(plan, asked.size, asked.systems, asked.cases, repeat=asked.repeat, say=say)
@@ -53,7 +53,7 @@ def run(asked: argparse.Namespace, say: Say) -> int:
 
 
 def is_complete(runs: Sequence[Row], asked: argparse.Namespace) -> bool:
-    """Whether every system finished every first run; failures of later runs are reported when they happen."""
+    """Whether all systems finished all first runs; failures of other runs are only printed when they happen."""
     if FIRST not in asked.cases:
         return bool(runs)
     count = sum(row.case == FIRST for row in runs)
@@ -61,20 +61,20 @@ def is_complete(runs: Sequence[Row], asked: argparse.Namespace) -> bool:
 
 
 def _written() -> list[Row]:
-    """Read earlier results, of other sizes or systems."""
+    """Read the results that earlier calls wrote."""
     if not TARGET.exists():
         return []
     return [Row.of_json(found) for found in json.loads(TARGET.read_text())]
 
 
 def chosen_systems(text: str) -> tuple[LakeSystem, ...]:
-    """Find systems by name."""
+    """Parse a comma-separated list of systems."""
     wanted = _known(text, [system.name for system in SYSTEMS])
     return tuple(system for system in SYSTEMS if system.name in wanted)
 
 
 def chosen_cases(text: str) -> tuple[str, ...]:
-    """Find cases by name."""
+    """Parse a comma-separated list of cases."""
     return tuple(_known(text, list(CASES)))
 
 
@@ -82,5 +82,5 @@ def _known(text: str, known: Sequence[str]) -> list[str]:
     wanted = [name.strip() for name in text.split(",")]
     for name in wanted:
         if name not in known:
-            raise argparse.ArgumentTypeError(f"there is no {name!r}; it is one of {', '.join(known)}")
+            raise argparse.ArgumentTypeError(f"unknown name {name!r}: choose from {', '.join(known)}")
     return wanted

@@ -1,4 +1,4 @@
-"""Compute medians, ratios to the plain pipeline's first run, and targets of the lake's runs. No I/O."""
+"""Compute medians of the lake's runs, their ratios to the plain pipeline's first run, and verdicts, without I/O."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CASES: Final = {
     WARM_NOTHING: "cycle of a running service without a change",
 }
 TARGETS: Final = {FIRST: 1.5, ONE_PERCENT: 0.55, NOTHING: 0.25, WARM_ONE_PERCENT: 0.3, WARM_NOTHING: 0.05}
-"""Of Millrace, against the first run of the plain pipeline at the same size."""
+"""Highest accepted ratio, by case, of Millrace's seconds to the plain pipeline's first run at the same size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +35,16 @@ class Row:
     """One run, or the medians of several.
 
     Attributes:
-        seconds: from the start of the first process to the end of the last; of a cycle, until its manifest.
-        rows: rows of all tables of Gold after it, without the unknown members.
-        changed: rows of the source that had changed since the system's last run.
-        rss_mb: peak of the resident memory of all its processes, in MiB.
-        cpu_s: processor seconds of all its processes.
-        server_cpu_s: processor seconds of MariaDB, MinIO and Redis meanwhile.
-        foreign_cpu: share of the machine used by all other programs.
-        wrong: tables of Gold that differ from the source.
+        size: scale of the dataset; 1 is 25,000 orders.
+        seconds: time from the start of the first process to the end of the last; for a service's cycle, from taking
+            the lease to writing the manifest.
+        rows: number of rows in all Gold tables after the run, without the unknown members.
+        changed: number of source rows that had changed since the system's previous run.
+        rss_mb: peak resident memory of all the system's processes together, in MiB.
+        cpu_s: processor seconds of all the system's processes.
+        server_cpu_s: processor seconds of MariaDB, MinIO and Redis during the run.
+        foreign_cpu: share of the machine (0 to 1) used by all other programs.
+        wrong: Gold tables that differ from the source.
     """
 
     system: str
@@ -61,11 +63,11 @@ class Row:
 
     @property
     def disturbed(self) -> bool:
-        """Whether other programs used too much of the machine."""
+        """Whether other programs used so much of the machine that the time is doubtful."""
         return self.foreign_cpu > MOST_FOREIGN
 
     def as_json(self) -> dict[str, Any]:
-        """Convert to JSON data."""
+        """Convert the row to JSON data."""
         figures = {name: round(v, 4) if isinstance(v, float) else v for name, v in vars(self).items()}
         return figures | {"wrong": list(self.wrong), "disturbed": self.disturbed}
 
@@ -80,12 +82,12 @@ Place = tuple[str, str, float, int]
 
 
 def place_of(row: Row) -> Place:
-    """Key of the measurement: rows with the same key are runs of the same system and case."""
+    """Return the key of a measurement: rows with the same key are runs of the same system, case and size."""
     return row.system, row.case, row.size, row.customers
 
 
 def medians(runs: Iterable[Row]) -> list[Row]:
-    """One row for each system and case, in the order of their first runs."""
+    """Compute one row of medians for each measurement, in the order of their first runs."""
     groups: dict[Place, list[Row]] = {}
     for run in runs:
         groups.setdefault(place_of(run), []).append(run)
@@ -104,13 +106,13 @@ def _median(runs: Sequence[Row]) -> Row:
 
 
 def merged(before: Iterable[Row], now: Iterable[Row]) -> list[Row]:
-    """Merge earlier rows that were not measured again with the new ones."""
+    """Replace earlier rows by new ones of the same measurement, and keep all others."""
     found = {place_of(row): row for row in before}
     return list((found | {place_of(row): row for row in now}).values())
 
 
 def base_of(rows: Iterable[Row], size: float, customers: int) -> Row | None:
-    """The plain pipeline's first run, if it was right."""
+    """Return the plain pipeline's first run at this size; None if it is missing or its Gold was wrong."""
     wanted = (PLAIN, FIRST, size, customers)
     return next((row for row in rows if place_of(row) == wanted and not row.wrong), None)
 
@@ -164,7 +166,7 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def verdicts(rows: Sequence[Row]) -> list[str]:
-    """Report in one line per measured target whether Millrace reaches it."""
+    """Report, in one line per measured target, whether Millrace reaches it."""
     lines = []
     for row in rows:
         base = base_of(rows, row.size, row.customers)
@@ -172,12 +174,12 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
             ratio, most = row.seconds / base.seconds, TARGETS[row.case]
             is_reached = ratio <= most and not row.wrong
             word = "reached" if is_reached else "NOT reached"
-            lines.append(f"{word}: {row.case} takes {ratio:.3f} of {PLAIN}'s first run, at most {most:g} is wanted")
+            lines.append(f"{word}: {row.case} takes {ratio:.3f} of {PLAIN}'s first run; the target is at most {most:g}")
     return lines + _growth(rows)
 
 
 def _growth(rows: Sequence[Row]) -> list[str]:
-    """Compare the cost of a change between sizes."""
+    """Compare the cost of a change in larger shops with that at size 1, one line each."""
     ours = {(row.case, row.size, row.customers): row for row in rows if row.system == MILLRACE}
     lines = []
     for (case, size, customers), row in ours.items():

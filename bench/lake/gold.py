@@ -1,8 +1,8 @@
-"""Compare a system's Gold with the source: number of rows and sum of the rows' MD5, per table.
+"""Compare the Gold tables of a system with the source, by number of rows and a sum of row hashes (MD5).
 
-The expected side is computed by the source in separate SQL (`config/datasets/…/oracle`); the other side is read from
-Parquet files by pyarrow, from Delta tables by delta-rs. The unknown member of dimensions is left out: the source has
-no row for it.
+The source computes the expected digests with separate SQL (`config/datasets/…/oracle`). The digests of a system are
+computed from its Parquet files (read by pyarrow) or Delta tables (read by delta-rs). The unknown member of a dimension
+is left out, because the source has no row for it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BITS: Final = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Digest:
-    """Digest of a table: its column names, its number of rows, and the sum of the first 60 bits of their MD5."""
+    """Digest of a table: its column names, its number of rows, and the sum of the first 60 bits of each row's MD5."""
 
     columns: tuple[str, ...]
     rows: int
@@ -69,7 +69,7 @@ def of_source(testbed: LakeBenchTestbed) -> Digests:
 
 
 def of_parquet(testbed: LakeBenchTestbed, folder: str) -> Digests:
-    """Compute the digests of a system that writes plain Parquet files."""
+    """Compute the digests of Gold tables that a system wrote to `folder` as plain Parquet files."""
 
     def files(place: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         for name in testbed.names("gold", f"{folder}/{place}"):
@@ -81,10 +81,10 @@ def of_parquet(testbed: LakeBenchTestbed, folder: str) -> Digests:
 
 
 def of_delta(testbed: LakeBenchTestbed) -> Digests:
-    """Compute the digests of Millrace's tables, at the versions of its newest manifest.
+    """Compute the digests of Millrace's Gold tables, at the versions that its newest manifest names.
 
     Raises:
-        StackError: there is no run.
+        StackError: the lake has no run yet.
     """
     runs = [name for name in testbed.names("gold", "audit/runs") if name.endswith(".json")]
     if not runs:
@@ -121,7 +121,7 @@ def _table(testbed: LakeBenchTestbed, files: Iterable[tuple[str, Mapping[str, st
 
 
 def digest(name: str, table: pa.Table) -> Digest:
-    """Compute the digest of a table of Gold."""
+    """Compute the digest of one Gold table."""
     columns = tuple(sorted(table.column_names))
     if name in KEY_OF and KEY_OF[name] in columns:
         table = table.filter(pc.not_equal(table[KEY_OF[name]], UNKNOWN))
@@ -133,7 +133,7 @@ def digest(name: str, table: pa.Table) -> Digest:
 
 
 def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Format the values as the source does."""
+    """Format values as text in the same way as the source."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     elif pa.types.is_timestamp(column.type):

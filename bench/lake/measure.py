@@ -1,4 +1,4 @@
-"""Run all cases of all systems on one testbed; an answer has to equal the source before its time counts."""
+"""Run all cases of all systems on one testbed, and compare the Gold of every run with the source."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from ops.dataset.generator.plan import Plan, make_plan
 from stack.errors import StackError
 
 RUNS: Final = RESULTS / "batch-runs.jsonl"
-"""Every run is appended as it ends, so that an interrupted benchmark keeps its measurements."""
+"""Each run is appended when it ends, so that an interrupted benchmark keeps its measurements."""
 WARM_UP_CHANGES: Final = 2
-"""Changes that the service processes before the measured one, because Java compiles code that ran often."""
+"""Changes that the service processes before the measured one, because Java compiles code after many calls."""
 IDLE_CYCLES: Final = 5
 CLASSES: Final = "spark-classes-*"
 _OF_SIZE_1: Final = 0.01
 
 
 class LakeBench:
-    """The rounds of a benchmark over one shop."""
+    """The rounds of a benchmark on one shop."""
 
     def __init__(
         self, testbed: LakeBenchTestbed, size: float, systems: Sequence[LakeSystem], cases: Collection[str], say: Say
@@ -54,7 +54,7 @@ class LakeBench:
         self._log.parent.mkdir(parents=True, exist_ok=True)
 
     def prepare(self) -> None:
-        """Create Java's class-data archive, as on any machine after its first run."""
+        """Make sure that Java's class-data archive exists, as on any machine after its first run."""
         cache = CacheSettings.read().folder.expanduser()
         for system in self._systems:
             if system.name == MILLRACE and not any(cache.glob(CLASSES)):
@@ -62,7 +62,7 @@ class LakeBench:
                 self._run(system)
 
     def round(self) -> Iterator[Row]:
-        """Run every case once, in the order in which they occur in a lake."""
+        """Run every requested case once, in the order in which they would occur in practice; yield each result."""
         testbed, systems = self._testbed, rotated(self._systems, self._round)
         self._round += 1
         ours = [system for system in systems if system.name == MILLRACE]
@@ -101,7 +101,7 @@ class LakeBench:
         return measured(commands, environment_of(self._testbed), self._log, self._testbed.servers)
 
     def _warm(self, system: LakeSystem) -> Iterator[Row]:
-        """Run the service: some changes to warm up, the measured change, then an idle cycle."""
+        """Run the service: process some changes to warm up, measure one change, then measure idle cycles."""
         testbed = self._testbed
         held = testbed.held_back(WARM_UP_CHANGES + 1)
         self._expected = gold.of_source(testbed)
@@ -110,7 +110,7 @@ class LakeBench:
                 service.idle()
                 testbed.release(names)  # between two cycles
                 cycle, cost = service.busy()
-                self._say(f"the service took change {number} in {cycle.seconds:.1f} s")
+                self._say(f"the service processed change {number} in {cycle.seconds:.1f} s")
             service.idle()
             window = service.window()
             cycles = [service.idle() for _ in range(IDLE_CYCLES)]
@@ -141,7 +141,7 @@ class LakeBench:
 
 def _line(row: Row) -> str:
     wrong = f", WRONG: {', '.join(row.wrong)}" if row.wrong else ""
-    foreign = f"others took {row.foreign_cpu:.0%}{', too much' if row.foreign_cpu > MOST_FOREIGN else ''}"
+    foreign = f"other programs took {row.foreign_cpu:.0%}{', too much' if row.foreign_cpu > MOST_FOREIGN else ''}"
     return (
         f"{row.case:<16} {row.system:<23} {row.seconds:8.3f} s, {row.cpu_s:6.1f} s CPU, {row.rss_mb:6,.0f} MB, "
         f"{row.rows:,} rows of Gold{wrong}; {foreign}"
@@ -156,7 +156,7 @@ def plan_of(size: float, customers: int | None) -> Plan:
 def measured_all(
     plan: Plan, size: float, systems: Sequence[LakeSystem], cases: Collection[str], *, repeat: int, say: Say
 ) -> list[Row]:
-    """Measure all rounds; disturbed runs are included."""
+    """Measure all rounds, and return all runs, including disturbed ones."""
     RUNS.unlink(missing_ok=True)
     with LakeBenchTestbed.opened(plan, say) as testbed:
         bench = LakeBench(testbed, size, systems, cases, say)

@@ -1,4 +1,4 @@
-"""Measure commands from the start of the first process to the end of the last, including all child processes."""
+"""Measure time, processor time and memory of commands, including all their child processes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Cost:
 
     Attributes:
         cpu_s: processor seconds of the measured processes.
-        rss_mb: peak of their resident memory together, in MiB.
-        server_cpu_s: processor seconds of the servers meanwhile.
-        foreign_cpu: share of the machine used by all other programs.
+        rss_mb: peak resident memory of the measured processes together, in MiB.
+        server_cpu_s: processor seconds of the servers in that time.
+        foreign_cpu: share of the machine (0 to 1) used by all other programs.
     """
 
     seconds: float
@@ -40,7 +40,7 @@ class Cost:
 
 
 class Window:
-    """Measures the resources that a process tree and the servers use from now on."""
+    """Measures the resources that a process tree and the servers use after this object is created."""
 
     def __init__(self, meter: TreeMeter, servers: Callable[[], Sequence[int]]) -> None:
         self._meter = meter
@@ -49,7 +49,12 @@ class Window:
         self._began = time.monotonic()
 
     def cost(self, *, seconds: float | None = None, parts: int = 1) -> Cost:
-        """Return the resources used since then; `seconds` overrides the time, `parts` divides by equal repetitions."""
+        """Return the resources used so far.
+
+        Args:
+            seconds: time to report instead of the elapsed time.
+            parts: number of equal repetitions by which processor times are divided.
+        """
         wall_s = time.monotonic() - self._began
         spent = self._spent().since(self._before)
         return Cost(
@@ -65,7 +70,7 @@ class Window:
 
 
 def started(command: Sequence[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a command of this repository; it dies with this process, its output is appended to `log`."""
+    """Start a command in the repository, appending its output to `log`; the kernel kills it if the caller dies."""
     with log.open("ab") as output:
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *command],
@@ -80,10 +85,10 @@ def started(command: Sequence[str], environment: Mapping[str, str], log: Path) -
 def measured(
     commands: Sequence[Sequence[str]], environment: Mapping[str, str], log: Path, servers: Callable[[], Sequence[int]]
 ) -> Cost:
-    """Run commands one after the other.
+    """Run commands one after the other, and return their total cost.
 
     Raises:
-        StackError: one of them failed, or took too long; the message has the end of its log.
+        StackError: a command failed or exceeded the time limit; the message has the end of its log.
     """
     costs = [_measured(command, environment, log, servers) for command in commands]
     seconds = sum(each.seconds for each in costs)

@@ -1,9 +1,10 @@
-"""Time the cycles of `python -m batch run --every …` by what the service itself records.
+"""Measure the cycles of the service `python -m batch run --every …`, using the times that the service itself records.
 
-For a cycle with nothing new, start and end come from the hash `batch_jobs:{dataset}` in Redis, in milliseconds. For a
-cycle that wrote something they come from the line the service prints after it, because the next cycle may begin at
-once. A cycle begins when the lease is taken and ends after its manifest is written. Processor time and memory are those
-of the whole process tree, from the moment the change is available to the end of the cycle that took it.
+The times of a cycle that found nothing new come from the hash `batch_jobs:{dataset}` in Redis, in milliseconds. The
+duration of a cycle that wrote something comes from the line that the service prints after it, because the next cycle
+may overwrite the hash at once. A cycle starts when the service takes the lease and ends after it wrote the manifest.
+Processor time and memory cover the whole process tree, from the moment a change is available to the end of the cycle
+that processed it.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ _LOG_LINES: Final = 15
 _WROTE: Final = re.compile(
     r"^\S+ \S+Z run (?P<run>\S+): [\d,]+ rows written(?P<failed>, .* FAILED)? \((?P<seconds>[\d.]+) s\)$", re.MULTILINE
 )
-"""The line of `batch.pipeline.report.print_line`."""
+"""Matches the line that `batch.pipeline.report.print_line` prints after a cycle that wrote something."""
 _RECORD: Final = Script(f"return redis.call('HGETALL', 'batch_jobs:{DATASET}')")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cycle:
-    """One cycle of the service, as recorded by it."""
+    """One cycle of the service, as recorded by the service."""
 
     run_id: str
     state: str
@@ -49,7 +50,7 @@ class Cycle:
 
 
 class Service:
-    """A running service."""
+    """A running service, whose cycles are measured from outside."""
 
     def __init__(self, testbed: LakeBenchTestbed, redis: RedisConsole) -> None:
         self._testbed = testbed
@@ -63,7 +64,7 @@ class Service:
     @classmethod
     @contextmanager
     def running(cls, testbed: LakeBenchTestbed) -> Iterator[Service]:
-        """Start the service; stop it by SIGTERM at the end."""
+        """Start the service; stop it with SIGTERM at the end."""
         url = RedisSettings.read(testbed.base.environment).url
         with RedisConsole(url, database=0) as redis:
             service = cls(testbed, redis)
@@ -73,7 +74,7 @@ class Service:
                 service.end()
 
     def window(self) -> Window:
-        """Measure from now on."""
+        """Start a measurement of processor time and memory."""
         self._meter.sample(self._process.pid)
         self._meter.rss_bytes = 0
         return Window(self._meter, self._testbed.servers)
@@ -117,7 +118,7 @@ class Service:
         return cycle, window.cost(seconds=cycle.seconds)
 
     def end(self) -> None:
-        """Stop it by SIGTERM, by force after a limit."""
+        """Stop the service with SIGTERM, and kill it after a time limit."""
         self._process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + _END_LIMIT_S
         while self._meter.sample(self._process.pid):
@@ -128,13 +129,13 @@ class Service:
 
     def _refuse_end(self, deadline: float) -> None:
         if self._process.poll() is not None or time.monotonic() > deadline:
-            raise StackError("\n".join(["no cycle of the service ends:", *last_lines(self._log, _LOG_LINES)]))
+            raise StackError("\n".join(["no cycle of the service has ended:", *last_lines(self._log, _LOG_LINES)]))
 
     def _wrote(self) -> list[Cycle]:
         return cycles_in(self._log.read_text())
 
     def _noted(self) -> Cycle | None:
-        """Read the last finished cycle; None while one is running, or before the first."""
+        """Read the last finished cycle from Redis; None before the first cycle and while one is running."""
         flat = [text.decode() for text in self._redis.call(_RECORD, b"")]
         record = dict(zip(flat[::2], flat[1::2], strict=True))
         if "ended" not in record:
@@ -144,7 +145,7 @@ class Service:
 
 
 def cycles_in(text: str) -> list[Cycle]:
-    """Find the cycles that wrote something, or failed to, in the output of a service."""
+    """Find the cycles that wrote rows, or failed, in the output of a service."""
     return [
         Cycle(run_id=found["run"], state="failed" if found["failed"] else "done", seconds=float(found["seconds"]))
         for found in _WROTE.finditer(text)

@@ -1,4 +1,4 @@
-"""The systems that fill a lake, and the commands of each."""
+"""The measured systems that fill a lake, and the commands that run them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _LAYERS: Final = ("bronze", "silver", "gold")
 
 @dataclass(frozen=True, kw_only=True)
 class LakeSystem:
-    """One system: a description, and its commands for a given job file."""
+    """One measured system; `what` describes it, and `commands` returns its commands for a job file."""
 
     name: str
     what: str
     commands: Callable[[Path], Sequence[Sequence[str]]]
 
     def run_commands(self, testbed: LakeBenchTestbed) -> Sequence[Sequence[str]]:
-        """The commands that run this system on a testbed."""
+        """Return the commands that run this system on a testbed."""
         return self.commands(_job_file(testbed, self.name))
 
     def gold(self, testbed: LakeBenchTestbed) -> Digests:
-        """Digests of the Gold that it has written."""
+        """Compute the digests of the Gold tables that the system has written."""
         return gold.of_delta(testbed) if self.name == MILLRACE else gold.of_parquet(testbed, self.name)
 
 
@@ -56,7 +56,7 @@ SYSTEMS: Final = (
     ),
     LakeSystem(
         name="plain_parquet_per_layer",
-        what="the same in three sessions",
+        what="the same, with one session per layer",
         commands=lambda job: [_spark(job, "--layers", layer) for layer in _LAYERS],
     ),
     LakeSystem(
@@ -68,17 +68,17 @@ SYSTEMS: Final = (
 
 
 def require(systems: Sequence[LakeSystem]) -> None:
-    """Fail unless everything the systems need is installed.
+    """Check that the programs of the systems are installed.
 
     Raises:
         StackError: the peers' environment is missing.
     """
     if any(system.name == "polars" for system in systems) and not PEER_PYTHON.exists():
-        raise StackError(f"{PEER_PYTHON} is missing: start the benchmark with make bench-batch")
+        raise StackError(f"{PEER_PYTHON} is missing: create it by running `make bench-batch`")
 
 
 def environment_of(testbed: LakeBenchTestbed) -> Mapping[str, str]:
-    """Build the settings of all systems, without those of this process's environment."""
+    """Build the environment of all systems, without the settings in this process's environment."""
     own = {
         "LOG_DIR": str(testbed.base.folder / "logs"),
         "PYTHONPATH": str(REPOSITORY),
@@ -88,7 +88,7 @@ def environment_of(testbed: LakeBenchTestbed) -> Mapping[str, str]:
 
 
 def _job_file(testbed: LakeBenchTestbed, name: str) -> Path:
-    """Write the job file of a peer, readable only by this user because it has passwords."""
+    """Write the job file of a peer, readable only by this user because it contains passwords."""
     database, store = testbed.database, testbed.storage
     spark = SparkSettings.read(testbed.base.environment)
     job: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """Testbed of the lake's benchmark: servers, a loaded shop and the archive of its changes.
 
-All tables are fed by the archive of raw changes, as in the shipped datasets. The stream fills the archive, which is not
-timed; while something is timed, Kafka, Connect and the archive's worker are stopped.
+As in the shipped datasets, the lake reads all tables from the archive of raw changes. The stream fills the archive
+outside the measured times; during measurements, Kafka, Connect and the archive's worker are stopped.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class LakeBenchTestbed:
     """A shop whose changes are archived.
 
     Attributes:
-        changed: number of rows that the last change altered.
+        changed: number of source rows that the latest call of `change` altered.
     """
 
     def __init__(self, testbed: StackTestbed, plan: Plan, say: Say) -> None:
@@ -76,12 +76,12 @@ class LakeBenchTestbed:
     @classmethod
     @contextmanager
     def opened(cls, plan: Plan, say: Say) -> Iterator[LakeBenchTestbed]:
-        """Start new servers with the shop loaded and archived; stop and delete them afterwards."""
+        """Start new servers, load the shop and archive it; stop and delete the servers afterwards."""
         with StackTestbed.opened(SERVERS, partitions=PARTITIONS) as testbed:
             yield cls(testbed, plan, say)
 
     def servers(self) -> list[int]:
-        """Process numbers of the servers that run now."""
+        """Return the pids of the servers that are currently running."""
         site = self.base.stack.site
         records = (load_record(site.record(name)) for name in SERVERS)
         return [
@@ -89,7 +89,7 @@ class LakeBenchTestbed:
         ]
 
     def rows(self, sql: str) -> list[Any]:
-        """Read rows from the source."""
+        """Run a query on the source database, and return its rows."""
         with connected(self.database, self.definition.database) as connection, connection.cursor() as cursor:
             cursor.execute(sql)
             found: list[Any] = cursor.fetchall()
@@ -105,7 +105,7 @@ class LakeBenchTestbed:
             paths = write_files(generator(), self.plan, Path(folder))
             load_files(self.database, self.definition, paths, OnDuplicate.FAIL, lambda line: None)
         self._archived = sum(self.rows(f"SELECT COUNT(*) FROM {t.name}")[0][0] for t in self.definition.tables)  # noqa: S608
-        self._say(f"the connector reads {self._archived:,} rows, the archive takes them: some minutes at size 1")
+        self._say(f"archiving {self._archived:,} rows, which takes some minutes at size 1")
         self.base.apply_topics("bench")
         with self._archiving():
             settings = ConnectSettings.read(self.base.environment)
@@ -115,7 +115,7 @@ class LakeBenchTestbed:
 
     @contextmanager
     def _archiving(self) -> Iterator[None]:
-        """Run Kafka, Connect and the archive's worker during the block, and until the archive has all changes."""
+        """Run Kafka, Connect and the archive's worker during the block and until all changes are archived."""
         self.base.stack.up(only=STREAM)
         [port] = free_ports(["archive"]).values()
         folder = self.base.folder / "archive"
@@ -134,16 +134,16 @@ class LakeBenchTestbed:
         deadline = time.monotonic() + ARCHIVED_LIMIT_S
         while (count := self._records()) < self._archived:
             if not worker.is_running() or time.monotonic() > deadline:
-                raise StackError(f"{count:,} of {self._archived:,} changes are archived: see {worker.log}")
+                raise StackError(f"only {count:,} of {self._archived:,} changes are archived: see {worker.log}")
             time.sleep(_POLL_S)
 
     def _records(self) -> int:
-        """Number of records in the archive."""
+        """Return the number of records in the archive."""
         heads = (self._store.stat_object("bronze", name).metadata or {} for name in self._objects())
         return sum(int(head[f"x-amz-meta-{RECORDS}"]) for head in heads)
 
     def change(self, *, orders: int | None = None) -> None:
-        """Change 1 % of the customers and of the orders (or `orders` of them), and wait until it is archived."""
+        """Change 1 % of the customers and of the orders (or `orders` orders), and wait until all is archived."""
         self._changes += 1
         shop = self._shop()
         count = max(1, round(shop.orders * 0.01)) if orders is None else orders
@@ -155,7 +155,7 @@ class LakeBenchTestbed:
             connection.commit()
         self.changed = rows
         self._archived += rows
-        self._say(f"changed {rows:,} rows, {count:,} orders among them; the archive takes them")
+        self._say(f"changed {rows:,} rows, including {count:,} orders; archiving them")
         with self._archiving():
             pass
 
@@ -175,12 +175,12 @@ class LakeBenchTestbed:
     # -- the object storage -------------------------------------------------------------------------------------------
 
     def names(self, bucket: str, folder: str) -> list[str]:
-        """List the names of the objects below a folder."""
+        """List the names of all objects below a folder of a bucket."""
         found = self._store.list_objects(bucket, prefix=f"{folder}/" if folder else "", recursive=True)
         return sorted(str(each.object_name) for each in found)
 
     def content(self, bucket: str, name: str) -> bytes:
-        """Read an object."""
+        """Read the content of an object."""
         with self._store.get_object(bucket, name) as answer:
             return bytes(answer.read())
 
@@ -188,16 +188,20 @@ class LakeBenchTestbed:
         return self.names("bronze", FOLDER)
 
     def empty(self) -> None:
-        """Remove all layers of all systems, but keep the archive."""
+        """Remove the layers of all systems, but keep the archive."""
         for bucket in BUCKETS:
             names = [name for name in self.names(bucket, "") if not name.startswith(f"{FOLDER}/")]
             for error in self._store.remove_objects(bucket, [DeleteObject(name) for name in names]):
                 raise StackError(f"{bucket}/{error.name} could not be removed: {error.message}")
 
     def held_back(self, changes: int) -> list[list[str]]:
-        """Make changes, and set aside the objects that each adds to the archive, as if they had not arrived yet.
+        """Make changes, but hold back the archive objects of each, as if they had not arrived yet.
 
-        They are set aside once all exist: the archive's worker would write any object missing from a chain again.
+        Objects are moved away only after all changes are archived, because the archive's worker writes missing objects
+        of a chain (the sequence of a partition's objects) again.
+
+        Returns:
+            The names of the objects of each change.
         """
         seen = set(self._objects())
         parts = []
@@ -210,7 +214,7 @@ class LakeBenchTestbed:
         return parts
 
     def release(self, names: Sequence[str]) -> None:
-        """Put objects that were held back into the archive."""
+        """Move objects that were held back into the archive."""
         for name in names:
             self._move(f"{_HELD}/{name}", name)
 

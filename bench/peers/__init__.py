@@ -1,4 +1,5 @@
-"""The same job in other systems: emit each complete order once, with all its products.
+"""Peers: the jobs of Millrace, implemented with other systems.
 
-Each runs as a separate process and imports nothing of the product, so it needs none of the product's packages.
+The stream peers emit each complete order once, with all its products; the lake peers build the same Gold. Each runs as
+a separate process and imports nothing of Millrace, so it needs none of Millrace's packages.
 """

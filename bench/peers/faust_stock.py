@@ -1,4 +1,4 @@
-"""Unmodified Faust: two agents and one RocksDB table, with settings tuned for throughput."""
+"""Stream peer: unmodified Faust with two agents and one RocksDB table, and settings tuned for throughput."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from bench.peers.job import FirstEvent, arguments, complete_order, fold
 
 
 def application(given: argparse.Namespace) -> faust.App:
-    """Build the application."""
-    # Over a hundred unsent messages the stock producer holds up the stream in steps of a tenth of a second.
+    """Build the Faust application from the command-line arguments."""
+    # With more than 100 unsent messages, Faust's default producer would delay the stream in steps of 0.1 s.
     ProducerBuffer.max_messages = 10_000
     app = faust.App(
         given.group,
@@ -51,8 +51,8 @@ def _declare(app: faust.App, given: argparse.Namespace) -> None:
         state, is_due = fold(table.get(order_id), row)
         if is_due:
             await output.send(key=order_id, value=complete_order(order_id, state))
-        # After the output, so that a crash between them repeats it instead of losing it. Nothing else is due for a
-        # complete order, so the other agent does not touch it meanwhile.
+        # Stored after the output, so that a crash between the two repeats the output instead of losing it. The other
+        # agent emits nothing for a complete order, so it cannot interfere in between.
         table[order_id] = state
 
     @app.agent(orders, name="order")

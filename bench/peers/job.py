@@ -1,4 +1,4 @@
-"""Common parts of the Python peers: arguments, state, and the note of the first event."""
+"""Common parts of the Python stream peers: arguments, state of an order, and the time of the first event."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def arguments() -> argparse.Namespace:
 
 
 class FirstEvent:
-    """Writes down when the first event was processed, Unix time in seconds."""
+    """Writes the time when the first event was processed to a file, as Unix time in seconds."""
 
     def __init__(self, path: str) -> None:
         self._path: Path | None = Path(path)
 
     def note(self) -> None:
-        """Record the time if this is the first event."""
+        """Write the current time if this is the first event."""
         if self._path is not None:
             self._path.write_text(str(time.time()))
             self._path = None
 
 
 def fold(order: dict[str, Any] | None, row: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Add a row of either table to an order's state; returns the state and whether to emit the order now."""
+    """Add a row of either table to an order's state; return the state and whether the order is to be emitted now."""
     state = order or {"lines": {}}
     if "num_products" in row:
         for field in ORDER_FIELDS:

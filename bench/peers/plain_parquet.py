@@ -1,7 +1,8 @@
-"""The usual Spark pipeline: read each table in full by JDBC, overwrite each layer in full as Parquet, without Delta.
+"""Lake peer: a common Spark pipeline that reads all tables in full by JDBC and overwrites all layers as Parquet.
 
-Tuned as such a pipeline usually is: one session for all requested layers, few shuffle partitions, no counts, one read
-and one write per table, one file per day of the facts, and the committer that renames once.
+It does not use Delta, and is tuned as such pipelines usually are: one session for all requested layers, few shuffle
+partitions, no counts, one read and one write per table, one file per day of the facts, and the output committer that
+renames files only once.
 """
 
 from __future__ import annotations
@@ -28,24 +29,24 @@ from bench.peers.lake_job import (
 
 FETCH_ROWS = 10_000
 READERS = 2
-"""Number of parallel connections that read the customers."""
+"""Number of parallel connections that read the table of customers."""
 
 
 class Pipeline:
-    """Bronze, Silver and Gold of one job."""
+    """Builds Bronze, Silver and Gold of one job."""
 
     def __init__(self, job: Mapping[str, Any]) -> None:
         self._job = job
         self._spark = session(job)
 
     def run(self, layers: str) -> None:
-        """Build the given layers."""
+        """Build the given layers (comma-separated), then stop Spark."""
         for layer in layers.split(","):
             {"bronze": self.bronze, "silver": self.silver, "gold": self.gold}[layer]()
         self._spark.stop()
 
     def bronze(self) -> None:
-        """Copy the source's tables unchanged."""
+        """Copy the source tables, adding only the time of ingestion."""
         for table in TABLES:
             rows = self._read(table).withColumn("_ingested_at", F.current_timestamp())
             self._write(rows, "bronze", table)
@@ -58,7 +59,7 @@ class Pipeline:
             self._write(rows.where("_rank = 1").drop("_rank", "_ingested_at"), "silver", table)
 
     def gold(self) -> None:
-        """Build the star schema."""
+        """Build the tables of the star schema."""
         for table in TABLES:
             self._load("silver", table).createOrReplaceTempView(table)
         for name in DIMENSIONS:
@@ -82,11 +83,11 @@ class Pipeline:
 
     def _queried(self, name: str) -> DataFrame:
         rows = self._spark.sql(Path(self._job["queries"], f"{name}.sql").read_text())
-        return rows.drop(*(column for column in rows.columns if column.startswith("_")))  # they are no part of Gold
+        return rows.drop(*(column for column in rows.columns if column.startswith("_")))  # not part of Gold
 
     def _read(self, table: str) -> DataFrame:
         source = self._job["database"]
-        # With `jdbc:mariadb` Spark would quote columns in a way that MariaDB takes for texts.
+        # With `jdbc:mariadb`, Spark would quote columns in a way that MariaDB reads as strings.
         url = f"jdbc:mysql://{source['host']}:{source['port']}/{source['name']}?permitMysqlScheme"
         reader = self._spark.read.format("jdbc").option("url", url).option("driver", "org.mariadb.jdbc.Driver")
         reader = reader.option("user", source["user"]).option("password", source["password"])
@@ -107,7 +108,7 @@ class Pipeline:
 
 
 def session(job: Mapping[str, Any]) -> SparkSession:
-    """Create a session with Millrace's settings, without those for Delta."""
+    """Create a session with the same settings as Millrace's, except those for Delta."""
     spark, store = job["spark"], job["store"]
     java = "-Duser.timezone=UTC -XX:+UseParallelGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
     settings = {

@@ -1,6 +1,6 @@
-"""One process without Spark: connectorx reads the tables in full, Polars writes each layer in full as Parquet.
+"""Lake peer without Spark, in one process: connectorx reads all tables in full, Polars writes all layers as Parquet.
 
-It shows the limit for data that fits into memory: layers are written and never read again.
+It shows what is possible while all data fits into memory: layers are written, but never read again.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 from bench.peers.lake_job import KEY_OF, KEYS, PARTITION, TABLES, UNKNOWN, arguments, loaded
 
-if TYPE_CHECKING or find_spec("polars"):  # only the benchmark's own environment has it
+if TYPE_CHECKING or find_spec("polars"):  # only the benchmark's separate environment has it
     import polars as pl
 
 _NAMES = {"month_name": "%B", "day_name": "%A"}
-# The reader knows no microseconds, so times come as texts.
+# The reader does not support microseconds, so times are read as text.
 _TIMES = {"customers": ["created_at", "updated_at"], "orders": ["timestamp"]}
 _COLUMNS = {
     "customers": ["id", "name", "email", "phone", "tier"],
@@ -30,12 +30,12 @@ Frames = dict[str, "pl.DataFrame"]
 
 
 def read(source: Mapping[str, Any], table: str) -> pl.DataFrame:
-    """Read a table of the source."""
+    """Read a source table in full."""
     times = _TIMES.get(table, [])
     columns = [f"`{name}`" for name in _COLUMNS[table]] + [f"CAST(`{name}` AS CHAR) AS `{name}`" for name in times]
     login = f"{quote(source['user'], safe='')}:{quote(source['password'], safe='')}"
     uri = f"mysql://{login}@{source['host']}:{source['port']}/{source['name']}"
-    query = f"SELECT {', '.join(columns)} FROM `{table}`"  # noqa: S608 - names that stand here
+    query = f"SELECT {', '.join(columns)} FROM `{table}`"  # noqa: S608 - constant names
     rows = pl.read_database_uri(query, uri, engine="connectorx")
     return rows.with_columns(pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S%.6f", time_unit="us") for name in times)
 
@@ -49,7 +49,7 @@ def silver_of(bronze: Frames) -> Frames:
 
 
 def gold_of(silver: Frames) -> Frames:
-    """Build the star schema."""
+    """Build the tables of the star schema."""
     orders, lines = silver["orders"], silver["order_details"]
     day = pl.col("timestamp").dt.strftime("%Y%m%d").cast(pl.Int32).alias(PARTITION)
     facts = orders.select(
@@ -69,7 +69,7 @@ def gold_of(silver: Frames) -> Frames:
 
 
 def inferred(rows: pl.DataFrame, orders: pl.DataFrame, key: str) -> pl.DataFrame:
-    """Add the members that only orders name, and the unknown one, to a dimension."""
+    """Build a dimension: known members, the unknown member, and members inferred from orders."""
     known = rows.rename({"id": key})
     named = orders.select(pl.col(key).unique()).join(known, on=key, how="anti")
     unknown = pl.DataFrame({key: [UNKNOWN]}, schema={key: known.schema[key]})
@@ -87,7 +87,7 @@ def with_unknown(rows: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def dates(orders: pl.DataFrame) -> pl.DataFrame:
-    """Build the days of all years with an order."""
+    """Build one row for each day of all years from the first to the last order."""
     years = orders.select(pl.col("timestamp").dt.year().min().alias("first"), pl.col("timestamp").dt.year().max())
     first, last = years.row(0)
     days = pl.DataFrame({"date": pl.date_range(pl.date(first, 1, 1), pl.date(last, 12, 31), eager=True)})
@@ -107,7 +107,7 @@ def dates(orders: pl.DataFrame) -> pl.DataFrame:
 
 
 def run(job: Mapping[str, Any]) -> None:
-    """Build all layers."""
+    """Read the source, then build and write all layers."""
     store = job["store"]
     options = {
         "aws_access_key_id": store["access_key"],

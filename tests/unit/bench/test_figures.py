@@ -111,7 +111,7 @@ def test_a_system_is_chosen_in_all_its_modes_or_in_one() -> None:
 
 @pytest.mark.parametrize("text", ["", "spark", "millrace/at_least_once"])
 def test_an_unknown_system_is_refused_by_name(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=f"no '{text}'"):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"'{text}'"):
         chosen_systems(text)
 
 
