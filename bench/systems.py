@@ -75,7 +75,7 @@ class Task:
 
     @property
     def mark(self) -> Path:
-        """Return the file to which a peer writes the time of its first event."""
+        """Return the path of the file in which a compared system records the time of its first event."""
         return self.folder / "first"
 
 

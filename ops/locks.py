@@ -279,7 +279,7 @@ def _guarded(run: Any, arguments: argparse.Namespace) -> int:
     try:
         return int(run(arguments))
     except RedisAwayError as error:
-        raise StackError(f"{error}; is it running and reachable?") from None
+        raise StackError(f"{error}; is Redis running and reachable?") from None
 
 
 def _redis(arguments: argparse.Namespace) -> RedisConsole:

@@ -43,10 +43,12 @@ class Job:
         purpose: str,
         to_its_end: bool = False,
     ) -> None:
-        """Run a tool for the given purpose; with `to_its_end`, cancelling the work does not stop the tool.
+        """Run an external tool; `purpose` names it in error messages.
+
+        With `to_its_end` the tool runs to completion even if the work is cancelled.
 
         Raises:
-            StackError: the tool is not installed, or it failed; the message has the last lines of its output.
+            StackError: the tool is not installed, or it failed; the message contains the last lines of its output.
             CancelledWorkError: the work was cancelled.
         """
         with tempfile.TemporaryFile() as output:

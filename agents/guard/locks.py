@@ -139,7 +139,7 @@ def app_of(token: str) -> str:
 
 
 def parse_lock(value: bytes) -> Lock | None:
-    """Parse a lock's value; None if it is neither claimed nor emitted nor released."""
+    """Parse the value of a lock; None if its state is not one of claimed, emitted and released."""
     text = value.decode(errors="replace")
     if text == _RELEASED:
         return Lock(_RELEASED, "", "")

@@ -64,10 +64,11 @@ def is_of_other_feed(bronze: LakeTable, table: Table) -> bool:
 
 
 def stamped(rows: DataFrame, table: Table, context: RunContext) -> DataFrame:
-    """Add the columns of Bronze that describe the run, the row's hash and the partition.
+    """Add Bronze's own columns: the run, the row's hash and the partition.
 
     Args:
-        rows: rows with the table's columns as canonical texts, `_op`, `_sequence`, `_committed_at` and `_origin`.
+        rows: rows that have the table's columns, as strings in canonical form, and `_op`, `_sequence`,
+            `_committed_at` and `_origin`.
     """
     day = context.started_at
     texts = [Column(name=name, type=LogicalType.STRING) for name in table.column_names]

@@ -46,7 +46,7 @@ class DeltaRsLocation:
         self._older: DeltaRsTable | None = None
 
     def newest(self) -> DeltaRsTable | None:
-        """Return the newest version, valid until the next call; None if only Spark can reach the table.
+        """Return the table at its newest version, to be used until the next call; None if only Spark can reach it.
 
         Raises:
             TableNotFoundError: there is no table.

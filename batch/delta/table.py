@@ -209,7 +209,7 @@ class LakeTable:
         return self._commits.written(commit)
 
     def have(self, properties: Mapping[str, str]) -> None:
-        """Set those of the properties that the table lacks or has with another value."""
+        """Set the given properties, leaving out those that the table already has with the same value."""
         lacking = {name: value for name, value in properties.items() if self.property(name) != value}
         if lacking:
             self._spark_table.have(lacking)

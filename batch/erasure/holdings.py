@@ -133,10 +133,10 @@ def silver_holdings(person: Person, context: RunContext) -> list[Holding]:
 
 
 def quarantine_holding(person: Person, context: RunContext, values: frozenset[str]) -> Holding:
-    """Return the quarantine, for versions of the row and undecodable records with the person's key or values.
+    """Return what the quarantine holds of the person: versions of their row, and undecodable records.
 
     Args:
-        values: known values of the person's personal columns.
+        values: known values of the person's personal columns; a record that contains one is the person's.
     """
     of_row = f"get_json_object(`key`, {literal(f'$.{person.key}')}) = {literal(person.id)}"
     texts = [f"get_json_object(`key`, '$.key') = {literal(person.id)}"]

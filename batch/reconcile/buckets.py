@@ -76,7 +76,7 @@ def difference(source: Side, lake: Side) -> Difference:
 
 
 def differing_rows(source: Side, lake: Side, within: Collection[str]) -> dict[str, Pair]:
-    """Return the rows in the buckets `within` that differ now, by key."""
+    """Return, by key, the rows of the buckets `within` in which source and lake differ now."""
     ours, theirs = source.rows(within), lake.rows(within)
     pairs = {key: Pair(ours.get(key), theirs.get(key)) for key in ours.keys() | theirs.keys()}
     return {key: pair for key, pair in pairs.items() if pair.source != pair.lake}

@@ -84,11 +84,11 @@ def _within(frame: DataFrame, within: Collection[str] | None) -> DataFrame:
 
 
 def _where(expression: str, within: Collection[str] | None) -> str:
-    """Return a WHERE clause for rows whose MD5 begins with one of `within`; an empty text if `within` is None.
+    """Return a WHERE clause for rows whose MD5 starts with a prefix in `within`; an empty string if that is None.
 
     Args:
-        expression: the first `{0}` digits of the MD5, in SQL.
-        within: beginnings of an MD5, all of the same length.
+        expression: SQL for the leading digits of the MD5; `{0}` stands for their number.
+        within: prefixes of an MD5, all of the same length.
     """
     if within is None:
         return ""

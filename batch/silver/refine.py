@@ -64,7 +64,7 @@ def refine(table: Table, context: RunContext) -> LayerResult:
     silver = context.table("silver", table.name)
     newest = bronze.version()
     if newest < 0:
-        raise BatchError("the Bronze table is missing: run the layer bronze first", layer="silver", table=table.name)
+        raise BatchError("the Bronze table is missing: run the Bronze layer first", layer="silver", table=table.name)
     progress = {"bronze": newest, "definition": fingerprint(table)}
     done = silver.progress()
     if done == progress and not context.full:

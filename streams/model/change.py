@@ -130,7 +130,7 @@ def _change(key: bytes | None, envelope: Any, key_of: Callable[[Any], str], epoc
     if key != key_of(row).encode():
         raise ValueError("key: differs from the row's key column; check the connector's key transforms")
     if key == UNAVAILABLE:
-        raise ValueError("key: is the placeholder of a value that is not available")
+        raise ValueError("key: is the connector's placeholder for an unavailable value")
     source = envelope.source
     return Change(key, row, deleted, _position(source, op, epoch), source.ts_ms or 0)
 

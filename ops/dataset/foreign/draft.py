@@ -138,7 +138,7 @@ def _unfit(column: ForeignColumn, *, is_utc: bool) -> str:
 
 
 def _typed(column: ForeignColumn) -> dict[str, Any] | None:
-    """Return the column's type in a definition; None if the type is not supported."""
+    """Map a column's type to its type in a dataset definition; None if the type is not supported."""
     kind, is_unsigned = column.data_type, "unsigned" in column.column_type
     if kind in WHOLE:
         return {"type": LogicalType.INTEGER if WHOLE[kind] + is_unsigned <= 32 else LogicalType.BIGINT}

@@ -1,9 +1,9 @@
-"""Restore a partition's store from its changelog topic, up to the end that the changelog has when restoration begins.
+"""Restore a partition's store from its changelog topic, up to the end offset at the time it begins.
 
 The first record of a changelog partition is its incarnation, a UUID written by the first owner. Compaction never
 removes that record, because its key is never written again; and no source's key can equal its key, which is not valid
-UTF-8. A store remembers the incarnation it was restored from. So a store of another log (of a topic that was deleted
-and created again) is recognised and emptied, whatever its offsets.
+UTF-8. A store remembers the incarnation it was restored from. So a store that was built from
+another changelog (its topic was deleted and created again) is detected and emptied, whatever its offsets.
 
 A store is also emptied if it is so outdated that compaction may have removed deletions which the store never saw.
 """
@@ -71,7 +71,8 @@ class Restoration:
     """Restores one store: once for a partition task, continuously for a standby.
 
     A restoration ends at the last stable offset: the caller has fenced the former owner, so no transaction is open and
-    nothing is added. The consumer's position shows that the end is reached; the last one may be a transaction marker.
+    nothing is added. The consumer's position, not the last record, shows that the end is reached: the last
+    offset may be that of a transaction marker.
 
     Args:
         changelog_delete_retention_s: how many seconds compaction keeps deletions.
