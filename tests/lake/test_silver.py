@@ -213,7 +213,7 @@ def test_other_columns_in_the_definition_make_the_table_anew(
 
 
 def test_a_table_without_bronze_is_named(lake: LocalLake) -> None:
-    with pytest.raises(BatchError, match=r"silver/orders: .*layer bronze first"):
+    with pytest.raises(BatchError, match=r"silver/orders: .*Bronze"):
         lake.refine("orders")
 
 
