@@ -47,9 +47,9 @@ def test_history_lists_runs_and_versions(filled: LakeTestbed) -> None:
     ("arguments", "told"),
     [
         (["run", "--dataset", "nonsense"], "unknown dataset 'nonsense' (known: "),
-        (["run", "--table", "nonsense"], "has no table 'nonsense' (it has bronze: payment_method, "),
+        (["run", "--table", "nonsense"], "has no table 'nonsense': use one of bronze: payment_method, "),
         (["run", "--layer", "platinum"], "'platinum'"),
-        (["run", "--layer", "gold", "--table", "orders"], "has no table 'orders' (it has gold: dim_customer, "),
+        (["run", "--layer", "gold", "--table", "orders"], "has no table 'orders': use one of gold: dim_customer, "),
         (["show", "nonsense"], "has no table 'nonsense'"),
         (["sql", "select * from nonsense"], "nonsense"),
         (["sql", "selekt 1"], "selekt"),
