@@ -142,7 +142,7 @@ def test_workers_that_come_and_go_leave_no_store_locked_and_no_worker_broken(
     assert stayer.stop()
     for worker in (*pair, visitor):
         log = worker.log.read_text()
-        assert "cannot be opened" not in log
+        assert "cannot open store" not in log
         assert "unrecoverable" not in log
         assert "Traceback" not in log
     assert_equals_changelog(state_of(stayer), changelog_records(bootstrap, APP_ID))
