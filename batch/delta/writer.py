@@ -11,21 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from pyspark.sql.types import (
-    BinaryType,
-    BooleanType,
-    ByteType,
-    DateType,
-    DecimalType,
-    DoubleType,
-    FloatType,
-    IntegerType,
-    LongType,
-    ShortType,
-    StringType,
-    StructType,
-    TimestampType,
-)
+from pyspark.sql import types
+from pyspark.sql.types import StructType
 
 from batch.delta import sizes
 
@@ -40,18 +27,18 @@ SPARK_ONLY: Final = "spark-only"
 """Set by an operator: delta-rs neither writes nor reads the table, and `maintain` does not change the property."""
 
 _TYPES: Final = (
-    BinaryType,
-    BooleanType,
-    ByteType,
-    DateType,
-    DecimalType,
-    DoubleType,
-    FloatType,
-    IntegerType,
-    LongType,
-    ShortType,
-    StringType,
-    TimestampType,
+    types.BinaryType,
+    types.BooleanType,
+    types.ByteType,
+    types.DateType,
+    types.DecimalType,
+    types.DoubleType,
+    types.FloatType,
+    types.IntegerType,
+    types.LongType,
+    types.ShortType,
+    types.StringType,
+    types.TimestampType,
 )
 _PROPERTIES: Final = frozenset({"delta.enableChangeDataFeed", "delta.dataSkippingStatsColumns"})
 
