@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from ops.context import SILENT
 from ops.dead_letters.letter import DeadLetter, RecordRef, ReplayNote, read_record
 from stack.errors import StackError
-from streams.adapters.committed_reader import committed_consumer
+from streams.adapters.committed_reader import ConsumerOwner, committed_consumer
 from streams.topics import DEAD_LETTERS
 
 ANSWER_S = 10.0
@@ -21,7 +20,7 @@ _POLL_S = 0.2
 _QUEUED_KILOBYTES = 32 * 1024
 
 
-class DeadLetterReader:
+class DeadLetterReader(ConsumerOwner):
     """Reader of the topic `dead_letters`, which keeps one record at a time in memory and commits no offsets."""
 
     def __init__(self, bootstrap: str) -> None:
@@ -37,14 +36,6 @@ class DeadLetterReader:
             },
             logger=SILENT,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._consumer.close()
 
     def partitions(self, topic: str) -> int:
         """Return the number of partitions of a topic, 0 if the topic does not exist.

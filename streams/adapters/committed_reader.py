@@ -43,7 +43,21 @@ def committed_consumer(bootstrap: str, group: str, settings: Mapping[str, Any], 
     )
 
 
-class CommittedReader:
+class ConsumerOwner:
+    """Base of readers that close their consumer at the end of a `with` block."""
+
+    _consumer: Consumer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+
+class CommittedReader(ConsumerOwner):
     """Reads a topic step by step: each `visit_to_end` reads the records written since the previous call.
 
     Args:
@@ -57,14 +71,6 @@ class CommittedReader:
         self._consumer = committed_consumer(bootstrap, group, {"enable.partition.eof": True})
         self._first = dict(positions or {})
         self._positions: dict[int, int] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._consumer.close()
 
     def visit_to_end(self, visit: Visit) -> None:
         """Visit the records from the end of the last call to the current end of every partition.

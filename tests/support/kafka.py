@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -18,7 +17,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported silently
 
-from streams.adapters.committed_reader import committed_consumer
+from streams.adapters.committed_reader import ConsumerOwner, committed_consumer
 
 ANSWER_S = 30.0
 SILENCE_S = 30.0
@@ -39,21 +38,13 @@ class Record(NamedTuple):
     headers: Mapping[str, str]
 
 
-class TopicReader:
+class TopicReader(ConsumerOwner):
     """Reads topic partitions from given offsets to their present ends; belongs to no group."""
 
     def __init__(self, bootstrap: str) -> None:
         self._consumer = committed_consumer(
             bootstrap, "faults-reader", {"enable.partition.eof": True, "fetch.wait.max.ms": 50}
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._consumer.close()
 
     def records(self, starts: Mapping[Place, int]) -> Iterator[Record]:
         """Every committed record from these offsets on.
