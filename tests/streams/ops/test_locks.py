@@ -115,7 +115,7 @@ def test_locks_are_counted_by_application_and_incarnation(
         (app_id, NEW, "0", "1", "0"),
     }
     assert " ".join(found[app_id, OLD, "2498", "2", "0"]).startswith("0d 01:00:")
-    assert found["(released)", "-", "0", "0", "1"] == ["for", "ever", "for", "ever"]
+    assert found["(released)", "-", "0", "0", "1"] == ["forever", "forever"]
 
 
 def test_without_locks_that_is_said(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
