@@ -23,8 +23,8 @@ unit: $(VENV)/ready ## run the tests that need no server
 test-streams: $(VENV)/ready ## run the tests of the stream jobs and their faults, on servers
 	@$(BIN)/python -m tests.lanes streams
 
-test-lake: $(VENV)/ready ## run the tests of the lake, on Spark and servers
-	@$(BIN)/python -m tests.lanes lake
+test-lake: $(VENV)/ready ## run the tests of the lake and its commands, on Spark and servers
+	@$(BIN)/python -m tests.lanes lake commands
 
 test-nightly: $(VENV)/ready ## run the rare and slow tests that `make test` leaves out
 	@$(BIN)/python -m tests.lanes --nightly

@@ -1,14 +1,15 @@
 """Run the test stages of the project and report each one's time and exit code.
 
-    python -m tests.lanes                  every stage: check, unit, fetch, then the lanes `streams` and `lake` together
+    python -m tests.lanes                  every stage: check, unit, fetch, then the three lanes together
     python -m tests.lanes unit             some stages only, one after the other, with their output as it comes
     python -m tests.lanes --nightly        the tests marked `nightly`, which the other calls leave out, and the
                                            unit tests with ten times as many random examples
 
 `check`, `unit` and `fetch` come first and end the run when they fail, so that a broken fold is reported in the first
-minute. The lanes run side by side: the stream tests mostly wait, the lake tests compute. Each writes to
-`.test/<lane>.log`, which is printed whole when the lane ends; a lane that fails does not stop the other. JUnit reports
-are in `.test/<stage>.xml`. Ctrl-C ends both lanes with their servers.
+minute. The lanes run side by side: `streams` mostly waits, `lake` computes in one Java process, and `commands`, the
+lake's commands on real servers, waits half of its time. Each writes to `.test/<lane>.log`, which is printed whole when
+the lane ends; a lane that fails does not stop the others. JUnit reports are in `.test/<stage>.xml`. Ctrl-C ends all
+lanes with their servers.
 """
 
 from __future__ import annotations
@@ -31,14 +32,15 @@ FETCH: Final = "fetch"
 SUITES: Final[Mapping[str, Sequence[str]]] = {
     "unit": ("tests/unit", "tests/agents", "tests/test_architecture.py", "tests/test_readme.py"),
     "streams": ("tests/streams", "tests/faults"),
-    "lake": ("tests/lake",),
+    "lake": ("tests/lake", "--ignore=tests/lake/commands"),
+    "commands": ("tests/lake/commands",),
 }
 PARALLEL: Final[Mapping[str, Sequence[str]]] = {
     # The others start servers, which tests of a package share.
     "unit": ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
 }
-STAGES: Final = (CHECK, "unit", FETCH, "streams", "lake")
-LANES: Final = ("streams", "lake")
+LANES: Final = ("streams", "lake", "commands")
+STAGES: Final = (CHECK, "unit", FETCH, *LANES)
 
 _SLOWEST = 25
 _POLL_SECONDS = 0.2
@@ -121,7 +123,7 @@ def one_after_the_other(stages: Sequence[str], *, nightly: bool = False) -> list
 
 def side_by_side(stages: Sequence[str], *, nightly: bool = False) -> list[Result]:
     """Run stages at the same time, each to its end; a log is printed whole when its stage ends."""
-    _say(f"--- {' and '.join(stages)}, side by side; output in {FOLDER.name}/")
+    _say(f"--- {', '.join(stages)} side by side; output in {FOLDER.name}/")
     return finish([Run(stage, nightly=nightly, log=FOLDER / f"{stage}.log") for stage in stages])
 
 
