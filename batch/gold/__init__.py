@@ -1,4 +1,4 @@
-"""Gold: dimensions and facts, each defined by a SQL file of the dataset and updated by the changes in Silver."""
+"""Gold: dimension and fact tables, each defined by a SQL file of the dataset and updated from the changes in Silver."""
 
 from batch.gold.catalogue import plans
 from batch.gold.plan import GoldPlan

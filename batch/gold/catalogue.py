@@ -1,4 +1,4 @@
-"""Reads the Gold tables of a dataset from its files, applies their history types, and checks their links."""
+"""Loads the plans of a dataset's Gold tables: parses the SQL files, applies SCD types, and checks references."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def plans(definition: Definition) -> list[GoldPlan]:
     """Return the plans of the dataset's Gold tables in build order: dimensions, then facts.
 
     Raises:
-        DefinitionError: a file is malformed; one line per fault, each with the file and the key.
+        DefinitionError: a SQL file is malformed; the message has one line per fault, with the file and the header key.
     """
     paths = sorted(Path(definition.folder, FOLDER).glob("*.sql"))
     found: list[GoldPlan] = []
@@ -41,9 +41,9 @@ def plans(definition: Definition) -> list[GoldPlan]:
 
 
 def with_history(plan: GoldPlan, definition: Definition) -> list[GoldPlan]:
-    """Return one or two plans for a table, by its history type.
+    """Return the plans that the SCD type of a table requires: two for type 4, otherwise one.
 
-    Type 1 is one table of current rows; type 2 one table of row versions; type 4 both, as two tables.
+    Type 1 is a table of current rows, type 2 a table of row versions, and type 4 both, as two tables.
     """
     if plan.scd == 1:
         return [plan]
@@ -58,12 +58,12 @@ def with_history(plan: GoldPlan, definition: Definition) -> list[GoldPlan]:
     )
     if plan.scd == 2:
         return [versions]
-    text = f"The versions of the rows of {plan.name}."
+    text = f"All versions of the rows of {plan.name}."
     return [plan, replace(versions, name=history_of(plan.name), inferred_from=(), description=text)]
 
 
 def _linked(plan: GoldPlan, dimensions: Mapping[str, GoldPlan]) -> GoldPlan:
-    """Return the plan with only those links whose dimension has row versions (history type 2)."""
+    """Return the plan with only those links that refer to a dimension with row versions (SCD type 2)."""
     links = tuple(link for link in plan.links if dimensions[link.dimension].scd == 2)
     marks = "".join(f", {link.dimension}" for link in links)
     return replace(plan, links=links, fingerprint=f"{plan.fingerprint}{marks}")
@@ -77,4 +77,4 @@ def _neighbour_faults(plan: GoldPlan, dimensions: Mapping[str, GoldPlan], names:
         elif dimension.key != (link.key,):
             yield f"dimensions: the key of {link.dimension!r} is {dimension.key[0]!r}, not {link.key!r}"
     if plan.scd == 4 and history_of(plan.name) in names:
-        yield f"scd: the table of versions is named {history_of(plan.name)!r}, but a file has that name already"
+        yield f"scd: type 4 adds a table {history_of(plan.name)!r}, but another file already defines this table"

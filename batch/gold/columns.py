@@ -1,9 +1,9 @@
-"""Parses the descriptions of columns in a Gold table's file: one line per column, in the order of the query.
+"""Parses the column descriptions in the SQL file of a Gold table: one line per column, in the order of the query.
 
     -- column: <name> <type> from <table>.<column>, …: <meaning, with its unit>
 
-The type is a Spark type. `from` lists the Silver columns that the column is computed from; without any, it is left out.
-These lines are not part of the query: changing them does not rebuild the table.
+The type is a Spark type. `from` lists the Silver columns from which the column is computed; it is omitted if there are
+none. These lines are not part of the query, so changing them does not rebuild the table.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SHAPE: Final = "<name> <type> from <table>.<column>, …: <meaning>"
 
 @dataclass(frozen=True, kw_only=True)
 class GoldColumn:
-    """A column of a Gold table; `sources` are the Silver tables and columns that it is computed from."""
+    """The description of a Gold column; `sources` are the Silver (table, column) pairs that it is computed from."""
 
     name: str
     type: str
@@ -36,10 +36,10 @@ class GoldColumn:
 
 
 def split_columns(text: str) -> tuple[tuple[GoldColumn, ...], str]:
-    """Return the columns that a file describes, and the file's text without these lines.
+    """Return the column descriptions in the text of a SQL file, and the text without these lines.
 
     Raises:
-        ValueError: one line per fault, each "column: fault".
+        ValueError: a description is malformed or repeated; the message has one line per fault.
     """
     columns, others, faults = [], [], []
     for line in text.splitlines():
@@ -49,7 +49,7 @@ def split_columns(text: str) -> tuple[tuple[GoldColumn, ...], str]:
             continue
         form = _FORM.fullmatch(match[1].strip())
         if form is None:
-            faults.append(f"column: {match[1].strip()!r} must be like {_SHAPE}")
+            faults.append(f"column: {match[1].strip()!r} must look like {_SHAPE}")
             continue
         sources = [tuple(part.split(".")) for part in re.split(", ", form["sources"] or "") if part]
         columns.append(
@@ -70,13 +70,13 @@ def split_columns(text: str) -> tuple[tuple[GoldColumn, ...], str]:
 def column_faults(
     columns: Sequence[GoldColumn], *, key: Sequence[str], tables: Sequence[str], definition: Definition
 ) -> list[str]:
-    """Return the contradictions between column descriptions and header: sources that are not read, a missing key."""
+    """Return the faults in column descriptions: unknown source columns, and key columns without a description."""
     known: Mapping[str, Sequence[str]] = {table.name: table.column_names for table in definition.tables}
     faults = [
-        f"column: {column.name!r} is said to come from {table}.{name}, which the table does not read"
+        f"column: source {table}.{name} of {column.name!r} is not a column of a table that the header names"
         for column in columns
         for table, name in column.sources
         if table not in tables or name not in known.get(table, ())
     ]
     names = [column.name for column in columns]
-    return faults + [f"column: {name!r} of the key is not described" for name in key if columns and name not in names]
+    return faults + [f"column: key column {name!r} is not described" for name in key if columns and name not in names]

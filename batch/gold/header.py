@@ -1,22 +1,23 @@
-"""Parses the file of a Gold table: a SQL file of the dataset, `gold/<table>.sql`, with `-- name: value` header lines.
+"""Parses the SQL file of a Gold table, `gold/<table>.sql`, whose header has lines of the form `-- name: value`.
 
 kind            dimension or fact
 key             the columns that identify a row, separated by commas
 depends_on      the Silver tables that the query reads, for example `orders(id -> order_id)`: a row of `orders` affects
-                the rows of this table whose `order_id` equals its `id`. A row of a table without brackets affects all
-                rows of this table.
-inferred_from   for a dimension: the columns that refer to it, for example `orders.customer_id`. A key that occurs only
-                in these columns has an inferred member until the dimension's own row arrives.
+                the rows of this table whose `order_id` equals its `id`. If a Silver table is listed without
+                parentheses, each of its rows affects all rows of this table.
+inferred_from   for a dimension: the Silver columns that refer to it, for example `orders.customer_id`. A key that
+                occurs only in these columns gets an inferred member until the dimension's own row arrives.
 dimensions      for a fact: the dimensions that it refers to, for example `dim_customer(customer_id at ordered_at)`. If
-                that dimension has history type 2, the fact gets a column `customer_sk`: the version valid at that time.
-scd             history type of a dimension, see `batch.gold.scd`; default: the history type of the source table in the
-                definition. 1: the newest state; 2: a row for each version; 4: the newest state, and the versions in a
-                second table `<name>_history`
+                the dimension has SCD type 2, the fact gets a column `customer_sk` with the surrogate key of the version
+                that was valid at `ordered_at`.
+scd             SCD type of a dimension (see `batch.gold.scd`). 1: a row with the newest state; 2: a row for each
+                version; 4: the newest state, and the versions in a second table `<name>_history`. Default: the history
+                type of the source table in the dataset's definition.
 partition       partition column of a fact
 column          description of a column (see `batch.gold.columns`), one line per column
 
-Comment lines before the header describe the table. The body is one Spark SQL query over views with the names of Silver
-tables, without deleted rows. Query columns whose names begin with `_` are for the header only and are not stored.
+Comment lines before the header describe the table. The body is one Spark SQL query. Its tables are views of the Silver
+tables, without deleted rows. Query columns whose names begin with `_` can be named in the header, but are not stored.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ _LINK: Final = re.compile(rf"({_NAME})\(({_NAME}) at ({_NAME})\)")
 
 
 def parsed(text: str, name: str, definition: Definition) -> GoldPlan:
-    """Parse a file's text into the plan of the table `name`.
+    """Parse the text of a SQL file into the plan of the Gold table `name`.
 
     Raises:
-        ValueError: one line per fault, each "key: fault".
+        ValueError: the text is malformed; the message has one line per fault, each starting with the header key.
     """
     columns, text = split_columns(text)
     lines = text.splitlines()
@@ -94,7 +95,7 @@ def _leading_comments(lines: list[str]) -> Iterator[str]:
 def _header_faults(header: list[tuple[str, str]]) -> Iterator[str]:
     names = [name for name, _ in header]
     known = (*REQUIRED, *OPTIONAL)
-    yield from (f"{name}: unknown (known: {', '.join(known)})" for name in names if name not in known)
+    yield from (f"{name}: unknown header key (known: {', '.join(known)})" for name in names if name not in known)
     yield from (f"{name}: is given twice" for name in sorted({name for name in names if names.count(name) > 1}))
     yield from (f"{name}: is missing" for name in REQUIRED if name not in names)
     yield from (f"{name}: is empty" for name, value in header if not value)
@@ -105,7 +106,7 @@ def _header_faults(header: list[tuple[str, str]]) -> Iterator[str]:
         yield f"scd: must be 1, 2 or 4, not {values['scd']!r}"
     for name in ("key", "partition"):
         wrong = [part for part in _listed(values.get(name, "")) if not re.fullmatch(_NAME, part)]
-        yield from (f"{name}: {part!r} is not a column name" for part in wrong)
+        yield from (f"{name}: {part!r} is not a valid column name" for part in wrong)
 
 
 def _plan_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
@@ -118,7 +119,7 @@ def _plan_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
         else:
             yield from (f"{place}: table {table!r} has no column {c!r}" for c in columns if c not in tables[table])
     names = [each.table for each in plan.depends_on]
-    yield from (f"depends_on: {name!r} is named twice" for name in sorted({n for n in names if names.count(n) > 1}))
+    yield from (f"depends_on: {name!r} is listed twice" for name in sorted({n for n in names if names.count(n) > 1}))
     for dependency in plan.depends_on:
         mapped = tuple(name for _, name in dependency.columns)
         if not set(mapped) <= set(plan.key):
@@ -126,23 +127,23 @@ def _plan_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
         elif mapped and mapped != plan.mapped:
             yield f"depends_on: {dependency.table!r} must be mapped to the same columns as the tables before it"
     if plan.kind == "dimension" and len(plan.key) != 1:
-        yield "key: a dimension has one key column, in which -1 is the unknown member"
+        yield "key: a dimension must have exactly one key column, because -1 is the key of its unknown member"
     if plan.kind == "dimension" and plan.partition:
-        yield "partition: is only for facts"
+        yield "partition: allowed only for facts"
     if plan.kind == "fact" and plan.inferred_from:
-        yield "inferred_from: is only for dimensions"
+        yield "inferred_from: allowed only for dimensions"
     if plan.kind == "dimension" and plan.links:
-        yield "dimensions: is only for facts"
+        yield "dimensions: allowed only for facts"
 
 
 def _history_type(plan: GoldPlan, definition: Definition) -> int:
-    """Return the history type of the table whose rows are the dimension's members; 1 if there is no such table."""
+    """Return the history type of the dimension's source table, or 1 if the members do not come from one table."""
     table = _member_table(plan, definition)
     return 1 if table is None else table.history
 
 
 def _member_table(plan: GoldPlan, definition: Definition) -> Table | None:
-    """Return the source table whose rows are the dimension's members; None if there is no such table."""
+    """Return the source table that has one row for each member of a dimension, or None if there is no such table."""
     if plan.kind != "dimension" or len(plan.depends_on) != 1:
         return None
     [concern] = plan.depends_on
@@ -155,13 +156,13 @@ def _history_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
         return
     table = _member_table(plan, definition)
     if table is None:
-        yield f"scd: {plan.scd} is only for a dimension that depends on one table, mapped by that table's key"
+        yield f"scd: type {plan.scd} requires a dimension that depends on one table, mapped by the key of that table"
     elif table.history_name is None:
-        yield f"scd: {plan.scd} needs `history: {plan.scd}` at table {table.name!r} of the definition"
+        yield f"scd: type {plan.scd} requires `history: {plan.scd}` for table {table.name!r} in the definition"
 
 
 def _listed(value: str) -> list[str]:
-    """Split a value at its commas, except those in brackets."""
+    """Split a header value at its commas, except commas inside parentheses."""
     return [part.strip() for part in re.split(r",(?![^()]*\))", value) if part.strip()]
 
 
@@ -169,19 +170,19 @@ def _dependency(text: str) -> Dependency:
     match = _DEPENDENCY.fullmatch(text)
     pairs = [_MAPPED.fullmatch(part) for part in _listed(match[2] or "")] if match else []
     if match is None or None in pairs or (match[2] is not None and not pairs):
-        raise ValueError(f"depends_on: {text!r} must be like orders(id -> order_id)")
+        raise ValueError(f"depends_on: {text!r} must look like orders(id -> order_id)")
     return Dependency(table=match[1], columns=tuple((pair[1], pair[2]) for pair in pairs if pair))
 
 
 def _link(text: str) -> Link:
     match = _LINK.fullmatch(text)
     if match is None:
-        raise ValueError(f"dimensions: {text!r} must be like dim_customer(customer_id at ordered_at)")
+        raise ValueError(f"dimensions: {text!r} must look like dim_customer(customer_id at ordered_at)")
     return Link(dimension=match[1], key=match[2], at=match[3])
 
 
 def _referring(text: str) -> tuple[str, str]:
     match = _REFERRING.fullmatch(text)
     if match is None:
-        raise ValueError(f"inferred_from: {text!r} must be like orders.customer_id")
+        raise ValueError(f"inferred_from: {text!r} must look like orders.customer_id")
     return match[1], match[2]

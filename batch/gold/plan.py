@@ -1,8 +1,8 @@
-"""The plan of a Gold table, as parsed from its file.
+"""The plan of a Gold table, as parsed from its SQL file.
 
-Each row of a dimension describes one member, such as a customer. The unknown member has the key -1. An inferred member
-has only a key, which other tables refer to before the dimension's own row arrives. A dimension with history has one row
-for each version of a member, identified by a surrogate key (`customer_sk`).
+Each row of a dimension describes one member, such as a customer. The unknown member, with key -1, stands for a missing
+reference. An inferred member has only a key: other tables refer to it, but its own row has not arrived yet. A dimension
+of SCD type 2 has one row for each version of a member, identified by a surrogate key such as `customer_sk`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Dependency:
 
     Attributes:
         columns: pairs of a Silver column and a Gold column. A Silver row affects the Gold rows with equal values in
-            these columns; without any pairs it affects all Gold rows.
+            these columns; if there are no pairs, it affects all Gold rows.
     """
 
     table: str
@@ -30,11 +30,11 @@ class Dependency:
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """A reference from a fact to the version of a dimension's member that was valid at a time.
+    """A reference from a fact to the version of a dimension member that was valid at the time of the fact.
 
     Attributes:
-        key: column of the fact with the member's key, which has the same name in the dimension.
-        at: column of the fact with the time.
+        key: column with the member's key; it has the same name in the fact and in the dimension.
+        at: column of the fact with its time.
     """
 
     dimension: str
@@ -44,16 +44,16 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True)
 class GoldPlan:
-    """The plan by which a Gold table is built.
+    """The plan of a Gold table: its query, its sources, and which source rows affect which of its rows.
 
     Attributes:
-        key: key columns named in the file; a table with versions has several rows per key (see `row_key`).
-        inferred_from: pairs of a Silver table and its column that refers to this dimension.
-        links: references to dimensions with history type 2, whose versions the table names.
-        scd: history type of a dimension: 1, 2 or 4.
-        versions_of: source table whose row versions are the rows; None for a table of the newest state.
-        fingerprint: changes whenever the file changes, except for the descriptions of columns.
-        columns: described columns; empty if the file describes none.
+        key: key columns given in the SQL file; a table of row versions has several rows per key (see `row_key`).
+        inferred_from: pairs of a Silver table and the column in it that refers to this dimension.
+        links: references to versions of dimension members (SCD type 2).
+        scd: SCD type of a dimension: 1, 2 or 4.
+        versions_of: source table whose row versions this table has; None for a table of current rows.
+        fingerprint: hash that changes whenever the file changes, except for its column descriptions.
+        columns: column descriptions; empty if the file has none.
     """
 
     name: str
@@ -72,44 +72,44 @@ class GoldPlan:
 
     @property
     def row_key(self) -> tuple[str, ...]:
-        """The columns that identify a row of the table."""
+        """The columns that identify a row: the surrogate key in a table of row versions, otherwise `key`."""
         return self.key if self.versions_of is None else (surrogate(self.key[0]),)
 
     @property
     def has_members(self) -> bool:
-        """Whether the table has a row for the unknown member, and rows for inferred members."""
+        """Whether the unknown member and inferred members are added to the rows of the query."""
         return self.kind == "dimension" and (self.versions_of is None or self.scd == 2)
 
     @property
     def concerned_by(self) -> tuple[Dependency, ...]:
-        """All dependencies by which a Silver row affects rows of this table."""
+        """All dependencies through which a Silver row can affect rows of this table."""
         return (*self.depends_on, *self.inferring)
 
     @property
     def inferring(self) -> tuple[Dependency, ...]:
-        """The dependencies from which members are inferred."""
+        """The dependencies on Silver columns that refer to this dimension, from which members are inferred."""
         return tuple(Dependency(table=table, columns=((name, self.key[0]),)) for table, name in self.inferred_from)
 
     @property
     def mapped(self) -> tuple[str, ...]:
-        """The key columns that select affected rows; empty if every Silver row affects all rows."""
+        """The key columns that select the affected rows; empty if every changed Silver row affects all rows."""
         return next((tuple(name for _, name in each.columns) for each in self.concerned_by if each.columns), ())
 
     @property
     def tables(self) -> list[str]:
-        """The sorted names of the Silver tables that the table is built from."""
+        """The names of the Silver tables that the table is built from, sorted."""
         return sorted({dependency.table for dependency in self.concerned_by})
 
 
 def surrogate(key: str) -> str:
-    """Return the name of a surrogate key, from the key of the member: `customer_sk` from `customer_id`."""
+    """Return the name of the surrogate-key column for a key column: `customer_sk` for `customer_id`."""
     return f"{key.removesuffix('_id')}_sk"
 
 
 def added_columns(plan: GoldPlan) -> list[tuple[str, str, str]]:
-    """Return name, type and meaning of the columns that the build adds to those of the query, because of versions."""
+    """Return name, type and meaning of the version columns that are added to the columns of the query."""
     found = [
-        (surrogate(link.key), "bigint", f"The version of the member ({link.dimension}) at that time; -1: unknown.")
+        (surrogate(link.key), "bigint", f"The version in {link.dimension} valid at the time of the fact; -1: unknown.")
         for link in plan.links
     ]
     if plan.versions_of is not None:
@@ -123,5 +123,5 @@ def added_columns(plan: GoldPlan) -> list[tuple[str, str, str]]:
 
 
 def history_of(name: str) -> str:
-    """Return the name of the second table, with versions, of a dimension with history type 4."""
+    """Return the name of the table that has the row versions of a dimension of SCD type 4."""
     return f"{name}_history"

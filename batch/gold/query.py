@@ -1,6 +1,6 @@
-"""Computes the rows of a Gold table from fixed versions of its sources: all rows, or those of some keys.
+"""Computes the rows of a Gold table from fixed versions of its sources: all rows, or only those with given keys.
 
-Members, versions and links are explained in `batch.gold.plan`.
+See `batch.gold.plan` for the terms member, version and link.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from batch.gold.scd import inferred_versions, versions, with_surrogate
 from batch.silver.cross_row_rules import values_not_in, values_without
 
 UNKNOWN = -1
-"""Key of the unknown member of every dimension, which facts without a value refer to."""
+"""Key of the unknown member of every dimension; facts refer to it if their source has no value."""
 
 
 def affected(plan: GoldPlan, feeds: Mapping[str, Rows], table: Source) -> DataFrame | None:
-    """Return the keys (columns `plan.mapped`) of the rows that the change feeds affect; None: all rows are affected.
+    """Return the keys (`plan.mapped`) of the Gold rows that changes in the sources affect; None if all are affected.
 
-    A changed reference to a member affects the member only if it is inferred or missing in `table`: a member that the
-    query returns does not depend on references.
+    A changed reference affects a dimension member only if the member is inferred, or missing in `table`: a member that
+    the query returns does not depend on references to it.
 
     Args:
-        feeds: changes of each changed source since the last build, by its name among the sources.
-        table: the Gold table as it is now.
+        feeds: for each changed source, by name, its changes since the last build.
+        table: the Gold table in its current state.
     """
     own = _concerned(plan.depends_on, feeds)
     if own is None and any(each.table in feeds for each in plan.depends_on):
@@ -44,7 +44,7 @@ def affected(plan: GoldPlan, feeds: Mapping[str, Rows], table: Source) -> DataFr
             own = naming.distinct() if own is None else own.unionByName(naming).distinct()
     referred = _concerned(plan.inferring, feeds)
     if referred is None:
-        assert own is not None, "there is a feed of a table that concerns the plan"
+        assert own is not None, "at least one table that the plan reads has a change feed"
         return own
     (key,) = plan.key
     known = Rows.of(referred.where(F.col(key).isNotNull())).collect_if_small()
@@ -54,7 +54,7 @@ def affected(plan: GoldPlan, feeds: Mapping[str, Rows], table: Source) -> DataFr
 
 
 def _concerned(concerns: Iterable[Dependency], feeds: Mapping[str, Rows]) -> DataFrame | None:
-    """Return the keys that the feeds affect by some dependencies; None: all keys, or no dependency has a feed."""
+    """Return the keys that changes affect through the dependencies; None means all keys, or that nothing changed."""
     found: DataFrame | None = None
     for concern in concerns:
         if concern.table not in feeds:
@@ -67,15 +67,15 @@ def _concerned(concerns: Iterable[Dependency], feeds: Mapping[str, Rows]) -> Dat
 
 
 def rows_of(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, keys: Rows | None) -> DataFrame:
-    """Compute the rows of a Gold table, including unknown and inferred members.
+    """Compute the rows of a Gold table, including the unknown member and inferred members.
 
     Args:
-        sources: the tables that it is built from, each at one version: Silver tables (with tombstones) by name, and
-            the dimensions whose versions it names, by `gold_source`.
-        keys: return only the rows of these keys (columns `plan.mapped`) and the unknown member; None: all rows.
+        sources: the tables to build from, each at one version: Silver tables (with tombstones) by name, and linked
+            dimensions by `gold_source`.
+        keys: compute only the rows with these keys (columns `plan.mapped`) and the unknown member; None: all rows.
 
     Raises:
-        BatchError: the query is invalid, or lacks a column that the header names.
+        BatchError: the query is invalid, or does not return a column that the header names.
     """
     body = _body(plan, sources, spark, keys)
     for link in plan.links:
@@ -92,12 +92,12 @@ def rows_of(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, 
 
 
 def gold_source(dimension: str) -> str:
-    """Return the name of a dimension among a table's sources, which no Silver table can have."""
+    """Return the key of a dimension in a mapping of sources; its prefix rules out a clash with a Silver table."""
     return f"gold/{dimension}"
 
 
 def _body(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, keys: Rows | None) -> DataFrame:
-    """Run the query; return its rows after checking that it has the columns named in the header."""
+    """Run the query, check that it returns the columns named in the header, and return its rows."""
     views = {each.table: _restricted(sources, each, keys) for each in plan.depends_on}
     if plan.versions_of is None:
         body = _queried(plan, {name: rows.where("NOT _deleted") for name, rows in views.items()}, spark)
@@ -108,7 +108,7 @@ def _body(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, ke
     wanted = (*plan.key, *((plan.partition,) if plan.partition else ()), *named)
     missing = [name for name in dict.fromkeys(wanted) if name not in body.columns]
     if missing:
-        text = f"the query in {plan.name}.sql lacks columns that its header names: {', '.join(missing)}"
+        text = f"the query in {plan.name}.sql does not return columns that its header names: {', '.join(missing)}"
         raise BatchError(text, layer="gold", table=plan.name)
     return body
 
@@ -116,7 +116,7 @@ def _body(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, ke
 def _with_members(
     plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, keys: Rows | None, body: DataFrame
 ) -> DataFrame:
-    """Add the members that the query does not return to a dimension's rows: the unknown member and inferred ones."""
+    """Add the members that a dimension's query does not return: the unknown member and inferred members."""
     (key,) = plan.key
     unknown = _only_key(spark.range(1).select(F.lit(UNKNOWN)), body, key)
     if plan.versions_of is not None:
@@ -138,7 +138,7 @@ def _with_members(
 def _restricted(
     sources: Mapping[str, Source], concern: Dependency, keys: Rows | None, *, columns: Sequence[str] = ()
 ) -> DataFrame:
-    """Return the source rows that affect these keys; all rows if the dependency has no mapped columns."""
+    """Return the source rows that affect the given keys; all rows if there are no keys or no mapped columns."""
     source = sources[concern.table]
     if keys is None:
         return source.frame.select(*columns) if columns else source.frame
@@ -163,7 +163,7 @@ def _queried(plan: GoldPlan, views: Mapping[str, DataFrame], spark: SparkSession
 
 
 def _inferred(plan: GoldPlan, sources: Mapping[str, Source], keys: Rows | None, body: DataFrame) -> DataFrame:
-    """Return the keys that other tables refer to and that the query returns no row for."""
+    """Return the keys that other tables refer to, but for which the query returns no row."""
     (key,) = plan.key
     found: DataFrame | None = None
     for concern in plan.inferring:
@@ -178,7 +178,7 @@ def _inferred(plan: GoldPlan, sources: Mapping[str, Source], keys: Rows | None, 
 
 
 def _only_key(values: DataFrame, body: DataFrame, key: str) -> DataFrame:
-    """Return rows with the columns of `body` in which only the key has a value: the one column of `values`."""
+    """Return rows with the columns of `body`, all NULL except the key, which is the only column of `values`."""
     (value,) = values.columns
     columns = [F.col(f"`{value}`") if field.name == key else F.lit(None) for field in body.schema.fields]
     types = zip(columns, body.schema.fields, strict=True)

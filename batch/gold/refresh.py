@@ -1,12 +1,12 @@
-"""Brings one Gold table up to date with Silver.
+"""Updates one Gold table from the changes in its sources since the last build.
 
-1. Find the affected keys in the change feeds of Silver since the last build.
-2. Run the table's query for these keys, and compare the result with the rows that the table has.
-3. Merge the differences into the table: only files with differing rows are rewritten, and in a partitioned table only
-   the partitions that a row leaves or enters are read.
+1. Read the change data feeds of the sources, and find the keys of the Gold rows that the changes affect.
+2. Run the table's query for these keys, and compare the result with the current rows of the table.
+3. Merge the differences into the table. This rewrites only files with differing rows; if the table is partitioned, it
+   reads only the partitions of the differing rows, before and after the change.
 
-The whole table is built if it does not exist, if its SQL file or its columns have changed, if a change feed was
-deleted, or in a full run.
+The whole table is rebuilt if it does not exist, if its SQL file or its columns have changed, if a change data feed is
+incomplete, or in a full run.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ from batch.gold.query import UNKNOWN, affected, gold_source, rows_of
 log = logging.getLogger(__name__)
 
 _MOST_PARTITIONS = 1_000
-"""If more partitions are affected, they are not listed in the merge condition, and the whole table is read."""
+"""Maximum number of partitions listed in a merge condition; if more are affected, the merge reads the whole table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _GoldRefresh:
-    """One refresh of a Gold table.
+    """One update of a Gold table.
 
     Attributes:
-        sources: the tables that it is built from: Silver tables, and the dimensions whose versions it names.
+        target: the Gold table.
+        sources: the tables to build from: Silver tables and linked dimensions.
         before: version of each source at the last build.
-        now: version of each source to build from.
+        now: version of each source for this build.
     """
 
     plan: GoldPlan
@@ -60,18 +61,18 @@ class _GoldRefresh:
         return {"silver": dict(self.now), "definition": self.plan.fingerprint}
 
     def rows(self, keys: Rows | None = None) -> DataFrame:
-        """Return the rows that the table should have: those of some keys, or all."""
+        """Compute the rows that the table should have now; only those with the given keys, unless `keys` is None."""
         tables = {name: self._source_at(name, version) for name, version in self.now.items()}
         return rows_of(self.plan, tables, self.context.spark, keys)
 
     def feeds(self) -> dict[str, Rows] | None:
-        """Return the changes of each changed source since the last build; None if some were deleted."""
+        """Return the changes since the last build, by source; None if the change feed of a source is incomplete."""
         changed = {name: self.before[name] for name, version in self.now.items() if self.before[name] != version}
         feeds = {name: self._changed_since(name, version) for name, version in changed.items()}
         known = {name: feed for name, feed in feeds.items() if feed is not None}
         return known if known.keys() == feeds.keys() else None
 
-    # Shared, because several Gold tables read the same version of a Silver table, and listing its files costs jobs.
+    # Results are shared: several Gold tables read the same version of a source, and listing its files takes Spark jobs.
 
     def _source_at(self, name: str, version: int) -> Snapshot:
         return self.context.once(("source", name, version), lambda: self.sources[name].at(version))
@@ -82,15 +83,15 @@ class _GoldRefresh:
 
 
 def gold_table(plan: GoldPlan, context: RunContext) -> LakeTable:
-    """Return the Delta table of a plan."""
+    """Return the Delta table that a plan builds."""
     return context.dimension(plan.name) if plan.kind == "dimension" else context.fact(plan.name)
 
 
 def build(plan: GoldPlan, context: RunContext) -> LayerResult:
-    """Bring the table of a plan up to date with Silver.
+    """Update the Gold table of a plan from its sources; a full run rebuilds it.
 
     Raises:
-        BatchError: a table that the plan reads is missing, or the plan's query is invalid.
+        BatchError: a source table does not exist, or the plan's query is invalid.
     """
     refresh = _planned(plan, context)
     done = refresh.target.progress()
@@ -117,29 +118,29 @@ def _planned(plan: GoldPlan, context: RunContext) -> _GoldRefresh:
     now = {name: table.version() for name, table in sources.items()}
     missing = [table.name for name, table in sources.items() if now[name] < 0]
     if missing:
-        text = f"missing table {', '.join(missing)}: run its layer first"
+        text = f"source tables do not exist: {', '.join(missing)}; run their layers first"
         raise BatchError(text, layer="gold", table=plan.name)
     before = target.progress().get("silver", {})
     return _GoldRefresh(plan=plan, context=context, target=target, sources=sources, before=before, now=now)
 
 
 def _built(refresh: _GoldRefresh) -> Written:
-    """Build the whole table."""
+    """Rebuild the whole table from its sources."""
     rows = Rows.of(refresh.rows())
     partition_by = [refresh.plan.partition] if refresh.plan.partition else []
     if sizes.are_small_tables(refresh.sources.values()):
         rows = rows.collect_if_small()
     return refresh.target.replace(
-        rows.repartitioned(partition_by),  # one task writes each partition, as one file
+        rows.repartitioned(partition_by),  # one task, and so one file, for each partition
         run_id=refresh.context.run_id,
         progress=refresh.progress,
         partition_by=partition_by,
-        properties=None if refresh.plan.versions_of is None else CHANGE_FEED,  # facts read the changes of its versions
+        properties=None if refresh.plan.versions_of is None else CHANGE_FEED,  # facts read this feed
     )
 
 
 def _continued(refresh: _GoldRefresh) -> Written | None:
-    """Merge the differences since the last build; None if changes were deleted or the table's columns differ."""
+    """Merge the changes since the last build into the table; return None if the table must be rebuilt instead."""
     try:
         feeds = refresh.feeds()
         if feeds is None:
@@ -163,7 +164,7 @@ def _continued(refresh: _GoldRefresh) -> Written | None:
         if not _is_gone(error):
             raise
         log.warning(
-            "gold/%s: Silver no longer has all changes since the last build; building the whole table",
+            "gold/%s: the sources no longer have all changes since the last build; rebuilding the whole table",
             refresh.plan.name,
         )
         return None
@@ -174,15 +175,15 @@ def _shape(schema: StructType) -> list[tuple[str, DataType]]:
 
 
 def _without_unknown(rows: DataFrame, plan: GoldPlan) -> DataFrame:
-    """Return the rows without the unknown member, which `_GoldRefresh.rows` returns for any keys."""
+    """Return the rows without the unknown member, which `_GoldRefresh.rows` includes no matter what the keys are."""
     return rows.where(F.col(plan.key[0]) != F.lit(UNKNOWN)) if plan.has_members else rows
 
 
 def difference(before: DataFrame, now: DataFrame, plan: GoldPlan) -> DataFrame:
-    """Return the rows to write: rows of `now` that `before` lacks or has differently, and rows that only `before` has.
+    """Return the rows to insert, update or delete in order to turn `before` into `now`.
 
-    Two columns are added: `_gone`, whether only `before` has the row; and `_was`, the row's partition in `before`, NULL
-    if `before` lacks the row.
+    Two columns are added: `_gone`, whether the row must be deleted; and `_was`, the row's partition in `before`, which
+    is NULL for a row to insert.
     """
     key = list(plan.row_key)
     was = before.select(*key, F.struct(*now.columns).alias("_old"))
@@ -197,7 +198,7 @@ def difference(before: DataFrame, now: DataFrame, plan: GoldPlan) -> DataFrame:
 
 
 def _merged(rows: Rows, refresh: _GoldRefresh) -> Written:
-    """Merge the rows of `difference`, reading only the partitions that rows leave or enter."""
+    """Merge the rows of `difference` into the table, reading only their partitions before and after the change."""
     plan, run_id = refresh.plan, refresh.context.run_id
     count, partitions = rows.count_and_values([plan.partition, "_was"] if plan.partition else [])
     if count == 0:
@@ -221,14 +222,14 @@ def _merged(rows: Rows, refresh: _GoldRefresh) -> Written:
 
 
 def _noted(refresh: _GoldRefresh) -> Written:
-    """Commit the progress without any rows."""
+    """Commit the new progress without writing any rows."""
     return refresh.target.note(run_id=refresh.context.run_id, progress=refresh.progress)
 
 
 def literal(value: object) -> str:
-    """Return a number or a text as a SQL literal that DataFusion and Spark read alike.
+    """Return a number or text as a SQL literal that has the same value in DataFusion and in Spark.
 
-    The text must have no backslash, which only Spark would read as an escape.
+    The text must not contain a backslash, which only Spark treats as an escape character.
     """
     if isinstance(value, int):
         return str(value)
@@ -237,7 +238,7 @@ def literal(value: object) -> str:
 
 
 def _is_gone(error: PySparkException | DeltaRsError) -> bool:
-    """Whether the error says that `maintain` has deleted old files or versions."""
+    """Return whether the cause of an error is that `maintain` has deleted old files or versions."""
     if isinstance(error, DeltaRsError):
         return error.is_gone
     return any(sign in str(error) for sign in ("FileNotFound", "FILE_NOT_", "DELTA_VERSION", "DELTA_LOG_FILE"))

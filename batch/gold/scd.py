@@ -1,17 +1,19 @@
-"""Slowly changing dimensions: computes the versions of a dimension's members, and the version that a fact refers to.
+"""Slowly changing dimensions (SCD): computes the versions of dimension members, and the version that a fact refers to.
 
-The versions are computed from the history in Silver, which has all versions of the source rows, ordered by `_sequence`:
+Versions are computed from the history table in Silver, which has all versions of the source rows, ordered by
+`_sequence`:
 
-- The query runs for each version separately. A delete, or a version for which the query returns no row, ends the
-  period of the version before.
+- The query is executed for each version separately. A delete, or a version for which the query returns no row, ends the
+  validity of the previous version.
 - Consecutive versions with equal values in all columns of the query are merged into one.
-- `valid_from` is when the source committed the version, but not earlier than the `valid_from` of the version before.
-  `valid_to` is the `valid_from` of the next version or the time of the delete; NULL for the current version. If several
-  versions have the same time, all but the last one have an empty period.
-- `{member}_sk` is a hash of key and sequence, so it does not depend on when and how often the versions are delivered.
+- `valid_from` is the time at which the source committed the version, but never earlier than the `valid_from` of the
+  previous version. `valid_to` is the `valid_from` of the next version or the time of the delete; it is NULL for the
+  current version. If several versions have the same time, all but the last have an empty period.
+- `{member}_sk` is a hash of key and sequence, so it does not depend on when or how often a version is delivered.
 
-A fact refers to the version that was valid at its time: the last one that began by then, or else the first one.
-The method is that of types 2 and 4 in Kimball and Ross, The Data Warehouse Toolkit, 3rd edition, chapter 5.
+A fact refers to the last version whose `valid_from` is not after the fact's time, or to the first version if each one
+began later. The method is that of SCD types 2 and 4 in Kimball and Ross, The Data Warehouse Toolkit, 3rd edition,
+chapter 5.
 """
 
 from __future__ import annotations
@@ -30,13 +32,13 @@ _VERSION: Final = ("_sequence", "_row_hash", "_committed_at", "_deleted")
 
 
 def versions(plan: GoldPlan, history: DataFrame, spark: SparkSession) -> DataFrame:
-    """Compute the rows of a table with versions: the columns of the query, the surrogate key and `PERIOD`.
+    """Compute the rows of a table of versions: the columns of the query, the surrogate key and `PERIOD`.
 
     Args:
-        history: the versions of source rows; for each key either all of them or none.
+        history: versions of source rows; for each key, either all of its versions or none.
 
     Raises:
-        BatchError: the query is invalid, or returns a column with a name that is added here.
+        BatchError: the query is invalid, or returns a column whose name is reserved for an added column.
     """
     asked = _asked_of_each(plan, history, spark)
     (key,) = plan.key
@@ -64,16 +66,18 @@ def versions(plan: GoldPlan, history: DataFrame, spark: SparkSession) -> DataFra
 
 
 def surrogate_of(key: Column, sequence: Column) -> Column:
-    """Return the surrogate key of a version, from 0 to 2^63 - 1."""
+    """Return the surrogate key of a version: a hash of key and sequence, from 0 to 2^63 - 1."""
     return F.shiftrightunsigned(F.xxhash64(key, sequence), 1)
 
 
 def inferred_versions(inferred: DataFrame, known: DataFrame, key: str) -> DataFrame:
-    """Turn inferred members into versions, valid since their last known version ended, or always if there is none.
+    """Turn inferred members into current versions, each valid from the end of the member's last known version.
+
+    If a member has no known version, `valid_from` is NULL.
 
     Args:
-        inferred: rows with the columns of `versions`, in which only the key has a value.
-        known: the versions that the query returns.
+        inferred: rows with the columns of `versions`, all NULL except the key.
+        known: the result of `versions`.
     """
     ended = known.groupBy(F.col(key).alias("_known")).agg(F.max("valid_to").alias("_ended"))
     rows = inferred.join(ended, F.col(key) == F.col("_known"), "left")
@@ -87,10 +91,10 @@ def inferred_versions(inferred: DataFrame, known: DataFrame, key: str) -> DataFr
 
 
 def with_surrogate(facts: DataFrame, link: Link, members: DataFrame, unknown: int) -> DataFrame:
-    """Add to facts the surrogate key of the version that they refer to; `unknown` if the member is missing.
+    """Add to each fact the surrogate key of the version that it refers to, or `unknown` if the member is missing.
 
     Args:
-        members: the versions of the dimension.
+        members: the versions of the dimension's members.
     """
     name = surrogate(link.key)
     in_time = Window.partitionBy(link.key).orderBy(F.asc_nulls_first("valid_from"), F.asc_nulls_last("valid_to"))
@@ -122,7 +126,7 @@ def _asked_of_each(plan: GoldPlan, history: DataFrame, spark: SparkSession) -> D
             f"FROM {relation} AS v LEFT JOIN LATERAL "
             f"(WITH `{plan.versions_of}` AS (SELECT {row}) SELECT * FROM ({plan.query}\n)) AS q"
         )
-        # Spark 4.2 cannot join a frame that has a lateral join with itself: it loses the outer columns.
+        # Without a checkpoint, Spark 4.2 loses the outer columns if a frame with a lateral join is joined with itself.
         return answers.localCheckpoint(eager=False)
     except AnalysisException as error:
         text = next(iter(str(error).splitlines()), "")

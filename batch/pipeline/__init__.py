@@ -1,1 +1,1 @@
-"""A run over a dataset: its plan, its schedule, its lease, its manifest and its record."""
+"""Runs of the batch jobs of a dataset: planning, scheduling, locking, manifests and status records."""

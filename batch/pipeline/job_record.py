@@ -1,9 +1,9 @@
-"""The record of a dataset's last run in Redis, for other programs to display.
+"""Stores the status of a dataset's last run in Redis, for other programs to display.
 
     batch_jobs:{dataset}    hash: state (running | done | nothing new | failed), run_id, started, ended, seconds, rows
-                            (JSON object, table → rows written), error
+                            (JSON object: number of rows written, by table), error
 
-Nothing in this package reads it back, and a run continues when Redis is unreachable.
+Nothing in `batch` reads this status, and a run continues if Redis is unreachable.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 DATABASE: Final = 0
 
 WRITE: Final = Script("""\
--- {key, {field, value, ...}}: the hash has these fields and no others
+-- ARGV[1] is {key, {field, value, ...}} in MessagePack: replace the hash with exactly these fields
 local key, fields = unpack(cmsgpack.unpack(ARGV[1]))
 redis.call('DEL', key)
 return redis.call('HSET', key, unpack(fields))
@@ -32,7 +32,7 @@ return redis.call('HSET', key, unpack(fields))
 
 
 class JobRecord:
-    """Writes the record of one dataset's last run."""
+    """A Redis hash with the status of a dataset's last run."""
 
     def __init__(self, redis: Caller, dataset: str, say: Callable[[str], None]) -> None:
         self._redis = redis
@@ -41,13 +41,13 @@ class JobRecord:
         self._is_away = False
 
     def began(self, run_id: str, started: datetime) -> None:
-        """Record that a run has started."""
+        """Record that a run has started, replacing the status of the previous run."""
         self._write(state="running", run_id=run_id, started=_text(started))
 
     def ended(
         self, run_id: str, started: datetime, *, state: str, tables: Sequence[TableRun] = (), error: str = ""
     ) -> None:
-        """Record how a run has ended."""
+        """Record that a run has ended, with its state, duration, rows written per table, and error."""
         now = datetime.now(UTC)
         self._write(
             state=state,
@@ -65,9 +65,9 @@ class JobRecord:
             self._redis.call(WRITE, msgspec.msgpack.encode((self._key, flat)))
             self._is_away = False
         except RedisAwayError as error:
-            log.warning("could not write the record of the run to Redis: %s", error)
+            log.warning("could not write the status of the run to Redis: %s", error)
             if not self._is_away:
-                self._say(f"warning: could not write the record of the run to Redis: {error}")
+                self._say(f"warning: could not write the status of the run to Redis: {error}")
             self._is_away = True
 
 

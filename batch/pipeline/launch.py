@@ -1,4 +1,4 @@
-"""Starts a run: creates its runner and lease, and starts Spark when the first plan is needed."""
+"""Starts runs: creates the runner and the lease, and starts Spark only when a plan is needed."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def run_once(
     up_to_date_check: UpToDateCheck = never_up_to_date,
     optimises: bool = False,
 ) -> int:
-    """Do a single run with lease, record and manifest; return the exit code, 1 if a table failed.
+    """Execute a single run while holding the dataset's lease; return the exit code, which is 1 if a table failed.
 
     Args:
-        plan_of: returns the plan of the run; called only if the run is not up to date.
-        wait: wait while another run of the dataset is in progress, instead of failing.
-        up_to_date_check: called before Spark starts.
-        optimises: let Java optimise compiled code (see `spark_session`), for work on whole tables; the first run of a
-            lake does so in any case.
+        plan_of: returns the plan of the run; not called if `up_to_date_check` finds that there is nothing to do.
+        wait: if another run of the dataset is in progress, wait for it to end instead of failing.
+        up_to_date_check: checks, before Spark starts, whether there is anything to do.
+        optimises: enable Java's optimising compiler (see `spark_session`), for work on whole tables; the first run of
+            a lake always enables it.
     """
     prepared = prepared_runner(workspace, plan_of, up_to_date_check=up_to_date_check, optimises=optimises)
     with prepared as (runner, lease, _):
@@ -54,7 +54,11 @@ def prepared_runner(
     is_quiet: bool = False,
     optimises: bool = False,
 ) -> Iterator[tuple[Runner, Lease, Callable[[], Plan]]]:
-    """Yield the runner, its lease, and a function that starts Spark, which otherwise starts with the first plan."""
+    """Yield a runner, the dataset's lease, and a function that returns the plan.
+
+    The first call of this function starts Spark. The runner calls it when it needs a plan; call it earlier to start
+    Spark in advance.
+    """
     name = workspace.definition.name
     with RedisConsole(RedisSettings.read().url, database=DATABASE) as redis, contextlib.ExitStack() as ending:
 

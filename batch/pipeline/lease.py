@@ -1,9 +1,10 @@
-"""The lease of a dataset in Redis: while one run holds it, another run waits or fails with the name of the holder.
+"""The lease of a dataset in Redis, which allows only one run of the dataset at a time.
 
-The lease only avoids wasted work: the tables' own commits prevent conflicts between writers. So a run continues, with a
-warning, when Redis is unreachable or the lease is lost.
+While a run holds the lease, any other run waits, or fails with an error that names the holder. The lease only avoids
+wasted work: Delta commits already prevent conflicts between writers. So a run continues, with a warning, if Redis is
+unreachable or the lease is lost.
 
-    batch_lease:{dataset}     JSON {token, holder, since}; expires LEASE_S after its last renewal
+    batch_lease:{dataset}     JSON {token, holder, since}; expires LEASE_S seconds after its last renewal
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ RENEW_S: Final = 10.0
 ASK_AGAIN_S: Final = 1.0
 
 TAKE: Final = Script("""\
--- {key, token, value, milliseconds} -> '' if the lease is ours now, else the holder's value
+-- ARGV[1] is {key, token, value, milliseconds} in MessagePack.
+-- Take or renew the lease and return ''; if another token holds the lease, return its value instead.
 local key, token, value, ms = unpack(cmsgpack.unpack(ARGV[1]))
 local found = redis.call('GET', key)
 if found and cjson.decode(found).token ~= token then return found end
@@ -40,7 +42,8 @@ return ''
 """)
 
 GIVE_BACK: Final = Script("""\
--- {key, token} -> 1 if the lease was ours
+-- ARGV[1] is {key, token} in MessagePack.
+-- Delete the lease and return 1; if this token does not hold the lease, return 0.
 local key, token = unpack(cmsgpack.unpack(ARGV[1]))
 local found = redis.call('GET', key)
 if not found or cjson.decode(found).token ~= token then return 0 end
@@ -49,15 +52,21 @@ return redis.call('DEL', key)
 
 
 class Caller(Protocol):
-    """The part of Redis that a lease needs; `streams.adapters.redis.RedisConsole` provides it."""
+    """A Redis client that can run Lua scripts, such as `streams.adapters.redis.RedisConsole`."""
 
     def call(self, script: Script, argument: bytes) -> object:
-        """Run a script with one argument."""
+        """Run a Lua script with one argument, and return its result."""
         ...
 
 
 class Held(msgspec.Struct, kw_only=True):
-    """The value of a lease in Redis: `since` is an ISO time in UTC, `token` identifies the run that holds the lease."""
+    """The value of a lease in Redis.
+
+    Attributes:
+        token: random id of the process that holds the lease.
+        holder: that process and its host, for messages.
+        since: ISO time in UTC at which that process created its `Lease`.
+    """
 
     token: str
     holder: str
@@ -65,7 +74,7 @@ class Held(msgspec.Struct, kw_only=True):
 
 
 class Lease:
-    """The lease of one dataset; use it through `hold`."""
+    """The lease of one dataset; `hold` takes, renews and releases it."""
 
     def __init__(self, redis: Caller, dataset: str, say: Callable[[str], None]) -> None:
         self._redis = redis
@@ -80,10 +89,12 @@ class Lease:
 
     @contextmanager
     def hold(self, *, wait: bool, stop: threading.Event | None = None) -> Iterator[None]:
-        """Hold the lease inside the `with` block and renew it.
+        """Take the lease, renew it in the background during the `with` block, and release it on exit.
+
+        If Redis is unreachable, the block is executed without the lease.
 
         Raises:
-            BatchError: another run holds it and `wait` is false, or `stop` was set while waiting.
+            BatchError: another run holds the lease and `wait` is false, or `stop` was set while waiting.
         """
         self._take(wait=wait, stop=stop or threading.Event())
         done = threading.Event()
@@ -112,13 +123,16 @@ class Lease:
                 raise BatchError(f"stopped while waiting for another run of {self._dataset} ({who})")
 
     def _ask(self) -> Held | None:
-        """Try to take the lease; return its holder if that is another run, else (or if Redis is unreachable) None."""
+        """Try to take the lease; return the run that holds it, or None on success or if Redis is unreachable."""
         argument = (self._key, self._held.token, msgspec.json.encode(self._held).decode(), LEASE_S * 1000)
         try:
             answer = self._redis.call(TAKE, msgspec.msgpack.encode(argument))
         except RedisAwayError as error:
-            self._say(f"warning: no lease ({error}); continuing, because table commits prevent conflicts between runs")
-            log.warning("could not acquire the lease: %s", error)
+            self._say(
+                f"warning: could not take the lease of dataset {self._dataset} ({error}); "
+                "continuing, because table commits prevent conflicts between runs"
+            )
+            log.warning("could not take the lease of dataset %s: %s", self._dataset, error)
             return None
         if not answer:
             return None
@@ -134,14 +148,18 @@ class Lease:
             try:
                 other = self._redis.call(TAKE, blob)
             except RedisAwayError as error:
-                log.warning("could not renew the lease (tried for %.1f s): %s", time.monotonic() - began, error)
+                seconds = time.monotonic() - began
+                log.warning("could not renew the lease of dataset %s in %.1f s: %s", self._dataset, seconds, error)
                 continue
             if other and not lost:
                 lost = True
-                log.warning("another run took over the lease of %s; table commits prevent conflicts", self._dataset)
+                log.warning(
+                    "another run took over the lease of dataset %s; continuing: table commits prevent conflicts",
+                    self._dataset,
+                )
 
     def _give_back(self) -> None:
         try:
             self._redis.call(GIVE_BACK, msgspec.msgpack.encode((self._key, self._held.token)))
         except RedisAwayError as error:
-            log.warning("could not release the lease, which will expire: %s", error)
+            log.warning("could not release the lease of dataset %s (it will expire): %s", self._dataset, error)

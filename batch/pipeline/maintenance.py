@@ -1,4 +1,4 @@
-"""Maintenance of one table: remove old tombstones, merge small files, delete old files and old archive objects."""
+"""Maintains one table: removes old tombstones, merges small files, and deletes old files and archive objects."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ FILES_PER_TABLE: Final = 8
 
 
 def with_less_archive(table: Table, bronze: LakeTable, context: RunContext, *, keep_s: float) -> str:
-    """Delete archive objects of a table that Bronze has landed and that are older than `keep_s` seconds.
+    """Delete those archive objects of a table that are already in Bronze and older than `keep_s` seconds.
 
-    Returns a note with their number and size.
+    Returns a text with the number and total size of the deleted objects.
     """
     topic = change_topic(context.definition.name, table.name, engine=context.definition.engine)
     landed = positions(bronze.progress(), topic)
     before = context.started_at - timedelta(seconds=keep_s)
     count, size = forget_objects(context.spark, context.lake.changes(topic), landed, before=before)
-    return f"{count:,} objects of the archive removed ({megabytes(size)})"
+    return f"removed {count:,} archive objects ({megabytes(size)})"
 
 
 def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombstones_s: float | None) -> LayerResult:
-    """Remove a table's old tombstones, merge its small files, choose its writer, delete files of old versions.
+    """Remove a table's old tombstones, merge its small files, choose its writer, and delete old files.
 
     Args:
-        keep_s: age in seconds up to which old versions stay readable.
-        tombstones_s: age in seconds from which tombstones are removed; None for a table without tombstones.
+        keep_s: age in seconds up to which old table versions remain readable.
+        tombstones_s: age in seconds after which tombstones are removed; None if the table has no tombstones.
     """
     layer, _, name = table.name.partition("/")
     version, files, stored = table.version(), table.data_files(), table.stored_bytes()
@@ -60,10 +60,10 @@ def maintained(table: LakeTable, context: RunContext, *, keep_s: float, tombston
 
 
 def file_bytes(table_bytes: int) -> int:
-    """Return the target file size in bytes: an eighth of the table, within `FILE_BYTES_MIN` and `FILE_BYTES_MAX`."""
+    """Return the target file size for a table: an eighth of it, between `FILE_BYTES_MIN` and `FILE_BYTES_MAX`."""
     return max(FILE_BYTES_MIN, min(FILE_BYTES_MAX, table_bytes // FILES_PER_TABLE))
 
 
 def megabytes(count: int) -> str:
-    """Format a number of bytes in megabytes."""
+    """Format a number of bytes as megabytes, such as `1.5 MB`."""
     return f"{count / 1_000_000:,.1f} MB"

@@ -1,8 +1,8 @@
-"""The manifest of a run: the outcome of each table, and the version of each table in force after the run.
+"""Manifests: each run writes one, with the outcome of each table and the table versions to read after the run.
 
-A version is in force if the newest manifest names it. The manifest is written last, when all tables of the run are
-committed. `show`, `sql` and `reconcile` read the versions in force, so that nobody sees a half-finished run. A run of
-the service that found nothing new writes no manifest.
+A table version is published when the newest manifest lists it. A run writes its manifest last, after all its tables
+have been committed, and `show`, `sql` and `reconcile` read only published versions. So nobody sees a half-finished run.
+The service writes no manifest for a run that found nothing new.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from batch.errors import BatchError
 from batch.storage.objects import ObjectFolder
 
 RECENT: Final = timedelta(days=1)
-"""The newest manifest is first searched among those of this period; if there are none, all manifests are listed."""
+"""How far back to search for the newest manifest; if this finds none, all manifests are listed."""
 
 _SUFFIX: Final = ".json"
 _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
@@ -27,8 +27,9 @@ _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
 class TableRun(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The outcome of a run for one table.
 
-    `version` is None while the table does not exist. `rejected` counts rows by the quality rule that they break,
-    including rules that only warn.
+    Attributes:
+        version: Delta version of the table after the run; None if the table does not exist.
+        rejected: number of rows that break a quality rule, by rule name, including rules that only warn.
     """
 
     layer: str
@@ -45,17 +46,17 @@ class TableRun(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     @property
     def name(self) -> str:
-        """Layer and table, as in `silver/orders`."""
+        """The layer and the table, such as `silver/orders`."""
         return f"{self.layer}/{self.table}"
 
 
 class Manifest(msgspec.Struct, kw_only=True):
-    """The manifest of one run.
+    """The record of one run: the outcome of each table, and the published versions of all tables.
 
     Attributes:
         tables: outcomes of the tables that the run processed.
-        versions: version in force after the run of every table of the dataset, by layer and table.
-        progress: progress of every table at that version, by layer and table.
+        versions: published version of every table of the dataset after the run, keyed by layer and table.
+        progress: how far each table has read its input at its published version, keyed by layer and table.
     """
 
     run_id: str
@@ -68,50 +69,50 @@ class Manifest(msgspec.Struct, kw_only=True):
 
     @property
     def errors(self) -> list[str]:
-        """One line for each table that failed."""
+        """The errors of the tables that failed, each as `table: error`."""
         return [f"{table.name}: {table.error}" for table in self.tables if table.error is not None]
 
     @property
     def seconds(self) -> float:
-        """Duration of the run in seconds."""
+        """The duration of the run in seconds."""
         return (self.ended_at - self.started_at).total_seconds()
 
 
 def new_run_id(now: datetime) -> str:
-    """Return a unique id that sorts by time."""
+    """Return a unique run id; ids sort by the start time of their runs."""
     return f"{now.astimezone(UTC).strftime(_TIME)}-{secrets.token_hex(3)}"
 
 
 def versions_after(previous: Mapping[str, int], tables: Iterable[TableRun]) -> dict[str, int]:
-    """Return the versions in force after a run; tables that failed or were not touched keep their previous version."""
+    """Return the published versions after a run; tables that failed or were skipped keep their previous version."""
     now = {table.name: table.version for table in tables if table.version is not None and table.error is None}
     return dict(previous) | now
 
 
 def progress_after(previous: Mapping[str, dict[str, Any]], tables: Iterable[TableRun]) -> dict[str, dict[str, Any]]:
-    """Return the progress of each table at its version in force after a run."""
+    """Return each table's progress after a run; tables that failed or were skipped keep their previous progress."""
     now = {table.name: table.progress for table in tables if table.progress and table.error is None}
     return dict(previous) | now
 
 
 class Manifests:
-    """The stored manifests of one dataset."""
+    """The manifests of one dataset, stored as JSON objects in one folder."""
 
     def __init__(self, folder: ObjectFolder) -> None:
         self._folder = folder
 
     def write(self, manifest: Manifest) -> None:
-        """Write a manifest, which makes the run visible to readers."""
+        """Write the manifest of a run, which publishes the run's table versions to readers."""
         self._folder.write(f"{manifest.run_id}{_SUFFIX}", msgspec.json.format(msgspec.json.encode(manifest)))
 
     def newest(self, now: datetime) -> Manifest | None:
-        """Return the manifest whose versions are in force; None before the first run."""
+        """Return the newest manifest, or None if no run has written one; `now` is the current time."""
         recent = (now - RECENT).astimezone(UTC).strftime(_TIME)
         names = self._run_names(after=recent) or self._run_names()
         return self._read(names[-1]) if names else None
 
     def last(self, count: int | None = None) -> list[Manifest]:
-        """Return the last `count` manifests (default: all), newest first."""
+        """Return the last `count` manifests, newest first; all manifests if `count` is None."""
         names = self._run_names()[::-1]
         return [self._read(name) for name in names[:count]]
 
@@ -123,4 +124,4 @@ class Manifests:
             return msgspec.json.decode(self._folder.read(name), type=Manifest)
         except msgspec.DecodeError as error:
             what = f"manifest {name} is damaged ({error})"
-            raise BatchError(f"{what}: remove that object; the next run writes a new one") from None
+            raise BatchError(f"{what}: delete this object; the next run writes a new manifest") from None

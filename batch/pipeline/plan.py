@@ -1,4 +1,4 @@
-"""The plan of a run: its tables, their order, and the steps that each one waits for."""
+"""The plan of a run: one step per table, in order, with the earlier steps that each step must wait for."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from config.definition import Definition, Table
 LAYERS: Final = ("bronze", "silver", "gold")
 
 Work = Callable[[Any, RunContext], LayerResult]
-"""A function that brings one table of a layer up to date, given its definition (in Gold: its plan)."""
+"""A function that updates one table of a layer, given the table's definition (in Gold: its plan) and the context."""
 
 
 def check_choice(definition: Definition, *, layer: str | None, table: str | None) -> None:
-    """Check that the chosen layer (None: any layer) has the chosen table.
+    """Check that the given table exists in the given layer, or in any layer if `layer` is None.
 
     Raises:
-        BatchError: the layer lacks the table; the message lists the tables that exist.
-        DefinitionError: a file of Gold is malformed.
+        BatchError: the table does not exist; the message lists the tables that do.
+        DefinitionError: a SQL file of Gold is malformed.
     """
     known = {each: table_names(definition, each) for each in LAYERS if layer in (None, each)}
     if table is not None and not any(table in names for names in known.values()):
@@ -36,7 +36,7 @@ def check_choice(definition: Definition, *, layer: str | None, table: str | None
 
 
 def table_names(definition: Definition, layer: str) -> list[str]:
-    """Return the names of a layer's tables in the definition's order; Gold in build order, histories of Silver last."""
+    """Return the names of a layer's tables: Gold in build order, others as defined, Silver's history tables last."""
     if layer == "gold":
         return [plan.name for plan in gold.plans(definition)]
     histories = [table.history_name for table in definition.tables if table.history_name] if layer == "silver" else []
@@ -44,7 +44,7 @@ def table_names(definition: Definition, layer: str) -> list[str]:
 
 
 def layer_of(definition: Definition, table: str) -> str:
-    """Return the default layer for reading a table: Silver, or Gold if only Gold has it."""
+    """Return the layer from which a table is read by default: Silver, or Gold if Silver has no such table."""
     check_choice(definition, layer=None, table=table)
     return "silver" if table in table_names(definition, "silver") else "gold"
 
@@ -53,12 +53,13 @@ def steps(context: RunContext, *, layer: str | None, table: str | None, sessions
     """Return the steps of one run, from Bronze to Gold; in Gold, dimensions come before facts.
 
     Args:
-        sessions: for steps that may run in parallel; without them, steps run one by one in the context's session.
+        layer, table: return only the steps of this layer or table; None: no restriction.
+        sessions: Spark sessions for running steps in parallel; None: run steps one by one in the context's session.
     """
     definition = context.definition
     for each in definition.tables:
         if table is not None and table == each.history_name:
-            table = each.name  # a history is written with its table
+            table = each.name  # the step of a source table also writes its history table
     works: tuple[tuple[str, Work, Sequence[Table | GoldPlan]], ...] = (
         ("bronze", bronze.land, definition.tables),
         ("silver", refine.refine, refine.in_order(definition.tables)),
@@ -84,7 +85,7 @@ def _step(layer: str, work: Work, subject: Table | GoldPlan, context: RunContext
 
 
 def _needed(layer: str, subject: Table | GoldPlan, definition: Definition) -> Iterator[str]:
-    """Yield the names of the steps whose tables this step reads."""
+    """Yield the names of the steps that write the tables which this step reads."""
     if isinstance(subject, GoldPlan):
         written_with = {each.history_name: each.name for each in definition.tables}
         yield from (f"silver/{written_with.get(name, name)}" for name in subject.tables)

@@ -1,4 +1,4 @@
-"""Text that the commands print about a run and its tables."""
+"""Formats the outcome of a run and of its tables, for the console and the logs."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from batch.pipeline.manifest import Manifest, TableRun
 
 
 def print_outcome(manifest: Manifest, say: Say, *, is_new: bool) -> None:
-    """Print the result of a single run: a line per table, then a summary."""
+    """Print the result of a single run: one line for each table, then one for the whole run."""
     say("")
     say(summary(manifest.tables))
     if manifest.errors:
         failed = f"{len(manifest.errors)} of {len(manifest.tables)} tables FAILED"
-        say(f"run {manifest.run_id}: {failed}; the other tables are up to date; see the layer's log for details")
+        say(f"run {manifest.run_id}: {failed}; the other tables are up to date; the layers' logs have the details")
     elif is_new:
         say(f"run {manifest.run_id} is done ({manifest.seconds:.1f} s)")
     else:
-        say(f"nothing new, no table was written ({manifest.seconds:.1f} s)")
+        say(f"nothing new: no table was written ({manifest.seconds:.1f} s)")
 
 
 def print_line(manifest: Manifest, say: Say, *, is_new: bool) -> None:
-    """Print the result of one run of the service as one line."""
+    """Print one line with the result of a run of the service."""
     now = f"{manifest.ended_at:%Y-%m-%d %H:%M:%S}Z"
     if not is_new:
         say(f"{now} nothing new ({manifest.seconds:.1f} s)")
@@ -33,7 +33,7 @@ def print_line(manifest: Manifest, say: Say, *, is_new: bool) -> None:
 
 
 def outcome_text(table: TableRun) -> str:
-    """Describe the outcome of one table."""
+    """Return the outcome of a run for one table, such as `120 rows written, version 3 (1.2 s)`."""
     if table.error is not None:
         return f"FAILED after {table.seconds:.1f} s: {table.error}"
     rejected = "".join(f", {count:,} × {rule}" for rule, count in sorted(table.rejected.items()))
@@ -44,7 +44,7 @@ def outcome_text(table: TableRun) -> str:
 
 
 def summary(tables: Sequence[TableRun]) -> str:
-    """Format the outcome of all tables, one line each."""
+    """Return the outcomes of all tables as aligned columns, with one line for each table."""
     rows = [("LAYER", "TABLE", "ROWS", "RULES", "VERSION", "SECONDS", "")]
     for table in tables:
         state = "failed" if table.error is not None else "nothing new" if table.unchanged else ""

@@ -1,7 +1,8 @@
-"""Executes one run over a dataset: the steps of its tables, in parallel if dependencies allow, then the manifest.
+"""Executes runs of a dataset: the steps of all tables, in parallel where dependencies allow, then the manifest.
 
-A table that fails does not stop the others: layers that depend on it continue with its previous version. The console
-shows the error in one line, the layer's log in full. If the object storage is unreachable or full, the run ends.
+A table that fails does not stop the others: tables that depend on it are built from its previous version. The console
+shows the error in one line, and the log of the layer shows it in full. The run itself fails if the object storage is
+unreachable or full, or if Spark's Java process ends.
 """
 
 from __future__ import annotations
@@ -30,19 +31,20 @@ from batch.pipeline.scheduler import run_parallel
 from config.dataset import DefinitionError
 
 STEPS_AT_ONCE: Final = 2
-"""Number of parallel steps; more than one, because the queries of one table keep only about one processor busy."""
+"""Number of steps that run in parallel; more than one, because one table's queries use only about one processor."""
 
 OPERATING_ERRORS: Final = (BatchError, DefinitionError, PySparkException, Py4JError, DeltaError)
-"""Errors that a person can act on, and errors of Spark and delta-rs; any other error is a bug and ends the process."""
+"""Errors that an operator can fix, and errors of Spark and delta-rs; any other error is a bug and ends the process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """The work of a run on one table.
+    """A step of a run, which updates one table.
 
     Attributes:
-        after: names of the steps that must finish, successfully or not, before this one starts; other steps may run
-            in parallel, each in a thread. None: the step waits for all earlier steps and runs alone.
+        work: updates the table.
+        after: names of the steps that must finish, successfully or not, before this step starts; it may run in parallel
+            with other steps. None: the step waits for all earlier steps and runs alone.
     """
 
     layer: str
@@ -52,28 +54,32 @@ class Step:
 
     @property
     def name(self) -> str:
-        """Layer and table, as in `silver/orders`."""
+        """The layer and the table, such as `silver/orders`."""
         return f"{self.layer}/{self.table}"
 
 
 Plan = Callable[[str, datetime], Iterable[Step]]
-"""A function that returns the ordered steps of a run, given the run's id and start."""
+"""A function that returns the steps of a run in order, given the run's id and start time."""
 
 
 UpToDateCheck = Callable[[Manifest], list[TableRun] | None]
-"""A function that proves that a run after this manifest would find nothing new.
+"""A function that checks whether there is new input since the run of the given manifest.
 
-It returns the unchanged outcome of each table, or None if there may be something new."""
+It returns an unchanged outcome for each table, or None if there may be new input."""
 
 
 def never_up_to_date(_previous: Manifest) -> list[TableRun] | None:
-    """Return None, so that the run always makes a plan."""
+    """Return None, so that every run executes its plan (the default `UpToDateCheck`)."""
     return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The outcome of a finished run; `is_new` if the run wrote a table or a table failed."""
+    """The outcome of a finished run.
+
+    Attributes:
+        is_new: whether the run wrote a table, or a table failed.
+    """
 
     manifest: Manifest
     is_new: bool
@@ -81,13 +87,13 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """Executes the runs of one dataset.
+    """The executor of the runs of one dataset.
 
     Attributes:
         plan: returns the steps of a run.
-        say: prints a line.
+        say: prints a line to the console.
         is_quiet: do not print unchanged tables, and write no manifest if nothing is new; set by the service.
-        up_to_date_check: called before a plan is made; if it proves that nothing is new, no plan is made.
+        up_to_date_check: called before `plan`; if there is no new input, `plan` is not called.
     """
 
     dataset: str
@@ -99,11 +105,11 @@ class Runner:
     up_to_date_check: UpToDateCheck = never_up_to_date
 
     def run(self) -> Outcome:
-        """Do one run.
+        """Execute one run, and return its outcome.
 
         Raises:
-            BatchError: the run could not start, the object storage became unreachable, or the manifest could not be
-                written; committed work is kept, and the next run continues after it.
+            BatchError: the run could not start, the object storage became unreachable, Spark's Java process ended, or
+                the manifest could not be written. Committed tables are kept; the next run continues from there.
         """
         started = datetime.now(UTC)
         run_id = new_run_id(started)
@@ -141,7 +147,7 @@ class Runner:
 
 
 def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> list[TableRun]:
-    """Run the steps; return the outcome of each table, including failed ones, in the order of the steps."""
+    """Run the steps, print the outcome of each table, and return all outcomes in the order of the steps."""
     found = []
     layer = ""
     for step, tables in _worked(steps):
@@ -156,9 +162,9 @@ def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> lis
 
 
 def _worked(steps: Iterable[Step]) -> Iterator[tuple[Step, list[TableRun]]]:
-    """Run the steps, and yield each one with its outcomes, in order.
+    """Run the steps, and yield each step with the outcomes of its tables, in order.
 
-    A step that runs alone is taken from the plan only after the step before it has finished.
+    A step that runs alone is fetched from `steps` only after the previous step has finished.
     """
     for is_alone, group in itertools.groupby(steps, key=lambda step: step.after is None):
         if is_alone:
@@ -181,14 +187,13 @@ def _work(step: Step) -> list[TableRun]:
         if isinstance(error, StorageError):
             raise
         text = brief(error).removeprefix(f"{step.name}: ")
-        if isinstance(
-            error, Py4JNetworkError | ConnectionError
-        ):  # the latter arises while cleaning up after the former
+        # After a Py4JNetworkError, Py4J raises a ConnectionError while it cleans up.
+        if isinstance(error, Py4JNetworkError | ConnectionError):
             ended = f"{step.name}: Spark ended unexpectedly ({text}): see LOG_DIR/spark.log, then run the command again"
             raise SparkEndedError(ended) from None
         return [TableRun(layer=step.layer, table=step.table, seconds=seconds, error=text)]
     seconds = round(time.monotonic() - began, 1)
-    # Tables written in the same step share its seconds, which are counted once.
+    # If a step writes several tables, its duration is assigned to the first one, so that a sum counts it only once.
     found = [_table_run(result, seconds), *(_table_run(each, 0.0) for each in result.also_written)]
     for table in found:
         log.info("%s: %s", table.name, outcome_text(table))
@@ -196,7 +201,7 @@ def _work(step: Step) -> list[TableRun]:
 
 
 def _is_of_java(error: BaseException) -> bool:
-    """Whether the connection to Java failed: after Java has ended, Py4J raises plain socket errors."""
+    """Return whether a socket error comes from Py4J, which raises such errors after Spark's Java process has ended."""
     return "py4j" in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
 
 
@@ -216,7 +221,7 @@ def _table_run(result: LayerResult, seconds: float) -> TableRun:
 
 
 def brief(error: BaseException) -> str:
-    """Return an error as one line, without the stack trace of Java."""
+    """Return an error's message; for errors of Spark, Java and libraries, only the type and first line."""
     text = str(error.java_exception) if isinstance(error, Py4JJavaError) else str(error)
     if isinstance(error, BatchError | DefinitionError):
         return text

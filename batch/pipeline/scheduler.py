@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 
 class Task(Protocol):
-    """A named piece of work; `after` has the names of the tasks that must finish before it starts."""
+    """A named task for `run_parallel`; `after` has the names of the tasks that must finish before this task starts."""
 
     @property
     def name(self) -> str: ...
@@ -24,15 +24,15 @@ Result = TypeVar("Result")
 def run_parallel(
     tasks: Sequence[SomeTask], work: Callable[[SomeTask], Result], at_once: int
 ) -> Iterator[tuple[SomeTask, Result]]:
-    """Yield each task with its result, in the order of `tasks`, as soon as the result is known.
+    """Run tasks in a thread pool; yield each task with its result, in the order of `tasks`.
 
-    A task waits for the tasks in its `after` that precede it in `tasks`. Of the tasks that may start, the one with the
-    longest chain of dependent tasks starts first, so that the run does not end by waiting for that chain alone. After
-    the first error no other task starts, and the error is raised when the running tasks have finished. If the caller is
-    interrupted, running tasks are not waited for.
+    A task waits for those tasks in its `after` that precede it in `tasks`. Of the tasks that are ready, the one with
+    the longest chain of dependent tasks starts first, so that this chain is not left to run alone at the end. After the
+    first error no further task starts, and the error is raised when the running tasks have finished. If the caller is
+    interrupted, it does not wait for the running tasks.
 
     Args:
-        at_once: the number of threads.
+        at_once: maximum number of tasks that run at the same time.
     """
     before = _before(tasks)
     waiting = _longest_first(tasks, before)
@@ -55,7 +55,7 @@ def run_parallel(
 
 
 def _before(tasks: Sequence[SomeTask]) -> dict[str, set[str]]:
-    """Return, by the name of each task, the names of the tasks that it waits for."""
+    """Map the name of each task to the names of the earlier tasks that it waits for."""
     found = dict[str, set[str]]()
     for task in tasks:
         found[task.name] = found.keys() & (task.after or set())
@@ -63,7 +63,7 @@ def _before(tasks: Sequence[SomeTask]) -> dict[str, set[str]]:
 
 
 def _longest_first(tasks: Sequence[SomeTask], before: dict[str, set[str]]) -> list[SomeTask]:
-    """Sort tasks by the length of their longest chain of dependent tasks, longest first; keep the order of equals."""
+    """Sort tasks by the length of their longest chain of dependent tasks, longest first; the sort is stable."""
     length = dict.fromkeys(before, 0)
     for name in reversed(list(before)):
         for each in before[name]:

@@ -1,4 +1,4 @@
-"""The service: repeats runs at an interval until a signal stops it (`python -m batch run --every 10s`)."""
+"""The batch service: repeats runs at an interval until a signal stops it (`python -m batch run --every 10s`)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PAUSE_S_MAX: Final = 300.0
 
 
 def serve(run: Callable[[], Outcome], *, every_s: float, stop: threading.Event, say: Say) -> None:
-    """Run every `every_s` seconds until `stop` is set; a run in progress is finished first.
+    """Start a run every `every_s` seconds until `stop` is set; a run in progress is finished first.
 
-    After a failure the pause doubles with each further failure, up to `PAUSE_S_MAX`.
+    Each consecutive failure doubles the pause before the next run, up to `PAUSE_S_MAX`.
 
     Raises:
-        SparkEndedError: no further run can succeed in this process.
+        SparkEndedError: Spark's Java process has ended, so no further run can succeed in this process.
     """
     failures = 0
     while not stop.is_set():
@@ -45,14 +45,17 @@ def serve(run: Callable[[], Outcome], *, every_s: float, stop: threading.Event, 
 
 
 def pause_s(every_s: float, *, failures: int, took_s: float) -> float:
-    """Return the pause before the next run, in seconds."""
+    """Return the pause before the next run, in seconds; it doubles with each consecutive failure."""
     if not failures:
         return max(0.0, every_s - took_s)
     return float(max(every_s, min(every_s * 2 ** min(failures, 16), PAUSE_S_MAX)))
 
 
 def stopped_by_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set instead of ending the process; a second SIGINT interrupts it."""
+    """Return an event that SIGTERM and SIGINT set, instead of ending the process.
+
+    If the event is already set, SIGINT raises KeyboardInterrupt.
+    """
     stop = threading.Event()
 
     def end(number: int, _frame: FrameType | None) -> None:
@@ -66,7 +69,7 @@ def stopped_by_signals() -> threading.Event:
 
 
 def interrupted_by_termination() -> None:
-    """Make SIGTERM interrupt a single run as SIGINT does: the lease is released, and committed tables stay."""
+    """Make SIGTERM raise KeyboardInterrupt, as SIGINT does, so that an interrupted run still releases its lease."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

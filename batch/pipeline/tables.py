@@ -11,7 +11,7 @@ from config.definition import Definition
 
 
 def lake_table(spark: SparkSession, lake: Lake, definition: Definition, layer: str, name: str) -> LakeTable:
-    """Return the table of this layer and name, whether or not it exists yet."""
+    """Return the table with this layer and name, even if it does not exist yet."""
     if layer != "gold":
         return LakeTable(spark, lake.table(layer, name), f"{layer}/{name}")
     [plan] = [plan for plan in gold.plans(definition) if plan.name == name]
@@ -20,5 +20,5 @@ def lake_table(spark: SparkSession, lake: Lake, definition: Definition, layer: s
 
 
 def live_rows(silver: DataFrame) -> DataFrame:
-    """Return the rows of a Silver table without its tombstones."""
+    """Return the rows of a Silver table without tombstones (rows that the source has deleted)."""
     return silver.where("not _deleted")

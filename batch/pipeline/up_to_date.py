@@ -1,17 +1,17 @@
-"""Checks from names in the object storage alone whether a run would find nothing new, so that Spark is not started.
+"""Checks whether a run would have nothing to do, from object names and metadata alone, so that Spark need not start.
 
-The check never guesses: unless all of the following holds for the newest manifest, the run starts Spark.
+The check is conservative: Spark is started unless the newest manifest meets all of these conditions.
 
-1. The run of the manifest had no error, and the manifest has exactly the tables of the dataset.
-2. Silver and Gold: the progress of each table is the one that a run would write now, that is, the versions of the
-   tables that it reads, and the fingerprint of its definition or file. This also covers new code, because a table that
-   new code would rebuild has another fingerprint.
-3. The newest commit of each table is the one in the manifest: nobody has written the table since.
-4. Bronze: the archive has no object with offsets that Bronze has not landed. (The objects of a topic partition form a
-   chain: each one starts at the offset after its predecessor.)
+1. Its run had no error, and it lists exactly the tables of the dataset.
+2. Silver and Gold: the progress recorded for each table is what a run would record now: the versions of the tables that
+   it reads, and the fingerprint of its definition or SQL file. This also detects a new release of the code that has to
+   rebuild a table, because the table then has a different fingerprint.
+3. The newest commit of each table is the version in the manifest: nothing has been written to the table since.
+4. Bronze: the archive has no object with offsets that Bronze has not yet read. (The archive objects of a topic
+   partition form a chain: each object starts at the offset after the last one of its predecessor.)
 
-So Spark always starts for a feed that reads the database, for a storage that cannot be listed without Spark, and after
-any fault; it then does the work or reports the fault.
+So Spark always starts if a table is read by JDBC, if the storage cannot be listed without Spark, and after any fault;
+the run then does the work or reports the fault.
 """
 
 from __future__ import annotations
@@ -35,17 +35,19 @@ from streams.model.archive_chain import LAST_OFFSET, ChainBrokenError, before_ob
 from streams.topics import change_topic
 
 FolderAt = Callable[[str], ObjectFolder]
-"""A function that returns the folder at a URI of the lake."""
+"""A function that opens the folder at the given URI of the object storage."""
 
 _COMMIT: Final = re.compile(r"\d{20}\.json")
 _BACK: Final = 1_000_000
-"""A chain is listed from this many offsets before the position, or from its start if that finds no earlier object."""
+"""How many offsets before the position the listing of archive objects starts.
+
+If none of the listed objects starts at or before the position, all objects are listed."""
 
 
 def find_up_to_date(
     previous: Manifest, definition: Definition, lake: Lake, folder_at: FolderAt
 ) -> list[TableRun] | None:
-    """Return the unchanged outcome of each table if a run after `previous` would find nothing new, else None."""
+    """Return an unchanged outcome for each table if there is no new input since `previous`, else None."""
     check = _UpToDateCheck(previous=previous, definition=definition, lake=lake, folder_at=folder_at)
     if previous.errors or not check.has_expected_progress():
         return None
@@ -65,7 +67,7 @@ def _unchanged_run(previous: Manifest, layer: str, table: str) -> TableRun:
 
 @dataclass(frozen=True, kw_only=True)
 class _UpToDateCheck:
-    """The parts of the check; a part that reads the storage raises an error if it cannot decide."""
+    """The conditions of the up-to-date check; a method that reads the storage raises an error if it cannot decide."""
 
     previous: Manifest
     definition: Definition
@@ -73,7 +75,7 @@ class _UpToDateCheck:
     folder_at: FolderAt
 
     def table_paths(self) -> dict[str, str]:
-        """Return the path of every table of the dataset by layer and table, in the order of the layers."""
+        """Return the path of every table of the dataset, by layer and table (`silver/orders`), from Bronze to Gold."""
         names = [(layer, name) for layer in ("bronze", "silver") for name in table_names(self.definition, layer)]
         found = {f"{layer}/{name}": self.lake.table(layer, name) for layer, name in names}
         for plan in gold.plans(self.definition):
@@ -82,7 +84,7 @@ class _UpToDateCheck:
         return found
 
     def has_expected_progress(self) -> bool:
-        """Whether Silver was built from the newest Bronze and Gold from the newest Silver, as now defined."""
+        """Return whether Silver and Gold were built from their newest sources and with the current definitions."""
         versions = self.previous.versions
         if versions.keys() != self.table_paths().keys():
             return False
@@ -97,7 +99,7 @@ class _UpToDateCheck:
         return all(self.previous.progress.get(name) == progress for name, progress in expected.items())
 
     def has_newest_commits(self) -> bool:
-        """Whether no table was written or removed since the manifest."""
+        """Return whether every table's newest commit is the version in the manifest."""
         return all(self._has_newest_commit(name, path) for name, path in self.table_paths().items())
 
     def _has_newest_commit(self, name: str, path: str) -> bool:
@@ -106,14 +108,14 @@ class _UpToDateCheck:
         return [each for each in log.names(after=f"{version}.") if _COMMIT.fullmatch(each)] == [f"{version}.json"]
 
     def is_read_to_the_end(self) -> bool:
-        """Whether Bronze has landed every record of the archive."""
+        """Return whether Bronze has read every record in the archive."""
         return all(self._is_read_to_the_end(table) for table in self.definition.tables)
 
     def _is_read_to_the_end(self, table: Table) -> bool:
         topic = change_topic(self.definition.name, table.name, engine=self.definition.engine)
         progress = self.previous.progress.get(f"bronze/{table.name}", {})
         positions = bronze_progress.positions(progress, topic)
-        if table.feed != "changes" or len(positions) != len(progress):  # the table was filled from another feed before
+        if table.feed != "changes" or len(positions) != len(progress):  # it is or was read by JDBC
             return False
         archive = self.lake.changes(topic)
         partitions = [name for name in self.folder_at(archive).folders() if name.isdecimal()]
@@ -121,14 +123,14 @@ class _UpToDateCheck:
 
 
 def _ends(chain: ObjectFolder, position: int) -> bool:
-    """Whether the chain of archive objects has no offset at `position` or later."""
+    """Return whether no archive object of the chain has an offset at or after `position`."""
     by_start = dict(_objects(chain, position))
     pieces = walk(by_start, lambda start: int(chain.metadata(by_start[start])[LAST_OFFSET]), position=position)
     return next(pieces, None) is None
 
 
 def _objects(chain: ObjectFolder, position: int) -> Iterator[tuple[int, str]]:
-    """Yield start and name of each object that may have offsets at `position` or later, and of some earlier ones."""
+    """Yield start offset and name of each object that may have offsets from `position` on, and of some earlier ones."""
     first = max(0, position - _BACK)
     names = chain.names(after=_text(first))
     if first and not any((start := start_of(name)) is not None and start <= position for name in names):

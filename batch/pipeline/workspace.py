@@ -1,4 +1,4 @@
-"""The workspace of a command: the dataset, its lake and its manifests, and a Spark session on request."""
+"""The workspace of a command: its dataset, lake and manifests, and a Spark session on request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from config.settings import BatchSettings, DatasetSettings, LakeSettings, Object
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """A dataset with its lake, settings and manifests."""
+    """The dataset that a command works on, with its lake, settings and manifests."""
 
     definition: Definition
     lake: Lake
@@ -37,7 +37,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def spark(self, **more: bool) -> Iterator[SparkSession]:
-        """Yield a Spark session, and stop it at the end; `more` are options of `spark_session`."""
+        """Yield a Spark session, and stop it on exit; `more` is passed to `spark_session`."""
         session = spark_session(SparkSettings.read(), self.store, app=f"millrace {self.definition.name}", **more)
         try:
             yield session
@@ -46,7 +46,7 @@ class Workspace:
                 session.stop()
 
     def context(self, spark: SparkSession, run_id: str, started_at: datetime, **more: Any) -> RunContext:
-        """Return the context of a run over this lake; `more` are further attributes of `RunContext`."""
+        """Return the context for a run on this lake; `more` sets optional attributes of `RunContext`."""
         return RunContext(
             spark=spark,
             lake=self.lake,
@@ -58,18 +58,18 @@ class Workspace:
         )
 
     def find_up_to_date(self, previous: Manifest) -> list[TableRun] | None:
-        """Return the unchanged outcome of each table if a run after `previous` would find nothing new, else None."""
+        """Return an unchanged outcome for each table if there is no new input since `previous`, else None."""
         return find_up_to_date(previous, self.definition, self.lake, lambda uri: object_folder(uri, self.store))
 
     def is_empty(self) -> bool:
-        """Whether no run over this lake has written a manifest yet."""
+        """Return whether the lake is empty, that is, no run has written a manifest yet."""
         return self.manifests.newest(datetime.now(UTC)) is None
 
     def newest(self) -> Manifest:
-        """Return the newest manifest, whose table versions are in force.
+        """Return the newest manifest, which lists the published version of every table.
 
         Raises:
-            BatchError: there is no manifest yet.
+            BatchError: no run has written a manifest yet.
         """
         manifest = self.manifests.newest(datetime.now(UTC))
         if manifest is None:
@@ -80,17 +80,17 @@ class Workspace:
 
 
 def add_dataset_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option that selects the dataset."""
-    parser.add_argument("--dataset", metavar="NAME", help="default: the setting DATASET, or project_db")
+    """Add the option `--dataset`, which selects the dataset."""
+    parser.add_argument("--dataset", metavar="NAME", help="dataset (default: the setting DATASET, or project_db)")
 
 
 @contextlib.contextmanager
 def open_workspace(arguments: argparse.Namespace) -> Iterator[Workspace]:
-    """Yield the workspace that settings and arguments select, and write log files inside the block.
+    """Yield the workspace selected by settings and arguments; inside the `with` block, logs are written to files.
 
     Raises:
         DefinitionError: the dataset is unknown, or its definition is malformed.
-        SettingsError: a setting is missing or wrong.
+        SettingsError: a setting is missing or invalid.
     """
     definition = load_definition(arguments.dataset or DatasetSettings.read().dataset)
     settings, store = LakeSettings.read(), ObjectStoreSettings.read()

@@ -1,1 +1,1 @@
-"""Silver: the newest valid version of every row, typed and checked by the rules of its table."""
+"""Silver: the newest valid version of every source row, with typed columns, checked by quality rules."""

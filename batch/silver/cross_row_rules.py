@@ -1,8 +1,8 @@
-"""Rules that check a row against other rows: `reference` and `unique`.
+"""Quality rules that compare a row with other rows: `reference` and `unique`.
 
-Both first find the offending values, which takes one job and usually finds none; rows are processed only if there are
-some. The verdict is final for this run: it does not change when a missing parent arrives later, or when another row
-gives up a shared value later. `python -m batch replay` checks quarantined rows again.
+Both rules first find the offending values, which takes one Spark job. Usually there are none, and no row is processed
+further. The result is final for the run: a quarantined row does not enter Silver when its missing parent arrives later,
+or when another row gives up a shared value. `python -m batch replay` checks quarantined rows again.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from config.definition import Reference, Table, Unique
 
 
 def cross_row_rules(table: Table) -> list[Reference | Unique]:
-    """Return the rules of a table that compare several rows."""
+    """Return the quality rules of a table that compare a row with other rows."""
     return [rule for rule in table.rules if isinstance(rule, Reference | Unique)]
 
 
 def with_cross_row_rules(
     checked: DataFrame, table: Table, context: RunContext, silver: LakeTable | None, count: int
 ) -> DataFrame:
-    """Add the violations of cross-row rules to rows; return the same frame if there are none.
+    """Add violations of cross-row rules to the `_violations` of rows; return `checked` itself if there are none.
 
     Args:
-        checked: rows with the violations of the other rules.
-        silver: the table that the rows are merged into; None if it is rebuilt from them.
-        count: number of rows.
+        checked: rows with their violations of the one-row rules.
+        silver: the Silver table that the rows are merged into; None if it is rebuilt from the rows.
+        count: number of rows in `checked`.
     """
     rows = checked
     good = checked.where(~is_quarantined(table))
@@ -49,12 +49,12 @@ def with_cross_row_rules(
 
 
 def values_not_in(wanted: Rows, source: Source, key: str, *, where: str) -> DataFrame:
-    """Return the values that are not a `key` of any row in `source` that satisfies `where`.
+    """Return the `wanted` values that are not the `key` of any row in `source` that satisfies `where`.
 
-    The values are looked up in the source, not the other way round, because the source may have a million rows.
+    Only the wanted values are looked up, because the source may have a million rows.
 
     Args:
-        wanted: the values to look up: distinct rows of one column.
+        wanted: the values to look up, as distinct rows of one column.
     """
     (value,) = wanted.schema.names
     found = source.with_keys(wanted, [(key, value)], columns=(key,), where=where)
@@ -62,27 +62,28 @@ def values_not_in(wanted: Rows, source: Source, key: str, *, where: str) -> Data
 
 
 def values_without(wanted: DataFrame, others: DataFrame) -> DataFrame:
-    """Return the rows of `wanted` that `others` lacks; both have one column."""
+    """Return the values in `wanted` that are not in `others`; both frames have one column."""
     (value,) = wanted.columns
     return wanted.join(others.toDF("_found"), F.col(value) == F.col("_found"), "left_anti")
 
 
 def with_reference(rows: DataFrame, rule: Reference, missing: DataFrame) -> DataFrame:
-    """Add the rule to the `_violations` of rows whose value is in `missing`, which has one column."""
+    """Add a `reference` rule to the `_violations` of rows whose value is in `missing`, a frame of one column."""
     others = missing.toDF("_missing")
     is_missing = F.col("_missing").isNotNull()
     return _flagged(rows, others, [F.col(rule.column) == F.col("_missing")], is_missing, rule)
 
 
 def shared_values(good: DataFrame, before: Source | None, table: Table, rule: Unique) -> DataFrame | None:
-    """Return the values that several keys share, as `_held_{column}`, each with its rightful owner as `_first`.
+    """Return the values of a `unique` rule that rows with different keys share, each with the row that owns it.
 
-    The owner is the row in Silver if there is one, else the row with the lowest sequence, then the lowest key. Returns
-    None if no value is shared.
+    The columns `_held_{column}` have the value, and `_first` is the sort key of its owner: the row that is already in
+    Silver, otherwise the row with the lowest sequence, then with the lowest key. The result is None if no value is
+    shared.
 
     Args:
-        good: the rows that no rule keeps out, including deletes and older versions.
-        before: the table as it was before this run, including deleted rows; None if it is rebuilt.
+        good: the rows that are not quarantined by other rules, including deletes and older versions.
+        before: the Silver table before this run, including deleted rows; None if it is rebuilt.
     """
     held = [F.col(name).alias(f"_held_{name}") for name in rule.columns]
     columns = list(dict.fromkeys([*table.key, *rule.columns, "_sequence", "_row_hash"]))
@@ -94,7 +95,7 @@ def shared_values(good: DataFrame, before: Source | None, table: Table, rule: Un
         same = [(name, f"_held_{name}") for name in rule.columns]
         silver = before.with_keys(values, same, columns=columns, where="NOT _deleted").frame
         everyone = own.unionByName(silver)
-    # Usually every value belongs to one key, and this cheap query proves it.
+    # A cheap query first, because usually no value is shared.
     owner = F.struct(*table.key)
     owners = everyone.groupBy(*held).agg(F.min(owner).alias("_low"), F.max(owner).alias("_high"))
     several = Rows.of(owners.where("_low != _high").drop("_low", "_high")).collect_if_small()
@@ -115,7 +116,7 @@ def shared_values(good: DataFrame, before: Source | None, table: Table, rule: Un
 
 
 def with_unique(rows: DataFrame, table: Table, rule: Unique, shared: DataFrame) -> DataFrame:
-    """Add the rule to the `_violations` of rows whose value belongs to another key, according to `shared_values`."""
+    """Add a `unique` rule to the `_violations` of rows whose value belongs to another key; see `shared_values`."""
     own = F.struct(*table.key)
     is_later = F.col("_first") < _place(table, is_old=False)
     return _flagged(rows, shared, _same(rule), (F.col("_first.key") != own) & is_later, rule)
@@ -131,7 +132,7 @@ def _flagged(
 
 
 def _place(table: Table, *, is_old: bool) -> Column:
-    """Return a sort key for the rows that share a value; the row with the lowest one is the value's owner."""
+    """Return a sort key for rows that share a value; the row with the lowest sort key owns the value."""
     parts = (F.lit(not is_old).alias("new"), F.col("_sequence").alias("sequence"), F.struct(*table.key).alias("key"))
     return F.struct(*parts).alias("_place")
 
@@ -141,7 +142,7 @@ def _same(rule: Unique) -> list[Column]:
 
 
 def _orphans(wanted: Rows, rule: Reference, good: DataFrame, table: Table, context: RunContext) -> DataFrame:
-    """Return the values that are no key of the parent table; in a table that refers to itself, new rows count too."""
+    """Return the values that are not the key of a parent row; new rows of a self-referencing table are parents too."""
     (key,) = context.definition.table(rule.table).key
     parent = context.table("silver", rule.table)
     missing = values_not_in(wanted, parent.at(), key, where="NOT _deleted") if parent.exists() else wanted.frame

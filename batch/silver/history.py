@@ -1,7 +1,7 @@
 """The history of a Silver table: every valid version of every row, including deletes, for the dimensions of Gold.
 
-Each version is stored once, by key and sequence, no matter when and how often it is delivered. Periods of validity are
-not stored here, because they change whenever a version arrives late; Gold computes them for the keys concerned.
+Each version is stored once, no matter when or how often it is delivered; key and sequence identify it. Periods of
+validity are not stored here, because a late version changes them; Gold computes them for the affected keys.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from config.definition import Table
 
 
 def history_table(table: Table, context: RunContext) -> LakeTable | None:
-    """Return the history table of a source table; None if the definition asks for none."""
+    """Return the history table of a source table, or None if its definition does not request a history."""
     name = table.history_name
     return None if name is None else context.table("silver", name)
 
@@ -28,15 +28,15 @@ def history_table(table: Table, context: RunContext) -> LakeTable | None:
 def keep_versions(
     versions: DataFrame, table: Table, context: RunContext, progress: dict[str, Any], *, from_scratch: bool
 ) -> tuple[LayerResult, ...]:
-    """Add row versions to the table's history; return one result if the history was written, else none.
+    """Add row versions to the history of a table; return one result, or an empty tuple if nothing was written.
 
-    The history is written before Silver. If a run is killed in between, the next one finds these versions in the
+    The history is written before Silver. If a run is killed in between, the next run finds these versions in the
     history and does not add them again.
 
     Args:
         versions: row versions with the columns of Silver.
-        progress: the progress to commit with them.
-        from_scratch: these are all versions in Bronze, and they replace the history.
+        progress: the progress to commit with the versions.
+        from_scratch: whether to replace the history; `versions` must then have all versions in Bronze.
     """
     history = history_table(table, context)
     if history is None:
@@ -50,7 +50,7 @@ def keep_versions(
         rows = Rows.of(rows).collect_if_small().frame
         lowest = rows.agg(F.min("_sequence")).first()
         assert lowest is not None
-        # Of a long history, this reads only the files that have sequences as high as the new ones.
+        # Of a long history, this reads only the files with sequences at or above the lowest new one.
         there = since(history, lowest[0], columns=identity)
         new = Rows.of(anti_joined(rows, there, identity)).collect_if_small()
         if new.is_empty():

@@ -1,12 +1,13 @@
-"""Brings Silver up to date: one typed row per key, its newest valid version; deletes stay as tombstones.
+"""Updates Silver tables from Bronze: one typed row per key, with its newest valid version; deletes become tombstones.
 
-Bronze rows are converted to their types and checked by the rules. The newest version of each key is merged into Silver;
-all valid versions are added to the history, if the table has one.
+Bronze rows are converted to the types of their columns and checked by the quality rules. The newest version of each key
+is merged into Silver; all valid versions are added to the history, if the table has one.
 
 Versions of a key are ordered by `_sequence`, also across runs: an older version never replaces a newer one in Silver,
-and a late change from before a delete does not bring the row back. Rules are checked before the newest version is
-chosen, so if the newest one is quarantined, the last valid one stays. A newer version replaces the one in Silver even
-if both have equal content; otherwise a late version from between the two would win.
+and an old change that arrives after the delete of a row does not restore the row. Rules are checked before the newest
+version is chosen, so if the newest version is quarantined, Silver keeps the last valid one. A newer version replaces
+the version in Silver even if their content is equal; otherwise a late version with a sequence between the two would
+win.
 """
 
 from __future__ import annotations
@@ -35,18 +36,19 @@ from batch.silver.versions import NEWER, PROPERTIES, newest
 from config.definition import Reference, Table
 
 META: Final = ("_sequence", "_committed_at", "_row_hash", "_deleted", "_run_id")
-"""Columns of Silver in addition to those of the source."""
+"""Columns that Silver tables have in addition to the columns of their source tables."""
 
 _PARTITIONS: Final = ("year", "month", "day")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _SilverRefresh:
-    """One refresh of the table `silver`.
+    """One update of a Silver table.
 
     Attributes:
+        silver: the table.
         is_continued: whether new rows are merged into the table; otherwise the whole table is rebuilt.
-        progress: the progress to commit.
+        progress: the progress to commit with the rows.
     """
 
     silver: LakeTable
@@ -55,10 +57,12 @@ class _SilverRefresh:
 
 
 def refine(table: Table, context: RunContext) -> LayerResult:
-    """Bring the Silver table up to date with Bronze.
+    """Update a Silver table by merging the new rows of its Bronze table.
+
+    The table is rebuilt instead in a full run, if its definition has changed, or if the change feed is incomplete.
 
     Raises:
-        BatchError: the Bronze table does not exist, or rows break a rule whose action is `fail`; nothing was written.
+        BatchError: the Bronze table does not exist, or rows break a rule whose action is `fail`; nothing is written.
     """
     bronze = context.table("bronze", table.name)
     silver = context.table("silver", table.name)
@@ -73,7 +77,7 @@ def refine(table: Table, context: RunContext) -> LayerResult:
         )
     is_same_table = done.get("definition") == progress["definition"]
     changes = bronze.changed_since(done["bronze"]) if is_same_table and not context.full else None
-    # The feed also reports rows that an erasure deleted from Bronze; those are not new versions.
+    # The change feed also has rows that an erasure deleted from Bronze; those are not new versions.
     feed = None if changes is None else changes.frame.where("_change_type = 'insert'")
     refresh = _SilverRefresh(silver=silver, is_continued=feed is not None, progress=progress)
     is_small = sizes.are_small_tables(_read_by(table, context, bronze if feed is None else None))
@@ -84,15 +88,15 @@ def refine(table: Table, context: RunContext) -> LayerResult:
 
 
 def _read_by(table: Table, context: RunContext, bronze: LakeTable | None) -> list[LakeTable]:
-    """Return the tables that the refresh reads: Silver, its parents, and Bronze if that is read completely."""
+    """Return the tables that an update reads: the Silver table, its parent tables, and `bronze` unless it is None."""
     silver = [context.table("silver", name) for name in (table.name, *parents(table))]
     return silver if bronze is None else [bronze, *silver]
 
 
 def in_order(tables: Iterable[Table]) -> list[Table]:
-    """Return tables in the order in which to refine them: a table comes after those that it refers to.
+    """Sort tables so that each table comes after the tables that it refers to.
 
-    If references form a cycle, all tables keep the order of the definition.
+    If the references form a cycle, all tables keep their order.
     """
     by_name = {table.name: table for table in tables}
     try:
@@ -103,21 +107,21 @@ def in_order(tables: Iterable[Table]) -> list[Table]:
 
 
 def parents(table: Table) -> set[str]:
-    """Return the names of the other tables that this table refers to."""
+    """Return the names of the other tables that a table refers to by `reference` rules."""
     return {rule.table for rule in table.rules if isinstance(rule, Reference)} - {table.name}
 
 
 def fingerprint(table: Table) -> str:
-    """Return a hash of key, columns and history; when it changes, Silver is rebuilt from Bronze."""
+    """Return a hash of a table's key, columns and history; when the hash changes, Silver is rebuilt from Bronze."""
     shape = [table.key, *((column.name, rules.spark_type(column)) for column in table.columns)]
     shape += [(table.history_name,)] if table.history_name else []
     return hashlib.md5(repr(shape).encode(), usedforsecurity=False).hexdigest()
 
 
 def prepared(rows: DataFrame, table: Table, run_id: str) -> DataFrame:
-    """Convert Bronze rows to typed rows, with the names of the one-row rules that they break in `_violations`.
+    """Convert Bronze rows to typed rows; `_violations` has the names of the one-row rules that each row breaks.
 
-    Rows that may have to be quarantined also have `_key` and `_row`: key and delivered row, as JSON.
+    For rows that may have to be quarantined, `_key` and `_row` have the key and the Bronze row as JSON.
     """
     raw = [name for name in rows.columns if name not in _PARTITIONS and not name.startswith(("_commit_", "_change_"))]
     violations = rules.row_violations(rows, table)
@@ -141,7 +145,7 @@ def prepared(rows: DataFrame, table: Table, run_id: str) -> DataFrame:
 
 
 def quarantine_rows(rows: DataFrame, table: Table) -> DataFrame:
-    """Return rows for the quarantine: each rejected row once for each quarantining rule that it breaks."""
+    """Return the entries for the quarantine: one for each row and each quarantining rule that the row breaks."""
     quarantining = F.array(*(F.lit(name) for name in rules.quarantining_rules(table)))
     return rows.where(rules.is_quarantined(table)).select(
         F.lit(table.name).alias("table"),
@@ -155,14 +159,14 @@ def quarantine_rows(rows: DataFrame, table: Table) -> DataFrame:
 
 
 def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRefresh) -> LayerResult:
-    """Write checked rows to quarantine, history and Silver; nothing is written before all rules are checked."""
+    """Check the cross-row rules, then write the rows to the quarantine, the history and Silver."""
     found = rules.tally(checked, table)
     rows = checked.frame
     judged = with_cross_row_rules(rows, table, context, refresh.silver if refresh.is_continued else None, found.rows)
     if judged is not rows:
         found = rules.tally(Rows.of(judged), table)
     rules.stop_if_failed(found, table)
-    good = checked  # if no row is quarantined; columns added by the rules are dropped below
+    good = checked  # unless rows are quarantined; columns added by the rules are dropped below
     if any(name in found.broken for name in rules.quarantining_rules(table)):
         quarantine(quarantine_rows(judged, table), context)
         good = Rows.of(judged.where(~rules.is_quarantined(table)))
@@ -190,7 +194,7 @@ def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRe
 
 
 def _newest(versions: Rows, table: Table, count: int) -> Rows:
-    """Return the newest version of each key; `count` is the number of versions."""
+    """Return the newest version of each key; `count` is an upper bound for the number of versions."""
     if versions.is_known_distinct_by(table.key):
         return versions
     found = Rows.of(newest(versions.frame, table.key))

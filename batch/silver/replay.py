@@ -1,4 +1,4 @@
-"""Checks the quarantined rows of one table again: rows that pass are merged into Silver and leave the quarantine."""
+"""Replays the quarantine of a table: rows that now pass are merged into Silver and removed from the quarantine."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _HASHES: Final = "_row_hash STRING, _origin STRING"
 
 
 def replayed(table: Table, context: RunContext) -> LayerResult:
-    """Check the quarantined rows of a table again.
+    """Check the quarantined rows of a table again, and move the rows that now pass to Silver.
 
     Raises:
-        BatchError: the definition's columns or key have changed since Silver was written, or rows break a rule whose
-            action is `fail`; nothing was written.
+        BatchError: key, columns or history in the definition have changed since Silver was written, or rows break a
+            rule whose action is `fail`; nothing is written.
     """
     target, aside = context.table("silver", table.name), quarantine_table(context)
     if not aside.exists() or not target.exists():
         return _nothing(table, target.version() if target.exists() else None)
     if target.progress().get("definition") != refine.fingerprint(table):
-        text = "the definition's columns or key have changed: run `python -m batch run` first, then replay"
+        text = "its definition has changed since Silver was written: run `python -m batch run`, then replay again"
         raise BatchError(text, layer="silver", table=table.name)
     kept = aside.read().where((F.col("table") == table.name) & (F.col("rule") != UNREADABLE))
     checked = refine.prepared(as_landed(kept, table), table, context.run_id).persist()
@@ -47,7 +47,7 @@ def replayed(table: Table, context: RunContext) -> LayerResult:
 
 
 def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) -> LayerResult:
-    """Merge the rows that pass into Silver, then remove them from the quarantine."""
+    """Check the cross-row rules, merge the rows that pass into Silver, then remove them from the quarantine."""
     target = context.table("silver", table.name)
     progress = target.progress()
     flagged = with_cross_row_rules(checked, table, context, target, count)
@@ -78,13 +78,13 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
         progress=progress,
         rows_in=count,
         rejected=found.broken,
-        note=f"{left.rows_deleted:,} entries left the quarantine",
+        note=f"{left.rows_deleted:,} entries removed from the quarantine",
         also_written=also_written,
     )
 
 
 def as_landed(kept: DataFrame, table: Table) -> DataFrame:
-    """Return quarantined rows with the columns of Bronze; each row once, no matter how many rules it broke."""
+    """Convert quarantine entries back to Bronze rows; a row that broke several rules is returned only once."""
     columns = ", ".join(f"`{name}` STRING" for name in table.column_names)
     rows = kept.select(F.from_json("row", f"{columns}, {_META}, {_HASHES}").alias("_landed")).select("_landed.*")
     return rows.dropDuplicates(["_sequence", "_origin"])

@@ -1,10 +1,11 @@
-"""Quality rules: finds the rows of a table that break them, and applies the consequences.
+"""Quality rules: finds the rows of a table that break a rule, and applies the action of the rule.
 
-A rule checks either one row alone (`not_null`, `range`, `pattern`), or a row against other rows (`reference`,
-`unique`). Three rules apply to every table: each value must be valid for its column's type (`type`), and key columns
-and the sequence must not be NULL. Rules other than `not_null` accept NULL. For a delete, only the key is checked.
+A rule checks either a single row (`not_null`, `range`, `pattern`), or a row against other rows (`reference`, `unique`).
+Some rules apply to every table: each value must be valid for its column's type (`type`), and neither a key column nor
+the sequence may be NULL (`not_null`). Rules other than `not_null` accept NULL. For a delete, only the key and the
+sequence are checked.
 
-One pass over the rows adds `_violations`, the names of the rules that a row breaks; one job counts them.
+One pass over the rows adds `_violations`, the names of the rules that a row breaks; one Spark job counts them.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ TYPES: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """Counts of checked rows.
+    """The number of checked rows, and how many of them break each rule.
 
     Attributes:
-        rows: number of rows.
-        broken: number of rows that break a rule, by rule name; rules that no row breaks are left out.
-        examples: key of one row that breaks a rule, as JSON, by rule name.
+        rows: number of checked rows.
+        broken: number of rows that break a rule, by rule name; rules that no row breaks are omitted.
+        examples: for each broken rule, by name, the key of one row that breaks it, as JSON.
     """
 
     rows: int
@@ -53,34 +54,34 @@ class Tally:
 
 
 def spark_type(column: SourceColumn) -> str:
-    """Return the Spark type of a source column."""
+    """Return the Spark SQL type that a source column has in Silver, such as `decimal(10,2)`."""
     if column.type is LogicalType.DECIMAL:
         return f"decimal({column.precision},{column.scale})"
     return TYPES[column.type]
 
 
 def actions(table: Table) -> dict[str, Action]:
-    """Return the action for rows that break a rule, by rule name; the rules that apply to every table are included."""
+    """Return the action of each rule of a table, by rule name, including the rules that apply to every table."""
     implied: dict[str, Action] = {f"type({column.name})": "quarantine" for column in _parsed(table)}
     implied |= {f"not_null({name})": "quarantine" for name in (*table.key, "_sequence")}
     return implied | {rule_name(rule): rule.action for rule in table.rules}
 
 
 def rule_name(rule: NotNull | Range | Pattern | Reference | Unique) -> str:
-    """Return the name of a rule in counts and messages, such as `range(quantity)`."""
+    """Return the name that identifies a rule in counts and messages, such as `range(quantity)`."""
     columns = ", ".join(rule.columns) if isinstance(rule, Unique) else rule.column
     return f"{type(rule).__struct_config__.tag}({columns})"
 
 
 def typed(rows: DataFrame, column: SourceColumn) -> Column:
-    """Convert a column's text to its type; NULL if the text is not valid for that type or the rows lack the column."""
+    """Convert a column from text to its type; the result is NULL if the text is invalid or the column is missing."""
     if column.name not in rows.columns:
         return F.lit(None).cast(spark_type(column))
     return F.col(column.name).try_cast(spark_type(column)) if spark_type(column) != "string" else F.col(column.name)
 
 
 def row_violations(rows: DataFrame, table: Table) -> Column:
-    """Return the names of the one-row rules that each row breaks, as an array; `rows` has texts, and `_op`."""
+    """Return an array column with the names of the one-row rules that each of the given Bronze rows breaks."""
     values = {column.name: typed(rows, column) for column in table.columns}
     is_delete = F.col("_op") == "d"
     key: list[tuple[str, Column]] = []
@@ -101,22 +102,22 @@ def row_violations(rows: DataFrame, table: Table) -> Column:
 
 
 def bronze_text(rows: DataFrame, name: str) -> Column:
-    """Return a column's text in Bronze; NULL if the rows lack the column."""
+    """Return a column of Bronze rows, as text; NULL if the rows do not have the column."""
     return F.col(name) if name in rows.columns else F.lit(None).cast("string")
 
 
 def quarantining_rules(table: Table) -> list[str]:
-    """Return the names of the rules that keep a row out of Silver."""
+    """Return the names of the rules whose violation puts a row into the quarantine instead of Silver."""
     return [name for name, action in actions(table).items() if action == "quarantine"]
 
 
 def is_quarantined(table: Table) -> Column:
-    """Whether a row is kept out of Silver."""
+    """Return a Boolean column: whether a row breaks a rule that puts it into the quarantine instead of Silver."""
     return F.arrays_overlap(VIOLATIONS, F.array(*(F.lit(name) for name in quarantining_rules(table))))
 
 
 def tally(rows: Rows, table: Table) -> Tally:
-    """Count the rows that break each rule, in one job at most."""
+    """Count the rows that break each rule, with at most one Spark job."""
     count = rows.count_if_known
     if count is not None and rows.is_known_empty_in(VIOLATIONS):
         return Tally(rows=count, broken={}, examples={})
@@ -138,14 +139,14 @@ def tally(rows: Rows, table: Table) -> Tally:
 
 
 def stop_if_failed(found: Tally, table: Table) -> None:
-    """Check that no row breaks a rule whose action is `fail`.
+    """Raise an error if any row breaks a rule whose action is `fail`.
 
     Raises:
-        BatchError: rows break such a rule; the message has the rule, the number of these rows, and the key of one.
+        BatchError: the message has the rule, the number of rows that break it, and the key of one of them.
     """
     rules = actions(table)
     for name in (name for name in found.broken if rules[name] == "fail"):
-        what = f"{found.broken[name]:,} of {found.rows:,} rows break {name}, for example {found.examples[name]}"
+        what = f"{found.broken[name]:,} of {found.rows:,} rows break {name}, for example key {found.examples[name]}"
         cure = "correct them in the source, or change the rule's action in the definition, then run again"
         raise BatchError(f"{what}: nothing was written; {cure}", layer="silver", table=table.name)
 
@@ -163,5 +164,5 @@ def _breaks(rule: NotNull | Range | Pattern, value: Column) -> Column:
 
 
 def _parsed(table: Table) -> list[SourceColumn]:
-    """Return the columns whose text may be invalid for their type."""
+    """Return the columns that are not text, whose values in Bronze may be invalid for their type."""
     return [column for column in table.columns if spark_type(column) != "string"]

@@ -1,1 +1,1 @@
-"""The Spark session and the Java process that runs it."""
+"""The Spark session, and the Java process in which Spark runs."""

@@ -1,10 +1,11 @@
-"""The class-data archive (CDS): Java maps the classes of Spark from a file instead of loading and verifying each one.
+"""Class-data sharing (CDS): Java maps Spark's classes from an archive file instead of loading and verifying each class.
 
-1. A single run that finds no archive for its Java, pyspark and jars has Java write one when Java ends, some seconds
-   after the command. Java writes the file's header last, and never into a file that another process has open.
-2. The next command that finds a file with a header gives it its final name, which contains its size in bytes.
-3. Later commands map this file. A file whose size differs from that in its name is not used, because Java would crash
-   on a truncated archive. Java itself rejects an archive of another Java or of other jars, and continues without it.
+1. A single run that finds no archive for its Java, pyspark and jars makes Java write one on exit, some seconds after
+   the command has ended. Java writes the file's header last, and never writes to a file that another process has open.
+2. The next command that finds a file with a header renames it; the final name contains the file's size in bytes.
+3. Later commands map this file. A file whose size differs from the size in its name is not used, because Java would
+   crash on a truncated archive. Java itself rejects an archive that was made with another Java or other jars, and
+   continues without it.
 
 So a missing, partial, damaged or foreign archive only makes a run start more slowly.
 """
@@ -24,13 +25,13 @@ import pyspark
 from config.settings import SparkSettings
 
 _MAGIC: Final = bytes.fromhex("a8ab0bf0")
-"""The first bytes of a complete archive."""
+"""The first bytes of a complete archive; a partial archive has no header yet."""
 # Without these options, Java prints every class that it leaves out of the archive.
 _SILENT: Final = "-Xlog:cds=off -Xlog:cds+dynamic=off -Xlog:class+path=off"
 
 
 def java_options(settings: SparkSettings, folder: Path, *, records: bool) -> str:
-    """Return the options that make Java map the archive in `folder` or, with `records`, write one when Java ends."""
+    """Return the Java options to use the archive in `folder`, or with `records` to write it if there is none."""
     java = _java(settings)
     if java is None or not settings.master.startswith("local"):
         return ""
@@ -46,7 +47,7 @@ def java_options(settings: SparkSettings, folder: Path, *, records: bool) -> str
 
 
 def _name_complete(partial: Path, folder: Path, stem: str) -> None:
-    """Give the partial file its final name if it is complete."""
+    """Rename the partial archive to its final name if Java has finished writing it."""
     with contextlib.suppress(FileNotFoundError), partial.open("rb") as file:
         if file.read(len(_MAGIC)) == _MAGIC:
             size = os.fstat(file.fileno()).st_size
@@ -61,19 +62,19 @@ def _whole(folder: Path, stem: str) -> Iterator[Path]:
 
 def _is_ready(folder: Path) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
-    # A path with a space or a quote would be split in the options.
+    # Java would split its options at a space or quote in the path.
     return os.access(folder, os.W_OK | os.X_OK) and not set(str(folder)) & set(" \t\"'\\")
 
 
 def _java(settings: SparkSettings) -> Path | None:
-    """Return the Java program that pyspark will start."""
+    """Return the Java executable that pyspark will start; None if there is none."""
     found = shutil.which("java") if settings.java_home is None else str(settings.java_home / "bin" / "java")
     path = Path(found).resolve() if found else None
     return path if path is not None and path.is_file() else None
 
 
 def _key(settings: SparkSettings, java: Path) -> str:
-    """Return a hash of everything that an archive depends on: Java, pyspark and the jars."""
+    """Return a short hash of everything that an archive depends on: the Java executable, pyspark and the jars."""
     files = [java, *sorted(settings.jars.glob("*.jar"))]
     known = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     text = repr((pyspark.__version__, pyspark.__file__, known))

@@ -1,4 +1,4 @@
-"""Starts the Java process that runs Spark, and gives access to its classes."""
+"""Starts the Java process in which Spark runs, and gives access to its classes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pyspark.sql import SparkSession
 
 _ERROR_OUTPUT: Final = 2
 _INCUBATOR_WARNING: Final = b"WARNING: Using incubator modules: jdk.incubator.vector"
-"""Spark always starts Java with this module, for machine learning; Java has no option that disables the warning."""
+"""Java prints this warning because Spark always enables an incubator module; no Java option disables the warning."""
 _LAST_LINES_S: Final = 5.0
 
 
 def start_java(settings: Mapping[str, str]) -> None:
-    """Start Java with these settings of Spark, unless this process has started it already.
+    """Start Java with the given Spark settings, unless this process has already started it.
 
-    Java's standard error is passed on to that of this process, without the warning about the incubator module.
+    Java's standard error is copied to the standard error of this process, without the warning about incubator modules.
 
     Raises:
-        PySparkRuntimeError: Java ended at once; its own message is on standard error.
+        PySparkRuntimeError: Java exited during startup; its own message is on standard error.
     """
     if SparkContext._gateway is not None:
         return
@@ -42,7 +42,7 @@ def start_java(settings: Mapping[str, str]) -> None:
 
 
 def _relay(reader: int) -> None:
-    """Copy the lines of a pipe to standard error until the pipe is closed."""
+    """Copy lines from a pipe to standard error, except the incubator warning, until the pipe is closed."""
     with os.fdopen(reader, "rb") as lines:
         for line in lines:
             if line.rstrip() != _INCUBATOR_WARNING:
@@ -50,9 +50,9 @@ def _relay(reader: int) -> None:
 
 
 def java_class(spark: SparkSession, name: str) -> Any:
-    """Return the Java class with this full name; call it to create an instance, or call its static methods.
+    """Return the Java class with the given fully qualified name, for creating instances or calling static methods.
 
-    This is faster than attribute access (`jvm.org.apache...`), for which Py4J looks in every jar for a class with the
-    name of each package.
+    This is faster than attribute access (`jvm.org.apache...`), for which Py4J searches all jars for a class named
+    `org`, then `org.apache`, and so on.
     """
     return getattr(spark.sparkContext._jvm, name)

@@ -1,6 +1,6 @@
-"""The Spark session: Delta tables on S3A, with a log store that is safe for several writers.
+"""The Spark session: configured for Delta tables on S3A, with a log store that is safe for concurrent writers.
 
-One session serves all layers, because starting Spark and loading S3A and Delta costs more than most of the work.
+All layers share one Spark process, because starting Spark and loading S3A and Delta takes longer than most of the work.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from config.settings import BatchSettings, CacheSettings, ObjectStoreSettings, S
 
 LOG_STORE = "millrace.lake.PutIfAbsentLogStore"
 
-# The default collector marks concurrently, which takes a fifth of two cores once the heap is half full.
+# The default garbage collector runs concurrently, which takes a fifth of two cores once the heap is half full.
 _JAVA = "-Duser.timezone=UTC -XX:+UseParallelGC"
 # A short run executes mostly Spark's own code, each part only a few times, so the optimising compiler would spend two
 # fifths of the processor time on code that is hardly used again. Without that compiler, Java by default reserves only a
 # fifth of the usual space for compiled code. Spark fills that within a run, after which nothing more would be compiled.
 _COMPILED_SOON = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
-# Java optimises code ten times later than by default, because query planning code, which runs a few thousand times, is
-# not worth optimising.
+# Java optimises code after ten times as many executions as by default, because it is not worth optimising the code for
+# query planning, which is executed a few thousand times.
 _OPTIMISED_LATE = (
     "-XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
     "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
@@ -34,9 +34,9 @@ _LOGGING = Path(__file__).with_name("log4j2.properties").resolve()
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-    # Delta's own log store for S3A loses commits when two processes write (see the class).
+    # Delta's own log store for S3A loses commits when two processes write to a table (see the Java class).
     "spark.delta.logStore.s3a.impl": LOG_STORE,
-    # Number of partitions of a table's state while it is read; the default of 50 suits clusters.
+    # Number of Spark partitions for the file list of a Delta table; the default of 50 suits clusters.
     "spark.databricks.delta.snapshotPartitions": "2",
 }
 _S3A = {
@@ -44,7 +44,7 @@ _S3A = {
     "fs.s3a.path.style.access": "true",
     "fs.s3a.aws.credentials.provider": "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider",
     "fs.s3a.fast.upload.buffer": "bytebuffer",
-    # By default S3A retries for minutes when the storage is unreachable; the layers themselves are tried three times.
+    # By default S3A retries for minutes when the storage is unreachable; each layer is itself tried three times.
     "fs.s3a.attempts.maximum": "3",
     "fs.s3a.retry.limit": "1",
     "fs.s3a.retry.interval": "200ms",
@@ -54,7 +54,7 @@ _S3A = {
 
 
 class Sessions:
-    """A pool of sessions of one Spark context, one per thread; each session has its own settings and views."""
+    """A pool of Spark sessions that share one Spark context; each session has its own settings and temporary views."""
 
     def __init__(self, spark: SparkSession) -> None:
         self._spark = spark
@@ -62,7 +62,7 @@ class Sessions:
 
     @contextlib.contextmanager
     def one(self) -> Iterator[SparkSession]:
-        """Yield a session for exclusive use inside the block."""
+        """Yield a session for exclusive use inside the `with` block; create one if no session is free."""
         try:
             session = self._free.pop()
         except IndexError:
@@ -75,7 +75,7 @@ class Sessions:
 
 @contextlib.contextmanager
 def configured(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
-    """Change settings of the session inside the block and restore them afterwards."""
+    """Change settings of a Spark session inside the `with` block, and restore them on exit."""
     before = {name: spark.conf.get(name, None) for name in settings}
     for name, value in settings.items():
         spark.conf.set(name, value)
@@ -97,13 +97,13 @@ def spark_session(
     records_class_data: bool = False,
     optimises: bool = False,
 ) -> SparkSession:
-    """Start a session, or return the running one.
+    """Start a Spark session, or return the running one.
 
     Args:
-        lake_store: the object storage behind `s3a://`; None for tables in files only.
-        records_class_data: let Java write a class-data archive (`batch.spark.class_data_archive`) when it ends, if
-            there is none yet.
-        optimises: let Java optimise compiled code, which pays off for a service and for work on whole tables.
+        lake_store: the object storage behind `s3a://`; None if all tables are local files.
+        records_class_data: make Java write a class-data archive (`batch.spark.class_data_archive`) on exit, if there is
+            none yet.
+        optimises: enable Java's optimising compiler, which pays off for a service and for work on whole tables.
     """
     class_data = ""
     if settings.class_data:
@@ -131,9 +131,9 @@ def _settings(settings: SparkSettings, java: str) -> dict[str, str]:
         "spark.driver.extraJavaOptions": java,
         "spark.executor.extraJavaOptions": _JAVA,
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
-        # For rows cached briefly, choosing a compression takes longer than storing them.
+        # Rows are cached only briefly, so choosing a compression for them takes longer than it saves.
         "spark.sql.inMemoryColumnarStorage.compressed": "false",
-        # Most joins are between few rows and many: a hash table of the few avoids sorting the many.
+        # Most joins have a small and a large side: a hash table of the small side avoids sorting the large one.
         "spark.sql.join.preferSortMergeJoin": "false",
         # Number of generated and compiled classes that Spark caches. A run over a dataset needs more than the default
         # of 100, so with that limit each run would generate and compile all of them again.
@@ -145,13 +145,13 @@ def _settings(settings: SparkSettings, java: str) -> dict[str, str]:
 
 
 def _logging() -> str:
-    """Return the options that make Java log to `spark.log` next to the layers' logs."""
+    """Return the Java options with which Spark logs to `spark.log` in the log folder."""
     file = BatchSettings.read().log_folder.absolute() / "spark.log"
     return f'-Dlog4j2.configurationFile={_LOGGING.as_uri()} "-Dmillrace.spark.log={file}"'
 
 
 def _jars(settings: SparkSettings) -> dict[str, str]:
-    """Return the settings for the jars: the class path, and for a cluster also the files to send to its executors."""
+    """Return the Spark settings for the jars: the class path and, on a cluster, the files to send to the executors."""
     if settings.master.startswith("local"):
         return {"spark.driver.extraClassPath": f"{settings.jars}/*"}
     jars = ",".join(str(jar) for jar in sorted(settings.jars.glob("*.jar")))
@@ -159,7 +159,7 @@ def _jars(settings: SparkSettings) -> dict[str, str]:
 
 
 def _reach(spark: SparkSession, store: ObjectStoreSettings) -> None:
-    # Set after the start of Spark, because every user can read the start options in the list of processes.
+    # These are set after Spark has started, because every user of the host can read start options in the process list.
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()
     values = {
         **_S3A,

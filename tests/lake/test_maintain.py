@@ -117,10 +117,10 @@ def test_what_bronze_has_of_the_archive_may_go_once_it_is_old(spark: SparkSessio
     def less() -> str:
         return with_less_archive(table, bronze_table(table, context), context, keep_s=MONTH)
 
-    assert less().startswith("2 objects of the archive removed")
+    assert less().startswith("removed 2 archive objects")
     assert [path.exists() for path in paths] == [True, False, False, True], "not old, gone, gone, not landed"
     assert bronze.land(table, run_context(spark, tmp_path)).rows_written == 1
-    assert less().startswith("0 objects"), "the newest one stays"
+    assert less().startswith("removed 0 archive objects"), "the newest one stays"
     with pytest.raises(BatchError, match=r"has a gap.*`run --full --layer silver`"):
         bronze.land(table, run_context(spark, tmp_path, full=True, is_rebuild=True))
 

@@ -70,7 +70,7 @@ def two_at_once(scenario: LakeScenario) -> None:
         scenario.struck("two runs: one was rejected, one waited")
         told = f"{waited.code}: {waited.text[-300:]}"
         scenario.expect("fault", "waiting for another run" in waited.text and waited.code == 0, f"did not wait: {told}")
-        scenario.expect("fault", "nothing new, no table was written" in waited.text, f"did it again: {told}")
+        scenario.expect("fault", "nothing new: no table was written" in waited.text, f"did it again: {told}")
         first = run.wait()
         scenario.expect("fault", first.code == 0, f"the first run fails: {first.text[-500:]}")
         scenario.expect("fault", len(lake.manifests()) == before + 2, "not two runs more")

@@ -101,6 +101,6 @@ def test_a_person_is_gone_from_every_object(filled: LakeTestbed) -> None:
 
 def test_the_lake_goes_on_and_a_repetition_finds_nothing(filled: LakeTestbed) -> None:
     filled.batch("run", "--wait")  # which takes in what is no person's
-    assert "nothing new, no table was written" in filled.batch("run", "--wait").out
+    assert "nothing new: no table was written" in filled.batch("run", "--wait").out
     filled.batch("reconcile", "--table", "dim_customer", code=EQUAL)
     assert "no data of this person found" in filled.batch("erase", "--customer", str(PERSON), "--wait").out

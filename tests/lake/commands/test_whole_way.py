@@ -122,7 +122,7 @@ def test_a_repeated_run_writes_its_manifest_only_and_says_so(testbed: LakeTestbe
     testbed.batch("run", "--wait")
     before = testbed.manifests()
     answer = testbed.batch("run", "--wait")
-    assert "nothing new, no table was written" in answer.out
+    assert "nothing new: no table was written" in answer.out
     assert "Spark was not started" in answer.out
     assert testbed.manifests()[1:] == before
     assert record(testbed)["state"] == "nothing new"

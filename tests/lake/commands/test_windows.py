@@ -87,5 +87,5 @@ def test_what_windows_cannot_see_is_different_until_it_is_repaired(windows: Lake
 def test_a_repeated_run_finds_nothing_new(windows: LakeTestbed) -> None:
     windows.batch("run", "--wait")
     answer = windows.batch("run", "--wait")
-    assert "nothing new, no table was written" in answer.out
+    assert "nothing new: no table was written" in answer.out
     windows.batch("reconcile", "--table", "customers", code=EQUAL)

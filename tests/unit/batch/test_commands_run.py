@@ -122,7 +122,7 @@ def test_a_run_with_nothing_new_writes_its_manifest_only_and_says_so(testbed: Ru
     assert again.manifest.versions == first.manifest.versions
     assert [each.run_id for each in testbed.manifests.last()] == [again.manifest.run_id, first.manifest.run_id]
     assert testbed.job["state"] == "nothing new"
-    assert "nothing new, no table was written" in testbed.said[-1]
+    assert "nothing new: no table was written" in testbed.said[-1]
 
 
 def test_idle_runs_of_a_service_leave_no_manifest(testbed: RunTestbed) -> None:

@@ -64,14 +64,14 @@ def test_columns_are_read_with_type_sources_and_meaning() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "fault"),
     [
-        ("order_id string from", "order_id from", "column: 'order_id from orders.id: Id of the order.' must be like"),
-        ("orders.id: Id of the order.", "orders.id:", "column: 'order_id string from orders.id:' must be like"),
-        ("from orders.id:", "from orders:", "must be like <name> <type> from <table>.<column>, …: <meaning>"),
-        ("one int:", "One Int:", "column: 'One Int: The number 1: always.' must be like"),
+        ("order_id string from", "order_id from", "column: 'order_id from orders.id: Id of the order.' must look like"),
+        ("orders.id: Id of the order.", "orders.id:", "column: 'order_id string from orders.id:' must look like"),
+        ("from orders.id:", "from orders:", "must look like <name> <type> from <table>.<column>, …: <meaning>"),
+        ("one int:", "One Int:", "column: 'One Int: The number 1: always.' must look like"),
         ("column: one", "column: score", "column: 'score' is described twice"),
-        ("from orders.id", "from orders.ident", "is said to come from orders.ident, which the table does not read"),
-        ("from orders.id", "from customers.id", "is said to come from customers.id, which the table does not read"),
-        ("-- column: order_id string from orders.id: Id of the order.\n", "", "column: 'order_id' of the key is not"),
+        ("from orders.id", "from orders.ident", "source orders.ident of 'order_id' is not a column"),
+        ("from orders.id", "from customers.id", "source customers.id of 'order_id' is not a column"),
+        ("-- column: order_id string from orders.id: Id of the order.\n", "", "column: key column 'order_id' is not"),
     ],
 )
 def test_a_malformed_column_line_is_an_error(before: str, after: str, fault: str) -> None:
@@ -147,4 +147,4 @@ def test_the_command_writes_the_file_and_detects_an_outdated_one(
         plans(load_definition("project_db"))
     capsys.readouterr()
     assert main(["dictionary", "--check"]) == 1
-    assert "project_db/gold/dim_product.sql: column: 'x' must be like" in capsys.readouterr().err
+    assert "project_db/gold/dim_product.sql: column: 'x' must look like" in capsys.readouterr().err
