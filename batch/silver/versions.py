@@ -1,4 +1,4 @@
-"""Selects the newest version of each row: the version with the highest sequence (position in the source's log).
+"""Selects the newest version of each row: the version with the highest sequence (see `batch.bronze.sequence`).
 
 Two versions with the same sequence are the same change, delivered twice. If their content differs nevertheless, the
 version with the higher content hash is selected, so that the result does not depend on the order of delivery.

@@ -80,7 +80,7 @@ class LakeScenario:
 
     @contextmanager
     def readers(self) -> Iterator[list[Mapping[str, int]]]:
-        """Record during the block which table versions are in force; yields them, each state once.
+        """Record which table versions are published during the block; yields each distinct state once.
 
         A version of a table never changes, so no reader sees anything else; and this costs the runs nothing.
         """
