@@ -69,7 +69,7 @@ class ConnectClient:
         self._ask("PUT", f"/connectors/{quote(name)}/resume")
 
     def delete(self, name: str) -> bool:
-        """Remove the connector; return False if it does not exist."""
+        """Delete the connector; return False if it does not exist."""
         return self._ask("DELETE", f"/connectors/{quote(name)}", absent_ok=True) is not None
 
     def _ask(self, method: str, path: str, body: Mapping[str, str] | None = None, *, absent_ok: bool = False) -> Any:

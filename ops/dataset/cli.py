@@ -1,4 +1,4 @@
-"""`python -m stack dataset …`: exit code 0 for success, 1 for wrong data, 2 if the command could not run."""
+"""The commands `python -m stack dataset …`; exit code 0: success, 1: wrong data, 2: the command could not run."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _database(arguments: argparse.Namespace) -> DatabaseSettings:
 
 def _generator(definition: Definition) -> OrdersGenerator:
     if definition.generator is None:
-        raise StackError(f"dataset {definition.name} declares no generator")
+        raise StackError(f"the definition of dataset {definition.name} has no section `generator`")
     return definition.generator
 
 
@@ -87,7 +87,7 @@ def _say(line: str) -> None:
 
 
 def _add_init(commands: Any) -> None:
-    text = "create the database and its tables if missing; with URL, draft a dataset from an existing database"
+    text = "create the database and its tables if missing; with a URL, draft a dataset from an existing database"
     parser = _add(commands, "init", run_init, text)
     parser.add_argument("--drop", action="store_true", help="remove the database and all its rows first")
     foreign.add_options(parser)
@@ -164,7 +164,7 @@ def _add_generate(commands: Any) -> None:
     parser.add_argument(
         "--incomplete-share", type=float, default=0.0, metavar="SHARE", help="share of orders that lack lines, 0 to 1"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write the CSV files here and keep them")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder in which to write and keep the CSV files")
     parser.add_argument("--load", action=argparse.BooleanOptionalAction, default=True, help="load the generated rows")
     parser.add_argument(
         "--on-duplicate",
@@ -206,7 +206,7 @@ def _add_simulate(commands: Any) -> None:
     parser = _add(commands, "simulate", run_simulate, "simulate a live shop until --count, --seconds or Ctrl-C ends it")
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument(
-        "--rate", type=float, metavar="PER_SECOND", help="operations per second; delayed operations are made up for"
+        "--rate", type=float, metavar="PER_SECOND", help="operations per second; the simulation catches up after delays"
     )
     pace.add_argument("--sleep-ms", type=float, metavar="MS", help="pause between operations")
     parser.add_argument("--insert-p", type=float, default=0.7, metavar="P", help="share of new orders (default: 0.7)")
@@ -219,14 +219,14 @@ def _add_simulate(commands: Any) -> None:
         type=Details,
         choices=list(Details),
         default=Details.SAME,
-        help="transaction of an order's lines: the order's own (same, default), later ones, or mixed (also earlier)",
+        help="when an order's lines are committed: with the order (same, the default), later, or mixed (also earlier)",
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of all random choices (default: 1)")
     parser.add_argument("--salt", help="salt of the order ids (default: random, so that a seed can be reused)")
 
 
 def run_simulate(arguments: argparse.Namespace) -> int:
-    """Simulate a live shop, and print a summary."""
+    """Simulate a live shop on the source database, and print a summary."""
     definition = _definition(arguments)
     simulation = Simulation(
         insert_p=arguments.insert_p,
@@ -249,7 +249,7 @@ def run_simulate(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Make Ctrl-C and SIGTERM end the run between two operations, never inside a transaction."""
+    """Make Ctrl-C and SIGTERM end the simulation between two operations, never inside a transaction."""
     former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

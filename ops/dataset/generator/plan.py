@@ -10,7 +10,7 @@ from stack.errors import StackError
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Seed and row counts to generate; `incomplete_orders` of the `orders` lack one or more product lines."""
+    """Seed and row counts of the data to generate; `incomplete_orders` of the `orders` lack product lines."""
 
     seed: int
     orders: int

@@ -29,7 +29,7 @@ LAST_NAMES = tuple(
     """.split()  # noqa: SIM905  (a list literal would be twelve times as long)
 )
 
-# Reserved for examples (RFC 2606): no mail can ever reach a stranger.
+# Domains reserved for examples (RFC 2606), so that no e-mail can reach a real person.
 MAIL_DOMAINS = ("example.com", "example.net", "example.org", "mail.example", "post.example", "inbox.example")
 
 DIAL_PREFIXES = ("+1", "+33", "+34", "+39", "+44", "+45", "+48", "+49", "+55", "+81", "+90", "+91")
