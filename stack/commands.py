@@ -25,7 +25,7 @@ _FOLLOW_SECONDS = 0.25
 
 def add_commands(subparsers: Any) -> None:
     """Add the commands `up`, `down`, `reset`, `status`, `logs` and `env`."""
-    up = _add(subparsers, "up", run_up, "start the servers that are not running")
+    up = _add(subparsers, "up", run_up, "start the servers that are not running, and wait until all are healthy")
     up.add_argument("--only", type=_servers, metavar="SERVER,…", help=f"start only these of {', '.join(SERVERS)}")
     ports = up.add_mutually_exclusive_group()
     ports.add_argument("--ports", default="", metavar="SERVER=PORT,…", help=f"ports, instead of {_default_ports()}")
@@ -36,7 +36,7 @@ def add_commands(subparsers: Any) -> None:
     _add(subparsers, "status", run_status, "show the servers; exit code 1 if any is not healthy")
     logs = _add(subparsers, "logs", run_logs, "show the output of a server")
     logs.add_argument("server", choices=SERVERS)
-    logs.add_argument("-f", "--follow", action="store_true", help="keep printing new lines")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep printing new lines until interrupted")
     logs.add_argument("-n", "--lines", type=int, default=20, metavar="COUNT", help="number of lines (default: 20)")
     env = _add(subparsers, "env", run_env, "print the settings with which programs reach the servers")
     env.add_argument("--format", choices=("shell", "dotenv"), default="shell")
@@ -165,7 +165,7 @@ def _default_ports() -> str:
 
 
 def _print(line: str) -> None:
-    with contextlib.suppress(OSError):  # the reader has exited, but the work must still be finished
+    with contextlib.suppress(OSError):  # the reader of the output has exited, but the work must still be finished
         print(f"  {line}", flush=True)
 
 

@@ -14,7 +14,7 @@ from stack.site import Site
 
 @dataclass(frozen=True, kw_only=True)
 class ServerStatus:
-    """Current status of a server; `state` is running, paused, stopped, or died (ended without being stopped)."""
+    """The status of a server; `state` is running, paused, stopped, or died (ended without being stopped)."""
 
     server: str
     state: str
