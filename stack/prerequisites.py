@@ -72,7 +72,7 @@ def check_prerequisites(needed: Iterable[Prerequisite]) -> None:
     """
     faults = [fault for item in dict.fromkeys(needed) if (fault := fault_of(item))]
     if sys.version_info < _LOWEST_PYTHON:
-        faults.insert(0, f"Python {_dotted(sys.version_info[:2])} is too old: install {_dotted(_LOWEST_PYTHON)} or later")
+        faults.insert(0, f"Python {_dotted(sys.version_info[:2])} is too old: use {_dotted(_LOWEST_PYTHON)} or later")
     if faults:
         raise StackError("\n".join(faults))
 
