@@ -89,7 +89,7 @@ class KafkaSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseSettings(SettingsGroup):
-    """The MySQL or MariaDB source database, with its owner's login (schema, loading, simulation, checks)."""
+    """Address of the MySQL or MariaDB source database, and the login of its owner."""
 
     host: str = setting("MYSQL_HOST", parsing.text)
     port: int = setting("MYSQL_PORT", parsing.whole(1, 65535), 3306)
@@ -243,7 +243,7 @@ class SparkSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class LakeSettings(SettingsGroup):
-    """Locations of the lake's layers, and how the source is read into them."""
+    """Locations of the lake's layers, and the parameters for reading from the source."""
 
     bronze: str = setting("BRONZE_ROOT", parsing.lake_root, "s3a://bronze")
     silver: str = setting("SILVER_ROOT", parsing.lake_root, "s3a://silver")

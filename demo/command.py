@@ -41,7 +41,7 @@ to stop them and delete their data: python -m stack reset --name {name}"""
 
 def add_commands(subparsers: Any) -> None:
     """Add the command `demo`."""
-    parser = subparsers.add_parser("demo", help="run the main job on real servers and print the proof")
+    parser = subparsers.add_parser("demo", help="run the whole pipeline on real servers, and print the proof")
     parser.add_argument(
         "--size", type=float, default=1.0, help="size of the dataset (default: 1, which is 25,000 orders)"
     )

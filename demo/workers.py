@@ -68,7 +68,7 @@ class Worker:
     @property
     def process(self) -> Process:
         """The most recently started worker process."""
-        assert self._process is not None, "the worker was not started"
+        assert self._process is not None, "the worker was not started: call start() first"
         return self._process
 
     def is_running(self) -> bool:

@@ -85,7 +85,7 @@ def add_commands(subparsers: Any) -> None:
     whose.add_argument("--app", type=_app_id, help="release all claims of this application")
     whose.add_argument("--order", metavar="ORDER_ID", help="release the claim of one order")
     release.add_argument("--incarnation", type=_incarnation, metavar="HEX", help="limit --app to this incarnation")
-    release.add_argument("--dry-run", action="store_true", help="report the number of claims, change nothing")
+    release.add_argument("--dry-run", action="store_true", help="only report the number of claims")
     release.add_argument(
         "--force",
         action="store_true",
@@ -114,7 +114,7 @@ def run_show(arguments: argparse.Namespace) -> int:
         return 1
     [(lock, seconds)] = found
     by = f" by {lock.app_id}, incarnation {lock.incarnation}" if lock.app_id else ""
-    print(f"order {arguments.order_id!r}: {lock.state}{by}; {_duration(seconds)} to live")
+    print(f"order {arguments.order_id!r}: {lock.state}{by}; time to live: {_duration(seconds)}")
     return 0
 
 
@@ -132,7 +132,7 @@ def run_release(arguments: argparse.Namespace) -> int:
     would = "would be " if arguments.dry_run else ""
     print(f"{released} {'claim' if released == 1 else 'claims'} {would}released")
     if marked:
-        print(f"{marked} {would}marked as emitted: the order is in {ORDER_FINAL}")
+        print(f"claims {would}marked as emitted, because the order is in {ORDER_FINAL}: {marked}")
     return 0
 
 
@@ -148,7 +148,7 @@ def format_groups(groups: dict[tuple[str, str], Group]) -> str:
 
 
 def _release_without_lock(redis: RedisConsole, arguments: argparse.Namespace) -> int:
-    """Let any deployment emit an order that has lost its lock but that workers are still holding back."""
+    """Let any deployment emit an order that no longer has a lock, but that workers are still holding back."""
     environment = settings_environment(arguments)
     if emitted_among(KafkaSettings.read(environment), [arguments.order]):
         raise StackError(f"order {arguments.order!r} is in {ORDER_FINAL}, so it was not released")

@@ -1,6 +1,6 @@
 """Create missing topics of the catalogue (`streams.topics`) in Kafka, and compare existing topics with the catalogue.
 
-python -m stack topics apply     create missing topics, then check
+python -m stack topics apply     create missing topics, then compare all topics with the catalogue
 python -m stack topics check     compare the topics with the catalogue; exit code 1 if they differ
 """
 
@@ -69,7 +69,7 @@ def run_apply(arguments: argparse.Namespace) -> int:
     """Create the missing topics, then compare all topics with the catalogue."""
     kafka, specs = _read_settings(arguments)
     created = apply_topics(kafka, specs)
-    print(f"{len(created)} created, {len(specs) - len(created)} existed; all match the catalogue")
+    print(f"{len(created)} topics created, {len(specs) - len(created)} already existed; all topics match")
     return 0
 
 
@@ -190,7 +190,7 @@ def _other_config(topic: str, name: str, expected: str, found: str) -> Differenc
         aspect=name,
         expected=expected,
         found=found,
-        remedy=f"set it back: kafka-configs --alter --topic {topic} --add-config {name}={expected}",
+        remedy=f"restore the setting: kafka-configs --alter --topic {topic} --add-config {name}={expected}",
     )
 
 

@@ -28,7 +28,9 @@ def add_commands(subparsers: Any) -> None:
     up = _add(subparsers, "up", run_up, "start the servers that are not running, and wait until all are healthy")
     up.add_argument("--only", type=_servers, metavar="SERVER,…", help=f"start only these of {', '.join(SERVERS)}")
     ports = up.add_mutually_exclusive_group()
-    ports.add_argument("--ports", default="", metavar="SERVER=PORT,…", help=f"ports, instead of {_default_ports()}")
+    ports.add_argument(
+        "--ports", default="", metavar="SERVER=PORT,…", help=f"ports to use (default: {_default_ports()})"
+    )
     ports.add_argument("--free-ports", action="store_true", help="use any free ports")
     down = _add(subparsers, "down", run_down, "stop the servers and keep their data")
     down.add_argument("--only", type=_servers, metavar="SERVER,…", help="stop only these servers")
@@ -61,7 +63,7 @@ def run_down(arguments: argparse.Namespace) -> int:
     stack = Stack.existing(stack_folder(arguments.name))
     if stack is not None:
         stack.down(_print, only=arguments.only)
-    print(f"stack {arguments.name} is down" if not arguments.only else f"{', '.join(arguments.only)} down")
+    print(f"stack {arguments.name} is down" if not arguments.only else f"stopped {', '.join(arguments.only)}")
     return 0
 
 

@@ -6,4 +6,4 @@ class StackError(Exception):
 
 
 class CancelledWorkError(Exception):
-    """Raised in work that was cancelled, because the user stopped it or a parallel step failed."""
+    """Raised when work is cancelled because the user stopped it or a parallel step failed."""

@@ -30,7 +30,7 @@ class ServerStatus:
 
 
 def status_of(site: Site, servers: Sequence[str]) -> list[ServerStatus]:
-    """Read the status of all servers in parallel."""
+    """Return the status of the given servers, which are checked in parallel."""
     with ThreadPoolExecutor(max(1, len(servers))) as pool:
         return list(pool.map(lambda name: _status(site, name), servers))
 

@@ -210,7 +210,7 @@ def _load(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError:
-        raise StackError(f"{folder / 'stack.json'} is damaged: delete it, and `up` will create a new one") from None
+        raise StackError(f"{folder / 'stack.json'} is damaged: delete it and run `python -m stack up`") from None
     return content if isinstance(content, dict) else {}
 
 

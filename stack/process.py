@@ -46,7 +46,7 @@ class Process:
         return None if stat is None else cls(pid=pid, start_ticks=stat.start_ticks, boot_id=_boot_id())
 
     def state(self) -> ProcessState:
-        """Return whether the process is running, paused (SIGSTOP) or ended, even if its pid has been reused."""
+        """Return whether the process is running, paused (SIGSTOP) or ended; a reused pid counts as ended."""
         stat = _stat(self.pid)
         if stat is None or stat.start_ticks != self.start_ticks or _boot_id() != self.boot_id:
             return ProcessState.ENDED

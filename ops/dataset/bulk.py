@@ -163,7 +163,7 @@ class BulkWriter:
         return f" ON DUPLICATE KEY UPDATE {assignments}"
 
     def _set_aside_duplicates(self, rows: list[Row]) -> list[RejectedRow]:
-        """Remove the rows whose key already exists from `rows`, and return them.
+        """Remove the rows with an existing key from `rows`, and return the removed rows.
 
         One query finds all of them, while splitting would take two statements per row.
         """

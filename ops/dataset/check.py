@@ -27,7 +27,7 @@ def check(
     The database is read before the topic, so an order that is completed in between is not reported as missing.
 
     Raises:
-        StackError: the database or Kafka can't be reached, or the dataset declares no completeness.
+        StackError: the database or Kafka can't be reached, or the dataset declares no completeness rule.
     """
     deadline = time.monotonic() + timeout_s
     records: list[FinalRecord] = []

@@ -50,7 +50,7 @@ def add_commands(subparsers: Any) -> None:
 
 def _add(commands: Any, name: str, run: Callable[[argparse.Namespace], int], description: str) -> Any:
     parser = commands.add_parser(name, help=description, description=description)
-    parser.add_argument("--dataset", metavar="NAME", help="default: the setting DATASET, or project_db")
+    parser.add_argument("--dataset", metavar="NAME", help="name of the dataset (default: the setting DATASET)")
     add_stack_option(parser)
     parser.set_defaults(run=lambda arguments: _guarded(run, arguments))
     return parser
@@ -118,9 +118,9 @@ def _add_load(commands: Any) -> None:
         type=OnDuplicate,
         choices=list(OnDuplicate),
         default=OnDuplicate.FAIL,
-        help="if the key of a row exists: reject the row (fail, the default), keep the old row (skip) or replace it",
+        help="if the key exists: reject the row (fail, the default), keep the existing row (skip), or replace it",
     )
-    parser.add_argument("--delimiter", default=",", metavar="CHARACTER", help="default: a comma")
+    parser.add_argument("--delimiter", default=",", metavar="CHARACTER", help="field separator (default: a comma)")
 
 
 def run_load(arguments: argparse.Namespace) -> int:
@@ -154,7 +154,9 @@ def _say_rejections(path: Path, outcome: Outcome) -> None:
 
 
 def _add_generate(commands: Any) -> None:
-    parser = _add(commands, "generate", run_generate, "generate seeded, realistic data and load it into empty tables")
+    parser = _add(
+        commands, "generate", run_generate, "generate realistic data from a seed, and load it into the tables"
+    )
     parser.add_argument("--size", type=float, default=1.0, help="factor for orders and their lines (default: 1)")
     parser.add_argument("--orders", type=int, metavar="COUNT", help="number of orders; overrides --size")
     parser.add_argument(
@@ -213,7 +215,7 @@ def _add_simulate(commands: Any) -> None:
     parser.add_argument("--update-p", type=float, default=0.2, metavar="P", help="share of changes (default: 0.2)")
     parser.add_argument("--delete-p", type=float, default=0.1, metavar="P", help="share of deletions (default: 0.1)")
     parser.add_argument("--count", type=int, help="stop after this many operations")
-    parser.add_argument("--seconds", type=float, help="stop after this time")
+    parser.add_argument("--seconds", type=float, help="stop after this many seconds")
     parser.add_argument(
         "--details",
         type=Details,
@@ -268,7 +270,7 @@ def _add_check(commands: Any) -> None:
         action="store_true",
         help="also compare every field; use it only if no order changed after it was complete",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def run_check(arguments: argparse.Namespace) -> int:

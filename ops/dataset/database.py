@@ -55,7 +55,7 @@ def connect(settings: DatabaseSettings, database: str | None = None) -> MySQLCon
             if not is_transient(error) or attempt == CONNECT_TRIES:
                 raise named_error(error, settings, database) from error
             time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("unreachable: the last try returns or raises")
 
 
 def is_transient(error: Error) -> bool:

@@ -170,9 +170,9 @@ def differences(expected: Order, actual: Order) -> list[str]:
 
 
 def _products_agree(expected: Order, actual: Order) -> bool:
-    """Whether the actual product lines, in any order, are expected lines, and at least `num_products` of them.
+    """Whether an order contains only expected product lines, and at least `num_products` of them.
 
-    Expected lines may be absent: they may have been added after the order was complete.
+    Expected lines may be missing from it, because lines can be added after the order is complete.
     """
     lines = {product.product_id: product.quantity for product in expected.products}
     final = {product.product_id: product.quantity for product in actual.products}

@@ -97,7 +97,7 @@ def delete_order(order_id: str) -> Transaction:
 
 
 def delete_line(order: ShopOrder, product_id: int) -> Transaction:
-    """Build the transaction that deletes a product line and decreases the order's `num_products`, at least to 1."""
+    """Build the transaction that deletes a product line and decreases the order's `num_products`, but not below 1."""
     return [
         ("DELETE FROM order_details WHERE order_id = %s AND product_id = %s", (order.order_id, product_id)),
         _set_count(order.order_id, max(1, order.num_products - 1)),
@@ -131,7 +131,7 @@ def _set_count(order_id: str, num_products: int) -> Statement:
 
 
 def place_order(connection: MySQLConnection, order: NewOrder, *, details: Details = Details.SAME) -> PlacedOrder:
-    """Commit an order with its lines, or with `Details.LATER` the lines in a second transaction; return the time."""
+    """Commit an order with its lines (`Details.SAME`), or its lines in a second transaction (`Details.LATER`)."""
     shop = ShopDatabase(connection)
     lines = insert_lines(order.order_id, order.lines)
     if details is Details.SAME:
@@ -210,7 +210,7 @@ class ShopDatabase:
                 return rows
             except Error as error:
                 self._recover(error, attempt)
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("unreachable: the last try returns or raises")
 
     def _recover(self, error: Error, attempt: int) -> None:
         """Make the connection usable for a retry, or raise `error` if it is permanent or no tries are left."""

@@ -154,7 +154,7 @@ class Simulator:
         return self._draw.randint(1, MOST_QUANTITY)
 
     def _transactions(self, order: NewOrder) -> list[Transaction]:
-        """Build the order's transactions: one for all rows, or the lines after or (only if mixed) before the order."""
+        """Build the transactions of an order: its lines are committed with, after or (if mixed) before its row."""
         head, lines = shop.insert_order(order), shop.insert_lines(order.order_id, order.lines)
         details = self._simulation.details
         way = self._draw.choice(("same", "later", "first")) if details is Details.MIXED else details.value

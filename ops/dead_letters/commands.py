@@ -125,7 +125,7 @@ def run_replay(arguments: argparse.Namespace) -> int:
             skipped = replay.run(_selected(reader, arguments), done=_replayed(reader))
         else:
             skipped = replay.run([reader.at(each) for each in dict.fromkeys(arguments.places)], value=value)
-    print(f"{replay.replayed} replayed, {skipped} replayed before, {replay.rejected} not replayed")
+    print(f"{replay.replayed} replayed, {skipped} already replayed, {replay.rejected} could not be replayed")
     return 1 if replay.rejected else 0
 
 
@@ -145,8 +145,8 @@ def _dry_run(reader: DeadLetterReader, arguments: argparse.Namespace, sources: d
         would += 1
         again = ", again" if letter.place in done else ""
         assert letter.origin is not None
-        print(f"{letter.place} would go to {letter.origin.topic}, partition {letter.origin.partition}{again}")
-    print(f"{would} would be replayed, {skipped} replayed before, {rejected} not replayable; nothing was written")
+        print(f"{letter.place} would be written to {letter.origin.topic}, partition {letter.origin.partition}{again}")
+    print(f"{would} would be replayed, {skipped} already replayed, {rejected} cannot be; nothing was written")
     return 1 if rejected else 0
 
 
@@ -161,7 +161,7 @@ def _replayed(reader: DeadLetterReader) -> set[RecordRef]:
 
 
 def _report(letter: DeadLetter, reason: str) -> None:
-    print(f"{letter.place} not replayed: {printable(reason)}", file=sys.stderr)
+    print(f"dead letter {letter.place} was not replayed: {printable(reason)}", file=sys.stderr)
 
 
 def _show(letter: DeadLetter) -> None:

@@ -52,7 +52,7 @@ class Server(ABC):
 
     @abstractmethod
     def command(self, site: Site) -> Command:
-        """Return the command that starts the server, which `prepare` has prepared."""
+        """Return the command that starts the server; call `prepare` first."""
 
     @abstractmethod
     def check(self, site: Site) -> None:
@@ -63,7 +63,7 @@ class Server(ABC):
         """
 
     def complete(self, site: Site) -> None:  # noqa: B027 - most servers need nothing more
-        """Finish the setup once the server is healthy, for example create buckets; idempotent."""
+        """Finish the setup once the server is healthy, for example by creating buckets; idempotent."""
 
     @abstractmethod
     def environment(self, site: Site) -> dict[str, str]:

@@ -58,7 +58,7 @@ class Kafka(Server):
         job.run(command, purpose="formatting Kafka's data folder")
 
     def command(self, site: Site) -> Command:
-        """Return the start command, with the G1 collector for short pauses: a pause stalls every client."""
+        """Return the start command, with the G1 collector, because a long pause would stall every client."""
         options = ["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
         main = ["kafka.Kafka", str(site.conf("kafka.properties"))]
         return Command(arguments=java_command(site, *options, main=main))

@@ -71,7 +71,7 @@ TALLY_CODEC: Final = StateCodec(Tally, timer_of=uneven_entry, timers_version=b"u
 
 
 def add(state: Tally, change: Change[int]) -> Any:
-    """Fold a number into a tally, and publish every multiple of ten; 13 is rejected, and 99 raises an error."""
+    """Fold a number into a tally; publish the total if it is a multiple of ten, reject 13, and fail on 99."""
     if state.position is not None and change.position <= state.position:
         return UNCHANGED
     if change.row == 13:

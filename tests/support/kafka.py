@@ -130,10 +130,10 @@ def reset_group(bootstrap: str, group: str, topics: Sequence[str]) -> None:
 
 
 class Lag:
-    """Checks whether a consumer group has records left to read.
+    """A check for records that a consumer group has not read yet.
 
-    It reads the records after the committed offsets, because transaction markers occupy offsets too: the difference
-    between two offsets does not tell whether there are any records between them.
+    The records after the committed offsets are read, because offsets alone are not enough: transaction markers have
+    offsets too.
     """
 
     def __init__(self, bootstrap: str, group: str, topics: Sequence[str]) -> None:

@@ -163,7 +163,7 @@ def test_a_claim_on_an_order_that_is_out_is_marked_and_never_released(
         assert main(["locks", "release", "--app", app_id, *arguments]) == 0
         released, marked = capsys.readouterr().out.splitlines()
         assert released.startswith("1 claim ")
-        assert marked.endswith(f"marked as emitted: the order is in {ORDER_FINAL}")
+        assert f"marked as emitted, because the order is in {ORDER_FINAL}: " in marked
     assert server.mget([lock_key("out"), lock_key("not out")]) == [f"emitted:{app_id}:{OLD}", "released"]
 
 

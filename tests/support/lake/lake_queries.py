@@ -26,7 +26,7 @@ Rows = list[tuple[Any, ...]]
 
 
 class LakeQueries:
-    """SQL queries on the lake that the settings in `environment` locate, in the versions of its newest manifest."""
+    """A query engine for the lake that is set in `environment`; it reads the versions of the newest manifest."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         datasets = Path(environment.get("DATASETS_DIR") or SHIPPED)
@@ -37,7 +37,7 @@ class LakeQueries:
         self._lake = Lake(bronze=settings.bronze, silver=settings.silver, gold=settings.gold, prefix=prefix)
 
     def ask(self, queries: Sequence[str]) -> list[Rows]:
-        """Run the queries on the newest manifest; return the rows of each, with times as text with microseconds."""
+        """Run the queries on the newest manifest's versions; return the rows of each, with times formatted as text."""
         manifest = Manifests(object_folder(self._lake.runs(), self._store)).newest(datetime.now(UTC))
         assert manifest is not None, "there is no manifest: no run has finished yet"
         versions = {name: version for name, version in manifest.versions.items() if not name.startswith("bronze/")}
