@@ -153,7 +153,7 @@ def _release_without_lock(redis: RedisConsole, arguments: argparse.Namespace) ->
     if emitted_among(KafkaSettings.read(environment), [arguments.order]):
         raise StackError(f"order {arguments.order!r} is in {ORDER_FINAL}, so it was not released")
     if arguments.dry_run:
-        print(f"order {arguments.order!r} has no lock; without --dry-run, any deployment could then emit it")
+        print(f"order {arguments.order!r} has no lock; without --dry-run, any deployment would be allowed to emit it")
         return 0
     blob = _encode((OrdersSettings.read(environment).lock_retention_s, locks.lock_key(arguments.order)))
     if not redis.call(locks.FREE, blob):

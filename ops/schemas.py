@@ -48,7 +48,7 @@ def write_schemas(folder: Path) -> list[Path]:
     breaking = [line for topic in PUBLISHED for line in _breaks(folder, topic)]
     if breaking:
         raise StackError(
-            "\n".join([*breaking, "such a change needs a new version: set it in streams/schemas/contracts.py"])
+            "\n".join([*breaking, "incompatible changes need a new version, set in streams/schemas/contracts.py"])
         )
     folder.mkdir(parents=True, exist_ok=True)
     changed = []

@@ -3,7 +3,7 @@
     with Stack.at(folder, ports=free_ports(), servers=["kafka", "redis"], die_with_parent=True) as stack:
         settings = KafkaSettings.read(stack.environment())
 
-The commands of `python -m stack` that manage servers only call methods of the class `Stack`.
+The server commands of `python -m stack` are a thin layer on top of the class `Stack`.
 """
 
 from __future__ import annotations

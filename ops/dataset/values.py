@@ -82,7 +82,7 @@ def _string(length: int | None) -> Parser:
 
     def parse(text: str) -> str:
         if not text or text == "\\N":
-            raise ValueError("is NULL")
+            raise ValueError("must not be NULL")
         if len(text) > longest:
             raise ValueError(f"is too long: {len(text)} characters, at most {length}")
         return text_literal(text) if _NEEDS_ESCAPE(text) else f"'{text}'"

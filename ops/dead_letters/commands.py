@@ -69,7 +69,7 @@ def add_commands(subparsers: Any) -> None:
 
 
 def run_list(arguments: argparse.Namespace) -> int:
-    """Print the number of dead letters by reason, and the newest ones."""
+    """Print the number of dead letters per reason, and list the newest ones."""
     _escape_what_the_terminal_lacks()
     kafka, _ = _read_settings(arguments)
     selection = Selection(reason=arguments.reason, topic=arguments.topic, app=arguments.app, since_ms=arguments.since)
@@ -146,7 +146,7 @@ def _dry_run(reader: DeadLetterReader, arguments: argparse.Namespace, sources: d
         again = ", again" if letter.place in done else ""
         assert letter.origin is not None
         print(f"{letter.place} would be written to {letter.origin.topic}, partition {letter.origin.partition}{again}")
-    print(f"{would} would be replayed, {skipped} already replayed, {rejected} cannot be; nothing was written")
+    print(f"{would} would be replayed, {skipped} already replayed, {rejected} cannot be replayed")
     return 1 if rejected else 0
 
 
@@ -156,7 +156,7 @@ def _selected(reader: DeadLetterReader, arguments: argparse.Namespace) -> Any:
 
 
 def _replayed(reader: DeadLetterReader) -> set[RecordRef]:
-    """Return the positions of all letters that were replayed; each takes only two numbers in memory."""
+    """Return the positions of all replayed letters; only these positions are kept in memory."""
     return {record.place for record in reader.records() if isinstance(record, ReplayNote)}
 
 

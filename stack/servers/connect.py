@@ -54,7 +54,7 @@ class Connect(Server):
         except requests.ConnectionError:
             raise UnhealthyError(f"nothing listens on port {site.ports['connect']}") from None
         except requests.Timeout:
-            raise UnhealthyError(f"does not answer within {_ANSWER_SECONDS:g} s") from None
+            raise UnhealthyError(f"no answer within {_ANSWER_SECONDS:g} s") from None
         if answer.status_code != requests.codes.ok:
             raise UnhealthyError(f"not ready: {answer.text.strip()[:200]}")
 
@@ -91,6 +91,6 @@ def worker_settings(site: Site) -> dict[str, str]:
         "value.converter": json_converter,
         "config.providers": "env",
         "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
-        # Users who can write connector settings can read these environment variables through them, and no others.
+        # Anyone who can write connector settings can read variables through them, so only these are exposed.
         "config.providers.env.param.allowlist.pattern": "CONNECTOR_DATABASE_.*",
     }

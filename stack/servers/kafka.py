@@ -73,7 +73,7 @@ class Kafka(Server):
         except OSError:
             raise UnhealthyError(f"nothing listens on port {port}") from None
         except KafkaException as error:
-            raise UnhealthyError(f"does not answer: {error.args[0].str()}") from None
+            raise UnhealthyError(f"no answer: {error.args[0].str()}") from None
 
     def environment(self, site: Site) -> dict[str, str]:
         """Return the broker's address."""

@@ -77,6 +77,6 @@ _ASCII = str.maketrans("ıłøŁØ", "iloLO", "'’-")
 
 
 def mail_name(name: str) -> str:
-    """Convert a name for use in a mail address: lower case, ASCII letters only."""
+    """Convert a name to lower-case ASCII letters, for use in an e-mail address."""
     plain = unicodedata.normalize("NFKD", name.translate(_ASCII))
     return plain.encode("ascii", "ignore").decode().lower()
