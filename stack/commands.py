@@ -26,7 +26,7 @@ _FOLLOW_SECONDS = 0.25
 def add_commands(subparsers: Any) -> None:
     """Add the commands `up`, `down`, `reset`, `status`, `logs` and `env`."""
     up = _add(subparsers, "up", run_up, "start the servers that are not running, and wait until all are healthy")
-    up.add_argument("--only", type=_servers, metavar="SERVER,…", help=f"start only these of {', '.join(SERVERS)}")
+    up.add_argument("--only", type=_servers, metavar="SERVER,…", help=f"start only some of {', '.join(SERVERS)}")
     ports = up.add_mutually_exclusive_group()
     ports.add_argument(
         "--ports", default="", metavar="SERVER=PORT,…", help=f"ports to use (default: {_default_ports()})"

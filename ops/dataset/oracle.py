@@ -43,7 +43,7 @@ class Verdict(Struct, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        """Whether no order is missing or repeated and every record is valid (and, if strict, has the expected fields)."""
+        """Whether no order is missing or repeated and every record is valid (if strict, with equal fields)."""
         return not (self.missing or self.duplicates or self.malformed or self.different)
 
     def figures(self) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def _dry_run(reader: DeadLetterReader, arguments: argparse.Namespace, sources: d
         again = ", again" if letter.place in done else ""
         assert letter.origin is not None
         print(f"{letter.place} would be written to {letter.origin.topic}, partition {letter.origin.partition}{again}")
-    print(f"{would} would be replayed, {skipped} already replayed, {rejected} cannot be replayed")
+    print(f"{would} would be replayed, {skipped} already replayed, {rejected} not replayable; nothing was written")
     return 1 if rejected else 0
 
 

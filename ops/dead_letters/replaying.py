@@ -194,7 +194,7 @@ _OF_A_RECORD = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaE
 def _ended(error: KafkaError) -> StackError:
     if error.fatal() or error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
         return StackError(
-            f"another replay has begun, so this one stops ({error.str()}); letters that it has committed count as replayed"
+            f"another replay has begun, so this one stops ({error.str()}); letters committed so far are replayed"
         )
     return StackError(
         f"Kafka rejected the replay: {error.str()}; run the command again to replay the remaining letters"

@@ -28,7 +28,7 @@ def make_plan(
     seed: int | None = None,
     incomplete_share: float = 0.0,
 ) -> Plan:
-    """Scale orders and lines by `size`, or to `orders` orders; only `customers` changes the number of customers.
+    """Compute the row counts for `size`, or for the number `orders`; `customers` sets the number of customers.
 
     Raises:
         StackError: an option is out of range; the message names it.
