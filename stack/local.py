@@ -165,7 +165,7 @@ class Stack:
     def _process(self, server: str) -> Process:
         record = load_record(self.site.record(server))
         if record is None:
-            raise StackError(f"{server} was not started")
+            raise StackError(f"{server} was not started: run `python -m stack up`")
         return record.process
 
     def _refuse_moved_ports(self) -> None:
