@@ -11,7 +11,7 @@ STACK := $(BIN)/python -m stack
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
-demo: $(VENV)/ready ## run the main job on real servers with realistic amounts of data, print the proof
+demo: $(VENV)/ready ## run the whole pipeline on real servers with realistic amounts of data, print the proof
 	@$(STACK) demo $(if $(KEEP),--keep) $(if $(SIZE),--size $(SIZE))
 
 test: $(VENV)/ready ## run all checks and tests, stream and lake tests in parallel; they start their own servers

@@ -1,1 +1,1 @@
-"""What differs between places: settings, dataset definitions, connector templates."""
+"""Configuration that differs between deployments: settings, dataset definitions and connector templates."""

@@ -1,4 +1,4 @@
-"""Contradictions in a well-formed dataset definition; each one is reported as "key path: fault"."""
+"""Find contradictions in a well-formed dataset definition; each is reported as "key path: fault"."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _repeated(names: Iterator[str]) -> list[str]:
 def _table_faults(definition: Definition, table: Table) -> Iterator[str]:
     names = table.column_names
     if not definition.lake_prefix and table.name.lower() in RESERVED_LAKE_FOLDERS:
-        yield f"name: {table.name!r} is reserved in a lake without prefix"
+        yield f"name: {table.name!r} is reserved if lake_prefix is empty"
     yield from (f"columns: column {name!r} is defined twice" for name in _repeated(iter(names)))
     yield from (f"key: column {name!r} is used twice" for name in _repeated(iter(table.key)))
     yield from (f"key[{i}]: column {name!r} does not exist" for i, name in enumerate(table.key) if name not in names)
@@ -69,10 +69,10 @@ def _table_faults(definition: Definition, table: Table) -> Iterator[str]:
 
 def _column_faults(column: Column) -> Iterator[str]:
     if column.length is not None and column.type is not LogicalType.STRING:
-        yield f"length: is for strings, not for type {column.type}"
+        yield f"length: applies only to strings, not to type {column.type}"
     decimal = column.type is LogicalType.DECIMAL
     if not decimal and (column.precision is not None or column.scale is not None):
-        yield f"precision: precision and scale are for decimals, not for type {column.type}"
+        yield f"precision: precision and scale apply only to decimals, not to type {column.type}"
     elif decimal and (column.precision is None or column.scale is None):
         yield "precision: a decimal needs precision and scale"
     elif column.precision is not None and column.scale is not None and column.scale > column.precision:
@@ -87,12 +87,12 @@ def _rule_faults(definition: Definition, table: Table, rule: Rule) -> Iterator[s
         if not parents:
             yield f"table: table {rule.table!r} does not exist"
         elif len(parents[0].key) != 1:
-            yield f"table: the key of table {rule.table!r} has several columns"
+            yield f"table: the key of table {rule.table!r} must have one column, not {len(parents[0].key)}"
     elif isinstance(rule, Pattern):
         try:
             re.compile(rule.pattern)
         except re.error as error:
-            yield f"pattern: is not a regular expression: {error}"
+            yield f"pattern: is not a valid regular expression: {error}"
     elif isinstance(rule, Range):
         yield from _range_faults(table, rule)
 
@@ -107,13 +107,13 @@ def _range_faults(table: Table, rule: Range) -> Iterator[str]:
     for column in table.columns:
         if column.name == rule.column:
             of_days = column.type in (LogicalType.DATE, LogicalType.TIMESTAMP)
-            kind = "a day, as in 2000-01-31" if of_days else "a number"
+            kind = "a day such as 2000-01-31" if of_days else "a number"
             wrong = [name for name, bound in rule.bounds.items() if isinstance(bound, datetime.date) is not of_days]
-            yield from (f"{name}: must be {kind}, as {column.name!r} is of type {column.type}" for name in wrong)
+            yield from (f"{name}: must be {kind}: {column.name!r} is of type {column.type}" for name in wrong)
 
 
 def subject_faults(tables: Sequence[Table]) -> Iterator[str]:
-    """List ambiguities in the tables about persons and in their personal columns."""
+    """List contradictions between the subject, the key and the personal columns of each table."""
     seen: dict[str, str] = {}
     for index, table in enumerate(tables):
         personal = [column.name for column in table.columns if column.personal]
@@ -136,7 +136,7 @@ def subject_faults(tables: Sequence[Table]) -> Iterator[str]:
 
 
 def _completeness_faults(definition: Definition, rule: Completeness) -> Iterator[str]:
-    """List tables and columns that the completeness rule references but that are missing or unsuitable."""
+    """List the tables and columns that the completeness rule references and that are missing or unsuitable."""
     tables = {table.name: table for table in definition.tables}
     parent, children = tables.get(rule.parent), tables.get(rule.children)
     if parent is None:
@@ -160,7 +160,7 @@ def _generator_faults(generator: OrdersGenerator) -> Iterator[str]:
     """List parameters of the generator that contradict each other."""
     most = len(generator.line_weights) * generator.orders
     if not generator.orders <= generator.order_details <= most:
-        yield f"order_details: must be from {generator.orders} to {most}: 1 to {len(generator.line_weights)} per order"
+        yield f"order_details: must be from {generator.orders} to {most} (1 to {len(generator.line_weights)} per order)"
     if len(generator.line_weights) > generator.products:
         yield "line_weights: an order can't have more lines than there are products"
     for name in ("line_weights", "hour_weights", "weekday_weights"):

@@ -1,7 +1,7 @@
-"""Read dataset definitions: a dataset's tables, and how they are captured, kept, checked and generated.
+"""Read dataset definitions: a dataset's tables, and how they are captured, stored, checked and generated.
 
 A dataset is a folder that holds `schema.sql` and `definition.yaml`. The shipped folders are in `config/datasets`;
-the setting `DATASETS_DIR` names another place. Reading is strict: an unknown field, a wrong type or a reference to
+the setting `DATASETS_DIR` names another folder. Reading is strict: an unknown field, a wrong type or a reference to
 something that does not exist raises a `DefinitionError` with the file and the key path.
 """
 
@@ -58,13 +58,13 @@ def load_definition_file(path: Path | str) -> Definition:
     """Read a definition file from any folder; the dataset's schema is expected in the same folder.
 
     Raises:
-        DefinitionError: the file can't be read, is not YAML, or breaks a rule; one line per fault.
+        DefinitionError: the file can't be read, is not YAML, or breaks a rule; the message has one line per fault.
     """
     path = Path(path)
     document = _read_yaml(path)
     if not isinstance(document, dict):
         raise DefinitionError(f"{_shown(path)}: Expected a mapping, got {_kind(document)}")
-    if "folder" in document:  # set from the file's path, never by the file itself
+    if "folder" in document:  # `folder` is derived from the path and must not be set in the file
         raise DefinitionError(f"{_shown(path)}: Object contains unknown field folder")
     try:
         definition = msgspec.convert({**document, "folder": str(path.parent)}, Definition)
@@ -77,7 +77,7 @@ def load_definition_file(path: Path | str) -> Definition:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML loader that rejects repeated keys: plain YAML silently keeps the last one."""
+    """A YAML loader that rejects repeated keys, of which the standard loader silently keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -119,7 +119,7 @@ def _kind(value: object) -> str:
 
 
 def _shown(path: Path) -> str:
-    """Format a path for messages: relative to the repository's root if it is inside."""
+    """Format a path for messages; a path inside the repository is shown relative to the repository's root."""
     try:
         return str(path.resolve().relative_to(SHIPPED.parent.parent))
     except ValueError:

@@ -19,7 +19,7 @@ Sentence = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z")]
 
 
 class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all parts of a definition: immutable, and an unknown field is an error."""
+    """Base class of all parts of a definition, which are immutable and reject unknown fields."""
 
 
 class LogicalType(StrEnum):
@@ -37,9 +37,14 @@ class LogicalType(StrEnum):
 
 
 class Column(_Part, frozen=True):
-    """A column; `length` in characters for strings, `precision` and `scale` in digits for decimals.
+    """A column of a table.
 
-    `description` explains the values and their unit. `personal` values belong to a person, and `erase` removes them.
+    Attributes:
+        length: maximum length of a string, in characters.
+        precision: maximum number of digits of a decimal.
+        scale: maximum number of digits of a decimal after the decimal point.
+        description: explanation of the values and their unit.
+        personal: whether the values are personal data, which `python -m batch erase` removes.
     """
 
     name: Identifier
@@ -59,13 +64,13 @@ class Rule(_Part, frozen=True, tag_field="check"):
 
 
 class NotNull(Rule, frozen=True, tag="not_null"):
-    """The column has a value."""
+    """A rule that the column is not null."""
 
     column: Identifier
 
 
 class Range(Rule, frozen=True, tag="range"):
-    """The column's value is from `min` to `max`, inclusive: numbers, or days (UTC) for a date or timestamp column."""
+    """A rule that a value is from `min` to `max`, inclusive: numbers, or days (UTC) for dates and timestamps."""
 
     column: Identifier
     min: float | datetime.date | None = None
@@ -73,36 +78,42 @@ class Range(Rule, frozen=True, tag="range"):
 
     @property
     def bounds(self) -> dict[str, float | datetime.date]:
-        """The bounds that are set, by name."""
+        """The bounds that are set, keyed by `min` and `max`."""
         both = {"min": self.min, "max": self.max}
         return {name: bound for name, bound in both.items() if bound is not None}
 
 
 class Pattern(Rule, frozen=True, tag="pattern"):
-    """The whole text of the column matches the regular expression."""
+    """A rule that the whole text of the column matches a regular expression."""
 
     column: Identifier
     pattern: str
 
 
 class Reference(Rule, frozen=True, tag="reference"):
-    """The column's value is a key of another table of the dataset."""
+    """A rule that the column's value is a key of another table of the dataset."""
 
     column: Identifier
     table: Identifier
 
 
 class Unique(Rule, frozen=True, tag="unique"):
-    """No two rows have the same values in these columns."""
+    """A rule that no two rows have the same values in the given columns."""
 
     columns: Annotated[tuple[Identifier, ...], Meta(min_length=1)]
 
 
 class Table(_Part, frozen=True):
-    """A table: its row key, the key column that keys its change topic, its cursor, feed and history type (SCD).
+    """A table of a dataset.
 
-    `description` explains a row. With history types 2 and 4, Silver keeps every version of every row. In a table with a
-    `subject`, each row is one person.
+    Attributes:
+        key: columns of the primary key.
+        topic_key: key column whose value becomes the key of the table's change records in Kafka.
+        cursor: time column that shows which rows changed.
+        feed: way in which the lake reads the table: from the archived changes, or from the database by JDBC.
+        history: type of slowly changing dimension (SCD); with types 2 and 4, Silver keeps every version of every row.
+        subject: kind of person that each row describes; None if the rows do not describe persons.
+        description: explanation of what a row is.
     """
 
     name: Identifier
@@ -123,29 +134,34 @@ class Table(_Part, frozen=True):
 
     @property
     def history_name(self) -> str | None:
-        """Name of the Silver table with every version of every row; None if only the newest are kept."""
+        """Name of the Silver table with every version of every row; None if Silver keeps only the newest versions."""
         return None if self.history == 1 else f"{self.name}_history"
 
 
 class Completeness(_Part, frozen=True):
-    """Completeness of a parent row: `expected` (table.column) is the number of rows it must have in `children`."""
+    """A rule for when a parent row is complete.
+
+    Attributes:
+        expected: column, as `table.column`, with the number of child rows that a complete parent row has.
+        children: table of the child rows.
+    """
 
     expected: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$")]
     children: Identifier
 
     @property
     def parent(self) -> str:
-        """Table of the parent rows."""
+        """Name of the parent table."""
         return self.expected.partition(".")[0]
 
     @property
     def expected_column(self) -> str:
-        """Column of the parent that holds the number of children."""
+        """Name of the parent table's column with the expected number of child rows."""
         return self.expected.partition(".")[2]
 
 
 class OrdersGenerator(_Part, frozen=True, tag_field="kind", tag="orders"):
-    """Parameters of the data generator of a shop: orders, their lines, customers and payment methods, at size 1."""
+    """Parameters of the generator of shop data; the row counts are those of size 1."""
 
     seed: int
     orders: Count
@@ -162,7 +178,7 @@ class OrdersGenerator(_Part, frozen=True, tag_field="kind", tag="orders"):
 
 
 class Definition(_Part, frozen=True):
-    """A dataset, as read from `folder`; `connector` overrides settings of the engine's connector template."""
+    """The definition of a dataset, read from `folder`; `connector` overrides settings of the connector template."""
 
     folder: str
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
@@ -187,5 +203,5 @@ class Definition(_Part, frozen=True):
 
 
 def bound_text(bound: float | datetime.date) -> str:
-    """Format a bound of a range as text."""
+    """Format a bound of a `Range` as text."""
     return bound.isoformat() if isinstance(bound, datetime.date) else f"{bound:g}"

@@ -12,20 +12,20 @@ Number = TypeVar("Number", int, float)
 
 
 def text(raw: str) -> str:
-    """Parse a text that must not be empty."""
+    """Strip white space from a text, which must not be empty."""
     if not raw.strip():
         raise ValueError("must not be empty")
     return raw.strip()
 
 
 def url(*schemes: str) -> Callable[[str], str]:
-    """Make a parser of URLs with one of the schemes; trailing slashes are removed."""
+    """Make a parser for URLs with one of the given schemes; the parser removes trailing slashes."""
 
     def parse(raw: str) -> str:
         try:
             parts = urlsplit(raw.strip())
             is_good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a wrong port or host; the text of the error would repeat a password
+        except ValueError:  # invalid host or port; the original error message could contain a password
             is_good = False
         if not is_good:
             raise ValueError(f"must be a URL that begins with {' or '.join(s + '://' for s in schemes)}")
@@ -35,7 +35,7 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 
 def lake_root(raw: str) -> str:
-    """Parse the URI of a folder in object storage or on this machine; trailing slashes are removed."""
+    """Parse the URI of a folder in object storage or on this machine, and remove trailing slashes."""
     scheme, mark, place = raw.strip().partition("://")
     if not mark or scheme not in ("s3a", "abfss", "file") or not place.strip("/"):
         raise ValueError("must be a URI such as s3a://bucket, abfss://container@account or file:///folder")
@@ -43,29 +43,29 @@ def lake_root(raw: str) -> str:
 
 
 def bucket_folder(raw: str) -> str:
-    """Parse the URI of a folder in a bucket; trailing slashes are removed."""
+    """Parse the URI of a folder in an S3 bucket, and remove trailing slashes."""
     if not raw.strip().startswith("s3a://"):
         raise ValueError("must be a URI such as s3a://bucket")
     return lake_root(raw)
 
 
 def bootstrap(raw: str) -> str:
-    """Parse Kafka servers as host:port, separated by commas."""
+    """Parse a comma-separated list of Kafka servers, each as `host:port`."""
     servers = [s.strip() for s in raw.split(",")]
     for server in servers:
         host, _, port = server.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise ValueError("must be host:port, several separated by commas")
+            raise ValueError("must be host:port, or several of them separated by commas")
     return ",".join(servers)
 
 
 def whole(lowest: int, highest: int) -> Callable[[str], int]:
-    """Make a parser of whole numbers within bounds."""
+    """Make a parser for whole numbers from `lowest` to `highest`."""
     return _within(int, lowest, highest, f"must be a whole number from {lowest} to {highest}")
 
 
 def number(lowest: float, highest: float) -> Callable[[str], float]:
-    """Make a parser of numbers within bounds."""
+    """Make a parser for numbers from `lowest` to `highest`."""
     return _within(float, lowest, highest, f"must be a number from {lowest:g} to {highest:g}")
 
 
@@ -100,7 +100,7 @@ def name(raw: str) -> str:
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """Make a parser that accepts only the given words."""
+    """Make a parser that accepts only the given texts."""
 
     def parse(raw: str) -> str:
         if raw.strip() not in choices:

@@ -1,7 +1,7 @@
-"""The only reader of the environment: every setting, its type, its default and its bounds.
+"""Settings from environment variables, with their types, defaults and bounds; no other module reads the environment.
 
-Each group is a frozen dataclass read by `Group.read()`. Missing or wrong settings raise one `SettingsError` that
-lists all of them. Values marked `secret` are hidden when a group is printed.
+Each group of settings is a frozen dataclass, which `SettingsGroup.read()` reads. Missing or wrong settings raise one
+`SettingsError` that lists all of them. Values marked `secret` are hidden when a group is printed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class SettingsError(Exception):
 
 
 class _Required:
-    """Marks a setting that has no default."""
+    """The type of the marker for a setting without a default."""
 
 
 _REQUIRED = _Required()
 
 
 def setting(name: str, parse: Callable[[str], Any], default: Any = _REQUIRED, *, secret: bool = False) -> Any:
-    """Declare a field that is read from the environment variable `name`; of several (`a|b`), the first that is set."""
+    """Declare a field that reads the environment variable `name`; with `a|b`, the first of the two that is set."""
     return field(metadata={"names": name.split("|"), "parse": parse, "default": default}, repr=not secret)
 
 
@@ -38,7 +38,7 @@ class SettingsGroup:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read the group from `environment` (the process's own by default).
+        """Read the group from `environment`, by default from this process's environment.
 
         Raises:
             SettingsError: one line per setting that is missing or wrong.
@@ -53,7 +53,7 @@ class SettingsGroup:
             if raw == "" and default is not _REQUIRED:
                 values[item.name] = default
             elif raw == "":
-                faults.append(f'{name}: is not set (after `make up`: eval "$(python -m stack env)")')
+                faults.append(f'{name}: is not set; after `make up`, run: eval "$(python -m stack env)"')
             else:
                 try:
                     values[item.name] = item.metadata["parse"](raw)
@@ -74,13 +74,13 @@ def read_or_exit(*groups: type[Any]) -> list[Any]:
         except SettingsError as error:
             faults += [line for line in str(error).splitlines() if line not in faults]
     if faults:
-        raise SystemExit("cannot start, settings are missing or wrong:\n  " + "\n  ".join(faults))
+        raise SystemExit("cannot start: settings are missing or wrong:\n  " + "\n  ".join(faults))
     return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class KafkaSettings(SettingsGroup):
-    """Address of Kafka, and number of partitions and replicas of the topics."""
+    """Address of Kafka, and the numbers of partitions and replicas of its topics."""
 
     bootstrap: str = setting("KAFKA_BOOTSTRAP", parsing.bootstrap)
     order_partitions: int = setting("ORDER_PARTITIONS", parsing.whole(1, 1000), 4)
@@ -89,7 +89,7 @@ class KafkaSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseSettings(SettingsGroup):
-    """The MySQL or MariaDB source database, with its owner's login (schema, loading, simulation, checks)."""
+    """Address of the MySQL or MariaDB source database, and the login of its owner."""
 
     host: str = setting("MYSQL_HOST", parsing.text)
     port: int = setting("MYSQL_PORT", parsing.whole(1, 65535), 3306)
@@ -97,9 +97,9 @@ class DatabaseSettings(SettingsGroup):
     password: str = setting("MYSQL_PASSWORD", parsing.text, secret=True)
 
     def connection(self, database: str | None) -> dict[str, Any]:
-        """Return the arguments of every connection: address, login, character set, times in UTC.
+        """Return the driver's connection arguments: address, login, character set, collation, and UTC as the time zone.
 
-        The collation is named because the driver's own choice depends on the server.
+        The collation is set because the driver's default depends on the server.
         """
         return {
             "host": self.host,
@@ -115,10 +115,11 @@ class DatabaseSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectSettings(SettingsGroup):
-    """Kafka Connect, and the addresses of database and Kafka as *Connect* sees them (containers see other ones).
+    """URL of Kafka Connect, and the addresses at which Connect reaches the database and Kafka.
 
-    The connector's database login is not here: the connector's configuration refers to the variables
-    `CONNECTOR_DATABASE_USER` and `CONNECTOR_DATABASE_PASSWORD` of the Connect process.
+    These addresses can differ from those of other programs, as when Connect runs in a container. The connector's login
+    to the database is not a setting: the connector's configuration refers to the variables `CONNECTOR_DATABASE_USER`
+    and `CONNECTOR_DATABASE_PASSWORD` of the Connect process.
     """
 
     url: str = setting("CONNECT_URL", parsing.url("http", "https"))
@@ -130,14 +131,14 @@ class ConnectSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class RedisSettings(SettingsGroup):
-    """Address of Redis, without a database number: 0 holds look-ups, 1 the order cache, 2 the order locks."""
+    """URL of Redis without a database number: database 0 has the look-ups, 1 the order cache, 2 the order locks."""
 
     url: str = setting("REDIS_URL", parsing.url("redis", "rediss"), secret=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectStoreSettings(SettingsGroup):
-    """Address and keys of MinIO, or of any other object storage with the S3 interface."""
+    """Address and access keys of MinIO or another S3-compatible object storage."""
 
     endpoint: str = setting("MINIO_ENDPOINT", parsing.url("http", "https"))
     access_key: str = setting("MINIO_ACCESS_KEY", parsing.text, secret=True)
@@ -146,7 +147,7 @@ class ObjectStoreSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class DeploymentSettings(SettingsGroup):
-    """Settings that tools and workers must share: the dataset, and the application that completes its orders."""
+    """Settings that tools and workers must share: the dataset, and the id of the application that completes orders."""
 
     dataset: str = setting("DATASET", parsing.name, "project_db")
     orders_app_id: str = setting("ORDERS_APP_ID", parsing.name, "millrace-orders")
@@ -154,25 +155,28 @@ class DeploymentSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSettings(DeploymentSettings):
-    """Settings of the commands that work on a dataset."""
+    """Settings of the commands for a dataset; `datasets_folder` contains one folder per dataset."""
 
     datasets_folder: Path | None = setting("DATASETS_DIR", parsing.folder, None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings(SettingsGroup):
-    """The folder in which downloaded programs of the local servers are cached."""
+    """Folder that caches the downloaded programs of the local servers."""
 
     folder: Path = setting("MILLRACE_CACHE", parsing.folder, Path("~/.cache/millrace"))
 
 
 def environment_with(extra: Mapping[str, str], *, only: Collection[str] | None = None) -> dict[str, str]:
-    """Return a child process's environment: this process's (or `only` these names), overridden by `extra`."""
+    """Return the environment for a child process: this process's environment, overridden by `extra`.
+
+    If `only` is given, the child inherits only the variables with these names.
+    """
     return {name: value for name, value in os.environ.items() if only is None or name in only} | dict(extra)
 
 
 def environment_over(defaults: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment, with `defaults` for variables it does not set."""
+    """Return this process's environment, with `defaults` for variables that are missing or empty."""
     return dict(defaults) | {name: value for name, value in os.environ.items() if value != ""}
 
 
@@ -239,7 +243,7 @@ class SparkSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class LakeSettings(SettingsGroup):
-    """Locations of the lake's layers, and how the source is read into them."""
+    """Locations of the lake's layers, and the parameters for reading from the source."""
 
     bronze: str = setting("BRONZE_ROOT", parsing.lake_root, "s3a://bronze")
     silver: str = setting("SILVER_ROOT", parsing.lake_root, "s3a://silver")

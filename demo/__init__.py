@@ -1,1 +1,1 @@
-"""The demo, `make demo`: run the main job on real servers, and prove that its result is correct."""
+"""The demo, `make demo`: run the whole pipeline on real servers, and prove that its result is correct."""

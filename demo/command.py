@@ -41,17 +41,17 @@ to stop them and delete their data: python -m stack reset --name {name}"""
 
 def add_commands(subparsers: Any) -> None:
     """Add the command `demo`."""
-    parser = subparsers.add_parser("demo", help="run the main job on real servers and print the proof")
+    parser = subparsers.add_parser("demo", help="run the whole pipeline on real servers, and print the proof")
     parser.add_argument(
         "--size", type=float, default=1.0, help="size of the dataset (default: 1, which is 25,000 orders)"
     )
     parser.add_argument("--customers", type=int, metavar="COUNT", help="number of customers (default: 1,000,000)")
-    parser.add_argument("--keep", action="store_true", help="at the end, keep the servers running and their data")
+    parser.add_argument("--keep", action="store_true", help="leave the servers running at the end, and keep their data")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the demo; return 0 only if the proof passed: nothing is missing, repeated or different."""
+    """Run the demo; return 0 only if no order is missing or repeated and the results equal the database."""
     orders = f"size {arguments.size:g} ({25_000 * arguments.size:,.0f} orders)"
     _say(PLAN.format(orders=orders, proof=_shown(PROOF)))
     PROOF.unlink(missing_ok=True)

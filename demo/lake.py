@@ -1,4 +1,4 @@
-"""Second half of the demo: fill the lake from the archive (Bronze, Silver, Gold) and reconcile it."""
+"""The second half of the demo: fill the lake (Bronze, Silver, Gold) and compare it with the database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 
 def archive_all(worker: Worker, records: int, say: Say) -> None:
-    """Run the archive's worker until it has stored the given number of records in object storage.
+    """Run the archive worker until it has stored the given number of records in object storage.
 
     Raises:
         StackError: the worker ended, or the time limit was exceeded.
@@ -34,7 +34,7 @@ def archive_all(worker: Worker, records: int, say: Say) -> None:
         deadline = time.monotonic() + ARCHIVED_LIMIT_S
         while (done := archived(worker)) < records:
             if not worker.is_running() or time.monotonic() > deadline:
-                raise StackError(f"only {done:,} of {records:,} changes are archived: see {worker.log}")
+                raise StackError(f"only {done:,} of {records:,} changes were archived: see {worker.log}")
             time.sleep(_POLL_S)
         say(f"  {done:,} changes are archived")
     finally:
@@ -72,7 +72,7 @@ def batch(arguments: Sequence[str], environment: Mapping[str, str], say: Say) ->
 
 
 def rows_per_table(lines: Sequence[str]) -> dict[str, int]:
-    """Find the number of rows written to each table in the final summary of `batch run`."""
+    """Parse the number of rows written to each table from the output of `batch run`; keys are `layer/table`."""
     found = {}
     for line in lines:
         cells = line.split()

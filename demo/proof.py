@@ -1,4 +1,4 @@
-"""The proof: measurements and verdicts of the demo, as text for people and as JSON for programs."""
+"""The demo's proof: its measurements and verdicts, as text for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(kw_only=True)
 class Proof:
-    """Measurements of the demo; `seconds_per_phase` has the duration of each phase, in order."""
+    """Measurements and verdicts of a demo run; `seconds_per_phase` has the duration of each phase, in order."""
 
     complete_orders: int = 0
     distinct: int = 0
@@ -30,7 +30,7 @@ class Proof:
 
     @property
     def seconds(self) -> float:
-        """Return the duration of all phases together."""
+        """Total duration of all phases, in seconds."""
         return round(sum(self.seconds_per_phase.values()), 1)
 
     @property
@@ -40,7 +40,7 @@ class Proof:
         return is_exact and self.lake_verdict == "equal"
 
     def write(self, path: Path) -> None:
-        """Write the proof to a JSON file."""
+        """Write the proof to a JSON file, and create its folder if missing."""
         path.parent.mkdir(parents=True, exist_ok=True)
         figures = {**vars(self), "seconds": self.seconds, "passed": self.passed}
         path.write_text(json.dumps(figures, indent=2) + "\n")

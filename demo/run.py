@@ -45,7 +45,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """Parameters of the demo; `folder` is for the workers' data and logs."""
+    """Parameters of the demo; `folder` is where the workers' data and logs are written."""
 
     size: float
     customers: int | None
@@ -55,7 +55,7 @@ class Parameters:
 
 
 class Demo:
-    """One run of the demo; the caller starts and stops the stack."""
+    """A run of the demo on a stack that the caller starts and stops."""
 
     def __init__(self, stack: Stack, parameters: Parameters, say: Say) -> None:
         environment = self._environment = stack.environment()
@@ -78,7 +78,7 @@ class Demo:
 
     @property
     def connect_url(self) -> str:
-        """Return the URL of Kafka Connect's REST API."""
+        """URL of Kafka Connect's REST API."""
         return self._connect.url
 
     @property
@@ -96,7 +96,7 @@ class Demo:
         self._say(f"  done in {self.proof.seconds_per_phase[name]:.1f} s")
 
     def run(self) -> Proof:
-        """Run all phases on running servers; stop the workers even on errors."""
+        """Run all phases on the running servers; stop the workers even if a phase fails."""
         plan = make_plan(self._generator, size=self._parameters.size, customers=self._parameters.customers)
         try:
             self._load(plan)
@@ -149,7 +149,7 @@ class Demo:
         self.proof.events_per_s = round(self.proof.events / max((seen[-1] - seen[0]) / 1e9, 1e-3), 1)
 
     def _finish_snapshot(self) -> None:
-        """Wait for the snapshot, because Debezium reads the log only after all tables; customers are the last."""
+        """Wait for the connector's snapshot, because Debezium streams live changes only after it."""
         with self.phase("snapshot", "let the connector finish its snapshot of the customers"):
             with ConnectClient(self._connect.url) as connect:
                 wait_snapshot(connect, connector_name(self._definition.name))
@@ -199,7 +199,10 @@ class Demo:
         self.proof.different = len(verdict.different) + len(verdict.malformed)
 
     def _fill_lake(self) -> None:
-        """Archive all changes, fill the lake and reconcile it; no row was updated, so there is one change per row."""
+        """Archive all changes, fill the lake and reconcile it with the database.
+
+        No row was updated, so the number of changes is the number of rows.
+        """
         with connected(self._database, self._definition.database) as connection, connection.cursor() as cursor:
             changes = 0
             for table in self._definition.tables:

@@ -1,4 +1,4 @@
-"""Watch `order_final` as a consumer: record which orders became visible, when each was first seen, and repetitions."""
+"""Consume `order_final`, and record when each order first became visible and how many records arrived."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ANSWER_S = 30.0
 
 
 class WatchThread(ABC):
-    """A thread with a read-committed consumer of all partitions of a topic, from their beginning."""
+    """A thread that consumes the committed records of a topic from the beginning of every partition."""
 
     def __init__(self, bootstrap: str, topic: str, client_id: str, *, fetch_wait_ms: int) -> None:
         self._topic = topic
@@ -51,7 +51,7 @@ class FinalWatch(WatchThread):
     Attributes:
         first_seen_ns: wall-clock time when each order was first seen, in ns since 1970, keyed by order id.
         records: number of records seen, including repetitions.
-        error: error that ended the consumer; None while it is working.
+        error: error that ended the consumer; None while the consumer is running.
     """
 
     def __init__(self, bootstrap: str) -> None:
@@ -62,7 +62,7 @@ class FinalWatch(WatchThread):
 
     def seen_ns(self) -> dict[str, int]:
         """Return a copy of `first_seen_ns` that is safe to iterate while the thread adds to the original."""
-        return dict(self.first_seen_ns)  # copies in one step, unlike iteration, so the other thread cannot interfere
+        return dict(self.first_seen_ns)  # atomic, unlike iteration, so the thread cannot interfere
 
     def wait_for(self, count: int, limit_s: float) -> bool:
         """Wait until `count` distinct orders are visible; return False if the time limit is exceeded.
@@ -81,7 +81,7 @@ class FinalWatch(WatchThread):
 
     def _watch(self) -> None:
         while not self._stop.is_set():
-            # One by one: `consume` waits until its batch is full or its time is up, and the wait would be measured.
+            # Not `consume`: it waits for a full batch or a timeout, which would add to the measured latency.
             message = self._consumer.poll(_POLL_S)
             if message is None:
                 continue

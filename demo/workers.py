@@ -26,13 +26,13 @@ _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "USER")
 
 
 class Worker:
-    """A process `faust -A … worker` of one application, with its own web port, data folder and log.
+    """A worker process of one Faust application, with its own web port, data folder and log.
 
     Args:
-        web_port: port of its web views, on loopback.
-        environment: its settings: those of `Stack.environment`, with which it reaches the servers, and any others.
-        folder: folder for its data folder and its log.
-        program: module and first arguments to run instead of `faust`, to modify the worker before it starts.
+        web_port: port of the worker's web views on the loopback address.
+        environment: settings for the worker: those of `Stack.environment`, which locate the servers, and any others.
+        folder: folder for the worker's data and log.
+        program: module and first arguments to run instead of `faust`, to start a modified worker.
         application: name of the Faust application to run.
     """
 
@@ -55,7 +55,7 @@ class Worker:
         self._process: Process | None = None
 
     def start(self) -> None:
-        """Start the process; the kernel kills it when the calling thread ends."""
+        """Start the worker process, which the kernel kills when the calling thread ends."""
         command = [sys.executable, "-m", *self._program, "-A", self._application, "worker", "-l", "info"]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._process = start(
@@ -67,16 +67,16 @@ class Worker:
 
     @property
     def process(self) -> Process:
-        """Return the process of the latest start."""
-        assert self._process is not None, "the worker was not started"
+        """The most recently started worker process."""
+        assert self._process is not None, "the worker was not started: call start() first"
         return self._process
 
     def is_running(self) -> bool:
-        """Whether the process is running or paused."""
+        """Whether the worker process is running or paused."""
         return self._process is not None and self._process.state() is not ProcessState.ENDED
 
     def stats(self) -> dict[str, Any] | None:
-        """Read the worker's `/stats/`; None if it does not answer."""
+        """Request the worker's statistics from `/stats/`; return None if the worker does not answer."""
         try:
             answer: dict[str, Any] = requests.get(f"{self.url}/stats/", timeout=2).json()
         except (requests.RequestException, ValueError):
@@ -84,7 +84,7 @@ class Worker:
         return answer
 
     def is_ready(self) -> bool:
-        """Whether the worker has joined its group and is processing all partitions assigned to it."""
+        """Whether the worker has joined its consumer group and is processing all partitions assigned to it."""
         stats = self.stats()
         return stats is not None and stats["ready"]
 
@@ -98,9 +98,9 @@ class Worker:
         while not self.is_ready():
             if not self.is_running():
                 end = "\n".join(last_lines(self.log, _LOG_LINES))
-                raise StackError(f"worker at port {self.web_port} has ended:\n{end}")
+                raise StackError(f"the worker on port {self.web_port} has ended; the last lines of its log:\n{end}")
             if time.monotonic() > deadline:
-                raise StackError(f"worker at {self.url} is not ready after {limit_s:.0f} s: see {self.log}")
+                raise StackError(f"the worker at {self.url} is not ready after {limit_s:.0f} s: see {self.log}")
             time.sleep(_POLL_S)
 
     def kill(self) -> None:
@@ -117,7 +117,7 @@ class Worker:
         self.process.send(signal.SIGCONT)
 
     def stop(self, limit_s: float = STOP_LIMIT_S) -> bool:
-        """Stop the worker gracefully, and kill it after the limit; return whether it stopped by itself."""
+        """Stop the worker gracefully, or kill it after the time limit; return whether it stopped gracefully."""
         if not self.is_running():
             return True
         self.process.send(signal.SIGCONT)

@@ -1,8 +1,8 @@
 """Find claimed orders that were already emitted, so that releasing the claims does not cause a second emission.
 
-A worker that dies after its Kafka commit and before it marks the lock leaves a claim on an emitted order. Like a
-starting worker, a release first ends the deployment's right to write (`fence`), then reads the orders it has written
-(`emitted_among`).
+A worker that dies after its Kafka commit and before it marks the lock leaves a claim on an emitted order. So a
+release first fences the deployment's producers (`fence`), as a starting worker does, and then reads which of the
+claimed orders are in `order_final` (`emitted_among`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ANSWER_SECONDS = 30.0
 
 
 def fence(kafka: KafkaSettings, app_id: str) -> None:
-    """Abort the open transactions of the application's workers, and prevent commits under their present claims.
+    """Fence the application's workers: abort their open transactions, and prevent commits by their current producers.
 
     Raises:
         StackError: Kafka does not answer.
@@ -37,12 +37,13 @@ def fence(kafka: KafkaSettings, app_id: str) -> None:
             Producer(settings, logger=SILENT).init_transactions(_ANSWER_SECONDS)
         except KafkaException as error:
             raise StackError(
-                f"Kafka: {error.args[0].str() or error.args[0].name()}; the workers of {app_id} could not be fenced"
+                f"can't fence the workers of {app_id} with Kafka at {kafka.bootstrap}: "
+                f"{error.args[0].str() or error.args[0].name()}"
             ) from None
 
 
 def emitted_among(kafka: KafkaSettings, order_ids: Collection[str]) -> set[str]:
-    """Return those of the given orders that have a committed record in the topic order_final, which is read in full.
+    """Return the given orders that have a committed record in `order_final`; the topic is read in full.
 
     Raises:
         StackError: Kafka cannot be reached, or the topic does not exist.

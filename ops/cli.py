@@ -1,4 +1,4 @@
-"""The operator's program `python -m stack`: manage local servers, and operate local or remote ones."""
+"""The program `python -m stack`: manage local servers, and operate local or remote servers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Commands(Protocol):
     """A module that adds its commands to the parser."""
 
     def add_commands(self, subparsers: Any) -> None:
-        """Add the commands; each sets the default `run`, the function that executes it."""
+        """Add the commands; each sets the parser default `run` to the function that executes the command."""
 
 
 def parser(*more: Commands) -> argparse.ArgumentParser:

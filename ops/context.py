@@ -19,12 +19,12 @@ def add_stack_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name",
         type=stack_name,
-        help="use this local stack (default: settings of the environment, then of the default stack)",
+        help="use this local stack (default: the environment's settings, then those of the default stack)",
     )
 
 
 def settings_environment(arguments: argparse.Namespace) -> dict[str, str]:
-    """Merge settings: those of a named stack override the environment; the default stack only adds missing ones."""
+    """Merge settings: a stack given by `--name` overrides the environment; the default stack only fills gaps."""
     stack = Stack.existing(stack_folder(arguments.name or DEFAULT_STACK))
     if arguments.name and stack is None:
         raise no_such_stack(arguments.name)

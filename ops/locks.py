@@ -84,8 +84,8 @@ def add_commands(subparsers: Any) -> None:
     whose = release.add_mutually_exclusive_group(required=True)
     whose.add_argument("--app", type=_app_id, help="release all claims of this application")
     whose.add_argument("--order", metavar="ORDER_ID", help="release the claim of one order")
-    release.add_argument("--incarnation", type=_incarnation, metavar="HEX", help="only this incarnation of --app")
-    release.add_argument("--dry-run", action="store_true", help="report the number of claims, change nothing")
+    release.add_argument("--incarnation", type=_incarnation, metavar="HEX", help="limit --app to this incarnation")
+    release.add_argument("--dry-run", action="store_true", help="only report the number of claims")
     release.add_argument(
         "--force",
         action="store_true",
@@ -114,14 +114,14 @@ def run_show(arguments: argparse.Namespace) -> int:
         return 1
     [(lock, seconds)] = found
     by = f" by {lock.app_id}, incarnation {lock.incarnation}" if lock.app_id else ""
-    print(f"order {arguments.order_id!r}: {lock.state}{by}; {_duration(seconds)} to live")
+    print(f"order {arguments.order_id!r}: {lock.state}{by}; time to live: {_duration(seconds)}")
     return 0
 
 
 def run_release(arguments: argparse.Namespace) -> int:
     """Release the claims of an application or of one order; mark claims on emitted orders as emitted instead."""
     if arguments.incarnation and not arguments.app:
-        raise StackError("--incarnation can be used with --app only")
+        raise StackError("--incarnation can be used only with --app")
     with _redis(arguments) as redis:
         if arguments.order is not None and arguments.force and not _read(redis, [locks.lock_key(arguments.order)]):
             return _release_without_lock(redis, arguments)
@@ -132,7 +132,7 @@ def run_release(arguments: argparse.Namespace) -> int:
     would = "would be " if arguments.dry_run else ""
     print(f"{released} {'claim' if released == 1 else 'claims'} {would}released")
     if marked:
-        print(f"{marked} {would}marked as emitted: the order is in {ORDER_FINAL}")
+        print(f"claims {would}marked as emitted, because the order is in {ORDER_FINAL}: {marked}")
     return 0
 
 
@@ -148,12 +148,12 @@ def format_groups(groups: dict[tuple[str, str], Group]) -> str:
 
 
 def _release_without_lock(redis: RedisConsole, arguments: argparse.Namespace) -> int:
-    """Let any deployment emit an order whose lock vanished while workers still wait for it to be released."""
+    """Let any deployment emit an order that no longer has a lock, but that workers are still holding back."""
     environment = settings_environment(arguments)
     if emitted_among(KafkaSettings.read(environment), [arguments.order]):
-        raise StackError(f"order {arguments.order!r} is in {ORDER_FINAL}: it will not be emitted again")
+        raise StackError(f"order {arguments.order!r} is in {ORDER_FINAL}, so it was not released")
     if arguments.dry_run:
-        print(f"order {arguments.order!r} has no lock; without --dry-run, any deployment could then emit it")
+        print(f"order {arguments.order!r} has no lock; without --dry-run, any deployment would be allowed to emit it")
         return 0
     blob = _encode((OrdersSettings.read(environment).lock_retention_s, locks.lock_key(arguments.order)))
     if not redis.call(locks.FREE, blob):
@@ -166,7 +166,7 @@ def _claims_on(redis: RedisConsole, order_id: str) -> list[Claimed]:
     found = _read(redis, [locks.lock_key(order_id)])
     if not found or found[0][0].state != "claimed":
         what = f"is {found[0][0].state}" if found else "has no lock"
-        hint = "" if found else "; if workers hold the order back because its lock vanished, use --force"
+        hint = "" if found else "; if workers hold the order back because Redis lost its lock, use --force"
         raise StackError(f"order {order_id!r} {what}: there is no claim to release{hint}")
     lock = found[0][0]
     return [Claimed(order_id, lock.app_id, locks.token_of(lock.app_id, lock.incarnation))]
@@ -215,7 +215,7 @@ def _release_or_mark(redis: RedisConsole, claims: Sequence[Claimed], arguments: 
 
 
 def _require_no_workers(arguments: argparse.Namespace, app_id: str) -> None:
-    """Fail if workers of the application are running, because they may be about to emit orders they have claimed."""
+    """Raise `StackError` if workers of the application run, because they may be about to emit orders they claimed."""
     if arguments.force or arguments.dry_run:
         return
     kafka = KafkaSettings.read(settings_environment(arguments))
@@ -223,13 +223,13 @@ def _require_no_workers(arguments: argparse.Namespace, app_id: str) -> None:
         members = count_members(AdminClient({"bootstrap.servers": kafka.bootstrap}, logger=SILENT), app_id)
     except KafkaException as error:
         raise StackError(
-            f"Kafka: {error.args[0].str() or error.args[0].name()}; whether workers of {app_id} run is unknown. "
+            f"can't check whether workers of {app_id} are running: {error.args[0].str() or error.args[0].name()}. "
             f"Is Kafka at {kafka.bootstrap} running and reachable? To release without this check, use --force"
         ) from None
     if members:
         raise StackError(
-            f"{members} {'worker' if members == 1 else 'workers'} of {app_id} run: an order they have claimed could be "
-            "emitted twice. Stop them first, or use --force"
+            f"workers of {app_id} are still running ({members}): orders that they have claimed could be emitted twice. "
+            "Stop them first, or use --force"
         )
 
 
@@ -255,7 +255,7 @@ def _pages(redis: RedisConsole) -> Iterator[list[str]]:
 
 
 def _read(redis: RedisConsole, keys: list[str]) -> list[tuple[locks.Lock, int]]:
-    """Read the locks that still exist, each with its time to live in seconds."""
+    """Read the locks at the given keys, each with its time to live in seconds; skip keys that do not exist."""
     answers: list[Any] = redis.call(locks.READ, _encode(keys))
     pairs = zip(answers[::2], answers[1::2], strict=True)
     return [(locks.parse_lock(value) or _UNREADABLE, seconds) for value, seconds in pairs if seconds != _GONE]

@@ -27,7 +27,7 @@ _CANNOT_RUN = 126
 _NOT_FOUND = 127
 _SIGNAL_BASE = 128
 _PR_SET_PDEATHSIG = 1
-_MOST_DOUBLINGS = 40  # enough for any bound, and no overflow after months
+_MOST_DOUBLINGS = 40  # enough to reach any longest delay; without a limit, the power would overflow after months
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _AWAITED_SIGNALS = (*_STOP_SIGNALS, signal.SIGCHLD)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -40,20 +40,20 @@ class Pace:
     first_delay_s: float = 0.5
     longest_delay_s: float = 30.0
     settled_after_s: float = 60.0
-    """After a run of at least this length, the next pause is the first delay again."""
+    """Minimum length of a run after which the pause is reset to the first delay."""
     quick_death_s: float = 1.0
-    """A failure after at most this time counts as immediate."""
+    """Maximum length of a run whose failure counts as immediate."""
     quick_deaths: int = 5
     """Number of immediate failures in a row after which the restarter gives up."""
 
     def delay_s(self, deaths: int) -> float:
-        """Return the pause after the given number of failures in a row: doubled each time, up to the longest."""
+        """Return the pause after `deaths` failures in a row: it doubles each time, up to the longest delay."""
         doublings = min(deaths - 1, _MOST_DOUBLINGS)
         return min(self.first_delay_s * 2.0**doublings, self.longest_delay_s)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command given on the command line, and return the exit code."""
+    """Run and restart the command given in `arguments`, and return the exit code."""
     pace, command = parse_command_line(arguments)
     # Blocked signals stay pending until they are fetched, so none can get lost between two steps.
     inherited = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED_SIGNALS)
@@ -97,7 +97,7 @@ def keep_running(command: Sequence[str], pace: Pace, *, child_signal_mask: Colle
 
 
 def _start(command: Sequence[str], signal_mask: Collection[int]) -> subprocess.Popen[bytes]:
-    # A process group of its own: a signal to the restarter's group must not reach the command twice.
+    # In a separate process group, so that a signal to the restarter's group does not reach the command twice.
     return subprocess.Popen(command, process_group=0, preexec_fn=_child_setup(signal_mask))
 
 

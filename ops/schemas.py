@@ -19,8 +19,8 @@ def add_commands(subparsers: Any) -> None:
     parser = subparsers.add_parser("schemas", help="write or check the JSON Schemas of the output topics")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     for name, run, text in (
-        ("write", run_write, "write the files; fails if a change needs a new version"),
-        ("check", run_check, "compare the files with the record types; exit code 1 on a difference"),
+        ("write", run_write, "write the schema files; fail if a change needs a new version"),
+        ("check", run_check, "compare the schema files with the record types; exit code 1 if they differ"),
     ):
         actions.add_parser(name, help=text, description=text).set_defaults(run=run)
 
@@ -43,11 +43,13 @@ def write_schemas(folder: Path) -> list[Path]:
     """Write the schema of each topic's current version; return the files that changed.
 
     Raises:
-        StackError: consumers of an existing file of the same version could not read the records written now.
+        StackError: a change is incompatible: consumers that use the existing version could not read new records.
     """
     breaking = [line for topic in PUBLISHED for line in _breaks(folder, topic)]
     if breaking:
-        raise StackError("\n".join([*breaking, "that needs a new version: raise it in streams/schemas/contracts.py"]))
+        raise StackError(
+            "\n".join([*breaking, "incompatible changes need a new version, set in streams/schemas/contracts.py"])
+        )
     folder.mkdir(parents=True, exist_ok=True)
     changed = []
     for topic in PUBLISHED:

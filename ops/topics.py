@@ -1,7 +1,7 @@
 """Create missing topics of the catalogue (`streams.topics`) in Kafka, and compare existing topics with the catalogue.
 
-python -m stack topics apply     create missing topics, then check
-python -m stack topics check     compare the topics with the catalogue; exit code 1 on a difference
+python -m stack topics apply     create missing topics, then compare all topics with the catalogue
+python -m stack topics check     compare the topics with the catalogue; exit code 1 if they differ
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported implicitly
     AdminClient,
     ConfigResource,
     NewTopic,
@@ -57,7 +57,7 @@ def add_commands(subparsers: Any) -> None:
     parser = subparsers.add_parser("topics", help="create and check the topics of the catalogue")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     for name, run, text in (
-        ("apply", run_apply, "create the missing topics, then check all"),
+        ("apply", run_apply, "create the missing topics, then check all topics"),
         ("check", run_check, "compare the topics with the catalogue"),
     ):
         action = actions.add_parser(name, help=text, description=text)
@@ -66,15 +66,15 @@ def add_commands(subparsers: Any) -> None:
 
 
 def run_apply(arguments: argparse.Namespace) -> int:
-    """Create the missing topics, then check all."""
+    """Create the missing topics, then compare all topics with the catalogue."""
     kafka, specs = _read_settings(arguments)
     created = apply_topics(kafka, specs)
-    print(f"{len(created)} created, {len(specs) - len(created)} existed; all match the catalogue")
+    print(f"{len(created)} topics created, {len(specs) - len(created)} already existed; all topics match")
     return 0
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """Check the topics without creating any."""
+    """Compare the topics with the catalogue without creating any."""
     kafka, specs = _read_settings(arguments)
     check_topics(kafka, specs)
     print(f"{len(specs)} topics match the catalogue")
@@ -102,7 +102,7 @@ def apply_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> list[str]:
 
 
 def _await_all(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:
-    """Wait until the broker reports all topics, which a busy broker may do only some time after creating them."""
+    """Wait until the broker reports all topics: a busy broker may report a new topic only after some time."""
     deadline = time.monotonic() + _KNOWN_SECONDS
     while len(describe_topics(admin, kafka, specs)) < len(specs) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
@@ -180,7 +180,7 @@ def _other_partitions(spec: TopicSpec, found: int) -> Difference:
         aspect="partitions",
         expected=str(spec.partitions),
         found=str(found),
-        remedy=f"set ORDER_PARTITIONS to the number that exists, or delete the topics and load again.{shared}",
+        remedy=f"set ORDER_PARTITIONS to {found}, or delete the topics and load the data again.{shared}",
     )
 
 
@@ -190,7 +190,7 @@ def _other_config(topic: str, name: str, expected: str, found: str) -> Differenc
         aspect=name,
         expected=expected,
         found=found,
-        remedy=f"set it back: kafka-configs --alter --topic {topic} --add-config {name}={expected}",
+        remedy=f"restore the setting: kafka-configs --alter --topic {topic} --add-config {name}={expected}",
     )
 
 

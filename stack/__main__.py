@@ -1,4 +1,4 @@
-"""`python -m stack`: the operator's program, including the demo."""
+"""The program `python -m stack`, including the command `demo`."""
 
 from __future__ import annotations
 

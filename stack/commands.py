@@ -25,10 +25,12 @@ _FOLLOW_SECONDS = 0.25
 
 def add_commands(subparsers: Any) -> None:
     """Add the commands `up`, `down`, `reset`, `status`, `logs` and `env`."""
-    up = _add(subparsers, "up", run_up, "start the servers that are not running")
-    up.add_argument("--only", type=_servers, metavar="SERVER,…", help=f"start only these of {', '.join(SERVERS)}")
+    up = _add(subparsers, "up", run_up, "start the servers that are not running, and wait until all are healthy")
+    up.add_argument("--only", type=_servers, metavar="SERVER,…", help=f"start only some of {', '.join(SERVERS)}")
     ports = up.add_mutually_exclusive_group()
-    ports.add_argument("--ports", default="", metavar="SERVER=PORT,…", help=f"ports, instead of {_default_ports()}")
+    ports.add_argument(
+        "--ports", default="", metavar="SERVER=PORT,…", help=f"ports to use (default: {_default_ports()})"
+    )
     ports.add_argument("--free-ports", action="store_true", help="use any free ports")
     down = _add(subparsers, "down", run_down, "stop the servers and keep their data")
     down.add_argument("--only", type=_servers, metavar="SERVER,…", help="stop only these servers")
@@ -36,7 +38,7 @@ def add_commands(subparsers: Any) -> None:
     _add(subparsers, "status", run_status, "show the servers; exit code 1 if any is not healthy")
     logs = _add(subparsers, "logs", run_logs, "show the output of a server")
     logs.add_argument("server", choices=SERVERS)
-    logs.add_argument("-f", "--follow", action="store_true", help="keep printing new lines")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep printing new lines until interrupted")
     logs.add_argument("-n", "--lines", type=int, default=20, metavar="COUNT", help="number of lines (default: 20)")
     env = _add(subparsers, "env", run_env, "print the settings with which programs reach the servers")
     env.add_argument("--format", choices=("shell", "dotenv"), default="shell")
@@ -61,7 +63,7 @@ def run_down(arguments: argparse.Namespace) -> int:
     stack = Stack.existing(stack_folder(arguments.name))
     if stack is not None:
         stack.down(_print, only=arguments.only)
-    print(f"stack {arguments.name} is down" if not arguments.only else f"{', '.join(arguments.only)} down")
+    print(f"stack {arguments.name} is down" if not arguments.only else f"stopped {', '.join(arguments.only)}")
     return 0
 
 
@@ -165,7 +167,7 @@ def _default_ports() -> str:
 
 
 def _print(line: str) -> None:
-    with contextlib.suppress(OSError):  # the reader has exited, but the work must still be finished
+    with contextlib.suppress(OSError):  # the reader of the output has exited, but the work must still be finished
         print(f"  {line}", flush=True)
 
 

@@ -15,7 +15,7 @@ _FORCE_LIMIT_SECONDS = 10.0
 
 
 def end_servers(site: Site, servers: Sequence[str], progress: Callable[[str], None]) -> None:
-    """Stop the running servers of a stack; servers that depend on others stop first."""
+    """Stop the running servers of a stack; servers that depend on others are stopped first."""
     running = {name: process for name in servers if (process := _running(site, name)) is not None}
     dependants = [name for name in running if any(need in running for need in SERVERS[name].needs)]
     others = [name for name in running if name not in dependants]

@@ -1,9 +1,9 @@
-"""Errors of the commands: faults that the user can fix, and cancellation."""
+"""Exceptions of the commands: errors that the user can fix, and cancellation."""
 
 
 class StackError(Exception):
-    """A fault that the user can fix; the message, printed without a traceback, says how."""
+    """An error that the user can fix; its message says how, and is printed without a traceback."""
 
 
 class CancelledWorkError(Exception):
-    """The work was cancelled because another part of it failed or the user stopped it."""
+    """Raised when work is cancelled because the user stopped it or a parallel step failed."""

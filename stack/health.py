@@ -14,7 +14,7 @@ from stack.site import Site
 
 @dataclass(frozen=True, kw_only=True)
 class ServerStatus:
-    """Current status of a server; `state` is running, paused, stopped, or died (ended without being stopped)."""
+    """The status of a server; `state` is running, paused, stopped, or died (ended without being stopped)."""
 
     server: str
     state: str
@@ -30,7 +30,7 @@ class ServerStatus:
 
 
 def status_of(site: Site, servers: Sequence[str]) -> list[ServerStatus]:
-    """Read the status of all servers in parallel."""
+    """Return the status of the given servers, which are checked in parallel."""
     with ThreadPoolExecutor(max(1, len(servers))) as pool:
         return list(pool.map(lambda name: _status(site, name), servers))
 

@@ -1,4 +1,4 @@
-"""A cancellable step of work that reports progress and runs tools, such as a download."""
+"""Cancellable steps of work, such as a download, that report progress and run external tools."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TAIL_LINES = 12
 
 
 class Job:
-    """One step of work, which reports progress and ends early when `cancelled` is set."""
+    """A step of work that reports progress and can be cancelled through the event `cancelled`."""
 
     def __init__(self, report: Callable[[str], None], cancelled: threading.Event) -> None:
         self.report = report
@@ -59,7 +59,7 @@ class Job:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env=environment_with(environment or {}),
-                    start_new_session=True,  # so that Ctrl-C reaches only us; we end the tool with all its processes
+                    start_new_session=True,  # so that Ctrl-C does not reach the tool; `_wait` ends all its processes
                 )
             except FileNotFoundError:
                 raise StackError(f"{purpose}: the program {command[0]} is not installed") from None

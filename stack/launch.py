@@ -31,7 +31,7 @@ _INHERITED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "USER")
 
 
 class Launch:
-    """One parallel start of servers of a stack."""
+    """A parallel start of several servers of one stack."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class Launch:
         if reason is not None:
             raise StackError(f"{reason}\n{self._log_tail(name, record)}")
         seconds, port = time.monotonic() - self._began, self._site.ports[SERVERS[name].port_names[0]]
-        state = f"ready after {seconds:.1f} s" if name in self._started else "was running"
+        state = f"ready after {seconds:.1f} s" if name in self._started else "was already running"
         self._progress(f"{name:<8} {state}, port {port}")
 
     def _wait_healthy(self, name: str, record: Record) -> str | None:

@@ -3,7 +3,7 @@
     with Stack.at(folder, ports=free_ports(), servers=["kafka", "redis"], die_with_parent=True) as stack:
         settings = KafkaSettings.read(stack.environment())
 
-The server commands of `python -m stack` are thin layers over the class `Stack`.
+The server commands of `python -m stack` are a thin layer on top of the class `Stack`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Progress = Callable[[str], None]
 
 
 def _say_nothing(line: str) -> None:
-    """Ignore progress reports."""
+    """Ignore a progress report."""
 
 
 def stack_folder(name: str) -> Path:
@@ -47,7 +47,7 @@ def stack_folder(name: str) -> Path:
 
 
 class Stack:
-    """A set of servers on this machine with shared folder, ports and credentials."""
+    """A set of servers on this machine that share a folder and credentials."""
 
     def __init__(self, site: Site, servers: Sequence[str], *, die_with_parent: bool) -> None:
         self.site = site
@@ -67,8 +67,8 @@ class Stack:
 
         Args:
             folder: folder of the stack.
-            ports: ports by name, replacing the present ones.
-            servers: servers to add to the present ones; a new stack has all servers by default.
+            ports: ports by name, which replace those that the stack has.
+            servers: servers to add to the stack; a new stack has all servers by default.
             die_with_parent: whether servers are killed when the thread that starts them ends.
         """
         known = _load(folder)
@@ -94,7 +94,7 @@ class Stack:
 
         Raises:
             StackError: a server could not be started; the message names each server that failed.
-            CancelledWorkError: `cancelled` was set in the meantime.
+            CancelledWorkError: `cancelled` was set before all servers were healthy.
 
         Before an error is raised, the servers that this call started are stopped.
         """
@@ -137,7 +137,7 @@ class Stack:
             time.sleep(_KILL_POLL_SECONDS)
 
     def pause(self, server: str) -> None:
-        """Freeze a server (SIGSTOP)."""
+        """Freeze a server (SIGSTOP) until `resume` is called."""
         self._process(server).send(signal.SIGSTOP)
 
     def resume(self, server: str) -> None:
@@ -165,7 +165,7 @@ class Stack:
     def _process(self, server: str) -> Process:
         record = load_record(self.site.record(server))
         if record is None:
-            raise StackError(f"{server} was not started")
+            raise StackError(f"{server} was not started: run `python -m stack up`")
         return record.process
 
     def _refuse_moved_ports(self) -> None:
@@ -196,7 +196,7 @@ class Stack:
                 except BlockingIOError:
                     if time.monotonic() >= deadline:
                         raise StackError(
-                            f"another command has been working on {folder} for minutes: wait for it or end it"
+                            f"another command has locked {folder} for {_LOCK_LIMIT_SECONDS:g} s: wait for it or end it"
                         ) from None
                     if cancelled is not None and cancelled.is_set():
                         raise CancelledWorkError from None
@@ -210,7 +210,7 @@ def _load(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError:
-        raise StackError(f"{folder / 'stack.json'} is damaged: delete it, and `up` will create a new one") from None
+        raise StackError(f"{folder / 'stack.json'} is damaged: delete it and run `python -m stack up`") from None
     return content if isinstance(content, dict) else {}
 
 

@@ -23,8 +23,8 @@ DEFAULT_PORTS: Mapping[str, int] = {
     "minio": 19000,
 }
 
-# Below the range that the kernel uses for outgoing connections, so that none of them can take a port between its choice
-# and its use.
+# Below the range that the kernel uses for outgoing connections, so that none of them can take a chosen port before the
+# server listens on it.
 _FREE_RANGE = range(20000, 32000)
 _TRIES = 500
 
@@ -68,7 +68,7 @@ def free_ports(names: Iterable[str] = DEFAULT_PORTS) -> dict[str, int]:
 def is_free(port: int) -> bool:
     """Whether a server can currently listen on `port` of the loopback address."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As the servers do: a port is free even if old connections linger in TIME_WAIT.
+        # As the servers do: a port is free even if old connections are still in TIME_WAIT.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

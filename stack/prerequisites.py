@@ -65,20 +65,20 @@ _LOWEST_PYTHON = (3, 11)
 
 
 def check_prerequisites(needed: Iterable[Prerequisite]) -> None:
-    """Check the prerequisites.
+    """Check that all required programs and the Python version are recent enough.
 
     Raises:
-        StackError: some are missing or too old; the message has one line for each.
+        StackError: programs are missing or too old; the message has one line for each.
     """
     faults = [fault for item in dict.fromkeys(needed) if (fault := fault_of(item))]
     if sys.version_info < _LOWEST_PYTHON:
-        faults.insert(0, f"Python {_dotted(sys.version_info[:2])} is too old: {_dotted(_LOWEST_PYTHON)} or later")
+        faults.insert(0, f"Python {_dotted(sys.version_info[:2])} is too old: use {_dotted(_LOWEST_PYTHON)} or later")
     if faults:
         raise StackError("\n".join(faults))
 
 
 def fault_of(item: Prerequisite) -> str | None:
-    """Describe the fault of a prerequisite: missing, unknown version or too old; None if it is fine."""
+    """Explain why a required program is missing, too old or of unknown version; return None if it is usable."""
     needed = f"{item.title} {_dotted(item.lowest)} or later is needed: {item.remedy}"
     if shutil.which(item.command[0]) is None:
         return f"{item.command[0]} is not installed; {needed}"
@@ -91,7 +91,7 @@ def fault_of(item: Prerequisite) -> str | None:
 
 
 def parse_version(item: Prerequisite, text: str) -> tuple[int, ...] | None:
-    """Find the version in a program's output; None if there is none."""
+    """Parse the version from a program's output; return None if the output contains none."""
     match = re.search(item.version, text)
     return None if match is None else tuple(int(part) for part in match.groups() if part is not None)
 

@@ -41,12 +41,12 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
-        """Identify the process that is currently running with this pid; None if there is none."""
+        """Identify the process that currently has this pid; None if there is no such process."""
         stat = _stat(pid)
         return None if stat is None else cls(pid=pid, start_ticks=stat.start_ticks, boot_id=_boot_id())
 
     def state(self) -> ProcessState:
-        """Return whether the process is running, paused (SIGSTOP) or ended; ended if another process has its pid."""
+        """Return whether the process is running, paused (SIGSTOP) or ended; a reused pid counts as ended."""
         stat = _stat(self.pid)
         if stat is None or stat.start_ticks != self.start_ticks or _boot_id() != self.boot_id:
             return ProcessState.ENDED

@@ -1,4 +1,4 @@
-"""Save and load the record of a started server: its process, and where the output of this start begins in the log."""
+"""Save and load the record of a started server: its process, and where its output begins in the log."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _TAIL_BYTES = 64 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Record of a started server.
+    """The record of a started server.
 
     Attributes:
         process: identity of the server's process.
-        log_offset: size of the log, in bytes, before this start.
-        started_at: time of the start, in seconds since 1970.
+        log_offset: size of the log before the server was started, in bytes.
+        started_at: time at which the server was started, in seconds since 1970.
     """
 
     process: Process
@@ -53,7 +53,7 @@ def new_record(process: Process, log_offset: int) -> Record:
 
 
 def last_lines(log: Path, count: int, *, offset: int = 0) -> list[str]:
-    """Return the last `count` lines of a log, but none from before `offset` (in bytes)."""
+    """Return up to `count` of the last lines of a log that begin at the byte `offset` or later."""
     try:
         with log.open("rb") as file:
             size = file.seek(0, 2)

@@ -29,7 +29,7 @@ _SOCKET_PATH_BYTES = 107
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """The generated logins of one stack."""
+    """The generated passwords and keys of one stack."""
 
     mysql_password: str = field(repr=False)
     connector_password: str = field(repr=False)
@@ -94,7 +94,7 @@ class Site:
 
 
 def load_or_create_site(folder: Path, ports: Mapping[str, int]) -> Site:
-    """Load the site at `folder`; generate its credentials if there are none yet."""
+    """Load the site at `folder`; generate its credentials if they do not exist yet."""
     path = folder / "credentials.json"
     if not path.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def load_or_create_site(folder: Path, ports: Mapping[str, int]) -> Site:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write or replace a file atomically; at no time can anyone but the owner read it."""
+    """Write or replace a file atomically, so that only its owner can ever read it."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -134,6 +134,6 @@ def _is_snapshot_complete(position: Mapping[str, Any]) -> bool:
 
 def _states(status: Mapping[str, Any] | None) -> str:
     if status is None:
-        return "Connect does not list it yet"
+        return "Connect does not list the connector yet"
     tasks = ", ".join(f"task {task['id']} {task['state']}" for task in status["tasks"]) or "no task"
     return f"connector {status['connector']['state']}, {tasks}"

@@ -1,8 +1,8 @@
 """Commands for a dataset's connector.
 
-python -m stack connector apply     create it or update its settings, then wait until it and its task are running
-python -m stack connector status    show its state; exit code 1 unless it and all its tasks are running
-python -m stack connector delete    remove it; Connect keeps its source position
+python -m stack connector apply     create or update the connector, then wait until it and its task are running
+python -m stack connector status    show the connector's state; exit code 1 unless it and all its tasks are running
+python -m stack connector delete    delete the connector; Connect keeps its source position
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def add_commands(subparsers: Any) -> None:
     """Add `connector apply`, `connector status` and `connector delete`."""
     parser = subparsers.add_parser("connector", help="deploy, show or delete the Debezium connector of a dataset")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    apply = _add(actions, "apply", run_apply, "create the connector or update it, and wait until it is running")
+    apply = _add(actions, "apply", run_apply, "create or update the connector, and wait until it is running")
     apply.add_argument("--wait-snapshot", action="store_true", help="also wait until the initial snapshot is complete")
     _add(actions, "status", run_status, "show the connector and its tasks; exit code 1 unless all are running")
-    _add(actions, "delete", run_delete, "remove the connector")
+    _add(actions, "delete", run_delete, "delete the connector; Connect keeps its source position")
 
 
 def run_apply(arguments: argparse.Namespace) -> int:
@@ -36,7 +36,7 @@ def run_apply(arguments: argparse.Namespace) -> int:
     name = connector_name(definition.name)
     with ConnectClient(settings.url) as connect:
         outcome = apply_connector(connect, name, connector_settings(definition, settings))
-        print(f"{name}: {outcome.value}, it and its task are running")
+        print(f"{name}: {outcome.value}; the connector and its task are running")
         if arguments.wait_snapshot:
             wait_snapshot(connect, name)
             print(f"{name}: the initial snapshot is complete")
@@ -62,7 +62,7 @@ def run_status(arguments: argparse.Namespace) -> int:
 
 
 def run_delete(arguments: argparse.Namespace) -> int:
-    """Remove the connector."""
+    """Delete the connector; Connect keeps its source position."""
     definition, settings = _read_settings(arguments)
     name = connector_name(definition.name)
     with ConnectClient(settings.url) as connect:

@@ -1,4 +1,4 @@
-"""Client for the parts of Kafka Connect's REST API that the commands need."""
+"""A client for the parts of Kafka Connect's REST API that the operator's commands need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REBALANCE_POLL_SECONDS = 0.25
 
 
 class ConnectClient:
-    """Client of a Connect worker: tries each request up to three times, and waits while Connect rebalances (409)."""
+    """A client of a Connect worker that tries each request up to three times and waits for rebalances (409)."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -69,7 +69,7 @@ class ConnectClient:
         self._ask("PUT", f"/connectors/{quote(name)}/resume")
 
     def delete(self, name: str) -> bool:
-        """Remove the connector; return False if it does not exist."""
+        """Delete the connector; return False if it does not exist."""
         return self._ask("DELETE", f"/connectors/{quote(name)}", absent_ok=True) is not None
 
     def _ask(self, method: str, path: str, body: Mapping[str, str] | None = None, *, absent_ok: bool = False) -> Any:
@@ -96,7 +96,7 @@ class ConnectClient:
                         f"Connect at {self._url}: {reason} in {_TRIES} tries; is it running and reachable?"
                     ) from None
                 time.sleep(_BACKOFF_SECONDS * 2 ** (attempt - 1))
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("unreachable: the last try returns or raises")
 
 
 def _message(answer: requests.Response) -> str:

@@ -1,7 +1,8 @@
 """Build the settings of a dataset's connector from the database's template and the dataset's definition.
 
 The key of a record is a single column of the table's key, as plain text: the transform `ExtractField` replaces the
-connector's own, unique key. So an order and its details have equal keys and go to the same partition number.
+connector's default key, which holds all key columns. So an order and its details have equal keys, and go to the same
+partition number.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def connector_settings(definition: Definition, settings: ConnectSettings) -> dic
     """Build the complete settings of a dataset's connector.
 
     Raises:
-        StackError: the definition names no topic key for a table, or would put a secret into the settings.
+        StackError: the definition names no topic key for a table, or contains a secret in plain text.
     """
     filled = {
         "dataset": definition.name,
@@ -67,7 +68,7 @@ def table_keys(definition: Definition) -> tuple[TableKey, ...]:
 
 
 def routing_settings(definition: Definition, tables: Sequence[TableKey]) -> dict[str, str]:
-    """Build the settings that choose the tables, their topic names, and the key of each topic."""
+    """Build the settings that select the tables, and set their topic names and record keys."""
     result = {
         "table.include.list": ",".join(f"{definition.database}.{item.table}" for item in tables),
         "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
@@ -98,7 +99,7 @@ def _key_column(table: Table) -> str:
     if table.topic_key is not None:
         return table.topic_key
     if len(table.key) > 1:
-        raise StackError(f"table {table.name}: its key has several columns; name its topic_key in the definition")
+        raise StackError(f"table {table.name}: its key has several columns, so the definition must set topic_key")
     return table.key[0]
 
 

@@ -51,14 +51,14 @@ class RejectedRow(NamedTuple):
 
 @dataclass(kw_only=True)
 class BulkWriter:
-    """Collects rows and writes them in multi-row statements.
+    """A writer that collects rows and writes them to one table in multi-row statements.
 
     Statements run one at a time on a separate thread, so that the caller can read the next rows while the server works.
 
     Attributes:
         written: number of committed rows.
         skipped: number of rows not written because their key exists and `on_duplicate` is `skip`.
-        rejected: rows that finished statements could not write; the caller may remove them.
+        rejected: rows that the database has rejected so far; the caller may remove them from the list.
     """
 
     connection: MySQLConnection
@@ -88,7 +88,7 @@ class BulkWriter:
             self._thread.shutdown()
 
     def add(self, row: Row) -> None:
-        """Add a row, to be written at the end of the `with` block or earlier."""
+        """Add a row, which is written by the end of the `with` block at the latest."""
         self._waiting.append(row)
         self._waiting_bytes += len(row.literals)
         if len(self._waiting) >= ROWS_PER_STATEMENT or self._waiting_bytes >= BYTES_PER_STATEMENT:
@@ -139,7 +139,7 @@ class BulkWriter:
         return rejected
 
     def _rejection(self, rows: Sequence[Row]) -> Error | None:
-        """Write rows in one statement; return the error if the database rejected it; the transaction stays usable."""
+        """Write rows in one statement; return the error if the database rejects them; the transaction stays open."""
         text = "),(".join([row.literals for row in rows])
         columns = ",".join(map(quoted, self.columns))
         statement = f"INSERT INTO {quoted(self.table.name)} ({columns}) VALUES ({text})"  # noqa: S608
@@ -147,7 +147,7 @@ class BulkWriter:
             with self.connection.cursor() as cursor:
                 cursor.execute(statement + self._on_duplicate_clause())
         except Error as error:
-            # SQL state 42: faulty statement or missing rights; 08: faulty connection. No row is to blame.
+            # SQL state 42: invalid statement or missing rights; 08: connection error. These are not the fault of a row.
             if is_transient(error) or error.errno in _LOCKS or (error.sqlstate or "").startswith(("42", "08")):
                 raise
             return error
@@ -163,7 +163,10 @@ class BulkWriter:
         return f" ON DUPLICATE KEY UPDATE {assignments}"
 
     def _set_aside_duplicates(self, rows: list[Row]) -> list[RejectedRow]:
-        """Remove and return rows whose key exists, found by one query; splitting would take two statements per row."""
+        """Remove the rows with an existing key from `rows`, and return the removed rows.
+
+        One query finds all of them, while splitting would take two statements per row.
+        """
         if self.on_duplicate is OnDuplicate.REPLACE:
             return []
         places = [self.columns.index(name) for name in self.table.key]

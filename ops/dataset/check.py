@@ -22,12 +22,12 @@ def check(
     strict: bool = False,
     timeout_s: float = 0.0,
 ) -> Verdict:
-    """Compare repeatedly until no order is missing or `timeout_s` seconds have passed; return the last verdict.
+    """Compare `order_final` with the database until no order is missing or time is up; return the last verdict.
 
     The database is read before the topic, so an order that is completed in between is not reported as missing.
 
     Raises:
-        StackError: the database or Kafka can't be reached, or the dataset declares no completeness.
+        StackError: the database or Kafka can't be reached, or the dataset declares no completeness rule.
     """
     deadline = time.monotonic() + timeout_s
     records: list[FinalRecord] = []

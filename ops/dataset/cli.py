@@ -1,4 +1,4 @@
-"""`python -m stack dataset …`: exit code 0 for success, 1 for wrong data, 2 if the command could not run."""
+"""The commands `python -m stack dataset …`; exit code 0: success, 1: wrong data, 2: the command could not run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def add_commands(subparsers: Any) -> None:
 
 def _add(commands: Any, name: str, run: Callable[[argparse.Namespace], int], description: str) -> Any:
     parser = commands.add_parser(name, help=description, description=description)
-    parser.add_argument("--dataset", metavar="NAME", help="default: the setting DATASET, or project_db")
+    parser.add_argument("--dataset", metavar="NAME", help="name of the dataset (default: the setting DATASET)")
     add_stack_option(parser)
     parser.set_defaults(run=lambda arguments: _guarded(run, arguments))
     return parser
@@ -78,7 +78,7 @@ def _database(arguments: argparse.Namespace) -> DatabaseSettings:
 
 def _generator(definition: Definition) -> OrdersGenerator:
     if definition.generator is None:
-        raise StackError(f"dataset {definition.name} declares no generator")
+        raise StackError(f"the definition of dataset {definition.name} has no section `generator`")
     return definition.generator
 
 
@@ -87,7 +87,7 @@ def _say(line: str) -> None:
 
 
 def _add_init(commands: Any) -> None:
-    text = "create the database and its tables if missing; with URL, draft a dataset from an existing database"
+    text = "create the database and its tables if missing; with a URL, draft a dataset from an existing database"
     parser = _add(commands, "init", run_init, text)
     parser.add_argument("--drop", action="store_true", help="remove the database and all its rows first")
     foreign.add_options(parser)
@@ -118,9 +118,9 @@ def _add_load(commands: Any) -> None:
         type=OnDuplicate,
         choices=list(OnDuplicate),
         default=OnDuplicate.FAIL,
-        help="if the key of a row exists: reject the row (fail, the default), keep the old row (skip) or replace it",
+        help="if the key exists: reject the row (fail, the default), keep the existing row (skip), or replace it",
     )
-    parser.add_argument("--delimiter", default=",", metavar="CHARACTER", help="default: a comma")
+    parser.add_argument("--delimiter", default=",", metavar="CHARACTER", help="field separator (default: a comma)")
 
 
 def run_load(arguments: argparse.Namespace) -> int:
@@ -154,7 +154,9 @@ def _say_rejections(path: Path, outcome: Outcome) -> None:
 
 
 def _add_generate(commands: Any) -> None:
-    parser = _add(commands, "generate", run_generate, "generate seeded, realistic data and load it into empty tables")
+    parser = _add(
+        commands, "generate", run_generate, "generate realistic data from a seed, and load it into the tables"
+    )
     parser.add_argument("--size", type=float, default=1.0, help="factor for orders and their lines (default: 1)")
     parser.add_argument("--orders", type=int, metavar="COUNT", help="number of orders; overrides --size")
     parser.add_argument(
@@ -164,7 +166,7 @@ def _add_generate(commands: Any) -> None:
     parser.add_argument(
         "--incomplete-share", type=float, default=0.0, metavar="SHARE", help="share of orders that lack lines, 0 to 1"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write the CSV files here and keep them")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder in which to write and keep the CSV files")
     parser.add_argument("--load", action=argparse.BooleanOptionalAction, default=True, help="load the generated rows")
     parser.add_argument(
         "--on-duplicate",
@@ -206,27 +208,27 @@ def _add_simulate(commands: Any) -> None:
     parser = _add(commands, "simulate", run_simulate, "simulate a live shop until --count, --seconds or Ctrl-C ends it")
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument(
-        "--rate", type=float, metavar="PER_SECOND", help="operations per second; delayed operations are made up for"
+        "--rate", type=float, metavar="PER_SECOND", help="operations per second; the simulation catches up after delays"
     )
     pace.add_argument("--sleep-ms", type=float, metavar="MS", help="pause between operations")
     parser.add_argument("--insert-p", type=float, default=0.7, metavar="P", help="share of new orders (default: 0.7)")
     parser.add_argument("--update-p", type=float, default=0.2, metavar="P", help="share of changes (default: 0.2)")
     parser.add_argument("--delete-p", type=float, default=0.1, metavar="P", help="share of deletions (default: 0.1)")
     parser.add_argument("--count", type=int, help="stop after this many operations")
-    parser.add_argument("--seconds", type=float, help="stop after this time")
+    parser.add_argument("--seconds", type=float, help="stop after this many seconds")
     parser.add_argument(
         "--details",
         type=Details,
         choices=list(Details),
         default=Details.SAME,
-        help="transaction of an order's lines: the order's own (same, default), later ones, or mixed (also earlier)",
+        help="when an order's lines are committed: with the order (same, the default), later, or mixed (also earlier)",
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of all random choices (default: 1)")
     parser.add_argument("--salt", help="salt of the order ids (default: random, so that a seed can be reused)")
 
 
 def run_simulate(arguments: argparse.Namespace) -> int:
-    """Simulate a live shop, and print a summary."""
+    """Simulate a live shop on the source database, and print a summary."""
     definition = _definition(arguments)
     simulation = Simulation(
         insert_p=arguments.insert_p,
@@ -249,7 +251,7 @@ def run_simulate(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Make Ctrl-C and SIGTERM end the run between two operations, never inside a transaction."""
+    """Make Ctrl-C and SIGTERM end the simulation between two operations, never inside a transaction."""
     former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -268,7 +270,7 @@ def _add_check(commands: Any) -> None:
         action="store_true",
         help="also compare every field; use it only if no order changed after it was complete",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def run_check(arguments: argparse.Namespace) -> int:

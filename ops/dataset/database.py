@@ -55,19 +55,19 @@ def connect(settings: DatabaseSettings, database: str | None = None) -> MySQLCon
             if not is_transient(error) or attempt == CONNECT_TRIES:
                 raise named_error(error, settings, database) from error
             time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("unreachable: the last try returns or raises")
 
 
 def is_transient(error: Error) -> bool:
-    """Whether the server was unreachable or the connection was lost, so that the statement may be tried again."""
-    # The driver itself rejects use of a connection that it knows is dead, with an error without a number.
+    """Whether the server was unreachable or the connection was lost, so that the statement can be retried."""
+    # If the driver already knows that the connection is lost, it raises an error without a number.
     unnumbered = error.errno in (-1, None) and isinstance(error, OperationalError | InterfaceError)
     return unnumbered or error.errno in _TRANSIENT
 
 
 @contextmanager
 def connected(settings: DatabaseSettings, database: str | None = None) -> Iterator[MySQLConnection]:
-    """Yield a connection and close it at the end; driver errors become a `StackError`."""
+    """Yield a connection, and close it at the end of the block; a driver error is raised as `StackError`."""
     connection = connect(settings, database)
     try:
         yield connection
@@ -90,16 +90,16 @@ def named_error(error: Error, settings: DatabaseSettings, database: str | None =
     if error.errno == errorcode.ER_NO_SUCH_TABLE:
         return StackError(f"{where}: {error.msg}: run `python -m stack dataset init`")
     if error.errno == errorcode.ER_LOCK_WAIT_TIMEOUT:
-        return StackError(f"{where}: another connection has held a lock for too long: end its transaction, try again")
+        return StackError(f"{where}: another connection held a lock for too long: end its transaction and try again")
     return StackError(f"{where}: {error.msg} (error {error.errno})")
 
 
 def quoted(identifier: str) -> str:
-    """Quote a definition's identifier for SQL; assert that it is a plain name, as definitions require."""
+    """Quote an identifier from a definition for SQL; definitions allow only letters, digits and underscores."""
     assert _IDENTIFIER.fullmatch(identifier), identifier
     return f"`{identifier}`"
 
 
 def text_literal(text: str) -> str:
-    """Quote a text as an SQL literal, for bulk statements, where binding each value would dominate the run time."""
+    """Quote a text as an SQL literal, for bulk statements, in which binding each value would be too slow."""
     return f"'{text.translate(_ESCAPES)}'"

@@ -36,7 +36,7 @@ class Order(msgspec.Struct, kw_only=True):
 
 
 class FinalRecord(msgspec.Struct, frozen=True):
-    """A record of the topic: its key, the order if it could be decoded, and the fault if the record is invalid."""
+    """A record of a topic of complete orders: its key, the decoded order, and the fault if the record is invalid."""
 
     key: str
     order: Order | None = None
@@ -71,7 +71,7 @@ def read_final(bootstrap: str, topic: str) -> list[FinalRecord]:
 
 
 class FinalReader(CommittedReader):
-    """Reads a topic in steps: each `read_to_end` returns the records that arrived since the previous call."""
+    """A reader that reads a topic in steps: each call returns the records that arrived since the previous call."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         super().__init__(bootstrap, topic, "millrace-check")
@@ -83,7 +83,7 @@ class FinalReader(CommittedReader):
         return records
 
     def visit_to_end(self, visit: Visit) -> None:
-        """Pass each such record to `visit` as key and value bytes, so that not all need to be in memory at once."""
+        """Call `visit` with the key and value of each record since the previous call, one record at a time."""
         try:
             super().visit_to_end(visit)
         except TopicError as error:

@@ -1,4 +1,4 @@
-"""Load a CSV file into a table: write valid rows, and save rejected rows to a file with line and reason.
+"""Load a CSV file into a table; save rejected rows to a file, each with its line number and the reason.
 
 The file is UTF-8 with a header line; columns may be in any order. An empty field and `\\N` mean NULL. Times without
 an offset are in UTC.
@@ -53,7 +53,7 @@ def load_file(
     delimiter: str = ",",
     report: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Load `path` into `table`; rejected rows go to `<name>.rejected.csv` next to it, with line and reason.
+    """Load `path` into `table`; write rejected rows to `<name>.rejected.csv` next to it, with line and reason.
 
     Raises:
         StackError: the file can't be read, is not UTF-8, or its header does not match the table; nothing was loaded.
@@ -160,7 +160,7 @@ def _load(
 
 
 class _Rejections:
-    """Writes rejected rows to a file next to the source file, which is created only if there are any."""
+    """A writer of rejected rows to a file next to the source file; the first rejected row creates the file."""
 
     def __init__(self, source: _Source) -> None:
         self.path = rejected_path(source.path)

@@ -24,10 +24,10 @@ EXAMPLES = 20
 
 
 class Verdict(Struct, kw_only=True):
-    """Result of the comparison. The lists hold order ids; all but `unexpected` are faults.
+    """Result of comparing `order_final` with the database. The lists hold order ids; all but `unexpected` are faults.
 
-    `unexpected` orders are in the topic but not complete in the database. That is no fault: they may have been complete
-    once and then changed or deleted.
+    `unexpected` orders are in the topic but not complete in the database. That is not a fault: such an order may
+    have been changed or deleted after it was complete.
     """
 
     complete: int
@@ -43,7 +43,7 @@ class Verdict(Struct, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        """Whether no order is missing or repeated and every record is valid (and, if strict, has equal fields)."""
+        """Whether no order is missing or repeated and every record is valid (if strict, with equal fields)."""
         return not (self.missing or self.duplicates or self.malformed or self.different)
 
     def figures(self) -> dict[str, Any]:
@@ -68,10 +68,10 @@ def expected_orders(connection: MySQLConnection, definition: Definition) -> dict
     """Read every complete order of the database from one consistent snapshot, with its lines sorted by product id.
 
     Raises:
-        StackError: the dataset's definition declares no completeness.
+        StackError: the dataset's definition declares no completeness rule.
     """
     if definition.completeness is None:
-        raise StackError(f"dataset {definition.name} declares no completeness, so there is nothing to check")
+        raise StackError(f"dataset {definition.name} declares no completeness rule, so there is nothing to check")
     connection.rollback()
     connection.start_transaction(consistent_snapshot=True, isolation_level="REPEATABLE READ")
     try:
@@ -88,7 +88,7 @@ def expected_orders(connection: MySQLConnection, definition: Definition) -> dict
 
 
 def _rows(cursor: Any) -> Iterable[Any]:
-    """Yield rows as they arrive, without keeping all of them in memory."""
+    """Yield the rows of a cursor as they arrive, without keeping all of them in memory."""
     while block := cursor.fetchmany(10_000):
         yield from block
 
@@ -170,7 +170,10 @@ def differences(expected: Order, actual: Order) -> list[str]:
 
 
 def _products_agree(expected: Order, actual: Order) -> bool:
-    """Compare lines in any order; lines beyond `num_products` may have been added after the order was complete."""
+    """Whether an order contains only expected product lines, and at least `num_products` of them.
+
+    Expected lines may be missing from it, because lines can be added after the order is complete.
+    """
     lines = {product.product_id: product.quantity for product in expected.products}
     final = {product.product_id: product.quantity for product in actual.products}
     if len(final) != len(actual.products) or not final.items() <= lines.items():

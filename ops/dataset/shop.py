@@ -1,6 +1,6 @@
 """Events of a live shop, as transactions on the source database.
 
-Statements set absolute values only (a count, never "one more"), so that a transaction can be repeated if the connection
+Statements set absolute values only (a count, never "one more"), so that a transaction can be retried if the connection
 is lost during its commit.
 """
 
@@ -71,7 +71,7 @@ class PlacedOrder:
 
 
 def insert_order(order: NewOrder) -> Transaction:
-    """Make the transaction that inserts the order's row."""
+    """Build the transaction that inserts an order's row, without its lines."""
     text = (
         "INSERT INTO orders (id, customer_id, store_id, payment_method_id, num_products, `timestamp`)"
         " VALUES (%s, %s, %s, %s, %s, %s)"
@@ -82,14 +82,14 @@ def insert_order(order: NewOrder) -> Transaction:
 
 
 def insert_lines(order_id: str, lines: Sequence[Line]) -> Transaction:
-    """Make the transaction that inserts lines of an order."""
+    """Build the transaction that inserts product lines of an order."""
     values = ", ".join(["(%s, %s, %s)"] * len(lines))
     text = f"INSERT INTO order_details (order_id, product_id, quantity) VALUES {values}"  # noqa: S608
     return [(text, tuple(value for line in lines for value in (order_id, *line)))]
 
 
 def delete_order(order_id: str) -> Transaction:
-    """Make the transaction that deletes an order and its lines."""
+    """Build the transaction that deletes an order and its product lines."""
     return [
         ("DELETE FROM order_details WHERE order_id = %s", (order_id,)),
         ("DELETE FROM orders WHERE id = %s", (order_id,)),
@@ -97,7 +97,7 @@ def delete_order(order_id: str) -> Transaction:
 
 
 def delete_line(order: ShopOrder, product_id: int) -> Transaction:
-    """Make the transaction that deletes one line and sets the order's `num_products`."""
+    """Build the transaction that deletes a product line and decreases the order's `num_products`, but not below 1."""
     return [
         ("DELETE FROM order_details WHERE order_id = %s AND product_id = %s", (order.order_id, product_id)),
         _set_count(order.order_id, max(1, order.num_products - 1)),
@@ -105,24 +105,24 @@ def delete_line(order: ShopOrder, product_id: int) -> Transaction:
 
 
 def add_line(order: ShopOrder, line: Line) -> Transaction:
-    """Make the transaction that adds one line and sets the order's `num_products`."""
+    """Build the transaction that adds a product line and increases the order's `num_products`."""
     return [*insert_lines(order.order_id, [line]), _set_count(order.order_id, order.num_products + 1)]
 
 
 def change_quantity(order_id: str, line: Line) -> Transaction:
-    """Make the transaction that changes the quantity of one line, given as product id and quantity."""
+    """Build the transaction that changes the quantity of a product line; `line` has the new quantity."""
     product_id, quantity = line
     text = "UPDATE order_details SET quantity = %s WHERE order_id = %s AND product_id = %s"
     return [(text, (quantity, order_id, product_id))]
 
 
 def change_customer(order_id: str, customer_id: int) -> Transaction:
-    """Make the transaction that changes the order's customer."""
+    """Build the transaction that changes the customer of an order."""
     return [("UPDATE orders SET customer_id = %s WHERE id = %s", (customer_id, order_id))]
 
 
 def change_payment_method(order_id: str, payment_method_id: int) -> Transaction:
-    """Make the transaction that changes the order's payment method."""
+    """Build the transaction that changes the payment method of an order."""
     return [("UPDATE orders SET payment_method_id = %s WHERE id = %s", (payment_method_id, order_id))]
 
 
@@ -131,7 +131,7 @@ def _set_count(order_id: str, num_products: int) -> Statement:
 
 
 def place_order(connection: MySQLConnection, order: NewOrder, *, details: Details = Details.SAME) -> PlacedOrder:
-    """Commit one order in one transaction, or (`later`) its lines in a second; return the time it was complete."""
+    """Commit an order with its lines (`Details.SAME`), or its lines in a second transaction (`Details.LATER`)."""
     shop = ShopDatabase(connection)
     lines = insert_lines(order.order_id, order.lines)
     if details is Details.SAME:
@@ -140,12 +140,12 @@ def place_order(connection: MySQLConnection, order: NewOrder, *, details: Detail
         shop.commit(insert_order(order))
         shop.commit(lines)
     else:
-        raise ValueError("place_order accepts Details.SAME and Details.LATER; mixed is for simulations")
+        raise ValueError("place_order accepts only Details.SAME and Details.LATER, not Details.MIXED")
     return PlacedOrder(order_id=order.order_id, committed_at_ns=time.time_ns())
 
 
 class ShopDatabase:
-    """The shop's tables, accessed over one connection that is reopened when it breaks."""
+    """The shop's tables, accessed over one connection, which is reopened if it is lost."""
 
     def __init__(self, connection: MySQLConnection, *, wait: Callable[[float], object] = time.sleep) -> None:
         self._connection = connection
@@ -182,9 +182,9 @@ class ShopDatabase:
         return [row[0] for row in self._read("SELECT id FROM payment_method ORDER BY id", ())]
 
     def commit(self, transaction: Transaction) -> None:
-        """Run the statements as one transaction; if the connection or a lock fails, try up to three times.
+        """Run the statements as one transaction; try up to three times if the connection is lost or a lock fails.
 
-        A duplicate key in a repeated try means that the previous commit had reached the database.
+        A duplicate key on a retry means that the previous try was committed.
         """
         for attempt in range(1, TRIES + 1):
             try:
@@ -205,15 +205,15 @@ class ShopDatabase:
                 with self._connection.cursor() as cursor:
                     cursor.execute(text, values)
                     rows = cursor.fetchall()
-                # Ends the snapshot, so that the next read sees commits of other clients.
+                # End the snapshot, so that the next read sees what other clients have committed.
                 self._connection.rollback()
                 return rows
             except Error as error:
                 self._recover(error, attempt)
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("unreachable: the last try returns or raises")
 
     def _recover(self, error: Error, attempt: int) -> None:
-        """Make the connection usable for another try, or raise `error` if there is no point in trying again."""
+        """Make the connection usable for a retry, or raise `error` if it is permanent or no tries are left."""
         if attempt == TRIES or not (is_transient(error) or error.errno in LOCKS):
             if not is_transient(error):
                 self._connection.rollback()

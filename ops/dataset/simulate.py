@@ -36,7 +36,7 @@ def simulate(
     clock: Clock | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Summary:
-    """Run until count, seconds or `stop` ends the simulation, then finish the orders already begun.
+    """Simulate until the count, the time limit or `stop` ends the simulation, then finish the orders already begun.
 
     Raises:
         mysql.connector.Error: the database rejected a statement, or could not be reached after three tries.
@@ -47,7 +47,7 @@ def simulate(
 
 
 class Simulator:
-    """One simulation: makes random choices, remembers which orders exist, and keeps the rate."""
+    """A simulation that makes random choices, remembers which orders exist, and keeps to the rate."""
 
     def __init__(
         self, database: ShopDatabase, parameters: OrdersGenerator, simulation: Simulation, clock: Clock
@@ -88,7 +88,7 @@ class Simulator:
         return limit.seconds is not None and self._clock.monotonic() - began >= limit.seconds
 
     def _pace(self, began: float) -> None:
-        """Wait until the next operation is due. Due times count from the start, so delays are made up for."""
+        """Wait until the next operation is due; due times are relative to the start, so the simulation catches up."""
         done = self.summary.operations
         if self._simulation.rate_per_s is not None:
             due = began + done / self._simulation.rate_per_s
@@ -154,7 +154,7 @@ class Simulator:
         return self._draw.randint(1, MOST_QUANTITY)
 
     def _transactions(self, order: NewOrder) -> list[Transaction]:
-        """List the order's transactions in sequence: one for all, lines later, or (only if mixed) lines first."""
+        """Build the transactions of an order: its lines are committed with, after or (if mixed) before its row."""
         head, lines = shop.insert_order(order), shop.insert_lines(order.order_id, order.lines)
         details = self._simulation.details
         way = self._draw.choice(("same", "later", "first")) if details is Details.MIXED else details.value
@@ -167,7 +167,7 @@ class Simulator:
         return [head, *(shop.insert_lines(order.order_id, [line]) for line in order.lines)]
 
     def _existing(self) -> ShopOrder | None:
-        """Choose an order that still exists, since other clients may have deleted known ones; None if none is found."""
+        """Choose a known order that still exists; None if none is found, as when other clients deleted them."""
         for _ in range(TRIES_TO_FIND_AN_ORDER):
             if not self._known:
                 return None
@@ -192,7 +192,7 @@ class Simulator:
         self.summary.updated += 1
 
     def _change(self, order: ShopOrder) -> Transaction:
-        """Make a change that alters a value, because databases don't log updates that leave a row unchanged."""
+        """Build a random update that changes a value, because databases don't log updates that change nothing."""
         lines = dict(order.lines)
         match self._draw.choice(["customer", "payment method", "quantity", "line"] if lines else ["customer"]):
             case "payment method" if self._payment_methods != [order.payment_method_id]:

@@ -1,4 +1,4 @@
-"""Parameters of a simulation, its summary, and the clock that it reads and waits on."""
+"""Parameters and summary of a simulation, and the clock that controls its pace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stack.errors import StackError
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """Parameters of a simulation; without `rate_per_s` and `sleep_ms` it runs as fast as the database commits."""
+    """Parameters of a simulation; without `rate_per_s` or `sleep_ms`, it runs as fast as the database commits."""
 
     insert_p: float = 0.7
     update_p: float = 0.2
@@ -74,20 +74,20 @@ class Summary:
 
 
 class Clock(Protocol):
-    """Source of time; tests replace it."""
+    """A source of time, which tests can replace."""
 
     def now(self) -> datetime:
         """Return the current wall-clock time in UTC."""
 
     def monotonic(self) -> float:
-        """Return the monotonic clock in seconds."""
+        """Return the time of a monotonic clock, in seconds."""
 
     def wait(self, seconds: float) -> None:
-        """Wait the given time; return earlier if the simulation is being stopped."""
+        """Wait for the given time; return early if the simulation is being stopped."""
 
 
 class SystemClock:
-    """The machine's clock; a wait ends early once `stop` is set."""
+    """The system's clock; `wait` returns early once `stop` is set."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop

@@ -1,4 +1,4 @@
-"""Check texts against a definition's logical types, and convert them to SQL literals, without I/O.
+"""Validate CSV fields against the logical types of their columns, and convert them to SQL literals, without I/O.
 
 Validation and quoting are one step for speed, because millions of rows pass through: each column gets one function
 `text -> literal` that raises `ValueError` with the reason.
@@ -37,7 +37,7 @@ def column_parser(column: Column) -> Parser:
 
 
 def fault(column: Column, text: str) -> str | None:
-    """Explain why `text` does not fit the column; None if it does."""
+    """Explain why `text` is not a valid value of the column; return None if it is."""
     if text in NULL_TEXTS and not column.nullable:
         return f"{column.name} is NULL, which the column does not allow"
     try:
@@ -82,7 +82,7 @@ def _string(length: int | None) -> Parser:
 
     def parse(text: str) -> str:
         if not text or text == "\\N":
-            raise ValueError("is NULL")
+            raise ValueError("must not be NULL")
         if len(text) > longest:
             raise ValueError(f"is too long: {len(text)} characters, at most {length}")
         return text_literal(text) if _NEEDS_ESCAPE(text) else f"'{text}'"

@@ -34,9 +34,9 @@ replay dead letters to the topics they came from
 
 Each record is written to its original topic and partition with unchanged key and value, and a header replayed_from.
 The same Kafka transaction writes a note to dead_letters that the letter was replayed. Thanks to these notes, --all
-replays each letter only once, even if the command is repeated or killed. A letter named by P:O is replayed even if it
-was replayed before. Only source topics of the catalogue are written to. A record that still cannot be processed
-becomes a new dead letter, which the next --all replays. Exit code 1 if a letter could not be replayed."""
+replays each letter only once, even if the command is repeated or killed. A letter given as P:O is replayed even if it
+was replayed before. Records are written only to source topics of the catalogue. A record that still cannot be processed
+becomes a new dead letter, which the next --all replays. The exit code is 1 if a letter could not be replayed."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -63,13 +63,13 @@ def add_commands(subparsers: Any) -> None:
     replay.add_argument("--all", action="store_true", help="replay all dead letters that have not been replayed yet")
     _add_selection(replay)
     replay.add_argument(
-        "--value", type=Path, metavar="FILE", help="with one P:O: replace the value by the content of FILE"
+        "--value", type=Path, metavar="FILE", help="with one P:O: replace the value with the content of FILE"
     )
-    replay.add_argument("--dry-run", action="store_true", help="report which letters would be replayed, write nothing")
+    replay.add_argument("--dry-run", action="store_true", help="report which letters would be replayed; write nothing")
 
 
 def run_list(arguments: argparse.Namespace) -> int:
-    """Print the number of dead letters by reason, and the newest ones."""
+    """Print the number of dead letters per reason, and list the newest ones."""
     _escape_what_the_terminal_lacks()
     kafka, _ = _read_settings(arguments)
     selection = Selection(reason=arguments.reason, topic=arguments.topic, app=arguments.app, since_ms=arguments.since)
@@ -96,7 +96,7 @@ def run_show(arguments: argparse.Namespace) -> int:
         letter = reader.at(arguments.place)
     if arguments.raw:
         if letter.value is None:
-            raise StackError(f"{letter.place} has no value")
+            raise StackError(f"dead letter {letter.place} has no value")
         sys.stdout.flush()
         sys.stdout.buffer.write(letter.value)
         sys.stdout.buffer.flush()
@@ -125,7 +125,7 @@ def run_replay(arguments: argparse.Namespace) -> int:
             skipped = replay.run(_selected(reader, arguments), done=_replayed(reader))
         else:
             skipped = replay.run([reader.at(each) for each in dict.fromkeys(arguments.places)], value=value)
-    print(f"{replay.replayed} replayed, {skipped} replayed before, {replay.rejected} not replayed")
+    print(f"{replay.replayed} replayed, {skipped} already replayed, {replay.rejected} could not be replayed")
     return 1 if replay.rejected else 0
 
 
@@ -145,8 +145,8 @@ def _dry_run(reader: DeadLetterReader, arguments: argparse.Namespace, sources: d
         would += 1
         again = ", again" if letter.place in done else ""
         assert letter.origin is not None
-        print(f"{letter.place} would go to {letter.origin.topic}, partition {letter.origin.partition}{again}")
-    print(f"{would} would be replayed, {skipped} replayed before, {rejected} not replayable; nothing was written")
+        print(f"{letter.place} would be written to {letter.origin.topic}, partition {letter.origin.partition}{again}")
+    print(f"{would} would be replayed, {skipped} already replayed, {rejected} not replayable; nothing was written")
     return 1 if rejected else 0
 
 
@@ -156,12 +156,12 @@ def _selected(reader: DeadLetterReader, arguments: argparse.Namespace) -> Any:
 
 
 def _replayed(reader: DeadLetterReader) -> set[RecordRef]:
-    """Read the references of all replayed letters; memory grows only by these two numbers per letter."""
+    """Return the positions of all replayed letters; only these positions are kept in memory."""
     return {record.place for record in reader.records() if isinstance(record, ReplayNote)}
 
 
 def _report(letter: DeadLetter, reason: str) -> None:
-    print(f"{letter.place} not replayed: {printable(reason)}", file=sys.stderr)
+    print(f"dead letter {letter.place} was not replayed: {printable(reason)}", file=sys.stderr)
 
 
 def _show(letter: DeadLetter) -> None:
@@ -191,7 +191,7 @@ def _show(letter: DeadLetter) -> None:
 
 
 def _escape_what_the_terminal_lacks() -> None:
-    """Escape characters the terminal cannot show: keys may be in any script, and the terminal may be ASCII only."""
+    """Make standard output escape characters that it cannot encode, because keys may contain any character."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -240,13 +240,13 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 def _checked_value(arguments: argparse.Namespace) -> bytes | None:
     """Check the combination of options, and return the corrected value if one is given."""
     if arguments.all == bool(arguments.places):
-        raise StackError("name the dead letters: one or more P:O, or --all")
+        raise StackError("specify the dead letters to replay: one or more P:O, or --all")
     if arguments.places and (arguments.reason is not None or arguments.topic is not None):
-        raise StackError("--reason and --topic can be used with --all only")
+        raise StackError("--reason and --topic can be used only with --all")
     if arguments.value is None:
         return None
     if len(arguments.places) != 1:
-        raise StackError("--value corrects one dead letter; name its P:O")
+        raise StackError("--value can be used only with exactly one P:O")
     try:
         return bytes(arguments.value.read_bytes())
     except OSError as error:

@@ -79,7 +79,7 @@ class ReplayNote:
 def read_record(
     place: RecordRef, written_ms: int, key: bytes | None, value: bytes | None, headers: Headers
 ) -> DeadLetter | ReplayNote:
-    """Decode a record of the topic; if several headers have the same name, the last one counts."""
+    """Decode a record of `dead_letters`; of several headers with the same name, the last one is used."""
     texts = {name: raw.decode("utf-8", "backslashreplace") for name, raw in headers if raw is not None}
     noted = texts.get(REPLAYED, "")
     if key is None and value is None and _WHOLE.fullmatch(noted):

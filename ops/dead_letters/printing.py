@@ -24,7 +24,7 @@ def short(text: str, width: int) -> str:
 
 
 def bytes_text(raw: bytes | None) -> str:
-    """Format bytes as text, with escapes for invalid UTF-8 and `none` for a missing key or value."""
+    """Format a key or value as text, with escapes for invalid UTF-8; return `none` if it is missing."""
     return "none" if raw is None else printable(raw.decode("utf-8", "backslashreplace"))
 
 

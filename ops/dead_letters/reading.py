@@ -1,4 +1,4 @@
-"""Read the committed records of the topic `dead_letters`: all up to its current end, or a single one."""
+"""Read the committed records of the topic `dead_letters`: all of them, or a single dead letter."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _QUEUED_KILOBYTES = 32 * 1024
 
 
 class DeadLetterReader(ConsumerOwner):
-    """Reader of the topic `dead_letters`, which keeps one record at a time in memory and commits no offsets."""
+    """A reader of the topic `dead_letters` that keeps one record at a time in memory and commits no offsets."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
@@ -31,7 +31,7 @@ class DeadLetterReader(ConsumerOwner):
             {
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",
-                "fetch.wait.max.ms": 10,  # Kafka reports the end of a partition after an empty answer
+                "fetch.wait.max.ms": 10,  # Kafka reports the end of a partition only after an empty response
                 "queued.max.messages.kbytes": _QUEUED_KILOBYTES,  # dead letters are up to 16 MB each
             },
             logger=SILENT,
@@ -96,7 +96,7 @@ class DeadLetterReader(ConsumerOwner):
             raise self._unreachable(error.args[0].str()) from None
 
     def _next(self) -> tuple[RecordRef, Message | None]:
-        """Return the next record and its position; at a partition's end, the partition with offset -1, and None."""
+        """Return the position and message of the next record; at a partition's end, offset -1 and no message."""
         heard_at = time.monotonic()
         while time.monotonic() - heard_at < SILENCE_S:
             message = self._consumer.poll(_POLL_S)
@@ -107,7 +107,7 @@ class DeadLetterReader(ConsumerOwner):
                 assert partition is not None
                 assert offset is not None
                 return RecordRef(partition, offset), message
-            # The second code: retention has deleted the record in the meantime.
+            # The second code means that retention has deleted the record in the meantime.
             if error.code() in (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET):
                 assert partition is not None
                 return RecordRef(partition, -1), None

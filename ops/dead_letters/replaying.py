@@ -1,8 +1,8 @@
 """Replay dead letters to the topic and partition they came from, and note each replay in the same transaction.
 
 The note of a replayed letter goes to the letter's own partition of `dead_letters`. Consumer-group offsets could not
-record this, because a selection of letters leaves gaps. A replay proceeds like a worker: it first fences every earlier
-replay, so that no other can commit, then reads the notes, then writes.
+record this, because a selection of letters leaves gaps. Like a worker, a replay first fences all other replays, so
+that none of them can commit any more; then it reads the notes, and then it writes.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ REPLAYED_FROM: Final = "replayed_from"
 """Header of a replayed record; its value is the position of the letter: `dead_letters/partition/offset`."""
 
 TRANSACTION_TIMEOUT_MS: Final = 15_000
-"""Time after which Kafka aborts the transaction of a killed command; until then, readers of the origin topic wait."""
+"""Time after which Kafka aborts the transaction of a killed replay; until then, consumers of the topic wait."""
 
 CHUNK_LETTERS: Final = 500
 CHUNK_BYTES: Final = 512 * 1024
-"""Limits of one transaction. A larger letter gets a transaction of its own: Kafka may reject it as too large for its
+"""Limits of one transaction. A larger letter gets a separate transaction: Kafka may reject it as too large for its
 topic, and other records in the same transaction would then wait for their timeout."""
 
 _LARGEST_BYTES = 32 * 1024 * 1024
@@ -68,7 +68,7 @@ def replay_fault(letter: DeadLetter, sources: Mapping[str, int], *, has_value: b
     Args:
         letter: the letter to replay.
         sources: number of partitions, keyed by the name of each source topic.
-        has_value: whether a corrected value replaces the letter's own.
+        has_value: whether a corrected value replaces the letter's value.
     """
     origin = letter.origin
     if origin is None:
@@ -83,7 +83,7 @@ def replay_fault(letter: DeadLetter, sources: Mapping[str, int], *, has_value: b
 
 
 class Replay:
-    """One run of `dead-letters replay`.
+    """A run of `dead-letters replay`.
 
     Attributes:
         replayed: number of letters that were replayed.
@@ -98,19 +98,19 @@ class Replay:
         self._on_rejected = on_rejected
 
     def begin(self) -> None:
-        """Fence all other replays; all that they committed is visible when this method returns."""
+        """Fence all other replays; when this method returns, everything they committed is visible."""
         try:
             self._producer.init_transactions(_ANSWER_S)
         except KafkaException as error:
-            raise StackError(f"the replay could not begin: {error.args[0].str()}") from None
+            raise StackError(f"the replay could not begin its transaction: {error.args[0].str()}") from None
 
     def run(self, letters: Iterable[DeadLetter], done: Collection[RecordRef] = (), value: bytes | None = None) -> int:
         """Replay letters, many per transaction; return the number skipped because they are in `done`.
 
         Args:
-            letters: letters to replay with their own keys and values.
+            letters: letters to replay.
             done: positions of letters that were replayed before.
-            value: corrected value, written instead of the letter's own; None keeps the letter's own.
+            value: corrected value to write instead of each letter's value; None to keep it.
         """
         skipped = size = 0
         chunk: list[DeadLetter] = []
@@ -160,7 +160,7 @@ class Replay:
             try:
                 for letter in letters:
                     self._produce(letter, letter.value if value is None else value)
-                producer.commit_transaction(_ANSWER_S)  # fails if one of the records did
+                producer.commit_transaction(_ANSWER_S)  # fails if any record failed
             except KafkaException as error:
                 fault: KafkaError = error.args[0]
                 if fault.fatal():
@@ -194,8 +194,8 @@ _OF_A_RECORD = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaE
 def _ended(error: KafkaError) -> StackError:
     if error.fatal() or error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
         return StackError(
-            f"another replay has begun, so this one stops ({error.str()}); letters committed so far remain replayed"
+            f"another replay has begun, so this one stops ({error.str()}); letters committed so far are replayed"
         )
     return StackError(
-        f"Kafka rejected the replay: {error.str()}; letters committed so far remain replayed: run it again"
+        f"Kafka rejected the replay: {error.str()}; run the command again to replay the remaining letters"
     )

@@ -64,7 +64,7 @@ class Row:
 
     @classmethod
     def of(cls, letter: DeadLetter) -> Row:
-        """Make the row for a letter."""
+        """Build the row for a letter."""
         origin = None if letter.origin is None else asdict(letter.origin)
         if origin is not None:
             origin["topic"] = short(origin["topic"], REASON_WIDTH)

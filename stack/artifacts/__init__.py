@@ -1,1 +1,1 @@
-"""Programs of the servers: download them once, verify them, and keep them in a cache."""
+"""Download the servers' programs once, verify them, and keep them in a cache."""

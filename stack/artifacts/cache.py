@@ -26,7 +26,7 @@ _SILENT_POLLS = 20
 
 
 def ensure(cache: Path, name: str, fetch: Callable[[Path], None], job: Job) -> Path:
-    """Return the folder of the artifact `name`; if it is missing or damaged, let `fetch` fill an empty folder first."""
+    """Return the folder of the artifact `name`; if missing or damaged, first call `fetch` to fill a new folder."""
     target = cache / name
     if is_whole(target):
         return target
@@ -52,13 +52,13 @@ def ensure(cache: Path, name: str, fetch: Callable[[Path], None], job: Job) -> P
 
 
 def write_manifest(folder: Path) -> None:
-    """Write a manifest of all files below `folder`."""
+    """Write the manifest of all files in `folder` and its subfolders."""
     files = {str(path.relative_to(folder)): _describe(path) for path in _files(folder)}
     (folder / _MANIFEST).write_text(json.dumps(files, indent=1, sort_keys=True))
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether `folder` has exactly the files of its manifest, all unchanged."""
+    """Whether `folder` contains exactly the files of its manifest, all unchanged."""
     try:
         expected = json.loads((folder / _MANIFEST).read_text())
         found = {str(path.relative_to(folder)): path for path in _files(folder)}

@@ -14,7 +14,7 @@ _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencie
 
 
 def java_folder(cache: Path) -> Path:
-    """Return the folder of jars and plugins; its name has a hash of `pom.xml`, so each version has its own."""
+    """Return the folder of jars and plugins, whose name contains a hash of `pom.xml`."""
     return cache / f"java-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}"
 
 
@@ -24,7 +24,7 @@ def class_path(cache: Path) -> str:
 
 
 def plugin_path(cache: Path) -> Path:
-    """Return the folder of the connector plugins, which has one folder for each."""
+    """Return the folder of the connector plugins, which has one subfolder per plugin."""
     return java_folder(cache) / "plugins"
 
 
@@ -33,7 +33,7 @@ def fetch_java(cache: Path, job: Job) -> None:
 
     def fetch(folder: Path) -> None:
         job.report("downloading Kafka and Debezium with Maven")
-        # `-C` for strict checksums: without it, Maven only warns about a damaged jar.
+        # `-C` enables strict checksums: without it, Maven only warns about a damaged jar.
         command = ["mvn", "-B", "-q", "-C", "-f", str(_POM), _COPY, f"-DoutputDirectory={folder / 'jars'}"]
         job.run(command, purpose="downloading Kafka and Debezium")
         for archive in sorted((folder / "jars").glob("*-plugin.tar.gz")):

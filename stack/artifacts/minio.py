@@ -12,12 +12,12 @@ _VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 
 
 def minio_folder(cache: Path) -> Path:
-    """Return the folder of the program in the cache."""
+    """Return the cache folder of the MinIO program."""
     return cache / f"minio-{_VERSION}"
 
 
 def fetch_minio(cache: Path, job: Job) -> Path:
-    """Build the program into the cache if missing, which takes minutes; return its path."""
+    """Build MinIO into the cache if missing, which takes some minutes; return the program's path."""
 
     def fetch(folder: Path) -> None:
         job.report("building with Go (the first time takes some minutes)")

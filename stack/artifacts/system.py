@@ -1,7 +1,8 @@
-"""Find MariaDB and Redis on the machine, or install their system packages with apt-get where possible.
+"""Find MariaDB and Redis on the machine, or install their system packages with apt-get if possible.
 
-Only packages without a service are installed, so that nothing starts by itself, now or after a reboot. Redis comes from
-Debian's package `redis-tools`, which has its only binary; the package `redis-server` adds a link to it and the service.
+Only packages without a service are installed, so that no server starts automatically, now or after a reboot. Redis
+comes from Debian's package `redis-tools`, which contains its only binary; the package `redis-server` adds only a link
+to this binary and the service.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _one_at_a_time = threading.Lock()
 
 
 def find_program(name: str) -> str | None:
-    """Find an installed program, also in folders that an ordinary user's PATH lacks."""
+    """Find an installed program, even in folders that are not on an ordinary user's PATH."""
     found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(_FOLDERS))
     if found is None and name == "redis-server":
-        return find_program("redis-check-rdb")  # the same binary: the name under which it is run decides what it does
+        return find_program("redis-check-rdb")  # the same binary, which behaves according to its name
     return found
 
 
@@ -40,22 +41,22 @@ def require_program(name: str) -> str:
     """
     found = find_program(name)
     if found is None:
-        raise StackError(f"{name} is not installed; as root: {_install_command([name])}")
+        raise StackError(f"{name} is not installed; run as root: {_install_command([name])}")
     return found
 
 
 def fetch_system(programs: list[str], job: Job) -> None:
-    """Install those of the programs that are missing.
+    """Install the given programs that are missing.
 
     Raises:
-        StackError: they cannot be installed here; the message has the command to run as root.
+        StackError: programs cannot be installed by this user; the message has the command to run as root.
     """
     with _one_at_a_time:
         missing = [name for name in programs if find_program(name) is None]
         if not missing:
             return
         if os.geteuid() != 0 or shutil.which("apt-get") is None:
-            raise StackError(f"{', '.join(missing)} not installed; as root: {_install_command(missing)}")
+            raise StackError(f"{', '.join(missing)} not installed; run as root: {_install_command(missing)}")
         job.report(f"installing {' '.join(_packages(missing))}")
         _apt_install(_packages(missing), job)
     for name in programs:

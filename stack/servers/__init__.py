@@ -1,4 +1,4 @@
-"""The servers, one file each, with its programs, configuration, start command and health check."""
+"""The local servers: one module per server, with its programs, configuration, start command and health check."""
 
 from stack.servers.base import Command, Server, UnhealthyError
 from stack.servers.connect import Connect

@@ -1,4 +1,4 @@
-"""The interface that every server implements."""
+"""The interface that every local server implements."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from stack.site import Site
 
 
 class UnhealthyError(Exception):
-    """The health check failed; the message says how."""
+    """Raised when a health check fails; the message gives the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Command that starts a server; secrets go to files or `environment`, because every user can see the arguments."""
+    """The command that starts a server, without secrets in `arguments`, which every user on the machine can see."""
 
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Server(ABC):
-    """One kind of server, such as Kafka.
+    """A kind of local server, such as Kafka.
 
     Attributes:
-        port_names: names of its ports; clients connect to the first.
-        needs: names of the servers that it depends on.
-        stop_limit_seconds: time to end after SIGTERM, before it is killed.
+        port_names: names of the server's ports; clients connect to the first.
+        needs: names of the servers that this server depends on.
+        stop_limit_seconds: time limit for ending after SIGTERM, before the server is killed.
     """
 
     name: ClassVar[str]
@@ -48,7 +48,7 @@ class Server(ABC):
 
     @abstractmethod
     def prepare(self, site: Site, job: Job) -> None:
-        """Write the configuration and, if missing, create the data folder; idempotent."""
+        """Write the configuration, and create the data folder if missing; idempotent."""
 
     @abstractmethod
     def command(self, site: Site) -> Command:
@@ -63,7 +63,7 @@ class Server(ABC):
         """
 
     def complete(self, site: Site) -> None:  # noqa: B027 - most servers need nothing more
-        """Finish the setup of the healthy server, such as creating buckets; idempotent."""
+        """Finish the setup once the server is healthy, for example by creating buckets; idempotent."""
 
     @abstractmethod
     def environment(self, site: Site) -> dict[str, str]:

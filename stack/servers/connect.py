@@ -38,7 +38,7 @@ class Connect(Server):
         site.write_secret("connect.properties", properties(worker_settings(site)))
 
     def command(self, site: Site) -> Command:
-        """Return the start command; its environment holds the database login that connector settings refer to."""
+        """Return the start command; its environment contains the database login that connector settings refer to."""
         options = ["-Xms128m", "-Xmx768m", "-XX:+UseSerialGC"]
         main = ["org.apache.kafka.connect.cli.ConnectDistributed", str(site.conf("connect.properties"))]
         login = {
@@ -48,23 +48,23 @@ class Connect(Server):
         return Command(arguments=java_command(site, *options, main=main), environment=login)
 
     def check(self, site: Site) -> None:
-        """Query the worker's health endpoint, which also covers its group and internal topics."""
+        """Query the worker's health endpoint, which also checks its group and internal topics."""
         try:
             answer = requests.get(f"http://{site.address('connect')}/health", timeout=_ANSWER_SECONDS)
         except requests.ConnectionError:
             raise UnhealthyError(f"nothing listens on port {site.ports['connect']}") from None
         except requests.Timeout:
-            raise UnhealthyError(f"does not answer within {_ANSWER_SECONDS:g} s") from None
+            raise UnhealthyError(f"no answer within {_ANSWER_SECONDS:g} s") from None
         if answer.status_code != requests.codes.ok:
             raise UnhealthyError(f"not ready: {answer.text.strip()[:200]}")
 
     def environment(self, site: Site) -> dict[str, str]:
-        """Return the URL of the REST API."""
+        """Return the URL of Connect's REST API."""
         return {"CONNECT_URL": f"http://{site.address('connect')}"}
 
 
 def worker_settings(site: Site) -> dict[str, str]:
-    """Build the worker's properties."""
+    """Build the settings of the Connect worker."""
     json_converter = "org.apache.kafka.connect.json.JsonConverter"
     return {
         "bootstrap.servers": site.address("kafka"),
@@ -74,7 +74,7 @@ def worker_settings(site: Site) -> dict[str, str]:
         "rest.advertised.port": str(site.ports["connect"]),
         "exactly.once.source.support": "enabled",
         "plugin.path": str(plugin_path(site.cache)),
-        # Scanning every class of every plugin, the default, takes ten seconds longer.
+        # The default, which scans every class of every plugin, takes ten seconds longer.
         "plugin.discovery": "service_load",
         "config.storage.topic": "millrace-connect-configs",
         "config.storage.replication.factor": "1",
@@ -91,6 +91,6 @@ def worker_settings(site: Site) -> dict[str, str]:
         "value.converter": json_converter,
         "config.providers": "env",
         "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
-        # Users who can write connector settings can read these environment variables through them, and no others.
+        # Anyone who can write connector settings can read variables through them, so only these are exposed.
         "config.providers.env.param.allowlist.pattern": "CONNECTOR_DATABASE_.*",
     }

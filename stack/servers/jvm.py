@@ -13,9 +13,9 @@ _LOGGING = Path(__file__).with_name("log4j2.properties")
 
 
 def java_command(site: Site, *options: str, main: list[str]) -> list[str]:
-    """Build the arguments that run a main class from the cached jars.
+    """Build the command that runs a main class from the cached jars.
 
-    Only the quick compiler (C1) is used: at loads of this size the optimising compiler costs more than it saves.
+    Only the quick compiler (C1) is used: under small loads, the optimising compiler costs more than it saves.
     Measured on two cores: broker and Connect are up after 5.0 s instead of 6.6 s, and starting both and reading a
     snapshot of 400,000 rows takes 44 s of processor time instead of 56 s.
     """

@@ -1,4 +1,4 @@
-"""Kafka: one node in KRaft mode, broker and controller in one process."""
+"""Kafka: one node in KRaft mode that is both broker and controller."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Kafka(Server):
         job.run(command, purpose="formatting Kafka's data folder")
 
     def command(self, site: Site) -> Command:
-        """Return the start command, with G1 for short pauses: a pause of the only broker stalls every client."""
+        """Return the start command, with the G1 collector, because a long pause would stall every client."""
         options = ["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
         main = ["kafka.Kafka", str(site.conf("kafka.properties"))]
         return Command(arguments=java_command(site, *options, main=main))
@@ -73,7 +73,7 @@ class Kafka(Server):
         except OSError:
             raise UnhealthyError(f"nothing listens on port {port}") from None
         except KafkaException as error:
-            raise UnhealthyError(f"does not answer: {error.args[0].str()}") from None
+            raise UnhealthyError(f"no answer: {error.args[0].str()}") from None
 
     def environment(self, site: Site) -> dict[str, str]:
         """Return the broker's address."""
@@ -81,7 +81,7 @@ class Kafka(Server):
 
 
 def broker_settings(site: Site) -> dict[str, str]:
-    """Build the broker's properties."""
+    """Build the settings of the Kafka broker."""
     broker, controller = site.address("kafka"), site.address("kafka-controller")
     return {
         "process.roles": "broker,controller",
@@ -94,7 +94,7 @@ def broker_settings(site: Site) -> dict[str, str]:
         # Topics are created from the catalogue; automatic creation could give them another partition count.
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": "0",
-        # Committed positions must outlive any pause of a consumer: without them a group starts from the beginning.
+        # Committed offsets must outlive any pause of a consumer: a group without them starts from the beginning.
         "offsets.retention.minutes": str(_YEAR_MINUTES),
         "offsets.topic.num.partitions": "4",
         "offsets.topic.replication.factor": "1",

@@ -39,7 +39,7 @@ class MariaDB(Server):
     port_names: ClassVar[tuple[str, ...]] = ("mariadb",)
 
     def fetch(self, site: Site, job: Job) -> None:
-        """Install the packages with MariaDB if they are missing."""
+        """Install MariaDB's packages if they are missing."""
         fetch_system(["mariadbd", "mariadb-install-db", "mariadb"], job)
 
     def prepare(self, site: Site, job: Job) -> None:
@@ -68,7 +68,7 @@ class MariaDB(Server):
         partial.rename(data)
 
     def command(self, site: Site) -> Command:
-        """Return the start command, which reads only this stack's settings file."""
+        """Return the start command; the server reads only this stack's settings file."""
         arguments = [require_program("mariadbd"), f"--defaults-file={site.conf('mariadb.cnf')}", *_run_as()]
         return Command(arguments=arguments)
 
@@ -143,7 +143,7 @@ def accounts_sql(site: Site, databases: Sequence[str]) -> str:
     ):
         statements.append(f"CREATE USER IF NOT EXISTS {account}")
         statements.append(f"ALTER USER {account} IDENTIFIED BY '{password}'")
-    # The age of the oldest open transaction bounds what a batch may read; the log position dates it.
+    # Batch jobs read the age of the oldest open transaction (PROCESS) and the log position (BINLOG MONITOR).
     statements.append(f"GRANT PROCESS, BINLOG MONITOR ON *.* TO {owner}")
     statements.append(f"GRANT RELOAD, SHOW DATABASES, REPLICATION SLAVE, BINLOG MONITOR ON *.* TO {connector}")
     for database in databases:
@@ -170,5 +170,5 @@ def _run_as() -> list[str]:
 def _system_user() -> str:
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # as in a container that runs under a uid without a name
+    except KeyError:  # as in a container whose user id has no name
         return "root"

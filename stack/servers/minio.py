@@ -1,4 +1,4 @@
-"""MinIO: the lake's object storage; also provides the jars that Spark needs to access it."""
+"""MinIO, the lake's object storage, and the jars that Spark needs to access it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class MinIO(Server):
     port_names: ClassVar[tuple[str, ...]] = ("minio",)
 
     def prerequisites(self, site: Site) -> list[Prerequisite]:
-        """Return Go while the program is not built, and the prerequisites of the jars."""
+        """Return the prerequisites of Spark's jars, and also Go while MinIO has not been built."""
         go = [] if is_whole(minio_folder(site.cache)) else [GO]
         return go + lake_prerequisites(site.cache)
 
     def fetch(self, site: Site, job: Job) -> None:
-        """Build the program and download Spark's jars, as far as they are missing."""
+        """Build MinIO and download Spark's jars if they are missing."""
         fetch_lake_jars(site.cache, job)
         fetch_minio(site.cache, job)
 
@@ -45,7 +45,7 @@ class MinIO(Server):
         site.data(self.name).mkdir(mode=0o700, exist_ok=True)
 
     def command(self, site: Site) -> Command:
-        """Return the start command; its environment holds the root login."""
+        """Return the start command; its environment contains the root login."""
         program = str(minio_folder(site.cache) / "minio")
         certificates = str(site.folder / "conf" / "minio-certs")
         arguments = [
@@ -73,7 +73,7 @@ class MinIO(Server):
                     client.make_bucket(bucket)
 
     def environment(self, site: Site) -> dict[str, str]:
-        """Return the server's address and root login, and the folder of Spark's jars."""
+        """Return MinIO's address and root login, and the folder of Spark's jars."""
         return {
             "SPARK_JARS": str(lake_jars(site.cache)),
             "MINIO_ENDPOINT": f"http://{site.address('minio')}",

@@ -1,4 +1,4 @@
-"""Redis: holds look-ups, the order cache and order locks; durable, because locks decide whether an order is emitted."""
+"""Redis, for look-ups, the order cache and order locks; durable, because locks decide whether an order is emitted."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ class Redis(Server):
     port_names: ClassVar[tuple[str, ...]] = ("redis",)
 
     def fetch(self, site: Site, job: Job) -> None:
-        """Install the package with Redis if it is missing."""
+        """Install Redis's package if it is missing."""
         fetch_system(["redis-server"], job)
 
     def prepare(self, site: Site, job: Job) -> None:
         """Write the settings file, and link the program under the name `redis-server`."""
         site.data(self.name).mkdir(mode=0o700, exist_ok=True)
         site.write_secret("redis.conf", server_settings(site))
-        # Without the service, Debian installs the binary under another name; the name decides what the program does.
+        # Without the service, Debian installs the binary under another name, and its name decides how it behaves.
         link = site.folder / "run" / "redis-server"
         link.unlink(missing_ok=True)
         link.symlink_to(require_program("redis-server"))
 
     def command(self, site: Site) -> Command:
-        """Return the start command; the settings file holds the password."""
+        """Return the start command; the password is in the settings file."""
         return Command(arguments=[str(site.folder / "run" / "redis-server"), str(site.conf("redis.conf"))])
 
     def check(self, site: Site) -> None:
-        """Log in and ping, which fails while the server is loading its data."""
+        """Log in and send a PING, which fails while the server is loading its data."""
         client = redis.Redis(
             host=HOST,
             port=site.ports["redis"],
@@ -57,7 +57,7 @@ class Redis(Server):
                 raise UnhealthyError(str(error)) from None
 
     def environment(self, site: Site) -> dict[str, str]:
-        """Return the URL of the server, including the password."""
+        """Return the URL of Redis, including the password."""
         return {"REDIS_URL": f"redis://:{site.credentials.redis_password}@{site.address('redis')}"}
 
 
@@ -77,6 +77,6 @@ appendonly yes
 appendfsync everysec
 save ""
 
-# Reject writes when memory is full: evicting a lock would emit an order twice.
+# Reject writes when memory is full: evicting a lock could cause an order to be emitted twice.
 maxmemory-policy noeviction
 """

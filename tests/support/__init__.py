@@ -1,1 +1,1 @@
-"""Helpers that several test folders use, each under one name."""
+"""Helpers shared by tests in several folders."""

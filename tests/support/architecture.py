@@ -1,4 +1,4 @@
-"""Checkers of the code's structure: each takes modules as syntax trees and returns what is wrong, one line each."""
+"""Checkers of the code's structure: each inspects syntax trees and returns the violations, one line each."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ _ONE_SENTENCE = re.compile(r"[A-Z`](?:(?![.!?] ).)*\.")
 
 @dataclass(frozen=True)
 class Module:
-    """One Python file: its dotted name (of a package, the package's) and its text."""
+    """A Python file: its dotted module name (for an `__init__.py`, the package's name) and its source text."""
 
     name: str
     text: str
 
     @cached_property
     def tree(self) -> ast.Module:
-        """The syntax tree."""
+        """Syntax tree of the module."""
         return ast.parse(self.text)
 
     @cached_property
     def imports(self) -> list[tuple[ast.AST, str]]:
-        """See `imports`."""
+        """Imported names, each with its syntax node; see the function `imports`."""
         return list(_imports(self))
 
     def line(self, node: ast.AST) -> str:
-        """Where a node is."""
+        """Return the position of a syntax node as `module:line`."""
         return f"{self.name}:{getattr(node, 'lineno', 0)}"
 
 
 def modules(*folders: str) -> list[Module]:
-    """Every module of these top-level folders."""
+    """Return every module in the given top-level folders and their subfolders."""
     found = []
     for folder in folders:
         for path in sorted((REPOSITORY / folder).rglob("*.py")):
@@ -60,17 +60,20 @@ def modules(*folders: str) -> list[Module]:
 
 
 def within(name: str, packages: Collection[str]) -> bool:
-    """Whether a dotted name is one of the packages or inside one."""
+    """Whether a dotted name is one of the packages or lies inside one of them."""
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
 def imports(module: Module) -> list[tuple[ast.AST, str]]:
-    """Every name imported, in full, anywhere in the module; also through `import_module` with a literal."""
+    """Return the full name of every import in the module, including `import_module` calls with a literal name."""
     return module.imports
 
 
 def impurities(module: Module, own: str) -> list[str]:
-    """Imports beyond msgspec, `own` and harmless parts of the standard library; calls that do I/O or read a clock."""
+    """Return the impure parts of a module: calls that do I/O or read a clock, and imports that are not allowed.
+
+    Allowed imports are msgspec, the package `own`, and the modules of the standard library that do no I/O.
+    """
     found = []
     for node, name in imports(module):
         top = name.split(".")[0]
@@ -87,7 +90,13 @@ def impurities(module: Module, own: str) -> list[str]:
 
 
 def wrong_directions(module: Module, allowed: Mapping[str, Collection[str]], project: Collection[str]) -> list[str]:
-    """Imports within the project that `allowed` (importing package → what it may import) does not name."""
+    """Return the imports of project packages that `allowed` does not permit.
+
+    Args:
+        module: the module to check.
+        allowed: packages that may be imported, keyed by the importing package.
+        project: all packages of the project; other imports are ignored.
+    """
     rules = [targets for package, targets in allowed.items() if within(module.name, {package})]
     return [
         f"{module.line(node)} imports {name}"
@@ -97,7 +106,10 @@ def wrong_directions(module: Module, allowed: Mapping[str, Collection[str]], pro
 
 
 def upward_imports(module: Module, package: str, rooms: Sequence[str]) -> list[str]:
-    """Imports within a package of a room that stands above the module's own; `rooms` are listed from the top down."""
+    """Return a module's imports from higher layers of its package.
+
+    `rooms` lists the layers, which are the package's subpackages and modules, from the highest to the lowest.
+    """
     own = _child(module.name, package)
     if own is None:
         return []
@@ -110,7 +122,7 @@ def upward_imports(module: Module, package: str, rooms: Sequence[str]) -> list[s
 
 
 def circles(found: Sequence[Module]) -> list[str]:
-    """Packages whose parts (modules and packages in them) import each other in a circle, each with the circle."""
+    """Return the circular imports between the direct submodules and subpackages of each package."""
     names = {module.name for module in found}
     packages = sorted({name.rpartition(".")[0] for name in names} - {""})
     arrows = [(module.name, name) for module in found for _, name in imports(module)]
@@ -129,17 +141,17 @@ def circles(found: Sequence[Module]) -> list[str]:
 
 
 def _child(name: str, package: str) -> str | None:
-    """The part of a package that a dotted name is in; None if it is not in it, or is the package itself."""
+    """Return the direct submodule or subpackage of `package` that contains `name`; None if there is none."""
     return name.removeprefix(f"{package}.").partition(".")[0] if name.startswith(f"{package}.") else None
 
 
 def importers(found: Iterable[Module], package: str) -> list[str]:
-    """Names of the modules that import a package or something in it."""
+    """Return the names of the modules that import a package or anything in it."""
     return [module.name for module in found if any(within(name, {package}) for _, name in imports(module))]
 
 
 def defines(module: Module, name: str) -> bool:
-    """Whether the module has a function or variable of this name at its top level."""
+    """Whether the module defines a top-level function or variable with the given name."""
     for node in module.tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         names = {getattr(target, "id", None) for target in targets}
@@ -149,7 +161,7 @@ def defines(module: Module, name: str) -> bool:
 
 
 def environment_uses(module: Module) -> list[str]:
-    """Places that read or write the process's environment."""
+    """Return the places that read or write environment variables."""
     aliases = {
         alias.asname or alias.name
         for node in ast.walk(module.tree)
@@ -167,7 +179,10 @@ def environment_uses(module: Module) -> list[str]:
 
 
 def spelled(module: Module, names: Collection[str], prefix: str | None = None) -> list[str]:
-    """Text literals equal to one of the names or (parts of f-strings too) matching a prefix; docstrings aside."""
+    """Return the text literals that equal one of the names or begin with the regular expression `prefix`.
+
+    Docstrings are ignored; the literal parts of f-strings are checked.
+    """
     docstrings = {id(node.value) for node in ast.walk(module.tree) if isinstance(node, ast.Expr)}
     return [
         f"{module.line(node)} spells {node.value!r}"
@@ -178,7 +193,7 @@ def spelled(module: Module, names: Collection[str], prefix: str | None = None) -
 
 
 def too_large(module: Module, *, lines: int, function_lines: int, nesting: int) -> list[str]:
-    """Files and functions that are too long, functions that are nested too deeply."""
+    """Return the violations of the limits for lines per file, lines per function, and nesting in a function."""
     found = []
     count = len(module.text.splitlines())
     if count > lines:
@@ -195,27 +210,30 @@ def too_large(module: Module, *, lines: int, function_lines: int, nesting: int) 
 
 
 def poor_package_docstring(module: Module) -> list[str]:
-    """A package docstring that does not begin with a line that is one sentence; details may follow after a gap."""
+    """Return a violation if the first line of a package docstring is not a single sentence.
+
+    A blank line must separate the first line from the rest.
+    """
     summary, *rest = (ast.get_docstring(module.tree) or "").split("\n")
     if _ONE_SENTENCE.fullmatch(summary) and not any(rest[:1]):
         return []
-    return [f"{module.name} does not say in one sentence what it is: {summary!r}"]
+    return [f"{module.name}: the docstring does not begin with a line of one sentence: {summary!r}"]
 
 
 def packages_without_docstring_file(folder: Path) -> list[str]:
-    """Folders with Python files but without `__init__.py`."""
+    """Return the folders that contain Python files but no `__init__.py`."""
     holders = {path.parent for path in folder.rglob("*.py")}
     return [str(holder) for holder in sorted(holders) if not (holder / "__init__.py").exists()]
 
 
 def resolved_elsewhere(names: Iterable[str]) -> list[str]:
-    """Top-level names that the import system finds outside the repository, or not at all."""
+    """Return the top-level packages that the import system finds outside the repository or not at all."""
     found = []
     for name in names:
         spec = importlib.util.find_spec(name)
         places = [] if spec is None else list(spec.submodule_search_locations or [spec.origin or ""])
         if places != [str(REPOSITORY / name)]:
-            found.append(f"{name} is found in {places or 'no place'}")
+            found.append(f"{name} is imported from {places or 'nowhere'}")
     return found
 
 
@@ -236,7 +254,7 @@ def _called(node: ast.Call) -> str:
 
 
 def _depth(node: ast.AST) -> int:
-    """How many blocks are within each other below a node, with itself; an `elif` is as deep as its `if`."""
+    """Return how deep blocks are nested in a node, including the node itself; an `elif` counts as its `if`."""
     if isinstance(node, (*_FUNCTIONS, ast.ClassDef, ast.Lambda)):
         return 0
     deepest = 0

@@ -1,4 +1,4 @@
-"""Wait in asynchronous tests for a visible condition, with a generous time limit."""
+"""Wait for a condition in asynchronous tests, with a generous time limit."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ LIVENESS_S: Final = 20.0
 
 
 async def until(condition: Callable[[], object], limit_s: float = LIVENESS_S) -> None:
-    """Wait until a condition holds.
+    """Wait until `condition` returns a true value.
 
     Raises:
-        TimeoutError: it does not hold within the limit.
+        TimeoutError: the condition was not met within the time limit.
     """
     async with asyncio.timeout(limit_s):
-        while not condition():  # noqa: ASYNC110 - the condition is seen from outside
+        while not condition():  # noqa: ASYNC110 - no event signals the condition
             await asyncio.sleep(0.002)

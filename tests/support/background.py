@@ -1,4 +1,4 @@
-"""Run a function in a thread while a test does something else: load, a reader, a measurement."""
+"""Run a function in a thread during a test, for example to create load, read a topic or take measurements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def in_background(run: Callable[[threading.Event], None], name: str) -> Iterator[None]:
-    """Run `run` meanwhile, in a thread; it ends when its event is set. What it raised is raised here at the end."""
+    """Run `run` in a thread during the `with` block.
+
+    At the end of the block, set the event passed to `run`, wait for the thread, and raise any exception of `run`.
+    """
     stop = threading.Event()
     failures: list[BaseException] = []
 

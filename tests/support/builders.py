@@ -1,7 +1,7 @@
-"""Build input for the code under test: envelopes as the bytes that Debezium emits, and decoded changes.
+"""Build input for the code under test: Debezium change events as bytes, and decoded changes.
 
-Every builder has defaults for values that a test does not care about. A position is the byte position in a single
-binlog file, unless a test says more: later is larger.
+Every builder has defaults for the values that a test does not care about. By default, all positions are byte positions
+in the same binlog file, so a later change has a larger number.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Row = dict[str, Any]
 
 BINLOG_FILE: Final = 3
 COMMITTED_MS: Final = 1_767_323_045_000
-"""When the source committed a change, unless a test says more; milliseconds since 1970."""
+"""Default commit time of a change in the source, in milliseconds since 1970."""
 ORDERED_AT: Final = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
 
 
 def position(pos: int, *, row: int = 0, file: int = BINLOG_FILE, epoch: int = 0) -> Position:
-    """A place in the source's log."""
+    """Build the position of a change in the source's binlog."""
     return (epoch, file, pos, row)
 
 
@@ -31,7 +31,7 @@ def position(pos: int, *, row: int = 0, file: int = BINLOG_FILE, epoch: int = 0)
 
 
 def order_row(order_id: str = "order-1", /, **columns: Any) -> Row:
-    """A row of `orders` as an envelope has it; `columns` replace defaults and may be anything."""
+    """Build a row of `orders` as it appears in a change event; `columns` override or extend the defaults."""
     row: Row = {
         "id": order_id,
         "customer_id": 11,
@@ -44,12 +44,12 @@ def order_row(order_id: str = "order-1", /, **columns: Any) -> Row:
 
 
 def detail_row(order_id: str = "order-1", product_id: int = 101, quantity: int = 1, **columns: Any) -> Row:
-    """A row of `order_details` as an envelope has it."""
+    """Build a row of `order_details` as it appears in a change event."""
     return {"order_id": order_id, "product_id": product_id, "quantity": quantity} | columns
 
 
 def payment_method_row(id_: int = 3, name: str | None = "Visa", bank: str | None = "First Bank") -> Row:
-    """A row of `payment_method` as an envelope has it."""
+    """Build a row of `payment_method` as it appears in a change event."""
     return {"id": id_, "name": name, "bank": bank}
 
 
@@ -57,22 +57,22 @@ def payment_method_row(id_: int = 3, name: str | None = "Visa", bank: str | None
 
 
 def created(row: Row, at: Position | None = None, **options: Any) -> bytes:
-    """Envelope of an insert."""
+    """Build the value of a change event for an insert."""
     return envelope("c", after=row, at=at, **options)
 
 
 def updated(before: Row, after: Row, at: Position | None = None, **options: Any) -> bytes:
-    """Envelope of an update."""
+    """Build the value of a change event for an update."""
     return envelope("u", before=before, after=after, at=at, **options)
 
 
 def deleted(row: Row, at: Position | None = None, **options: Any) -> bytes:
-    """Envelope of a delete."""
+    """Build the value of a change event for a delete."""
     return envelope("d", before=row, at=at, **options)
 
 
 def snapshot_read(row: Row, at: Position | None = None, **options: Any) -> bytes:
-    """Envelope of a row that a snapshot read; its source says row 0, as Debezium's do."""
+    """Build the value of a change event for a row that was read by a snapshot."""
     return envelope("r", after=row, at=at, **options)
 
 
@@ -85,7 +85,7 @@ def envelope(
     at_ms: int = COMMITTED_MS,
     wrapped: bool = False,
 ) -> bytes:
-    """A change event's value; `wrapped` puts it beside its schema, as the JSON converter does by default."""
+    """Build the value of a change event; `wrapped` adds its schema, as the JSON converter does by default."""
     fields = payload(op, before=before, after=after, at=at, at_ms=at_ms)
     return as_json(wrap(fields) if wrapped else fields)
 
@@ -98,7 +98,7 @@ def payload(
     at: Position | None = None,
     at_ms: int = COMMITTED_MS,
 ) -> dict[str, Any]:
-    """A change event's fields, for tests that bend them."""
+    """Build the fields of a change event, for tests that modify them before encoding."""
     return {
         "before": before,
         "after": after,
@@ -112,7 +112,7 @@ def payload(
 
 
 def source(at: Position, *, snapshot: str = "false", at_ms: int = COMMITTED_MS) -> dict[str, Any]:
-    """The `source` block of Debezium's MySQL and MariaDB connectors."""
+    """Build the `source` block that Debezium's MySQL and MariaDB connectors write."""
     _, file, pos, row = at
     return {
         "version": "3.5.0.Final",
@@ -134,13 +134,13 @@ def source(at: Position, *, snapshot: str = "false", at_ms: int = COMMITTED_MS) 
 
 
 def wrap(fields: dict[str, Any] | None) -> dict[str, Any]:
-    """The converter's wrapper around a payload."""
+    """Wrap a payload together with a schema, as Kafka Connect's JSON converter does."""
     schema = {"type": "struct", "name": "project_db.orders.Envelope", "optional": False, "fields": [{"field": "op"}]}
     return {"schema": schema, "payload": fields}
 
 
 def as_json(value: Any) -> bytes:
-    """Compact JSON."""
+    """Encode a value as compact JSON."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
@@ -148,7 +148,7 @@ def as_json(value: Any) -> bytes:
 
 
 def order_change(at: int | Position, order_id: str = "order-1", **columns: Any) -> Change[OrderColumns]:
-    """A change of an order's row; `deleted=True` for a delete, `at_ms` for the source's time."""
+    """Build a decoded change of an `orders` row; `deleted=True` makes it a delete, `at_ms` sets its commit time."""
     is_deleted, at_ms = columns.pop("deleted", False), columns.pop("at_ms", COMMITTED_MS)
     row = order_row(order_id, timestamp=ORDERED_AT) | columns
     return Change(order_id.encode(), OrderColumns(**row), is_deleted, _place(at), at_ms)
@@ -157,14 +157,14 @@ def order_change(at: int | Position, order_id: str = "order-1", **columns: Any) 
 def detail_change(
     at: int | Position, order_id: str = "order-1", product_id: int = 101, **columns: Any
 ) -> Change[OrderDetailColumns]:
-    """A change of a product line; `deleted=True` for a delete, `at_ms` for the source's time."""
+    """Build a decoded change of an `order_details` row, with the same options as `order_change`."""
     is_deleted, at_ms = columns.pop("deleted", False), columns.pop("at_ms", COMMITTED_MS)
     row = detail_row(order_id, product_id) | columns
     return Change(order_id.encode(), OrderDetailColumns(**row), is_deleted, _place(at), at_ms)
 
 
 def read_at(pos: int) -> Position:
-    """The position of a row that a snapshot read at `pos`: before every row logged there."""
+    """Build the position of a row read by a snapshot at `pos`; it sorts before every change logged at `pos`."""
     return position(pos, row=SNAPSHOT_ROW)
 
 

@@ -1,4 +1,4 @@
-"""Small disks: file systems in memory that a test can fill completely. Mounting one needs CAP_SYS_ADMIN."""
+"""Small in-memory file systems that a test can fill completely; mounting them requires CAP_SYS_ADMIN."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def may_mount() -> bool:
 
 @dataclass(frozen=True)
 class SmallDisk:
-    """A disk that is mounted at `folder`."""
+    """A small file system that is mounted at `folder`."""
 
     folder: Path
 
     def fill(self) -> None:
-        """Leave no space at all."""
+        """Write a file until no space is left on the disk."""
         with contextlib.suppress(OSError), self._filler.open("ab", buffering=0) as file:
             while file.write(bytes(BLOCK)) == BLOCK:
                 pass
 
     def make_room(self) -> None:
-        """Take back what `fill` has written."""
+        """Delete the file that `fill` has written."""
         self._filler.unlink(missing_ok=True)
 
     @property
@@ -40,7 +40,7 @@ class SmallDisk:
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size: str = "40m") -> Iterator[SmallDisk]:
-    """Have a folder on a disk of its own, which is gone with all that is on it when this ends."""
+    """Create `folder` and mount a small in-memory file system on it for the duration of the `with` block."""
     folder.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
     try:

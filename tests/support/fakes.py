@@ -1,4 +1,4 @@
-"""Hand-written fakes of the code's surroundings: they record their input and fail on demand."""
+"""Fakes of the collaborators of the code under test; they record their input and fail on demand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHANGELOG: Final = "changelog"
 
 
 class KnownPaymentMethods:
-    """A look-up that knows what it was given; `waited_for` holds the ids somebody waited for."""
+    """A fake look-up of the given payment methods; `waited_for` records the ids of each call of `wait_for`."""
 
     def __init__(self, *methods: PaymentMethod) -> None:
         self._known = {method.id: method for method in methods}
@@ -45,7 +45,13 @@ class KnownPaymentMethods:
 
 
 class Tally(Struct):
-    """The state of a little application: a sum per key, the last position that counted, the time of the first."""
+    """The state of a small test application that sums numbers per key.
+
+    Attributes:
+        total: sum of the rows so far.
+        position: position of the last change that was added.
+        first_ms: time of the first change, in milliseconds since 1970.
+    """
 
     total: int = 0
     position: tuple[int, int, int, int] | None = None
@@ -53,11 +59,11 @@ class Tally(Struct):
 
 
 UNEVEN: Final = 1
-"""The kind of sums that are no multiple of ten, among the timers of tallies."""
+"""The timer kind of tallies whose total is not a multiple of ten."""
 
 
 def uneven_entry(state: Tally) -> Timer | None:
-    """The timer of a tally."""
+    """Return the timer of a tally, or None if its total is a multiple of ten."""
     return (UNEVEN, state.first_ms) if state.total % 10 else None
 
 
@@ -65,7 +71,7 @@ TALLY_CODEC: Final = StateCodec(Tally, timer_of=uneven_entry, timers_version=b"u
 
 
 def add(state: Tally, change: Change[int]) -> Any:
-    """Fold: add the row to the sum, publish every tenth; refuses 13, fails at 99."""
+    """Fold a number into a tally; publish the total if it is a multiple of ten, reject 13, and fail on 99."""
     if state.position is not None and change.position <= state.position:
         return UNCHANGED
     if change.row == 13:
@@ -79,13 +85,16 @@ def add(state: Tally, change: Change[int]) -> Any:
 
 
 class TallyProcessor:
-    """Publishes what `add` answers to the topic `tens`. `hold` makes `publish` wait until it is set.
+    """A processor that publishes the totals returned by the fold `add` to the topic `tens`.
 
     Attributes:
-        due: returns the timers that are due.
-        looks: how often it was asked for due timers.
-        recent: the entries passed to `opened` each time.
-        settle: what is called with the follow-up of a committed turn; by default it is done at once.
+        hold: event that `publish` waits for; None if it does not wait.
+        publishing: event that is set when `publish` is called.
+        committed_outcomes: outcomes of all committed turns.
+        due: function that returns the due timers.
+        looks: number of calls of `due_timers`.
+        recent: entries passed to each call of `opened`.
+        settle: function that receives the callback that completes a follow-up; by default it is called at once.
     """
 
     def __init__(self) -> None:
@@ -123,11 +132,16 @@ class TallyProcessor:
 
 
 class Log:
-    """What is durable: the topics and committed offsets that survive committers and partitions.
+    """A fake of Kafka's durable state: topics and committed offsets, which outlive committers and partitions.
 
     Attributes:
-        compacted: offsets of the changelog whose records compaction has removed.
-        slow: commits do not end before it is set; `slow_commits` have waited for it.
+        topics: records by topic; the list index is the offset.
+        offsets: committed offsets by topic.
+        compacted: changelog offsets whose records compaction has removed.
+        openings: number of committers opened so far; only the last of them may commit.
+        hanging_commits: number of commits that will hang forever.
+        slow: event that commits wait for; None if they do not wait.
+        slow_commits: number of commits that have waited for `slow`.
     """
 
     def __init__(self) -> None:
@@ -147,9 +161,10 @@ class Log:
 
 
 class MemoryCommitter:
-    """A committer that writes to a `Log`; only the newest one opened may. `failures` are raised by commits, in order.
+    """A committer that writes to a `Log`; only the most recently opened committer may write.
 
-    `(error, True)` fails after the write, as a lost answer does; `(error, False)` before it.
+    Each commit takes the next entry of `failures`, if any. `(error, True)` raises the error after the write, as if the
+    response had been lost; `(error, False)` raises it instead of writing.
     """
 
     def __init__(self, log: Log, failures: list[tuple[Exception, bool]], topics: Sequence[str]) -> None:
@@ -188,7 +203,7 @@ class MemoryCommitter:
 
 
 class LogConsumer:
-    """What a restoration uses of a consumer, on the changelog of a `Log`: its list indexes are the offsets."""
+    """A fake consumer of the changelog in a `Log`, with the methods that a restoration uses."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -228,7 +243,7 @@ class LogConsumer:
 
 
 class FakeHost:
-    """The worker around a partition under test; `sought` gets the offsets of every task that opens."""
+    """A fake worker that hosts a partition under test; `sought` receives the start offsets of each task that opens."""
 
     turn_max_records = 100
     waiting_max_bytes = 1_000_000
@@ -281,5 +296,5 @@ class FakeHost:
 
 
 def numbers(first_offset: int, *rows: int) -> list[Consumed]:
-    """Consumed records of the topic `numbers`; the value is the number as text."""
+    """Build consumed records of the topic `numbers`, one per number, with the number as text in the value."""
     return [Consumed("numbers", 0, first_offset + i, b"k", b"%d" % row) for i, row in enumerate(rows)]

@@ -1,4 +1,4 @@
-"""Fetch, build or install every server's programs, so that test lanes that start at the same time only find them."""
+"""Download, build or install every server's programs before parallel test lanes need them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from stack.site import Site, load_or_create_site
 
 
 def fetch_all(site: Site, cancelled: threading.Event) -> None:
-    """Have the programs of all servers on this machine; the first time takes minutes.
+    """Download, build or install the programs of all servers in parallel; the first time takes minutes.
 
     Raises:
-        StackError: a prerequisite is missing, or a program could not be had.
+        StackError: a prerequisite is missing, or a program could not be downloaded, built or installed.
     """
     check_prerequisites(item for server in SERVERS.values() for item in server.prerequisites(site))
 

@@ -1,7 +1,7 @@
-"""Import modules and print the side effects: `python -m tests.support.import_effects MODULE ...`.
+"""Import modules and print the side effects of the imports: `python -m tests.support.import_effects MODULE ...`.
 
-Watches the interpreter's audit events, which no library gets past: connections, processes, changes to files. What
-libraries do while they are imported themselves is not counted: only what follows from a module of this repository.
+Side effects are connections, processes and file changes. They are found through the interpreter's audit events, which
+no library can bypass. Side effects that a library has while it is imported itself are ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 def main() -> int:
-    """Import each module; 1 if there were effects."""
+    """Import each module given on the command line, and print the side effects; return 1 if there are any."""
     importing = ""
     found: list[str] = []
 
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _follows_from_this_repository(frame: FrameType | None) -> bool:
-    """Whether the module whose body runs, innermost if several do, is one of ours."""
+    """Whether the innermost module that is being imported belongs to this repository."""
     while frame is not None and frame.f_code.co_name != "<module>":
         frame = frame.f_back
     file = "" if frame is None else frame.f_code.co_filename

@@ -1,6 +1,6 @@
-"""Classes of input that a source topic may hold: a representative of each, and what has to become of it.
+"""Equivalence classes of source records: one example of each class, and whether it becomes a dead letter.
 
-Every representative is the value of a record whose key is the order id that its function is given.
+Each example is a function that takes an order id and returns the value of a record with this order id as its key.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ from tests.support.builders import as_json, created, detail_row, order_row, payl
 PLACEHOLDER: Final = "__debezium_unavailable_value"
 HOSTILE: Final = "../../etc/passwd`'\";DROP TABLE orders;--\r\n[forged] \x1b[2J\x1b[31m\u202e\u2028 ☃"
 METHOD: Final = 1
-"""A payment method that exists: an unknown one is waited for."""
+"""Id of an existing payment method; workers would wait for an unknown one."""
 
 
 def good(id_: str, **columns: Any) -> dict[str, Any]:
-    """An order's row that is complete with one line."""
+    """Build the row of an order that is complete with one product line."""
     return order_row(id_, **{"num_products": 1, "payment_method_id": METHOD, **columns})
 
 
 def bent(id_: str, **fields: Any) -> bytes:
-    """An insert with other fields beside the row."""
+    """Build an insert of an order with additional or changed top-level fields."""
     return as_json(payload("c", after=good(id_)) | fields)
 
 
 def lacking(id_: str, name: str) -> bytes:
-    """An insert without a field of the envelope, or without a column."""
+    """Build an insert of an order that lacks a top-level field or a column."""
     fields = payload("c", after=good(id_))
     del (fields if name in fields else fields["after"])[name]
     return as_json(fields)
 
 
 def column(id_: str, name: str, raw: bytes) -> bytes:
-    """An insert with raw JSON in a column."""
+    """Build an insert of an order whose column `name` contains the given raw JSON."""
     return created(good(id_, **{name: "HERE"})).replace(b'"HERE"', raw)
 
 
 def line_column(id_: str, name: str, raw: bytes) -> bytes:
-    """A product line with raw JSON in a column."""
+    """Build an insert of a product line whose column `name` contains the given raw JSON."""
     return created(detail_row(id_) | {name: "HERE"}).replace(b'"HERE"', raw)
 
 
-# Class of input → value for an order id, and a word of the reason of its dead letter.
+# Inputs that become dead letters: name of the class → function that returns the value, and a word of the reason.
 DEAD: Final[dict[str, tuple[Callable[[str], bytes], str]]] = {
     "no JSON": (lambda id_: b"<order/>", "JSON"),
     "truncated": (lambda id_: created(good(id_))[:-40], "truncated"),
@@ -87,7 +87,7 @@ DEAD_LINES: Final[dict[str, tuple[Callable[[str], bytes], str]]] = {
     "NaN quantity": (lambda id_: line_column(id_, "quantity", b"NaN"), "JSON"),
 }
 
-# Class of input → value of the one order row, which is read like any other.
+# Inputs that are processed normally: name of the class → function that returns the value.
 READ: Final[dict[str, Callable[[str], bytes]]] = {
     "bare": lambda id_: created(good(id_)),
     "with its schema": lambda id_: created(good(id_), wrapped=True),

@@ -1,4 +1,4 @@
-"""Read Kafka in tests: topics from beginning to end, committed offsets, and the ends of partitions."""
+"""Read and reset Kafka topics and consumer groups in tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from confluent_kafka import (
     KafkaError,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported silently
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported implicitly
 
 from streams.adapters.committed_reader import ConsumerOwner, committed_consumer
 
@@ -28,7 +28,7 @@ Place = tuple[str, int]
 
 
 class Record(NamedTuple):
-    """A record as a read-committed consumer sees it."""
+    """A Kafka record, as a read-committed consumer returns it."""
 
     topic: str
     partition: int
@@ -39,7 +39,7 @@ class Record(NamedTuple):
 
 
 class TopicReader(ConsumerOwner):
-    """Reads topic partitions from given offsets to their present ends; belongs to no group."""
+    """A consumer without a group that reads topic partitions from given offsets to their current ends."""
 
     def __init__(self, bootstrap: str) -> None:
         self._consumer = committed_consumer(
@@ -47,10 +47,10 @@ class TopicReader(ConsumerOwner):
         )
 
     def records(self, starts: Mapping[Place, int]) -> Iterator[Record]:
-        """Every committed record from these offsets on.
+        """Yield every committed record from the given start offsets to the current end of each partition.
 
         Raises:
-            TimeoutError: Kafka fell silent.
+            TimeoutError: no data arrived for `SILENCE_S` seconds.
         """
         self._consumer.assign([TopicPartition(*place, offset) for place, offset in starts.items()])
         unread, heard_at = set(starts), time.monotonic()
@@ -59,7 +59,7 @@ class TopicReader(ConsumerOwner):
             if messages:
                 heard_at = time.monotonic()
             elif time.monotonic() - heard_at > SILENCE_S:
-                raise TimeoutError(f"Kafka fell silent for {SILENCE_S:.0f} s with {sorted(unread)} unread")
+                raise TimeoutError(f"no data from Kafka for {SILENCE_S:.0f} s; not read to the end: {sorted(unread)}")
             for message in messages:
                 error, place = message.error(), _place(message)
                 if error is None:
@@ -69,25 +69,25 @@ class TopicReader(ConsumerOwner):
 
 
 def read_topics(bootstrap: str, *topics: str) -> list[Record]:
-    """Every committed record of these topics, each partition in the order of its offsets."""
+    """Return every committed record of the given topics; the records of each partition are in offset order."""
     starts = dict.fromkeys(places(bootstrap, *topics), OFFSET_BEGINNING)
     with TopicReader(bootstrap) as reader:
         return list(reader.records(starts))
 
 
 def places(bootstrap: str, *topics: str) -> list[Place]:
-    """Every partition of these topics."""
+    """Return all partitions of the given topics."""
     known = admin(bootstrap).list_topics(timeout=ANSWER_S).topics
     return [(topic, number) for topic in topics for number in sorted(known[topic].partitions)]
 
 
 def admin(bootstrap: str) -> AdminClient:
-    """A client for questions about the cluster; it has to live until they are answered."""
+    """Create an admin client; keep a reference to it until its futures are done."""
     return AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
 
 
 def ends(bootstrap: str, of: Sequence[Place], *, committed_only: bool) -> dict[Place, int]:
-    """Where partitions end: behind everything written, or before the first transaction that is still open."""
+    """Return the end offsets of partitions; with `committed_only`, the last stable offsets."""
     level = IsolationLevel.READ_COMMITTED if committed_only else IsolationLevel.READ_UNCOMMITTED
     wanted = {TopicPartition(*place): OffsetSpec.latest() for place in of}  # type: ignore[no-untyped-call]
     client = admin(bootstrap)
@@ -96,7 +96,7 @@ def ends(bootstrap: str, of: Sequence[Place], *, committed_only: bool) -> dict[P
 
 
 def begins(bootstrap: str, of: Sequence[Place]) -> dict[Place, int]:
-    """Where partitions begin."""
+    """Return the first available offset of each partition."""
     wanted = {TopicPartition(*place): OffsetSpec.earliest() for place in of}  # type: ignore[no-untyped-call]
     client = admin(bootstrap)
     answers = client.list_offsets(wanted, request_timeout=ANSWER_S)
@@ -104,7 +104,7 @@ def begins(bootstrap: str, of: Sequence[Place]) -> dict[Place, int]:
 
 
 def empty_topics(bootstrap: str, *topics: str) -> None:
-    """Delete every record that is in these topics."""
+    """Delete all records of the given topics."""
     tps = [TopicPartition(*place, OFFSET_END) for place in places(bootstrap, *topics)]
     client = admin(bootstrap)
     for answer in client.delete_records(tps, request_timeout=ANSWER_S).values():
@@ -112,7 +112,7 @@ def empty_topics(bootstrap: str, *topics: str) -> None:
 
 
 def delete_topics(bootstrap: str, *topics: str) -> None:
-    """Delete topics; returns when nobody is told of them any more."""
+    """Delete topics, and wait until the broker no longer lists them."""
     client = admin(bootstrap)
     for answer in client.delete_topics(list(topics), operation_timeout=ANSWER_S).values():
         answer.result(ANSWER_S)
@@ -121,7 +121,7 @@ def delete_topics(bootstrap: str, *topics: str) -> None:
 
 
 def reset_group(bootstrap: str, group: str, topics: Sequence[str]) -> None:
-    """Set a group without members back to the beginning of these topics."""
+    """Reset the committed offsets of a consumer group without members to the beginning of the given topics."""
     offsets = begins(bootstrap, places(bootstrap, *topics))
     tps = [TopicPartition(*place, offset) for place, offset in offsets.items()]
     client = admin(bootstrap)
@@ -130,7 +130,11 @@ def reset_group(bootstrap: str, group: str, topics: Sequence[str]) -> None:
 
 
 class Lag:
-    """Whether a group has data records before it. Transaction markers take offsets too, so offsets alone do not say."""
+    """A check for records that a consumer group has not read yet.
+
+    The records after the committed offsets are read, because offsets alone are not enough: transaction markers have
+    offsets too.
+    """
 
     def __init__(self, bootstrap: str, group: str, topics: Sequence[str]) -> None:
         self._group = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 2})
@@ -138,13 +142,13 @@ class Lag:
         self._reader = TopicReader(bootstrap)
 
     def is_zero(self) -> bool:
-        """Whether every data record up to the present ends is committed."""
+        """Whether the group has committed past every record up to the current end of each partition."""
         tps = self._group.committed([TopicPartition(*place) for place in self._places], ANSWER_S)
         starts = {(tp.topic, tp.partition): tp.offset if tp.offset >= 0 else OFFSET_BEGINNING for tp in tps}
         return next(self._reader.records(starts), None) is None
 
     def close(self) -> None:
-        """Close its consumers."""
+        """Close the consumers that compute the lag."""
         self._reader.__exit__(None, None, None)
         self._group.close()
 

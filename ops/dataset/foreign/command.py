@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     address = parse_address(arguments.url)
     name = arguments.dataset or address.database.lower()
     if not _NAME.fullmatch(name) or name in RESERVED_LAKE_FOLDERS:
-        raise StackError(f"{name!r} can't be a dataset's name: give --dataset NAME with a–z, 0–9 and _, a letter first")
+        raise StackError(
+            f"{name!r} can't be a dataset's name: use --dataset with a–z, 0–9 and _, starting with a letter"
+        )
     folder = datasets_folder() / name
     if folder.exists() and not arguments.force:
         raise StackError(f"{folder} already exists: use --force to overwrite its {DEFINITION_FILE} and {SCHEMA_FILE}")
@@ -86,7 +88,7 @@ def parse_address(url: str) -> Address:
         raise StackError("leave the password out of the URL, where others can see it: set MYSQL_PASSWORD instead")
     database = unquote(parts.path.removeprefix("/"))
     if parts.scheme not in ("mysql", "mariadb") or not parts.hostname or parts.query or parts.fragment:
-        raise StackError("the URL must be like mysql://user@host:port/database")
+        raise StackError("the URL must have the form mysql://user@host:port/database")
     if not _IDENTIFIER.fullmatch(database):
         raise StackError(f"a definition can't name the database {database!r}: only A–Z, a–z, 0–9 and _ are supported")
     user = unquote(parts.username) if parts.username else None
@@ -94,16 +96,16 @@ def parse_address(url: str) -> Address:
 
 
 def login(address: Address, environment: Mapping[str, str]) -> DatabaseSettings:
-    """Build the login from the given environment only, so that no local stack's password is sent to another server."""
+    """Build the login from `environment` only, so that the password of a local stack is not sent to another server."""
     user = {"MYSQL_USER": address.user} if address.user else {}
     place = {"MYSQL_HOST": address.host, "MYSQL_PORT": str(address.port)}
     return DatabaseSettings.read({**environment, **place, **user})
 
 
 def require_tables(address: Address, found: list[TableDraft]) -> None:
-    """Fail if every table was left out, because a dataset needs at least one."""
+    """Raise `StackError` if every table was left out, because a dataset needs at least one table."""
     if all(draft.table is None for draft in found):
-        raise StackError("\n".join([f"no table of {address.database} can be in a dataset:", *report(found)]))
+        raise StackError("\n".join([f"no table of {address.database} can be part of a dataset:", *report(found)]))
 
 
 def report(found: list[TableDraft]) -> list[str]:
@@ -114,7 +116,7 @@ def report(found: list[TableDraft]) -> list[str]:
             lines += [f"left out  {draft.name!r}: {reason}" for reason in draft.reasons]
         else:
             key, cursor = ", ".join(draft.table.key), draft.table.cursor or "none: read in full"
-            lines += [f"taken     {draft.name}: {len(draft.table.columns)} columns, key {key}, cursor {cursor}"]
+            lines += [f"included  {draft.name}: {len(draft.table.columns)} columns, key {key}, cursor {cursor}"]
     return lines
 
 

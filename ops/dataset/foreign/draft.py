@@ -1,13 +1,11 @@
 """Draft the tables of a definition from a database schema, with a reason for each table left out, without I/O.
 
-Cursor: the time column that shows which rows changed. A candidate is never null, and either the server writes it at
-every change (ON UPDATE) or its name suggests that the application does (`updated_at`, `last_update` and the like).
+The cursor is the time column that shows which rows changed. A candidate is never null, and either the server writes it
+at every change (ON UPDATE) or its name suggests that the application does (`updated_at`, `last_update` and the like).
 Columns that the server writes are preferred, then columns that are the first of an index. A DATETIME has no time zone
 and is read as UTC, so it is not a candidate if the server's time zone differs.
 
-Topic key: the first column of the key.
-
-Order: each table comes after the tables that its foreign keys reference.
+The topic key is the first column of the primary key. Each table comes after the tables that its foreign keys reference.
 """
 
 from __future__ import annotations
@@ -72,7 +70,7 @@ def drafts(tables: Iterable[ForeignTable], *, is_utc: bool) -> list[TableDraft]:
     for table in _parents_first(list(tables)):
         reasons = table_faults(table)
         if table.name.lower() in taken:
-            reasons.append("another table's name differs only in case, which the lake ignores")
+            reasons.append("another table's name differs only in case, and the lake ignores case")
         if reasons:
             found.append(TableDraft(name=table.name, reasons=tuple(reasons)))
             continue
@@ -80,7 +78,7 @@ def drafts(tables: Iterable[ForeignTable], *, is_utc: bool) -> list[TableDraft]:
         cursor, remarks = chosen_cursor(table, is_utc=is_utc)
         if len(table.key) > 1:
             others = ", ".join(table.key[1:])
-            remarks.append(f"topic_key: the first column of the key; {others} would be possible too")
+            remarks.append(f"topic_key: the first column of the key; {others} would also be possible")
         remarks += [remark for column in table.columns for remark in _column_remarks(column)]
         drafted = msgspec.convert(_as_document(table, cursor), Table)
         found.append(TableDraft(name=table.name, table=drafted, remarks=tuple(remarks)))
@@ -88,7 +86,7 @@ def drafts(tables: Iterable[ForeignTable], *, is_utc: bool) -> list[TableDraft]:
 
 
 def table_faults(table: ForeignTable) -> list[str]:
-    """List all reasons why a table can't be part of a definition."""
+    """List the reasons why a table can't be part of a definition; empty if it can."""
     if not table.is_table:
         return [f"is a {table.kind.lower()}, not a table"]
     found = [] if table.key else ["has no primary key to identify its rows"]
@@ -98,7 +96,7 @@ def table_faults(table: ForeignTable) -> list[str]:
         elif column.name in table.key and column.data_type in ("float", "double"):
             found.append(f"column {column.name}: a key of type {column.column_type} can't be compared exactly")
         if column.name.lower() in LAKE_COLUMNS:
-            found.append(f"column {column.name}: the lake has a column of its own of that name")
+            found.append(f"column {column.name}: the lake adds a column of this name to every table")
     return found or _definition_errors(table)
 
 
@@ -123,7 +121,7 @@ def chosen_cursor(table: ForeignTable, *, is_utc: bool) -> tuple[str | None, lis
     for column in times:
         if column is not best:
             unfit = _unfit(column, is_utc=is_utc)
-            remarks.append(f"cursor: not {column.name}: {unfit or 'it is equally suitable, but the other comes first'}")
+            remarks.append(f"cursor: not {column.name}: {unfit or 'suitable, but the chosen column is preferred'}")
     return None if best is None else best.name, remarks
 
 
@@ -178,7 +176,7 @@ def _described(comment: str) -> dict[str, str]:
 
 
 def _definition_errors(table: ForeignTable) -> list[str]:
-    """List the errors of a definition that consists of this table alone."""
+    """List the errors in a definition that contains only this table."""
     whole = {"folder": ".", "name": "x", "engine": "mysql", "database": "x", "lake_prefix": "x"}
     try:
         definition = msgspec.convert({**whole, "tables": [_as_document(table)]}, Definition)
@@ -194,10 +192,10 @@ def _is_identifier(name: str) -> bool:
 
 
 def _parents_first(tables: Sequence[ForeignTable]) -> list[ForeignTable]:
-    """Sort each table after the tables it references; a reference is ignored where it would close a cycle."""
+    """Sort the tables so that each comes after those it references; ignore references that would form a cycle."""
     by_name = {table.name: table for table in tables}
     parents = {t.name: {name for name in t.references if name != t.name and name in by_name} for t in tables}
-    while True:  # each round removes one reference
+    while True:  # each iteration removes one reference of a cycle
         try:
             return [by_name[name] for name in TopologicalSorter(parents).static_order()]
         except CycleError as error:

@@ -1,4 +1,4 @@
-"""Read the tables, columns and keys of a MySQL or MariaDB database, changing nothing."""
+"""Read the tables, columns and keys of a MySQL or MariaDB database, without changing anything."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ForeignColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignTable:
-    """A table or view; `references` are the tables of the same database to which its foreign keys refer."""
+    """A table or view of a database; `references` are the tables of the database that its foreign keys reference."""
 
     name: str
     kind: str

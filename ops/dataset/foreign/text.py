@@ -82,7 +82,7 @@ def _scalar(value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """Replace non-printable characters, so that the text cannot leave its comment line."""
+    """Replace non-printable characters, so that the text stays on its comment line."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

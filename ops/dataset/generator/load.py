@@ -35,7 +35,7 @@ def load_files(
 
 
 def require_empty(settings: DatabaseSettings, definition: Definition, tables: Iterable[str]) -> None:
-    """Fail if any of the given tables has rows.
+    """Check that the given tables are empty.
 
     Raises:
         StackError: tables have rows; the message names them and the remedy.
@@ -48,6 +48,6 @@ def require_empty(settings: DatabaseSettings, definition: Definition, tables: It
                 filled.append(name)
     if filled:
         raise StackError(
-            f"tables of {definition.database} hold rows already: {', '.join(filled)}; "
+            f"tables of {definition.database} already hold rows: {', '.join(filled)}; "
             f"empty them with `python -m stack dataset init --drop` or add rows with --on-duplicate skip"
         )

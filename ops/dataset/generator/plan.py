@@ -10,7 +10,7 @@ from stack.errors import StackError
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Seed and row counts to generate; `incomplete_orders` of the `orders` lack one or more product lines."""
+    """Seed and row counts of the data to generate; `incomplete_orders` of the `orders` lack product lines."""
 
     seed: int
     orders: int
@@ -28,7 +28,7 @@ def make_plan(
     seed: int | None = None,
     incomplete_share: float = 0.0,
 ) -> Plan:
-    """Scale orders and lines by `size`, or to `orders` orders; only `customers` changes the number of customers.
+    """Compute the row counts for `size`, or for the number `orders`; `customers` sets the number of customers.
 
     Raises:
         StackError: an option is out of range; the message names it.

@@ -29,7 +29,7 @@ def _random(plan: Plan, table: str) -> random.Random:
 
 
 class _Clock:
-    """Formats microseconds since the first day's midnight as text, about five times faster than `datetime`."""
+    """A formatter of times, in microseconds since the first day, that is about five times faster than `datetime`."""
 
     def __init__(self, first_day: datetime.date, days: int) -> None:
         self._days = [(first_day + datetime.timedelta(days=day)).isoformat() for day in range(days)]
@@ -42,14 +42,14 @@ class _Clock:
 
 
 def payment_methods(parameters: OrdersGenerator, plan: Plan) -> Iterator[str]:
-    """Yield the lines `id,name,bank` of the payment methods."""
+    """Yield the CSV line `id,name,bank` of each payment method."""
     draw = _random(plan, "payment_method")
     for number, name in enumerate(words.PAYMENT_METHODS[: parameters.payment_methods], start=1):
         yield f"{number},{name},{draw.choice(words.BANKS)}\n"
 
 
 def customers(parameters: OrdersGenerator, plan: Plan) -> Iterator[str]:
-    """Yield lines `id,name,email,phone,tier,created_at,updated_at`; all customers signed up before the first order."""
+    """Yield the CSV line of each customer; all customers signed up before the first order."""
     draw = _random(plan, "customers")
     first_day = parameters.first_day - datetime.timedelta(days=CUSTOMER_YEARS_DAYS)
     days = CUSTOMER_YEARS_DAYS + parameters.days
@@ -80,7 +80,7 @@ def customers(parameters: OrdersGenerator, plan: Plan) -> Iterator[str]:
 
 
 def orders(parameters: OrdersGenerator, plan: Plan) -> Iterator[tuple[str, list[str]]]:
-    """Yield orders, oldest first: the line `id,customer_id,store_id,…` and its lines `order_id,product_id,quantity`."""
+    """Yield the CSV line of each order, oldest first, together with the CSV lines of its products."""
     draw = _random(plan, "orders")
     text = _Clock(parameters.first_day, parameters.days).text
     lacking = set(draw.sample(range(plan.orders), plan.incomplete_orders))
@@ -98,7 +98,7 @@ def orders(parameters: OrdersGenerator, plan: Plan) -> Iterator[tuple[str, list[
 
 
 def order_times(parameters: OrdersGenerator, plan: Plan, draw: random.Random) -> list[int]:
-    """Draw sorted order times, in microseconds since the first day, with more on busy weekdays and at busy hours."""
+    """Draw sorted order times, in microseconds since the first day; busy weekdays and hours get more orders."""
     first = parameters.first_day.weekday()
     weights = [parameters.weekday_weights[(first + day) % 7] for day in range(parameters.days)]
     days = draw.choices(range(parameters.days), weights, k=plan.orders) if sum(weights) > 0 else [0] * plan.orders
@@ -125,7 +125,7 @@ def line_counts(parameters: OrdersGenerator, plan: Plan, draw: random.Random) ->
 
 
 class _Baskets:
-    """Draws the products of an order: a few products sell often, most rarely."""
+    """A random source of the products of orders: a few products sell often, most of them rarely."""
 
     def __init__(self, parameters: OrdersGenerator, draw: random.Random) -> None:
         self._draw = draw

@@ -29,7 +29,7 @@ LAST_NAMES = tuple(
     """.split()  # noqa: SIM905  (a list literal would be twelve times as long)
 )
 
-# Reserved for examples (RFC 2606): no mail can ever reach a stranger.
+# Domains reserved for examples (RFC 2606), so that no e-mail can reach a real person.
 MAIL_DOMAINS = ("example.com", "example.net", "example.org", "mail.example", "post.example", "inbox.example")
 
 DIAL_PREFIXES = ("+1", "+33", "+34", "+39", "+44", "+45", "+48", "+49", "+55", "+81", "+90", "+91")
@@ -77,6 +77,6 @@ _ASCII = str.maketrans("ıłøŁØ", "iloLO", "'’-")
 
 
 def mail_name(name: str) -> str:
-    """Convert a name for use in a mail address: lower case, ASCII letters only."""
+    """Convert a name to lower-case ASCII letters, for use in an e-mail address."""
     plain = unicodedata.normalize("NFKD", name.translate(_ASCII))
     return plain.encode("ascii", "ignore").decode().lower()

@@ -17,7 +17,7 @@ _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencie
 
 
 def lake_jars(cache: Path) -> Path:
-    """Return the folder of the jars; its name has a hash of `pom.xml` and log store, so each version has its own."""
+    """Return the folder of the jars, whose name contains a hash of `pom.xml` and the log store's source."""
     digest = hashlib.sha256(_POM.read_bytes() + _LOG_STORE.read_bytes())
     return cache / f"lake-{digest.hexdigest()[:12]}"
 
@@ -28,7 +28,7 @@ def lake_prerequisites(cache: Path) -> list[Prerequisite]:
 
 
 def fetch_lake_jars(cache: Path, job: Job) -> Path:
-    """Download the jars into the cache if missing; return their folder."""
+    """Download Spark's jars and compile the log store into the cache if missing; return their folder."""
 
     def fetch(folder: Path) -> None:
         job.report("downloading Spark's jars with Maven")
@@ -40,7 +40,7 @@ def fetch_lake_jars(cache: Path, job: Job) -> Path:
 
 
 def _add_log_store(folder: Path, job: Job) -> None:
-    # Hadoop's classes come with pyspark. Code compiled for Java 17 runs on every later Java.
+    # Hadoop's classes come with pyspark. Code compiled for Java 17 runs on every later version.
     class_path = f"{folder}/*:{_pyspark_folder()}/jars/*"
     classes = folder / "classes"
     compiling = ["javac", "-Xlint:-options", "--release", "17", "-cp", class_path, "-d", str(classes), str(_LOG_STORE)]

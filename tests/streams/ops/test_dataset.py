@@ -121,7 +121,7 @@ def test_generating_into_filled_tables_is_refused_or_adds(
 ) -> None:
     assert main(["dataset", "generate", *SMALL]) == 0
     assert main(["dataset", "generate", *SMALL]) == 2
-    assert "hold rows already" in capsys.readouterr().err
+    assert "already hold rows" in capsys.readouterr().err
     assert main(["dataset", "generate", *SMALL, "--seed", "2", "--on-duplicate", "skip"]) == 0
     assert (count(connection, "orders"), count(connection, "customers")) == (600, 50)
 

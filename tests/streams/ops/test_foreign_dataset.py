@@ -93,7 +93,7 @@ def test_every_table_is_taken_or_named_with_the_reason(
         ("picture", "column image: type mediumblob is not supported"),
         ("picture", "column place: type point is not supported"),
         ("pitch", "column hertz: a key of type double can't be compared exactly"),
-        ("takings", "column day: the lake has a column of its own of that name"),
+        ("takings", "column day: the lake adds a column of this name to every table"),
         ("takings", "column total: type decimal(60,2) is not supported"),
         ("visit_log", "has no primary key to identify its rows"),
     ]
@@ -105,7 +105,7 @@ def test_every_table_is_taken_or_named_with_the_reason(
     assert listed.splitlines() == [f"#   {table}: {reason}" for table, reason in reasons]
     taken = {table.name for table in load_definition("hire_shop").tables}
     assert taken == {"maker", "instrument", "instrument_maker", "branch", "clerk", "hire"}
-    assert "taken     instrument_maker: 2 columns, key instrument_id, maker_id, cursor none" in printed
+    assert "included  instrument_maker: 2 columns, key instrument_id, maker_id, cursor none" in printed
 
 
 def test_types_keys_and_descriptions_are_the_sources(drafted: Definition, datasets: Path) -> None:

@@ -161,9 +161,9 @@ def test_a_selection_leaves_the_others_for_later(letters: Letters, capsys: pytes
     letters.write(b"a", b"b", b"c", b"d")
     letters.write(b"e", b"f", topic=change_topic("project_db", "order_details"))
     assert letters.replay("--topic", ORDERS) == 0
-    assert "4 replayed, 0 replayed before, 0 not" in capsys.readouterr().out
+    assert "4 replayed, 0 already replayed, 0 could not" in capsys.readouterr().out
     assert letters.replay() == 0
-    assert "2 replayed, 4 replayed before, 0 not" in capsys.readouterr().out
+    assert "2 replayed, 4 already replayed, 0 could not" in capsys.readouterr().out
 
 
 def test_a_dry_run_writes_nothing(letters: Letters, capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,7 +235,7 @@ def test_letters_that_cannot_go_back_are_named_and_hold_up_nobody(
     letters.write(b"b")
     assert letters.replay() == 1
     printed = capsys.readouterr()
-    assert "2 replayed, 0 replayed before, 4 not replayed" in printed.out
+    assert "2 replayed, 0 already replayed, 4 could not be replayed" in printed.out
     for reason in ("not one of the source topics", "no partition 4", "header offset is not a number", "too large"):
         assert reason in printed.err
     assert sorted(record.value or b"" for record in letters.replayed()) == [b"a", b"b"]

@@ -72,7 +72,7 @@ def test_a_second_up_starts_nothing(full: Stack) -> None:
     full.up(lines.append)
     assert {server.server: server.pid for server in full.status()} == before
     assert len(lines) == len(SERVERS)
-    assert all("was running" in line for line in lines)
+    assert all("was already running" in line for line in lines)
 
 
 def test_the_buckets_of_the_lake_exist(full: Stack) -> None:

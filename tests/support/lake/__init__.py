@@ -1,1 +1,1 @@
-"""Helpers of tests of the lake that several folders use."""
+"""Helpers shared by tests of the lake in several folders."""

@@ -1,4 +1,4 @@
-"""Wait until the archive holds what Kafka holds: one consumer follows all change topics, and reads each record once."""
+"""Wait until all records of the change topics are archived; one consumer reads each record once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Partition = tuple[str, int]
 
 
 class ArchiveWait:
-    """Compares the last record of every partition with the end of its chain of archive objects."""
+    """Waits until the archive contains the last record of every partition of the change topics."""
 
     def __init__(self, bootstrap: str, store: ObjectStoreSettings, topics: Iterable[str]) -> None:
         address = urlsplit(store.endpoint).netloc
@@ -36,24 +36,24 @@ class ArchiveWait:
         self._archived: dict[Partition, int] = {}
 
     def until_archived(self, mark: str) -> None:
-        """Wait for the record with this text, and then until every record that is in Kafka is archived."""
-        until(lambda: self._reads_to_end(mark.encode()), "the last change is in Kafka")
-        self._reads_to_end(b"")  # what other partitions got before the mark
+        """Wait until a record that contains `mark` is in Kafka, and then until all records in Kafka are archived."""
+        until(lambda: self._reads_to_end(mark.encode()), "the marker record is in Kafka")
+        self._reads_to_end(b"")  # records that other partitions received before the mark
         for partition, last in self._last.items():
             until(lambda p=partition, n=last: self._is_archived(p, n), f"{partition} is archived")  # type: ignore[misc]
 
     def close(self) -> None:
-        """End the consumer."""
+        """Close the consumer."""
         self._consumer.close()
 
     def _reads_to_end(self, mark: bytes) -> bool:
-        """Read what is new in each partition; whether the mark was in it."""
+        """Read the new records of all partitions to their ends; return whether one contains the mark."""
         # Assigning again makes the consumer report the end of each partition again.
         self._consumer.assign([TopicPartition(*partition, offset) for partition, offset in self._positions.items()])
         unread, is_found = set(self._positions), False
         deadline = time.monotonic() + LIVENESS_S
         while unread:
-            assert time.monotonic() < deadline, f"no end of {sorted(unread)}"
+            assert time.monotonic() < deadline, f"partitions not read to the end in time: {sorted(unread)}"
             for message in self._consumer.consume(_BATCH, timeout=0.2):
                 topic, number, offset, error = message.topic(), message.partition(), message.offset(), message.error()
                 assert topic is not None

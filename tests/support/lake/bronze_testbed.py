@@ -1,4 +1,4 @@
-"""Start a run, build envelopes as the connector writes them, and write archive objects, for tests of Bronze."""
+"""Helpers for tests of Bronze: create run contexts, and write change events to an archive in a folder."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run_context(
     database: DatabaseSettings | None = None,
     **more: Any,
 ) -> RunContext:
-    """A new run over a lake in a folder."""
+    """Create the context of a new run on a lake in a local folder; `more` sets further fields."""
     root = f"file://{folder}"
     settings = {"WINDOW_SAFETY_S": "0", "WINDOW_OVERLAP_S": "60", "SOURCE_EPOCH": "3"}
     return RunContext(
@@ -61,7 +61,7 @@ def run_context(
 
 
 def fed_by_jdbc(name: str) -> tuple[Definition, Table]:
-    """The dataset with one table that is read by JDBC, and that table."""
+    """Return the default dataset with the feed of one table set to `jdbc`, and this table."""
     tables = tuple(
         msgspec.structs.replace(table, feed="jdbc") if table.name == name else table for table in DEFINITION.tables
     )
@@ -72,19 +72,19 @@ def fed_by_jdbc(name: str) -> tuple[Definition, Table]:
 def envelope(
     op: str, values: dict[str, Any] | None, /, *, pos: int, file: str = "binlog.000002", **source: Any
 ) -> bytes:
-    """A change event; of a delete, `values` are those from before."""
+    """Build the value of a change event; `values` is the row after the change, or before it for a delete."""
     place = {"file": file, "pos": pos, "row": 0, "ts_ms": 1_700_000_000_123, **source}
     body = {"op": op, "source": place, "before": values if op == "d" else None, "after": None if op == "d" else values}
     return json.dumps(body).encode()
 
 
 def wrapped(value: bytes) -> bytes:
-    """The same event from a converter that sends the schema along."""
+    """Wrap a change event with a schema, as the JSON converter does by default."""
     return b'{"schema": {"type": "struct"}, "payload": ' + value + b"}"
 
 
 class Archive:
-    """A topic's archive in a folder, in the layout that `streams.archive` writes."""
+    """The archive of one topic in a local folder, in the layout that `streams.archive` writes."""
 
     def __init__(self, folder: Path, topic: str) -> None:
         self._folder = folder / "bronze" / "changes" / topic
@@ -92,7 +92,7 @@ class Archive:
         self._next: dict[int, int] = {}
 
     def put(self, *values: bytes | None, partition: int = 0, gap: int = 0) -> Path:
-        """Write one object with these records, after `gap` offsets that hold none."""
+        """Write an archive object with one record per value, after a gap of `gap` offsets without records."""
         start = self._next.get(partition, 0)
         first = start + gap
         rows: list[dict[str, Any]] = [
@@ -115,11 +115,11 @@ class Archive:
 
 
 def content(context: RunContext, table: str) -> list[dict[str, Any]]:
-    """All rows of a Bronze table, by key (its first column) and sequence."""
+    """Return all rows of a Bronze table, sorted by the first column and `_sequence`."""
     rows = delta_rows(context.lake.table("bronze", table))
     return sorted(rows, key=lambda row: (next(iter(row.values())), row["_sequence"]))
 
 
 def picked(rows: Sequence[Mapping[str, Any]], *names: str) -> list[tuple[Any, ...]]:
-    """Some columns of rows."""
+    """Return the named columns of each row as a tuple."""
     return [tuple(row[name] for name in names) for row in rows]

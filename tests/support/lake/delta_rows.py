@@ -1,4 +1,4 @@
-"""Read rows of a Delta table with delta-rs: no Spark job, and no code of the lake that is tested."""
+"""Read rows of a Delta table with delta-rs, without Spark and without the code under test."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ def delta_table(
     version: int | None = None,
     storage: Mapping[str, str] | None = None,
 ) -> pa.Table:
-    """Read a version (default: the newest).
+    """Read a version of a Delta table, by default the newest.
 
     Args:
         uri: folder of the table, as `file://…` or `s3://…`.
-        columns: default: all.
-        where: SQL condition of DataFusion.
-        storage: options of delta-rs for the object storage.
+        columns: names of the columns to read; empty for all.
+        where: SQL condition in DataFusion's dialect that selects rows.
+        version: version to read; None for the newest.
+        storage: delta-rs options for the object storage.
 
     Raises:
-        TableNotFoundError: there is no table.
+        TableNotFoundError: there is no Delta table at `uri`.
     """
     table = DeltaTable(uri.removeprefix("file://"), version=version, storage_options=dict(storage or {}))
     names = [field.name for field in table.schema().fields]
@@ -38,12 +39,12 @@ def delta_table(
 
 
 def delta_rows(uri: str, columns: Sequence[str] = (), *, where: str | None = None) -> list[dict[str, Any]]:
-    """Return the rows of the newest version; times are in UTC, without a zone."""
+    """Return the rows of a Delta table's newest version; times are in UTC, without a time zone."""
     return python_rows(delta_table(uri, columns, where=where))
 
 
 def delta_rows_if_any(uri: str, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return the rows of the newest version, none if there is no table."""
+    """Return the rows of a Delta table's newest version; an empty list if there is no table."""
     try:
         return delta_rows(uri, columns)
     except TableNotFoundError:
@@ -51,7 +52,7 @@ def delta_rows_if_any(uri: str, columns: Sequence[str] = ()) -> list[dict[str, A
 
 
 def python_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """Return the rows as Python's values; times are in UTC, without a zone."""
+    """Convert an Arrow table to dictionaries of Python values; times are in UTC, without a time zone."""
     return [{name: _naive(value) for name, value in row.items()} for row in table.to_pylist()]
 
 

@@ -1,4 +1,4 @@
-"""Small Delta tables that Spark and delta-rs both write, and what to ask of them."""
+"""Helpers for tests with small Delta tables that both Spark and delta-rs write."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ NEWS = [(2, "o'brien", 2), (3, None, 1), (9, "new", 3)]
 
 
 def rows(spark: SparkSession, *found: tuple[int, str | None, int], more: str = "") -> DataFrame:
-    """Rows of (Id, text, day) with a price and a time, and `more` columns in SQL."""
+    """Create a frame from tuples `(Id, text, day)`, with a price, a time, and the SQL column `more` if given."""
     made = small_frame(spark, [(i, t, d) for i, t, d in found], "Id INT, text STRING, day INT")
     price, at = "CAST(Id + 0.25 AS DECIMAL(10,2)) AS price", "TIMESTAMP '2026-01-02 03:04:05.000006' AS at"
     return made.selectExpr("Id", "text", price, at, "day", *([more] if more else []))
 
 
 def few(found: DataFrame) -> Rows:
-    """The same rows, held by the driver."""
+    """Collect a small frame to the driver."""
     here = Rows.of(found).collect_if_small()
     assert here.arrow is not None
     return here
 
 
 def table_of_four(spark: SparkSession, path: str) -> LakeTable:
-    """A table with a change feed in partitions of `day`, of four rows that Spark has written."""
+    """Create a table with four rows that Spark has written, partitioned by `day`, with a change data feed."""
     table = LakeTable(spark, path, f"silver/{path.rpartition('/')[2]}")
     start = rows(spark, (1, "a", 1), (2, "b", 1), (3, "c", 2), (4, None, 2))
     table.append(start, run_id="r0", progress={"done": 0}, partition_by=["day"], properties=CHANGE_FEED)
@@ -39,18 +39,18 @@ def table_of_four(spark: SparkSession, path: str) -> LakeTable:
 
 
 def content(table: LakeTable) -> list[tuple[Any, ...]]:
-    """All rows, as Spark reads them."""
+    """Return all rows of a table, read by Spark and sorted."""
     return sorted((tuple(row) for row in table.read().collect()), key=str)
 
 
 def writers(table: LakeTable) -> list[str]:
-    """The engine of each version."""
+    """Return the engine that wrote each version of a table: `spark` or `delta-rs`."""
     infos = [table._log.commit_info(version) or {} for version in range(table.version() + 1)]
     return ["delta-rs" if "delta-rs" in str(info.get("engineInfo")) else "spark" for info in infos]
 
 
 def merge(table: LakeTable, new: DataFrame | Rows) -> Written:
-    """Merge rows that have `_gone`."""
+    """Merge rows into a table; rows whose column `_gone` is true are deleted."""
     return table.merge(
         new,
         on=f"{SAME} AND t.`day` IN (1, 2, 3)",

@@ -1,4 +1,4 @@
-"""A fake Redis for the lease and the job record: it knows their scripts, and can be unreachable."""
+"""A fake Redis that implements the scripts of the lease and the job record, and can be made unreachable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from streams.adapters.redis import RedisAwayError, Script
 
 
 class FakeRedis:
-    """Texts and hashes by key. `is_away` makes every call fail; `calls` counts them."""
+    """An in-memory Redis with texts and hashes by key.
+
+    Attributes:
+        texts: text values by key.
+        hashes: hashes by key.
+        is_away: whether every call fails, as if Redis were unreachable.
+        calls: number of calls so far.
+    """
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Make frames of a few rows by Arrow: `createDataFrame` on a list would start Python workers for each."""
+"""Create small Spark frames through Arrow, because `createDataFrame` on a list would start Python workers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyspark.sql.types import StructType
 
 
 def small_frame(spark: SparkSession, rows: Iterable[tuple[Any, ...]], ddl: str) -> DataFrame:
-    """Return a frame of these rows; `ddl` names the columns and their types."""
+    """Create a frame of the given rows; `ddl` declares the columns and their types."""
     schema = StructType.fromDDL(ddl)
     assert isinstance(schema, StructType)
     named = [dict(zip(schema.names, row, strict=True)) for row in rows]

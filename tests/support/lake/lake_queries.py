@@ -1,4 +1,4 @@
-"""Answer SQL on a lake without Spark: delta-rs reads the tables at the manifest's versions, SQLite does the rest."""
+"""Query a lake without Spark: delta-rs reads the tables in the manifest's versions, and SQLite runs the SQL."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Rows = list[tuple[Any, ...]]
 
 
 class LakeQueries:
-    """The lake that an environment names; the newest manifest tells the version of each table."""
+    """A query engine for the lake that is set in `environment`; it reads the versions of the newest manifest."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         datasets = Path(environment.get("DATASETS_DIR") or SHIPPED)
@@ -37,13 +37,13 @@ class LakeQueries:
         self._lake = Lake(bronze=settings.bronze, silver=settings.silver, gold=settings.gold, prefix=prefix)
 
     def ask(self, queries: Sequence[str]) -> list[Rows]:
-        """Return the rows of each query, from one manifest; times are texts with six digits of a second."""
+        """Run the queries on the newest manifest's versions; return the rows of each, with times formatted as text."""
         manifest = Manifests(object_folder(self._lake.runs(), self._store)).newest(datetime.now(UTC))
-        assert manifest is not None, "there was no run yet"
+        assert manifest is not None, "there is no manifest: no run has finished yet"
         versions = {name: version for name, version in manifest.versions.items() if not name.startswith("bronze/")}
         words = set(re.findall(r"\w+", " ".join(queries)))
         with contextlib.closing(sqlite3.connect(":memory:")) as database:
-            database.create_function("date_format", 2, lambda value, form: value)  # Spark's; it is a text already
+            database.create_function("date_format", 2, lambda value, form: value)  # missing in SQLite
             for name, version in [*versions.items(), (f"silver/{QUARANTINE}", None)]:
                 layer, _, table = name.partition("/")
                 if table in words:

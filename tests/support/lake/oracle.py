@@ -1,6 +1,6 @@
-"""Expected content of Gold, by plain SQL in the source; it shares nothing with the lake but the column names."""
+"""The expected content of Gold, computed by SQL in the source database, independently of the lake's code."""
 
-# ruff: noqa: S608 - queries put together from what stands here
+# ruff: noqa: S608 - queries built from constants in this file
 from __future__ import annotations
 
 from typing import Any, Final
@@ -11,7 +11,7 @@ DAY: Final = "YEAR(o.`timestamp`) * 10000 + MONTH(o.`timestamp`) * 100 + DAY(o.`
 TIME: Final = "DATE_FORMAT({0}, '%Y-%m-%d %H:%i:%s.%f')"
 GOLD_TIME: Final = "date_format({0}, 'yyyy-MM-dd HH:mm:ss.SSSSSS')"
 
-# Gold table → its query there, and the same rows asked of the source.
+# Gold table → query on Gold, and query on the source database that must return the same rows.
 ORACLE: Final = {
     "fact_orders": (
         "SELECT order_id, customer_id, payment_method_id, store_id, num_products, order_date_id, "
@@ -47,12 +47,12 @@ ORACLE: Final = {
 
 
 def differences(testbed: LakeTestbed) -> dict[str, list[tuple[Any, ...]]]:
-    """Rows of each Gold table that only one side has; every table that differs in nothing is left out."""
+    """Return up to ten rows of each Gold table that are only in Gold or only in the source; omit equal tables."""
     found = {}
     answers = testbed.ask([gold for gold, _ in ORACLE.values()])
     for (table, (_, source)), rows in zip(ORACLE.items(), answers, strict=True):
         ours, theirs = sorted(rows, key=repr), sorted(testbed.rows(source), key=repr)
-        assert len(ours) == len(set(ours)), f"{table} has a row twice"
+        assert len(ours) == len(set(ours)), f"{table} contains duplicate rows"
         if ours != theirs:
             found[table] = sorted({*ours} ^ {*theirs}, key=repr)[:10]
     return found

@@ -1,8 +1,8 @@
-"""Run commands of `python -m batch` in one process: Java and the Spark context are started once for all of them.
+"""Run several commands of `python -m batch` in one process, which starts Java and the Spark context only once.
 
-Reads lines of JSON from standard input: `{"argv": […]}` runs a command, `{"queries": […]}` gives the rows of each SQL
-query on the views of Gold and Silver; `"environment"` has the settings for it. Each is answered by one line of JSON on
-the real standard output. Each command has a Spark session of its own, as `run --every` has for all of its runs.
+Each line of standard input is a request in JSON: `{"argv": […]}` runs a command, and `{"queries": […]}` returns the
+rows of SQL queries on the views of Gold and Silver; the key `environment` contains the settings. Each response is a
+line of JSON on the original standard output. Each command gets a new Spark session.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from config.settings import ObjectStoreSettings, SparkSettings
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Run the command, or the queries, with its settings."""
+    """Run the request's command or queries with its settings, and return the response."""
     os.environ.clear()
     os.environ.update(request["environment"])
     if "queries" in request:
@@ -44,29 +44,29 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain(rows: Iterable[Iterable[Any]]) -> list[list[Any]]:
-    """Rows as JSON can carry them: what is no number as text."""
+    """Convert rows to JSON values: whole numbers and nulls are kept, other values become text."""
     return [[value if isinstance(value, int | None) else str(value) for value in row] for row in rows]
 
 
 def _keep_spark() -> None:
-    """Give each command a new session of the same Spark, which the end of a command does not stop.
+    """Give each command a new session of the same Spark context, and keep the context when a command ends.
 
-    Java neither records classes nor optimises: it serves short commands, whatever the first of them is.
+    The options `records_class_data` and `optimises` are ignored, because the shell runs short commands.
     """
     start = session.spark_session
 
     def kept(settings: SparkSettings, store: ObjectStoreSettings, *, app: str, **_: bool) -> SparkSession:
         return start(settings, store, app=app).newSession()
 
-    setattr(workspaces, "spark_session", kept)  # noqa: B010 - it is imported there
+    setattr(workspaces, "spark_session", kept)  # noqa: B010 - the name is imported into that module
     SparkSession.stop = lambda self: None  # type: ignore[method-assign]
 
 
 def run() -> None:
-    """Answer until the input ends."""
+    """Serve requests until standard input ends."""
     answers = os.fdopen(os.dup(1), "w")
     _keep_spark()
-    os.dup2(2, 1)  # whatever Java prints is not to come between the answers
+    os.dup2(2, 1)  # so that Java's output does not mix with the responses
     for line in sys.stdin:
         try:
             found = answer(json.loads(line))

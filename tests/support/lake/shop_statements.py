@@ -1,4 +1,4 @@
-"""Short forms of shop events: statements for `LakeTestbed.change`, and a simulation of the live shop."""
+"""Shop events for tests of the lake: statements for `LakeTestbed.change`, and a simulation of a live shop."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from tests.support.lake.testbed import LakeTestbed, Statement
 
 
 def new_id() -> str:
-    """An order's id."""
+    """Generate a random order id."""
     return str(uuid.uuid4())
 
 
 def order(
     order_id: str, *, customer_id: int = 7, num_products: int = 1, at: str = "2025-05-06 07:08:09.123456"
 ) -> Statement:
-    """A new order."""
+    """Build the statement that inserts an order."""
     return "INSERT INTO orders VALUES (%s, %s, 8, 1, %s, %s)", (order_id, customer_id, num_products, at)
 
 
 def line(order_id: str, product_id: int = 1, quantity: int = 2) -> Statement:
-    """A new product of an order."""
+    """Build the statement that inserts a product line of an order."""
     return "INSERT INTO order_details VALUES (%s, %s, %s)", (order_id, product_id, quantity)
 
 
 def customer(id_: int) -> Statement:
-    """A new customer."""
+    """Build the statement that inserts a customer."""
     text = "INSERT INTO customers VALUES (%s, 'Ada', 'ada@example.org', NULL, 'gold', NOW(6), NOW(6))"
     return text, (id_,)
 
 
 @contextmanager
 def simulator(testbed: LakeTestbed, simulation: Simulation, stop: threading.Event | None = None) -> Iterator[Simulator]:
-    """The shop's life step by step; it changes the orders that are there now, and its own."""
+    """Yield a simulator that the test can run step by step; it changes existing orders and those it inserts."""
     parameters = testbed.definition.generator
     assert parameters is not None
     clock = SystemClock(stop or threading.Event())
@@ -49,7 +49,7 @@ def simulator(testbed: LakeTestbed, simulation: Simulation, stop: threading.Even
 
 
 def live(testbed: LakeTestbed, simulation: Simulation, stop: threading.Event | None = None) -> None:
-    """A while in the life of the shop, until it ends or is stopped."""
+    """Run a simulation of the live shop until its limit is reached or `stop` is set."""
     stop = stop or threading.Event()
     with simulator(testbed, simulation, stop) as shop:
         shop.run(stop)

@@ -1,4 +1,4 @@
-"""Testbed of the lake: change the shop's database, run lake commands, and read the results."""
+"""A testbed for the lake: change the shop's database, run `python -m batch`, and read the results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Statement = tuple[str, Sequence[Any]]
 
 @dataclass(frozen=True)
 class Answer:
-    """Output of a command, and its exit code."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -44,7 +44,7 @@ class Answer:
 
 
 class Shell:
-    """`tests/support/lake/shell.py` as a process, which is started by its first request."""
+    """A process that runs `tests/support/lake/shell.py`; the first request starts it."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -61,19 +61,19 @@ class Shell:
             )
 
     def ask(self, request: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-        """Send one request, return its answer."""
+        """Send a request to the process, and return the response."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({**request, "environment": environment}).encode() + b"\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
-        assert line, f"the shell has ended: see {self._log}"
+        assert line, f"the process of the shell has ended: see {self._log}"
         found: dict[str, Any] = json.loads(line)
         assert "failed" not in found, found["failed"]
         return found
 
     def close(self) -> None:
-        """End it."""
+        """End the process if it was started."""
         if "_process" not in vars(self):
             return
         assert self._process.stdin is not None
@@ -84,7 +84,7 @@ class Shell:
 
 
 class LakeTestbed:
-    """The shop and its lake; `shell` runs the commands (default: its own), `more` are settings of its own."""
+    """A shop and its lake; `shell` runs the commands (by default a new shell), and `more` overrides settings."""
 
     def __init__(self, stack: Stack, folder: Path, *, shell: Shell | None = None, **more: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ class LakeTestbed:
             connection.close()
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Read rows of the source; values other than numbers as text."""
+        """Run a query on the source database; values other than whole numbers and NULL are returned as text."""
         with connected(self._database, self.definition.database) as connection, connection.cursor() as cursor:
             cursor.execute(sql)
             found: list[Any] = cursor.fetchall()
@@ -129,7 +129,7 @@ class LakeTestbed:
     # -- the archive --------------------------------------------------------------------------------------------------
 
     def until_archived(self) -> None:
-        """Wait until the archive holds every change that is committed now."""
+        """Wait until every change committed so far in the source is archived."""
         mark = uuid.uuid4().hex
         self.change(("REPLACE INTO payment_method VALUES (99, 'mark of a test', %s)", [mark]))
         self._archive.until_archived(mark)
@@ -143,30 +143,33 @@ class LakeTestbed:
     # -- the lake -----------------------------------------------------------------------------------------------------
 
     def batch(self, *arguments: str, code: int | None = 0) -> Answer:
-        """A command, in a process that goes on; `code` is what its exit code has to be."""
+        """Run a batch command in the shell; fail if its exit code is not `code` (None accepts any exit code)."""
         found = self._ask({"argv": arguments})
         answer = Answer(found["code"], found["out"], found["err"])
         assert code is None or answer.code == code, answer.text
         return answer
 
     def gold(self, query: str, *values: str | int) -> list[tuple[Any, ...]]:
-        """Rows of a query of the newest run's Gold and Silver, with values for its question marks; times as text."""
+        """Run an SQLite query on the newest run's Gold and Silver; `values` replace its question marks.
+
+        Times are returned as text.
+        """
         for value in values:
             query = query.replace("?", repr(value), 1)
         [rows] = self.ask([query])
         return rows
 
     def ask(self, queries: Sequence[str]) -> list[list[tuple[Any, ...]]]:
-        """The rows of several queries in SQLite's SQL, of the same run."""
+        """Run several SQLite queries on the newest run's Gold and Silver, and return the rows of each."""
         return LakeQueries(self.environment).ask(queries)
 
     def asked_of_spark(self, query: str) -> list[tuple[Any, ...]]:
-        """Rows of a query in Spark's SQL; what is no number as text."""
+        """Run a Spark SQL query on the lake; values other than whole numbers and NULL are returned as text."""
         [rows] = self.gold_of([query])
         return rows
 
     def gold_of(self, queries: Sequence[str]) -> list[list[tuple[Any, ...]]]:
-        """The rows of several queries in Spark's SQL, asked together."""
+        """Run several Spark SQL queries on the lake in one request, and return the rows of each."""
         answer = self._ask({"queries": queries})
         return [[tuple(row) for row in rows] for rows in answer["rows"]]
 
@@ -174,7 +177,7 @@ class LakeTestbed:
         return self.shell.ask(request, self.environment)
 
     def process(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
-        """A command in a process of its own, its output in a pipe."""
+        """Start a batch command as a separate process whose output goes to a pipe; `more` overrides settings."""
         return subprocess.Popen(
             [sys.executable, "-m", "batch", *arguments],
             env=self.environment | more,
@@ -185,11 +188,11 @@ class LakeTestbed:
         )
 
     def manifests(self) -> list[str]:
-        """Names of the runs."""
+        """Return the names of the runs that `history` lists."""
         return [line.split()[0] for line in self.batch("history", "--limit", "1000").out.splitlines()[1:]]
 
     def close(self) -> None:
-        """End what runs."""
+        """Close the archive consumer and this testbed's shell."""
         if "_archive" in vars(self):
             self._archive.close()
         self._own.close()

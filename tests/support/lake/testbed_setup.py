@@ -1,4 +1,4 @@
-"""Starts the testbed: its servers, a small snapshot, a connector, and workers that archive its changes."""
+"""Start a testbed: its servers, a small dataset, the connector, and the workers of given applications."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SERVERS: Final = ("kafka", "connect", "mariadb", "redis", "minio")
 def opened_testbed(
     folder: Path, applications: Sequence[str], *, say: Callable[[str], None] = print
 ) -> Iterator[LakeTestbed]:
-    """A loaded shop whose changes these applications work on; the lake's tables are not made yet."""
+    """Yield a testbed with a loaded shop and a worker of each given application; its lake is still empty."""
     with Stack.at(folder / "stack", ports=free_ports(), servers=SERVERS, die_with_parent=True) as stack:
         testbed = LakeTestbed(stack, folder)
         _load(testbed, say)

@@ -140,7 +140,7 @@ def _table(document: dict[str, Any], index: int = 0) -> Any:
             lambda d: _table(d)["columns"][0].update(nullable=True),
             "tables[0].columns[0].nullable: a key column can't be null",
         ),
-        (lambda d: _table(d)["columns"][1].update(length=3), "tables[0].columns[1].length: is for strings"),
+        (lambda d: _table(d)["columns"][1].update(length=3), "tables[0].columns[1].length: applies only to strings"),
         (lambda d: _table(d, 1)["columns"][2].pop("scale"), "tables[1].columns[2].precision: a decimal needs"),
         (
             lambda d: _table(d)["rules"][0].update(column="nix"),
@@ -153,7 +153,7 @@ def _table(document: dict[str, Any], index: int = 0) -> Any:
         ),
         (
             lambda d: _table(d)["rules"][0].update(column="changed"),
-            "tables[0].rules[0].min: must be a day, as in 2000-01-31, as 'changed' is of type timestamp",
+            "tables[0].rules[0].min: must be a day such as 2000-01-31: 'changed' is of type timestamp",
         ),
         (
             lambda d: _table(d)["rules"][0].update(

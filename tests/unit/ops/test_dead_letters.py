@@ -297,7 +297,7 @@ def test_a_transaction_that_fails_after_a_refused_record_is_tried_again(testbed:
 
 def test_a_fault_of_kafka_ends_the_replay_with_what_to_do(testbed: ReplayTestbed) -> None:
     testbed.producer.failures = [KafkaError(KafkaError._TIMED_OUT)] * 2
-    with pytest.raises(StackError, match="run it again"):
+    with pytest.raises(StackError, match="run the command again"):
         testbed.replay.run([letter()])
     assert testbed.replay.replayed == 0
 
