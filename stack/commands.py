@@ -146,8 +146,10 @@ def add_name_option(parser: argparse.ArgumentParser) -> None:
 def _servers(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in SERVERS]
-    if unknown or not names:
+    if unknown:
         raise argparse.ArgumentTypeError(f"unknown server {', '.join(unknown)!r}: use {', '.join(SERVERS)}")
+    if not names:
+        raise argparse.ArgumentTypeError(f"no server is named: use {', '.join(SERVERS)}")
     return names
 
 

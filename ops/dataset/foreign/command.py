@@ -54,7 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise StackError("--name cannot be used with a URL: the URL already names the server")
     address = parse_address(arguments.url)
     name = arguments.dataset or address.database.lower()
-    if not _NAME.fullmatch(name) or name in RESERVED_LAKE_FOLDERS:
+    if name in RESERVED_LAKE_FOLDERS:
+        raise StackError(
+            f"{name!r} can't be a dataset's name, because the lake uses this folder: choose one with --dataset"
+        )
+    if not _NAME.fullmatch(name):
         raise StackError(
             f"{name!r} can't be a dataset's name: use --dataset with a–z, 0–9 and _, starting with a letter"
         )
