@@ -1,1 +1,1 @@
-"""The same facts in bulk: PySpark jobs from Bronze to Gold."""
+"""PySpark batch jobs that build the lake's Bronze, Silver and Gold tables from the source's changes."""

@@ -1,4 +1,4 @@
-"""`python -m batch`: build, read and maintain the lake, from the source's changes to Gold."""
+"""`python -m batch`: build, query and maintain the lake, whose layers are Bronze, Silver and Gold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INTERRUPTED = 130
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands; each command sets `run`, the function that executes it."""
+    """Build the argument parser; the parser of each command sets `run` to the function that executes the command."""
     root = argparse.ArgumentParser(prog="python -m batch", description=__doc__)
     subparsers = root.add_subparsers(required=True, metavar="COMMAND")
     for module in (run, inspect, backfill, reconcile, replay, rebuild, maintain, erase, dictionary):
@@ -31,9 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(brief(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; committed work is kept, and the next run continues after it", file=sys.stderr)
+        print("interrupted: work committed so far is kept, and the next run continues from there", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:  # the program that read the output has ended, as in `sql … | head`
+    except BrokenPipeError:  # the program that reads the output has exited, as in `sql … | head`
         sys.stderr.close()
         return 1
 

@@ -1,4 +1,4 @@
-"""The context that a layer works in, and the result that it returns."""
+"""The context that is passed to each layer of a run, and the result that a layer returns for a table."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """The context of one run over one dataset.
+    """The Spark session, dataset, settings and options that all layers of one run share.
 
     Attributes:
-        run_id: unique id, which sorts by the start of the run.
-        started_at: start of the run, with a time zone; its UTC day is the Bronze partition of all rows of this run.
-        database: login of the source; None if the run may not read tables by JDBC.
-        full: process each table's whole input again instead of continuing from its progress.
-        is_rebuild: allow a Bronze table to change its feed.
-        since, until: bounds of the cursor window for tables read by JDBC, if the operator gave them.
-        shared: objects made by `once`, by session and key.
+        run_id: unique id of the run; ids sort by the start time of their runs.
+        started_at: start of the run, timezone-aware; Bronze stores all rows of the run in the partition of its UTC day.
+        database: login for the source database; None if the run does not read it.
+        full: process the whole input of each table again instead of continuing from its recorded progress.
+        is_rebuild: allow a Bronze table to switch between the feeds `changes` and `jdbc`.
+        since, until: bounds of the cursor window for tables read by JDBC; None if the user gave no bound.
+        shared: objects that `once` has created, keyed by session and by the key passed to `once`.
     """
 
     spark: SparkSession
@@ -46,25 +46,25 @@ class RunContext:
     shared: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the object that all tables of a session share under `key`; the first call makes it."""
+        """Return the object stored under `key` for this Spark session; the first call creates it with `make`."""
         own = (id(self.spark), key)
         if own not in self.shared:
             self.shared[own] = make()
         found: T = self.shared[own]
         return found
 
-    # Within a session, each table has one object for the whole run, so that its log is read once.
+    # One object per table and session for the whole run, so that the table's Delta log is read only once.
 
     def table(self, layer: str, name: str) -> LakeTable:
-        """Return a table of Bronze or Silver."""
+        """Return the Bronze or Silver table with this name."""
         return self._at(self.lake.table(layer, name), f"{layer}/{name}")
 
     def dimension(self, name: str) -> LakeTable:
-        """Return a dimension of Gold."""
+        """Return the Gold dimension with this name."""
         return self._at(self.lake.dimension(name), f"gold/{name}")
 
     def fact(self, name: str) -> LakeTable:
-        """Return a fact table of Gold."""
+        """Return the Gold fact table with this name."""
         return self._at(self.lake.fact(name), f"gold/{name}")
 
     def _at(self, path: str, name: str) -> LakeTable:
@@ -73,17 +73,17 @@ class RunContext:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerResult:
-    """The outcome of a layer for one table.
+    """The outcome of processing one table in one layer.
 
     Attributes:
         version: version of the Delta table after the run; None if the table does not exist yet.
         rows_in: number of rows read.
         rows_written: number of rows inserted, updated and deleted.
         rejected: number of rows that broke a rule, by rule name.
-        progress: position up to which the layer has read its source; the next run continues from there.
-        is_unchanged: whether nothing was written, because nothing was new.
+        progress: position up to which the layer has read the table's input; the next run continues from there.
+        is_unchanged: whether the table was left unchanged because there was nothing new.
         note: a remark for the printed report.
-        also_written: outcomes of other tables that were written in the same step.
+        also_written: outcomes of other tables that the same step wrote.
     """
 
     layer: str
@@ -99,6 +99,6 @@ class LayerResult:
 
     @classmethod
     def of(cls, written: Written, *, layer: str, table: str, progress: Mapping[str, Any], **more: Any) -> Self:
-        """Return the outcome of a commit; `more` are further attributes, or counts that replace those of the commit."""
+        """Create the result of a commit; `more` sets further attributes and may override the commit's row counts."""
         counted = {"rows_in": written.rows_in, "rows_written": written.rows_written}
         return cls(layer=layer, table=table, version=written.version, progress=progress, **{**counted, **more})

@@ -1,10 +1,10 @@
-"""Errors of the lake's commands and layers."""
+"""Exceptions raised by the batch commands and the layers of the lake."""
 
 from __future__ import annotations
 
 
 class BatchError(Exception):
-    """A run or command cannot continue; the message has the layer and table, the fault, and what to do."""
+    """A run or command cannot continue; the message names the layer and table, the problem, and a remedy."""
 
     def __init__(self, message: str, *, layer: str = "", table: str = "") -> None:
         subject = "/".join(part for part in (layer, table) if part)
@@ -14,8 +14,8 @@ class BatchError(Exception):
 
 
 class StorageError(BatchError):
-    """The object storage is unreachable or full. This error ends the run, because all tables are stored there."""
+    """The object storage is unreachable or full; the whole run stops, because all tables are stored there."""
 
 
 class SparkEndedError(BatchError):
-    """Spark's Java process has ended: no later run can succeed, so a supervisor must restart this Python process."""
+    """Spark's Java process has exited; no further run can succeed until this Python process is restarted."""

@@ -1,6 +1,6 @@
-"""The quarantine: rows of all tables that quality rules keep out of Silver.
+"""The quarantine: one table for all rows that a quality rule keeps out of Silver.
 
-A row is stored once for each rule that it breaks, with everything that a replay needs.
+A row is stored once per rule that it violates, with everything that is needed to check and process it again.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from batch.context import RunContext
 from batch.delta.table import LakeTable
 
 COLUMNS: Final = ("table", "key", "rule", "action", "row", "_sequence", "_origin")
-"""`key` and `row` are JSON; `row` has all columns of the row as Bronze stores them."""
+"""Columns of the rows to quarantine. `key` and `row` are JSON; `row` has all columns as stored in Bronze."""
 
 _IDENTITY: Final = ("table", "key", "rule", "_sequence", "_origin")
 
 _ONE_AT_A_TIME: Final = threading.Lock()
-"""All tables of a run share the quarantine. If two writes start from the same version of it, one of them fails."""
+"""Serialises writes to the quarantine, which all tables share: of two concurrent Delta commits, one would fail."""
 
 
 def quarantine_table(context: RunContext) -> LakeTable:
-    """Return the quarantine of the run's dataset."""
+    """Return the quarantine table of the dataset that the run processes."""
     return LakeTable(context.spark, context.lake.quarantine(), "silver/quarantine")
 
 
 def quarantine(rows: DataFrame, context: RunContext) -> None:
-    """Add rows (with `COLUMNS`) to the quarantine, without those that it has already, so that a run can be repeated."""
+    """Append rows to the quarantine, skipping those already stored there, so that a run can be repeated safely."""
     table = quarantine_table(context)
     rows = rows.select(*COLUMNS).distinct()
     with _ONE_AT_A_TIME:

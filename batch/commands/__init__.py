@@ -1,1 +1,1 @@
-"""The commands of `python -m batch`, one file each: arguments, and the steps of the run."""
+"""The commands of `python -m batch`: each module parses the arguments of one command and plans its run."""

@@ -1,11 +1,12 @@
 """`python -m batch backfill`: read rows of one table from the source database again, selected by time or by key.
 
-Rows that differ from their newest version in Bronze are landed, with the source's log position at the time of reading:
-a later change still wins, and repeating the backfill lands nothing. Then Silver and Gold are brought up to date. A row
-that is selected by key but missing in the source is landed as deleted. A time window cannot detect deletions, because a
-row may also have moved out of the window; `python -m batch reconcile --repair` finds them.
+Rows that differ from their newest version in Bronze are appended to Bronze with the source's log position at the time
+of reading, so any later change still takes precedence, and repeating the backfill appends nothing. Silver and Gold are
+then brought up to date. A row that is selected by key but missing in the source is recorded as deleted. A time window
+cannot detect deletions, because a row may also have moved out of the window; `python -m batch reconcile --repair`
+detects them.
 
-A backfill is a run like any other, with the lease, a manifest, the job record and the layers' logs.
+Like every run, a backfill takes the dataset's lease and writes a manifest, a job record and the layers' logs.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from config.settings import DatabaseSettings
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `backfill`."""
-    text = "read rows from the source database again, by time or by key, and bring all layers up to date"
+    """Register the `backfill` command and its options."""
+    text = "read rows from the source database again, selected by time or key, and bring all layers up to date"
     parser = subparsers.add_parser("backfill", help=text, description=text)
     add_dataset_option(parser)
-    parser.add_argument("--table", metavar="TABLE", required=True, help="the source table whose rows are read again")
+    parser.add_argument("--table", metavar="TABLE", required=True, help="source table whose rows are read again")
     parser.add_argument(
         "--since", type=moment, metavar="TIME", help="select rows whose cursor column is at this time (UTC) or later"
     )
@@ -51,12 +52,12 @@ def add_commands(subparsers: Any) -> None:
         metavar="ID",
         help="select the row with this key; repeat the option for more rows (composite: order_id=…,product_id=…)",
     )
-    parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
+    parser.add_argument("--wait", action="store_true", help="if another run of the dataset is in progress, wait for it")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Backfill the chosen rows."""
+    """Backfill the rows that the arguments select, and return the exit code."""
     with open_workspace(arguments) as workspace:
         check_choice(workspace.definition, layer="bronze", table=arguments.table)
         table = workspace.definition.table(arguments.table)
@@ -68,11 +69,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def chosen(table: Table, arguments: argparse.Namespace) -> Callable[[RunContext], LayerResult]:
-    """Return the work that lands the selected rows in Bronze.
+    """Return the function that appends the selected source rows to Bronze.
 
     Raises:
-        BatchError: the arguments select neither a window nor keys, or both; the window is empty; the table has no time
-            cursor; or a key is invalid.
+        BatchError: the arguments give both a time window and keys, or neither; the window is empty; the table's cursor
+            is not a time column; or a key is invalid.
     """
     since, until = arguments.since, arguments.until
     has_window = since is not None or until is not None
@@ -84,7 +85,7 @@ def chosen(table: Table, arguments: argparse.Namespace) -> Callable[[RunContext]
     if since is not None and until is not None and since >= until:
         raise BatchError("--since must be before --until")
     if not has_time_cursor(table):
-        text = "the definition gives this table no time column as its cursor: select rows with --key"
+        text = "in the definition, the cursor of this table is not a time column: select rows with --key"
         raise BatchError(text, table=table.name)
     return lambda context: bronze.land_window(table, since, until, context)
 
@@ -96,7 +97,7 @@ def planner(
     landing: Callable[[RunContext], LayerResult],
     database: DatabaseSettings,
 ) -> Plan:
-    """Return the plan: land the rows in Bronze, then update Silver and Gold."""
+    """Plan a run that appends the selected source rows to Bronze and then updates Silver and Gold."""
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = workspace.context(spark, run_id, started_at, database=database)

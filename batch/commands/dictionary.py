@@ -1,4 +1,4 @@
-"""`python -m batch dictionary`: write the data dictionary next to the dataset's definition. Needs no server."""
+"""`python -m batch dictionary`: write a dataset's data dictionary next to its definition; no server is needed."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ FILE: Final = "dictionary.md"
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `dictionary`."""
-    text = "write the data dictionary into the dataset's folder, as Markdown"
+    """Register the `dictionary` command and its options."""
+    text = "write the data dictionary as Markdown into the dataset's folder"
     parser = subparsers.add_parser("dictionary", help=text, description=text)
     add_dataset_option(parser)
     parser.add_argument(
-        "--check", action="store_true", help="write nothing, and return exit code 1 if the file is out of date"
+        "--check", action="store_true", help="write nothing; the exit code is 1 if the file is out of date"
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the dictionary; with `--check`, only compare it with the file."""
+    """Write the data dictionary; with `--check`, only report whether the existing file is up to date."""
     definition = load_definition(arguments.dataset or DatasetSettings.read().dataset)
     path, text = dictionary_path(definition), dictionary_text(definition, plans(definition))
     if arguments.check:
@@ -41,5 +41,5 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def dictionary_path(definition: Definition) -> Path:
-    """Return the path of a dataset's dictionary."""
+    """Return the path of a dataset's data dictionary file."""
     return Path(definition.folder, FILE)

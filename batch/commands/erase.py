@@ -1,7 +1,8 @@
-"""`python -m batch erase --customer ID`: erase one person's data from the lake, once the source has deleted the row.
+"""`python -m batch erase --customer ID`: erase a person's data, after the source has deleted the row.
 
-An erasure is a run like any other, with the lease, a manifest, the job record and the layers' logs. Its report is
-printed and kept in `audit/erasures`. The exit code is 0 only if every place was read again and nothing was left there.
+Like every run, an erasure takes the dataset's lease and writes a manifest, a job record and the layers' logs. Its
+report is printed and stored in `audit/erasures`. The exit code is 0 only if a final search of the archive, the
+tables and Redis finds nothing.
 """
 
 from __future__ import annotations
@@ -29,21 +30,26 @@ from streams.adapters.redis import RedisConsole
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `erase`."""
-    text = "erase a person's data from archive, lake tables and Redis, with a report; exit code 0 if nothing is left"
+    """Register the `erase` command and its options."""
+    text = "erase a person's data from the archive, the lake and Redis, with a report; exit code 0 if none is left"
     parser = subparsers.add_parser("erase", help=text, description=text)
     add_dataset_option(parser)
     parser.add_argument(
-        "--customer", metavar="ID", required=True, help="key of the customer's row, which the source has deleted"
+        "--customer",
+        metavar="ID",
+        required=True,
+        help="key of the customer's row, which must already be deleted in the source",
     )
-    parser.add_argument("--dry-run", action="store_true", help="list the data that would be erased, and change nothing")
-    parser.add_argument("--force", action="store_true", help="erase even if the archive has no deletion of the row")
-    parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
+    parser.add_argument("--dry-run", action="store_true", help="only count the data in each storage location")
+    parser.add_argument(
+        "--force", action="store_true", help="erase even if the archive does not contain the deletion of the row"
+    )
+    parser.add_argument("--wait", action="store_true", help="if another run of the dataset is in progress, wait for it")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Erase the person's data; with `--dry-run`, only list it."""
+    """Erase one customer's data; with `--dry-run`, only count it."""
     with open_workspace(arguments) as workspace:
         person = named_person(workspace.definition, arguments.customer)
         database, topics = DatabaseSettings.read(), Topics(KafkaSettings.read().bootstrap)
@@ -74,7 +80,7 @@ def _dry_run(
     workspace: Workspace, person: Person, database: DatabaseSettings, topics: Topics, redis: RedisConsole
 ) -> int:
     count = rows_in_source(person, database, workspace.definition.database)
-    note = "delete the row in the source before you erase" if count else ""
+    note = "delete this row in the source before the erasure" if count else ""
     source = Entry(place="source", found=count, left=count, is_ours=False, note=note)
     with workspace.spark() as spark:
         context = workspace.context(spark, "dry-run", datetime.now(UTC))

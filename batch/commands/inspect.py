@@ -1,4 +1,4 @@
-"""`python -m batch show | sql | history`: read the lake at the table versions of the newest manifest."""
+"""`python -m batch show | sql | history`: query the lake as of the last run, and list the runs."""
 
 from __future__ import annotations
 
@@ -23,17 +23,23 @@ _LONGEST_CELL: Final = 60
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `show`, `sql` and `history`."""
-    show = _add(subparsers, "show", run_show, "print rows of a table, without the deleted rows that Silver keeps")
+    """Register the commands `show`, `sql` and `history` and their options."""
+    show = _add(subparsers, "show", run_show, "print rows of a table; for Silver tables, without tombstones")
     show.add_argument("table", metavar="TABLE", help=f"a source table, a Gold table, or {QUARANTINE}")
     show.add_argument("--layer", metavar="LAYER", help="layer of the table (default: silver, or gold for Gold tables)")
-    show.add_argument("--limit", type=count, default=20, metavar="COUNT", help="number of rows (default: 20)")
-    sql = _add(subparsers, "sql", run_sql, "run Spark SQL; every Silver and Gold table is a view")
+    show.add_argument("--limit", type=count, default=20, metavar="COUNT", help="maximum number of rows (default: 20)")
+    sql = _add(subparsers, "sql", run_sql, "run a Spark SQL query; every Silver and Gold table is available as a view")
     sql.add_argument("query", metavar="QUERY", help='for example "select count(*) from fact_orders"')
-    sql.add_argument("--limit", type=count, default=1_000, metavar="COUNT", help="number of rows (default: 1,000)")
+    sql.add_argument(
+        "--limit", type=count, default=1_000, metavar="COUNT", help="maximum number of rows (default: 1,000)"
+    )
     history = _add(subparsers, "history", run_history, "list the runs, or the versions of one table, newest first")
-    history.add_argument("table", nargs="?", metavar="TABLE", help="list the versions of this table (default: runs)")
-    history.add_argument("--limit", type=count, default=20, metavar="COUNT", help="number of runs (default: 20)")
+    history.add_argument(
+        "table", nargs="?", metavar="TABLE", help="list the versions of this table instead of the runs"
+    )
+    history.add_argument(
+        "--limit", type=count, default=20, metavar="COUNT", help="maximum number of runs (default: 20)"
+    )
 
 
 def _add(subparsers: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -44,7 +50,7 @@ def _add(subparsers: Any, name: str, run: Any, text: str) -> argparse.ArgumentPa
 
 
 def run_show(arguments: argparse.Namespace) -> int:
-    """Print rows of a table."""
+    """Print rows of the table that the arguments select."""
     with open_workspace(arguments) as workspace:
         layer = arguments.layer
         if layer is not None and layer not in LAYERS:
@@ -60,14 +66,14 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 
 def run_sql(arguments: argparse.Namespace) -> int:
-    """Run a query and print its rows."""
+    """Run a Spark SQL query and print its rows."""
     with open_workspace(arguments) as workspace, workspace.spark() as spark:
         print_rows(queried(spark, workspace, arguments.query), arguments.limit)
     return 0
 
 
 def queried(spark: SparkSession, workspace: Workspace, query: str) -> DataFrame:
-    """Return the rows of a query; Silver and Gold tables are views, at the versions of the newest manifest."""
+    """Run a query over views of the Silver and Gold tables, at the versions that the newest manifest names."""
     manifest = workspace.newest()
     words = set(re.findall(r"\w+", query.lower()))
     for name in [*manifest.versions, f"silver/{QUARANTINE}"]:
@@ -79,7 +85,7 @@ def queried(spark: SparkSession, workspace: Workspace, query: str) -> DataFrame:
 
 
 def run_history(arguments: argparse.Namespace) -> int:
-    """Print the last runs, or the versions that they wrote of one table."""
+    """Print the latest runs or, for one table, the versions that these runs wrote."""
     with open_workspace(arguments) as workspace:
         if arguments.table is not None:
             check_choice(workspace.definition, layer=None, table=arguments.table)
@@ -104,7 +110,7 @@ def _table_rows(spark: SparkSession, workspace: Workspace, manifest: Manifest, l
 
 
 def version_of(manifest: Manifest, layer: str, table: str) -> int:
-    """Return a table's version in the manifest.
+    """Return the version of a table that the manifest names.
 
     Raises:
         BatchError: no run has written the table yet.
@@ -116,9 +122,9 @@ def version_of(manifest: Manifest, layer: str, table: str) -> int:
 
 
 def print_rows(rows: DataFrame, limit: int) -> None:
-    """Print up to `limit` rows as a table, then their number or that there are more."""
+    """Print up to `limit` rows as a table, then the number of rows or a note that there are more."""
     names = [field.name for field in rows.schema.fields]
-    if not names:  # a statement without result
+    if not names:  # the statement returns no columns
         return
     found = rows.limit(limit + 1).collect()
     cells = [[_cell(value) for value in row] for row in found[:limit]]
@@ -137,7 +143,7 @@ def _cell(value: object) -> str:
 
 
 def format_runs(manifests: list[Manifest]) -> str:
-    """Format one line per run."""
+    """Format the runs as a table with one line each."""
     rows = [("RUN", "STARTED", "SECONDS", "ROWS", "RULES", "")]
     for manifest in manifests:
         written = sum(table.rows_written for table in manifest.tables)
@@ -150,7 +156,7 @@ def format_runs(manifests: list[Manifest]) -> str:
 
 
 def format_versions(manifests: list[Manifest], table: str) -> str:
-    """Format one line for each run and layer that wrote the table or failed to write it."""
+    """Format one line for each run and layer that wrote a version of the table, or failed to write one."""
     rows = [("RUN", "LAYER", "VERSION", "")]
     for manifest in manifests:
         for each in manifest.tables:

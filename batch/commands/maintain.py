@@ -1,14 +1,15 @@
-"""`python -m batch maintain`: the upkeep of the lake that ordinary runs leave out.
+"""`python -m batch maintain`: compact the tables of the lake, and delete data that is no longer needed.
 
-1. Remove tombstones of Silver older than `--tombstones`: an earlier change of such a row is not expected any more.
+1. Remove tombstones older than `--tombstones` from Silver; late changes to these rows are no longer expected.
 2. Merge the small files of each partition; the target size depends on the size of the table.
-3. Delete files that only versions older than `--keep` need.
-4. With `--archive`, delete objects of the archive of raw changes that Bronze has landed and that are older than this
-   interval. After that a table cannot be rebuilt from its archive, only from Bronze. Without it, all objects stay.
+3. Delete files that are needed only by versions older than `--keep`.
+4. With `--archive`, delete objects from the archive of raw changes that are older than this interval and that Bronze
+   has already read. A table can then no longer be rebuilt from its archive, only from Bronze. Without the option, no
+   object is deleted.
 
-Maintenance is a run like any other, with the lease, a manifest and the layers' logs. The manifest names the resulting
-versions, so that nobody reads versions whose files are deleted. If no run has processed a change within `--keep`, it is
-lost from its table's change feed; the next run then rebuilds the tables that depend on that table.
+Like every run, maintenance takes the dataset's lease and writes a manifest and the layers' logs. The manifest names the
+resulting versions, so that nobody reads versions whose files are deleted. A change that no run processes within
+`--keep` is lost from its table's change feed; the next run then rebuilds the tables that depend on that table.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspa
 from batch.quarantine import quarantine_table
 
 KEEP_S_MIN: Final = 3600.0
-"""Minimum of `--keep` and `--archive`: a reader or another writer may use a version for this long."""
+"""Minimum of `--keep` and `--archive` in seconds, because a reader or writer may use a version for this long."""
 
 QUARANTINE: Final = "quarantine"
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `maintain`."""
+    """Register the `maintain` command and its options."""
     text = "compact tables, remove old tombstones, delete files of old versions; exit code 1 if a table failed"
     parser = subparsers.add_parser("maintain", help=text, description=text)
     add_dataset_option(parser)
@@ -50,38 +51,38 @@ def add_commands(subparsers: Any) -> None:
         type=interval,
         default=7 * 86_400.0,
         metavar="7d",
-        help="how long old versions stay readable (default: 7d)",
+        help="keep old versions readable for this long (default: 7d)",
     )
     parser.add_argument(
         "--tombstones",
         type=interval,
         default=30 * 86_400.0,
         metavar="30d",
-        help="remove tombstones of Silver older than this (default: 30d)",
+        help="remove tombstones older than this from Silver (default: 30d)",
     )
     parser.add_argument(
         "--archive",
         type=interval,
         metavar="365d",
-        help="delete archived raw changes older than this, if Bronze has landed them (default: keep all)",
+        help="delete archived raw changes that are older than this and already in Bronze (default: keep all)",
     )
-    parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
+    parser.add_argument("--wait", action="store_true", help="if another run of the dataset is in progress, wait for it")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Maintain the chosen tables."""
+    """Maintain the tables that the arguments select, and return the exit code."""
     for name in ("keep", "archive"):
         value = getattr(arguments, name)
         if value is not None and value < KEEP_S_MIN:
-            raise BatchError(f"--{name} must be at least 1h, because a reader or writer may run that long")
+            raise BatchError(f"--{name} must be at least 1h, because a version may be in use for that long")
     with open_workspace(arguments) as workspace:
         check_choice(workspace.definition, layer=arguments.layer, table=arguments.table)
         return run_once(workspace, lambda spark: planner(workspace, spark, arguments), wait=arguments.wait)
 
 
 def planner(workspace: Workspace, spark: SparkSession, arguments: argparse.Namespace) -> Plan:
-    """Return the plan: each table of the chosen layers, and the quarantine if all of Silver is chosen."""
+    """Plan the maintenance of the selected tables, and of the quarantine if all of Silver is selected."""
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = workspace.context(spark, run_id, started_at)
@@ -101,7 +102,7 @@ def planner(workspace: Workspace, spark: SparkSession, arguments: argparse.Names
 
 
 def _step(layer: str, name: str, table: LakeTable, context: RunContext, arguments: argparse.Namespace) -> Step:
-    # A history table keeps its tombstones, because each one ends the period of a version.
+    # A history table keeps its tombstones, because each one marks the end of a version's validity.
     has_tombstones = layer == "silver" and name in [each.name for each in context.definition.tables]
     tombstones_s = arguments.tombstones if has_tombstones else None
 

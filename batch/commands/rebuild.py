@@ -1,12 +1,12 @@
-"""`python -m batch rebuild`: rebuild tables from the archive of raw changes, through all layers to Gold.
+"""`python -m batch rebuild`: rebuild tables from the archive of raw changes, in all layers.
 
 A table with the feed `changes` is rebuilt from the archive alone: Bronze from all objects in the archive, Silver and
-its history from Bronze, then the Gold tables that depend on the table. A rebuild also applies a changed feed: a table
-whose feed is now `jdbc` starts from the current rows of the source. Readers see the old tables until the run's manifest
-is written.
+its history from Bronze, then the Gold tables that depend on the table. A rebuild also applies a change of a table's
+feed in the definition: if the new feed is `jdbc`, the table starts from the current rows of the source. Readers see the
+old tables until the run's manifest is written.
 
-Rows that `reconcile --repair` or `backfill` has read from the source are not in the archive, so Bronze loses them. The
-run reports their number; `reconcile` finds rows that are missing because of that.
+Rows that `reconcile --repair` or `backfill` has read from the source are not in the archive, so the rebuilt Bronze
+table lacks them. The run reports how many rows are lost in this way; `reconcile` finds those that the source still has.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from config.settings import DatabaseSettings
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `rebuild`."""
+    """Register the `rebuild` command and its options."""
     text = "rebuild all tables, or one and the Gold tables derived from it, from the archive; exit code 1 on failure"
     parser = subparsers.add_parser("rebuild", help=text, description=text)
     add_dataset_option(parser)
     parser.add_argument(
         "--table", metavar="TABLE", help="rebuild only this source table and the Gold tables derived from it"
     )
-    parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
+    parser.add_argument("--wait", action="store_true", help="if another run of the dataset is in progress, wait for it")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Rebuild the chosen tables."""
+    """Rebuild the tables that the arguments select, and return the exit code."""
     with open_workspace(arguments) as workspace:
         check_choice(workspace.definition, layer="bronze", table=arguments.table)
         return run_once(
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def planner(workspace: Workspace, spark: SparkSession, only: str | None) -> Plan:
-    """Return the plan: the steps of all layers that concern the chosen tables."""
+    """Plan a full run over the source table `only` (None: all) and the Gold tables derived from it."""
     uses_jdbc = any(table.feed == "jdbc" for table in workspace.definition.tables if only in (None, table.name))
     database = DatabaseSettings.read() if uses_jdbc else None
     chosen = concerned(workspace.definition, only)
@@ -64,7 +64,7 @@ def planner(workspace: Workspace, spark: SparkSession, only: str | None) -> Plan
 
 
 def concerned(definition: Definition, only: str | None) -> set[str]:
-    """Return the names of the steps that rebuild a table (None: each table) and the Gold tables that depend on it."""
+    """Return the names of the steps that rebuild the table `only` (None: all) and the Gold tables derived from it."""
     tables = [table for table in definition.tables if only in (None, table.name)]
     names = {name for table in tables for name in (table.name, table.history_name)}
     plans = gold.plans(definition)

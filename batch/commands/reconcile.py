@@ -1,4 +1,4 @@
-"""`python -m batch reconcile`: compare the stream and the lake with the source, and repair the lake on request."""
+"""`python -m batch reconcile`: compare stream and lake with the source database, and repair the lake on request."""
 
 from __future__ import annotations
 
@@ -25,30 +25,32 @@ from config.settings import DatabaseSettings, KafkaSettings, RedisSettings, Sett
 from streams.adapters.redis import RedisConsole
 
 CANNOT_TELL: Final = 3
-"""Exit code if the comparison failed."""
+"""Exit code if the comparison could not be completed."""
 
 PAUSE_S: Final = 3.0
-"""Pause in seconds around the second comparison: far longer than a change takes from its commit to Kafka."""
+"""Seconds to wait before and after the second comparison: far longer than a change needs to reach Kafka."""
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `reconcile`."""
-    text = "compare stream and lake with the source; exit code: 0 equal, 1 different, 2 behind, 3 comparison failed"
+    """Register the `reconcile` command and its options."""
+    text = "compare stream and lake with the source; exit code 0: equal, 1: different, 2: behind, 3: comparison failed"
     parser = subparsers.add_parser("reconcile", help=text, description=text)
     add_dataset_option(parser)
     parser.add_argument("--table", metavar="TABLE", help="compare only this table (a source table or a Gold table)")
     parser.add_argument(
-        "--repair", action="store_true", help="read differing rows from the source into Bronze, then compare again"
+        "--repair", action="store_true", help="read differing rows from the source into the lake, then compare again"
     )
-    parser.add_argument("--force", action="store_true", help="repair even if the source has lost over 20%% of its rows")
     parser.add_argument(
-        "--wait", action="store_true", help="with --repair: wait while another run of the dataset is in progress"
+        "--force", action="store_true", help="repair even if the source has over 20%% fewer rows than the lake"
+    )
+    parser.add_argument(
+        "--wait", action="store_true", help="with --repair: if another run of the dataset is in progress, wait for it"
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare, repair if requested, and print the verdict, which is also the exit code."""
+    """Compare with the source, repair if requested, print the verdict, and return it as the exit code."""
     try:
         with open_workspace(arguments) as workspace:
             check_choice(workspace.definition, layer=None, table=arguments.table)

@@ -1,9 +1,10 @@
-"""`python -m batch replay`: check the rows in the quarantine again, after a rule changed or missing rows arrived.
+"""`python -m batch replay`: check quarantined rows again after a rule was changed or a missing reference has arrived.
 
-The quarantine keeps each row as Bronze has it, with its sequence, which orders the versions of a row. So a replay
-processes it like a new row of Bronze: converts its values to their types, checks it, and merges the newest version of
-each key into Silver, where a newer version always wins. Rows that pass then leave the quarantine; a replay that was
-killed before that can simply be repeated. Records that could not be decoded stay, because Bronze has no row for them.
+The quarantine stores each row as Bronze does, including the `_sequence` that orders the versions of a row. A replay can
+therefore process it like a new row of Bronze: convert its values to their types, check the rules, and merge the newest
+version of each key into Silver, unless Silver already has a newer one. Rows that pass are then deleted from the
+quarantine; if a replay is killed before that, run it again. Records that could not be decoded stay in the quarantine,
+because Bronze has no row for them.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ from config.definition import Table
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `replay`."""
-    text = "check the rows in the quarantine again, then bring Gold up to date; exit code 1 if a table failed"
+    """Register the `replay` command and its options."""
+    text = "check quarantined rows again, move valid ones to Silver, update Gold; exit code 1 if a table failed"
     parser = subparsers.add_parser("replay", help=text, description=text)
     add_dataset_option(parser)
-    parser.add_argument("--table", metavar="TABLE", help="check only the rows of this source table")
-    parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
+    parser.add_argument("--table", metavar="TABLE", help="check only quarantined rows of this source table")
+    parser.add_argument("--wait", action="store_true", help="if another run of the dataset is in progress, wait for it")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Replay the chosen tables."""
+    """Check the quarantined rows of the selected tables again, and return the exit code."""
     with open_workspace(arguments) as workspace:
         check_choice(workspace.definition, layer="silver", table=arguments.table)
         return run_once(workspace, lambda spark: planner(workspace, spark, arguments.table), wait=arguments.wait)
 
 
 def planner(workspace: Workspace, spark: SparkSession, only: str | None) -> Plan:
-    """Return the plan: replay each table, parents first, then update Gold."""
+    """Plan the replay of each table, referenced tables first, and then the update of Gold."""
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
         context = workspace.context(spark, run_id, started_at)

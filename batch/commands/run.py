@@ -1,4 +1,4 @@
-"""`python -m batch run`: bring the lake up to date with its source."""
+"""`python -m batch run`: bring all layers of the lake up to date with the source."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FROM_SETTING: Final = object()
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `run`."""
+    """Register the `run` command and its options."""
     text = "bring Bronze, Silver and Gold up to date; exit code 1 if a table failed"
     parser = subparsers.add_parser("run", help=text, description=text)
     add_dataset_option(parser)
@@ -34,10 +34,10 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument("--table", metavar="TABLE", help="process only this table (a source table or a Gold table)")
     parser.add_argument("--full", action="store_true", help="process everything again, not only new changes")
     parser.add_argument(
-        "--since", type=moment, metavar="TIME", help="of tables read by JDBC, read rows from this time (UTC) on"
+        "--since", type=moment, metavar="TIME", help="for tables read by JDBC: read rows from this time (UTC) onwards"
     )
     parser.add_argument(
-        "--until", type=moment, metavar="TIME", help="of tables read by JDBC, read rows before this time (UTC)"
+        "--until", type=moment, metavar="TIME", help="for tables read by JDBC: read rows before this time (UTC)"
     )
     parser.add_argument(
         "--every",
@@ -47,12 +47,12 @@ def add_commands(subparsers: Any) -> None:
         metavar="10s",
         help="repeat the run at this interval until SIGTERM (without a value: every BATCH_INTERVAL_SECONDS)",
     )
-    parser.add_argument("--wait", action="store_true", help="wait while another run of the dataset is in progress")
+    parser.add_argument("--wait", action="store_true", help="if another run of the dataset is in progress, wait for it")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run once, or with `--every` repeatedly until a signal."""
+    """Run once, or repeatedly with `--every` until SIGTERM or SIGINT, and return the exit code."""
     _check_contradictions(arguments)
     with open_workspace(arguments) as workspace:
         check_choice(workspace.definition, layer=arguments.layer, table=arguments.table)
@@ -73,12 +73,12 @@ def run(arguments: argparse.Namespace) -> int:
             )
         service = prepared_runner(workspace, plan_of, up_to_date_check=up_to_date_check, is_quiet=True, optimises=True)
         with service as (runner, lease, start_spark):
-            start_spark()  # before the first cycle, so that it does not wait for Spark
+            start_spark()  # in advance, so that the first cycle does not wait for Spark
             return _serve(runner, lease, arguments)
 
 
 def planner(workspace: Workspace, spark: SparkSession, arguments: argparse.Namespace, full: list[bool]) -> Plan:
-    """Return the plan; a non-empty `full` makes the first run a full one, and is then emptied."""
+    """Plan the runs of the command; if `full` is not empty, the first run is a full one and clears the list."""
     uses_jdbc = any(table.feed == "jdbc" for table in workspace.definition.tables)
     database = DatabaseSettings.read() if uses_jdbc else None
     sessions = Sessions(spark)
@@ -121,4 +121,4 @@ def _check_contradictions(arguments: argparse.Namespace) -> None:
     if arguments.since and arguments.until and arguments.since >= arguments.until:
         raise BatchError("--since must be before --until")
     if (arguments.since or arguments.until) and arguments.every is not None:
-        raise BatchError("--since and --until select a single run: leave out --every")
+        raise BatchError("--since and --until apply to a single run only: leave out --every")

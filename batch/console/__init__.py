@@ -1,1 +1,1 @@
-"""The command line's input and output: parsing of arguments, printed tables, log files."""
+"""Command-line input and output: parsers for arguments, printed tables and log files."""

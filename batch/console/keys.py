@@ -1,6 +1,6 @@
-"""Parses keys of rows from the command line into the canonical texts of their values (`batch.storage.canonical`).
+"""Parses row keys given on the command line into the canonical texts of their values (`batch.storage.canonical`).
 
-A key of one column is written as its value, `--key 7`; a composite key names each column, in any order:
+A key of one column is given as its value, `--key 7`; a composite key names its columns, in any order:
 `--key order_id=6f1…,product_id=5`.
 """
 
@@ -22,10 +22,10 @@ _TRUTH: Final = {"0": "0", "false": "0", "1": "1", "true": "1"}
 
 
 def parsed_key(table: Table, text: str) -> tuple[str, ...]:
-    """Return the canonical texts of a key's values, in the order of `table.key`.
+    """Parse a row key and return the canonical text of each value, in the order of `table.key`.
 
     Raises:
-        BatchError: the text is not a key of this table; the message shows the expected form.
+        BatchError: the text is not a valid key of this table; the message shows the expected form.
     """
     columns = {column.name: column for column in table.columns}
     values = {table.key[0]: text} if len(table.key) == 1 else _named(table, text)
@@ -33,7 +33,7 @@ def parsed_key(table: Table, text: str) -> tuple[str, ...]:
 
 
 def _named(table: Table, text: str) -> Mapping[str, str]:
-    """Split a composite key; a comma belongs to the value unless the name of a key column follows it."""
+    """Split a composite key into values by column; a comma separates values only if `<key column>=` follows."""
     names = "|".join(re.escape(name) for name in table.key)
     parts = [part.partition("=") for part in re.split(rf",(?=(?:{names})=)", text)]
     found = {name.strip(): value for name, _, value in parts}
@@ -48,7 +48,7 @@ def _canonical(table: Table, column: Column, text: str) -> str:
         return _FORMS[column.type](column, text.strip())
     except (ValueError, InvalidOperation, KeyError, ArgumentTypeError):
         what = f"invalid value {text!r} for key column {column.name} of type {column.type}"
-        raise BatchError(f"{what}: use the value as the source stores it", table=table.name) from None
+        raise BatchError(f"{what}: write the value as the source stores it", table=table.name) from None
 
 
 def _text(_column: Column, text: str) -> str:
@@ -88,5 +88,5 @@ _FORMS: Final[Mapping[LogicalType, Callable[[Column, str], str]]] = {
 
 
 def parsed_keys(table: Table, texts: Sequence[str]) -> list[tuple[str, ...]]:
-    """Parse several keys and drop repeated ones."""
+    """Parse several row keys and drop duplicates."""
     return list(dict.fromkeys(parsed_key(table, text) for text in texts))

@@ -1,7 +1,7 @@
-"""The logs of the lake's commands: one file per layer and one for everything, each limited by rotation.
+"""Log files of the batch commands: one per layer and one for everything, all rotated by size.
 
-logs/bronze_layer.log  logs/silver_layer.log  logs/gold_layer.log     events of the layer, errors in full
-logs/batch.log                                                        events of all layers, and all other events
+logs/bronze_layer.log  logs/silver_layer.log  logs/gold_layer.log     records of one layer, errors with tracebacks
+logs/batch.log                                                        all records: those of every layer and all others
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ FILE_BYTES: Final = 10 * 1024 * 1024
 KEPT_FILES: Final = 5
 
 _SPARK_ERRORS: Final = "SQLQueryContextLogger"
-"""PySpark's logger that prints every query error to the console as JSON; the commands print such errors themselves."""
+"""PySpark logger that prints query errors as JSON; disabled because the commands print these errors themselves."""
 
 
 def layer_log(layer: str) -> logging.Logger:
-    """Return the logger that writes to the layer's file."""
+    """Return the logger of a layer; inside `logged`, its records go to the layer's log file."""
     return logging.getLogger(f"batch.{layer}")
 
 
 def layer_file(folder: Path, layer: str) -> Path:
-    """Return the path of the layer's log file."""
+    """Return the path of the log file of a layer."""
     return folder / f"{layer}_layer.log"
 
 
 @contextmanager
 def logged(folder: Path) -> Iterator[None]:
-    """Send log records to the files inside the block: those of `batch` only there, those of libraries to `batch.log`.
+    """Write log records to files inside the block: those of `batch` only to files, others also to `batch.log`.
 
     Raises:
-        BatchError: the folder cannot be written.
+        BatchError: the log folder or a log file cannot be written.
     """
     files = {"batch": folder / "batch.log"} | {f"batch.{layer}": layer_file(folder, layer) for layer in LAYERS}
     root = logging.getLogger("batch")
@@ -50,8 +50,8 @@ def logged(folder: Path) -> Iterator[None]:
         for name, path in files.items():
             handlers.append((logging.getLogger(name), _handler(path)))
     except OSError as error:
-        raise BatchError(f"cannot write {error.filename}: {error.strerror}; set LOG_DIR to another folder") from None
-    # Py4J logs the end of Java to the root logger, with a traceback.
+        raise BatchError(f"cannot write {error.filename}: {error.strerror}; set LOG_DIR to a writable folder") from None
+    # Py4J logs to the root logger, with a traceback, when the Java process exits.
     handlers.append((logging.getLogger(), handlers[0][1]))
     for logger, handler in handlers:
         logger.addHandler(handler)

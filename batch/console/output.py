@@ -1,4 +1,4 @@
-"""Prints lines and formats tables for standard output."""
+"""Functions that print lines and format tables for standard output."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ Say = Callable[[str], None]
 
 
 def print_out(line: str) -> None:
-    """Print a line and flush the output, so that the line appears at once."""
+    """Print a line and flush standard output, so that the line appears immediately."""
     print(line, flush=True)
 
 
 def columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Format rows of texts as a table; columns whose index is in `right` are aligned to the right."""
+    """Format rows of strings as an aligned table; columns whose index is in `right` are right-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     lines = []
     for row in rows:

@@ -1,1 +1,1 @@
-"""Erasure of one person's data from the archive, Bronze, Silver, Gold and Redis, with a report on every place."""
+"""Erases a person's data from the archive, Bronze, Silver, Gold and Redis, and reports what was found."""

@@ -1,12 +1,12 @@
-"""The archive of raw changes: finds a person's records and removes their values.
+"""Finds a person's records in the archive of raw changes, and removes their values.
 
-An erased record becomes a tombstone: its topic, partition, offset, time, key and headers stay, and its value is NULL.
-So the chain of objects of each partition keeps all its names, offsets and numbers of records. Bronze skips tombstones,
-so a rebuild from the archive does not bring the person back. All other records of a rewritten object stay unchanged,
-byte by byte.
+An erased record becomes a tombstone: its value is set to NULL, while topic, partition, offset, time, key and headers
+are kept. The objects of each partition therefore keep their names, offsets and record counts. Bronze skips tombstones,
+so a rebuild from the archive does not restore the person's data. All other records of a rewritten object are unchanged,
+byte for byte.
 
-A record belongs to the person if its row has the person's key. A record that cannot be decoded belongs to the person if
-its own key is the person's, or if it contains one of the person's values as a JSON text.
+A record belongs to the person if the row in it has the person's key. A record that cannot be decoded belongs to the
+person if its Kafka key is the person's key, or if it contains one of the person's known values as a JSON string.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class OwnRecords:
     """A person's records in the archive.
 
     Attributes:
-        offsets: offsets of the records, by path of the object.
-        values: known values of the person's personal columns, in any version.
+        offsets: offsets of the records, keyed by the path of the archive object that contains them.
+        values: personal data of the person, from all known versions of the row.
         newest_op: operation (c, u, d or r) of the newest decoded change; None if no record could be decoded.
     """
 
@@ -51,12 +51,12 @@ class OwnRecords:
 
     @property
     def count(self) -> int:
-        """Number of records."""
+        """The number of the person's records."""
         return sum(len(each) for each in self.offsets.values())
 
 
 class Archive:
-    """The archive of one topic."""
+    """The archived raw changes of one Kafka topic."""
 
     def __init__(self, spark: SparkSession, folder: str, store: ObjectStoreSettings, *, epoch: int) -> None:
         self._spark = spark
@@ -65,7 +65,7 @@ class Archive:
         self._epoch = epoch
 
     def find(self, person: Person, known: Collection[str] = ()) -> OwnRecords:
-        """Find the person's records; `known` are the person's values that other places have."""
+        """Find the person's records; `known` is personal data of the person that was already found elsewhere."""
         paths = self._paths()
         if not paths:
             return OwnRecords(offsets={})
@@ -89,7 +89,7 @@ class Archive:
         )
 
     def erase(self, found: OwnRecords) -> None:
-        """Set the values of the found records to NULL; each object is replaced as a whole."""
+        """Replace each object that contains found records with a copy in which the values of these records are NULL."""
         for path, offsets in found.offsets.items():
             folder, _, name = path.rpartition("/")
             objects = object_folder(folder, self._store)
@@ -112,7 +112,7 @@ class Archive:
 
 
 def without_values(content: bytes, offsets: Collection[int]) -> bytes:
-    """Return the content of an object with the values at these offsets set to NULL."""
+    """Return a copy of a Parquet object in which the records at these offsets have NULL as their value."""
     table: Any = pq.read_table(io.BytesIO(content))
     is_own = pc.is_in(table["offset"], value_set=pa.array(sorted(offsets), pa.int64()))
     index = table.schema.get_field_index("value")
@@ -129,7 +129,7 @@ def without_values(content: bytes, offsets: Collection[int]) -> bytes:
 
 
 def quoted(value: str) -> str:
-    """Return a value as a quoted JSON string."""
+    """Return a value as a JSON string, including the quotes."""
     return msgspec.json.encode(value).decode()
 
 

@@ -1,14 +1,14 @@
-"""Finds the lake's tables that hold rows of a person, and erases these rows from all stored files.
+"""Finds the lake's tables that contain rows of a person, and erases these rows from all stored files.
 
 After an ordinary delete, a row of a Delta table remains in the files of older versions, in the files of the change data
-feed and in files that only mark it as deleted; its values may also remain in the log as the minimum or maximum of a
-file. An erasure always removes all of these at once, because data that an older version still shows is not erased. As a
-consequence, older versions of these tables become unreadable, and a query that is reading one fails and must be
-repeated.
+feed, and in data files where it is only marked as deleted. Its values may also remain in the Delta log, as the minimum
+or maximum of a file. An erasure removes all of these immediately, because data that can be read in an older version is
+not erased. As a consequence, older versions of these tables become unreadable, and a query that is still reading an
+older version fails and must be repeated.
 
-1. `erase` deletes the rows by an ordinary commit, so that the change feed reports them to the next layer.
-2. `rewrite` rewrites files that mark rows as deleted, then adds a commit without files, which step 3 builds on.
-3. `forget` deletes the log before that commit, then every file that the newest version does not need.
+1. `erase` deletes the rows in an ordinary commit, so that the change feed reports the deletion to the next layer.
+2. `rewrite` rewrites files in which rows are only marked as deleted, then adds a commit that lists no files.
+3. `forget` deletes all log entries before that commit, and then every file that the newest version does not need.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from batch.spark.session import configured
 from config.definition import Definition
 
 HISTORY: Final = "_history"
-"""Suffix of the name of a history table, which has all versions of the rows of its table."""
+"""Suffix of a history table's name: `customers_history` has all versions of the rows of `customers`."""
 
 _FORMAT_CHECK: Final = "spark.databricks.delta.formatCheck.enabled"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holding:
-    """A table that may hold rows of a person.
+    """A table of the lake that may contain rows of the person to erase.
 
     Attributes:
-        condition: selects the person's rows, in Spark SQL.
-        schema: the columns that the condition reads; empty if no key identifies the person's rows.
-        plan: the plan of a Gold table; None for other tables.
+        condition: Spark SQL condition that selects the person's rows.
+        schema: names and types of the columns that the condition reads; empty if no key identifies the person's rows.
+        plan: plan from which a Gold dimension can be rebuilt; None for all other tables.
     """
 
     table: LakeTable
@@ -55,12 +55,12 @@ class Holding:
 
     @property
     def name(self) -> str:
-        """Layer and table, as in `silver/customers`."""
+        """The layer and name of the table, as in `silver/customers`."""
         return self.table.name
 
     @property
     def layer(self) -> str:
-        """The layer of the table."""
+        """The layer of the table: `bronze`, `silver` or `gold`."""
         return self.name.partition("/")[0]
 
     @property
@@ -70,30 +70,30 @@ class Holding:
 
     @property
     def is_countable(self) -> bool:
-        """Whether a key identifies the person's rows."""
+        """Whether the person's rows can be counted, because a key in the table identifies them."""
         return bool(self.schema)
 
     def rows(self) -> int:
-        """Count the person's rows in the newest version."""
+        """Count the person's rows in the newest version of the table."""
         return self.table.read().where(self.condition).count() if self.table.exists() else 0
 
     def stored_rows(self, spark: SparkSession) -> int:
-        """Count the person's rows in all stored files, of any version."""
+        """Count the person's rows in all stored files of the table, including those of older versions."""
         is_there = self.is_countable and self.table.exists()
         files = DeltaLog(spark, self.table.path).stored_files() if is_there else []
         if not files:
             return 0
-        with configured(spark, {_FORMAT_CHECK: "false"}):  # Delta would not read single files of a table
+        with configured(spark, {_FORMAT_CHECK: "false"}):  # else Delta rejects reading single files
             return spark.read.schema(self.schema).parquet(*files).where(self.condition).count()
 
 
 def erase(holding: Holding, context: RunContext) -> int:
-    """Delete the person's rows from the newest version; return their number."""
+    """Delete the person's rows from the newest version of the table, and return the number of deleted rows."""
     return holding.table.remove(holding.condition, run_id=context.run_id)
 
 
 def rewrite(holding: Holding, context: RunContext) -> None:
-    """Rewrite files that still contain deleted rows, then add a commit that lists no file."""
+    """Rewrite the files that still contain rows marked as deleted, then add a commit that lists no files."""
     table = holding.table
     location = DeltaLog(context.spark, table.path).location
     with table.noting(context.run_id):
@@ -102,7 +102,7 @@ def rewrite(holding: Holding, context: RunContext) -> None:
 
 
 def forget(holding: Holding, context: RunContext) -> LayerResult:
-    """Delete the files of older versions and their log entries."""
+    """Delete the log entries and the files of all older versions of the table."""
     DeltaLog(context.spark, holding.table.path).forget_past()
     holding.table.vacuum(keep_s=0.0)
     return LayerResult(
@@ -115,14 +115,14 @@ def forget(holding: Holding, context: RunContext) -> LayerResult:
 
 
 def bronze_holding(person: Person, context: RunContext) -> Holding:
-    """Return the Bronze table, which has all versions of the person's row."""
+    """Return the Bronze table that contains all versions of the person's row."""
     name = person.table.name
     table = context.table("bronze", name)
     return Holding(table=table, condition=person.condition("STRING"), schema=f"`{person.key}` STRING")
 
 
 def silver_holdings(person: Person, context: RunContext) -> list[Holding]:
-    """Return the Silver table, which has the row or its tombstone, and its history table if there is one."""
+    """Return the Silver table with the person's row or its tombstone, and the table's history table if it exists."""
     kind = rules.spark_type(person.column)
     tables = [context.table("silver", f"{person.table.name}{more}") for more in ("", HISTORY)]
     return [
@@ -133,10 +133,11 @@ def silver_holdings(person: Person, context: RunContext) -> list[Holding]:
 
 
 def quarantine_holding(person: Person, context: RunContext, values: frozenset[str]) -> Holding:
-    """Return what the quarantine holds of the person: versions of their row, and undecodable records.
+    """Return the quarantine table, with a condition that selects the person's rows and undecodable records.
 
     Args:
-        values: known values of the person's personal columns; a record that contains one is the person's.
+        values: values in the person's columns with personal data; an undecodable record that contains any of them
+            belongs to the person.
     """
     of_row = f"get_json_object(`key`, {literal(f'$.{person.key}')}) = {literal(person.id)}"
     texts = [f"get_json_object(`key`, '$.key') = {literal(person.id)}"]
@@ -148,9 +149,9 @@ def quarantine_holding(person: Person, context: RunContext, values: frozenset[st
 
 
 def gold_holdings(person: Person, context: RunContext) -> list[Holding]:
-    """Return the dimensions that are built from the person's row.
+    """Return the dimensions that are built from the person's row, and their history tables.
 
-    Their inferred members are not the person's rows: such a member has only a key, which other tables refer to.
+    Inferred members do not count as rows of the person: they consist only of a key that other tables refer to.
     """
     found = [
         each for plan, key in _dimensions(person, context.definition) for each in _of_plan(plan, key, person, context)
@@ -167,12 +168,12 @@ def _dimensions(person: Person, definition: Definition) -> Iterator[tuple[GoldPl
 
 
 def _own_tables(person: Person) -> tuple[str, str]:
-    """Return the names of the Silver tables with rows of persons."""
+    """Return the names of the person's Silver table and of its history table."""
     return person.table.name, f"{person.table.name}{HISTORY}"
 
 
 def _of_plan(plan: GoldPlan, key: str, person: Person, context: RunContext) -> Iterator[Holding]:
-    """Yield the dimension, and its history table if there is one."""
+    """Yield the dimension and its history table, if these tables exist."""
     for name in (plan.name, f"{plan.name}{HISTORY}"):
         table = context.dimension(name)
         if not table.exists():
@@ -185,7 +186,7 @@ def _of_plan(plan: GoldPlan, key: str, person: Person, context: RunContext) -> I
 
 
 def others_made_of(person: Person, context: RunContext) -> list[Holding]:
-    """Return the other Gold tables that read the person's table; no key in them identifies a person's rows."""
+    """Return the Gold tables that read the person's table but have no key that identifies a person's rows."""
     dimensions = {plan.name for plan, _ in _dimensions(person, context.definition)}
     tables = [
         gold_table(plan, context)

@@ -1,4 +1,4 @@
-"""The person to erase: the table of persons, the person's key, and whether the source still has the row."""
+"""Identifies the person to erase, and checks whether the source still has the person's row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUBJECT: Final = "customer"
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """A row of the table of persons; `id` is the canonical text of its key."""
+    """The person to erase: one row of `table`; `id` is the canonical text of the row's key."""
 
     dataset: str
     table: Table
@@ -27,55 +27,55 @@ class Person:
 
     @property
     def column(self) -> Column:
-        """The key's column."""
+        """The key column of the person's table."""
         return next(column for column in self.table.columns if column.name == self.table.key[0])
 
     @property
     def key(self) -> str:
-        """The name of the key's column."""
+        """The name of the key column of the person's table."""
         return self.column.name
 
     @property
     def personal(self) -> tuple[str, ...]:
-        """The columns with personal data."""
+        """The names of the columns with personal data."""
         return tuple(column.name for column in self.table.columns if column.personal)
 
     @property
     def mark(self) -> str:
-        """A hash that replaces the id in the report; a reader who knows the id can find the report by this hash."""
+        """A hash that replaces the id in the erasure report; a reader who knows the id can recompute the hash."""
         return hashlib.sha256(f"{self.dataset}/{self.table.name}/{self.id}".encode()).hexdigest()
 
     def condition(self, type_: str, column: str | None = None) -> str:
-        """Return the Spark SQL condition for the person's rows.
+        """Return the Spark SQL condition that selects the person's rows.
 
         Args:
             type_: Spark type of the column.
-            column: the column with the person's key; default: the key column.
+            column: column that contains the person's key; by default, the key column of the person's table.
         """
         return f"`{column or self.key}` = CAST({literal(self.id)} AS {type_})"
 
 
 def literal(text: str) -> str:
-    """Return a text as a literal of Spark SQL."""
+    """Return a text as a Spark SQL string literal, quoted and escaped."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
 
 def named_person(definition: Definition, text: str) -> Person:
-    """Return the person with the id `text`, as given on the command line.
+    """Return the person whose id was given as `text` on the command line.
 
     Raises:
-        BatchError: the definition names no table of persons, or the text is not a key of that table.
+        BatchError: the definition has no table of persons, or the text is not a valid key of that table.
     """
     tables = [table for table in definition.tables if table.subject == SUBJECT]
     if not tables:
-        what = f"the definition of {definition.name} names no table with {SUBJECT} data"
-        raise BatchError(f"{what}: set `subject: {SUBJECT}` on that table and `personal: true` on its personal columns")
+        what = f"the definition of {definition.name} has no table with {SUBJECT} data"
+        raise BatchError(f"{what}: set `subject: {SUBJECT}` on the table and `personal: true` on its personal columns")
     return Person(dataset=definition.name, table=tables[0], id=parsed_key(tables[0], text)[0])
 
 
 def rows_in_source(person: Person, settings: DatabaseSettings, database: str) -> int:
-    """Count the person's rows in the source.
+    """Count the person's rows in the source database.
 
     Raises:
         BatchError: the source cannot be read.
@@ -91,7 +91,7 @@ def rows_in_source(person: Person, settings: DatabaseSettings, database: str) ->
 
 
 def check_deleted_in_source(person: Person, settings: DatabaseSettings, database: str) -> None:
-    """Check that the source has deleted the person's row.
+    """Check that the source database no longer has the person's row.
 
     Raises:
         BatchError: the source still has the row, or cannot be read.

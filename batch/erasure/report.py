@@ -1,4 +1,4 @@
-"""The report of an erasure, place by place: printed, and kept next to the manifests."""
+"""The report of an erasure: printed as a table, and stored next to the run manifests."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from batch.storage.objects import ObjectFolder
 
 
 class Entry(msgspec.Struct, kw_only=True):
-    """The report on one place, such as a table or a topic.
+    """The entry of an erasure report for one storage location, such as a table or a topic.
 
     Attributes:
-        found, left: number of the person's rows, records or keys, before and after the erasure.
-        is_ours: whether the command erases this place, so that any remaining data is a failure.
-        note: why data is left, and how long it stays.
+        found, left: number of the person's rows, records or keys before and after the erasure.
+        is_ours: whether the command erases data in this location; if so, any data left is a failure.
+        note: a remark, such as why data is left and for how long.
     """
 
     place: str
@@ -28,12 +28,12 @@ class Entry(msgspec.Struct, kw_only=True):
 
     @property
     def erased(self) -> int:
-        """Number of erased rows, records or keys."""
+        """The number of erased rows, records or keys."""
         return max(0, self.found - self.left)
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """The report of one erasure, without the person's id: `person` is the SHA-256 of `dataset/table/id`."""
+    """The report of one erasure; `person` is the SHA-256 of `dataset/table/id`, so that the report omits the id."""
 
     run_id: str
     dataset: str
@@ -46,12 +46,12 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 def write_report(report: Report, folder: ObjectFolder) -> None:
-    """Write the report as `{run_id}.json`."""
+    """Write the report to the folder, as an object named `{run_id}.json`."""
     folder.write(f"{report.run_id}.json", msgspec.json.format(msgspec.json.encode(report)))
 
 
 def report_text(entries: list[Entry], *, is_dry_run: bool = False) -> str:
-    """Format the report as a table with one line for each place."""
+    """Format the report entries as a table with one line each; a dry run shows only the numbers found."""
     rows = [("PLACE", "FOUND") if is_dry_run else ("PLACE", "FOUND", "ERASED", "LEFT")]
     for entry in entries:
         counts = (entry.found,) if is_dry_run else (entry.found, entry.erased, entry.left)

@@ -1,6 +1,7 @@
-"""A person's data in the streams: the look-up in Redis, which is erased, and Kafka's topics, which are only counted.
+"""Erases a person's look-up entry from Redis, and counts the person's records in Kafka.
 
-Kafka cannot remove single records from a topic. The report counts them, and states how long the topic keeps them.
+Kafka cannot remove single records from a topic. The erasure report therefore states how many records of the person a
+topic has, and how long the topic keeps them.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from streams.topics import DEAD_LETTERS, change_topic
 
 ANSWER_S: Final = 10.0
 LOOKUPS: Final = 0
-"""Number of the Redis database with the look-ups."""
+"""Number of the Redis database that has the look-up entries: customers and payment methods by id."""
 
 DELETE: Final = Script("""\
--- key -> 1 if there was one
+-- key -> 1 if the key existed
 return redis.call('DEL', ARGV[1])
 """)
 
@@ -44,21 +45,21 @@ def topic_of(person: Person, context: RunContext) -> str:
 
 
 class Topics:
-    """The topics of a Kafka cluster."""
+    """Reads the Kafka topics that may contain records of a person to erase."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
 
     def exists(self, topic: str) -> bool:
-        """Whether the topic exists."""
+        """Whether the Kafka cluster has a topic of this name."""
         return topic in self._asked(lambda: self._admin.list_topics(timeout=ANSWER_S).topics)
 
     def check_archived(self, person: Person, context: RunContext) -> None:
-        """Check that the archive has all changes of the person; it would archive missing ones after the erasure.
+        """Check that the archive has all changes of the person; any missing change would be archived after the erasure.
 
         Raises:
-            BatchError: the archive lacks changes, or Kafka or the archive cannot be read.
+            BatchError: changes of the person are not archived yet, or Kafka or the archive cannot be read.
         """
         topic = topic_of(person, context)
         if not self.exists(topic):
@@ -72,14 +73,14 @@ class Topics:
         found = pending_changes(self._bootstrap, topic, person.table.key, ends)
         if found.is_all or key_text([person.id]) in found.keys:
             raise BatchError(
-                f"the archive lacks changes of this {SUBJECT} from {topic} and would add them after the erasure: "
-                "check that streams.archive is running, and erase after its next flush (ARCHIVE_FLUSH_S)",
+                f"changes of this {SUBJECT} in {topic} are not archived yet and would be archived after the erasure: "
+                "check that streams.archive is running, and repeat the command after its next flush (ARCHIVE_FLUSH_S)",
                 layer="bronze",
                 table=person.table.name,
             )
 
     def entries(self, person: Person, context: RunContext, values: Collection[str]) -> list[Entry]:
-        """Count the person's records in the change topic and among the dead letters."""
+        """Return report entries that count the person's records in the change topic and in the dead-letter topic."""
         own = key_text([person.id])
         texts = [quoted(value).encode() for value in values]
 
@@ -114,18 +115,18 @@ class Topics:
                 reader.visit_to_end(visit)
         except TopicError as error:
             raise BatchError(str(error), layer="stream", table=topic) from None
-        note = f"Kafka cannot erase single records; this topic {self._fate(topic)}" if count else ""
+        note = f"Kafka cannot erase single records; the topic {self._fate(topic)}" if count else ""
         return Entry(place=f"topic {topic}", found=count, left=count, is_ours=False, note=note)
 
     def _fate(self, topic: str) -> str:
-        """Describe how long a topic keeps its records, according to its settings."""
+        """Describe, for the erasure report, how long a topic keeps its records according to its configuration."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
         found = self._asked(lambda: self._admin.describe_configs([resource])[resource].result(ANSWER_S))
         kept_ms = int(found["retention.ms"].value)
-        kept = "keeps all of them" if kept_ms < 0 else f"keeps them for {kept_ms / 86_400_000:,.1f} days"
+        kept = "keeps all records" if kept_ms < 0 else f"keeps records for {kept_ms / 86_400_000:,.1f} days"
         if "compact" not in found["cleanup.policy"].value:
             return f"is not compacted and {kept} (retention.ms={kept_ms})"
-        return "is compacted: only the newest record of each key stays"
+        return "is compacted and keeps only the newest record of each key"
 
     def _asked(self, call: Callable[[], Any]) -> Any:
         try:
@@ -136,7 +137,7 @@ class Topics:
 
 
 def lookup_found(redis: RedisConsole, person: Person) -> int:
-    """Return 1 if Redis has the person's look-up, else 0.
+    """Return 1 if Redis has a look-up entry for the person, else 0.
 
     Raises:
         BatchError: Redis does not answer.
@@ -144,11 +145,11 @@ def lookup_found(redis: RedisConsole, person: Person) -> int:
     try:
         return int(redis.get(f"{SUBJECT}:{person.id}") is not None)
     except RedisAwayError as error:
-        raise BatchError(f"cannot read the look-up: {error}", layer="redis") from None
+        raise BatchError(f"cannot read the look-up entry of this {SUBJECT}: {error}", layer="redis") from None
 
 
 def erase_lookup(redis: RedisConsole, person: Person) -> None:
-    """Delete the person's look-up.
+    """Delete the person's look-up entry from Redis.
 
     Raises:
         BatchError: Redis does not answer.
@@ -156,4 +157,4 @@ def erase_lookup(redis: RedisConsole, person: Person) -> None:
     try:
         redis.call(DELETE, f"{SUBJECT}:{person.id}".encode())
     except RedisAwayError as error:
-        raise BatchError(f"cannot erase the look-up: {error}", layer="redis") from None
+        raise BatchError(f"cannot erase the look-up entry of this {SUBJECT}: {error}", layer="redis") from None

@@ -1,14 +1,16 @@
 """The steps of an erasure, in an order that makes it safe to repeat an erasure that was killed.
 
-1. Silver processes all of Bronze, so that none of the person's rows in Bronze is left to be processed later.
+1. Silver processes all new rows of Bronze, so that no row of the person is left to be processed later.
 2. The values of the person's records in the archive are removed, and the person's rows in the quarantine are deleted.
-   This comes before the tables, because their values identify the records that cannot be decoded.
-3. The person's rows are deleted from Bronze, then from Silver and its history. In between, Silver processes Bronze
-   again, so that its progress is past this delete; it treats only rows that were added to Bronze as versions.
-4. Gold is updated as usual: Silver's change feed reports the deletion, and a member that facts still refer to becomes
-   an inferred one, with nothing but its key.
-5. Files and log entries of older versions are deleted (`batch.erasure.holdings`), and the look-up in Redis.
-6. All places are read again and the report is written. The run fails if data remains in a place that it erases.
+   This happens before the tables are erased, because values from the tables identify records that cannot be decoded.
+3. The person's rows are deleted from Bronze, then from Silver and its history table. In between, Silver processes
+   Bronze again, to move its progress past the deletion; Silver ignores deleted Bronze rows, because only added rows are
+   versions.
+4. Gold is updated as usual: Silver's change feed reports the deletion, and a dimension member that facts still refer to
+   becomes an inferred member, which consists of its key only.
+5. Files and log entries of older versions are deleted (`batch.erasure.holdings`).
+6. The look-up entry in Redis is deleted, all storage locations are searched again, and the report is written. The run
+   fails if the archive, a table or Redis still contains data of the person.
 """
 
 from __future__ import annotations
@@ -42,23 +44,23 @@ from batch.silver import refine
 from config.definition import Reference
 
 _NOTES: Final = {
-    "bronze": "all files of all versions",
-    "silver": "all files of all versions",
-    "gold": "all files of all versions; a customer that facts refer to keeps only the id",
+    "bronze": "counted in all files of all versions",
+    "silver": "counted in all files of all versions",
+    "gold": "counted in all files of all versions; if facts refer to the customer, a row with only the id remains",
 }
-_ID_ALONE: Final = "the id stays because facts need it; the id alone identifies nobody"
+_ID_ALONE: Final = "the id is kept because facts refer to it; by itself, it identifies nobody"
 
 
 @dataclass(kw_only=True)
 class Erasure:
-    """One erasure, or its dry run.
+    """The erasure of one person's data, or a dry run that only counts the data.
 
     Attributes:
-        archive: the archive of the person's table.
-        lookup: two functions that count the person's look-up in Redis (0 or 1) and erase it; None if Redis has the
-            look-ups of another dataset.
-        outside: returns the report's entries for places that the command cannot erase, given the person's values.
-        keep: stores the report.
+        archive: the archived raw changes of the person's table.
+        lookup: two functions that count the person's look-up entry in Redis (0 or 1) and erase it; None if Redis
+            has the look-up entries of another dataset.
+        outside: returns report entries for locations that the command cannot erase, given the person's known values.
+        keep: function that stores the report.
     """
 
     person: Person
@@ -71,18 +73,18 @@ class Erasure:
     _found: dict[str, int] = field(default_factory=dict, init=False)
 
     def found(self) -> list[Entry]:
-        """Return the report's entries for all places as they are now."""
+        """Count the person's data in all storage locations, and return the counts as report entries."""
         self._records = self._find()
         return [*self._ours(), *self._referring(), *self.outside(self._records.values)]
 
     def steps(self, *, is_forced: bool) -> Iterator[Step]:
-        """Yield the steps of the erasure.
+        """Search for the person's data, then yield the steps that erase it.
 
         Args:
-            is_forced: erase even if the archive has no deletion of the person's row.
+            is_forced: erase even if the archive does not contain the deletion of the person's row.
 
         Raises:
-            BatchError: the archive has no deletion of the row, and the erasure is not forced.
+            BatchError: the archive does not contain the deletion of the row, and the erasure is not forced.
         """
         self._records = self._find()
         if not is_forced:
@@ -104,7 +106,7 @@ class Erasure:
         yield Step(layer="gold", table="erasure", work=self._verified)
 
     def _gold_steps(self) -> Iterator[Step]:
-        """Yield the steps of Gold: dimensions before facts, because facts may depend on versions of dimensions."""
+        """Yield the steps for Gold: dimensions before facts, because facts may refer to versions of dimensions."""
         built = set()
         for step in steps(self.context, layer="gold", table=None):
             yield step
@@ -124,7 +126,7 @@ class Erasure:
         self._found = {entry.place: entry.found for entry in self._ours()}
         self.archive.erase(self._records)
         count, objects = self._records.count, len(self._records.offsets)
-        note = f"removed the values of {count:,} records in {objects:,} objects" if count else ""
+        note = f"removed the values of {count:,} records in {objects:,} archive objects" if count else ""
         return LayerResult(
             layer="bronze", table="changes", version=None, rows_written=count, is_unchanged=not count, note=note
         )
@@ -137,9 +139,10 @@ class Erasure:
         return self._result(holding, count)
 
     def _gold_erased(self, holding: Holding) -> LayerResult:
-        """Rebuild the table if its update left rows of the person, which the change feed of Silver may not report.
+        """Erase the person's rows from a Gold table and from all its files.
 
-        Then erase these rows from its files.
+        If the regular update did not remove these rows, because Silver's change feed does not report their deletion,
+        rebuild the table first.
         """
         if holding.plan is not None and holding.rows():
             gold.build(holding.plan, dataclasses.replace(self.context, full=True))
@@ -169,13 +172,13 @@ class Erasure:
         if left:
             raise BatchError(f"erasure incomplete: data remains in {', '.join(left)}; run the command again")
         note = (
-            "verified by reading every place again"
+            "verified by searching every storage location again"
             if any(entry.found for entry in ours)
             else "no data of this person found"
         )
         return LayerResult(layer="gold", table="erasure", version=None, is_unchanged=True, note=note)
 
-    # -- reading the places -------------------------------------------------------------------------------------------
+    # -- searching for the data ---------------------------------------------------------------------------------------
 
     def _find(self) -> OwnRecords:
         return self.archive.find(self.person, {*self._records.values, *self._values_in_tables()})
@@ -191,13 +194,13 @@ class Erasure:
             return
         raise BatchError(
             "the archive has no deletion of this row yet: check that the connector and the streams.archive worker are "
-            "running. If the row was deleted without an entry in the source's log, add --force",
+            "running. If the row was deleted without an entry in the source's binary log, add --force",
             layer="bronze",
             table=self.person.table.name,
         )
 
     def _ours(self) -> list[Entry]:
-        """Return the entries of the places that the command erases; the archive's count is that of the last search."""
+        """Return report entries for the locations that the command erases; the archive is not searched again."""
         entries = [Entry(place="archive", found=self._records.count, left=self._records.count)]
         for holding in self._holdings():
             count = max(holding.stored_rows(self.context.spark), holding.rows())
@@ -208,7 +211,7 @@ class Erasure:
         return entries
 
     def _referring(self) -> list[Entry]:
-        """Return the entries of other Silver tables whose rows have the person's id."""
+        """Return report entries for the columns of other Silver tables that refer to the person by id."""
         found = []
         for table in self.context.definition.tables:
             rows = self.context.table("silver", table.name)
@@ -235,7 +238,7 @@ class Erasure:
         return [*self._holdings(), *others_made_of(self.person, self.context)]
 
     def _is_concerned(self, holding: Holding) -> bool:
-        """Whether the table had rows of the person; if no key identifies such rows, whether any place had data."""
+        """Whether the table had rows of the person; if such rows cannot be counted, whether any data was found."""
         counts = [count for name, count in self._found.items() if name == holding.name or not holding.is_countable]
         return any(counts)
 

@@ -1,1 +1,1 @@
-"""Holds the lake and the stream against their source, bucket by bucket, and lands what differs."""
+"""Compares the lake and the stream with the source database, and repairs rows of the lake that differ."""

@@ -1,9 +1,9 @@
-"""Finds the rows in which two sides differ, without transferring all rows.
+"""Finds the rows that differ between two sets of rows, without transferring all rows.
 
-A side is a set of rows, each with a key and a digest of its content. Rows are divided into buckets by the first
-hexadecimal digits of their key's MD5. For each bucket, a side returns the number of rows and the sum of their digests;
-only buckets that differ are split further, and finally compared row by row. Two different sets of rows agree in all
-counts and sums with a probability of one in 2^52.
+Each set of rows is called a side; every row has a key and a digest of its content. Rows are divided into buckets by the
+first hexadecimal digits of their key's MD5. For each bucket, a side returns the number of rows and the sum of their
+digests. Only buckets that differ are split further, and finally compared row by row. The probability that a difference
+is missed, because counts and sums are equal by chance, is one in 2^52.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 COARSE_DIGITS: Final = 2
-"""Hexadecimal digits of the first comparison, by 256 buckets."""
+"""Number of hexadecimal digits that select a bucket in the first comparison, which has 256 buckets."""
 
 FINE_DIGITS: Final = 4
-"""Hexadecimal digits of the second comparison, if differing buckets have more than `ROWS_READ_MAX` rows."""
+"""Number of hexadecimal digits used to split differing buckets that have more than `ROWS_READ_MAX` rows in total."""
 
 ROWS_READ_MAX: Final = 20_000
-"""Buckets with up to this many rows in total are read row by row at once."""
+"""Maximum number of rows in all differing buckets; above it, the buckets are split before rows are compared."""
 
 
 class Bucket(NamedTuple):
@@ -30,19 +30,19 @@ class Bucket(NamedTuple):
 
 
 class Side(Protocol):
-    """One of two sets of rows. Keys and digests are texts, in the same form on both sides."""
+    """One of two sets of rows to compare; keys and digests are strings in the same form on both sides."""
 
     def buckets(self, digits: int, within: Collection[str] | None = None) -> dict[str, Bucket]:
-        """Return buckets by the first digits of the key's MD5: all, or only those that begin with one of `within`."""
+        """Return all buckets by the first `digits` of the key's MD5, or only those with a prefix in `within`."""
         ...
 
     def rows(self, within: Collection[str]) -> dict[str, str]:
-        """Return the digests, by key, of all rows whose key's MD5 begins with one of `within`."""
+        """Return the digests, by key, of all rows whose key's MD5 starts with one of the prefixes in `within`."""
         ...
 
 
 class Pair(NamedTuple):
-    """A row's digest on each side; None if that side lacks the row."""
+    """The digest of a row in the source and in the lake; None where the row does not exist."""
 
     source: str | None
     lake: str | None
@@ -50,12 +50,12 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """The rows in which two sides differ.
+    """The result of comparing the source with the lake.
 
     Attributes:
-        source_rows, lake_rows: total number of rows on each side.
+        source_rows, lake_rows: total number of rows in the source and in the lake.
         rows: the differing rows, by key.
-        within: the buckets of the differing rows, for a second comparison.
+        within: names of the differing buckets, to which a second comparison can be limited.
     """
 
     source_rows: int
@@ -65,7 +65,7 @@ class Difference:
 
 
 def difference(source: Side, lake: Side) -> Difference:
-    """Compare two sides."""
+    """Compare source and lake by buckets, and compare the buckets that differ row by row."""
     ours, theirs = source.buckets(COARSE_DIGITS), lake.buckets(COARSE_DIGITS)
     counts = sum(b.rows for b in ours.values()), sum(b.rows for b in theirs.values())
     within = _differing(ours, theirs)
@@ -76,7 +76,7 @@ def difference(source: Side, lake: Side) -> Difference:
 
 
 def differing_rows(source: Side, lake: Side, within: Collection[str]) -> dict[str, Pair]:
-    """Return, by key, the rows of the buckets `within` in which source and lake differ now."""
+    """Return, by key, the rows in the buckets `within` that currently differ between source and lake."""
     ours, theirs = source.rows(within), lake.rows(within)
     pairs = {key: Pair(ours.get(key), theirs.get(key)) for key in ours.keys() | theirs.keys()}
     return {key: pair for key, pair in pairs.items() if pair.source != pair.lake}
@@ -90,7 +90,7 @@ def _differing(ours: Mapping[str, Bucket], theirs: Mapping[str, Bucket]) -> set[
 
 
 def key_values(key: str) -> tuple[str | None, ...]:
-    """Split a key's canonical text, a concatenation of `-` for NULL and `<length>:<text>`, into its values."""
+    """Split a key's canonical text into its values, each written as `<length>:<text>`, or `-` for NULL."""
     values: list[str | None] = []
     at = 0
     while at < len(key):
@@ -106,6 +106,6 @@ def key_values(key: str) -> tuple[str | None, ...]:
 
 
 def key_text(values: Collection[object]) -> str:
-    """Return the canonical text of a key whose values are integers or texts, as in the records of a change topic."""
+    """Return the canonical text of a key from its values as decoded from JSON: integers, booleans, strings or None."""
     texts = (None if value is None else str(int(value) if isinstance(value, bool) else value) for value in values)
     return "".join("-" if text is None else f"{len(text)}:{text}" for text in texts)

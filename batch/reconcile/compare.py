@@ -1,11 +1,11 @@
 """Compares every table of a dataset with its source, and explains the differences.
 
-1. Each table of Bronze, Silver and Gold, at the version in the newest manifest, is compared with the source by buckets
+1. Each table of Bronze, Silver and Gold, at its version in the newest manifest, is compared with the source by buckets
    (`batch.reconcile.buckets`).
-2. Rows that differ are compared again after a pause, with the manifest that is the newest by then: while the source
-   changes, most differences are changes that have not arrived in the lake yet.
-3. Rows that still differ are looked up among pending changes, which Bronze has not landed yet, and in the quarantine.
-   Rows that neither explains count as different.
+2. Rows that differ are compared again after a pause, using the manifest that is newest at that time: while the source
+   changes, most differences are changes that have not reached the lake yet.
+3. Rows that still differ are searched for in the quarantine and among pending changes, which Bronze has not read yet.
+   A row that is found in neither counts as different.
 """
 
 from __future__ import annotations
@@ -33,7 +33,13 @@ from config.definition import Table
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A table to compare; `sides` returns source and lake side for a manifest, or None if they cannot be compared."""
+    """A table of the lake to compare with the source.
+
+    Attributes:
+        key: names of the key columns.
+        sides: returns the source rows and the lake rows, in this order, at the versions in a manifest; None if the
+            table does not exist yet, or if there is no query for its expected rows.
+    """
 
     name: str
     key: Sequence[str]
@@ -42,7 +48,7 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparisons:
-    """The results of both comparisons of one table; `first` is None if the sides could not be compared."""
+    """The results of both comparisons of one table; `first` is None if the table could not be compared."""
 
     first: Difference | None
     second: Mapping[str, Pair]
@@ -50,11 +56,11 @@ class Comparisons:
 
 @dataclass(kw_only=True)
 class Comparer:
-    """Compares one dataset with its source.
+    """Compares the lake tables of one dataset with the source database.
 
     Attributes:
         connection: a connection to the source database.
-        pause: waits before and after the second comparison.
+        pause: waits; called before and after the second comparison.
         say: prints a line.
     """
 
@@ -68,7 +74,7 @@ class Comparer:
     _in_quarantine: dict[str, Explained] = field(default_factory=dict, init=False)
 
     def findings(self, table: str | None = None) -> list[Finding]:
-        """Compare all tables, or one source table or Gold table; findings on Bronze and Silver come first.
+        """Compare all tables, or one (for a Gold table, also its source tables); findings on Gold come last.
 
         Raises:
             BatchError: the source, the lake or Kafka cannot be read.
@@ -120,7 +126,7 @@ class Comparer:
     def _first_comparison(self, subject: Subject, manifest: Manifest) -> Difference | None:
         sides = subject.sides(manifest)
         found = None if sides is None else difference(*sides)
-        differing = f", {len(found.rows):,} differ at first" if found and found.rows else ""
+        differing = f", {len(found.rows):,} differ in the first comparison" if found and found.rows else ""
         counts = (
             f"{found.source_rows:,} rows in the source, {found.lake_rows:,} in the lake" if found else "not compared"
         )
@@ -156,13 +162,13 @@ class Comparer:
         quarantined = concerned(plan, set(rows) - behind, self._in_quarantine)
         if compared[name].first is None and name in manifest.versions:
             return Finding(
-                name=name, key=plan.key, source_rows=0, lake_rows=0, note="(the dataset has no oracle query for it)"
+                name=name, key=plan.key, source_rows=0, lake_rows=0, note="(not compared: oracle query missing)"
             )
         return _finding(name, plan.key, compared[name], behind=behind, quarantined=quarantined)
 
 
 def _second_comparison(subject: Subject, manifest: Manifest, first: Difference | None) -> Mapping[str, Pair]:
-    """Return the rows that still differ, without those that agreed in the first comparison."""
+    """Return the rows that differ in the first comparison and still differ now."""
     sides = subject.sides(manifest)
     if first is None or sides is None or not first.rows:
         return {}

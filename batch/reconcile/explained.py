@@ -1,4 +1,4 @@
-"""Source rows whose difference a pending change or the quarantine explains, and the Gold rows that depend on them."""
+"""Rows that differ because of a pending change or the quarantine, and the Gold rows that depend on them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Row = Mapping[str, Any]
 
 @dataclass(kw_only=True)
 class Explained:
-    """Explained rows of one source table: either rows with pending changes or quarantined rows.
+    """Rows of one source table for which a difference is explained: by pending changes, or by the quarantine.
 
     Attributes:
-        is_all: whether all rows of the table count as explained.
+        is_all: whether a difference is explained for every row of the table.
         keys: canonical texts of the rows' keys.
-        rows: known states of the rows, in the source, in Silver and in pending changes.
+        rows: known states of these rows, from the source, from Silver and from pending changes.
     """
 
     is_all: bool = False
@@ -27,12 +27,12 @@ class Explained:
     rows: list[Row] = field(default_factory=list)
 
     def values(self, columns: Sequence[str]) -> set[tuple[str | None, ...]]:
-        """Return the distinct values of some columns in the known states, as texts."""
+        """Return the distinct values that the known row states have in the given columns, as strings."""
         return {tuple(None if row.get(name) is None else str(row[name]) for name in columns) for row in self.rows}
 
 
 def concerned(plan: GoldPlan, differing: Iterable[str], explained: Mapping[str, Explained]) -> set[str]:
-    """Return the differing keys of a Gold table that depend on explained rows of its Silver tables."""
+    """Return the differing keys of a Gold table whose difference is explained by rows of its Silver tables."""
     differing = set(differing)
     found: set[str] = set()
     places = [plan.key.index(name) for name in plan.mapped]

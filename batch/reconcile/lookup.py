@@ -1,4 +1,4 @@
-"""Looks up explanations of a difference: pending changes and quarantined rows."""
+"""Finds the reasons why rows may differ from the source: pending changes and quarantined rows."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from config.definition import Table
 from streams.topics import change_topic
 
 EXPLAINED_KEYS_MAX: Final = 20_000
-"""With more explained rows than this, their values are not read, and all rows that may depend on them are explained."""
+"""Maximum number of explained rows whose values are read; above it, every row of the table counts as explained."""
 
 _KEYS_PER_QUERY: Final = 1_000
 
 
 @dataclass(kw_only=True)
 class Lookup:
-    """Looks up explanations for one dataset; `bootstrap` is the address of Kafka."""
+    """Finds pending changes and quarantined rows of one dataset; `bootstrap` is the address of Kafka."""
 
     workspace: Workspace
     spark: SparkSession
@@ -40,7 +40,11 @@ class Lookup:
     _quarantined_keys: dict[str, set[str]] | None = field(default=None, init=False)
 
     def pending(self, table: Table, manifest: Manifest, differing: Collection[str]) -> Explained:
-        """Return the rows with pending changes: those that Bronze, at its version in the manifest, has not landed."""
+        """Return the rows with changes that Bronze, at its version in the manifest, has not read yet.
+
+        Args:
+            differing: keys to which the search is limited if the table is read by JDBC.
+        """
         done = manifest.progress.get(f"bronze/{table.name}", {})
         if f"bronze/{table.name}" not in manifest.versions:
             return Explained(is_all=True)
@@ -52,7 +56,7 @@ class Lookup:
         return pending_changes(self.bootstrap, topic, table.key, positions)
 
     def quarantined(self, table: Table, keys: Collection[str]) -> set[str]:
-        """Return the given keys that have a row in the quarantine."""
+        """Return those of the given keys that have a row in the quarantine."""
         if not keys:
             return set()
         if self._quarantined_keys is None:
@@ -60,7 +64,7 @@ class Lookup:
         return self._quarantined_keys.get(table.name, set()) & set(keys)
 
     def with_values(self, table: Table, explained: Explained, manifest: Manifest) -> Explained:
-        """Add the states that the explained rows have in the source and in Silver."""
+        """Return the explained rows with their states in the source and in Silver added to `rows`."""
         if explained.is_all or len(explained.keys) > EXPLAINED_KEYS_MAX:
             return Explained(is_all=True)
         rows = [*explained.rows, *self._source_rows(table, explained.keys)]
@@ -70,7 +74,7 @@ class Lookup:
         return Explained(keys=explained.keys, rows=rows)
 
     def _changed_since(self, table: Table, anchor: str, differing: Collection[str]) -> set[str]:
-        """Return the differing keys that the next window will read; without a cursor, all those that the source has."""
+        """Return the differing keys that the next JDBC window will read; without a cursor, it reads the whole table."""
         there = (row for row in self._source_rows(table, differing))
         if table.cursor is None:
             return {row["k"] for row in there}
@@ -113,5 +117,5 @@ class Lookup:
 
 
 def _canonical(value: object) -> str:
-    """Format a cursor's value like the anchor: times with all six decimal digits."""
+    """Return the canonical text of a cursor value, in which times have microseconds."""
     return value.isoformat(" ", "microseconds") if isinstance(value, datetime) else str(value)

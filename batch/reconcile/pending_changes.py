@@ -1,4 +1,4 @@
-"""Finds the rows of a table whose changes Bronze has not landed yet."""
+"""Finds the rows of a table that have changes in Kafka that Bronze has not read yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from batch.reconcile.explained import Explained
 from streams.adapters.committed_reader import CommittedReader, TopicError
 
 PENDING_CHANGES_MAX: Final = 200_000
-"""With more pending changes than this, every row counts as pending."""
+"""Maximum number of pending changes to read; above it, every row of the table counts as pending."""
 
 
 class _Envelope(msgspec.Struct):
@@ -35,7 +35,7 @@ _decoder = msgspec.json.Decoder(_Wire)
 
 
 def images(value: bytes | None) -> list[dict[str, Any]]:
-    """Return those of the row before and the row after a change that exist; none if the change is undecodable."""
+    """Return the row before and the row after a change, if present; an empty list if the change is undecodable."""
     if value is None:
         return []
     try:
@@ -47,7 +47,7 @@ def images(value: bytes | None) -> list[dict[str, Any]]:
 
 
 def pending_changes(bootstrap: str, topic: str, key: Sequence[str], positions: Mapping[int, int]) -> Explained:
-    """Return the rows with changes in Kafka at or after `positions`, the next offset by partition.
+    """Return the rows that have changes in the topic at or after `positions`, which has one offset per partition.
 
     Raises:
         BatchError: Kafka does not answer, or the topic does not exist.

@@ -1,4 +1,7 @@
-"""Queries for the rows to compare; column `k` is the key's canonical text, `d` the MD5 of the row's canonical text."""
+"""Builds the queries for the rows to compare.
+
+Each query returns two columns: `k` is the canonical text of the key, `d` the MD5 of the row's canonical text (digest).
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ from batch.storage import canonical
 from config.definition import Column, Definition, LogicalType, Table
 
 ORACLES: Final = "oracle"
-"""Folder of a dataset with one query per Gold table, which computes the table's expected rows from the source."""
+"""Subfolder of a dataset with one SQL query per Gold table, which computes the table's rows from the source."""
 
 UNKNOWN: Final = -1
-"""Key of the unknown member of a dimension, which has no row in the source."""
+"""Key of the unknown member of a dimension; this member has no row in the source."""
 
 _TYPES: Final = (
     (T.BooleanType, LogicalType.BOOLEAN),
@@ -33,13 +36,13 @@ _TYPES: Final = (
 
 
 def source_query(table: Table) -> str:
-    """Return the query for the rows of a source table."""
+    """Return the SQL query for the keys and digests of a source table's rows."""
     return _source(f"`{table.name}`", _key_columns(table), table.columns)
 
 
 def bronze_rows(bronze: DataFrame, table: Table) -> DataFrame:
-    """Return the newest version of each key in Bronze, without deleted keys."""
-    # Bronze stores canonical texts already, so key columns are compared as strings.
+    """Return key and digest of the newest version of each row in Bronze, without deleted rows."""
+    # Bronze stores values as canonical text, so its key columns are strings.
     keys = [Column(name=name, type=LogicalType.STRING) for name in table.key]
     newest = bronze.selectExpr(
         f"{canonical.spark_text(keys)} AS k", "struct(_sequence, _row_hash AS d, _op) AS version"
@@ -49,12 +52,12 @@ def bronze_rows(bronze: DataFrame, table: Table) -> DataFrame:
 
 
 def silver_rows(silver: DataFrame, table: Table) -> DataFrame:
-    """Return the rows of Silver that are not deleted; keys and digests are computed from typed values."""
+    """Return key and digest, computed from typed values, of each Silver row that is not deleted."""
     return _lake(silver.where("NOT _deleted"), _key_columns(table), table.columns)
 
 
 def gold_rows(gold: DataFrame, plan: GoldPlan) -> DataFrame:
-    """Return the rows of Gold that correspond to current source rows: no unknown member, no former version."""
+    """Return key and digest of each Gold row, without the unknown member and former versions of members."""
     columns = gold_columns(gold, plan)
     rows = gold.where(F.col(plan.key[0]) != F.lit(UNKNOWN)) if plan.kind == "dimension" else gold
     if plan.versions_of is not None:
@@ -63,7 +66,7 @@ def gold_rows(gold: DataFrame, plan: GoldPlan) -> DataFrame:
 
 
 def oracle_query(definition: Definition, plan: GoldPlan, gold: DataFrame) -> str | None:
-    """Return the query for the expected rows of a Gold table; None if the dataset has no query for it."""
+    """Return the SQL query for the expected rows of a Gold table; None if the dataset has no such query."""
     path = Path(definition.folder, ORACLES, f"{plan.name}.sql")
     if not path.exists():
         return None
@@ -74,7 +77,7 @@ def oracle_query(definition: Definition, plan: GoldPlan, gold: DataFrame) -> str
 
 
 def gold_columns(gold: DataFrame, plan: GoldPlan) -> dict[str, Column]:
-    """Return the definitions of a Gold table's columns, without those that only the build adds."""
+    """Return the columns of a Gold table's query by name; columns that the build adds are left out."""
     added = {name for name, _, _ in added_columns(plan)}
     return {each.name: _column(each.name, each.dataType) for each in gold.schema.fields if each.name not in added}
 

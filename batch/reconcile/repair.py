@@ -1,4 +1,4 @@
-"""Reads differing rows from the source into Bronze, and brings Silver and Gold up to date."""
+"""Repairs the lake: reads differing rows from the source into Bronze, and brings Silver and Gold up to date."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from config.definition import Table
 from config.settings import DatabaseSettings
 
 SOURCE_SHARE_MIN: Final = 0.8
-"""If the source has less than this share of the lake's rows, a mistake such as a wrong database is likely."""
+"""Minimum ratio of source rows to lake rows; below it, a mistake such as a wrong database is likely."""
 
 REPAIR_ROWS_MAX: Final = 100_000
-"""With more differing rows than this, a full run of the table is cheaper."""
+"""Maximum number of differing rows of a table to repair; above it, a full run is cheaper."""
 
 
 def repair(
@@ -39,21 +39,21 @@ def repair(
     is_forced: bool,
     say: Say,
 ) -> None:
-    """Land the current source rows of all keys that differ in Bronze or Silver, then run Silver and Gold.
+    """Append the source's current version of each differing row to Bronze, then update Silver and Gold.
 
     Args:
-        is_forced: repair even if the source has lost over a fifth of a table's rows.
+        is_forced: repair even if a source table has over a fifth fewer rows than its Silver table.
 
     Raises:
-        BatchError: the source has lost over a fifth of a table's rows and the repair is not forced; too many rows
-            differ; or a table could not be repaired.
+        BatchError: a source table has over a fifth fewer rows than its Silver table, and the repair is not forced;
+            too many rows differ; or a table could not be repaired.
     """
     keys = {table.name: differing_keys(table.name, findings) for table in workspace.definition.tables}
     if not is_forced:
         check_source_not_shrunk(findings)
     for name, differing in keys.items():
         if len(differing) > REPAIR_ROWS_MAX:
-            text = f"{len(differing):,} rows differ, too many to repair: use `python -m batch run --full`"
+            text = f"{len(differing):,} rows differ, too many for a repair: run `python -m batch run --full` instead"
             raise BatchError(text, layer="bronze", table=name)
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
@@ -73,17 +73,17 @@ def repair(
 
 
 def differing_keys(table: str, findings: Sequence[Finding]) -> list[tuple[str | None, ...]]:
-    """Return the keys of the rows that differ in Bronze or Silver."""
+    """Return the keys of the table's rows that have an unexplained difference in Bronze or Silver."""
     names = (f"bronze/{table}", f"silver/{table}")
     found = {key for finding in findings if finding.name in names for key in finding.different}
     return [key_values(key) for key in sorted(found)]
 
 
 def check_source_not_shrunk(findings: Sequence[Finding]) -> None:
-    """Check that the source still has most rows, before a repair deletes rows from the lake.
+    """Check that the source still has most of the lake's rows, before a repair deletes rows from the lake.
 
     Raises:
-        BatchError: a source table has lost over a fifth of the rows that the lake has.
+        BatchError: a source table has over a fifth fewer rows than its Silver table.
     """
     for finding in findings:
         if finding.name.startswith("silver/") and finding.source_rows < SOURCE_SHARE_MIN * finding.lake_rows:

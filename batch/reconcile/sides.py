@@ -1,4 +1,4 @@
-"""The two sides of a comparison: rows of the source database, rows of a table of the lake."""
+"""The two sides of a comparison: rows of the source database, and rows of a table of the lake."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from batch.reconcile.buckets import Bucket
 
 
 class SourceSide:
-    """Rows of the source database.
+    """Rows of the source database, as one side of a comparison.
 
     Args:
-        query: a SELECT with the columns `k`, canonical text of the key, and `d`, MD5 of the row's canonical text.
+        query: SELECT with the columns `k` (canonical text of the key) and `d` (MD5 of the row's canonical text).
     """
 
     def __init__(self, connection: MySQLConnection, query: str) -> None:
@@ -24,7 +24,7 @@ class SourceSide:
         self._known: dict[int, dict[str, Bucket]] = {}
 
     def buckets(self, digits: int, within: Collection[str] | None = None) -> dict[str, Bucket]:
-        """Compute buckets by one SQL statement; if all are requested, cache them, because several layers need them."""
+        """Compute buckets with one SQL query; complete results are cached, because several layers need them."""
         if within is not None:
             return self._buckets(digits, within)
         if digits not in self._known:
@@ -39,7 +39,7 @@ class SourceSide:
         return {name: Bucket(int(rows), int(total)) for name, rows, total in self._ask(sql)}
 
     def rows(self, within: Collection[str]) -> dict[str, str]:
-        """Return digests by key."""
+        """Return the digests, by key, of the rows in the buckets `within`."""
         where = _where("LEFT(MD5(k), {0})", within)
         found = self._ask(f"SELECT k, d FROM ({self._query}) AS canonical {where}")  # noqa: S608
         return dict(found)
@@ -51,7 +51,7 @@ class SourceSide:
 
 
 class LakeSide:
-    """Rows of a table of the lake.
+    """Rows of a table of the lake, as one side of a comparison.
 
     Args:
         frame: rows with the columns `k` and `d`, as in `SourceSide`.
@@ -61,7 +61,7 @@ class LakeSide:
         self._frame = frame
 
     def buckets(self, digits: int, within: Collection[str] | None = None) -> dict[str, Bucket]:
-        """Compute buckets by one Spark job."""
+        """Compute buckets with one Spark job."""
         rows = (
             _within(self._frame, within)
             .selectExpr(
@@ -74,7 +74,7 @@ class LakeSide:
         return {row["bucket"]: Bucket(int(row["count(1)"]), int(row["sum(digest)"])) for row in rows}
 
     def rows(self, within: Collection[str]) -> dict[str, str]:
-        """Return digests by key."""
+        """Return the digests, by key, of the rows in the buckets `within`."""
         return {row["k"]: row["d"] for row in _within(self._frame, within).select("k", "d").collect()}
 
 
@@ -84,10 +84,10 @@ def _within(frame: DataFrame, within: Collection[str] | None) -> DataFrame:
 
 
 def _where(expression: str, within: Collection[str] | None) -> str:
-    """Return a WHERE clause for rows whose MD5 starts with a prefix in `within`; an empty string if that is None.
+    """Return a WHERE clause for rows whose key's MD5 starts with a prefix in `within`; empty if `within` is None.
 
     Args:
-        expression: SQL for the leading digits of the MD5; `{0}` stands for their number.
+        expression: SQL expression for the leading digits of the MD5; `{0}` stands for the number of digits.
         within: prefixes of an MD5, all of the same length.
     """
     if within is None:

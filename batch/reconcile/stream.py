@@ -1,4 +1,4 @@
-"""Checks the stream: every order that is complete in the source must be in `order_final` exactly once."""
+"""Checks that each order that is complete in the source database is in the topic `order_final` exactly once."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from streams.topics import ORDER_FINAL
 def compare_stream(
     connection: MySQLConnection, definition: Definition, rule: Completeness, bootstrap: str, pause: Callable[[], None]
 ) -> Finding:
-    """Check that `order_final` has one record for each complete order; check missing orders again after a pause.
+    """Check that `order_final` has exactly one record per complete order; recheck missing orders after a pause.
 
-    An order in the topic that is incomplete in the source is not an error: the source changed or deleted it after its
-    completion.
+    An order that is in the topic but not complete in the source is not an error: the source changed or deleted the
+    order after it had been complete.
 
     Raises:
         BatchError: the database or Kafka cannot be read.
@@ -50,7 +50,7 @@ def compare_stream(
 
 
 def complete_orders(connection: MySQLConnection, definition: Definition, rule: Completeness) -> set[str]:
-    """Return the ids of the orders that are complete in the source now."""
+    """Return the ids of the orders that are currently complete in the source."""
     parent, children = definition.table(rule.parent), definition.table(rule.children)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,8 +1,8 @@
-"""The findings of a comparison and their verdict: equal, different, or behind.
+"""The findings of a comparison with the source, and the verdict on them: equal, different or behind.
 
 different    a row differs between source and lake, and neither a pending change nor the quarantine explains it
-behind       a row differs, but its change is in Kafka or in the layer before, and the next run will process it
-quarantined  a row is missing in Silver because a quality rule keeps it in the quarantine; this changes no verdict
+behind       a row differs, but its change is in Kafka or in the previous layer, and the next run will process it
+quarantined  a row is missing in Silver because a quality rule keeps it in the quarantine; the verdict ignores this
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from batch.console.output import columns
 from batch.reconcile.buckets import Pair, key_values
 
 NAMED_KEYS_MAX: Final = 10
-"""Number of differing keys printed per table; the others are only counted."""
+"""Maximum number of differing keys to print per table; further keys are only counted."""
 
 
 class Verdict(IntEnum):
-    """The verdict, which is also the exit code."""
+    """The result of comparing the lake or stream with the source; the value is the exit code of `reconcile`."""
 
     EQUAL = 0
     DIFFERENT = 1
@@ -29,16 +29,16 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """The comparison of one table or topic with the source.
+    """The result of comparing one table or topic with the source.
 
     Attributes:
         name: layer and table, or the topic.
-        key: names of the key's columns.
+        key: names of the key columns.
         rows: rows that differ, by key.
         behind: keys of rows whose difference is explained by a pending change.
-        quarantined: keys of rows that a quality rule keeps out.
+        quarantined: keys of rows that a quality rule keeps out of Silver.
         note: a remark for the report.
-        is_behind: whether the whole table is behind, regardless of single rows.
+        is_behind: whether the whole table is behind, because it does not exist yet.
     """
 
     name: str
@@ -53,26 +53,26 @@ class Finding:
 
     @property
     def different(self) -> list[str]:
-        """The sorted keys of rows whose difference is not explained."""
+        """The sorted keys of the rows whose difference is unexplained."""
         explained = {*self.behind, *self.quarantined}
         return sorted(key for key in self.rows if key not in explained)
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict of this comparison."""
+        """The verdict on this table or topic."""
         if self.different:
             return Verdict.DIFFERENT
         return Verdict.BEHIND if self.behind or self.is_behind else Verdict.EQUAL
 
 
 def overall(findings: Iterable[Finding]) -> Verdict:
-    """Return the worst verdict of all findings: different is worse than behind, behind worse than equal."""
+    """Return the worst verdict of all findings: different is worse than behind, and behind is worse than equal."""
     verdicts = {finding.verdict for finding in findings}
     return next((each for each in (Verdict.DIFFERENT, Verdict.BEHIND) if each in verdicts), Verdict.EQUAL)
 
 
 def report(findings: Sequence[Finding]) -> str:
-    """Format one line per comparison, followed by the differing keys."""
+    """Format the findings as a table with one line each, followed by the keys of differing rows."""
     rows: list[tuple[str, ...]] = [("", "SOURCE", "LAKE", "DIFFERENT", "BEHIND", "QUARANTINED", "")]
     for finding in findings:
         counts = (finding.source_rows, finding.lake_rows, len(finding.different), len(finding.behind))

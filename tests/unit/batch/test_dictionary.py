@@ -122,9 +122,9 @@ def test_a_dataset_without_descriptions_and_gold_has_a_dictionary_too(tmp_path: 
     assert "| `id` | uuid | string | no | – |" in text
     assert "- source: `shop.things`, read from the database itself" in text
     assert "- history: 2: a row for each state" in text
-    assert "- goes into: no table of Gold" in text
+    assert "- goes into: no Gold table" in text
     assert "| `range(price)` | `price` is at least 0 and at most 9.5 | the row is kept out of Silver" in text
-    assert "| `pattern(id)` | the whole of `id` matches `a\\|b` | the row is counted |" in text
+    assert "| `pattern(id)` | the whole value of `id` matches `a\\|b` | the row is counted, and" in text
     assert "## Gold" not in text
     assert "- topic:" not in text
 
