@@ -1,1 +1,1 @@
-"""What we do when a change arrives."""
+"""Processing of changes: the Faust agents, and the processors that publish the results."""

@@ -1,7 +1,7 @@
-"""Publication of complete and amended orders: claim them, look up names, encode them, and choose their topics.
+"""Publication of orders: claims their locks, adds payment methods, encodes the records and chooses their topics.
 
-out: `order_final` (key: order id, value: `CompleteOrder`), `order_amended` (`AmendedOrder`), `order_incomplete`
-(`IncompleteOrder`), `dead_letters`
+Output: `order_final` (key: order id, value: `CompleteOrder`), `order_amended` (`AmendedOrder`), `order_incomplete`
+(`IncompleteOrder`), `dead_letters`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tables.order_state import CODEC
 Published = CompleteOrder | AmendedOrder | IncompleteOrder
 
 MOST_GIVEN_UP: Final = 50
-"""Number of unknown payment method ids after which the source counts as faulty, not late, and no id is waited for."""
+"""Number of payment method ids that may remain unknown after a wait, before orders stop waiting for any."""
 
 _encode = msgspec.json.Encoder().encode
 _topic_of: dict[type, str] = {
@@ -42,7 +42,7 @@ _count_of: dict[type, str] = {CompleteOrder: "completed", AmendedOrder: "amended
 
 
 class PaymentMethodLookup(Protocol):
-    """Interface to the table of payment methods."""
+    """Interface through which the order completion reads payment methods."""
 
     def get(self, id_: int, /) -> PaymentMethod | None: ...
     async def ready(self) -> None: ...
@@ -50,22 +50,22 @@ class PaymentMethodLookup(Protocol):
 
 
 class Cache(Protocol):
-    """Interface to the order cache."""
+    """Interface through which the order completion updates the order cache."""
 
     def put(self, orders: dict[str, CachedOrder | None], /) -> None: ...
 
 
 class OrderCompletion:
-    """The processor of `streams.orders`: publishes complete, amended and overdue orders.
+    """The processor of `streams.orders`, which publishes complete, amended and overdue orders.
 
     Args:
-        payment_method_wait_s: how many seconds an order waits for an unknown payment method.
-        order_log: writes the log lines of single orders.
+        payment_method_wait_s: maximum time in seconds that an order waits for an unknown payment method.
+        order_log: writes optional log lines about single orders.
 
     Attributes:
         counts: `completed`, `amended`, `overdue` (reported as incomplete for too long), `products_incomplete` (orders
-            still without all products after a turn, a micro-batch of a partition), `payment_methods_unknown` (records
-            published without the payment method's name), `duplicates_prevented`.
+            that still lacked products after a turn, a micro-batch of a partition), `payment_methods_unknown` (records
+            published without the payment method's name), `duplicates_prevented` (orders denied by the lock guard).
     """
 
     def __init__(
@@ -94,15 +94,15 @@ class OrderCompletion:
 
     @property
     def counts(self) -> Counter[str]:
-        """Totals since the worker's start."""
+        """Totals since the worker started, keyed by the name of the count."""
         return Counter({**self._counts, **self._claim_filter.counts})
 
     async def ready(self) -> None:
-        """Return once the payment methods are loaded."""
+        """Wait until the payment methods are loaded."""
         await self._payment_methods.ready()
 
     def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
-        """Mark the recent orders as emitted again: the worker that emitted them may have died before it marked them."""
+        """Mark the locks of recently emitted orders again, because the previous worker may have stopped before that."""
         self._timers.begin(partition)
         newest = dict(recent)
         emitted = [
@@ -113,11 +113,14 @@ class OrderCompletion:
         self._mark(emitted, partition)
 
     def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
-        """Due timers of held, overdue and finished orders."""
+        """Return the due timers of held, overdue and finished orders."""
         return self._timers.due_timers(partition)
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
-        """Claim the orders, add their payment methods, and encode them; wait briefly for unknown payment methods."""
+        """Claim the locks of complete orders, add payment methods, and return the encoded records.
+
+        Orders with unknown payment methods wait briefly for them.
+        """
         await self._claim_filter.apply(turn, partition.incarnation)
         await self._await_payment_methods(turn.outcomes)
         return [self._record(outcome) for outcome in turn.outcomes]
@@ -127,7 +130,7 @@ class OrderCompletion:
         return dead_letter(DEAD_LETTERS, record, reason, app_id=self._app_id)
 
     def committed(self, turn: Turn, partition: PartitionView) -> None:
-        """Count and log the published orders, mark them as emitted, and update the cache."""
+        """Count and log the published orders, mark complete orders as emitted, and update the order cache."""
         emitted = []
         for outcome in turn.outcomes:
             self._counts[_count_of[type(outcome)]] += 1

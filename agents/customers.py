@@ -1,6 +1,6 @@
-"""Agent `customers`: turns changes of customers into look-ups.
+"""Agent `customers`: copies changed customers to Redis.
 
-in: change topic of `customers` · out: look-ups `customer:{id}` in Redis, `dead_letters`
+Input: change topic of `customers`. Output: Redis keys `customer:{id}`, topic `dead_letters`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,6 @@ from streams.runtime.partition.batch import RecordBatch
 
 
 async def customers(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
-    """Submit each batch of changes to its partition; yield the number of records."""
+    """Submit each batch of changes to its partition's task; yield the number of records in the batch."""
     async for batch in batches:
         yield await batch.submit(customer_entry)

@@ -1,4 +1,4 @@
-"""Building of dead letters for all agents: the raw record, its origin, and why it could not be processed."""
+"""Dead letters of all agents: the raw record, its origin, and the reason why it could not be processed."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from streams.runtime.partition.batch import OutputRecord, SourceRecord
 from streams.topics import LEFT_OUT_HEADER
 
 LARGEST_KEPT_BYTES: Final = 14 * 1024 * 1024
-"""Largest value that a dead letter keeps. The topic accepts 16 MiB before compression; a source topic's limit applies
-to compressed records, which may be far larger uncompressed."""
+"""Maximum size of the value in a dead letter. The topic accepts records up to 16 MiB before compression; the limits of
+source topics apply after compression, so their uncompressed records may be far larger."""
 
 
 def dead_letter(topic: str, record: SourceRecord, reason: str, *, app_id: str) -> OutputRecord:
     """Build the dead letter of a record, with its key and value unchanged.
 
-    The headers, all text, are `reason`, `app`, and the origin's `topic`, `partition`, `offset` and `timestamp`
-    (milliseconds). A value that Kafka might not accept a second time is left out, and the header `left_out` states its
-    size in bytes; it can be read at the origin.
+    The headers are strings: `reason`, `app` (the application id), and the record's original `topic`, `partition`,
+    `offset` and `timestamp` (milliseconds since 1970). A value above `LARGEST_KEPT_BYTES` is left out; the header
+    `left_out` then contains its size in bytes, and the value can still be read from the original topic.
     """
     headers = {
         "reason": reason,

@@ -1,4 +1,4 @@
-"""Publication of the look-ups of a turn (a micro-batch): the newest version of each row is written to Redis."""
+"""Publication of look-up entries: the newest version of each row that changed in a turn (a micro-batch)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class LookupProcessor(StatelessProcessor):
-    """The processor of `streams.lookups`: publishes the newest row of each id.
+    """The processor of `streams.lookups`, which publishes the newest version of each row in a turn (a micro-batch).
 
     Attributes:
-        counts: `written` and `deleted` look-ups.
+        counts: `written` and `deleted`, the numbers of changes that set or deleted a look-up entry.
     """
 
     def __init__(self, app_id: str) -> None:
@@ -27,7 +27,7 @@ class LookupProcessor(StatelessProcessor):
         self._app_id = app_id
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
-        """Return one record per id: its topic is the kind of look-up, its key the id, its value JSON (None: delete)."""
+        """Return one record per changed row: the topic is the kind of row, and the value is JSON, or None to delete."""
         newest = {(entry.kind, entry.id): entry.columns for entry in turn.outcomes}
         return [
             OutputRecord(kind, id_.encode(), None if columns is None else _encode(columns))
@@ -35,11 +35,11 @@ class LookupProcessor(StatelessProcessor):
         ]
 
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
-        """Build the dead letter of an unreadable record."""
+        """Build the dead letter of a record that could not be processed."""
         return dead_letter(DEAD_LETTERS, record, reason, app_id=self._app_id)
 
     def committed(self, turn: Turn, partition: PartitionView) -> None:
-        """Count the written and deleted look-ups."""
+        """Count the changes that set or deleted look-up entries."""
         deleted = sum(entry.columns is None for entry in turn.outcomes)
         self.counts["deleted"] += deleted
         self.counts["written"] += len(turn.outcomes) - deleted

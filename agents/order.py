@@ -1,6 +1,6 @@
-"""Agent `order`: folds changes of order rows into the state of their orders.
+"""Agent `order`: applies changes of the table `orders` to the state of the orders.
 
-in: change topic of `orders` · state: `order_state` · out: `order_final`, `order_amended`, `dead_letters`
+Input: change topic of `orders`. State: `order_state`. Output: `order_final`, `order_amended`, `dead_letters`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,6 @@ from streams.runtime.partition.batch import RecordBatch
 
 
 async def order(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
-    """Submit each batch of changes to its partition, to be folded as order rows; yield the number of records."""
+    """Submit each batch of order row changes to its partition's task; yield the number of records in the batch."""
     async for batch in batches:
         yield await batch.submit(fold_order)

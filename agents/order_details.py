@@ -1,6 +1,6 @@
-"""Agent `order_details`: folds changes of product lines into the state of their orders.
+"""Agent `order_details`: applies changes of product lines to the state of their orders.
 
-in: change topic of `order_details` · state: `order_state` · out: `order_final`, `order_amended`, `dead_letters`
+Input: change topic of `order_details`. State: `order_state`. Output: `order_final`, `order_amended`, `dead_letters`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,6 @@ from streams.runtime.partition.batch import RecordBatch
 
 
 async def order_details(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
-    """Submit each batch of changes to its partition, to be folded as product lines; yield the number of records."""
+    """Submit each batch of product line changes to its partition's task; yield the number of records in the batch."""
     async for batch in batches:
         yield await batch.submit(fold_order_detail)

@@ -1,4 +1,4 @@
-"""Timers of orders that are held, have been incomplete for too long, or are finished and past their retention."""
+"""Timers of orders that are locked by another deployment, overdue, or finished and past their retention time."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ DueTimers = Iterator[tuple[bytes, TimerCallback]]
 
 
 class OrderTimers:
-    """Finds the orders whose timers are due.
+    """Selector of the order timers to run in each turn (micro-batch) of a partition.
+
+    Both times are measured by the source database's clock.
 
     Args:
-        incomplete_after_s: seconds of source time after which an incomplete order is reported; 0: never.
-        retention_s: seconds of source time between a finished order's last change and its removal; 0: keep for ever.
+        incomplete_after_s: seconds after which an incomplete order is reported; 0 to report none.
+        retention_s: seconds between the last change of a finished order and its removal; 0 to keep orders forever.
     """
 
     def __init__(self, *, incomplete_after_s: float, retention_s: float) -> None:
@@ -39,11 +41,11 @@ class OrderTimers:
         self._cursors: dict[tuple[int, int], tuple[int, bytes]] = {}
 
     def begin(self, partition: PartitionView) -> None:
-        """Start again at the first timer of a partition."""
+        """Restart the processing of a partition's timers at the first timer."""
         self._cursors = {place: at for place, at in self._cursors.items() if place[0] != partition.number}
 
     def due_timers(self, partition: PartitionView) -> DueTimers:
-        """Yield key and callback of each timer to run in one turn."""
+        """Yield the order's key and the callback of each timer to run in this turn (micro-batch)."""
         yield from self._held(partition)
         if self._after_ms:
             yield from self._overdue(partition)
@@ -51,7 +53,7 @@ class OrderTimers:
             yield from self._finished(partition)
 
     def _held(self, partition: PartitionView) -> DueTimers:
-        """Claim held orders again, page by page; an overdue order is reported first."""
+        """Yield callbacks that claim held orders again, or report those that are overdue and not reported yet."""
         overdue_ms = partition.now_ms - self._after_ms if self._after_ms else -1
         for kind in HELD_KINDS:
             is_reported = bool(kind & REPORTED)
@@ -62,7 +64,7 @@ class OrderTimers:
                     yield key, partial(ask_again, order_id=key.decode())
 
     def _overdue(self, partition: PartitionView) -> DueTimers:
-        """Report overdue orders; a reported order changes its kind, so the oldest unreported one always comes first."""
+        """Yield callbacks that report overdue orders, oldest first; a report changes the kind of the order's timer."""
         until_ms = partition.now_ms - self._after_ms
         for kind in WAITING:
             known = (key for at_ms, key in partition.timers(kind, until_ms=until_ms) if at_ms > 0)
@@ -73,13 +75,16 @@ class OrderTimers:
         return partial(report_overdue, order_id=key.decode(), now_ms=partition.now_ms, after_ms=self._after_ms)
 
     def _finished(self, partition: PartitionView) -> DueTimers:
-        """Forget finished orders, selected by the time of their first change; the callback checks the last change."""
+        """Yield callbacks that forget finished orders.
+
+        A timer has the time of the order's first change; the callback checks the time of the last change.
+        """
         until_ms = partition.now_ms - self._retention_ms
         for _, key in self._page(partition, Standing.FINISHED, until_ms=until_ms):
             yield key, partial(forget_finished, now_ms=partition.now_ms, retention_ms=self._retention_ms)
 
     def _page(self, partition: PartitionView, kind: int, *, until_ms: int | None = None) -> list[tuple[int, bytes]]:
-        """The next timers of a kind; after the last one, start again at the first."""
+        """Return the next page of timers of a kind; after the last page, start again at the first timer."""
         place = (partition.number, kind)
         entries = partition.timers(kind, after=self._cursors.get(place), until_ms=until_ms)
         page = list(islice(entries, MOST_CALLBACKS))

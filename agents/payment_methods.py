@@ -1,6 +1,6 @@
-"""Agent `payment_methods`: turns changes of payment methods into look-ups.
+"""Agent `payment_methods`: copies changed payment methods to Redis.
 
-in: change topic of `payment_method` · out: look-ups `payment_method:{id}` in Redis, `dead_letters`
+Input: change topic of `payment_method`. Output: Redis keys `payment_method:{id}`, topic `dead_letters`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,6 @@ from streams.runtime.partition.batch import RecordBatch
 
 
 async def payment_methods(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
-    """Submit each batch of changes to its partition; yield the number of records."""
+    """Submit each batch of changes to its partition's task; yield the number of records in the batch."""
     async for batch in batches:
         yield await batch.submit(payment_method_entry)

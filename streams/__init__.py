@@ -1,1 +1,1 @@
-"""What flows and how it is processed."""
+"""Stream processing: the Faust applications, their topics and data model, and the runtime below them."""

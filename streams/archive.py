@@ -5,10 +5,11 @@
     mysql.{dataset}.customers       ─┼─ agent archive ─ {BRONZE_ROOT}/changes/{topic}/{partition}/{start}.parquet
     mysql.{dataset}.payment_method  ─┘
 
-Each record is archived once and unchanged, in the order of its partition, even if it is unreadable; `batch` fills the
-lake's first layer from the archive. An object is put when enough bytes wait, or when a record has waited long enough.
+Each record is archived exactly once and unchanged, in the order of its partition, even if it cannot be decoded. The
+`batch` jobs load the bronze layer of the data lake from the archive. An object is written when enough bytes are
+waiting, or when a record has waited long enough.
 
-Run: `faust -A streams.archive worker --web-port 6071`. Look: `/stats/`, `/metrics`.
+Run: `faust -A streams.archive worker --web-port 6071`. Web pages: `/stats/`, `/metrics`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ sink = ArchiveSink(
 )
 processor = ArchiveProcessor()
 
-# Input: topics that are partitioned independently, so each one has a pipeline.
+# Input: the topics are partitioned independently, so each one has its own pipeline.
 topics = [
     app.raw_topic(spec.name)
     for spec in catalogue(

@@ -1,14 +1,14 @@
-"""The application `streams.lookups`: keeps customers and payment methods in Redis, by id, for other services.
+"""The application `streams.lookups`: copies customers and payment methods to Redis for other services.
 
     mysql.{dataset}.customers       ─ agent customers ───────┐
                                                              ├─ Redis, database 0: customer:{id}, payment_method:{id}
     mysql.{dataset}.payment_method  ─ agent payment_methods ─┘
                                                                dead_letters
 
-Each value is a JSON object with the row's columns as in the source. The look-ups are not the source of truth: a reader
-may see a row a moment late. If Redis loses its data, the look-ups are written again from the beginning of the topics.
+Each value is a JSON object with all columns of the source row. The copies are eventually consistent: a reader may see
+a change slightly late. If Redis loses its data, the copies are rebuilt from the beginning of the topics.
 
-Run: `faust -A streams.lookups worker --web-port 6070`. Look: `/stats/`, `/metrics`.
+Run: `faust -A streams.lookups worker --web-port 6070`. Web pages: `/stats/`, `/metrics`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ app = transactional_app(settings.lookups_app_id, kafka, settings)
 sink = LookupSink(RedisClient(redis.url, database=lookups.DATABASE), app)
 processor = LookupProcessor(settings.lookups_app_id)
 
-# Input: two topics that are partitioned independently, so two pipelines.
+# Input: the two topics are partitioned independently, so each one has its own pipeline.
 customers_topic, payment_methods_topic = (
     app.batch_topic(
         change_topic(settings.dataset, table), change_decoder(Columns, key_of=id_of, epoch=settings.source_epoch)

@@ -1,14 +1,14 @@
-"""The application `streams.orders`: joins change topics to complete orders, and publishes each exactly once.
+"""The application `streams.orders`: joins orders with product lines, and publishes each complete order exactly once.
 
     mysql.{dataset}.orders         ─ agent order ─────────┐                      order_final
                                                           ├─ table order_state ─ order_amended
     mysql.{dataset}.order_details  ─ agent order_details ─┘                      order_incomplete
-    mysql.{dataset}.payment_method ─ look-up of the payment method's name        dead_letters
+    mysql.{dataset}.payment_method ─ names and banks of payment methods          dead_letters
 
-    Redis: locks on complete orders (the guard), a cache of order rows for other services
+    Redis: locks on complete orders (the guard), and a cache of order rows for other services
 
-Run, in several instances: `faust -A streams.orders worker --web-port 6066`.
-Look: `http://127.0.0.1:6066/stats/`, `/orders/incomplete`, `/orders/<order id>/`, `/metrics`.
+Run one or more workers: `faust -A streams.orders worker --web-port 6066`.
+Web pages: `http://127.0.0.1:6066/stats/`, `/orders/incomplete`, `/orders/<order id>/`, `/metrics`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ state = app.transactional_table(
     help=order_state.HELP,
 )
 
-# Claims of other deployments, and the cache for other services.
+# The lock guard against duplicates from other deployments, and the cache for other services.
 guard = (
     LockGuard(
         RedisClient(redis.url, database=locks.DATABASE),

@@ -1,8 +1,8 @@
-"""The catalogue of all topics, and the only place where their names are spelled.
+"""Catalogue of all Kafka topics, and the only place that defines their names.
 
-A dataset's change topics come from its connector; the order topics belong to the application `streams.orders`.
-All records of one order, in `orders`, `order_details`, the state's changelog and the outputs, have the same partition
-number, so these topics have the same partition count (`co_partitioned`).
+A dataset's connector writes the change topics; the application `streams.orders` writes the order topics. All records of
+one order have the same partition number in `orders`, in `order_details`, in the state's changelog and in the output
+topics, so these topics must have the same partition count (`co_partitioned`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class Direction(StrEnum):
-    """Direction in which a topic crosses the application's boundary."""
+    """Whether an application reads a topic, publishes it for others, or uses it internally."""
 
     IN = "in"
     OUT = "out"
@@ -22,7 +22,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TopicSpec:
-    """One topic with the properties it must have in Kafka."""
+    """A topic, with the properties that it must have in Kafka."""
 
     name: str
     key: str
@@ -38,7 +38,7 @@ KEEP_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1"}
 # A dead letter is a whole rejected record plus headers, so its limit must exceed that of every source record.
 LARGE_RECORDS = {"max.message.bytes": str(16 * 1024 * 1024)}
 CHANGELOG_DELETE_RETENTION_S = 7 * 86_400
-"""How long a changelog keeps deletions: a worker that was stopped for longer restores its state in full."""
+"""How long a changelog retains tombstones; a worker that was stopped for longer restores its whole state."""
 COMPACT = {
     "cleanup.policy": "compact",
     "delete.retention.ms": str(CHANGELOG_DELETE_RETENTION_S * 1000),
@@ -47,7 +47,7 @@ COMPACT = {
 
 
 def change_topic(dataset: str, table: str, *, engine: str = "mysql") -> str:
-    """Name of the topic that carries the changes of one source table."""
+    """Return the name of the topic that contains the changes of one source table."""
     return f"{engine}.{dataset}.{table}"
 
 
@@ -56,16 +56,16 @@ ORDER_AMENDED = "order_amended"
 ORDER_INCOMPLETE = "order_incomplete"
 DEAD_LETTERS = "dead_letters"
 LEFT_OUT_HEADER = "left_out"
-"""Header of a dead letter whose value is too large for the topic: the value's size in bytes."""
+"""Header of a dead letter whose value was left out because it is too large; contains the value's size in bytes."""
 
 
 def order_state_changelog(app_id: str) -> str:
-    """Name of the changelog topic of the table `order_state` (Faust's naming)."""
+    """Return the name of the changelog topic of the table `order_state`, as Faust names it."""
     return f"{app_id}-order_state-changelog"
 
 
 def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[TopicSpec, ...]:
-    """All topics that must exist before a connector or a worker of `dataset` starts."""
+    """Return all topics that must exist before a connector or a worker of `dataset` starts."""
     return (
         _source(dataset, "orders", "order id", order_partitions, co_partitioned=True),
         _source(dataset, "order_details", "order id", order_partitions, co_partitioned=True),

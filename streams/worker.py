@@ -1,4 +1,4 @@
-"""Creation of a `TransactionalApp` from settings, used by all applications."""
+"""Creation of a `TransactionalApp` from settings, shared by all applications."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What we remember."""
+"""State of the applications: tables, caches, sinks, and the web views of the state."""

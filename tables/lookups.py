@@ -1,13 +1,13 @@
-"""The look-ups in Redis, database 0: `customer:{id}` and `payment_method:{id}`, JSON objects.
+"""The look-up entries in Redis, database 0: JSON objects with the keys `customer:{id}` and `payment_method:{id}`.
 
-One script call writes the look-ups of a turn (one micro-batch of a partition) and, atomically with them, the next
-offset of the source topic's partition:
+One script call writes the entries of a turn (a micro-batch of a partition) and, atomically with them, the next offset
+to read from the partition:
 
     lookups_offsets:{app id}    hash, `{topic}/{partition}` → the next offset to read
 
-The script rejects a writer that expects another offset than the stored one: a worker that was suspended while another
-worker took over, or any worker after Redis has lost its data. The rejected worker opens the partition again and resumes
-at the stored offset, or at the topic's beginning if none is stored.
+The script rejects a write if the stored offset is not the one that the worker expects: the worker was suspended while
+another worker took over, or Redis has lost its data. The rejected worker reopens the partition and resumes at the
+stored offset, or at the beginning of the topic if no offset is stored.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ DATABASE: Final = 0
 _OFFSETS: Final = "lookups_offsets:"
 
 READ: Final = Script("""\
--- {hash, field} -> the next offset, or nothing
+-- {hash, field} -> the stored next offset, or nil
 local hash, field = unpack(cmsgpack.unpack(ARGV[1]))
 return redis.call('HGET', hash, field)
 """)
 
 WRITE: Final = Script("""\
--- {hash, field, expected offset or '', next offset, {key = JSON}, deleted keys} -> 1, or 0 at another place
+-- {hash, field, expected offset or '', next offset, {key = JSON}, deleted keys} -> 1, or 0 if another offset is stored
 local hash, field, expected, next_offset, written, deleted = unpack(cmsgpack.unpack(ARGV[1]))
 if (redis.call('HGET', hash, field) or '') ~= expected then return 0 end
 for key, json in pairs(written) do redis.call('SET', key, json) end
@@ -57,11 +57,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class LookupSink(Service):
-    """Sink of the look-ups; makes a committer for each partition task.
+    """A sink that writes look-up entries to Redis; creates a committer for each partition task.
 
     Args:
-        client: calls scripts on the look-ups' database; closed with the sink.
-        app: the application, whose group's offsets are committed for observers of its lag.
+        client: runs scripts in the look-up entries' database; the sink closes it.
+        app: the application, whose consumer group's offsets are committed so that its lag can be monitored.
     """
 
     def __init__(self, client: ScriptCaller, app: TransactionalApp, **kwargs: Any) -> None:
@@ -72,17 +72,17 @@ class LookupSink(Service):
         self._starting = asyncio.Lock()
 
     def committers(self, topic: str) -> Callable[[int], LookupCommitter]:
-        """Return a function that makes the committer of one partition of a source topic, given its number."""
+        """Return a function that creates the committer of a partition of this topic, given the partition number."""
         return lambda partition: LookupCommitter(self, topic, partition)
 
     async def keep_dead_letters(self, records: Sequence[OutputRecord]) -> None:
-        """Write dead letters and wait until Kafka has acknowledged them; after a failure they may be written twice."""
+        """Write dead letters to Kafka and wait for acknowledgement; after a failure they may be written twice."""
         producer = await self._started_producer()
         sent = [await producer.send(r.topic, r.value, key=r.key, headers=list(r.headers)) for r in records]
         await asyncio.gather(*sent)
 
     async def _started_producer(self) -> aiokafka.AIOKafkaProducer:
-        async with self._starting:  # partitions commit at the same time
+        async with self._starting:  # several partitions may commit at the same time
             if self._producer is None:
                 producer = aiokafka.AIOKafkaProducer(
                     **self.app.kafka_client, enable_idempotence=True, max_request_size=LARGEST_REQUEST_BYTES
@@ -96,14 +96,14 @@ class LookupSink(Service):
             return self._producer
 
     async def on_shutdown(self) -> None:
-        """Release the connections."""
+        """Close the connections to Kafka and Redis."""
         if self._producer is not None:
             await self._producer.stop()
         await self.client.close()
 
 
 class LookupCommitter:
-    """Writes the look-ups of one partition of one topic, with its offset."""
+    """A committer that writes the look-up entries of one partition, together with the partition's offset."""
 
     def __init__(self, sink: LookupSink, topic: str, partition: int) -> None:
         self._sink = sink
@@ -113,19 +113,19 @@ class LookupCommitter:
         self._expected = ""
 
     async def open(self) -> None:
-        """Do nothing: a former owner's later write is rejected, because it expects an older offset."""
+        """Do nothing: a late write by a former owner is rejected anyway, because it expects an older offset."""
 
     async def committed(self) -> Mapping[str, int | None]:
-        """Next offset to read, as stored with the look-ups in Redis; None if none is stored."""
+        """Return the next offset to read, as stored in Redis with the look-up entries; None if no offset is stored."""
         stored = await self._call(READ, self._place)
         self._expected = _text(stored)
         return {self._topic: None if stored is None else int(stored)}
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
-        """Write dead letters first, then the look-ups and the offset atomically.
+        """Write dead letters to Kafka, then write the look-up entries and the next offset atomically to Redis.
 
         Raises:
-            SinkAwayError: Redis does not answer, or holds another offset than expected.
+            SinkAwayError: Redis does not answer, or the stored offset is not the expected one.
         """
         dead = [record for record in outputs if record.topic == DEAD_LETTERS]
         if dead:
@@ -148,10 +148,10 @@ class LookupCommitter:
         return {}
 
     async def check(self) -> None:
-        """Detect another writer, or a loss of Redis' data, even if no change arrives.
+        """Check the offset stored in Redis, to detect another writer or a loss of data even if no changes arrive.
 
         Raises:
-            SinkAwayError: Redis does not answer, or holds another offset than expected.
+            SinkAwayError: Redis does not answer, or the stored offset is not the expected one.
         """
         stored = await self._call(READ, self._place)
         self._stand(_text(stored) == self._expected)
@@ -162,8 +162,8 @@ class LookupCommitter:
     def _stand(self, is_expected: bool) -> None:
         if not is_expected:
             raise SinkAwayError(
-                f"Redis has another offset for the look-ups of {self._topic}/{self._partition} than the expected "
-                f"{self._expected or 'beginning'}: another worker has written them, or Redis has lost its data"
+                f"Redis has an unexpected offset for {self._topic}/{self._partition}, not {self._expected or 'none'}: "
+                "another worker has written look-up entries of this partition, or Redis has lost its data"
             )
 
     async def _call(self, script: Script, argument: Any) -> Any:
@@ -173,7 +173,7 @@ class LookupCommitter:
             raise SinkAwayError(str(error)) from error
 
     async def _tell_group(self, offset: int) -> None:
-        """Commit the group's offset for observers of its lag; errors of Kafka are ignored."""
+        """Commit the consumer group's offset, so that its lag can be monitored; Kafka errors are ignored."""
         with contextlib.suppress(KafkaError):
             await self._sink.app.partition_supervisor.commit_group_offsets({TP(self._topic, self._partition): offset})
 

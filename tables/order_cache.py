@@ -1,7 +1,7 @@
-"""The order cache for other services: `order:{order id}` in database 1 of Redis, a JSON object of `CachedOrder`.
+"""The order cache for other services: JSON objects (`CachedOrder`) at the keys `order:{order id}` of Redis database 1.
 
-Entries are written in the background after a commit; the workers never read them. At most `MOST_WAITING` orders wait to
-be written, beyond that the oldest are dropped. So an entry may be missing, or outdated by at most its time to live.
+Entries are written in the background after a commit; the workers never read them. If more than `MOST_WAITING` orders
+are waiting to be written, the oldest are dropped. So an entry may be missing, or may be outdated until it expires.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _KEY: Final = "order:"
 _GONE: Final = object()
 
 WRITE: Final = Script(f"""\
--- {{seconds to live, {{order id = JSON}}, deleted order ids}}
+-- {{seconds to live, {{order id = JSON}}, deleted order ids}} -> nil
 local ttl, orders, deleted = unpack(cmsgpack.unpack(ARGV[1]))
 for id, json in pairs(orders) do redis.call('SET', '{_KEY}' .. id, json, 'EX', ttl) end
 for _, id in ipairs(deleted) do redis.call('DEL', '{_KEY}' .. id) end
@@ -40,7 +40,7 @@ for _, id in ipairs(deleted) do redis.call('DEL', '{_KEY}' .. id) end
 
 
 class CachedOrder(msgspec.Struct, frozen=True, gc=False):
-    """An order as other services read it."""
+    """The columns of an order that other services read from the cache."""
 
     customer_id: int | None
     payment_method_id: int | None
@@ -52,14 +52,14 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class OrderCache(Service):
-    """Writes the order cache.
+    """A service that writes orders to the order cache in Redis.
 
     Args:
-        client: calls scripts on the cache's database; closed with the cache.
+        client: runs scripts in the cache's database; this service closes it.
         ttl_s: time to live of an entry, in seconds.
 
     Attributes:
-        counts: `cached`, `cache_deleted`, and `cache_dropped`: changes dropped because too many waited.
+        counts: `cached`, `cache_deleted`, and `cache_dropped` (orders dropped because too many were waiting).
     """
 
     def __init__(self, client: ScriptCaller, *, ttl_s: int = TTL_S, **kwargs: Any) -> None:
@@ -75,11 +75,11 @@ class OrderCache(Service):
 
     @property
     def away_since(self) -> float | None:
-        """Start of an outage of Redis, Unix time in seconds; None without one."""
+        """Start of the current Redis outage, as Unix time in seconds; None if there is no outage."""
         return self._outage.since
 
     def put(self, orders: Mapping[str, CachedOrder | None]) -> None:
-        """Queue orders for writing (None: deleted) and return at once; if too many wait, the oldest are dropped."""
+        """Queue orders to be written (or deleted, if None) and return at once; drop the oldest if too many wait."""
         if not orders:
             return
         self._waiting.update(orders)
@@ -90,13 +90,13 @@ class OrderCache(Service):
         self._has_some.set()
 
     async def on_stop(self) -> None:
-        """Write the waiting entries, if possible within `FLUSH_S`."""
+        """Wait up to `FLUSH_S` seconds until all queued orders are written."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):
                 await self._has_none.wait()
 
     async def on_shutdown(self) -> None:
-        """Release the connections."""
+        """Close the connections to Redis."""
         await self._client.close()
 
     @Service.task
@@ -118,7 +118,7 @@ class OrderCache(Service):
             self._forget(taken)
 
     def _forget(self, written: Mapping[str, CachedOrder | None]) -> None:
-        """Remove entries that were written, unless a newer value has arrived meanwhile."""
+        """Remove written orders from the queue, unless a newer value has been queued in the meantime."""
         for id_, order in written.items():
             if self._waiting.get(id_, _GONE) is order:
                 del self._waiting[id_]
@@ -128,7 +128,7 @@ class OrderCache(Service):
 
 
 class NoCache:
-    """A disabled cache."""
+    """An order cache that is switched off."""
 
     away_since: float | None = None
 
@@ -136,4 +136,4 @@ class NoCache:
         self.counts: Counter[str] = Counter()
 
     def put(self, orders: Mapping[str, CachedOrder | None]) -> None:
-        """Cache nothing."""
+        """Do nothing, because the cache is switched off."""

@@ -1,6 +1,6 @@
-"""The table `order_state`: the state of each order, by order id.
+"""The table `order_state`, which contains the state of each order, keyed by order id.
 
-Changelog: `{app id}-order_state-changelog`, compacted; value: `OrderState` in MessagePack.
+Changelog topic: `{app id}-order_state-changelog`, compacted; its values are `OrderState` in MessagePack.
 """
 
 from __future__ import annotations
@@ -19,4 +19,4 @@ CODEC: Final = StateCodec(
 FORGETTING_CODEC: Final = StateCodec(
     OrderState, timer_of=timer_of, timers_version=b"all 1", counted_kinds=INCOMPLETE_KINDS
 )
-"""Codec of deployments that forget finished orders after a time; finished orders then have timers too."""
+"""Codec for deployments that delete finished orders after a retention time; finished orders then need timers, too."""

@@ -1,8 +1,7 @@
-"""The look-up of payment methods: every worker keeps the whole change topic of the table in memory.
+"""In-memory table of all payment methods, which every worker fills from the table's change topic.
 
 The topic is read without a consumer group, and only its committed records: from the beginning to its current end before
-the worker's partitions open, and continuously afterwards. The look-up is small (a dozen rows) and never the source of
-truth.
+the worker's partitions open, and continuously afterwards. The table is small (about a dozen rows).
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ RETRY_S: Final = 1.0
 
 
 class PaymentMethodColumns(Struct, gc=False):
-    """Columns of `payment_method` that the look-up reads."""
+    """Columns of the source table `payment_method` that are published with orders."""
 
     id: SignedInt64
     name: str | None = None
@@ -38,12 +37,12 @@ class PaymentMethodColumns(Struct, gc=False):
 
 
 class PaymentMethods(Service):
-    """Payment methods by id, kept current from their change topic.
+    """In-memory table of payment methods by id, kept up to date from their change topic.
 
     Args:
         topic: change topic of the table.
-        client: connection settings of an aiokafka client.
-        epoch: epoch of the source's log.
+        client: connection settings for an aiokafka client.
+        epoch: number of the source database's log.
     """
 
     def __init__(self, *, topic: str, client: dict[str, Any], epoch: int, **kwargs: Any) -> None:
@@ -63,11 +62,11 @@ class PaymentMethods(Service):
         return Counter(known=len(self._known), unreadable=self.unreadable)
 
     def get(self, id_: int) -> PaymentMethod | None:
-        """The payment method, None if it is not known yet."""
+        """Return the payment method with this id, or None if it is not known yet."""
         return self._known.get(id_)
 
     async def ready(self) -> None:
-        """Return once the topic has been read to the end that it had at the start."""
+        """Wait until all records that were in the topic when the worker started have been read."""
         await self._loaded.wait()
 
     async def wait_for(self, ids: set[int], timeout_s: float) -> None:
@@ -81,7 +80,7 @@ class PaymentMethods(Service):
             return
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
-        """Apply one record of the change topic; ignore older changes, count and log unreadable records."""
+        """Apply one record of the change topic; ignore outdated changes, and count and log unreadable records."""
         change = self._decode(key, value)
         if isinstance(change, Malformed):
             self.unreadable += 1
@@ -102,7 +101,7 @@ class PaymentMethods(Service):
             try:
                 await self._read()
             except (KafkaError, OSError) as error:
-                log.warning("reading %s: %r; retrying in %.0f s", self.topic, error, RETRY_S)
+                log.warning("cannot read topic %s: %r; retrying in %.0f s", self.topic, error, RETRY_S)
                 await self.sleep(RETRY_S)
 
     async def _read(self) -> None:
@@ -123,7 +122,7 @@ class PaymentMethods(Service):
                 if not self._loaded.is_set():
                     positions = [await consumer.position(tp) >= ends[tp] for tp in tps]
                     if all(positions):
-                        log.info("%d payment methods after %.2f s", len(self._known), time.monotonic() - began)
+                        log.info("loaded %d payment methods in %.2f s", len(self._known), time.monotonic() - began)
                         self._loaded.set()
         finally:
             await consumer.stop()

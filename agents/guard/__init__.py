@@ -1,1 +1,1 @@
-"""The lock guard: locks in Redis decide which orders this deployment may emit, with one request for a whole turn."""
+"""The lock guard: locks in Redis prevent two deployments from emitting the same order."""

@@ -1,4 +1,4 @@
-"""Claims the complete orders of a turn (a micro-batch) with the lock guard, and undoes the emission of denied ones."""
+"""Filter between order completion and lock guard: claims complete orders, and removes those that are denied."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _DENIALS: Final = {Answer.HELD, Answer.EMITTED_ELSEWHERE, Answer.EMITTED_BY_US}
 
 
 class ClaimFilter:
-    """Asks the guard once for all orders of a turn.
+    """A filter that claims the complete orders of a turn (a micro-batch), and removes those that are denied.
 
     Attributes:
-        counts: `duplicates_prevented`: orders that were not emitted because another deployment, or a former state of
-            this one, had claimed or emitted them; each counts once, however often it is claimed again.
+        counts: `duplicates_prevented`: orders that were not emitted because another deployment, or an earlier state of
+            this deployment, had claimed or emitted them; an order counts once, however often it is claimed again.
     """
 
     def __init__(self, guard: Guard, app_id: str, order_log: OrderLog) -> None:
@@ -31,11 +31,11 @@ class ClaimFilter:
         self._log = order_log
 
     def token(self, incarnation: str) -> str:
-        """Token for this application's claims, given the incarnation of a partition's state."""
+        """Return the token of this application's claims, given the identifier (incarnation) of a partition's state."""
         return token_of(self._app_id, incarnation)
 
     async def apply(self, turn: Turn, incarnation: str) -> None:
-        """Claim the turn's complete orders, and remove those that are denied."""
+        """Claim the locks of the turn's complete orders, and remove the orders whose claims are denied."""
         claims = [
             Claim(outcome.order_id, turn.states[outcome.order_id.encode()].denied)
             for outcome in turn.outcomes
@@ -56,7 +56,7 @@ class ClaimFilter:
                 self._log.duplicate_prevented(order_id, answer.name.lower())
 
     def _remove_denied(self, turn: Turn, denied: Mapping[str, Answer]) -> None:
-        """Remove the denied orders from the turn, together with their amendments in the same turn."""
+        """Remove denied orders and their amendments from the turn; amend orders that this application has emitted."""
         kept, caused_at_ms = [], []
         for position, outcome in enumerate(turn.outcomes):
             answer = denied.get(getattr(outcome, "order_id", ""))

@@ -1,7 +1,7 @@
-"""The lock guard: an order is claimed in Redis before it is emitted, and marked afterwards.
+"""The lock guard: claims the lock of an order in Redis before the order is emitted, and marks it afterwards.
 
-Within an application, Kafka's transactions already emit an order only once. The guard covers the other cases: a second
-deployment, a group that was created again, a topic that was restored.
+Kafka transactions already ensure that one application emits an order only once. The guard covers the remaining cases: a
+second deployment, a consumer group that was created again, or a topic that was restored.
 """
 
 from __future__ import annotations
@@ -26,64 +26,64 @@ log = logging.getLogger(__name__)
 RETRY_S: Final = 0.5
 PROBE_PAUSE_S: Final = 1.0
 PROBE_TIMEOUT_S: Final = 0.25
-"""Longest delay of a turn that goes on without Redis while Redis is known to be away."""
+"""Timeout of a claim during an outage of Redis, if orders are then emitted without a lock."""
 
 MOST_WAITING_MARKS: Final = 100_000
 FLUSH_S: Final = 2.0
-"""How long a stopping worker waits for marks to be written. An order without its mark is still claimed, which keeps
-other deployments from emitting it too."""
+"""How many seconds a stopping worker waits until its marks are written. An order without a mark is still claimed, which
+prevents other deployments from emitting it."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Answer(Enum):
-    """The guard's answer to a claim; the values are the letters that the script returns."""
+    """Result of a claim; the values are the letters that the Redis script returns."""
 
     ACQUIRED = "A"
-    """The lock was free or released, and is ours now."""
+    """The lock was free or released, and now belongs to this token."""
     MINE = "M"
-    """This token had claimed the order before."""
+    """This token had already claimed the order."""
     EMITTED_BY_US = "O"
-    """This application has emitted the order, maybe with an earlier state, and so may amend it."""
+    """This application has already emitted the order, possibly from an earlier state, and may amend it."""
     EMITTED_ELSEWHERE = "E"
-    """Another application has emitted the order."""
+    """Another application has already emitted the order."""
     HELD = "H"
-    """Another token has claimed the order, or its lock vanished after a denial: ask again."""
+    """Another token has claimed the order, or its lock is missing after an earlier denial; claim it again later."""
     UNAVAILABLE = "U"
-    """Redis did not answer, and the guard is set to go on without it."""
+    """Redis did not answer, and the guard is configured to let orders pass in this case."""
 
 
 _ANSWERS: Final = {ord(answer.value): answer for answer in Answer}
 
 
 class WhenAway(StrEnum):
-    """Behaviour of a claim while Redis does not answer: wait, or go on without the guard."""
+    """What a claim does while Redis does not answer: wait, or let the orders pass without a lock."""
 
     WAIT = "wait"
     GO_ON = "go_on"
 
 
 class Claim(NamedTuple):
-    """An order to be emitted. After a denial, a missing lock no longer permits its emission; a released one does."""
+    """A request for an order's lock. A missing lock is granted, but not if an earlier request for it was denied."""
 
     order_id: str
     was_denied: bool = False
 
 
 class Guard(Protocol):
-    """Interface through which the order completion uses a guard."""
+    """Interface through which the order completion uses a lock guard."""
 
     counts: Counter[str]
 
     @property
     def away_since(self) -> float | None:
-        """Start of an outage of Redis, Unix time in seconds; None without one."""
+        """Start of the current Redis outage, as Unix time in seconds; None if there is no outage."""
 
     async def claim(self, claims: Sequence[Claim], token: str) -> Sequence[Answer]:
-        """Claim orders for a token, all at once; return an answer for each, in order."""
+        """Claim the locks of orders for a token; return one answer per claim, in the same order."""
 
     def mark_emitted(self, order_ids: Sequence[str], token: str, done: Callable[[], None]) -> None:
-        """Queue orders to be marked as emitted; `done` is called once they are, never if they are given up."""
+        """Queue orders to be marked as emitted; call `done` when they are marked, or never if the queue is full."""
 
 
 class _Marks(NamedTuple):
@@ -93,16 +93,17 @@ class _Marks(NamedTuple):
 
 
 class LockGuard(Service):
-    """The guard that keeps its locks in Redis.
+    """A guard that stores a lock per order in Redis.
 
     Args:
-        client: calls scripts on the locks' database; closed with the guard.
+        client: runs scripts in the locks' database; the guard closes it.
         retention_s: time to live of a lock in seconds, from its last claim or mark.
         when_away: whether claims wait while Redis does not answer.
 
     Attributes:
-        counts: claims by answer; `marks` written; `marks_dropped` because too many waited; `emitted_twice`: orders
-            whose lock was marked by another application; `away_seconds` of outages that have ended.
+        counts: claims by answer; `marks` (marks written); `marks_dropped` (marks dropped because too many were
+            waiting); `emitted_twice` (orders that another application had already marked as emitted); `away_seconds`
+            (total duration of past outages).
     """
 
     def __init__(self, client: ScriptCaller, *, retention_s: int, when_away: WhenAway, **kwargs: Any) -> None:
@@ -112,7 +113,7 @@ class LockGuard(Service):
         self._client = client
         self._retention_s = retention_s
         self._goes_on = when_away is WhenAway.GO_ON
-        consequence = "orders go out unguarded" if self._goes_on else "complete orders wait for it"
+        consequence = "orders are emitted without a lock" if self._goes_on else "complete orders wait until it answers"
         self._outage = Outage(log, consequence)
         self._next_probe = 0.0
         self._marks: deque[_Marks] = deque()
@@ -123,15 +124,15 @@ class LockGuard(Service):
 
     @property
     def away_since(self) -> float | None:
-        """Start of an outage of Redis, Unix time in seconds; None without one."""
+        """Start of the current Redis outage, as Unix time in seconds; None if there is no outage."""
         return self._outage.since
 
     # -- claims -------------------------------------------------------------------------------------------------------
 
     async def claim(self, claims: Sequence[Claim], token: str) -> Sequence[Answer]:
-        """Claim orders for a token; return an answer for each, in order.
+        """Claim the locks of orders for a token; return one answer per claim, in the same order.
 
-        May be cancelled at any point: the next call answers `MINE` for the orders that were claimed by then.
+        It is safe to cancel the call: a repeated call returns `MINE` for the orders that were already claimed.
         """
         answers = bytearray()
         for begin in range(0, len(claims), MOST_PER_CALL):
@@ -161,7 +162,7 @@ class LockGuard(Service):
                 return answer
 
     def _may_probe(self) -> bool:
-        """Whether to ask Redis at all: during an outage, only one turn per second does."""
+        """Return whether to send a claim to Redis; during an outage, only one claim per second is sent."""
         now = time.monotonic()
         if self._outage.since is not None:
             if now < self._next_probe:
@@ -178,9 +179,9 @@ class LockGuard(Service):
     # -- marks --------------------------------------------------------------------------------------------------------
 
     def mark_emitted(self, order_ids: Sequence[str], token: str, done: Callable[[], None]) -> None:
-        """Queue orders to be marked as emitted; `done` is called once Redis has acknowledged all of them.
+        """Queue orders to be marked as emitted, and return at once; call `done` when Redis has stored all their marks.
 
-        Returns at once. If too many marks are waiting already, these are given up, and `done` is never called.
+        If too many marks are already waiting, the new marks are dropped, and `done` is never called.
         """
         if self._waiting_ids + len(order_ids) > MOST_WAITING_MARKS:
             self.counts["marks_dropped"] += len(order_ids)
@@ -191,18 +192,18 @@ class LockGuard(Service):
         self._has_marks.set()
 
     async def on_stop(self) -> None:
-        """Write the waiting marks, if possible within `FLUSH_S`."""
+        """Wait up to `FLUSH_S` seconds until all marks are written, and log how many are not."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):
                 await self._has_none.wait()
         if self._waiting_ids:
             log.warning(
-                "%d emitted orders are still marked only as claimed; Redis did not accept the 'emitted' marks",
+                "%d emitted orders could not be marked as emitted in Redis; their locks remain claimed",
                 self._waiting_ids,
             )
 
     async def on_shutdown(self) -> None:
-        """Release the connections."""
+        """Close the connections to Redis."""
         await self._client.close()
 
     @Service.task
@@ -221,7 +222,7 @@ class LockGuard(Service):
                 self._marks_written(marks)
 
     def _next_marks(self) -> list[_Marks]:
-        """The oldest marks that fit into one call, but at least one entry, whatever its size."""
+        """Return the oldest queue entries that fit into one call, but at least one entry, whatever its size."""
         taken: list[_Marks] = []
         size = 0
         for mark in self._marks:
@@ -243,7 +244,9 @@ class LockGuard(Service):
     def _note_twice(self, order_ids: Sequence[bytes]) -> None:
         self.counts["emitted_twice"] += len(order_ids)
         for order_id in order_ids:
-            log.warning("order %r was emitted twice: its lock is marked by another application", order_id.decode())
+            log.warning(
+                "order %r was emitted twice: another application had already marked it as emitted", order_id.decode()
+            )
 
     def _marks_written(self, marks: list[_Marks]) -> None:
         for mark in marks:
@@ -257,7 +260,7 @@ class LockGuard(Service):
 
 
 class NoGuard:
-    """A disabled guard: every claim is granted, and every mark is done at once."""
+    """A guard that is switched off: it grants every claim and stores no locks."""
 
     away_since: float | None = None
 
@@ -269,5 +272,5 @@ class NoGuard:
         return [Answer.ACQUIRED] * len(claims)
 
     def mark_emitted(self, order_ids: Sequence[str], token: str, done: Callable[[], None]) -> None:
-        """Mark nothing."""
+        """Call `done` at once, because there are no locks to mark."""
         done()

@@ -2,12 +2,13 @@
 
     order_trigger_lock:{order id}   claimed:{app id}:{incarnation}    before the order is emitted
                                     emitted:{app id}:{incarnation}    after the commit
-                                    released                          by command
+                                    released                          by an operator's command
 
-A token is `{app id}:{incarnation}`. The incarnation (32 hexadecimal digits) is that of the changelog partition, so that
-a state that was lost and created again counts as another emitter. Every script takes one MessagePack argument, because
-packing thousands of separate arguments costs the client more than the script costs Redis. The argument holds text only:
-Redis does not read MessagePack's binary type. A key that does not hold text counts as claimed by another token.
+A token is `{app id}:{incarnation}`. The incarnation (32 hexadecimal digits) identifies a partition's state, so that a
+state that was lost and created again has another token. Every script takes one MessagePack argument, because packing
+thousands of separate arguments costs the client more time than the script takes. Texts in the argument are MessagePack
+strings, because Redis cannot unpack MessagePack's binary type. A key whose value is not a string counts as claimed by
+another token.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from streams.adapters.redis import Script
 
 DATABASE: Final = 2
 MOST_PER_CALL: Final = 2_000
-"""Maximum number of orders per call; a script of this size occupies Redis for a few milliseconds."""
+"""Maximum number of orders per call; a call of this size occupies Redis for a few milliseconds."""
 
 _KEY: Final = "order_trigger_lock:"
 _CLAIMED, _EMITTED, _RELEASED = "claimed:", "emitted:", "released"
 
 _VALUE_AT: Final = """\
--- The text at a key, false if there is none, true if there is something else; any other error ends the script.
+-- Return the string at a key, false if the key is missing, true if it has another type; raise any other error.
 local function value_at(key)
     local found = redis.pcall('GET', key)
     if type(found) ~= 'table' then return found end
@@ -33,7 +34,7 @@ end
 """
 
 CLAIM: Final = Script(f"""\
--- {{token, app id, retention, order ids, positions of those denied before}} -> a letter of `Answer` for each order id
+-- {{token, app id, retention, order ids, indexes of the ids denied before}} -> one letter of `Answer` per order id
 {_VALUE_AT}local token, app, retention, ids, denied_positions = unpack(cmsgpack.unpack(ARGV[1]))
 local mine, emitted_by_app = '{_CLAIMED}' .. token, '{_EMITTED}' .. app .. ':'
 local denied, answers = {{}}, {{}}
@@ -55,7 +56,7 @@ return table.concat(answers)
 """)
 
 MARK: Final = Script(f"""\
--- {{retention, {{{{token, order ids}}, ...}}}} -> the order ids that another application had marked: left alone
+-- {{retention, {{{{token, order ids}}, ...}}}} -> skipped order ids, which another application had marked
 {_VALUE_AT}local retention, marks = unpack(cmsgpack.unpack(ARGV[1]))
 local foreign = {{}}
 for _, mark in ipairs(marks) do
@@ -76,7 +77,7 @@ return foreign
 """)
 
 READ: Final = Script(f"""\
--- {{keys}} -> value (empty if it is gone or no text) and seconds to live of each key, in turn
+-- {{keys}} -> for each key its value ('' if missing or not a string) and its remaining seconds to live
 {_VALUE_AT}local answers = {{}}
 for _, key in ipairs(cmsgpack.unpack(ARGV[1])) do
     local found = value_at(key)
@@ -87,7 +88,7 @@ return answers
 """)
 
 RELEASE: Final = Script(f"""\
--- {{token, retention, keys}} -> how many of them were claimed by it and are released now
+-- {{token, retention, keys}} -> number of keys that were claimed by the token and are now released
 {_VALUE_AT}local token, retention, keys = unpack(cmsgpack.unpack(ARGV[1]))
 local count = 0
 for _, key in ipairs(keys) do
@@ -100,7 +101,7 @@ return count
 """)
 
 FREE: Final = Script(f"""\
--- {{retention, key}} -> 1 if there was no lock and it is free for all now, 0 if there is one
+-- {{retention, key}} -> 1 if the lock was missing and is now released, 0 if it existed
 {_VALUE_AT}local retention, key = unpack(cmsgpack.unpack(ARGV[1]))
 if value_at(key) then return 0 end
 redis.call('SET', key, '{_RELEASED}', 'EX', retention)
@@ -111,7 +112,7 @@ ALL_KEYS: Final = f"{_KEY}*"
 
 
 class Lock(NamedTuple):
-    """A lock's parsed value: `state` is `claimed`, `emitted` or `released` (then both ids are empty)."""
+    """Parsed value of a lock: `state` is `claimed`, `emitted` or `released`; a released lock has empty ids."""
 
     state: str
     app_id: str
@@ -119,27 +120,27 @@ class Lock(NamedTuple):
 
 
 def lock_key(order_id: str) -> str:
-    """Key of an order's lock."""
+    """Return the Redis key of an order's lock."""
     return f"{_KEY}{order_id}"
 
 
 def order_id_of(key: str) -> str:
-    """Order id of a lock's key."""
+    """Return the order id in the Redis key of a lock."""
     return key.removeprefix(_KEY)
 
 
 def token_of(app_id: str, incarnation: str) -> str:
-    """Token of an application with one incarnation of its state."""
+    """Return the token of an application, given the identifier (incarnation) of a partition's state."""
     return f"{app_id}:{incarnation}"
 
 
 def app_of(token: str) -> str:
-    """Application id in a token."""
+    """Return the application id in a token."""
     return token.rpartition(":")[0]
 
 
 def parse_lock(value: bytes) -> Lock | None:
-    """Parse the value of a lock; None if its state is not one of claimed, emitted and released."""
+    """Parse the value of a lock; return None if its state is not claimed, emitted or released."""
     text = value.decode(errors="replace")
     if text == _RELEASED:
         return Lock(_RELEASED, "", "")

@@ -1,1 +1,1 @@
-"""Adapters: the only modules that talk to Redis, S3, and Kafka without Faust."""
+"""Adapters for Redis, for S3 object storage, and for reading Kafka topics without Faust."""

@@ -1,4 +1,4 @@
-"""Readers of topics outside Faust: they read committed records only, and commit nothing themselves."""
+"""Kafka readers that do not use Faust: they return committed records only, and commit no offsets."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ SILENCE_TIMEOUT_S: Final = 30.0
 BATCH: Final = 10_000
 
 Visit = Callable[[bytes | None, bytes | None], None]
-"""Function that is called with the key and the value of each record."""
+"""Callback that receives the key and the value of a record."""
 
 
 class TopicError(Exception):
-    """A topic cannot be read: Kafka does not answer, or the topic does not exist. The message says what to do."""
+    """Error raised when a topic cannot be read, because Kafka does not answer or the topic does not exist."""
 
 
 def committed_consumer(bootstrap: str, group: str, settings: Mapping[str, Any], **keywords: Any) -> Consumer:
-    """Make a consumer with manually assigned partitions; `group` only names it in the broker's log.
+    """Create a consumer that reads committed records only, and whose partitions must be assigned manually.
+
+    librdkafka logs only critical messages, because the readers raise an error if no broker answers.
 
     Args:
-        settings: further settings of librdkafka. Its own messages about a missing broker are suppressed, because the
-            reader raises a named error instead.
-        keywords: further keyword arguments of `Consumer`.
+        group: consumer group id, which only identifies the consumer in the broker's log.
+        settings: additional librdkafka settings.
+        keywords: additional keyword arguments of `Consumer`.
     """
     return Consumer(
         {
@@ -44,7 +46,7 @@ def committed_consumer(bootstrap: str, group: str, settings: Mapping[str, Any], 
 
 
 class ConsumerOwner:
-    """Base of readers that close their consumer at the end of a `with` block."""
+    """Base class of readers that close their Kafka consumer at the end of a `with` block."""
 
     _consumer: Consumer
 
@@ -58,11 +60,11 @@ class ConsumerOwner:
 
 
 class CommittedReader(ConsumerOwner):
-    """Reads a topic step by step: each `visit_to_end` reads the records written since the previous call.
+    """A reader of one topic; each call of `visit_to_end` reads the records written since the previous call.
 
     Args:
-        group: a name for the broker's log.
-        positions: offset to start at, keyed by partition; other partitions are read from their beginning.
+        group: consumer group id, which only identifies the reader in the broker's log.
+        positions: first offset to read, keyed by partition; all other partitions are read from the beginning.
     """
 
     def __init__(self, bootstrap: str, topic: str, group: str, positions: Mapping[int, int] | None = None) -> None:
@@ -73,7 +75,7 @@ class CommittedReader(ConsumerOwner):
         self._positions: dict[int, int] = {}
 
     def visit_to_end(self, visit: Visit) -> None:
-        """Visit the records from the end of the last call to the current end of every partition.
+        """Call `visit` for each record from where the previous call ended up to the current end of each partition.
 
         Raises:
             TopicError: Kafka cannot be reached, or the topic does not exist.
@@ -91,7 +93,7 @@ class CommittedReader(ConsumerOwner):
             if messages:
                 heard_at = time.monotonic()
             elif time.monotonic() - heard_at > SILENCE_TIMEOUT_S:
-                raise self._unreachable(f"no records for {SILENCE_TIMEOUT_S:g} s")
+                raise self._unreachable(f"no records arrived for {SILENCE_TIMEOUT_S:g} s")
 
     def _take(self, message: Message, visit: Visit, unread: set[int]) -> None:
         error, partition, offset = message.error(), message.partition(), message.offset()
@@ -102,7 +104,7 @@ class CommittedReader(ConsumerOwner):
                 visit(_bytes(message.key()), _bytes(message.value()))
                 self._positions[partition] = offset + 1
         elif error.code() == KafkaError._PARTITION_EOF:
-            if partition in unread:  # records written after that end was reached wait for the next call
+            if partition in unread:  # records written later are left to the next call
                 self._positions[partition] = offset
                 unread.discard(partition)
         elif error.fatal() or not error.retriable():
@@ -122,12 +124,15 @@ class CommittedReader(ConsumerOwner):
             reason = metadata.error.str()
             if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise TopicError(
-                    f"topic {self._topic} does not exist at {self._bootstrap}: run `python -m stack topics apply`"
+                    f"topic {self._topic} does not exist in Kafka at {self._bootstrap}; "
+                    "create it with `python -m stack topics apply`"
                 )
         raise self._unreachable(reason)
 
     def _unreachable(self, reason: str) -> TopicError:
-        return TopicError(f"can't read {self._topic} from Kafka at {self._bootstrap}: {reason}; is it running?")
+        return TopicError(
+            f"cannot read topic {self._topic} from Kafka at {self._bootstrap} ({reason}): check that Kafka is running"
+        )
 
 
 def _bytes(raw: Any) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Asynchronous access to one bucket of object storage: calls run in threads, and outages raise one error type."""
+"""Asynchronous access to an object storage bucket: calls run in threads, and failures raise `SinkAwayError`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from minio.error import MinioException, S3Error
 from streams.model.errors import SinkAwayError
 
 CALLS_AT_A_TIME: Final = 8
-"""Number of threads for calls; the event loop's own threads are kept for host name look-ups."""
+"""Maximum number of concurrent calls; they use a separate thread pool, so that they cannot delay DNS lookups."""
 
 CONNECT_TIMEOUT_S: Final = 3.0
 
 ANSWER_TIMEOUT_S: Final = 8.0
-"""Longest wait for an answer; with the call before it, still within the time limit of a turn's commit."""
+"""Read timeout of a request; two requests in a row still fit into the time limit of a commit."""
 
 SIGNATURE_VALID: Final = timedelta(minutes=10)
 
@@ -32,39 +32,39 @@ T = TypeVar("T")
 class ObjectStore(Protocol):
     """Interface through which the archive uses a bucket.
 
-    Every call may raise `SinkAwayError`, if there is no answer or the request is rejected.
+    Its methods raise `SinkAwayError` if the storage does not answer or rejects the request.
     """
 
     @property
     def away_since(self) -> float | None:
-        """Time of the first failed call of an outage, in seconds since 1970; None without an outage."""
+        """Start of the current outage, as Unix time in seconds; None if there is no outage."""
 
     async def metadata(self, name: str) -> Mapping[str, str] | None:
-        """User metadata of an object, None if the object does not exist."""
+        """Return the user metadata of an object, or None if the object does not exist."""
 
     async def first_names(self, folder: str, *, after: str) -> list[str]:
-        """First object names in a folder that sort after `after`, in ascending order."""
+        """Return the object names in a folder that sort after `after`, in ascending order."""
 
     async def put_new(self, name: str, content: Callable[[], bytes], metadata: Mapping[str, str]) -> int | None:
-        """Put an object under an unused name; return its size in bytes, or None if the name exists already.
+        """Create an object and return its size in bytes; if the name already exists, write nothing and return None.
 
         Args:
-            content: returns the object's bytes; called in a thread.
+            content: function that returns the object's bytes; it is called in a worker thread.
         """
 
     async def close(self) -> None:
-        """Release the connections."""
+        """Close the connections to the storage."""
 
 
 class MinioBucket:
-    """A bucket of MinIO, or of any S3 storage that supports `If-None-Match`."""
+    """A bucket in MinIO, or in another S3 storage that supports conditional PUT requests (`If-None-Match`)."""
 
     def __init__(self, endpoint: str, bucket: str, *, access_key: str, secret_key: str) -> None:
         self.away_since: float | None = None
         self._bucket = bucket
         parts = urlsplit(endpoint)
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=ANSWER_TIMEOUT_S)
-        # No retries: the partition opens again instead, and first finds out whether the unanswered call took effect.
+        # No retries: after a failure the partition is reopened, and then checks whether the failed call took effect.
         self._connections = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=CALLS_AT_A_TIME)
         self._client = Minio(
             parts.netloc,
@@ -76,11 +76,11 @@ class MinioBucket:
         self._threads = ThreadPoolExecutor(CALLS_AT_A_TIME, thread_name_prefix="object-store")
 
     async def metadata(self, name: str) -> Mapping[str, str] | None:
-        """Read the metadata with a HEAD request."""
+        """Read the user metadata of an object with a HEAD request; return None if the object does not exist."""
         return await self._call(lambda: self._head(name))
 
     async def first_names(self, folder: str, *, after: str) -> list[str]:
-        """List the names in the folder."""
+        """List the object names in a folder that sort after `after`."""
 
         def listed() -> list[str]:
             found = self._client.list_objects(self._bucket, folder, start_after=after)
@@ -89,14 +89,15 @@ class MinioBucket:
         return await self._call(listed)
 
     async def put_new(self, name: str, content: Callable[[], bytes], metadata: Mapping[str, str]) -> int | None:
-        """Send a conditional PUT, as a presigned request because minio-py's `put_object` takes no condition.
+        """Create an object with a conditional PUT; return its size in bytes, or None if the name already exists.
 
-        The metadata is in the signed query, where S3 accepts it as well as in headers.
+        The request is presigned, because minio-py's `put_object` does not support conditions. The metadata is passed in
+        the signed query, which S3 accepts as an alternative to headers.
         """
         return await self._call(lambda: self._put(name, content(), metadata))
 
     async def close(self) -> None:
-        """Drop the queued calls and the idle connections; calls in progress end by themselves."""
+        """Cancel queued calls and close idle connections; calls in progress run to completion."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._connections.clear()
 
@@ -119,7 +120,7 @@ class MinioBucket:
         if answer.status == 412:
             return None
         if answer.status != 200:
-            raise urllib3.exceptions.HTTPError(f"PUT was answered with {answer.status}: {answer.data[:300]!r}")
+            raise urllib3.exceptions.HTTPError(f"PUT of {name} returned status {answer.status}: {answer.data[:300]!r}")
         return len(content)
 
     async def _call(self, call: Callable[[], T]) -> T:
@@ -127,6 +128,6 @@ class MinioBucket:
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
             self.away_since = self.away_since or time.time()
-            raise SinkAwayError(f"object storage at {self._bucket} failed: {error}") from error
+            raise SinkAwayError(f"request to object storage bucket {self._bucket} failed: {error}") from error
         self.away_since = None
         return answer

@@ -1,8 +1,8 @@
-"""The only adapter to Redis: scripts for the workers, scripts and scans for the command line.
+"""Redis clients: an asynchronous one that runs scripts for workers, and a blocking one for command-line tools.
 
-One time limit covers a whole call (connection, log-in, request, answer). This module never repeats a call, because only
-the caller knows the cost of waiting. The scripts name their keys inside a packed argument, which Redis Cluster does not
-allow: the adapter is for a single Redis, with or without replicas.
+In a worker, one timeout covers a whole call (connection, log-in, request, response). This module never retries a call,
+because only the caller knows the cost of waiting. The scripts receive their keys inside a packed argument, which Redis
+Cluster does not allow: the clients support a single Redis server, with or without replicas.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 CALL_TIMEOUT_S: Final = 2.0
-"""A script takes Redis a few milliseconds; a fork or a slow disk may delay it by about a second."""
+"""Timeout of a worker's call. A script runs for milliseconds, but a fork or a slow disk may delay Redis by a second."""
 
 COMMAND_TIMEOUT_S: Final = 10.0
-"""Time limit for the command line, where a person waits and the server may be loaded."""
+"""Timeout of a command-line call; a user can wait longer than a worker while Redis is under load."""
 
 CONNECTIONS: Final = 8
-"""Maximum number of concurrent calls; Redis runs one script at a time anyway."""
+"""Maximum number of concurrent calls; more would not help, because Redis runs one script at a time."""
 
 SCAN_COUNT: Final = 2_000
-"""Number of keys that one step of a scan examines."""
+"""Number of keys that Redis examines per SCAN call."""
 
 _PASSING_CODES: Final = ("BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE")
 _REFUSALS: Final = (exceptions.AuthenticationError, exceptions.AuthorizationError)
@@ -47,18 +47,18 @@ _PASSING: Final = (
 
 
 class RedisAwayError(Exception):
-    """Redis cannot answer now: it is unreachable, silent, loading its data, out of memory or read-only.
+    """Error raised when Redis cannot serve a call now: unreachable, timed out, loading, out of memory or read-only.
 
-    It is unknown whether the script ran.
+    The script may or may not have run.
     """
 
 
 class RedisRefusedError(RedisAwayError):
-    """Redis rejects the request (wrong password, missing permission or database); waiting alone does not help."""
+    """Error raised when Redis rejects a request, for example because of a wrong password; retries do not help."""
 
 
 class Script:
-    """A Lua script, identified by its text."""
+    """A Lua script for Redis, with the SHA-1 hash by which Redis identifies it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -66,29 +66,29 @@ class Script:
 
 
 class ScriptCaller(Protocol):
-    """Interface through which services call scripts of Redis."""
+    """Interface through which services run Lua scripts in Redis."""
 
     async def call(self, script: Script, argument: bytes, *, timeout_s: float = CALL_TIMEOUT_S) -> Any: ...
     async def close(self) -> None: ...
 
 
 class RedisClient:
-    """A worker's client of one Redis database. Creating it needs neither the server nor an event loop.
+    """An asynchronous client of one Redis database, for workers; it connects at the first call.
 
     Args:
-        url: `redis://` or `rediss://`; a database number in it is ignored.
+        url: URL with the scheme `redis://` or `rediss://`; a database number in it is ignored.
         database: number of the database.
     """
 
     def __init__(self, url: str, *, database: int) -> None:
         self._name = _name(url, database)
-        # Without the client's own timeouts: on Python 3.11 their `wait_for` can swallow a cancellation.
+        # redis-py's own timeouts are disabled: on Python 3.11 they use `wait_for`, which can swallow a cancellation.
         pool = redis.asyncio.ConnectionPool.from_url(
             _with_database(url, database),
             socket_timeout=None,
             socket_connect_timeout=None,
-            retry=Retry(NoBackoff(), 0),  # by default it would ask eleven times
-            protocol=2,  # no push messages, no commands beyond log-in and database on each connection
+            retry=Retry(NoBackoff(), 0),  # by default, redis-py makes up to eleven attempts
+            protocol=2,  # no push messages, and no commands on a new connection but log-in and SELECT
             driver_info=None,
         )
         self._pool = pool
@@ -99,10 +99,10 @@ class RedisClient:
         return self._name
 
     async def call(self, script: Script, argument: bytes, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        """Run a script with one argument; return its answer, with texts as bytes. May be cancelled at any point.
+        """Run a script with one argument and return its result, with strings as bytes. It is safe to cancel the call.
 
         Raises:
-            RedisAwayError: Redis does not answer within `timeout_s`, or cannot answer now.
+            RedisAwayError: Redis does not answer within `timeout_s` seconds, or cannot serve the call now.
             RedisRefusedError: Redis rejected the request.
         """
         try:
@@ -122,7 +122,7 @@ class RedisClient:
 
 
 class RedisConsole:
-    """A command's client of one Redis database; it raises the same errors as `RedisClient`."""
+    """A blocking client of one Redis database, for command-line tools; it raises the same errors as `RedisClient`."""
 
     def __init__(self, url: str, *, database: int) -> None:
         self._name = _name(url, database)
@@ -145,14 +145,14 @@ class RedisConsole:
         self._redis.close()
 
     def call(self, script: Script, argument: bytes) -> Any:
-        """Run a script with one argument; return its answer, with texts as bytes."""
+        """Run a script with one argument and return its result, with strings as bytes."""
         try:
             return self._redis.execute_command("EVAL", script.text, 0, argument)
         except (exceptions.RedisError, OSError) as error:
             raise _translated(error, self._name) from None
 
     def get(self, key: str) -> bytes | None:
-        """Value of a key, None if the key does not exist."""
+        """Return the value of a key, or None if the key does not exist."""
         try:
             value: bytes | None = self._redis.get(key)
         except (exceptions.RedisError, OSError) as error:
@@ -160,7 +160,7 @@ class RedisConsole:
         return value
 
     def scan(self, pattern: str) -> Iterator[list[bytes]]:
-        """Yield matching keys in pages. A key that exists during the whole scan comes at least once, rarely twice."""
+        """Yield the keys that match a pattern, page by page; a key may occasionally be repeated."""
         cursor: int | None = None
         while cursor != 0:
             try:
@@ -172,10 +172,13 @@ class RedisConsole:
 
 
 class Outage:
-    """An outage of Redis: from an unanswered call to the next answered one. Its start and its end are logged once.
+    """A tracker of Redis outages, from the first failed call to the next successful one; logs each start and end.
+
+    Args:
+        consequence: effect of an outage, which is added to the log line about its start.
 
     Attributes:
-        since: start of the outage, Unix time in seconds; None while Redis answers.
+        since: start of the current outage, as Unix time in seconds; None if there is no outage.
     """
 
     def __init__(self, log: logging.Logger, consequence: str) -> None:
@@ -185,27 +188,27 @@ class Outage:
         self._began = 0.0
 
     def begin(self, error: RedisAwayError) -> None:
-        """Record an unanswered call, which starts the outage unless it has started already."""
+        """Record a failed call: start an outage, unless one is already in progress."""
         if self.since is None:
             self.since, self._began = time.time(), time.monotonic()
             self._log.warning("%s; %s", error, self._consequence)
 
     def end(self) -> float:
-        """Record an answered call, which ends the outage; return its duration in seconds, 0 without an outage."""
+        """Record a successful call: end the outage and return its duration in seconds, or 0 if there was no outage."""
         if self.since is None:
             return 0.0
         seconds = time.monotonic() - self._began
         self.since = None
-        self._log.warning("Redis answers again after %.1f s", seconds)
+        self._log.warning("Redis answers again after an outage of %.1f s", seconds)
         return seconds
 
 
 def _translated(error: Exception, name: str) -> RedisAwayError:
     if isinstance(error, _REFUSALS):
-        return RedisRefusedError(f"{name} refuses: {error}")
+        return RedisRefusedError(f"{name} rejected the request: {error}")
     if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
         return RedisAwayError(f"{name}: {error or type(error).__name__}")
-    return RedisRefusedError(f"{name} refuses: {error}")
+    return RedisRefusedError(f"{name} rejected the request: {error}")
 
 
 def _name(url: str, database: int) -> str:
@@ -214,7 +217,7 @@ def _name(url: str, database: int) -> str:
 
 
 def _with_database(url: str, database: int) -> str:
-    """Put a database number into a URL; a number already in its path or query would take precedence, and is removed."""
+    """Return a Redis URL with the given database number, which replaces any number in the URL's path or query."""
     parts = urlsplit(url)
     query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name != "db"])
     return urlunsplit(parts._replace(path=f"/{database}", query=query))

@@ -1,1 +1,1 @@
-"""The pure part: the meaning of a change and its consequences; no I/O, clock, randomness or environment."""
+"""The data model: structs and pure functions, without I/O, clocks, random numbers or environment variables."""

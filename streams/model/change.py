@@ -1,8 +1,8 @@
-"""Decoding of Debezium envelopes: each becomes a `Change`, a `Tombstone` or a `Malformed`; nothing is ever raised.
+"""Decoder of Debezium change envelopes: returns a `Change`, a `Tombstone` or a `Malformed`, and never raises.
 
-An envelope may be inside the converter's `schema` wrapper. Unknown fields are ignored; required ones must exist and
-have the right types. Operations: `c` create, `u` update, `d` delete, `r` snapshot read; every other operation (`t`
-truncate, `m` message) makes a record malformed, because it names no row.
+An envelope may be wrapped in the JSON converter's object with `schema` and `payload`. Unknown fields are ignored;
+required fields must be present and have the right types. Operations: `c` create, `u` update, `d` delete, `r` snapshot
+read. A record with any other operation (`t` truncate, `m` message) is malformed, because it does not describe a row.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from streams.model.position import SNAPSHOT_ROW, Position, binlog_file_number
 Row = TypeVar("Row")
 
 SignedInt64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-"""An integer that every part of the system can hold."""
+"""A signed 64-bit integer, which every part of the system can store."""
 
 LATEST_MS = 253_402_300_799_999
-"""The last millisecond of the year 9999."""
+"""The last millisecond of the year 9999 (UTC), in milliseconds since 1970."""
 
 UNAVAILABLE: Final = b"__debezium_unavailable_value"
-"""The connector's placeholder for a text that the source did not log. It is not a value, so it cannot be a key."""
+"""Debezium's placeholder for a column value that the database did not log; it cannot be used as a key."""
 
 _UNSET = msgspec.UNSET
 
 
 class Change(Struct, Generic[Row], gc=False):
-    """One change of one source row.
+    """A decoded change of one source row.
 
     Attributes:
-        key: the record's key; its bytes decide the partition.
+        key: key of the Kafka record; its bytes determine the partition.
         row: the row after the change, or before it if the change deletes the row.
         deleted: whether the change deletes the row.
-        position: position of the change in the source's log.
-        at_ms: time of its commit by the source's clock, in milliseconds since 1970; 0 if unknown.
+        position: position of the change in the source database's log.
+        at_ms: time of the change by the source database's clock, in milliseconds since 1970; 0 if unknown.
     """
 
     key: bytes
@@ -48,17 +48,17 @@ class Change(Struct, Generic[Row], gc=False):
 
 
 class Tombstone(Struct, gc=False):
-    """A record without a value, compaction's mark for a deleted key. It changes no state."""
+    """A record without a value, which tells log compaction that the key was deleted. It changes no state."""
 
 
 class Malformed(Struct, gc=False):
-    """An unreadable record, and the reason why it is unreadable."""
+    """A record that cannot be decoded, and the reason why."""
 
     reason: str
 
 
 class _Source(Struct, gc=False):
-    file: Annotated[str, Meta(max_length=512)] | None = None  # MySQL's own limit of a path
+    file: Annotated[str, Meta(max_length=512)] | None = None  # MySQL's limit for a path
     pos: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     row: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     snapshot: str | bool | None = None
@@ -73,7 +73,7 @@ class _Envelope(Struct, Generic[Row], gc=False):
 
 
 class _Wire(Struct, Generic[Row], gc=False):
-    """The envelope's fields and the wrapper's `payload` in one struct, so that both forms are decoded in one pass."""
+    """Fields of a bare envelope and of the converter's wrapper in one struct, so that one pass decodes either form."""
 
     op: str | msgspec.UnsetType = _UNSET
     source: _Source | msgspec.UnsetType = _UNSET
@@ -86,12 +86,12 @@ ChangeDecoder = Callable[[bytes | None, bytes | None], "Change[Any] | Tombstone 
 
 
 def change_decoder(row: type, *, key_of: Callable[[Any], str], epoch: int = 0) -> ChangeDecoder:
-    """Make the function that decodes `(key, value)` of one table's change topic.
+    """Return a function that decodes the key and value of a record from one table's change topic.
 
     Args:
-        row: struct of the table's columns; those without a default are required.
-        key_of: returns the text that the record's key must equal, given the row.
-        epoch: epoch of the source's log, the first part of every position.
+        row: struct with the table's columns; columns without a default are required.
+        key_of: function that returns the expected key of the record, as text, for a given row.
+        epoch: number of the source database's log, which becomes the first part of every position.
     """
     decode_wire = msgspec.json.Decoder(_Wire[row]).decode  # type: ignore[valid-type]
 
@@ -103,7 +103,7 @@ def change_decoder(row: type, *, key_of: Callable[[Any], str], epoch: int = 0) -
             if wire.payload is _UNSET:
                 return _change(key, wire, key_of, epoch)
             if wire.op is not _UNSET:
-                raise ValueError("payload: occurs together with an envelope outside of it")
+                raise ValueError("payload: must not occur together with a top-level `op`")
             if wire.payload is None:
                 return Tombstone()
             return _change(key, wire.payload, key_of, epoch)
@@ -119,7 +119,7 @@ def _change(key: bytes | None, envelope: Any, key_of: Callable[[Any], str], epoc
     if op is _UNSET:
         raise ValueError("op: is missing")
     if op not in ("c", "u", "r", "d"):
-        raise ValueError(f"op: {op[:20]!r} is not a change of a row (c, u, d or r)")
+        raise ValueError(f"op: must be c, u, d or r, not {op[:20]!r}")
     row = envelope.before if deleted else envelope.after
     if row is None:
         raise ValueError(f"{'before' if deleted else 'after'}: is missing or null although op is {op}")
@@ -130,7 +130,7 @@ def _change(key: bytes | None, envelope: Any, key_of: Callable[[Any], str], epoc
     if key != key_of(row).encode():
         raise ValueError("key: differs from the row's key column; check the connector's key transforms")
     if key == UNAVAILABLE:
-        raise ValueError("key: is the connector's placeholder for an unavailable value")
+        raise ValueError("key: is Debezium's placeholder for an unavailable value")
     source = envelope.source
     return Change(key, row, deleted, _position(source, op, epoch), source.ts_ms or 0)
 
@@ -143,6 +143,6 @@ def _position(source: _Source, op: str, epoch: int) -> Position:
 
 
 def _one_line(error: BaseException) -> str:
-    """Text of an error without line breaks or control characters, for a header and a log line."""
+    """Return the text of an error on one line, without control characters, for a header or a log line."""
     text = str(error) or type(error).__name__
     return "".join(c if c.isprintable() else " " for c in text)[:300]

@@ -1,7 +1,7 @@
-"""Errors raised by adapters and handled by the runtime."""
+"""Error type for failures of sinks other than Kafka, which the runtime handles."""
 
 from __future__ import annotations
 
 
 class SinkAwayError(Exception):
-    """A sink other than Kafka does not answer; another attempt may succeed."""
+    """Error raised when a sink other than Kafka fails; the runtime reopens the partition and tries again."""

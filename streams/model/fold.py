@@ -1,9 +1,9 @@
-"""Folds, and their outcomes: nothing new, only the state changed, something to publish, or a rejected change.
+"""Outcomes of folds and timer callbacks, the functions that update a state.
 
-A fold is a pure state update, `fold(state, change)`: it alters the given state and nothing else. It returns
-`UNCHANGED`, `STATE_ONLY`, `OWNED_ELSEWHERE` or the object to publish. If the change breaks a rule, the fold raises
-`Rejected` before it alters anything. A timer's callback is `callback(state)`; it has no change, and may also return
-`FORGOTTEN`.
+A fold, `fold(state, change)`, applies a change to the given state and has no other side effects. It returns the object
+to publish, or `UNCHANGED`, `STATE_ONLY` or `OWNED_ELSEWHERE` if there is nothing to publish. If the change breaks a
+rule, the fold raises `Rejected` before it modifies the state. A timer callback, `callback(state)`, takes no change and
+may also return `FORGOTTEN`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from msgspec import Struct
 
 
 class Rejected(Exception):
-    """A readable change that breaks a rule: it becomes a dead letter and alters nothing."""
+    """Error raised when a change breaks a rule; the change becomes a dead letter, and the state is not modified."""
 
 
 class NoOutput(Struct, gc=False):
-    """An outcome that publishes nothing."""
+    """Outcome of a fold or timer callback that publishes nothing, with a description of its meaning."""
 
     meaning: str
 
 
-UNCHANGED: Final = NoOutput("the change is a duplicate, or older than the known state")
-STATE_ONLY: Final = NoOutput("the state changed, but nothing is to be published")
+UNCHANGED: Final = NoOutput("the change is a duplicate, or older than the state")
+STATE_ONLY: Final = NoOutput("the state changed, but there is nothing to publish")
 
-OWNED_ELSEWHERE: Final = NoOutput("the state changed, and another deployment publishes it")
-FORGOTTEN: Final = NoOutput("the state is to be deleted")
+OWNED_ELSEWHERE: Final = NoOutput("the state changed, but another deployment publishes the order")
+FORGOTTEN: Final = NoOutput("the state must be deleted")

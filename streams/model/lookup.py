@@ -1,4 +1,4 @@
-"""Look-ups: source rows that other services read by id, with every column as in the source."""
+"""Look-up entries: copies of source rows with all their columns, which other services read by id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Columns = dict[str, Any]
 
 
 class LookupEntry(Struct, gc=False):
-    """A source row: kind of look-up, id, and columns (None if the row is deleted)."""
+    """A copy of a source row: its kind (such as `customer`), its id, and its columns (None if the row was deleted)."""
 
     kind: str
     id: str
@@ -23,24 +23,24 @@ class LookupEntry(Struct, gc=False):
 
 
 def id_of(row: Columns) -> str:
-    """Id of the row as text, which must equal the key of the row's record.
+    """Return the id of a row as text, which must equal the key of the row's record.
 
     Raises:
-        ValueError: the row has no column `id`.
+        ValueError: the column `id` is missing, or neither an integer nor a string.
     """
     id_ = row.get("id")
     if not isinstance(id_, int | str):
-        raise ValueError("id: is missing, or neither a number nor a text")
+        raise ValueError("id: is missing, or neither an integer nor a string")
     return str(id_)
 
 
 def customer_entry(state: Any, change: Change[Columns]) -> LookupEntry:
-    """Fold of customers; it needs no state, because a topic holds the changes of a row in order."""
+    """Return the look-up entry for a change of a customer; `state` is unused, because a row's changes are in order."""
     return _entry(CUSTOMER, change)
 
 
 def payment_method_entry(state: Any, change: Change[Columns]) -> LookupEntry:
-    """Fold of payment methods; it needs no state either."""
+    """Return the look-up entry for a change of a payment method; `state` is unused."""
     return _entry(PAYMENT_METHOD, change)
 
 

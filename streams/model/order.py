@@ -1,13 +1,13 @@
-"""The state of an order and the pure folds over its changes, which decide whether it is complete.
+"""The state of an order, and the pure functions (folds) that apply changes to it and decide whether it is complete.
 
-State is kept per source row (the order's own row, one line per product), each with the position of its last change.
-A change is compared with its own row only, because the two topics are not ordered relative to each other. A deleted row
-keeps its position, so that a late duplicate cannot bring it back.
+The state contains the order's row from `orders` and one line per row in `order_details`, each with the position of its
+newest change. A change is compared only with the state of the same row, because the two topics are not ordered relative
+to each other. The position of a deleted row is kept, so that a late duplicate of an older change cannot restore it.
 
-An order is complete when its row and at least `num_products` of its product lines are present. A fold (a pure state
-update) returns `CompleteOrder` the first time this holds, and `AmendedOrder` with the next revision for every later
-change that alters the order. The newest of these records equals the order in the source, however the two topics are
-interleaved. `order_life.py` has the other events of an order's life: it may be denied, overdue or forgotten.
+An order is complete when its row and at least `num_products` of its product lines are present. The first time this is
+the case, the fold returns a `CompleteOrder`; for every later change that alters the order, it returns an `AmendedOrder`
+with the next revision. After all changes, the newest of these records equals the order in the source database, however
+the two topics are interleaved. Denied locks, overdue orders and the like are in `order_life.py`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from streams.model.position import Position
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 
 MAX_LINES: Final = 1_000
-"""Maximum number of product lines of one order, including deleted ones. Each change of an emitted order publishes all
-its lines, so this also bounds the output of a bulk update of one order: n changed lines publish n² lines."""
+"""Maximum number of product lines of an order, including deleted lines. Each change of a published order publishes all
+its lines again, so a bulk update of n lines publishes n² lines; this limit bounds that amount."""
 
 
 class OrderColumns(Struct, gc=False):
-    """Columns of `orders` that the order completion reads."""
+    """Columns of the source table `orders` that the order completion reads."""
 
     id: str
     customer_id: SignedInt64 | None
@@ -40,7 +40,7 @@ class OrderColumns(Struct, gc=False):
 
 
 class OrderDetailColumns(Struct, gc=False):
-    """Columns of `order_details` that the order completion reads."""
+    """Columns of the source table `order_details` that the order completion reads."""
 
     order_id: str
     product_id: SignedInt64
@@ -48,7 +48,7 @@ class OrderDetailColumns(Struct, gc=False):
 
 
 class OrderRow(Struct, array_like=True, gc=False):
-    """The order's own row after its newest change, with that change's position."""
+    """The state of a row of `orders` after its newest change, with the position of that change."""
 
     customer_id: int | None
     store_id: int | None
@@ -60,7 +60,7 @@ class OrderRow(Struct, array_like=True, gc=False):
 
 
 class ProductLine(Struct, array_like=True, gc=False):
-    """One product line of an order after its newest change."""
+    """The state of a product line after its newest change, with the position of that change."""
 
     quantity: int
     deleted: bool
@@ -68,27 +68,27 @@ class ProductLine(Struct, array_like=True, gc=False):
 
 
 class Emission(IntEnum):
-    """Whether an order was published to `order_final`."""
+    """Whether an order was published to `order_final`, by this deployment or by another one."""
 
     PENDING = 0
     EMITTED = 1
     ELSEWHERE = 2
-    """Published by another deployment, which also publishes its amendments."""
+    """Published by another deployment, which also publishes the amendments of the order."""
 
 
 class OrderState(Struct, array_like=True):
-    """Everything known about one order.
+    """State of one order in the table `order_state`.
 
     Attributes:
-        row: the order's row, None until it is seen.
+        row: the order's row, None until its first change arrives.
         lines: product lines, keyed by product id.
         emission: whether the order was published to `order_final`.
-        revision: number of amendments published after that.
-        denied: whether another deployment held the order's lock when the order was complete; while the emission is
-            pending, the lock is requested repeatedly.
-        reported: whether the order was reported as incomplete for too long.
-        first_seen_ms: source time of the first change, in milliseconds since 1970; 0 if unknown.
-        changed_ms: source time of the newest change, in milliseconds since 1970; 0 if unknown.
+        revision: number of amendments published to `order_amended`.
+        denied: whether a request for the order's lock was denied, because another deployment had locked or published
+            the order; while the emission is pending, the lock is requested again and again.
+        reported: whether the order was published to `order_incomplete`, as incomplete for too long.
+        first_seen_ms: time of the first change by the source's clock, in milliseconds since 1970; 0 if unknown.
+        changed_ms: time of the newest change by the source's clock, in milliseconds since 1970; 0 if unknown.
     """
 
     row: OrderRow | None = None
@@ -108,11 +108,11 @@ Outcome = CompleteOrder | AmendedOrder | NoOutput
 
 
 def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
-    """Fold a change of the order's own row into `state`, and return the outcome.
+    """Apply a change of the order's row to `state`, and return the outcome.
 
     Raises:
-        Rejected: `num_products` is null or not from 1 to `MAX_LINES` (and the row is not being deleted), or the row's
-            time is out of range.
+        Rejected: `num_products` is null or not from 1 to `MAX_LINES` (unless the change deletes the row), or the row's
+            `timestamp` is out of range.
     """
     row, known = change.row, state.row
     if known is not None and change.position < known.position:
@@ -121,7 +121,7 @@ def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
     if num_products is None or not 1 <= num_products <= MAX_LINES:
         if not change.deleted:
             raise Rejected(f"num_products: must be from 1 to {MAX_LINES}, not {num_products}")
-        num_products = 1 if known is None else known.num_products  # of a deleted row, which never counts
+        num_products = 1 if known is None else known.num_products  # not used while the row is deleted
     seen = OrderRow(
         row.customer_id,
         row.store_id,
@@ -135,7 +135,7 @@ def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
         if seen == known:
             return UNCHANGED
         known.position = change.position
-        if seen == known:  # read again by a snapshot, or updated in other columns: newer, but nothing to publish
+        if seen == known:  # a snapshot, or a change of other columns: newer, but nothing to publish
             _note_time(state, change)
             return STATE_ONLY
     _note_time(state, change)
@@ -144,10 +144,10 @@ def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
 
 
 def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> Outcome:
-    """Fold a change of one product line into `state`, and return the outcome.
+    """Apply a change of a product line to `state`, and return the outcome.
 
     Raises:
-        Rejected: `quantity` is null or below 1 (and the line is not being deleted), or the order has too many lines.
+        Rejected: `quantity` is null or below 1 (unless the change deletes the line), or the order has too many lines.
     """
     row = change.row
     known = state.lines.get(row.product_id)
@@ -157,7 +157,7 @@ def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> 
     if quantity is None or quantity < 1:
         if not change.deleted:
             raise Rejected(f"quantity: must be at least 1, not {quantity}")
-        quantity = 1  # of a deleted line, which never counts
+        quantity = 1  # not used while the line is deleted
     if known is None and len(state.lines) >= MAX_LINES:
         raise Rejected(f"order has more than {MAX_LINES} product lines")
     seen = ProductLine(quantity, change.deleted, change.position)
@@ -165,7 +165,7 @@ def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> 
         if seen == known:
             return UNCHANGED
         known.position = change.position
-        if seen == known:  # as for the order's row
+        if seen == known:  # as in `fold_order`
             _note_time(state, change)
             return STATE_ONLY
     _note_time(state, change)
@@ -176,10 +176,10 @@ def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> 
 
 
 def as_utc(moment: datetime) -> datetime:
-    """Convert an instant to UTC; one without a time zone is taken as UTC, the source's zone.
+    """Convert a datetime to UTC; a datetime without a time zone is assumed to be in UTC already.
 
     Raises:
-        Rejected: the instant is before year 1 or after year 9999 in UTC.
+        Rejected: the datetime is before year 1 or after year 9999 in UTC.
     """
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
@@ -190,32 +190,32 @@ def as_utc(moment: datetime) -> datetime:
 
 
 def status_of(state: OrderState) -> OrderStatus:
-    """Current status of the order; an order whose row was never seen is incomplete."""
+    """Return the status of an order; an order whose row in `orders` has not arrived is incomplete."""
     row = state.row
     if row is None:
         return OrderStatus.INCOMPLETE
     if row.deleted:
         return OrderStatus.DELETED
     lines = state.lines
-    # The first test keeps an order of n lines from costing n steps for each of them.
+    # The first test is cheap: the live lines of an incomplete order need not be counted after each change.
     if len(lines) >= row.num_products and live_lines(state) >= row.num_products:
         return OrderStatus.COMPLETE
     return OrderStatus.INCOMPLETE
 
 
 def live_lines(state: OrderState) -> int:
-    """Number of product lines that are not deleted."""
+    """Return the number of the order's product lines that are not deleted."""
     return sum(not line.deleted for line in state.lines.values())
 
 
 def products_of(state: OrderState) -> list[Product]:
-    """The order's products that are not deleted, sorted by product id."""
+    """Return the order's products that are not deleted, sorted by product id."""
     lines = state.lines
     return [Product(p, lines[p].quantity) for p in sorted(lines) if not lines[p].deleted]
 
 
 def complete_order(state: OrderState, order_id: str) -> CompleteOrder:
-    """Build the record for `order_final` of a complete order."""
+    """Build the `order_final` record of a complete order."""
     row = state.row
     assert row is not None
     return CompleteOrder(
@@ -231,7 +231,7 @@ def complete_order(state: OrderState, order_id: str) -> CompleteOrder:
 
 
 def amended_order(state: OrderState, order_id: str, position: Position) -> AmendedOrder:
-    """Build the record for `order_amended` of an order whose row was seen; increment the order's revision."""
+    """Increment the order's revision and build its `order_amended` record; the order's row must be present."""
     row = state.row
     assert row is not None
     state.revision += 1
@@ -250,7 +250,7 @@ def amended_order(state: OrderState, order_id: str, position: Position) -> Amend
 
 
 def _decide(state: OrderState, key: bytes, position: Position) -> Outcome:
-    """Return the outcome of a change: the order is complete for the first time, amended, or still waiting."""
+    """Return the outcome of an applied change: a complete order, an amended order, or nothing to publish."""
     if state.row is None:
         return STATE_ONLY
     if state.emission is Emission.EMITTED:
@@ -272,7 +272,7 @@ def _note_time(state: OrderState, change: Change[Any]) -> None:
 
 
 def _newest_position(state: OrderState, row: OrderRow) -> Position:
-    """Position at which the order became complete in the source, whichever topic was read first."""
+    """Return the newest position among the order's row and its live lines, whichever of them was read first."""
     return max(row.position, max(line.position for line in state.lines.values() if not line.deleted))
 
 

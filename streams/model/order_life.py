@@ -1,8 +1,8 @@
-"""Events of an order other than its changes: it is listed, denied, claimed again, reported or forgotten.
+"""Updates of an order's state other than source changes: denied locks, repeated claims, reports and removal.
 
-Each state has one timer in its partition, with a kind and a time. The kind is a `Standing`, plus `REPORTED` if the
-order was reported; the time is the source time at which the order was first seen. Timers find orders without a scan of
-all states.
+An order has at most one timer in its partition, with a kind and a time, so that orders can be found without a scan of
+all states. The kind is a `Standing`, plus `REPORTED` if the order was reported as incomplete for too long. The time is
+that of the order's first change, by the source database's clock.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder
 
 
 class Standing(IntEnum):
-    """Stage of an order: which step its emission is waiting for."""
+    """Stage of an order: waiting for its row, for products or for its lock, or finished."""
 
     NO_ORDER_ROW = 1
     PRODUCTS_MISSING = 2
@@ -27,7 +27,7 @@ class Standing(IntEnum):
 
 
 REPORTED: Final = 4
-"""Added to the standing in the timer's kind, once the order was reported as incomplete for too long."""
+"""Flag added to the `Standing` in a timer's kind after the order was reported as incomplete for too long."""
 
 WAITING: Final = (Standing.NO_ORDER_ROW, Standing.PRODUCTS_MISSING)
 INCOMPLETE_KINDS: Final = tuple(kind + reported for kind in (1, 2, 3) for reported in (0, REPORTED))
@@ -41,7 +41,7 @@ _REASONS: Final = {
 
 
 def standing_of(state: OrderState) -> Standing:
-    """Stage of the order. A deleted order that was never emitted is finished: nothing more is expected."""
+    """Return the stage of an order. An order that was deleted before its emission counts as finished."""
     if state.emission is not Emission.PENDING:
         return Standing.FINISHED
     row = state.row
@@ -54,7 +54,7 @@ def standing_of(state: OrderState) -> Standing:
 
 
 def timer_of(state: OrderState) -> tuple[int, int]:
-    """Kind and time (milliseconds since 1970) of the order's timer; the time never changes."""
+    """Return the kind and the time (milliseconds since 1970) of an order's timer; the time never changes."""
     kind = int(standing_of(state))
     if state.reported and kind != Standing.FINISHED:
         kind += REPORTED
@@ -62,15 +62,15 @@ def timer_of(state: OrderState) -> tuple[int, int]:
 
 
 def unfinished_timer_of(state: OrderState) -> tuple[int, int] | None:
-    """Timer of an unfinished order, None for a finished one; for deployments that never forget orders."""
-    if state.emission is not Emission.PENDING:  # nearly all are
+    """Return the timer of an unfinished order, None for a finished order; used if finished orders are kept forever."""
+    if state.emission is not Emission.PENDING:  # as for nearly all orders
         return None
     entry = timer_of(state)
     return None if entry[0] == Standing.FINISHED else entry
 
 
 def reason_of_kind(kind: int) -> IncompleteReason:
-    """Reason why the orders of a kind in `INCOMPLETE_KINDS` are not emitted."""
+    """Return the reason why orders with a timer of this kind (one of `INCOMPLETE_KINDS`) are not emitted yet."""
     return _REASONS[Standing(kind & ~REPORTED)]
 
 
@@ -78,16 +78,16 @@ def reason_of_kind(kind: int) -> IncompleteReason:
 
 
 def deny(state: OrderState, *, emitted_elsewhere: bool) -> None:
-    """Undo an emission that a fold has just decided, because another deployment holds the order or has emitted it."""
+    """Record in an order's state that it was not emitted, because another deployment has locked it or emitted it."""
     state.emission = Emission.ELSEWHERE if emitted_elsewhere else Emission.PENDING
     state.revision = 0
     state.denied = True
 
 
 def restate(state: OrderState, complete: CompleteOrder) -> AmendedOrder:
-    """Return the amendment to publish for an order that was emitted before this state was created.
+    """Return the amendment to publish for a complete order that was emitted before its state was created again.
 
-    The values published then are unknown, so the amendment states the whole order as it is now, which corrects any
+    The values published at that time are unknown. The amendment contains the whole current order, so it corrects any
     difference.
     """
     state.revision = 0
@@ -96,7 +96,7 @@ def restate(state: OrderState, complete: CompleteOrder) -> AmendedOrder:
 
 
 def ask_again(state: OrderState, order_id: str) -> CompleteOrder | NoOutput:
-    """Timer callback of a held order: emit it as if it had just become complete."""
+    """Timer callback that emits a held order as if it had just become complete, so that its lock is requested again."""
     if state.emission is not Emission.PENDING or status_of(state) is not OrderStatus.COMPLETE:
         return UNCHANGED
     state.emission = Emission.EMITTED
@@ -107,7 +107,7 @@ def ask_again(state: OrderState, order_id: str) -> CompleteOrder | NoOutput:
 
 
 def report_overdue(state: OrderState, order_id: str, now_ms: int, after_ms: int) -> IncompleteOrder | NoOutput:
-    """Timer callback of an order that may have been incomplete for too long: report it once."""
+    """Timer callback that reports an order once, if it has been incomplete for longer than `after_ms`."""
     standing = standing_of(state)
     if standing is Standing.FINISHED or state.reported or not 0 < state.first_seen_ms <= now_ms - after_ms:
         return UNCHANGED
@@ -124,12 +124,12 @@ def report_overdue(state: OrderState, order_id: str, now_ms: int, after_ms: int)
 
 
 def forget_finished(state: OrderState, now_ms: int, retention_ms: int) -> NoOutput:
-    """Timer callback of a finished order: forget it if it has not changed for the retention time."""
+    """Timer callback that forgets a finished order if it has not changed for the retention time."""
     if standing_of(state) is Standing.FINISHED and state.changed_ms <= now_ms - retention_ms:
         return FORGOTTEN
     return UNCHANGED
 
 
 def utc_of(milliseconds: int) -> datetime:
-    """Convert a source time to an instant; a time after the year 9999 becomes the last millisecond of that year."""
+    """Convert milliseconds since 1970 to a UTC datetime; cap times after the year 9999 at the end of that year."""
     return datetime.fromtimestamp(min(milliseconds, LATEST_MS) / 1000, UTC)

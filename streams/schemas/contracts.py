@@ -1,10 +1,11 @@
 """JSON Schemas of the output topics, and the changes allowed within one version.
 
-A schema is generated from the struct that is encoded; `streams/schemas` contains one file for each topic and version.
-Consumers of a version must keep working as long as the version exists: fields may be added, and values may become
-narrower (a tighter bound, null or an enumeration value no longer used). Any other change that a consumer can see needs
-a new version: a removed or renamed field, another type, a new null or enumeration value, a wider bound. So does a
-change of meaning or unit, which no checker can see. Every version after the first has a topic of its own.
+A schema is generated from the struct of a topic's values; `streams/schemas` contains one file per topic and version.
+Consumers of a version must keep working as long as the version exists. So a version may get additional fields, and the
+range of a field may shrink (a tighter bound; null or an enumeration value that no longer occurs). Any other change that
+affects a consumer needs a new version: a removed or renamed field, another type, an additional enumeration value, a
+field that may now be null, a wider bound. A change of meaning or unit needs a new version as well, but no checker can
+detect it. Every version after the first is published to a separate topic.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ PUBLISHED: Final[Mapping[str, tuple[type[msgspec.Struct], int]]] = {
     ORDER_AMENDED: (AmendedOrder, 1),
     ORDER_INCOMPLETE: (IncompleteOrder, 1),
 }
-"""Struct that each topic's values are encoded from, and the current version of the topic's schema."""
+"""Struct of each topic's values, and the current version of the topic's schema."""
 
 Schema = dict[str, Any]
 
@@ -34,23 +35,23 @@ _COMPARED: Final = {"type", "enum", "anyOf", "properties", "required", "items", 
 
 
 def file_name(topic: str, version: int) -> str:
-    """Name of a schema's file."""
+    """Return the name of the file that contains this version of a topic's schema."""
     return f"{topic}.v{version}.json"
 
 
 def schema_of(topic: str) -> Schema:
-    """Schema of a topic's values in their current version. All fields are always present."""
+    """Return the JSON Schema of a topic's values in the current version; every field is required."""
     struct, version = PUBLISHED[topic]
     (root,), shapes = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
     for shape in shapes.values():
         _plainly(shape)
     body = shapes.pop(root["$ref"].rpartition("/")[2])
-    body["description"] += " Whole numbers have up to 64 bits. Ignore unknown fields: fields may be added."
+    body["description"] += " Integers have up to 64 bits. Ignore unknown fields, because fields may be added."
     return {"$schema": DIALECT, "$id": f"urn:millrace:{topic}:{version}", **body, "$defs": shapes}
 
 
 def _plainly(shape: Schema) -> None:
-    """Put descriptions on one line and make every field required, because the encoder omits none."""
+    """Join the schema's description into one line, and make all fields required, because the encoder writes all."""
     if "description" in shape:
         shape["description"] = " ".join(shape["description"].split())
     if "properties" in shape:
@@ -60,7 +61,7 @@ def _plainly(shape: Schema) -> None:
 
 
 def breaks(old: Schema, new: Schema) -> list[str]:
-    """Reasons why a consumer of `old` may not understand records of `new`, each as "field: reason"."""
+    """Return the differences that can break a consumer of `old` when it reads records of `new`, as "field: reason"."""
     return list(_breaks(old, new, old, new, ""))
 
 
@@ -73,14 +74,14 @@ def _breaks(old: Schema, new: Schema, old_root: Schema, new_root: Schema, place:
                 yield f"{place or 'value'}: may now be {_kind(_resolved(choice, new_root))}"
         return
     if old.get("type") != new.get("type"):
-        yield f"{place or 'value'}: was {_kind(old)}, is {_kind(new)}"
+        yield f"{place or 'value'}: was {_kind(old)}, is now {_kind(new)}"
         return
     yield from _bound_breaks(old, new, place or "value")
     required = new.get("required", [])
     for name, field in old.get("properties", {}).items():
         inner = f"{place}.{name}".lstrip(".")
         if name not in new.get("properties", {}):
-            yield f"{inner}: is gone"
+            yield f"{inner}: was removed"
             continue
         if name in old.get("required", []) and name not in required:
             yield f"{inner}: may now be missing"
@@ -95,13 +96,13 @@ def _bound_breaks(old: Schema, new: Schema, place: str) -> Iterator[str]:
         yield f"{place}: has the new values {added}" if added else f"{place}: may now be any text"
     for name in sorted(_LOWEST & old.keys()):
         if new.get(name, float("-inf")) < old[name]:
-            yield f"{place}: {name} was {old[name]}, is {new.get(name, 'gone')}"
+            yield f"{place}: {name} was {old[name]}, is now {new.get(name, 'removed')}"
     for name in sorted(_HIGHEST & old.keys()):
         if new.get(name, float("inf")) > old[name]:
-            yield f"{place}: {name} was {old[name]}, is {new.get(name, 'gone')}"
+            yield f"{place}: {name} was {old[name]}, is now {new.get(name, 'removed')}"
     for name in sorted(old.keys() - _COMPARED - _SAYS_NOTHING_ABOUT_VALUES):
         if new.get(name) != old[name]:
-            yield f"{place}: {name} was {old[name]!r}, is {new.get(name, 'gone')!r}"
+            yield f"{place}: {name} was {old[name]!r}, is now {repr(new[name]) if name in new else 'removed'}"
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:

@@ -1,1 +1,1 @@
-"""The archive of raw changes: the rows of its objects, and the writing of these objects."""
+"""The archive of raw change records: conversion to Parquet, and the sink that writes the objects."""

@@ -25,17 +25,17 @@ SCHEMA: Final = pa.schema(
         pa.field("headers", pa.list_(_HEADER)),
     ]
 )
-"""One row per record. A record without a value (a tombstone) has a null `value`, one with an empty value an empty one;
-keys and header values follow the same rule. `timestamp` is Kafka's, null if the record has none."""
+"""Schema of the archive's Parquet files, with one row per Kafka record. A missing value (a tombstone) is null, and an
+empty value is empty; the same holds for keys and header values. `timestamp` is the record's timestamp in Kafka."""
 
 _OFFSET: Final = SCHEMA.get_field_index("offset")
 
 
 class Rows:
-    """Records waiting for their object, in compact form and in the order of their offsets.
+    """Buffer of the records that wait to be archived, as Arrow batches in the order of their offsets.
 
     Attributes:
-        size_bytes: memory used by the records.
+        size_bytes: memory used by the records, in bytes.
         records: number of records.
     """
 
@@ -49,16 +49,16 @@ class Rows:
 
     @property
     def last_offset(self) -> int:
-        """Offset of the last record; fails if there are no records."""
+        """Offset of the last record; raises IndexError if there are no records."""
         batch = self._batches[-1]
         return int(batch.column(_OFFSET)[batch.num_rows - 1].as_py())
 
     def add(self, records: Sequence[SourceRecord]) -> None:
-        """Append the next records of the partition."""
+        """Append the next records of the partition to the buffer."""
         self._set([*self._batches, _batch(records)])
 
     def drop_through(self, last: int) -> None:
-        """Drop the records up to an offset, inclusive."""
+        """Drop the records up to and including the offset `last`."""
         if not self._batches or last >= self.last_offset:
             self._set([])
             return
@@ -66,7 +66,7 @@ class Rows:
         self._set([batch for batch in kept if batch.num_rows])
 
     def file(self) -> Callable[[], bytes]:
-        """Return a function that makes one Parquet file of the current records, at any time and in any thread."""
+        """Return a function that encodes the current records as a Parquet file; any thread may call it later."""
         table = pa.Table.from_batches(self._batches, schema=SCHEMA)
         return lambda: _parquet(table)
 
@@ -82,7 +82,7 @@ def _parquet(table: Any) -> bytes:
         table,
         file,
         compression="zstd",
-        use_dictionary=["topic", "partition"],  # every other column hardly repeats a value
+        use_dictionary=["topic", "partition"],  # the other columns rarely repeat a value
         write_statistics=["offset", "timestamp"],
     )
     return file.getvalue()

@@ -1,1 +1,1 @@
-"""HTTP views on the tables."""
+"""Web views and Prometheus metrics of the applications' state."""

@@ -1,4 +1,4 @@
-"""Metrics of data waiting to be archived."""
+"""Prometheus metrics of the records that are waiting to be archived."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from prometheus_client.registry import Collector
 _GAUGES: Final = {
     "records": "Records waiting to be archived.",
     "bytes": "Bytes waiting to be archived.",
-    "seconds": "Seconds that the oldest waiting record has waited to be archived.",
+    "seconds": "Seconds that the oldest record has been waiting to be archived.",
 }
 
 
 class WaitingCollector(Collector):
-    """Gauges of the data waiting to be archived, by topic partition.
+    """Prometheus collector of the amount of data waiting to be archived, by topic partition.
 
     Args:
-        waiting: returns the waiting amounts, keyed by topic partition, then by unit.
+        waiting: function that returns the waiting amounts, keyed by topic partition and then by unit.
     """
 
     def __init__(self, waiting: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
         self._waiting = waiting
 
     def collect(self) -> Iterator[Metric]:
-        """Yield one metric family per unit."""
+        """Yield one gauge per unit (records, bytes, seconds), labelled by partition."""
         waiting = self._waiting()
         for unit, help_text in _GAUGES.items():
             family = GaugeMetricFamily(f"millrace_archive_waiting_{unit}", help_text, labels=["partition"])

@@ -1,4 +1,4 @@
-"""Orders that are not emitted yet: their counts, ages and reasons, found by their timers."""
+"""Counts, ages and reasons of the orders that are not emitted yet, taken from their timers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streams.runtime.web.pages import open_partitions
 
 
 def counts(partitions: Sequence[PartitionView]) -> Counter[IncompleteReason]:
-    """Number of incomplete orders by reason."""
+    """Return the number of incomplete orders by reason."""
     found = Counter(dict.fromkeys(IncompleteReason, 0))
     for partition in partitions:
         for kind in INCOMPLETE_KINDS:
@@ -30,7 +30,7 @@ def counts(partitions: Sequence[PartitionView]) -> Counter[IncompleteReason]:
 
 
 def oldest_seconds(partitions: Sequence[PartitionView]) -> dict[IncompleteReason, float]:
-    """Age of the oldest incomplete order in seconds, by reason; 0 where there is none."""
+    """Return the age of the oldest incomplete order in seconds, by reason; 0 if there is none."""
     found = dict.fromkeys(IncompleteReason, 0.0)
     for partition in partitions:
         for kind in INCOMPLETE_KINDS:
@@ -42,13 +42,13 @@ def oldest_seconds(partitions: Sequence[PartitionView]) -> dict[IncompleteReason
 
 
 def figures(app: TransactionalApp) -> dict[str, Any]:
-    """Number of incomplete orders by reason, as a figure for `/stats/`."""
+    """Return the number of incomplete orders by reason, for the web page `/stats/`."""
     found = counts(open_partitions(app))
     return {"incomplete": {str(reason): number for reason, number in found.items()}}
 
 
 def listing(orders: TransactionalTable, partitions: Sequence[PartitionView], limit: int) -> dict[str, Any]:
-    """Response of `/orders/incomplete`: counts and ages, and the oldest orders one by one."""
+    """Return the response of `/orders/incomplete`: counts, the greatest age, and up to `limit` of the oldest orders."""
     found = counts(partitions)
     return {
         "count": sum(found.values()),
@@ -88,16 +88,20 @@ def _line(orders: TransactionalTable, at_ms: int, key: bytes, kind: int, partiti
 
 
 class IncompleteCollector(Collector):
-    """Counts and ages of incomplete orders, for Prometheus."""
+    """Prometheus collector of the number and the age of incomplete orders."""
 
     def __init__(self, app: TransactionalApp) -> None:
         self._app = app
 
     def collect(self) -> Iterator[Metric]:
-        """Yield two gauges by reason."""
-        number = GaugeMetricFamily("millrace_orders_incomplete", "Orders not emitted yet.", labels=["reason"])
+        """Return two gauges, labelled by reason: number of incomplete orders, and age of the oldest."""
+        number = GaugeMetricFamily(
+            "millrace_orders_incomplete", "Number of orders that are not emitted yet.", labels=["reason"]
+        )
         oldest = GaugeMetricFamily(
-            "millrace_orders_incomplete_oldest_seconds", "Age of the oldest order not emitted yet.", labels=["reason"]
+            "millrace_orders_incomplete_oldest_seconds",
+            "Age of the oldest order that is not emitted yet, in seconds.",
+            labels=["reason"],
         )
         partitions = open_partitions(self._app)
         for reason, count in counts(partitions).items():

@@ -1,4 +1,4 @@
-"""Web views of the committed state, in JSON: a single order, and the incomplete orders."""
+"""JSON web views of the committed state: a single order, and the list of incomplete orders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_LISTED: Final = 1_000
 
 
 def order_view(order_id: str, state: OrderState) -> dict[str, Any]:
-    """An order's state as the web view shows it."""
+    """Return the response of `/orders/{order_id}/` for an order with this state."""
     row = state.row
     waiting_for = max(0, row.num_products - len(products_of(state))) if row is not None and not row.deleted else None
     return {
@@ -38,10 +38,10 @@ def _named(row: Any) -> dict[str, Any]:
 
 
 def declare(app: TransactionalApp, orders: TransactionalTable) -> None:
-    """Add the views to the application.
+    """Add the views of orders to the application.
 
-    Any worker answers `/orders/{order_id}/`, by asking the worker that owns the order; `/orders/incomplete` covers only
-    the partitions of the worker that answers.
+    Any worker serves `/orders/{order_id}/`, by asking the worker that owns the order. `/orders/incomplete` covers only
+    the partitions of the worker that receives the request.
     """
 
     @app.page("/orders/incomplete", name="incomplete")
@@ -49,7 +49,7 @@ def declare(app: TransactionalApp, orders: TransactionalTable) -> None:
         try:
             limit = min(max(int(request.query.get("limit", 100)), 0), MOST_LISTED)
         except ValueError:
-            return view.json({"error": "limit must be a whole number"}, status=400)
+            return view.json({"error": f"limit must be an integer, not {request.query['limit']!r}"}, status=400)
         return view.json(incomplete.listing(orders, open_partitions(app), limit))
 
     @app.page("/orders/{order_id}/", name="order")
@@ -59,8 +59,12 @@ def declare(app: TransactionalApp, orders: TransactionalTable) -> None:
             state = orders.get(order_id)
         except NotHere:
             return view.json(
-                {"error": "the order's partition is being opened", "partitions": partitions(app)}, status=503
+                {
+                    "error": f"the partition of order {order_id} is not open yet; try again later",
+                    "partitions": partitions(app),
+                },
+                status=503,
             )
         if state is None:
-            return view.json({"error": f"order {order_id} was never seen"}, status=404)
+            return view.json({"error": f"order {order_id} is unknown: no change of it has been processed"}, status=404)
         return view.json(order_view(order_id, state))

@@ -168,7 +168,7 @@ def test_the_order_view_says_when_nothing_is_known(site: Site) -> None:
     worker.wait_ready()
     answer = requests.get(f"{worker.url}/orders/nobody/", timeout=10)
     assert answer.status_code == 404
-    assert "never seen" in answer.json()["error"]
+    assert "order nobody is unknown" in answer.json()["error"]
     assert worker.stop()
 
 

@@ -131,7 +131,7 @@ async def test_a_claim_waits_until_redis_is_back_and_says_so_twice(caplog: pytes
         assert await guard.claim(claims(2), TOKEN) == [Answer.ACQUIRED] * 2
     assert guard.away_since is None
     assert [record.getMessage().split(" after ")[0] for record in caplog.records] == [
-        "refused; complete orders wait for it",
+        "refused; complete orders wait until it answers",
         "Redis answers again",
     ]
 

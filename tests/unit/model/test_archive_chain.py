@@ -88,7 +88,7 @@ def test_objects_that_were_archived_anew_may_overlap_and_each_record_is_still_re
 
 def test_a_missing_object_is_an_error_that_names_the_offset() -> None:
     pieces = [piece for piece in chain([3, 3, 3]) if piece.start != 3]
-    with pytest.raises(ChainBrokenError, match="no object holds offset 3, but there is one that starts at 6"):
+    with pytest.raises(ChainBrokenError, match="no object contains offset 3, but a later object starts at 6"):
         read(pieces)
     with pytest.raises(ChainBrokenError, match="offset 0"):
         read(pieces[1:])

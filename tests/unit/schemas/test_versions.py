@@ -90,16 +90,16 @@ def test_within_a_version_fields_are_added_and_values_become_narrower(
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
-        ({"id": None}, "id: is gone"),
-        ({"id": int}, "id: was string, is integer"),
+        ({"id": None}, "id: was removed"),
+        ({"id": int}, "id: was string, is now integer"),
         ({"id": str | None}, "id: may now be null"),
-        ({"count": float}, "count: was integer, is number"),
-        ({"count": AT_LEAST_0}, "count: minimum was 1, is 0"),
-        ({"count": Annotated[int, Meta(ge=1)]}, "count: maximum was 9, is gone"),
+        ({"count": float}, "count: was integer, is now number"),
+        ({"count": AT_LEAST_0}, "count: minimum was 1, is now 0"),
+        ({"count": Annotated[int, Meta(ge=1)]}, "count: maximum was 9, is now removed"),
         ({"colour": ALSO_GREEN}, "colour: has the new values ['green']"),
         ({"inner": Other | None}, "inner: may now be Other"),
-        ({"parts": list[Inner]}, "parts: minItems was 1, is gone"),
-        ({"parts": Annotated[list[Other], Meta(min_length=1)]}, "parts[].size: is gone"),
+        ({"parts": list[Inner]}, "parts: minItems was 1, is now removed"),
+        ({"parts": Annotated[list[Other], Meta(min_length=1)]}, "parts[].size: was removed"),
     ],
 )
 def test_whatever_a_consumer_may_not_understand_needs_a_new_version(
@@ -110,7 +110,7 @@ def test_whatever_a_consumer_may_not_understand_needs_a_new_version(
 
 def test_a_pattern_that_is_taken_back_needs_a_new_version(monkeypatch: pytest.MonkeyPatch) -> None:
     before = schema(monkeypatch, {"at": Annotated[str, Meta(pattern="Z$")]})
-    assert breaks(before, schema(monkeypatch, {"at": str})) == ["at: pattern was 'Z$', is 'gone'"]
+    assert breaks(before, schema(monkeypatch, {"at": str})) == ["at: pattern was 'Z$', is now removed"]
 
 
 def test_an_added_field_is_written_and_a_change_that_breaks_is_refused(
@@ -133,8 +133,8 @@ def test_an_added_field_is_written_and_a_change_that_breaks_is_refused(
     write_schemas(tmp_path)
     first = (tmp_path / "order_final.v1.json").read_text()
     encode(FIELDS, 1)
-    assert schema_faults(tmp_path) == ["order_final.v1.json: added: is gone", stale]
-    with pytest.raises(StackError, match=r"added: is gone\nincompatible changes need a new version"):
+    assert schema_faults(tmp_path) == ["order_final.v1.json: added: was removed", stale]
+    with pytest.raises(StackError, match=r"added: was removed\nincompatible changes need a new version"):
         write_schemas(tmp_path)
     assert (tmp_path / "order_final.v1.json").read_text() == first
     encode(FIELDS, 2)
