@@ -1,1 +1,1 @@
-"""Benchmarks: measure the cost of Millrace, and compare it with systems people would use instead."""
+"""Benchmarks that measure the cost of Millrace, and compare it with systems that people would use instead."""

@@ -1,8 +1,8 @@
-"""Run the benchmarks.
+"""The command line of the benchmarks.
 
 python -m bench stream [--system NAME,…] [--input NAME,…] [--repeat N]    order stream, compared with other systems
 python -m bench latency [--partitions N,…] [--rates N,…] [--seconds N]    time from a database commit to a visible order
-python -m bench state [--orders N,…]                                      a worker's state: restoring, size, standbys
+python -m bench state [--orders N,…]                                      a worker's state: restore, size, failover
 python -m bench batch [--system NAME,…] [--case NAME,…] [--size N] [--repeat N]    lake, compared with plain pipelines
 """
 
@@ -31,7 +31,7 @@ CHART: Final = REPOSITORY / "bench" / "stream.png"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one benchmark; return exit code 0 if it finished."""
+    """Run the benchmark that the command line names; return the exit code, 0 on success."""
     asked = parser().parse_args(arguments)
     RESULTS.mkdir(exist_ok=True)
     try:
@@ -43,23 +43,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Build the command line parser."""
+    """Build the command-line parser of all benchmarks."""
     made = argparse.ArgumentParser(prog="python -m bench", description="run the benchmarks")
     actions = made.add_subparsers(required=True, metavar="BENCHMARK")
-    stream = actions.add_parser("stream", help="measure the order stream, and other systems that do the same")
+    stream = actions.add_parser("stream", help="measure the order stream, and other systems that do the same work")
     names = ", ".join(dict.fromkeys(system.name for system in SYSTEMS))
-    stream.add_argument("--system", dest="systems", type=chosen_systems, default=SYSTEMS, help=f"out of {names}")
-    stream.add_argument("--input", dest="inputs", type=chosen_inputs, default=WHOLE, help=f"out of {', '.join(INPUTS)}")
-    stream.add_argument("--repeat", type=_positive, default=3, help="runs of each system; medians are reported")
+    stream.add_argument(
+        "--system", dest="systems", type=chosen_systems, default=SYSTEMS, help=f"systems to measure (default: {names})"
+    )
+    inputs = f"inputs to measure, from {', '.join(INPUTS)} (default: {WHOLE})"
+    stream.add_argument("--input", dest="inputs", type=chosen_inputs, default=WHOLE, help=inputs)
+    repeat = "number of runs of each system, whose medians are reported (default: 3)"
+    stream.add_argument("--repeat", type=_positive, default=3, help=repeat)
     stream.set_defaults(run=run_stream)
     delays = actions.add_parser("latency", help="measure the time from a database commit to the visible order")
-    delays.add_argument("--partitions", type=_numbers, default="4,12", help="partitions; default: 4,12")
-    delays.add_argument("--rates", type=_numbers, default="10,100,500", help="orders per second; default: 10,100,500")
-    delays.add_argument("--seconds", type=_positive, default=30, help="duration of each rate in seconds; default: 30")
+    delays.add_argument("--partitions", type=_numbers, default="4,12", help="numbers of partitions (default: 4,12)")
+    delays.add_argument("--rates", type=_numbers, default="10,100,500", help="orders per second (default: 10,100,500)")
+    delays.add_argument("--seconds", type=_positive, default=30, help="duration of each rate in seconds (default: 30)")
     delays.set_defaults(run=run_latency)
-    restoring = actions.add_parser("state", help="measure a worker's state: restoring, size on disk, use of standbys")
+    restoring = actions.add_parser("state", help="measure a worker's state: restore time, size on disk, failover time")
     restoring.add_argument(
-        "--orders", type=_numbers, default="100000,1000000", help="numbers of orders; default: 100000,1000000"
+        "--orders", type=_numbers, default="100000,1000000", help="numbers of orders (default: 100000,1000000)"
     )
     restoring.set_defaults(run=run_state)
     add_batch(actions, say)
@@ -67,16 +71,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run_stream(asked: argparse.Namespace) -> int:
-    """Measure the stream, print a table, write `.bench/stream.json`, and draw the chart after a full measurement."""
+    """Measure the stream, print a table and write `.bench/stream.json`; draw the chart if all systems were measured."""
     fetch(asked.systems, say)
     runs = measured_all(asked.inputs, asked.systems, repeat=asked.repeat, say=say)
     rows = medians(runs)
     write_json("stream", [row.as_json() for row in rows])
     print("\n".join(["", *table(rows)]))
     if any(row.disturbed for row in rows):
-        print("! other programs used so much of the machine that the figure may be too low")
+        print("! other programs used so much of the machine during this run that its figures may be too low")
     if len(runs) < len(asked.inputs) * len(asked.systems) * asked.repeat:
-        say("not every run finished: see above")
+        say("not all runs finished: see the errors above")
         return 1
     if tuple(asked.systems) == SYSTEMS and asked.inputs == chosen_inputs(WHOLE):
         command = [str(PEER_PYTHON), "-m", "bench.chart", str(RESULTS / "stream.json"), str(CHART)]
@@ -86,27 +90,27 @@ def run_stream(asked: argparse.Namespace) -> int:
 
 
 def run_latency(asked: argparse.Namespace) -> int:
-    """Measure the latency, and write `.bench/latency.json`."""
+    """Measure the time from database commit to visible order, and write `.bench/latency.json`."""
     found = [latency.measured(count, asked.rates, seconds=asked.seconds, say=say) for count in asked.partitions]
     write_json("latency", [row for rows in found for row in rows])
     return 0
 
 
 def run_state(asked: argparse.Namespace) -> int:
-    """Measure workers' state, and write `.bench/state.json`."""
+    """Measure restore, size and failover of a worker's state, and write `.bench/state.json`."""
     write_json("state", [row for orders in asked.orders for row in state.measured(orders, say=say)])
     return 0
 
 
 def write_json(name: str, content: Any) -> None:
-    """Write the results of one benchmark to its JSON file."""
+    """Write the results of a benchmark to `.bench/<name>.json`."""
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(content, indent=2) + "\n")
     say(f"results: {path.relative_to(REPOSITORY)}")
 
 
 def chosen_systems(text: str) -> tuple[System, ...]:
-    """Parse a comma-separated list of systems; `name` means all modes of a system, `name/mode` only one."""
+    """Parse a comma-separated list of systems; `name` selects all modes of a system, `name/mode` only one mode."""
     wanted = [name.strip() for name in text.split(",")]
     known = {name for system in SYSTEMS for name in (system.name, f"{system.name}/{system.mode}")}
     _refuse_unknown(wanted, known)
@@ -114,14 +118,14 @@ def chosen_systems(text: str) -> tuple[System, ...]:
 
 
 def chosen_inputs(text: str) -> tuple[Input, ...]:
-    """Parse a comma-separated list of inputs."""
+    """Parse a comma-separated list of input names."""
     wanted = [name.strip() for name in text.split(",")]
     _refuse_unknown(wanted, set(INPUTS))
     return tuple(INPUTS[name] for name in wanted)
 
 
 def say(line: str) -> None:
-    """Print a line of progress with the time of day."""
+    """Print a progress line with the time of day."""
     print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
@@ -137,7 +141,7 @@ def _numbers(text: str) -> list[int]:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""Draw a chart of the README from `stream.json` or `batch.json`: python -m bench.chart RESULTS TARGET."""
+"""Draw one of the README's charts from `stream.json` or `batch.json`: python -m bench.chart RESULTS TARGET."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 
 def label(row: Row) -> str:
-    """Return the label of a bar."""
+    """Return the label of a bar: system, number of workers or threads, mode, and share of the input."""
     unit = "workers" if row["system"] == "millrace" else "threads"
     threads = f", {row['threads']} {unit}" if row["threads"] > 1 else ""
     part = f" ({row['share']:.0%} of the input)" if row["share"] < 1 else ""
@@ -23,7 +23,7 @@ def label(row: Row) -> str:
 
 
 def by_input(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Group the rows by input, the slowest first, because bars are drawn from the bottom."""
+    """Group the rows by input, slowest system first, because horizontal bars are drawn from bottom to top."""
     names = dict.fromkeys(row["input"] for row in rows)
     return {
         name: sorted((row for row in rows if row["input"] == name), key=lambda row: float(row["events_per_s"]))
@@ -32,7 +32,7 @@ def by_input(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def draw(rows: Sequence[Row], target: Path) -> None:
-    """Draw events per second, with one panel per input."""
+    """Draw a bar chart of each system's events per second, with one panel per input."""
     from matplotlib.figure import Figure
 
     panels = by_input(rows)
@@ -50,7 +50,7 @@ def draw(rows: Sequence[Row], target: Path) -> None:
 
 
 def by_case(rows: Sequence[Row], size: float) -> dict[str, list[Row]]:
-    """Group the lake's rows of one size by case, the slowest first, because bars are drawn from the bottom."""
+    """Group the correct rows of one size by case, slowest system first, because bars are drawn from bottom to top."""
     wanted = [row for row in rows if row["size"] == size and not row["wrong"]]
     names = dict.fromkeys(row["case"] for row in wanted)
     return {
@@ -60,7 +60,7 @@ def by_case(rows: Sequence[Row], size: float) -> dict[str, list[Row]]:
 
 
 def draw_lake(rows: Sequence[Row], target: Path) -> None:
-    """Draw the seconds of each run, with one panel per case, at size 1 or else the smallest size."""
+    """Draw a bar chart of each system's seconds, one panel per case, at size 1 or else the smallest measured size."""
     from matplotlib.figure import Figure
 
     size = 1 if any(row["size"] == 1 for row in rows) else min(row["size"] for row in rows)
@@ -77,7 +77,7 @@ def draw_lake(rows: Sequence[Row], target: Path) -> None:
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlim(0, longest * 1.1)
-    every[-1].set_xlabel("seconds, from the start of the process to its end; of warm cycles, of the cycle", fontsize=9)
+    every[-1].set_xlabel("seconds from start to end of the process; for warm cycles, of the cycle alone", fontsize=9)
     figure.savefig(target, dpi=120)
 
 

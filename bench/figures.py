@@ -1,4 +1,4 @@
-"""Compute medians and ratios of the stream runs, and format them as a table, without I/O."""
+"""Compute medians and ratios of the stream runs, and format them as a table; this module does no I/O."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 MOST_FOREIGN: Final = 0.10
-"""Share of the machine (0 to 1); if other programs used more during a run, it is repeated, and finally marked."""
+"""Maximum share of the machine (0 to 1) that other programs may use during a run. The benchmark repeats a run that
+exceeds the share, and marks the run if repeating does not help."""
 
 OURS: Final = ("millrace", "exactly_once")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """One run, or the medians of several.
+    """The figures of one run of a system, or the medians of several runs.
 
     Attributes:
         share: share of the input's orders that the system was given.
@@ -30,7 +31,7 @@ class Figures:
         server_cpu_s: processor seconds of Kafka and Redis during the run.
         meter_cpu_s: processor seconds of the measuring process during the run.
         foreign_cpu: share of the machine (0 to 1) used by all other programs.
-        wrong: number of outputs with wrong products, or of orders that are not expected.
+        wrong: number of outputs that have wrong products or belong to unexpected orders.
     """
 
     system: str
@@ -62,7 +63,7 @@ class Figures:
 
     @property
     def cpu_us_per_event(self) -> float:
-        """Return the processor time per input record, in microseconds."""
+        """Processor time per input record, in microseconds."""
         return self.cpu_s * 1e6 / self.events
 
     def as_json(self) -> dict[str, Any]:
@@ -72,13 +73,13 @@ class Figures:
 
 
 _WORST: Final = ("missing", "duplicates", "wrong", "foreign_cpu")
-"""Figures whose maximum is reported instead of the median: one lost order in three runs is a lost order."""
+"""Figures whose maximum is reported instead of the median, because an order lost in any run must be visible."""
 
 _COUNTS: Final = ("threads", "events", "outputs")
 
 
 def median_of(runs: Sequence[Figures]) -> Figures:
-    """Compute the medians of the runs of one system over one input."""
+    """Compute the medians over several runs of one system on one input."""
     values: dict[str, Any] = {}
     for name, first in vars(runs[0]).items():
         found = [getattr(run, name) for run in runs]
@@ -92,7 +93,7 @@ def median_of(runs: Sequence[Figures]) -> Figures:
 
 
 def medians(runs: Iterable[Figures]) -> list[Figures]:
-    """Compute one row of medians per input and system, in the order of their first runs."""
+    """Compute the medians for each combination of input and system, in the order of the first runs."""
     groups: dict[tuple[str, str, str, int], list[Figures]] = {}
     for run in runs:
         groups.setdefault((run.input, run.system, run.mode, run.threads), []).append(run)
@@ -105,7 +106,7 @@ def least_disturbed(tries: Sequence[Figures]) -> Figures:
 
 
 def ratio(value: float, ours: float | None) -> str:
-    """Format the ratio of a figure to Millrace's; empty if there is none."""
+    """Format the ratio of a figure to Millrace's figure; empty if Millrace's is missing or zero."""
     return "" if not ours else f"{value / ours:.2f}"
 
 
@@ -117,7 +118,7 @@ _TEXT_COLUMNS: Final = 3
 
 
 def table(rows: Sequence[Figures]) -> list[str]:
-    """Format the results as a table, the fastest first within each input; × is the ratio to Millrace."""
+    """Format the results as a table, fastest system first within each input; × is the ratio to Millrace."""
     cells: list[Sequence[str]] = [_HEAD]
     for name in dict.fromkeys(row.input for row in rows):
         of_input = sorted((row for row in rows if row.input == name), key=lambda row: -row.events_per_s)

@@ -1,6 +1,7 @@
-"""Generate the input of the stream systems: orders as the connector would deliver them, without I/O.
+"""Generate the input of the stream benchmark, without I/O: orders as the connector would deliver them.
 
-Each order is one transaction: its row, then its product lines, each an insert with its own binlog position.
+Each order is one transaction, which inserts the order's row and then its product lines, each at its own binlog
+position.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ PAYMENT_METHODS: Final = "payment_method"
 
 _FIRST_COMMIT_MS: Final = 1_767_225_600_000
 _BYTES_PER_CHANGE: Final = 310
-"""Approximate size in the binlog of an inserted row, including its share of the transaction."""
+"""Approximate number of bytes in the binlog for one inserted row, including its share of the transaction."""
 
 Lines = tuple[tuple[int, int], ...]
-"""Product ids and quantities of one order, sorted by product id."""
+"""The product lines of one order, as pairs of product id and quantity, sorted by product id."""
 
 Expected = Mapping[bytes, Lines]
 """Product lines of all expected complete orders, keyed by the record key (the order id)."""
@@ -35,7 +36,7 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """An input of a given size; `part` is the share of it that is given to slow systems."""
+    """A benchmark input of a given size; `part` is the share of its orders that slow systems process."""
 
     name: str
     orders: int
@@ -54,7 +55,7 @@ INPUTS: Final = {
 
 
 class Change(NamedTuple):
-    """One record of a change topic."""
+    """A change record: the table that it is about, its key, and its envelope as JSON."""
 
     table: str
     key: str
@@ -69,7 +70,7 @@ class Order(NamedTuple):
 
 
 def plan_of(size: Input, parameters: OrdersGenerator) -> Plan:
-    """Compute the number of orders, lines and customers to generate."""
+    """Compute the numbers of orders, product lines and customers to generate for an input."""
     plan = make_plan(parameters, orders=size.orders)
     details = plan.order_details if size.order_details is None else size.order_details
     return dataclasses.replace(plan, order_details=details)
@@ -92,12 +93,12 @@ def orders_of(plan: Plan, parameters: OrdersGenerator) -> Iterator[Order]:
 
 
 def expected_of(orders: Iterable[Order]) -> Expected:
-    """Collect the lines of all orders that have at least `num_products` of them."""
+    """Return the product lines of all complete orders, which have at least `num_products` lines."""
     return {order.row["id"].encode(): order.lines for order in orders if len(order.lines) >= order.row["num_products"]}
 
 
 def payment_method_changes(plan: Plan, parameters: OrdersGenerator) -> Iterator[Change]:
-    """Generate the change records of the payment methods, which come before the first order."""
+    """Generate the change records of the payment methods, with binlog positions before those of all orders."""
     for number, line in enumerate(rows.payment_methods(parameters, plan), start=1):
         id_, name, bank = line.rstrip("\n").split(",")
         row = {"id": int(id_), "name": name, "bank": bank}
@@ -118,7 +119,7 @@ def order_changes(orders: Iterable[Order]) -> Iterator[Change]:
 
 
 def _envelope(table: str, row: Mapping[str, Any], *, transaction: int, number: int) -> bytes:
-    """Build the record of an insert as Debezium's MariaDB connector does, without its schema part."""
+    """Build the change envelope of an insert as Debezium's MariaDB connector does, but without the schema."""
     committed_ms = _FIRST_COMMIT_MS + transaction
     source = {
         "version": "3.5.0.Final",

@@ -1,4 +1,4 @@
-"""Create, delete and write topics, and watch when groups become stable and outputs become visible."""
+"""Create, delete and write topics, and observe when consumer groups become stable and outputs become visible."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from stack.errors import StackError
 ANSWER_S: Final = 30.0
 _BATCH: Final = 2_000
 _POLL_S: Final = 0.005
-"""Time a call waits for a full batch of records; records may be seen later by up to this time."""
+"""Maximum time that a call waits for a full batch of records, and therefore the maximum error of observed times."""
 _SEND_LIMIT_S: Final = 120.0
 
 
 def admin(bootstrap: str) -> AdminClient:
-    """Create an admin client; the caller must keep it until its requests are answered."""
+    """Create an admin client; the caller must keep a reference to the client until its requests are answered."""
     return AdminClient({"bootstrap.servers": bootstrap}, logger=SILENT)
 
 
@@ -36,7 +36,7 @@ def create_topics(bootstrap: str, *names: str, partitions: int) -> None:
 
 
 def delete_topics(bootstrap: str, *, beginning: Iterable[str] = (), named: Iterable[str] = ()) -> None:
-    """Delete the topics with these names or prefixes, and wait until the broker no longer reports them."""
+    """Delete the topics that have one of the names or prefixes, and wait until the broker no longer reports them."""
     client = admin(bootstrap)
     prefixes, exactly = tuple(beginning), set(named)
     found = [name for name in _names(client) if name in exactly or (prefixes and name.startswith(prefixes))]
@@ -48,7 +48,7 @@ def delete_topics(bootstrap: str, *, beginning: Iterable[str] = (), named: Itera
 
 
 class GroupWatch:
-    """Watches when a consumer group becomes stable, that is when all members know their partitions."""
+    """Finds out when a consumer group becomes stable, that is, when all members have their partitions assigned."""
 
     def __init__(self, bootstrap: str, group: str) -> None:
         self._admin = admin(bootstrap)
@@ -56,7 +56,7 @@ class GroupWatch:
         self._not_yet_at = time.time()
 
     def joined_at(self) -> float | None:
-        """Check the group; return None if it is not stable yet, otherwise the Unix time of the previous check."""
+        """Check the group; return None if it is not yet stable, otherwise the Unix time of the previous check."""
         asked_at = time.time()
         if self._is_stable():
             return self._not_yet_at
@@ -73,10 +73,10 @@ class GroupWatch:
 
 
 def write(bootstrap: str, changes: Iterable[Change], topics: Mapping[str, str]) -> int:
-    """Write changes as the connector would, with its keys, partitioner and compression; return their number.
+    """Write changes to Kafka with the connector's keys, partitioner and compression; return the number of changes.
 
     Args:
-        bootstrap: address of Kafka.
+        bootstrap: address of the Kafka broker.
         changes: changes to write.
         topics: target topics, keyed by table.
 
@@ -110,12 +110,13 @@ def write(bootstrap: str, changes: Iterable[Change], topics: Mapping[str, str]) 
             producer.poll(0.1)
         producer.poll(0)
     if producer.flush(_SEND_LIMIT_S) or faults:
-        raise StackError(f"the input could not be written: {faults[0] if faults else 'Kafka is too slow'}")
+        cause = faults[0] if faults else f"Kafka did not accept all of it within {_SEND_LIMIT_S:.0f} s"
+        raise StackError(f"cannot write the benchmark's input to Kafka at {bootstrap}: {cause}")
     return count
 
 
 class OutputWatch(WatchThread):
-    """A thread with a read-committed consumer of an output topic.
+    """A thread that reads the committed records of an output topic and notes when new keys appear.
 
     Attributes:
         distinct: number of distinct keys seen so far.
@@ -131,7 +132,7 @@ class OutputWatch(WatchThread):
 
     @property
     def distinct(self) -> int:
-        """Return the number of distinct keys seen so far."""
+        """Number of distinct keys seen so far."""
         return len(self._keys)
 
     def _watch(self) -> None:

@@ -1,4 +1,4 @@
-"""Measure the time from a database commit until the order is visible in `order_final`, and the share of each stage."""
+"""Measure the time from the database commit of an order until it is visible in `order_final`, in total and by stage."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ CUSTOMERS: Final = 1_000
 RATE_PER_WRITER: Final = 100.0
 WARM_UP_S: Final = 3.0
 CONNECT_S: Final = 1.0
-"""Time for the writers to connect, so that none starts late and then has to catch up."""
+"""Time that the writers get to connect, so that no writer starts late and then has to catch up."""
 VISIBLE_LIMIT_S: Final = 60.0
 POLL_S: Final = 0.05
 
 Place = tuple[str, int, int, int]
-"""Topic, partition and offset of a record, and the record's timestamp in ms since 1970."""
+"""The topic, partition and offset of a record, and the record's timestamp in ms since 1970."""
 
 
 def measured(partitions: int, rates: Sequence[float], *, seconds: float, say: Say) -> list[dict[str, Any]]:
-    """Measure each rate, with one worker and the given number of partitions; return one row per rate."""
+    """Measure the latency at each rate, with one worker and this number of partitions; return one row per rate."""
     with StackTestbed.opened(SERVERS, partitions=partitions) as testbed:
         _capture(testbed)
         worker = testbed.worker("worker", ORDERS_APP_ID=APP_ID)
@@ -74,12 +74,12 @@ def _line(row: Mapping[str, Any]) -> str:
     stations = ", ".join(f"{name} {found['share']:.0%}" for name, found in row["stations"].items())
     return (
         f"{row['partitions']} partitions, {row['placed_per_s']:.0f} orders/s: p50 {row['p50_ms']} ms, "
-        f"p99 {row['p99_ms']} ms, p99.9 {row['p999_ms']} ms ({stations}); other programs took {row['foreign_cpu']:.0%}"
+        f"p99 {row['p99_ms']} ms, p99.9 {row['p999_ms']} ms ({stations}); other programs used {row['foreign_cpu']:.0%}"
     )
 
 
 def _capture(testbed: StackTestbed) -> None:
-    """Create a shop with look-ups and only one order, and let the connector capture it."""
+    """Create a shop database with lookup tables and a single order, and let the connector capture its snapshot."""
     definition, parameters = load_definition(DATASET), generator()
     database = DatabaseSettings.read(testbed.environment)
     with connected(database) as connection:
@@ -110,7 +110,7 @@ def _at_rate(testbed: StackTestbed, worker: Worker, rate: float, seconds: float)
 
 
 def _placed(testbed: StackTestbed, rate: float, count: int) -> dict[str, float]:
-    """Place orders at a steady rate over several connections; return commit times in ms, keyed by order id."""
+    """Place orders at a steady rate over several connections; return their commit times in ms, keyed by order id."""
     writers = max(1, math.ceil(rate / RATE_PER_WRITER))
     begins = time.monotonic() + CONNECT_S
 
@@ -138,11 +138,11 @@ def _new_order(number: int) -> NewOrder:
     )
 
 
-# -- the stations -----------------------------------------------------------------------------------------------------
+# -- the stages -------------------------------------------------------------------------------------------------------
 
 
 def _waits(testbed: StackTestbed, committed_ms: Mapping[str, float], arrivals: Arrivals) -> list[list[float]]:
-    """Return the times of each order in ms: commit, captured, committed by the connector and the worker, visible."""
+    """Return five times per order, in ms: committed, captured, connector committed, worker committed, visible."""
     sources = [change_topic(DATASET, table) for table in (inputs.ORDERS, inputs.DETAILS)]
     markers = Markers(testbed.stack.site.data("kafka"))
     captured: dict[str, float] = defaultdict(float)
@@ -160,17 +160,17 @@ def _waits(testbed: StackTestbed, committed_ms: Mapping[str, float], arrivals: A
 
 
 class Markers:
-    """Reads commit times of transactions from the broker's log files, because consumers do not return them."""
+    """Reads commit times of Kafka transactions from the broker's log files, because consumers do not return them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: dict[tuple[str, int], tuple[list[int], list[int]]] = {}
 
     def after(self, topic: str, partition: int, offset: int) -> float:
-        """Return the time in ms of the marker that committed the transaction of the record at `offset`."""
+        """Return the time in ms of the marker that ended the transaction of the record at `offset`."""
         offsets, moments_ms = self._known.get((topic, partition)) or self._read(topic, partition)
         at = bisect.bisect_left(offsets, offset)
-        assert at < len(offsets), f"{topic}/{partition}: no marker after {offset}"
+        assert at < len(offsets), f"{topic}/{partition}: no transaction marker at or after offset {offset}"
         return float(moments_ms[at])
 
     def _read(self, topic: str, partition: int) -> tuple[list[int], list[int]]:
@@ -181,10 +181,10 @@ class Markers:
 
 
 class Arrivals:
-    """A thread with a read-committed consumer that records when each order is first visible, one record at a time.
+    """A thread that reads the committed records of a topic, one at a time, and notes when each order appears.
 
     Attributes:
-        seen: time of the first sight, in ms since 1970, and place of the record, keyed by order id.
+        seen: time when an order first appeared, in ms since 1970, and the `Place` of its record, keyed by order id.
     """
 
     def __init__(self, bootstrap: str, topic: str) -> None:
@@ -198,7 +198,7 @@ class Arrivals:
     def __enter__(self) -> Self:
         self._thread.start()
         if not self._caught_up.wait(VISIBLE_LIMIT_S):
-            raise StackError(f"{ORDER_FINAL} was not read to its end within {VISIBLE_LIMIT_S:.0f} s")
+            raise StackError(f"could not read {ORDER_FINAL} to its end within {VISIBLE_LIMIT_S:.0f} s")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -210,13 +210,13 @@ class Arrivals:
         """Wait until all of these orders are visible.
 
         Raises:
-            StackError: some are not visible within the time limit.
+            StackError: some orders are not visible within the time limit.
         """
         deadline = time.monotonic() + VISIBLE_LIMIT_S
         while not order_ids <= self.seen.keys():
             if time.monotonic() > deadline:
                 missing = len(order_ids - self.seen.keys())
-                raise StackError(f"{missing} orders are not visible after {VISIBLE_LIMIT_S:.0f} s")
+                raise StackError(f"{missing} orders are still not visible in Kafka after {VISIBLE_LIMIT_S:.0f} s")
             time.sleep(POLL_S)
 
     def _watch(self) -> None:
@@ -234,7 +234,7 @@ class Arrivals:
 
 
 def _records(bootstrap: str, topics: Sequence[str]) -> Iterator[tuple[str, Place]]:
-    """Yield order id and place of every committed record of the topics, up to their current ends."""
+    """Yield the order id and `Place` of every committed record in the topics, up to the topics' current ends."""
     consumer = committed_consumer(bootstrap, "bench-latency-watch", {"enable.partition.eof": True})
     unread = _assign(consumer, topics)
     while unread:
@@ -247,7 +247,7 @@ def _records(bootstrap: str, topics: Sequence[str]) -> Iterator[tuple[str, Place
 
 
 def _assign(consumer: Consumer, topics: Sequence[str]) -> int:
-    """Let the consumer read topics from their beginnings; return their total number of partitions."""
+    """Assign all partitions of the topics to the consumer, from the beginning; return the number of partitions."""
     found = [
         (topic, number) for topic in topics for number in consumer.list_topics(topic, 30.0).topics[topic].partitions
     ]

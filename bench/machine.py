@@ -1,4 +1,4 @@
-"""Read processor time and memory of processes and of the machine from /proc."""
+"""Read the processor time and memory of processes, and the processor time of the machine, from /proc."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Final, Self
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _IDLE_FIELDS: Final = (3, 4)
-"""Columns of the first line in /proc/stat that are not busy time: idle, and waiting for a disk."""
+"""Columns of the first line of /proc/stat that do not count busy time: idle, and waiting for I/O."""
 _GUEST_FIELD: Final = 8
-"""From this column on, the first line of /proc/stat repeats time counted in earlier columns."""
+"""The first column in the first line of /proc/stat whose time is already included in earlier columns."""
 _START_FIELD: Final = 19
-"""Field of /proc/<pid>/stat with the start time of the process, counted after the program's name."""
+"""Index of the process start time among the fields of /proc/<pid>/stat that follow the program's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Processor seconds of processes since their start, and their current resident memory in bytes."""
+    """Processor seconds that processes have used since their start, and their current resident memory in bytes."""
 
     cpu_s: float = 0.0
     rss_bytes: int = 0
@@ -28,7 +28,7 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """Processor seconds so far of the whole machine, the measured processes, the servers and the measuring process."""
+    """Processor seconds used by the whole machine, the measured processes, the servers and the measuring process."""
 
     machine_s: float
     measured_s: float
@@ -37,7 +37,7 @@ class Spent:
 
     @classmethod
     def now(cls, measured: Usage, servers: Sequence[int]) -> Self:
-        """Read the current values; `servers` are the pids of the servers."""
+        """Read the processor seconds used so far; `servers` are the pids of the servers."""
         return cls(
             machine_s=machine_cpu_s(),
             measured_s=measured.cpu_s,
@@ -46,7 +46,7 @@ class Spent:
         )
 
     def since(self, before: Spent) -> Spent:
-        """Return the difference from an earlier reading."""
+        """Return the processor seconds used since an earlier reading."""
         return Spent(
             machine_s=self.machine_s - before.machine_s,
             measured_s=self.measured_s - before.measured_s,
@@ -56,7 +56,7 @@ class Spent:
 
 
 def foreign_share(spent: Spent, *, wall_s: float, cores: int) -> float:
-    """Return the share of the machine used by all other programs; 0 if rounding of clocks would make it negative."""
+    """Return the share of the machine used by all other programs; a result below 0, from rounding, counts as 0."""
     others_s = spent.machine_s - spent.measured_s - spent.servers_s - spent.meter_s
     return max(0.0, others_s / (wall_s * cores))
 
@@ -73,12 +73,12 @@ def busy_s(line: str) -> float:
 
 
 class TreeMeter:
-    """Measures a process and its descendants, including those that have ended or lost their parent.
+    """Measures a process and its descendants, including descendants that have ended or lost their parent.
 
-    A process is counted once it was seen in the tree, with its usage when it was last seen.
+    A process counts from the first sample that finds it in the tree, with its usage in the last sample that found it.
 
     Attributes:
-        rss_bytes: peak of the resident memory of all these processes together.
+        rss_bytes: peak resident memory of all these processes together.
     """
 
     def __init__(self) -> None:
@@ -87,11 +87,11 @@ class TreeMeter:
 
     @property
     def cpu_s(self) -> float:
-        """Return the processor seconds of all these processes."""
+        """Processor seconds of all processes that the samples have found."""
         return sum(self._spent_s.values())
 
     def sample(self, root: int) -> bool:
-        """Update the usage of `root` and its descendants; return whether any of these processes is alive."""
+        """Take a sample of `root` and its descendants; return whether any of these processes is alive."""
         tree, known = set(_tree(root)), {pid for pid, _ in self._spent_s}
         rss_bytes: list[int] = []
         for pid in tree | known:
@@ -99,7 +99,7 @@ class TreeMeter:
             if fields is None or fields[0] in "ZX":
                 continue
             process = pid, fields[_START_FIELD]
-            if process in self._spent_s or pid in tree:  # otherwise another process has the pid by now
+            if process in self._spent_s or pid in tree:  # otherwise, an unrelated process has reused the pid
                 self._spent_s[process] = sum(map(int, fields[11:13])) / _TICKS_PER_S
                 rss_bytes.append(int(fields[21]) * _PAGE_BYTES)
         self.rss_bytes = max(self.rss_bytes, sum(rss_bytes))
@@ -107,13 +107,13 @@ class TreeMeter:
 
 
 def tree_usage(*roots: int) -> Usage:
-    """Return the usage of processes and their descendants, including children that ended and were reaped."""
+    """Return the total usage of processes and their descendants, including children that have been reaped."""
     found = [usage_of(pid) for root in roots for pid in _tree(root)]
     return Usage(cpu_s=sum(each.cpu_s for each in found), rss_bytes=sum(each.rss_bytes for each in found))
 
 
 def usage_of(pid: int) -> Usage:
-    """Return the usage of one process and the children it has reaped; zero if the process has ended."""
+    """Return the usage of one process and the children that it has reaped; zero if the process has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

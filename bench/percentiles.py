@@ -1,4 +1,4 @@
-"""Compute percentiles of the latency in each stage between database commit and consumer, without I/O."""
+"""Compute percentiles of the latency of each stage between database commit and consumer, without I/O."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any, Final
 from demo.proof import percentile
 
 STATIONS: Final = ("captured", "source_committed", "worker_committed", "visible")
-"""Ends of the stages: record in Kafka; connector's transaction committed; worker's committed; seen by a consumer."""
+"""Events that end the stages: the record is in Kafka; the connector's Kafka transaction is committed; the worker's
+transaction is committed; a consumer has seen the order."""
 
 _HEADER: Final = struct.Struct(">qiibiHiqq")
 _LENGTH_AT: Final = 12
-"""Number of bytes of a record batch that its length field does not include."""
+"""Number of bytes at the start of a record batch that its length field does not count."""
 _CONTROL: Final = 1 << 5
 
 
 def commit_markers(segment: bytes) -> Iterator[tuple[int, int]]:
-    """Yield offset and time (ms since 1970) of each transaction marker in a log segment of the broker.
+    """Yield the offset and time (ms since 1970) of each transaction marker in a log segment of the broker.
 
     Only these markers show when a transaction was committed, and consumers do not return them to programs.
     """
@@ -31,16 +32,16 @@ def commit_markers(segment: bytes) -> Iterator[tuple[int, int]]:
 
 
 def steps(moments_ms: Sequence[float]) -> dict[str, float]:
-    """Compute the duration of each stage in ms; the first one starts at the commit in the database.
+    """Compute the duration of each stage in ms; the first stage starts at the commit in the database.
 
-    All times are from the clock of one machine, but markers have whole milliseconds, so negative steps count as 0.
+    All times are from the clock of one machine, but markers have whole milliseconds, so negative durations count as 0.
     """
     pairs = zip(STATIONS, moments_ms, moments_ms[1:], strict=False)
     return {station: max(0.0, later - earlier) for station, earlier, later in pairs}
 
 
 def summary(waits_ms: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Compute percentiles of the total and of each step, in ms, and each step's share of the total."""
+    """Compute percentiles of the total latency and of each stage, in ms, and each stage's share of the total."""
     totals = [moments[-1] - moments[0] for moments in waits_ms]
     found = [steps(moments) for moments in waits_ms]
     by_station = {station: [each[station] for each in found] for station in STATIONS}
@@ -56,6 +57,6 @@ def summary(waits_ms: Sequence[Sequence[float]]) -> dict[str, Any]:
 
 
 def percentiles(values_ms: Sequence[float]) -> dict[str, float]:
-    """Compute the reported percentiles: p50, p99 and p99.9."""
+    """Compute the percentiles that the benchmark reports: p50, p99 and p99.9."""
     shares: Mapping[str, float] = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
     return {name: round(percentile(values_ms, share), 1) for name, share in shares.items()}

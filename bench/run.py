@@ -1,7 +1,8 @@
 """Measure one run of one system, from the start of its process to its last output, in the same way for all systems.
 
 All times are wall-clock times of this process. Peers write the time of their first processed event to a file. Millrace
-does not; for it, the last check before its consumer group was stable counts, which is earlier.
+does not, so the time of the last check before its consumer group was stable is used. This time is earlier than the
+first event, so it makes Millrace's rate lower, not higher.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from stack.record import last_lines
 SAMPLE_S: Final = 0.05
 STALL_LIMIT_S: Final = 90.0
 LATE_S: Final = 2.0
-"""Time to wait for duplicate outputs after the last order."""
+"""Time to wait for duplicate outputs after the last expected order."""
 _LOG_LINES: Final = 15
 _MIB: Final = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feed:
-    """Input and servers of a run; `servers` are the pids of Kafka and Redis."""
+    """The input and the servers of a run; `servers` are the pids of Kafka and Redis."""
 
     input: str
     share: float
@@ -44,7 +45,7 @@ class Feed:
 
 @dataclass(kw_only=True)
 class Watched:
-    """Observations of a run: Unix times in seconds, peak memory, and processor time until the last output."""
+    """What was observed during a run: Unix times in seconds, peak memory, and processor time until the last output."""
 
     started_at: float
     joined_at: float | None = None
@@ -53,10 +54,10 @@ class Watched:
 
 
 def measure(system: System, task: Task, feed: Feed, running: Running) -> Figures:
-    """Run a system until all outputs are visible; if it ends or stalls before, the other orders count as missing.
+    """Run a system until all expected orders are visible; if it stops or stalls earlier, the rest count as missing.
 
     Raises:
-        StackError: the system had no output at all; the message has the end of its log.
+        StackError: the system wrote no output at all; the message has the end of its log.
     """
     with OutputWatch(feed.bootstrap, task.output) as watch:
         try:
@@ -86,7 +87,7 @@ def _watched(task: Task, feed: Feed, running: Running, watch: OutputWatch) -> Wa
             return seen
         if stopped:
             end = "\n".join(last_lines(running.log, _LOG_LINES))
-            raise StackError(f"no output from {task.group}:\n{end}")
+            raise StackError(f"the system with consumer group {task.group} wrote no output; the end of its log:\n{end}")
         time.sleep(SAMPLE_S)
 
 
@@ -106,7 +107,7 @@ def _verdict(task: Task, feed: Feed) -> Verdict:
 def figures(
     system: System, feed: Feed, watched: Watched, watch: OutputWatch, first_at: float, verdict: Verdict
 ) -> Figures:
-    """Compute the figures of a finished run."""
+    """Compute the figures of a finished run from the observations and the verdict on its output."""
     spent, last_at, first_seen_at = watched.spent, watch.last_at, watch.first_at
     assert spent is not None
     assert last_at is not None

@@ -1,4 +1,4 @@
-"""Measure a worker's state: time to restore all of it, size on disk, and the time that a standby saves."""
+"""Measure a worker's state: the time to restore it, its size on disk, and the failover time that a standby saves."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ APP_ID: Final = "bench-state"
 LIMIT_S: Final = 600.0
 POLL_S: Final = 0.05
 READY_POLL_S: Final = 0.2
-"""Interval of status requests, each of which slows down restoring a little."""
+"""Interval of status requests; longer than `POLL_S`, because each request slows down the restore a little."""
 _MIB: Final = 2**20
 
 
 def measured(orders: int, *, say: Say) -> list[dict[str, Any]]:
-    """Measure restoring the state from nothing, and failing over without and with a standby; return one row each."""
+    """Measure one full restore, and one failover each without and with standbys; return one row per measurement."""
     with StackTestbed.opened(SERVERS, partitions=PARTITIONS) as testbed:
         testbed.apply_topics(APP_ID)
         plan = plan_of(Input(name="state", orders=orders))
@@ -51,25 +51,25 @@ def _restore_line(row: dict[str, Any]) -> str:
 
 def _failover_line(row: dict[str, Any]) -> str:
     return (
-        f"{row['standbys']} standbys: all partitions served {row['failover_s']:.1f} s after the kill, "
-        f"{row['records']:,} records restored in that time"
+        f"{row['standbys']} standbys per partition: all partitions were served again {row['failover_s']:.1f} s after "
+        f"the kill, {row['records']:,} records were restored in that time"
     )
 
 
 def _filled(testbed: StackTestbed, orders: int) -> int:
-    """Let a worker process all orders; return the size of its state on disk, in bytes."""
+    """Let a new worker process all orders; return the size of its state on disk, in bytes."""
     worker = testbed.worker("filling", ORDERS_APP_ID=APP_ID)
     with OutputWatch(testbed.kafka.bootstrap, ORDER_FINAL) as watch:
         worker.start()
         try:
-            _until(lambda: watch.distinct >= orders, "every order is visible", [worker])
+            _until(lambda: watch.distinct >= orders, "all orders were visible", [worker])
         finally:
             worker.stop()
     return sum(path.stat().st_size for path in (worker.log.parent / "state").rglob("*") if path.is_file())
 
 
 def _restored(testbed: StackTestbed, orders: int, *, bytes_on_disk: int) -> dict[str, Any]:
-    """Measure a worker without local state, from the start of its process until it is ready."""
+    """Measure how a worker without local state restores it, from the start of its process until it is ready."""
     worker, peak = testbed.worker("restoring", ORDERS_APP_ID=APP_ID), 0
     began = time.monotonic()
     worker.start()
@@ -84,7 +84,7 @@ def _restored(testbed: StackTestbed, orders: int, *, bytes_on_disk: int) -> dict
     finally:
         worker.stop()
     records = sum(partition["restored_records"] for partition in partitions)
-    # Partitions are restored in parallel, so the slowest one determines the time.
+    # Partitions are restored in parallel, so the slowest partition determines the time.
     restore_s = max(partition["restore_s"] for partition in partitions)
     return {
         "kind": "restore",
@@ -101,10 +101,10 @@ def _restored(testbed: StackTestbed, orders: int, *, bytes_on_disk: int) -> dict
 
 
 def _failed_over(testbed: StackTestbed, orders: int, standbys: int) -> dict[str, Any]:
-    """Kill one of two workers; measure until the other serves all partitions, including the session timeout.
+    """Kill one of two workers; measure the time until the other one serves all partitions, with the session timeout.
 
-    A partition replays up to `RECENT_OFFSETS` (streams/runtime/state/changelog.py) even if it has a standby, so a small
-    state shows no difference.
+    Even with a standby, a partition replays up to `RECENT_OFFSETS` (streams/runtime/state/changelog.py) offsets, so a
+    standby makes no difference for a small state.
     """
     settings = {"ORDERS_APP_ID": APP_ID, "STANDBY_REPLICAS": str(standbys)}
     victim, heir = (testbed.worker(f"{name}-{standbys}", **settings) for name in ("victim", "heir"))
@@ -112,11 +112,15 @@ def _failed_over(testbed: StackTestbed, orders: int, standbys: int) -> dict[str,
         for worker in (victim, heir):
             worker.start()
         workers = [victim, heir]
-        _until(lambda: _serves(victim) and _serves(heir) and _is_settled(workers, standbys), "both serve", workers)
+        _until(
+            lambda: _serves(victim) and _serves(heir) and _is_settled(workers, standbys),
+            "both workers served partitions",
+            workers,
+        )
         before = _restored_records(heir)
         killed = time.monotonic()
         victim.kill()
-        _until(lambda: _serves(heir) == PARTITIONS, "one serves everything", [heir])
+        _until(lambda: _serves(heir) == PARTITIONS, "it served all partitions", [heir])
         failover_s = time.monotonic() - killed
         records = _restored_records(heir)
     finally:
@@ -132,7 +136,7 @@ def _failed_over(testbed: StackTestbed, orders: int, standbys: int) -> dict[str,
 
 
 def _is_settled(workers: Sequence[Worker], standbys: int) -> bool:
-    """Whether every partition is served and all standbys have caught up."""
+    """Whether all partitions are being processed and all standbys have caught up."""
     stats = [worker.stats() for worker in workers]
     found = [standby for each in stats if each is not None for standby in each["standbys"].values()]
     caught_up = [standby for standby in found if standby["restore_remaining"] == 0]
@@ -145,7 +149,7 @@ def _serves(worker: Worker) -> int:
 
 
 def _restored_records(worker: Worker) -> int:
-    """Return the number of records that a worker has restored since its start, except as a standby."""
+    """Return the number of records that a worker has restored since its start, not counting its standbys."""
     stats = worker.stats()
     return 0 if stats is None else int(stats["restored_records"])
 
@@ -162,13 +166,13 @@ def _until(condition: Callable[[], object], what: str, workers: Sequence[Worker]
         time.sleep(POLL_S)
 
 
-def _refuse_stopped(workers: Sequence[Worker], began: float, what: str = "it is ready") -> None:
-    """Raise `StackError` if a worker has ended, or if the time limit since `began` is exceeded."""
+def _refuse_stopped(workers: Sequence[Worker], began: float, what: str = "it was ready") -> None:
+    """Raise `StackError` if a worker has stopped, or if the time limit since `began` is exceeded."""
     for worker in workers:
         if not worker.is_running():
-            raise StackError(f"a worker has ended before {what}: see {_kept(worker.log)}")
+            raise StackError(f"a worker stopped before {what}; the end of its log:{_kept(worker.log)}")
     if time.monotonic() - began > LIMIT_S:
-        raise StackError(f"time limit of {LIMIT_S:.0f} s exceeded before {what}")
+        raise StackError(f"the time limit of {LIMIT_S:.0f} s was exceeded before {what}")
 
 
 def _kept(log: Path) -> str:

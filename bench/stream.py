@@ -1,4 +1,4 @@
-"""Benchmark of the order stream: run every system on the same topics of one stack, and observe it from outside."""
+"""Benchmark of the order stream: run each system on the same topics of one stack, and measure it from outside."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PARTITIONS: Final = 4
 SERVERS: Final = ("kafka", "redis")
 TRIES: Final = 3
 RUNS: Final = RESULTS / "stream-runs.jsonl"
-"""Each attempt is appended when it ends, so that an interrupted benchmark keeps its measurements."""
+"""The file to which each attempt is appended when it ends, so that an interrupted benchmark keeps its results."""
 _PREFIX: Final = "bench_"
 _FORGET: Final = Script("return redis.call('FLUSHALL')")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Topics with an input, or with a share of it, and the expected output."""
+    """The topics that contain an input or a share of it, and the orders expected as output."""
 
     orders: str
     details: str
@@ -46,7 +46,7 @@ class Source:
 
 
 class StreamBench:
-    """Servers whose topics hold one input, on which systems run one after the other."""
+    """Measures systems one after the other on servers whose topics contain one input."""
 
     def __init__(self, testbed: StackTestbed, size: Input, say: Say) -> None:
         self._testbed = testbed
@@ -59,12 +59,12 @@ class StreamBench:
     @classmethod
     @contextmanager
     def opened(cls, size: Input, say: Say) -> Iterator[Self]:
-        """Start new servers and write the input; stop and delete them afterwards."""
+        """Start new servers and write the input; after the `with` block, stop the servers and delete their data."""
         with StackTestbed.opened(SERVERS, partitions=PARTITIONS) as testbed:
             yield cls(testbed, size, say)
 
     def measured(self, system: System) -> Figures:
-        """Measure one run, and repeat it at most twice while other programs use too much of the machine."""
+        """Measure one run, repeating it at most twice if other programs used too much of the machine."""
         tries: list[Figures] = []
         while not tries or (tries[-1].foreign_cpu > MOST_FOREIGN and len(tries) < TRIES):
             tries.append(self._run(system))
@@ -97,11 +97,11 @@ class StreamBench:
         finally:
             self._keep_log(task.folder)
             shutil.rmtree(task.folder / "state", ignore_errors=True)
-            # The names of all topics that a system creates begin with its group's name.
+            # The names of all topics that a system creates begin with the name of its consumer group.
             delete_topics(self._testbed.kafka.bootstrap, beginning=[task.group])
 
     def _clear(self, system: System, task: Task) -> None:
-        """Empty output topics and Redis, because locks of an earlier run would prevent emitting the orders again."""
+        """Empty the output topics and Redis, in which locks of an earlier run would keep orders from being emitted."""
         outputs = (ORDER_FINAL, ORDER_AMENDED, ORDER_INCOMPLETE, DEAD_LETTERS)
         delete_topics(self._testbed.kafka.bootstrap, named=outputs, beginning=[task.output])
         if system.name == "millrace":
@@ -112,7 +112,7 @@ class StreamBench:
             create_topics(self._testbed.kafka.bootstrap, task.output, partitions=PARTITIONS)
 
     def _load(self) -> tuple[Source, Source]:
-        """Write the input to Kafka; return the whole input, and the part of it for slow systems."""
+        """Write the input to Kafka; return the whole input and the part that slow systems process."""
         plan, began = plan_of(self._size), time.monotonic()
         orders = list(inputs.orders_of(plan, generator()))
         self._testbed.write(inputs.payment_method_changes(plan, generator()))
@@ -136,7 +136,7 @@ class StreamBench:
             f"{run.input:<6} {run.system:<13} {run.mode:<13} {run.threads} thread(s) "
             f"{run.events_per_s:>9,.0f} events/s, "
             f"{run.cpu_s:.1f} s CPU, {run.rss_mb:,.0f} MB, {run.missing} missing, {run.duplicates} duplicates, "
-            f"{run.wrong} wrong, other programs took {run.foreign_cpu:.0%}"
+            f"{run.wrong} wrong, other programs used {run.foreign_cpu:.0%}"
         )
         with RUNS.open("a") as file:
             file.write(json.dumps(run.as_json()) + "\n")
@@ -150,23 +150,23 @@ class StreamBench:
 
 
 def measured_all(sizes: Sequence[Input], systems: Sequence[System], *, repeat: int, say: Say) -> list[Figures]:
-    """Measure all runs, in rounds of all systems, so that a disturbance does not affect one system alone."""
+    """Measure all systems in each of several rounds, so that a disturbance does not affect one system alone."""
     RUNS.unlink(missing_ok=True)
     runs: list[Figures] = []
     for size in sizes:
         with StreamBench.opened(size, say) as bench:
-            # The expected orders are millions of objects; garbage collection over them would delay the observation.
+            # The expected orders are millions of objects; collecting garbage among them would delay the observations.
             gc.collect()
             gc.freeze()
             for system in [system for number in range(repeat) for system in rotated(systems, number)]:
                 try:
                     runs.append(bench.measured(system))
                 except StackError as error:
-                    say(f"{size.name} {system.label}: {error}")
+                    say(f"{size.name} {system.label} failed: {error}")
     return runs
 
 
 def rotated(systems: Sequence[Any], number: int) -> list[Any]:
-    """Order the systems of a round, so that each round begins with a different system."""
+    """Return the systems in the order for round `number`, so that each round begins with a different system."""
     first = number % len(systems)
     return [*systems[first:], *systems[:first]]

@@ -32,10 +32,10 @@ _STOP_LIMIT_S: Final = 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """One measured system in one mode.
+    """A measured stream system in one mode.
 
     Attributes:
-        threads: number of threads of a peer's process, or of Millrace's workers.
+        threads: number of threads in a peer's process; for Millrace, number of workers.
         in_part: whether the system gets only a part of a large input.
     """
 
@@ -46,7 +46,7 @@ class System:
 
     @property
     def label(self) -> str:
-        """Return the label used in names of topics, groups and folders."""
+        """The label used in names of topics, consumer groups and folders."""
         return f"{self.name}_{self.mode}_{self.threads}".replace("-", "_")
 
 
@@ -65,7 +65,7 @@ SYSTEMS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Names of topics, consumer group and folder that a run uses."""
+    """The topics, the consumer group and the folder that a run uses."""
 
     group: str
     orders: str
@@ -75,12 +75,12 @@ class Task:
 
     @property
     def mark(self) -> Path:
-        """Return the path of the file in which a compared system records the time of its first event."""
+        """Path of the file to which a peer writes the time of its first processed event."""
         return self.folder / "first"
 
 
 class Running(Protocol):
-    """A system that can be started and stopped."""
+    """A measured system that can be started and stopped."""
 
     log: Path
 
@@ -92,7 +92,7 @@ class Running(Protocol):
 
 
 class Peer:
-    """A peer, run as one process."""
+    """A peer (a system compared with Millrace) that runs as a single process."""
 
     def __init__(self, command: Sequence[str], folder: Path) -> None:
         self.log = folder / "peer.log"
@@ -101,7 +101,7 @@ class Peer:
 
     @property
     def pids(self) -> Sequence[int]:
-        """Return the pid of the started process."""
+        """Pid of the peer's process, in a list."""
         return [self._started.pid]
 
     @property
@@ -110,16 +110,16 @@ class Peer:
         return self._process
 
     def start(self) -> None:
-        """Start the process; the kernel kills it when the calling thread ends."""
+        """Start the peer's process; the kernel kills it when the calling thread ends."""
         environment = environment_with({"PYTHONPATH": str(REPOSITORY)}, only=_INHERITED)
         self._process = start(self._command, environment=environment, log=self.log, die_with_parent=True)
 
     def is_running(self) -> bool:
-        """Whether the process is running."""
+        """Whether the peer's process is running."""
         return self._process is not None and self._process.state() is not ProcessState.ENDED
 
     def stop(self) -> bool:
-        """Stop the process gracefully, and kill it after a time limit; return whether it stopped by itself."""
+        """Send SIGTERM to the process, and kill it after a time limit; return whether it stopped without the kill."""
         self._started.send(signal.SIGTERM)
         graceful = self._started.wait_ended(_STOP_LIMIT_S)
         if not graceful:
@@ -129,7 +129,7 @@ class Peer:
 
 
 class Workers:
-    """Millrace workers that share the partitions."""
+    """The Millrace workers of a run, which share the partitions."""
 
     def __init__(self, workers: Sequence[Worker]) -> None:
         self.log = workers[0].log
@@ -137,11 +137,11 @@ class Workers:
 
     @property
     def pids(self) -> Sequence[int]:
-        """Return the pids of the started processes."""
+        """Pids of the workers' processes."""
         return [worker.process.pid for worker in self._workers]
 
     def start(self) -> None:
-        """Start the workers."""
+        """Start all workers."""
         for worker in self._workers:
             worker.start()
 
@@ -150,18 +150,18 @@ class Workers:
         return all(worker.is_running() for worker in self._workers)
 
     def stop(self) -> bool:
-        """Stop the workers gracefully, and kill them after a time limit; return whether all stopped by themselves."""
+        """Stop the workers, and kill them after a time limit; return whether all of them stopped without a kill."""
         graceful = [worker.stop() for worker in self._workers]
         return all(graceful)
 
 
 def output_topic(system: System, run: str) -> str:
-    """Return the output topic of a system's run; Millrace's is always `order_final`."""
+    """Return the output topic of a system's run, which for Millrace is always `order_final`."""
     return ORDER_FINAL if system.name == "millrace" else f"bench_{system.label}_{run}"
 
 
 def prepared(system: System, task: Task, environment: Mapping[str, str]) -> Running:
-    """Prepare a system for a task, without starting it."""
+    """Return an object that runs a system with the topics and the folder of a task; the system is not started yet."""
     kafka = KafkaSettings.read(environment)
     if system.name == "millrace":
         settings = {**environment, "ORDERS_APP_ID": task.group}
@@ -194,7 +194,7 @@ def _program(system: System) -> list[str]:
 
 
 def fetch(systems: Sequence[System], say: Callable[[str], None]) -> None:
-    """Check that the programs of the systems are installed, or build them.
+    """Check that the systems' programs are installed, and build the Kafka Streams peer if needed.
 
     Raises:
         StackError: a program is missing and cannot be built.

@@ -1,4 +1,4 @@
-"""Testbed of the benchmarks: a separate stack on free ports in a temporary folder, deleted at the end."""
+"""Testbed of the benchmarks: a separate stack of servers on free ports, in a temporary folder deleted at the end."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ Say = Callable[[str], None]
 
 
 class StackTestbed:
-    """A running stack that one benchmark uses.
+    """The running servers of one benchmark.
 
     Attributes:
         folder: folder for the benchmark's files, deleted at the end.
-        environment: settings with which programs reach the servers.
+        environment: environment variables with which programs reach the servers.
         pids: pids of the servers.
     """
 
@@ -51,7 +51,7 @@ class StackTestbed:
     @classmethod
     @contextmanager
     def opened(cls, servers: Sequence[str], *, partitions: int) -> Iterator[Self]:
-        """Start the servers; stop and delete them afterwards."""
+        """Start the servers; after the `with` block, stop them and delete their data."""
         folder = Path(tempfile.mkdtemp(prefix="millrace-bench-"))
         stack = Stack.at(folder / "stack", ports=free_ports(), servers=servers, die_with_parent=True)
         try:
@@ -62,28 +62,28 @@ class StackTestbed:
             shutil.rmtree(folder, ignore_errors=True)
 
     def apply_topics(self, app_id: str) -> None:
-        """Create the topics of the catalogue for an application id."""
+        """Create all topics that the application with this id needs."""
         apply_topics(self.kafka, catalogue(dataset=DATASET, app_id=app_id, order_partitions=self.partitions))
 
     def write(self, changes: Iterable[Change], topics: Mapping[str, str] | None = None) -> int:
-        """Write changes to the dataset's topics, or to `topics` (keyed by table); return their number."""
+        """Write changes to the dataset's topics, or to `topics` (keyed by table); return the number of changes."""
         tables = (inputs.ORDERS, inputs.DETAILS, inputs.PAYMENT_METHODS)
         own = {table: change_topic(DATASET, table) for table in tables}
         return write(self.kafka.bootstrap, changes, topics or own)
 
     def worker(self, name: str, **settings: str) -> Worker:
-        """Make a worker with its own port and data folder, without starting it."""
+        """Return a worker with a port and a data folder of its own; the worker is not started yet."""
         port = free_ports([name])[name]
         return Worker(web_port=port, environment={**self.environment, **settings}, folder=self.folder / name)
 
 
 def generator() -> OrdersGenerator:
-    """Return the generator parameters in the dataset's definition."""
+    """Return the generator parameters from the definition of the benchmarks' dataset."""
     parameters = load_definition(DATASET).generator
     assert parameters is not None
     return parameters
 
 
 def plan_of(size: inputs.Input) -> Plan:
-    """Compute the number of rows of an input."""
+    """Compute the numbers of orders, product lines and customers of an input, with the dataset's parameters."""
     return inputs.plan_of(size, generator())

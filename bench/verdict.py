@@ -1,4 +1,4 @@
-"""Judge the output of a system, which must have every expected order once with all its products, without I/O."""
+"""Judge a system's output, which must contain every expected order exactly once with all its products."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from bench.inputs import Expected
 
 
 class Product(msgspec.Struct):
-    """One product line of an output record."""
+    """A product line in an output record."""
 
     product_id: int
     quantity: int
 
 
 class Output(msgspec.Struct):
-    """The fields that the outputs of all systems have in common."""
+    """The fields that the output records of all systems have in common."""
 
     products: list[Product]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Counts over all records of an output topic.
+    """The number of records in an output topic, and the number of faults of each kind.
 
     Attributes:
-        outputs: number of records.
+        outputs: number of all records.
         missing: number of expected orders without a record.
         duplicates: number of records after the first one of the same order.
         unexpected: number of records of orders that are not expected.
@@ -42,7 +42,7 @@ class Verdict:
 
 
 class Judge:
-    """Judges an output topic record by record."""
+    """Judges the records of an output topic one by one, and counts the faults."""
 
     def __init__(self, expected: Expected) -> None:
         self._expected = expected
@@ -51,7 +51,7 @@ class Judge:
         self._decode = msgspec.json.Decoder(Output).decode
 
     def see(self, key: bytes | None, value: bytes | None) -> None:
-        """Judge one record, and add it to the counts."""
+        """Judge a record, and add the result to the counts."""
         self._outputs += 1
         lines = None if key is None else self._expected.get(key)
         if key is None or lines is None:
@@ -69,7 +69,7 @@ class Judge:
         return tuple(sorted((product.product_id, product.quantity) for product in products))
 
     def verdict(self) -> Verdict:
-        """Return the counts so far."""
+        """Return the counts over all records judged so far."""
         return Verdict(
             outputs=self._outputs,
             missing=len(self._expected) - len(self._seen),

@@ -1,4 +1,4 @@
-"""Bronze: every version of every row as delivered, with its origin; rows are only appended, never changed."""
+"""Bronze, the append-only layer: every version of every row as the source delivered it, with its origin."""
 
 from batch.bronze.land import land, land_rows, land_window
 

@@ -1,7 +1,7 @@
 """Finds, reads and deletes objects in the archive of raw changes.
 
-The objects of a topic partition form a chain: each one starts at the offset after its predecessor
-(`streams.model.archive_chain`). A run reads the objects with offsets that Bronze has not landed yet.
+The objects of a topic partition form a chain: each object starts at the offset after the end of its predecessor
+(`streams.model.archive_chain`). A run reads the objects that contain offsets which Bronze has not landed yet.
 
 Names and metadata are read through Hadoop's file systems, so the archive may be in a local folder or on S3A.
 """
@@ -32,12 +32,12 @@ _METADATA: Final = "header."
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveSlice:
-    """The new part of a topic's archive.
+    """The objects of a topic's archive that Bronze has not fully landed yet.
 
     Attributes:
         paths: paths of the objects.
         first: first offset to read, by partition.
-        following: offset after the last one of the objects, by partition.
+        following: offset after the last record in the objects, by partition.
     """
 
     paths: tuple[str, ...]
@@ -46,19 +46,19 @@ class ArchiveSlice:
 
     @property
     def offsets(self) -> int:
-        """Number of new offsets, which is an upper bound of the number of new records."""
+        """Number of new offsets, which is an upper bound for the number of new records."""
         return sum(self.following[partition] - first for partition, first in self.first.items())
 
 
 def find_objects(spark: SparkSession, folder: str, positions: Mapping[int, int]) -> ArchiveSlice:
-    """Find a topic's objects with offsets at `positions` or later.
+    """Find a topic's objects that contain offsets at or after `positions`.
 
     Args:
         folder: the topic's folder in the archive.
         positions: next offset to read, by partition; 0 for partitions without an entry.
 
     Raises:
-        ChainBrokenError: a chain lacks an object between two others.
+        ChainBrokenError: an object is missing from a chain although later objects exist.
     """
     files = Files(spark)
     paths: list[str] = []
@@ -78,7 +78,7 @@ def find_objects(spark: SparkSession, folder: str, positions: Mapping[int, int])
 
 
 def read_objects(spark: SparkSession, found: ArchiveSlice) -> DataFrame:
-    """Return the records of the found objects, from the first offset of each partition on."""
+    """Return the records of the found objects, without those below the first offset to read in each partition."""
     records = spark.read.schema(SCHEMA).parquet(*found.paths)
     wanted = F.lit(False)
     for partition, offset in found.first.items():
@@ -87,9 +87,9 @@ def read_objects(spark: SparkSession, found: ArchiveSlice) -> DataFrame:
 
 
 def forget_objects(spark: SparkSession, folder: str, landed: Mapping[int, int], *, before: datetime) -> tuple[int, int]:
-    """Delete old objects that Bronze has landed; return their number and their size in bytes.
+    """Delete old objects that Bronze has landed; return the number of deleted objects and their total bytes.
 
-    The newest object of each partition stays, so that a reader at the position of Bronze finds an unbroken chain.
+    The newest object of each partition is kept, so that a reader that starts where Bronze stopped finds no gap.
 
     Args:
         folder: the topic's folder in the archive.
@@ -110,14 +110,14 @@ def forget_objects(spark: SparkSession, folder: str, landed: Mapping[int, int], 
 
 
 class Files:
-    """Folders and objects at URIs of any scheme that Hadoop supports."""
+    """Lists, inspects and deletes objects at URIs of any scheme that Hadoop supports."""
 
     def __init__(self, spark: SparkSession) -> None:
         self._path: Any = java_class(spark, "org.apache.hadoop.fs.Path")
         self._configuration = spark._jsparkSession.sessionState().newHadoopConf()
 
     def names(self, folder: str) -> list[str]:
-        """Return the sorted names in a folder; none if the folder does not exist."""
+        """Return the names in a folder, sorted; empty if the folder does not exist."""
         path = self._path(folder)
         try:
             found = path.getFileSystem(self._configuration).listStatus(path)
@@ -128,7 +128,7 @@ class Files:
         return sorted(str(each.getPath().getName()) for each in found)
 
     def status(self, object_path: str) -> tuple[int, datetime]:
-        """Return an object's size in bytes and the time when it was written."""
+        """Return an object's size in bytes and its modification time."""
         path = self._path(object_path)
         found = path.getFileSystem(self._configuration).getFileStatus(path)
         return int(found.getLen()), datetime.fromtimestamp(found.getModificationTime() / 1000, UTC)
@@ -141,7 +141,7 @@ class Files:
     def last_offset(self, object_path: str) -> int:
         """Return the offset of an object's last record."""
         path = self._path(object_path)
-        if path.toUri().getScheme() == "file":  # a file has no metadata
+        if path.toUri().getScheme() == "file":  # local files have no user metadata
             return int(str(last_value(path.toUri().getPath(), "offset")))
         value = path.getFileSystem(self._configuration).getXAttr(path, f"{_METADATA}{LAST_OFFSET}")
         return int(bytes(value).decode())

@@ -1,14 +1,14 @@
-"""The feed `changes`: fills Bronze from the archive of raw changes.
+"""Fills Bronze tables from the feed `changes`, which is the archive of raw changes.
 
 1. Find the archive's objects with offsets after the progress of the Bronze table.
 2. Decode their records once, and summarize them in one job: number of records, number of unreadable records, columns
    of the newest row.
 3. Put unreadable records into the quarantine.
-4. Append the row versions that Bronze lacks, with the next offsets as the progress.
+4. Append the row versions that Bronze does not have yet, and commit the next offsets with them as the progress.
 
-After a crash of Kafka Connect, the connector may deliver a change again, at another offset. A repeated change has the
-same key and sequence as the first one. So new versions are compared only with the part of Bronze that has at least the
-lowest new sequence.
+After a crash of Kafka Connect, the connector may deliver a change again at another offset, with the same key and
+sequence as before. New versions are therefore compared with those in Bronze, but only with the ones whose sequence is
+at least the lowest new sequence.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ _EMPTY = "_op STRING, _sequence STRING, _committed_at TIMESTAMP, _origin STRING"
 
 @dataclass(frozen=True, kw_only=True)
 class RecordSummary:
-    """Summary of the records of a run.
+    """Summary of the archived records that a run reads.
 
     Attributes:
-        records, tombstones, unreadable: numbers of records.
-        lowest: lowest sequence of the row versions; None if there are none.
-        names: columns of the newest row; None if there is no row.
-        others: columns of the source that the definition lacks, sorted.
+        records, tombstones, unreadable: number of all records, of tombstones, and of unreadable records.
+        lowest: lowest sequence of the row versions; None if there are no row versions.
+        names: column names of the newest row; None if there are no rows.
+        others: sorted names of columns that the source has but the definition lacks.
     """
 
     records: int
@@ -71,12 +71,12 @@ class RecordSummary:
 
     @property
     def readable(self) -> int:
-        """Number of row versions, including repeated deliveries."""
+        """Number of row versions, counting repeated deliveries."""
         return self.records - self.tombstones - self.unreadable
 
 
 def land_changes(table: Table, context: RunContext) -> LayerResult:
-    """Append the changes of the archive that Bronze lacks.
+    """Append the archived changes that a Bronze table does not have yet.
 
     Raises:
         BatchError: the archive has a gap, or the source's rows lack a required column; nothing was written.
@@ -89,7 +89,7 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
     try:
         found = find_objects(context.spark, context.lake.changes(topic), done)
     except ChainBrokenError as error:
-        cure = "; Bronze alone has the changes that `maintain --archive` removed: use `run --full --layer silver`"
+        cure = "; `maintain --archive` has deleted changes that only Bronze still has: use `run --full --layer silver`"
         text = f"the archive of {topic} has a gap: {error}{cure if context.full else ''}"
         raise table_error(table, text) from error
     progress = bronze_progress.with_positions(progress, topic, found.following)
@@ -99,7 +99,9 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
         if bronze.exists():
             return unchanged(bronze, table, progress)
         log.warning(
-            "bronze/%s: no changes of %s in the archive; is the streams.archive worker running?", table.name, topic
+            "bronze/%s: the archive has no changes of %s yet: check that the streams.archive worker is running",
+            table.name,
+            topic,
         )
         return _made_empty(bronze, table, context)
     landing = _ChangesLanding(bronze=bronze, table=table, context=context, progress=progress)
@@ -109,7 +111,7 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
 
 @dataclass(frozen=True, kw_only=True)
 class _ChangesLanding:
-    """The landing of one table's new changes in one run."""
+    """Appends the new changes of one table to Bronze in one run."""
 
     bronze: LakeTable
     table: Table
@@ -117,7 +119,7 @@ class _ChangesLanding:
     progress: dict[str, Any]
 
     def land(self, found: ArchiveSlice) -> LayerResult:
-        """Read the found objects, and commit the new row versions to Bronze."""
+        """Read the archive objects in `found`, and commit their new row versions to Bronze."""
         spark, table = self.context.spark, self.table
         decoded_records = decoded(read_objects(spark, found), self.context.settings.source_epoch, table)
         records = with_table_columns(decoded_records, table).persist()
@@ -132,7 +134,7 @@ class _ChangesLanding:
         finally:
             records.unpersist()
         repeats = summary.readable - written.rows_inserted
-        log.info("bronze/%s: %d records, %d of them landed before", table.name, summary.records, repeats)
+        log.info("bronze/%s: %d records read, %d of them landed earlier", table.name, summary.records, repeats)
         return LayerResult.of(
             written,
             layer="bronze",
@@ -151,11 +153,11 @@ class _ChangesLanding:
         return self.bronze.append(Rows.of(rows).collect_if_small() if are_few else rows.coalesce(MOST_FILES), **more)
 
     def _left_behind(self) -> str:
-        """Return a note on row versions that Bronze has and the archive never had; empty if there are none."""
+        """Return a note on row versions that a full run drops because the archive lacks them; empty if none."""
         if not self.bronze.exists():
             return ""
         count = self.bronze.read().where(F.col("_origin") == JDBC).count()
-        return f"{count:,} versions were read from the source itself and are left out" if count else ""
+        return f"{count:,} row versions read directly from the source were dropped" if count else ""
 
     def _check_columns(self, summary: RecordSummary) -> None:
         if summary.others:
@@ -171,7 +173,7 @@ class _ChangesLanding:
             raise table_error(self.table, f"{what}: nothing was written; {cure}")
         for column in missing:
             log.warning(
-                "bronze/%s: the source lacks the column %s; new rows have NULL there", self.table.name, column.name
+                "bronze/%s: the source lacks the column %s, which is NULL in new rows", self.table.name, column.name
             )
 
     def _new_versions(self, rows: DataFrame, summary: RecordSummary) -> DataFrame:
@@ -204,7 +206,7 @@ def _summarized(records: DataFrame, table: Table) -> RecordSummary:
 
 
 def _made_empty(bronze: LakeTable, table: Table, context: RunContext) -> LayerResult:
-    """Create the table without rows, so that the next layers have a table to read."""
+    """Create the Bronze table without rows, so that later layers have a table to read."""
     columns = ", ".join(f"`{name}` STRING" for name in table.column_names)
     rows = context.spark.createDataFrame([], f"{columns}, {_EMPTY}")
     written = bronze.append(

@@ -1,7 +1,7 @@
-"""Converts values as the connector delivers them into canonical texts (`batch.storage.canonical`).
+"""Converts values from the connector's text format to canonical text (`batch.storage.canonical`).
 
-The two forms differ in times (`2025-01-01T00:00:00.5Z`), dates (`2025-01-01Z`), booleans (`true`) and trailing zeros of
-decimals. A value that is not valid for its column's type stays unchanged; Silver quarantines its row.
+The connector writes times (`2025-01-01T00:00:00.5Z`), dates (`2025-01-01Z`), booleans (`true`) and trailing zeros of
+decimals differently. A value that is invalid for its column's type is kept unchanged; Silver quarantines its row.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TIME: Final = r"rlike '^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2
 
 
 def canonical_text(column: Column, raw: str) -> str:
-    """Return a Spark SQL expression for the canonical text of `raw`, an expression for the connector's text."""
+    """Return a Spark SQL expression that converts `raw`, an expression for the connector's text, to canonical text."""
     kind = column.type
     if kind in (LogicalType.INTEGER, LogicalType.BIGINT):
         text = f"IF({raw} {_WHOLE}, CAST(try_cast({raw} AS DECIMAL(38, 0)) AS STRING), NULL)"
@@ -30,7 +30,7 @@ def canonical_text(column: Column, raw: str) -> str:
         is_time = f"{raw} {_TIME} AND try_cast({raw} AS TIMESTAMP) IS NOT NULL"
         digits = f"left(substring_index(substring_index(substr({raw}, 21), 'Z', 1), '+', 1), 6)"
         fraction = f"IF(substr({raw}, 20, 1) = '.', rpad({digits}, 6, '0'), '000000')"
-        # The text has all characters already, and rearranging them is faster than parsing and formatting a time.
+        # Rearranging the characters of the text is faster than parsing and formatting a timestamp.
         text = f"IF({is_time}, concat(left({raw}, 10), ' ', substr({raw}, 12, 8), '.', {fraction}), NULL)"
     else:
         return raw

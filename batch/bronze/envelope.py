@@ -1,7 +1,7 @@
-"""Converts archived records to row versions: decodes and checks each change envelope, in one pass of Spark.
+"""Converts archived records to row versions: Spark decodes and checks all change envelopes in a single pass.
 
-The result agrees with `streams.model.change`: both classify an envelope, with or without the converter's `schema`
-wrapper, as the same kind (change, tombstone or unreadable), and give a change the same position.
+The result agrees with `streams.model.change`: both modules classify an envelope, with or without the converter's
+`schema` wrapper, as the same kind (change, tombstone or unreadable), and assign the same position to a change.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from config.definition import Table
 from streams.model.position import SNAPSHOT_ROW
 
 UNREADABLE: Final = "unreadable"
-"""The rule that a record breaks if it cannot be converted to a row version."""
+"""The rule name under which the quarantine stores records that cannot be converted to a row version."""
 
 BETWEEN: Final = "\x1f"
-"""Separates two column names in `_names`."""
+"""The separator between column names in the column `_names`."""
 
 IS_READABLE: Final = "_problem IS NULL AND NOT _is_tombstone"
-"""The condition for a record that is a row version."""
+"""The Spark SQL condition for records that can be converted to a row version."""
 
 _ENVELOPE: Final = (
     "op STRING, before MAP<STRING, STRING>, after MAP<STRING, STRING>, "
@@ -31,20 +31,21 @@ _ENVELOPE: Final = (
 )
 _WIRE: Final = f"{_ENVELOPE}, payload STRUCT<{_ENVELOPE}>"
 _PROBLEMS: Final = (
-    ("NOT is_valid_utf8(_text)", "it is not UTF-8"),
-    ("_wire IS NULL OR (_wire.op IS NULL AND _wire.payload IS NULL)", "it is not a change envelope"),
-    ("_wire.op IS NOT NULL AND _wire.payload IS NOT NULL", "it has a payload and is an envelope itself"),
-    ("_body.op IS NULL OR _body.op NOT IN ('c', 'u', 'd', 'r')", "its op is not one of c, u, d and r"),
-    ("_row IS NULL", "it has no row (after, or before of a delete)"),
-    ("_sequence IS NULL", "its source has no log position (file, pos)"),
+    ("NOT is_valid_utf8(_text)", "the record is not valid UTF-8"),
+    ("_wire IS NULL OR (_wire.op IS NULL AND _wire.payload IS NULL)", "the record is not a change envelope"),
+    ("_wire.op IS NOT NULL AND _wire.payload IS NOT NULL", "the record has both op and payload at its top level"),
+    ("_body.op IS NULL OR _body.op NOT IN ('c', 'u', 'd', 'r')", "op is not one of c, u, d and r"),
+    ("_row IS NULL", "the record has no row (in after, or in before for a delete)"),
+    ("_sequence IS NULL", "source has no valid log position (file, pos, row)"),
 )
 
 
 def decoded(records: DataFrame, epoch: int, table: Table) -> DataFrame:
-    """Decode archived records.
+    """Decode the change envelopes of archived records, and check that each is readable.
 
     The result has the columns `_problem` (the reason why a record is unreadable, else NULL), `_is_tombstone`, `_row` (a
-    map from column name to text), `_op`, `_sequence`, `_committed_at` and `_origin`.
+    map from column name to text), `_op`, `_sequence`, `_committed_at` and `_origin`, and for unreadable records the raw
+    `key` and `value`.
     """
     file_number = file_number_sql("_body.source.file")
     pos = "IF(_body.source.pos >= 0, _body.source.pos, NULL)"
@@ -74,15 +75,15 @@ def decoded(records: DataFrame, epoch: int, table: Table) -> DataFrame:
         F.expr("concat_ws('/', topic, partition, offset)").alias("_origin"),
     )
     judged = fields.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text")
-    # Only the quarantine needs the raw records, and those of all records would not fit into memory.
+    # Only the quarantine needs keys and values; keeping those of all records could exceed the memory.
     return judged.withColumns({name: F.expr(f"IF(_problem IS NULL, NULL, {name})") for name in ("key", "value")})
 
 
 def with_table_columns(decoded_records: DataFrame, table: Table) -> DataFrame:
-    """Replace the `_row` of decoded records by the table's columns, as canonical texts.
+    """Replace the column `_row` of decoded records with the table's columns, as canonical text.
 
-    `_names` has the column names of a readable row, separated by `BETWEEN`; it is NULL for a delete. The raw `key` and
-    `value` become `_key` and `_value`, so that they cannot clash with the table's columns.
+    The new column `_names` lists the column names of a readable row, separated by `BETWEEN`; it is NULL for a delete.
+    The raw `key` and `value` are renamed to `_key` and `_value`, so that they cannot clash with the table's columns.
     """
     texts = [F.expr(canonical_text(column, f"_row['{column.name}']")).alias(column.name) for column in table.columns]
     names = F.array_join(F.map_keys("_row"), BETWEEN)
@@ -96,15 +97,15 @@ def with_table_columns(decoded_records: DataFrame, table: Table) -> DataFrame:
 
 
 def versions(records: DataFrame, table: Table) -> DataFrame:
-    """Convert the readable records of `with_table_columns` to row versions, with canonical texts."""
+    """Select the row versions from the result of `with_table_columns`, with the columns that Bronze needs."""
     good = records.where(IS_READABLE)
     return good.select(*table.column_names, "_op", "_sequence", "_committed_at", "_origin")
 
 
 def unreadable(records: DataFrame, table: Table) -> DataFrame:
-    """Convert the unreadable records of `with_table_columns` to rows of the quarantine.
+    """Convert the unreadable records in the result of `with_table_columns` to rows of the quarantine.
 
-    Such a row has the reason and the whole record; bytes that are not UTF-8 are in base64.
+    Each row contains the reason and the whole record; bytes that are not UTF-8 are encoded in base64.
     """
     text = "IF(is_valid_utf8(CAST({0} AS STRING)), CAST({0} AS STRING), concat('base64:', base64({0})))"
     whole = F.to_json(
@@ -127,6 +128,6 @@ def unreadable(records: DataFrame, table: Table) -> DataFrame:
 
 def _problem(table: Table) -> Column:
     without_key = " OR ".join(f"_row['{name}'] IS NULL" for name in table.key)
-    problems = (*_PROBLEMS, (without_key, f"its row lacks the key ({', '.join(table.key)})"))
+    problems = (*_PROBLEMS, (without_key, f"the row lacks a value for the key ({', '.join(table.key)})"))
     cases = " ".join(f"WHEN {found} THEN '{text}'" for found, text in problems)
     return F.expr(f"CASE WHEN _is_tombstone THEN NULL {cases} END")

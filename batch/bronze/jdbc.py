@@ -1,17 +1,18 @@
-"""The feed `jdbc`: fills Bronze directly from the source database, by windows of the table's cursor.
+"""Fills Bronze tables from the feed `jdbc`, which reads the source database in time windows of a table's cursor.
 
 The cursor is a column with the time of a row's last change. An anchor is a time before which every transaction has
 committed (`batch.bronze.windows`).
 
-1. Choose the window: from the last run's anchor minus an overlap up to this run's anchor, exclusive. The first window,
-   and with `--full` every window, has no lower bound. Rows without a cursor value are in every window.
-2. Read the rows of the window, and drop those that Bronze has with the same key and content. So rows of the overlap are
-   not stored twice.
-3. Append the rows, with the anchor as the progress, in one commit: a run that was killed leaves both or neither.
+1. Choose the window: from the last run's anchor minus an overlap up to this run's anchor, exclusive. The first window
+   of a table has no lower bound, and neither does any window of a `--full` run. Every window includes the rows whose
+   cursor is NULL.
+2. Read the rows of the window, and drop those that Bronze already has with the same key and content, so that rows of
+   the overlap are not stored twice.
+3. Append the rows and the anchor, as the progress, in one commit: a run that is killed leaves either both or neither.
 
-A table without a cursor, and with `--full` any table, is read completely and compared with the newest version of each
-key in Bronze, which also finds deleted rows. `python -m batch reconcile --repair` finds the changes that a window
-misses: rows written with an old time, changes that do not update the cursor, and deletes.
+A table without a cursor is read completely and compared with the newest version of each key in Bronze, which also finds
+deleted rows; a `--full` run without time bounds reads every table this way. `python -m batch reconcile --repair` finds
+the changes that windows miss: rows written with an old time, changes that do not update the cursor, and deletes.
 """
 
 from __future__ import annotations
@@ -49,10 +50,11 @@ log = logging.getLogger("batch.bronze")
 
 
 def land_jdbc(table: Table, context: RunContext) -> LayerResult:
-    """Append the rows of the source's next window that Bronze lacks.
+    """Append the rows of the next cursor window that a Bronze table does not have yet.
 
     Raises:
-        BatchError: the login is missing, or the source's columns differ from the definition; nothing was written.
+        BatchError: the database login is missing, or the source's columns differ from the definition; nothing was
+            written.
     """
     bronze = bronze_table(table, context)
     is_first = not bronze.exists() or is_of_other_feed(bronze, table)
@@ -72,7 +74,7 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
 
 @dataclass(frozen=True, kw_only=True)
 class _JdbcLanding:
-    """The landing of one table's window in one run; `is_first` if Bronze has no rows of this feed yet."""
+    """Appends the rows of one table's window to Bronze; `is_first` is true if Bronze has no rows from this feed yet."""
 
     bronze: LakeTable
     table: Table
@@ -82,12 +84,12 @@ class _JdbcLanding:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the table is read completely, so that rows missing in the result are known to be deleted."""
+        """Whether the whole table is read, so that rows missing from the result are known to be deleted."""
         is_bounded = self.context.since is not None or self.context.until is not None
         return not has_time_cursor(self.table) or (self.context.full and not is_bounded)
 
     def condition(self) -> str:
-        """Return the condition for the rows to read, in the database's SQL."""
+        """Return the SQL condition that selects the rows to read from the source database."""
         if self.is_whole:
             return "TRUE"
         cursor, end = f"`{self.table.cursor}`", f"'{time_text(self.span.end)}'"
@@ -96,12 +98,12 @@ class _JdbcLanding:
         return f"({cursor} >= '{time_text(self.span.start)}' AND {cursor} < {end}) OR {cursor} IS NULL"
 
     def land(self, rows: DataFrame, done: dict[str, Any]) -> LayerResult:
-        """Commit the new ones of the source's `rows` to Bronze; `done` is the progress before."""
+        """Commit those of the source's `rows` that Bronze lacks; `done` is the progress before this run."""
         progress = self.span.progress(done)
         if self.is_first:
             written = self._write(self.bronze.replace, self._stamped(rows, "r"), progress)
             return self._result(written, written.rows_inserted, progress)
-        rows = rows.persist()  # read from the source once, and used several times
+        rows = rows.persist()  # read from the source only once, although used several times
         try:
             count = rows.count()
             stamped_rows = self._stamped(rows, "r")
@@ -125,7 +127,7 @@ class _JdbcLanding:
         return LayerResult.of(written, layer="bronze", table=self.table.name, progress=progress, rows_in=count)
 
     def _moves(self, done: dict[str, Any], progress: dict[str, Any]) -> bool:
-        """Whether to commit the anchor although there are no new rows: only if the next window would become long."""
+        """Whether to commit the anchor even without new rows, because the next window would otherwise get too long."""
         if not has_time_cursor(self.table):
             return False
         start = progress["start"]
@@ -145,7 +147,7 @@ class _JdbcLanding:
         return stamped(marked, self.table, self.context)
 
     def _unknown(self, new: DataFrame) -> DataFrame:
-        """Return the rows whose key and content Bronze lacks; the cursor is a part of the content."""
+        """Return the rows that Bronze does not have with the same key and content, which includes the cursor."""
         there = self.bronze.read()
         if self.span.start is not None:
             cursor = F.col(str(self.table.cursor))
@@ -153,7 +155,7 @@ class _JdbcLanding:
         return anti_joined(new, there, [*self.table.key, "_row_hash"])
 
     def _changed(self, new: DataFrame) -> DataFrame:
-        """Return the rows that differ from the newest version of their key, and a delete for each missing key."""
+        """Return the rows that differ from the newest version in Bronze, and a delete for each key missing in `new`."""
         versions = self.bronze.read().select(
             *self.table.key, F.struct("_sequence", "_op", "_row_hash").alias("version")
         )

@@ -1,6 +1,6 @@
-"""Reads a source table by JDBC; the database itself converts every value to its canonical text.
+"""Reads a source table over JDBC; the database itself converts every value to its canonical text.
 
-So no driver, dialect or time zone can alter a value: microseconds and decimals arrive exactly as stored.
+For this reason, no driver, dialect or time zone can alter a value: microseconds and decimals arrive exactly as stored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from config.definition import LogicalType, Table
 from config.settings import DatabaseSettings
 
 FETCH_ROWS: Final = 10_000
-"""Rows per fetch. Without a limit, the JDBC driver would load the whole table into memory."""
+"""Number of rows per fetch; without a limit, the JDBC driver would load the whole table into memory."""
 
 _KINDS: Final = {
     LogicalType.UUID: {"char", "varchar", "uuid"},
@@ -33,10 +33,10 @@ _KINDS: Final = {
 
 
 def read_source(spark: SparkSession, settings: DatabaseSettings, database: str, table: Table, where: str) -> DataFrame:
-    """Read the rows of a source table that satisfy `where`, a condition in the database's SQL; all values are texts.
+    """Return the rows of a source table that satisfy `where`, an SQL condition; all values are strings.
 
-    The URL's scheme and the driver differ on purpose: with `jdbc:mariadb`, Spark quotes column names in a way that
-    MariaDB interprets as texts, so each value would be the name of its column.
+    The URL scheme and the driver differ on purpose: with `jdbc:mariadb`, Spark quotes column names in a way that
+    MariaDB interprets as string literals, so each value would be the name of its column.
     """
     values = ", ".join(f"{mysql_value(column)} AS `{column.name}`" for column in table.columns)
     query = f"(SELECT {values} FROM `{table.name}` WHERE {where}) AS source"  # noqa: S608 - the definition's own names
@@ -49,10 +49,10 @@ def read_source(spark: SparkSession, settings: DatabaseSettings, database: str, 
 
 
 def check_columns(connection: MySQLConnection, table: Table) -> tuple[str, ...]:
-    """Check that the source has the definition's columns; return the names of columns that the definition lacks.
+    """Check that the source has the definition's columns; return the names of any columns that the definition lacks.
 
     Raises:
-        BatchError: the source lacks the table or a column of the definition, or the column has another type.
+        BatchError: the source lacks the table or a column of the definition, or a column has another type.
     """
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,8 +1,8 @@
-"""The progress of a Bronze table: how far it has read its feed, as stored in its commits.
+"""The progress of a Bronze table: the position in its feed up to which it has been filled, as stored in its commits.
 
-Feed `changes`: the next offset of each `topic/partition`. Feed `jdbc`: the `anchor`, a time up to which the source was
-read; the `start` of the last window (None if the table was read completely); and the last `sequence`, in microseconds
-since 1970.
+For the feed `changes`, this is the next offset of each `topic/partition`. For the feed `jdbc`, it is the `anchor`, a
+time up to which the source was read; the `start` of the last window (None if it had no lower bound); and the last
+`sequence`, in microseconds since 1970.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def positions(progress: Mapping[str, Any], topic: str) -> dict[int, int]:
-    """Return the next offset of each partition of a topic."""
+    """Return the next offset to land for each partition of a topic."""
     found = {}
     for name, offset in progress.items():
         of, slash, partition = name.rpartition("/")
@@ -22,10 +22,10 @@ def positions(progress: Mapping[str, Any], topic: str) -> dict[int, int]:
 
 
 def with_positions(progress: Mapping[str, Any], topic: str, offsets: Mapping[int, int]) -> dict[str, Any]:
-    """Return the progress with new next offsets for some partitions of a topic."""
+    """Return a copy of the progress, updated with the next offsets of some of a topic's partitions."""
     return {**progress, **{f"{topic}/{partition}": offset for partition, offset in sorted(offsets.items())}}
 
 
 def anchor(progress: Mapping[str, Any]) -> str:
-    """Return the canonical text of the time before which all rows were read; empty if nothing was read yet."""
+    """Return the canonical text of the time up to which the source was read; empty if it was never read."""
     return str(progress.get("anchor") or "")

@@ -1,4 +1,4 @@
-"""Reads chosen rows from the source again and lands them: for backfills, and to repair rows that a feed missed."""
+"""Reads selected rows from the source again and appends them to Bronze, to backfill or repair what a feed missed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ AT_ONCE: Final = 5_000
 def land_rows_again(
     table: Table, keys: Sequence[tuple[str | None, ...]], context: RunContext, *, only_new: bool = False
 ) -> LayerResult:
-    """Land the rows with these keys; see `batch.bronze.land_rows`, which also retries."""
+    """Append the source's rows with these keys; see `batch.bronze.land_rows`, which adds retries."""
     conditions = [_condition(table, keys[start : start + AT_ONCE]) for start in range(0, len(keys), AT_ONCE)]
     if not conditions:
         bronze = bronze_table(table, context)
@@ -48,8 +48,8 @@ def land_rows_again(
 
 
 def land_window_again(table: Table, since: datetime | None, until: datetime | None, context: RunContext) -> LayerResult:
-    """Land the rows whose cursor is in a window; see `batch.bronze.land_window`, which also retries."""
-    assert has_time_cursor(table), f"{table.name} has no cursor"
+    """Append the source's rows in a cursor window; see `batch.bronze.land_window`, which adds retries."""
+    assert has_time_cursor(table), f"{table.name} has no time cursor"
     bounds = [f"`{table.cursor}` >= '{time_text(since)}'"] if since else []
     bounds += [f"`{table.cursor}` < '{time_text(until)}'"] if until else []
     return _landed(table, [" AND ".join(bounds) or "TRUE"], (), context, only_new=True)
@@ -68,7 +68,7 @@ def _landed(
     settings, database = source_of(table, context), context.definition.database
     with connected(settings, database) as connection:
         check_columns(connection, table)
-        # Read before the rows: a change made meanwhile is newer than the rows landed here, and wins.
+        # Read the position before the rows, so that a change made in the meantime is newer than the rows and wins.
         sequence, progress = _place(connection, table, done, context)
     parts = [read_source(context.spark, settings, database, table, condition) for condition in conditions]
     found = functools.reduce(DataFrame.unionByName, parts).persist()
@@ -91,7 +91,7 @@ def _landed(
 
 
 def _news(rows: DataFrame, table: Table, bronze: LakeTable) -> DataFrame:
-    """Return the rows that differ from the newest version of their key; no deletes for keys that Bronze lacks."""
+    """Return the rows that differ from their newest version in Bronze, without deletes of keys that Bronze lacks."""
     key = list(table.key)
     if not bronze.exists():
         return rows.where("_op <> 'd'")
@@ -123,14 +123,14 @@ def _with_deletes(
 def _place(
     connection: MySQLConnection, table: Table, progress: dict[str, Any], context: RunContext
 ) -> tuple[str, dict[str, Any]]:
-    """Return the sequence for rows that are read from now on, and the progress to commit with them."""
+    """Return the sequence for rows that are read from now on, and the progress to commit with these rows."""
     if table.feed == "changes":
         with connection.cursor() as cursor:
             cursor.execute("SHOW MASTER STATUS")
             found = cursor.fetchall()
         if not found:
             raise table_error(
-                table, "the source has no binary log, so these rows cannot be ordered among its changes: set log_bin"
+                table, "the source has no binary log, so these rows cannot be ordered among its changes: enable log_bin"
             )
         name, pos = str(found[0][0]), int(str(found[0][1]))  # type: ignore[index]
         position = (context.settings.source_epoch, binlog_file_number(name), pos, SNAPSHOT_ROW)
@@ -148,5 +148,5 @@ def _condition(table: Table, keys: Sequence[tuple[str | None, ...]]) -> str:
 
 
 def _literal(value: str | None) -> str:
-    """Return a text of any characters as a SQL literal that means the same under all settings of the server."""
+    """Return an SQL literal for a text, in hexadecimal, so that no server setting can change its meaning."""
     return "NULL" if value is None else f"CONVERT(X'{value.encode().hex()}' USING utf8mb4)"

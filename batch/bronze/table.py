@@ -1,4 +1,4 @@
-"""Columns, properties, joins and results that Bronze tables of both feeds have in common."""
+"""Columns, table properties, joins and results that both feeds of Bronze share."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from batch.storage import canonical
 from config.definition import Column, LogicalType, Table
 
 FEED: Final = "millrace.feed"
-"""The table property with the feed that the table is filled from."""
+"""The table property that names the feed from which the table is filled."""
 
 PARTITIONS: Final = ("year", "month", "day")
-"""Partition columns: the UTC day of landing."""
+"""Partition columns of a Bronze table: the UTC day on which the run that landed the row started."""
 
 MOST_FILES: Final = 2
-"""Number of files that one run may add: many small files slow down every later read."""
+"""Maximum number of files that a commit adds, because many small files would slow down every later read."""
 
 JDBC: Final = "jdbc"
-"""The origin (`_origin`) of rows that were read from the source itself."""
+"""The value of `_origin` for rows that were read directly from the source database."""
 
 _UNDER_WAY: Final = frozenset(
     {"_problem", "_is_tombstone", "_names", "_key", "_value", "_row", "_violations", "_deleted", "_rank"}
 )
-"""Temporary columns that processing adds to rows on their way to Bronze and Silver."""
+"""Names of temporary columns that exist only while rows are processed for Bronze and Silver."""
 
 _META: Final = ("_op", "_sequence", "_committed_at", "_landed_at", "_run_id", "_row_hash", "_origin")
 
 
 def bronze_table(table: Table, context: RunContext) -> LakeTable:
-    """Return the Bronze table, after checking its feed and its column names.
+    """Return the Bronze table of a source table, after checking its feed and its column names.
 
     Raises:
-        BatchError: the table was filled from another feed than the definition names and this is not a rebuild, or a
-            column has a name that the lake reserves.
+        BatchError: a column has a name that the lake reserves, or the table was filled from another feed than the
+            definition names and this run is not a rebuild.
     """
     taken = sorted((_UNDER_WAY | {*PARTITIONS, *_META}) & {name.lower() for name in table.column_names})
     if taken:
@@ -52,8 +52,8 @@ def bronze_table(table: Table, context: RunContext) -> LakeTable:
         feed = found.property(FEED)
         raise table_error(
             table,
-            f"filled from the feed {feed!r}, but the definition names {table.feed!r}: restore {feed!r} there, or run "
-            f"`python -m batch rebuild --table {table.name}`",
+            f"the table was filled from the feed {feed!r}, but the definition names {table.feed!r}: restore the feed "
+            f"in the definition, or run `python -m batch rebuild --table {table.name}`",
         )
     return found
 
@@ -64,7 +64,7 @@ def is_of_other_feed(bronze: LakeTable, table: Table) -> bool:
 
 
 def stamped(rows: DataFrame, table: Table, context: RunContext) -> DataFrame:
-    """Add Bronze's own columns: the run, the row's hash and the partition.
+    """Add the columns that Bronze itself fills: landing time, run id, row hash and partition.
 
     Args:
         rows: rows that have the table's columns, as strings in canonical form, and `_op`, `_sequence`,
@@ -88,15 +88,15 @@ def stamped(rows: DataFrame, table: Table, context: RunContext) -> DataFrame:
 
 
 def properties(table: Table) -> dict[str, str]:
-    """Return the properties of a Bronze table."""
+    """Return the table properties with which a Bronze table is created."""
     return {FEED: table.feed, **CHANGE_FEED, STATISTICS: "_sequence,_run_id,_landed_at"}
 
 
 def deduplicated(rows: DataFrame, identity: Sequence[str], count: int) -> DataFrame:
-    """Keep one of all rows that agree in the columns `identity`; `count` is the number of rows.
+    """Keep a single row of each group that agrees in the columns `identity`; `count` is the number of all rows.
 
-    Usually all rows differ. If there are many, counting their distinct hashes proves that, at a fraction of the cost of
-    shuffling all rows.
+    Usually all rows differ. If there are many rows, counting their distinct hashes proves this at a fraction of the
+    cost of shuffling all rows.
     """
     if not sizes.fits_driver(count) and rows.select(F.xxhash64(*identity)).distinct().count() == count:
         return rows
@@ -104,19 +104,19 @@ def deduplicated(rows: DataFrame, identity: Sequence[str], count: int) -> DataFr
 
 
 def anti_joined(rows: DataFrame, there: DataFrame, on: Sequence[str]) -> DataFrame:
-    """Return the rows that agree with no row of `there` in the columns `on`; NULL equals NULL."""
+    """Return the rows that match no row of `there` in the columns `on`; NULL matches NULL."""
     others = there.select(*(F.col(name).alias(f"_there_{name}") for name in on))
     same = [F.col(name).eqNullSafe(F.col(f"_there_{name}")) for name in on]
     return rows.join(others, same, "left_anti")
 
 
 def since(table: LakeTable, sequence: str, *, columns: Sequence[str]) -> DataFrame:
-    """Return some columns of the rows that have this sequence or a higher one."""
+    """Return the given columns of all rows whose sequence is `sequence` or higher."""
     return table.at().read(columns=columns, where=f"_sequence >= '{sequence}'").frame
 
 
 def unchanged(found: LakeTable, table: Table, progress: dict[str, object], *, rows_in: int = 0) -> LayerResult:
-    """Return the result of a table for which there was nothing to write."""
+    """Return the layer's result for a table to which nothing had to be written."""
     version = found.version()
     return LayerResult(
         layer="bronze",
@@ -129,5 +129,5 @@ def unchanged(found: LakeTable, table: Table, progress: dict[str, object], *, ro
 
 
 def table_error(table: Table, message: str) -> BatchError:
-    """Return a `BatchError` that names this Bronze table."""
+    """Build a `BatchError` that names the Bronze table."""
     return BatchError(message, layer="bronze", table=table.name)

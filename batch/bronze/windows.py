@@ -1,8 +1,9 @@
-"""Chooses the cursor windows of tables read by JDBC so that no row is missed.
+"""Chooses the cursor windows of tables read over JDBC, so that no row is missed.
 
 The cursor is a column with the time of a row's last change. A transaction sets this time before it commits, so a read
-in between misses a row although it finds others with later times. Therefore every window ends at an anchor: a time some
-seconds before the start of the oldest transaction that was open when the run began. All tables of a run share it.
+in between misses the row, although it may find other rows with later times. Therefore, every window ends at an anchor:
+a time some seconds before the start of the oldest transaction that was open when the run began. All tables of a run
+share the same anchor.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ _anchors: dict[str, datetime] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The rows to read: those whose cursor is at `start` (None: no bound) or later and before `end`, or is NULL.
+    """A cursor window: the rows whose cursor is NULL, or at or after `start` and before `end`.
 
     Attributes:
-        sequence: sequence of these row versions, in microseconds since 1970; higher than that of all earlier windows.
+        start: lower bound; None if the window has none.
+        end: upper bound, exclusive.
+        sequence: sequence of the window's row versions, in microseconds since 1970; higher than in any earlier window.
     """
 
     start: datetime | None
@@ -38,14 +41,14 @@ class Window:
     sequence: int
 
     def progress(self, done: dict[str, Any]) -> dict[str, Any]:
-        """Return the progress to commit with these rows; `done` is the progress before."""
+        """Return the progress to commit with the window's rows; `done` is the progress before this run."""
         anchor = max(bronze_progress.anchor(done), time_text(self.end))
         start = None if self.start is None else time_text(self.start)
         return {"anchor": anchor, "start": start, "sequence": self.sequence}
 
 
 def window(table: Table, done: dict[str, Any], context: RunContext) -> Window:
-    """Return the next window of a table after its progress; `since` and `until` of the run override its bounds.
+    """Return the window that follows the progress `done`; the run's `since` and `until` override its bounds.
 
     Raises:
         BatchError: the login for the database is missing, or the database rejects a query.
@@ -65,7 +68,7 @@ def window(table: Table, done: dict[str, Any], context: RunContext) -> Window:
 
 
 def next_sequence(anchor: datetime, done: dict[str, Any]) -> int:
-    """Return the anchor in microseconds since 1970, or more if the last sequence is not below that.
+    """Return the anchor in microseconds since 1970, or the last sequence plus one if that is higher.
 
     A transaction that stays open across runs keeps the anchor at the same time, but sequences must increase.
     """
@@ -74,7 +77,7 @@ def next_sequence(anchor: datetime, done: dict[str, Any]) -> int:
 
 
 def run_anchor(context: RunContext, database: DatabaseSettings) -> datetime:
-    """Return the anchor of a run, which is determined once, before the run reads its first table."""
+    """Return the anchor of a run; the first call determines it, before the run reads any table."""
     if context.run_id not in _anchors:
         with connected(database, context.definition.database) as connection:
             found = find_anchor(connection, safety_s=context.settings.window_safety_s)
@@ -84,10 +87,11 @@ def run_anchor(context: RunContext, database: DatabaseSettings) -> datetime:
 
 
 def find_anchor(connection: MySQLConnection, *, safety_s: float) -> datetime:
-    """Return the start of the oldest open transaction (now, if none is open) minus `safety_s`, by the database's clock.
+    """Return the start of the oldest open transaction (or now, if none is open) minus `safety_s`.
 
-    The clock is read first: a transaction that begins afterwards writes later times. The start is computed from the
-    transaction's age, because the server reports starts in whole seconds and in its own time zone.
+    All times are from the database's clock. The clock is read before the transactions, because a transaction that
+    begins later also writes later times. The start is computed from the transaction's age, because the server reports
+    start times in whole seconds and in its own time zone.
     """
     now = _value(connection, "SELECT UTC_TIMESTAMP(6)")
     assert isinstance(now, datetime)
@@ -104,15 +108,15 @@ def find_anchor(connection: MySQLConnection, *, safety_s: float) -> datetime:
 
 
 def has_time_cursor(table: Table) -> bool:
-    """Whether the table's cursor is a time, so that a window can select rows by it."""
+    """Whether the table's cursor is a timestamp column, so that windows can select rows by time."""
     return any(column.name == table.cursor and column.type is LogicalType.TIMESTAMP for column in table.columns)
 
 
 def source_of(table: Table, context: RunContext) -> DatabaseSettings:
-    """Return the login of the source database.
+    """Return the connection settings of the source database.
 
     Raises:
-        BatchError: the run has no login.
+        BatchError: the run has no login for the source database.
     """
     if context.database is None:
         raise table_error(table, "no login for the source database: set MYSQL_HOST, MYSQL_USER and MYSQL_PASSWORD")

@@ -1,1 +1,1 @@
-"""Reading and writing of a Delta table, either by Spark or, if few rows are concerned, in-process with delta-rs."""
+"""Reads and writes Delta tables with Spark or, for small numbers of rows, in-process with delta-rs."""

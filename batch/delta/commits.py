@@ -1,11 +1,11 @@
-"""Commits to a Delta table: each one stores the progress of the run that made it, and a transaction number.
+"""Commits to a Delta table, each of which stores the progress of the run that made it and a transaction number.
 
-The progress of a run is stored in the same commit as the rows, so a killed run leaves both or neither. The next run
-continues each table from its newest commit that has a progress.
+The progress is stored in the same commit as the rows, so a run that is killed leaves either both or neither. The next
+run continues each table from the newest commit that contains progress.
 
-The number is Delta's transaction id: the table's version at which the progress was read, plus one. If two runs continue
-from the same progress, Delta rejects or skips the write of the second one. Both cases are an error here, so no rows are
-lost or repeated silently.
+The transaction number is the version in Delta's `txn` action: the table version at which the progress was read, plus
+one. If two runs continue from the same progress, Delta rejects or skips the second run's write. This package raises an
+error in both cases, so that rows are never lost or repeated silently.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """The version of a commit and its numbers of rows, as counted by the writer."""
+    """The result of a commit: the new table version, and the row counts that the writer recorded."""
 
     version: int
     rows_in: int = 0
@@ -47,7 +47,7 @@ class Written:
 
     @property
     def rows_written(self) -> int:
-        """Number of rows that the commit changed."""
+        """Number of rows that the commit inserted, updated or deleted."""
         return self.rows_inserted + self.rows_updated + self.rows_deleted
 
 
@@ -57,9 +57,9 @@ class Commit:
 
     Attributes:
         before: the table's version before the commit.
-        mark: a random id by which the commit is found in the log afterwards.
-        note: JSON object with run id, progress and mark, which is stored in the commit.
-        number: transaction number.
+        mark: random id by which the commit can be found in the log afterwards.
+        note: JSON object with the run id, the progress and the mark, to be stored in the commit.
+        number: transaction number of the commit.
         run_id: id of the run that makes the commit.
     """
 
@@ -71,12 +71,12 @@ class Commit:
 
 
 class Commits:
-    """The commits to one table.
+    """Makes the commits to one table, and finds earlier commits in its log.
 
     Args:
-        name: layer and table, as in `silver/orders`.
+        name: layer and table, such as `silver/orders`.
         commit_log: the table's log.
-        version: returns the table's newest version, -1 if there is no table.
+        version: function that returns the table's newest version, or -1 if the table does not exist.
     """
 
     def __init__(self, spark: SparkSession, name: str, commit_log: DeltaLog, version: Callable[[], int]) -> None:
@@ -87,12 +87,15 @@ class Commits:
         self._seen: int | None = None
 
     def progress(self) -> dict[str, Any]:
-        """Return the progress in the newest commit that has one, {} if there is none; later writes continue from it."""
+        """Return the newest progress in the log; {} if there is none.
+
+        A later write fails if another run has meanwhile written from the same progress.
+        """
         newest = self._seen = self._version()
         for version in range(newest, NO_TABLE, -1):
             info = self._log.commit_info(version)
             if info is None:
-                log.warning("%s: no progress in the remaining log; all data is read again", self._name)
+                log.warning("%s: the table's log no longer contains its progress; reading all input again", self._name)
                 return {}
             progress = _noted(info).get("progress")
             if progress is not None:
@@ -101,16 +104,16 @@ class Commits:
 
     @contextlib.contextmanager
     def made(self, run_id: str, progress: Mapping[str, Any], **more: str) -> Iterator[Commit]:
-        """Make one commit inside the block.
+        """Yield the commit that the `with` block must make.
 
-        Settings of the Spark session attach note and number to a commit by Spark; a write by delta-rs must attach those
-        of the yielded commit itself.
+        If Spark makes the commit, settings of the session attach the note and the transaction number to it. A write by
+        delta-rs must attach the note and the number of the yielded commit itself.
 
         Args:
-            more: further settings of the Spark session inside the block.
+            more: further Spark session settings for the duration of the block.
 
         Raises:
-            BatchError: another run has already written from the same progress.
+            BatchError: another run has already committed from the same progress.
         """
         before = self._version()
         seen = before if self._seen is None else max(self._seen, 0)
@@ -122,9 +125,9 @@ class Commits:
 
     @contextlib.contextmanager
     def noting(self, run_id: str) -> Iterator[None]:
-        """Make Spark's commits inside the block repeat the progress, so that it stays near the log's end.
+        """Make Spark's commits inside the `with` block store the table's current progress again.
 
-        This is for commits of maintenance, such as compaction, which make no progress.
+        This keeps the progress near the end of the log during maintenance, such as compaction, which makes no progress.
         """
         note = {"run_id": run_id, "progress": self.progress()}
         with self._configured({_METADATA: json.dumps(note)}):
@@ -136,15 +139,15 @@ class Commits:
         newest: Callable[[], DeltaRsTable | None],
         write: Callable[[DeltaRsTable, CommitProperties], None],
     ) -> None:
-        """Write with delta-rs; if another commit comes first, write again on top of it, up to three times in all.
+        """Write with delta-rs; after a conflict with another commit, retry on the newest version, up to twice.
 
         Args:
-            newest: returns the newest version of the table.
-            write: writes to that version, with these properties of the commit.
+            newest: function that returns the newest version of the table.
+            write: function that writes to a version, with the given commit properties.
 
         Raises:
-            BatchError: another run has already written from the same progress.
-            DeltaRsError: delta-rs could not write.
+            BatchError: another run has already committed from the same progress.
+            DeltaRsError: delta-rs could not write to the table.
         """
         carried = commit_properties(commit.note, self._name, commit.number)
         for is_last in (False, False, True):
@@ -164,14 +167,14 @@ class Commits:
             except DeltaRsError:
                 if self.found(commit) is None:
                     raise
-                log.warning("%s: committed, but delta-rs could not clean up the log", self._name, exc_info=True)
+                log.warning("%s: rows committed, but delta-rs could not clean up the log", self._name, exc_info=True)
                 return
 
     def written(self, commit: Commit) -> Written:
-        """Return the result of a commit.
+        """Return the result of a finished commit.
 
         Raises:
-            BatchError: the log has no such commit, because another run was faster.
+            BatchError: the log does not contain the commit, because another run committed first.
         """
         found = self.found(commit)
         if found is None:
@@ -179,7 +182,7 @@ class Commits:
         return found
 
     def found(self, commit: Commit) -> Written | None:
-        """Return the result of a commit; None if the log has no such commit."""
+        """Return the result of a commit; None if the log does not contain it."""
         newest = self._version()
         for version in range(newest, commit.before, -1):
             info = self._log.commit_info(version) or {}
@@ -189,9 +192,9 @@ class Commits:
         return None
 
     def overtaken(self) -> BatchError:
-        """Return the error for a write that was overtaken by another run."""
+        """Return the error to raise if another run has committed first."""
         layer, _, table = self._name.partition("/")
-        text = "another run wrote the same rows meanwhile, so nothing was written: run again, one run at a time"
+        text = "another run wrote the same rows first, so nothing was written: run again, but only one run at a time"
         return BatchError(text, layer=layer, table=table)
 
     @contextlib.contextmanager
@@ -206,7 +209,7 @@ class Commits:
 
 
 def _noted(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the note in a commit; {} if another program wrote the commit."""
+    """Return the note that is stored in a commit, parsed; {} if another program made the commit."""
     try:
         note = json.loads(info.get("userMetadata") or "{}")
     except ValueError:
@@ -215,7 +218,7 @@ def _noted(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _counted(version: int, metrics: Mapping[str, Any]) -> Written:
-    """Return the result of a commit, from the metrics that its writer stored in it."""
+    """Build the result of a commit from the metrics that its writer stored in the log."""
 
     def count(name: str) -> int:
         return int(metrics.get(name, 0))

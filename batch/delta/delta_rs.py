@@ -1,7 +1,7 @@
-"""Reads and writes few rows of a Delta table in-process with delta-rs instead of Spark.
+"""Reads and writes small numbers of rows of a Delta table in-process with delta-rs instead of Spark.
 
-Spark needs about twenty jobs to commit or to look up rows, no matter how few they are. Both writers create a commit
-only if there is no commit of this version yet (If-None-Match), so neither can overwrite a commit of the other.
+Spark needs about twenty jobs to commit or look up even a single row. Both Spark and delta-rs create the log entry of a
+version only if it does not exist yet (If-None-Match), so they cannot overwrite each other's commits.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from pyspark.sql.types import StructType
 from batch.delta.writer import WRITER, Writer, writer_of
 
 NEVER: Final = "false"
-"""A condition that is never true."""
+"""The SQL condition that is never true; as `insert_when`, it makes a merge insert no rows."""
 
 _KEPT_UP: Final = frozenset({"appendOnly", "invariants", "changeDataFeed"})
-"""Table features that delta-rs maintains when it writes."""
+"""Writer features of Delta that delta-rs supports; tables with any other writer feature are left to Spark."""
 
 _READABLE: Final = frozenset({"timestampNtz"})
-"""Table features that delta-rs supports when it reads. Only tables that Spark writes have deletion vectors."""
+"""Reader features of Delta that delta-rs supports; tables with deletion vectors are left to Spark."""
 
 _CHECKPOINT_EVERY: Final = 10
 """Number of versions between two checkpoints, as in Spark."""
@@ -44,10 +44,10 @@ _PARQUET: Final = WriterProperties(compression="ZSTD")
 
 
 class DeltaRsError(DeltaError):
-    """delta-rs failed on a table that it should be able to read and write.
+    """An error of delta-rs on a table that it should be able to read and write.
 
     Attributes:
-        is_gone: whether it failed because a file or a version no longer exists.
+        is_gone: whether the cause is a file or table version that no longer exists.
     """
 
     def __init__(self, action: str, location: str, cause: Exception) -> None:
@@ -59,7 +59,7 @@ class DeltaRsError(DeltaError):
 
 @contextlib.contextmanager
 def named_errors(action: str, location: str) -> Iterator[None]:
-    """Convert errors of delta-rs inside the block to `DeltaRsError`, except commit conflicts and missing tables."""
+    """Convert errors raised by delta-rs inside the block to `DeltaRsError`, except conflicts and missing tables."""
     try:
         yield
     except (CommitFailedError, TableNotFoundError, DeltaRsError):
@@ -72,7 +72,7 @@ def named_errors(action: str, location: str) -> Iterator[None]:
 class Merge:
     """Conditions for merging rows `s` into a table `t`, in SQL that both DataFusion (in delta-rs) and Spark accept.
 
-    `LakeTable.merge` describes each of them.
+    `LakeTable.merge` describes each condition.
     """
 
     on: str
@@ -82,67 +82,67 @@ class Merge:
 
 
 class DeltaRsTable:
-    """One version of a Delta table, read or extended with delta-rs."""
+    """A Delta table at one version, which delta-rs reads and to which it can commit the next version."""
 
     def __init__(self, table: DeltaTable) -> None:
         self._table = table
 
     @property
     def schema(self) -> StructType:
-        """The columns with their Spark types."""
+        """The table's columns with their Spark types."""
         return StructType.fromJson(json.loads(self._table.schema().to_json()))
 
     def go_on(self) -> None:
-        """Move on to the newest version, by reading only the new entries of the log."""
+        """Update this object to the table's newest version, reading only the new log entries."""
         self._table.update_incremental()
 
     def version(self) -> int:
-        """Return the number of this version."""
+        """Return the table version that this object currently represents."""
         return self._table.version()
 
     def property(self, name: str) -> str | None:
-        """Return a property of the table; None if the table does not have it."""
+        """Return the value of a table property; None if it is not set."""
         return self._table.metadata().configuration.get(name)
 
     def is_readable(self) -> bool:
-        """Whether delta-rs supports all table features that a reader must support."""
+        """Whether delta-rs supports all features that the table requires of readers."""
         return {*(self._table.protocol().reader_features or ())} <= _READABLE
 
     def writer(self) -> Writer:
-        """Return the engine that commits appends and merges of rows held by the driver."""
+        """Return the engine to use for appends and merges of rows that the driver holds."""
         return writer_of(self.property(WRITER), is_kept_up=self.is_kept_up(), table_bytes=self.data_files()[1])
 
     def is_kept_up(self) -> bool:
-        """Whether delta-rs maintains all features of the table when it writes."""
+        """Whether delta-rs supports all features that the table requires of writers."""
         return {*(self._table.protocol().writer_features or ())} <= _KEPT_UP
 
     def has_columns(self, schema: StructType, *, or_fewer: bool) -> bool:
-        """Whether the table has exactly these columns, by name and type; with `or_fewer` it may lack some of them."""
+        """Whether the table's columns equal those of `schema` in name and type, or with `or_fewer` are among them."""
         own = {field.name: field.dataType for field in self.schema}
         given = {field.name: field.dataType for field in schema}
         return own.items() <= given.items() if or_fewer else own == given
 
     def data_files(self) -> tuple[int, int]:
-        """Return the number and total bytes of the data files."""
+        """Return the number of data files and their total size in bytes."""
         files = self._files()
         return files.num_rows, pc.sum(files["size_bytes"]).as_py() or 0
 
     def number(self, app: str) -> int:
-        """Return the number of an application's last transaction; -1 if there is none."""
+        """Return the newest transaction number recorded for an application id; -1 if there is none."""
         found = self._table.transaction_version(app)
         return -1 if found is None else int(found)
 
     def rows(
         self, among: Mapping[str, pa.ChunkedArray], *, columns: Sequence[str], where: str | None, most: int
     ) -> pa.Table | None:
-        """Return rows whose value in each column of `among` is one of the given values.
+        """Return the rows whose value in each column of `among` is one of the values listed for that column.
 
-        Returns None if there are more than `most` such rows, or if the values have another type than their column.
+        Return None if there are more than `most` such rows, or if the listed values do not have their column's type.
 
         Args:
-            among: values by column.
-            columns: the columns to return.
-            where: a further condition, in SQL that both DataFusion and Spark accept.
+            among: accepted values, by column.
+            columns: columns to return.
+            where: further condition, in SQL that both DataFusion and Spark accept.
 
         Raises:
             DeltaRsError: delta-rs could not read the rows.
@@ -168,9 +168,9 @@ class DeltaRsTable:
         return pa.concat_tables([schema.empty_table(), *found]).select(list(columns))
 
     def changes(self, first: int, last: int, *, most: int) -> pa.Table | None:
-        """Return the change data feed of the versions from `first` to `last`; None if it has more than `most` rows.
+        """Return the change data feed of versions `first` to `last`; None if the feed has more than `most` rows.
 
-        The columns are those of the table and `_change_type`.
+        The result has the table's columns and `_change_type`.
 
         Raises:
             DeltaRsError: delta-rs could not read the feed.
@@ -190,7 +190,7 @@ class DeltaRsTable:
         return pa.concat_tables([schema.empty_table(), *found]).select(columns)
 
     def append(self, rows: pa.Table, commit: CommitProperties) -> None:
-        """Add rows with the table's columns; without any rows this only stores the commit's properties."""
+        """Append rows that have the table's columns; if `rows` is empty, only commit the properties."""
         write_deltalake(
             self._table,
             rows,
@@ -207,7 +207,7 @@ class DeltaRsTable:
         commit: CommitProperties,
         asked: Merge,
     ) -> None:
-        """Merge rows; columns that the table lacks are only used in the conditions."""
+        """Merge rows into the table; columns that the table lacks are used in conditions but not written."""
         own = {field.name for field in self._table.schema().fields}
         others = [name for name in rows.column_names if name not in own]
         merge = self._table.merge(
@@ -234,7 +234,7 @@ class DeltaRsTable:
             self._keep_log_short()
 
     def _count(self) -> int:
-        """Return the number of rows according to the log, including rows that are only marked as deleted."""
+        """Return the number of rows according to the log, including rows in deletion vectors."""
         return pc.sum(self._files()["num_records"]).as_py() or 0
 
     def _files(self) -> pa.Table:
@@ -247,9 +247,9 @@ class DeltaRsTable:
 
 
 def commit_properties(note: str, app: str, number: int) -> CommitProperties:
-    """Return the properties that store note and transaction number in a commit.
+    """Return commit properties that store the note and the transaction number.
 
-    They disable delta-rs' own retries after a conflict, because the rows were computed from an outdated version.
+    The properties also disable delta-rs's own retries: after a conflict, the rows are based on an outdated version.
     """
     transaction = Transaction(app, number)
     return CommitProperties(

@@ -1,4 +1,4 @@
-"""The location of a Delta table for delta-rs, which opens and creates the table without Spark."""
+"""Opens and creates the Delta table at a location with delta-rs, without Spark."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _S3: Final = {
 
 
 class DeltaRsLocation:
-    """The table at `location`, a path in Hadoop's form.
+    """A location, given as a Hadoop path, at which delta-rs opens or creates a Delta table.
 
-    The log is read once; later calls read only its new entries. An object of this class is for one run, because it
-    would not notice that the table was deleted and created again.
+    The table's log is read once; later calls read only new log entries. Use a new object for each run, because an
+    object does not notice if the table is deleted and created again.
     """
 
     def __init__(self, spark: SparkSession, location: str) -> None:
@@ -46,22 +46,22 @@ class DeltaRsLocation:
         self._older: DeltaRsTable | None = None
 
     def newest(self) -> DeltaRsTable | None:
-        """Return the table at its newest version, to be used until the next call; None if only Spark can reach it.
+        """Return the table at its newest version, valid until the next call; None if only Spark can reach the table.
 
         Raises:
-            TableNotFoundError: there is no table.
+            TableNotFoundError: the table does not exist.
         """
         found, self._newest = self._newest, None
         if found is not None:
             try:
                 found.go_on()
-            except DeltaError:  # the log entries after its version have been deleted
+            except DeltaError:  # the log entries that follow the version read last have been deleted
                 found = None
         self._newest = found or self._opened()
         return self._newest
 
     def at(self, version: int) -> DeltaRsTable | None:
-        """Return a version, valid until the next call of any method; None if only Spark can reach the table."""
+        """Return the table at a version, valid until the next method call; None if only Spark can reach the table."""
         for found in (self._newest, self._older):
             if found is not None and found.version() == version:
                 return found
@@ -69,18 +69,18 @@ class DeltaRsLocation:
         return self._older
 
     def is_reachable(self) -> bool:
-        """Whether delta-rs can reach the location; otherwise only Spark can."""
+        """Whether delta-rs, and not only Spark, can reach the location."""
         return self._options is not None
 
     def create(self, schema: StructType, *, partition_by: Sequence[str], properties: Mapping[str, str]) -> None:
-        """Create an empty table if there is none; the location must be reachable (`is_reachable`).
+        """Create an empty table unless one exists; the location must be reachable (`is_reachable`).
 
         Raises:
             DeltaRsError: delta-rs could not create the table.
         """
         assert self._options is not None, f"delta-rs cannot reach {self._location}"
         columns = StructType([StructField(field.name, field.dataType) for field in schema])
-        # A conflict means that another run has created the same table at the same moment.
+        # A conflict means that another run has created the same table at the same time.
         with named_errors("create", self._location), contextlib.suppress(CommitFailedError):
             DeltaTable.create(
                 self._path,
@@ -103,7 +103,7 @@ class DeltaRsLocation:
 
     @cached_property
     def _options(self) -> dict[str, str] | None:
-        """The storage options of delta-rs, taken from the settings of S3A; None if delta-rs can't reach the table."""
+        """The storage options for delta-rs, taken from the S3A settings; None if delta-rs cannot reach the table."""
         if self._location.startswith(_LOCAL):
             return {}
         if not self._location.startswith("s3a:"):

@@ -1,7 +1,7 @@
-"""A Delta table's log, read without Spark jobs: versions, files, and the note in each commit.
+"""Reads versions, files and commit information from a Delta table's log, without Spark jobs.
 
-`DeltaTable.history()` gives the same information, but by a Spark job over all commits; here each commit costs one small
-read.
+`DeltaTable.history()` returns the same information, but runs a Spark job over all commits; this module needs only one
+small read per commit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NO_TABLE = -1
 
 
 class DeltaLog:
-    """The log of the table at `path`; every call returns the current state."""
+    """The log of the Delta table at `path`; every method reads the log's current state."""
 
     def __init__(self, spark: SparkSession, path: str) -> None:
         self._spark = spark
@@ -28,32 +28,32 @@ class DeltaLog:
 
     @cached_property
     def location(self) -> str:
-        """The table's path in Hadoop's form, which is needed because Delta compares paths as text."""
+        """The table's path as Hadoop formats it, which is needed because Delta compares paths as text."""
         return str(self._place(self._path).toString())
 
     def version(self) -> int:
-        """Return the newest version; `NO_TABLE` if there is no table."""
+        """Return the table's newest version; `NO_TABLE` if the table does not exist."""
         return int(self._snapshot().version())
 
     def property(self, name: str) -> str | None:
-        """Return a property of the table; None if the table does not have it."""
+        """Return the value of a table property; None if it is not set."""
         found = self._snapshot().metadata().configuration().get(name)
         return str(found.get()) if found.isDefined() else None
 
     def data_files(self) -> tuple[int, int]:
-        """Return the number and total bytes of the newest version's data files; this may need a Spark job."""
+        """Return the number and total bytes of the newest version's data files; this may run a Spark job."""
         snapshot = self._snapshot()
         return int(snapshot.numOfFiles()), int(snapshot.sizeInBytes())
 
     def commit_info(self, version: int) -> dict[str, Any] | None:
-        """Return the `commitInfo` of a version; None if the log no longer has that version."""
+        """Return the `commitInfo` action of a version; None if the log no longer contains the version."""
         for action in self._actions(version):
             if "commitInfo" in action:
                 return dict(action["commitInfo"])
         return None
 
     def has_changes_of(self, version: int) -> bool:
-        """Whether the version's commit and all files with its changes still exist."""
+        """Whether a version's log entry and all files that contain the version's changes still exist."""
         by_kind: dict[str, list[str]] = {"cdc": [], "add": [], "remove": []}
         is_there = False
         for action in self._actions(version):
@@ -70,7 +70,7 @@ class DeltaLog:
         return int(self._files(path).getContentSummary(path).getLength())
 
     def stored_files(self) -> list[str]:
-        """Return the paths of all Parquet files in the table's folder, including older versions and change feeds."""
+        """Return the paths of all Parquet files in the table's folder, including those of older versions."""
         found, listed = [], self._files(path := self._place(self._path)).listFiles(path, True)
         while listed.hasNext():
             name = str(listed.next().getPath().toString())
@@ -81,8 +81,8 @@ class DeltaLog:
     def forget_past(self) -> None:
         """Write a checkpoint of the newest version, and delete the log entries of all earlier versions.
 
-        Earlier commits have the lowest and highest column values of each file, so they would keep values of deleted
-        rows. The commit of the newest version stays.
+        Earlier log entries contain the minimum and maximum column values of each file, among them values of deleted
+        rows. The log entry of the newest version is kept.
         """
         snapshot = self._snapshot()
         log = snapshot.deltaLog()
@@ -116,7 +116,7 @@ class DeltaLog:
             reader.close()
 
     def _exists(self, file: str) -> bool:
-        # Paths in the log are URIs, relative to the table unless they name a scheme.
+        # Paths in the log are URIs, relative to the table's folder unless they have a scheme.
         uri = self._java("java.net.URI")(file)
         path = self._place(uri) if uri.isAbsolute() else self._place(self._place(self._path), self._place(uri))
         return bool(self._files(path).exists(path))

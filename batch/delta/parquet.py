@@ -1,4 +1,4 @@
-"""Parquet files in local folders, read without Spark."""
+"""Reads local Parquet files without Spark."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import pyarrow.parquet as pq
 
 
 def last_value(path: str, column: str) -> object:
-    """Return a column's value in the last row of a local file."""
+    """Return the value of a column in the last row of a local Parquet file."""
     return pq.read_table(path, columns=[column], partitioning=None)[column][-1].as_py()

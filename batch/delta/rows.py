@@ -1,8 +1,9 @@
 """Rows of the lake, held either by the driver (this Python process) as Arrow, or by Spark.
 
-A run that continues from the last one has few new rows per table, but every Spark job costs about fifty milliseconds,
-no matter how few rows it processes. So few rows are collected to the driver, where they are counted, compared and
-written without a job; many rows stay in Spark. Only this package knows which side holds the rows.
+A run that continues from the previous one has few new rows per table, but every Spark job takes about fifty
+milliseconds, no matter how few rows it processes. Small numbers of rows are therefore collected to the driver, where
+they are counted, compared and written without a job; larger numbers stay in Spark. Only the package `batch.delta`
+distinguishes the two cases.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ class Rows:
     """Rows that are held either by the driver, as Arrow, or by Spark.
 
     Attributes:
-        arrow: the rows if the driver holds them, else None; only for use in `batch.delta`.
+        arrow: the rows if the driver holds them, else None; to be used only in `batch.delta`.
     """
 
     def __init__(
         self, frame: DataFrame | None, *, held: tuple[SparkSession, StructType, pa.Table] | None = None
     ) -> None:
-        assert (frame is None) != (held is None), "either Spark or the driver holds the rows"
+        assert (frame is None) != (held is None), "exactly one of the arguments frame and held must be given"
         self._frame = frame
         self._held = held
         self.arrow = None if held is None else held[2]
 
     @classmethod
     def of(cls, rows: DataFrame | Rows) -> Rows:
-        """Wrap a frame, without a job; `Rows` are returned unchanged."""
+        """Wrap a Spark DataFrame without running a job; return `Rows` unchanged."""
         return rows if isinstance(rows, Rows) else cls(rows)
 
     @classmethod
@@ -47,7 +48,7 @@ class Rows:
 
     @cached_property
     def frame(self) -> DataFrame:
-        """The rows as a Spark frame."""
+        """The rows as a Spark DataFrame."""
         if self._held is None:
             assert self._frame is not None
             return self._frame
@@ -56,32 +57,32 @@ class Rows:
 
     @property
     def schema(self) -> StructType:
-        """The columns with their Spark types."""
+        """The columns of the rows with their Spark types."""
         return self.frame.schema if self._held is None else self._held[1]
 
     @property
     def count_if_known(self) -> int | None:
-        """Number of rows; None if only a job could count them."""
+        """Number of rows; None if counting them would take a Spark job."""
         return None if self.arrow is None else int(self.arrow.num_rows)
 
     def is_empty(self) -> bool:
-        """Whether there are no rows; this takes a job if Spark holds them."""
+        """Whether there are no rows; finding out takes a Spark job if Spark holds the rows."""
         return self.frame.isEmpty() if self.arrow is None else self.arrow.num_rows == 0
 
     def is_known_distinct_by(self, names: Sequence[str]) -> bool:
-        """Whether all rows differ in these columns; False if only a job could find out."""
+        """Whether no two rows agree in all these columns; also False if finding out would take a Spark job."""
         if self.arrow is None:
             return False
         return bool(self.arrow.group_by(list(names)).aggregate([]).num_rows == self.arrow.num_rows)
 
     def is_known_empty_in(self, name: str) -> bool:
-        """Whether the list column `name` has only empty lists; False if only a job could find out."""
+        """Whether the list column `name` has only empty lists; also False if finding out would take a Spark job."""
         if self.arrow is None:
             return False
         return not pc.any(pc.greater(pc.list_value_length(self.arrow[name]), 0)).as_py()
 
     def count_and_values(self, names: Sequence[str]) -> tuple[int, set[object]]:
-        """Return the number of rows, and all values in any of these columns except NULL; this takes at most one job."""
+        """Return the number of rows and the set of non-NULL values in these columns, with at most one Spark job."""
         if self.arrow is not None:
             values = {value for name in names for value in self.arrow[name].to_pylist()}
             return self.arrow.num_rows, values - {None}
@@ -90,18 +91,18 @@ class Rows:
         return found[0], {value for values in found[1:] for value in values}
 
     def select(self, *names: str) -> Rows:
-        """Return the same rows with only these columns."""
+        """Return the rows with only the named columns."""
         if self._held is None:
             return Rows(self.frame.select(*names))
         spark, schema, table = self._held
         return Rows.held(spark, StructType([schema[name] for name in names]), table.select(list(names)))
 
     def repartitioned(self, names: Sequence[str]) -> Rows:
-        """Return the same rows, arranged so that one task writes all rows with the same values in these columns."""
+        """Return the rows, repartitioned so that a single task writes all rows that agree in these columns."""
         return Rows(self.frame.repartition(*names)) if names and self._held is None else self
 
     def collect_if_small(self) -> Rows:
-        """Return the same rows, held by the driver unless they exceed its limit; this takes one job."""
+        """Return the rows, collected to the driver unless they exceed its limit; this takes one Spark job."""
         if self._held is not None:
             return self
         table = self.frame.limit(sizes.DRIVER_ROWS_MAX + 1).toArrow()
@@ -111,7 +112,7 @@ class Rows:
 
     @contextlib.contextmanager
     def persisted(self) -> Iterator[Rows]:
-        """Yield the same rows, cached by Spark inside the block so that they are computed once."""
+        """Yield the rows, cached by Spark during the `with` block so that they are computed only once."""
         kept = self.frame.persist()
         try:
             yield Rows(kept)
@@ -120,7 +121,7 @@ class Rows:
 
     @contextlib.contextmanager
     def collected_or_persisted(self) -> Iterator[Rows]:
-        """Yield the same rows, held by the driver if they are few, else cached by Spark inside the block."""
+        """Yield the rows, collected to the driver if they are few, else cached by Spark during the `with` block."""
         found = self.collect_if_small()
         if found.arrow is not None:
             yield found

@@ -1,7 +1,7 @@
-"""Reads a table at one version: all rows, or the rows of some keys.
+"""Reads a Delta table at one version: all rows, or only those with given keys.
 
-Few rows are read in-process with delta-rs if possible (`batch.delta.delta_rs`), otherwise by Spark; the result is the
-same.
+Small numbers of rows are read in-process with delta-rs if possible (`batch.delta.delta_rs`), and otherwise by Spark;
+the result is the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from batch.delta.delta_rs import DeltaRsTable
 from batch.delta.rows import Rows
 
 Pairs = Sequence[tuple[str, str]]
-"""Pairs of a table's column and the column of the keys whose values it must equal."""
+"""Pairs of a table column and a key column, whose values must be equal for a row to match a key."""
 
 
 class Source(Protocol):
@@ -32,29 +32,29 @@ class Source(Protocol):
 
     @property
     def frame(self) -> DataFrame:
-        """All rows, as a Spark frame."""
+        """All rows of the table, as a Spark DataFrame."""
 
     def read(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
-        """Return the rows that satisfy `where` (default: all); the driver holds them if they are few.
+        """Return the rows that satisfy `where`, collected to the driver if they are few.
 
         Args:
-            columns: the columns to return; default: all.
-            where: a condition in SQL that both DataFusion (in delta-rs) and Spark accept.
+            columns: columns to return (default: all).
+            where: condition in SQL that both DataFusion (in delta-rs) and Spark accept (default: all rows).
         """
 
     def with_keys(self, keys: Rows, on: Pairs, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
-        """Return those rows of `read` that have one of the keys, compared by the pairs of columns in `on`."""
+        """Return the rows that match a key in every column pair of `on`; see `read` for the other arguments."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrameSource:
-    """A `Source` that reads a Spark frame."""
+    """A `Source` that reads from a Spark DataFrame."""
 
     frame: DataFrame
 
     @property
     def schema(self) -> StructType:
-        """The frame's columns with their Spark types."""
+        """The columns of the DataFrame with their Spark types."""
         return self.frame.schema
 
     def read(self, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
@@ -63,7 +63,7 @@ class FrameSource:
         return Rows.of(found.select(*columns) if columns else found).collect_if_small()
 
     def with_keys(self, keys: Rows, on: Pairs, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
-        """Return the rows that have one of the keys; see `Source.with_keys`."""
+        """Return the rows that match any of the keys; see `Source.with_keys`."""
         others = keys.frame.select(*(name for _, name in on)).toDF(*(f"_asked_{own}" for own, _ in on))
         found = self.frame if where is None else self.frame.where(where)
         found = found.join(others, [found[own] == others[f"_asked_{own}"] for own, _ in on], "left_semi")
@@ -71,27 +71,27 @@ class FrameSource:
 
 
 class Versions(Protocol):
-    """A table whose versions can be read."""
+    """A Delta table that can be read at any of its versions."""
 
     spark: SparkSession
 
     def read(self, version: int) -> DataFrame:
-        """Return the rows of a version, as a Spark frame."""
+        """Return the rows of a version, as a Spark DataFrame."""
 
     def delta_rs(self, version: int) -> DeltaRsTable | None:
-        """Return a version for reading with delta-rs; None if the table is too large or only Spark can reach it."""
+        """Return the table at a version, for reading with delta-rs; None if Spark must read it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A `Source` that reads a table of the lake at one version."""
+    """A `Source` that reads a lake table at one version."""
 
     table: Versions
     version: int
 
     @cached_property
     def frame(self) -> DataFrame:
-        """All rows, as a Spark frame; the driver holds them if they are few."""
+        """All rows as a Spark DataFrame, read with delta-rs if they are few."""
         found = self._looked_up({}, (), None)
         return self.table.read(self.version) if found is None else found.frame
 
@@ -107,13 +107,13 @@ class Snapshot:
         return FrameSource(self.frame).read(columns=columns, where=where) if found is None else found
 
     def with_keys(self, keys: Rows, on: Pairs, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
-        """Return the rows that have one of the keys; see `Source.with_keys`."""
+        """Return the rows that match any of the keys; see `Source.with_keys`."""
         found = None
         if keys.arrow is not None:
             found = self._looked_up({own: keys.arrow[name] for own, name in on}, columns, where)
         if found is None:
             return FrameSource(self.frame).with_keys(keys, on, columns=columns, where=where)
-        # The look-up compared each column separately, so combinations of several columns are still to be compared.
+        # The lookup compared each column separately, so keys of several columns must still be compared as a whole.
         return found if len(on) == 1 else FrameSource(found.frame).with_keys(keys, on, columns=columns)
 
     def _looked_up(

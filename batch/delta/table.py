@@ -1,7 +1,7 @@
-"""A Delta table of the lake: reads, writes and maintains it, by Spark or by delta-rs (`batch.delta.writer`).
+"""A Delta table of the lake, accessed with Spark or delta-rs (`batch.delta.writer` chooses which of them writes).
 
-Every commit stores the progress of the run that made it (`batch.delta.commits`). Writes change the configuration of the
-Spark session, so only one thread at a time may use a session.
+Every commit stores the progress of the run that made it (`batch.delta.commits`). Writes temporarily change the
+configuration of the Spark session, so only one thread at a time may use a session.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ from batch.delta.writer import DELTA_RS, SPARK, SPARK_ONLY, WRITER, Writer, next
 
 CHANGE_FEED = {"delta.enableChangeDataFeed": "true"}
 STATISTICS = "delta.dataSkippingStatsColumns"
-"""The table property with the columns whose lowest and highest values are stored per file, to speed up searches."""
+"""The table property that lists the columns whose minimum and maximum Delta stores per file, so that it can skip files
+when reading."""
 DELETION_VECTORS = {"delta.enableDeletionVectors": "true"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataFiles:
-    """The number of data files of a version, and their total size in bytes."""
+    """The number of data files in a table version, and their total size in bytes."""
 
     count: int
     size: int
 
 
 class LakeTable:
-    """The Delta table at `path`; `name` is layer and table, as in `silver/orders`."""
+    """The Delta table at `path`; `name` is its layer and table name, such as `silver/orders`."""
 
     def __init__(self, spark: SparkSession, path: str, name: str) -> None:
         self.path = path
@@ -55,27 +56,27 @@ class LakeTable:
         return self.version() != NO_TABLE
 
     def version(self) -> int:
-        """Return the newest version; -1 if there is no table."""
+        """Return the table's newest version; -1 if the table does not exist."""
         return self._newest().version()
 
     def size(self) -> int:
-        """Return the total bytes of the newest version's data files; 0 if there is no table."""
+        """Return the total bytes of the newest version's data files; 0 if the table does not exist."""
         return self.data_files().size
 
     def property(self, name: str) -> str | None:
-        """Return a property of the table; None if the table does not have it or does not exist."""
+        """Return the value of a table property; None if it is not set or the table does not exist."""
         return self._newest().property(name)
 
     def read(self, version: int | None = None) -> DataFrame:
-        """Return the rows of a version (default: the newest)."""
+        """Return the table's rows at a version (default: the newest), as a Spark DataFrame."""
         return self._spark_table.read(version)
 
     def at(self, version: int | None = None) -> Snapshot:
-        """Return a snapshot of a version (default: the newest), for looking up some of its rows."""
+        """Return a snapshot of the table at a version (default: the newest), for looking up selected rows."""
         return Snapshot(self, self.version() if version is None else version)
 
     def delta_rs(self, version: int | None = None) -> DeltaRsTable | None:
-        """Return a version (default: the newest) for reading with delta-rs; None if Spark must read it.
+        """Return the table at a version (default: the newest), for reading with delta-rs; None if Spark must read it.
 
         Spark must read a table that is too large, that delta-rs cannot reach, that has features unknown to delta-rs, or
         for which an operator has set `SPARK_ONLY`.
@@ -86,12 +87,12 @@ class LakeTable:
         return found if sizes.fits_delta_rs(found.data_files()[1]) else None
 
     def writer(self) -> Writer:
-        """Return the engine that commits appends and merges of rows held by the driver."""
+        """Return the engine to use for appends and merges of rows that the driver holds."""
         found = self._delta_rs_location.newest()
         return SPARK if found is None else found.writer()
 
     def decide_writer(self, *, run_id: str) -> str | None:
-        """Choose the table's writer by its size, and record it; return the new writer, None if it stays the same."""
+        """Choose the table's writer by table size and record it; return the new writer, or None if unchanged."""
         found, recorded = self._delta_rs_location.newest(), self.property(WRITER)
         is_kept_up = found is not None and found.is_kept_up()
         wanted = next_writer(recorded, is_kept_up=is_kept_up, table_bytes=self.size())
@@ -102,11 +103,14 @@ class LakeTable:
         return wanted
 
     def progress(self) -> dict[str, Any]:
-        """Return the progress in the newest commit that has one, {} if there is none; later writes continue from it."""
+        """Return the newest progress in the log; {} if there is none.
+
+        A later write fails if another run has meanwhile written from the same progress.
+        """
         return self._commits.progress()
 
     def changed_since(self, version: int) -> Rows | None:
-        """Return the change data feed after `version`; None if it was deleted or never recorded."""
+        """Return the change data feed after `version`; None if the feed was deleted or never recorded."""
         newest = self.version()
         if not 0 <= version <= newest or self.property("delta.enableChangeDataFeed") != "true":
             return None
@@ -130,10 +134,10 @@ class LakeTable:
         partition_by: Sequence[str] = (),
         properties: Mapping[str, str] | None = None,
     ) -> Written:
-        """Add rows, and add any columns that the table lacks; create the table if there is none.
+        """Append rows, first adding any columns that the table lacks; create the table if it does not exist.
 
         Args:
-            partition_by, properties: for a table that this call creates.
+            partition_by, properties: used only if this call creates the table.
         """
         rows = Rows.of(rows)
         is_new = self._make(rows, partition_by, properties)
@@ -148,7 +152,7 @@ class LakeTable:
         return self._written(commit, loaded=is_new and held is None)
 
     def note(self, *, run_id: str, progress: Mapping[str, Any]) -> Written:
-        """Commit the progress without any rows."""
+        """Commit the progress without adding any rows."""
         return self.append(self.at().read(where="false"), run_id=run_id, progress=progress)
 
     def replace(
@@ -160,7 +164,7 @@ class LakeTable:
         partition_by: Sequence[str] = (),
         properties: Mapping[str, str] | None = None,
     ) -> Written:
-        """Replace all rows and columns of the table in one commit; create the table if there is none."""
+        """Replace all rows and columns of the table in one commit; create the table if it does not exist."""
         rows = Rows.of(rows)
         if not self.exists():
             return self.append(rows, run_id=run_id, progress=progress, partition_by=partition_by, properties=properties)
@@ -186,14 +190,15 @@ class LakeTable:
         All conditions are SQL that both DataFusion (in delta-rs) and Spark accept.
 
         Args:
-            rows: the rows to merge, with the table's columns or more.
-            on: condition for a match of a row of `s` with one of `t`; literal conditions on partition columns in it
-                restrict the files that are read.
-            set_when: condition for replacing a matched row of `t`; None: never.
-            insert_when: condition for adding an unmatched row of `s`; None: always; with `NEVER`, `rows` may lack
-                columns.
-            delete_when: condition for deleting a matched row of `t`, checked before `set_when`; None: never.
-            evolve: add columns that the table lacks; otherwise such columns are only used in the conditions.
+            rows: rows to merge, with at least the table's columns.
+            on: condition under which a row of `s` matches a row of `t`; comparisons of partition columns with literals
+                restrict which files are read.
+            set_when: condition for replacing a matched row of `t`; None means never.
+            insert_when: condition for inserting an unmatched row of `s`; None means always. With `NEVER`, `rows` may
+                lack columns of the table.
+            delete_when: condition for deleting a matched row of `t`, checked before `set_when`; None means never.
+            evolve: whether to add columns that the table lacks; otherwise, conditions can use them, but they are not
+                written.
         """
         rows = Rows.of(rows)
         self._make(rows)
@@ -209,19 +214,22 @@ class LakeTable:
         return self._commits.written(commit)
 
     def have(self, properties: Mapping[str, str]) -> None:
-        """Set the given properties, leaving out those that the table already has with the same value."""
+        """Set table properties, skipping those that already have the given value."""
         lacking = {name: value for name, value in properties.items() if self.property(name) != value}
         if lacking:
             self._spark_table.have(lacking)
 
     @contextlib.contextmanager
     def noting(self, run_id: str) -> Iterator[None]:
-        """Make Spark's commits inside the block repeat the progress; for maintenance, which makes no progress."""
+        """Make Spark's commits inside the `with` block store the current progress again.
+
+        This is for commits of maintenance, which makes no progress of its own.
+        """
         with self._commits.noting(run_id):
             yield
 
     def data_files(self) -> DataFiles:
-        """Return the number and size of the newest version's data files; 0 if there is no table."""
+        """Return the number and total size of the newest version's data files; both are 0 if there is no table."""
         newest = self._newest()
         if newest.version() == NO_TABLE:
             return DataFiles(count=0, size=0)
@@ -233,7 +241,7 @@ class LakeTable:
         return self._log.stored_bytes()
 
     def remove(self, condition: str, *, run_id: str) -> int:
-        """Delete the rows that satisfy the condition; return their number."""
+        """Delete the rows that satisfy an SQL condition; return the number of deleted rows."""
         count = self.read().where(condition).count()
         if count:
             with self.noting(run_id):
@@ -241,12 +249,12 @@ class LakeTable:
         return count
 
     def compact(self, *, file_bytes: int, run_id: str) -> None:
-        """Merge small files of each partition into files of about this size in bytes."""
+        """Combine small files within each partition into files of about `file_bytes` bytes."""
         with self.noting(run_id):
             self._spark_table.compact(file_bytes)
 
     def vacuum(self, *, keep_s: float) -> None:
-        """Delete the files that only versions older than `keep_s` seconds need."""
+        """Delete data files that only table versions older than `keep_s` seconds need."""
         self._spark_table.vacuum(keep_s)
 
     @cached_property
@@ -258,14 +266,14 @@ class LakeTable:
         return DeltaRsLocation(self.spark, self._log.location)
 
     def _newest(self) -> DeltaRsTable | DeltaLog:
-        """Return the newest version: as read by delta-rs if possible, else by Spark, which may need jobs."""
+        """Return the table's newest state, read by delta-rs if possible, else by Spark, which may run jobs."""
         try:
             return self._delta_rs_location.newest() or self._log
         except TableNotFoundError:
             return self._log
 
     def _make(self, rows: Rows, partition_by: Sequence[str] = (), properties: Mapping[str, str] | None = None) -> bool:
-        """Create the table, without rows, if there is none; return whether it was created."""
+        """Create an empty table unless one exists; return whether it was created."""
         if self.exists():
             return False
         given = dict(properties or {})
@@ -278,14 +286,14 @@ class LakeTable:
         return True
 
     def _written(self, commit: Commit, *, loaded: bool) -> Written:
-        """Return the result of a commit; if it has `loaded` the whole table, choose the table's writer again."""
+        """Return the result of a commit; if the commit `loaded` the whole table, choose the table's writer again."""
         written = self._commits.written(commit)
         if loaded and self.decide_writer(run_id=commit.run_id) is not None:
             return replace(written, version=self.version())
         return written
 
     def _is_for_delta_rs(self, rows: Rows, *, or_fewer: bool = False) -> bool:
-        """Whether delta-rs commits these rows, which the driver holds; writes that change columns are left to Spark."""
+        """Whether delta-rs may commit these rows, which the driver holds; Spark makes commits that change columns."""
         found = self._delta_rs_location.newest()
         if found is None or found.writer() != DELTA_RS or not suits_delta_rs(rows.schema, {}):
             return False

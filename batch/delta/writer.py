@@ -1,8 +1,8 @@
-"""Chooses the engine that writes a table: a table property, set when the table is loaded and changed by `maintain`.
+"""Chooses which engine writes a table; a table property records the choice, which `maintain` may change later.
 
-`delta-rs` means that delta-rs commits appends and merges of rows held by the driver, in-process instead of by Spark. On
-every table, Spark writes everything else: rows that the driver does not hold, replacements of the whole table, rows
-whose columns differ from the table's, and everything that `maintain` and `erase` do.
+The value `delta-rs` means that delta-rs commits appends and merges of rows held by the driver, in-process instead of
+through Spark. In every table, Spark makes all other writes: rows that the driver does not hold, replacements of the
+whole table, rows whose columns differ from the table's, and all writes of `maintain` and `erase`.
 See docs/decisions/0001-one-writer-per-table.md.
 """
 
@@ -19,12 +19,12 @@ from batch.delta import sizes
 Writer = Literal["delta-rs", "spark"]
 
 WRITER: Final = "millrace.writer"
-"""The table property with the writer. Tables older than this property lack it until `maintain` sets it."""
+"""The table property that names the table's writer. In tables older than this property, `maintain` sets it."""
 
 DELTA_RS: Final = "delta-rs"
 SPARK: Final = "spark"
 SPARK_ONLY: Final = "spark-only"
-"""Set by an operator: delta-rs neither writes nor reads the table, and `maintain` does not change the property."""
+"""The value that an operator sets to keep delta-rs from reading or writing a table; `maintain` does not change it."""
 
 _TYPES: Final = (
     types.BinaryType,
@@ -44,17 +44,17 @@ _PROPERTIES: Final = frozenset({"delta.enableChangeDataFeed", "delta.dataSkippin
 
 
 def suits_delta_rs(schema: StructType, properties: Mapping[str, str]) -> bool:
-    """Whether delta-rs can create and maintain a table with these columns and properties."""
+    """Whether delta-rs can create and write a table with these columns and properties."""
     asked = {name for name in properties if name.startswith("delta.")}
     return all(isinstance(field.dataType, _TYPES) for field in schema) and asked <= _PROPERTIES
 
 
 def writer_of(recorded: str | None, *, is_kept_up: bool, table_bytes: int) -> Writer:
-    """Return the engine that writes a table now.
+    """Return the engine that currently writes a table.
 
     Args:
-        recorded: value of the table property; if it is None, the size of the table decides.
-        is_kept_up: whether delta-rs reaches the table and maintains all its features; otherwise Spark writes it.
+        recorded: value of the table property `WRITER`; if it is None, the size of the table decides.
+        is_kept_up: whether delta-rs can reach the table and supports all its features; otherwise, Spark writes it.
         table_bytes: total bytes of the table's data files.
     """
     if not is_kept_up or recorded not in (None, DELTA_RS):
@@ -63,9 +63,9 @@ def writer_of(recorded: str | None, *, is_kept_up: bool, table_bytes: int) -> Wr
 
 
 def next_writer(recorded: str | None, *, is_kept_up: bool, table_bytes: int) -> str:
-    """Return the value of the property that `maintain` sets; see `writer_of` for the arguments.
+    """Return the value to record in the table property `WRITER`; see `writer_of` for the arguments.
 
-    A table above the size limit changes to Spark, and changes back to delta-rs only far below that limit.
+    The writer changes to Spark when the table exceeds a size limit, and back to delta-rs only far below that limit.
     """
     if recorded not in (None, DELTA_RS, SPARK):
         return recorded

@@ -1,1 +1,1 @@
-"""The source database, the paths and objects of the lake, and the canonical text of values."""
+"""Access to the source database, paths and small objects of the lake, and the canonical text form of values."""

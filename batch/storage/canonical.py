@@ -1,8 +1,9 @@
-"""The canonical text of a row: identical characters from Spark and from the source database.
+"""The canonical text of a row, for which Spark and the source database produce identical characters.
 
-A value is `-` for NULL, else `<number of characters>:<text>`; a row is the concatenation of its values. Integers are
-plain, decimals have their scale, times are `YYYY-MM-DD HH:MM:SS.ffffff` in UTC, dates ISO, booleans 0 or 1.
-Floating-point numbers are formatted by each side, with differences for some values: do not compare them.
+NULL is written as `-`, and any other value as `<number of characters>:<text>`; a row is the concatenation of its
+values. Integers have no padding, decimals have all digits of their scale, times are `YYYY-MM-DD HH:MM:SS.ffffff` in
+UTC, dates are `YYYY-MM-DD`, and booleans are 0 or 1. Spark and the database format some floating-point numbers
+differently, so the texts of such columns must not be compared.
 """
 
 from __future__ import annotations
@@ -28,24 +29,24 @@ _SPARK: Final = {
 
 
 def mysql_text(columns: Sequence[Column]) -> str:
-    """Return an SQL expression for the canonical text of columns, for MySQL or MariaDB in a session in UTC."""
+    """Return a MySQL or MariaDB expression for a row's canonical text; the session's time zone must be UTC."""
     texts = [mysql_value(column) for column in columns]
     values = (f"COALESCE(CONCAT(CHAR_LENGTH({text}), ':', {text}), '-')" for text in texts)
     return f"CONCAT({', '.join(values)})"
 
 
 def mysql_value(column: Column) -> str:
-    """Return an SQL expression for the text of one value, without its length, for MySQL or MariaDB; NULL stays NULL."""
+    """Return a MySQL or MariaDB expression for a value's canonical text without its length; NULL stays NULL."""
     return _MYSQL.get(column.type, "CAST({0} AS CHAR)").format(f"`{column.name}`")
 
 
 def spark_text(columns: Sequence[Column]) -> str:
-    """Return a Spark SQL expression for the canonical text of typed columns."""
+    """Return a Spark SQL expression for a row's canonical text; the DataFrame must have the types in `columns`."""
     texts = [_SPARK.get(column.type, "CAST({0} AS STRING)").format(f"`{column.name}`") for column in columns]
     values = (f"coalesce(concat(char_length({text}), ':', {text}), '-')" for text in texts)
     return f"concat({', '.join(values)})"
 
 
 def time_text(time: datetime) -> str:
-    """Return the canonical text of a time."""
+    """Return the canonical text of a time, `YYYY-MM-DD HH:MM:SS.ffffff` in UTC."""
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

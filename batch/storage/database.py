@@ -1,4 +1,4 @@
-"""A plain connection to the source database, for queries with small results."""
+"""Direct connections to the source database, without Spark, for queries with small results."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CONNECT_TIMEOUT_S = 5
 
 @contextlib.contextmanager
 def connected(settings: DatabaseSettings, database: str) -> Iterator[MySQLConnection]:
-    """Yield a connection in UTC that reads committed rows; nothing is ever written through it.
+    """Yield a database connection for reading, with autocommit and time zone UTC.
 
     Raises:
-        BatchError: the server does not answer (after three tries), or rejects the login or a statement.
+        BatchError: the server does not answer in three attempts, or it rejects the login or a statement.
     """
     connection = with_tries(lambda: _connect(settings, database), layer="source", table="")
     try:
@@ -29,7 +29,7 @@ def connected(settings: DatabaseSettings, database: str) -> Iterator[MySQLConnec
         where = f"the database server at {settings.host}:{settings.port}"
         raise BatchError(f"{where}: {error.msg} (error {error.errno})", layer="source") from error
     finally:
-        # Not close(), which first sends a message to the server, so that it fails or waits if the server has ended.
+        # close() would first send a message to the server, and so fail or block if the server is down.
         connection.disconnect() if connection.is_connected() else connection.shutdown()
 
 

@@ -1,4 +1,4 @@
-"""Small objects of the lake outside of tables, read and written atomically and without Spark."""
+"""Reads and writes small objects outside the lake's tables, such as manifests, atomically and without Spark."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ T = TypeVar("T")
 
 
 class ObjectFolder(Protocol):
-    """A folder of objects with plain names."""
+    """A folder in the object storage or on a local disk, whose objects are read and written by name."""
 
     def names(self, *, after: str = "") -> list[str]:
-        """Return the sorted names of objects that sort after `after`."""
+        """Return the names of the objects in this folder, sorted; with `after`, only names that sort after it."""
         ...
 
     def folders(self) -> list[str]:
-        """Return the sorted names of the folders inside."""
+        """Return the sorted names of the subfolders."""
         ...
 
     def metadata(self, name: str) -> Mapping[str, str]:
-        """Return the user metadata of an object; all names are in lower case.
+        """Return the user metadata of an object, with keys in lower case.
 
         Raises:
-            FileNotFoundError: there is no object of this name.
+            FileNotFoundError: the folder has no object with this name.
         """
         ...
 
@@ -49,24 +49,24 @@ class ObjectFolder(Protocol):
         """Return the content of an object.
 
         Raises:
-            FileNotFoundError: there is no object of this name.
+            FileNotFoundError: the folder has no object with this name.
         """
         ...
 
     def write(self, name: str, content: bytes) -> None:
-        """Write an object."""
+        """Write an object, overwriting any object with the same name."""
         ...
 
     def replace(self, name: str, content: bytes) -> None:
-        """Replace the content of an object and keep its metadata."""
+        """Replace the content of an existing object, keeping its metadata."""
         ...
 
 
 def object_folder(uri: str, store: ObjectStoreSettings) -> ObjectFolder:
-    """Return the folder at a URI of the lake.
+    """Return the folder at an `s3a://`, `s3://` or `file://` URI or a local path.
 
     Raises:
-        BatchError: objects at a URI of this scheme cannot be read without Spark.
+        BatchError: the URI has another scheme, which only Spark could read.
     """
     parts = urlsplit(uri)
     if parts.scheme in ("s3a", "s3"):
@@ -77,7 +77,7 @@ def object_folder(uri: str, store: ObjectStoreSettings) -> ObjectFolder:
 
 
 class StoredFolder:
-    """A folder in a bucket. Each call is tried three times before the storage counts as unreachable."""
+    """A folder in a bucket; calls that cannot reach the object storage are tried up to three times."""
 
     def __init__(self, store: ObjectStoreSettings, bucket: str, folder: str) -> None:
         self._endpoint = store.endpoint
@@ -85,11 +85,11 @@ class StoredFolder:
         self._client = _client(store)
 
     def names(self, *, after: str = "") -> list[str]:
-        """Return the sorted names of objects that sort after `after`."""
+        """Return the names of the objects in this folder, sorted; with `after`, only names that sort after it."""
         return self._listed(after, is_folder=False)
 
     def folders(self) -> list[str]:
-        """Return the sorted names of the folders inside."""
+        """Return the sorted names of the subfolders."""
         return [name.rstrip("/") for name in self._listed("", is_folder=True)]
 
     def _listed(self, after: str, *, is_folder: bool) -> list[str]:
@@ -101,7 +101,7 @@ class StoredFolder:
         return sorted(self._tried(listed))
 
     def metadata(self, name: str) -> Mapping[str, str]:
-        """Return the user metadata of an object; all names are in lower case."""
+        """Return the user metadata of an object, with keys in lower case."""
 
         def noted() -> Mapping[str, str] | None:
             try:
@@ -135,7 +135,7 @@ class StoredFolder:
         return found
 
     def write(self, name: str, content: bytes) -> None:
-        """Write an object."""
+        """Write an object, overwriting any object with the same name."""
         self._tried(
             lambda: self._client.put_object(
                 self._bucket, f"{self._prefix}{name}", io.BytesIO(content), len(content), "application/json"
@@ -143,7 +143,7 @@ class StoredFolder:
         )
 
     def replace(self, name: str, content: bytes) -> None:
-        """Replace the content of an object and keep its metadata."""
+        """Replace the content of an existing object, keeping its metadata."""
 
         def put() -> None:
             path, mark = f"{self._prefix}{name}", "x-amz-meta-"
@@ -165,7 +165,7 @@ class StoredFolder:
                     what = f"cannot reach the object storage at {self._endpoint} ({type(error).__name__})"
                     raise BatchError(f"{what}: check that it is running, then run the command again") from None
                 time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _error_text(self, error: S3Error) -> str:
         where = f"the object storage at {self._endpoint}"
@@ -180,36 +180,36 @@ class StoredFolder:
 
 @functools.lru_cache(maxsize=4)
 def _client(store: ObjectStoreSettings) -> Minio:
-    """Return one client for all folders of a store: each new client would look up the bucket on its own connection."""
+    """Return the client that all folders of a store share; another client would look up the bucket again."""
     parts = urlsplit(store.endpoint)
     return Minio(
         parts.netloc,
         access_key=store.access_key,
         secret_key=store.secret_key,
         secure=parts.scheme == "https",
-        # By default the client itself tries five times, with pauses.
+        # By default, the client itself would make five attempts, with pauses in between.
         http_client=urllib3.PoolManager(timeout=urllib3.Timeout(ANSWER_S), retries=False),
     )
 
 
 class LocalFolder:
-    """A folder of files."""
+    """A folder on the local disk, in which each file is one object."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def names(self, *, after: str = "") -> list[str]:
-        """Return the sorted names of objects that sort after `after`."""
+        """Return the names in this folder, sorted; with `after`, only names that sort after it."""
         if not self._folder.is_dir():
             return []
         return sorted(p.name for p in self._folder.iterdir() if not p.name.startswith(".") and p.name > after)
 
     def folders(self) -> list[str]:
-        """Return the sorted names of the folders inside."""
+        """Return the sorted names of the subfolders."""
         return [name for name in self.names() if (self._folder / name).is_dir()]
 
     def metadata(self, name: str) -> Mapping[str, str]:
-        """Return no metadata, because a file has none."""
+        """Return an empty mapping for an existing file, because files have no user metadata."""
         (self._folder / name).stat()
         return {}
 
@@ -218,12 +218,12 @@ class LocalFolder:
         return (self._folder / name).read_bytes()
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file atomically."""
+        """Write a file atomically, overwriting any file with the same name."""
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._folder / f".{name}.{os.getpid()}"
         partial.write_bytes(content)
         partial.replace(self._folder / name)
 
     def replace(self, name: str, content: bytes) -> None:
-        """Replace the content of a file; files have no metadata."""
+        """Replace the content of a file, which has no user metadata to keep."""
         self.write(name, content)

@@ -1,6 +1,6 @@
-"""Retries work that needs a server, up to three tries; the error after the last one names the server and what to do.
+"""Runs work that depends on a server, in up to three attempts; the final error names the server and a remedy.
 
-The work must be safe to repeat. This is true of the layers: each continues from the progress stored in its table.
+The work must be safe to repeat. This is true of the layers, since each continues from the progress in its table.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from batch.errors import BatchError, StorageError
 Result = TypeVar("Result")
 
 PAUSES_S = (1.0, 4.0)
-"""Pauses in seconds before the second and the third try."""
+"""Pauses before the second and the third attempt, in seconds."""
 
 log = logging.getLogger("batch.storage.retry")
 
 
 @dataclass(frozen=True)
 class _Fault:
-    """A kind of failure, recognised by the names and messages of an error and its causes.
+    """A kind of failure, recognised by the type names and messages of an exception and its causes.
 
     Attributes:
-        pattern: matches a name or message of this failure.
-        text: the message of the error that is raised instead, with what to do.
-        is_passing: whether a retry may succeed.
-        error: the type of the error that is raised instead.
+        pattern: regular expression that finds a type name or message of this failure.
+        text: message of the error to raise instead, including a remedy.
+        is_passing: whether the failure may be temporary, so that a retry may succeed.
+        error: type of the error to raise instead.
     """
 
     pattern: re.Pattern[str]
@@ -86,10 +86,10 @@ _FAULTS = (
 def with_tries(
     work: Callable[[], Result], *, layer: str, table: str, pause: Callable[[float], None] = time.sleep
 ) -> Result:
-    """Do the work, and retry it up to twice if a server does not answer.
+    """Run `work` and return its result, retrying it up to twice if a server does not answer.
 
     Raises:
-        BatchError: a server still does not answer, or rejects the request; the message has layer, table and what to do.
+        BatchError: a server still does not answer or rejects the request; the message names layer, table and remedy.
     """
     for seconds in (*PAUSES_S, None):
         try:
@@ -104,7 +104,7 @@ def with_tries(
                 raise fault.error(fault.text, layer=layer, table=table) from error
         log.warning("%s/%s: %s; trying again in %g s", layer, table, fault.text, seconds)
         pause(seconds)
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _fault_of(error: BaseException) -> _Fault | None:
@@ -113,7 +113,7 @@ def _fault_of(error: BaseException) -> _Fault | None:
 
 
 def _error_texts(error: BaseException) -> Iterator[str]:
-    """Yield names and messages of an error and its causes, including the causes in Java."""
+    """Yield the type names and messages of an error and its causes, including Java exceptions."""
     seen: BaseException | None = error
     while seen is not None:
         yield f"{type(seen).__module__}.{type(seen).__name__}: {seen}"

@@ -1,1 +1,1 @@
-"""Benchmark of the lake: compare it with simpler pipelines that build the same Gold from the same database."""
+"""Benchmark that compares the lake with simpler pipelines, which build the same Gold tables from the same database."""

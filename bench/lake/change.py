@@ -1,7 +1,8 @@
 """Build the changes to the shop between two runs: 1 % of the customers at random, and mostly recent orders.
 
-Nine of ten changed orders are from the last three days; half of these are new, with their lines, and half are altered.
-The tenth is an altered older order. An altered order gets another store, and each of its lines another quantity.
+Nine of ten changed orders are from the last three days: half of them are inserted, with their product lines, and the
+other half are updated. Every tenth changed order is an older one, which is updated. An update changes the order's store
+and the quantity in each of its product lines.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ Statement = tuple[str, Sequence[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Shop:
-    """State of the shop before a change: number of customers, sorted order ids, last day of orders (`2025-12-31`)."""
+    """The state of the shop before a change.
+
+    Attributes:
+        customers: number of customers.
+        recent, older: sorted ids of the orders from the last `RECENT_DAYS` days, and of all older orders.
+        last_day: date of the newest order, such as `2025-12-31`.
+    """
 
     customers: int
     recent: Sequence[str]
@@ -32,12 +39,12 @@ class Shop:
 
     @property
     def orders(self) -> int:
-        """Return the number of orders."""
+        """Number of orders, recent and older."""
         return len(self.recent) + len(self.older)
 
 
 def statements(shop: Shop, *, seed: int, orders: int) -> Iterator[Statement]:
-    """Build the change as SQL statements, which alter every row that they match."""
+    """Yield the SQL statements of a change; each statement changes every row that it matches."""
     draw = random.Random(seed)  # noqa: S311 - a repeatable measurement
     customers = sorted(draw.sample(range(1, shop.customers + 1), round(shop.customers * SHARE)))
     text = (

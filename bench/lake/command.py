@@ -1,4 +1,4 @@
-"""The command `python -m bench batch`: measure, write `.bench/batch.json`, print a table, draw a chart."""
+"""The command `python -m bench batch`: measure the lake, write `.bench/batch.json`, print a table and draw a chart."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ CHART: Final = REPOSITORY / "bench" / "batch.png"
 
 
 def add_batch(actions: Any, say: Say) -> None:
-    """Add the command `batch`."""
+    """Add the command `batch` to the command-line parser."""
     parser = actions.add_parser("batch", help="measure the lake, and pipelines that rewrite all data in every run")
     names = ", ".join(system.name for system in SYSTEMS)
-    parser.add_argument("--system", dest="systems", type=chosen_systems, default=SYSTEMS, help=f"out of {names}")
-    parser.add_argument("--case", dest="cases", type=chosen_cases, default=tuple(CASES), help=f"of {', '.join(CASES)}")
-    parser.add_argument("--size", type=float, default=1.0, help="scale of orders and their lines; 1 is 25,000 orders")
+    systems, cases = f"systems to measure (default: {names})", f"cases to measure (default: {', '.join(CASES)})"
+    parser.add_argument("--system", dest="systems", type=chosen_systems, default=SYSTEMS, help=systems)
+    parser.add_argument("--case", dest="cases", type=chosen_cases, default=tuple(CASES), help=cases)
+    size = "scale of orders and product lines (default: 1, which is 25,000 orders)"
+    parser.add_argument("--size", type=float, default=1.0, help=size)
     parser.add_argument(
         "--customers", type=int, metavar="COUNT", help="number of customers (default: 1,000,000 at any size)"
     )
-    parser.add_argument("--repeat", type=int, choices=range(1, 11), default=1, metavar="N", help="rounds, 1 to 10")
+    parser.add_argument("--repeat", type=int, choices=range(1, 11), default=1, metavar="N", help="rounds, from 1 to 10")
     parser.set_defaults(run=lambda asked: run(asked, say))
 
 
 def run(asked: argparse.Namespace, say: Say) -> int:
-    """Run the requested measurements; return 0 if all first runs finished and no Gold table is wrong."""
+    """Run the requested measurements; return exit code 0 if all first runs finished and no Gold table is wrong."""
     require(asked.systems)
     plan = plan_of(asked.size, asked.customers)
     runs = measured_all(plan, asked.size, asked.systems, asked.cases, repeat=asked.repeat, say=say)
@@ -44,7 +46,7 @@ def run(asked: argparse.Namespace, say: Say) -> int:
     say(f"results: {TARGET.relative_to(REPOSITORY)}")
     print("\n".join(["", *table(now), "", *verdicts(rows)]))
     if any(row.disturbed for row in now):
-        print("! other programs used so much of the machine that the figure may be too high")
+        print("! other programs used so much of the machine during this run that its figures may be too high")
     if PEER_PYTHON.exists():
         command = [str(PEER_PYTHON), "-m", "bench.chart", str(TARGET), str(CHART)]
         subprocess.run(command, cwd=REPOSITORY, check=True)
@@ -53,7 +55,7 @@ def run(asked: argparse.Namespace, say: Say) -> int:
 
 
 def is_complete(runs: Sequence[Row], asked: argparse.Namespace) -> bool:
-    """Whether all systems finished all first runs; failures of other runs are only printed when they happen."""
+    """Whether all systems finished all runs of the case `first`; failures in other cases are only printed."""
     if FIRST not in asked.cases:
         return bool(runs)
     count = sum(row.case == FIRST for row in runs)
@@ -61,20 +63,20 @@ def is_complete(runs: Sequence[Row], asked: argparse.Namespace) -> bool:
 
 
 def _written() -> list[Row]:
-    """Read the results that earlier calls wrote."""
+    """Return the results that earlier invocations of the command wrote; empty if there are none."""
     if not TARGET.exists():
         return []
     return [Row.of_json(found) for found in json.loads(TARGET.read_text())]
 
 
 def chosen_systems(text: str) -> tuple[LakeSystem, ...]:
-    """Parse a comma-separated list of systems."""
+    """Parse a comma-separated list of system names."""
     wanted = _known(text, [system.name for system in SYSTEMS])
     return tuple(system for system in SYSTEMS if system.name in wanted)
 
 
 def chosen_cases(text: str) -> tuple[str, ...]:
-    """Parse a comma-separated list of cases."""
+    """Parse a comma-separated list of case names."""
     return tuple(_known(text, list(CASES)))
 
 

@@ -1,4 +1,4 @@
-"""Compute medians of the lake's runs, their ratios to the plain pipeline's first run, and verdicts, without I/O."""
+"""Compute medians of the lake's runs, ratios to the plain pipeline's first run, and verdicts, without I/O."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ WARM_ONE_PERCENT: Final = "warm_one_percent"
 WARM_NOTHING: Final = "warm_nothing"
 
 CASES: Final = {
-    FIRST: "an empty lake",
-    NOTHING: "nothing has changed since",
+    FIRST: "the lake is empty",
+    NOTHING: "nothing has changed since the previous run",
     ONE_PERCENT: "1 % of the customers and of the orders have changed",
-    AS_AT_SIZE_1: "in a larger shop, the number of orders that is 1 % at size 1 has changed",
-    WARM_ONE_PERCENT: "cycle of a running service that processes such a change",
-    WARM_NOTHING: "cycle of a running service without a change",
+    AS_AT_SIZE_1: "in a larger shop, as many orders have changed as 1 % of the orders at size 1",
+    WARM_ONE_PERCENT: "a cycle of a running service, after 1 % of the customers and of the orders have changed",
+    WARM_NOTHING: "a cycle of a running service, after no changes",
 }
 TARGETS: Final = {FIRST: 1.5, ONE_PERCENT: 0.55, NOTHING: 0.25, WARM_ONE_PERCENT: 0.3, WARM_NOTHING: 0.05}
-"""Highest accepted ratio, by case, of Millrace's seconds to the plain pipeline's first run at the same size."""
+"""Target for each case: the maximum ratio of Millrace's seconds to the plain pipeline's first run at the same size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One run, or the medians of several.
+    """The figures of one run of a system in a case, or the medians of several runs.
 
     Attributes:
         size: scale of the dataset; 1 is 25,000 orders.
-        seconds: time from the start of the first process to the end of the last; for a service's cycle, from taking
-            the lease to writing the manifest.
+        seconds: time from the start of the first process to the end of the last process; for a cycle of a service,
+            from taking the lease to writing the manifest.
         rows: number of rows in all Gold tables after the run, without the unknown members.
         changed: number of source rows that had changed since the system's previous run.
         rss_mb: peak resident memory of all the system's processes together, in MiB.
         cpu_s: processor seconds of all the system's processes.
         server_cpu_s: processor seconds of MariaDB, MinIO and Redis during the run.
         foreign_cpu: share of the machine (0 to 1) used by all other programs.
-        wrong: Gold tables that differ from the source.
+        wrong: names of the Gold tables that differ from the source.
     """
 
     system: str
@@ -82,12 +82,12 @@ Place = tuple[str, str, float, int]
 
 
 def place_of(row: Row) -> Place:
-    """Return the key of a measurement: rows with the same key are runs of the same system, case and size."""
+    """Return the key of a row's measurement: system, case, size and number of customers."""
     return row.system, row.case, row.size, row.customers
 
 
 def medians(runs: Iterable[Row]) -> list[Row]:
-    """Compute one row of medians for each measurement, in the order of their first runs."""
+    """Compute one row of medians per measurement (`place_of`), in the order of the first runs."""
     groups: dict[Place, list[Row]] = {}
     for run in runs:
         groups.setdefault(place_of(run), []).append(run)
@@ -106,13 +106,13 @@ def _median(runs: Sequence[Row]) -> Row:
 
 
 def merged(before: Iterable[Row], now: Iterable[Row]) -> list[Row]:
-    """Replace earlier rows by new ones of the same measurement, and keep all others."""
+    """Merge two lists of rows, in which a new row replaces the earlier row of the same measurement."""
     found = {place_of(row): row for row in before}
     return list((found | {place_of(row): row for row in now}).values())
 
 
 def base_of(rows: Iterable[Row], size: float, customers: int) -> Row | None:
-    """Return the plain pipeline's first run at this size; None if it is missing or its Gold was wrong."""
+    """Return the plain pipeline's first run at this size; None if there is none or its Gold tables were wrong."""
     wanted = (PLAIN, FIRST, size, customers)
     return next((row for row in rows if place_of(row) == wanted and not row.wrong), None)
 
@@ -133,7 +133,7 @@ _HEAD: Final = (
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """Format the results as a table; × is the ratio to the first run of the plain pipeline."""
+    """Format the results as a table, in which × is the ratio to the first run of the plain pipeline."""
     cells: list[Sequence[str]] = [_HEAD]
     for case in CASES:
         cells += [_cells(row, base_of(rows, row.size, row.customers)) for row in rows if row.case == case]
@@ -166,7 +166,7 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def verdicts(rows: Sequence[Row]) -> list[str]:
-    """Report, in one line per measured target, whether Millrace reaches it."""
+    """Return one line for each target that was measured, saying whether Millrace reaches the target."""
     lines = []
     for row in rows:
         base = base_of(rows, row.size, row.customers)
@@ -179,7 +179,7 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
 
 
 def _growth(rows: Sequence[Row]) -> list[str]:
-    """Compare the cost of a change in larger shops with that at size 1, one line each."""
+    """Return one line for each shop of another size, comparing the cost of a change with that at size 1."""
     ours = {(row.case, row.size, row.customers): row for row in rows if row.system == MILLRACE}
     lines = []
     for (case, size, customers), row in ours.items():

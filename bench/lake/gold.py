@@ -1,8 +1,8 @@
-"""Compare the Gold tables of a system with the source, by number of rows and a sum of row hashes (MD5).
+"""Compare the Gold tables of a system with the source database, by number of rows and a sum of row hashes (MD5).
 
-The source computes the expected digests with separate SQL (`config/datasets/…/oracle`). The digests of a system are
-computed from its Parquet files (read by pyarrow) or Delta tables (read by delta-rs). The unknown member of a dimension
-is left out, because the source has no row for it.
+The database computes the expected digests with separate SQL queries (`config/datasets/…/oracle`). The digests of a
+system are computed from its Parquet files (read with pyarrow) or Delta tables (read with delta-rs). The unknown member
+of each dimension is left out, because the source has no such row.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BITS: Final = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Digest:
-    """Digest of a table: its column names, its number of rows, and the sum of the first 60 bits of each row's MD5."""
+    """The digest of a table: column names, number of rows, and the sum of the first 60 bits of each row's MD5."""
 
     columns: tuple[str, ...]
     rows: int
@@ -45,12 +45,12 @@ Digests = Mapping[str, Digest]
 
 
 def differing(found: Digests, expected: Digests) -> list[str]:
-    """List the tables that differ from the expected digests."""
+    """Return the names of the Gold tables whose digests differ from the expected digests."""
     return [name for name in TABLES if found.get(name) != expected[name]]
 
 
 def of_source(testbed: LakeBenchTestbed) -> Digests:
-    """Compute the expected digests of Gold from the source."""
+    """Compute the expected digests of the Gold tables, from the source database."""
     found = {}
     with connected(testbed.database, testbed.definition.database) as connection, connection.cursor() as cursor:
         for name in TABLES:
@@ -69,7 +69,7 @@ def of_source(testbed: LakeBenchTestbed) -> Digests:
 
 
 def of_parquet(testbed: LakeBenchTestbed, folder: str) -> Digests:
-    """Compute the digests of Gold tables that a system wrote to `folder` as plain Parquet files."""
+    """Compute the digests of the Gold tables that a system wrote as plain Parquet files below `folder`."""
 
     def files(place: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         for name in testbed.names("gold", f"{folder}/{place}"):
@@ -81,14 +81,14 @@ def of_parquet(testbed: LakeBenchTestbed, folder: str) -> Digests:
 
 
 def of_delta(testbed: LakeBenchTestbed) -> Digests:
-    """Compute the digests of Millrace's Gold tables, at the versions that its newest manifest names.
+    """Compute the digests of Millrace's Gold tables, at the versions that the newest manifest names.
 
     Raises:
-        StackError: the lake has no run yet.
+        StackError: the lake has no manifest.
     """
     runs = [name for name in testbed.names("gold", "audit/runs") if name.endswith(".json")]
     if not runs:
-        raise StackError("the lake has no run")
+        raise StackError("the lake has no manifest in gold/audit/runs: Millrace has not finished a run")
     versions = json.loads(testbed.content("gold", runs[-1]))["versions"]
     return {name: digest(name, _delta(testbed, place, versions[f"gold/{name}"])) for name, place in _places()}
 
@@ -121,7 +121,7 @@ def _table(testbed: LakeBenchTestbed, files: Iterable[tuple[str, Mapping[str, st
 
 
 def digest(name: str, table: pa.Table) -> Digest:
-    """Compute the digest of one Gold table."""
+    """Compute the digest of one Gold table, without the unknown member if the table is a dimension."""
     columns = tuple(sorted(table.column_names))
     if name in KEY_OF and KEY_OF[name] in columns:
         table = table.filter(pc.not_equal(table[KEY_OF[name]], UNKNOWN))
@@ -133,7 +133,7 @@ def digest(name: str, table: pa.Table) -> Digest:
 
 
 def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Format values as text in the same way as the source."""
+    """Format the values of a column as text, in the same way as the source database does."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     elif pa.types.is_timestamp(column.type):

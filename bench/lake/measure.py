@@ -1,4 +1,4 @@
-"""Run all cases of all systems on one testbed, and compare the Gold of every run with the source."""
+"""Run all cases of all systems on one testbed, and compare the Gold tables after every run with the source."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from ops.dataset.generator.plan import Plan, make_plan
 from stack.errors import StackError
 
 RUNS: Final = RESULTS / "batch-runs.jsonl"
-"""Each run is appended when it ends, so that an interrupted benchmark keeps its measurements."""
+"""The file to which each run is appended when it ends, so that an interrupted benchmark keeps its results."""
 WARM_UP_CHANGES: Final = 2
-"""Changes that the service processes before the measured one, because Java compiles code after many calls."""
+"""Number of changes that the service processes before the measured change, to let Java compile the service's code."""
 IDLE_CYCLES: Final = 5
 CLASSES: Final = "spark-classes-*"
 _OF_SIZE_1: Final = 0.01
 
 
 class LakeBench:
-    """The rounds of a benchmark on one shop."""
+    """Runs the measured cases, round by round, on one shop."""
 
     def __init__(
         self, testbed: LakeBenchTestbed, size: float, systems: Sequence[LakeSystem], cases: Collection[str], say: Say
@@ -54,15 +54,15 @@ class LakeBench:
         self._log.parent.mkdir(parents=True, exist_ok=True)
 
     def prepare(self) -> None:
-        """Make sure that Java's class-data archive exists, as on any machine after its first run."""
+        """Make sure that Java's class-data archive exists, as it does on any machine after Millrace's first run."""
         cache = CacheSettings.read().folder.expanduser()
         for system in self._systems:
             if system.name == MILLRACE and not any(cache.glob(CLASSES)):
-                self._say("first run, not measured: it creates the class-data archive")
+                self._say("running Millrace once, without measuring, to create Java's class-data archive")
                 self._run(system)
 
     def round(self) -> Iterator[Row]:
-        """Run every requested case once, in the order in which they would occur in practice; yield each result."""
+        """Run every requested case once, in the order in which the cases would occur in practice; yield the results."""
         testbed, systems = self._testbed, rotated(self._systems, self._round)
         self._round += 1
         ours = [system for system in systems if system.name == MILLRACE]
@@ -80,7 +80,7 @@ class LakeBench:
             try:
                 yield from self._warm(ours[0])
             except StackError as error:
-                self._say(f"warm cycles: {error}")
+                self._say(f"measuring cycles of the service failed: {error}")
 
     def _change(self, *, orders: int | None = None) -> None:
         self._testbed.change(orders=orders)
@@ -91,7 +91,7 @@ class LakeBench:
             try:
                 cost = self._run(system)
             except StackError as error:
-                self._say(f"{case} {system.name}: {error}")
+                self._say(f"{case} {system.name} failed: {error}")
                 continue
             if case in self._cases:
                 yield self._row(system, case, cost, changed)
@@ -101,14 +101,14 @@ class LakeBench:
         return measured(commands, environment_of(self._testbed), self._log, self._testbed.servers)
 
     def _warm(self, system: LakeSystem) -> Iterator[Row]:
-        """Run the service: process some changes to warm up, measure one change, then measure idle cycles."""
+        """Run the service: let it process some changes to warm up, measure one change, then measure idle cycles."""
         testbed = self._testbed
         held = testbed.held_back(WARM_UP_CHANGES + 1)
         self._expected = gold.of_source(testbed)
         with Service.running(testbed) as service:
             for number, names in enumerate(held, start=1):
                 service.idle()
-                testbed.release(names)  # between two cycles
+                testbed.release(names)  # while no cycle is running
                 cycle, cost = service.busy()
                 self._say(f"the service processed change {number} in {cycle.seconds:.1f} s")
             service.idle()
@@ -141,22 +141,22 @@ class LakeBench:
 
 def _line(row: Row) -> str:
     wrong = f", WRONG: {', '.join(row.wrong)}" if row.wrong else ""
-    foreign = f"other programs took {row.foreign_cpu:.0%}{', too much' if row.foreign_cpu > MOST_FOREIGN else ''}"
+    foreign = f"other programs used {row.foreign_cpu:.0%}{', too much' if row.foreign_cpu > MOST_FOREIGN else ''}"
     return (
         f"{row.case:<16} {row.system:<23} {row.seconds:8.3f} s, {row.cpu_s:6.1f} s CPU, {row.rss_mb:6,.0f} MB, "
-        f"{row.rows:,} rows of Gold{wrong}; {foreign}"
+        f"{row.rows:,} Gold rows{wrong}; {foreign}"
     )
 
 
 def plan_of(size: float, customers: int | None) -> Plan:
-    """Plan the number of orders, lines and customers."""
+    """Compute the numbers of orders, product lines and customers for a size."""
     return make_plan(generator(), size=size, customers=customers)
 
 
 def measured_all(
     plan: Plan, size: float, systems: Sequence[LakeSystem], cases: Collection[str], *, repeat: int, say: Say
 ) -> list[Row]:
-    """Measure all rounds, and return all runs, including disturbed ones."""
+    """Run all rounds on a new testbed; return the figures of all runs, including disturbed runs."""
     RUNS.unlink(missing_ok=True)
     with LakeBenchTestbed.opened(plan, say) as testbed:
         bench = LakeBench(testbed, size, systems, cases, say)

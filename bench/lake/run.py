@@ -1,4 +1,4 @@
-"""Measure time, processor time and memory of commands, including all their child processes."""
+"""Measure the time, processor time and memory of commands, including all their child processes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MIB: Final = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Resources used between two moments.
+    """The time and the resources that a measured command or cycle used.
 
     Attributes:
         cpu_s: processor seconds of the measured processes.
         rss_mb: peak resident memory of the measured processes together, in MiB.
-        server_cpu_s: processor seconds of the servers in that time.
+        server_cpu_s: processor seconds of the servers in the same time.
         foreign_cpu: share of the machine (0 to 1) used by all other programs.
     """
 
@@ -40,7 +40,7 @@ class Cost:
 
 
 class Window:
-    """Measures the resources that a process tree and the servers use after this object is created."""
+    """Measures the resources that a process tree and the servers use from the creation of the object on."""
 
     def __init__(self, meter: TreeMeter, servers: Callable[[], Sequence[int]]) -> None:
         self._meter = meter
@@ -49,11 +49,11 @@ class Window:
         self._began = time.monotonic()
 
     def cost(self, *, seconds: float | None = None, parts: int = 1) -> Cost:
-        """Return the resources used so far.
+        """Return the time and the resources used so far.
 
         Args:
             seconds: time to report instead of the elapsed time.
-            parts: number of equal repetitions by which processor times are divided.
+            parts: number of repetitions in this time; processor times are divided by it.
         """
         wall_s = time.monotonic() - self._began
         spent = self._spent().since(self._before)
@@ -70,7 +70,7 @@ class Window:
 
 
 def started(command: Sequence[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a command in the repository, appending its output to `log`; the kernel kills it if the caller dies."""
+    """Start a command in the repository, with its output appended to `log`; the kernel kills it if the caller dies."""
     with log.open("ab") as output:
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *command],
@@ -116,5 +116,5 @@ def _measured(
     cost = window.cost()
     if process.wait() != 0:
         end = "\n".join(last_lines(log, _LOG_LINES))
-        raise StackError(f"{' '.join(command)} failed with exit code {process.returncode}:\n{end}")
+        raise StackError(f"{' '.join(command)} failed with exit code {process.returncode}; the end of its log:\n{end}")
     return cost

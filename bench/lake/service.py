@@ -1,10 +1,10 @@
 """Measure the cycles of the service `python -m batch run --every …`, using the times that the service itself records.
 
 The times of a cycle that found nothing new come from the hash `batch_jobs:{dataset}` in Redis, in milliseconds. The
-duration of a cycle that wrote something comes from the line that the service prints after it, because the next cycle
-may overwrite the hash at once. A cycle starts when the service takes the lease and ends after it wrote the manifest.
-Processor time and memory cover the whole process tree, from the moment a change is available to the end of the cycle
-that processed it.
+duration of a cycle that wrote something comes from the line that the service prints after the cycle, because the next
+cycle may overwrite the hash at once. A cycle starts when the service takes the lease, and ends when it has written the
+manifest. Processor time and memory cover the whole process tree, from the moment when a change is available to the end
+of the cycle that processed the change.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _LOG_LINES: Final = 15
 _WROTE: Final = re.compile(
     r"^\S+ \S+Z run (?P<run>\S+): [\d,]+ rows written(?P<failed>, .* FAILED)? \((?P<seconds>[\d.]+) s\)$", re.MULTILINE
 )
-"""Matches the line that `batch.pipeline.report.print_line` prints after a cycle that wrote something."""
+"""The pattern of the line that `batch.pipeline.report.print_line` prints after a cycle that wrote something."""
 _RECORD: Final = Script(f"return redis.call('HGETALL', 'batch_jobs:{DATASET}')")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cycle:
-    """One cycle of the service, as recorded by the service."""
+    """A finished cycle of the service, as recorded by the service itself."""
 
     run_id: str
     state: str
@@ -50,7 +50,7 @@ class Cycle:
 
 
 class Service:
-    """A running service, whose cycles are measured from outside."""
+    """A running `python -m batch run --every …`, whose cycles are measured from outside."""
 
     def __init__(self, testbed: LakeBenchTestbed, redis: RedisConsole) -> None:
         self._testbed = testbed
@@ -64,7 +64,7 @@ class Service:
     @classmethod
     @contextmanager
     def running(cls, testbed: LakeBenchTestbed) -> Iterator[Service]:
-        """Start the service; stop it with SIGTERM at the end."""
+        """Start the service; stop it with SIGTERM after the `with` block."""
         url = RedisSettings.read(testbed.base.environment).url
         with RedisConsole(url, database=0) as redis:
             service = cls(testbed, redis)
@@ -74,16 +74,16 @@ class Service:
                 service.end()
 
     def window(self) -> Window:
-        """Start a measurement of processor time and memory."""
+        """Start measuring the processor time and memory of the service and the servers."""
         self._meter.sample(self._process.pid)
         self._meter.rss_bytes = 0
         return Window(self._meter, self._testbed.servers)
 
     def cycle(self) -> Cycle:
-        """Wait for the end of the next cycle.
+        """Wait for the end of the next cycle, and return the cycle.
 
         Raises:
-            StackError: the service has ended, or no cycle ends within the limit.
+            StackError: the service has stopped, or no cycle ends within the time limit.
         """
         deadline = time.monotonic() + CYCLE_LIMIT_S
         while True:
@@ -96,16 +96,16 @@ class Service:
             time.sleep(SAMPLE_S)
 
     def idle(self) -> Cycle:
-        """Wait for the end of a cycle that found nothing new."""
+        """Wait for the end of a cycle that found nothing new, and return the cycle."""
         while (cycle := self.cycle()).state != "nothing new":
             _refuse_failure(cycle)
         return cycle
 
     def busy(self) -> tuple[Cycle, Cost]:
-        """Wait for the end of the cycle that processes the available changes.
+        """Wait for the end of the cycle that processes the available changes; return the cycle and its cost.
 
         Raises:
-            StackError: the service has ended, the cycle failed, or does not end within the limit.
+            StackError: the service has stopped, or the cycle failed or does not end within the time limit.
         """
         window, before = self.window(), len(self._wrote())
         deadline = time.monotonic() + CYCLE_LIMIT_S
@@ -129,13 +129,14 @@ class Service:
 
     def _refuse_end(self, deadline: float) -> None:
         if self._process.poll() is not None or time.monotonic() > deadline:
-            raise StackError("\n".join(["no cycle of the service has ended:", *last_lines(self._log, _LOG_LINES)]))
+            text = f"the service stopped or did not finish a cycle within {CYCLE_LIMIT_S:.0f} s; the end of its log:"
+            raise StackError("\n".join([text, *last_lines(self._log, _LOG_LINES)]))
 
     def _wrote(self) -> list[Cycle]:
         return cycles_in(self._log.read_text())
 
     def _noted(self) -> Cycle | None:
-        """Read the last finished cycle from Redis; None before the first cycle and while one is running."""
+        """Read the last finished cycle from Redis; None before the first cycle and while a cycle is running."""
         flat = [text.decode() for text in self._redis.call(_RECORD, b"")]
         record = dict(zip(flat[::2], flat[1::2], strict=True))
         if "ended" not in record:
@@ -145,7 +146,7 @@ class Service:
 
 
 def cycles_in(text: str) -> list[Cycle]:
-    """Find the cycles that wrote rows, or failed, in the output of a service."""
+    """Return the cycles that wrote rows or failed, parsed from the output of a service."""
     return [
         Cycle(run_id=found["run"], state="failed" if found["failed"] else "done", seconds=float(found["seconds"]))
         for found in _WROTE.finditer(text)
@@ -154,4 +155,4 @@ def cycles_in(text: str) -> list[Cycle]:
 
 def _refuse_failure(cycle: Cycle) -> None:
     if cycle.state == "failed":
-        raise StackError(f"the cycle {cycle.run_id} of the service failed")
+        raise StackError(f"the service's cycle with run id {cycle.run_id} failed")

@@ -1,4 +1,4 @@
-"""The measured systems that fill a lake, and the commands that run them."""
+"""The measured lake systems, and the commands that run them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,23 @@ _LAYERS: Final = ("bronze", "silver", "gold")
 
 @dataclass(frozen=True, kw_only=True)
 class LakeSystem:
-    """One measured system; `what` describes it, and `commands` returns its commands for a job file."""
+    """A measured system, which fills Bronze, Silver and Gold from the source.
+
+    Attributes:
+        what: description of the system.
+        commands: function that returns the system's commands, given the path of its job file.
+    """
 
     name: str
     what: str
     commands: Callable[[Path], Sequence[Sequence[str]]]
 
     def run_commands(self, testbed: LakeBenchTestbed) -> Sequence[Sequence[str]]:
-        """Return the commands that run this system on a testbed."""
+        """Write the job file for a testbed, and return the commands that run the system on it."""
         return self.commands(_job_file(testbed, self.name))
 
     def gold(self, testbed: LakeBenchTestbed) -> Digests:
-        """Compute the digests of the Gold tables that the system has written."""
+        """Compute the digests of the Gold tables that the system wrote on a testbed."""
         return gold.of_delta(testbed) if self.name == MILLRACE else gold.of_parquet(testbed, self.name)
 
 
@@ -46,39 +51,39 @@ def _spark(job: Path, *more: str) -> list[str]:
 SYSTEMS: Final = (
     LakeSystem(
         name=MILLRACE,
-        what="as it is shipped: Delta tables, changes merged, manifest, lease, quality rules",
+        what="Millrace as shipped: Delta tables, merged changes, manifest, lease and quality rules",
         commands=lambda job: [[sys.executable, "-m", "batch", "run"]],
     ),
     LakeSystem(
         name=PLAIN,
-        what="Spark, everything overwritten as Parquet, one session",
+        what="Spark, which overwrites everything as Parquet, in one session",
         commands=lambda job: [_spark(job)],
     ),
     LakeSystem(
         name="plain_parquet_per_layer",
-        what="the same, with one session per layer",
+        what="Spark, which overwrites everything as Parquet, in one session per layer",
         commands=lambda job: [_spark(job, "--layers", layer) for layer in _LAYERS],
     ),
     LakeSystem(
         name="polars",
-        what="no Spark, one process, everything in memory",
+        what="Polars instead of Spark, in one process, with all data in memory",
         commands=lambda job: [[str(PEER_PYTHON), "-m", "bench.peers.polars_job", "--job", str(job)]],
     ),
 )
 
 
 def require(systems: Sequence[LakeSystem]) -> None:
-    """Check that the programs of the systems are installed.
+    """Check that the systems' programs are installed.
 
     Raises:
-        StackError: the peers' environment is missing.
+        StackError: the Python environment of the peers is missing.
     """
     if any(system.name == "polars" for system in systems) and not PEER_PYTHON.exists():
         raise StackError(f"{PEER_PYTHON} is missing: create it by running `make bench-batch`")
 
 
 def environment_of(testbed: LakeBenchTestbed) -> Mapping[str, str]:
-    """Build the environment of all systems, without the settings in this process's environment."""
+    """Return the environment variables for all systems, without the settings of this process's environment."""
     own = {
         "LOG_DIR": str(testbed.base.folder / "logs"),
         "PYTHONPATH": str(REPOSITORY),
@@ -88,7 +93,7 @@ def environment_of(testbed: LakeBenchTestbed) -> Mapping[str, str]:
 
 
 def _job_file(testbed: LakeBenchTestbed, name: str) -> Path:
-    """Write the job file of a peer, readable only by this user because it contains passwords."""
+    """Write a peer's job file, readable only by the current user because it contains passwords; return its path."""
     database, store = testbed.database, testbed.storage
     spark = SparkSettings.read(testbed.base.environment)
     job: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""Testbed of the lake's benchmark: servers, a loaded shop and the archive of its changes.
+"""Testbed of the lake benchmark: servers, a shop database with data, and the archive of the shop's changes.
 
-As in the shipped datasets, the lake reads all tables from the archive of raw changes. The stream fills the archive
-outside the measured times; during measurements, Kafka, Connect and the archive's worker are stopped.
+As in the shipped datasets, the lake reads all tables from the archive of raw changes. The archive is filled outside the
+measured times; during measurements, Kafka, Connect and the archive's worker are stopped.
 """
 
 from __future__ import annotations
@@ -49,10 +49,12 @@ _POLL_S: Final = 0.5
 
 
 class LakeBenchTestbed:
-    """A shop whose changes are archived.
+    """The servers of the lake benchmark, with a shop database and an archive of its changes.
 
     Attributes:
-        changed: number of source rows that the latest call of `change` altered.
+        base: the testbed with the servers.
+        plan: numbers of orders, product lines and customers in the shop at the start.
+        changed: number of source rows that the latest call of `change` changed.
     """
 
     def __init__(self, testbed: StackTestbed, plan: Plan, say: Say) -> None:
@@ -76,12 +78,12 @@ class LakeBenchTestbed:
     @classmethod
     @contextmanager
     def opened(cls, plan: Plan, say: Say) -> Iterator[LakeBenchTestbed]:
-        """Start new servers, load the shop and archive it; stop and delete the servers afterwards."""
+        """Start servers, load and archive the shop; after the `with` block, stop the servers and delete their data."""
         with StackTestbed.opened(SERVERS, partitions=PARTITIONS) as testbed:
             yield cls(testbed, plan, say)
 
     def servers(self) -> list[int]:
-        """Return the pids of the servers that are currently running."""
+        """Return the pids of the benchmark's servers that are currently running."""
         site = self.base.stack.site
         records = (load_record(site.record(name)) for name in SERVERS)
         return [
@@ -105,7 +107,7 @@ class LakeBenchTestbed:
             paths = write_files(generator(), self.plan, Path(folder))
             load_files(self.database, self.definition, paths, OnDuplicate.FAIL, lambda line: None)
         self._archived = sum(self.rows(f"SELECT COUNT(*) FROM {t.name}")[0][0] for t in self.definition.tables)  # noqa: S608
-        self._say(f"archiving {self._archived:,} rows, which takes some minutes at size 1")
+        self._say(f"archiving {self._archived:,} rows, which takes a few minutes at size 1")
         self.base.apply_topics("bench")
         with self._archiving():
             settings = ConnectSettings.read(self.base.environment)
@@ -115,7 +117,7 @@ class LakeBenchTestbed:
 
     @contextmanager
     def _archiving(self) -> Iterator[None]:
-        """Run Kafka, Connect and the archive's worker during the block and until all changes are archived."""
+        """Run Kafka, Connect and the archive's worker during the `with` block, and until all changes are archived."""
         self.base.stack.up(only=STREAM)
         [port] = free_ports(["archive"]).values()
         folder = self.base.folder / "archive"
@@ -138,12 +140,12 @@ class LakeBenchTestbed:
             time.sleep(_POLL_S)
 
     def _records(self) -> int:
-        """Return the number of records in the archive."""
+        """Return the number of change records in the archive."""
         heads = (self._store.stat_object("bronze", name).metadata or {} for name in self._objects())
         return sum(int(head[f"x-amz-meta-{RECORDS}"]) for head in heads)
 
     def change(self, *, orders: int | None = None) -> None:
-        """Change 1 % of the customers and of the orders (or `orders` orders), and wait until all is archived."""
+        """Change 1 % of the customers and of the orders (or `orders` orders); wait until the changes are archived."""
         self._changes += 1
         shop = self._shop()
         count = max(1, round(shop.orders * 0.01)) if orders is None else orders
@@ -175,12 +177,12 @@ class LakeBenchTestbed:
     # -- the object storage -------------------------------------------------------------------------------------------
 
     def names(self, bucket: str, folder: str) -> list[str]:
-        """List the names of all objects below a folder of a bucket."""
+        """Return the sorted names of all objects in a folder of a bucket and its subfolders."""
         found = self._store.list_objects(bucket, prefix=f"{folder}/" if folder else "", recursive=True)
         return sorted(str(each.object_name) for each in found)
 
     def content(self, bucket: str, name: str) -> bytes:
-        """Read the content of an object."""
+        """Return the content of an object."""
         with self._store.get_object(bucket, name) as answer:
             return bytes(answer.read())
 
@@ -188,20 +190,20 @@ class LakeBenchTestbed:
         return self.names("bronze", FOLDER)
 
     def empty(self) -> None:
-        """Remove the layers of all systems, but keep the archive."""
+        """Delete the Bronze, Silver and Gold data of all systems, but keep the archive."""
         for bucket in BUCKETS:
             names = [name for name in self.names(bucket, "") if not name.startswith(f"{FOLDER}/")]
             for error in self._store.remove_objects(bucket, [DeleteObject(name) for name in names]):
-                raise StackError(f"{bucket}/{error.name} could not be removed: {error.message}")
+                raise StackError(f"cannot delete the object {bucket}/{error.name}: {error.message}")
 
     def held_back(self, changes: int) -> list[list[str]]:
-        """Make changes, but hold back the archive objects of each, as if they had not arrived yet.
+        """Make changes to the shop, and move their archive objects away, as if the changes had not arrived yet.
 
-        Objects are moved away only after all changes are archived, because the archive's worker writes missing objects
-        of a chain (the sequence of a partition's objects) again.
+        The objects are moved only after all changes have been archived, because the archive's worker would write
+        objects that are missing from a chain (the sequence of a partition's objects) again.
 
         Returns:
-            The names of the objects of each change.
+            The names of the archive objects of each change.
         """
         seen = set(self._objects())
         parts = []
@@ -214,7 +216,7 @@ class LakeBenchTestbed:
         return parts
 
     def release(self, names: Sequence[str]) -> None:
-        """Move objects that were held back into the archive."""
+        """Move objects that `held_back` has moved away back into the archive."""
         for name in names:
             self._move(f"{_HELD}/{name}", name)
 

@@ -1,5 +1,5 @@
-"""Peers: the jobs of Millrace, implemented with other systems.
+"""Peers: programs that do the same job as Millrace, implemented with other systems.
 
-The stream peers emit each complete order once, with all its products; the lake peers build the same Gold. Each runs as
-a separate process and imports nothing of Millrace, so it needs none of Millrace's packages.
+The stream peers emit each complete order once, with all its products; the lake peers build the same Gold tables. Each
+peer runs as a separate process and imports no module of Millrace, so it does not need the packages of Millrace.
 """

@@ -1,4 +1,4 @@
-"""Stream peer: unmodified Faust with two agents and one RocksDB table, and settings tuned for throughput."""
+"""Stream peer that uses unmodified Faust: two agents, one RocksDB table, and settings tuned for throughput."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.peers.job import FirstEvent, arguments, complete_order, fold
 
 def application(given: argparse.Namespace) -> faust.App:
     """Build the Faust application from the command-line arguments."""
-    # With more than 100 unsent messages, Faust's default producer would delay the stream in steps of 0.1 s.
+    # By default, Faust's producer delays the stream in steps of 0.1 s when it has more than 100 unsent messages.
     ProducerBuffer.max_messages = 10_000
     app = faust.App(
         given.group,
@@ -51,8 +51,8 @@ def _declare(app: faust.App, given: argparse.Namespace) -> None:
         state, is_due = fold(table.get(order_id), row)
         if is_due:
             await output.send(key=order_id, value=complete_order(order_id, state))
-        # Stored after the output, so that a crash between the two repeats the output instead of losing it. The other
-        # agent emits nothing for a complete order, so it cannot interfere in between.
+        # Store the state only after sending, so that a crash in between repeats the output instead of losing it. In the
+        # meantime, the other agent cannot emit the order too, because it emits nothing for an order that is complete.
         table[order_id] = state
 
     @app.agent(orders, name="order")

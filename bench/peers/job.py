@@ -1,4 +1,4 @@
-"""Common parts of the Python stream peers: arguments, state of an order, and the time of the first event."""
+"""Code that the Python stream peers share: arguments, the state of an order, and the time of the first event."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ORDER_FIELDS = ("customer_id", "store_id", "payment_method_id", "num_products")
 
 
 def arguments() -> argparse.Namespace:
-    """Parse the command line, which is the same for every peer."""
+    """Parse the command-line arguments, which are the same for all stream peers."""
     parser = argparse.ArgumentParser()
     for name in ("bootstrap", "group", "orders", "details", "output", "state", "mode", "mark"):
         parser.add_argument(f"--{name}", required=True)
@@ -21,20 +21,20 @@ def arguments() -> argparse.Namespace:
 
 
 class FirstEvent:
-    """Writes the time when the first event was processed to a file, as Unix time in seconds."""
+    """Writes the time of the first processed event to a file, as Unix time in seconds."""
 
     def __init__(self, path: str) -> None:
         self._path: Path | None = Path(path)
 
     def note(self) -> None:
-        """Write the current time if this is the first event."""
+        """Write the current time to the file if this is the first call."""
         if self._path is not None:
             self._path.write_text(str(time.time()))
             self._path = None
 
 
 def fold(order: dict[str, Any] | None, row: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Add a row of either table to an order's state; return the state and whether the order is to be emitted now."""
+    """Add an order row or a product line to an order's state; return the state and whether to emit the order now."""
     state = order or {"lines": {}}
     if "num_products" in row:
         for field in ORDER_FIELDS:

@@ -1,4 +1,4 @@
-"""Common parts of the lake peers: arguments, the JSON job file, and names and keys of tables."""
+"""Code that the lake peers share: arguments, the JSON job file, and the names and keys of tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEYS = {
 }
 DIMENSIONS = ("dim_customer", "dim_payment_method", "dim_product", "dim_date")
 FACTS = ("fact_orders", "fact_order_products")
-# Dimensions that get inferred members, for keys that only orders contain.
+# Dimensions with inferred members, which stand for keys that occur only in orders.
 INFERRED = {"dim_customer": "customer_id", "dim_payment_method": "payment_method_id"}
 KEY_OF = {"dim_product": "product_id", "dim_date": "date_id", **INFERRED}
 UNKNOWN = -1
@@ -24,7 +24,7 @@ PARTITION = "order_date_id"
 
 
 def arguments() -> argparse.Namespace:
-    """Parse the command line: the path of the job file, and the layers to build."""
+    """Parse the command-line arguments: the path of the job file, and the layers to build."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--job", type=Path, required=True)
     parser.add_argument("--layers", default="bronze,silver,gold")
@@ -32,6 +32,6 @@ def arguments() -> argparse.Namespace:
 
 
 def loaded(path: Path) -> dict[str, Any]:
-    """Load the job file: logins for database and storage, the folder in each bucket, and Spark settings."""
+    """Load the job file: logins for database and storage, the folder within each bucket, and Spark settings."""
     found: dict[str, Any] = json.loads(path.read_text())
     return found

@@ -1,8 +1,8 @@
-"""Lake peer: a common Spark pipeline that reads all tables in full by JDBC and overwrites all layers as Parquet.
+"""Lake peer: a typical Spark pipeline that reads all tables in full over JDBC and overwrites all layers as Parquet.
 
-It does not use Delta, and is tuned as such pipelines usually are: one session for all requested layers, few shuffle
-partitions, no counts, one read and one write per table, one file per day of the facts, and the output committer that
-renames files only once.
+The pipeline does not use Delta. It has the usual tuning: one session for all requested layers, few shuffle partitions,
+no counts, one read and one write per table, one file per day for the orders, and the output committer that renames
+files only once.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from bench.peers.lake_job import (
 
 FETCH_ROWS = 10_000
 READERS = 2
-"""Number of parallel connections that read the table of customers."""
+"""Number of parallel connections that read the table `customers`."""
 
 
 class Pipeline:
-    """Builds Bronze, Silver and Gold of one job."""
+    """Builds Bronze, Silver and Gold for one job file."""
 
     def __init__(self, job: Mapping[str, Any]) -> None:
         self._job = job
@@ -46,20 +46,20 @@ class Pipeline:
         self._spark.stop()
 
     def bronze(self) -> None:
-        """Copy the source tables, adding only the time of ingestion."""
+        """Copy the source tables to Bronze, adding only the time of ingestion."""
         for table in TABLES:
             rows = self._read(table).withColumn("_ingested_at", F.current_timestamp())
             self._write(rows, "bronze", table)
 
     def silver(self) -> None:
-        """Keep the newest row of each key."""
+        """Write the newest Bronze row of each key to Silver."""
         for table in TABLES:
             newest = Window.partitionBy(*KEYS[table]).orderBy(F.desc("_ingested_at"))
             rows = self._load("bronze", table).withColumn("_rank", F.row_number().over(newest))
             self._write(rows.where("_rank = 1").drop("_rank", "_ingested_at"), "silver", table)
 
     def gold(self) -> None:
-        """Build the tables of the star schema."""
+        """Build the tables of the star schema in Gold."""
         for table in TABLES:
             self._load("silver", table).createOrReplaceTempView(table)
         for name in DIMENSIONS:
@@ -87,7 +87,7 @@ class Pipeline:
 
     def _read(self, table: str) -> DataFrame:
         source = self._job["database"]
-        # With `jdbc:mariadb`, Spark would quote columns in a way that MariaDB reads as strings.
+        # With `jdbc:mariadb`, Spark would quote column names in a way that MariaDB interprets as string literals.
         url = f"jdbc:mysql://{source['host']}:{source['port']}/{source['name']}?permitMysqlScheme"
         reader = self._spark.read.format("jdbc").option("url", url).option("driver", "org.mariadb.jdbc.Driver")
         reader = reader.option("user", source["user"]).option("password", source["password"])
@@ -108,7 +108,7 @@ class Pipeline:
 
 
 def session(job: Mapping[str, Any]) -> SparkSession:
-    """Create a session with the same settings as Millrace's, except those for Delta."""
+    """Create a Spark session with the same settings as Millrace's session, except those for Delta."""
     spark, store = job["spark"], job["store"]
     java = "-Duser.timezone=UTC -XX:+UseParallelGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
     settings = {

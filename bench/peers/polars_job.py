@@ -1,6 +1,6 @@
-"""Lake peer without Spark, in one process: connectorx reads all tables in full, Polars writes all layers as Parquet.
+"""Lake peer without Spark, in one process: connectorx reads all tables, and Polars writes all layers as Parquet.
 
-It shows what is possible while all data fits into memory: layers are written, but never read again.
+This peer shows what is possible as long as all data fits into memory: it writes the layers, but never reads them again.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 from bench.peers.lake_job import KEY_OF, KEYS, PARTITION, TABLES, UNKNOWN, arguments, loaded
 
-if TYPE_CHECKING or find_spec("polars"):  # only the benchmark's separate environment has it
+if TYPE_CHECKING or find_spec("polars"):  # Polars is installed only in the separate environment of the peers
     import polars as pl
 
 _NAMES = {"month_name": "%B", "day_name": "%A"}
-# The reader does not support microseconds, so times are read as text.
+# connectorx does not support microseconds, so times are read as text.
 _TIMES = {"customers": ["created_at", "updated_at"], "orders": ["timestamp"]}
 _COLUMNS = {
     "customers": ["id", "name", "email", "phone", "tier"],
@@ -30,7 +30,7 @@ Frames = dict[str, "pl.DataFrame"]
 
 
 def read(source: Mapping[str, Any], table: str) -> pl.DataFrame:
-    """Read a source table in full."""
+    """Read all rows of a source table."""
     times = _TIMES.get(table, [])
     columns = [f"`{name}`" for name in _COLUMNS[table]] + [f"CAST(`{name}` AS CHAR) AS `{name}`" for name in times]
     login = f"{quote(source['user'], safe='')}:{quote(source['password'], safe='')}"
@@ -41,7 +41,7 @@ def read(source: Mapping[str, Any], table: str) -> pl.DataFrame:
 
 
 def silver_of(bronze: Frames) -> Frames:
-    """Keep the newest row of each key."""
+    """Build the Silver tables, which keep the newest Bronze row of each key."""
     return {
         name: rows.sort("_ingested_at").unique(KEYS[name], keep="last").drop("_ingested_at")
         for name, rows in bronze.items()
@@ -49,7 +49,7 @@ def silver_of(bronze: Frames) -> Frames:
 
 
 def gold_of(silver: Frames) -> Frames:
-    """Build the tables of the star schema."""
+    """Build the Gold tables, a star schema."""
     orders, lines = silver["orders"], silver["order_details"]
     day = pl.col("timestamp").dt.strftime("%Y%m%d").cast(pl.Int32).alias(PARTITION)
     facts = orders.select(
@@ -69,7 +69,7 @@ def gold_of(silver: Frames) -> Frames:
 
 
 def inferred(rows: pl.DataFrame, orders: pl.DataFrame, key: str) -> pl.DataFrame:
-    """Build a dimension: known members, the unknown member, and members inferred from orders."""
+    """Build a dimension from its known members, the unknown member, and members inferred from orders."""
     known = rows.rename({"id": key})
     named = orders.select(pl.col(key).unique()).join(known, on=key, how="anti")
     unknown = pl.DataFrame({key: [UNKNOWN]}, schema={key: known.schema[key]})
@@ -81,13 +81,13 @@ def inferred(rows: pl.DataFrame, orders: pl.DataFrame, key: str) -> pl.DataFrame
 
 
 def with_unknown(rows: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Add the unknown member to a dimension."""
+    """Return a dimension with the unknown member added."""
     key = KEY_OF[name]
     return pl.concat([rows, pl.DataFrame({key: [UNKNOWN]}, schema={key: rows.schema[key]})], how="diagonal")
 
 
 def dates(orders: pl.DataFrame) -> pl.DataFrame:
-    """Build one row for each day of all years from the first to the last order."""
+    """Build the date dimension, with one row per day from the first order's year to the last order's year."""
     years = orders.select(pl.col("timestamp").dt.year().min().alias("first"), pl.col("timestamp").dt.year().max())
     first, last = years.row(0)
     days = pl.DataFrame({"date": pl.date_range(pl.date(first, 1, 1), pl.date(last, 12, 31), eager=True)})
@@ -107,7 +107,7 @@ def dates(orders: pl.DataFrame) -> pl.DataFrame:
 
 
 def run(job: Mapping[str, Any]) -> None:
-    """Read the source, then build and write all layers."""
+    """Read the source tables, then build and write Bronze, Silver and Gold."""
     store = job["store"]
     options = {
         "aws_access_key_id": store["access_key"],

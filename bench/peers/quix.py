@@ -1,4 +1,4 @@
-"""Stream peer: Quix Streams with one stateful function over both co-partitioned topics, and state in RocksDB."""
+"""Stream peer that uses Quix Streams: one stateful function over both co-partitioned topics, with state in RocksDB."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from bench.peers.job import FirstEvent, arguments, complete_order, fold
 
 COMMIT_INTERVAL_S = 1.0
-# Large enough for all fetched messages: with the default of 10,000 the consumer keeps pausing partitions.
+# Large enough for all fetched messages; with the default of 10,000, the consumer would keep pausing partitions.
 BUFFERED_MESSAGES = 1_000_000
 
 
 def run(given: argparse.Namespace) -> None:
-    """Process records until the process is stopped."""
+    """Join orders with their product lines until the process is stopped."""
     from quixstreams import Application
     from quixstreams.models import TopicConfig
 

@@ -75,7 +75,7 @@ def test_of_two_runs_from_the_same_progress_the_second_writes_nothing(
     other.progress()
     table.append(few(rows(spark, (5, "e", 1))), run_id="r1", progress={"done": 1})
     for new in (few(rows(spark, (5, "e", 1))), rows(spark, (5, "e", 1))):
-        with pytest.raises(BatchError, match="silver/t: another run wrote the same rows meanwhile"):
+        with pytest.raises(BatchError, match="silver/t: another run wrote the same rows first"):
             other.append(new, run_id="r2", progress={"done": 1})
     assert len(content(table)) == 5
 
@@ -111,7 +111,7 @@ def test_a_write_that_meets_maintenance_is_made_again(
 
     monkeypatch.setattr(DeltaRsTable, "append", overtaken)
     if commits == 3:
-        with pytest.raises(BatchError, match="another run wrote the same rows meanwhile"):
+        with pytest.raises(BatchError, match="another run wrote the same rows first"):
             table.append(few(rows(spark, (5, "e", 1))), run_id="r1", progress={"done": 1})
         assert len(content(table)) == 4
     else:

@@ -107,7 +107,7 @@ def test_a_rebuild_gives_every_row_that_the_runs_gave(spark: SparkSession, fille
     repaired.append(stray, run_id="repair", progress={})
     rebuilt = dataclasses.replace(context, full=True, is_rebuild=True)
     results = brought_up(rebuilt, concerned(SHOP, "customers") - {"gold/fact_order_products"})
-    assert results["bronze/customers"].note == "1 versions were read from the source itself and are left out"
+    assert results["bronze/customers"].note == "1 row versions read directly from the source were dropped"
     assert not any(result.is_unchanged for result in results.values())
     assert everything(context) == before
     after = brought_up(run_context(spark, filled, definition=SHOP))

@@ -10,7 +10,7 @@ from tests.support.lake.testbed import Answer
 
 MOMENTS: Final = ("before", "during", "after")
 VICTIMS: Final = ("both", "python", "java")
-OVERTAKEN: Final = "another run wrote the same rows meanwhile"
+OVERTAKEN: Final = "another run wrote the same rows first"
 
 
 def kill(scenario: LakeScenario) -> None:

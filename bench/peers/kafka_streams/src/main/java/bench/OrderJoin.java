@@ -29,8 +29,8 @@ import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.Stores;
 
 /**
- * Kafka Streams as it would be used for complete orders: one processor over both topics, one RocksDB store with a
- * changelog, one record per order once all its products are there. Arguments: pairs of --name value.
+ * Stream peer that uses Kafka Streams: one processor over both topics and one RocksDB store with a changelog. It emits
+ * one record per order as soon as all product lines have arrived. Arguments: pairs of --name value.
  */
 public final class OrderJoin {
     private static final String STORE = "order-state";
@@ -40,7 +40,7 @@ public final class OrderJoin {
         public Row after;
     }
 
-    /** Either table's row: only an order has num_products, only a product line has product_id. */
+    /** A row of either table: only an order has num_products, and only a product line has product_id. */
     @JsonIgnoreProperties(ignoreUnknown = true)
     static final class Row {
         public Integer num_products;
@@ -51,7 +51,7 @@ public final class OrderJoin {
         public int quantity;
     }
 
-    /** An order's state: emitted, expected products (-1: no order row yet), customer, store, payment, product lines. */
+    /** An order's state: emitted flag, product count (-1: no order row yet), customer, store, payment, lines. */
     static final class Order {
         private static final int HEADER_BYTES = 17;
         private static final int LINE_BYTES = 8;
@@ -156,7 +156,7 @@ public final class OrderJoin {
             }
         }
 
-        /** Tells the measurement when the first event was processed. */
+        /** Writes the time of the first processed event to a file, from which the benchmark reads it. */
         private void markFirst() {
             if (MARKED.get() || !MARKED.compareAndSet(false, true)) {
                 return;
@@ -198,7 +198,7 @@ public final class OrderJoin {
         StreamsBuilder builder = new StreamsBuilder();
         builder.addStateStore(Stores.keyValueStoreBuilder(
                 Stores.persistentKeyValueStore(STORE), Serdes.String(), Serdes.ByteArray()).withCachingEnabled());
-        // One stream over both topics: partition n of each belongs to the same task, so they share one store.
+        // One stream over both topics: the same task processes partition n of both topics, so they share one store.
         builder.stream(List.of(given.get("orders"), given.get("details")),
                         Consumed.with(Serdes.String(), Serdes.ByteArray()))
                 .process(() -> new Join(mark), STORE)
