@@ -153,7 +153,7 @@ def test_local_state_of_a_former_changelog_is_not_trusted(site: Site) -> None:
     worker.start()
     tail.wait(ORDER_FINAL, "order-1", count=2)
     assert worker.stop()
-    assert "its topic was recreated since the local state was written" in worker.log.read_text()
+    assert "the topic was recreated after the local state was written" in worker.log.read_text()
     tail.close()
 
 
