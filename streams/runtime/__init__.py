@@ -1,19 +1,20 @@
-"""Transactional micro-batches for Faust: a turn is one micro-batch of a partition, committed in one transaction.
+"""A Faust runtime that processes each partition in transactional micro-batches, called turns.
 
-The package knows no topic, table or agent by name. The path of the data through its files:
+The package contains no names of topics, tables or agents. Data passes through its modules as follows:
 
-- `faust/transport.py` polls Kafka and hands over one `RecordBatch` per topic partition (Faust's consumer, partly
-  replaced). `faust/schema.py` decodes each record of a batch for the agents, and never raises.
-- `partition/batch.py`: an agent submits the batch to its partition: `await batch.submit(fold)`.
+- `faust/transport.py` replaces part of Faust's consumer: it polls Kafka and delivers the records of each topic
+  partition as `RecordBatch`es. `faust/schema.py` decodes the records for the agents, and reports unreadable records
+  instead of raising an error.
+- `partition/batch.py`: an agent submits each batch to its partition with `await batch.submit(fold)`.
 - `partition/queue.py` holds the batches until the partition's next turn.
-- `partition/task.py`: a `PartitionTask` opens the partition and runs its turns, in numbered steps.
-  `partition/lifecycle.py` replaces a task that failed with a new one.
-- `partition/turn.py` folds the batches of a turn in memory. `partition/processor.py` is the interface for the
-  application's decisions.
-- `partition/committer.py` makes the results of a turn durable, all or nothing: in Kafka transactions or another sink.
-- `state/store.py` keeps states in RocksDB, with `state/timers.py`; `state/changelog.py` restores them;
-  `faust/table.py` shows them to Faust as a table.
+- `partition/task.py`: a `PartitionTask` opens a partition and runs its turns, step by step.
+  `partition/lifecycle.py` replaces a failed task with a new one.
+- `partition/turn.py` applies the changes of a turn's batches to states in memory. `partition/processor.py` is the
+  interface to the application's logic.
+- `partition/committer.py` commits the results of a turn atomically, in a Kafka transaction or to another sink.
+- `state/store.py` keeps states in RocksDB, and `state/timers.py` keeps their timers. `state/changelog.py` restores a
+  store from its changelog topic. `faust/table.py` presents the stores to Faust as a table.
 - `faust/supervisor.py` opens and closes the partitions that the consumer group assigns to this worker.
-- `faust/app.py` joins these parts into a Faust application. `web/` serves its pages and metrics.
-- `testing.py`: a stand-in partition for tests without servers.
+- `faust/app.py` combines these parts into a Faust application. `web/` serves its status page and its metrics.
+- `testing.py` provides an in-memory partition for tests without servers.
 """

@@ -1,4 +1,4 @@
-"""Counters and distributions of a worker since its start, cheap enough to be always on."""
+"""Counters and histograms of a worker since its start, cheap enough to leave enabled at all times."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ RECORDS_BOUNDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000
 
 
 class Distribution:
-    """A histogram with fixed upper bounds; one observation takes a fraction of a microsecond.
+    """A histogram with fixed bucket bounds; adding an observation takes a fraction of a microsecond.
 
     Attributes:
-        bounds: upper bounds of the buckets, ascending; one more bucket counts larger values.
-        counts: observations by bucket.
+        bounds: ascending upper bounds of the buckets; an additional bucket counts all larger values.
+        counts: number of observations in each bucket.
         total: sum of all observations.
     """
 
@@ -40,33 +40,33 @@ class Distribution:
 
 
 class TurnCounts(Protocol):
-    """Figures of a turn (one micro-batch of a partition) that are counted."""
+    """The figures of a turn (one micro-batch of a partition) that `RuntimeStats` counts."""
 
     @property
     def caused_at_ms(self) -> Iterable[int]:
-        """Timestamps of the records that led to the turn's outputs, in milliseconds since 1970."""
+        """Kafka timestamps of the records that led to the turn's outputs, in milliseconds since 1970."""
 
     @property
     def rejected(self) -> Sized:
-        """Dead letters of the turn."""
+        """Dead letters of the turn, one for each record that could not be processed."""
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Number of the turn's records, keyed by fate."""
+        """Number of the turn's records by processing result, such as `folded` or `rejected`."""
 
 
 class RuntimeStats:
-    """Counters of one worker, all partitions together.
+    """Counters and histograms of one worker, over all its partitions.
 
     Attributes:
-        turns: number of committed turns.
-        counters: everything else, keyed by name: `records`, `outputs`, `refused`, the fates of records (`folded`,
-            `unchanged`, `left`, `tombstones`, `malformed`, `rejected`), and events of partitions (`opened`,
-            `fenced`, …).
-        turn_seconds: duration of turns, each from its first fold to its end.
-        commit_seconds: duration of the turns' transactions and local writes.
+        turns: number of committed turns (micro-batches).
+        counters: all other counters, keyed by name: `records`, `outputs`, `refused` (dead letters), the processing
+            results of records (`folded`, `unchanged`, `left`, `tombstones`, `malformed`, `rejected`, `failed`), and
+            events of partitions (`opened`, `fenced`, …).
+        turn_seconds: duration of each turn, from the start of folding to the end of the commit.
+        commit_seconds: duration of each turn's transaction and local write.
         turn_records: number of records per turn, all source topics together.
-        visible_seconds: time from the Kafka record that led to an output to the end of the output's transaction.
+        visible_seconds: time from the Kafka timestamp of a source record to the commit of the output it led to.
     """
 
     def __init__(self) -> None:
@@ -79,11 +79,11 @@ class RuntimeStats:
         self.visible_seconds = Distribution(SECONDS_BOUNDS)
 
     def count(self, name: str, amount: int = 1) -> None:
-        """Add to a counter."""
+        """Increase a counter by `amount`."""
         self.counters[name] += amount
 
     def turn_done(self, turn: TurnCounts, *, records: int, outputs: int, seconds: float, commit_seconds: float) -> None:
-        """Count a committed turn."""
+        """Add a committed turn (micro-batch) to the counters and histograms."""
         self.turns += 1
         self.turn_seconds.observe(seconds)
         self.commit_seconds.observe(commit_seconds)
@@ -96,7 +96,7 @@ class RuntimeStats:
         self.counters.update(turn.counts)
 
     def as_dict(self) -> dict[str, Any]:
-        """Figures for `/stats/`: seconds since the start, turns and counters."""
+        """Return the figures for `/stats/`: uptime, number and total duration of turns, and all counters."""
         return {
             "uptime_s": round(time.time() - self.started_at, 1),
             "turns": self.turns,

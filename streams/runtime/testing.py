@@ -1,12 +1,13 @@
-"""A stand-in for a partition, to test agents by `agent.test_context()` without any server.
+"""An in-memory stand-in for a partition, to test agents with `agent.test_context()` without any server.
 
     stand_in = StandIn(app, processor=order_completion)
     async with app.agents["order"].test_context() as agent:
         await agent.put(stand_in.batch("mysql.project_db.orders", [(key, value)]))
     assert stand_in.written("order_final") == [...]
 
-The stand-in runs the same fold, processor and order of steps as a partition, on a store in memory; its transaction
-appends to a list. `await stand_in.fire_timers(now_ms)` runs the timers that are due at a given source time.
+`StandIn` runs the same fold and processor in the same steps as a real partition, but keeps its store in memory and
+appends the records of each transaction to a list. `await stand_in.fire_timers(now_ms)` runs the callbacks of the timers
+that are due at a given source time.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from streams.runtime.state.codec import STATELESS, StateCodec
 
 @dataclass(frozen=True)
 class Consumed:
-    """A source record as a consumer returns it."""
+    """A source record with the same fields as a record from a Kafka consumer."""
 
     topic: str
     partition: int
@@ -38,10 +39,10 @@ class Consumed:
 
 
 class MemoryPartition:
-    """The `PartitionView` of a stand-in; it finds timers by reading all states.
+    """The `PartitionView` of a `StandIn`; it finds timers by reading all states.
 
     Attributes:
-        unsettled: number of pending follow-ups.
+        unsettled: number of pending follow-ups (actions after a commit).
     """
 
     incarnation = "0123456789abcdef0123456789abcdef"
@@ -56,7 +57,7 @@ class MemoryPartition:
     def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """Yield time (milliseconds since 1970) and key of the states with a timer of a kind, oldest first."""
+        """Yield (time, key) of each timer of the given kind, oldest first; times are in milliseconds since 1970."""
         entries = []
         for key, state in self._store.items():
             entry = self._codec.timer_of(self._codec.decode(state))
@@ -65,11 +66,11 @@ class MemoryPartition:
         return (entry for entry in sorted(entries) if after is None or entry > after)
 
     def count(self, kind: int) -> int:
-        """Number of states with a timer of a kind."""
+        """Return the number of timers of the given kind."""
         return sum(1 for _ in self.timers(kind))
 
     def pending_follow_up(self) -> Callable[[], None]:
-        """Count a pending follow-up."""
+        """Count a follow-up as pending; return the function that marks it as done."""
         self.unsettled += 1
 
         def done() -> None:
@@ -79,13 +80,13 @@ class MemoryPartition:
 
 
 class StandIn:
-    """A partition, in memory, of one of `app`'s pipelines (by default the first).
+    """An in-memory partition of one of the application's pipelines (the first, unless `pipeline` names another).
 
     Attributes:
-        view: the partition as the processor sees it.
-        records: all output records and dead letters of its turns, in order.
-        counts: records by fate, counted as in a worker.
-        fail_next: error to raise instead of the next turn's transaction; the turn then has no effect.
+        view: the partition as seen by the processor.
+        records: all output records and dead letters committed so far, in order.
+        counts: number of records by processing result, counted as in a worker.
+        fail_next: error to raise instead of committing the next turn (micro-batch), which then has no effect.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class StandIn:
         self.fail_next: Exception | None = None
 
     def batch(self, topic: str, records: Sequence[tuple[bytes | None, bytes | None]]) -> RecordBatch:
-        """A decoded batch of `(key, value)` records of a source topic, for `agent.put`."""
+        """Build a decoded batch of a source topic from `(key, value)` pairs, to pass to `agent.put`."""
         first, number = self._offsets[topic], self.view.number
         consumed = [Consumed(topic, number, first + i, key, value) for i, (key, value) in enumerate(records)]
         self._offsets[topic] += len(records)
@@ -118,14 +119,14 @@ class StandIn:
         return batch
 
     async def accept(self, batch: RecordBatch, fold: Fold) -> int:
-        """Run a whole turn on the batch."""
+        """Fold, publish and commit the batch in one turn (micro-batch); return its number of records."""
         turn = self._turn()
         turn.fold([(batch, fold)])
         await self._finish(turn)
         return len(batch)
 
     async def fire_timers(self, now_ms: int) -> None:
-        """Run a turn on the timers that are due at a source time (milliseconds since 1970)."""
+        """Run a turn (micro-batch) for the timers due at the source time `now_ms` (milliseconds since 1970)."""
         self.view.now_ms = now_ms
         turn = self._turn()
         turn.fire(list(self._processor.due_timers(self.view)))
@@ -150,10 +151,10 @@ class StandIn:
         self._processor.committed(turn, self.view)
 
     def written(self, topic: str) -> list[OutputRecord]:
-        """Records written to a topic, in order."""
+        """Return the records written to a topic, in order."""
         return [record for record in self.records if record.topic == topic]
 
     def state(self, key: bytes) -> Any:
-        """State kept for a key, None if there is none."""
+        """Return the decoded state of a key, or None if the key has no state."""
         stored = self._store.get(key)
         return None if stored is None else self._codec.decode(stored)

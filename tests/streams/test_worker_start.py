@@ -136,7 +136,7 @@ def test_a_changelog_that_was_emptied_behind_the_group_stops_the_worker(site: Si
     site.delete_topics(site.changelog)
     site.make_topics()
     for _ in range(2):  # a restarter would start it again
-        assert "is empty, but its group has committed" in site.refusal()
+        assert "is empty, but the consumer group has committed" in site.refusal()
 
 
 def test_local_state_of_a_former_changelog_is_not_trusted(site: Site) -> None:
@@ -153,7 +153,7 @@ def test_local_state_of_a_former_changelog_is_not_trusted(site: Site) -> None:
     worker.start()
     tail.wait(ORDER_FINAL, "order-1", count=2)
     assert worker.stop()
-    assert "its topic was recreated since the local state was written" in worker.log.read_text()
+    assert "the topic was recreated after the local state was written" in worker.log.read_text()
     tail.close()
 
 

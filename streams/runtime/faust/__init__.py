@@ -1,1 +1,1 @@
-"""Extensions of Faust, through which it carries batches: application, transport, tables."""
+"""Faust extensions for transactional micro-batches: application, transport, tables, partition supervisor."""

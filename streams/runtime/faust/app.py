@@ -32,34 +32,34 @@ from streams.runtime.stats import RuntimeStats
 _FAUST_DEFAULT_DATADIR: Final = "{conf.name}-data"
 
 NO_POLL_LIMIT_S: Final = 7 * 86_400.0
-"""Time without a poll after which aiokafka leaves the group, and does not come back. It is long because a spare worker
-without partitions polls nothing, and a large state takes long to restore: only heartbeats show that a worker lives."""
+"""Time without a poll after which aiokafka leaves the consumer group for good. It is very long, as a worker without
+partitions never polls, and a large state takes long to restore. Only heartbeats show whether a worker is alive."""
 
 GC_THRESHOLD: Final = 50_000
-"""Number of new containers between two collections of the youngest generation; about ten turns of a live shop."""
+"""Number of new container objects that triggers a garbage collection. About ten micro-batches create this many."""
 
 FETCH_BYTES: Final = 1024 * 1024
-"""Maximum number of bytes of one topic partition per fetch (a single larger record is fetched nevertheless)."""
+"""Maximum number of bytes per topic partition in one fetch. A single record that is larger is still fetched."""
 
 POLL_RECORDS: Final = 2_000
-"""Maximum number of records per poll: all of them are in memory before the limit of waiting bytes is checked again."""
+"""Maximum number of records per poll. This limits memory use, because queue sizes are only checked between polls."""
 
 
 class TransactionalApp(WorkerApp):
-    """A `faust.App` whose events are batches, with one transaction per turn; see `streams/runtime/__init__.py`.
+    """A `faust.App` that processes records in turns (micro-batches), each of which is one transaction.
 
-    Declare source topics with `batch_topic` or `raw_topic`, and the state with `transactional_table`; join them in a
-    `pipeline`.
+    Declare source topics with `batch_topic` or `raw_topic`, and the state with `transactional_table`; then combine them
+    with `pipeline`. The docstring of `streams.runtime` describes how the data flows.
 
     Args:
-        bootstrap: Kafka's `host:port`, several separated by commas.
-        state_dir: parent of the data folders; a worker's own folder is named after the application and its web port,
-            unless `--datadir` is given.
-        batch_max_records: maximum number of records of one turn.
-        waiting_max_bytes: number of waiting bytes of one partition at which polling it stops.
-        transaction_timeout_ms: time after which Kafka aborts the transaction of a silent worker.
-        standby_replicas: number of copies of each partition's state that other workers keep up to date.
-        changelog_delete_retention_s: how many seconds compaction of the changelogs keeps deletions.
+        bootstrap: Kafka brokers as `host:port`, separated by commas.
+        state_dir: parent folder of the workers' data folders, which are named after the application and the worker's
+            web port; not used if `--datadir` is given.
+        batch_max_records: maximum number of records in one turn.
+        waiting_max_bytes: size of a partition's waiting batches at which polling of the partition pauses.
+        transaction_timeout_ms: time after which Kafka aborts an unfinished transaction.
+        standby_replicas: number of other workers that keep a copy of each partition's state.
+        changelog_delete_retention_s: how many seconds compaction of the changelogs keeps tombstones.
     """
 
     def __init__(
@@ -103,18 +103,18 @@ class TransactionalApp(WorkerApp):
     # -- declaration --------------------------------------------------------------------------------------------------
 
     def batch_topic(self, name: str, decoder: ChangeDecoder) -> TopicT:
-        """Declare a source topic whose agents iterate over batches of decoded changes."""
+        """Declare a source topic whose records are decoded; agents iterate over batches of changes."""
         self.decoders[name] = decoder
         return self.topic(name, schema=BatchSchema(decoder))
 
     def raw_topic(self, name: str) -> TopicT:
-        """Declare a source topic whose records are not decoded."""
+        """Declare a source topic whose records are not decoded; agents iterate over batches of raw records."""
         return self.topic(name, schema=BatchSchema())
 
     def transactional_table(
         self, name: str, *, codec: StateCodec[Any], partitions: int, help: str
     ) -> TransactionalTable:
-        """Declare the table that keeps the state of a pipeline."""
+        """Declare a table that keeps the state of a pipeline."""
         table = TransactionalTable(self, name=name, codec=codec, partitions=partitions, help=help)
         return cast(TransactionalTable, self.tables.add(table))
 
@@ -128,9 +128,10 @@ class TransactionalApp(WorkerApp):
         outputs: Sequence[str] = (),
         new_committer: Callable[[int], Committer] | None = None,
     ) -> Pipeline:
-        """Join source topics with their state and their output topics; all must be co-partitioned.
+        """Declare a pipeline of source topics, a table for their state, and output topics; all must be co-partitioned.
 
-        `new_committer` makes a partition's committer, given its number; the default is one of Kafka transactions.
+        `new_committer` creates the committer for a partition number; by default, a partition commits in Kafka
+        transactions.
         """
         topics = tuple(topic.get_topic_name() for topic in sources)
         pipeline = Pipeline(
@@ -145,7 +146,7 @@ class TransactionalApp(WorkerApp):
         return pipeline
 
     def start_with(self, *services: object) -> None:
-        """Start services with the worker, and stop them after its partitions; ignore objects that are not services."""
+        """Start services with the worker, and stop them after its partitions. Objects of other types are ignored."""
         for service in services:
             if isinstance(service, mode.Service):
                 self.service(service)  # type: ignore[arg-type]  # Faust takes an instance as well as a class
@@ -154,17 +155,17 @@ class TransactionalApp(WorkerApp):
 
     @property
     def partition_supervisor(self) -> PartitionSupervisor:
-        """The partitions of this worker."""
+        """The service that opens and closes this worker's partitions."""
         return cast(TransactionalTableManager, self.tables).recovery
 
     @property
     def partition_owner(self) -> PartitionSupervisor:
-        """The partitions of this worker, as the consumer sees them."""
+        """The partition supervisor, which the rebalance callbacks use to close the partitions."""
         return self.partition_supervisor
 
     @property
     def kafka_client(self) -> dict[str, Any]:
-        """Connection settings of the Kafka clients that the runtime opens in addition to Faust's consumer."""
+        """Connection settings for the Kafka clients that the runtime opens in addition to Faust's consumer."""
         return {"bootstrap_servers": self.bootstrap, "client_id": self.conf.broker_client_id}
 
     # -- Faust's hooks ------------------------------------------------------------------------------------------------
@@ -173,15 +174,15 @@ class TransactionalApp(WorkerApp):
         return BatchTransport(self.conf.broker_consumer, self)
 
     async def on_first_start(self) -> None:
-        """Check topics and data folder before the worker joins its group."""
-        logging.getLogger("aiokafka").setLevel(logging.WARNING)  # its notes on every connection drown the worker's own
+        """Check the topics and lock the data folder before the worker joins its consumer group."""
+        logging.getLogger("aiokafka").setLevel(logging.WARNING)  # aiokafka logs every connection
         _relax_garbage_collection()
         await self._check_topics()
         self._take_data_folder()
         await super().on_first_start()
 
     def _take_data_folder(self) -> None:
-        """Create the data folder and lock it for the life of this process."""
+        """Create the data folder, and lock it until this process ends."""
         folder = Path(self.conf.datadir)
         folder.mkdir(parents=True, exist_ok=True)
         self._data_folder_lock = (folder / "worker.lock").open("w")
@@ -189,8 +190,8 @@ class TransactionalApp(WorkerApp):
             fcntl.flock(self._data_folder_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SystemExit(
-                f"cannot start, data folder {folder} is in use by another worker: "
-                "give each worker its own (another --web-port, or --datadir)"
+                f"cannot start: data folder {folder} is in use by another worker; "
+                "start each worker with a different --web-port or --datadir"
             ) from None
 
     async def _check_topics(self) -> None:
@@ -198,20 +199,20 @@ class TransactionalApp(WorkerApp):
             for pipeline in self.pipelines:
                 await check_pipeline(self.kafka_client, pipeline, self.decoders)
         except TopicsMismatchError as error:
-            raise SystemExit(f"cannot start, topics do not match:\n{error}") from None
+            raise SystemExit(f"cannot start because topics are missing or wrong:\n{error}") from None
         except KafkaError as error:
-            raise SystemExit(f"cannot start, Kafka at {self.bootstrap} does not answer: {error}") from None
+            raise SystemExit(f"cannot start because Kafka at {self.bootstrap} does not answer: {error}") from None
 
 
 def _relax_garbage_collection() -> None:
-    """Make garbage collections rarer: turns create thousands of small containers without cycles, scanned in vain."""
+    """Collect garbage less often, because a micro-batch creates thousands of objects but no reference cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 100)
 
 
 def _data_folder(state_dir: Path) -> str:
-    """Data folder: that of `--datadir`, else one per application and web port, so that no two workers share it."""
+    """Return the data folder: `--datadir` if given, else a separate folder for each application and web port."""
     if str(DATADIR) != _FAUST_DEFAULT_DATADIR:
         return str(DATADIR)
     return str(state_dir).replace("{", "{{").replace("}", "}}") + "/{conf.id}-{conf.web_port}"

@@ -1,4 +1,4 @@
-"""Checks of the topics before a worker joins its group, so that wrong keys or partition counts never go unnoticed."""
+"""Checks of the topics before a worker joins its consumer group, to detect wrong keys and partition counts."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from streams.model.change import ChangeDecoder, Malformed
 from streams.runtime.partition.pipeline import Pipeline
 
 SAMPLE_RECORDS: Final = 5
-"""Number of records whose keys are checked in each of a partition's oldest, middle and newest part: a connector's
-mistake shows in all of them, a burst of bad records in one only."""
+"""Number of records whose keys are checked at the beginning, the middle and the end of each partition. A misconfigured
+connector affects all three samples, whereas a burst of bad records affects only one."""
 
 FEWEST_SAMPLED: Final = 3
-"""Minimum number of records from which the connector can be judged."""
+"""Minimum number of sampled records; a smaller sample is not checked."""
 
 SAMPLE_TIMEOUT_S: Final = 5.0
 
 
 class TopicsMismatchError(Exception):
-    """Topics are missing, have different partition counts, or have keys unsuitable for the join; one line per fault."""
+    """Topics are missing, or have wrong partition counts or record keys. The message has one line per faulty topic."""
 
 
 async def check_pipeline(client: Mapping[str, Any], pipeline: Pipeline, decoders: Mapping[str, ChangeDecoder]) -> None:
-    """Check the topics of one pipeline; all topics of a pipeline with state must have the table's partition count.
+    """Check the topics of one pipeline; topics of a pipeline with state must have the table's partition count.
 
-    Keys of topics without a decoder are not checked.
+    The record keys of topics without a decoder are not checked.
 
     Raises:
-        TopicsMismatchError: see `check_partitions` and `check_keys`.
+        TopicsMismatchError: a topic is missing, has a wrong partition count, or has wrong record keys.
     """
     table = pipeline.table
     count = None if table is None else table.partitions
@@ -45,10 +45,10 @@ async def check_pipeline(client: Mapping[str, Any], pipeline: Pipeline, decoders
 
 
 async def check_partitions(client: Mapping[str, Any], expected: Mapping[str, int | None]) -> Mapping[str, int]:
-    """Compare the partition counts of topics with the expected ones (None: any count); return the counts found.
+    """Check that topics exist with the expected partition counts (None: any count); return the actual counts.
 
     Raises:
-        TopicsMismatchError: a topic is missing or has another number of partitions.
+        TopicsMismatchError: a topic is missing or has a different partition count.
     """
     admin = AIOKafkaAdminClient(**client)
     await admin.start()
@@ -60,10 +60,12 @@ async def check_partitions(client: Mapping[str, Any], expected: Mapping[str, int
     faults = []
     for topic, count in expected.items():
         if topic not in found:
-            wanted = "" if count is None else f"; expected {count} partitions"
-            faults.append(f"topic {topic} does not exist{wanted}")
+            wanted = "" if count is None else f" with {count} partitions"
+            faults.append(f"topic {topic} does not exist: create it{wanted}")
         elif count is not None and found[topic] != count:
-            faults.append(f"topic {topic} has {found[topic]} partitions, expected {count} as its co-partitioned topics")
+            faults.append(
+                f"topic {topic} has {found[topic]} partitions, expected {count} like all co-partitioned topics"
+            )
     if faults:
         raise TopicsMismatchError("\n".join(faults))
     return found
@@ -72,18 +74,18 @@ async def check_partitions(client: Mapping[str, Any], expected: Mapping[str, int
 async def check_keys(
     client: Mapping[str, Any], decoders: Mapping[str, ChangeDecoder], counts: Mapping[str, int]
 ) -> None:
-    """Check samples of each source topic: keys must equal the row's key, and be in the partition that they hash to.
+    """Check a sample of each source topic: record keys must equal the rows' keys and hash to their partition.
 
     Raises:
-        TopicsMismatchError: every record of a topic's sample is wrong.
+        TopicsMismatchError: all sampled records of a topic have wrong keys.
     """
     faults = []
     for topic, decoder in decoders.items():
         partitions = counts[topic]
         sample = await _sample(client, [TopicPartition(topic, number) for number in range(partitions)])
         reasons = [reason for record in sample if (reason := _fault(record, decoder, partitions))]
-        if len(sample) >= FEWEST_SAMPLED and len(reasons) == len(sample):  # single bad records become dead letters
-            faults.append(f"topic {topic}: {reasons[0]} (as in all {len(sample)} sampled records)")
+        if len(sample) >= FEWEST_SAMPLED and len(reasons) == len(sample):  # a few such records become dead letters
+            faults.append(f"topic {topic}: {reasons[0]} (all {len(sample)} sampled records have wrong keys)")
     if faults:
         raise TopicsMismatchError("\n".join(faults))
 
@@ -95,7 +97,7 @@ def _fault(record: ConsumerRecord, decoder: ChangeDecoder, partitions: int) -> s
     if record.key is not None:
         numbers = list(range(partitions))
         if DefaultPartitioner()(record.key, numbers, numbers) != record.partition:
-            return f"key: partition {record.partition} is not the one the key hashes to"
+            return f"key: does not hash to the record's partition {record.partition}; check the producer's partitioner"
     return None
 
 
@@ -123,7 +125,7 @@ async def _sample(client: Mapping[str, Any], tps: Sequence[TopicPartition]) -> l
 async def _read(
     consumer: aiokafka.AIOKafkaConsumer, ends: Mapping[TopicPartition, int], deadline: float
 ) -> list[ConsumerRecord]:
-    """Read some records of each partition from its position, or those that arrive by the deadline."""
+    """Read some records of each partition from the consumer's position, but stop waiting at the deadline."""
     found: list[ConsumerRecord] = []
     waiting = set(ends)
     while waiting and asyncio.get_running_loop().time() < deadline:

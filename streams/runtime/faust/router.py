@@ -1,4 +1,4 @@
-"""Routes a web request to the worker that owns a key, and reports a worker that does not answer."""
+"""Routing of web requests to the worker that owns a key, with an error response if that worker is unavailable."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from faust.web.base import Request, Response, Web
 from yarl import URL
 
 ROUTE_TIMEOUT_S: Final = 5.0
-"""A view reads one key; a worker that takes longer has died, and its group has not noticed yet."""
+"""Time limit for a routed request. A request reads only one key, so a slower worker has probably failed."""
 
 
 class BoundedRouter(Router):
-    """Faust's router with a time limit and an error response; Faust's own waits for ever for a frozen worker."""
+    """Faust's router with a time limit, because Faust's own router waits indefinitely for a frozen worker."""
 
     async def _route_req(self, dest_url: URL, web: Web, request: Request) -> Response:
         try:
@@ -23,7 +23,8 @@ class BoundedRouter(Router):
                 return await super()._route_req(dest_url, web, request)
         except (TimeoutError, aiohttp.ClientError, OSError):
             answer: dict[str, Any] = {
-                "error": "the worker that owns the key does not answer; another takes over within the session timeout",
+                "error": "the worker that owns the key does not respond; "
+                "another worker takes over the key within the session timeout",
                 "owner": f"{dest_url.host}:{dest_url.port}",
             }
             return web.json(answer, status=503)

@@ -1,4 +1,4 @@
-"""Decodes a polled batch, so that agents iterate over batches of changes instead of single events."""
+"""Decoding of polled batches, so that agents iterate over batches of changes instead of single events."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ NO_POSITION: Final[Position] = (0, 0, 0, 0)
 
 
 class BatchSchema(faust.Schema[Any, Any]):
-    """Decodes the records of a message whose value is a `RecordBatch`.
+    """A Faust schema for messages whose value is a `RecordBatch`: it decodes the records of the batch.
 
     Args:
-        decoder: decodes one record; an unreadable one becomes a `Malformed`. Without a decoder, each record becomes a
-            change whose row is the consumed record.
+        decoder: decodes one record, and returns a `Malformed` if the record is unreadable. Without a decoder, each
+            record becomes a change whose row is the consumed record.
     """
 
     def __init__(self, decoder: ChangeDecoder | None = None) -> None:
@@ -28,7 +28,7 @@ class BatchSchema(faust.Schema[Any, Any]):
         self.decoder = decoder
 
     def compile(self, app: AppT, **_: Any) -> Any:
-        """Return the function with which Faust converts a message to the event that agents receive."""
+        """Return the function that converts a Faust message to the event that agents receive."""
         decoder, create_event = self.decoder, app.create_event
 
         async def decode(message: Message, *, propagate: bool = False) -> EventT[Any]:
@@ -42,7 +42,7 @@ class BatchSchema(faust.Schema[Any, Any]):
 def changes_of(
     records: Sequence[SourceRecord], decoder: ChangeDecoder | None
 ) -> Sequence[Change[Any] | Tombstone | Malformed]:
-    """Decode records; without a decoder (for stateless pipelines), wrap each in a change, all with the same key."""
+    """Decode records. Without a decoder (for stateless pipelines), wrap each record in a change with an empty key."""
     if decoder is None:
         return [Change(b"", record, False, NO_POSITION) for record in records]
     return [decoder(record.key, record.value) for record in records]

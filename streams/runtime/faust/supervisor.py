@@ -1,7 +1,7 @@
-"""Opens, closes and reopens the partitions that the consumer group assigns to this worker.
+"""Supervision of the partitions that the consumer group assigns to this worker.
 
-The supervisor replaces Faust's recovery service, with the same interface: Faust calls `on_rebalance` with every
-assignment. That call must be short, because aiokafka sends no heartbeats until it returns.
+`PartitionSupervisor` replaces Faust's recovery service and has the same interface: Faust calls `on_rebalance` with each
+new assignment. The call must return quickly, because aiokafka sends no heartbeats until then.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ COMMIT_MARGIN_S: Final = 5.0
 
 
 class PartitionSupervisor(Service):
-    """Manages the partitions of this worker, and is their `Host`: the interface through which they use the worker.
+    """A service that opens and closes this worker's partitions, and is the `Host` of their partition tasks.
 
     Attributes:
         partitions: the partitions that this worker processes.
-        standbys: local copies of the states of partitions that other workers own.
+        standbys: local copies of the state of partitions that other workers own.
     """
 
     in_recovery = False
@@ -55,24 +55,24 @@ class PartitionSupervisor(Service):
     # -- Faust's recovery interface -----------------------------------------------------------------------------------
 
     def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Do nothing: partitions are closed in `PartitionTransactions.on_partitions_revoked`."""
+        """Do nothing, because `PartitionTransactions.on_partitions_revoked` closes the partitions."""
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Start opening the assigned partitions, and resume polling at once; each is polled as soon as it is open."""
+        """Start opening the assigned partitions, without waiting until they are open."""
         await self.close_partitions()
-        log.info("generation %d begins", generation_id)
+        log.info("consumer group generation %d begins", generation_id)
         self.add_future(self._open_assigned(assigned, self._changes))
 
     async def on_stop(self) -> None:
-        """Finish the turns in progress and close every partition."""
+        """Finish the turns (micro-batches) in progress and close all partitions."""
         await self.close_partitions()
 
     # -- opening and closing ------------------------------------------------------------------------------------------
 
     async def close_partitions(self) -> None:
-        """Close all partitions concurrently, each within half the session timeout."""
+        """Close all partitions and standbys concurrently; a partition may take up to half the session timeout."""
         self._changes += 1
         async with self._changing:
             closing, self.partitions = self.partitions, []
@@ -84,17 +84,17 @@ class PartitionSupervisor(Service):
             )
 
     async def _open_assigned(self, assigned: set[TP], change: int) -> None:
-        """Open the assigned partitions, unless they were revoked again before this began."""
+        """Start the assigned partitions and standbys, unless they have been revoked in the meantime."""
         await self.app.on_rebalance_complete.send()
         async with self._changing:
             if self._changes != change or self.should_stop:
                 return
             await self._consumer.pause_client([tp for tp in assigned if tp.topic in self.tables.changelog_topics])
             if self._changes != change:
-                return  # revoked meanwhile; the revoking call waits for this lock
+                return  # revoked in the meantime; `close_partitions` waits for this lock
             for pipeline in self.app.pipelines:
                 self._start(pipeline, assigned)
-        log.info("partitions of this worker: %s", [partition.name for partition in self.partitions])
+        log.info("partitions assigned to this worker: %s", [partition.name for partition in self.partitions])
         await self._resume_flow(assigned)
 
     def _start(self, pipeline: Pipeline, assigned: set[TP]) -> None:
@@ -109,11 +109,11 @@ class PartitionSupervisor(Service):
             standby.start(self._on_crash)
 
     def _on_crash(self, error: BaseException) -> None:
-        log.critical("partition failed with an unrecoverable error, stopping the worker: %r", error, exc_info=error)
+        log.critical("a partition failed with an unrecoverable error; stopping the worker: %r", error, exc_info=error)
         self.add_future(self.app.crash(error))
 
     async def _resume_flow(self, assigned: set[TP]) -> None:
-        """Do what Faust's recovery does at its end, which lets Faust deliver events."""
+        """Resume event delivery, with the same calls that Faust's own recovery makes on completion."""
         app, consumer = self.app, self._consumer
         consumer.resume_partitions({tp for tp in assigned if tp.topic not in self.tables.changelog_topics})
         self.completed.set()
@@ -131,15 +131,15 @@ class PartitionSupervisor(Service):
         return joined and all(p.state is PartitionState.RUNNING for p in self.partitions)
 
     async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
-        """Commit offsets for observers of the group; the partitions do not resume from them."""
+        """Commit offsets to the consumer group for monitoring only; partitions do not resume from these offsets."""
         await self._consumer.commit_group_offsets(offsets)
 
     async def group_offset(self, tp: TP) -> int | None:
-        """Offset that the group has committed for a topic partition, None without one."""
+        """Return the offset that the consumer group has committed for a topic partition; None if there is none."""
         return (await self._consumer.committed_offsets([tp]))[tp]
 
     async def lag(self) -> Mapping[TP, int]:
-        """Number of unprocessed records by source topic partition: those waiting here and those not polled yet."""
+        """Return the number of unprocessed records, whether polled or not, of each source topic partition."""
         waiting = {
             TP(topic, partition.number): partition.task.queue.records_of(topic)
             for partition in self.partitions
@@ -152,26 +152,26 @@ class PartitionSupervisor(Service):
     def _consumer(self) -> BatchConsumer:
         return cast(BatchConsumer, self.app.consumer)
 
-    # -- the host of the partitions -----------------------------------------------------------------------------------
+    # -- `Host` interface for the partition tasks ---------------------------------------------------------------------
 
     @property
     def turn_max_records(self) -> int:
-        """Maximum number of records of one turn, all source topics together."""
+        """Maximum number of records in one turn (micro-batch), all source topics together."""
         return self.app.batch_max_records
 
     @property
     def waiting_max_bytes(self) -> int:
-        """Number of waiting bytes of one partition at which polling it stops."""
+        """Size of a partition's waiting batches, in bytes, at which polling of the partition pauses."""
         return self.app.waiting_max_bytes
 
     @property
     def fenced_wait_s(self) -> float:
-        """Time that a fenced partition waits for the group to revoke it."""
+        """Seconds to wait before reopening a fenced partition, so that the consumer group can revoke it first."""
         return 2.0 * float(self.app.conf.broker_session_timeout)
 
     @property
     def commit_timeout_s(self) -> float:
-        """Longest time of one transaction and its local write; by then Kafka has aborted the transaction."""
+        """Time limit in seconds for a transaction and its local write; by then, Kafka has aborted the transaction."""
         return self.app.transaction_timeout_ms / 1000 + COMMIT_MARGIN_S
 
     async def restore(
@@ -182,7 +182,7 @@ class PartitionSupervisor(Service):
         progress: RestoreProgress,
         write_first: WriteFirst,
     ) -> Sequence[Entry]:
-        """Restore a store up to its changelog's end, and log the progress; return its newest entries."""
+        """Restore a store up to the current end of its changelog; return the newest changelog entries."""
         restoration = self._restoration(pipeline, partition, store, progress, write_first)
         await restoration.run(self.app.kafka_client)
         return list(restoration.recent)
@@ -190,7 +190,7 @@ class PartitionSupervisor(Service):
     async def follow(
         self, pipeline: Pipeline, partition: int, store: PartitionStore, progress: RestoreProgress
     ) -> None:
-        """Keep a standby's store up to date with its changelog."""
+        """Keep a standby's store up to date with its changelog until cancelled."""
         await self._restoration(pipeline, partition, store, progress, None).follow(self.app.kafka_client)
 
     def _restoration(
@@ -207,7 +207,7 @@ class PartitionSupervisor(Service):
 
         def report() -> None:
             rate = progress.records / progress.seconds if progress.seconds else 0.0
-            log.info("restoring %s: %d offsets left, %.0f records/s", name, progress.remaining, rate)
+            log.info("restoring partition %s: %d offsets left, %.0f records/s", name, progress.remaining, rate)
 
         return Restoration(
             store,
@@ -220,55 +220,59 @@ class PartitionSupervisor(Service):
         )
 
     async def seek(self, task: PartitionTask, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
-        """Make the consumer resume at the committed offsets, or at the earliest ones where none are committed."""
+        """Seek to the committed offset of each topic, or to the first offset if none is committed; return the offsets.
+
+        Raises:
+            SourceTruncatedError: unprocessed records were deleted from a source topic.
+        """
         tps = {TP(topic, task.partition): offset for topic, offset in offsets.items()}
         found = await earliest_offsets(self.app.kafka_client, [TopicPartition(*tp) for tp in tps])
         begins = {tp: found[TopicPartition(*tp)] for tp in tps}
         for tp, offset in tps.items():
             if offset is not None and offset < begins[tp]:
                 raise SourceTruncatedError(
-                    f"{tp.topic}/{tp.partition} begins at {begins[tp]}, after the committed offset {offset}: "
-                    "changes were deleted before this application processed them"
+                    f"partition {tp.partition} of topic {tp.topic} begins at offset {begins[tp]}, after the committed "
+                    f"offset {offset}: records were deleted before this application processed them"
                 )
         starts = {tp: begins[tp] if offset is None else offset for tp, offset in tps.items()}
         self._consumer.begin_at(task, starts)
         return {tp.topic: offset for tp, offset in starts.items()}
 
     def on_committed(self, partition: int, offsets: Mapping[str, int]) -> None:
-        """Pass a committed turn's offsets to Faust's monitor."""
+        """Report the source offsets of a committed turn (micro-batch) to Faust's monitor."""
         self._consumer.note_committed({TP(topic, partition): offset for topic, offset in offsets.items()})
 
     def on_room(self) -> None:
-        """Wake the consumer's loop, because a queue has room again."""
+        """Wake the consumer's polling loop, because a partition's queue has room again."""
         self._consumer.note_room()
 
 
 class SourceTruncatedError(Exception):
-    """A source topic lost records that were not processed yet."""
+    """Kafka has deleted source records that this application had not processed yet."""
 
 
 class TransactionalTableManager(TableManager):
-    """Faust's table manager with the partition supervisor as its recovery service."""
+    """A Faust table manager that uses `PartitionSupervisor` as its recovery service."""
 
     _supervisor: PartitionSupervisor | None = None
 
     @property
-    def recovery(self) -> PartitionSupervisor:  # type: ignore[override]  # stands in for Faust's Recovery
-        """The partition supervisor."""
+    def recovery(self) -> PartitionSupervisor:  # type: ignore[override]  # replaces Faust's Recovery
+        """The partition supervisor, which is created on first use."""
         if self._supervisor is None:
             app = cast(WorkerApp, self.app)
             self._supervisor = PartitionSupervisor(app, self, beacon=self.beacon, loop=self.loop)
-            self._recovery = cast(Any, self._supervisor)  # Faust stops it through this name
+            self._recovery = cast(Any, self._supervisor)  # Faust stops the service through this attribute
         return self._supervisor
 
     async def on_start(self) -> None:
-        """Start without Faust's pause of one second."""
+        """Start the tables without the pause of one second that Faust's table manager makes."""
         await self._update_channels()
         await self.recovery.start()
 
 
 def kafka_transactions(app: WorkerApp, name: str, sources: Sequence[str]) -> Callable[[int], KafkaTransactions]:
-    """Return a function that makes a partition's committer, given its number, for pipelines that write to Kafka."""
+    """Return a function that creates a `KafkaTransactions` committer for a given partition number."""
 
     async def read_committed_offsets(number: int) -> Mapping[str, int | None]:
         consumer = cast(BatchConsumer, app.consumer)

@@ -1,7 +1,7 @@
-"""The state as a Faust table: listed by `faust tables`, routed by `@app.table_route`, read by views.
+"""A Faust table over the partitions' stores, for `faust tables`, `@app.table_route` and web views.
 
-Only turns (micro-batches) of its partitions write the table. An assignment to a key raises TypeError, because such a
-write could neither be part of a transaction nor keep the order of the store's writes.
+Only the turns (micro-batches) of its partitions write to the table. Assigning a value to a key raises a TypeError,
+because the write would not be part of a transaction, and could be out of order with the other writes to the store.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from streams.runtime.state.store import PartitionStore
 log = logging.getLogger(__name__)
 
 BLOCK_CACHE_BYTES: Final = 64 * 1024 * 1024
-"""RocksDB's read cache of one worker, shared by its partitions."""
+"""Size of the RocksDB block cache of a table in one worker, shared by the table's partitions."""
 
 
 class NotHere(Exception):
@@ -32,12 +32,12 @@ class NotHere(Exception):
 
 
 def refuse_write(table: str) -> NoReturn:
-    """Raise TypeError for a write outside a turn, which could not be part of a transaction."""
-    raise TypeError(f"cannot write to table {table} directly: only the turns of its partitions write it")
+    """Raise a TypeError for a write outside a turn (micro-batch), which would not be part of a transaction."""
+    raise TypeError(f"cannot write to table {table} directly: change its states in a fold function or a timer callback")
 
 
 class PartitionedStore(SerializedStore[Any, Any]):
-    """Stores of the partitions that are open in this worker, behind Faust's store interface."""
+    """A read-only Faust store over the `PartitionStore`s of the partitions that are open in this worker."""
 
     def __init__(self, table: TransactionalTable) -> None:
         super().__init__(
@@ -53,18 +53,18 @@ class PartitionedStore(SerializedStore[Any, Any]):
     # -- life cycle, used by the partitions ---------------------------------------------------------------------------
 
     def open_partition(self, partition: int) -> PartitionStore:
-        """Open the store of a partition; views can read it once it is restored."""
-        assert partition not in self._open, f"partition {partition} is open already"
+        """Open and return the store of a partition; web views cannot read it until `set_readable` is called."""
+        assert partition not in self._open, f"the store of partition {partition} is already open"
         store = PartitionStore(self._folder() / str(partition), self._cache)
         self._open[partition] = store
         return store
 
     def set_readable(self, partition: int) -> None:
-        """Allow views to read a partition, because its store is up to date with its changelog."""
+        """Allow web views to read a partition's store, which is now up to date with its changelog."""
         self._readable.add(partition)
 
     def close_partition(self, partition: int) -> None:
-        """Close the store of a partition, if it is open."""
+        """Close the store of a partition if the store is open."""
         self._readable.discard(partition)
         store = self._open.pop(partition, None)
         if store is not None:
@@ -74,7 +74,7 @@ class PartitionedStore(SerializedStore[Any, Any]):
         return Path(self.app.conf.tabledir) / str(self.table_name)
 
     def partition_of(self, key: bytes) -> int:
-        """Partition of a key, by the producers' hash."""
+        """Return the partition of a key, by the hash function of Kafka's default partitioner."""
         numbers = list(range(self._count))
         return int(self._partitioner(key, numbers, numbers))
 
@@ -94,7 +94,9 @@ class PartitionedStore(SerializedStore[Any, Any]):
     def _get(self, key: bytes) -> bytes | None:
         partition = self.partition_of(key)
         if partition not in self._readable:
-            raise NotHere(f"partition {partition} is not ready in this worker")
+            raise NotHere(
+                f"partition {partition} of {self.table_name} is not open in this worker, or is still being restored"
+            )
         value: bytes | None = self._open[partition].get(key)
         return value
 
@@ -114,7 +116,7 @@ class PartitionedStore(SerializedStore[Any, Any]):
     def _size(self) -> int:
         return sum(self._open[partition].estimated_size() for partition in self._readable)
 
-    # -- writing goes another way -------------------------------------------------------------------------------------
+    # -- writing is not supported -------------------------------------------------------------------------------------
 
     def _refuse(self) -> NoReturn:
         refuse_write(self.table_name)
@@ -129,15 +131,15 @@ class PartitionedStore(SerializedStore[Any, Any]):
         self._refuse()
 
     async def backup_partition(self, tp: Any, flush: bool = True, purge: bool = False, keep: int = 1) -> None:
-        """Not supported, because stores are restored from their changelogs."""
+        """Raise a TypeError: backups are not supported, because stores are restored from their changelogs."""
         self._refuse()
 
     def restore_backup(self, tp: Any, latest: bool = True, backup_id: int = 0) -> None:
-        """Not supported, because stores are restored from their changelogs."""
+        """Raise a TypeError: backups are not supported, because stores are restored from their changelogs."""
         self._refuse()
 
     def reset_state(self) -> None:
-        """Delete the worker's local state, for `faust reset`; the next start restores it from the changelog."""
+        """Delete this worker's local state for `faust reset`; the next start restores it from the changelog."""
         shutil.rmtree(self._folder(), ignore_errors=True)
 
     async def need_active_standby_for(self, tp: TP) -> bool:
@@ -146,7 +148,7 @@ class PartitionedStore(SerializedStore[Any, Any]):
 
 
 class TransactionalTable(faust.Table[Any, Any]):
-    """A Faust table written by the turns of its partitions. Keys are text, stored as the bytes of the record keys."""
+    """A Faust table that only the turns (micro-batches) of its partitions write to. Keys are text, stored as UTF-8."""
 
     def __init__(self, app: Any, *, codec: StateCodec[Any], **options: Any) -> None:
         super().__init__(app, key_type=bytes, value_type=bytes, **options)
@@ -157,27 +159,27 @@ class TransactionalTable(faust.Table[Any, Any]):
 
     @property
     def stores(self) -> PartitionedStore:
-        """Stores of the partitions that this worker owns."""
+        """Stores of the partitions that are open in this worker."""
         data: PartitionedStore = self.data  # type: ignore[assignment]
         return data
 
     @property
     def changelog_name(self) -> str:
-        """Name of the changelog topic."""
+        """Name of the table's changelog topic."""
         return str(self.changelog_topic.get_topic_name())
 
     def on_key_set(self, key: Any, value: Any) -> None:
-        """Raise TypeError for `table[key] = value`."""
+        """Raise a TypeError for `table[key] = value`, because direct writes are not supported."""
         refuse_write(self.name)
 
     def on_key_del(self, key: Any) -> None:
-        """Raise TypeError for `del table[key]`."""
+        """Raise a TypeError for `del table[key]`, because direct writes are not supported."""
         refuse_write(self.name)
 
     def persisted_offset(self, tp: TP) -> int | None:
-        """Return None, because Faust's recovery does not run on this table."""
+        """Return None, because Faust's recovery is not used for this table."""
         return None
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
-        """Raise TypeError, because Faust's recovery does not run on this table."""
+        """Raise a TypeError, because Faust's recovery is not used for this table."""
         refuse_write(self.name)

@@ -1,4 +1,4 @@
-"""Faust's transaction manager without transactions of its own: each partition commits by itself."""
+"""A transaction manager for Faust that leaves all transactions to the partitions."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from streams.runtime.faust.worker import WorkerApp
 
 
 class PartitionTransactions(TransactionManager):
-    """Faust's callbacks around a rebalance. Each partition has transactions of its own."""
+    """A Faust transaction manager that only handles rebalances; each partition commits its own transactions."""
 
     app: WorkerApp
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Finish the turns in progress and close every partition."""
+        """Finish the turns (micro-batches) in progress and close all partitions."""
         await self.app.partition_owner.close_partitions()
 
     async def on_rebalance(self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP]) -> None:
-        """Do nothing: the supervisor opens partitions outside this callback, so that heartbeats continue."""
+        """Do nothing: the supervisor opens partitions outside this callback, to avoid delaying heartbeats."""
 
     async def commit(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
-        """Commit nothing: each partition commits its own transactions."""
+        """Return True without committing, because each partition commits its own transactions."""
         return True
 
     async def send(self, topic: str, key: Any, value: Any, partition: Any, *args: Any, **_: Any) -> Any:
-        """Send a record outside any transaction, because it belongs to no turn: for example, one of `faust send`."""
+        """Send a record outside any transaction, for records that belong to no turn, such as those of `faust send`."""
         return await self.producer.send(topic, key, value, partition, *args)

@@ -1,7 +1,7 @@
-"""Faust's Kafka transport, with a consumer that delivers batches, and without Faust's own commits.
+"""A Kafka transport for Faust that delivers records in batches and leaves commits to the partitions.
 
 `tests/unit/runtime/test_faust_canary.py` lists the private names of faust-streaming 0.15.3 that this module overrides
-or uses, and fails when a new version changes them.
+or uses, and fails if a new version changes them.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ from streams.runtime.partition.task import PartitionTask
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.2
-"""Longest wait of one poll, and so the longest delay before another partition seeks."""
+"""Maximum duration of one poll, and therefore the longest time that a newly opened partition waits for its seek."""
 
 CROWDED_POLL_S: Final = 0.01
-"""Longest wait of one poll while a partition has no room, as it may have room again at any moment."""
+"""Maximum duration of one poll while a partition's queue is full, because the queue may have room again soon."""
 
 
 BATCH_RECORDS: Final = 500
-"""Maximum number of records per batch. A turn (micro-batch) takes whole batches; smaller ones let it choose more finely
-among the topics."""
+"""Maximum number of records per batch. A turn (micro-batch) takes whole batches, so with smaller batches it can balance
+the topics better."""
 
 LONG_POLL_MS: Final = 100
-"""Longest time that the broker may hold a fetch without data; arriving data ends the fetch at once. A partition that
-opens meanwhile waits for the fetch to end, and Faust's 1.5 s would be most of a failover."""
+"""Maximum time for which a broker may delay its response to a fetch while there is no data. A partition that is opening
+waits for that response, so Faust's 1.5 s would be most of the failover time."""
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread, with a client whose fetches return sooner and cost less."""
+    """A Faust consumer thread whose client uses shorter long polls and creates smaller record objects."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         use_lean_records()
         client = super()._create_worker_consumer(transport)
-        client._fetch_max_wait_ms = LONG_POLL_MS  # Faust fixes it, and aiokafka has no setter
+        client._fetch_max_wait_ms = LONG_POLL_MS  # Faust hard-codes the value, and aiokafka has no setter
         return client
 
 
 class BatchConsumer(driver.Consumer):
-    """Polls the open partitions that have room and delivers their records as batches.
+    """A Faust consumer that polls the open partitions whose queues have room, and delivers records in batches.
 
-    One loop both polls and seeks, so that a record polled before a seek is never mistaken for one polled after it.
+    The same loop polls and seeks, so that a record polled before a seek is never mistaken for a record polled after it.
     """
 
     app: WorkerApp
@@ -73,17 +73,17 @@ class BatchConsumer(driver.Consumer):
     # -- used by the supervisor ---------------------------------------------------------------------------------------
 
     def begin_at(self, task: PartitionTask, offsets: Mapping[TP, int]) -> None:
-        """Poll topic partitions for `task`, starting at these offsets."""
+        """Start polling topic partitions on behalf of `task`, each from the given offset."""
         for tp, offset in offsets.items():
             self._seeks[tp] = (task, offset)
         self._room.set()
 
     def note_room(self) -> None:
-        """Wake the loop: a partition has taken batches from its queue, so it may have room for a poll."""
+        """Wake the polling loop, because a partition's queue may have room for more batches."""
         self._room.set()
 
     async def committed_offsets(self, tps: Sequence[TP]) -> Mapping[TP, int | None]:
-        """Offset that the group has committed for each topic partition, None without one."""
+        """Return the offset that the consumer group has committed for each topic partition; None if there is none."""
         client = self._thread._ensure_consumer()
         found: dict[TP, int | None] = {}
         for tp in tps:
@@ -91,19 +91,19 @@ class BatchConsumer(driver.Consumer):
         return found
 
     async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
-        """Commit offsets for a partition whose sink keeps the authoritative ones elsewhere.
+        """Commit offsets to the consumer group for a partition that stores its authoritative offsets in its sink.
 
         Raises:
-            KafkaError: the group did not accept them, for example during a rebalance.
+            KafkaError: the consumer group did not accept the offsets, for example during a rebalance.
         """
         client = self._thread._ensure_consumer()
         places = {TopicPartition(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
         await self._thread.call_thread(client.commit, places)
 
     async def behind(self, tps: Sequence[TP]) -> Mapping[TP, int]:
-        """Number of offsets between the consumer's position and the end of each topic partition.
+        """Return the number of offsets between the consumer's position and the end of each assigned topic partition.
 
-        Transaction markers count if data follows them; markers at the end do not.
+        Transaction markers are counted if records follow them, but not at the end of a partition.
         """
         client = self._thread._ensure_consumer()
 
@@ -121,17 +121,17 @@ class BatchConsumer(driver.Consumer):
         return cast(Mapping[TP, int], await self._thread.call_thread(look))
 
     async def pause_client(self, tps: Sequence[TP]) -> None:
-        """Stop fetching topic partitions that are assigned only so that Faust can route requests by them."""
+        """Stop fetching changelog partitions, which are assigned only so that Faust can route web requests."""
         client = self._thread._ensure_consumer()
 
         async def pause() -> None:
-            # Looked up in the client's own thread: the group may have revoked some meanwhile.
+            # Read the assignment in the client's thread: some partitions may have been revoked in the meantime.
             assigned = client.assignment()
             client.pause(*[TopicPartition(tp.topic, tp.partition) for tp in tps if tp in assigned])
 
         await self._thread.call_thread(pause)
 
-    # -- the loop -----------------------------------------------------------------------------------------------------
+    # -- the polling loop ---------------------------------------------------------------------------------------------
 
     async def _drain_messages(self, fetcher: Any) -> None:
         try:
@@ -158,17 +158,18 @@ class BatchConsumer(driver.Consumer):
         timeout = POLL_S if len(wanted) == len(open_tps) else CROWDED_POLL_S
         polled = await self._getmany(wanted, timeout)
         if not self.flow_active or self.app.consumer_generation_id != generation:
-            return  # every partition of the new generation seeks before it is polled
+            return  # drop the records: every partition of the new generation seeks first
         for tp, records in polled.items():
             await self._hand_over(TP(tp.topic, tp.partition), records)
         is_all = sum(map(len, polled.values())) < self.app.conf.broker_max_poll_records
         await self._look_for_more(polled if is_all else ())
 
     async def _look_for_more(self, polled: Collection[TopicPartition]) -> None:
-        """Update how many records follow, for the topics that were polled and those without a waiting batch.
+        """Update the number of records still to be polled, for polled topics and topics without a waiting batch.
 
-        A number older than one poll would make turns wait for records that have arrived already. After a full poll
-        more records certainly follow, so nothing is asked. A partition with a single topic waits for no other topic.
+        An outdated number would make turns wait for records that have already arrived. After a full poll, the polled
+        topics certainly have more records, so their numbers are not updated. A partition with a single topic never
+        waits for another topic.
         """
         wanted = {
             tp: queue
@@ -193,7 +194,7 @@ class BatchConsumer(driver.Consumer):
         client = self._thread._ensure_consumer()
 
         async def seek() -> set[TP]:
-            # As above. A revoked partition needs no seek: its next owner opens it again.
+            # Read the assignment in the client's thread; the next owner of a revoked partition makes its own seek.
             assigned = client.assignment()
             sought = {tp for tp, (task, _) in seeks.items() if task.is_open and tp in assigned}
             for tp in sought:
@@ -221,16 +222,16 @@ class BatchConsumer(driver.Consumer):
         self._track_end(tp)
 
     def _track_end(self, tp: TP) -> None:
-        """Report the end of the topic partition to Faust's monitor, which computes the partition's lag from it."""
+        """Report the end offset of a topic partition to Faust's monitor, which computes the consumer lag from it."""
         try:
             end = self.highwater(tp)
         except (AssertionError, IllegalStateError):
-            return  # the group has just revoked it
+            return  # the partition has just been revoked
         if end is not None:
             self.app.monitor.track_tp_end_offset(tp, end)
 
     def _message(self, tp: TP, batch: RecordBatch) -> ConsumerMessage:
-        """Return one message for a whole batch, with the offset of the batch's last record."""
+        """Return one Faust message for a whole batch, with the offset of the batch's last record."""
         last = batch.records[-1]
         return ConsumerMessage(
             tp.topic,
@@ -240,26 +241,26 @@ class BatchConsumer(driver.Consumer):
             0,
             [],
             None,
-            cast(Any, batch),  # Faust passes the value through to the schema untouched
+            cast(Any, batch),  # Faust passes the value to the schema unchanged
             None,
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
 
-    # -- Faust's acknowledgements and commits: the partitions' transactions commit ------------------------------------
+    # -- Faust's acknowledgements and commits, which the partitions' transactions replace ------------------------------
 
     def ack(self, message: Any) -> bool:
-        """Forget a message that an agent has processed."""
+        """Mark a message as processed by an agent, and stop tracking it."""
         message.acked = True
         self._unacked_messages.discard(message)
         return True
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commit nothing: each partition commits its own transactions."""
+        """Return False without committing, because each partition commits its own transactions."""
         return False
 
     def note_committed(self, offsets: Mapping[TP, int]) -> None:
-        """Report the offsets of a committed transaction to Faust's monitor and its stall detector."""
+        """Report the offsets of a committed transaction to Faust's monitor and to its stall detector."""
         self._committed_offset.update(offsets)
         self._thread.tp_last_committed_at.update(dict.fromkeys(offsets, monotonic()))
         self.app.monitor.on_tp_commit(dict(offsets))
@@ -267,10 +268,10 @@ class BatchConsumer(driver.Consumer):
     # -- Faust's alarm for stalled partitions -------------------------------------------------------------------------
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Log an error if a partition has stalled, once it has been polled for longer than Faust's limit.
+        """Log an error if a partition has stalled, but only if it has been polled for longer than Faust's time limit.
 
-        Faust asks for every assigned partition and counts from the worker's start. Changelogs are assigned but never
-        fetched, and partitions are not polled while they are restored: neither is stalled.
+        Faust calls this method for each assigned partition and measures the time from the worker's start. This would
+        report changelogs, which are never fetched, and partitions being restored, which are not polled yet, as stalled.
         """
         task = self._partition_tasks.get(tp)
         if task is None or not task.is_open:
@@ -279,13 +280,13 @@ class BatchConsumer(driver.Consumer):
             super().verify_event_path(now, tp)
 
     def _note_uncommitted(self, tp: TP, offset: int) -> None:
-        """Measure the time without a commit from the first uncommitted record, not from the last commit."""
+        """Restart the stall detector's clock if `offset` is the first uncommitted offset of the topic partition."""
         if self._committed_offset[tp] == offset:
             self._thread.tp_last_committed_at[tp] = monotonic()
 
 
 class BatchTransport(driver.Transport):
-    """The aiokafka transport with the classes of this module."""
+    """Faust's aiokafka transport, with `BatchConsumer` and `PartitionTransactions` instead of Faust's classes."""
 
     Consumer = BatchConsumer
     TransactionManager = PartitionTransactions

@@ -1,4 +1,4 @@
-"""Interfaces between the parts of a worker and its application."""
+"""Interfaces through which the parts of a worker use the application without importing its module."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from streams.runtime.stats import RuntimeStats
 
 
 class PartitionOwner(Protocol):
-    """Opens and closes the partitions of this worker."""
+    """Interface for closing all partitions of this worker."""
 
     async def close_partitions(self) -> None:
-        """Finish the turns in progress and close all partitions."""
+        """Finish the turns (micro-batches) in progress and close all partitions."""
 
 
 class WorkerApp(faust.App):
-    """The application as its consumer and supervisor see it; `app.TransactionalApp` implements it."""
+    """The application's interface for its consumer and its supervisor; `TransactionalApp` implements it."""
 
     batch_max_records: int
     waiting_max_bytes: int
@@ -29,10 +29,10 @@ class WorkerApp(faust.App):
 
     @property
     def partition_owner(self) -> PartitionOwner:
-        """The partitions of this worker."""
+        """The object that closes this worker's partitions."""
         raise NotImplementedError
 
     @property
     def kafka_client(self) -> dict[str, Any]:
-        """Connection settings of the Kafka clients that the runtime opens in addition to Faust's consumer."""
+        """Connection settings for the Kafka clients that the runtime opens in addition to Faust's consumer."""
         raise NotImplementedError

@@ -1,1 +1,1 @@
-"""Processing of one partition in turns (micro-batches), each of which becomes durable as a whole or not at all."""
+"""Processing of a partition in turns (micro-batches), each of which is committed atomically."""

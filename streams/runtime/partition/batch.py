@@ -1,4 +1,4 @@
-"""Records that move through the runtime: `RecordBatch`es come in, `OutputRecord`s go out."""
+"""Data types for the records that the runtime processes: `RecordBatch` for input, `OutputRecord` for output."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from typing import Any, Final, NamedTuple, Protocol
 from streams.model.change import Change, Malformed, Tombstone
 
 Fold = Callable[[Any, Change[Any]], Any]
-"""`fold(state, change)` alters the state and returns an outcome of `streams/model/fold.py` or an object to publish."""
+"""A function `fold(state, change)` that updates the state in place. It returns the object to publish, or one of the
+constants of `streams/model/fold.py`, such as `UNCHANGED`."""
 
 TimerCallback = Callable[[Any], Any]
-"""`callback(state)` does the same for a timer that is due; it has no change, and may also return `FORGOTTEN`."""
+"""A function `callback(state)` for a timer that is due: it updates the state in place. It returns what a `Fold` may
+return, or `FORGOTTEN` to delete the state."""
 
 RECORD_OVERHEAD_BYTES: Final = 500
-"""Approximate memory of a record in addition to its key and value, so that records without a value count too."""
+"""Estimated memory per record in addition to its key and value, so that records without a value count too."""
 
 
 class SourceRecord(Protocol):
-    """Fields of a consumed Kafka record that the runtime uses."""
+    """The fields of a consumed Kafka record that the runtime uses."""
 
     @property
     def topic(self) -> str: ...
@@ -37,10 +39,11 @@ class SourceRecord(Protocol):
 
 
 class OutputRecord(NamedTuple):
-    """A record to be written in the transaction of a turn (a micro-batch), to the turn's partition number.
+    """A record to write in the transaction of a turn (micro-batch), to the same partition number as the turn's input.
 
     Attributes:
-        source: the source record that this one copies unchanged, for sinks that also keep its offset and timestamp.
+        source: the source record that this record copies unchanged, for sinks that also store its offset and timestamp;
+            None if the record is not a copy.
     """
 
     topic: str
@@ -51,21 +54,21 @@ class OutputRecord(NamedTuple):
 
 
 class BatchOwner(Protocol):
-    """The partition task that a batch was polled for; it folds the batch."""
+    """Interface through which a `RecordBatch` is passed to the partition task that it was polled for."""
 
     async def accept(self, batch: RecordBatch, fold: Fold) -> int: ...
 
 
 class RecordBatch:
-    """Consecutive records of one topic partition, returned by one poll.
+    """Consecutive records of one topic partition, all from the same poll.
 
     Attributes:
-        from_offset: the consumer's position before the poll: `records[0].offset`, or less after transaction markers.
+        from_offset: the consumer's position before the batch; less than `records[0].offset` after transaction markers.
         next_offset: the offset after the last record.
-        records: the consumed records, by offset.
-        changes: the decoded records, in the same order; empty before decoding.
-        size_bytes: size of keys and values, plus an estimate of the memory used per record.
-        owner: the partition task that the poll was made for; a partition that is opened again gets another task.
+        records: the consumed records, in order of their offsets.
+        changes: the decoded records, in the same order; empty until the batch is decoded.
+        size_bytes: total size of keys and values, plus an estimate of the other memory that the records use.
+        owner: the partition task that the batch was polled for; a reopened partition has a new task.
     """
 
     __slots__ = ("changes", "from_offset", "next_offset", "owner", "partition", "records", "size_bytes", "topic")
@@ -73,7 +76,7 @@ class RecordBatch:
     def __init__(
         self, topic: str, partition: int, from_offset: int, records: Sequence[SourceRecord], owner: BatchOwner
     ) -> None:
-        assert records, "a batch holds at least one record"
+        assert records, "a batch must contain at least one record"
         self.topic = topic
         self.partition = partition
         self.from_offset = from_offset
@@ -91,9 +94,9 @@ class RecordBatch:
         return f"<RecordBatch {self.topic}/{self.partition} {self.from_offset}..{self.next_offset}>"
 
     async def submit(self, fold: Fold) -> int:
-        """Queue the batch for its partition, which folds its changes with `fold`; return the number of records.
+        """Queue the batch for its partition, which will apply `fold` to each change; return the number of records.
 
-        Returns when the batch is queued, not when it is folded or committed: see step 1 in `task.py`. Each partition
-        keeps the order of its batches; batches of several partitions may be in progress at the same time.
+        This method returns as soon as the batch is queued, before any change is folded or committed. The batches of a
+        topic partition are processed in order; different partitions are processed concurrently.
         """
         return await self.owner.accept(self, fold)

@@ -1,8 +1,8 @@
-"""Make the results of a turn (one micro-batch of a partition) durable, all or nothing.
+"""Commit the results of a turn (one micro-batch of a partition) atomically.
 
-`KafkaTransactions` is the committer of applications that write to Kafka. Applications with another sink supply their
-own committer: its outputs and offsets must become durable together, and its `open` must end a former owner's right to
-write before its `committed` returns the offsets to resume from.
+`KafkaTransactions` is the committer for applications that write to Kafka. An application with another sink supplies its
+own committer, which must commit outputs and source offsets atomically. Its `open` must fence all former owners before
+its `committed` returns the offsets to resume from.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ from streams.runtime.partition.batch import OutputRecord
 log = logging.getLogger(__name__)
 
 PREPARED_BATCH_BYTES: Final = 512 * 1024
-"""Size of a prepared record batch, below the brokers' default limit of 1 MB."""
+"""Maximum size of a record batch that is built before it is sent; below the brokers' default limit of 1 MB."""
 
 LARGEST_REQUEST_BYTES: Final = 16 * 1024 * 1024
-"""A dead letter carries a whole rejected record, which may be larger than a prepared batch."""
+"""Maximum size of a produce request. A dead letter contains a whole rejected record, which may be large."""
 
 RETRY_BACKOFF_MS: Final = 4
-"""Right after a commit, Kafka 4.x may reject a producer's next transaction once (transaction verification). The
-producer retries after this time; the client's default of 100 ms would be most of a turn."""
+"""Time before the producer retries a request. Right after a commit, Kafka 4.x may reject the next transaction once
+(transaction verification); the client's default of 100 ms would then be most of a turn's duration."""
 
 CLOSE_TIMEOUT_S: Final = 2.0
 
 
 class Committer(Protocol):
-    """Interface through which a partition task uses its sink."""
+    """Interface through which a partition task commits to its sink."""
 
     async def open(self) -> None:
-        """Fence every former owner: afterwards, nothing that a former owner has begun can become durable."""
+        """Fence all former owners of the partition, so that their unfinished writes can no longer be committed."""
 
     async def committed(self) -> Mapping[str, int | None]:
-        """Next offset to process, keyed by source topic; None where nothing was committed. Call it after `open`."""
+        """Return the next offset to process of each source topic, None if none was committed; call `open` first."""
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
-        """Make outputs and source offsets durable together; return the last offset written, keyed by output topic.
+        """Commit outputs and source offsets atomically; return the last offset written, keyed by output topic.
 
-        After an error the outcome is unknown, until `open` of a new committer resolves it.
+        After an error, the outcome is unknown until a new committer has been opened.
         """
 
     async def check(self) -> None:
-        """Check the sink; called about once a second. Raise if another writer has changed the sink."""
+        """Raise an error if another writer has changed the sink; called about once a second."""
 
     async def close(self) -> None:
-        """Release connections within a bounded time. Errors are logged, not raised."""
+        """Close all connections within a limited time; log errors instead of raising them."""
 
 
 class KafkaTransactions:
-    """A transactional producer for one partition; outputs go to the same partition number."""
+    """A committer with a transactional Kafka producer, which writes to one partition number of the output topics."""
 
     def __init__(
         self,
@@ -83,26 +83,26 @@ class KafkaTransactions:
         )
 
     async def open(self) -> None:
-        """Initialise the transactional id: this aborts a former owner's open transaction and fences its producer."""
+        """Initialise the transactional id, which aborts a former owner's open transaction and fences its producer."""
         await self._producer.start()
-        # aiokafka requests its producer id, which fences former owners, with the first transaction only.
+        # aiokafka requests the producer id, which fences former owners, only when a transaction begins.
         await self._producer.begin_transaction()
         await self._producer.abort_transaction()
 
     async def committed(self) -> Mapping[str, int | None]:
-        """Offsets that the group has committed for this partition, keyed by source topic."""
+        """Return the offsets that the consumer group has committed for this partition, keyed by source topic."""
         return await self._read_committed_offsets(self.partition)
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
-        """Run step 4 of a turn (see `task.py`): one transaction."""
+        """Commit outputs and source offsets in one Kafka transaction; return the last offset written to each topic."""
         try:
             return await self._commit(outputs, offsets)
         except IllegalOperation as error:
-            # aiokafka raises this for a producer that has failed meanwhile; it is not a `KafkaError`.
-            raise KafkaError(f"the transaction cannot continue: {error}") from error
+            # aiokafka raises this error, which is not a `KafkaError`, if the producer has failed in the meantime.
+            raise KafkaError(f"the transaction of partition {self.partition} cannot continue: {error}") from error
 
     async def check(self) -> None:
-        """Do nothing: Kafka keeps committed data."""
+        """Do nothing, because no other writer can change records committed to Kafka."""
 
     async def _commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
         by_topic: dict[str, list[OutputRecord]] = defaultdict(list)
@@ -111,7 +111,7 @@ class KafkaTransactions:
         producer = self._producer
         await producer.begin_transaction()
         pending = [await self._send(topic, records) for topic, records in by_topic.items()]
-        # aiokafka commits even if a produce request failed, so every future is awaited first.
+        # aiokafka commits even if a produce request has failed, so every future is awaited first.
         written = {topic: await _last_offset(batches) for topic, batches in zip(by_topic, pending, strict=True)}
         if offsets:
             await producer.send_offsets_to_transaction(
@@ -121,7 +121,10 @@ class KafkaTransactions:
         return written
 
     async def _send(self, topic: str, records: Sequence[OutputRecord]) -> list[tuple[Awaitable[Any], int]]:
-        """Send records as prepared batches, with one future per batch instead of one per record."""
+        """Send records in prepared batches; return the future and the record count of each batch.
+
+        One future per batch costs less time than one per record.
+        """
         producer, partition = self._producer, self.partition
         sent: list[tuple[Awaitable[Any], int]] = []
         builder = producer.create_batch()
@@ -131,23 +134,23 @@ class KafkaTransactions:
                 sent.append((await producer.send_batch(builder, topic, partition=partition), builder.record_count()))
                 builder = producer.create_batch()
                 added = builder.append(key=record.key, value=record.value, timestamp=None, headers=headers)
-                assert added is not None, "an empty batch takes any record"
+                assert added is not None, "an empty batch must accept any record"
         builder.close()
         sent.append((await producer.send_batch(builder, topic, partition=partition), builder.record_count()))
         return sent
 
     async def close(self) -> None:
-        """Stop the producer without resolving a transaction in doubt: the next `open` does that."""
+        """Stop the producer; an unfinished transaction is left to the next owner's `open`, which aborts it."""
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._producer.stop()
         except Exception as error:
             log.info("producer of partition %d did not close cleanly: %r", self.partition, error)
-            await self._producer.client.close()  # which stop() did not get to
+            await self._producer.client.close()  # stop() may have failed before closing the client
 
 
 async def _last_offset(batches: Sequence[tuple[Awaitable[Any], int]]) -> int:
     last = -1
     for future, count in batches:
-        last = (await future).offset + count - 1  # a prepared batch answers with its first offset
+        last = (await future).offset + count - 1  # the future returns the first offset of its batch
     return last

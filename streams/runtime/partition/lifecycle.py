@@ -1,4 +1,4 @@
-"""Life cycle of a partition in this worker: open it, run it, open it again after a failure, until it is closed."""
+"""Life cycle of a partition in this worker: it is opened, run, reopened after failures, and finally closed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from streams.runtime.stats import RuntimeStats
 log = logging.getLogger(__name__)
 
 REOPEN_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
-"""Pauses after successive failures, before the partition is opened again; the last pause repeats."""
+"""Seconds to wait before reopening a partition after its first, second, … failure in a row; the last value repeats."""
 
 FENCED_IN_A_ROW: Final = 5
-"""Number of consecutive fencings after which the worker ends: the deployment has two owners of one partition."""
+"""Number of consecutive fencings after which the worker stops, because another process seems to own the partition."""
 
 TRANSIENT: Final = (KafkaError, OSError, TimeoutError, BatchesApartError, SinkAwayError)
-"""Errors of an outage, after which the partition is opened again. Any other error is a bug or a loss, and ends the
-worker."""
+"""Errors after which the partition is reopened, because an outage can cause them. Any other error means a bug or lost
+data, and stops the worker."""
 
 
 class PartitionState(StrEnum):
@@ -42,17 +42,17 @@ class PartitionState(StrEnum):
 
 
 class FencedRepeatedlyError(Exception):
-    """Another process keeps taking over the partition's transactional id."""
+    """Another process has repeatedly taken over the partition's transactional id."""
 
 
 class Partition:
-    """A partition number that the consumer group has assigned to this worker.
+    """A partition that the consumer group has assigned to this worker.
 
     Attributes:
-        name: the pipeline's name and the partition number, for logs and pages.
-        state: stage of the life cycle.
-        error: the error after which the partition waits to be opened again; None if it does not wait.
-        task: the current task, or the last one.
+        name: the pipeline's name and the partition number, as shown in logs and on pages.
+        state: the current stage of the life cycle.
+        error: the error after which the partition is waiting to be reopened; None if it is not waiting.
+        task: the current partition task, or the last one if the partition is waiting or closed.
     """
 
     def __init__(self, number: int, *, pipeline: Pipeline, host: Host, stats: RuntimeStats) -> None:
@@ -69,20 +69,22 @@ class Partition:
 
     @property
     def progress(self) -> RestoreProgress:
-        """Progress of the current restoration."""
+        """Progress of restoring the partition's store from its changelog."""
         return self.task.progress
 
     def start(self, on_crash: Callable[[BaseException], None]) -> None:
-        """Start the partition in an asyncio task of its own; `on_crash` is called with an unrecoverable error."""
+        """Open and run the partition in its own asyncio task, which calls `on_crash` on an unrecoverable error."""
         self._life = start_task(self._live(), name=f"partition-{self.name}", on_crash=on_crash)
 
     async def close(self, timeout_s: float) -> None:
-        """End the partition. A transaction in progress is finished first, if that takes at most `timeout_s`."""
+        """Close the partition; wait up to `timeout_s` seconds for the current turn (micro-batch), then cancel it."""
         self._closing.set()
         if self._life is not None:
             _, pending = await asyncio.wait({self._life}, timeout=timeout_s)
             for task in pending:
-                log.warning("%s did not finish its turn within %.1f s", self.name, timeout_s)
+                log.warning(
+                    "partition %s did not finish its micro-batch within %.1f s; cancelling it", self.name, timeout_s
+                )
                 task.cancel()
                 await asyncio.wait({task})
 
@@ -126,17 +128,20 @@ class Partition:
             await self.task.close()
 
     async def _after_fencing(self, error: Exception, in_a_row: int) -> None:
-        """Wait until the group has revoked the partition if another process owns it now; otherwise open it again."""
+        """Pause before reopening, so that the group can revoke the partition if another process owns it now."""
         self._stats.count("fenced")
-        log.warning("%s was fenced by another owner, or its transaction timed out", self.name)
+        log.warning("partition %s was fenced by another owner, or its transaction timed out", self.name)
         if in_a_row >= FENCED_IN_A_ROW:
-            raise FencedRepeatedlyError(f"{self.name} was fenced {in_a_row} times in a row") from error
+            raise FencedRepeatedlyError(
+                f"partition {self.name} was fenced {in_a_row} times in a row: "
+                "another process uses the same transactional id, or its transactions time out"
+            ) from error
         await self._pause(error, self._host.fenced_wait_s)
 
     async def _after_failure(self, error: Exception, in_a_row: int) -> None:
         self._stats.count("reopened_after_error")
         delay = REOPEN_DELAYS_S[min(in_a_row, len(REOPEN_DELAYS_S)) - 1]
-        log.warning("%s: %r; reopening in %.1f s", self.name, error, delay)
+        log.warning("partition %s failed: %r; reopening it in %.1f s", self.name, error, delay)
         await self._pause(error, delay)
 
     async def _pause(self, error: Exception, seconds: float) -> None:

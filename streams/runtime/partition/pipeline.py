@@ -1,4 +1,4 @@
-"""A pipeline: co-partitioned source topics, the state they are folded into, and the output topics."""
+"""Definition of a pipeline: its co-partitioned source topics, the table with its state, and its output topics."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ from streams.runtime.state.store import PartitionStore
 
 
 def transactional_id(app_id: str, pipeline: str, partition: int) -> str:
-    """Transactional id of the only writer of a pipeline's partition."""
+    """Return the transactional id of the only producer that may write to a partition of a pipeline."""
     return f"{app_id}-{pipeline}-{partition}"
 
 
 class PartitionsApartError(Exception):
-    """The assigned partition numbers of a pipeline's source topics and changelog differ."""
+    """The partition numbers that were assigned for a pipeline's source topics and changelog do not match."""
 
 
 class PartitionStores(Protocol):
-    """Stores of the partitions that are open in this worker."""
+    """Interface to the stores of the partitions that are open in this worker."""
 
     def open_partition(self, partition: int) -> PartitionStore:
-        """Open the store of a partition."""
+        """Open and return the store of a partition."""
 
     def set_readable(self, partition: int) -> None:
-        """Allow views to read a partition, because its store is up to date with its changelog."""
+        """Allow web views to read a partition's store, which is now up to date with its changelog."""
 
     def close_partition(self, partition: int) -> None:
-        """Close the store of a partition, if it is open."""
+        """Close the store of a partition if the store is open."""
 
 
 class StateTable(Protocol):
-    """Interface of the table that keeps a pipeline's state."""
+    """Interface to the table that keeps a pipeline's state."""
 
     codec: StateCodec[Any]
     partitions: int | None
 
     @property
     def stores(self) -> PartitionStores:
-        """The stores of the partitions that are open in this worker."""
+        """Stores of the partitions that are open in this worker."""
 
     @property
     def changelog_name(self) -> str:
-        """Name of the changelog topic."""
+        """Name of the table's changelog topic."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """A part of an application that processes co-partitioned topics; topics partitioned otherwise need another one.
+    """Co-partitioned source topics and how they are processed; topics partitioned differently need another pipeline.
 
     Attributes:
-        name: part of the transactional ids, and the name shown in views and logs.
-        sources: names of the source topics; all have the same partition numbers.
-        outputs: names of the output topics; they have the same partition numbers as the sources.
+        name: name of the pipeline in transactional ids, logs and web pages.
+        sources: names of the source topics, all with the same number of partitions.
+        outputs: names of the output topics, with the same number of partitions as the source topics.
         table: the table that keeps the state; None for a stateless pipeline.
-        processor: makes the application's decisions.
-        new_committer: makes the committer of a partition task, given the partition number.
+        processor: the application's logic.
+        new_committer: function that creates the committer for a partition number.
     """
 
     name: str
@@ -73,20 +73,21 @@ class Pipeline:
 
     @property
     def changelog(self) -> str | None:
-        """Name of the state's changelog topic."""
+        """Name of the changelog topic; None for a stateless pipeline."""
         return None if self.table is None else self.table.changelog_name
 
     def numbers(self, assigned: Collection[TP]) -> tuple[list[int], list[int]]:
-        """Return the assigned partition numbers to process, and those to keep a standby for.
+        """Split the assigned partition numbers into those to process and those to keep as standbys.
 
         Raises:
-            PartitionsApartError: the assigned partition numbers of co-partitioned topics differ.
+            PartitionsApartError: the partition numbers that were assigned for co-partitioned topics do not match.
         """
         by_topic = {topic: sorted(tp.partition for tp in assigned if tp.topic == topic) for topic in self.sources}
         numbers = by_topic[self.sources[0]]
         stored = sorted(tp.partition for tp in assigned if tp.topic == self.changelog)
         if any(found != numbers for found in by_topic.values()) or (self.table and not {*numbers} <= {*stored}):
             raise PartitionsApartError(
-                f"assigned partitions of co-partitioned topics differ: {by_topic}, {self.changelog}: {stored}"
+                "the partition numbers assigned for co-partitioned topics do not match: "
+                f"{by_topic}, changelog {self.changelog}: {stored}"
             )
         return numbers, [number for number in stored if number not in numbers]

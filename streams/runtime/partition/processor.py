@@ -1,4 +1,4 @@
-"""Interface for an application's decisions in a partition; transactions are the runtime's part."""
+"""Interface through which a partition calls the application's logic; the runtime handles the transactions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streams.runtime.state.store import Entry
 
 
 class PartitionView(Protocol):
-    """The open partition as its processor sees it."""
+    """Interface through which a processor accesses an open partition."""
 
     @property
     def number(self) -> int:
@@ -19,62 +19,67 @@ class PartitionView(Protocol):
 
     @property
     def incarnation(self) -> str:
-        """Identifier of the partition's state; a state that was lost and created again has another identifier."""
+        """Identifier that changes whenever the partition's state is lost and created again."""
 
     @property
     def now_ms(self) -> int:
-        """Estimate of the source's current time, in milliseconds since 1970; 0 before the first change."""
+        """Estimated current time of the source's clock, in milliseconds since 1970; 0 before the first change."""
 
     def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """Yield time (milliseconds since 1970) and key of the timers of a kind, oldest first."""
+        """Yield (time, key) of each timer of the given kind, oldest first; times are in milliseconds since 1970."""
 
     def count(self, kind: int) -> int:
-        """Number of timers of a kind."""
+        """Return the number of timers of the given kind."""
 
     def pending_follow_up(self) -> Callable[[], None]:
-        """Register a follow-up, work to do after the commits so far; call the returned function when it is done.
+        """Register a follow-up (an action after a commit); return the function to call once it is done.
 
-        States committed after the last completed follow-up are passed to `opened` when the partition opens again.
+        When the partition is reopened, the states whose follow-ups are not done are passed to `Processor.opened`.
         """
 
 
 class Processor(Protocol):
-    """Decisions and effects around the pure folds, called during a partition's turns (micro-batches)."""
+    """The application's logic around the pure fold functions, called during a partition's turns (micro-batches)."""
 
     async def ready(self) -> None:
-        """Return once everything that `publish` needs is loaded; the partition waits for this while it opens."""
+        """Wait until all data that `publish` needs is loaded; a partition awaits this method before it opens."""
 
     def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
-        """React to the opening of a partition; `recent`: its newest states, and all with pending follow-ups."""
+        """Handle the opening of a partition.
+
+        Args:
+            recent: the newest states of the partition, including all whose follow-ups (actions after a commit) may not
+                be done.
+        """
 
     def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
-        """Keys and callbacks of the timers that are due, limited in number."""
+        """Return the keys and callbacks of due timers, at most as many as one turn (micro-batch) should run."""
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
-        """Convert the folds' outcomes to records; may wait for other services, and may change the turn's states.
+        """Convert the turn's outcomes to output records; may await other services, and may change the turn's states.
 
-        No transaction is open meanwhile. If the call fails or is cancelled, the turn is dropped, and its batches are
-        read again.
+        No transaction is open during this call. If the call fails or is cancelled, the turn is discarded, and the
+        records of its batches are polled again.
         """
 
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
-        """Build the dead letter of a record that could not be processed, with the record's origin and the reason."""
+        """Build the dead letter for a record that could not be processed, with the record's origin and the reason."""
 
     def committed(self, turn: Turn, partition: PartitionView) -> None:
-        """React to a turn that has become durable; must not wait."""
+        """Handle a turn (micro-batch) that was committed; must return without blocking."""
 
 
 class StatelessProcessor:
-    """Default methods for processors of stateless pipelines."""
+    """A base class for the processors of stateless pipelines."""
 
     async def ready(self) -> None:
-        """Return at once: nothing has to be loaded."""
+        """Return immediately, because nothing has to be loaded."""
 
     def opened(self, partition: PartitionView, recent: Sequence[Entry]) -> None:
-        """Do nothing: there are no recent states."""
+        """Do nothing, because a stateless pipeline has no recent states."""
 
     def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
-        """Return no timers."""
+        """Return an empty tuple, because a stateless pipeline has no timers."""
         return ()

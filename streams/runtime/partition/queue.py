@@ -1,9 +1,10 @@
-"""The batches that wait for a partition's next turn (its next micro-batch): bounded in bytes, without a gap.
+"""Queue of the batches that wait for a partition's next turn (micro-batch), limited by their size in bytes.
 
-Topics are polled at their own pace, but related records were written at about the same time. So a turn that cannot take
-all batches takes those with the oldest Kafka timestamps, whatever their topic, and stops at a topic that has run out of
-batches but is known to have more records. Therefore an order's row and its lines mostly meet in one turn, and the
-order's state is written once. Kafka Streams chooses its next record in the same way (`max.task.idle.ms`, KIP-695).
+Topics are polled independently of each other, but related records are written at about the same time. A turn that
+cannot take all waiting batches therefore takes those with the oldest Kafka timestamps, regardless of topic. It stops
+when a topic has no waiting batch left but still has records in Kafka. As a result, the row and the lines of an order
+are usually processed in the same turn, and the order's state is written once. Kafka Streams chooses its next record in
+the same way (`max.task.idle.ms`, KIP-695).
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from typing import Final
 from streams.runtime.partition.batch import Fold, RecordBatch
 
 PATIENCE_S: Final = 1.0
-"""Longest wait for a topic that has more records but does not deliver them: its broker may be unavailable."""
+"""Longest time to wait for a topic that has more records but does not deliver them, for example during an outage."""
 
 
 class BatchesApartError(Exception):
-    """A batch was lost between poll and turn; the next task polls it again."""
+    """A batch does not start where the previous batch of its topic ended; the next task polls the records again."""
 
 
 class BatchQueue:
-    """Queue of the batches that were polled but not taken by a turn yet.
+    """Queue of the batches that were polled but not yet taken by a turn (micro-batch).
 
     Args:
-        max_bytes: number of waiting bytes at which polling stops, shared evenly by the topics.
+        max_bytes: size of the waiting batches at which polling pauses, divided equally among the topics.
 
     Attributes:
         next_offsets: next offset to process, keyed by source topic.
-        filled: set when a batch arrives, or when a wait for more batches may be over.
+        filled: set when a batch arrives, or when waiting for more batches may have become unnecessary.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -48,31 +49,31 @@ class BatchQueue:
         return any(self._waiting.values())
 
     def has_room(self, topic: str) -> bool:
-        """Whether a topic may be polled again."""
+        """Return whether a topic may be polled: the size of its waiting batches is below the limit."""
         return self._polled_bytes[topic] * len(self.next_offsets) < self._max_bytes
 
     def polled(self, batch: RecordBatch) -> None:
-        """Count a batch that Faust is about to deliver to `put`."""
+        """Add the size of a polled batch to the queue's size, before Faust delivers the batch to `put`."""
         self._polled_bytes[batch.topic] += batch.size_bytes
 
     def put(self, batch: RecordBatch, fold: Fold) -> None:
-        """Append a batch, together with the fold for its changes."""
+        """Append a batch, together with the fold function for its changes."""
         self._waiting.setdefault(batch.topic, deque()).append((batch, fold))
         self.filled.set()
 
     @property
     def dry(self) -> list[str]:
-        """Topics without a waiting batch."""
+        """Source topics that have no waiting batch."""
         return [topic for topic in self.next_offsets if not self._waiting.get(topic)]
 
     def note_behind(self, behind: Mapping[str, int]) -> None:
-        """Update how many records are still to be polled, keyed by topic."""
+        """Update the number of records still to be polled, keyed by topic."""
         self._behind |= behind
         if self:
             self.filled.set()
 
     def waits_for_more(self) -> bool:
-        """Whether the next turn should briefly wait for a topic that has more records but no batch here."""
+        """Return whether the next turn should wait briefly, as a topic without waiting batches has more records."""
         if not any(self._has_more(topic) for topic in self.dry):
             self._dry_since = None
             return False
@@ -85,18 +86,18 @@ class BatchQueue:
         return self._polled_bytes[topic] > 0 or self._behind.get(topic, 1) > 0
 
     def records_of(self, topic: str) -> int:
-        """Number of waiting records of a topic."""
+        """Return the number of waiting records of a topic."""
         return sum(len(batch) for batch, _ in self._waiting.get(topic, ()))
 
     def clear(self) -> None:
-        """Drop the waiting batches."""
+        """Drop all waiting batches."""
         self._waiting.clear()
 
     def take(self, max_records: int) -> Sequence[tuple[RecordBatch, Fold]]:
-        """Run step 1 of a turn (see `task.py`): take the oldest batches, up to `max_records` but at least one batch.
+        """Remove and return the oldest batches, with up to `max_records` records in total but at least one batch.
 
         Raises:
-            BatchesApartError: a batch does not start where the previous one of its topic ended.
+            BatchesApartError: a batch does not start where the previous batch of its topic ended.
         """
         taken: list[tuple[RecordBatch, Fold]] = []
         records = 0
@@ -115,10 +116,10 @@ class BatchQueue:
         return taken
 
     def check_begin(self, batch: RecordBatch) -> None:
-        """Raise `BatchesApartError` if a batch does not start where the previous one of its topic ended."""
+        """Raise `BatchesApartError` if a batch does not start where the previous batch of its topic ended."""
         expected = self.next_offsets.get(batch.topic)
         if batch.from_offset != expected or batch.records[0].offset < batch.from_offset:
-            raise BatchesApartError(f"{batch!r} does not follow offset {expected}")
+            raise BatchesApartError(f"{batch!r} does not follow the previous batch: expected offset {expected}")
 
 
 def _oldest_ms(waiting: deque[tuple[RecordBatch, Fold]]) -> int:

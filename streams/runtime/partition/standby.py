@@ -1,7 +1,7 @@
 """A standby keeps a local copy of the state of a partition that another worker owns.
 
-When the other worker stops, the group assigns the partition to a worker with a standby, which then has to replay only
-the last records of the changelog. A standby never writes to Kafka, and views never read it.
+If that worker stops, the consumer group assigns the partition to a worker with a standby, which then only has to replay
+the last records of the changelog. A standby never writes to Kafka, and web views never read from it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Follow = Callable[[Pipeline, int, PartitionStore, RestoreProgress], Awaitable[No
 
 
 class Standby:
-    """The standby of one partition number.
+    """A local copy of one partition's state, kept up to date from the partition's changelog.
 
     Attributes:
-        progress: how far the copy is behind its changelog.
+        progress: how far the copy lags behind the changelog.
     """
 
     def __init__(self, number: int, *, pipeline: Pipeline, follow: Follow) -> None:
-        assert pipeline.table is not None, "a stateless pipeline has no standbys"
+        assert pipeline.table is not None, "a stateless pipeline cannot have standbys"
         self.number = number
         self.name = f"{pipeline.name}/{number}"
         self.progress = RestoreProgress()
@@ -43,11 +43,11 @@ class Standby:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, on_crash: Callable[[BaseException], None]) -> None:
-        """Start following in an asyncio task of its own; `on_crash` is called with an unrecoverable error."""
+        """Follow the changelog in a new asyncio task, which calls `on_crash` on an unrecoverable error."""
         self._task = start_task(self._live(), name=f"standby-{self.name}", on_crash=on_crash)
 
     async def close(self) -> None:
-        """Stop following and release the store."""
+        """Stop following the changelog and close the store."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -59,7 +59,7 @@ class Standby:
                 try:
                     await self._follow(self._pipeline, self.number, store, self.progress)
                 except (KafkaError, OSError) as error:
-                    log.warning("standby %s: %r; retrying in %.0f s", self.name, error, RETRY_S)
+                    log.warning("standby %s failed: %r; retrying in %.0f s", self.name, error, RETRY_S)
                     await asyncio.sleep(RETRY_S)
         finally:
             self._stores.close_partition(self.number)

@@ -1,25 +1,27 @@
-"""A partition task opens one partition, then processes it in turns; a turn is one micro-batch and one transaction.
+"""A partition task opens one partition and processes it in turns; each turn is one micro-batch and one transaction.
 
-Every assignment of a partition starts a new task, even on the same worker, and so does every error and every unknown
-outcome. A task uses nothing of an earlier task. To open its partition, a task takes these steps:
+A new task is created for each assignment of a partition (even to the same worker), and after each error. A task keeps
+nothing in memory from earlier tasks. To open its partition, it takes these steps:
 
-    a. a new committer fences every former owner (Kafka aborts their open transactions);
-    b. the changelog is replayed into the store, from the record after the last one that the store contains; an empty
-       changelog gets its first record, unless the group has committed offsets: then a state was lost, which is fatal;
-    c. the committed offsets are read;
-    d. the application gets ready and receives the recent states;
-    e. the consumer seeks to the committed offsets and polls for this task.
+    a. initialise a new committer, which fences all former owners (Kafka aborts their open transactions);
+    b. replay the changelog into the store, from the first record that is missing or whose follow-up may not be done;
+       if the changelog is empty, write its first record, unless the consumer group has committed offsets: then the
+       state was lost, which is a fatal error;
+    c. read the committed source offsets;
+    d. wait until the application is ready, and pass it the recent states;
+    e. make the consumer seek to the committed offsets and poll for this task.
 
-A turn takes the waiting batches of all source topics of the partition and runs these steps:
+A turn takes waiting batches from all source topics of the partition and runs these steps:
 
-    1. check that each batch starts where the previous one of its topic ended; after a gap, a new task is needed;
-    2. fold its changes in memory (`turn.py`), or run the callbacks of the timers that are due;
+    1. check that each batch starts where the previous batch of its topic ended; after a gap, the task fails;
+    2. fold the changes in memory (`turn.py`), or run the callbacks of the timers that are due;
     3. let the application decide what to publish; it may wait, because no transaction is open;
-    4. commit changelog, outputs, dead letters and source offsets in one transaction;
-    5. write states, timers and changelog offset to the store: local state is never ahead of the changelog;
+    4. commit changelog records, outputs, dead letters and source offsets in one transaction;
+    5. write states, timers and changelog offset to the store, so that the store is never ahead of the changelog;
     6. count the turn and notify the application.
 
-Steps 4 and 5 are not interrupted. If one fails, this task does not know the outcome, and only a new task resolves it.
+Steps 4 and 5 are not interrupted when the partition closes. If one of them fails, the outcome of the turn is unknown
+until a new task has opened the partition.
 """
 
 from __future__ import annotations
@@ -46,25 +48,25 @@ from streams.runtime.stats import RuntimeStats
 log = logging.getLogger(__name__)
 
 OPEN_TIMEOUT_S: Final = 60.0
-"""Longest time for fencing, and for reading committed offsets. A restoration has no limit; its progress is visible."""
+"""Time limit for fencing, and for reading committed offsets. Restoring has no limit, but its progress is logged."""
 
 
 GATHER_S: Final = 0.001
-"""Pause between the first batch after a lull and its turn. The changes of an order's row and of its lines arrive as two
-batches at almost the same time. In one turn they cost one transaction; in two turns they cost two, and the second batch
-waits for the first."""
+"""Pause between the arrival of a batch at an idle partition and the next turn (micro-batch). Related changes, such as
+those of an order and of its lines, arrive as two batches at almost the same time. Two separate turns would cost two
+transactions, and the second batch would wait for the first transaction."""
 
 
 TIMER_INTERVAL_S: Final = 1.0
-"""Interval between two checks of the sink and of the timers."""
+"""Interval at which a partition task checks its sink and its timers."""
 
 
 class StateLostError(Exception):
-    """The changelog was emptied or recreated although its group has committed offsets; orders would be lost."""
+    """The changelog is empty although the consumer group has committed offsets, so the partition's state was lost."""
 
 
 class Host(Protocol):
-    """Interface through which a partition task uses the worker around it."""
+    """Interface through which a partition task uses its worker."""
 
     @property
     def turn_max_records(self) -> int: ...
@@ -88,15 +90,15 @@ class Host(Protocol):
 
 
 class PartitionTask:
-    """Opens one partition number of the co-partitioned source topics and runs its turns.
+    """Opens one partition of the co-partitioned source topics and processes it in turns (micro-batches).
 
     Attributes:
-        is_used: whether `open` was called; it can be called once.
-        is_open: whether the task accepts batches, from the last step of `open` until `close`.
+        is_used: whether `open` has been called; it can be called only once.
+        is_open: whether the task accepts batches: true from the last step of `open` until `close`.
         turns: number of committed turns.
-        queue: the waiting batches.
-        progress: progress of the restoration.
-        view: the partition as the processor sees it.
+        queue: the batches that are waiting for a turn.
+        progress: progress of restoring the store from the changelog.
+        view: the partition as seen by the processor.
     """
 
     def __init__(
@@ -128,7 +130,10 @@ class PartitionTask:
     # -- the consumer and the agents ----------------------------------------------------------------------------------
 
     async def accept(self, batch: RecordBatch, fold: Fold) -> int:
-        """Queue a batch for the next turn. After `close`, drop it: its records are polled again."""
+        """Queue a batch for the next turn, and return its number of records.
+
+        A closed task drops the batch instead, because the next task polls its records again.
+        """
         if self.is_open:
             self.queue.put(batch, fold)
         else:
@@ -138,13 +143,13 @@ class PartitionTask:
     # -- open and close -----------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Open the partition: take steps a to e.
+        """Open the partition, in steps a to e of the module's docstring.
 
         Raises:
-            StateLostError, ChangelogDamagedError: the changelog does not hold the whole state.
-            KafkaError, OSError, TimeoutError: Kafka is unavailable; another task may succeed.
+            StateLostError, ChangelogDamagedError: the changelog does not contain the complete state.
+            KafkaError, OSError, TimeoutError: Kafka is unavailable; a new task may succeed later.
         """
-        assert not self.is_used, "a task opens once"
+        assert not self.is_used, "a partition task can be opened only once"
         self.is_used = True
         began = time.monotonic()
         async with asyncio.timeout(OPEN_TIMEOUT_S):
@@ -161,7 +166,7 @@ class PartitionTask:
         self._stats.count("opened")
         self._stats.count("restored_records", self.progress.records)
         log.info(
-            "%s/%d is open after %.2f s: %d records restored, resuming at %s",
+            "partition %s/%d opened in %.2f s: %d records restored, resuming at offsets %s",
             self._pipeline.name,
             self.partition,
             time.monotonic() - began,
@@ -179,12 +184,16 @@ class PartitionTask:
         return recent
 
     async def _write_first(self, incarnation: bytes) -> None:
-        """Write the first record of an empty changelog; raise if the group has processed records before."""
+        """Write the first record of an empty changelog.
+
+        Raises:
+            StateLostError: the consumer group has committed offsets, so records were processed before.
+        """
         committed = await self._committer.committed()
         if any(offset for offset in committed.values()):
             raise StateLostError(
-                f"the changelog of partition {self.partition} is empty, but its group has committed {dict(committed)}: "
-                f"restore topic {self._changelog}, or start again under another application id"
+                f"partition {self.partition} of changelog topic {self._changelog} is empty, but the consumer group has "
+                f"committed offsets {dict(committed)}: restore the topic, or start with a new application id"
             )
         await self._committer.commit([OutputRecord(self._changelog, INCARNATION_KEY, incarnation)], {})
 
@@ -195,11 +204,11 @@ class PartitionTask:
         return changelog
 
     async def close(self) -> None:
-        """Release everything: queued batches, the store's handle, the committer."""
+        """Drop the queued batches, and close the store and the committer."""
         self.is_open = False
         self.queue.clear()
         if self._stored is not None:
-            with contextlib.suppress(StoreWriteError):  # the next task replays a little more
+            with contextlib.suppress(StoreWriteError):  # the next task then replays a few more records
                 self._stored.note_end()
         self._store = self._stored = None
         if self._pipeline.table is not None:
@@ -209,7 +218,7 @@ class PartitionTask:
     # -- turns --------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Run turn after turn, until the partition is closing or something fails."""
+        """Run turns (micro-batches) until the partition is closing or an error occurs."""
         while not self._closing.is_set():
             if time.monotonic() >= self._timers_due_at:
                 await self._fire_timers()
@@ -223,7 +232,7 @@ class PartitionTask:
                 await unless_closing(self._wait_for_work(), self._closing)
 
     async def _wait_for_work(self) -> None:
-        """Wait for a batch, or until the timers are due."""
+        """Wait for a batch, but no longer than until the next check of the timers."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.queue.filled.wait(), max(0.0, self._timers_due_at - time.monotonic()))
         await asyncio.sleep(GATHER_S)
@@ -236,7 +245,7 @@ class PartitionTask:
         return Turn(self._store.get, table.codec, dead_letter)
 
     async def _fold(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
-        """Run a turn on polled batches."""
+        """Process polled batches in one turn (micro-batch)."""
         turn = self._new_turn()
         began = time.monotonic()
         turn.fold(batches)  # step 2
@@ -244,7 +253,7 @@ class PartitionTask:
         await self._finish_turn(turn, began, offsets, records=sum(len(batch) for batch, _ in batches))
 
     async def _fire_timers(self) -> None:
-        """Check the sink; then run a turn without input, if any timer is due."""
+        """Check the sink, then run a turn (micro-batch) without input if any timer is due."""
         await unless_closing(self._committer.check(), self._closing)
         if self._store is None:
             return
@@ -258,11 +267,11 @@ class PartitionTask:
     async def _finish_turn(self, turn: Turn, began: float, offsets: Mapping[str, int], *, records: int) -> None:
         outputs = await unless_closing(self._processor.publish(turn, self.view), self._closing)  # step 3
         if not (offsets or outputs or turn.changed):
-            return  # the timers' callbacks have changed nothing
+            return  # the timer callbacks changed nothing
         commit_began = time.monotonic()
         written = await finish(self._commit(turn, outputs, offsets), self._host.commit_timeout_s)  # steps 4 and 5
         if self._stored is not None and written is not None:
-            self._stored.note_written(written)  # only now, when the processor will be notified
+            self._stored.note_written(written)  # the offset of the follow-up in `committed`
         now = time.monotonic()
         self.turns += 1  # step 6
         self._stats.turn_done(
@@ -272,7 +281,7 @@ class PartitionTask:
         self._processor.committed(turn, self.view)
 
     async def _commit(self, turn: Turn, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> int | None:
-        """Run steps 4 and 5; return the offset of the last state in the changelog, None if no state changed."""
+        """Commit the turn and write its states to the store; return the changelog offset of the last state, if any."""
         states = [] if self._store is None else turn.encoded_states()
         changes = [OutputRecord(self._changelog, key, state) for key, state in states]
         written = await self._committer.commit([*changes, *outputs, *turn.rejected], offsets)  # step 4

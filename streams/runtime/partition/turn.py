@@ -1,4 +1,4 @@
-"""Step 2 of a turn (a micro-batch): fold batches or run due timers' callbacks in memory, without side effects."""
+"""The fold step of a turn (micro-batch): apply changes or timer callbacks to states in memory, without side effects."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ log = logging.getLogger(__name__)
 
 
 class FoldFailedError(Rejected):
-    """A fold raised an unexpected error. Unlike bad data, this is a programming error, and is counted as `failed`."""
+    """A fold function raised an unexpected error: a bug rather than bad data, so it is counted as `failed`."""
 
 
 MOST_AHEAD_MS: Final = 86_400_000
-"""Longest time by which the source's clock may be ahead of Kafka's; a later time is wrong, and must not make orders
-overdue."""
+"""Maximum time by which a source time may be ahead of the record's Kafka timestamp. A source time further ahead is
+considered wrong and is ignored, so that it cannot make timers fire too early."""
 
 
 def is_credible(at_ms: int, record_ms: int) -> bool:
-    """Whether a source time is plausible, given Kafka's timestamp of the record in milliseconds (0: unknown)."""
+    """Return whether a source time is plausible, given the record's Kafka timestamp in milliseconds (0 if unknown)."""
     return record_ms <= 0 or at_ms <= record_ms + MOST_AHEAD_MS
 
 
 class Turn:
-    """The data of one turn: states that were read, outcomes to be published, and dead letters.
+    """The in-memory data of one turn (micro-batch): states, objects to publish, and dead letters.
 
     Attributes:
-        states: every state that was read, keyed by record key; they hide the store's states.
-        changed: keys whose state changed, in order; ten changes of a key cost one write.
-        fired: keys whose timers have fired.
-        forgotten: keys whose state is to be deleted.
-        outcomes: objects to be published, in the order of the folds that returned them.
-        caused_at_ms: for each outcome of a fold, Kafka's timestamp of its record, in milliseconds since 1970.
-        rejected: dead letters of records that are unreadable or break a rule.
-        counts: number of records by fate (`folded`, `unchanged`, `left`, `tombstones`, `malformed`, `rejected`,
-            `failed`).
-        newest_ms: newest source time of the changes, in milliseconds since 1970; 0 without changes.
+        states: all states read in this turn, keyed by record key; they take precedence over the store's states.
+        changed: keys whose states changed, in order; each state is written once, however often it changed.
+        fired: keys whose timers fired in this turn.
+        forgotten: keys whose states are to be deleted.
+        outcomes: objects to publish, in the order in which fold functions and timer callbacks returned them.
+        caused_at_ms: Kafka timestamps (milliseconds since 1970) of the records that led to the outcomes of folds.
+        rejected: dead letters for records that are unreadable, break a rule, or made their fold function fail.
+        counts: number of records by processing result (`folded`, `unchanged`, `left`, `tombstones`, `malformed`,
+            `rejected`, `failed`).
+        newest_ms: newest plausible source time of the changes, in milliseconds since 1970; 0 if there is none.
     """
 
     def __init__(
@@ -70,18 +70,23 @@ class Turn:
         self._timers_before: dict[bytes, Timer | None] = {}
 
     def fold(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
-        """Fold all changes. If a fold fails, fold all again; each change that fails becomes a dead letter."""
+        """Apply the fold functions to all changes of the batches.
+
+        If a fold function fails, all changes are folded again, and each change that fails becomes a dead letter.
+        """
         try:
             for batch, fold in batches:
                 self._fold_batch(batch, fold)
         except Exception:
-            log.exception("a fold failed; folding the whole turn again, with a dead letter for each change that fails")
+            log.exception(
+                "a fold function failed; processing the micro-batch again, with a dead letter for each failing change"
+            )
             self._reset()
             for batch, fold in batches:
                 self._fold_batch(batch, self._guarded(fold))
 
     def fire(self, timers: Sequence[tuple[bytes, TimerCallback]]) -> None:
-        """Run the callbacks of due timers; a key without a state gets a new one."""
+        """Run the callbacks of due timers; if a key has no state, its callback receives a new state."""
         for key, callback in timers:
             self.fired.add(key)
             outcome = callback(self._state_of(key))
@@ -94,7 +99,7 @@ class Turn:
                 self.outcomes.append(outcome)
 
     def leave(self, key: bytes) -> None:
-        """Do not write the state of a key, because it is unchanged after all."""
+        """Exclude the state of a key from being written, because the state is unchanged after all."""
         del self.changed[key]
 
     def _fold_batch(self, batch: RecordBatch, fold: Fold) -> None:
@@ -151,7 +156,7 @@ class Turn:
         self.rejected.append(self._dead_letter(record, reason))
 
     def _guarded(self, fold: Fold) -> Fold:
-        """Wrap `fold`: if it fails, restore the state it was given and reject the change."""
+        """Wrap `fold` so that an unexpected error restores the previous state and rejects the change."""
 
         def guarded(state: Any, change: Change[Any]) -> Any:
             before = self._codec.encode(state)
@@ -161,17 +166,17 @@ class Turn:
                 raise
             except Exception as error:
                 self.states[change.key] = self._codec.decode(before)
-                raise FoldFailedError(f"the fold failed: {type(error).__name__}") from error
+                raise FoldFailedError(f"the fold function raised {type(error).__name__}") from error
 
         return guarded
 
     def encoded_states(self) -> list[tuple[bytes, bytes | None]]:
-        """Key and encoded state (None: deleted) of every changed key, for the changelog and the store."""
+        """Return each changed key with its encoded state (None if deleted), for the changelog and the store."""
         encode, states, forgotten = self._codec.encode, self.states, self.forgotten
         return [(key, None if key in forgotten else encode(states[key])) for key in self.changed]
 
     def timer_changes(self) -> list[TimerChange]:
-        """Changes of timers that follow from the changed states."""
+        """Return the timer changes that result from the changed states."""
         entry_of, states, forgotten, before = (
             self._codec.timer_of,
             self.states,

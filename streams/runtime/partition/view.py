@@ -1,7 +1,7 @@
-"""An open partition as its processor sees it: its identity, time, timers and pending follow-ups.
+"""Implementations of `PartitionView`, through which a processor accesses an open partition.
 
-A follow-up is work after a commit, such as marking emitted orders. The settled offset is the changelog offset up to
-which all follow-ups are done.
+A follow-up is an action after a commit, such as marking the published orders in Redis. The settled offset is the
+changelog offset up to which all follow-ups are done.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Final
 from streams.runtime.state.store import PartitionStore
 
 MOST_UNSETTLED: Final = 10_000
-"""Maximum number of pending follow-ups tracked one by one; if there are more, the next task repeats all of them."""
+"""Maximum number of pending follow-ups that are tracked individually. At this number, tracking stops, and the next
+task repeats all follow-ups from the first pending one."""
 
 
 class StoredPartitionView:
-    """The `PartitionView` of a pipeline with state."""
+    """The `PartitionView` of a partition that has a store."""
 
     def __init__(self, number: int, store: PartitionStore) -> None:
         self.number = number
@@ -29,29 +30,32 @@ class StoredPartitionView:
 
     @property
     def incarnation(self) -> str:
-        """UUID in the changelog's first record, as 32 hexadecimal digits."""
+        """UUID from the first record of the changelog, as 32 hexadecimal digits."""
         incarnation = self._store.incarnation
-        assert incarnation is not None, "a store is restored before its partition opens"
+        assert incarnation is not None, "the store must be restored before its partition opens"
         return incarnation.hex()
 
     @property
     def now_ms(self) -> int:
-        """The newest source time seen, plus the time passed in this worker since then; does not read the wall clock."""
+        """Newest source time (milliseconds since 1970) plus the time elapsed since it was seen; 0 before any change."""
         newest = self._store.newest_ms
         return newest and newest + int((time.monotonic() - self._newest_seen_at) * 1000)
 
     def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """Yield time (milliseconds since 1970) and key of the timers of a kind, oldest first."""
+        """Yield (time, key) of each timer of the given kind, oldest first; times are in milliseconds since 1970."""
         return self._store.timers.entries(kind, after=after, until_ms=until_ms)
 
     def count(self, kind: int) -> int:
-        """Number of timers of a kind."""
+        """Return the number of timers of the given kind."""
         return self._store.timers.counts[kind]
 
     def pending_follow_up(self) -> Callable[[], None]:
-        """Register a follow-up; the settled offset advances to the first follow-up that is still pending."""
+        """Register a follow-up (an action after a commit); return the function to call once it is done.
+
+        The store's `settled_offset` advances past a follow-up once this and all earlier follow-ups are done.
+        """
         unsettled = self._unsettled
         item = _Unsettled(self._changelog_offset)
         if len(unsettled) < MOST_UNSETTLED:
@@ -64,27 +68,27 @@ class StoredPartitionView:
 
         return done
 
-    # -- for the task -------------------------------------------------------------------------------------------------
+    # -- used by the task ---------------------------------------------------------------------------------------------
 
     def note_time(self, newest_ms: int) -> None:
-        """Update the newest source time with that of a turn, before the turn is written."""
+        """Advance the newest source time to that of a turn (micro-batch) that is about to be written to the store."""
         if newest_ms > self._store.newest_ms:
             self._store.newest_ms = newest_ms
             self._newest_seen_at = time.monotonic()
 
     def note_end(self) -> None:
-        """Save the settled offset at the end of this task: everything is settled if no follow-up is pending."""
+        """Save `settled_offset` when the task ends; if no follow-up is pending, it equals the changelog offset."""
         if not self._unsettled:
             self._store.settled_offset = self._changelog_offset
         self._store.keep_settled()
 
     def note_written(self, changelog_offset: int) -> None:
-        """Update the changelog offset after a turn was written."""
+        """Update the changelog offset after a turn (micro-batch) was written to the store."""
         self._changelog_offset = changelog_offset
 
 
 class _Unsettled:
-    """A pending follow-up of everything committed up to a changelog offset."""
+    """A registered follow-up, with the changelog offset of the last commit that it covers."""
 
     def __init__(self, offset: int | None) -> None:
         self.offset = offset
@@ -92,7 +96,7 @@ class _Unsettled:
 
 
 class StatelessPartitionView:
-    """The `PartitionView` of a stateless pipeline."""
+    """The `PartitionView` of a partition without a store."""
 
     incarnation = ""
     now_ms = 0
@@ -103,13 +107,13 @@ class StatelessPartitionView:
     def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """Return no timers."""
+        """Return an empty iterator, because a stateless pipeline has no timers."""
         return iter(())
 
     def count(self, kind: int) -> int:
-        """Return 0."""
+        """Return 0, because a stateless pipeline has no timers."""
         return 0
 
     def pending_follow_up(self) -> Callable[[], None]:
-        """Return a function that does nothing: without a store, nothing needs to be settled."""
+        """Return a function that does nothing, because follow-ups of a stateless pipeline are not tracked."""
         return lambda: None

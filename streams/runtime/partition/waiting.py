@@ -1,4 +1,4 @@
-"""Asyncio helpers for partitions: report a crash, stop waiting when the partition closes, finish a step in any case."""
+"""Asyncio helpers for partitions: report crashes, stop waiting when a partition closes, delay a cancellation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 def start_task(
     life: Coroutine[Any, Any, None], *, name: str, on_crash: Callable[[BaseException], None]
 ) -> asyncio.Task[None]:
-    """Start a coroutine in a task of its own; `on_crash` is called with the error that ends it."""
+    """Run a coroutine in a new asyncio task; call `on_crash` with the error if the task fails."""
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -24,14 +24,14 @@ def start_task(
 
 
 class ClosingError(Exception):
-    """A wait ended because the partition is closing."""
+    """A step was cancelled because its partition is closing."""
 
 
 async def unless_closing(step: Coroutine[Any, Any, T], closing: asyncio.Event) -> T:
-    """Await `step`, but cancel it as soon as `closing` is set.
+    """Await `step` and return its result, but cancel it as soon as `closing` is set.
 
     Raises:
-        ClosingError: `step` was cancelled.
+        ClosingError: `closing` was set before `step` was done.
     """
     if closing.is_set():
         step.close()
@@ -51,10 +51,10 @@ async def unless_closing(step: Coroutine[Any, Any, T], closing: asyncio.Event) -
 
 
 async def finish(step: Awaitable[T], limit_s: float) -> T:
-    """Await `step` to its end even if the waiting task is cancelled meanwhile, then raise that cancellation.
+    """Await `step` until it is done, even if the caller is cancelled; the cancellation takes effect afterwards.
 
     Raises:
-        TimeoutError: `step` took longer than `limit_s` and was cancelled; its outcome is unknown.
+        TimeoutError: `step` took longer than `limit_s` seconds and was cancelled, so its outcome is unknown.
     """
 
     async def bounded() -> T:

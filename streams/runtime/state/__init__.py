@@ -1,1 +1,1 @@
-"""The state of a partition: in RocksDB, in its changelog, and as bytes."""
+"""Storage of a partition's state: its RocksDB store, its changelog, its timers and its encoding."""

@@ -1,11 +1,11 @@
-"""Restore a partition's store from its changelog topic, up to the end offset at the time it begins.
+"""Restore a partition's store from the partition's changelog topic.
 
-The first record of a changelog partition is its incarnation, a UUID written by the first owner. Compaction never
-removes that record, because its key is never written again; and no source's key can equal its key, which is not valid
-UTF-8. A store remembers the incarnation it was restored from. So a store that was built from
-another changelog (its topic was deleted and created again) is detected and emptied, whatever its offsets.
+The first record of each changelog partition is its incarnation: a UUID, written by the first owner of the partition.
+Compaction never removes this record, because its key is never written again. No source record can have the same key,
+because the key is not valid UTF-8. A store remembers the incarnation of the changelog that it was restored from. If the
+topic is deleted and created again, the incarnations differ, and the store is emptied, whatever its offset.
 
-A store is also emptied if it is so outdated that compaction may have removed deletions which the store never saw.
+A store is also emptied if it is so old that compaction may have removed tombstones that the store never read.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ FOLLOW_POLL_MS: Final = 500
 PROGRESS_INTERVAL_S: Final = 2.0
 RECENT_ENTRIES: Final = 10_000
 RECENT_OFFSETS: Final = 2 * RECENT_ENTRIES
-"""Offsets of `RECENT_ENTRIES` transactions of one record each: a transaction marker follows every record."""
+"""Number of offsets that `RECENT_ENTRIES` transactions of one record occupy: a marker follows each transaction."""
 
 FOLLOW_PAUSE_S: Final = 1.0
 
 AGE_MARGIN_S: Final = 3600.0
-"""Margin for the difference between the clocks of this worker and of the broker, which compacts."""
+"""Safety margin for clock differences between this worker and the brokers, which compact the changelog."""
 
 
 WriteFirst = Callable[[bytes], Awaitable[None]]
-"""Function that writes the incarnation to an empty changelog, in a transaction of the partition's owner."""
+"""A function that writes the incarnation UUID to an empty changelog, in a transaction of the partition's owner."""
 
 
 class ChangelogDamagedError(Exception):
-    """The changelog does not begin with its incarnation: records were deleted that only compaction may remove."""
+    """The changelog does not begin with its incarnation record (a UUID), so its first records were deleted."""
 
 
 @dataclass
 class RestoreProgress:
-    """Progress of a restoration. Offsets include transaction markers, so `records` stays below `end - begin`."""
+    """Progress of restoring a store. Offsets include transaction markers, so `records` is less than `end - begin`."""
 
     begin: int = 0
     position: int = 0
@@ -63,23 +63,23 @@ class RestoreProgress:
 
     @property
     def remaining(self) -> int:
-        """Number of offsets still to be read."""
+        """Number of changelog offsets still to be read."""
         return max(0, self.end - self.position)
 
 
 class Restoration:
-    """Restores one store: once for a partition task, continuously for a standby.
+    """Restores a store from its changelog: once for a partition task, continuously for a standby.
 
-    A restoration ends at the last stable offset: the caller has fenced the former owner, so no transaction is open and
-    nothing is added. The consumer's position, not the last record, shows that the end is reached: the last
-    offset may be that of a transaction marker.
+    For a partition task, the restoration ends at the last stable offset. The caller has fenced all former owners, so no
+    transaction is open and no record is added. The restoration is complete when the consumer's position reaches the end
+    offset, not when a certain record is read, because the last offset may be that of a transaction marker.
 
     Args:
-        changelog_delete_retention_s: how many seconds compaction keeps deletions.
-        write_first: writes the incarnation to an empty changelog; None for a standby, which never writes.
+        changelog_delete_retention_s: how many seconds compaction keeps tombstones.
+        write_first: writes the incarnation UUID to an empty changelog; None for a standby, which never writes.
 
     Attributes:
-        recent: the newest entries read, including all those after the store's settled offset.
+        recent: the newest entries read, including all entries after the store's `settled_offset`.
     """
 
     def __init__(
@@ -103,22 +103,22 @@ class Restoration:
         self._on_progress = on_progress
 
     async def run(self, client: Mapping[str, Any]) -> None:
-        """Restore the store up to the changelog's end.
+        """Restore the store up to the current end of the changelog.
 
         Raises:
-            ChangelogDamagedError: the first record is not the incarnation.
+            ChangelogDamagedError: the changelog's first record is not its incarnation record.
         """
         async with _reader(client, self._changelog) as consumer:
             await self._restore(consumer)
 
     async def follow(self, client: Mapping[str, Any]) -> None:
-        """Keep the store up to date with the changelog until cancelled.
+        """Restore the store, and keep it up to date with the changelog until cancelled.
 
         Raises:
-            ChangelogDamagedError: the first record is not the incarnation.
+            ChangelogDamagedError: the changelog's first record is not its incarnation record.
         """
         async with _reader(client, self._changelog) as consumer:
-            while not await self._has_begun(consumer):  # noqa: ASYNC110 - it is seen from outside only
+            while not await self._has_begun(consumer):  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(FOLLOW_PAUSE_S)
             await self._restore(consumer)
             while True:
@@ -129,11 +129,11 @@ class Restoration:
                 self._store.note_up_to_date()
 
     async def _has_begun(self, consumer: aiokafka.AIOKafkaConsumer) -> bool:
-        """Whether the changelog has an incarnation; the first owner may have died while it wrote one."""
+        """Return whether the changelog has its first record; an owner may have died before writing that record."""
         return await self._find_incarnation(consumer, await self._measure(consumer)) is not None
 
     async def _measure(self, consumer: aiokafka.AIOKafkaConsumer) -> int:
-        """Update the end in the progress; return the changelog's first offset."""
+        """Update the end offset in the restore progress; return the first offset of the changelog."""
         first = await consumer.beginning_offsets([self._changelog])
         self._progress.end = (await consumer.end_offsets([self._changelog]))[self._changelog]
         return int(first[self._changelog])
@@ -144,48 +144,55 @@ class Restoration:
         incarnation = await self._find_incarnation(consumer, first) or await self._new_incarnation()
         reason = self._unfit(incarnation)
         if reason is not None:
-            log.warning("%s: %s; restoring in full", changelog, reason)
+            log.warning("changelog %s: %s; restoring in full", changelog, reason)
         if reason is not None or store.incarnation is None:
             store.begin(incarnation)
         done = store.changelog_offset
         if done is not None:
-            # It is unknown which follow-ups are done for a standby's store, or for a store in its first life.
+            # Without a settled offset (a former standby, or a new store), it is unknown which follow-ups are done.
             done = max(min(done, store.settled_offset or 0), done - RECENT_OFFSETS)
         progress.begin = progress.position = first if done is None else max(first, done + 1)
         await self._replay(consumer)
         await store.complete_timers(self._codec)
 
     def _unfit(self, incarnation: bytes) -> str | None:
-        """Reason why the store must be emptied; None if it is empty or can be continued."""
+        """Return the reason why the store must be emptied; None if the store is empty or can be updated."""
         store = self._store
         stored = store.changelog_offset
         if store.incarnation is None:
             return None
         if store.incarnation != incarnation:
-            return "its topic was recreated since the local state was written"
+            return "the topic was recreated after the local state was written"
         if stored is not None and stored >= self._progress.end:
-            # Every record is followed by its transaction's marker, so the log has lost records of this store.
-            return f"it ends at offset {self._progress.end}, before the local state's offset {stored}"
+            # A transaction marker follows every record, so an intact changelog ends after the stored offset.
+            return f"the topic ends at offset {self._progress.end}, before the local state's offset {stored}"
         if stored is not None and store.age_s > self._oldest_store_s:
-            return f"the local state was not kept up to date for {store.age_s / 3600:.0f} h"
+            return f"the local state has not been updated for {store.age_s / 3600:.0f} h"
         return None
 
     async def _find_incarnation(self, consumer: aiokafka.AIOKafkaConsumer, first: int) -> bytes | None:
-        """Incarnation of the changelog, None if it is empty."""
+        """Return the incarnation UUID from the changelog's first record; None if the changelog is empty.
+
+        Raises:
+            ChangelogDamagedError: the changelog's first record is not its incarnation record.
+        """
         consumer.seek(self._changelog, first)
         while await consumer.position(self._changelog) < self._progress.end:
             records = await consumer.getmany(self._changelog, timeout_ms=POLL_MS, max_records=1)
             for record in records.get(self._changelog, []):
                 if record.key != INCARNATION_KEY:
                     raise ChangelogDamagedError(
-                        f"{self._changelog} begins at offset {record.offset} without its incarnation: records were "
-                        "deleted; it must be compacted only (cleanup.policy=compact)"
+                        f"changelog {self._changelog} begins at offset {record.offset} without its incarnation record: "
+                        "records were deleted, but the topic must be compacted only (cleanup.policy=compact); "
+                        "restore the topic, or start with a new application id"
                     )
                 return bytes(record.value)
         return None
 
     async def _new_incarnation(self) -> bytes:
-        assert self._write_first is not None, "a standby waits until there is an incarnation"
+        assert self._write_first is not None, (
+            "a standby must wait until the partition's owner has written the incarnation"
+        )
         incarnation = uuid.uuid4().bytes
         await self._write_first(incarnation)
         return incarnation
@@ -213,7 +220,7 @@ class Restoration:
 async def earliest_offsets(client: Mapping[str, Any], tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
     """Return the first offset of each topic partition.
 
-    Faust's consumer is not used for this, because the request would wait behind a long poll of 1.5 s.
+    The request uses a new consumer, because in Faust's consumer it would have to wait for a long poll to end.
     """
     consumer = aiokafka.AIOKafkaConsumer(**client)
     await consumer.start()
@@ -226,7 +233,7 @@ async def earliest_offsets(client: Mapping[str, Any], tps: Sequence[TopicPartiti
 
 @contextlib.asynccontextmanager
 async def _reader(client: Mapping[str, Any], changelog: TopicPartition) -> AsyncIterator[aiokafka.AIOKafkaConsumer]:
-    """A consumer of committed records of one changelog partition, without a group."""
+    """Open a consumer for the committed records of one changelog partition, without a consumer group."""
     consumer = aiokafka.AIOKafkaConsumer(
         **client,
         isolation_level="read_committed",

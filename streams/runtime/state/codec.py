@@ -1,4 +1,4 @@
-"""Encoding of a table's states, and the timers that follow from them."""
+"""Encoding of a table's states, and the timers derived from the states."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ State = TypeVar("State")
 
 
 def no_timer(state: Any) -> Timer | None:
-    """Return None, for states without timers."""
+    """Return None; this is the default `timer_of`, for states without timers."""
     return None
 
 
 class StateCodec(Generic[State]):
-    """MessagePack for one state type, a msgspec struct whose fields all have defaults.
+    """MessagePack encoding of one state type: a msgspec struct whose fields all have defaults.
 
     Args:
-        state: the struct.
-        timer_of: returns a state's timer, or None. The time of a key's timer must never change.
-        timers_version: must change whenever `timer_of` changes; stored timers of another version are rebuilt.
-        counted_kinds: kinds of timers that are counted when a store opens; such timers should be few.
+        state: the struct's class.
+        timer_of: returns the timer of a state, or None. A timer's kind may change, but its time must not.
+        timers_version: version of `timer_of`; if it differs from a store's version, the store's timers are rebuilt.
+        counted_kinds: kinds of timers that are counted when a store opens; there should be few timers of these kinds.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class StateCodec(Generic[State]):
 
 
 class NoState(msgspec.Struct):
-    """State of a stateless pipeline."""
+    """The empty state of a stateless pipeline."""
 
 
 STATELESS = StateCodec(NoState)

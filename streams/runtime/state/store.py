@@ -1,4 +1,4 @@
-"""The state of one partition in RocksDB: its states, its timers, and the changelog offset that they correspond to."""
+"""The RocksDB store of one partition: its states, its timers, and the changelog offset that they correspond to."""
 
 from __future__ import annotations
 
@@ -27,44 +27,44 @@ from streams.runtime.state.timers import TimerChange, Timers
 log = logging.getLogger(__name__)
 
 WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
-"""Size of one memtable of a partition's states; RocksDB keeps two of them."""
+"""Size of one RocksDB memtable for a partition's states; there are at most two at a time."""
 
 SMALL_WRITE_BUFFER_BYTES: Final = 2 * 1024 * 1024
-"""Size of one memtable of the timers, and of the store's metadata."""
+"""Size of one RocksDB memtable for a partition's timers, and for the store's metadata."""
 
 REBUILD_ENTRIES: Final = 5_000
-"""Number of states read in one go while timers are rebuilt; then the event loop may run."""
+"""Number of states to read between two pauses for the event loop while timers are rebuilt."""
 
 _OFFSET: Final = b"changelog_offset"
 _SETTLED: Final = b"settled_offset"
 _NEWEST: Final = b"newest_ms"
 _UP_TO_DATE: Final = b"up_to_date_at_s"
 _INCARNATION: Final = b"incarnation"
-_TIMERS_VERSION: Final = b"agenda_version"  # on disk, it and the column family keep an older name
+_TIMERS_VERSION: Final = b"agenda_version"  # on disk, timers have an older name
 _META: Final = "meta"
 _TIMERS: Final = "agenda"
 
 UP_TO_DATE_INTERVAL_S: Final = 60
-"""Interval at which an idle store saves the time at which it was up to date."""
+"""Interval in seconds at which an idle store saves the time at which it was last up to date."""
 
 Entry = tuple[bytes, bytes | None]
-"""Key and encoded state; None deletes the key."""
+"""A key and its encoded state; None deletes the key."""
 
 
 class StoreWriteError(Exception):
-    """A write to disk failed, because the disk is full or broken."""
+    """A write to the store failed, usually because the disk is full or broken."""
 
 
 class PartitionStore:
-    """Keys and encoded states of one partition; the only owner of its RocksDB handle.
+    """The encoded states, timers and metadata of one partition, in a RocksDB database that only this object uses.
 
-    States, timers and changelog offset are written in one `WriteBatch`, so that they cannot drift apart. Timers and
-    offset are in column families of their own, where no key of a source can collide with them.
+    States, timers and changelog offset are written in one atomic `WriteBatch`, so that they always match. Timers and
+    metadata have their own column families, so that source keys cannot collide with them.
 
     Attributes:
-        settled_offset: changelog offset up to which all follow-ups of commits are done; None if unknown. Saved with the
-            next write.
-        newest_ms: newest source time of all changes, in milliseconds since 1970; 0 if unknown. Saved with the next
+        settled_offset: changelog offset up to which all follow-ups (actions after commits) are done, or None if
+            unknown; saved with the next write.
+        newest_ms: newest source time of all changes, in milliseconds since 1970, or 0 if unknown; saved with the next
             write.
     """
 
@@ -77,8 +77,8 @@ class PartitionStore:
     def _open(self) -> Rdict:
         try:
             return self._open_files()
-        except Exception as error:  # rocksdict raises nothing more specific
-            log.warning("cannot open store %s (%s); restoring it in full", self.path, error)
+        except Exception as error:  # rocksdict has no more specific error
+            log.warning("cannot open store %s: %s; restoring it in full from its changelog", self.path, error)
             with self._naming_refusals():
                 self._remove()
                 return self._open_files()
@@ -112,13 +112,13 @@ class PartitionStore:
         options.set_keep_log_file_num(2)
         blocks = BlockBasedOptions()
         blocks.set_block_cache(self._cache)
-        blocks.set_bloom_filter(10, False)  # most look-ups of a live shop are for orders never seen before
+        blocks.set_bloom_filter(10, False)  # most look-ups are for keys that are not in the store yet
         options.set_block_based_table_factory(blocks)
         return options
 
     @property
     def changelog_offset(self) -> int | None:
-        """Offset of the last changelog record that the store contains, None for an empty store."""
+        """Offset of the last changelog record that the store contains; None for an empty store."""
         return self._number(_OFFSET)
 
     def _put_meta(self, name: bytes, value: bytes) -> None:
@@ -129,7 +129,7 @@ class PartitionStore:
     def _naming_refusals(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # rocksdict raises nothing more specific
+        except Exception as error:  # rocksdict has no more specific error
             raise StoreWriteError(f"cannot write to store {self.path}: {error}") from error
 
     def _number(self, name: bytes) -> int | None:
@@ -138,31 +138,31 @@ class PartitionStore:
 
     @property
     def incarnation(self) -> bytes | None:
-        """Incarnation of the changelog that the store was restored from, None if it was never restored."""
+        """Incarnation (UUID) of the changelog that the store was restored from; None if it was never restored."""
         raw: bytes | None = self._meta.get(_INCARNATION)
         return raw
 
     @property
     def age_s(self) -> float:
-        """Seconds since the store was last known to be up to date with its changelog, by the machine's clock."""
+        """Seconds since the store was last known to be up to date with its changelog, by the system clock."""
         return max(0.0, time.time() - (self._number(_UP_TO_DATE) or 0))
 
     def note_up_to_date(self) -> None:
-        """Record that the store is up to date with its changelog now; cheap enough for frequent calls."""
+        """Save the current time as the last time the store was up to date; saves at most once a minute."""
         if time.time() >= self._noted_at_s + UP_TO_DATE_INTERVAL_S:
             self._noted_at_s = int(time.time())
             self._put_meta(_UP_TO_DATE, b"%d" % self._noted_at_s)
 
     def begin(self, incarnation: bytes) -> None:
-        """Empty the store, and record the incarnation of the changelog that it belongs to."""
+        """Empty the store, and save the incarnation of the changelog that it will be restored from."""
         self._wipe()
         self._put_meta(_INCARNATION, incarnation)
 
     def write(self, entries: Iterable[Entry], changelog_offset: int, moves: Sequence[TimerChange] = ()) -> None:
-        """Write states, changes of timers, and the offset of the last changelog record, atomically.
+        """Write states, timer changes and the offset of the last changelog record atomically.
 
         Raises:
-            StoreWriteError: the write failed; earlier writes are intact.
+            StoreWriteError: the write failed; earlier writes are not affected.
         """
         batch = WriteBatch(raw_mode=True)
         put = batch.put
@@ -183,7 +183,7 @@ class PartitionStore:
         self.timers.count(moves)
 
     def restore(self, entries: Sequence[Entry], changelog_offset: int, codec: StateCodec[Any]) -> None:
-        """Write entries read from the changelog, and keep the timers up to date if they are."""
+        """Write entries read from the changelog; also update the timers, unless they are to be rebuilt afterwards."""
         self.write(entries, changelog_offset, self._moves(entries, codec) if self._has_timers(codec) else ())
 
     def _moves(self, entries: Sequence[Entry], codec: StateCodec[Any]) -> list[TimerChange]:
@@ -200,7 +200,7 @@ class PartitionStore:
         return bool(self._meta.get(_TIMERS_VERSION) == codec.timers_version)
 
     async def complete_timers(self, codec: StateCodec[Any]) -> None:
-        """After a restoration, rebuild the timers from all states unless they were kept up to date; then count them."""
+        """Complete a restoration: rebuild the timers if their version differs from the codec's, and count them."""
         if not self._has_timers(codec):
             self.timers.clear()
             moves: list[TimerChange] = []
@@ -224,37 +224,37 @@ class PartitionStore:
             self._db.write(batch)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """All keys and encoded states, in key order."""
+        """Return an iterator over all keys and encoded states, in key order."""
         items: Iterator[Any] = iter(self._db.items())
         return items
 
     def estimated_size(self) -> int:
-        """Number of keys, as estimated by RocksDB."""
+        """Return the number of keys as estimated by RocksDB."""
         return self._db.property_int_value("rocksdb.estimate-num-keys") or 0
 
     def keep_settled(self) -> None:
-        """Save the settled offset now, because no write will follow."""
+        """Save `settled_offset` immediately instead of with the next write."""
         if self.settled_offset is not None and self.settled_offset != self._number(_SETTLED):
             self._put_meta(_SETTLED, b"%d" % self.settled_offset)
 
     def close(self) -> None:
-        """Release the handle and its lock at once."""
-        self._meta_handle = None  # a column family handle that is still referred to keeps the whole store locked
+        """Close the RocksDB database and release its lock immediately."""
+        self._meta_handle = None  # a remaining reference to a column family handle would keep the store locked
         for part in (self._meta, self.timers, self._db):
             try:
                 part.close()
-            except Exception as error:  # after a failed write; earlier writes are in the files
+            except Exception as error:  # happens after a failed write; earlier writes are safe on disk
                 log.warning("store %s did not close cleanly: %s", self.path, error)
 
     def _wipe(self) -> None:
-        """Delete everything; it can be restored from the changelog."""
+        """Delete all data, and reopen the store empty."""
         self.close()
         self._remove()
         self._db = self._open_files()
         self._read_meta()
 
     def _remove(self) -> None:
-        """Delete the files after renaming them: a half-deleted store, left by a kill, could never be opened."""
+        """Rename the store's folder, then delete it: a kill in between must not leave a store that cannot be opened."""
         doomed = self.path.with_name(f"{self.path.name}.deleted")
         shutil.rmtree(doomed, ignore_errors=True)
         if self.path.exists():

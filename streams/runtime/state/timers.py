@@ -1,7 +1,7 @@
-"""Timers of a partition: they find keys whose states are due, without a source change and without a scan.
+"""Timers of a partition: an index that finds the keys that are due without scanning all states.
 
-Each state has at most one timer: a kind and a time. A kind is a small number defined by the application; within a
-kind, timers are ordered by time.
+Each state has at most one timer, which consists of a kind and a time. A kind is a small number that the application
+defines. Timers of the same kind are ordered by time.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, Final
 from rocksdict import Rdict, ReadOptions, WriteBatch
 
 Timer = tuple[int, int]
-"""Kind (1 to 254) and time (milliseconds since 1970)."""
+"""Kind (1 to 254) and time (milliseconds since 1970) of a timer."""
 
 TimerChange = tuple[bytes, Timer | None, Timer | None]
-"""Key, its old timer, and its new timer (None: no timer)."""
+"""A key with its old and its new timer; None means no timer."""
 
 TIME_BYTES: Final = 8
 _HEAD: Final = 1 + TIME_BYTES
@@ -27,13 +27,13 @@ def _row(kind: int, at_ms: int, key: bytes) -> bytes:
 
 
 class Timers:
-    """The timers of a store, in a RocksDB column family of their own.
+    """The timers of a store, in a separate RocksDB column family.
 
-    RocksDB keeps deleted entries until compaction, and an iterator has to step over each of them. So every kind has a
-    lower bound in memory, below which there is no entry; thus no deleted entry is stepped over twice.
+    RocksDB keeps deleted entries until compaction, and iterators have to skip each of them. For each kind, a lower
+    bound is therefore kept in memory, below which no timer exists, so that deleted entries are skipped only once.
 
     Attributes:
-        counts: number of timers by kind.
+        counts: number of timers by kind, for the kinds that are counted.
     """
 
     def __init__(self, column_family: Rdict, handle: Any) -> None:
@@ -44,12 +44,12 @@ class Timers:
         self._options: dict[int, ReadOptions] = {}
 
     def close(self) -> None:
-        """Release the column family."""
+        """Close the column family."""
         self._handle = None
         self._db.close()
 
     def write(self, batch: WriteBatch, moves: Iterable[TimerChange]) -> None:
-        """Add changes of timers to a write batch of the store."""
+        """Add timer changes to a write batch."""
         for key, old, new in moves:
             if old is not None:
                 batch.delete(_row(*old, key), self._handle)
@@ -57,7 +57,7 @@ class Timers:
                 batch.put(_row(*new, key), b"", self._handle)
 
     def count(self, moves: Iterable[TimerChange]) -> None:
-        """Update the counts with changes that were written."""
+        """Update the counts and lower bounds after timer changes were written."""
         counts = self.counts
         for key, old, new in moves:
             if old is not None:
@@ -76,13 +76,13 @@ class Timers:
         self._floors.clear()
 
     def count_all(self, kinds: Iterable[int]) -> None:
-        """Recount the timers of these kinds."""
+        """Recount the timers of the given kinds."""
         self.counts = Counter({kind: sum(1 for _ in self.entries(kind)) for kind in kinds})
 
     def entries(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """Yield time and key of the timers of a kind, oldest first, up to `until_ms`, and after the entry `after`."""
+        """Yield (time, key) of each timer of the given kind, oldest first, after `after` and up to `until_ms`."""
         start = floor = self._floors.get(kind, bytes((kind,)))
         if after is not None:
             start = max(floor, _row(kind, *after) + b"\0")
@@ -96,11 +96,11 @@ class Timers:
             if until_ms is not None and at_ms > until_ms:
                 return
             yield at_ms, row[_HEAD:]
-        if is_first:  # there is no entry: the next one added is the first
+        if is_first:  # there are no timers of this kind; `count` lowers the bound again
             self._floors[kind] = bytes((kind + 1,))
 
     def _within(self, kind: int) -> ReadOptions:
-        """Options for reading one kind. An iterator does not keep its options alive, so they are kept here."""
+        """Return the read options for one kind, which are cached because iterators do not keep their options alive."""
         options = self._options.get(kind)
         if options is None:
             options = self._options[kind] = ReadOptions()

@@ -1,1 +1,1 @@
-"""A worker's pages for people and programs, and its metrics for Prometheus."""
+"""Web pages of a worker: figures as JSON at `/stats/`, and Prometheus metrics at `/metrics`."""

@@ -1,7 +1,7 @@
-"""Prometheus metrics of every worker, read from its counters on each request.
+"""Prometheus metrics of a worker, computed from its counters on each request.
 
-There are few labels: topic and partition for lag, a pipeline's partition for restorations. All names begin with
-`millrace_`.
+All metric names begin with `millrace_`. To keep the number of time series small, only consumer lag and the states
+of partitions are reported per partition.
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _FATES: Final = ("folded", "unchanged", "left", "tombstones", "malformed", "rejected", "failed")
 _EVENTS: Final = {
-    "opened": ("millrace_opened", "Openings of partitions."),
-    "fenced": ("millrace_fenced", "Fencings of this worker's partitions by another owner."),
-    "reopened_after_error": ("millrace_reopened_after_error", "Reopenings of partitions after an error."),
-    "restored_records": ("millrace_restored_records", "Changelog records replayed into local states."),
+    "opened": ("millrace_opened", "Number of times that a partition was opened."),
+    "fenced": ("millrace_fenced", "Number of times that a partition was fenced by another owner."),
+    "reopened_after_error": (
+        "millrace_reopened_after_error",
+        "Number of times that a partition was reopened after an error.",
+    ),
+    "restored_records": ("millrace_restored_records", "Changelog records replayed into local stores."),
     "outputs": ("millrace_outputs", "Records written to the output topics."),
     "refused": ("millrace_dead_letters", "Source records that became dead letters."),
 }
 
 
 async def exposition(app: TransactionalApp, collectors: Iterable[Collector]) -> bytes:
-    """The worker's metrics and those of `collectors`, in Prometheus' text format."""
+    """Return the metrics of the worker and of `collectors` in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(RuntimeCollector(app, await app.partition_supervisor.lag()))
     for collector in collectors:
@@ -41,7 +44,7 @@ async def exposition(app: TransactionalApp, collectors: Iterable[Collector]) -> 
 
 
 def counter(name: str, help: str, label: str, values: Mapping[str, float]) -> CounterMetricFamily:
-    """Build a counter family with one label, from the counts keyed by label value."""
+    """Build a counter family with one label; `values` holds the count for each value of the label."""
     family = CounterMetricFamily(f"millrace_{name}", help, labels=[label])
     for value, amount in values.items():
         family.add_metric([value], amount)
@@ -49,26 +52,28 @@ def counter(name: str, help: str, label: str, values: Mapping[str, float]) -> Co
 
 
 class RuntimeCollector(Collector):
-    """Collects the runtime's metrics."""
+    """A Prometheus collector that reads the runtime's counters, consumer lag and partition states."""
 
     def __init__(self, app: TransactionalApp, lag: Mapping[TP, int]) -> None:
         self._app = app
         self._lag = lag
 
     def collect(self) -> Iterator[Metric]:
-        """Yield one metric family after the other."""
+        """Yield all metric families of the runtime."""
         stats = self._app.stats
         yield counter(
-            "records", "Source records processed, by fate.", "fate", {fate: stats.counters[fate] for fate in _FATES}
+            "records", "Source records processed, by result.", "fate", {fate: stats.counters[fate] for fate in _FATES}
         )
         for event, (name, help) in _EVENTS.items():
             yield CounterMetricFamily(name, help, value=stats.counters[event])
-        yield _histogram("turn_seconds", "Duration of a turn (a micro-batch) in seconds.", stats.turn_seconds)
-        yield _histogram("commit_seconds", "Duration of a turn's transaction and local write.", stats.commit_seconds)
-        yield _histogram("turn_records", "Number of source records per turn.", stats.turn_records)
+        yield _histogram("turn_seconds", "Duration of a micro-batch in seconds.", stats.turn_seconds)
+        yield _histogram(
+            "commit_seconds", "Duration of a micro-batch's transaction and local write.", stats.commit_seconds
+        )
+        yield _histogram("turn_records", "Number of source records per micro-batch.", stats.turn_records)
         yield _histogram(
             "visible_seconds",
-            "Time from the Kafka record that led to an output until the output is visible.",
+            "Seconds from the Kafka timestamp of a source record to the commit of the output it led to.",
             stats.visible_seconds,
         )
         yield self._lag_family()
@@ -76,7 +81,7 @@ class RuntimeCollector(Collector):
 
     def _lag_family(self) -> Metric:
         family = GaugeMetricFamily(
-            "millrace_lag_records", "Records not processed yet; 0 when idle.", labels=["topic", "partition"]
+            "millrace_lag_records", "Source records not processed yet; 0 when idle.", labels=["topic", "partition"]
         )
         for tp, records in self._lag.items():
             family.add_metric([tp.topic, str(tp.partition)], records)
@@ -85,13 +90,19 @@ class RuntimeCollector(Collector):
     def _partitions(self) -> Iterator[Metric]:
         supervisor = self._app.partition_supervisor
         running = GaugeMetricFamily(
-            "millrace_partition_running", "1 if the partition is being processed.", labels=["partition"]
+            "millrace_partition_running",
+            "1 if the partition is open and being processed, otherwise 0.",
+            labels=["partition"],
         )
         remaining = GaugeMetricFamily(
-            "millrace_restore_remaining", "Changelog offsets still to be replayed.", labels=["partition"]
+            "millrace_restore_remaining",
+            "Changelog offsets still to be replayed before the partition opens.",
+            labels=["partition"],
         )
         standby = GaugeMetricFamily(
-            "millrace_standby_remaining", "Changelog offsets by which a standby is behind.", labels=["partition"]
+            "millrace_standby_remaining",
+            "Number of changelog offsets by which a standby lags behind.",
+            labels=["partition"],
         )
         for partition in supervisor.partitions:
             running.add_metric([partition.name], partition.state is PartitionState.RUNNING)

@@ -1,4 +1,4 @@
-"""Pages of every worker: `/stats/` for people and programs, `/metrics` for Prometheus."""
+"""Web pages of each worker: figures as JSON at `/stats/`, and Prometheus metrics at `/metrics`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from streams.runtime.web.metrics import CONTENT_TYPE, counter, exposition
 
 
 class Counted(Protocol):
-    """A part of a worker with totals since the start; may have `away_since` if it uses a server other than Kafka."""
+    """A component of a worker that counts events since its start.
+
+    If the component uses a server other than Kafka, it may also have `away_since`: the Unix time at which the current
+    outage of that server began, or None.
+    """
 
     @property
     def counts(self) -> Counter[str]: ...
@@ -30,12 +34,12 @@ def declare_pages(
     figures: Callable[[], Mapping[str, Any]] = dict,
     collector: Collector | None = None,
 ) -> None:
-    """Add the pages to the application.
+    """Add the pages `/stats/` and `/metrics` to the application.
 
     Args:
-        counted: parts of the application with totals, by the names under which both pages show them.
-        figures: returns further figures for `/stats/`; called on each request.
-        collector: collects further metrics for `/metrics`.
+        counted: components that count events, keyed by the name that both pages show.
+        figures: returns additional figures for `/stats/`; called on each request.
+        collector: collects additional metrics for `/metrics`.
     """
 
     @app.page("/stats/", name="stats")
@@ -56,18 +60,18 @@ def declare_pages(
     @app.page("/metrics", name="metrics")
     async def metrics(view: View, request: Request) -> Response:
         collectors = [CountedCollector(counted), *([] if collector is None else [collector])]
-        # Not `view.text`: its content type may have no parameters.
+        # `view.text` accepts no parameters in the content type.
         return view.bytes(await exposition(app, collectors), headers={"Content-Type": CONTENT_TYPE})
 
 
 def open_partitions(app: TransactionalApp) -> list[PartitionView]:
-    """Views of the open partitions, whose states can be read now, sorted by partition number."""
+    """Return the `PartitionView` of each partition that is open in this worker, sorted by partition number."""
     found = [partition.task for partition in app.partition_supervisor.partitions if partition.task.is_open]
     return sorted((task.view for task in found), key=lambda view: view.number)
 
 
 def partitions(app: TransactionalApp) -> dict[str, Any]:
-    """State, restoration and position of each partition of this worker, keyed by its name."""
+    """Return the state, restore progress and next offsets of each partition of this worker, keyed by partition."""
     return {
         partition.name if len(app.pipelines) > 1 else str(partition.number): {
             "state": partition.state,
@@ -82,7 +86,7 @@ def partitions(app: TransactionalApp) -> dict[str, Any]:
 
 
 def standbys(app: TransactionalApp) -> dict[str, Any]:
-    """Progress of each standby of this worker, keyed by its name."""
+    """Return the restore progress of each standby of this worker, keyed by the standby's name."""
     return {
         standby.name: {"restored_records": standby.progress.records, "restore_remaining": standby.progress.remaining}
         for standby in sorted(app.partition_supervisor.standbys, key=lambda s: (s.name, s.number))
@@ -90,24 +94,26 @@ def standbys(app: TransactionalApp) -> dict[str, Any]:
 
 
 def _away_since(counted: Mapping[str, Counted]) -> dict[str, float]:
-    """Start of the outage (Unix time in seconds) of each part whose server does not answer, keyed by part."""
+    """Return the Unix time at which each current outage began, keyed by the component whose server is down."""
     since = {name: getattr(part, "away_since", None) for name, part in counted.items()}
     return {name: moment for name, moment in since.items() if moment is not None}
 
 
 class CountedCollector(Collector):
-    """Totals of the application's parts, for Prometheus."""
+    """A Prometheus collector of the events and outages that a worker's components have counted."""
 
     def __init__(self, counted: Mapping[str, Counted]) -> None:
         self._counted = counted
 
     def collect(self) -> Iterator[Metric]:
-        """Yield a counter for each part, and how long each server has been unavailable."""
+        """Yield a counter family per component, and a gauge with the duration of each component's outage."""
         for name, part in self._counted.items():
-            yield counter(name, f"Counters of the worker's part `{name}`.", "event", part.counts)
+            yield counter(name, f"Events counted by the worker's component `{name}`.", "event", part.counts)
         away = _away_since(self._counted)
         family = GaugeMetricFamily(
-            "millrace_away_seconds", "Seconds for which the part's server has not answered.", labels=["part"]
+            "millrace_away_seconds",
+            "Seconds since the component's server became unavailable; 0 if it is available.",
+            labels=["part"],
         )
         for name in self._counted:
             family.add_metric([name], time.time() - away[name] if name in away else 0.0)

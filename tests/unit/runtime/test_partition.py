@@ -94,7 +94,7 @@ async def test_a_change_that_breaks_its_fold_costs_only_itself(tmp_path: Path) -
     await testbed.stop()
     assert testbed.published() == [b"10", b"20"]
     assert [record.headers[0][1] for record in testbed.log.topics["dead"]] == [
-        b"the fold failed: ZeroDivisionError",
+        b"the fold function raised ZeroDivisionError",
         b"thirteen is rejected",
     ]
 
