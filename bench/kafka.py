@@ -76,8 +76,6 @@ def write(bootstrap: str, changes: Iterable[Change], topics: Mapping[str, str]) 
     """Write changes to Kafka with the connector's keys, partitioner and compression; return the number of changes.
 
     Args:
-        bootstrap: address of the Kafka broker.
-        changes: changes to write.
         topics: target topics, keyed by table.
 
     Raises:

@@ -162,7 +162,7 @@ class LookupCommitter:
     def _stand(self, is_expected: bool) -> None:
         if not is_expected:
             raise SinkAwayError(
-                f"Redis has an unexpected offset for {self._topic}/{self._partition}, not {self._expected or 'none'}: "
+                f"unexpected offset of {self._topic}/{self._partition} in Redis (expected {self._expected or 'none'}): "
                 "another worker has written look-up entries of this partition, or Redis has lost its data"
             )
 

@@ -149,7 +149,7 @@ def _table(document: dict[str, Any], index: int = 0) -> Any:
         (lambda d: _table(d)["rules"][0].pop("min"), "tables[0].rules[0].min: a range needs min, max or both"),
         (
             lambda d: _table(d)["rules"][0].update(min=datetime.date(2000, 1, 1)),
-            "tables[0].rules[0].min: must be a number, as 'size' is of type integer",
+            "tables[0].rules[0].min: must be a number: 'size' is of type integer",
         ),
         (
             lambda d: _table(d)["rules"][0].update(column="changed"),

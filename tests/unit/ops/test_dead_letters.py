@@ -353,8 +353,8 @@ def test_a_wrong_time_is_refused(text: str) -> None:
         ([], "P:O, or --all"),
         (["1:2", "--all"], "P:O, or --all"),
         (["1:2", "--reason", "x"], "--reason and --topic"),
-        (["--all", "--value", "f"], "one dead letter"),
-        (["1:2", "1:3", "--value", "f"], "one dead letter"),
+        (["--all", "--value", "f"], "exactly one P:O"),
+        (["1:2", "1:3", "--value", "f"], "exactly one P:O"),
         (["1:2", "--value", "/no/such/file"], "/no/such/file: No such file"),
     ],
 )
