@@ -16,13 +16,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from batch import gold
 from batch.context import LayerResult, RunContext
+from batch.delta import sizes
 from batch.erasure.archive import Archive, OwnRecords
 from batch.erasure.holdings import (
     Holding,
@@ -185,8 +187,12 @@ class Erasure:
 
     def _values_in_tables(self) -> set[str]:
         holdings = [bronze_holding(self.person, self.context), *silver_holdings(self.person, self.context)]
-        there = [each.table.read().where(each.condition) for each in holdings if each.table.exists()]
-        rows = [row for each in there for row in each.select(*self.person.personal).distinct().collect()]
+        there = [each for each in holdings if each.table.exists()]
+        rows = []
+        with self._sized_for(there):
+            for each in there:
+                own = each.table.read().where(each.condition).select(*self.person.personal)
+                rows += own.distinct().collect()
         return {str(value) for row in rows for value in row if value}
 
     def _check_deletion_archived(self) -> None:
@@ -203,7 +209,8 @@ class Erasure:
         """Return report entries for the locations that the command erases; the archive is not searched again."""
         entries = [Entry(place="archive", found=self._records.count, left=self._records.count)]
         for holding in self._holdings():
-            count = max(holding.stored_rows(self.context.spark), holding.rows())
+            with self._sized_for([holding]):
+                count = max(holding.stored_rows(self.context.spark), holding.rows())
             entries.append(Entry(place=holding.name, found=count, left=count, note=_NOTES.get(holding.layer, "")))
         if self.lookup is not None:
             count = self.lookup[0]()
@@ -234,6 +241,11 @@ class Erasure:
         ]
         return [holding for holding in found if holding.table.exists()]
 
+    def _sized_for(self, holdings: Sequence[Holding]) -> AbstractContextManager[None]:
+        """Configure the session for small queries inside the `with` block if the tables are small."""
+        is_small = sizes.are_small_tables(holding.table for holding in holdings)
+        return sizes.set_for_small_query(self.context.spark, when=is_small)
+
     def _all(self) -> list[Holding]:
         return [*self._holdings(), *others_made_of(self.person, self.context)]
 
@@ -259,6 +271,7 @@ class Erasure:
             holding = next((each for each in self._all() if each.name == name), None)
             if holding is None:
                 return LayerResult(layer=layer, table=table, version=None, is_unchanged=True)
-            return work(holding)
+            with self._sized_for([holding]):
+                return work(holding)
 
         return Step(layer=layer, table=table, work=on_the_table_as_it_is)
