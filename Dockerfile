@@ -14,11 +14,12 @@ RUN useradd --system --uid 10001 --user-group --no-create-home millrace \
 COPY agents agents
 COPY batch batch
 COPY config config
-COPY demo demo
 COPY ops ops
 COPY stack stack
 COPY streams streams
 COPY tables tables
+COPY pyproject.toml ./
+RUN pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
 USER millrace
 ENV STATE_DIR=/state

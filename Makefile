@@ -67,7 +67,7 @@ down: $(VENV)/ready ## stop the servers and keep their data
 status: $(VENV)/ready ## show the servers
 	@$(STACK) status
 
-# Rebuilt when the lock file changes. The interpreter is checked first, because an old one fails with a message that does not help.
+# Rebuilt when the lock file changes. The project itself is installed as a link to this folder, with the program `millrace`. The interpreter is checked first, because an old one fails with a message that does not help.
 $(VENV)/ready: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: install it, or name it with make PYTHON=..." >&2; exit 1; }
@@ -75,6 +75,7 @@ $(VENV)/ready: requirements.lock
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "python3-venv is needed (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The systems that the benchmark compares with; they need other versions of the product's packages.

@@ -8,31 +8,35 @@ from collections.abc import Sequence
 
 from batch.commands import backfill, dictionary, erase, inspect, maintain, rebuild, reconcile, replay, run
 from batch.pipeline.runner import OPERATING_ERRORS, brief
-from config.settings import SettingsError
+from config.command_line import INTERRUPTED, Parser
+from config.errors import OperatorError
 
-_INTERRUPTED = 130
+PROG = "python -m batch"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str = PROG) -> argparse.ArgumentParser:
     """Build the argument parser; the parser of each command sets `run` to the function that executes the command."""
-    root = argparse.ArgumentParser(prog="python -m batch", description=__doc__)
+    root = Parser(prog=prog, description=__doc__)
     subparsers = root.add_subparsers(required=True, metavar="COMMAND")
     for module in (run, inspect, backfill, reconcile, replay, rebuild, maintain, erase, dictionary):
         module.add_commands(subparsers)
     return root
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    parsed = parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, *, prog: str = PROG) -> int:
+    """Run one command and return its exit code; `prog` is the name of the program in its help and its errors."""
+    parsed = parser(prog).parse_args(arguments)
     try:
         return int(parsed.run(parsed))
-    except (*OPERATING_ERRORS, SettingsError) as error:
+    except OPERATING_ERRORS as error:
         print(brief(error), file=sys.stderr)
         return 1
+    except OperatorError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     except KeyboardInterrupt:
         print("interrupted: work committed so far is kept, and the next run continues from there", file=sys.stderr)
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:  # the program that reads the output has exited, as in `sql … | head`
         sys.stderr.close()
         return 1

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from config import parsing
+from config.errors import UsageError
 
 
-class SettingsError(Exception):
+class SettingsError(UsageError):
     """Settings are missing or wrong; the message has one line per setting."""
 
 
@@ -53,7 +54,7 @@ class SettingsGroup:
             if raw == "" and default is not _REQUIRED:
                 values[item.name] = default
             elif raw == "":
-                faults.append(f'{name}: is not set; after `make up`, run: eval "$(python -m stack env)"')
+                faults.append(f"{name}: is not set (`millrace env` prints the settings of local servers)")
             else:
                 try:
                     values[item.name] = item.metadata["parse"](raw)
@@ -173,6 +174,12 @@ def environment_with(extra: Mapping[str, str], *, only: Collection[str] | None =
     If `only` is given, the child inherits only the variables with these names.
     """
     return {name: value for name, value in os.environ.items() if only is None or name in only} | dict(extra)
+
+
+def use_environment(environment: Mapping[str, str]) -> None:
+    """Make these settings the environment of this process, and of the processes that it starts."""
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def environment_over(defaults: Mapping[str, str]) -> dict[str, str]:

@@ -1,11 +1,21 @@
-"""Choose the servers that a command uses: those set in the environment, or those of a stack on this machine."""
+"""Choose the servers that a command uses: all from the environment, or all from one stack on this machine.
+
+The two are never mixed, because a command that asks a local Redis about a production Kafka gives wrong answers. If any
+setting of a server is in the environment, only the environment counts, and a missing setting is an error. A local stack
+is used if `--name` selects it, or if no such setting is in the environment.
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import sys
+from collections.abc import Mapping
+from urllib.parse import urlsplit
 
+from config.programs import SERVER_SETTINGS, SERVERS
 from config.settings import environment_over
+from stack.errors import NoSuchStackError
 from stack.local import Stack, stack_folder
 from stack.names import DEFAULT_STACK, no_such_stack, stack_name
 
@@ -19,17 +29,54 @@ def add_stack_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name",
         type=stack_name,
-        help="use this local stack (default: the environment's settings, then those of the default stack)",
+        help="use this local stack (default: the servers set in the environment; if none is set, the default stack)",
     )
 
 
 def settings_environment(arguments: argparse.Namespace) -> dict[str, str]:
-    """Merge settings: a stack given by `--name` overrides the environment; the default stack only fills gaps."""
-    stack = Stack.existing(stack_folder(arguments.name or DEFAULT_STACK))
-    if arguments.name and stack is None:
-        raise no_such_stack(arguments.name)
+    """Return the settings of a command, and print once per command which servers they name.
+
+    Raises:
+        NoSuchStackError: the local stack does not exist, or no servers are set and there is no default stack.
+    """
+    found: dict[str, str] | None = getattr(arguments, "environment", None)
+    if found is None:
+        source, found = chosen_environment(arguments.name)
+        print(f"using {source}: {server_addresses(found)}", file=sys.stderr)
+        arguments.environment = found
+    return found
+
+
+def chosen_environment(name: str | None) -> tuple[str, dict[str, str]]:
+    """Return where the settings of the servers come from, and all settings.
+
+    Args:
+        name: the local stack that the command line selects, or None.
+
+    Raises:
+        NoSuchStackError: the local stack does not exist, or no servers are set and there is no default stack.
+    """
+    own = environment_over({})
+    if name is None and SERVER_SETTINGS & own.keys():
+        return "the servers in the environment", own
+    stack = Stack.existing(stack_folder(name or DEFAULT_STACK))
+    if stack is None and name is not None:
+        raise no_such_stack(name)
     if stack is None:
-        return environment_over({})
-    if arguments.name:
-        return environment_over({}) | stack.environment()
-    return environment_over(stack.environment())
+        raise NoSuchStackError(
+            "no servers are set: set KAFKA_BOOTSTRAP and the other settings of your servers, or start local servers "
+            "with `millrace up`"
+        )
+    others = {key: value for key, value in own.items() if key not in SERVER_SETTINGS}
+    return f"the local stack {name or DEFAULT_STACK}", others | stack.environment()
+
+
+def server_addresses(environment: Mapping[str, str]) -> str:
+    """Return the addresses of the servers in one line, without passwords."""
+    found = {server: _address(environment[name]) for server, name in SERVERS.items() if environment.get(name)}
+    return ", ".join(f"{server} {address}" for server, address in found.items())
+
+
+def _address(text: str) -> str:
+    parts = urlsplit(text) if "://" in text else None
+    return text if parts is None else parts.netloc.rpartition("@")[2]

@@ -1,9 +1,9 @@
 """List order locks in Redis, and release the claims of a deployment that will not come back.
 
-python -m stack locks list                        count the locks by application and incarnation
-python -m stack locks show ORDER_ID               show the lock of one order
-python -m stack locks release --app APP           let other deployments emit the orders APP claimed but did not emit
-python -m stack locks release --order ORDER_ID    let other deployments emit this order
+millrace locks list                        count the locks by application and incarnation
+millrace locks show ORDER_ID               show the lock of one order
+millrace locks release --app APP           let other deployments emit the orders APP claimed but did not emit
+millrace locks release --order ORDER_ID    let other deployments emit this order
 
 A release never touches a lock marked as emitted. A worker that died after it emitted an order leaves an unmarked claim:
 a release therefore first fences the application, reads order_final, and marks the orders it finds there.

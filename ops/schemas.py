@@ -1,4 +1,4 @@
-"""`python -m stack schemas`: generate the JSON Schemas in `streams/schemas` from the Python types of the records."""
+"""`millrace schemas`: generate the JSON Schemas in `streams/schemas` from the Python types of the records."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def schema_faults(folder: Path) -> list[str]:
         faults += [f"{name}: is missing" for name in names if not (folder / name).exists()]
         path = _path(folder, topic)
         if path.exists() and path.read_text("utf-8") != _text(topic):
-            faults.append(f"{path.name}: differs from the record type: run `python -m stack schemas write`")
+            faults.append(f"{path.name}: differs from the record type: run `millrace schemas write`")
     return faults
 
 

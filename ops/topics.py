@@ -1,7 +1,7 @@
 """Create missing topics of the catalogue (`streams.topics`) in Kafka, and compare existing topics with the catalogue.
 
-python -m stack topics apply     create missing topics, then compare all topics with the catalogue
-python -m stack topics check     compare the topics with the catalogue; exit code 1 if they differ
+millrace topics apply     create missing topics, then compare all topics with the catalogue
+millrace topics check     compare the topics with the catalogue; exit code 1 if they differ
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def _missing(spec: TopicSpec) -> Difference:
         aspect="topic",
         expected=f"with {spec.partitions} partitions",
         found="none",
-        remedy="create it with `python -m stack topics apply`",
+        remedy="create it with `millrace topics apply`",
     )
 
 

@@ -1,11 +1,10 @@
-"""The program `python -m stack`, including the command `demo`."""
+"""`python -m stack`: the program `millrace` under its former name."""
 
 from __future__ import annotations
 
 import sys
 
-from demo import command as demo
 from ops.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(more=(demo,)))
+    sys.exit(main(prog="python -m stack"))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shlex
 import signal
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from config.environment_file import format_settings, write_environment_file
+from config.programs import PROGRAMS, names_of
 from stack.errors import StackError
 from stack.health import ServerStatus
 from stack.local import Stack, stack_folder
@@ -37,11 +39,14 @@ def add_commands(subparsers: Any) -> None:
     _add(subparsers, "reset", run_reset, "stop the servers and delete their data")
     _add(subparsers, "status", run_status, "show the servers; exit code 1 if any is not healthy")
     logs = _add(subparsers, "logs", run_logs, "show the output of a server")
-    logs.add_argument("server", choices=SERVERS)
+    logs.add_argument("server", choices=tuple(SERVERS))
     logs.add_argument("-f", "--follow", action="store_true", help="keep printing new lines until interrupted")
     logs.add_argument("-n", "--lines", type=int, default=20, metavar="COUNT", help="number of lines (default: 20)")
     env = _add(subparsers, "env", run_env, "print the settings with which programs reach the servers")
-    env.add_argument("--format", choices=("shell", "dotenv"), default="shell")
+    env.add_argument("--for", dest="program", choices=tuple(PROGRAMS), help="only the settings that this program reads")
+    form = env.add_mutually_exclusive_group()
+    form.add_argument("--format", choices=("shell", "dotenv"), default="shell")
+    form.add_argument("--write", type=Path, metavar="FILE", help="write a .env file that only you can read")
 
 
 def run_up(arguments: argparse.Namespace) -> int:
@@ -101,15 +106,17 @@ def run_logs(arguments: argparse.Namespace) -> int:
 
 
 def run_env(arguments: argparse.Namespace) -> int:
-    """Print the settings with which programs reach the servers."""
-    print(format_environment(_existing(arguments.name).environment(), arguments.format))
+    """Print or write the settings with which programs reach the servers."""
+    settings = _existing(arguments.name).environment()
+    if arguments.program is not None:
+        names = names_of(arguments.program)
+        settings = {name: value for name, value in settings.items() if name in names}
+    if arguments.write is not None:
+        write_environment_file(arguments.write, settings)
+        print(f"{arguments.write} has {len(settings)} settings")
+    else:
+        print(format_settings(settings, prefix="export " if arguments.format == "shell" else ""), end="")
     return 0
-
-
-def format_environment(environment: dict[str, str], style: str) -> str:
-    """Format `export NAME=value` lines for a shell, or `NAME=value` lines for a .env file."""
-    prefix = "export " if style == "shell" else ""
-    return "\n".join(f"{prefix}{name}={shlex.quote(value)}" for name, value in sorted(environment.items()))
 
 
 def format_status(servers: Sequence[ServerStatus]) -> str:

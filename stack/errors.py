@@ -1,9 +1,20 @@
 """Exceptions of the commands: errors that the user can fix, and cancellation."""
 
+from __future__ import annotations
 
-class StackError(Exception):
+from config.command_line import INTERRUPTED
+from config.errors import OperatorError, UsageError
+
+
+class StackError(OperatorError):
     """An error that the user can fix; its message says how, and is printed without a traceback."""
 
 
-class CancelledWorkError(Exception):
+class NoSuchStackError(StackError, UsageError):
+    """There is no local stack of the name that was given."""
+
+
+class CancelledWorkError(OperatorError):
     """Raised when work is cancelled because the user stopped it or a parallel step failed."""
+
+    exit_code = INTERRUPTED

@@ -165,7 +165,7 @@ class Stack:
     def _process(self, server: str) -> Process:
         record = load_record(self.site.record(server))
         if record is None:
-            raise StackError(f"{server} was not started: run `python -m stack up`")
+            raise StackError(f"{server} was not started: run `millrace up`")
         return record.process
 
     def _refuse_moved_ports(self) -> None:
@@ -175,7 +175,7 @@ class Stack:
             if moved and process_state(self.site.record(name)) is not ProcessState.ENDED:
                 raise StackError(
                     f"{name} runs on port {known.get(moved[0])}, not {self.site.ports[moved[0]]}: "
-                    "stop it first with `python -m stack down`"
+                    "stop it first with `millrace down`"
                 )
 
     def _save(self) -> None:
@@ -210,7 +210,7 @@ def _load(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError:
-        raise StackError(f"{folder / 'stack.json'} is damaged: delete it and run `python -m stack up`") from None
+        raise StackError(f"{folder / 'stack.json'} is damaged: delete it and run `millrace up`") from None
     return content if isinstance(content, dict) else {}
 
 

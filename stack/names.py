@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from stack.errors import StackError
+from stack.errors import NoSuchStackError
 
 DEFAULT_STACK = "default"
 
@@ -21,7 +21,7 @@ def stack_name(text: str) -> str:
     return text
 
 
-def no_such_stack(name: str) -> StackError:
+def no_such_stack(name: str) -> NoSuchStackError:
     """Build the error for a local stack that was never started."""
     option = "" if name == DEFAULT_STACK else f" --name {name}"
-    return StackError(f"there is no stack {name}: start it with `python -m stack up{option}`")
+    return NoSuchStackError(f"there is no local stack {name!r}: start it with `millrace up{option}`")

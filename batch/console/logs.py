@@ -7,12 +7,14 @@ logs/batch.log                                                        all record
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from batch.errors import BatchError
 
@@ -48,7 +50,7 @@ def logged(folder: Path) -> Iterator[None]:
     level, propagate = root.level, root.propagate
     handlers: list[tuple[logging.Logger, logging.Handler]] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, path in files.items():
             handlers.append((logging.getLogger(name), _handler(path)))
     except OSError as error:
@@ -70,8 +72,16 @@ def logged(folder: Path) -> Iterator[None]:
             handler.close()
 
 
+class _PrivateFileHandler(RotatingFileHandler):
+    """Creates log files that only their owner can read, because errors can contain values of rows."""
+
+    def _open(self) -> Any:
+        opener = partial(os.open, mode=0o600)
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=opener)
+
+
 def _handler(path: Path) -> logging.Handler:
-    handler = RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=KEPT_FILES, encoding="utf-8")
+    handler = _PrivateFileHandler(path, maxBytes=FILE_BYTES, backupCount=KEPT_FILES, encoding="utf-8")
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)

@@ -170,7 +170,7 @@ class StoredFolder:
     def _error_text(self, error: S3Error) -> str:
         where = f"the object storage at {self._endpoint}"
         if error.code == "NoSuchBucket":
-            return f"{where} has no bucket {self._bucket!r}: create it, for example with `python -m stack up`"
+            return f"{where} has no bucket {self._bucket!r}: create it, or change the root of the layer"
         if error.code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
             return f"{where} rejects the login: check MINIO_ACCESS_KEY and MINIO_SECRET_KEY"
         if error.code == "XMinioStorageFull":

@@ -50,8 +50,7 @@ _FAULTS = (
             r"SQL(Non)?TransientConnectionException|mysql\.connector\.errors\.(Interface|Operational)Error"
             r"|Lost connection to|Can't connect to|Socket error during"
         ),
-        "the database does not answer: check that it is running (`python -m stack status`), "
-        "and check MYSQL_HOST and MYSQL_PORT",
+        "the database does not answer: check that it is running and that MYSQL_HOST and MYSQL_PORT are right",
         is_passing=True,
     ),
     _Fault(
@@ -61,7 +60,7 @@ _FAULTS = (
     ),
     _Fault(
         re.compile(r"NoSuchBucket|UnknownStoreException"),
-        "the bucket does not exist: `python -m stack up` creates bronze, silver and gold",
+        "the bucket does not exist: create the buckets of BRONZE_ROOT, SILVER_ROOT and GOLD_ROOT",
         is_passing=False,
     ),
     _Fault(
@@ -75,8 +74,7 @@ _FAULTS = (
             r"AWSClientIOException|SdkClientException|AWSServiceIOException|AWSStatus500Exception|urllib3\."
             r"|Generic S3 error"
         ),
-        "the object storage does not answer: check that it is running (`python -m stack status`), "
-        "and check MINIO_ENDPOINT",
+        "the object storage does not answer: check that it is running and that MINIO_ENDPOINT is right",
         is_passing=True,
         error=StorageError,
     ),

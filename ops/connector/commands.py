@@ -1,8 +1,8 @@
 """Commands for a dataset's connector.
 
-python -m stack connector apply     create or update the connector, then wait until it and its task are running
-python -m stack connector status    show the connector's state; exit code 1 unless it and all its tasks are running
-python -m stack connector delete    delete the connector; Connect keeps its source position
+millrace connector apply     create or update the connector, then wait until it and its task are running
+millrace connector status    show the connector's state; exit code 1 unless it and all its tasks are running
+millrace connector delete    delete the connector; Connect keeps its source position
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def run_status(arguments: argparse.Namespace) -> int:
     with ConnectClient(settings.url) as connect:
         status = connect.status(name)
     if status is None:
-        raise StackError(f"there is no connector {name}: create it with `python -m stack connector apply`")
+        raise StackError(f"there is no connector {name}: create it with `millrace connector apply`")
     print(f"{name}: {status['connector']['state']}")
     for task in status["tasks"]:
         print(f"  task {task['id']}: {task['state']}")

@@ -86,9 +86,9 @@ def named_error(error: Error, settings: DatabaseSettings, database: str | None =
     if error.errno == errorcode.ER_ACCESS_DENIED_ERROR:
         return StackError(f"{where} rejected user {settings.user!r}: check MYSQL_USER and MYSQL_PASSWORD")
     if error.errno == errorcode.ER_BAD_DB_ERROR:
-        return StackError(f"{where} has no database {database!r}: run `python -m stack dataset init`")
+        return StackError(f"{where} has no database {database!r}: run `millrace dataset init`")
     if error.errno == errorcode.ER_NO_SUCH_TABLE:
-        return StackError(f"{where}: {error.msg}: run `python -m stack dataset init`")
+        return StackError(f"{where}: {error.msg}: run `millrace dataset init`")
     if error.errno == errorcode.ER_LOCK_WAIT_TIMEOUT:
         return StackError(f"{where}: another connection held a lock for too long: end its transaction and try again")
     return StackError(f"{where}: {error.msg} (error {error.errno})")

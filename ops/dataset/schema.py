@@ -62,7 +62,7 @@ def verify_schema(connection: MySQLConnection, definition: Definition) -> None:
                 f"but the definition names {_listed(set(table.column_names))}"
             )
     if found:
-        raise StackError("\n".join([*found, "change the definition or run `python -m stack dataset init --drop`"]))
+        raise StackError("\n".join([*found, "change the definition or run `millrace dataset init --drop`"]))
 
 
 def _listed(names: set[str]) -> str:

@@ -1,8 +1,8 @@
 """Commands for dead letters, the records that could not be processed.
 
-python -m stack dead-letters list       count the dead letters by reason, and list the newest
-python -m stack dead-letters show       print all fields of one dead letter
-python -m stack dead-letters replay     write the original records again to their topic and partition
+millrace dead-letters list       count the dead letters by reason, and list the newest
+millrace dead-letters show       print all fields of one dead letter
+millrace dead-letters replay     write the original records again to their topic and partition
 
 Workers process a replayed record like any other: a change that is older than the known state of its row has no effect,
 and a record that still cannot be processed becomes a new dead letter.

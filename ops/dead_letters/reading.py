@@ -79,14 +79,12 @@ class DeadLetterReader(ConsumerOwner):
                 raise StackError(f"{place} is not a dead letter: it is the note that {record.place} was replayed")
             if record is not None:
                 return record
-        raise StackError(f"there is no dead letter at {place}: see `python -m stack dead-letters list`")
+        raise StackError(f"there is no dead letter at {place}: see `millrace dead-letters list`")
 
     def _ends(self) -> dict[int, int]:
         count = self.partitions(DEAD_LETTERS)
         if count == 0:
-            raise StackError(
-                f"topic {DEAD_LETTERS} does not exist at {self._bootstrap}: run `python -m stack topics apply`"
-            )
+            raise StackError(f"topic {DEAD_LETTERS} does not exist at {self._bootstrap}: run `millrace topics apply`")
         try:
             return {
                 number: self._consumer.get_watermark_offsets(TopicPartition(DEAD_LETTERS, number), ANSWER_S)[1]

@@ -125,7 +125,7 @@ class CommittedReader(ConsumerOwner):
             if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise TopicError(
                     f"topic {self._topic} does not exist in Kafka at {self._bootstrap}; "
-                    "create it with `python -m stack topics apply`"
+                    "create it with `millrace topics apply`"
                 )
         raise self._unreachable(reason)
 

@@ -161,10 +161,10 @@ def test_the_image_holds_what_it_copies_and_the_build_sees_nothing_else() -> Non
     assert all((REPOSITORY / name).exists() for name in copied)
 
 
-def test_the_image_installs_the_locked_dependencies_only() -> None:
-    installs = [line for line in _dockerfile("RUN") if "pip install" in line]
-    assert len(installs) == 1
-    assert "--require-hashes -r requirements.lock" in installs[0]
+def test_the_image_installs_the_locked_dependencies_and_the_program_only() -> None:
+    locked, own = [line for line in _dockerfile("RUN") if "pip install" in line]
+    assert "--require-hashes -r requirements.lock" in locked
+    assert own.endswith("--no-deps --no-build-isolation --editable .")
 
 
 def _dockerfile(instruction: str) -> list[str]:

@@ -100,7 +100,7 @@ def test_every_fault_is_named_in_one_go() -> None:
 
 
 def test_a_missing_setting_says_how_to_set_it() -> None:
-    assert "python -m stack env" in faults(KafkaSettings, {})[0]
+    assert "millrace env" in faults(KafkaSettings, {})[0]
 
 
 WRONG = [

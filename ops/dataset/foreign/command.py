@@ -1,4 +1,4 @@
-"""`python -m stack dataset init URL`: create a dataset's folder from an existing database."""
+"""`millrace dataset init URL`: create a dataset's folder from an existing database."""
 
 from __future__ import annotations
 

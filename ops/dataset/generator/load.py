@@ -49,5 +49,5 @@ def require_empty(settings: DatabaseSettings, definition: Definition, tables: It
     if filled:
         raise StackError(
             f"tables of {definition.database} already hold rows: {', '.join(filled)}; "
-            f"empty them with `python -m stack dataset init --drop` or add rows with --on-duplicate skip"
+            f"empty them with `millrace dataset init --drop` or add rows with --on-duplicate skip"
         )

@@ -182,9 +182,9 @@ class TransactionalApp(WorkerApp):
         await super().on_first_start()
 
     def _take_data_folder(self) -> None:
-        """Create the data folder, and lock it until this process ends."""
+        """Create the data folder, accessible only to its owner, and lock it until this process ends."""
         folder = Path(self.conf.datadir)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._data_folder_lock = (folder / "worker.lock").open("w")
         try:
             fcntl.flock(self._data_folder_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -71,7 +71,7 @@ def test_a_server_that_stays_away_is_named_after_three_tries(error: Exception, a
     [
         ("Access denied for user 'x'@'y'", BatchError, "MYSQL_PASSWORD"),
         ("InvalidAccessKeyId", BatchError, "MINIO_ACCESS_KEY"),
-        ("NoSuchBucket: bronze", BatchError, "python -m stack up"),
+        ("NoSuchBucket: bronze", BatchError, "BRONZE_ROOT"),
         ("AWSServiceIOException: (Service: S3, Status Code: 507): XMinioStorageFull", StorageError, "disk"),
     ],
 )

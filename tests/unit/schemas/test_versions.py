@@ -128,7 +128,7 @@ def test_an_added_field_is_written_and_a_change_that_breaks_is_refused(
     assert [path.name for path in write_schemas(tmp_path)] == ["order_final.v1.json"]
     assert write_schemas(tmp_path) == []
     encode(FIELDS | {"added": int}, 1)
-    stale = "order_final.v1.json: differs from the record type: run `python -m stack schemas write`"
+    stale = "order_final.v1.json: differs from the record type: run `millrace schemas write`"
     assert schema_faults(tmp_path) == [stale]
     write_schemas(tmp_path)
     first = (tmp_path / "order_final.v1.json").read_text()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from config.environment_file import format_settings
 from config.settings import (
     ConnectSettings,
     DatabaseSettings,
@@ -18,7 +19,7 @@ from config.settings import (
     SettingsGroup,
 )
 from ops.cli import main
-from stack.commands import format_environment, format_status
+from stack.commands import format_status
 from stack.errors import StackError
 from stack.health import ServerStatus
 from stack.local import Stack
@@ -51,13 +52,13 @@ def test_a_part_of_the_servers_gives_a_part_of_the_environment(tmp_path: Path) -
 
 
 def test_the_environment_is_quoted_for_a_shell() -> None:
-    lines = format_environment({"B": "it's $HOME", "A": "plain"}, "shell").splitlines()
+    lines = format_settings({"B": "it's $HOME", "A": "plain"}, prefix="export ").splitlines()
     assert lines[0] == "export A=plain"
     assert shlex.split(lines[1]) == ["export", "B=it's $HOME"]
 
 
 def test_the_environment_can_be_a_dotenv_file() -> None:
-    assert format_environment({"A": "plain"}, "dotenv") == "A=plain"
+    assert format_settings({"A": "plain"}) == "A=plain\n"
 
 
 def test_passwords_differ_between_stacks_and_stay_with_theirs(tmp_path: Path) -> None:
@@ -159,8 +160,8 @@ def test_a_name_that_is_no_name_of_a_folder_is_refused(name: str, capsys: pytest
 
 
 def test_a_command_on_a_stack_that_never_was_says_how_to_start_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["status", "--name", "never-started"]) == 1
-    assert "python -m stack up --name never-started" in capsys.readouterr().err
+    assert main(["status", "--name", "never-started"]) == 2
+    assert "millrace up --name never-started" in capsys.readouterr().err
 
 
 def test_ending_a_stack_that_never_was_is_no_error() -> None:

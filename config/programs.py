@@ -1,0 +1,61 @@
+"""Which settings each program reads, so that it can be given these and no others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Final
+
+from config.settings import (
+    ArchiveSettings,
+    BatchSettings,
+    ConnectSettings,
+    DatabaseSettings,
+    DatasetSettings,
+    KafkaSettings,
+    LakeSettings,
+    LookupsSettings,
+    ObjectStoreSettings,
+    OrdersSettings,
+    RedisSettings,
+    SettingsGroup,
+    SparkSettings,
+)
+
+PROGRAMS: Final[Mapping[str, tuple[type[SettingsGroup], ...]]] = {
+    "orders": (KafkaSettings, RedisSettings, OrdersSettings),
+    "lookups": (KafkaSettings, RedisSettings, LookupsSettings),
+    "archive": (KafkaSettings, ObjectStoreSettings, ArchiveSettings),
+    "lake": (
+        KafkaSettings,
+        DatabaseSettings,
+        RedisSettings,
+        ObjectStoreSettings,
+        SparkSettings,
+        LakeSettings,
+        BatchSettings,
+        DatasetSettings,
+    ),
+    "tools": (KafkaSettings, DatabaseSettings, ConnectSettings, RedisSettings, DatasetSettings),
+}
+"""The groups of settings that each worker, the lake's commands, and the operator's tools read."""
+
+SERVERS: Final[Mapping[str, str]] = {
+    "kafka": "KAFKA_BOOTSTRAP",
+    "database": "MYSQL_HOST",
+    "connect": "CONNECT_URL",
+    "redis": "REDIS_URL",
+    "object storage": "MINIO_ENDPOINT",
+}
+"""The setting that contains the address of each server."""
+
+_LOGINS: Final = ("MYSQL_PORT", "MYSQL_USER", "MYSQL_PASSWORD", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY")
+
+SERVER_SETTINGS: Final = frozenset({*SERVERS.values(), *_LOGINS})
+"""The settings that say where a server is and how to log in: they come from one place, or from nowhere."""
+
+
+def names_of(program: str) -> frozenset[str]:
+    """Return the names of all settings that a program reads."""
+    groups = PROGRAMS[program]
+    return frozenset(name for group in groups for item in dataclasses.fields(group) for name in item.metadata["names"])
