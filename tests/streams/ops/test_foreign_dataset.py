@@ -251,7 +251,7 @@ def test_no_password_is_in_what_is_written_or_said(
     ("schema", "message"),
     [
         ("", "database 'other' has no table"),
-        ("CREATE TABLE log (line TEXT)", "no table of other can be in a dataset:\nleft out  'log': has no primary key"),
+        ("CREATE TABLE log (line TEXT)", "no table of other can be part of a dataset:\nleft out  'log': has no primary key"),
     ],
 )
 def test_a_database_without_a_usable_table_is_refused_and_nothing_is_written(
@@ -266,7 +266,7 @@ def test_a_database_without_a_usable_table_is_refused_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["postgres://me@db/shop"], "the URL must be like mysql://user@host:port/database"),
+        (["postgres://me@db/shop"], "the URL must have the form mysql://user@host:port/database"),
         (["mysql://me@db:x/shop"], "the URL's host or port is wrong"),
         (["mysql://me@db/my-shop"], "a definition can't name the database 'my-shop'"),
         (["mysql://me@db/shop", "--dataset", "My Shop"], "'My Shop' can't be a dataset's name"),

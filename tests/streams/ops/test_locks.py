@@ -131,7 +131,7 @@ def test_the_lock_of_an_order_is_shown(
     assert main(["locks", "show", "order-1"]) == 0
     assert main(["locks", "show", "order-2\n"]) == 1
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"order 'order-1': claimed by {app_id}, incarnation {OLD}; 2d 01:00:")
+    assert first.startswith(f"order 'order-1': claimed by {app_id}, incarnation {OLD}; time to live: 2d 01:00:")
     assert second == "order 'order-2\\n' has no lock"
 
 
@@ -251,4 +251,4 @@ def test_a_redis_that_is_away_is_named(
 def test_wrong_arguments_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["locks", "release", *arguments])
-    assert "usage" in capsys.readouterr().err
+    assert "--help" in capsys.readouterr().err

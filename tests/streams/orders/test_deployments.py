@@ -175,7 +175,7 @@ def test_claims_of_a_deployment_that_runs_are_not_released(fed: FedShop, claimed
     for what in (("--app", claimed.by), ("--order", claimed.ids[0])):
         refused = locks(fed.environment, "release", *what)
         assert refused.returncode == 1
-        assert f"1 worker of {claimed.by} run" in refused.stderr
+        assert f"workers of {claimed.by} are still running (1)" in refused.stderr
     assert locks_of(fed.environment, claimed.by) == (2, 0)
     forced = locks(fed.environment, "release", "--order", claimed.ids[0], "--force")
     assert (forced.returncode, forced.stdout) == (0, "1 claim released\n")

@@ -175,7 +175,7 @@ def test_a_standby_notices_that_its_changelog_was_deleted_and_made_anew(
     other.start()
     until(lambda: stand_by_for_each_other(workers), "each stands by for the other's partitions again")
     wait_processed(bootstrap, app_id)
-    noticed = re.findall(r"partition=(\d)\): its topic was recreated", other.log.read_text())
+    noticed = re.findall(r"partition=(\d)\): the topic was recreated", other.log.read_text())
     assert set(noticed) == {"0", "1", "2", "3"}, "two as their owner, two as a standby"
     until(lambda: stand_by_for_each_other(workers), "the standbys have kept up")
     time.sleep(1.0)  # a standby's poll
