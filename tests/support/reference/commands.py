@@ -1,11 +1,12 @@
 """The page about the command line, from the argument parsers of the programs.
 
-The usage line is composed here instead of by `argparse`, whose wording and line breaks differ between versions of Python.
+The usage line is composed here instead of by `argparse`, whose wording and line breaks depend on the Python version.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Sequence
 
 from tests.support.reference.markdown import GENERATED, code, page, table
@@ -55,7 +56,7 @@ def _unique(action: argparse.Action) -> list[argparse.ArgumentParser]:
 def _command(parser: argparse.ArgumentParser) -> list[str]:
     actions = [action for action in parser._actions if action.help != argparse.SUPPRESS]
     own = [action for action in actions if not isinstance(action, argparse._HelpAction)]
-    rows = [(code(_spelled(action)), _default(action), _help(action, parser)) for action in own]
+    rows = [_row(action, parser) for action in own]
     description = parser.format_help().partition("\n\n")[2] if parser.description is None else parser.description
     arguments = table(("argument", "default", "meaning"), rows) if rows else ""
     return [f"### {parser.prog}", _sentence(description), f"```\n{_usage(parser.prog, own)}\n```", arguments]
@@ -93,16 +94,21 @@ def _spelled(action: argparse.Action) -> str:
     return f"{names} [{_value(action)}]" if action.nargs == "?" else f"{names} {_value(action)}"
 
 
+def _row(action: argparse.Action, parser: argparse.ArgumentParser) -> tuple[str, str, str]:
+    """Return an argument, its default and its help; a default that ends the help moves to its own column."""
+    names = {**vars(action), "prog": parser.prog}
+    text = " ".join(((action.help or "") % names).split())
+    match = re.fullmatch(r"(.*\S) \(default: (.*)\)", text)
+    if match is None:
+        return code(_spelled(action)), _default(action), text
+    return code(_spelled(action)), _default(action) or match[2], match[1]
+
+
 def _default(action: argparse.Action) -> str:
     value = getattr(action.default, "value", action.default)
     if action.nargs == 0 or value in (None, "", argparse.SUPPRESS):
         return ""
     return code(f"{value:g}" if isinstance(value, float) else str(value))
-
-
-def _help(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
-    names = {**vars(action), "prog": parser.prog}
-    return " ".join(((action.help or "") % names).split())
 
 
 def _sentence(text: str) -> str:

@@ -17,12 +17,12 @@ NO_VALUE = "\0"
 """A text that every parser with a rule rejects; the error message says what the rule is."""
 
 INTRODUCTION = """\
-All settings are environment variables; `config/settings.py` reads them, and nothing else does. A setting that is missing
-or invalid stops the program at its start with one line per setting. An empty variable counts as not set. Secrets are
-never printed. `.env.example` has all settings in a form to copy.
+All settings are environment variables, which only `config/settings.py` reads. A setting that is missing or invalid
+stops the program at its start, with one line per setting. An empty variable counts as not set. Secrets are not printed
+with their group. `.env.example` has all settings in a form to copy.
 
-Programs read the groups that they need. A setting may be in several groups, with one meaning. Where two names are given,
-the first one that is set counts."""
+A program reads the groups that it needs. A setting that is in several groups has one meaning. Where two names are
+given, the first one that is set counts."""
 
 
 def groups() -> list[type[SettingsGroup]]:
@@ -45,7 +45,7 @@ def meanings(example: str) -> dict[str, str]:
             comment.append(line.removeprefix("#").strip())
         elif is_assignment:
             assert comment, f".env.example does not explain {name}"
-            found[name] = " ".join(comment)
+            found[name] = " ".join(comment).removesuffix(" No default.")
             comment = []
         else:
             comment = []
@@ -105,8 +105,8 @@ def accepted(item: dataclasses.Field[Any]) -> str:
     try:
         parse(NO_VALUE)
     except ValueError as error:
-        text = str(error).removeprefix("must be ")
-        return re.sub(r"\S+://\S*[^\s,]", lambda match: code(match.group()), text)
+        text = str(error).removeprefix("must be ").replace("may only contain", "only")
+        return re.sub(r"\S+://[^\s,]*", lambda match: code(match.group()), text)
     raise AssertionError(f"no text for the parser of {item.name}")
 
 
