@@ -10,7 +10,7 @@ from bench.inputs import Expected
 
 
 class Product(msgspec.Struct):
-    """A product line in an output record."""
+    """A line item (a product and its quantity) in an output record."""
 
     product_id: int
     quantity: int

@@ -83,7 +83,7 @@ def add_commands(subparsers: Any) -> None:
     )
     whose = release.add_mutually_exclusive_group(required=True)
     whose.add_argument("--app", type=_app_id, help="release all claims of this application")
-    whose.add_argument("--order", metavar="ORDER_ID", help="release the claim of one order")
+    whose.add_argument("--order", metavar="ORDER_ID", help="release the claim on one order")
     release.add_argument("--incarnation", type=_incarnation, metavar="HEX", help="limit --app to this incarnation")
     release.add_argument("--dry-run", action="store_true", help="only report the number of claims")
     release.add_argument(

@@ -76,7 +76,7 @@ class Site:
         return Path(tempfile.gettempdir()) / f"millrace-{os.getuid()}-{digest}"
 
     def make_folders(self) -> None:
-        """Create the stack's folders, for the owner only."""
+        """Create the stack's folders, accessible only to their owner (mode 0700)."""
         for name in ("data", "conf", "run", "logs"):
             (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         sockets = self.socket_folder()

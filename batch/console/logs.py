@@ -36,7 +36,9 @@ def layer_file(folder: Path, layer: str) -> Path:
 
 @contextmanager
 def logged(folder: Path) -> Iterator[None]:
-    """Write log records to files inside the block: those of `batch` only to files, others also to `batch.log`.
+    """Write log records to files in `folder` until the `with` block ends.
+
+    All records go to `batch.log`. Records of `batch` loggers are not passed on to the root logger's other handlers.
 
     Raises:
         BatchError: the log folder or a log file cannot be written.

@@ -137,7 +137,7 @@ def _plan_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
 
 
 def _history_type(plan: GoldPlan, definition: Definition) -> int:
-    """Return the history type of the dimension's source table, or 1 if the members do not come from one table."""
+    """Return the history type of the dimension's source table, or 1 if its members do not all come from one table."""
     table = _member_table(plan, definition)
     return 1 if table is None else table.history
 

@@ -123,7 +123,7 @@ class _UpToDateCheck:
 
 
 def _ends(chain: ObjectFolder, position: int) -> bool:
-    """Return whether no archive object of the chain has an offset at or after `position`."""
+    """Return whether the chain ends before `position`: all offsets in its archive objects are lower."""
     by_start = dict(_objects(chain, position))
     pieces = walk(by_start, lambda start: int(chain.metadata(by_start[start])[LAST_OFFSET]), position=position)
     return next(pieces, None) is None

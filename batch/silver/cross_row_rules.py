@@ -75,11 +75,11 @@ def with_reference(rows: DataFrame, rule: Reference, missing: DataFrame) -> Data
 
 
 def shared_values(good: DataFrame, before: Source | None, table: Table, rule: Unique) -> DataFrame | None:
-    """Return the values of a `unique` rule that rows with different keys share, each with the row that owns it.
+    """Find the values that violate a `unique` rule because rows with different keys share them.
 
-    The columns `_held_{column}` have the value, and `_first` is the sort key of its owner: the row that is already in
-    Silver, otherwise the row with the lowest sequence, then with the lowest key. The result is None if no value is
-    shared.
+    Each value is returned in the columns `_held_{column}`, with the sort key of its owner in `_first`. The owner is the
+    row in Silver that already has the value. If there is none, it is the row with the lowest sequence, and of several
+    such rows the one with the lowest key. The result is None if no value is shared.
 
     Args:
         good: the rows that are not quarantined by other rules, including deletes and older versions.

@@ -91,7 +91,8 @@ def change_decoder(row: type, *, key_of: Callable[[Any], str], epoch: int = 0) -
     Args:
         row: struct with the table's columns; columns without a default are required.
         key_of: function that returns the expected key of the record, as text, for a given row.
-        epoch: number of the source database's log, which becomes the first part of every position.
+        epoch: the setting `SOURCE_EPOCH`, increased when the source database starts a new log; it is the first
+            component of every position, so that changes of a new log count as newer.
     """
     decode_wire = msgspec.json.Decoder(_Wire[row]).decode  # type: ignore[valid-type]
 

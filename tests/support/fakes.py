@@ -58,16 +58,18 @@ class Tally(Struct):
     first_ms: int = 0
 
 
-UNEVEN: Final = 1
+UNROUNDED: Final = 1
 """The timer kind of tallies whose total is not a multiple of ten."""
 
 
-def uneven_entry(state: Tally) -> Timer | None:
-    """Return the timer of a tally, or None if its total is a multiple of ten."""
-    return (UNEVEN, state.first_ms) if state.total % 10 else None
+def unrounded_timer(state: Tally) -> Timer | None:
+    """Return the timer of a tally whose total is not a multiple of ten; otherwise None."""
+    return (UNROUNDED, state.first_ms) if state.total % 10 else None
 
 
-TALLY_CODEC: Final = StateCodec(Tally, timer_of=uneven_entry, timers_version=b"uneven", counted_kinds=(UNEVEN,))
+TALLY_CODEC: Final = StateCodec(
+    Tally, timer_of=unrounded_timer, timers_version=b"unrounded", counted_kinds=(UNROUNDED,)
+)
 
 
 def add(state: Tally, change: Change[int]) -> Any:

@@ -17,7 +17,7 @@ METHOD: Final = 1
 
 
 def good(id_: str, **columns: Any) -> dict[str, Any]:
-    """Build the row of an order that is complete with one product line."""
+    """Build the row of an order that needs only one line item to be complete."""
     return order_row(id_, **{"num_products": 1, "payment_method_id": METHOD, **columns})
 
 

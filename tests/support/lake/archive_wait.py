@@ -47,7 +47,7 @@ class ArchiveWait:
         self._consumer.close()
 
     def _reads_to_end(self, mark: bytes) -> bool:
-        """Read the new records of all partitions to their ends; return whether one contains the mark."""
+        """Read every partition to its end from where the last call stopped; return whether any record has the mark."""
         # Assigning again makes the consumer report the end of each partition again.
         self._consumer.assign([TopicPartition(*partition, offset) for partition, offset in self._positions.items()])
         unread, is_found = set(self._positions), False

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.lifecycle import Partition
 from streams.runtime.web.pages import open_partitions
-from tests.support.fakes import UNEVEN, MemoryCommitter
+from tests.support.fakes import UNROUNDED, MemoryCommitter
 from tests.unit.runtime.partition_testbed import PartitionTestbed
 
 
@@ -41,7 +41,7 @@ async def test_a_partition_that_is_being_closed_is_not_read_any_more(
     assert open_partitions(app) == [], "it was not opened yet"
     testbed.start()
     await testbed.processed()
-    await testbed.until(lambda: [partition.count(UNEVEN) for partition in open_partitions(app)] == [1])
+    await testbed.until(lambda: [partition.count(UNROUNDED) for partition in open_partitions(app)] == [1])
     monkeypatch.setattr(MemoryCommitter, "close", close)
     testbed.host.failures.append((KafkaError("away"), False))
     task = testbed.partition.task

@@ -18,7 +18,7 @@ from streams.runtime.partition import task
 from streams.runtime.partition.batch import TimerCallback
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.processor import PartitionView
-from tests.support.fakes import CHANGELOG, UNEVEN, Tally
+from tests.support.fakes import CHANGELOG, UNROUNDED, Tally
 from tests.unit.runtime.partition_testbed import PartitionTestbed
 
 KEY = b"k"
@@ -40,9 +40,9 @@ def round_up(state: Tally) -> Any:
     return (KEY, state.total)
 
 
-def round_up_uneven(partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
-    """The timers of all uneven sums are due."""
-    return [(key, round_up) for _, key in partition.timers(UNEVEN)]
+def round_up_unrounded(partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
+    """The timers of all sums that are no multiple of ten are due."""
+    return [(key, round_up) for _, key in partition.timers(UNROUNDED)]
 
 
 async def looked(testbed: PartitionTestbed, times: int) -> None:
@@ -73,13 +73,13 @@ async def test_callbacks_that_change_nothing_are_no_transaction_either(testbed: 
 async def test_what_is_due_fires_once_and_is_published_with_its_state_and_its_timer(
     testbed: PartitionTestbed,
 ) -> None:
-    testbed.processor.due = round_up_uneven
+    testbed.processor.due = round_up_unrounded
     testbed.start()
     await testbed.processed()
     await testbed.until(lambda: bool(testbed.published()))
     await looked(testbed, 3)
     assert testbed.published() == [b"10"]
-    assert testbed.partition.task.view.count(UNEVEN) == 0
+    assert testbed.partition.task.view.count(UNROUNDED) == 0
     assert testbed.log.offsets == {"numbers": 1}, "a turn of timers commits no source offset"
     await testbed.stop()
     assert testbed.table.tally().total == 10
@@ -107,7 +107,7 @@ async def test_a_state_that_is_forgotten_is_deleted_everywhere(testbed: Partitio
     testbed.processor.due = lambda partition: next(forgets, ())
     await testbed.until(lambda: testbed.log.topics[CHANGELOG][-1].value is None)
     await looked(testbed, 1)
-    assert testbed.partition.task.view.count(UNEVEN) == 0
+    assert testbed.partition.task.view.count(UNROUNDED) == 0
     await testbed.stop()
     assert testbed.table.tally() == Tally()
     assert [record.key for record in testbed.log.topics[CHANGELOG][1:]] == [KEY, KEY]
@@ -120,7 +120,7 @@ async def test_a_turn_of_timers_whose_outcome_is_unknown_is_not_repeated(
     testbed.start()
     await testbed.processed()
     testbed.host.failures.append((KafkaError("lost"), written))
-    testbed.processor.due = round_up_uneven
+    testbed.processor.due = round_up_unrounded
     await testbed.until(lambda: testbed.log.openings == 2 and testbed.partition.state is PartitionState.RUNNING)
     await testbed.until(lambda: bool(testbed.published()))
     await looked(testbed, 3)
@@ -138,7 +138,7 @@ async def test_timers_fire_under_constant_load(testbed: PartitionTestbed) -> Non
 async def test_the_check_of_a_closing_partition_does_not_hold_it_up(testbed: PartitionTestbed) -> None:
     testbed.start()
     await testbed.processed()
-    testbed.processor.hold, testbed.processor.due = asyncio.Event(), round_up_uneven
+    testbed.processor.hold, testbed.processor.due = asyncio.Event(), round_up_unrounded
     testbed.processor.publishing.clear()
     async with asyncio.timeout(20):
         await testbed.processor.publishing.wait()
