@@ -51,7 +51,7 @@ check: $(VENV)/ready ## check style and types
 	@$(BIN)/mypy --no-error-summary .
 
 docs: $(DOCS_VENV)/ready ## build the website of the documents in .site/; a dead link is an error
-	@$(DOCS_VENV)/bin/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --quiet --strict
 
 reference: $(VENV)/ready ## write the generated pages of docs/reference/ again
 	@$(BIN)/python -m tests.support.reference
