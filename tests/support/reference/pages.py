@@ -10,6 +10,7 @@ from batch.__main__ import parser as batch_parser
 from demo import command as demo
 from ops.cli import parser as stack_parser
 from tests.support.reference.commands import commands_page
+from tests.support.reference.lake import lake_page
 from tests.support.reference.settings import settings_page
 from tests.support.reference.topics import topics_page
 
@@ -29,6 +30,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "settings.md": _settings,
     "catalogue.md": topics_page,
     "cli.md": _commands,
+    "lake-tables.md": lake_page,
 }
 
 
