@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
+DOCS_VENV := .venv-docs
 STACK := $(BIN)/python -m stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit test-streams test-lake test-nightly faults bench bench-latency bench-state bench-batch check fmt lock up down status
+.PHONY: help demo test unit test-streams test-lake test-nightly faults bench bench-latency bench-state bench-batch check docs reference fmt lock up down status
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -49,6 +50,13 @@ check: $(VENV)/ready ## check style and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary .
 
+# Not --quiet: mkdocs then counts no warnings, and a dead link passes.
+docs: $(DOCS_VENV)/ready ## build the website of the documents in .site/; a dead link is an error
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
+
+reference: $(VENV)/ready ## write the generated pages of docs/reference/ again
+	@$(BIN)/python -m tests.support.reference
+
 fmt: $(VENV)/ready ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -57,6 +65,7 @@ lock: $(VENV)/ready ## write the lock files again from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv==0.13.9
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --python-version 3.11 --quiet -o requirements.lock
 	@$(BIN)/uv pip compile --group bench --generate-hashes --no-header --python-version 3.11 --quiet -o bench/requirements.lock
+	@$(BIN)/uv pip compile --group docs --generate-hashes --no-header --python-version 3.11 --quiet -o docs/requirements.lock
 
 up: $(VENV)/ready ## start the servers of the default stack
 	@$(STACK) up
@@ -83,4 +92,11 @@ $(BENCH_VENV)/ready: bench/requirements.lock
 	@echo "installing the benchmark's Python packages into $(BENCH_VENV)"
 	@$(PYTHON) -m venv $(BENCH_VENV)
 	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.lock
+	@touch $@
+
+# The program that makes the website, apart from the product's packages.
+$(DOCS_VENV)/ready: docs/requirements.lock
+	@echo "installing the documents' Python packages into $(DOCS_VENV)"
+	@$(PYTHON) -m venv $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/requirements.lock
 	@touch $@

@@ -66,7 +66,7 @@ def whole(lowest: int, highest: int) -> Callable[[str], int]:
 
 def number(lowest: float, highest: float) -> Callable[[str], float]:
     """Make a parser for numbers from `lowest` to `highest`."""
-    return _within(float, lowest, highest, f"must be a number from {lowest:g} to {highest:g}")
+    return _within(float, lowest, highest, f"must be a number from {lowest:.12g} to {highest:.12g}")
 
 
 def _within(convert: Callable[[str], Number], lowest: Number, highest: Number, fault: str) -> Callable[[str], Number]:

@@ -1,0 +1,40 @@
+"""The generated pages of `docs/reference/`, each with the function that returns its text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from batch.__main__ import parser as batch_parser
+from demo import command as demo
+from ops.cli import parser as stack_parser
+from tests.support.reference.commands import commands_page
+from tests.support.reference.lake import lake_page
+from tests.support.reference.settings import settings_page
+from tests.support.reference.topics import topics_page
+
+ROOT: Final = Path(__file__).parents[3]
+FOLDER: Final = ROOT / "docs" / "reference"
+
+
+def _settings() -> str:
+    return settings_page((ROOT / ".env.example").read_text("utf-8"))
+
+
+def _commands() -> str:
+    return commands_page([stack_parser(demo), batch_parser()])
+
+
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "settings.md": _settings,
+    "catalogue.md": topics_page,
+    "cli.md": _commands,
+    "lake-tables.md": lake_page,
+}
+
+
+def stale_pages() -> list[str]:
+    """Return the names of the pages that are missing or differ from the code."""
+    paths = {name: FOLDER / name for name in PAGES}
+    return [name for name, path in paths.items() if not path.exists() or path.read_text("utf-8") != PAGES[name]()]
