@@ -9,25 +9,18 @@ import argparse
 import re
 from collections.abc import Iterator, Sequence
 
+from config.command_line import EXIT_CODES
 from tests.support.reference.markdown import GENERATED, code, page, table
 
 INTRODUCTION = """\
 The commands with their arguments, as their parsers have them; `--help` prints the same. An option that is written
 `--name VALUE` takes a value."""
 
-EXIT_CODES = (
-    ("0", "done; a comparison found no difference"),
-    ("1", "failed, or a comparison found a difference"),
-    ("2", "wrong usage; `dataset`: the command could not run; `reconcile`: the lake is behind"),
-    ("3", "`reconcile`: no verdict"),
-    ("130", "interrupted"),
-)
-
 
 def commands_page(programs: Sequence[argparse.ArgumentParser]) -> str:
     """Return the page about these programs."""
     parts = ["# Command line", GENERATED, INTRODUCTION]
-    parts += ["## Exit codes", table(("code", "meaning"), EXIT_CODES)]
+    parts += ["## Exit codes", table(("code", "meaning"), [(str(number), text) for number, text in EXIT_CODES.items()])]
     for program in programs:
         parts.append(f"## {program.prog}")
         parts += [part for parser in _leaves(program) for part in _command(parser)]
