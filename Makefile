@@ -76,7 +76,8 @@ down: $(VENV)/ready ## stop the servers and keep their data
 status: $(VENV)/ready ## show the servers
 	@$(STACK) status
 
-# Rebuilt when the lock file changes. The project itself is installed as a link to this folder, with the program `millrace`. The interpreter is checked first, because an old one fails with a message that does not help.
+# Rebuilt when the lock file changes. The project itself is installed as a link to this folder, with its program. The
+# interpreter is checked first, because an old one fails with a message that does not help.
 $(VENV)/ready: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: install it, or name it with make PYTHON=..." >&2; exit 1; }

@@ -190,10 +190,16 @@ def test_however_versions_are_delivered_the_periods_are_the_same(spark: SparkSes
         split.run(rng.sample(part, len(part)), only=FACTS)
     for name in FACTS:
         assert split.gold(name) == whole.gold(name), name
-    before = {name: split.gold(name) for name in FACTS}
-    split.refine(full=True)
-    split.build(*FACTS, full=True)
-    assert {name: split.gold(name) for name in FACTS} == before
+
+
+@pytest.mark.nightly
+def test_a_full_run_gives_the_same_periods(spark: SparkSession, tmp_path: Path) -> None:
+    lake = LocalLake(spark, tmp_path, shop_with(2))
+    lake.run(history(random.Random(20261122)), only=FACTS)  # noqa: S311
+    before = {name: lake.gold(name) for name in FACTS}
+    lake.refine(full=True)
+    lake.build(*FACTS, full=True)
+    assert {name: lake.gold(name) for name in FACTS} == before
 
 
 def test_the_plans_follow_the_definition() -> None:

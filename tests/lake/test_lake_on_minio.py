@@ -94,6 +94,7 @@ def test_ones_own_commit_is_known_again_when_its_answer_was_lost(spark_on_minio:
     assert store.read(f"{place}/0.json") == ["replaced on purpose"]
 
 
+@pytest.mark.nightly  # three more Javas; below, writers of both kinds compete on every push
 def test_concurrent_writers_lose_no_commit(
     spark_on_minio: SparkSession, spark_settings: SparkSettings, lake_stack: Stack, place: str
 ) -> None:

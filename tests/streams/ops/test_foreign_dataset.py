@@ -251,7 +251,10 @@ def test_no_password_is_in_what_is_written_or_said(
     ("schema", "message"),
     [
         ("", "database 'other' has no table"),
-        ("CREATE TABLE log (line TEXT)", "no table of other can be part of a dataset:\nleft out  'log': has no primary key"),
+        (
+            "CREATE TABLE log (line TEXT)",
+            "no table of other can be part of a dataset:\nleft out  'log': has no primary key",
+        ),
     ],
 )
 def test_a_database_without_a_usable_table_is_refused_and_nothing_is_written(

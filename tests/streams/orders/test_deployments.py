@@ -253,7 +253,7 @@ def test_held_orders_take_in_changes_and_a_deletion_ends_the_waiting(fed: FedSho
 # -- a state that was rebuilt -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("disk", ["the same disk", "an empty disk"])
+@pytest.mark.parametrize("disk", ["the same disk", pytest.param("an empty disk", marks=pytest.mark.nightly)])
 def test_an_application_whose_state_was_lost_amends_and_never_emits_again(fed: FedShop, disk: str) -> None:
     deployment = fed.deployment()
     worker = deployment.worker()

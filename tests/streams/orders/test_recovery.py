@@ -304,7 +304,10 @@ def limited_files(folder: Path) -> Iterator[Callable[[Worker], None]]:
     yield fill
 
 
-@pytest.mark.parametrize("disk", [limited_files, *([full_disk] if may_mount() else [])])
+DISKS = [limited_files, *([pytest.param(full_disk, marks=pytest.mark.nightly)] if may_mount() else [])]
+
+
+@pytest.mark.parametrize("disk", DISKS)
 def test_a_full_disk_ends_its_worker_by_name_and_another_takes_over(
     shop: Shop, new_worker: NewWorker, bootstrap: str, tmp_path: Path, disk: Any
 ) -> None:
