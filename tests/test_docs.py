@@ -145,7 +145,7 @@ def anchors(text: str) -> set[str]:
 
 
 def link_faults(name: str, text: str) -> Iterator[str]:
-    """Relative links of a page that lead nowhere; from `docs/` also those that leave it, as the site has no other pages."""
+    """Relative links of a page that lead nowhere; in `docs/` also those that leave it, since its site has no more."""
     outside_blocks = re.sub(r"`[^`]*`", "", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M))
     for target in re.findall(r"\]\(([^)\s]+)\)", outside_blocks):
         if re.match(r"[a-z]+:", target):
