@@ -10,16 +10,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import inspect
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 from pytest import Subtests  # noqa: PT013
 
 from batch.__main__ import parser as batch_parser
@@ -61,6 +59,20 @@ def command_lines(text: str) -> Iterator[list[str]]:
         if command.startswith(tuple(f"{program} ".replace("/ ", "/") for program in PROGRAMS)):
             words = shlex.split(command, comments=True)
             yield words[: words.index(">")] if ">" in words else words
+
+
+def tests_in(text: str) -> list[Callable[[], Awaitable[None]]]:
+    """The tests in a page's Python blocks."""
+    found = []
+    for code in blocks(text, "python"):
+        names: dict[str, Any] = {}
+        exec(compile(code, "a page", "exec"), names)  # noqa: S102  # our own page
+        found += [names[name] for name in names if name.startswith("test_")]
+    return found
+
+
+TUTORIAL = tests_in(PAGES["docs/tutorial/test-an-agent.md"])
+"""Made here, because an application has to be imported before an event loop exists."""
 
 
 def setting_items() -> dict[str, Any]:
@@ -244,16 +256,10 @@ def test_every_page_can_be_reached_from_the_index() -> None:
     assert [name for name in PAGES if name.startswith("docs/") and ROOT / name not in reached] == []
 
 
-@pytest.mark.parametrize("number", range(2))
-async def test_the_tests_of_the_tutorial_pass(number: int) -> None:
-    code = blocks(PAGES["docs/tutorial/test-an-agent.md"], "python")
-    assert len(code) == 2
-    names: dict[str, Any] = {}
-    exec(compile(code[number], f"block {number}", "exec"), names)  # noqa: S102  # our own page
-    [test] = [
-        each for each in names.values() if inspect.iscoroutinefunction(each) and each.__name__.startswith("test_")
-    ]
-    await test()
+async def test_the_tests_of_the_tutorial_pass() -> None:
+    assert len(TUTORIAL) == 2
+    for test in TUTORIAL:
+        await test()
 
 
 def test_they_are_finished_and_short_and_the_quick_start_is_what_continuous_integration_runs() -> None:
