@@ -61,7 +61,7 @@ def command_lines(text: str) -> Iterator[list[str]]:
             yield words[: words.index(">")] if ">" in words else words
 
 
-def tests_in(text: str) -> list[Callable[[], Awaitable[None]]]:
+def tutorial_in(text: str) -> list[Callable[[], Awaitable[None]]]:
     """The tests in a page's Python blocks."""
     found = []
     for code in blocks(text, "python"):
@@ -71,7 +71,7 @@ def tests_in(text: str) -> list[Callable[[], Awaitable[None]]]:
     return found
 
 
-TUTORIAL = tests_in(PAGES["docs/tutorial/test-an-agent.md"])
+TUTORIAL = tutorial_in(PAGES["docs/tutorial/test-an-agent.md"])
 """Made here, because an application has to be imported before an event loop exists."""
 
 
