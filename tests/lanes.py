@@ -30,7 +30,7 @@ FOLDER: Final = ROOT / ".test"
 CHECK: Final = "check"
 FETCH: Final = "fetch"
 SUITES: Final[Mapping[str, Sequence[str]]] = {
-    "unit": ("tests/unit", "tests/agents", "tests/test_architecture.py", "tests/test_readme.py"),
+    "unit": ("tests/unit", "tests/agents", "tests/test_architecture.py", "tests/test_docs.py"),
     "streams": ("tests/streams", "tests/faults"),
     "lake": ("tests/lake", "--ignore=tests/lake/commands"),
     "commands": ("tests/lake/commands",),
