@@ -44,7 +44,7 @@ class Column(_Part, frozen=True):
         precision: maximum number of digits of a decimal.
         scale: maximum number of digits of a decimal after the decimal point.
         description: explanation of the values and their unit.
-        personal: whether the values are personal data, which `python -m batch erase` removes.
+        personal: whether the values are personal data, which `millrace lake erase` removes.
     """
 
     name: Identifier

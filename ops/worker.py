@@ -23,7 +23,11 @@ def add_commands(subparsers: Any) -> None:
     )
     parser.add_argument("application", choices=APPLICATIONS, metavar="APPLICATION", help=", ".join(APPLICATIONS))
     parser.add_argument(
-        "--web-port", type=_port, required=True, metavar="PORT", help="port of the web views; each worker has its own"
+        "--web-port",
+        type=_port,
+        default=6066,
+        metavar="PORT",
+        help="port of the web views; each worker on a machine needs its own (default: 6066)",
     )
     add_stack_option(parser)
     parser.add_argument(

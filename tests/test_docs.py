@@ -23,7 +23,6 @@ from pytest import Subtests  # noqa: PT013
 from batch.__main__ import parser as batch_parser
 from config import settings
 from config.dataset import load_definition
-from demo import command as demo
 from ops.cli import parser
 from streams import orders as application
 from streams.schemas.contracts import PUBLISHED
@@ -84,28 +83,15 @@ def setting_items() -> dict[str, Any]:
 @functools.cache
 def programs() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     """The parsers of the operators' commands and of the lake's."""
-    return parser(demo), batch_parser()
+    return parser(), batch_parser()
 
 
 def parse_millrace(words: Sequence[str]) -> None:
     """Parse a command of the program `millrace`."""
-    match list(words):
-        case ["--help"] | ["completion", "bash" | "zsh"]:
-            pass
-        case ["lake", *rest]:
-            programs()[1].parse_args(rest)
-        case ["worker", name, *_]:
-            assert name in APPLICATIONS
-        case ["env", "--write", _] | [
-            "env",
-            "--for",
-            "orders" | "lookups" | "archive" | "lake" | "tools",
-            "--write",
-            _,
-        ]:
-            pass
-        case _:
-            programs()[0].parse_args(words)
+    if words[0] == "lake":
+        programs()[1].parse_args(words[1:])
+    elif list(words) != ["--help"]:
+        programs()[0].parse_args(words)
 
 
 def parse_make(words: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ committed (`batch.bronze.windows`).
 3. Append the rows and the anchor, as the progress, in one commit: a run that is killed leaves either both or neither.
 
 A table without a cursor is read completely and compared with the newest version of each key in Bronze, which also finds
-deleted rows; a `--full` run without time bounds reads every table this way. `python -m batch reconcile --repair` finds
+deleted rows; a `--full` run without time bounds reads every table this way. `millrace lake reconcile --repair` finds
 the changes that windows miss: rows written with an old time, changes that do not update the cursor, and deletes.
 """
 

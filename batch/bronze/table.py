@@ -53,7 +53,7 @@ def bronze_table(table: Table, context: RunContext) -> LakeTable:
         raise table_error(
             table,
             f"the table was filled from the feed {feed!r}, but the definition names {table.feed!r}: restore the feed "
-            f"in the definition, or run `python -m batch rebuild --table {table.name}`",
+            f"in the definition, or run `millrace lake rebuild --table {table.name}`",
         )
     return found
 

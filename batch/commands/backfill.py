@@ -1,9 +1,9 @@
-"""`python -m batch backfill`: read rows of one table from the source database again, selected by time or by key.
+"""`millrace lake backfill`: read rows of one table from the source database again, selected by time or by key.
 
 Rows that differ from their newest version in Bronze are appended to Bronze with the source's log position at the time
 of reading, so any later change still takes precedence, and repeating the backfill appends nothing. Silver and Gold are
 then brought up to date. A row that is selected by key but missing in the source is recorded as deleted. A time window
-cannot detect deletions, because a row may also have moved out of the window; `python -m batch reconcile --repair`
+cannot detect deletions, because a row may also have moved out of the window; `millrace lake reconcile --repair`
 detects them.
 
 Like every run, a backfill takes the dataset's lease and writes a manifest, a job record and the layers' logs.

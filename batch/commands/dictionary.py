@@ -1,4 +1,4 @@
-"""`python -m batch dictionary`: write a dataset's data dictionary next to its definition; no server is needed."""
+"""`millrace lake dictionary`: write a dataset's data dictionary next to its definition; no server is needed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     path, text = dictionary_path(definition), dictionary_text(definition, plans(definition))
     if arguments.check:
         is_same = path.exists() and path.read_text("utf-8") == text
-        print(f"{path}: {'up to date' if is_same else 'out of date: run `python -m batch dictionary`'}")
+        print(f"{path}: {'up to date' if is_same else 'out of date: run `millrace lake dictionary`'}")
         return 0 if is_same else 1
     path.write_text(text, "utf-8")
     print(f"wrote {path}")

@@ -1,4 +1,4 @@
-"""`python -m batch erase --customer ID`: erase a person's data, after the source has deleted the row.
+"""`millrace lake erase --customer ID`: erase a person's data, after the source has deleted the row.
 
 Like every run, an erasure takes the dataset's lease and writes a manifest, a job record and the layers' logs. Its
 report is printed and stored in `audit/erasures`. The exit code is 0 only if a final search of the archive, the

@@ -1,4 +1,4 @@
-"""`python -m batch show | sql | history`: query the lake as of the last run, and list the runs."""
+"""`millrace lake show | sql | history`: query the lake as of the last run, and list the runs."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def version_of(manifest: Manifest, layer: str, table: str) -> int:
     """
     version = manifest.versions.get(f"{layer}/{table}")
     if version is None:
-        raise BatchError("the table does not exist yet: run `python -m batch run`", layer=layer, table=table)
+        raise BatchError("the table does not exist yet: run `millrace lake run`", layer=layer, table=table)
     return version
 
 

@@ -1,4 +1,4 @@
-"""`python -m batch maintain`: compact the tables of the lake, and delete data that is no longer needed.
+"""`millrace lake maintain`: compact the tables of the lake, and delete data that is no longer needed.
 
 1. Remove tombstones older than `--tombstones` from Silver; late changes to these rows are no longer expected.
 2. Merge the small files of each partition; the target size depends on the size of the table.

@@ -1,4 +1,4 @@
-"""`python -m batch rebuild`: rebuild tables from the archive of raw changes, in all layers.
+"""`millrace lake rebuild`: rebuild tables from the archive of raw changes, in all layers.
 
 A table with the feed `changes` is rebuilt from the archive alone: Bronze from all objects in the archive, Silver and
 its history from Bronze, then the Gold tables that depend on the table. A rebuild also applies a change of a table's

@@ -1,4 +1,4 @@
-"""`python -m batch reconcile`: compare stream and lake with the source database, and repair the lake on request."""
+"""`millrace lake reconcile`: compare stream and lake with the source database, and repair the lake on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m batch replay`: check quarantined rows again after a rule was changed or a missing reference has arrived.
+"""`millrace lake replay`: check quarantined rows again after a rule was changed or a missing reference has arrived.
 
 The quarantine stores each row as Bronze does, including the `_sequence` that orders the versions of a row. A replay can
 therefore process it like a new row of Bronze: convert its values to their types, check the rules, and merge the newest

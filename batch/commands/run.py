@@ -1,4 +1,4 @@
-"""`python -m batch run`: bring all layers of the lake up to date with the source."""
+"""`millrace lake run`: bring all layers of the lake up to date with the source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The batch service: repeats runs at an interval until a signal stops it (`python -m batch run --every 10s`)."""
+"""The batch service: repeats runs at an interval until a signal stops it (`millrace lake run --every 10s`)."""
 
 from __future__ import annotations
 

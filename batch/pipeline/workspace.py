@@ -74,7 +74,7 @@ class Workspace:
         manifest = self.manifests.newest(datetime.now(UTC))
         if manifest is None:
             raise BatchError(
-                f"no run of {self.definition.name} found at {self.lake.runs()}: run `python -m batch run` first"
+                f"no run of {self.definition.name} found at {self.lake.runs()}: run `millrace lake run` first"
             )
         return manifest
 

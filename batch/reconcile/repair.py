@@ -53,7 +53,7 @@ def repair(
         check_source_not_shrunk(findings)
     for name, differing in keys.items():
         if len(differing) > REPAIR_ROWS_MAX:
-            text = f"{len(differing):,} rows differ, too many for a repair: run `python -m batch run --full` instead"
+            text = f"{len(differing):,} rows differ, too many for a repair: run `millrace lake run --full` instead"
             raise BatchError(text, layer="bronze", table=name)
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:

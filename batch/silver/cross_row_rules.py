@@ -2,7 +2,7 @@
 
 Both rules first find the offending values, which takes one Spark job. Usually there are none, and no row is processed
 further. The result is final for the run: a quarantined row does not enter Silver when its missing parent arrives later,
-or when another row gives up a shared value. `python -m batch replay` checks quarantined rows again.
+or when another row gives up a shared value. `millrace lake replay` checks quarantined rows again.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def replayed(table: Table, context: RunContext) -> LayerResult:
     if not aside.exists() or not target.exists():
         return _nothing(table, target.version() if target.exists() else None)
     if target.progress().get("definition") != refine.fingerprint(table):
-        text = "its definition has changed since Silver was written: run `python -m batch run`, then replay again"
+        text = "its definition has changed since Silver was written: run `millrace lake run`, then replay again"
         raise BatchError(text, layer="silver", table=table.name)
     kept = aside.read().where((F.col("table") == table.name) & (F.col("rule") != UNREADABLE))
     checked = refine.prepared(as_landed(kept, table), table, context.run_id).persist()

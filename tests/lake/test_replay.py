@@ -131,7 +131,7 @@ def test_what_was_never_a_row_stays(lake: LocalLake) -> None:
 def test_a_table_of_other_columns_has_to_be_run_first(lake: LocalLake) -> None:
     table = lines_of(lake)
     other = msgspec.structs.replace(table, columns=table.columns[:-1], rules=())
-    with pytest.raises(BatchError, match="python -m batch run") as raised:
+    with pytest.raises(BatchError, match="millrace lake run") as raised:
         replayed(other, lake.context())
     assert (raised.value.layer, raised.value.table) == ("silver", "order_details")
 

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_tables(address, found)
     texts = {DEFINITION_FILE: definition_text(name, address.database, found), SCHEMA_FILE: schema_text(tables)}
     write_folder(folder, texts)
-    then = f"review {DEFINITION_FILE}, then run `python -m batch run --dataset {name}`"
+    then = f"review {DEFINITION_FILE}, then run `millrace lake run --dataset {name}`"
     print("\n".join([*report(found), f"wrote {folder}: {then}"]))
     return 0
 

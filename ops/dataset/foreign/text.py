@@ -22,7 +22,7 @@ _HEAD: Final = """\
 # cursor     the time column that shows which rows changed. It is never null, and either the server writes it at every
 #            change (ON UPDATE) or its name suggests that the application does. Columns that the server writes are
 #            preferred, then columns with an index. A table without a cursor is read in full; deletes in tables with a
-#            cursor are found by `python -m batch reconcile`.
+#            cursor are found by `millrace lake reconcile`.
 # topic_key  the first column of the key.
 """
 _LOWEST_SERVER_ID: Final = 10_000

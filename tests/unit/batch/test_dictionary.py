@@ -34,8 +34,8 @@ SELECT id AS order_id, 1.0 AS score, 1 AS one FROM orders
 def test_the_dictionary_file_is_up_to_date(name: str) -> None:
     definition = load_definition(name)
     path = dictionary_path(definition)
-    assert path.exists(), "run `python -m batch dictionary`"
-    assert path.read_text("utf-8") == dictionary_text(definition, plans(definition)), "run `python -m batch dictionary`"
+    assert path.exists(), "run `millrace lake dictionary`"
+    assert path.read_text("utf-8") == dictionary_text(definition, plans(definition)), "run `millrace lake dictionary`"
 
 
 @pytest.mark.parametrize("name", known_datasets())
