@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.command import KEPT
 from demo.progress import Progress
 from demo.proof import Proof
 from demo.run import run_demo
@@ -146,8 +147,6 @@ def different_proof() -> Proof:
 
 @pytest.mark.parametrize("proof", [full_proof(), failed_proof(), different_proof()])
 def test_the_closing_screen_fits_forty_lines_of_120_characters(proof: Proof) -> None:
-    from demo.command import KEPT
-
     screen = ["", *proof.lines(), "details and logs", *KEPT.splitlines()]
     assert len(screen) <= 40
     assert max(len(line) for line in screen) <= 120
