@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Final
 
 from mysql.connector.connection import MySQLConnection
 from pyspark.sql import DataFrame, SparkSession
@@ -30,6 +31,9 @@ from batch.reconcile.queries import bronze_rows, gold_rows, oracle_query, silver
 from batch.reconcile.sides import LakeSide, SourceSide
 from batch.reconcile.verdict import Finding
 from config.definition import Table
+
+PARALLEL_COMPARISONS: Final = 2
+"""Number of tables that are compared at a time: most tables have a single file, which Spark reads on a single core."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,15 +139,19 @@ class Comparer:
         sides = {each.name: each.sides(manifest) for each in subjects}
         for pair in filter(None, sides.values()):
             pair[0].prefetch()
-        return {each.name: self._first_comparison(each, sides[each.name]) for each in subjects}
+        pool = ThreadPoolExecutor(PARALLEL_COMPARISONS, "compare")
+        try:
+            running = {name: pool.submit(difference, *pair) if pair else None for name, pair in sides.items()}
+            return {name: self._reported(name, future.result() if future else None) for name, future in running.items()}
+        finally:
+            pool.shutdown(cancel_futures=True)
 
-    def _first_comparison(self, subject: Subject, sides: tuple[Side, Side] | None) -> Difference | None:
-        found = None if sides is None else difference(*sides)
+    def _reported(self, name: str, found: Difference | None) -> Difference | None:
         differing = f", {len(found.rows):,} differ in the first comparison" if found and found.rows else ""
         counts = (
             f"{found.source_rows:,} rows in the source, {found.lake_rows:,} in the lake" if found else "not compared"
         )
-        self.say(f"  {subject.name:<28} {counts}{differing}")
+        self.say(f"  {name:<28} {counts}{differing}")
         return found
 
     def _table_findings(self, table: Table, manifest: Manifest, compared: Mapping[str, Comparisons]) -> list[Finding]:
