@@ -1,4 +1,4 @@
-"""Timers of orders that are locked by another deployment, overdue, or finished and past their retention time."""
+"""Timers that retry orders locked by another deployment, report overdue orders, and forget finished orders in time."""
 
 from __future__ import annotations
 

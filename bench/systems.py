@@ -65,7 +65,7 @@ SYSTEMS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """The topics, the consumer group and the folder that a run uses."""
+    """What one benchmark run works on: its topics, its consumer group and its folder."""
 
     group: str
     orders: str

@@ -138,7 +138,10 @@ def _with_members(
 def _restricted(
     sources: Mapping[str, Source], concern: Dependency, keys: Rows | None, *, columns: Sequence[str] = ()
 ) -> DataFrame:
-    """Return the source rows that affect the given keys; all rows if there are no keys or no mapped columns."""
+    """Return the source rows that affect the given keys.
+
+    All rows are returned if `keys` is None, or if the dependency maps no columns of the source to the key.
+    """
     source = sources[concern.table]
     if keys is None:
         return source.frame.select(*columns) if columns else source.frame

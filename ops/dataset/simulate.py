@@ -47,7 +47,7 @@ def simulate(
 
 
 class Simulator:
-    """A simulation that makes random choices, remembers which orders exist, and keeps to the rate."""
+    """A simulated shop: makes random changes in the source database at a given rate, and tracks which orders exist."""
 
     def __init__(
         self, database: ShopDatabase, parameters: OrdersGenerator, simulation: Simulation, clock: Clock
@@ -154,7 +154,10 @@ class Simulator:
         return self._draw.randint(1, MOST_QUANTITY)
 
     def _transactions(self, order: NewOrder) -> list[Transaction]:
-        """Build the transactions of an order: its lines are committed with, after or (if mixed) before its row."""
+        """Build the transactions that insert an order: its lines together with its row, or later, or before it.
+
+        The setting `details` of the simulation decides; `mixed` chooses one of the three at random.
+        """
         head, lines = shop.insert_order(order), shop.insert_lines(order.order_id, order.lines)
         details = self._simulation.details
         way = self._draw.choice(("same", "later", "first")) if details is Details.MIXED else details.value

@@ -47,7 +47,7 @@ def add_options(parser: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read the schema, write the dataset's folder, and report the tables that were included and left out."""
+    """Read the schema, write the dataset's folder, and report which tables were included and which were left out."""
     if arguments.drop:
         raise StackError("--drop cannot be used with a URL: it applies only to the dataset's own database")
     if arguments.name:

@@ -39,7 +39,7 @@ def delta_table(
 
 
 def delta_rows(uri: str, columns: Sequence[str] = (), *, where: str | None = None) -> list[dict[str, Any]]:
-    """Return the rows of a Delta table's newest version; times are in UTC, without a time zone."""
+    """Return the rows of a Delta table's newest version; times are naive datetimes in UTC."""
     return python_rows(delta_table(uri, columns, where=where))
 
 
@@ -52,7 +52,7 @@ def delta_rows_if_any(uri: str, columns: Sequence[str] = ()) -> list[dict[str, A
 
 
 def python_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """Convert an Arrow table to dictionaries of Python values; times are in UTC, without a time zone."""
+    """Convert an Arrow table to dictionaries of Python values; times are naive datetimes in UTC."""
     return [{name: _naive(value) for name, value in row.items()} for row in table.to_pylist()]
 
 

@@ -107,7 +107,7 @@ def accepted(item: dataclasses.Field[Any]) -> str:
     except ValueError as error:
         text = str(error).removeprefix("must be ").replace("may only contain", "only")
         return re.sub(r"\S+://[^\s,]*", lambda match: code(match.group()), text)
-    raise AssertionError(f"no text for the parser of {item.name}")
+    raise AssertionError(f"no description of the values that the parser of {item.name} accepts: add one")
 
 
 def default_text(default: Any) -> str:
