@@ -10,24 +10,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from bench import latency, state
+from bench import chart, latency, state
 from bench.figures import medians, table
 from bench.inputs import INPUTS, Input
 from bench.lake.command import add_batch
 from bench.stream import measured_all
-from bench.systems import PEER_PYTHON, SYSTEMS, System, fetch
+from bench.systems import SYSTEMS, System, fetch
 from bench.testbed import RESULTS
 from stack.errors import StackError
 from stack.site import REPOSITORY
 
 WHOLE: Final = "small,large"
-CHART: Final = REPOSITORY / "bench" / "stream.png"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,9 +81,8 @@ def run_stream(asked: argparse.Namespace) -> int:
         say("not all runs finished: see the errors above")
         return 1
     if tuple(asked.systems) == SYSTEMS and asked.inputs == chosen_inputs(WHOLE):
-        command = [str(PEER_PYTHON), "-m", "bench.chart", str(RESULTS / "stream.json"), str(CHART)]
-        subprocess.run(command, cwd=REPOSITORY, check=True)
-        say(f"chart: {CHART.relative_to(REPOSITORY)}")
+        chart.write(chart.pictures("stream", [row.as_json() for row in rows]), RESULTS)
+        say(f"chart: {(RESULTS / 'stream.svg').relative_to(REPOSITORY)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Goal: what the README and the pages in `docs/` name exists, their links lead somewhere, and their commands parse.
+"""Goal: what the README and the pages in `docs/` name exists, links and pictures lead somewhere, and commands parse.
 
 Method: each page's links, code spans and shell blocks are taken apart; every command is parsed by the parser of its
 program, every name is looked up where the code declares it. Of pages that are generated from the code only the links
@@ -142,10 +142,23 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-") for heading in plain}
 
 
+def picture_files(text: str) -> list[str]:
+    """The files of the pictures that a page shows by HTML, all variants."""
+    files = re.findall(r'<(?:img|source)\b[^>]*\bsrc="([^"]+)"', text)
+    for listed in re.findall(r'<(?:img|source)\b[^>]*\bsrcset="([^"]+)"', text):
+        files += [candidate.split()[0] for candidate in listed.split(",")]
+    return files
+
+
+def without_colours(drawing: str) -> str:
+    """A drawing as it is before anything is coloured."""
+    return re.sub(r"#[0-9a-f]{6}\b", "", drawing)
+
+
 def link_faults(name: str, text: str) -> Iterator[str]:
-    """Relative links of a page to a file or heading that is not there."""
+    """Relative links of a page to a file or heading that is not there, and pictures that are not there."""
     outside_blocks = re.sub(r"`[^`]*`", "", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M))
-    for target in re.findall(r"\]\(([^)\s]+)\)", outside_blocks):
+    for target in [*re.findall(r"\]\(([^)\s]+)\)", outside_blocks), *picture_files(outside_blocks)]:
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
@@ -229,6 +242,23 @@ def test_their_files_exist() -> None:
 
 def test_their_links_lead_somewhere() -> None:
     assert [fault for name, text in PAGES.items() for fault in link_faults(name, text)] == []
+
+
+def test_a_picture_that_is_not_there_is_found_in_every_variant() -> None:
+    page = '<picture><source srcset="a.svg, b.svg 2x">\n<img alt="x"\n src="c.svg"></picture> ![d](d.svg)'
+    assert [fault.split()[1] for fault in link_faults("README.md", page)] == ["d.svg", "c.svg", "a.svg", "b.svg"]
+
+
+def test_every_picture_is_shown_for_light_and_dark_pages_and_needs_no_other_file() -> None:
+    shown = {
+        (ROOT / name).parent.joinpath(file).resolve() for name, text in PAGES.items() for file in picture_files(text)
+    }
+    pictures = {path: path.read_text() for path in (ROOT / "docs" / "img").iterdir()}
+    assert shown == pictures.keys()
+    for path, drawing in pictures.items():
+        assert re.findall(r"href|@import|<image|<script|url\((?!#)", drawing) == []
+        light = path.with_name(path.name.replace("-dark", ""))
+        assert without_colours(drawing) == without_colours(pictures[light])
 
 
 def test_every_page_can_be_reached_from_the_index() -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 from collections.abc import Sequence
 from typing import Any, Final
 
+from bench import chart
 from bench.lake.figures import CASES, FIRST, Row, medians, merged, table, verdicts
 from bench.lake.measure import measured_all, plan_of
 from bench.lake.systems import SYSTEMS, LakeSystem, require
-from bench.systems import PEER_PYTHON
 from bench.testbed import RESULTS, Say
 from stack.site import REPOSITORY
 
 TARGET: Final = RESULTS / "batch.json"
-CHART: Final = REPOSITORY / "bench" / "batch.png"
 
 
 def add_batch(actions: Any, say: Say) -> None:
@@ -47,10 +45,9 @@ def run(asked: argparse.Namespace, say: Say) -> int:
     print("\n".join(["", *table(now), "", *verdicts(rows)]))
     if any(row.disturbed for row in now):
         print("! other programs used so much of the machine during this run that its figures may be too high")
-    if PEER_PYTHON.exists():
-        command = [str(PEER_PYTHON), "-m", "bench.chart", str(TARGET), str(CHART)]
-        subprocess.run(command, cwd=REPOSITORY, check=True)
-        say(f"chart: {CHART.relative_to(REPOSITORY)}")
+    if rows:
+        chart.write(chart.pictures("batch", [row.as_json() for row in rows]), RESULTS)
+        say(f"chart: {(RESULTS / 'batch.svg').relative_to(REPOSITORY)}")
     return 1 if any(row.wrong for row in now) or not is_complete(runs, asked) else 0
 
 

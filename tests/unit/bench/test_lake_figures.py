@@ -88,7 +88,7 @@ def test_the_chart_has_a_panel_per_case_without_wrong_answers() -> None:
     rows = [each.as_json() for each in (row(), PLAIN, row(case="nothing"), row("polars", wrong=("dim_date",)))]
     panels = by_case(rows, 1.0)
     assert {case: [each["system"] for each in found] for case, found in panels.items()} == {
-        "first": ["plain_parquet", "millrace"],
+        "first": ["millrace", "plain_parquet"],
         "nothing": ["millrace"],
     }
 
