@@ -1,7 +1,7 @@
 """Compares every table of a dataset with its source, and explains the differences.
 
 1. Each table of Bronze, Silver and Gold, at its version in the newest manifest, is compared with the source by buckets
-   (`batch.reconcile.buckets`).
+   (`batch.reconcile.buckets`). The database computes its buckets while Spark computes those of the lake.
 2. Rows that differ are compared again after a pause, using the manifest that is newest at that time: while the source
    changes, most differences are changes that have not reached the lake yet.
 3. Rows that still differ are searched for in the quarantine and among pending changes, which Bronze has not read yet.
@@ -11,7 +11,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Final
 
 from mysql.connector.connection import MySQLConnection
 from pyspark.sql import DataFrame, SparkSession
@@ -30,6 +32,9 @@ from batch.reconcile.sides import LakeSide, SourceSide
 from batch.reconcile.verdict import Finding
 from config.definition import Table
 
+PARALLEL_COMPARISONS: Final = 2
+"""Number of tables that are compared at a time: most tables have a single file, which Spark reads on a single core."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
@@ -43,7 +48,7 @@ class Subject:
 
     name: str
     key: Sequence[str]
-    sides: Callable[[Manifest], tuple[Side, Side] | None]
+    sides: Callable[[Manifest], tuple[SourceSide, Side] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +87,17 @@ class Comparer:
         plans = [plan for plan in gold.plans(self.workspace.definition) if table in (None, plan.name)]
         needed = {table, *(name for plan in plans for name in plan.tables)}
         tables = [each for each in self.workspace.definition.tables if table is None or each.name in needed]
-        subjects = [subject for each in tables for subject in self._source_subjects(each)]
-        subjects += [self._gold_subject(plan) for plan in plans]
+        thread = ThreadPoolExecutor(1, "source")
+        try:
+            return self._findings_of(tables, plans, thread)
+        finally:
+            thread.shutdown(cancel_futures=True)  # after an error, queries that have not begun are not needed
+
+    def _findings_of(self, tables: Sequence[Table], plans: Sequence[GoldPlan], thread: Executor) -> list[Finding]:
+        subjects = [subject for each in tables for subject in self._source_subjects(each, thread)]
+        subjects += [self._gold_subject(plan, thread) for plan in plans]
         manifest = self.workspace.newest()
-        first = {each.name: self._first_comparison(each, manifest) for each in subjects}
+        first = self._first_comparisons(subjects, manifest)
         second: dict[str, Mapping[str, Pair]] = {}
         if any(found is not None and found.rows for found in first.values()):
             self.pause()
@@ -96,11 +108,11 @@ class Comparer:
         found = [self._table_findings(each, manifest, compared) for each in tables]
         return [*(one for pair in found for one in pair), *(self._gold_finding(p, manifest, compared) for p in plans)]
 
-    def _source_subjects(self, table: Table) -> list[Subject]:
-        source = SourceSide(self.connection, source_query(table))
+    def _source_subjects(self, table: Table, thread: Executor) -> list[Subject]:
+        source = SourceSide(self.connection, source_query(table), thread)
 
         def subject(layer: str, select: Callable[[DataFrame, Table], DataFrame]) -> Subject:
-            def sides(manifest: Manifest) -> tuple[Side, Side] | None:
+            def sides(manifest: Manifest) -> tuple[SourceSide, Side] | None:
                 rows = self._read(layer, table.name, manifest)
                 return None if rows is None else (source, LakeSide(select(rows, table)))
 
@@ -108,13 +120,13 @@ class Comparer:
 
         return [subject("bronze", bronze_rows), subject("silver", silver_rows)]
 
-    def _gold_subject(self, plan: GoldPlan) -> Subject:
-        def sides(manifest: Manifest) -> tuple[Side, Side] | None:
+    def _gold_subject(self, plan: GoldPlan, thread: Executor) -> Subject:
+        def sides(manifest: Manifest) -> tuple[SourceSide, Side] | None:
             rows = self._read("gold", plan.name, manifest)
             query = None if rows is None else oracle_query(self.workspace.definition, plan, rows)
             if rows is None or query is None:
                 return None
-            return SourceSide(self.connection, query), LakeSide(gold_rows(rows, plan))
+            return SourceSide(self.connection, query, thread), LakeSide(gold_rows(rows, plan))
 
         return Subject(name=f"gold/{plan.name}", key=plan.key, sides=sides)
 
@@ -123,14 +135,23 @@ class Comparer:
         found = lake_table(self.spark, self.workspace.lake, self.workspace.definition, layer, table)
         return None if version is None else found.read(version)
 
-    def _first_comparison(self, subject: Subject, manifest: Manifest) -> Difference | None:
-        sides = subject.sides(manifest)
-        found = None if sides is None else difference(*sides)
+    def _first_comparisons(self, subjects: Sequence[Subject], manifest: Manifest) -> dict[str, Difference | None]:
+        sides = {each.name: each.sides(manifest) for each in subjects}
+        for pair in filter(None, sides.values()):
+            pair[0].prefetch()
+        pool = ThreadPoolExecutor(PARALLEL_COMPARISONS, "compare")
+        try:
+            running = {name: pool.submit(difference, *pair) if pair else None for name, pair in sides.items()}
+            return {name: self._reported(name, future.result() if future else None) for name, future in running.items()}
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _reported(self, name: str, found: Difference | None) -> Difference | None:
         differing = f", {len(found.rows):,} differ in the first comparison" if found and found.rows else ""
         counts = (
             f"{found.source_rows:,} rows in the source, {found.lake_rows:,} in the lake" if found else "not compared"
         )
-        self.say(f"  {subject.name:<28} {counts}{differing}")
+        self.say(f"  {name:<28} {counts}{differing}")
         return found
 
     def _table_findings(self, table: Table, manifest: Manifest, compared: Mapping[str, Comparisons]) -> list[Finding]:

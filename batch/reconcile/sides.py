@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from concurrent.futures import Executor, Future
 from typing import Any
 
 from mysql.connector.connection import MySQLConnection
 from pyspark.sql import DataFrame
 
-from batch.reconcile.buckets import Bucket
+from batch.reconcile.buckets import COARSE_DIGITS, Bucket
 
 
 class SourceSide:
     """Rows of the source database, as one side of a comparison.
 
     Args:
+        connection: used only on `thread`, because a connection cannot be shared between threads.
         query: SELECT with the columns `k` (canonical text of the key) and `d` (MD5 of the row's canonical text).
+        thread: an executor with a single thread, on which all queries run.
     """
 
-    def __init__(self, connection: MySQLConnection, query: str) -> None:
+    def __init__(self, connection: MySQLConnection, query: str, thread: Executor) -> None:
         self._connection = connection
         self._query = query
-        self._known: dict[int, dict[str, Bucket]] = {}
+        self._thread = thread
+        self._known: dict[int, Future[dict[str, Bucket]]] = {}
+
+    def prefetch(self) -> None:
+        """Begin to compute the buckets of the first comparison, so that the database works while Spark does."""
+        self._complete(COARSE_DIGITS)
 
     def buckets(self, digits: int, within: Collection[str] | None = None) -> dict[str, Bucket]:
         """Compute buckets with one SQL query; complete results are cached, because several layers need them."""
         if within is not None:
-            return self._buckets(digits, within)
+            return self._thread.submit(self._buckets, digits, within).result()
+        return self._complete(digits).result()
+
+    def _complete(self, digits: int) -> Future[dict[str, Bucket]]:
         if digits not in self._known:
-            self._known[digits] = self._buckets(digits, None)
+            self._known[digits] = self._thread.submit(self._buckets, digits, None)
         return self._known[digits]
 
     def _buckets(self, digits: int, within: Collection[str] | None) -> dict[str, Bucket]:
@@ -41,8 +52,8 @@ class SourceSide:
     def rows(self, within: Collection[str]) -> dict[str, str]:
         """Return the digests, by key, of the rows in the buckets `within`."""
         where = _where("LEFT(MD5(k), {0})", within)
-        found = self._ask(f"SELECT k, d FROM ({self._query}) AS canonical {where}")  # noqa: S608
-        return dict(found)
+        sql = f"SELECT k, d FROM ({self._query}) AS canonical {where}"  # noqa: S608
+        return dict(self._thread.submit(self._ask, sql).result())
 
     def _ask(self, sql: str) -> list[Any]:
         with self._connection.cursor() as cursor:
