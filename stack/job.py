@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,14 +17,19 @@ from stack.errors import CancelledWorkError, StackError
 
 _POLL_SECONDS = 0.1
 _TAIL_LINES = 12
+_LOWEST_PRIORITY = 19
 
 
 class Job:
-    """A step of work that reports progress and can be cancelled through the event `cancelled`."""
+    """A step of work that reports progress and can be cancelled through the event `cancelled`.
 
-    def __init__(self, report: Callable[[str], None], cancelled: threading.Event) -> None:
+    With `yields`, its tools run with the lowest priority, so that they hardly slow down other programs.
+    """
+
+    def __init__(self, report: Callable[[str], None], cancelled: threading.Event, *, yields: bool = False) -> None:
         self.report = report
         self._cancelled = cancelled
+        self._yields = yields
 
     def check(self) -> None:
         """Raise `CancelledWorkError` if the work was cancelled."""
@@ -63,6 +69,8 @@ class Job:
                 )
             except FileNotFoundError:
                 raise StackError(f"{purpose}: the program {command[0]} is not installed") from None
+            if self._yields:
+                _lower_priority(tool.pid)
             code = self._wait(tool, to_its_end)
             if code != 0:
                 name = Path(command[0]).name
@@ -77,6 +85,13 @@ class Job:
                     if self._cancelled.is_set() and not to_its_end:
                         os.killpg(tool.pid, signal.SIGTERM)
                         raise CancelledWorkError from None
+
+
+def _lower_priority(pid: int) -> None:
+    """Give a new process the lowest priority, and also its session, by which some kernels share the processor."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, _LOWEST_PRIORITY)
+        Path(f"/proc/{pid}/autogroup").write_text(str(_LOWEST_PRIORITY))
 
 
 def _last_lines(output: IO[bytes]) -> str:
