@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -21,14 +21,26 @@ _LINES_PER_WRITE = 10_000
 
 
 def write_files(
-    parameters: OrdersGenerator, plan: Plan, folder: Path, report: Callable[[str], None] = lambda line: None
+    parameters: OrdersGenerator,
+    plan: Plan,
+    folder: Path,
+    report: Callable[[str], None] = lambda line: None,
+    *,
+    tables: Collection[str] = TABLES,
 ) -> dict[str, Path]:
-    """Write the files of `plan` into `folder`; return their paths keyed by table, in loading order."""
+    """Write the files of `plan` into `folder`; return their paths keyed by table, in loading order.
+
+    The rows of a table do not depend on `tables`, but `orders` and `order_details` are written together.
+    """
+    assert ("orders" in tables) == ("order_details" in tables), "orders and their lines come from one random sequence"
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {table: folder / f"{table}.csv" for table in TABLES}
+    paths = {table: folder / f"{table}.csv" for table in TABLES if table in tables}
     for table, lines in (("payment_method", rows.payment_methods), ("customers", rows.customers)):
-        count = _write(paths[table], HEADERS[table], lines(parameters, plan))
-        report(f"{paths[table]}: {count:,} rows")
+        if table in paths:
+            count = _write(paths[table], HEADERS[table], lines(parameters, plan))
+            report(f"{paths[table]}: {count:,} rows")
+    if "orders" not in paths:
+        return paths
     order_count, detail_count = _write_orders(parameters, plan, paths["orders"], paths["order_details"])
     report(f"{paths['orders']}: {order_count:,} rows")
     report(f"{paths['order_details']}: {detail_count:,} rows")
