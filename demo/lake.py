@@ -1,27 +1,133 @@
-"""The second half of the demo: fill the lake (Bronze, Silver, Gold) and compare it with the database."""
+"""The second part of the demo: fill the lake (Bronze, Silver, Gold) and compare it with the database."""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
-from config.settings import environment_with
+from config.definition import Definition
+from config.settings import DatabaseSettings, environment_with
+from demo.progress import Progress
+from demo.proof import Proof
 from demo.workers import Worker
+from ops.dataset.bulk import OnDuplicate
+from ops.dataset.database import connected, quoted
+from ops.dataset.generator.files import write_files
+from ops.dataset.generator.load import load_files
+from ops.dataset.generator.plan import Plan
 from stack.errors import StackError
+from stack.record import last_lines
 from stack.site import REPOSITORY
 
-ARCHIVED_LIMIT_S: Final = 240.0
+ARCHIVED_LIMIT_S: Final = 300.0
+RECORDS_PER_TICK: Final = 100_000
+BATCH_END_LIMIT_S: Final = 30.0
 VERDICTS: Final = {0: "equal", 1: "different", 2: "behind"}
 LAYERS: Final = ("bronze", "silver", "gold")
 _POLL_S: Final = 0.5
+_LOG_LINES: Final = 12
 
-Say = Callable[[str], None]
+
+class LakePart:
+    """The lake's part of the demo: customers, archive, Bronze, Silver and Gold, and the comparison.
+
+    Args:
+        environment: settings with which programs reach the servers.
+        archive: the worker of `streams.archive`, which is started only after MinIO.
+        logs: folder for the output of `python -m batch`.
+    """
+
+    def __init__(
+        self,
+        *,
+        definition: Definition,
+        plan: Plan,
+        environment: Mapping[str, str],
+        archive: Worker,
+        logs: Path,
+        progress: Progress,
+    ) -> None:
+        self._definition = definition
+        self._plan = plan
+        self._environment = {**environment, "LOG_DIR": str(logs)}
+        self._database = DatabaseSettings.read(environment)
+        self._archive = archive
+        self._logs = logs
+        self._progress = progress
+
+    def load_customers(self) -> None:
+        """Load the customers as live changes, which Debezium reads even while MinIO is still being built.
+
+        Raises:
+            StackError: a row was rejected.
+        """
+        with (
+            self._progress.phase("customers", f"add {self._plan.customers:,} customers to the shop"),
+            tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder,
+        ):
+            assert self._definition.generator is not None
+            paths = write_files(self._definition.generator, self._plan, Path(folder), tables=["customers"])
+            load_files(self._database, self._definition, paths, OnDuplicate.FAIL, lambda line: self._progress.tick())
+
+    def archive_changes(self) -> None:
+        """Archive every change; no row was updated, so the number of changes is the number of rows.
+
+        Raises:
+            StackError: the worker ended, or the time limit was exceeded.
+        """
+        with connected(self._database, self._definition.database) as connection, connection.cursor() as cursor:
+            changes = 0
+            for table in self._definition.tables:
+                cursor.execute(f"SELECT COUNT(*) FROM {quoted(table.name)}")  # noqa: S608
+                [count] = cursor.fetchall()
+                changes += int(str(count[0]))  # type: ignore[index]
+        with self._progress.phase("archive", f"archive the {changes:,} changes in object storage"):
+            archive_all(self._archive, changes, self._progress)
+
+    def fill(self, proof: Proof) -> None:
+        """Fill Bronze, Silver and Gold, and add their rows to the proof.
+
+        Raises:
+            StackError: a table failed; the message has the last lines of the log.
+        """
+        with self._progress.phase("lake", "fill Bronze, Silver and Gold with Spark"):
+            code, lines = self._batch("run")
+            if code != 0:
+                raise StackError(self._failure("run"))
+        proof.lake_rows = rows_per_table(lines)
+
+    def compare(self, proof: Proof) -> None:
+        """Compare stream and lake with the database, and add the verdict to the proof.
+
+        Raises:
+            StackError: the comparison could not be completed; the message has the last lines of the log.
+        """
+        with self._progress.phase("compare", "compare the stream and the lake with the database, row by row"):
+            code, proof.comparison = self._batch("reconcile")
+        proof.lake_verdict = VERDICTS.get(code, "failed")
+        if code not in VERDICTS:
+            raise StackError(self._failure("reconcile"))
+
+    def _batch(self, command: str) -> tuple[int, list[str]]:
+        return batch([command], self._environment, self._log(command), self._progress)
+
+    def _failure(self, command: str) -> str:
+        log = self._log(command)
+        end = "\n".join(f"    {line}" for line in last_lines(log, _LOG_LINES))
+        return f"`python -m batch {command}` failed; the last lines of {log}:\n{end}"
+
+    def _log(self, command: str) -> Path:
+        return self._logs / f"{command}.log"
 
 
-def archive_all(worker: Worker, records: int, say: Say) -> None:
+def archive_all(worker: Worker, records: int, progress: Progress) -> None:
     """Run the archive worker until it has stored the given number of records in object storage.
 
     Raises:
@@ -30,13 +136,15 @@ def archive_all(worker: Worker, records: int, say: Say) -> None:
     worker.start()
     try:
         worker.wait_ready()
-        say(f"  worker {worker.url}/stats/")
         deadline = time.monotonic() + ARCHIVED_LIMIT_S
+        ticks = 0
         while (done := archived(worker)) < records:
             if not worker.is_running() or time.monotonic() > deadline:
                 raise StackError(f"only {done:,} of {records:,} changes were archived: see {worker.log}")
+            if ticks < done // RECORDS_PER_TICK:
+                ticks = done // RECORDS_PER_TICK
+                progress.tick()
             time.sleep(_POLL_S)
-        say(f"  {done:,} changes are archived")
     finally:
         worker.stop()
 
@@ -47,27 +155,45 @@ def archived(worker: Worker) -> int:
     return 0 if stats is None else int(stats["archive"].get("records", 0))
 
 
-def batch(arguments: Sequence[str], environment: Mapping[str, str], say: Say) -> tuple[int, list[str]]:
-    """Run `python -m batch` and print its output; return its exit code and output lines."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "batch", *arguments],
-        env=environment_with({**environment, "PYTHONUNBUFFERED": "1"}),
-        cwd=REPOSITORY,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    lines: list[str] = []
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            lines.append(line.rstrip())
-            say(f"  {lines[-1]}")
-        return process.wait(), lines
-    finally:
-        if process.poll() is None:  # the demo was interrupted
-            process.terminate()
+def batch(
+    arguments: Sequence[str], environment: Mapping[str, str], log: Path, progress: Progress
+) -> tuple[int, list[str]]:
+    """Run `python -m batch` with all its output in `log`; return its exit code, and the lines that it printed.
+
+    Java's warnings are on standard error, and so only in the log.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", buffering=1) as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "batch", *arguments],
+            env=environment_with({**environment, "PYTHONUNBUFFERED": "1"}),
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+            start_new_session=True,  # so that Ctrl-C reaches only the demo, which then ends this process and its Java
+        )
+        lines: list[str] = []
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                file.write(line)
+                lines.append(line.rstrip())
+                progress.tick()
+            return process.wait(), lines
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End an interrupted process; if it does not end in time, kill it with the processes that it started."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(BATCH_END_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
+
+LINE_WIDTH: Final = 112
+LAYERS: Final = ("bronze", "silver", "gold")
+_REPORT_LINES: Final = 10
 
 
 @dataclass(kw_only=True)
 class Proof:
-    """Measurements and verdicts of a demo run; `seconds_per_phase` has the duration of each phase, in order."""
+    """Measurements and verdicts of a demo run.
+
+    Attributes:
+        lake_rows: number of rows written to each table, by `layer/table`.
+        lake_verdict: `equal`, `different`, `behind` or `failed`; empty before the comparison.
+        lake_error: why the lake's part failed; empty if it did not.
+        comparison: the lines that the comparison printed.
+        seconds_per_phase: duration of each phase in seconds, in order.
+    """
 
     complete_orders: int = 0
     distinct: int = 0
@@ -26,6 +40,8 @@ class Proof:
     latency_p99_ms: float = 0.0
     lake_rows: dict[str, int] = field(default_factory=dict)
     lake_verdict: str = ""
+    lake_error: str = ""
+    comparison: list[str] = field(default_factory=list)
     seconds_per_phase: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -34,20 +50,34 @@ class Proof:
         return round(sum(self.seconds_per_phase.values()), 1)
 
     @property
+    def stream_passed(self) -> bool:
+        """Whether `order_final` equals the database: no order is missing, repeated or different."""
+        return self.complete_orders > 0 and not (self.missing or self.duplicates or self.different)
+
+    @property
+    def lake_passed(self) -> bool:
+        """Whether the lake was filled and equals the database."""
+        return self.lake_verdict == "equal" and not self.lake_error
+
+    @property
     def passed(self) -> bool:
-        """Whether `order_final` and the lake equal the database: no order is missing, repeated or different."""
-        is_exact = self.complete_orders > 0 and not (self.missing or self.duplicates or self.different)
-        return is_exact and self.lake_verdict == "equal"
+        """Whether both `order_final` and the lake equal the database."""
+        return self.stream_passed and self.lake_passed
 
     def write(self, path: Path) -> None:
         """Write the proof to a JSON file, and create its folder if missing."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        figures = {**vars(self), "seconds": self.seconds, "passed": self.passed}
+        figures = {**vars(self), "seconds": self.seconds, "stream_passed": self.stream_passed, "passed": self.passed}
         path.write_text(json.dumps(figures, indent=2) + "\n")
 
     def lines(self) -> list[str]:
-        """Format the proof as lines of text."""
+        """Format the whole proof as lines of text: what the demo's last screen shows."""
         phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds_per_phase.items())
+        timing = f"seconds: {phases}; {self.seconds:.1f} in all"
+        return [*self.stream_lines(), *self.lake_lines(), *_wrapped(timing), self._conclusion()]
+
+    def stream_lines(self) -> list[str]:
+        """Format the result of the stream's part as lines of text."""
         return [
             f"complete orders in the database      {self.complete_orders:>10,}",
             f"distinct orders in order_final       {self.distinct:>10,}",
@@ -59,16 +89,31 @@ class Proof:
             f"commit → order_final, p50            {self.latency_p50_ms:>10.1f} ms"
             f"   ({self.live_orders:,} live orders)",
             f"commit → order_final, p99            {self.latency_p99_ms:>10.1f} ms",
-            *(f"rows in {table:<29}{rows:>10,}" for table, rows in self.lake_rows.items()),
-            f"the lake against the database        {self.lake_verdict:>10}",
-            f"seconds: {phases}; {self.seconds:.1f} in all",
-            self._conclusion(),
         ]
+
+    def lake_lines(self) -> list[str]:
+        """Format the result of the lake's part as lines of text: a line per layer, and more only if it failed."""
+        lines = []
+        for layer in LAYERS:
+            rows = {name.partition("/")[2]: n for name, n in self.lake_rows.items() if name.startswith(f"{layer}/")}
+            if rows:
+                lines += _wrapped(f"rows in {layer:<8} " + ", ".join(f"{name} {n:,}" for name, n in rows.items()))
+        lines.append(f"the lake against the database        {self.lake_verdict or 'not compared':>10}")
+        if self.lake_error:
+            lines += self.lake_error.splitlines()[-_REPORT_LINES:]
+        elif not self.lake_passed:
+            lines += self.comparison[-_REPORT_LINES:]
+        return lines
 
     def _conclusion(self) -> str:
         if self.passed:
             return "PASSED: order_final has every complete order exactly once, and the lake equals the database"
-        return "FAILED"
+        stream = "passed" if self.stream_passed else "failed"
+        return f"FAILED: the stream's part {stream}, the lake's part {'passed' if self.lake_passed else 'failed'}"
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(line, LINE_WIDTH, subsequent_indent="    ", break_long_words=False)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

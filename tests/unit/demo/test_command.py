@@ -1,0 +1,123 @@
+"""However the demo ends, its servers are stopped, unless they were to be kept and no signal came.
+
+The servers and both parts are fakes; the signals are real.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from demo import command
+from demo.progress import Progress
+from demo.proof import Proof
+from stack.errors import StackError
+from stack.site import REPOSITORY, Site, load_or_create_site
+
+PASSED = Proof(complete_orders=2_800, lake_verdict="equal")
+DIFFERENT = Proof(complete_orders=2_800, lake_verdict="different")
+
+
+class FakeStack:
+    """A stack that counts how often it was stopped and deleted; `during` is called meanwhile."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.resets = 0
+        self.during: Callable[[], None] = lambda: None
+
+    def reset(self) -> None:
+        self.during()
+        self.resets += 1
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStack:
+    found = FakeStack(load_or_create_site(tmp_path / "stack", {}))
+    monkeypatch.setattr(command, "_new_stack", lambda is_kept: found)
+    monkeypatch.setattr(command, "PROOF", REPOSITORY / ".demo" / "test" / "proof.json")
+    return found
+
+
+def demo(monkeypatch: pytest.MonkeyPatch, work: Callable[[], Proof], *, keep: bool = False) -> int:
+    def run_on(stack: object, plan: object, progress: Progress, interruption: object) -> Proof:
+        with progress.phase("servers", "start the servers"):
+            return work()
+
+    monkeypatch.setattr(command, "_run_on", run_on)
+    return command.run(argparse.Namespace(size=0.1, customers=10, keep=keep))
+
+
+def interrupted(number: signal.Signals) -> Proof:
+    signal.raise_signal(number)
+    raise AssertionError("the signal was ignored")
+
+
+def failed() -> Proof:
+    raise StackError("a worker has ended")
+
+
+@pytest.mark.parametrize(("proof", "code"), [(PASSED, 0), (DIFFERENT, 1)])
+def test_the_exit_code_is_the_verdict(
+    stack: FakeStack, monkeypatch: pytest.MonkeyPatch, proof: Proof, code: int
+) -> None:
+    assert demo(monkeypatch, lambda: proof) == code
+    assert stack.resets == 1
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_the_servers_and_ends_with_a_clear_line(
+    stack: FakeStack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    *,
+    keep: bool,
+) -> None:
+    assert demo(monkeypatch, lambda: interrupted(number), keep=keep) == command.INTERRUPTED
+    assert stack.resets == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"stopped by {number.name}")
+
+
+def test_an_impatient_second_signal_does_not_leave_servers_behind(
+    stack: FakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.during = lambda: signal.raise_signal(signal.SIGINT)
+    assert demo(monkeypatch, lambda: interrupted(signal.SIGINT)) == command.INTERRUPTED
+    assert stack.resets == 1
+
+
+def test_a_signal_while_the_servers_are_stopped_does_not_leave_any_behind(
+    stack: FakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.during = lambda: signal.raise_signal(signal.SIGTERM)
+    assert demo(monkeypatch, lambda: PASSED) == command.INTERRUPTED
+    assert stack.resets == 1
+
+
+def test_kept_servers_go_on_and_the_screen_says_how_to_use_them(
+    stack: FakeStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo(monkeypatch, lambda: PASSED, keep=True) == 0
+    assert stack.resets == 0
+    assert "--name demo" in capsys.readouterr().out
+
+
+def test_a_failure_stops_the_servers(stack: FakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StackError, match="a worker has ended"):
+        demo(monkeypatch, failed)
+    assert stack.resets == 1
+
+
+def test_the_plan_comes_first(
+    stack: FakeStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo(monkeypatch, lambda: PASSED)
+    screen = capsys.readouterr().out
+    assert screen.startswith("Millrace demo:")
+    assert screen.index("2,500 orders") < screen.index("[ 1/11]")

@@ -1,0 +1,168 @@
+"""The demo shows the stream's proof before it needs anything of the lake, and no failure of the lake hides it.
+
+The parts are fakes that write down what was asked of them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from demo.command import KEPT
+from demo.progress import Progress
+from demo.proof import Proof
+from demo.run import run_demo
+from stack.errors import StackError
+
+STREAM_PHASES = ["start_stream", "stream", "save"]
+LAKE_PHASES = ["check_lake", "load_customers", "start_lake", "archive_changes", "fill", "compare", "save"]
+
+
+@dataclass
+class FakeDemo:
+    """Servers and both parts of a demo; the step named `failing` raises an error."""
+
+    failing: str = ""
+    error: BaseException = field(default_factory=lambda: StackError("the reason"))
+    missing: int = 0
+    steps: list[str] = field(default_factory=list)
+    screen: list[str] = field(default_factory=list)
+    saved: list[bool] = field(default_factory=list)
+
+    def _step(self, name: str) -> None:
+        self.steps.append(name)
+        if name == self.failing:
+            raise self.error
+
+    def start_stream(self) -> None:
+        self._step("start_stream")
+
+    def check_lake(self) -> None:
+        self._step("check_lake")
+
+    def start_lake(self) -> None:
+        self._step("start_lake")
+
+    def run(self, proof: Proof) -> None:
+        self._step("stream")
+        proof.complete_orders, proof.missing = 2_800, self.missing
+
+    def load_customers(self) -> None:
+        self._step("load_customers")
+
+    def archive_changes(self) -> None:
+        self._step("archive_changes")
+
+    def fill(self, proof: Proof) -> None:
+        self._step("fill")
+        proof.lake_rows = {"gold/fact_orders": 2_800}
+
+    def compare(self, proof: Proof) -> None:
+        proof.lake_verdict = "equal"
+        self._step("compare")
+
+    def save(self, proof: Proof) -> None:
+        self.steps.append("save")
+        self.saved.append(proof.stream_passed)
+
+    def demo(self) -> Proof:
+        progress = Progress(self.screen.append, {})
+        return run_demo(servers=self, stream=self, lake=self, progress=progress, save=self.save)
+
+
+def test_the_stream_is_proven_before_anything_of_the_lake_is_needed() -> None:
+    fake = FakeDemo()
+    proof = fake.demo()
+    assert fake.steps == STREAM_PHASES + LAKE_PHASES
+    assert proof.passed
+    assert fake.saved == [True, True]
+
+
+@pytest.mark.parametrize("failing", LAKE_PHASES[:-1])
+def test_a_failure_of_the_lake_leaves_the_proof_of_the_stream(failing: str) -> None:
+    fake = FakeDemo(failing=failing)
+    proof = fake.demo()
+    assert fake.steps == [*STREAM_PHASES, *LAKE_PHASES[: LAKE_PHASES.index(failing) + 1], "save"]
+    assert proof.stream_passed
+    assert not proof.passed
+    assert "the reason" in proof.lines()
+    assert any(line.startswith("complete orders") and line.endswith("2,800\n") for line in fake.screen)
+
+
+@pytest.mark.parametrize("failing", ["start_stream", "stream"])
+def test_without_the_stream_there_is_no_lake(failing: str) -> None:
+    fake = FakeDemo(failing=failing)
+    with pytest.raises(StackError):
+        fake.demo()
+    assert fake.steps == STREAM_PHASES[: STREAM_PHASES.index(failing) + 1]
+
+
+def test_an_order_missing_in_the_stream_fails_the_demo_even_if_the_lake_is_equal() -> None:
+    fake = FakeDemo(missing=1)
+    assert not fake.demo().passed
+    assert fake.steps == STREAM_PHASES + LAKE_PHASES
+
+
+def test_an_interrupted_lake_leaves_the_saved_proof_of_the_stream() -> None:
+    fake = FakeDemo(failing="fill", error=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        fake.demo()
+    assert fake.steps[-2:] == ["fill", "save"]
+
+
+def full_proof() -> Proof:
+    """A proof with as much in it as a run at size 1 with the default dataset."""
+    bronze = ("payment_method", "orders", "order_details", "customers")
+    gold = (
+        "dim_customer", "dim_payment_method", "dim_product", "dim_date", "fact_orders", "fact_order_products",
+    )  # fmt: skip
+    tables = [f"{layer}/{name}" for layer in ("bronze", "silver") for name in bronze] + [
+        f"gold/{name}" for name in gold
+    ]
+    phases = (
+        "servers", "load", "capture", "orders", "live", "verify", "customers", "storage", "archive", "lake", "compare",
+    )  # fmt: skip
+    return Proof(
+        complete_orders=25_300,
+        lake_rows=dict.fromkeys(tables, 1_000_000),
+        lake_verdict="equal",
+        seconds_per_phase=dict.fromkeys(phases, 123.45),
+    )
+
+
+def failed_proof() -> Proof:
+    proof = full_proof()
+    proof.lake_error = "\n".join(f"line {number} of a tool's output" for number in range(60))
+    return proof
+
+
+def different_proof() -> Proof:
+    proof = full_proof()
+    proof.lake_verdict, proof.comparison = "different", [f"line {number}" for number in range(60)]
+    return proof
+
+
+@pytest.mark.parametrize("proof", [full_proof(), failed_proof(), different_proof()])
+def test_the_closing_screen_fits_forty_lines_of_120_characters(proof: Proof) -> None:
+    screen = ["", *proof.lines(), "details and logs", *KEPT.splitlines()]
+    assert len(screen) <= 40
+    assert max(len(line) for line in screen) <= 120
+
+
+def test_a_comparison_that_found_a_difference_is_shown() -> None:
+    lines = different_proof().lines()
+    assert lines[-1].startswith("FAILED")
+    assert "line 59" in lines
+
+
+def test_the_file_keeps_every_detail(tmp_path: Path) -> None:
+    different_proof().write(tmp_path / "folder" / "proof.json")
+    found = json.loads((tmp_path / "folder" / "proof.json").read_text())
+    assert found["passed"] is False
+    assert found["stream_passed"] is True
+    assert len(found["comparison"]) == 60
+    assert len(found["lake_rows"]) == 14
+    assert found["seconds"] == round(11 * 123.45, 1)
