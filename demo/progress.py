@@ -9,25 +9,25 @@ from contextlib import contextmanager
 from typing import Final
 
 MEASURED_S: Final[Mapping[str, float]] = {
-    "servers": 17,
-    "load": 6,
-    "capture": 3,
-    "orders": 30,
-    "live": 20,
-    "verify": 5,
-    "customers": 60,
-    "storage": 3,
-    "archive": 30,
-    "lake": 120,
-    "compare": 60,
+    "servers": 7,
+    "load": 2,
+    "capture": 2,
+    "orders": 14,
+    "live": 15,
+    "verify": 2,
+    "customers": 36,
+    "storage": 1,
+    "archive": 56,
+    "lake": 163,
+    "compare": 88,
 }
 """Duration of each phase in seconds, in the order of the phases.
 
-Measured on 2 cores that run everything, at size 1, with all programs in the cache; shown as estimates.
+Measured on 2026-11-23 by `make demo` (size 1, all programs in the cache) on 2 cores; shown as estimates.
 """
 
-MEASURED_FIRST_S: Final[Mapping[str, float]] = {"servers": 60, "storage": 240}
-"""Duration of the phases that fetch programs, in seconds, if the programs are not in the cache yet."""
+MINIO_BUILD_S: Final = 240
+"""Duration of building MinIO on 2 cores without any cache, in seconds; the stream's part runs at the same time."""
 
 Write = Callable[[str], None]
 
@@ -46,7 +46,13 @@ class Progress:
         self._estimates = dict(estimates)
         self._names = list(estimates)
         self._is_line_open = False
+        self._began = time.monotonic()
         self._lock = threading.Lock()  # servers become ready on several threads
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time since the start, in seconds; longer than all phases, because stopping workers belongs to none."""
+        return time.monotonic() - self._began
 
     @contextmanager
     def phase(self, name: str, text: str) -> Iterator[None]:

@@ -63,7 +63,7 @@ def run_demo(
     save(proof)
     for line in proof.stream_lines():
         progress.say(line)
-    progress.say(f"The stream's proof is complete after {proof.seconds:.0f} s; the lake follows.")
+    progress.say(f"The stream's proof is complete after {progress.elapsed_s:.0f} s; the lake follows.")
     progress.say()
     try:
         _run_lake(servers, lake, proof)

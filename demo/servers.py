@@ -12,10 +12,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from demo.interruption import Interruption
-from demo.progress import MEASURED_FIRST_S, MEASURED_S, Progress
+from demo.progress import MEASURED_S, MINIO_BUILD_S, Progress
 from stack.artifacts.cache import is_whole
-from stack.artifacts.java import java_folder
-from stack.artifacts.lake.jars import fetch_lake_jars, lake_jars
+from stack.artifacts.lake.jars import fetch_lake_jars
 from stack.artifacts.minio import fetch_minio, minio_folder
 from stack.background import Background
 from stack.errors import StackError
@@ -106,12 +105,12 @@ def check_programs(site: Site) -> None:
 
 
 def estimates(cache: Path) -> dict[str, float]:
-    """Return the expected duration of each phase in seconds, which depends on the programs in the cache."""
+    """Return the expected duration of each phase in seconds; while MinIO is not in the cache, the lake waits for it."""
     found = dict(MEASURED_S)
-    if not is_whole(java_folder(cache)):
-        found["servers"] = MEASURED_FIRST_S["servers"]
-    if not (is_whole(minio_folder(cache)) and is_whole(lake_jars(cache))):
-        found["storage"] = MEASURED_FIRST_S["storage"]
+    if not is_whole(minio_folder(cache)):
+        phases = list(found)
+        meanwhile = sum(found[name] for name in phases[: phases.index("storage")])
+        found["storage"] += max(0.0, MINIO_BUILD_S - meanwhile)
     return found
 
 

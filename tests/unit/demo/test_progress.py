@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from demo.progress import MEASURED_FIRST_S, MEASURED_S, Progress, duration
+from demo.progress import Progress, duration
 
 
 def screen_of(*, notes: int = 0, ticks: int = 0) -> tuple[str, Progress]:
@@ -42,10 +42,6 @@ def test_a_phase_that_fails_ends_its_line_and_has_no_duration() -> None:
         raise ValueError("x")
     assert "".join(written).endswith("\n")
     assert progress.seconds == {}
-
-
-def test_only_known_phases_have_another_estimate_the_first_time() -> None:
-    assert MEASURED_FIRST_S.keys() <= MEASURED_S.keys()
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(3.4, "3 s"), (119, "119 s"), (240, "4 min")])
