@@ -227,4 +227,4 @@ def _kafka_streams_name() -> str:
 
 
 def _cache() -> Path:
-    return CacheSettings.read().folder.expanduser()
+    return CacheSettings.read().expanded()

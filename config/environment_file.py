@@ -25,7 +25,7 @@ def read_environment_file(path: Path) -> dict[str, str]:
         UsageError: the file cannot be read, a line is malformed, or a setting is given twice.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors of other systems may write a byte order mark
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -50,6 +50,8 @@ def _parsed(line: str, where: str) -> tuple[str, str]:
         parts = shlex.split(match[2], comments=True)
     except ValueError:
         raise UsageError(f"{where}: {match[1]}: a quotation mark is not closed") from None
+    if "\0" in line:
+        raise UsageError(f"{where}: {match[1]}: contains a zero byte")
     if len(parts) > 1:
         raise UsageError(f"{where}: {match[1]}: put the value in quotation marks, because it contains a space")
     return match[1], "".join(parts)
@@ -64,12 +66,18 @@ def write_environment_file(path: Path, settings: Mapping[str, str]) -> None:
     """Write settings to a file that only its owner can read (mode 0600); an existing file is replaced at once.
 
     Raises:
-        UsageError: the file cannot be written.
+        UsageError: the file cannot be written, or the path is something else than a file.
     """
     try:
+        if path.exists() and not path.is_file():  # replacing a device such as /dev/null would break other programs
+            raise UsageError(f"{path}: cannot be written: it is not a file")
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(format_settings(settings))
-        Path(name).replace(path)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(format_settings(settings))
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)  # it contains passwords
+            raise
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None

@@ -119,4 +119,7 @@ def memory(raw: str) -> str:
 
 def folder(raw: str) -> Path:
     """Parse the path of a folder; a leading `~` is the home folder."""
-    return Path(raw).expanduser()
+    try:
+        return Path(raw).expanduser()
+    except RuntimeError:
+        raise ValueError("must be a path; the home folder of `~` is not known") from None

@@ -51,7 +51,14 @@ SERVERS: Final[Mapping[str, str]] = {
 
 _LOGINS: Final = ("MYSQL_PORT", "MYSQL_USER", "MYSQL_PASSWORD", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY")
 
-SERVER_SETTINGS: Final = frozenset({*SERVERS.values(), *_LOGINS})
+_AS_CONNECT_SEES_THEM: Final = (
+    "CONNECTOR_DATABASE_HOST",
+    "CONNECTOR_DATABASE_PORT",
+    "CONNECTOR_DATABASE_KIND",
+    "CONNECTOR_KAFKA_BOOTSTRAP",
+)
+
+SERVER_SETTINGS: Final = frozenset({*SERVERS.values(), *_LOGINS, *_AS_CONNECT_SEES_THEM})
 """The settings that say where a server is and how to log in: they come from one place, or from nowhere."""
 
 

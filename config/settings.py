@@ -59,7 +59,8 @@ class SettingsGroup:
                 try:
                     values[item.name] = item.metadata["parse"](raw)
                 except ValueError as error:
-                    faults.append(f"{name}: {error}" + (f", not {raw!r}" if item.repr else ""))
+                    is_shown = item.repr and "@" not in raw  # what is before the "@" of an address can be a login
+                    faults.append(f"{name}: {error}" + (f", not {raw!r}" if is_shown else ""))
         if faults:
             raise SettingsError("\n".join(faults))
         return cls(**values)
@@ -166,6 +167,17 @@ class CacheSettings(SettingsGroup):
     """Folder that caches the downloaded programs of the local servers."""
 
     folder: Path = setting("MILLRACE_CACHE", parsing.folder, Path("~/.cache/millrace"))
+
+    def expanded(self) -> Path:
+        """Return the folder with the home folder for `~`.
+
+        Raises:
+            SettingsError: the setting is not set, and this user has no home folder.
+        """
+        try:
+            return self.folder.expanduser()
+        except RuntimeError:
+            raise SettingsError("MILLRACE_CACHE: is not set, and there is no home folder: set it to a folder") from None
 
 
 def environment_with(extra: Mapping[str, str], *, only: Collection[str] | None = None) -> dict[str, str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from typing import Any, Final
 
-from config.settings import use_environment
+from config.programs import PROGRAMS
+from config.settings import SettingsError, use_environment
 from ops import restarter
 from ops.context import add_stack_option, settings_environment
 
@@ -42,8 +44,22 @@ def add_commands(subparsers: Any) -> None:
 
 def run_worker(arguments: argparse.Namespace) -> int:
     """Run the worker until it is stopped, and return its exit code."""
-    use_environment(settings_environment(arguments))
+    environment = settings_environment(arguments)
+    _require_settings(arguments.application, environment)
+    use_environment(environment)
     return restarter.main(["--", *worker_command(arguments.application, arguments.web_port, *arguments.faust_options)])
+
+
+def _require_settings(application: str, environment: Mapping[str, str]) -> None:
+    """Raise `SettingsError` if the worker cannot start with these settings, because restarting it does not help."""
+    faults: list[str] = []
+    for group in PROGRAMS[application]:
+        try:
+            group.read(environment)
+        except SettingsError as error:
+            faults += str(error).splitlines()
+    if faults:
+        raise SettingsError("\n".join(dict.fromkeys(faults)))
 
 
 def worker_command(application: str, web_port: int, *options: str) -> list[str]:

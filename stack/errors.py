@@ -14,6 +14,10 @@ class NoSuchStackError(StackError, UsageError):
     """There is no local stack of the name that was given."""
 
 
+class WrongPortsError(StackError, UsageError):
+    """The ports that were given cannot be used."""
+
+
 class CancelledWorkError(OperatorError):
     """Raised when work is cancelled because the user stopped it or a parallel step failed."""
 

@@ -209,9 +209,25 @@ def _load(folder: Path) -> dict[str, Any]:
         content = json.loads((folder / "stack.json").read_text())
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise StackError(f"{folder / 'stack.json'} cannot be read: {error.strerror}") from None
     except ValueError:
-        raise StackError(f"{folder / 'stack.json'} is damaged: delete it and run `millrace up`") from None
-    return content if isinstance(content, dict) else {}
+        content = None
+    if not _is_record(content):
+        raise StackError(f"{folder / 'stack.json'} is damaged: delete it and run `millrace up`")
+    return dict(content)
+
+
+def _is_record(content: Any) -> bool:
+    if not isinstance(content, dict):
+        return False
+    ports, servers = content.get("ports", {}), content.get("servers", [])
+    return (
+        isinstance(ports, dict)
+        and all(isinstance(port, int) for port in ports.values())
+        and isinstance(servers, list)
+        and all(isinstance(server, str) for server in servers)
+    )
 
 
 def _with_needs(servers: Sequence[str]) -> list[str]:

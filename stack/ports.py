@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from stack.errors import StackError
+from stack.errors import StackError, WrongPortsError
 
 HOST = "127.0.0.1"
 
@@ -35,28 +35,28 @@ def parse_ports(text: str) -> dict[str, int]:
     """Parse a text such as `kafka=9092,redis=6379`.
 
     Raises:
-        StackError: a server is unknown, or a port number is invalid or given twice.
+        WrongPortsError: a server is unknown, or a port number is invalid or given twice.
     """
     ports: dict[str, int] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, _, number = item.partition("=")
         if name not in DEFAULT_PORTS:
-            raise StackError(f"--ports: unknown server {name!r}: choose from {', '.join(DEFAULT_PORTS)}")
+            raise WrongPortsError(f"--ports: unknown server {name!r}: choose from {', '.join(DEFAULT_PORTS)}")
         if not (number.isascii() and number.isdigit() and 0 < int(number) < 65536):
-            raise StackError(f"--ports: {name} needs a number from 1 to 65535, not {number!r}")
+            raise WrongPortsError(f"--ports: {name} needs a number from 1 to 65535, not {number!r}")
         if name in ports:
-            raise StackError(f"--ports: {name} is given twice")
+            raise WrongPortsError(f"--ports: {name} is given twice")
         ports[name] = int(number)
     assert_distinct(ports)
     return ports
 
 
 def assert_distinct(ports: Mapping[str, int]) -> None:
-    """Raise `StackError` if two servers have the same port."""
+    """Raise `WrongPortsError` if two servers have the same port."""
     owners: dict[int, str] = {}
     for name, port in ports.items():
         if port in owners:
-            raise StackError(f"{owners[port]} and {name} are both given port {port}; choose another with --ports")
+            raise WrongPortsError(f"{owners[port]} and {name} are both given port {port}; choose another with --ports")
         owners[port] = name
 
 

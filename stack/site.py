@@ -103,9 +103,7 @@ def load_or_create_site(folder: Path, ports: Mapping[str, int]) -> Site:
         credentials = Credentials(**json.loads(path.read_text()))
     except (ValueError, TypeError):
         raise StackError(f"{path} is damaged: delete {folder} to start over; its data is lost") from None
-    return Site(
-        folder=folder, ports=dict(ports), credentials=credentials, cache=CacheSettings.read().folder.expanduser()
-    )
+    return Site(folder=folder, ports=dict(ports), credentials=credentials, cache=CacheSettings.read().expanded())
 
 
 def write_private(path: Path, text: str) -> None:

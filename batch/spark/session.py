@@ -107,7 +107,7 @@ def spark_session(
     """
     class_data = ""
     if settings.class_data:
-        class_data = java_options(settings, CacheSettings.read().folder.expanduser(), records=records_class_data)
+        class_data = java_options(settings, CacheSettings.read().expanded(), records=records_class_data)
     java = " ".join((_JAVA, _OPTIMISED_LATE if optimises else _COMPILED_SOON, class_data, _logging()))
     values = {"spark.master": settings.master, "spark.app.name": app}
     values |= {**_settings(settings, java), **_jars(settings), **_DELTA}

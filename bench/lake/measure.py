@@ -55,7 +55,7 @@ class LakeBench:
 
     def prepare(self) -> None:
         """Make sure that Java's class-data archive exists, as it does on any machine after Millrace's first run."""
-        cache = CacheSettings.read().folder.expanduser()
+        cache = CacheSettings.read().expanded()
         for system in self._systems:
             if system.name == MILLRACE and not any(cache.glob(CLASSES)):
                 self._say("running Millrace once, without measuring, to create Java's class-data archive")

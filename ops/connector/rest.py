@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -24,6 +25,7 @@ class ConnectClient:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._address = re.sub("//.*@", "//", url)  # for messages: without a login
         self._session = requests.Session()
 
     def __enter__(self) -> Self:
@@ -93,7 +95,7 @@ class ConnectClient:
                 if attempt == _TRIES:
                     reason = "no answer" if isinstance(error, requests.Timeout) else "no connection"
                     raise StackError(
-                        f"Connect at {self._url}: {reason} in {_TRIES} tries; is it running and reachable?"
+                        f"Connect at {self._address}: {reason} in {_TRIES} tries; is it running and reachable?"
                     ) from None
                 time.sleep(_BACKOFF_SECONDS * 2 ** (attempt - 1))
         raise AssertionError("unreachable: the last try returns or raises")

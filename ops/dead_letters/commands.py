@@ -11,7 +11,6 @@ and a record that still cannot be processed becomes a new dead letter.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import re
 import sys
@@ -70,7 +69,6 @@ def add_commands(subparsers: Any) -> None:
 
 def run_list(arguments: argparse.Namespace) -> int:
     """Print the number of dead letters per reason, and list the newest ones."""
-    _escape_what_the_terminal_lacks()
     kafka, _ = _read_settings(arguments)
     selection = Selection(reason=arguments.reason, topic=arguments.topic, app=arguments.app, since_ms=arguments.since)
     summary = Summary(selection, arguments.limit)
@@ -90,7 +88,6 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 def run_show(arguments: argparse.Namespace) -> int:
     """Print all fields of one dead letter."""
-    _escape_what_the_terminal_lacks()
     kafka, _ = _read_settings(arguments)
     with DeadLetterReader(kafka.bootstrap) as reader:
         letter = reader.at(arguments.place)
@@ -188,12 +185,6 @@ def _show(letter: DeadLetter) -> None:
         print(f"{'value:':<13}{len(value)} bytes, not UTF-8")
         for line in hex_dump(value):
             print(line)
-
-
-def _escape_what_the_terminal_lacks() -> None:
-    """Make standard output escape characters that it cannot encode, because keys may contain any character."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def record_ref(text: str) -> RecordRef:

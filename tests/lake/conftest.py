@@ -20,7 +20,7 @@ from stack.ports import free_ports
 @pytest.fixture(scope="package")
 def spark_settings() -> SparkSettings:
     """Two cores and the jars of the cache, which are fetched the first time."""
-    cache = CacheSettings.read().folder.expanduser()
+    cache = CacheSettings.read().expanded()
     jars = fetch_lake_jars(cache, Job(print, threading.Event()))
     environment = {"SPARK_JARS": str(jars), "SPARK_MASTER": "local[2]", "SPARK_DRIVER_MEMORY": "2g"}
     return SparkSettings.read(environment)

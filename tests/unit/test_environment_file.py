@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
@@ -38,6 +40,7 @@ def test_only_the_owner_can_read_it_and_a_former_file_is_replaced(tmp_path: Path
     [
         ("A=1\n\n# more\nA=2\n", ":4: A is set twice; the first time in line 1"),
         ("A=1\nB\n", ":2: not a setting: write NAME=value"),
+        ("A=x\0\n", ":1: A: contains a zero byte"),
         ("A='x\n", ":1: A: a quotation mark is not closed"),
         ("A=x y\n", ":1: A: put the value in quotation marks"),
         (b"A=\xff\n", ": cannot be read: the file is not UTF-8 text"),
@@ -62,3 +65,30 @@ def test_shell_lines_and_comments_are_taken(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("export A='x y'  # a comment\nB=\n")
     assert read_environment_file(file) == {"A": "x y", "B": ""}
+
+
+def test_a_file_from_another_system_is_read(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(b"\xef\xbb\xbfA=1\r\nB=2\r\n")
+    assert read_environment_file(file) == {"A": "1", "B": "2"}
+
+
+def test_what_is_not_a_file_is_not_replaced_and_no_password_is_left_beside_it(tmp_path: Path) -> None:
+    folder, pipe = tmp_path / "folder", tmp_path / "pipe"
+    folder.mkdir()
+    os.mkfifo(pipe)
+    for path in (folder, pipe):
+        with pytest.raises(UsageError, match="cannot be written: it is not a file"):
+            write_environment_file(path, {"A": "secret"})
+    assert pipe.is_fifo()
+    assert {*tmp_path.iterdir()} == {folder, pipe}
+
+
+def test_a_full_disk_leaves_no_half_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "replace", no_space)
+    with pytest.raises(UsageError, match="No space left"):
+        write_environment_file(tmp_path / ".env", {"A": "secret"})
+    assert [*tmp_path.iterdir()] == []

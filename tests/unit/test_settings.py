@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import (
+    CacheSettings,
     ConnectSettings,
     DatabaseSettings,
     DatasetSettings,
@@ -240,3 +241,19 @@ def test_defaults_lie_under_the_environment_and_empty_values_count_as_not_set(mo
 def test_a_tilde_in_a_folder_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert DatasetSettings.read({"DATASETS_DIR": "~/sets"}).datasets_folder == tmp_path / "sets"
+
+
+def test_a_folder_of_an_unknown_user_is_a_wrong_value() -> None:
+    (fault,) = faults(DatasetSettings, {"DATASETS_DIR": "~no-such-user/sets"})
+    assert fault.startswith("DATASETS_DIR: must be a path")
+
+
+def test_without_a_home_folder_the_cache_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "~")
+    with pytest.raises(SettingsError, match="MILLRACE_CACHE: is not set, and there is no home folder"):
+        CacheSettings.read({}).expanded()
+
+
+def test_a_login_in_a_wrong_address_is_not_repeated() -> None:
+    for url in (f"ftp://user:{CANARY}@connect", f"http://user:{CANARY}@[connect"):
+        assert CANARY not in "".join(faults(ConnectSettings, {"CONNECT_URL": url}))

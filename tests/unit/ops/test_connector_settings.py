@@ -12,6 +12,8 @@ import yaml
 from config.dataset import load_definition
 from config.definition import Definition
 from config.settings import ConnectSettings, SettingsError
+from ops.connector import rest
+from ops.connector.rest import ConnectClient
 from ops.connector.settings import TEMPLATES, connector_settings, table_keys
 from stack.errors import StackError
 from streams.topics import change_topic
@@ -126,3 +128,10 @@ def test_the_definition_overrides_the_template() -> None:
 def test_an_unknown_kind_of_database_is_refused() -> None:
     with pytest.raises(SettingsError, match="mariadb or mysql"):
         ConnectSettings.read(ENVIRONMENT | {"CONNECTOR_DATABASE_KIND": "oracle"})
+
+
+def test_a_login_in_the_url_of_connect_is_not_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "_BACKOFF_SECONDS", 0.0)
+    no_connection = pytest.raises(StackError, match=r"Connect at http://127\.0\.0\.1:1: no connection")
+    with ConnectClient("http://user:secret@127.0.0.1:1") as connect, no_connection:
+        connect.status("any")

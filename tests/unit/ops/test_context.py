@@ -15,7 +15,7 @@ from config.programs import PROGRAMS, SERVER_SETTINGS, names_of
 from config.settings import KafkaSettings, RedisSettings, SettingsError
 from ops import context
 from ops.cli import main
-from ops.context import settings_environment
+from ops.context import server_addresses, settings_environment
 from stack.errors import NoSuchStackError
 from stack.local import Stack
 from stack.ports import DEFAULT_PORTS
@@ -96,3 +96,45 @@ def test_each_program_gets_what_it_reads_and_no_more(leftover: dict[str, str], t
     assert given["archive"] == {"KAFKA_BOOTSTRAP", "MINIO_ENDPOINT", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"}
     assert "MINIO_SECRET_KEY" not in given["tools"]
     assert set.union(*map(set, given.values())) == leftover.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CONNECTOR_DATABASE_HOST", "prod-db"),
+        ("CONNECTOR_DATABASE_PORT", "3307"),
+        ("CONNECTOR_DATABASE_KIND", "mysql"),
+        ("CONNECTOR_KAFKA_BOOTSTRAP", "prod-kafka:9092"),
+    ],
+)
+def test_a_local_connect_is_not_pointed_at_the_servers_of_the_environment(
+    name: str, value: str, leftover: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert name not in settings_environment(arguments("default"))
+    assert not settings_environment(arguments()).keys() & leftover.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("REDIS_URL", "redis://:secret@host:6379"),
+        ("REDIS_URL", "redis://user:secret/word@host:6379"),
+        ("REDIS_URL", "redis://user:secret#word@host:6379"),
+        ("REDIS_URL", "redis://user:secret?word@host:6379"),
+        ("REDIS_URL", "redis://host:6379?password=secret@word"),
+        ("REDIS_URL", "user:secret@host:6379"),
+        ("REDIS_URL", "redis://:secret@[host"),
+        ("REDIS_URL", "redis://:secret℀@host"),
+        ("MYSQL_HOST", "user:secret@host"),
+    ],
+)
+def test_no_part_of_a_password_is_said(name: str, text: str) -> None:
+    said = server_addresses({name: text})
+    assert not any(part in said for part in ("secret", "word", "user"))
+
+
+def test_the_addresses_are_one_line() -> None:
+    assert server_addresses({"KAFKA_BOOTSTRAP": "a:1,\nb:2", "REDIS_URL": "redis://[::1]:6379"}) == (
+        "kafka a:1, b:2, redis [::1]:6379"
+    )

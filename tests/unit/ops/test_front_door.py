@@ -6,6 +6,7 @@ Method: the program runs in a process of its own where its speed, its imports or
 from __future__ import annotations
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from ops import cli
 from ops.cli import GROUPS, main, parser
-from ops.worker import worker_command
+from ops.worker import APPLICATIONS, worker_command
 
 ROOT = Path(__file__).parents[3]
 HEAVY = {"pyspark", "faust", "pyarrow", "confluent_kafka", "aiokafka", "requests", "redis", "minio", "mysql"}
@@ -24,7 +25,7 @@ HEAVY = {"pyspark", "faust", "pyarrow", "confluent_kafka", "aiokafka", "requests
 def run(*arguments: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the program in `folder` with these settings only."""
     command, settings = [sys.executable, "-m", "ops.cli", *arguments], {"PATH": "/usr/bin:/bin", **environment}
-    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True)
+    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=60)
 
 
 def test_the_help_names_every_command_by_purpose_and_all_exit_codes() -> None:
@@ -124,3 +125,34 @@ def test_the_image_has_no_command_that_deletes_data(tmp_path: Path) -> None:
 
 def test_the_whole_parser_has_every_command() -> None:
     assert all(name in parser().format_help() for name in cli.MODULES)
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_a_worker_that_lacks_settings_is_not_started(application: str) -> None:
+    done = run("worker", application, MYSQL_PORT="1", SOURCE_EPOCH="x")
+    assert done.returncode == 2
+    assert done.stderr.count("KAFKA_BOOTSTRAP: is not set") == 1
+    assert "SOURCE_EPOCH: must be a whole number" in done.stderr
+    assert "restarter" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], ["completion", "bash"]])
+def test_a_reader_that_has_left_is_not_an_error_message(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "ops.cli", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_output_that_cannot_be_written_is_said_in_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "ops.cli", "completion", "bash"]
+        done = subprocess.run(command, cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, b"system: No space left on device\n")
+
+
+def test_a_terminal_without_unicode_shows_the_help() -> None:
+    done = run("up", "--help", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")

@@ -37,8 +37,9 @@ def test_ports_are_read_by_server() -> None:
     ],
 )
 def test_a_wrong_port_is_refused_and_named(text: str, named: str) -> None:
-    with pytest.raises(StackError, match=named):
+    with pytest.raises(StackError, match=named) as raised:
         parse_ports(text)
+    assert raised.value.exit_code == 2
 
 
 def test_the_default_ports_differ_and_no_outgoing_connection_can_take_them() -> None:

@@ -176,3 +176,21 @@ def test_the_status_table_has_one_line_per_server() -> None:
     assert [line.split()[0] for line in lines] == ["SERVER", "kafka", "redis"]
     assert "1:02:03" in lines[2]
     assert (died.is_healthy, runs.is_healthy) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '"x"', '{"servers": 1}', '{"servers": [["kafka"]]}', '{"ports": []}', '{"ports": {"kafka": "x"}}'],
+)
+def test_a_damaged_record_of_a_stack_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text(text)
+    with pytest.raises(StackError, match=r"stack\.json is damaged: delete it"):
+        Stack.existing(tmp_path)
+
+
+def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "stack.json").mkdir()
+    for folder in (tmp_path, tmp_path / "file"):
+        with pytest.raises(StackError, match=r"stack\.json cannot be read: "):
+            Stack.existing(folder)
