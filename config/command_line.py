@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 EXIT_CODES: Final[Mapping[int, str]] = {
     0: "done; for a check: everything agrees",
@@ -16,8 +16,26 @@ EXIT_CODES: Final[Mapping[int, str]] = {
 INTERRUPTED: Final = 130
 
 
+class _StoreOnce(argparse.Action):
+    """Stores the value of an option that may be given only once, instead of letting the last one win silently."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        given = vars(namespace).setdefault("_given", set())
+        if option_string is not None and self.dest in given:
+            raise argparse.ArgumentError(self, "is given twice")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that reports wrong usage in one line with a hint, and exits with code 2."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.register("action", None, _StoreOnce)
+        self.register("action", "store", _StoreOnce)
 
     def error(self, message: str) -> NoReturn:
         """Print the fault in one line; `argparse` also prints the usage, which can be longer than the screen."""

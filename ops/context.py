@@ -74,6 +74,8 @@ def chosen_environment(name: str | None) -> tuple[str, dict[str, str]]:
 def server_addresses(environment: Mapping[str, str]) -> str:
     """Return the addresses of the servers in one line, without passwords."""
     found = {server: _address(environment[name]) for server, name in SERVERS.items() if environment.get(name)}
+    if "database" in found and environment.get("MYSQL_PORT"):
+        found["database"] += f":{environment['MYSQL_PORT']}"
     if not found:  # such as a password alone
         return f"only {', '.join(sorted(SERVER_SETTINGS & environment.keys()))}"
     return ", ".join(f"{server} {address}" for server, address in found.items())

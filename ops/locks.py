@@ -24,6 +24,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from agents.guard import locks
+from config.errors import UsageError
 from config.settings import KafkaSettings, OrdersSettings, RedisSettings
 from ops.claims import emitted_among, fence
 from ops.context import SILENT, add_stack_option, settings_environment
@@ -121,7 +122,7 @@ def run_show(arguments: argparse.Namespace) -> int:
 def run_release(arguments: argparse.Namespace) -> int:
     """Release the claims of an application or of one order; mark claims on emitted orders as emitted instead."""
     if arguments.incarnation and not arguments.app:
-        raise StackError("--incarnation can be used only with --app")
+        raise UsageError("--incarnation can be used only with --app")
     with _redis(arguments) as redis:
         if arguments.order is not None and arguments.force and not _read(redis, [locks.lock_key(arguments.order)]):
             return _release_without_lock(redis, arguments)

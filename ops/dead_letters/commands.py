@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from config.errors import UsageError
 from config.settings import DatasetSettings, KafkaSettings
 from ops.context import add_stack_option, settings_environment
 from ops.dead_letters.letter import DeadLetter, RecordRef, ReplayNote
@@ -231,17 +232,17 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 def _checked_value(arguments: argparse.Namespace) -> bytes | None:
     """Check the combination of options, and return the corrected value if one is given."""
     if arguments.all == bool(arguments.places):
-        raise StackError("specify the dead letters to replay: one or more P:O, or --all")
+        raise UsageError("specify the dead letters to replay: one or more P:O, or --all")
     if arguments.places and (arguments.reason is not None or arguments.topic is not None):
-        raise StackError("--reason and --topic can be used only with --all")
+        raise UsageError("--reason and --topic can be used only with --all")
     if arguments.value is None:
         return None
     if len(arguments.places) != 1:
-        raise StackError("--value can be used only with exactly one P:O")
+        raise UsageError("--value can be used only with exactly one P:O")
     try:
         return bytes(arguments.value.read_bytes())
     except OSError as error:
-        raise StackError(f"{arguments.value}: {error.strerror}") from None
+        raise UsageError(f"{arguments.value}: {error.strerror}") from None
 
 
 def _read_settings(arguments: argparse.Namespace) -> tuple[KafkaSettings, DatasetSettings]:

@@ -361,7 +361,7 @@ def test_a_wrong_time_is_refused(text: str) -> None:
 def test_what_does_not_go_together_is_refused(
     arguments: list[str], fault: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["dead-letters", "replay", *arguments]) == 1
+    assert main(["dead-letters", "replay", *arguments]) == 2
     assert fault in capsys.readouterr().err
 
 
