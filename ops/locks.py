@@ -16,7 +16,6 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
@@ -28,6 +27,7 @@ from config.errors import UsageError
 from config.settings import KafkaSettings, OrdersSettings, RedisSettings
 from ops.claims import emitted_among, fence
 from ops.context import SILENT, add_stack_option, settings_environment
+from ops.lock_table import Group, duration, format_groups
 from stack.errors import StackError
 from streams.adapters.redis import RedisAwayError, RedisConsole
 from streams.topics import ORDER_FINAL
@@ -50,26 +50,6 @@ class Claimed(NamedTuple):
     order_id: str
     app_id: str
     token: str
-
-
-@dataclass
-class Group:
-    """Lock counts and times to live for one incarnation of an application, or for all locks without an owner."""
-
-    claimed: int = 0
-    emitted: int = 0
-    other: int = 0
-    shortest_s: int = 2**31
-    longest_s: int = -1
-
-    def add(self, state: str, seconds: int) -> None:
-        """Count one lock; `seconds` is its time to live, negative if the lock never expires."""
-        if state in ("claimed", "emitted"):
-            setattr(self, state, getattr(self, state) + 1)
-        else:
-            self.other += 1
-        lasts = seconds if seconds >= 0 else 2**31
-        self.shortest_s, self.longest_s = min(self.shortest_s, lasts), max(self.longest_s, lasts)
 
 
 def add_commands(subparsers: Any) -> None:
@@ -115,7 +95,7 @@ def run_show(arguments: argparse.Namespace) -> int:
         return 1
     [(lock, seconds)] = found
     by = f" by {lock.app_id}, incarnation {lock.incarnation}" if lock.app_id else ""
-    print(f"order {arguments.order_id!r}: {lock.state}{by}; time to live: {_duration(seconds)}")
+    print(f"order {arguments.order_id!r}: {lock.state}{by}; time to live: {duration(seconds)}")
     return 0
 
 
@@ -135,17 +115,6 @@ def run_release(arguments: argparse.Namespace) -> int:
     if marked:
         print(f"claims {would}marked as emitted, because the order is in {ORDER_FINAL}: {marked}")
     return 0
-
-
-def format_groups(groups: dict[tuple[str, str], Group]) -> str:
-    """Format the groups as a table with one line per owner (application and incarnation)."""
-    rows = [("APPLICATION", "INCARNATION", "CLAIMED", "EMITTED", "OTHER", "SHORTEST", "LONGEST")]
-    for (app_id, incarnation), group in sorted(groups.items()):
-        counts = (str(group.claimed), str(group.emitted), str(group.other))
-        rows.append((app_id, incarnation or "-", *counts, _duration(group.shortest_s), _duration(group.longest_s)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def _release_without_lock(redis: RedisConsole, arguments: argparse.Namespace) -> int:
@@ -260,13 +229,6 @@ def _read(redis: RedisConsole, keys: list[str]) -> list[tuple[locks.Lock, int]]:
     answers: list[Any] = redis.call(locks.READ, _encode(keys))
     pairs = zip(answers[::2], answers[1::2], strict=True)
     return [(locks.parse_lock(value) or _UNREADABLE, seconds) for value, seconds in pairs if seconds != _GONE]
-
-
-def _duration(seconds: int) -> str:
-    if not 0 <= seconds < 2**31:
-        return "forever"
-    days, rest = divmod(seconds, 86_400)
-    return f"{days}d {rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
 
 
 def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
