@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -66,18 +66,31 @@ class SettingsGroup:
         return cls(**values)
 
 
-def read_or_exit(*groups: type[Any]) -> list[Any]:
-    """Read groups of settings, or exit the program with one line per missing or wrong setting."""
+def read_groups(groups: Iterable[type[Any]], environment: Mapping[str, str] | None = None) -> list[Any]:
+    """Read groups of settings from `environment`, by default from this process's environment.
+
+    Raises:
+        SettingsError: one line per setting that is missing or wrong, even if several groups have it.
+    """
     found: list[Any] = []
     faults: list[str] = []
     for group in groups:
         try:
-            found.append(group.read())
+            found.append(group.read(environment))
         except SettingsError as error:
             faults += [line for line in str(error).splitlines() if line not in faults]
     if faults:
-        raise SystemExit("cannot start: settings are missing or wrong:\n  " + "\n  ".join(faults))
+        raise SettingsError("\n".join(faults))
     return found
+
+
+def read_or_exit(*groups: type[Any]) -> list[Any]:
+    """Read groups of settings, or exit the program with one line per missing or wrong setting."""
+    try:
+        return read_groups(groups)
+    except SettingsError as error:
+        faults = "\n  ".join(str(error).splitlines())
+        raise SystemExit(f"cannot start: settings are missing or wrong:\n  {faults}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import contextlib
 from pathlib import Path
 from typing import Any, Final
 
+from config.command_line import INTERRUPTED
 from config.dataset import load_definition
 from config.settings import CacheSettings
 from demo.interruption import Interruption
@@ -25,7 +26,6 @@ from stack.site import REPOSITORY
 
 NAME: Final = "demo"
 PROOF: Final = REPOSITORY / ".demo" / "proof.json"
-INTERRUPTED: Final = 130
 PLAN: Final = """\
 Millrace demo: from database commits to complete orders, each exactly once, and a lake that equals the database, on real
 servers on this machine. It takes about {total}: the stream's part first, then the lake's.
@@ -86,7 +86,7 @@ def _run(arguments: argparse.Namespace, interruption: Interruption) -> int:
     definition = load_definition("project_db")
     assert definition.generator is not None
     plan = make_plan(definition.generator, size=arguments.size, customers=arguments.customers)
-    expected = estimates(CacheSettings.read().folder.expanduser())
+    expected = estimates(CacheSettings.read().expanded())
     _write(_plan_text(plan, sum(expected.values())) + "\n")
     with interruption.deferred():
         stack = _new_stack(is_kept=arguments.keep)

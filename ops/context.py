@@ -41,13 +41,13 @@ def settings_environment(arguments: argparse.Namespace) -> dict[str, str]:
     """
     found: dict[str, str] | None = getattr(arguments, "environment", None)
     if found is None:
-        source, found = chosen_environment(arguments.name)
+        source, found = _chosen_environment(arguments.name)
         print(f"using {source}: {server_addresses(found)}", file=sys.stderr)
         arguments.environment = found
     return found
 
 
-def chosen_environment(name: str | None) -> tuple[str, dict[str, str]]:
+def _chosen_environment(name: str | None) -> tuple[str, dict[str, str]]:
     """Return where the settings of the servers come from, and all settings.
 
     Args:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 from typing import Any
 
 from config.settings import use_environment
-from ops.context import add_stack_option, chosen_environment, server_addresses
+from ops.context import add_stack_option, settings_environment
 
 _WITHOUT_SERVERS = ("dictionary",)
 
@@ -29,9 +28,7 @@ def run_lake(parsed: argparse.Namespace, prog: str) -> int:
     arguments = ["--help"] * parsed.help + parsed.arguments
     lake.parser(prog).parse_args(arguments)  # wrong usage ends here, before any server is chosen
     if arguments[0] not in _WITHOUT_SERVERS:
-        source, environment = chosen_environment(parsed.name)
-        print(f"using {source}: {server_addresses(environment)}", file=sys.stderr)
-        use_environment(environment)
+        use_environment(settings_environment(parsed))
     return int(lake.main(arguments, prog=prog))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 from typing import Any, Final
 
+from config import parsing
 from config.programs import PROGRAMS
-from config.settings import SettingsError, use_environment
+from config.settings import read_groups, use_environment
 from ops import restarter
 from ops.context import add_stack_option, settings_environment
 
@@ -45,21 +45,9 @@ def add_commands(subparsers: Any) -> None:
 def run_worker(arguments: argparse.Namespace) -> int:
     """Run the worker until it is stopped, and return its exit code."""
     environment = settings_environment(arguments)
-    _require_settings(arguments.application, environment)
+    read_groups(PROGRAMS[arguments.application], environment)  # restarting does not mend a wrong setting
     use_environment(environment)
     return restarter.main(["--", *worker_command(arguments.application, arguments.web_port, *arguments.faust_options)])
-
-
-def _require_settings(application: str, environment: Mapping[str, str]) -> None:
-    """Raise `SettingsError` if the worker cannot start with these settings, because restarting it does not help."""
-    faults: list[str] = []
-    for group in PROGRAMS[application]:
-        try:
-            group.read(environment)
-        except SettingsError as error:
-            faults += str(error).splitlines()
-    if faults:
-        raise SettingsError("\n".join(dict.fromkeys(faults)))
 
 
 def worker_command(application: str, web_port: int, *options: str) -> list[str]:
@@ -69,7 +57,7 @@ def worker_command(application: str, web_port: int, *options: str) -> list[str]:
 
 
 def _port(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if not 0 < number < 65536:
-        raise argparse.ArgumentTypeError(f"invalid port {text!r}: use a number from 1 to 65535")
-    return number
+    try:
+        return int(parsing.whole(1, 65535)(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"invalid port {text!r}: {error}") from None

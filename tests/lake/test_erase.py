@@ -81,6 +81,11 @@ class Shop:
     looked_up: set[str] = field(default_factory=set)
     reports: list[Report] = field(default_factory=list)
 
+    def copied(self, folder: Path) -> Shop:
+        """The same lake in a new folder, for one test to go on with."""
+        shutil.copytree(self.folder, folder)
+        return Shop(self.spark, folder, self.definition, looked_up={*self.looked_up})
+
     def run(self, **more: Any) -> list[TableRun]:
         """Bronze, Silver and Gold."""
         work = steps(self.context(**more), layer=None, table=None, sessions=Sessions(self.spark))
@@ -150,10 +155,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Definition:
 
 
 @pytest.fixture(scope="module")
-def filled(spark: SparkSession, small: Definition, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def filled(spark: SparkSession, small: Definition, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """Ada among others, with an order; changed, refused once, torn once, and deleted at last, which no run has seen."""
     folder = tmp_path_factory.mktemp("filled")
-    shop, customers = Shop(spark, folder, small), Archive(folder, CUSTOMERS)
+    shop, customers = Shop(spark, folder, small, looked_up={"customer:7", "customer:8"}), Archive(folder, CUSTOMERS)
     Archive(folder, ORDERS).put(order("a", 100, 7), order("b", 101, 8))
     customers.put(customer(1, 4), ada(5), customer(8, 6))
     shop.run()
@@ -164,15 +169,13 @@ def filled(spark: SparkSession, small: Definition, tmp_path_factory: pytest.Temp
     customers.put(refused, torn, b"junk of nobody", customer(8, 31, "u", name=ADA[0][:3]), partition=1)
     shop.run()
     customers.put(ada(40, "d", email=ADA[2]), None)
-    return folder
+    return shop
 
 
 @pytest.fixture
-def shop(spark: SparkSession, small: Definition, filled: Path, tmp_path: Path) -> Shop:
+def shop(filled: Shop, tmp_path: Path) -> Shop:
     """A copy of it."""
-    folder = tmp_path / "lake"
-    shutil.copytree(filled, folder)
-    return Shop(spark, folder, small, looked_up={"customer:7", "customer:8"})
+    return filled.copied(tmp_path / "lake")
 
 
 @dataclass(frozen=True)
@@ -187,11 +190,9 @@ class Erased:
 
 
 @pytest.fixture(scope="module")
-def erased(spark: SparkSession, small: Definition, filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Erased:
+def erased(filled: Shop, tmp_path_factory: pytest.TempPathFactory) -> Erased:
     """A copy of the filled lake from which Ada was erased."""
-    folder = tmp_path_factory.mktemp("erased") / "lake"
-    shutil.copytree(filled, folder)
-    shop = Shop(spark, folder, small, looked_up={"customer:7", "customer:8"})
+    shop = filled.copied(tmp_path_factory.mktemp("erased") / "lake")
     written = {text for found in shop.traces().values() for text in found}
     others, archived = shop.others(), shop.archived()
     errors = [str(table.error) for table in shop.erase() if table.error]
@@ -230,9 +231,7 @@ def _is_own(value: bytes | None, positions: list[int]) -> bool:
 
 
 def test_the_lake_goes_on_and_is_made_anew_without_the_person(erased: Erased, tmp_path: Path) -> None:
-    folder = tmp_path / "lake"
-    shutil.copytree(erased.shop.folder, folder)
-    shop = Shop(erased.shop.spark, folder, erased.shop.definition)
+    shop = erased.shop.copied(tmp_path / "lake")
     others = shop.others()
     shop.run()  # reads the person's deletion, which was archived and had not been read before the erasure
     assert (shop.traces(), shop.others(), shop.member()) == ({}, others, [(None, None, True)])

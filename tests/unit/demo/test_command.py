@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from config.command_line import INTERRUPTED
 from demo import command
 from demo.progress import Progress
 from demo.proof import Proof
@@ -79,7 +80,7 @@ def test_a_signal_stops_the_servers_and_ends_with_a_clear_line(
     *,
     keep: bool,
 ) -> None:
-    assert demo(monkeypatch, lambda: interrupted(number), keep=keep) == command.INTERRUPTED
+    assert demo(monkeypatch, lambda: interrupted(number), keep=keep) == INTERRUPTED
     assert stack.resets == 1
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"stopped by {number.name}")
 
@@ -88,7 +89,7 @@ def test_an_impatient_second_signal_does_not_leave_servers_behind(
     stack: FakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack.during = lambda: signal.raise_signal(signal.SIGINT)
-    assert demo(monkeypatch, lambda: interrupted(signal.SIGINT)) == command.INTERRUPTED
+    assert demo(monkeypatch, lambda: interrupted(signal.SIGINT)) == INTERRUPTED
     assert stack.resets == 1
 
 
@@ -96,7 +97,7 @@ def test_a_signal_while_the_servers_are_stopped_does_not_leave_any_behind(
     stack: FakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack.during = lambda: signal.raise_signal(signal.SIGTERM)
-    assert demo(monkeypatch, lambda: PASSED) == command.INTERRUPTED
+    assert demo(monkeypatch, lambda: PASSED) == INTERRUPTED
     assert stack.resets == 1
 
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,11 @@ def test_wrong_usage_is_named_in_one_line(arguments: list[str], named: str, caps
     lines = capsys.readouterr().err.splitlines()
     assert (code, len(lines)) == (2, 1)
     assert named in lines[0]
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert run("--version").stdout == f"millrace {project['version']}\n"
 
 
 def test_without_a_command_the_help_is_shown() -> None:
