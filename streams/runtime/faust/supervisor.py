@@ -104,7 +104,7 @@ class PartitionSupervisor(Service):
             self.partitions.append(partition)
             partition.start(self._on_crash)
         for number in standby_numbers:
-            standby = Standby(number, pipeline=pipeline, follow=self.follow)
+            standby = Standby(number, pipeline=pipeline, follow=self.follow, stats=self.app.stats)
             self.standbys.append(standby)
             standby.start(self._on_crash)
 

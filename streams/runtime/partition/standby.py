@@ -2,6 +2,9 @@
 
 If that worker stops, the consumer group assigns the partition to a worker with a standby, which then only has to replay
 the last records of the changelog. A standby never writes to Kafka, and web views never read from it.
+
+A standby is only a copy, so a copy that fails must not cost the worker the partitions that it processes. The standby is
+dropped until the next rebalance, and counted.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.waiting import start_task
 from streams.runtime.state.changelog import RestoreProgress
 from streams.runtime.state.store import PartitionStore
+from streams.runtime.stats import RuntimeStats
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +34,16 @@ class Standby:
 
     Attributes:
         progress: how far the copy lags behind the changelog.
+        error: the error after which the standby was dropped; None if it is being kept.
     """
 
-    def __init__(self, number: int, *, pipeline: Pipeline, follow: Follow) -> None:
+    def __init__(self, number: int, *, pipeline: Pipeline, follow: Follow, stats: RuntimeStats) -> None:
         assert pipeline.table is not None, "a stateless pipeline cannot have standbys"
         self.number = number
         self.name = f"{pipeline.name}/{number}"
         self.progress = RestoreProgress()
+        self.error: str | None = None
+        self._stats = stats
         self._pipeline = pipeline
         self._stores = pipeline.table.stores
         self._follow = follow
@@ -53,6 +60,14 @@ class Standby:
             await asyncio.wait({self._task})
 
     async def _live(self) -> None:
+        try:
+            await self._keep()
+        except Exception as error:  # whatever it is: a full disk, a damaged changelog, a state that cannot be decoded
+            self.error = repr(error)
+            self._stats.count("standbys_dropped")
+            log.exception("standby %s failed and is dropped until the next rebalance", self.name)
+
+    async def _keep(self) -> None:
         store = self._stores.open_partition(self.number)
         try:
             while True:

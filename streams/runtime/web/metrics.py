@@ -28,6 +28,10 @@ _EVENTS: Final = {
         "millrace_reopened_after_error",
         "Number of times that a partition was reopened after an error.",
     ),
+    "standbys_dropped": (
+        "millrace_standbys_dropped",
+        "Number of standbys that were dropped because their copy failed.",
+    ),
     "restored_records": ("millrace_restored_records", "Changelog records replayed into local stores."),
     "outputs": ("millrace_outputs", "Records written to the output topics."),
     "refused": ("millrace_dead_letters", "Source records that became dead letters."),

@@ -86,9 +86,13 @@ def partitions(app: TransactionalApp) -> dict[str, Any]:
 
 
 def standbys(app: TransactionalApp) -> dict[str, Any]:
-    """Return the restore progress of each standby of this worker, keyed by the standby's name."""
+    """Return the error and the restore progress of each standby of this worker, keyed by the standby's name."""
     return {
-        standby.name: {"restored_records": standby.progress.records, "restore_remaining": standby.progress.remaining}
+        standby.name: {
+            "error": standby.error,
+            "restored_records": standby.progress.records,
+            "restore_remaining": standby.progress.remaining,
+        }
         for standby in sorted(app.partition_supervisor.standbys, key=lambda s: (s.name, s.number))
     }
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import TopicPartition
@@ -21,7 +22,7 @@ from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.standby import Standby
 from streams.runtime.state import changelog as changelog_module
 from streams.runtime.state.changelog import ChangelogDamagedError, Restoration, RestoreProgress
-from streams.runtime.state.store import PartitionStore
+from streams.runtime.state.store import PartitionStore, StoreWriteError
 from tests.support.async_waiting import LIVENESS_S
 from tests.support.fakes import CHANGELOG, TALLY_CODEC, LogConsumer
 from tests.unit.runtime.partition_testbed import PartitionTestbed
@@ -59,27 +60,47 @@ async def following(standby: Standby, follower: Follower, crashes: list[BaseExce
 async def test_an_outage_is_waited_for(testbed: PartitionTestbed) -> None:
     crashes: list[BaseException] = []
     follower = Follower(KafkaConnectionError(), ConnectionResetError())
-    standby = Standby(0, pipeline=testbed.pipeline, follow=follower)
+    standby = Standby(0, pipeline=testbed.pipeline, follow=follower, stats=testbed.stats)
     await following(standby, follower, crashes)
     assert (follower.calls, standby.progress.remaining, crashes) == (3, 7, [])
     await standby.close()
 
 
-async def test_what_no_waiting_mends_ends_the_worker(testbed: PartitionTestbed) -> None:
+@pytest.mark.parametrize(
+    "error", [ChangelogDamagedError("no head"), StoreWriteError("disk full"), msgspec.DecodeError("no state")]
+)
+async def test_a_copy_that_fails_is_dropped_and_costs_the_worker_nothing(
+    testbed: PartitionTestbed, error: Exception
+) -> None:
     crashes: list[BaseException] = []
-    standby = Standby(0, pipeline=testbed.pipeline, follow=Follower(ChangelogDamagedError("no head")))
+    standby = Standby(0, pipeline=testbed.pipeline, follow=Follower(error), stats=testbed.stats)
     standby.start(crashes.append)
-    await testbed.until(lambda: bool(crashes))
-    assert isinstance(crashes[0], ChangelogDamagedError)
+    await testbed.until(lambda: testbed.stats.counters["standbys_dropped"] == 1)
     await standby.close()
+    assert (standby.error, crashes) == (repr(error), [])
     testbed.table.open_partition(0)
     testbed.table.close_partition(0)
+
+
+async def test_a_store_that_cannot_be_opened_drops_the_standby(
+    testbed: PartitionTestbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(partition: int) -> PartitionStore:
+        raise StoreWriteError("disk full")
+
+    monkeypatch.setattr(testbed.table, "open_partition", refuse)
+    crashes: list[BaseException] = []
+    standby = Standby(0, pipeline=testbed.pipeline, follow=Follower(), stats=testbed.stats)
+    standby.start(crashes.append)
+    await testbed.until(lambda: testbed.stats.counters["standbys_dropped"] == 1)
+    await standby.close()
+    assert crashes == []
 
 
 async def test_a_standby_that_is_closed_leaves_its_store_free(testbed: PartitionTestbed) -> None:
     crashes: list[BaseException] = []
     follower = Follower()
-    standby = Standby(0, pipeline=testbed.pipeline, follow=follower)
+    standby = Standby(0, pipeline=testbed.pipeline, follow=follower, stats=testbed.stats)
     await following(standby, follower, crashes)
     with pytest.raises(AssertionError, match="one owner"):
         testbed.table.open_partition(0)
@@ -90,7 +111,7 @@ async def test_a_standby_that_is_closed_leaves_its_store_free(testbed: Partition
 
 
 async def test_a_standby_that_was_never_started_can_be_closed(testbed: PartitionTestbed) -> None:
-    await Standby(0, pipeline=testbed.pipeline, follow=Follower()).close()
+    await Standby(0, pipeline=testbed.pipeline, follow=Follower(), stats=testbed.stats).close()
 
 
 # -- handing over -----------------------------------------------------------------------------------------------------
@@ -121,7 +142,7 @@ async def test_a_partition_goes_on_with_its_standbys_store(
     testbed.host.turn_max_records = 1
     other = PartitionTestbed(tmp_path / "other", testbed.rows)
     crashes: list[BaseException] = []
-    standby = Standby(0, pipeline=other.pipeline, follow=follow)
+    standby = Standby(0, pipeline=other.pipeline, follow=follow, stats=other.stats)
     standby.start(crashes.append)
     testbed.processor.settle = lambda done: None  # the owner dies with everything open
     testbed.start()
