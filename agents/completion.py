@@ -7,7 +7,7 @@ Output: `order_final` (key: order id, value: `CompleteOrder`), `order_amended` (
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -28,6 +28,7 @@ from tables.order_cache import CachedOrder
 from tables.order_state import CODEC
 
 Published = CompleteOrder | AmendedOrder | IncompleteOrder
+Mark = Callable[[Sequence[str], str, Callable[[], None]], None]
 
 MOST_GIVEN_UP: Final = 50
 """Number of payment method ids that may remain unknown after a wait, before orders stop waiting for any."""
@@ -110,7 +111,7 @@ class OrderCompletion:
             for key, state in newest.items()
             if state is not None and CODEC.decode(state).emission is Emission.EMITTED
         ]
-        self._mark(emitted, partition)
+        self._mark(emitted, partition, self._guard.mark_emitted_before)
 
     def due_timers(self, partition: PartitionView) -> Iterable[tuple[bytes, TimerCallback]]:
         """Return the due timers of held, overdue and finished orders."""
@@ -141,13 +142,13 @@ class OrderCompletion:
             if method is not None and method.name is None:
                 self._counts["payment_methods_unknown"] += 1
         if emitted:
-            self._mark(emitted, partition)
+            self._mark(emitted, partition, self._guard.mark_emitted)
         self._cache_rows(turn)
 
-    def _mark(self, order_ids: Sequence[str], partition: PartitionView) -> None:
+    def _mark(self, order_ids: Sequence[str], partition: PartitionView, mark: Mark) -> None:
         done = partition.pending_follow_up()
         if order_ids:
-            self._guard.mark_emitted(order_ids, self._claim_filter.token(partition.incarnation), done)
+            mark(order_ids, self._claim_filter.token(partition.incarnation), done)
         else:
             done()
 

@@ -85,6 +85,9 @@ class Guard(Protocol):
     def mark_emitted(self, order_ids: Sequence[str], token: str, done: Callable[[], None]) -> None:
         """Queue orders to be marked as emitted; call `done` when they are marked, or never if the queue is full."""
 
+    def mark_emitted_before(self, order_ids: Sequence[str], token: str, done: Callable[[], None]) -> None:
+        """Queue the orders that a partition's former owner emitted, when it opens; they are never dropped."""
+
 
 class _Marks(NamedTuple):
     order_ids: Sequence[str]
@@ -117,6 +120,7 @@ class LockGuard(Service):
         self._outage = Outage(log, consequence)
         self._next_probe = 0.0
         self._marks: deque[_Marks] = deque()
+        self._marks_of_openings: dict[str, _Marks] = {}  # keyed by token
         self._waiting_ids = 0
         self._has_marks = asyncio.Event()
         self._has_none = asyncio.Event()
@@ -188,6 +192,18 @@ class LockGuard(Service):
             return
         self._waiting_ids += len(order_ids)
         self._marks.append(_Marks(order_ids, token, done))
+        self._note_marks()
+
+    def mark_emitted_before(self, order_ids: Sequence[str], token: str, done: Callable[[], None]) -> None:
+        """Queue the orders that a partition's former owner emitted, and return at once.
+
+        They do not count towards the limit of `mark_emitted`: if they were dropped, the partition could not settle any
+        later follow-up. Their number is bounded all the same, as those of a partition's next opening replace them.
+        """
+        self._marks_of_openings[token] = _Marks(order_ids, token, done)
+        self._note_marks()
+
+    def _note_marks(self) -> None:
         self._has_none.clear()
         self._has_marks.set()
 
@@ -196,10 +212,10 @@ class LockGuard(Service):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):
                 await self._has_none.wait()
-        if self._waiting_ids:
+        unmarked = self._waiting_ids + sum(len(mark.order_ids) for mark in self._marks_of_openings.values())
+        if unmarked:
             log.warning(
-                "%d emitted orders could not be marked as emitted in Redis; their locks remain claimed",
-                self._waiting_ids,
+                "%d emitted orders could not be marked as emitted in Redis; their locks remain claimed", unmarked
             )
 
     async def on_shutdown(self) -> None:
@@ -222,7 +238,9 @@ class LockGuard(Service):
                 self._marks_written(marks)
 
     def _next_marks(self) -> list[_Marks]:
-        """Return the oldest queue entries that fit into one call, but at least one entry, whatever its size."""
+        """Return the marks of an opening, or else the oldest queue entries that fit into one call, but at least one."""
+        if self._marks_of_openings:
+            return [next(iter(self._marks_of_openings.values()))]
         taken: list[_Marks] = []
         size = 0
         for mark in self._marks:
@@ -250,11 +268,14 @@ class LockGuard(Service):
 
     def _marks_written(self, marks: list[_Marks]) -> None:
         for mark in marks:
-            self._marks.popleft()
-            self._waiting_ids -= len(mark.order_ids)
+            if self._marks and self._marks[0] is mark:
+                self._marks.popleft()
+                self._waiting_ids -= len(mark.order_ids)
+            elif self._marks_of_openings.get(mark.token) is mark:  # otherwise a later opening has replaced them
+                del self._marks_of_openings[mark.token]
             self.counts["marks"] += len(mark.order_ids)
             mark.done()
-        if not self._marks:
+        if not (self._marks or self._marks_of_openings):
             self._has_marks.clear()
             self._has_none.set()
 
@@ -274,3 +295,5 @@ class NoGuard:
     def mark_emitted(self, order_ids: Sequence[str], token: str, done: Callable[[], None]) -> None:
         """Call `done` at once, because there are no locks to mark."""
         done()
+
+    mark_emitted_before = mark_emitted

@@ -66,6 +66,8 @@ class FakeGuard:
         if self._marks_at_once and self.away_since is None:
             self.write_marks()
 
+    mark_emitted_before = mark_emitted
+
     def write_marks(self) -> None:
         """Write the marks that wait."""
         marks, self._marks = self._marks, []

@@ -265,6 +265,46 @@ async def test_too_many_waiting_marks_are_given_up_and_counted() -> None:
     assert guard.counts["marks"] == 24 * 4_096 + 1
 
 
+async def test_marks_of_openings_are_never_given_up_however_many_partitions_open() -> None:
+    client = Client()
+    guard = guard_on(client)
+    done: list[str] = []
+    tokens = [f"app:{number:032x}" for number in range(25)]
+    recent = [str(number) for number in range(10_000)]
+    for token in tokens:
+        guard.mark_emitted_before(recent, token, lambda token=token: done.append(token))  # type: ignore[misc]
+    guard.mark_emitted(["small"], TOKEN, lambda: done.append("small"))
+    await guard.start()
+    await until(lambda: len(done) == 26)
+    await guard.stop()
+    assert done == [*tokens, "small"]
+    assert (guard.counts["marks_dropped"], guard.counts["marks"]) == (0, 25 * 10_000 + 1)
+
+
+async def test_marks_of_an_opening_replace_those_of_an_earlier_one() -> None:
+    client = Client()
+    guard = guard_on(client)
+    done: list[str] = []
+    guard.mark_emitted_before(["a"], TOKEN, lambda: done.append("first"))
+    guard.mark_emitted_before(["a", "b"], TOKEN, lambda: done.append("second"))
+    await guard.start()
+    await guard.stop()
+    assert (done, client.marked()) == (["second"], ["a", "b"])
+
+
+async def test_marks_that_are_replaced_while_they_are_written_leave_the_later_ones_waiting() -> None:
+    client = Client()
+    done: list[str] = []
+    async with running(client) as guard:
+        client.hold.clear()
+        guard.mark_emitted_before(["a"], TOKEN, lambda: done.append("first"))
+        await until(lambda: len(client.calls) == 1)
+        guard.mark_emitted_before(["b"], TOKEN, lambda: done.append("second"))
+        client.hold.set()
+        await until(lambda: len(done) == 2)
+    assert (done, client.marked()) == (["first", "second"], ["a", "b"])
+
+
 async def test_an_order_that_another_has_marked_is_named_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     client = Client()
     client.foreign = [b"order-7\n"]

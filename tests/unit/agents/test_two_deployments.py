@@ -244,7 +244,8 @@ class MarksBeforeCommit(OrderCompletion):
 
     async def publish(self, turn: Turn, partition: PartitionView) -> list[OutputRecord]:
         records = await super().publish(turn, partition)
-        self._mark([o.order_id for o in turn.outcomes if type(o) is CompleteOrder], partition)
+        emitted = [o.order_id for o in turn.outcomes if type(o) is CompleteOrder]
+        self._mark(emitted, partition, self._guard.mark_emitted)
         self._guard.write_marks()  # type: ignore[attr-defined]  # the fake one
         return records
 
