@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from batch.commands import backfill, dictionary, erase, inspect, maintain, rebuild, reconcile, replay, run
 from batch.pipeline.runner import OPERATING_ERRORS, brief
-from config.command_line import INTERRUPTED, Parser
+from config.command_line import Parser, run_to_exit_code
 from config.errors import OperatorError
 
 PROG = "python -m batch"
@@ -26,20 +26,16 @@ def parser(prog: str = PROG) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None, *, prog: str = PROG) -> int:
     """Run one command and return its exit code; `prog` is the name of the program in its help and its errors."""
     parsed = parser(prog).parse_args(arguments)
-    try:
-        return int(parsed.run(parsed))
-    except OPERATING_ERRORS as error:
-        print(brief(error), file=sys.stderr)
-        return 1
-    except OperatorError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: work committed so far is kept, and the next run continues from there", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # the program that reads the output has exited, as in `sql … | head`
-        sys.stderr.close()
-        return 1
+
+    def run() -> int:
+        try:
+            return int(parsed.run(parsed))
+        except OPERATING_ERRORS as error:
+            raise OperatorError(brief(error)) from None
+
+    return run_to_exit_code(
+        run, when_interrupted="interrupted: work committed so far is kept, and the next run continues from there"
+    )
 
 
 if __name__ == "__main__":

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+from config.errors import OperatorError
+
+Value = TypeVar("Value")
 
 EXIT_CODES: Final[Mapping[int, str]] = {
     0: "done; for a check: everything agrees",
@@ -40,6 +48,47 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the fault in one line; `argparse` also prints the usage, which can be longer than the screen."""
         self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+def run_to_exit_code(run: Callable[[], int], *, when_interrupted: str = "interrupted") -> int:
+    """Run a command and return its exit code; report an error that the operator can act on in one line."""
+    try:
+        try:
+            return run()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, because at the interpreter's end an error is printed by itself
+    except OperatorError as error:
+        print(str(error) or when_interrupted, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(when_interrupted, file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of the output has exited, as in `logs | head`
+        _drop_output()
+        return 1
+    except OSError as error:
+        print(f"{error.filename or 'system'}: {error.strerror or error}", file=sys.stderr)
+        _drop_output()
+        return 1
+
+
+def _drop_output() -> None:
+    """Discard output that could not be written, so that the interpreter does not report it again when it ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError), Path(os.devnull).open("w") as nothing:
+        os.dup2(nothing.fileno(), sys.stdout.fileno())
+
+
+def argument(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+    """Make a parser from `config.parsing` usable as the `type` of an argument, so that its error message is printed."""
+
+    def parse_argument(text: str) -> Value:
+        try:
+            return parse(text)
+        except ValueError as error:  # of which argparse would drop the message
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_argument
 
 
 def exit_code_lines() -> list[str]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 Number = TypeVar("Number", int, float)
+
+_UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_INTERVALS: Final = "10s, 5m, 1h or 7d"
+_LONGEST_S: Final = 1e9
+"""About 30 years; a longer interval is more likely a mistake, and `datetime` cannot subtract much longer ones."""
 
 
 def text(raw: str) -> str:
@@ -123,3 +129,47 @@ def folder(raw: str) -> Path:
         return Path(raw).expanduser()
     except RuntimeError:
         raise ValueError("must be a path; the home folder of `~` is not known") from None
+
+
+def interval(raw: str) -> float:
+    """Parse an interval above 0, such as `10s`, `5m`, `1h` or `7d`, into seconds; a plain number counts as seconds."""
+    seconds = _seconds(raw)
+    if not seconds:
+        raise ValueError(f"invalid interval {raw!r}: use {_INTERVALS}")
+    return seconds
+
+
+def interval_or_zero(raw: str) -> float:
+    """Parse an interval into seconds, as `interval` does; `0` is allowed."""
+    seconds = _seconds(raw)
+    if seconds is None:
+        raise ValueError(f"invalid interval {raw!r}: use 0, {_INTERVALS}")
+    return seconds
+
+
+def _seconds(raw: str) -> float | None:
+    """Return the length of an interval; None if the text is not an interval or the interval is too long."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", raw.strip())
+    seconds = float(found[1]) * _UNITS[found[2]] if found else None
+    return seconds if seconds is not None and seconds <= _LONGEST_S else None
+
+
+def absolute_time(raw: str) -> datetime:
+    """Parse an ISO 8601 time and convert it to UTC; a time without a time zone is taken as UTC."""
+    try:
+        found = datetime.fromisoformat(raw.strip())
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"invalid time {raw!r}: use ISO 8601, such as 2025-01-31T12:00 (UTC)") from None
+
+
+def point_in_time(raw: str) -> datetime:
+    """Parse an interval before now, such as `2h`, or an ISO 8601 time; a plain number is not an interval."""
+    seconds = None if raw.strip().isdecimal() else _seconds(raw)  # 20250131 is a date
+    if seconds is not None:
+        return datetime.now(UTC) - timedelta(seconds=seconds)
+    try:
+        return absolute_time(raw)
+    except ValueError:
+        text = f"use an interval before now, such as {_INTERVALS}, or ISO 8601, such as 2025-01-31T12:00 (UTC)"
+        raise ValueError(f"invalid time {raw!r}: {text}") from None

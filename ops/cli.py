@@ -7,20 +7,18 @@ nor Spark. `python -m stack` is the same program under its former name.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import importlib
 import importlib.util
 import io
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from config.command_line import INTERRUPTED, Parser, exit_code_lines
+from config.command_line import Parser, exit_code_lines, run_to_exit_code
 from config.environment_file import read_environment_file
-from config.errors import OperatorError, UsageError
+from config.errors import UsageError
 from config.settings import environment_over, use_environment
 
 VERSION: Final = "0.2.0"
@@ -62,37 +60,13 @@ MODULES: Final = {name: module for commands in GROUPS.values() for name, (module
 def main(arguments: Sequence[str] | None = None, *, prog: str = "millrace") -> int:
     """Run one command and return its exit code."""
     _escape_what_the_terminal_lacks()
-    try:
-        try:
-            return _run(sys.argv[1:] if arguments is None else arguments, prog)
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()  # here, because at the interpreter's end an error is printed by itself
-    except OperatorError as error:
-        print(str(error) or "interrupted", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of the output has exited, as in `logs | head`
-        _drop_output()
-        return 1
-    except OSError as error:
-        print(f"{error.filename or 'system'}: {error.strerror or error}", file=sys.stderr)
-        _drop_output()
-        return 1
+    return run_to_exit_code(lambda: _run(sys.argv[1:] if arguments is None else arguments, prog))
 
 
 def _escape_what_the_terminal_lacks() -> None:
     """Make standard output escape characters that it cannot encode, because help texts and names contain some."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _drop_output() -> None:
-    """Discard output that could not be written, so that the interpreter does not report it again when it ends."""
-    with contextlib.suppress(OSError, ValueError, AttributeError), Path(os.devnull).open("w") as nothing:
-        os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 def _run(arguments: Sequence[str], prog: str) -> int:

@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 
 from batch import bronze
 from batch.bronze.windows import has_time_cursor
-from batch.console.arguments import moment
+from batch.console.arguments import add_window_options
 from batch.console.keys import parsed_keys
 from batch.context import LayerResult, RunContext
 from batch.errors import BatchError
@@ -39,11 +39,10 @@ def add_commands(subparsers: Any) -> None:
     parser = subparsers.add_parser("backfill", help=text, description=text)
     add_dataset_option(parser)
     parser.add_argument("--table", metavar="TABLE", required=True, help="source table whose rows are read again")
-    parser.add_argument(
-        "--since", type=moment, metavar="TIME", help="select rows whose cursor column is at this time (UTC) or later"
-    )
-    parser.add_argument(
-        "--until", type=moment, metavar="TIME", help="select rows whose cursor column is before this time (UTC)"
+    add_window_options(
+        parser,
+        since="select rows whose cursor column is at this time or later",
+        until="select rows whose cursor column is before this time",
     )
     parser.add_argument(
         "--key",

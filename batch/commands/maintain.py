@@ -21,7 +21,6 @@ from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
-from batch.console.arguments import interval
 from batch.context import LayerResult, RunContext
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
@@ -32,6 +31,8 @@ from batch.pipeline.runner import Plan, Step
 from batch.pipeline.tables import lake_table
 from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.quarantine import quarantine_table
+from config import parsing
+from config.command_line import argument
 
 KEEP_S_MIN: Final = 3600.0
 """Minimum of `--keep` and `--archive` in seconds, because a reader or writer may use a version for this long."""
@@ -48,21 +49,21 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument("--table", metavar="TABLE", help="maintain only this table (a source table or a Gold table)")
     parser.add_argument(
         "--keep",
-        type=interval,
+        type=argument(parsing.interval),
         default=7 * 86_400.0,
         metavar="7d",
         help="keep old versions readable for this long (default: 7d)",
     )
     parser.add_argument(
         "--tombstones",
-        type=interval,
+        type=argument(parsing.interval),
         default=30 * 86_400.0,
         metavar="30d",
         help="remove tombstones older than this from Silver (default: 30d)",
     )
     parser.add_argument(
         "--archive",
-        type=interval,
+        type=argument(parsing.interval),
         metavar="365d",
         help="delete archived raw changes that are older than this and already in Bronze (default: keep all)",
     )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
-from batch.console.arguments import interval, moment
+from batch.console.arguments import add_window_options
 from batch.console.output import print_out
 from batch.errors import BatchError
 from batch.pipeline.launch import prepared_runner, run_once
@@ -20,6 +20,8 @@ from batch.pipeline.runner import Outcome, Plan, Runner, Step
 from batch.pipeline.service import serve, stopped_by_signals
 from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.spark.session import Sessions
+from config import parsing
+from config.command_line import argument
 from config.settings import BatchSettings, DatabaseSettings
 
 _FROM_SETTING: Final = object()
@@ -33,15 +35,14 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument("--layer", metavar="LAYER", help=f"process only this layer: {', '.join(LAYERS)}")
     parser.add_argument("--table", metavar="TABLE", help="process only this table (a source table or a Gold table)")
     parser.add_argument("--full", action="store_true", help="process everything again, not only new changes")
-    parser.add_argument(
-        "--since", type=moment, metavar="TIME", help="for tables read by JDBC: read rows from this time (UTC) onwards"
-    )
-    parser.add_argument(
-        "--until", type=moment, metavar="TIME", help="for tables read by JDBC: read rows before this time (UTC)"
+    add_window_options(
+        parser,
+        since="for tables read by JDBC: read rows from this time onwards",
+        until="for tables read by JDBC: read rows before this time",
     )
     parser.add_argument(
         "--every",
-        type=interval,
+        type=argument(parsing.interval),
         nargs="?",
         const=_FROM_SETTING,
         metavar="10s",

@@ -7,15 +7,14 @@ A key of one column is given as its value, `--key 7`; a composite key names its 
 from __future__ import annotations
 
 import re
-from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from batch.console.arguments import moment
 from batch.errors import BatchError
 from batch.storage.canonical import time_text
+from config import parsing
 from config.definition import Column, LogicalType, Table
 
 _TRUTH: Final = {"0": "0", "false": "0", "1": "1", "true": "1"}
@@ -46,7 +45,7 @@ def _named(table: Table, text: str) -> Mapping[str, str]:
 def _canonical(table: Table, column: Column, text: str) -> str:
     try:
         return _FORMS[column.type](column, text.strip())
-    except (ValueError, InvalidOperation, KeyError, ArgumentTypeError):
+    except (ValueError, InvalidOperation, KeyError):
         what = f"invalid value {text!r} for key column {column.name} of type {column.type}"
         raise BatchError(f"{what}: write the value as the source stores it", table=table.name) from None
 
@@ -83,7 +82,7 @@ _FORMS: Final[Mapping[LogicalType, Callable[[Column, str], str]]] = {
     LogicalType.DOUBLE: _unsupported,
     LogicalType.BOOLEAN: lambda _, text: _TRUTH[text.lower()],
     LogicalType.DATE: lambda _, text: date.fromisoformat(text).isoformat(),
-    LogicalType.TIMESTAMP: lambda _, text: time_text(moment(text)),
+    LogicalType.TIMESTAMP: lambda _, text: time_text(parsing.absolute_time(text)),
 }
 
 

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from config import parsing
+from config.command_line import argument
 from config.settings import KafkaSettings
 from ops.context import settings_environment
 from ops.dataset.bulk import OnDuplicate
@@ -164,7 +166,11 @@ def _add_check(commands: Any) -> None:
     text = "compare the complete orders of the database with order_final"
     parser = add_dataset_command(commands, "check", run_check, text)
     parser.add_argument(
-        "--timeout", type=float, default=0.0, metavar="SECONDS", help="wait up to this long for missing orders"
+        "--timeout",
+        type=argument(parsing.interval_or_zero),
+        default=0.0,
+        metavar="60s",
+        help="wait up to this long for missing orders (default: 0)",
     )
     parser.add_argument(
         "--strict",

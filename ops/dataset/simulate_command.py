@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from config import parsing
+from config.command_line import argument
 from ops.dataset.command import add_dataset_command, chosen_database, chosen_definition, generator_parameters, say
 from ops.dataset.database import connected
 from ops.dataset.shop import Details
@@ -30,7 +32,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--update-p", type=float, default=0.2, metavar="P", help="share of changes (default: 0.2)")
     parser.add_argument("--delete-p", type=float, default=0.1, metavar="P", help="share of deletions (default: 0.1)")
     parser.add_argument("--count", type=int, help="stop after this many operations")
-    parser.add_argument("--seconds", type=float, help="stop after this many seconds")
+    parser.add_argument("--seconds", type=argument(parsing.interval_or_zero), metavar="5m", help="stop after this time")
     parser.add_argument(
         "--details",
         type=Details,

@@ -14,10 +14,11 @@ import argparse
 import json
 import re
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from config import parsing
+from config.command_line import argument
 from config.errors import UsageError
 from config.settings import DatasetSettings, KafkaSettings
 from ops.context import add_stack_option, settings_environment
@@ -38,8 +39,6 @@ replays each letter only once, even if the command is repeated or killed. A lett
 was replayed before. Records are written only to source topics of the catalogue. A record that still cannot be processed
 becomes a new dead letter, which the next --all replays. The exit code is 1 if a letter could not be replayed."""
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
 
 def add_commands(subparsers: Any) -> None:
     """Add `dead-letters list`, `dead-letters show` and `dead-letters replay`."""
@@ -49,7 +48,10 @@ def add_commands(subparsers: Any) -> None:
     _add_selection(list_)
     list_.add_argument("--app", help="only letters written by this application")
     list_.add_argument(
-        "--since", type=since, metavar="TIME", help="only letters of the last 30m, 2h or 7d, or since an ISO time (UTC)"
+        "--since",
+        type=argument(parsing.point_in_time),
+        metavar="TIME",
+        help="only letters written since this time, as 2025-01-31T12:00 (UTC) or as 2h (ago)",
     )
     list_.add_argument("--limit", type=_count, default=50, metavar="N", help="show the newest N (default: 50)")
     list_.add_argument("--json", action="store_true", help="print one JSON object instead of text")
@@ -71,7 +73,8 @@ def add_commands(subparsers: Any) -> None:
 def run_list(arguments: argparse.Namespace) -> int:
     """Print the number of dead letters per reason, and list the newest ones."""
     kafka, _ = _read_settings(arguments)
-    selection = Selection(reason=arguments.reason, topic=arguments.topic, app=arguments.app, since_ms=arguments.since)
+    since_ms = None if arguments.since is None else round(arguments.since.timestamp() * 1000)
+    selection = Selection(reason=arguments.reason, topic=arguments.topic, app=arguments.app, since_ms=since_ms)
     summary = Summary(selection, arguments.limit)
     with DeadLetterReader(kafka.bootstrap) as reader:
         for record in reader.records():
@@ -194,19 +197,6 @@ def record_ref(text: str) -> RecordRef:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form partition:offset, such as 2:17")
     return RecordRef(int(match[1]), int(match[2]))
-
-
-def since(text: str) -> int:
-    """Parse a duration before now (`30m`) or an ISO 8601 time (UTC by default); return milliseconds since 1970."""
-    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
-    try:
-        if match is not None:
-            instant = datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
-        else:
-            instant = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a duration such as 2h nor a time in ISO 8601") from None
-    return round((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _count(text: str) -> int:

@@ -5,14 +5,12 @@ Method: a fake Redis; runs that are plain functions.
 
 from __future__ import annotations
 
-import argparse
 import threading
 from datetime import UTC, datetime
 
 import pytest
 
 from batch.__main__ import parser
-from batch.console.arguments import interval, moment
 from batch.errors import BatchError, SparkEndedError
 from batch.pipeline import lease as lease_module
 from batch.pipeline.lease import Lease
@@ -147,27 +145,7 @@ def test_the_pause_fills_the_interval_and_grows_with_failures() -> None:
     assert pause_s(3_600, failures=3, took_s=1) == 3_600
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("10s", 10), ("60", 60), ("5m", 300), ("1h", 3_600), ("7d", 604_800), ("0.5s", 0.5)]
-)
-def test_an_interval_is_read(text: str, seconds: float) -> None:
-    assert interval(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "s", "0s", "-1s", "10 days"])
-def test_an_invalid_interval_is_an_error(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="10s, 5m, 1h or 7d"):
-        interval(text)
-
-
 def test_every_works_without_a_value() -> None:
     asked = parser().parse_args(["run", "--every"])
     assert asked.every is not None
     assert asked.every != parser().parse_args(["run", "--every", "60"]).every
-
-
-def test_a_time_is_utc_unless_it_says_otherwise() -> None:
-    assert moment("2025-01-31T12:00") == datetime(2025, 1, 31, 12, tzinfo=UTC)
-    assert moment("2025-01-31T12:00+02:00") == datetime(2025, 1, 31, 10, tzinfo=UTC)
-    with pytest.raises(argparse.ArgumentTypeError, match="'yesterday'"):
-        moment("yesterday")

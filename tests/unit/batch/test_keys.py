@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from batch.commands.backfill import chosen
-from batch.console.arguments import moment
 from batch.console.keys import parsed_key, parsed_keys
 from batch.errors import BatchError
 from config.dataset import load_definition
 from config.definition import Column, LogicalType, Table
+from config.parsing import absolute_time as time
 
 SHOP = load_definition("project_db")
 CUSTOMERS, LINES, ORDERS = (SHOP.table(name) for name in ("customers", "order_details", "orders"))
@@ -77,10 +77,10 @@ def test_an_invalid_key_is_named_with_its_column_and_type(table: Table, text: st
     ("table", "arguments", "named_table", "options"),
     [
         (ORDERS, {}, "", "--since, --until .*--key"),
-        (ORDERS, {"key": ["a"], "since": moment("2025-01-01")}, "", "--since, --until .*--key"),
-        (ORDERS, {"since": moment("2025-01-02"), "until": moment("2025-01-02")}, "", "--since .*--until"),
-        (LINES, {"since": moment("2025-01-02")}, "order_details", "--key"),
-        (msgspec.structs.replace(CUSTOMERS, cursor="id"), {"until": moment("2025-01-02")}, "customers", "--key"),
+        (ORDERS, {"key": ["a"], "since": time("2025-01-01")}, "", "--since, --until .*--key"),
+        (ORDERS, {"since": time("2025-01-02"), "until": time("2025-01-02")}, "", "--since .*--until"),
+        (LINES, {"since": time("2025-01-02")}, "order_details", "--key"),
+        (msgspec.structs.replace(CUSTOMERS, cursor="id"), {"until": time("2025-01-02")}, "customers", "--key"),
     ],
 )
 def test_an_impossible_choice_of_rows_is_an_error_that_names_the_options(

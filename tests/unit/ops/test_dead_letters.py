@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from agents.dead_letters import LARGEST_KEPT_BYTES, dead_letter
 from ops.cli import main, parser
-from ops.dead_letters.commands import record_ref, since
+from ops.dead_letters.commands import record_ref
 from ops.dead_letters.letter import DeadLetter, Headers, Origin, RecordRef, ReplayNote, read_record
 from ops.dead_letters.printing import bytes_text, hex_dump, moment, printable, short
 from ops.dead_letters.replaying import CHUNK_BYTES, CHUNK_LETTERS, Replay, replay_fault
@@ -328,17 +328,6 @@ def test_a_record_reference_is_partition_and_offset() -> None:
 def test_a_wrong_record_reference_is_rejected(text: str) -> None:
     with pytest.raises(SystemExit):
         parser().parse_args(["dead-letters", "show", text])
-
-
-@pytest.mark.parametrize(
-    "text", ["2026-01-02T03:04:05Z", "2026-01-02T05:04:05+02:00", "2026-01-02T03:04:05", "2026-01-02 03:04:05"]
-)
-def test_a_time_is_read_in_utc(text: str) -> None:
-    assert since(text) == 1_767_323_045_000
-
-
-def test_a_span_counts_back_from_now() -> None:
-    assert since("1d") < since("2h") < since("30m") < since("10s")
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2x", "-1h", "999999d", "2026-13-01", ""])
