@@ -11,8 +11,8 @@ import argparse
 import logging
 import sys
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
+from config.address import without_login
 from config.programs import SERVER_SETTINGS, SERVERS
 from config.settings import environment_over
 from stack.errors import NoSuchStackError
@@ -73,23 +73,9 @@ def _chosen_environment(name: str | None) -> tuple[str, dict[str, str]]:
 
 def server_addresses(environment: Mapping[str, str]) -> str:
     """Return the addresses of the servers in one line, without passwords."""
-    found = {server: _address(environment[name]) for server, name in SERVERS.items() if environment.get(name)}
+    found = {server: without_login(environment[name]) for server, name in SERVERS.items() if environment.get(name)}
     if "database" in found and environment.get("MYSQL_PORT"):
         found["database"] += f":{environment['MYSQL_PORT']}"
     if not found:  # such as a password alone
         return f"only {', '.join(sorted(SERVER_SETTINGS & environment.keys()))}"
     return ", ".join(f"{server} {address}" for server, address in found.items())
-
-
-def _address(text: str) -> str:
-    """Return the hosts in a setting; a text that is not a good URL is cut so that no part of a password remains."""
-    words = " ".join(text.split())
-    if "://" not in words:
-        return words.rpartition("@")[2]
-    try:
-        parts = urlsplit(words)
-    except ValueError:  # invalid host; the error message can contain the password
-        return "(not a URL)"
-    # An "@" after the host means that the password has a character such as "/", which ends the host too early.
-    is_cut_early = "@" in words.partition(parts.netloc)[2]
-    return "(not a URL)" if is_cut_early else parts.netloc.rpartition("@")[2]

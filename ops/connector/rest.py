@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -11,6 +10,7 @@ from urllib.parse import quote
 
 import requests
 
+from config.address import without_login
 from stack.errors import StackError
 
 _ANSWER_SECONDS = 90.0  # the time limit that Connect sets for its own database and group checks
@@ -25,7 +25,6 @@ class ConnectClient:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._address = re.sub("//.*@", "//", url)  # for messages: without a login
         self._session = requests.Session()
 
     def __enter__(self) -> Self:
@@ -94,8 +93,9 @@ class ConnectClient:
             except (requests.ConnectionError, requests.Timeout) as error:
                 if attempt == _TRIES:
                     reason = "no answer" if isinstance(error, requests.Timeout) else "no connection"
+                    place = without_login(self._url)
                     raise StackError(
-                        f"Connect at {self._address}: {reason} in {_TRIES} tries; is it running and reachable?"
+                        f"Connect at {place}: {reason} in {_TRIES} tries; is it running and reachable?"
                     ) from None
                 time.sleep(_BACKOFF_SECONDS * 2 ** (attempt - 1))
         raise AssertionError("unreachable: the last try returns or raises")

@@ -132,6 +132,6 @@ def test_an_unknown_kind_of_database_is_refused() -> None:
 
 def test_a_login_in_the_url_of_connect_is_not_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rest, "_BACKOFF_SECONDS", 0.0)
-    no_connection = pytest.raises(StackError, match=r"Connect at http://127\.0\.0\.1:1: no connection")
+    no_connection = pytest.raises(StackError, match=r"Connect at 127\.0\.0\.1:1: no connection")
     with ConnectClient("http://user:secret@127.0.0.1:1") as connect, no_connection:
         connect.status("any")
