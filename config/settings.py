@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,12 +86,13 @@ def read_groups(groups: Iterable[type[Any]], environment: Mapping[str, str] | No
 
 
 def read_or_exit(*groups: type[Any]) -> list[Any]:
-    """Read groups of settings, or exit the program with one line per missing or wrong setting."""
+    """Read groups of settings, or exit with code 2 and one line per missing or wrong setting."""
     try:
         return read_groups(groups)
     except SettingsError as error:
-        faults = "\n  ".join(str(error).splitlines())
-        raise SystemExit(f"cannot start: settings are missing or wrong:\n  {faults}") from None
+        for fault in str(error).splitlines():
+            print(f"cannot start: {fault}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
 
 
 @dataclass(frozen=True, kw_only=True)

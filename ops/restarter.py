@@ -2,9 +2,10 @@
 
     python -m ops.restarter [OPTIONS] [--] COMMAND [ARGUMENT ...]
 
-The restarter ends when the command succeeds (exit code 0), on SIGTERM or SIGINT (passed on to the command, whose exit
-code it returns), or when the command fails immediately several times in a row, because waiting does not fix a wrong
-configuration. If the restarter itself is killed, the kernel kills the command too.
+The restarter ends when the command succeeds (exit code 0) or says that its options or settings are wrong (exit code 2),
+on SIGTERM or SIGINT (passed on to the command, whose exit code it returns), or when the command fails immediately
+several times in a row, because waiting does not fix a wrong configuration. If the restarter itself is killed, the
+kernel kills the command too.
 
 Exit codes: that of the command; 128 + signal number if a signal ended it; 1 after giving up; 2 for wrong usage;
 126 if the command cannot be run; 127 if it does not exist.
@@ -22,7 +23,11 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from config import parsing
+from config.command_line import argument
+
 _GAVE_UP = 1
+_WRONG_USAGE = 2  # of the restarter, and of the command: its settings or options are wrong, so it fails again
 _CANNOT_RUN = 126
 _NOT_FOUND = 127
 _SIGNAL_BASE = 128
@@ -69,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def keep_running(command: Sequence[str], pace: Pace, *, child_signal_mask: Collection[int]) -> int:
-    """Run the command until it succeeds, a stop signal arrives or it keeps failing; return the exit code.
+    """Run the command until it succeeds, is used wrongly, is stopped or keeps failing; return the exit code.
 
     SIGTERM, SIGINT and SIGCHLD must be blocked in the calling thread, which must be the main one.
 
@@ -82,7 +87,7 @@ def keep_running(command: Sequence[str], pace: Pace, *, child_signal_mask: Colle
         child = _start(command, child_signal_mask)
         stopped = _wait(child)
         lasted_s = time.monotonic() - began
-        if stopped or child.returncode == 0:
+        if stopped or child.returncode in (0, _WRONG_USAGE):
             return _exit_code(child.returncode)
         deaths = 1 if lasted_s >= pace.settled_after_s else deaths + 1
         quick_deaths = quick_deaths + 1 if lasted_s <= pace.quick_death_s else 0
@@ -153,7 +158,11 @@ def parse_command_line(arguments: Sequence[str] | None) -> tuple[Pace, list[str]
         ("--quick-death", defaults.quick_death_s, "a failure within this run time counts as immediate"),
     ):
         parser.add_argument(
-            option, type=_seconds, default=default, metavar="SECONDS", help=f"{text} (default: %(default)g)"
+            option,
+            type=argument(parsing.interval_or_zero),
+            default=default,
+            metavar="10s",
+            help=f"{text} (default: {default:g}s)",
         )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="[--] COMMAND", help="command to run")
     parsed = parser.parse_args(arguments)
@@ -167,13 +176,6 @@ def parse_command_line(arguments: Sequence[str] | None) -> tuple[Pace, list[str]
         quick_death_s=parsed.quick_death,
     )
     return pace, command
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise ValueError
-    return value
 
 
 if __name__ == "__main__":

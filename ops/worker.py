@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
+import click
+
 from config import parsing
+from config.errors import UsageError
 from config.programs import PROGRAMS
 from config.settings import read_groups, use_environment
 from ops import restarter
@@ -44,6 +49,7 @@ def add_commands(subparsers: Any) -> None:
 
 def run_worker(arguments: argparse.Namespace) -> int:
     """Run the worker until it is stopped, and return its exit code."""
+    _check_faust_options(arguments.faust_options)
     environment = settings_environment(arguments)
     read_groups(PROGRAMS[arguments.application], environment)  # restarting does not mend a wrong setting
     use_environment(environment)
@@ -54,6 +60,19 @@ def worker_command(application: str, web_port: int, *options: str) -> list[str]:
     """Return the command line of a worker; `options` are more options of `faust worker`."""
     module = f"streams.{application}"
     return [sys.executable, "-u", "-m", "faust", "-A", module, "worker", "--web-port", str(web_port), *options]
+
+
+def _check_faust_options(options: Sequence[str]) -> None:
+    """Raise `UsageError` if `faust worker` would not accept the options."""
+    if not options:
+        return
+    group = importlib.import_module("faust.cli.base").cli  # here, because the import takes a second
+    importlib.import_module("faust.cli.worker")
+    try:
+        group.commands["worker"].make_context("faust worker", list(options))
+    except click.UsageError as error:
+        text = " ".join(error.format_message().split()).rstrip(".")
+        raise UsageError(f"--faust-options: {text}; see `faust -A streams.orders worker --help`") from None
 
 
 def _port(text: str) -> int:

@@ -158,6 +158,37 @@ def test_a_worker_that_lacks_settings_is_not_started(application: str) -> None:
     assert "restarter" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (["--bogus"], "No such option: --bogus"),
+        (["--loglevel", "loud"], "'loud' is not one of"),
+        (["--web-port", "0"], "Invalid value for '--web-port'"),
+        (["extra"], "extra argument (extra)"),
+    ],
+)
+def test_wrong_options_of_faust_are_named_before_a_worker_is_started(
+    options: list[str], fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["worker", "orders", "--faust-options", *options]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("--faust-options: ")
+    assert fault in line
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_faust_names_each_wrong_setting_in_one_line(application: str) -> None:
+    command = [sys.executable, "-m", "faust", "-A", f"streams.{application}", "worker"]
+    settings = {"PATH": "/usr/bin:/bin", "KAFKA_BOOTSTRAP": "nowhere", "SOURCE_EPOCH": "x"}
+    done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("cannot start: ") for line in lines)
+    names = {line.split(": ")[1] for line in lines}
+    assert {"KAFKA_BOOTSTRAP", "SOURCE_EPOCH"} <= names
+    assert len(names) == len(lines) > 2
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], ["completion", "bash"]])
 def test_a_reader_that_has_left_is_not_an_error_message(arguments: list[str]) -> None:
     reader, writer = os.pipe()

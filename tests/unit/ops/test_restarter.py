@@ -89,6 +89,10 @@ def test_a_command_that_dies_at_once_five_times_in_a_row_is_given_up(start: Star
     assert re.search(r"giving up: .* 5 times in a row$", lines[-1])
 
 
+def test_wrong_usage_is_not_tried_again(start: Start) -> None:
+    assert ended(start(*FAST, "--", "sh", "-c", "exit 2")) == (2, [])
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_signal_to_the_process_group_reaches_the_command_once_and_the_exit_code_is_the_commands(
     start: Start, tmp_path: Path, number: signal.Signals
