@@ -65,6 +65,17 @@ def bootstrap(raw: str) -> str:
     return ",".join(servers)
 
 
+def advertised_host(raw: str) -> str:
+    """Parse the host name or address by which others reach this worker, which a wildcard such as 0.0.0.0 is not."""
+    host = raw.strip()
+    if not re.fullmatch(r"[\w.:\[\]-]+", host, re.ASCII) or not re.search(r"[A-Za-z1-9]", host):
+        raise ValueError(
+            "must be the host name or address by which other workers reach this one, and not a wildcard "
+            "(set WEB_ADVERTISED_HOST)"
+        )
+    return host
+
+
 def whole(lowest: int, highest: int) -> Callable[[str], int]:
     """Make a parser for whole numbers from `lowest` to `highest`."""
     return _within(int, lowest, highest, f"must be a whole number from {lowest} to {highest}")

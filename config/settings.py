@@ -222,10 +222,10 @@ class WorkerSettings(DeploymentSettings):
     source_epoch: int = setting("SOURCE_EPOCH", parsing.whole(0, 2**31 - 1), 0)
     batch_max_records: int = setting("BATCH_MAX_RECORDS", parsing.whole(1, 100_000), 8_000)
     waiting_max_bytes: int = setting("WAITING_MAX_BYTES", parsing.whole(1_000, 2**31 - 1), 8 * 1024 * 1024)
-    session_timeout_s: float = setting("SESSION_TIMEOUT_S", parsing.number(1, 300), 6.0)
-    transaction_timeout_ms: int = setting("TRANSACTION_TIMEOUT_MS", parsing.whole(1_000, 900_000), 10_000)
+    session_timeout_s: float = setting("SESSION_TIMEOUT_S", parsing.number(6, 90), 6.0)
+    transaction_timeout_ms: int = setting("TRANSACTION_TIMEOUT_MS", parsing.whole(1_000, 60_000), 10_000)
     web_host: str = setting("WEB_HOST", parsing.text, "127.0.0.1")
-    web_advertised_host: str = setting("WEB_ADVERTISED_HOST|WEB_HOST", parsing.text, "127.0.0.1")
+    web_advertised_host: str = setting("WEB_ADVERTISED_HOST|WEB_HOST", parsing.advertised_host, "127.0.0.1")
     web_tables: bool = setting("WEB_TABLES", parsing.flag, False)
 
 

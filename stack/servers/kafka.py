@@ -23,6 +23,9 @@ _CLUSTER_ID_BYTES = 16
 _YEAR_MINUTES = 365 * 24 * 60
 # The cleaner's default buffer of 128 MiB is a sixth of the heap; this one still holds over a million keys.
 _CLEANER_BUFFER_BYTES = 32 * 1024 * 1024
+# An open transaction of any client holds up every read-committed reader; Kafka's default allows a quarter of an hour.
+# It is Kafka's default for a client's own timeout, which Connect's transactions have.
+_LONGEST_TRANSACTION_MS = 60_000
 _silent = logging.getLogger("stack.kafka.health")
 _silent.disabled = True
 
@@ -101,6 +104,7 @@ def broker_settings(site: Site) -> dict[str, str]:
         "transaction.state.log.num.partitions": "4",
         "transaction.state.log.replication.factor": "1",
         "transaction.state.log.min.isr": "1",
+        "transaction.max.timeout.ms": str(_LONGEST_TRANSACTION_MS),
         "share.coordinator.state.topic.num.partitions": "1",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",

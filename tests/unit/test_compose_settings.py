@@ -23,9 +23,11 @@ from config.settings import (
     ObjectStoreSettings,
     OrdersSettings,
     RedisSettings,
+    SettingsError,
     SettingsGroup,
 )
 from ops import cli
+from ops.dead_letters import replaying
 from stack.ports import DEFAULT_PORTS, HOST
 from stack.servers import kafka, mariadb, redis
 from stack.servers.connect import worker_settings
@@ -64,6 +66,16 @@ def test_kafka_has_the_local_brokers_settings(site: Site) -> None:
     assert {name: told.get(_variable("KAFKA_", name)) for name in expected} == expected
 
 
+def test_no_transaction_of_a_stranger_holds_up_the_readers_for_longer_than_ours_could(site: Site) -> None:
+    longest_ms = int(kafka.broker_settings(site)["transaction.max.timeout.ms"])
+    assert longest_ms == 60_000
+    assert longest_ms >= replaying.TRANSACTION_TIMEOUT_MS
+    OrdersSettings.read({"TRANSACTION_TIMEOUT_MS": str(longest_ms)})
+    with pytest.raises(SettingsError):
+        OrdersSettings.read({"TRANSACTION_TIMEOUT_MS": str(longest_ms + 1)})
+    assert not [name for name in worker_settings(site) if "transaction.timeout" in name], "Connect keeps Kafka's 60 s"
+
+
 def test_connect_has_the_local_workers_settings(site: Site) -> None:
     expected = worker_settings(site)
     for place in ("bootstrap.servers", "listeners", "rest.advertised.host.name", "rest.advertised.port", "plugin.path"):
@@ -77,6 +89,11 @@ def test_redis_has_the_local_servers_settings(site: Site) -> None:
     own = {"bind", "port", "protected-mode", "requirepass", "daemonize", "dir"}
     expected = {line for line in _lines(redis.server_settings(site)) if line.split()[0] not in own}
     assert expected <= set(_lines(SERVICES["redis"]["command"][2]))
+
+
+def test_no_database_takes_files_from_its_clients(site: Site) -> None:
+    assert "local-infile = 0" in mariadb.server_settings(site), "MariaDB's default is 1"
+    assert "--local-infile=0" in SERVICES["mysql"]["command"]
 
 
 def test_mysql_has_the_local_servers_settings(site: Site) -> None:

@@ -53,8 +53,8 @@ def test_defaults_stand_for_what_is_not_set() -> None:
 
 
 def test_what_is_set_replaces_the_default() -> None:
-    settings = OrdersSettings.read({"BATCH_MAX_RECORDS": "17", "SESSION_TIMEOUT_S": "2.5", "WEB_TABLES": "yes"})
-    assert (settings.batch_max_records, settings.session_timeout_s, settings.web_tables) == (17, 2.5, True)
+    settings = OrdersSettings.read({"BATCH_MAX_RECORDS": "17", "SESSION_TIMEOUT_S": "7.5", "WEB_TABLES": "yes"})
+    assert (settings.batch_max_records, settings.session_timeout_s, settings.web_tables) == (17, 7.5, True)
 
 
 def test_an_empty_value_counts_as_not_set() -> None:
@@ -85,6 +85,12 @@ def test_a_layer_may_be_in_a_bucket_a_container_or_a_folder() -> None:
 def test_an_empty_first_name_leaves_the_second() -> None:
     settings = OrdersSettings.read({"WEB_ADVERTISED_HOST": "", "WEB_HOST": "10.0.0.1"})
     assert settings.web_advertised_host == "10.0.0.1"
+
+
+@pytest.mark.parametrize("host", ["orders-1", "10.0.0.1", "worker.shop.example", "my_worker", "::1", "[fd00::1]"])
+def test_a_worker_may_listen_everywhere_if_it_has_a_name_for_the_others(host: str) -> None:
+    everywhere = {"WEB_HOST": "0.0.0.0", "WEB_ADVERTISED_HOST": host}  # noqa: S104 - as within a container
+    assert OrdersSettings.read(everywhere).web_advertised_host == host
 
 
 def test_settings_cannot_be_altered() -> None:
@@ -134,6 +140,16 @@ WRONG = [
     (LakeSettings, "BRONZE_ROOT", "s3a:///"),
     (OrdersSettings, "SESSION_TIMEOUT_S", "nan"),
     (OrdersSettings, "SESSION_TIMEOUT_S", "inf"),
+    (OrdersSettings, "SESSION_TIMEOUT_S", "5.9"),
+    (OrdersSettings, "SESSION_TIMEOUT_S", "90.1"),
+    (OrdersSettings, "TRANSACTION_TIMEOUT_MS", "60001"),
+    (OrdersSettings, "WEB_ADVERTISED_HOST", "0.0.0.0"),  # noqa: S104 - this is what must be refused
+    (OrdersSettings, "WEB_ADVERTISED_HOST", "::"),
+    (OrdersSettings, "WEB_ADVERTISED_HOST", "[::]"),
+    (OrdersSettings, "WEB_ADVERTISED_HOST", "0.0"),
+    (OrdersSettings, "WEB_ADVERTISED_HOST", "*"),
+    (OrdersSettings, "WEB_ADVERTISED_HOST", "host/path"),
+    (OrdersSettings, "WEB_HOST", "0.0.0.0"),  # noqa: S104 - it would be advertised too
     (OrdersSettings, "PAYMENT_METHOD_WAIT_S", "-1"),
     (OrdersSettings, "WEB_TABLES", "maybe"),
     (OrdersSettings, "STANDBY_REPLICAS", "-1"),
