@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 ENGINES = ("mysql",)
 RESERVED_LAKE_FOLDERS = frozenset({"changes", "audit"})
 
-Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", max_length=64)]
 Count = Annotated[int, Meta(ge=1, le=2_000_000_000)]
 Weight = Annotated[float, Meta(ge=0)]
 Sentence = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z")]
@@ -146,7 +146,7 @@ class Completeness(_Part, frozen=True):
         children: table of the child rows.
     """
 
-    expected: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$")]
+    expected: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*\Z")]
     children: Identifier
 
     @property
@@ -181,11 +181,11 @@ class Definition(_Part, frozen=True):
     """The definition of a dataset, read from `folder`; `connector` overrides settings of the connector template."""
 
     folder: str
-    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*\Z", max_length=64)]
     engine: str
     database: Identifier
     tables: Annotated[tuple[Table, ...], Meta(min_length=1)]
-    lake_prefix: Annotated[str, Meta(pattern=r"^([a-z][a-z0-9_]*)?$")]
+    lake_prefix: Annotated[str, Meta(pattern=r"^([a-z][a-z0-9_]*)?\Z")]
     completeness: Completeness | None = None
     connector: dict[str, str] = {}
     generator: OrdersGenerator | None = None

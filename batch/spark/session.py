@@ -110,7 +110,7 @@ def spark_session(
         class_data = java_options(settings, CacheSettings.read().expanded(), records=records_class_data)
     java = " ".join((_JAVA, _OPTIMISED_LATE if optimises else _COMPILED_SOON, class_data, _logging()))
     values = {"spark.master": settings.master, "spark.app.name": app}
-    values |= {**_settings(settings, java), **_jars(settings), **_DELTA}
+    values |= {**_settings(settings, java), **_jars(settings), **_authentication(settings), **_DELTA}
     start_java(values)
     builder = SparkSession.builder
     for name, value in values.items():
@@ -148,6 +148,14 @@ def _logging() -> str:
     """Return the Java options with which Spark logs to `spark.log` in the log folder."""
     file = BatchSettings.read().log_folder.absolute() / "spark.log"
     return f'-Dlog4j2.configurationFile={_LOGGING.as_uri()} "-Dmillrace.spark.log={file}"'
+
+
+def _authentication(settings: SparkSettings) -> dict[str, str]:
+    """Return the settings that keep other users of this machine away from the driver, which has the storage's keys.
+
+    A local Spark makes a secret of its own. On a cluster all nodes must share one, so its administrator decides.
+    """
+    return {"spark.authenticate": "true"} if settings.master.startswith("local") else {}
 
 
 def _jars(settings: SparkSettings) -> dict[str, str]:

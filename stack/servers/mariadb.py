@@ -115,7 +115,7 @@ skip-name-resolve
 character-set-server = utf8mb4
 collation-server = utf8mb4_unicode_ci
 default-time-zone = +00:00
-local-infile = 1
+local-infile = 0
 
 server-id = {_SERVER_ID}
 log-bin = binlog

@@ -45,6 +45,18 @@ def test_the_optimising_compiler_is_used_on_request_only(
     assert "Tiered" not in builder.settings_given["spark.executor.extraJavaOptions"]
 
 
+@pytest.mark.parametrize(("master", "expected"), [("local[*]", "true"), ("spark://host:7077", None)])
+def test_a_local_spark_asks_other_users_of_the_machine_for_its_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, master: str, expected: str | None
+) -> None:
+    builder = Builder()
+    monkeypatch.setattr("batch.spark.session.SparkSession.builder", builder)
+    monkeypatch.setattr("batch.spark.session.start_java", lambda _settings: None)
+    settings = SparkSettings.read({"SPARK_JARS": str(tmp_path), "SPARK_CLASS_DATA": "false", "SPARK_MASTER": master})
+    spark_session(settings, None, app="tests")
+    assert builder.settings_given.get("spark.authenticate") == expected
+
+
 def test_the_logging_configuration_that_java_is_given_exists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     builder = Builder()
     monkeypatch.setattr("batch.spark.session.SparkSession.builder", builder)
