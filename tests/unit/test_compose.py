@@ -91,6 +91,11 @@ def test_every_server_and_worker_has_a_health_check_with_bounds(name: str) -> No
     assert {"interval", "timeout", "retries", "start_period"} <= set(check)
 
 
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_is_healthy_once_it_processes_its_partitions(name: str) -> None:
+    assert "http://127.0.0.1:6066/health" in SERVICES[name]["healthcheck"]["test"][-1]
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_waits_for_what_it_needs_to_be_ready_not_just_started(name: str) -> None:
     for needed, how in SERVICES[name].get("depends_on", {}).items():

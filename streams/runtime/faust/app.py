@@ -17,11 +17,12 @@ from yarl import URL
 
 from streams.model.change import ChangeDecoder
 from streams.runtime.faust.preflight import TopicsMismatchError, check_pipeline
-from streams.runtime.faust.router import BoundedRouter
+from streams.runtime.faust.router import BoundedRouter, client_session
 from streams.runtime.faust.schema import BatchSchema
 from streams.runtime.faust.supervisor import PartitionSupervisor, TransactionalTableManager, kafka_transactions
 from streams.runtime.faust.table import TransactionalTable
 from streams.runtime.faust.transport import BatchTransport
+from streams.runtime.faust.web_server import WITHOUT_FAUST_PAGES, BoundedWeb
 from streams.runtime.faust.worker import WorkerApp
 from streams.runtime.partition.committer import Committer
 from streams.runtime.partition.pipeline import Pipeline
@@ -88,6 +89,8 @@ class TransactionalApp(WorkerApp):
             broker=[URL(f"kafka://{server}") for server in bootstrap.split(",")],
             TableManager=TransactionalTableManager,
             Router=BoundedRouter,
+            HttpClient=client_session,
+            **WITHOUT_FAUST_PAGES,
             processing_guarantee="exactly_once",
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=FETCH_BYTES,
@@ -172,6 +175,9 @@ class TransactionalApp(WorkerApp):
 
     def _new_transport(self) -> Any:
         return BatchTransport(self.conf.broker_consumer, self)
+
+    def _new_web(self) -> Any:
+        return BoundedWeb(self)
 
     async def on_first_start(self) -> None:
         """Check the topics and lock the data folder before the worker joins its consumer group."""

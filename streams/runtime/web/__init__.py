@@ -1,1 +1,1 @@
-"""Web pages of a worker: figures as JSON at `/stats/`, and Prometheus metrics at `/metrics`."""
+"""Web pages of a worker: figures as JSON at `/stats/`, Prometheus metrics at `/metrics`, readiness at `/health`."""

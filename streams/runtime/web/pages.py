@@ -1,4 +1,4 @@
-"""Web pages of each worker: figures as JSON at `/stats/`, and Prometheus metrics at `/metrics`."""
+"""Web pages of each worker: figures at `/stats/`, Prometheus metrics at `/metrics`, and readiness at `/health`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from streams.runtime.faust.app import TransactionalApp
+from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.processor import PartitionView
 from streams.runtime.web.metrics import CONTENT_TYPE, counter, exposition
 
@@ -34,7 +35,7 @@ def declare_pages(
     figures: Callable[[], Mapping[str, Any]] = dict,
     collector: Collector | None = None,
 ) -> None:
-    """Add the pages `/stats/` and `/metrics` to the application.
+    """Add the pages `/stats/`, `/metrics` and `/health` to the application.
 
     Args:
         counted: components that count events, keyed by the name that both pages show.
@@ -57,11 +58,26 @@ def declare_pages(
             }
         )
 
+    @app.page("/health", name="health")
+    async def health(view: View, request: Request) -> Response:
+        is_ready = app.partition_supervisor.is_ready
+        return view.json(health_of(app), status=200 if is_ready else 503)
+
     @app.page("/metrics", name="metrics")
     async def metrics(view: View, request: Request) -> Response:
         collectors = [CountedCollector(counted), *([] if collector is None else [collector])]
         # `view.text` accepts no parameters in the content type.
         return view.bytes(await exposition(app, collectors), headers={"Content-Type": CONTENT_TYPE})
+
+
+def health_of(app: TransactionalApp) -> dict[str, Any]:
+    """Return whether the worker processes all its partitions, with the state and error of each that it does not."""
+    not_running = {
+        partition.name: {"state": partition.state, "error": partition.error}
+        for partition in app.partition_supervisor.partitions
+        if partition.state is not PartitionState.RUNNING
+    }
+    return {"app": app.conf.id, "ready": app.partition_supervisor.is_ready, "not_running": not_running}
 
 
 def open_partitions(app: TransactionalApp) -> list[PartitionView]:

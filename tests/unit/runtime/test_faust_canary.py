@@ -10,6 +10,8 @@ import inspect
 from importlib.metadata import version
 from typing import Any
 
+import aiohttp.web
+import aiohttp.web_protocol
 import aiokafka
 import pytest
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
@@ -19,6 +21,7 @@ from faust.tables.manager import TableManager
 from faust.transport.consumer import Consumer, TransactionManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import _env
+from faust.web.drivers import aiohttp as web_driver
 
 
 def source(thing: Any) -> str:
@@ -47,7 +50,11 @@ def test_the_versions_are_those_the_runtime_was_written_against() -> None:
         (TableManager, "_update_channels"),  # used: subscribes to changelogs, so that the router knows them
         (TableManager, "recovery"),  # replaced: the supervisor
         (App, "_new_transport"),  # replaced
-        (Router, "_route_req"),  # extended: bounded
+        (Router, "_route_req"),  # replaced: passes on no body, few headers, and only to members
+        (App, "_new_web"),  # replaced: a server with limits
+        (web_driver.Web, "_new_transport_tcp"),  # replaced: a listener with a limit of connections
+        (App, "_maybe_close_http_client"),  # relied on: the router's connections end with the worker
+        (aiohttp.web.Server, "connections"),  # used: the number of open connections
         (App, "on_first_start"),  # extended
         (App, "on_rebalance_end"),  # called by the supervisor, as Faust's recovery does
         (driver.Consumer, "wait_first"),  # used: hand over unless the flow is suspended
@@ -90,6 +97,17 @@ def test_the_default_data_folder_is_still_told_from_a_chosen_one() -> None:
     from streams.runtime.faust import app
 
     assert app._FAUST_DEFAULT_DATADIR in source(_env)
+
+
+def test_the_web_server_still_keeps_what_is_replaced_under_the_same_names() -> None:
+    assert "self._runner: AppRunner = AppRunner(self.web_app" in source(web_driver.Web.__init__)
+    text = source(aiohttp.web.TCPSite.start)
+    for name in ("self._runner.server", "self._server", "self._host", "self._port", "ssl=self._ssl_context"):
+        assert name in text, name
+
+
+def test_the_time_to_send_a_request_still_begins_with_the_connection() -> None:
+    assert "self._process_keepalive" in source(aiohttp.web_protocol.RequestHandler.connection_made)
 
 
 def test_a_prepared_batch_still_answers_with_its_first_offset() -> None:

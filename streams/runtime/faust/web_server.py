@@ -1,0 +1,102 @@
+"""The web server of a worker, with limits that keep one client from holding up the others.
+
+Requests have no body: a body would cost memory before any check, and pages only read. A connection that has not sent a
+whole request in time is closed, and the number of connections is limited, because each one holds a file descriptor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aiohttp import web
+from faust.types import AppT
+from faust.web.drivers import aiohttp as driver
+
+log = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_S: Final = 10.0
+"""Time within which a connection must send the header of its next request, after which the server closes it."""
+
+LINGER_S: Final = 1.0
+"""Time for which the server goes on reading from a client whose request it has refused, so that it gets the answer."""
+
+MOST_CONNECTIONS: Final = 256
+"""Maximum number of open connections; a worker is asked by a monitoring system, other workers and a few people."""
+
+WITHOUT_FAUST_PAGES: Final[dict[str, Any]] = {
+    "web_router_enabled": False,
+    "web_stats_enabled": False,
+    "web_graph_enabled": False,
+    "web_metrics_enabled": False,
+}
+"""Settings of an application without the pages of Faust that show its workers, topics and services to anybody."""
+
+_LOG_INTERVAL_S: Final = 60.0
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def refuse_bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a request with a body, and close its connection, because the body may not have arrived yet."""
+    if not request.body_exists:
+        return await handler(request)
+    response = web.json_response({"error": "a request must not have a body"}, status=413)
+    response.force_close()
+    return response
+
+
+class _Refusal(asyncio.Protocol):
+    """A connection that is closed at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+class LimitedSite(web.TCPSite):
+    """A TCP listener that refuses connections while `MOST_CONNECTIONS` are open."""
+
+    _logged_at = float("-inf")
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None
+
+        def connect() -> asyncio.BaseProtocol:
+            if len(server.connections) < MOST_CONNECTIONS:
+                return server()
+            self._note_refusal()
+            return _Refusal()
+
+        self._server = await asyncio.get_running_loop().create_server(
+            connect, self._host, self._port, ssl=self._ssl_context, backlog=self._backlog
+        )
+
+    def _note_refusal(self) -> None:
+        if time.monotonic() - self._logged_at >= _LOG_INTERVAL_S:
+            self._logged_at = time.monotonic()
+            log.warning("the web server refuses connections: %d are open, the limit", MOST_CONNECTIONS)
+
+
+class BoundedWeb(driver.Web):
+    """Faust's web server with limits on requests and connections."""
+
+    def __init__(self, app: AppT, **kwargs: Any) -> None:
+        super().__init__(app, **kwargs)
+        self.web_app.middlewares.append(refuse_bodies)
+        self._runner = web.AppRunner(
+            self.web_app,
+            access_log=None,
+            keepalive_timeout=REQUEST_TIMEOUT_S,  # aiohttp counts it from the connection's beginning
+            lingering_time=LINGER_S,
+        )
+
+    def _new_transport_tcp(self) -> web.BaseSite:
+        conf = self.app.conf
+        return LimitedSite(self._runner, conf.web_bind, conf.web_port, ssl_context=conf.web_ssl_context)
