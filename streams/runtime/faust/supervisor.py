@@ -17,6 +17,7 @@ from faust.types import TP
 from mode import Service
 from mode.utils.locks import Event
 
+from streams.runtime.faust.source_offsets import SourceLag, SourceOffsets
 from streams.runtime.faust.transport import BatchConsumer
 from streams.runtime.faust.worker import WorkerApp
 from streams.runtime.partition.committer import KafkaTransactions
@@ -38,6 +39,7 @@ class PartitionSupervisor(Service):
     Attributes:
         partitions: the partitions that this worker processes.
         standbys: local copies of the state of partitions that other workers own.
+        offsets: the ends of the source partitions.
     """
 
     in_recovery = False
@@ -51,6 +53,9 @@ class PartitionSupervisor(Service):
         self.standbys: list[Standby] = []
         self._changing = asyncio.Lock()
         self._changes = 0
+        self._generation = -1
+        self.offsets = SourceOffsets(app, lambda: self.partitions, beacon=self.beacon)
+        self.add_dependency(self.offsets)
 
     # -- Faust's recovery interface -----------------------------------------------------------------------------------
 
@@ -62,6 +67,7 @@ class PartitionSupervisor(Service):
     ) -> None:
         """Start opening the assigned partitions, without waiting until they are open."""
         await self.close_partitions()
+        self._generation = generation_id
         log.info("consumer group generation %d begins", generation_id)
         self.add_future(self._open_assigned(assigned, self._changes))
 
@@ -138,15 +144,9 @@ class PartitionSupervisor(Service):
         """Return the offset that the consumer group has committed for a topic partition; None if there is none."""
         return (await self._consumer.committed_offsets([tp]))[tp]
 
-    async def lag(self) -> Mapping[TP, int]:
-        """Return the number of unprocessed records, whether polled or not, of each source topic partition."""
-        waiting = {
-            TP(topic, partition.number): partition.task.queue.records_of(topic)
-            for partition in self.partitions
-            for topic in partition.pipeline.sources
-        }
-        behind = await self._consumer.behind(list(waiting)) if waiting else {}
-        return {tp: records + behind.get(tp, 0) for tp, records in waiting.items()}
+    async def lag(self) -> Mapping[TP, SourceLag]:
+        """Return how far each source partition of this worker is behind."""
+        return await self.offsets.lags()
 
     @property
     def _consumer(self) -> BatchConsumer:
@@ -166,8 +166,17 @@ class PartitionSupervisor(Service):
 
     @property
     def fenced_wait_s(self) -> float:
-        """Seconds to wait before reopening a fenced partition, so that the consumer group can revoke it first."""
+        """Seconds to wait before reopening a partition that was fenced several times in a row."""
         return 2.0 * float(self.app.conf.broker_session_timeout)
+
+    async def confirm_ownership(self) -> None:
+        """Wait until the group confirms that this worker is a member of the generation that assigned its partitions.
+
+        Without that, the partitions are about to be revoked, which cancels the call, or the group does not answer.
+        """
+        generation = self._generation
+        while not await self._consumer.is_member(generation):
+            await self.sleep(self.app.conf.broker_heartbeat_interval)
 
     @property
     def commit_timeout_s(self) -> float:

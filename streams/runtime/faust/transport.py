@@ -18,7 +18,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from streams.runtime.faust.fetched import FetchedRecord, use_lean_records
+from streams.runtime.faust.consumer_thread import BatchConsumerThread
+from streams.runtime.faust.fetched import FetchedRecord
 from streams.runtime.faust.transactions import PartitionTransactions
 from streams.runtime.faust.worker import WorkerApp
 from streams.runtime.partition.batch import RecordBatch
@@ -37,20 +38,6 @@ BATCH_RECORDS: Final = 500
 """Maximum number of records per batch. A turn (micro-batch) takes whole batches, so with smaller batches it can balance
 the topics better."""
 
-LONG_POLL_MS: Final = 100
-"""Maximum time for which a broker may delay its response to a fetch while there is no data. A partition that is opening
-waits for that response, so Faust's 1.5 s would be most of the failover time."""
-
-
-class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """A Faust consumer thread whose client uses shorter long polls and creates smaller record objects."""
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        use_lean_records()
-        client = super()._create_worker_consumer(transport)
-        client._fetch_max_wait_ms = LONG_POLL_MS  # Faust hard-codes the value, and aiokafka has no setter
-        return client
-
 
 class BatchConsumer(driver.Consumer):
     """A Faust consumer that polls the open partitions whose queues have room, and delivers records in batches.
@@ -59,6 +46,7 @@ class BatchConsumer(driver.Consumer):
     """
 
     app: WorkerApp
+    _thread: BatchConsumerThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -100,25 +88,29 @@ class BatchConsumer(driver.Consumer):
         places = {TopicPartition(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
         await self._thread.call_thread(client.commit, places)
 
+    async def is_member(self, generation: int) -> bool:
+        """Return whether the group's coordinator confirms that this worker is a member of a group generation."""
+        return await self._thread.is_member(generation)
+
+    async def positions(self, tps: Sequence[TP]) -> Mapping[TP, tuple[int, int | None]]:
+        """Return the position in each polled topic partition, and its stable end as of the last fetch."""
+        client = self._thread._ensure_consumer()
+        open_tps = [tp for tp in tps if (task := self._partition_tasks.get(tp)) is not None and task.is_open]
+
+        async def look() -> dict[TP, tuple[int, int | None]]:
+            assigned = client.assignment()
+            places = {tp: TopicPartition(tp.topic, tp.partition) for tp in open_tps if tp in assigned}
+            return {tp: (await client.position(at), client.last_stable_offset(at)) for tp, at in places.items()}
+
+        return cast(Mapping[TP, tuple[int, int | None]], await self._thread.call_thread(look))
+
     async def behind(self, tps: Sequence[TP]) -> Mapping[TP, int]:
-        """Return the number of offsets between the consumer's position and the end of each assigned topic partition.
+        """Return the number of offsets between the consumer's position and the end of each polled topic partition.
 
         Transaction markers are counted if records follow them, but not at the end of a partition.
         """
-        client = self._thread._ensure_consumer()
-
-        async def look() -> dict[TP, int]:
-            found: dict[TP, int] = {}
-            assigned = client.assignment()
-            for tp in tps:
-                if tp not in assigned:
-                    continue
-                end = client.last_stable_offset(TopicPartition(tp.topic, tp.partition))
-                if end is not None:
-                    found[tp] = max(0, end - await client.position(TopicPartition(tp.topic, tp.partition)))
-            return found
-
-        return cast(Mapping[TP, int], await self._thread.call_thread(look))
+        found = await self.positions(tps)
+        return {tp: max(0, end - position) for tp, (position, end) in found.items() if end is not None}
 
     async def pause_client(self, tps: Sequence[TP]) -> None:
         """Stop fetching changelog partitions, which are assigned only so that Faust can route web requests."""

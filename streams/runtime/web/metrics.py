@@ -6,7 +6,7 @@ of partitions are reported per partition.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from faust.types import TP
@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from streams.runtime.faust.app import TransactionalApp
+from streams.runtime.faust.source_offsets import SourceLag
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.stats import Distribution
 
@@ -37,6 +38,20 @@ _EVENTS: Final = {
     "refused": ("millrace_dead_letters", "Source records that became dead letters."),
 }
 
+_LAGS: Final[Sequence[tuple[str, str, Callable[[SourceLag], float]]]] = (
+    ("millrace_lag_records", "Source records not processed yet; 0 when idle.", lambda lag: lag.records),
+    (
+        "millrace_uncommitted_records",
+        "Offsets that cannot be read yet, because a transaction before them is open.",
+        lambda lag: lag.uncommitted,
+    ),
+    (
+        "millrace_held_up_seconds",
+        "Seconds for which one open transaction has held up the source partition; 0 if none does.",
+        lambda lag: lag.held_up_s,
+    ),
+)
+
 
 async def exposition(app: TransactionalApp, collectors: Iterable[Collector]) -> bytes:
     """Return the metrics of the worker and of `collectors` in Prometheus' text format."""
@@ -58,7 +73,7 @@ def counter(name: str, help: str, label: str, values: Mapping[str, float]) -> Co
 class RuntimeCollector(Collector):
     """A Prometheus collector that reads the runtime's counters, consumer lag and partition states."""
 
-    def __init__(self, app: TransactionalApp, lag: Mapping[TP, int]) -> None:
+    def __init__(self, app: TransactionalApp, lag: Mapping[TP, SourceLag]) -> None:
         self._app = app
         self._lag = lag
 
@@ -80,16 +95,20 @@ class RuntimeCollector(Collector):
             "Seconds from the Kafka timestamp of a source record to the commit of the output it led to.",
             stats.visible_seconds,
         )
-        yield self._lag_family()
+        yield from self._lag_families()
         yield from self._partitions()
 
-    def _lag_family(self) -> Metric:
-        family = GaugeMetricFamily(
-            "millrace_lag_records", "Source records not processed yet; 0 when idle.", labels=["topic", "partition"]
+    def _lag_families(self) -> Iterator[Metric]:
+        for name, help, amount in _LAGS:
+            family = GaugeMetricFamily(name, help, labels=["topic", "partition"])
+            for tp, lag in self._lag.items():
+                family.add_metric([tp.topic, str(tp.partition)], amount(lag))
+            yield family
+        yield GaugeMetricFamily(
+            "millrace_end_offsets_age_seconds",
+            "Seconds since Kafka last answered what the source topics' end offsets are.",
+            value=self._app.partition_supervisor.offsets.age_s,
         )
-        for tp, records in self._lag.items():
-            family.add_metric([tp.topic, str(tp.partition)], records)
-        return family
 
     def _partitions(self) -> Iterator[Metric]:
         supervisor = self._app.partition_supervisor

@@ -54,6 +54,7 @@ def declare_pages(
                 "away_since": _away_since(counted),
                 **figures(),
                 "partitions": partitions(app),
+                "sources": await sources(app),
                 "standbys": standbys(app),
             }
         )
@@ -98,6 +99,18 @@ def partitions(app: TransactionalApp) -> dict[str, Any]:
             "restore_s": round(partition.progress.seconds, 3),
         }
         for partition in sorted(app.partition_supervisor.partitions, key=lambda p: (p.pipeline.name, p.number))
+    }
+
+
+async def sources(app: TransactionalApp) -> dict[str, Any]:
+    """Return how far each source partition of this worker is behind, keyed by topic and partition."""
+    return {
+        f"{tp.topic}/{tp.partition}": {
+            "lag": lag.records,
+            "uncommitted": lag.uncommitted,
+            "held_up_s": round(lag.held_up_s, 1),
+        }
+        for tp, lag in sorted((await app.partition_supervisor.lag()).items())
     }
 
 

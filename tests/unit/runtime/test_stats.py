@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -19,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from streams.model.change import Change, Malformed, Tombstone
 from streams.model.fold import OWNED_ELSEWHERE
 from streams.runtime.faust.app import TransactionalApp
+from streams.runtime.faust.source_offsets import SourceLag
 from streams.runtime.partition.batch import BatchOwner, OutputRecord, RecordBatch, SourceRecord
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.turn import Turn
@@ -127,8 +129,15 @@ class FakeSupervisor:
         ]
         self.standbys = [FakePartition("order_state/2", PartitionState.RUNNING, 3)]
 
-    async def lag(self) -> Mapping[TP, int]:
-        return {TP('to"pic\n', 0): 12, TP("orders", 1): 0}
+    async def lag(self) -> Mapping[TP, SourceLag]:
+        return {
+            TP('to"pic\n', 0): SourceLag(records=12, uncommitted=5, held_up_s=7.5),
+            TP("orders", 1): SourceLag(records=0, uncommitted=0, held_up_s=0.0),
+        }
+
+    @property
+    def offsets(self) -> Any:
+        return SimpleNamespace(age_s=1.5)
 
 
 class FakeApp:
@@ -191,6 +200,14 @@ async def test_the_lag_is_told_by_topic_partition_whatever_its_name() -> None:
     found = await samples()
     assert value(found, "lag_records", topic='to"pic\n', partition="0") == 12
     assert value(found, "lag_records", topic="orders", partition="1") == 0
+
+
+async def test_an_open_transaction_of_another_program_is_shown_where_it_holds_records_up() -> None:
+    found = await samples()
+    held_up, free = {"topic": 'to"pic\n', "partition": "0"}, {"topic": "orders", "partition": "1"}
+    assert (value(found, "uncommitted_records", **held_up), value(found, "held_up_seconds", **held_up)) == (5, 7.5)
+    assert (value(found, "uncommitted_records", **free), value(found, "held_up_seconds", **free)) == (0, 0)
+    assert value(found, "end_offsets_age_seconds") == 1.5
 
 
 class ExtraCollector:

@@ -1,0 +1,51 @@
+"""The thread of Faust's consumer, and a question to the consumer group that only its client can ask."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, cast
+
+import aiokafka
+from aiokafka.errors import KafkaError, NoError, for_code
+from aiokafka.protocol.group import HeartbeatRequest
+from faust.transport.drivers import aiokafka as driver
+
+from streams.runtime.faust.fetched import use_lean_records
+
+LONG_POLL_MS: Final = 100
+"""Maximum time for which a broker may delay its response to a fetch while there is no data. A partition that is opening
+waits for that response, so Faust's 1.5 s would be most of the failover time."""
+
+MEMBERSHIP_TIMEOUT_S: Final = 3.0
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+    """A Faust consumer thread whose client uses shorter long polls and creates smaller record objects."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        use_lean_records()
+        client = super()._create_worker_consumer(transport)
+        client._fetch_max_wait_ms = LONG_POLL_MS  # Faust hard-codes the value, and aiokafka has no setter
+        return client
+
+    async def is_member(self, generation: int) -> bool:
+        """Return whether the group's coordinator confirms that this worker is a member of a group generation."""
+        return cast(bool, await self.call_thread(is_member, self._ensure_consumer(), generation))
+
+
+async def is_member(client: aiokafka.AIOKafkaConsumer, generation: int) -> bool:
+    """Return whether the group's coordinator confirms, now, that `client` is a member of a group generation.
+
+    The heartbeat is a new one, because the last one of the client may be older than a pause of this process, in which
+    the group has excluded it. A group that is rebalancing does not confirm.
+    """
+    coordinator = client._coordinator
+    if coordinator.generation != generation or not coordinator.member_id:
+        return False
+    request = HeartbeatRequest(coordinator.group_id, generation, coordinator.member_id)
+    try:
+        async with asyncio.timeout(MEMBERSHIP_TIMEOUT_S):
+            response = await coordinator._send_req(request)
+    except (KafkaError, OSError, TimeoutError):
+        return False
+    return for_code(response.error_code) is NoError
