@@ -251,6 +251,7 @@ class FakeHost:
     waiting_max_bytes = 1_000_000
     fenced_wait_s = 0.01
     commit_timeout_s = 0.5
+    group_answers: asyncio.Event | None = None  # None: the group confirms at once
     changelog_delete_retention_s = 86_400.0
 
     def __init__(self, log: Log, topics: Sequence[str] = ("numbers",)) -> None:
@@ -284,6 +285,10 @@ class FakeHost:
         )
         await restoration._restore(LogConsumer(self.log))
         return list(restoration.recent)
+
+    async def confirm_ownership(self) -> None:
+        if self.group_answers is not None:
+            await self.group_answers.wait()
 
     async def seek(self, task: PartitionTask, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
         starts = {topic: offset or 0 for topic, offset in offsets.items()}

@@ -128,7 +128,12 @@ class Partition:
             await self.task.close()
 
     async def _after_fencing(self, error: Exception, in_a_row: int) -> None:
-        """Pause before reopening, so that the group can revoke the partition if another process owns it now."""
+        """Wait until the group confirms that this worker still owns the partition.
+
+        Usually a transaction of this worker has timed out, and the partition can be reopened at once. A worker that
+        was paused for longer than the session timeout gets no confirmation; the group then revokes the partition. A
+        process outside the group can fence a partition again and again: hence the longer pauses, and the limit.
+        """
         self._stats.count("fenced")
         log.warning("partition %s was fenced by another owner, or its transaction timed out", self.name)
         if in_a_row >= FENCED_IN_A_ROW:
@@ -136,7 +141,8 @@ class Partition:
                 f"partition {self.name} was fenced {in_a_row} times in a row: "
                 "another process uses the same transactional id, or its transactions time out"
             ) from error
-        await self._pause(error, self._host.fenced_wait_s)
+        await self._pause(error, self._host.fenced_wait_s if in_a_row > 1 else 0.0)
+        await unless_closing(self._host.confirm_ownership(), self._closing)
 
     async def _after_failure(self, error: Exception, in_a_row: int) -> None:
         self._stats.count("reopened_after_error")

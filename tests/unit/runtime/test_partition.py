@@ -70,6 +70,40 @@ async def test_a_fenced_partition_reopens_when_the_group_leaves_it_here(testbed:
     assert testbed.stats.counters["fenced"] == 1
 
 
+async def test_a_fenced_partition_is_not_opened_before_the_group_confirms_its_owner(testbed: PartitionTestbed) -> None:
+    testbed.host.fenced_wait_s = 3600.0  # it would not be waited for
+    testbed.host.group_answers = asyncio.Event()
+    testbed.host.failures.append((ProducerFenced(), False))
+    testbed.start()
+    await testbed.until(lambda: testbed.partition.state is PartitionState.WAITING)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert (testbed.partition.state, len(testbed.host.committers)) == (PartitionState.WAITING, 1)
+    testbed.host.group_answers.set()
+    await testbed.processed()
+    assert testbed.published() == EXPECTED
+
+
+async def test_a_zombie_never_opens_the_partition_again(testbed: PartitionTestbed) -> None:
+    testbed.host.group_answers = asyncio.Event()  # the group has excluded it, and says nothing else
+    testbed.host.failures.append((ProducerFenced(), False))
+    testbed.start()
+    await testbed.until(lambda: testbed.partition.state is PartitionState.WAITING)
+    async with asyncio.timeout(LIVENESS_S):
+        await testbed.partition.close(LIVENESS_S)
+    assert (testbed.partition.state, len(testbed.host.committers)) == (PartitionState.CLOSED, 1)
+    assert (testbed.log.openings, testbed.crashed) == (1, [])
+
+
+async def test_a_partition_that_is_fenced_again_waits_longer(testbed: PartitionTestbed) -> None:
+    testbed.host.fenced_wait_s = 3600.0
+    testbed.host.failures += [(ProducerFenced(), False)] * 2
+    testbed.start()
+    await testbed.until(lambda: testbed.stats.counters["fenced"] == 2)
+    await testbed.until(lambda: testbed.partition.state is PartitionState.WAITING)
+    assert (len(testbed.host.committers), testbed.published()) == (2, [])
+
+
 async def test_a_partition_that_keeps_being_fenced_gives_up(testbed: PartitionTestbed) -> None:
     testbed.host.failures += [(ProducerFenced(), False)] * 1000
     testbed.start()
