@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -60,14 +61,18 @@ def listing(orders: TransactionalTable, partitions: Sequence[PartitionView], lim
 
 
 def _oldest(orders: TransactionalTable, partitions: Sequence[PartitionView], limit: int) -> list[dict[str, Any]]:
-    entries = [
-        (at_ms, key, kind, partition)
-        for partition in partitions
-        for kind in INCOMPLETE_KINDS
-        for at_ms, key in islice(partition.timers(kind), limit)
-    ]
-    entries.sort(key=lambda entry: entry[:2])
-    return [_line(orders, *entry) for entry in entries[:limit]]
+    oldest = heapq.merge(
+        *[_entries(partition, kind) for partition in partitions for kind in INCOMPLETE_KINDS], key=_age
+    )
+    return [_line(orders, *entry) for entry in islice(oldest, limit)]
+
+
+def _entries(partition: PartitionView, kind: int) -> Iterator[tuple[int, bytes, int, PartitionView]]:
+    return ((at_ms, key, kind, partition) for at_ms, key in partition.timers(kind))
+
+
+def _age(entry: tuple[int, bytes, int, PartitionView]) -> tuple[int, bytes]:
+    return entry[:2]
 
 
 def _line(orders: TransactionalTable, at_ms: int, key: bytes, kind: int, partition: PartitionView) -> dict[str, Any]:

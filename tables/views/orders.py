@@ -13,7 +13,7 @@ from streams.runtime.faust.table import NotHere, TransactionalTable
 from streams.runtime.web.pages import open_partitions, partitions
 from tables.views import incomplete
 
-MOST_LISTED: Final = 1_000
+MOST_LISTED: Final = 200
 
 
 def order_view(order_id: str, state: OrderState) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def declare(app: TransactionalApp, orders: TransactionalTable) -> None:
             limit = min(max(int(request.query.get("limit", 100)), 0), MOST_LISTED)
         except ValueError:
             return view.json({"error": f"limit must be an integer, not {request.query['limit']!r}"}, status=400)
-        return view.json(incomplete.listing(orders, open_partitions(app), limit))
+        return await app.pages.build(lambda: view.json(incomplete.listing(orders, open_partitions(app), limit)))
 
     @app.page("/orders/{order_id}/", name="order")
     @app.table_route(table=orders, match_info="order_id")

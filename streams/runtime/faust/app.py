@@ -24,6 +24,7 @@ from streams.runtime.faust.table import TransactionalTable
 from streams.runtime.faust.transport import BatchTransport
 from streams.runtime.faust.web_server import WITHOUT_FAUST_PAGES, BoundedWeb
 from streams.runtime.faust.worker import WorkerApp
+from streams.runtime.pace import Pace
 from streams.runtime.partition.committer import Committer
 from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.processor import Processor
@@ -82,6 +83,7 @@ class TransactionalApp(WorkerApp):
         self.transaction_timeout_ms = transaction_timeout_ms
         self.changelog_delete_retention_s = changelog_delete_retention_s
         self.stats = RuntimeStats()
+        self.pages = Pace()
         self.pipelines: list[Pipeline] = []
         self.decoders: dict[str, ChangeDecoder] = {}
         super().__init__(

@@ -17,7 +17,7 @@ from faust.types import TP
 from mode import Service
 from mode.utils.locks import Event
 
-from streams.runtime.faust.source_offsets import SourceLag, SourceOffsets
+from streams.runtime.faust.source_offsets import SourceOffsets
 from streams.runtime.faust.transport import BatchConsumer
 from streams.runtime.faust.worker import WorkerApp
 from streams.runtime.partition.committer import KafkaTransactions
@@ -143,10 +143,6 @@ class PartitionSupervisor(Service):
     async def group_offset(self, tp: TP) -> int | None:
         """Return the offset that the consumer group has committed for a topic partition; None if there is none."""
         return (await self._consumer.committed_offsets([tp]))[tp]
-
-    async def lag(self) -> Mapping[TP, SourceLag]:
-        """Return how far each source partition of this worker is behind."""
-        return await self.offsets.lags()
 
     @property
     def _consumer(self) -> BatchConsumer:

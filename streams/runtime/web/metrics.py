@@ -53,10 +53,10 @@ _LAGS: Final[Sequence[tuple[str, str, Callable[[SourceLag], float]]]] = (
 )
 
 
-async def exposition(app: TransactionalApp, collectors: Iterable[Collector]) -> bytes:
+def exposition(app: TransactionalApp, lags: Mapping[TP, SourceLag], collectors: Iterable[Collector]) -> bytes:
     """Return the metrics of the worker and of `collectors` in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(RuntimeCollector(app, await app.partition_supervisor.lag()))
+    registry.register(RuntimeCollector(app, lags))
     for collector in collectors:
         registry.register(collector)
     return generate_latest(registry)

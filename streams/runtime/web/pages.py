@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+from faust.types import TP
 from faust.web import Request, Response, View
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from streams.runtime.faust.app import TransactionalApp
+from streams.runtime.faust.source_offsets import SourceLag
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.processor import PartitionView
 from streams.runtime.web.metrics import CONTENT_TYPE, counter, exposition
@@ -45,19 +47,8 @@ def declare_pages(
 
     @app.page("/stats/", name="stats")
     async def stats(view: View, request: Request) -> Response:
-        return view.json(
-            {
-                "app": app.conf.id,
-                "ready": app.partition_supervisor.is_ready,
-                **app.stats.as_dict(),
-                **{name: dict(part.counts) for name, part in counted.items()},
-                "away_since": _away_since(counted),
-                **figures(),
-                "partitions": partitions(app),
-                "sources": await sources(app),
-                "standbys": standbys(app),
-            }
-        )
+        lags = await app.partition_supervisor.offsets.lags()
+        return await app.pages.build(lambda: view.json({**_own_figures(app, counted, lags), **figures()}))
 
     @app.page("/health", name="health")
     async def health(view: View, request: Request) -> Response:
@@ -68,7 +59,22 @@ def declare_pages(
     async def metrics(view: View, request: Request) -> Response:
         collectors = [CountedCollector(counted), *([] if collector is None else [collector])]
         # `view.text` accepts no parameters in the content type.
-        return view.bytes(await exposition(app, collectors), headers={"Content-Type": CONTENT_TYPE})
+        lags = await app.partition_supervisor.offsets.lags()
+        text = await app.pages.build(lambda: exposition(app, lags, collectors))
+        return view.bytes(text, headers={"Content-Type": CONTENT_TYPE})
+
+
+def _own_figures(app: TransactionalApp, counted: Mapping[str, Counted], lags: Mapping[TP, SourceLag]) -> dict[str, Any]:
+    return {
+        "app": app.conf.id,
+        "ready": app.partition_supervisor.is_ready,
+        **app.stats.as_dict(),
+        **{name: dict(part.counts) for name, part in counted.items()},
+        "away_since": _away_since(counted),
+        "partitions": partitions(app),
+        "sources": sources(lags),
+        "standbys": standbys(app),
+    }
 
 
 def health_of(app: TransactionalApp) -> dict[str, Any]:
@@ -102,7 +108,7 @@ def partitions(app: TransactionalApp) -> dict[str, Any]:
     }
 
 
-async def sources(app: TransactionalApp) -> dict[str, Any]:
+def sources(lags: Mapping[TP, SourceLag]) -> dict[str, Any]:
     """Return how far each source partition of this worker is behind, keyed by topic and partition."""
     return {
         f"{tp.topic}/{tp.partition}": {
@@ -110,7 +116,7 @@ async def sources(app: TransactionalApp) -> dict[str, Any]:
             "uncommitted": lag.uncommitted,
             "held_up_s": round(lag.held_up_s, 1),
         }
-        for tp, lag in sorted((await app.partition_supervisor.lag()).items())
+        for tp, lag in sorted(lags.items())
     }
 
 

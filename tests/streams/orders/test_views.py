@@ -27,7 +27,7 @@ from tests.support.server_waiting import until
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 AWAY_S = 6.0
 NO_LABELS: frozenset[tuple[str, str]] = frozenset()
-PAGES = ("/stats/", "/metrics", "/orders/incomplete?limit=1000")
+PAGES = ("/stats/", "/metrics", "/orders/incomplete?limit=200")
 
 
 def line_only(fed: FedShop) -> str:

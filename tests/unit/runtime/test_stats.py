@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -110,6 +109,12 @@ def test_a_clock_that_is_behind_makes_no_negative_time() -> None:
 # -- the text for Prometheus ------------------------------------------------------------------------------------------
 
 
+LAGS = {
+    TP('to"pic\n', 0): SourceLag(records=12, uncommitted=5, held_up_s=7.5),
+    TP("orders", 1): SourceLag(records=0, uncommitted=0, held_up_s=0.0),
+}
+
+
 class FakePartition:
     """A partition or a standby as the metrics see it."""
 
@@ -129,15 +134,7 @@ class FakeSupervisor:
         ]
         self.standbys = [FakePartition("order_state/2", PartitionState.RUNNING, 3)]
 
-    async def lag(self) -> Mapping[TP, SourceLag]:
-        return {
-            TP('to"pic\n', 0): SourceLag(records=12, uncommitted=5, held_up_s=7.5),
-            TP("orders", 1): SourceLag(records=0, uncommitted=0, held_up_s=0.0),
-        }
-
-    @property
-    def offsets(self) -> Any:
-        return SimpleNamespace(age_s=1.5)
+        self.offsets = SimpleNamespace(age_s=1.5)
 
 
 class FakeApp:
@@ -151,9 +148,9 @@ class FakeApp:
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-async def samples(*extra: Any) -> Samples:
+def samples(*extra: Any) -> Samples:
     """The metrics as Prometheus reads them."""
-    text = (await exposition(cast(TransactionalApp, FakeApp()), extra)).decode()
+    text = exposition(cast(TransactionalApp, FakeApp()), LAGS, extra).decode()
     families = list(text_string_to_metric_families(text))
     assert all(family.documentation and family.name.startswith("millrace_") for family in families)
     assert len({family.name for family in families}) == len(families)
@@ -170,15 +167,15 @@ def value(found: Samples, name: str, **labels: str) -> float:
     return found[f"millrace_{name}", frozenset(labels.items())]
 
 
-async def test_every_fate_has_its_series_from_the_beginning() -> None:
-    found = await samples()
+def test_every_fate_has_its_series_from_the_beginning() -> None:
+    found = samples()
     fates = {fate: value(found, "records_total", fate=fate) for fate in ("folded", "left", "malformed", "failed")}
     assert fates == {"folded": 3, "left": 1, "malformed": 1, "failed": 1}
     assert (value(found, "dead_letters_total"), value(found, "opened_total")) == (3, 0)
 
 
-async def test_histograms_cumulate_to_their_count() -> None:
-    found = await samples()
+def test_histograms_cumulate_to_their_count() -> None:
+    found = samples()
     assert value(found, "turn_seconds_bucket", le="0.2") == 0
     assert value(found, "turn_seconds_bucket", le="0.5") == 1
     assert value(found, "turn_seconds_bucket", le="+Inf") == value(found, "turn_seconds_count") == 1
@@ -188,22 +185,22 @@ async def test_histograms_cumulate_to_their_count() -> None:
     assert value(found, "visible_seconds_count") == 1
 
 
-async def test_partitions_and_standbys_say_how_far_they_are() -> None:
-    found = await samples()
+def test_partitions_and_standbys_say_how_far_they_are() -> None:
+    found = samples()
     running = [value(found, "partition_running", partition=f"order_state/{number}") for number in (0, 1)]
     remaining = [value(found, "restore_remaining", partition=f"order_state/{number}") for number in (0, 1)]
     assert (running, remaining) == ([1, 0], [0, 40])
     assert value(found, "standby_remaining", partition="order_state/2") == 3
 
 
-async def test_the_lag_is_told_by_topic_partition_whatever_its_name() -> None:
-    found = await samples()
+def test_the_lag_is_told_by_topic_partition_whatever_its_name() -> None:
+    found = samples()
     assert value(found, "lag_records", topic='to"pic\n', partition="0") == 12
     assert value(found, "lag_records", topic="orders", partition="1") == 0
 
 
-async def test_an_open_transaction_of_another_program_is_shown_where_it_holds_records_up() -> None:
-    found = await samples()
+def test_an_open_transaction_of_another_program_is_shown_where_it_holds_records_up() -> None:
+    found = samples()
     held_up, free = {"topic": 'to"pic\n', "partition": "0"}, {"topic": "orders", "partition": "1"}
     assert (value(found, "uncommitted_records", **held_up), value(found, "held_up_seconds", **held_up)) == (5, 7.5)
     assert (value(found, "uncommitted_records", **free), value(found, "held_up_seconds", **free)) == (0, 0)
@@ -217,6 +214,6 @@ class ExtraCollector:
         return [counter("orders", "What happened to orders.", "event", {"completed": 3, "amended": 0})]
 
 
-async def test_an_application_adds_its_own() -> None:
-    found = await samples(ExtraCollector())
+def test_an_application_adds_its_own() -> None:
+    found = samples(ExtraCollector())
     assert (value(found, "orders_total", event="completed"), value(found, "orders_total", event="amended")) == (3, 0)

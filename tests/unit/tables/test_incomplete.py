@@ -5,6 +5,7 @@ Method: states made by the real folds, in partitions in memory; the text of the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -112,6 +113,24 @@ def test_without_incomplete_orders_everything_is_zero() -> None:
         "partitions": [0, 1],
         "orders": [],
     }
+
+
+def test_a_short_list_reads_few_of_many_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    orders, read = Orders(), 0
+    for number in range(500):
+        orders.keep(number, waiting(number))
+    every_timer = MemoryPartition.timers
+
+    def timers(self: MemoryPartition, kind: int) -> Iterator[tuple[int, bytes]]:
+        nonlocal read
+        for entry in every_timer(self, kind):
+            read += 1
+            yield entry
+
+    monkeypatch.setattr(MemoryPartition, "timers", timers)
+    monkeypatch.setattr(MemoryPartition, "count", lambda self, kind: 0)  # a store keeps the counts
+    assert [line["order_id"] for line in orders.listing(limit=50)["orders"]] == [str(number) for number in range(50)]
+    assert read < 60, "those that are listed, and the oldest of each partition and kind"
 
 
 def test_a_worker_without_partitions_lists_nothing() -> None:
