@@ -15,6 +15,8 @@ The package contains no names of topics, tables or agents. Data passes through i
 - `state/store.py` keeps states in RocksDB, and `state/timers.py` keeps their timers. `state/changelog.py` restores a
   store from its changelog topic. `faust/table.py` presents the stores to Faust as a table.
 - `faust/supervisor.py` opens and closes the partitions that the consumer group assigns to this worker.
-- `faust/app.py` combines these parts into a Faust application. `web/` serves its status page and its metrics.
+  `faust/source_offsets.py` watches how far they are behind.
+- `faust/app.py` combines these parts into a Faust application. `web/` has its pages, `faust/web_server.py` serves them
+  within limits, and `faust/router.py` forwards a request to the worker that owns its key.
 - `testing.py` provides an in-memory partition for tests without servers.
 """
