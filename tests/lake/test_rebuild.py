@@ -124,6 +124,7 @@ def test_an_archive_that_was_emptied_stops_a_rebuild(spark: SparkSession, tmp_pa
         bronze.land(CUSTOMERS, context)
 
 
+@pytest.mark.nightly
 def test_a_table_changes_its_feed_by_a_rebuild_and_keeps_its_rows(
     spark: SparkSession, tmp_path: Path, lake_stack: Stack
 ) -> None:

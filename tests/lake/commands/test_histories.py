@@ -53,6 +53,7 @@ def everything(testbed: LakeTestbed) -> dict[str, list[tuple[Any, ...]]]:
     return {name: sorted(rows, key=repr) for name, rows in zip([*names, WITHOUT_RUN], found, strict=True)}
 
 
+@pytest.mark.nightly
 def test_customers_with_a_history_are_rebuilt_row_for_row(testbed: LakeTestbed, historian: LakeTestbed) -> None:
     testbed.until_archived()
     historian.batch("run", "--wait")

@@ -94,6 +94,7 @@ def test_a_source_that_lost_much_is_not_copied_without_being_told_to(filled: Lak
     filled.batch("reconcile", "--table", "customers", code=EQUAL)
 
 
+@pytest.mark.nightly
 def test_a_live_shop_is_behind_at_most(filled: LakeTestbed) -> None:
     simulation = Simulation(insert_p=0.5, update_p=0.3, delete_p=0.2, rate_per_s=20, seed=3)
 

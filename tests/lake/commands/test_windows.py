@@ -53,13 +53,15 @@ def customer_of(windows: LakeTestbed, order_id: str) -> list[tuple[object, ...]]
     return windows.gold("SELECT customer_id FROM fact_orders WHERE order_id = ?", order_id)
 
 
-def test_new_rows_are_taken_by_the_next_window(windows: LakeTestbed) -> None:
+def test_new_rows_are_taken_by_the_next_window_and_a_repeated_run_finds_nothing_new(windows: LakeTestbed) -> None:
     id_ = new_id()
     windows.change(order(id_, at=now()))
     windows.batch("reconcile", "--table", "orders", code=BEHIND)
     windows.batch("run", "--wait")
     assert customer_of(windows, id_) == [(7,)]
     windows.batch("reconcile", "--table", "orders", code=EQUAL)
+    assert "nothing new: no table was written" in windows.batch("run", "--wait").out
+    windows.batch("reconcile", "--table", "customers", code=EQUAL)
 
 
 @pytest.mark.nightly
@@ -82,10 +84,3 @@ def test_what_windows_cannot_see_is_different_until_it_is_repaired(windows: Lake
     assert customer_of(windows, backdated) == [(7,)]
     assert customer_of(windows, changed) == [(9,)]
     assert customer_of(windows, deleted) == []
-
-
-def test_a_repeated_run_finds_nothing_new(windows: LakeTestbed) -> None:
-    windows.batch("run", "--wait")
-    answer = windows.batch("run", "--wait")
-    assert "nothing new: no table was written" in answer.out
-    windows.batch("reconcile", "--table", "customers", code=EQUAL)

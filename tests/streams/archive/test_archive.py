@@ -168,7 +168,14 @@ def freeze(stack: Stack) -> None:
     stack.pause("minio")
 
 
-@pytest.mark.parametrize("away", [kill, freeze, kill_with_data], ids=["killed", "frozen", "killed with its data"])
+@pytest.mark.parametrize(
+    "away",
+    [
+        pytest.param(kill, id="killed", marks=pytest.mark.nightly),
+        pytest.param(freeze, id="frozen"),
+        pytest.param(kill_with_data, id="killed with its data"),
+    ],
+)
 def test_an_outage_of_the_storage_costs_nothing_but_time(
     servers: Stack, shop: ArchivedShop, away: Callable[[Stack], None]
 ) -> None:

@@ -59,6 +59,7 @@ def counts(worker: Worker, part: str = "orders") -> Counter[str]:
 # -- two at a time ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_two_deployments_emit_each_order_once_between_them_whoever_is_killed(
     pipeline: Stack, shop: Shop, tmp_path: Path
 ) -> None:

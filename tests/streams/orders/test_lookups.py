@@ -225,7 +225,14 @@ def crash(fed: FedShop) -> None:
     fed.stack.kill("redis")
 
 
-@pytest.mark.parametrize("away", [crash, kill, freeze], ids=["killed", "killed with its data", "frozen"])
+@pytest.mark.parametrize(
+    "away",
+    [
+        pytest.param(crash, id="killed", marks=pytest.mark.nightly),
+        pytest.param(kill, id="killed with its data"),
+        pytest.param(freeze, id="frozen"),
+    ],
+)
 def test_after_an_outage_the_look_ups_are_complete_without_any_new_change(
     fed: FedShop, customers: Customers, new_worker: NewWorker, away: Callable[[FedShop], None]
 ) -> None:
@@ -271,6 +278,7 @@ def test_a_worker_killed_under_load_leaves_the_look_ups_right(
     customers.until_there()
 
 
+@pytest.mark.nightly
 def test_a_worker_that_slept_while_another_went_on_brings_nothing_old_back(
     fed: FedShop, customers: Customers, new_worker: NewWorker
 ) -> None:

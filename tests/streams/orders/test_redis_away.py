@@ -86,7 +86,8 @@ def test_a_deployment_that_goes_on_without_redis_emits_unguarded_and_says_how_of
     until(lambda: (fed.lock(last) or "").startswith("emitted:"), "orders are marked again")
 
 
-@pytest.mark.parametrize("setting", ["wait", pytest.param("go_on", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("setting", ["wait", "go_on"])
 def test_workers_join_and_leave_while_redis_is_frozen(fed: FedShop, setting: str) -> None:
     deployment = fed.deployment(GUARD_WHEN_AWAY=setting)
     first = deployment.worker()

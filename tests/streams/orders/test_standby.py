@@ -124,6 +124,7 @@ def test_a_standby_takes_over_with_a_small_tail_and_the_dead_comes_back(
 # -- coming and going -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_workers_that_come_and_go_leave_no_store_locked_and_no_worker_broken(
     shop: Shop, pair: list[Worker], new_worker: NewWorker, bootstrap: str, tmp_path: Path
 ) -> None:
