@@ -37,7 +37,10 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "set up": {
         "dataset": ("ops.dataset.cli", "create, load, generate, simulate and check a dataset"),
         "topics": ("ops.topics", "create and check the topics"),
-        "connector": ("ops.connector.commands", "register, watch and remove the Debezium connector"),
+        "connector": (
+            "ops.connector.commands",
+            "register, watch and remove the Debezium connector; sweep lost deletions",
+        ),
         "schemas": ("ops.schemas", "write and check the published JSON Schemas"),
     },
     "run": {

@@ -3,6 +3,7 @@
 millrace connector apply     create or update the connector, then wait until it and its task are running
 millrace connector status    show the connector's state; exit code 1 unless it and all its tasks are running
 millrace connector delete    delete the connector; Connect keeps its source position
+millrace connector sweep     append deletions of rows that vanished from the source without a captured deletion
 """
 
 from __future__ import annotations
@@ -12,22 +13,28 @@ from typing import Any
 
 from config.dataset import DefinitionError, load_definition
 from config.definition import Definition
-from config.settings import ConnectSettings, DatasetSettings
+from config.settings import ConnectSettings, DatabaseSettings, DatasetSettings, KafkaSettings
 from ops.connector.apply import apply_connector, failure_of, wait_snapshot
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings
+from ops.connector.sweep import sweep
 from ops.context import add_stack_option, settings_environment
 from stack.errors import StackError
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add `connector apply`, `connector status` and `connector delete`."""
+    """Add the commands `connector …`."""
     parser = subparsers.add_parser("connector", help="deploy, show or delete the Debezium connector of a dataset")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     apply = _add(actions, "apply", run_apply, "create or update the connector, and wait until it is running")
     apply.add_argument("--wait-snapshot", action="store_true", help="also wait until the initial snapshot is complete")
     _add(actions, "status", run_status, "show the connector and its tasks; exit code 1 unless all are running")
     _add(actions, "delete", run_delete, "delete the connector; Connect keeps its source position")
+    text = "append deletions, to the change topics, of rows that vanished from the source without a captured deletion"
+    parser = _add(actions, "sweep", run_sweep, text)
+    parser.add_argument("--table", metavar="TABLE", help="compare only this table (default: all tables of the dataset)")
+    parser.add_argument("--dry-run", action="store_true", help="only count these rows; exit code 1 if there are any")
+    parser.add_argument("--force", action="store_true", help="delete them even if they are over 20%% of a table's rows")
 
 
 def run_apply(arguments: argparse.Namespace) -> int:
@@ -68,6 +75,31 @@ def run_delete(arguments: argparse.Namespace) -> int:
     with ConnectClient(settings.url) as connect:
         print(f"{name}: {'deleted' if connect.delete(name) else 'did not exist'}")
     return 0
+
+
+def run_sweep(arguments: argparse.Namespace) -> int:
+    """Append the deletions that were not captured; return 1 if there are any and `--dry-run` is given."""
+    definition, _ = _read_settings(arguments)
+    if arguments.table is not None:
+        try:
+            definition.table(arguments.table)
+        except KeyError as error:
+            raise StackError(error.args[0]) from None
+    environment = settings_environment(arguments)
+    tables = sweep(
+        DatabaseSettings.read(environment),
+        KafkaSettings.read(environment).bootstrap,
+        definition,
+        only=arguments.table,
+        is_dry=arguments.dry_run,
+        is_forced=arguments.force,
+    )
+    gone, verb = 0, "not deleted (dry run)" if arguments.dry_run else "deletions appended"
+    for table in tables:
+        gone += table.gone
+        outcome = f"{table.gone:,} no longer in the source: {verb}" if table.gone else "all in the source"
+        print(f"{table.table}: {table.topic_rows:,} rows in the topic, {outcome}", flush=True)
+    return 1 if gone and arguments.dry_run else 0
 
 
 def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:

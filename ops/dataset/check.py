@@ -1,4 +1,4 @@
-"""Compare a live database with the topic `order_final`, using the oracle."""
+"""Compare a live database with the topics `order_final` and `order_amended`, using the oracle."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from config.definition import Definition
 from config.settings import DatabaseSettings, KafkaSettings
 from ops.dataset.database import connected
 from ops.dataset.final_topic import FinalReader, FinalRecord
+from ops.dataset.newest import stale_orders
 from ops.dataset.oracle import Verdict, compare, expected_orders
-from streams.topics import ORDER_FINAL
+from streams.topics import ORDER_AMENDED, ORDER_FINAL
 
 SHORTEST_PAUSE_S = 0.5
 
@@ -20,9 +21,12 @@ def check(
     definition: Definition,
     *,
     strict: bool = False,
+    with_amendments: bool = False,
     timeout_s: float = 0.0,
 ) -> Verdict:
     """Compare `order_final` with the database until no order is missing or time is up; return the last verdict.
+
+    With `with_amendments`, also find the orders whose newest record, in either topic, differs from the database.
 
     The database is read before the topic, so an order that is completed in between is not reported as missing.
 
@@ -39,6 +43,13 @@ def check(
             verdict = compare(expected, records, strict=strict)
             now = time.monotonic()
             if not verdict.missing or now >= deadline:
-                return verdict
+                break
             # Pause for as long as the comparison took, so that repeated checks do not keep the database busy.
             time.sleep(min(max(SHORTEST_PAUSE_S, now - began), max(deadline - now, 0.0)))
+        if with_amendments:
+            with (
+                FinalReader(kafka.bootstrap, ORDER_FINAL) as final,
+                FinalReader(kafka.bootstrap, ORDER_AMENDED) as amended,
+            ):
+                verdict.stale = stale_orders(connection, definition, (final, amended))
+    return verdict

@@ -24,6 +24,7 @@ from ops.dataset.generator.files import TABLES, write_files
 from ops.dataset.generator.load import load_files, require_empty
 from ops.dataset.generator.plan import make_plan
 from ops.dataset.load import Outcome, load_file
+from ops.dataset.newest import NO_LONGER_EXISTS
 from ops.dataset.oracle import Verdict
 from ops.dataset.schema import create_schema
 from stack.errors import StackError
@@ -163,7 +164,7 @@ def run_generate(arguments: argparse.Namespace) -> int:
 
 
 def _add_check(commands: Any) -> None:
-    text = "compare the complete orders of the database with order_final"
+    text = "compare the orders of the database with order_final and order_amended"
     parser = add_dataset_command(commands, "check", run_check, text)
     parser.add_argument(
         "--timeout",
@@ -187,6 +188,7 @@ def run_check(arguments: argparse.Namespace) -> int:
         KafkaSettings.read(settings_environment(arguments)),
         chosen_definition(arguments),
         strict=arguments.strict,
+        with_amendments=True,
         timeout_s=arguments.timeout,
     )
     say(json.dumps(verdict.figures()) if arguments.json else describe(verdict))
@@ -196,10 +198,12 @@ def run_check(arguments: argparse.Namespace) -> int:
 def describe(verdict: Verdict) -> str:
     """Format the verdict of a check as text."""
     figures = verdict.figures()
-    names = ["complete", "records", "distinct", "missing", "duplicates", "unexpected", "malformed"]
+    names = ["complete", "records", "distinct", "missing", "duplicates", "unexpected", "malformed", "stale"]
     if verdict.strict:
         names.append("different")
     lines = [f"{name:<11}{figures[name]:>12,}" for name in names]
     for name, examples in figures["examples"].items():
         lines += [f"{name}: {example}" for example in examples]
+    if any(NO_LONGER_EXISTS in fault for fault in verdict.stale):
+        lines.append("deletions that were not captured are appended by `millrace connector sweep`")
     return "\n".join([*lines, "PASSED" if verdict.passed else "FAILED"])

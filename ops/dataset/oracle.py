@@ -26,6 +26,8 @@ EXAMPLES = 20
 class Verdict(Struct, kw_only=True):
     """Result of comparing `order_final` with the database. The lists hold order ids; all but `unexpected` are faults.
 
+    `stale` orders are those whose newest record, in `order_final` or `order_amended`, differs from the database.
+
     `unexpected` orders are in the topic but not complete in the database. That is not a fault: such an order may
     have been changed or deleted after it was complete.
     """
@@ -39,16 +41,17 @@ class Verdict(Struct, kw_only=True):
     malformed: list[str]
     different: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
     strict: bool = False
 
     @property
     def passed(self) -> bool:
-        """Whether no order is missing or repeated and every record is valid (if strict, with equal fields)."""
-        return not (self.missing or self.duplicates or self.malformed or self.different)
+        """Whether no order is missing, repeated or stale, and every record is valid (if strict, with equal fields)."""
+        return not (self.missing or self.duplicates or self.malformed or self.different or self.stale)
 
     def figures(self) -> dict[str, Any]:
         """Return the verdict as JSON data: counts, and some order ids for each list."""
-        lists = ("missing", "repeated", "unexpected", "malformed", "different")
+        lists = ("missing", "repeated", "unexpected", "malformed", "stale", "different")
         return {
             "passed": self.passed,
             "strict": self.strict,
@@ -59,6 +62,7 @@ class Verdict(Struct, kw_only=True):
             "missing": len(self.missing),
             "unexpected": len(self.unexpected),
             "malformed": len(self.malformed),
+            "stale": len(self.stale),
             "different": len(self.different) if self.strict else None,
             "examples": {name: getattr(self, name)[:EXAMPLES] for name in lists if getattr(self, name)},
         }

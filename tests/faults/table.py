@@ -55,6 +55,12 @@ TABLE: Final[Mapping[str, Row]] = {
     "12": Row("group reset to earliest", worker_faults.replay_everything, Dose(1, 8_000), Dose(1, 100_000)),
     "14r": Row("no space on a worker's disk", worker_faults.fill_disk, Dose(1, 20_000), Dose(3, 100_000)),
     "15": Row("worker clocks 1 h ahead and behind", worker_faults.shift_clocks, Dose(1, 6_000), Dose(1, 30_000)),
+    "23": Row(
+        "Connect, Kafka SIGKILL in a snapshot; deletions",
+        server_faults.vanish_in_snapshot,
+        Dose(1, 8_000),
+        Dose(5, 40_000),
+    ),
     "R": Row(
         "order_final refuses batches",
         server_faults.refuse_batches,

@@ -10,6 +10,10 @@ import threading
 
 import pytest
 
+from config.settings import DatabaseSettings, KafkaSettings
+from ops.connector.sweep import sweep
+from ops.dataset.check import check
+from ops.dataset.newest import NO_LONGER_EXISTS
 from ops.dataset.simulation import Simulation
 from tests.support.background import in_background
 from tests.support.lake.oracle import differences
@@ -17,6 +21,7 @@ from tests.support.lake.shop_statements import line, live, new_id, order
 from tests.support.lake.testbed import LakeTestbed
 
 EQUAL, DIFFERENT, BEHIND, CANNOT_TELL = 0, 1, 2, 3
+LIMIT_S = 30.0
 
 SOLD, SPOILED, REPAIRED = (new_id() for _ in range(3))
 """Orders of these tests, which are in the lake; each is changed by one of them."""
@@ -77,6 +82,28 @@ def test_a_later_change_wins_over_a_repair(filled: LakeTestbed) -> None:
     filled.until_archived()
     filled.batch("run", "--wait")
     assert filled.gold("SELECT customer_id FROM fact_orders WHERE order_id = ?", REPAIRED) == [(22,)]
+
+
+def test_rows_that_vanished_without_a_captured_deletion_are_swept_from_stream_and_lake(filled: LakeTestbed) -> None:
+    stays, vanished = new_id(), new_id()
+    filled.change(order(stays), line(stays), order(vanished), line(vanished))
+    filled.until_archived()
+    database, kafka = DatabaseSettings.read(filled.environment), KafkaSettings.read(filled.environment)
+    verdict = check(database, kafka, filled.definition, timeout_s=LIMIT_S, with_amendments=True)
+    assert not [fault for fault in verdict.stale if stays in fault or vanished in fault]
+    filled.change_unlogged(
+        ("DELETE FROM order_details WHERE order_id = %s", [vanished]), ("DELETE FROM orders WHERE id = %s", [vanished])
+    )
+    stale = check(database, kafka, filled.definition, with_amendments=True).stale
+    assert [fault for fault in stale if stays in fault or vanished in fault] == [f"{vanished}: {NO_LONGER_EXISTS}"]
+    swept = {found.table: found.gone for found in sweep(database, kafka.bootstrap, filled.definition)}
+    assert min(swept["orders"], swept["order_details"]) >= 1
+    assert sum(found.gone for found in sweep(database, kafka.bootstrap, filled.definition)) == 0, "nothing is left"
+    filled.until_archived()
+    stale = check(database, kafka, filled.definition, with_amendments=True).stale
+    assert not [fault for fault in stale if stays in fault or vanished in fault]
+    filled.batch("run", "--wait")
+    assert filled.gold("SELECT order_id FROM fact_orders WHERE order_id IN (?, ?)", stays, vanished) == [(stays,)]
 
 
 def test_a_source_that_lost_much_is_not_copied_without_being_told_to(filled: LakeTestbed) -> None:

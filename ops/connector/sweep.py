@@ -1,0 +1,214 @@
+"""Delete rows from stream and lake that no longer exist in the source database, although no deletion was captured.
+
+A snapshot that was interrupted begins again, and does not report rows that were deleted in between: their records of
+the first attempt remain in the change topics. A sweep reads each change topic, then the primary keys of its table, and
+appends a deletion, in the connector's format, for each row that exists in the topic but not in the database. The
+streams, the look-ups, the archive and the lake process it like a captured deletion.
+
+The deletion's position follows that of the row's newest change in the topic directly. So every other change of the row
+that was captured but not published yet, or that is made later, is newer and takes precedence: a sweep may run, or be
+repeated, at any time, also while the connector lags behind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+from confluent_kafka import KafkaException, Producer
+from msgspec import Struct
+from mysql.connector.connection import MySQLConnection
+
+from config.definition import Definition, LogicalType, Table
+from config.settings import DatabaseSettings
+from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows
+from ops.context import SILENT
+from ops.dataset.database import connected, quoted
+from stack.errors import StackError
+from streams.model.position import Position
+from streams.topics import change_topic
+
+SWEPT: Final = "swept"
+"""Header of a deletion that a sweep appended."""
+
+LAST_ROW: Final = 2**31 - 1
+"""Row index of such a deletion, the greatest there is: it follows every change in the same event of the log."""
+
+MOST_GONE_SHARE: Final = 0.2
+"""Largest share of a table's rows that a sweep deletes without `--force`."""
+
+FEW_GONE: Final = 20
+"""Number of rows that a sweep deletes without `--force`, whatever their share."""
+
+_COMPARABLE: Final = (LogicalType.UUID, LogicalType.STRING, LogicalType.INTEGER, LogicalType.BIGINT)
+_CHUNK_RECORDS: Final = 500
+_ANSWER_S: Final = 30.0
+_TRANSACTION_TIMEOUT_MS: Final = 15_000
+
+
+class SweptTable(Struct, kw_only=True):
+    """Result for one table: rows that exist according to the topic, and those of them that the source lacks."""
+
+    table: str
+    topic_rows: int
+    gone: int
+
+
+def sweep(
+    database: DatabaseSettings,
+    bootstrap: str,
+    definition: Definition,
+    *,
+    only: str | None = None,
+    is_dry: bool = False,
+    is_forced: bool = False,
+) -> Iterator[SweptTable]:
+    """Compare the change topics of a dataset's tables with the database, and append the missing deletions.
+
+    Args:
+        only: sweep only this table.
+        is_dry: append nothing.
+        is_forced: delete rows even if they are a large share of the table.
+
+    Raises:
+        StackError: a server cannot be reached, a table's key cannot be compared, or too many rows are gone.
+    """
+    tables = [table for table in definition.tables if only in (None, table.name)]
+    with connected(database, definition.database) as connection:
+        for table in tables:
+            require_comparable_key(table)
+            yield _swept(connection, bootstrap, definition, table, is_dry=is_dry, is_forced=is_forced)
+
+
+def require_comparable_key(table: Table) -> None:
+    """Raise a `StackError` if the values of the table's key can be written in several ways, such as times."""
+    types = {column.name: column.type for column in table.columns}
+    for name in table.key:
+        if types[name] not in _COMPARABLE:
+            raise StackError(
+                f"table {table.name}: key column {name} has type {types[name].value}, so its rows cannot be compared "
+                f"with the topic; leave the table out with --table"
+            )
+
+
+def _swept(
+    connection: MySQLConnection,
+    bootstrap: str,
+    definition: Definition,
+    table: Table,
+    *,
+    is_dry: bool,
+    is_forced: bool,
+) -> SweptTable:
+    topic = change_topic(definition.name, table.name, engine=definition.engine)
+    rows = TopicRows(bootstrap, topic, table)
+    rows.read()
+    gone = _gone(connection, table, rows)
+    there = sum(not newest.deleted for newest in rows.newest.values())
+    if gone and not is_dry:
+        if len(gone) > max(FEW_GONE, there * MOST_GONE_SHARE) and not is_forced:
+            raise StackError(
+                f"table {table.name}: {len(gone):,} of {there:,} rows in {topic} are not in the source; if they were "
+                f"really deleted, run the command with --force"
+            )
+        at_ms = _database_time_ms(connection)
+        records = (deletion(record, at_ms) for record in rows.records_of(gone).values())
+        _append(bootstrap, definition, topic, records)
+    return SweptTable(table=table.name, topic_rows=there, gone=len(gone))
+
+
+def _gone(connection: MySQLConnection, table: Table, rows: TopicRows) -> dict[RowKey, Position]:
+    """Return the rows that exist in the topic but not in the database, with the positions of their newest changes."""
+    known = _keys(connection, table)
+    found = {
+        key: newest.position for key, newest in rows.newest.items() if not newest.deleted and _texts(key) not in known
+    }
+    # The database decides in the end: its collation may ignore case, and a commit may have become visible only now.
+    for key in list(_existing(connection, table, list(found))):
+        del found[key]
+    return found
+
+
+def _texts(key: RowKey) -> tuple[str, ...]:
+    return tuple(map(str, key))
+
+
+def _keys(connection: MySQLConnection, table: Table) -> set[tuple[str, ...]]:
+    columns = ", ".join(map(quoted, table.key))
+    known: set[tuple[str, ...]] = set()
+    connection.rollback()
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {columns} FROM {quoted(table.name)}")  # noqa: S608 - identifiers of a definition
+        while block := cursor.fetchmany(10_000):
+            known.update(tuple(map(str, row)) for row in block)
+    return known
+
+
+def _existing(connection: MySQLConnection, table: Table, keys: list[RowKey]) -> Iterator[RowKey]:
+    """Yield those of the keys that the database finds now."""
+    connection.rollback()  # so that the queries see the newest commits
+    condition = " AND ".join(f"{quoted(name)} = %s" for name in table.key)
+    with connection.cursor() as cursor:
+        for key in keys:
+            cursor.execute(f"SELECT 1 FROM {quoted(table.name)} WHERE {condition} LIMIT 1", key)  # noqa: S608
+            if _fetched(cursor):
+                yield key
+
+
+def _fetched(cursor: Any) -> list[Any]:
+    return list(cursor.fetchall())
+
+
+def _database_time_ms(connection: MySQLConnection) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS UNSIGNED)")
+        [(at_ms,)] = _fetched(cursor)
+    return int(at_ms)
+
+
+def deletion(record: ChangeRecord, at_ms: int) -> ChangeRecord:
+    """Build the deletion of a row that directly follows its newest change, `record`, in the database's log.
+
+    Args:
+        record: a record whose envelope contains the row.
+        at_ms: time of the deletion by the database's clock, in milliseconds since 1970.
+    """
+    envelope = _envelope(record.value)
+    source = envelope["source"] | {"row": LAST_ROW, "snapshot": "false", "ts_ms": at_ms}
+    source |= {name: None for name in ("gtid", "thread", "query", "ts_us", "ts_ns") if name in source}
+    value = {"before": envelope["after"], "after": None, "source": source, "op": "d", "ts_ms": at_ms}
+    return ChangeRecord(record.key, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _envelope(value: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(value)
+    payload = found.get("payload")
+    return payload if isinstance(payload, dict) else found
+
+
+def _append(bootstrap: str, definition: Definition, topic: str, records: Iterator[ChangeRecord]) -> None:
+    """Append records to the topic, many per transaction; a sweep that is interrupted may be repeated."""
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "transactional.id": f"millrace-sweep-{definition.name}",
+            "transaction.timeout.ms": _TRANSACTION_TIMEOUT_MS,
+            "partitioner": "murmur2_random",  # as the connector's
+            "compression.type": "lz4",
+        },
+        logger=SILENT,
+    )
+    try:
+        producer.init_transactions(_ANSWER_S)
+        while chunk := list(islice(records, _CHUNK_RECORDS)):
+            producer.begin_transaction()
+            for key, value in chunk:
+                producer.produce(topic, key=key, value=value, headers=[(SWEPT, b"")])
+            producer.commit_transaction(_ANSWER_S)
+    except KafkaException as error:
+        raise StackError(
+            f"cannot append deletions to {topic}: {error.args[0].str()}; run the command again to append the rest"
+        ) from None

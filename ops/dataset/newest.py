@@ -1,0 +1,166 @@
+"""Compare the newest published state of each order with the database: `order_amended` supplements `order_final`.
+
+An order that was published once is stale if its newest record differs from its rows in the database, for example
+because the rows were deleted and the deletion was never captured.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from mysql.connector.connection import MySQLConnection
+
+from config.definition import Completeness, Definition
+from ops.dataset.database import quoted
+from ops.dataset.final_topic import FinalReader
+from streams.model.published import OrderStatus
+
+PAUSE_S: Final = 3.0
+"""Seconds between two comparisons: far longer than a change needs from the database to the topics."""
+
+NO_LONGER_EXISTS: Final = "no longer exists in the database"
+
+_GROUP_ROWS: Final = 10_000
+
+
+class _Method(Struct, frozen=True):
+    id: int
+
+
+class _Product(Struct, frozen=True, order=True):
+    product_id: int
+    quantity: int
+
+
+class Published(Struct, frozen=True, kw_only=True):
+    """The fields of an order that are compared, from a record of either topic, or from the database."""
+
+    order_id: str
+    status: OrderStatus = OrderStatus.COMPLETE
+    revision: int = 0
+    customer_id: int | None = None
+    store_id: int | None = None
+    payment_method: _Method | None = None
+    num_products: int = 0
+    products: tuple[_Product, ...] = ()
+
+    def fault(self, source: Published | None) -> str | None:
+        """Explain how this record differs from the order in the database (None: it has no such order)."""
+        if source is None:
+            return None if self.status is OrderStatus.DELETED else NO_LONGER_EXISTS
+        if self.status is not source.status:
+            return f"is {self.status.value} in the topics, but {source.status.value} in the database"
+        names = ("customer_id", "store_id", "payment_method", "num_products", "products")
+        differing = [name for name in names if getattr(self, name) != getattr(source, name)]
+        return f"differs in {', '.join(differing)}" if differing else None
+
+
+_decoder = msgspec.json.Decoder(Published)
+
+
+def stale_orders(
+    connection: MySQLConnection, definition: Definition, readers: tuple[FinalReader, FinalReader]
+) -> list[str]:
+    """List the orders whose newest record differs from the database twice, although it did not change in between.
+
+    Args:
+        readers: unused readers of `order_final` and `order_amended`.
+
+    Raises:
+        StackError: the database or Kafka cannot be read.
+    """
+    newest: dict[str, Published] = {}
+    _read(readers, newest)
+    first = _faults(newest, source_orders(connection, definition))
+    if not first:
+        return []
+    time.sleep(PAUSE_S)
+    before = {order_id: newest[order_id] for order_id in first}
+    source = source_orders(connection, definition)
+    _read(readers, newest)
+    faults = _faults(newest, source)
+    return [f"{order_id}: {fault}" for order_id, fault in faults.items() if before.get(order_id) == newest[order_id]]
+
+
+def _read(readers: tuple[FinalReader, FinalReader], newest: dict[str, Published]) -> None:
+    def keep(_: bytes | None, value: bytes | None) -> None:
+        try:
+            order = _decoder.decode(value or b"")
+        except msgspec.DecodeError:
+            return  # the comparison with order_final reports records that cannot be decoded
+        known = newest.get(order.order_id)
+        if known is None or order.revision > known.revision:
+            newest[order.order_id] = order
+
+    for reader in readers:
+        reader.visit_to_end(keep)
+
+
+def _faults(newest: Mapping[str, Published], source: Mapping[str, Published | None]) -> dict[str, str]:
+    found = {}
+    for order_id, order in newest.items():
+        wanted = source.get(order_id)
+        if wanted is None and order_id in source:
+            continue  # its rows break a rule, so its newest changes are dead letters
+        fault = order.fault(wanted)
+        if fault is not None:
+            found[order_id] = fault
+    return found
+
+
+def source_orders(connection: MySQLConnection, definition: Definition) -> dict[str, Published | None]:
+    """Read every order of the database from one consistent snapshot; None if its rows break a rule of the streams."""
+    rule = definition.completeness
+    assert rule is not None
+    connection.rollback()
+    connection.start_transaction(consistent_snapshot=True, isolation_level="REPEATABLE READ")
+    try:
+        products: dict[str, list[_Product]] = {}
+        invalid: set[str] = set()
+        for order_id, product_id, quantity in _rows(connection, _lines_query(definition, rule)):
+            if quantity is None or quantity < 1:
+                invalid.add(order_id)
+            else:
+                products.setdefault(order_id, []).append(_Product(product_id, quantity))
+        orders: dict[str, Published | None] = {}
+        for order_id, customer_id, store_id, method, expected in _rows(connection, _orders_query(definition, rule)):
+            if order_id in invalid or expected is None or expected < 1:
+                orders[order_id] = None
+                continue
+            lines = tuple(sorted(products.get(order_id, ())))
+            orders[order_id] = Published(
+                order_id=order_id,
+                status=OrderStatus.COMPLETE if len(lines) >= expected else OrderStatus.INCOMPLETE,
+                customer_id=customer_id,
+                store_id=store_id,
+                payment_method=None if method is None else _Method(method),
+                num_products=expected,
+                products=lines,
+            )
+    finally:
+        connection.rollback()
+    return orders
+
+
+def _rows(connection: MySQLConnection, query: str) -> Iterator[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        while block := cursor.fetchmany(_GROUP_ROWS):
+            yield from block
+
+
+def _orders_query(definition: Definition, rule: Completeness) -> str:
+    parent = definition.table(rule.parent)
+    assert parent.topic_key is not None
+    columns = ", ".join(map(quoted, (parent.topic_key, "customer_id", "store_id", "payment_method_id")))
+    return f"SELECT {columns}, {quoted(rule.expected_column)} FROM {quoted(parent.name)}"  # noqa: S608
+
+
+def _lines_query(definition: Definition, rule: Completeness) -> str:
+    children = definition.table(rule.children)
+    assert children.topic_key is not None
+    return f"SELECT {quoted(children.topic_key)}, product_id, quantity FROM {quoted(children.name)}"  # noqa: S608

@@ -1,0 +1,104 @@
+"""Goal: a sweep deletes exactly the rows that the source lacks, and every later change of them takes precedence.
+
+Method: envelopes as Debezium writes them, in a topic that is a list; the real comparison runs in
+tests/lake/commands/test_reconcile.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+
+from config.dataset import load_definition
+from config.definition import Column, LogicalType
+from ops.connector import topic_rows
+from ops.connector.sweep import LAST_ROW, deletion, require_comparable_key
+from ops.connector.topic_rows import ChangeRecord, TopicRows
+from stack.errors import StackError
+from streams.model.change import Change, change_decoder
+from streams.model.order import OrderColumns
+from tests.support.builders import as_json, created, deleted, order_row, position, updated, wrap
+
+ORDERS = load_definition("project_db").table("orders")
+UPDATED = updated(order_row("a"), order_row("a", customer_id=9), position(20))
+
+Records = list[tuple[bytes | None, bytes | None]]
+
+
+def wrapped(value: bytes) -> bytes:
+    """The envelope with the JSON converter's schema."""
+    return as_json(wrap(msgspec.json.decode(value)))
+
+
+class Topic:
+    """A topic in memory, with the interface of `CommittedReader`."""
+
+    records: ClassVar[Records] = []
+
+    def __init__(self, *_: Any) -> None: ...
+    def __enter__(self) -> Topic:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def visit_to_end(self, visit: Callable[[bytes | None, bytes | None], None]) -> None:
+        for record in self.records:
+            visit(*record)
+
+
+def rows_of(monkeypatch: pytest.MonkeyPatch, *records: tuple[bytes | None, bytes | None]) -> TopicRows:
+    monkeypatch.setattr(topic_rows, "CommittedReader", Topic)
+    monkeypatch.setattr(Topic, "records", list(records))
+    rows = TopicRows("nowhere:1", "orders", ORDERS)
+    rows.read()
+    return rows
+
+
+def decoded(record: ChangeRecord) -> Change[OrderColumns]:
+    change = change_decoder(OrderColumns, key_of=lambda row: row.id)(record.key, record.value)
+    assert type(change) is Change, change
+    return change
+
+
+def test_the_newest_change_of_each_row_counts_wherever_it_is_in_the_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = rows_of(
+        monkeypatch,
+        (b"a", UPDATED),
+        (b"a", created(order_row("a"), position(10))),
+        (b"b", created(order_row("b"), position(11))),
+        (b"b", deleted(order_row("b"), position(12))),
+        (b"c", None),
+        (b"d", b"no JSON"),
+        (b"e", wrapped(created(order_row("e"), position(13)))),
+    )
+    assert {key[0]: (newest.position[2], newest.deleted) for key, newest in rows.newest.items()} == {
+        "a": (20, False), "b": (12, True), "e": (13, False),
+    }  # fmt: skip
+    found = rows.records_of({("a",): rows.newest["a",].position})
+    assert found == {("a",): ChangeRecord(b"a", UPDATED)}
+
+
+@pytest.mark.parametrize("form", [lambda value: value, wrapped], ids=["bare", "wrapped"])
+def test_a_deletion_follows_the_rows_newest_change_and_precedes_every_later_one(
+    form: Callable[[bytes], bytes],
+) -> None:
+    known = ChangeRecord(b"a", form(UPDATED))
+    swept = decoded(deletion(known, at_ms=5_000))
+    assert (swept.deleted, swept.at_ms, swept.row.customer_id) == (True, 5_000, 9)
+    later = decoded(ChangeRecord(b"a", created(order_row("a"), position(21))))
+    assert decoded(known).position < swept.position < later.position
+    assert swept.position[3] == LAST_ROW
+    envelope = msgspec.json.decode(deletion(known, at_ms=5_000).value)
+    assert (envelope["op"], envelope["after"], envelope["source"]["snapshot"]) == ("d", None, "false")
+
+
+def test_a_key_that_can_be_written_in_several_ways_is_refused() -> None:
+    times = msgspec.structs.replace(
+        ORDERS, key=("timestamp",), columns=(Column(name="timestamp", type=LogicalType.TIMESTAMP),)
+    )
+    with pytest.raises(StackError, match="orders: key column timestamp"):
+        require_comparable_key(times)
+    require_comparable_key(ORDERS)
