@@ -150,6 +150,7 @@ def test_the_verdict_is_told_to_people_and_to_programs() -> None:
         "missing": 1,
         "unexpected": 0,
         "malformed": 0,
+        "stale": 0,
         "different": 1,
         "examples": {"missing": ["b"], "repeated": ["a"], "different": ["a: store_id"]},
     }
