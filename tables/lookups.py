@@ -4,6 +4,7 @@ One script call writes the entries of a turn (a micro-batch of a partition) and,
 to read from the partition:
 
     lookups_offsets:{app id}    hash, `{topic}/{partition}` → the next offset to read
+                                      `{topic}/{partition}/topic_id` → id of the topic that the offset belongs to
 
 The script rejects a write if the stored offset is not the one that the worker expects: the worker was suspended while
 another worker took over, or Redis has lost its data. The rejected worker reopens the partition and resumes at the
@@ -51,6 +52,12 @@ for key, json in pairs(written) do redis.call('SET', key, json) end
 for _, key in ipairs(deleted) do redis.call('DEL', key) end
 redis.call('HSET', hash, field, next_offset)
 return 1
+""")
+
+KEEP: Final = Script("""\
+-- {hash, field, text} -> nil; stores a text
+local hash, field, text = unpack(cmsgpack.unpack(ARGV[1]))
+redis.call('HSET', hash, field, text)
 """)
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -110,6 +117,7 @@ class LookupCommitter:
         self._topic = topic
         self._partition = partition
         self._place = (f"{_OFFSETS}{sink.app.conf.id}", f"{topic}/{partition}")
+        self._id_place = (self._place[0], f"{self._place[1]}/topic_id")
         self._expected = ""
 
     async def open(self) -> None:
@@ -146,6 +154,15 @@ class LookupCommitter:
         self._expected = next_offset
         await self._tell_group(offsets[self._topic])
         return {}
+
+    async def source_ids(self) -> Mapping[str, str]:
+        """Return the id of the topic that the stored offset belongs to, if it is stored."""
+        stored = await self._call(READ, self._id_place)
+        return {} if stored is None else {self._topic: stored.decode()}
+
+    async def keep_source_ids(self, ids: Mapping[str, str]) -> None:
+        """Store the topic's id beside the offset."""
+        await self._call(KEEP, (*self._id_place, ids[self._topic]))
 
     async def check(self) -> None:
         """Check the offset stored in Redis, to detect another writer or a loss of data even if no changes arrive.

@@ -27,6 +27,8 @@ LAST_OFFSET: Final = "last-offset"
 """Metadata key of an object: the offset of its last record."""
 RECORDS: Final = "records"
 """Metadata key of an object: the number of its records."""
+TOPIC_ID: Final = "topic-id"
+"""Metadata key of an object: the id of the topic that its records were read from; missing if it was unknown."""
 
 _SUFFIX: Final = ".parquet"
 _DIGITS: Final = 20
@@ -51,6 +53,12 @@ def partition_folder(topic: str, partition: int) -> str:
 def object_name(topic: str, partition: int, start: int) -> str:
     """Return the name of the object with this start offset; names sort in the order of their starts."""
     return f"{partition_folder(topic, partition)}{start:0{_DIGITS}d}{_SUFFIX}"
+
+
+def object_metadata(last: int, records: int, topic_id: str | None) -> dict[str, str]:
+    """Return the metadata of an object whose last record has the offset `last`."""
+    metadata = {LAST_OFFSET: str(last), RECORDS: str(records)}
+    return metadata if topic_id is None else {**metadata, TOPIC_ID: topic_id}
 
 
 def before_object(topic: str, partition: int, start: int) -> str:

@@ -1,6 +1,6 @@
 """The archive's sink: writes every raw record of the change topics, unchanged, to Parquet objects in object storage.
 
-    {root}/changes/{topic}/{partition:05d}/{start:020d}.parquet        metadata: `last-offset`, `records`
+    {root}/changes/{topic}/{partition:05d}/{start:020d}.parquet        metadata: `last-offset`, `records`, `topic-id`
 
 The objects of a partition form a chain: the metadata of each object contains its last offset, and the next object
 starts at that offset + 1 (`streams/model/archive_chain.py` has the rules for writing and reading a chain). Only the
@@ -36,7 +36,15 @@ from faust.types import TP
 from mode import Service
 
 from streams.adapters.object_store import ObjectStore
-from streams.model.archive_chain import LAST_OFFSET, RECORDS, before_object, object_name, partition_folder, start_of
+from streams.model.archive_chain import (
+    LAST_OFFSET,
+    TOPIC_ID,
+    before_object,
+    object_metadata,
+    object_name,
+    partition_folder,
+    start_of,
+)
 from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
@@ -48,8 +56,7 @@ CLOSE_FLUSH_S: Final = 2.0
 """Time limit in seconds of the last put before a partition is handed over; what is not put is read again."""
 
 MOST_REFUSALS: Final = 5
-"""Number of refused puts in a row after which the partition is reopened. A put is refused if another owner was faster,
-which normally happens only for a short time."""
+"""Number of refused puts in a row after which the partition is reopened; another owner is faster only for a while."""
 
 FIRST_STEP_BACK: Final = 1024
 STEP_GROWS: Final = 16
@@ -125,6 +132,7 @@ class ArchiveCommitter:
         self._newest: int | None = None  # start of the chain's last object
         self._waiting_since = self._looked_at = time.monotonic()
         self._is_sound = False
+        self._topic_id: str | None = None
 
     async def open(self) -> None:
         """Do nothing: former owners need not be fenced, because a put never replaces an existing object."""
@@ -160,6 +168,16 @@ class ArchiveCommitter:
             await self._flush()
         return {}
 
+    async def source_ids(self) -> Mapping[str, str]:
+        """Return the id of the topic whose records the chain's last object contains, if the object has one."""
+        newest = None if self._newest is None else await self._sink.store.metadata(self._name(self._newest))
+        self._topic_id = (newest or {}).get(TOPIC_ID)
+        return {self._tp.topic: self._topic_id} if self._topic_id else {}
+
+    async def keep_source_ids(self, ids: Mapping[str, str]) -> None:
+        """Add the topic's id to the objects to come."""
+        self._topic_id = ids[self._tp.topic]
+
     async def check(self) -> None:
         """Put the waiting records if they are due; if there are none, check regularly that the last object exists.
 
@@ -174,22 +192,20 @@ class ArchiveCommitter:
 
     async def close(self) -> None:
         """Put the waiting records before the partition is handed over, but give up after `CLOSE_FLUSH_S` seconds."""
-        is_open = self._sink.open.get(self._tp) is self
-        if is_open:
-            del self._sink.open[self._tp]
-        if is_open and self._is_sound and self._rows:
+        if self._sink.open.get(self._tp) is not self:
+            return
+        del self._sink.open[self._tp]
+        if self._is_sound and self._rows:
             try:
                 async with asyncio.timeout(CLOSE_FLUSH_S):
                     await self._flush()
             except (SinkAwayError, TimeoutError) as error:
-                log.info(
-                    "%d records of %s are not archived and will be read again: %r", self._rows.records, self._tp, error
-                )
+                log.info("%d records of %s are to be read again: %r", self._rows.records, self._tp, error)
 
     def waiting(self) -> dict[str, float]:
         """Return the number of waiting `records` and `bytes`, and how many `seconds` the oldest record has waited."""
-        waited_s = time.monotonic() - self._waiting_since if self._rows else 0.0
-        return {"records": self._rows.records, "bytes": self._rows.size_bytes, "seconds": round(waited_s, 3)}
+        waited_s = round(time.monotonic() - self._waiting_since, 3) if self._rows else 0.0
+        return {"records": self._rows.records, "bytes": self._rows.size_bytes, "seconds": waited_s}
 
     # -- putting ------------------------------------------------------------------------------------------------------
 
@@ -214,9 +230,8 @@ class ArchiveCommitter:
     async def _put(self) -> bool:
         """Put all waiting records as one object; return False if an object with this name already exists."""
         last, records = self._rows.last_offset, self._rows.records
-        size = await self._sink.store.put_new(
-            self._name(self._start), self._rows.file(), {LAST_OFFSET: str(last), RECORDS: str(records)}
-        )
+        metadata = object_metadata(last, records, self._topic_id)
+        size = await self._sink.store.put_new(self._name(self._start), self._rows.file(), metadata)
         if size is None:
             self._sink.counts["refused"] += 1
             return False
@@ -262,8 +277,7 @@ class ArchiveCommitter:
     async def _last_of(self, start: int) -> int | None:
         """Return the last offset of the object with this start, or None if the object does not exist."""
         name = self._name(start)
-        metadata = await self._sink.store.metadata(name)
-        if metadata is None:
+        if (metadata := await self._sink.store.metadata(name)) is None:
             return None
         text = metadata.get(LAST_OFFSET, "")
         if not text.isdecimal() or int(text) < start:

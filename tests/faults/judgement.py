@@ -13,7 +13,7 @@ import msgspec
 from rocksdict import AccessType, Options, Rdict
 
 from ops.dataset.check import check
-from streams.runtime.state.changelog import INCARNATION_KEY
+from streams.runtime.state.changelog import CONTROL_BYTE
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, order_state_changelog
 from tables import order_state
 from tests.faults import invariants
@@ -73,7 +73,7 @@ def judge(scenario: Scenario) -> Judgement:
         by_topic[record.topic].append(record)
     rows = scenario.shop.rows()
     amended = [msgspec.json.decode(record.value or b"null") for record in by_topic[ORDER_AMENDED]]
-    history = [record for record in by_topic[changelog] if record.key != INCARNATION_KEY]
+    history = [record for record in by_topic[changelog] if not (record.key or b"").startswith(CONTROL_BYTE)]
     judgement.add("I3", _regressions(history))
     judgement.add("I3", invariants.revision_faults((value["order_id"], value["revision"]) for value in amended))
     stores = _stores(scenario.pool.folders, scenario.testbed.app_id())

@@ -7,6 +7,8 @@ log lines are read.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 
 import pytest
 import requests
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer
+from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from config.settings import KafkaSettings
@@ -25,6 +27,7 @@ from stack.ports import free_ports
 from streams.topics import DEAD_LETTERS, ORDER_FINAL, catalogue, change_topic, order_state_changelog
 from tests.streams.orders.live_shop import TopicTail
 from tests.support.builders import created, detail_row, order_row, position
+from tests.support.kafka import read_topics
 from tests.support.server_waiting import until
 
 ORDERS, DETAILS = change_topic("project_db", "orders"), change_topic("project_db", "order_details")
@@ -88,6 +91,30 @@ class Site:
         worker = self.worker(**settings)
         until(lambda: not worker.is_running(), "the worker gives up")
         return worker.log.read_text()
+
+    def skip(self, topic: str, partition: int, *options: str) -> str:
+        """What `millrace topics skip` says."""
+        place = ["--topic", topic, "--partition", str(partition), *options]
+        command = [sys.executable, "-m", "ops.cli", "topics", "skip", "--app", self.app_id, *place, "--reason", "test"]
+        done = subprocess.run(command, env=os.environ | self.environment, capture_output=True, text=True, timeout=60)
+        return done.stdout + done.stderr
+
+    def letters(self) -> list[str]:
+        """The reasons of this application's dead letters of partition 2, oldest first."""
+        records = read_topics(self.environment["KAFKA_BOOTSTRAP"], DEAD_LETTERS)
+        found = [record for record in records if record.headers.get("app") == self.app_id]
+        return [record.headers["reason"] for record in sorted(found, key=lambda record: record.offset)]
+
+    def state(self, worker: Worker, partition: int) -> str:
+        """The state of one of the worker's partitions."""
+        found = ((worker.stats() or {}).get("partitions") or {}).get(str(partition)) or {}
+        return str(found.get("state", ""))
+
+    def fault(self, worker: Worker, partition: int) -> str:
+        """Why one of the worker's partitions is stopped; empty if it is not."""
+        if self.state(worker, partition) != "stopped":
+            return ""
+        return str((worker.stats() or {})["partitions"][str(partition)]["error"])
 
 
 @pytest.fixture
@@ -199,3 +226,55 @@ def test_a_record_whose_dead_letter_would_be_too_large_costs_only_itself(site: S
         assert worker.stop()
     assert record.raw is None
     assert (record.headers["left_out"], record.headers["topic"]) == ("18000000", ORDERS)
+
+
+def test_a_source_topic_that_changes_under_a_worker_stops_its_partitions_with_its_name(site: Site) -> None:
+    tail = TopicTail(site.environment["KAFKA_BOOTSTRAP"], [ORDER_FINAL])
+    worker = site.worker()
+    worker.wait_ready()
+    site.complete_order("order-1")
+    tail.wait(ORDER_FINAL, "order-1")
+    site.delete_topics(DETAILS)  # Kafka also deletes the offsets that the group has committed for this topic
+    site.make_topics()
+    for number in range(4):
+        until(lambda number=number: site.fault(worker, number), f"partition {number} is stopped")  # type: ignore[misc]
+        assert f"partition {number} of topic {DETAILS} was deleted and created again" in site.fault(worker, number)
+    assert "has 1 workers" in site.skip(DETAILS, 0, "--to-beginning"), "not while a worker has the partition"
+    assert worker.stop()
+    for number in range(4):
+        assert f"goes on at offset 0 of {DETAILS}/{number}" in site.skip(DETAILS, number, "--to-beginning")
+    worker.start()
+    worker.wait_ready()
+    site.complete_order("order-2")
+    tail.wait(ORDER_FINAL, "order-2")
+    tail.close()
+    assert worker.stop()
+
+
+def test_a_truncated_source_topic_stops_the_partition_that_lost_records_and_no_other(site: Site) -> None:
+    worker = site.worker()
+    worker.wait_ready()
+    site.produce(ORDERS, b"bad", b"{}", partition=2)
+    until(lambda: site.committed() == 1, "its dead letter is committed")
+    assert worker.stop()
+    for _ in range(2):
+        site.produce(ORDERS, b"bad", b"{}", partition=2)
+    [deletion] = site.admin.delete_records([TopicPartition(ORDERS, 2, OFFSET_END)]).values()
+    deletion.result()
+    worker.start()
+    until(lambda: site.fault(worker, 2), "partition 2 is stopped")
+    assert f"partition 2 of topic {ORDERS} begins at offset" in site.fault(worker, 2)
+    until(lambda: [site.state(worker, number) for number in (0, 1, 3)] == ["running"] * 3, "the others are running")
+    assert worker.stop()
+    assert f"goes on at offset 3 of {ORDERS}/2" in site.skip(ORDERS, 2, "--to-beginning")
+    site.produce(ORDERS, b"poison", b"{", partition=2)
+    site.produce(ORDERS, b"bad", b"{}", partition=2)
+    assert "is not the next one" in site.skip(ORDERS, 2, "--offset", "4")
+    assert f"goes on at offset 4 of {ORDERS}/2" in site.skip(ORDERS, 2, "--offset", "3")
+    worker.start()
+    worker.wait_ready()
+    until(lambda: len(site.letters()) == 4, "the record after the skipped one is processed")
+    assert worker.stop()
+    _, lost, skipped, _ = site.letters()
+    assert "records from offset 1 on are lost" in lost
+    assert skipped == "skipped by an operator: test"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka.structs import TopicPartition
@@ -14,11 +14,12 @@ from streams.model.fold import STATE_ONLY, UNCHANGED, Rejected
 from streams.model.published import PaymentMethod
 from streams.runtime.partition.batch import OutputRecord, SourceRecord, TimerCallback
 from streams.runtime.partition.committer import Committer
+from streams.runtime.partition.host import PolledTask
 from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.processor import PartitionView
-from streams.runtime.partition.task import PartitionTask
+from streams.runtime.partition.sources import Source
 from streams.runtime.partition.turn import Turn
-from streams.runtime.state.changelog import INCARNATION_KEY, Restoration, RestoreProgress, WriteFirst
+from streams.runtime.state.changelog import CONTROL_BYTE, Restoration, RestoreProgress, WriteFirst
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.store import Entry, PartitionStore
 from streams.runtime.state.timers import Timer
@@ -139,6 +140,7 @@ class Log:
     Attributes:
         topics: records by topic; the list index is the offset.
         offsets: committed offsets by topic.
+        source_ids: ids of the source topics, which a pipeline without a changelog keeps beside the offsets.
         compacted: changelog offsets whose records compaction has removed.
         openings: number of committers opened so far; only the last of them may commit.
         hanging_commits: number of commits that will hang forever.
@@ -150,6 +152,7 @@ class Log:
         self.topics: dict[str, list[OutputRecord]] = {}
         self.offsets: dict[str, int] = {}
         self.compacted: set[int] = set()
+        self.source_ids: Mapping[str, str] = {}
         self.openings = 0
         self.hanging_commits = 0
         self.slow: asyncio.Event | None = None
@@ -183,7 +186,7 @@ class MemoryCommitter:
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
         assert self._epoch == self._log.openings, "a fenced committer must not be used"
-        if [record.key for record in outputs] == [INCARNATION_KEY]:
+        if outputs and all((record.key or b"").startswith(CONTROL_BYTE) for record in outputs):
             return self._log.append(outputs, {})
         if self._log.hanging_commits:
             self._log.hanging_commits -= 1
@@ -196,6 +199,12 @@ class MemoryCommitter:
         if error is not None:
             raise error
         return answer
+
+    async def source_ids(self) -> Mapping[str, str]:
+        return self._log.source_ids
+
+    async def keep_source_ids(self, ids: Mapping[str, str]) -> None:
+        self._log.source_ids = ids
 
     async def check(self) -> None:
         return
@@ -240,12 +249,19 @@ class LogConsumer:
         self._position = end
         offsets = [offset for offset in range(begin, end) if offset not in self._log.compacted]
         return (
-            {tps[0]: [Consumed(CHANGELOG, 0, i, records[i].key, records[i].value) for i in offsets]} if offsets else {}
+            {tps[0]: [Consumed(CHANGELOG, 0, i, *records[i][1:3], headers=records[i].headers) for i in offsets]}
+            if offsets
+            else {}
         )
 
 
 class FakeHost:
-    """A fake worker that hosts a partition under test; `sought` receives the start offsets of each task that opens."""
+    """A fake worker that hosts a partition under test.
+
+    Attributes:
+        sought: receives the start offsets of each task that opens.
+        source: every source topic as the fake Kafka describes it.
+    """
 
     turn_max_records = 100
     waiting_max_bytes = 1_000_000
@@ -253,13 +269,15 @@ class FakeHost:
     commit_timeout_s = 0.5
     group_answers: asyncio.Event | None = None  # None: the group confirms at once
     changelog_delete_retention_s = 86_400.0
+    app_id = "tally"
 
     def __init__(self, log: Log, topics: Sequence[str] = ("numbers",)) -> None:
         self.log = log
         self.failures: list[tuple[Exception, bool]] = []
         self.committers: list[MemoryCommitter] = []
-        self.sought: asyncio.Queue[tuple[PartitionTask, Mapping[str, int]]] = asyncio.Queue()
+        self.sought: asyncio.Queue[tuple[PolledTask, Mapping[str, int]]] = asyncio.Queue()
         self.committed: list[Mapping[str, int]] = []
+        self.source = Source(None, 0, 1_000_000)
         self._topics = topics
 
     def new_committer(self, partition: int) -> Committer:
@@ -290,10 +308,11 @@ class FakeHost:
         if self.group_answers is not None:
             await self.group_answers.wait()
 
-    async def seek(self, task: PartitionTask, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
-        starts = {topic: offset or 0 for topic, offset in offsets.items()}
-        await self.sought.put((task, starts))
-        return starts
+    async def sources(self, partition: int, topics: Collection[str]) -> Mapping[str, Source]:
+        return dict.fromkeys(topics, self.source)
+
+    async def seek(self, task: PolledTask, offsets: Mapping[str, int]) -> None:
+        await self.sought.put((task, dict(offsets)))
 
     def on_committed(self, partition: int, offsets: Mapping[str, int]) -> None:
         self.committed.append(dict(offsets))

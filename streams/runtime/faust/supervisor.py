@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, cast
 
 from aiokafka.structs import TopicPartition
@@ -18,14 +18,17 @@ from mode import Service
 from mode.utils.locks import Event
 
 from streams.runtime.faust.source_offsets import SourceOffsets
+from streams.runtime.faust.source_topics import describe_sources
+from streams.runtime.faust.source_watch import SourceWatch
 from streams.runtime.faust.transport import BatchConsumer
 from streams.runtime.faust.worker import WorkerApp
 from streams.runtime.partition.committer import KafkaTransactions
+from streams.runtime.partition.host import PolledTask
 from streams.runtime.partition.lifecycle import Partition, PartitionState
 from streams.runtime.partition.pipeline import Pipeline, transactional_id
+from streams.runtime.partition.sources import RUNBOOK, Source
 from streams.runtime.partition.standby import Standby
-from streams.runtime.partition.task import PartitionTask
-from streams.runtime.state.changelog import Restoration, RestoreProgress, WriteFirst, earliest_offsets
+from streams.runtime.state.changelog import Restoration, RestoreProgress, WriteFirst
 from streams.runtime.state.store import Entry, PartitionStore
 
 log = logging.getLogger(__name__)
@@ -56,6 +59,7 @@ class PartitionSupervisor(Service):
         self._generation = -1
         self.offsets = SourceOffsets(app, lambda: self.partitions, beacon=self.beacon)
         self.add_dependency(self.offsets)
+        self.add_dependency(SourceWatch(app, lambda: self.partitions))
 
     # -- Faust's recovery interface -----------------------------------------------------------------------------------
 
@@ -115,7 +119,13 @@ class PartitionSupervisor(Service):
             standby.start(self._on_crash)
 
     def _on_crash(self, error: BaseException) -> None:
-        log.critical("a partition failed with an unrecoverable error; stopping the worker: %r", error, exc_info=error)
+        log.critical(
+            "a partition failed with an unrecoverable error; stopping the worker: %r. If a source record is the cause, "
+            "`millrace topics skip` steps over it (%s)",
+            error,
+            RUNBOOK,
+            exc_info=error,
+        )
         self.add_future(self.app.crash(error))
 
     async def _resume_flow(self, assigned: set[TP]) -> None:
@@ -149,6 +159,11 @@ class PartitionSupervisor(Service):
         return cast(BatchConsumer, self.app.consumer)
 
     # -- `Host` interface for the partition tasks ---------------------------------------------------------------------
+
+    @property
+    def app_id(self) -> str:
+        """Id of the application, which is also its consumer group."""
+        return str(self.app.conf.id)
 
     @property
     def turn_max_records(self) -> int:
@@ -224,24 +239,13 @@ class PartitionSupervisor(Service):
             on_progress=report,
         )
 
-    async def seek(self, task: PartitionTask, offsets: Mapping[str, int | None]) -> Mapping[str, int]:
-        """Seek to the committed offset of each topic, or to the first offset if none is committed; return the offsets.
+    async def sources(self, partition: int, topics: Collection[str]) -> Mapping[str, Source]:
+        """Return the id, the first offset and the end offset of a partition of each source topic."""
+        return await describe_sources(self.app.kafka_client, partition, topics)
 
-        Raises:
-            SourceTruncatedError: unprocessed records were deleted from a source topic.
-        """
-        tps = {TP(topic, task.partition): offset for topic, offset in offsets.items()}
-        found = await earliest_offsets(self.app.kafka_client, [TopicPartition(*tp) for tp in tps])
-        begins = {tp: found[TopicPartition(*tp)] for tp in tps}
-        for tp, offset in tps.items():
-            if offset is not None and offset < begins[tp]:
-                raise SourceTruncatedError(
-                    f"partition {tp.partition} of topic {tp.topic} begins at offset {begins[tp]}, after the committed "
-                    f"offset {offset}: records were deleted before this application processed them"
-                )
-        starts = {tp: begins[tp] if offset is None else offset for tp, offset in tps.items()}
-        self._consumer.begin_at(task, starts)
-        return {tp.topic: offset for tp, offset in starts.items()}
+    async def seek(self, task: PolledTask, offsets: Mapping[str, int]) -> None:
+        """Start polling each source topic at the given offset, on behalf of `task`."""
+        self._consumer.begin_at(task, {TP(topic, task.partition): offset for topic, offset in offsets.items()})
 
     def on_committed(self, partition: int, offsets: Mapping[str, int]) -> None:
         """Report the source offsets of a committed turn (micro-batch) to Faust's monitor."""
@@ -250,10 +254,6 @@ class PartitionSupervisor(Service):
     def on_room(self) -> None:
         """Wake the consumer's polling loop, because a partition's queue has room again."""
         self._consumer.note_room()
-
-
-class SourceTruncatedError(Exception):
-    """Kafka has deleted source records that this application had not processed yet."""
 
 
 class TransactionalTableManager(TableManager):

@@ -23,7 +23,8 @@ from streams.runtime.faust.fetched import FetchedRecord
 from streams.runtime.faust.transactions import PartitionTransactions
 from streams.runtime.faust.worker import WorkerApp
 from streams.runtime.partition.batch import RecordBatch
-from streams.runtime.partition.task import PartitionTask
+from streams.runtime.partition.host import PolledTask
+from streams.runtime.partition.sources import SourceAlteredError
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,8 @@ class BatchConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._partition_tasks: dict[TP, PartitionTask] = {}
-        self._seeks: dict[TP, tuple[PartitionTask, int]] = {}
+        self._partition_tasks: dict[TP, PolledTask] = {}
+        self._seeks: dict[TP, tuple[PolledTask, int]] = {}
         self._polled_since: dict[TP, float] = {}
         self._room = asyncio.Event()
 
@@ -60,7 +61,7 @@ class BatchConsumer(driver.Consumer):
 
     # -- used by the supervisor ---------------------------------------------------------------------------------------
 
-    def begin_at(self, task: PartitionTask, offsets: Mapping[TP, int]) -> None:
+    def begin_at(self, task: PolledTask, offsets: Mapping[TP, int]) -> None:
         """Start polling topic partitions on behalf of `task`, each from the given offset."""
         for tp, offset in offsets.items():
             self._seeks[tp] = (task, offset)
@@ -206,12 +207,26 @@ class BatchConsumer(driver.Consumer):
                 return
             from_offset = self._read_offset[tp]
             assert from_offset is not None
+            if records[begin].offset > from_offset + 1 and await self._is_truncated(tp, from_offset):
+                task.fail(
+                    SourceAlteredError(f"records of {tp.topic}/{tp.partition} from {from_offset} on were deleted")
+                )
+                return
             self._note_uncommitted(tp, from_offset)
             batch = RecordBatch(tp.topic, tp.partition, from_offset, records[begin : begin + size], task)
             self._read_offset[tp] = batch.next_offset
             task.queue.polled(batch)
             await self.wait_first(self.callback(self._message(tp, batch)), self.suspend_flow.wait())
         self._track_end(tp)
+
+    async def _is_truncated(self, tp: TP, offset: int) -> bool:
+        """Return whether the topic begins after `offset`; aiokafka then goes on at its beginning without an error.
+
+        Asked only after a gap of more than one transaction marker.
+        """
+        client, place = self._thread._ensure_consumer(), TopicPartition(tp.topic, tp.partition)
+        begins = await self._thread.call_thread(client.beginning_offsets, [place])
+        return bool(begins[place] > offset)
 
     def _track_end(self, tp: TP) -> None:
         """Report the end offset of a topic partition to Faust's monitor, which computes the consumer lag from it."""

@@ -49,6 +49,15 @@ class Committer(Protocol):
         After an error, the outcome is unknown until a new committer has been opened.
         """
 
+    async def source_ids(self) -> Mapping[str, str]:
+        """Return the known ids of the source topics that the committed offsets belong to; call `committed` first.
+
+        Not used if the pipeline has a changelog, which then contains the ids.
+        """
+
+    async def keep_source_ids(self, ids: Mapping[str, str]) -> None:
+        """Keep the ids of the source topics beside the committed offsets."""
+
     async def check(self) -> None:
         """Raise an error if another writer has changed the sink; called about once a second."""
 
@@ -100,6 +109,13 @@ class KafkaTransactions:
         except IllegalOperation as error:
             # aiokafka raises this error, which is not a `KafkaError`, if the producer has failed in the meantime.
             raise KafkaError(f"the transaction of partition {self.partition} cannot continue: {error}") from error
+
+    async def source_ids(self) -> Mapping[str, str]:
+        """Return nothing, because the ids are in the changelog."""
+        return {}
+
+    async def keep_source_ids(self, ids: Mapping[str, str]) -> None:
+        """Do nothing, because the ids are in the changelog."""
 
     async def check(self) -> None:
         """Do nothing, because no other writer can change records committed to Kafka."""

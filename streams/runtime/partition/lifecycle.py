@@ -12,9 +12,11 @@ from typing import Final
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from streams.model.errors import SinkAwayError
+from streams.runtime.partition.host import Host
 from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.queue import BatchesApartError
-from streams.runtime.partition.task import Host, PartitionTask
+from streams.runtime.partition.sources import SourceAlteredError, SourceChangedError
+from streams.runtime.partition.task import PartitionTask
 from streams.runtime.partition.waiting import ClosingError, start_task, unless_closing
 from streams.runtime.state.changelog import RestoreProgress
 from streams.runtime.stats import RuntimeStats
@@ -27,9 +29,9 @@ REOPEN_DELAYS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 FENCED_IN_A_ROW: Final = 5
 """Number of consecutive fencings after which the worker stops, because another process seems to own the partition."""
 
-TRANSIENT: Final = (KafkaError, OSError, TimeoutError, BatchesApartError, SinkAwayError)
-"""Errors after which the partition is reopened, because an outage can cause them. Any other error means a bug or lost
-data, and stops the worker."""
+TRANSIENT: Final = (KafkaError, OSError, TimeoutError, BatchesApartError, SinkAwayError, SourceAlteredError)
+"""Errors after which the partition is reopened, because an outage can cause them. A `SourceChangedError` stops the
+partition only. Any other error means a bug or lost data, and stops the worker."""
 
 
 class PartitionState(StrEnum):
@@ -38,6 +40,7 @@ class PartitionState(StrEnum):
     OPENING = "opening"
     RUNNING = "running"
     WAITING = "waiting"
+    STOPPED = "stopped"
     CLOSED = "closed"
 
 
@@ -51,7 +54,7 @@ class Partition:
     Attributes:
         name: the pipeline's name and the partition number, as shown in logs and on pages.
         state: the current stage of the life cycle.
-        error: the error after which the partition is waiting to be reopened; None if it is not waiting.
+        error: the error after which the partition is waiting to be reopened, or is stopped; None otherwise.
         task: the current partition task, or the last one if the partition is waiting or closed.
     """
 
@@ -114,6 +117,8 @@ class Partition:
             except ProducerFenced as error:
                 fenced = 1 if self.task.turns else fenced + 1
                 await self._after_fencing(error, fenced)
+            except SourceChangedError as error:
+                await self._stop(error)
             except TRANSIENT as error:
                 failures = 1 if self.task.turns else failures + 1
                 await self._after_failure(error, failures)
@@ -149,6 +154,13 @@ class Partition:
         delay = REOPEN_DELAYS_S[min(in_a_row, len(REOPEN_DELAYS_S)) - 1]
         log.warning("partition %s failed: %r; reopening it in %.1f s", self.name, error, delay)
         await self._pause(error, delay)
+
+    async def _stop(self, error: SourceChangedError) -> None:
+        """Leave the partition stopped until the worker closes it, because an operator has to decide how to go on."""
+        self._stats.count("stopped")
+        self.state, self.error = PartitionState.STOPPED, str(error)
+        log.error("partition %s is stopped: %s", self.name, error)
+        await self._closing.wait()
 
     async def _pause(self, error: Exception, seconds: float) -> None:
         self.state, self.error = PartitionState.WAITING, repr(error)

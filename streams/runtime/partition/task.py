@@ -7,7 +7,7 @@ nothing in memory from earlier tasks. To open its partition, it takes these step
     b. replay the changelog into the store, from the first record that is missing or whose follow-up may not be done;
        if the changelog is empty, write its first record, unless the consumer group has committed offsets: then the
        state was lost, which is a fatal error;
-    c. read the committed source offsets;
+    c. read the committed source offsets, and check that the source topics still have what follows them;
     d. wait until the application is ready, and pass it the recent states;
     e. make the consumer seek to the committed offsets and poll for this task.
 
@@ -31,16 +31,18 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from streams.runtime.partition.batch import Fold, OutputRecord, RecordBatch
+from streams.runtime.partition.host import Host
 from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.processor import PartitionView
 from streams.runtime.partition.queue import BatchQueue
+from streams.runtime.partition.sources import ChangelogSourceIds, check_sources
 from streams.runtime.partition.turn import Turn
 from streams.runtime.partition.view import StatelessPartitionView, StoredPartitionView
 from streams.runtime.partition.waiting import finish, unless_closing
-from streams.runtime.state.changelog import INCARNATION_KEY, RestoreProgress, WriteFirst
+from streams.runtime.state.changelog import INCARNATION_KEY, RestoreProgress
 from streams.runtime.state.codec import STATELESS
 from streams.runtime.state.store import Entry, PartitionStore, StoreWriteError
 from streams.runtime.stats import RuntimeStats
@@ -65,31 +67,6 @@ class StateLostError(Exception):
     """The changelog is empty although the consumer group has committed offsets, so the partition's state was lost."""
 
 
-class Host(Protocol):
-    """Interface through which a partition task uses its worker."""
-
-    @property
-    def turn_max_records(self) -> int: ...
-    @property
-    def waiting_max_bytes(self) -> int: ...
-    @property
-    def fenced_wait_s(self) -> float: ...
-    @property
-    def commit_timeout_s(self) -> float: ...
-    async def confirm_ownership(self) -> None: ...
-    async def restore(
-        self,
-        pipeline: Pipeline,
-        partition: int,
-        store: PartitionStore,
-        progress: RestoreProgress,
-        write_first: WriteFirst,
-    ) -> Sequence[Entry]: ...
-    async def seek(self, task: PartitionTask, offsets: Mapping[str, int | None]) -> Mapping[str, int]: ...
-    def on_committed(self, partition: int, offsets: Mapping[str, int]) -> None: ...
-    def on_room(self) -> None: ...
-
-
 class PartitionTask:
     """Opens one partition of the co-partitioned source topics and processes it in turns (micro-batches).
 
@@ -99,6 +76,7 @@ class PartitionTask:
         turns: number of committed turns.
         queue: the batches that are waiting for a turn.
         progress: progress of restoring the store from the changelog.
+        source_ids: ids of the source topics when the partition was opened, keyed by topic; None for an unknown id.
         view: the partition as seen by the processor.
     """
 
@@ -116,6 +94,7 @@ class PartitionTask:
         self.is_used = False
         self.turns = 0
         self.progress = RestoreProgress()
+        self.source_ids: Mapping[str, str | None] = {}
         self.view: PartitionView = StatelessPartitionView(partition)
         self._pipeline = pipeline
         self._processor = pipeline.processor
@@ -126,6 +105,7 @@ class PartitionTask:
         self._stored: StoredPartitionView | None = None
         self._store: PartitionStore | None = None
         self._timers_due_at = 0.0
+        self._fault: Exception | None = None
         self.queue = BatchQueue(host.waiting_max_bytes)
 
     # -- the consumer and the agents ----------------------------------------------------------------------------------
@@ -148,6 +128,7 @@ class PartitionTask:
 
         Raises:
             StateLostError, ChangelogDamagedError: the changelog does not contain the complete state.
+            SourceChangedError: a source topic lacks the records that follow the committed offsets.
             KafkaError, OSError, TimeoutError: Kafka is unavailable; a new task may succeed later.
         """
         assert not self.is_used, "a partition task can be opened only once"
@@ -157,11 +138,12 @@ class PartitionTask:
             await self._committer.open()  # a.
         recent = await self._restore()  # b.
         async with asyncio.timeout(OPEN_TIMEOUT_S):
-            committed = await self._committer.committed()  # c.
+            begins = await self._check_sources(await self._committer.committed())  # c.
         await self._processor.ready()  # d.
         self._processor.opened(self.view, recent)
         self.is_open = True
-        self.queue.next_offsets |= await self._host.seek(self, committed)  # e.
+        await self._host.seek(self, begins)  # e.
+        self.queue.next_offsets |= begins
         if self._pipeline.table is not None:
             self._pipeline.table.stores.set_readable(self.partition)
         self._stats.count("opened")
@@ -183,6 +165,14 @@ class PartitionTask:
         recent = await self._host.restore(self._pipeline, self.partition, self._store, self.progress, self._write_first)
         self._stored = self.view = StoredPartitionView(self.partition, self._store)
         return recent
+
+    async def _check_sources(self, committed: Mapping[str, int | None]) -> Mapping[str, int]:
+        """Check the source topics against the committed offsets; return the offset to start from, keyed by topic."""
+        sources = await self._host.sources(self.partition, committed.keys())
+        ids = ChangelogSourceIds(self._committer, self._stored, self._pipeline) if self._stored else self._committer
+        await check_sources(self._host.app_id, self.partition, committed, sources, ids)
+        self.source_ids = {topic: source.topic_id for topic, source in sources.items()}
+        return {topic: source.begin if (at := committed[topic]) is None else at for topic, source in sources.items()}
 
     async def _write_first(self, incarnation: bytes) -> None:
         """Write the first record of an empty changelog.
@@ -216,11 +206,18 @@ class PartitionTask:
             self._pipeline.table.stores.close_partition(self.partition)
         await finish(self._committer.close(), self._host.commit_timeout_s)
 
+    def fail(self, error: Exception) -> None:
+        """Make `run` raise `error` after the current turn."""
+        self._fault = error
+        self.queue.filled.set()
+
     # -- turns --------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Run turns (micro-batches) until the partition is closing or an error occurs."""
         while not self._closing.is_set():
+            if self._fault is not None:
+                raise self._fault
             if time.monotonic() >= self._timers_due_at:
                 await self._fire_timers()
                 self._timers_due_at = time.monotonic() + TIMER_INTERVAL_S

@@ -23,7 +23,7 @@ class StoredPartitionView:
 
     def __init__(self, number: int, store: PartitionStore) -> None:
         self.number = number
-        self._store = store
+        self.store = store
         self._newest_seen_at = time.monotonic()
         self._changelog_offset = store.changelog_offset
         self._unsettled: deque[_Unsettled] = deque()
@@ -31,25 +31,25 @@ class StoredPartitionView:
     @property
     def incarnation(self) -> str:
         """UUID from the first record of the changelog, as 32 hexadecimal digits."""
-        incarnation = self._store.incarnation
+        incarnation = self.store.incarnation
         assert incarnation is not None, "the store must be restored before its partition opens"
         return incarnation.hex()
 
     @property
     def now_ms(self) -> int:
         """Newest source time (milliseconds since 1970) plus the time elapsed since it was seen; 0 before any change."""
-        newest = self._store.newest_ms
+        newest = self.store.newest_ms
         return newest and newest + int((time.monotonic() - self._newest_seen_at) * 1000)
 
     def timers(
         self, kind: int, *, after: tuple[int, bytes] | None = None, until_ms: int | None = None
     ) -> Iterator[tuple[int, bytes]]:
         """Yield (time, key) of each timer of the given kind, oldest first; times are in milliseconds since 1970."""
-        return self._store.timers.entries(kind, after=after, until_ms=until_ms)
+        return self.store.timers.entries(kind, after=after, until_ms=until_ms)
 
     def count(self, kind: int) -> int:
         """Return the number of timers of the given kind."""
-        return self._store.timers.counts[kind]
+        return self.store.timers.counts[kind]
 
     def pending_follow_up(self) -> Callable[[], None]:
         """Register a follow-up (an action after a commit); return the function to call once it is done.
@@ -64,7 +64,7 @@ class StoredPartitionView:
         def done() -> None:
             item.is_done = True
             while len(unsettled) < MOST_UNSETTLED and unsettled and unsettled[0].is_done:
-                self._store.settled_offset = unsettled.popleft().offset
+                self.store.settled_offset = unsettled.popleft().offset
 
         return done
 
@@ -72,15 +72,15 @@ class StoredPartitionView:
 
     def note_time(self, newest_ms: int) -> None:
         """Advance the newest source time to that of a turn (micro-batch) that is about to be written to the store."""
-        if newest_ms > self._store.newest_ms:
-            self._store.newest_ms = newest_ms
+        if newest_ms > self.store.newest_ms:
+            self.store.newest_ms = newest_ms
             self._newest_seen_at = time.monotonic()
 
     def note_end(self) -> None:
         """Save `settled_offset` when the task ends; if no follow-up is pending, it equals the changelog offset."""
         if not self._unsettled:
-            self._store.settled_offset = self._changelog_offset
-        self._store.keep_settled()
+            self.store.settled_offset = self._changelog_offset
+        self.store.keep_settled()
 
     def note_written(self, changelog_offset: int) -> None:
         """Update the changelog offset after a turn (micro-batch) was written to the store."""

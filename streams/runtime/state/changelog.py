@@ -5,6 +5,10 @@ Compaction never removes this record, because its key is never written again. No
 because the key is not valid UTF-8. A store remembers the incarnation of the changelog that it was restored from. If the
 topic is deleted and created again, the incarnations differ, and the store is emptied, whatever its offset.
 
+For each source topic, a record whose key begins with `SOURCE_KEY` has the topic's id in a header. Kafka deletes
+committed offsets together with a topic, so only the changelog shows that a source topic was created again. The value
+of such a record is an empty state, because a worker of an earlier release takes the record for a state.
+
 A store is also emptied if it is so old that compaction may have removed tombstones that the store never read.
 """
 
@@ -29,6 +33,12 @@ from streams.runtime.state.store import Entry, PartitionStore
 log = logging.getLogger(__name__)
 
 INCARNATION_KEY: Final = b"\xffincarnation"
+SOURCE_KEY: Final = b"\xffsource:"
+"""First part of the key of a record with the id of a source topic; the second part is the topic's name."""
+
+CONTROL_BYTE: Final = b"\xff"
+"""First byte of the keys of changelog records that are not states. It occurs in no UTF-8 text."""
+
 POLL_MS: Final = 25
 POLL_RECORDS: Final = 5_000
 FOLLOW_POLL_MS: Final = 500
@@ -211,24 +221,17 @@ class Restoration:
                 self._on_progress()
 
     def _apply(self, records: Sequence[Any]) -> None:
-        entries = [(record.key, record.value) for record in records if record.key != INCARNATION_KEY]
+        entries = [(record.key, record.value) for record in records if not record.key.startswith(CONTROL_BYTE)]
+        if len(entries) < len(records):
+            self._apply_source_ids(records)
         self._store.restore(entries, records[-1].offset, self._codec)
         self._progress.records += len(entries)
         self.recent.extend(entries)
 
-
-async def earliest_offsets(client: Mapping[str, Any], tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-    """Return the first offset of each topic partition.
-
-    The request uses a new consumer, because in Faust's consumer it would have to wait for a long poll to end.
-    """
-    consumer = aiokafka.AIOKafkaConsumer(**client)
-    await consumer.start()
-    try:
-        found: Mapping[TopicPartition, int] = await consumer.beginning_offsets(tps)
-    finally:
-        await consumer.stop()
-    return found
+    def _apply_source_ids(self, records: Sequence[Any]) -> None:
+        for record in records:
+            if record.key.startswith(SOURCE_KEY):
+                self._store.keep_source_ids({topic: raw.decode() for topic, raw in record.headers})
 
 
 @contextlib.asynccontextmanager

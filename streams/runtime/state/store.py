@@ -7,10 +7,11 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from rocksdict import (
     AccessType,
     BlockBasedOptions,
@@ -40,6 +41,7 @@ _SETTLED: Final = b"settled_offset"
 _NEWEST: Final = b"newest_ms"
 _UP_TO_DATE: Final = b"up_to_date_at_s"
 _INCARNATION: Final = b"incarnation"
+_SOURCE_IDS: Final = b"source_ids"
 _TIMERS_VERSION: Final = b"agenda_version"  # on disk, timers have an older name
 _META: Final = "meta"
 _TIMERS: Final = "agenda"
@@ -141,6 +143,16 @@ class PartitionStore:
         """Incarnation (UUID) of the changelog that the store was restored from; None if it was never restored."""
         raw: bytes | None = self._meta.get(_INCARNATION)
         return raw
+
+    @property
+    def source_ids(self) -> Mapping[str, str]:
+        """Ids of the source topics that the states were made from, keyed by topic; empty if unknown."""
+        raw = self._meta.get(_SOURCE_IDS)
+        return {} if raw is None else msgspec.json.decode(raw, type=dict[str, str])
+
+    def keep_source_ids(self, ids: Mapping[str, str]) -> None:
+        """Save the ids of some source topics, as the changelog has them."""
+        self._put_meta(_SOURCE_IDS, msgspec.json.encode({**self.source_ids, **ids}))
 
     @property
     def age_s(self) -> float:

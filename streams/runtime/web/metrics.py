@@ -29,6 +29,10 @@ _EVENTS: Final = {
         "millrace_reopened_after_error",
         "Number of times that a partition was reopened after an error.",
     ),
+    "stopped": (
+        "millrace_stopped",
+        "Number of times that a partition stopped because a source topic was created again or truncated.",
+    ),
     "standbys_dropped": (
         "millrace_standbys_dropped",
         "Number of standbys that were dropped because their copy failed.",

@@ -9,7 +9,7 @@ from pathlib import Path
 from confluent_kafka import Producer
 from rocksdict import Cache
 
-from streams.runtime.state.changelog import INCARNATION_KEY
+from streams.runtime.state.changelog import CONTROL_BYTE
 from streams.runtime.state.store import PartitionStore
 from streams.topics import change_topic, order_state_changelog
 from tables.order_state import CODEC
@@ -48,7 +48,7 @@ def changelog_records(bootstrap: str, app_id: str) -> dict[int, list[Record]]:
     records: dict[int, list[Record]] = {}
     for record in read_topics(bootstrap, order_state_changelog(app_id)):
         partition = records.setdefault(record.partition, [])
-        if record.key != INCARNATION_KEY:
+        if not (record.key or b"").startswith(CONTROL_BYTE):
             partition.append(record)
     return records
 

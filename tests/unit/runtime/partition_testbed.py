@@ -15,9 +15,9 @@ from rocksdict import Cache
 
 from streams.model.change import Change
 from streams.runtime.partition.batch import Fold, RecordBatch
+from streams.runtime.partition.host import PolledTask
 from streams.runtime.partition.lifecycle import Partition
 from streams.runtime.partition.pipeline import PartitionStores, Pipeline
-from streams.runtime.partition.task import PartitionTask
 from streams.runtime.state.store import PartitionStore
 from streams.runtime.stats import RuntimeStats
 from tests.support.async_waiting import LIVENESS_S, until
@@ -101,7 +101,7 @@ class PartitionTestbed:
         self._feeder = asyncio.create_task(self._feed())
         self.partition.start(self.crashed.append)
 
-    def batch(self, first: int, rows: list[int], task: PartitionTask | None = None) -> RecordBatch:
+    def batch(self, first: int, rows: list[int], task: PolledTask | None = None) -> RecordBatch:
         batch = RecordBatch("numbers", 0, first, numbers(first, *rows), task or self.partition.task)
         batch.changes = [
             Change(b"k", row, deleted=False, position=(0, 1, at, 0), at_ms=self.at_ms(at))

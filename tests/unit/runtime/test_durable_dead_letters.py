@@ -21,7 +21,7 @@ from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, fold_order
 from streams.runtime.faust.table import TransactionalTable
 from streams.runtime.partition.batch import OutputRecord, RecordBatch
-from streams.runtime.partition.task import PartitionTask
+from streams.runtime.partition.host import PolledTask
 from streams.runtime.testing import Consumed
 from streams.topics import DEAD_LETTERS
 from tables.order_cache import NoCache
@@ -66,7 +66,7 @@ class OrderBench(PartitionTestbed):
 
         self.log.append = recorded  # type: ignore[method-assign]
 
-    def batch(self, first: int, rows: list[int], task: PartitionTask | None = None) -> RecordBatch:
+    def batch(self, first: int, rows: list[int], task: PolledTask | None = None) -> RecordBatch:
         values = self.values[first : first + len(rows)]
         records = [Consumed("numbers", 0, first + i, KEY, value) for i, value in enumerate(values)]
         batch = RecordBatch("numbers", 0, first, records, task or self.partition.task)

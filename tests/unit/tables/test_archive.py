@@ -312,3 +312,20 @@ async def test_what_was_put_is_counted(bucket: MemoryBucket, group: Group, kafka
     assert owner.sink.counts == {"records": 5, "objects": 2, "bytes": sizes, "refused": 0}
     await owner.sink.on_shutdown()
     assert bucket.is_away
+
+
+# -- the topic's id ---------------------------------------------------------------------------------------------------
+
+
+async def test_objects_say_which_life_of_the_topic_they_are_from(
+    bucket: MemoryBucket, group: Group, kafka: Kafka
+) -> None:
+    owner = await archived(bucket, group, kafka, 2)
+    assert await owner.committer.source_ids() == {}, "written by an earlier release, or before the id was known"
+    await owner.committer.keep_source_ids({TOPIC: "a" * 32})
+    for _ in range(2):
+        kafka.produce(1)
+        await owner.read(kafka)
+        await owner.committer.check()
+        owner = await Owner(bucket, group).open()
+        assert await owner.committer.source_ids() == {TOPIC: "a" * 32}

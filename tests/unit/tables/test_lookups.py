@@ -21,7 +21,7 @@ from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
 from streams.topics import DEAD_LETTERS
-from tables.lookups import READ, WRITE, LookupCommitter, LookupSink
+from tables.lookups import KEEP, READ, WRITE, LookupCommitter, LookupSink
 
 TOPIC: Final = "shop.customers"
 LIVENESS_S: Final = 30.0
@@ -54,6 +54,9 @@ class MemoryRedis:
         place = (argument[0], argument[1])
         if script is READ:
             return self.places[place].encode() if place in self.places else None
+        if script is KEEP:
+            self.places[place] = argument[2]
+            return None
         assert script is WRITE
         expected, next_offset, written, deleted = argument[2:]
         if self.places.get(place, "") != expected:
@@ -301,3 +304,14 @@ async def test_without_dead_letters_there_is_no_producer(sink: LookupSink, redis
     await committer.close()
     await sink.on_shutdown()
     assert (Producer.made, redis.is_closed) == ([], True)
+
+
+async def test_the_topics_id_is_kept_beside_the_offset_and_lost_with_it(sink: LookupSink, redis: MemoryRedis) -> None:
+    committer, _ = await opened(sink)
+    assert await committer.source_ids() == {}
+    await committer.keep_source_ids({TOPIC: "a" * 32})
+    await commit(committer, 5, ADA)
+    again, start = await opened(sink)
+    assert (start, await again.source_ids()) == (5, {TOPIC: "a" * 32})
+    redis.wipe()
+    assert await again.source_ids() == {}
