@@ -36,7 +36,7 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     },
     "set up": {
         "dataset": ("ops.dataset.cli", "create, load, generate, simulate and check a dataset"),
-        "topics": ("ops.topics", "create and check the topics"),
+        "topics": ("ops.topics", "create and check the topics, and skip records"),
         "connector": (
             "ops.connector.commands",
             "register, watch and remove the Debezium connector; sweep lost deletions",

@@ -2,6 +2,7 @@
 
 millrace topics apply     create missing topics, then compare all topics with the catalogue
 millrace topics check     compare the topics with the catalogue; exit code 1 if they differ
+millrace topics skip      step over source records that an application cannot process
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 
 from config.settings import DatasetSettings, KafkaSettings
 from ops.context import SILENT, add_stack_option, settings_environment
+from ops.skip import options as skip
 from stack.errors import StackError
 from streams.topics import TopicSpec, catalogue
 
@@ -54,7 +56,7 @@ class ExistingTopic:
 
 def add_commands(subparsers: Any) -> None:
     """Add `topics apply` and `topics check`."""
-    parser = subparsers.add_parser("topics", help="create and check the topics of the catalogue")
+    parser = subparsers.add_parser("topics", help="create and check the topics, and skip records")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     for name, run, text in (
         ("apply", run_apply, "create the missing topics, then check all topics"),
@@ -63,6 +65,15 @@ def add_commands(subparsers: Any) -> None:
         action = actions.add_parser(name, help=text, description=text)
         add_stack_option(action)
         action.set_defaults(run=run)
+    skipping = actions.add_parser(
+        "skip",
+        help=skip.HELP.split("\n", 1)[0],
+        description=skip.HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_stack_option(skipping)
+    skip.add_options(skipping)
+    skipping.set_defaults(run=skip.run)
 
 
 def run_apply(arguments: argparse.Namespace) -> int:

@@ -57,7 +57,7 @@ DIRECTIONS: Mapping[str, set[str]] = {
     "batch": {"batch", "config", "streams.adapters", "streams.model", "streams.topics"},
     "stack": {"config", "stack"},
     # Of the applications, the tools know the state's name and how a writer is named: they fence retired ones.
-    "ops": PARTS_OF_STREAMS | {"agents.guard", "config", "ops", "stack", "streams.schemas", "tables.order_state"},
+    "ops": PARTS_OF_STREAMS | {"agents.guard", "config", "ops", "stack", "streams.schemas", "tables"},
     "demo": PARTS_OF_STREAMS | {"config", "demo", "ops", "stack"},
     "bench": PARTS_OF_STREAMS | {"bench", "config", "demo", "ops", "stack"},
 }  # fmt: skip
