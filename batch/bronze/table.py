@@ -10,6 +10,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.context import LayerResult, RunContext
 from batch.delta import sizes
+from batch.delta.rows import Rows
 from batch.delta.table import CHANGE_FEED, STATISTICS, LakeTable
 from batch.errors import BatchError
 from batch.storage import canonical
@@ -93,12 +94,9 @@ def properties(table: Table) -> dict[str, str]:
 
 
 def deduplicated(rows: DataFrame, identity: Sequence[str], count: int) -> DataFrame:
-    """Keep a single row of each group that agrees in the columns `identity`; `count` is the number of all rows.
-
-    Usually all rows differ. If there are many rows, counting their distinct hashes proves this at a fraction of the
-    cost of shuffling all rows.
-    """
-    if not sizes.fits_driver(count) and rows.select(F.xxhash64(*identity)).distinct().count() == count:
+    """Keep a single row of each group that agrees in the columns `identity`; `count` is the number of all rows."""
+    # Usually all rows differ; if there are many, a job that proves this takes less time than shuffling all of them.
+    if not sizes.fits_driver(count) and Rows.of(rows).is_proven_distinct_by(identity):
         return rows
     return rows.dropDuplicates(list(identity))
 

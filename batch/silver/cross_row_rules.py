@@ -11,6 +11,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.context import RunContext
+from batch.delta import sizes
 from batch.delta.rows import Rows
 from batch.delta.snapshot import Source
 from batch.delta.table import LakeTable
@@ -42,7 +43,8 @@ def with_cross_row_rules(
             wanted = Rows.of(named.select(F.col(rule.column).alias("_value")).distinct()).collect_if_small()
             missing = Rows.of(_orphans(wanted, rule, good, table, context)).collect_if_small()
             rows = rows if missing.is_empty() else with_reference(rows, rule, missing.frame)
-        else:
+        # In a first run, nearly all values differ: proving this takes less time than grouping many rows by their value.
+        elif silver is not None or sizes.fits_driver(count) or not has_distinct_values(good, rule):
             shared = shared_values(good, None if silver is None else silver.at(), table, rule)
             rows = rows if shared is None else with_unique(rows, table, rule, shared)
     return rows
@@ -72,6 +74,15 @@ def with_reference(rows: DataFrame, rule: Reference, missing: DataFrame) -> Data
     others = missing.toDF("_missing")
     is_missing = F.col("_missing").isNotNull()
     return _flagged(rows, others, [F.col(rule.column) == F.col("_missing")], is_missing, rule)
+
+
+def has_distinct_values(good: DataFrame, rule: Unique) -> bool:
+    """Whether no two rows, of those that are not deleted, share the values of a `unique` rule; False may mean unknown.
+
+    NULL is not a value.
+    """
+    own = good.where("NOT _deleted").dropna(subset=list(rule.columns))
+    return Rows.of(own).is_proven_distinct_by(rule.columns)
 
 
 def shared_values(good: DataFrame, before: Source | None, table: Table, rule: Unique) -> DataFrame | None:

@@ -195,7 +195,9 @@ def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRe
 
 def _newest(versions: Rows, table: Table, count: int) -> Rows:
     """Return the newest version of each key; `count` is an upper bound for the number of versions."""
-    if versions.is_known_distinct_by(table.key):
+    # In a first run, nearly all keys have a single version: proving this takes less time than sorting many rows.
+    is_worth_a_job = versions.count_if_known is not None or not sizes.fits_driver(count)
+    if is_worth_a_job and versions.is_proven_distinct_by(table.key):
         return versions
     found = Rows.of(newest(versions.frame, table.key))
     return found.collect_if_small() if sizes.fits_driver(count) else found

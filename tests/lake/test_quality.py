@@ -15,7 +15,13 @@ from batch.delta.rows import Rows
 from batch.delta.snapshot import FrameSource
 from batch.errors import BatchError
 from batch.silver import refine, rules
-from batch.silver.cross_row_rules import shared_values, values_without, with_reference, with_unique
+from batch.silver.cross_row_rules import (
+    has_distinct_values,
+    shared_values,
+    values_without,
+    with_reference,
+    with_unique,
+)
 from batch.silver.rules import Tally
 from config.definition import Column, LogicalType, NotNull, Pattern, Range, Reference, Table, Unique
 from tests.lake.lake import Change, bronze_rows
@@ -159,3 +165,20 @@ def test_of_rows_with_the_same_value_all_but_the_holder_break_uniqueness(spark: 
 def test_values_that_are_there_once_need_no_look(spark: SparkSession) -> None:
     rows = refine.prepared(bronze_rows(spark, TABLE, [thing(1), thing(2, id=2, email="c@d")]).frame, TABLE, "run")
     assert shared_values(rows, None, TABLE, BY_EMAIL) is None
+
+
+def test_rows_are_proven_distinct_by_their_hashes(spark: SparkSession) -> None:
+    rows = Rows.of(spark.createDataFrame([(1, "a"), (2, "b"), (3, "a"), (4, None)], "id INT, name STRING"))
+    for here in (rows, rows.collect_if_small()):
+        assert here.is_proven_distinct_by(["id"])
+        assert here.is_proven_distinct_by(["id", "name"])
+        assert not here.is_proven_distinct_by(["name"])
+    assert Rows.of(rows.frame.where("false")).is_proven_distinct_by(["name"])
+
+
+def test_values_that_rows_share_are_not_distinct(spark: SparkSession) -> None:
+    changes = [thing(1, email="a@b"), thing(2, id=2, email="a@b"), thing(3, "d", id=3, email="c@d")]
+    changes += [thing(4 + n, id=4 + n, email=email) for n, email in enumerate(["c@d", None, None])]
+    rows = refine.prepared(bronze_rows(spark, TABLE, changes).frame, TABLE, "run")
+    assert not has_distinct_values(rows, BY_EMAIL)
+    assert has_distinct_values(rows.where("id <> 2"), BY_EMAIL)
