@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         with open_workspace(arguments) as workspace:
             check_choice(workspace.definition, layer=None, table=arguments.table)
             database, kafka = DatabaseSettings.read(), KafkaSettings.read()
-            with workspace.spark() as spark:
+            with workspace.spark(optimises=True) as spark:  # it reads whole tables
                 findings = _compared(workspace, spark, database, kafka, arguments)
                 verdict = overall(findings)
                 if arguments.repair and verdict is Verdict.DIFFERENT:

@@ -77,3 +77,11 @@ def wants_deletion_vectors(table_bytes: int) -> bool:
 def set_for_small_query(spark: SparkSession, *, when: bool) -> AbstractContextManager[None]:
     """Configure the Spark session for queries on small tables during the `with` block, if `when` is true."""
     return configured(spark, _SMALL_QUERY_SETTINGS if when else {})
+
+
+def session_for_small_queries(spark: SparkSession) -> SparkSession:
+    """Return a new session on the same Spark context that is configured for queries on small tables."""
+    session = spark.newSession()
+    for name, value in _SMALL_QUERY_SETTINGS.items():
+        session.conf.set(name, value)
+    return session

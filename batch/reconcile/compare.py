@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from mysql.connector.connection import MySQLConnection
@@ -20,6 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from batch import gold
 from batch.console.output import Say
+from batch.delta import sizes
 from batch.gold import GoldPlan
 from batch.pipeline.manifest import Manifest
 from batch.pipeline.tables import lake_table
@@ -114,7 +116,7 @@ class Comparer:
         def subject(layer: str, select: Callable[[DataFrame, Table], DataFrame]) -> Subject:
             def sides(manifest: Manifest) -> tuple[SourceSide, Side] | None:
                 rows = self._read(layer, table.name, manifest)
-                return None if rows is None else (source, LakeSide(select(rows, table)))
+                return None if rows is None else (source, LakeSide(lambda: select(rows, table)))
 
             return Subject(name=f"{layer}/{table.name}", key=table.key, sides=sides)
 
@@ -126,14 +128,22 @@ class Comparer:
             query = None if rows is None else oracle_query(self.workspace.definition, plan, rows)
             if rows is None or query is None:
                 return None
-            return SourceSide(self.connection, query, thread), LakeSide(gold_rows(rows, plan))
+            return SourceSide(self.connection, query, thread), LakeSide(lambda: gold_rows(rows, plan))
 
         return Subject(name=f"gold/{plan.name}", key=plan.key, sides=sides)
 
     def _read(self, layer: str, table: str, manifest: Manifest) -> DataFrame | None:
         version = manifest.versions.get(f"{layer}/{table}")
+        if version is None:
+            return None
         found = lake_table(self.spark, self.workspace.lake, self.workspace.definition, layer, table)
-        return None if version is None else found.read(version)
+        if sizes.are_small_tables([found]):
+            found = lake_table(self._small_queries, self.workspace.lake, self.workspace.definition, layer, table)
+        return found.read(version)
+
+    @cached_property
+    def _small_queries(self) -> SparkSession:
+        return sizes.session_for_small_queries(self.spark)
 
     def _first_comparisons(self, subjects: Sequence[Subject], manifest: Manifest) -> dict[str, Difference | None]:
         sides = {each.name: each.sides(manifest) for each in subjects}

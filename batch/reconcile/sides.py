@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor, Future
+from functools import cached_property
 from typing import Any
 
 from mysql.connector.connection import MySQLConnection
@@ -65,11 +66,16 @@ class LakeSide:
     """Rows of a table of the lake, as one side of a comparison.
 
     Args:
-        frame: rows with the columns `k` and `d`, as in `SourceSide`.
+        select: returns the rows, with the columns `k` and `d` as in `SourceSide`; called once, by the first query,
+            because it may run a Spark job.
     """
 
-    def __init__(self, frame: DataFrame) -> None:
-        self._frame = frame
+    def __init__(self, select: Callable[[], DataFrame]) -> None:
+        self._select = select
+
+    @cached_property
+    def _frame(self) -> DataFrame:
+        return self._select()
 
     def buckets(self, digits: int, within: Collection[str] | None = None) -> dict[str, Bucket]:
         """Compute buckets with one Spark job."""
