@@ -12,6 +12,8 @@ STACK := $(BIN)/python -m stack
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
+# On a bare machine, the servers' programs are fetched while the Python packages are installed.
+demo: MEANWHILE := $(PYTHON) -m stack.early
 demo: $(VENV)/ready ## run the whole pipeline on real servers with realistic amounts of data, print the proof
 	@$(STACK) demo $(if $(KEEP),--keep) $(if $(SIZE),--size $(SIZE))
 
@@ -87,7 +89,7 @@ $(VENV)/ready: requirements.lock
 	@echo "installing the locked Python packages into $(VENV)"
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "python3-venv is needed (Debian: apt-get install python3-venv)" >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(MEANWHILE) $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
