@@ -80,6 +80,7 @@ def test_an_open_transaction_of_a_stranger_is_shown_and_costs_nothing_once_it_en
     until(lambda: sources(worker, "orders") == [idle] * PARTITIONS, "nothing is held up")
 
 
+@pytest.mark.nightly
 def test_the_lag_grows_while_redis_is_away_and_nothing_is_fetched(fed: FedShop) -> None:
     worker = fed.deployment().worker(WAITING_MAX_BYTES="1000")
     fed.stack.pause("redis")
