@@ -57,12 +57,14 @@ class ScriptedBroker:
         seen: all requests, in order.
         epoch: the producer's epoch, which grows with each InitProducerId.
         port: the port of this machine.
+        advertised_port: the port that clients are sent to, if it is not the same.
         connections: connections that are open.
     """
 
     def __init__(self, *topics: str) -> None:
         self.script: Callable[[str], int] = lambda name: 0
         self.leader = 1
+        self.advertised_port: int | None = None
         self.seen: list[Seen] = []
         self.epoch = -1
         self.connections: set[asyncio.StreamWriter] = set()
@@ -117,10 +119,14 @@ class ScriptedBroker:
 
     def _answer_metadata(self, fields: Any, code: int) -> tuple[Any, ...]:
         partition = (0 if self.leader >= 0 else 5, 0, self.leader, [1], [1])
-        return [(1, HOST, self.port, None)], 1, [(0, topic, False, [partition]) for topic in self._topics]
+        return (
+            [(1, HOST, self.advertised_port or self.port, None)],
+            1,
+            [(0, topic, False, [partition]) for topic in self._topics],
+        )
 
     def _answer_findcoordinator(self, fields: Any, code: int) -> tuple[Any, ...]:
-        return 0, code, None, 1, HOST, self.port
+        return 0, code, None, 1, HOST, self.advertised_port or self.port
 
     def _answer_initproducerid(self, fields: Any, code: int) -> tuple[Any, ...]:
         self.epoch += 1
