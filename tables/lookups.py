@@ -112,6 +112,8 @@ class LookupSink(Service):
 class LookupCommitter:
     """A committer that writes the look-up entries of one partition, together with the partition's offset."""
 
+    must_reopen = False
+
     def __init__(self, sink: LookupSink, topic: str, partition: int) -> None:
         self._sink = sink
         self._topic = topic

@@ -124,6 +124,8 @@ class ArchiveSink(Service):
 class ArchiveCommitter:
     """A committer that archives one partition of a topic."""
 
+    must_reopen = False
+
     def __init__(self, sink: ArchiveSink, topic: str, partition: int) -> None:
         self._sink = sink
         self._tp = TP(topic, partition)

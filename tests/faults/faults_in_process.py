@@ -4,6 +4,8 @@ The workers of all scenarios are started through `python -m tests.faults.mutants
 
 - the file named by `FAULTS_STOP_FILE` makes the worker freeze itself (SIGSTOP) once, after the fold of a turn that
   publishes an order and before its transaction begins; without the file nothing happens.
+- `FAULTS_BATCH_BYTES` limits a prepared record batch, so that a small transaction also takes several produce requests,
+  as it does where its partitions have several leaders.
 - `FAULTS_CLOCK=clock_ahead` or `clock_behind` shifts the wall clock by an hour.
 """
 
@@ -48,6 +50,14 @@ def stop_before_commit(stop_file: Path) -> None:
     setattr(KafkaTransactions, "commit", commit)  # noqa: B010 - a method is replaced, on purpose
 
 
+def limit_batches(size_bytes: int) -> None:
+    """Send a transaction's records in batches of this size."""
+    from streams.runtime.partition import committer
+
+    assert size_bytes < committer.PREPARED_BATCH_BYTES
+    setattr(committer, "PREPARED_BATCH_BYTES", size_bytes)  # noqa: B010 - a constant is replaced, on purpose
+
+
 def install() -> None:
     """Prepare this process, before anything of Faust is imported."""
     shift_s = SHIFTS_S.get(os.environ.get("FAULTS_CLOCK", ""), 0)
@@ -60,3 +70,6 @@ def install_in_the_runtime() -> None:
     stop_file = os.environ.get("FAULTS_STOP_FILE")
     if stop_file:
         stop_before_commit(Path(stop_file))
+    batch_bytes = os.environ.get("FAULTS_BATCH_BYTES")
+    if batch_bytes:
+        limit_batches(int(batch_bytes))

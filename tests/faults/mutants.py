@@ -100,6 +100,13 @@ def futures_not_awaited() -> None:
     _replace(committer.KafkaTransactions, "_commit", commit)
 
 
+def same_epoch() -> None:
+    """A worker goes on in the same epoch after a request that had to be repeated."""
+    from streams.runtime.partition.committer import KafkaTransactions
+
+    _replace(KafkaTransactions, "must_reopen", False)
+
+
 @dataclass(frozen=True)
 class Mutant:
     """A safeguard that is removed, the row that has to notice, and the invariant that shows it."""
@@ -115,6 +122,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "offsets_outside": Mutant(offsets_outside, "R", frozenset({"I1"})),
     "no_fencing": Mutant(no_fencing, "4", frozenset({"I2"})),
     "futures_not_awaited": Mutant(futures_not_awaited, "R", frozenset({"I1"})),
+    "same_epoch": Mutant(same_epoch, "18", frozenset({"I1"})),
 }
 
 

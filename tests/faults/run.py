@@ -63,7 +63,7 @@ def play(testbed: FaultTestbed, row: str, *, dose: str, seed: int, mutant: str |
     say(f"row {row}: {what.name}, {dose}, seed {seed}" + (f", mutant {mutant}" if mutant else ""))
     began = time.monotonic()
     try:
-        judgement = _play(testbed, result, what.quick if dose == "quick" else what.full, say)
+        judgement = _play(testbed, result, what.dose(dose), say)
         _fill(result, judgement)
     except (TimeoutError, StackError, AssertionError, OSError) as error:
         result.error = f"{type(error).__name__}: {error}"
@@ -81,10 +81,13 @@ def _play(testbed: FaultTestbed, result: Result, dose: Dose, say: Say) -> Judgem
     shop = FaultShop(testbed.environment, result.seed, salt=f"{result.row}/{result.mutant}", deletes=what.deletes)
     testbed.clear(shop)
     settings = {**what.settings, "GUARD": "off" if result.mutant else "on"}
+    if what.proxied:
+        settings["KAFKA_BOOTSTRAP"] = testbed.proxy.address
     pool = testbed.pool(("tests.faults.mutants", result.mutant or "none"), settings)
     with ExitStack() as stack:
         stack.callback(pool.kill)
         stack.callback(pool.heal)
+        stack.callback(testbed.proxy.heal)
         watch = stack.enter_context(FinalWatch(testbed.kafka.bootstrap))
         scenario = Scenario(testbed, pool, shop, watch, dose, random.Random(f"{result.row}/{result.seed}"), say)  # noqa: S311
         pool.start()

@@ -6,16 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.faults import server_faults, worker_faults
+from tests.faults import network_faults, server_faults, worker_faults
 from tests.faults.scenario import Dose, Scenario
 
 
 @dataclass(frozen=True)
 class Row:
-    """One fault: what it does, its two doses, and settings that the workers get for it.
+    """One fault: what it does, its doses, and settings that the workers get for it.
 
     `live` says whether the simulated shop works through the fault, `deletes` whether it deletes as well as it changes.
     A row that is deleted while the connector skips a part of the log, to read the tables again, is never heard of.
+    With `proxied`, the workers reach Kafka through the proxy. `short` is a dose for a test that is run each time; by
+    default, it is the quick one.
     """
 
     name: str
@@ -25,6 +27,12 @@ class Row:
     settings: Mapping[str, str] = field(default_factory=dict)
     live: bool = True
     deletes: bool = True
+    proxied: bool = False
+    short: Dose | None = None
+
+    def dose(self, name: str) -> Dose:
+        """The dose called `short`, `quick` or `full`."""
+        return self.full if name == "full" else (name == "short" and self.short) or self.quick
 
 
 TABLE: Final[Mapping[str, Row]] = {
@@ -55,6 +63,15 @@ TABLE: Final[Mapping[str, Row]] = {
     "12": Row("group reset to earliest", worker_faults.replay_everything, Dose(1, 8_000), Dose(1, 100_000)),
     "14r": Row("no space on a worker's disk", worker_faults.fill_disk, Dose(1, 20_000), Dose(3, 100_000)),
     "15": Row("worker clocks 1 h ahead and behind", worker_faults.shift_clocks, Dose(1, 6_000), Dose(1, 30_000)),
+    "18": Row(
+        "requests that end transactions come late",
+        network_faults.end_late,
+        Dose(100, 500),
+        Dose(1_000, 5_000),
+        {"BATCH_MAX_RECORDS": "50", "FAULTS_BATCH_BYTES": "500"},
+        proxied=True,
+        short=Dose(5, 500),
+    ),
     "23": Row(
         "Connect, Kafka SIGKILL in a snapshot; deletions",
         server_faults.vanish_in_snapshot,

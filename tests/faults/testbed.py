@@ -23,12 +23,14 @@ from ops.dataset.generator.plan import make_plan
 from ops.dataset.schema import create_schema
 from ops.topics import apply_topics
 from stack.local import Stack
-from stack.ports import free_ports
+from stack.ports import HOST, free_ports
 from stack.process import ProcessState
 from stack.record import process_state
-from stack.site import REPOSITORY
+from stack.servers import kafka as kafka_server
+from stack.site import REPOSITORY, Site
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, catalogue
 from tests.faults.fault_shop import DATASET, DETAILS_TOPIC, ORDERS_TOPIC, FaultShop
+from tests.faults.kafka_proxy import KafkaProxy
 from tests.faults.worker_pool import WorkerPool
 from tests.support.kafka import delete_topics, empty_topics
 
@@ -46,10 +48,15 @@ Say = Callable[[str], None]
 
 
 class FaultTestbed:
-    """A stack with a captured shop; scenarios follow each other on it."""
+    """A stack with a captured shop; scenarios follow each other on it.
 
-    def __init__(self, stack: Stack, folder: Path, say: Say) -> None:
+    Attributes:
+        proxy: another way to Kafka, for workers that are to meet faults of the network.
+    """
+
+    def __init__(self, stack: Stack, folder: Path, proxy: KafkaProxy, say: Say) -> None:
         self.stack = stack
+        self.proxy = proxy
         self.folder = folder
         self.environment: Mapping[str, str] = {**stack.environment(), "ORDER_PARTITIONS": str(PARTITIONS)}
         self.kafka = KafkaSettings.read(self.environment)
@@ -67,14 +74,16 @@ class FaultTestbed:
         folder = Path(tempfile.mkdtemp(prefix="millrace-faults-"))
         began = time.monotonic()
         stack = Stack.at(folder / "stack", ports=free_ports(), servers=SERVERS, die_with_parent=True)
+        [inner] = free_ports(["kafka-proxied"]).values()
         try:
-            stack.up()
-            testbed = cls(stack, folder, say)
-            testbed._load()
-            testbed.capture()
-            testbed.wait_snapshot()
-            say(f"servers and connector are up after {time.monotonic() - began:.0f} s, in {folder}")
-            yield testbed
+            with KafkaProxy(inner) as proxy, _advertised(proxy):
+                stack.up()
+                testbed = cls(stack, folder, proxy, say)
+                testbed._load()
+                testbed.capture()
+                testbed.wait_snapshot()
+                say(f"servers and connector are up after {time.monotonic() - began:.0f} s, in {folder}")
+                yield testbed
         finally:
             stack.down()
             shutil.rmtree(folder, ignore_errors=True)
@@ -156,3 +165,24 @@ class FaultTestbed:
                 case ProcessState.ENDED:
                     self._say(f"  starting {server} again")
         self.stack.up()
+
+
+@contextmanager
+def _advertised(proxy: KafkaProxy) -> Iterator[None]:
+    """Give brokers that start during the block a second listener, whose clients are sent to the proxy."""
+    usual = kafka_server.broker_settings
+
+    def settings(site: Site) -> dict[str, str]:
+        plain = usual(site)
+        return plain | {
+            "listeners": f"{plain['listeners']},PROXIED://{HOST}:{proxy.target}",
+            "advertised.listeners": f"{plain['advertised.listeners']},PROXIED://{proxy.address}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "PLAINTEXT",
+        }
+
+    kafka_server.broker_settings = settings
+    try:
+        yield
+    finally:
+        kafka_server.broker_settings = usual

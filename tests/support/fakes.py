@@ -169,13 +169,15 @@ class MemoryCommitter:
     """A committer that writes to a `Log`; only the most recently opened committer may write.
 
     Each commit takes the next entry of `failures`, if any. `(error, True)` raises the error after the write, as if the
-    response had been lost; `(error, False)` raises it instead of writing.
+    response had been lost; `(error, False)` raises it instead of writing; `(None, True)` is a commit that had to repeat
+    a request.
     """
 
-    def __init__(self, log: Log, failures: list[tuple[Exception, bool]], topics: Sequence[str]) -> None:
+    def __init__(self, log: Log, failures: list[tuple[Exception | None, bool]], topics: Sequence[str]) -> None:
         self._log, self._failures, self._topics = log, failures, topics
         self._epoch = 0
         self.closed = False
+        self.must_reopen = False
 
     async def open(self) -> None:
         self._log.openings += 1
@@ -194,6 +196,8 @@ class MemoryCommitter:
         if self._log.slow is not None:
             self._log.slow_commits += 1
             await self._log.slow.wait()
+        assert not self.must_reopen, "a late copy of the repeated request could end this transaction"
+        self.must_reopen = bool(self._failures) and self._failures[0][0] is None
         error, written = self._failures.pop(0) if self._failures else (None, True)
         answer = self._log.append(outputs, offsets) if written else {}
         if error is not None:
@@ -273,7 +277,7 @@ class FakeHost:
 
     def __init__(self, log: Log, topics: Sequence[str] = ("numbers",)) -> None:
         self.log = log
-        self.failures: list[tuple[Exception, bool]] = []
+        self.failures: list[tuple[Exception | None, bool]] = []
         self.committers: list[MemoryCommitter] = []
         self.sought: asyncio.Queue[tuple[PolledTask, Mapping[str, int]]] = asyncio.Queue()
         self.committed: list[Mapping[str, int]] = []

@@ -16,6 +16,7 @@ from faust.types._env import DATADIR
 from yarl import URL
 
 from streams.model.change import ChangeDecoder
+from streams.runtime.faust.log_limit import limit_repetitions
 from streams.runtime.faust.preflight import TopicsMismatchError, check_pipeline
 from streams.runtime.faust.router import BoundedRouter, client_session
 from streams.runtime.faust.schema import BatchSchema
@@ -184,6 +185,7 @@ class TransactionalApp(WorkerApp):
     async def on_first_start(self) -> None:
         """Check the topics and lock the data folder before the worker joins its consumer group."""
         logging.getLogger("aiokafka").setLevel(logging.WARNING)  # aiokafka logs every connection
+        limit_repetitions("aiokafka")  # and, in an outage, every retry
         _relax_garbage_collection()
         await self._check_topics()
         self._take_data_folder()

@@ -7,17 +7,16 @@ its `committed` returns the offsets to resume from.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-import aiokafka
 from aiokafka.errors import IllegalOperation, KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.runtime.partition.batch import OutputRecord
+from streams.runtime.partition.producer import PartitionProducer
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +26,13 @@ PREPARED_BATCH_BYTES: Final = 512 * 1024
 LARGEST_REQUEST_BYTES: Final = 16 * 1024 * 1024
 """Maximum size of a produce request. A dead letter contains a whole rejected record, which may be large."""
 
-RETRY_BACKOFF_MS: Final = 4
-"""Time before the producer retries a request. Right after a commit, Kafka 4.x may reject the next transaction once
-(transaction verification); the client's default of 100 ms would then be most of a turn's duration."""
-
-CLOSE_TIMEOUT_S: Final = 2.0
-
 
 class Committer(Protocol):
     """Interface through which a partition task commits to its sink."""
+
+    @property
+    def must_reopen(self) -> bool:
+        """Whether a new committer must be opened before the next commit, although the last one succeeded."""
 
     async def open(self) -> None:
         """Fence all former owners of the partition, so that their unfinished writes can no longer be committed."""
@@ -81,15 +78,26 @@ class KafkaTransactions:
         self.partition = partition
         self.group = group
         self._read_committed_offsets = read_committed_offsets
-        self._producer = aiokafka.AIOKafkaProducer(
+        self._producer = PartitionProducer(
             **client,
             transactional_id=transactional_id,
             transaction_timeout_ms=transaction_timeout_ms,
             compression_type="zstd",
             max_batch_size=PREPARED_BATCH_BYTES,
             max_request_size=LARGEST_REQUEST_BYTES,
-            retry_backoff_ms=RETRY_BACKOFF_MS,
         )
+
+    @property
+    def must_reopen(self) -> bool:
+        """Whether a request of a transaction was not answered, so that a copy of it may still reach the broker.
+
+        aiokafka then sends the request again. All transactions of a producer have the same epoch, so a proxy or another
+        box in between that delivers the first copy late can end a later transaction half-way, or set its offsets back.
+        Opening a new committer raises the epoch, and the broker refuses the copy. The epoch is not raised here: if the
+        group has given the partition to another worker in the meantime, that would fence the worker, and this one would
+        go on with a state that is out of date. Opening reads the state and the offsets again.
+        """
+        return self._producer.unanswered is not None
 
     async def open(self) -> None:
         """Initialise the transactional id, which aborts a former owner's open transaction and fences its producer."""
@@ -121,6 +129,7 @@ class KafkaTransactions:
         """Do nothing, because no other writer can change records committed to Kafka."""
 
     async def _commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
+        assert not self.must_reopen, "a late copy of the unanswered request could end this transaction"
         by_topic: dict[str, list[OutputRecord]] = defaultdict(list)
         for record in outputs:
             by_topic[record.topic].append(record)
@@ -158,11 +167,9 @@ class KafkaTransactions:
     async def close(self) -> None:
         """Stop the producer; an unfinished transaction is left to the next owner's `open`, which aborts it."""
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._producer.stop()
+            await self._producer.stop()
         except Exception as error:
             log.info("producer of partition %d did not close cleanly: %r", self.partition, error)
-            await self._producer.client.close()  # stop() may have failed before closing the client
 
 
 async def _last_offset(batches: Sequence[tuple[Awaitable[Any], int]]) -> int:

@@ -129,6 +129,9 @@ class Partition:
             await unless_closing(self.task.open(), self._closing)
             self.state, self.error = PartitionState.RUNNING, None
             await self.task.run()
+            if not self._closing.is_set():
+                self._stats.count("reopened_for_epoch")
+                log.warning("partition %s: a request was not answered and repeated; reopening the partition", self.name)
         finally:
             await self.task.close()
 

@@ -21,7 +21,8 @@ A turn takes waiting batches from all source topics of the partition and runs th
     6. count the turn and notify the application.
 
 Steps 4 and 5 are not interrupted when the partition closes. If one of them fails, the outcome of the turn is unknown
-until a new task has opened the partition.
+until a new task has opened the partition. A new task is also needed after a turn that succeeded, if one of its
+requests was not answered and had to be repeated; see `KafkaTransactions.must_reopen`.
 """
 
 from __future__ import annotations
@@ -214,8 +215,8 @@ class PartitionTask:
     # -- turns --------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Run turns (micro-batches) until the partition is closing or an error occurs."""
-        while not self._closing.is_set():
+        """Run turns (micro-batches) until the partition is closing, must be opened again, or an error occurs."""
+        while not (self._closing.is_set() or self._committer.must_reopen):
             if self._fault is not None:
                 raise self._fault
             if time.monotonic() >= self._timers_due_at:

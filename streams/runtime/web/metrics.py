@@ -37,6 +37,10 @@ _EVENTS: Final = {
         "millrace_standbys_dropped",
         "Number of standbys that were dropped because their copy failed.",
     ),
+    "reopened_for_epoch": (
+        "millrace_reopened_for_epoch",
+        "Number of times that a partition was reopened because Kafka did not answer a request of a transaction.",
+    ),
     "restored_records": ("millrace_restored_records", "Changelog records replayed into local stores."),
     "outputs": ("millrace_outputs", "Records written to the output topics."),
     "refused": ("millrace_dead_letters", "Source records that became dead letters."),

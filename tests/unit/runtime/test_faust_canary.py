@@ -14,7 +14,10 @@ import aiohttp.web
 import aiohttp.web_protocol
 import aiokafka
 import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
+from aiokafka.producer.sender import AddPartitionsToTxnHandler, BaseHandler, Sender, SendProduceReqHandler
 from faust.app import App
 from faust.app.router import Router
 from faust.tables.manager import TableManager
@@ -60,6 +63,12 @@ def test_the_versions_are_those_the_runtime_was_written_against() -> None:
         (driver.Consumer, "wait_first"),  # used: hand over unless the flow is suspended
         (driver.Consumer, "consumer_stopped_errors"),  # used: what a stopped client raises
         (PartitionRecords, "_consumer_record"),  # replaced: an object of fewer fields
+        (Sender, "_maybe_do_transactional_request"),  # extended: the task is kept, to be cancelled
+        (Sender, "_send_produce_req"),  # extended: the task is kept, to be cancelled
+        (Sender, "_do_add_partitions_to_txn"),  # replaced: a handler with a growing pause
+        (Sender, "_find_coordinator"),  # used
+        (Sender, "close"),  # replaced: cancels instead of waiting
+        (AddPartitionsToTxnHandler, "handle_response"),  # extended: its pause is not fixed
         (Fetcher, "fetched_records"),  # relied on: nothing is returned of partitions that were not asked for
     ],
 )
@@ -129,3 +138,26 @@ def test_the_stall_alarm_still_asks_for_every_assigned_partition_by_the_clock_of
     assert "self.verify_event_path(now, tp)" in source(Consumer.verify_all_partitions_active)
     assert "now = monotonic()" in source(Consumer.verify_all_partitions_active)
     assert "self.tp_last_committed_at.get(tp)" in source(driver.AIOKafkaConsumerThread.verify_event_path)
+
+
+def test_the_producer_still_makes_its_sender_and_lets_it_be_replaced() -> None:
+    text = source(aiokafka.AIOKafkaProducer)
+    for name in ("_sender = Sender(", "_txn_manager", "_message_accumulator", "_request_timeout_ms"):
+        assert f"self.{name}" in text, name
+
+
+def test_the_sender_still_sends_through_its_client_and_pauses_by_the_name_that_is_replaced() -> None:
+    assert "self._sender.client.send(" in source(BaseHandler.do)
+    assert "self._default_backoff = sender._retry_backoff" in source(BaseHandler.__init__)
+    assert "self._client = sender.client" in source(SendProduceReqHandler.__init__)
+    assert "self.client.force_metadata_update()" in source(Sender._sender_routine)
+
+
+def test_a_request_without_a_connection_is_still_told_from_one_without_an_answer() -> None:
+    text = source(AIOKafkaClient.send)
+    assert text.index("raise NodeNotReadyError") < text.index(".send(\n")
+
+
+def test_a_connection_still_has_the_transport_that_is_aborted() -> None:
+    assert "self._reader, self._writer, self._protocol = reader, writer, protocol" in source(AIOKafkaConnection.connect)
+    assert "self._conns[conn_id] = await create_conn(" in source(AIOKafkaClient._get_conn)

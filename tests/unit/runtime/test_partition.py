@@ -53,6 +53,22 @@ async def test_a_commit_of_unknown_outcome_neither_loses_nor_repeats(
     assert testbed.stats.counters["reopened_after_error"] == turn + 1
 
 
+@pytest.mark.parametrize("turn", [0, 1])
+async def test_a_partition_is_opened_again_after_a_turn_that_had_to_repeat_a_request(
+    testbed: PartitionTestbed, turn: int
+) -> None:
+    testbed.host.turn_max_records = 2
+    testbed.host.failures += [(None, True)] * (turn + 1)
+    testbed.start()
+    await testbed.processed()
+    await testbed.stop()
+    assert testbed.published() == EXPECTED
+    assert testbed.table.tally().total == 30
+    assert testbed.stats.counters["reopened_for_epoch"] == turn + 1
+    assert testbed.log.openings == turn + 2, "once for each, besides the first opening"
+    assert testbed.stats.counters["reopened_after_error"] == 0
+
+
 async def test_the_store_is_not_ahead_of_the_log_when_a_commit_fails(testbed: PartitionTestbed) -> None:
     testbed.host.failures += [(KafkaError("away"), False)] * 1000
     testbed.start()
