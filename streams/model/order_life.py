@@ -37,7 +37,7 @@ class Standing(IntEnum):
 REPORTED: Final = 4
 """Flag added to the `Standing` in a timer's kind after the order was reported as incomplete for too long."""
 
-WAITING: Final = (Standing.NO_ORDER_ROW, Standing.PRODUCTS_MISSING)
+UNREPORTED: Final = (Standing.NO_ORDER_ROW, Standing.PRODUCTS_MISSING, Standing.HELD)
 INCOMPLETE_KINDS: Final = tuple(kind + reported for kind in (1, 2, 3) for reported in (0, REPORTED))
 HELD_KINDS: Final = (Standing.HELD, Standing.HELD + REPORTED)
 
