@@ -221,7 +221,7 @@ async def test_a_standby_waits_for_the_first_owner_and_then_keeps_up(
     await asyncio.sleep(0.02)
     assert log.topics == {}, "a standby writes nothing"
     log.append([OutputRecord(CHANGELOG, INCARNATION_KEY, b"one"), record(b"a", 1)], {})
-    await until(lambda: totals(store) == {b"a": 1})
+    await until(lambda: progress.records == 1 and totals(store) == {b"a": 1})
     log.append([record(b"b", 5), record(b"a", None)], {})
     await until(lambda: totals(store) == {b"b": 5})
     assert (store.timers.counts[1], progress.remaining, store.changelog_offset) == (1, 0, 3)
@@ -235,8 +235,9 @@ async def test_a_standby_stays_young_while_nothing_happens(
 ) -> None:
     log = log_of(record(b"a", 1))
     reader(log)
-    following = asyncio.create_task(restoration(store, log, RestoreProgress(), retention_s=DAY_S).follow({}))
-    await until(lambda: totals(store) == {b"a": 1})
+    progress = RestoreProgress()
+    following = asyncio.create_task(restoration(store, log, progress, retention_s=DAY_S).follow({}))
+    await until(lambda: progress.records == 1 and totals(store) == {b"a": 1})
     clock.now_s += 5_000
     await until(lambda: store.age_s < 60)
     following.cancel()

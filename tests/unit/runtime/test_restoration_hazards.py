@@ -64,13 +64,14 @@ async def test_a_standby_waits_while_the_head_of_its_changelog_was_aborted(
     monkeypatch.setattr(changelog_module, "_reader", memory_reader)
     monkeypatch.setattr(changelog_module, "FOLLOW_PAUSE_S", 0.001)
     store = PartitionStore(tmp_path / "0", Cache(MEGABYTE))
+    progress = RestoreProgress()
     following = asyncio.create_task(
         Restoration(
             store,
             TopicPartition(CHANGELOG, 0),
             TALLY_CODEC,
             changelog_delete_retention_s=86_400.0,
-            progress=RestoreProgress(),
+            progress=progress,
         ).follow({})
     )
     await asyncio.sleep(0.02)
@@ -78,9 +79,9 @@ async def test_a_standby_waits_while_the_head_of_its_changelog_was_aborted(
     state = TALLY_CODEC.encode(Tally(1))
     log.append([OutputRecord(CHANGELOG, INCARNATION_KEY, b"two"), OutputRecord(CHANGELOG, b"a", state)], {})
     async with asyncio.timeout(LIVENESS_S):
-        while not store.get(b"a"):  # noqa: ASYNC110 - the store is seen from outside
+        while not progress.records:  # noqa: ASYNC110 - the store is seen from outside
             await asyncio.sleep(0.001)
-    assert store.incarnation == b"two"
+    assert (store.incarnation, store.get(b"a")) == (b"two", state)
     following.cancel()
     await asyncio.wait({following})
     store.close()
