@@ -117,10 +117,12 @@ class TransactionalApp(WorkerApp):
         return self.topic(name, schema=BatchSchema())
 
     def transactional_table(
-        self, name: str, *, codec: StateCodec[Any], partitions: int, help: str
+        self, name: str, *, codec: StateCodec[Any], memory_bytes: int, partitions: int, help: str
     ) -> TransactionalTable:
-        """Declare a table that keeps the state of a pipeline."""
-        table = TransactionalTable(self, name=name, codec=codec, partitions=partitions, help=help)
+        """Declare a table that keeps the state of a pipeline; its stores in this worker share `memory_bytes`."""
+        table = TransactionalTable(
+            self, name=name, codec=codec, memory_bytes=memory_bytes, partitions=partitions, help=help
+        )
         return cast(TransactionalTable, self.tables.add(table))
 
     def pipeline(

@@ -10,23 +10,19 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import faust
 from aiokafka.partitioner import DefaultPartitioner
 from faust.stores.base import SerializedStore
 from faust.types import TP
-from rocksdict import Cache
 
 from streams.runtime.state.codec import StateCodec
+from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.store import PartitionStore
 from streams.runtime.state.threads import CLOSING, OPENING, in_thread
 
 log = logging.getLogger(__name__)
-
-
-BLOCK_CACHE_BYTES: Final = 64 * 1024 * 1024
-"""Size of the RocksDB block cache of a table in one worker, shared by the table's partitions."""
 
 
 class NotHere(Exception):
@@ -48,7 +44,7 @@ class PartitionedStore(SerializedStore[Any, Any]):
         self._codec = table.codec
         self._count = table.partitions or 1
         self._partitioner = DefaultPartitioner()
-        self._cache = Cache(BLOCK_CACHE_BYTES)
+        self._memory = StoreMemory(table.memory_bytes, stores=self._count)
         self._open: dict[int, PartitionStore] = {}
         self._owned: set[int] = set()
         self._readable: set[int] = set()
@@ -70,7 +66,7 @@ class PartitionedStore(SerializedStore[Any, Any]):
         return self._open[partition]
 
     def _open_in_thread(self, partition: int) -> None:
-        self._open[partition] = PartitionStore(self._folder() / str(partition), self._cache)
+        self._open[partition] = PartitionStore(self._folder() / str(partition), self._memory)
 
     def set_readable(self, partition: int) -> None:
         """Allow web views to read a partition's store, which is now up to date with its changelog."""
@@ -165,11 +161,16 @@ class PartitionedStore(SerializedStore[Any, Any]):
 
 
 class TransactionalTable(faust.Table[Any, Any]):
-    """A Faust table that only the turns (micro-batches) of its partitions write to. Keys are text, stored as UTF-8."""
+    """A Faust table that only the turns (micro-batches) of its partitions write to. Keys are text, stored as UTF-8.
 
-    def __init__(self, app: Any, *, codec: StateCodec[Any], **options: Any) -> None:
+    Args:
+        memory_bytes: memory that the table's RocksDB stores share in this worker.
+    """
+
+    def __init__(self, app: Any, *, codec: StateCodec[Any], memory_bytes: int, **options: Any) -> None:
         super().__init__(app, key_type=bytes, value_type=bytes, **options)
         self.codec = codec
+        self.memory_bytes = memory_bytes
 
     def _new_store(self) -> PartitionedStore:
         return PartitionedStore(self)

@@ -11,13 +11,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from rocksdict import Cache
-
 from streams.model.change import Change
 from streams.runtime.partition.batch import Fold, RecordBatch
 from streams.runtime.partition.host import PolledTask
 from streams.runtime.partition.lifecycle import Partition
 from streams.runtime.partition.pipeline import PartitionStores, Pipeline
+from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.store import PartitionStore
 from streams.runtime.state.threads import CLOSING, OPENING, in_thread
 from streams.runtime.stats import RuntimeStats
@@ -46,7 +45,7 @@ class MemoryTable:
         return self._open[partition]
 
     def _open_in_thread(self, partition: int) -> None:
-        self._open[partition] = PartitionStore(self._folder / str(partition), Cache(1024 * 1024))
+        self._open[partition] = PartitionStore(self._folder / str(partition), StoreMemory(1024 * 1024))
 
     def set_readable(self, partition: int) -> None:
         assert partition in self._open
@@ -66,7 +65,7 @@ class MemoryTable:
 
     def tally(self) -> Tally:
         """The stored state of the one key, read after the partition was closed."""
-        store = PartitionStore(self._folder / "0", Cache(1024 * 1024))
+        store = PartitionStore(self._folder / "0", StoreMemory(1024 * 1024))
         try:
             stored = store.get(b"k")
             return Tally() if stored is None else self.codec.decode(stored)
