@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import logging
+import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
@@ -187,6 +189,7 @@ class TransactionalApp(WorkerApp):
         """Check the topics and lock the data folder before the worker joins its consumer group."""
         logging.getLogger("aiokafka").setLevel(logging.WARNING)  # aiokafka logs every connection
         _relax_garbage_collection()
+        _allow_open_files()
         await self._check_topics()
         self._take_data_folder()
         await super().on_first_start()
@@ -219,6 +222,16 @@ def _relax_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 100)
+
+
+def _allow_open_files() -> None:
+    """Raise the limit of open files to what the system allows: a store has about a dozen, and each producer a socket.
+
+    The usual soft limit of 1,024 is meant for programs that use `select`, and is too low for some 80 partitions.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some systems report a limit that they do not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _data_folder(state_dir: Path) -> str:
