@@ -143,6 +143,8 @@ class OrderCompletion:
                 self._counts["payment_methods_unknown"] += 1
         if emitted:
             self._mark(emitted, partition, self._guard.mark_emitted)
+            if turn.fired:  # only held orders are emitted by timers
+                self._timers.lock_released(partition)
         self._cache_rows(turn)
 
     def _mark(self, order_ids: Sequence[str], partition: PartitionView, mark: Mark) -> None:

@@ -56,6 +56,7 @@ payment_methods = PaymentMethods(
 state = app.transactional_table(
     order_state.NAME,
     codec=order_state.FORGETTING_CODEC if settings.order_retention_s else order_state.CODEC,
+    memory_bytes=settings.state_memory_bytes,
     partitions=kafka.order_partitions,
     help=order_state.HELP,
 )

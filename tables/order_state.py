@@ -17,6 +17,6 @@ CODEC: Final = StateCodec(
     OrderState, timer_of=unfinished_timer_of, timers_version=b"unfinished 1", counted_kinds=INCOMPLETE_KINDS
 )
 FORGETTING_CODEC: Final = StateCodec(
-    OrderState, timer_of=timer_of, timers_version=b"all 1", counted_kinds=INCOMPLETE_KINDS
+    OrderState, timer_of=timer_of, timers_version=b"all 2", counted_kinds=INCOMPLETE_KINDS
 )
 """Codec for deployments that delete finished orders after a retention time; finished orders then need timers, too."""

@@ -19,7 +19,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from streams.model.change import Change, SignedInt64
-from streams.model.fold import OWNED_ELSEWHERE, STATE_ONLY, UNCHANGED, NoOutput, Rejected
+from streams.model.fold import AFTER_RETENTION, OWNED_ELSEWHERE, STATE_ONLY, UNCHANGED, NoOutput, Rejected
 from streams.model.position import Position
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 
@@ -79,6 +79,9 @@ class Emission(IntEnum):
 class OrderState(Struct, array_like=True):
     """State of one order in the table `order_state`.
 
+    A forgotten order that was published has no row, no lines and no times: only `emission` and `revision` are kept, in
+    about ten bytes. Later changes are recognised by this stub and are ignored, whatever their position.
+
     Attributes:
         row: the order's row, None until its first change arrives.
         lines: product lines, keyed by product id.
@@ -115,7 +118,10 @@ def fold_order(state: OrderState, change: Change[OrderColumns]) -> Outcome:
             `timestamp` is out of range.
     """
     row, known = change.row, state.row
-    if known is not None and change.position < known.position:
+    if known is None:
+        if state.emission is not Emission.PENDING:
+            return AFTER_RETENTION
+    elif change.position < known.position:
         return UNCHANGED
     num_products = row.num_products
     if num_products is None or not 1 <= num_products <= MAX_LINES:
@@ -150,6 +156,8 @@ def fold_order_detail(state: OrderState, change: Change[OrderDetailColumns]) -> 
         Rejected: `quantity` is null or below 1 (unless the change deletes the line), or the order has too many lines.
     """
     row = change.row
+    if state.row is None and state.emission is not Emission.PENDING:
+        return AFTER_RETENTION
     known = state.lines.get(row.product_id)
     if known is not None and change.position < known.position:
         return UNCHANGED
@@ -201,6 +209,11 @@ def status_of(state: OrderState) -> OrderStatus:
     if len(lines) >= row.num_products and live_lines(state) >= row.num_products:
         return OrderStatus.COMPLETE
     return OrderStatus.INCOMPLETE
+
+
+def is_forgotten(state: OrderState) -> bool:
+    """Return whether the order was published, and nothing else is known about it since its retention time ended."""
+    return state.row is None and state.emission is not Emission.PENDING
 
 
 def live_lines(state: OrderState) -> int:

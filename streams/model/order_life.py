@@ -12,8 +12,16 @@ from enum import IntEnum
 from typing import Final
 
 from streams.model.change import LATEST_MS
-from streams.model.fold import FORGOTTEN, UNCHANGED, NoOutput
-from streams.model.order import Emission, OrderState, amended_order, complete_order, live_lines, status_of
+from streams.model.fold import FORGOTTEN, STATE_ONLY, UNCHANGED, NoOutput
+from streams.model.order import (
+    Emission,
+    OrderState,
+    amended_order,
+    complete_order,
+    is_forgotten,
+    live_lines,
+    status_of,
+)
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, IncompleteReason, OrderStatus
 
 
@@ -29,7 +37,7 @@ class Standing(IntEnum):
 REPORTED: Final = 4
 """Flag added to the `Standing` in a timer's kind after the order was reported as incomplete for too long."""
 
-WAITING: Final = (Standing.NO_ORDER_ROW, Standing.PRODUCTS_MISSING)
+UNREPORTED: Final = (Standing.NO_ORDER_ROW, Standing.PRODUCTS_MISSING, Standing.HELD)
 INCOMPLETE_KINDS: Final = tuple(kind + reported for kind in (1, 2, 3) for reported in (0, REPORTED))
 HELD_KINDS: Final = (Standing.HELD, Standing.HELD + REPORTED)
 
@@ -53,9 +61,14 @@ def standing_of(state: OrderState) -> Standing:
     return Standing.HELD if is_held else Standing.PRODUCTS_MISSING
 
 
-def timer_of(state: OrderState) -> tuple[int, int]:
-    """Return the kind and the time (milliseconds since 1970) of an order's timer; the time never changes."""
+def timer_of(state: OrderState) -> tuple[int, int] | None:
+    """Return the kind and the time (milliseconds since 1970) of an order's timer; the time never changes.
+
+    A finished order that cannot be forgotten, or is already forgotten, has no timer.
+    """
     kind = int(standing_of(state))
+    if kind == Standing.FINISHED and not _is_forgettable(state):
+        return None
     if state.reported and kind != Standing.FINISHED:
         kind += REPORTED
     return kind, state.first_seen_ms
@@ -66,7 +79,7 @@ def unfinished_timer_of(state: OrderState) -> tuple[int, int] | None:
     if state.emission is not Emission.PENDING:  # as for nearly all orders
         return None
     entry = timer_of(state)
-    return None if entry[0] == Standing.FINISHED else entry
+    return None if entry is None or entry[0] == Standing.FINISHED else entry
 
 
 def reason_of_kind(kind: int) -> IncompleteReason:
@@ -124,10 +137,29 @@ def report_overdue(state: OrderState, order_id: str, now_ms: int, after_ms: int)
 
 
 def forget_finished(state: OrderState, now_ms: int, retention_ms: int) -> NoOutput:
-    """Timer callback that forgets a finished order if it has not changed for the retention time."""
-    if standing_of(state) is Standing.FINISHED and state.changed_ms <= now_ms - retention_ms:
+    """Timer callback that forgets a finished order if it has not changed for the retention time.
+
+    Of a published order, a stub is kept: without a stub, an update would look like an incomplete order, and a snapshot
+    would publish the order again. An order that was deleted before its publication leaves no stub, because its id may
+    be used again; its state is deleted once the database has none of its rows any more.
+    """
+    if standing_of(state) is not Standing.FINISHED or not _is_forgettable(state):
+        return UNCHANGED
+    if state.changed_ms > now_ms - retention_ms:
+        return UNCHANGED
+    if state.emission is Emission.PENDING:
         return FORGOTTEN
-    return UNCHANGED
+    state.row, state.lines = None, {}
+    state.denied = state.reported = False
+    state.first_seen_ms = state.changed_ms = 0
+    return STATE_ONLY
+
+
+def _is_forgettable(state: OrderState) -> bool:
+    """Return whether a finished order has data to forget, and none that a snapshot of the database would bring back."""
+    if state.emission is Emission.PENDING:
+        return not live_lines(state)
+    return not is_forgotten(state)
 
 
 def utc_of(milliseconds: int) -> datetime:

@@ -61,8 +61,8 @@ class RuntimeStats:
     Attributes:
         turns: number of committed turns (micro-batches).
         counters: all other counters, keyed by name: `records`, `outputs`, `refused` (dead letters), the processing
-            results of records (`folded`, `unchanged`, `left`, `tombstones`, `malformed`, `rejected`, `failed`), and
-            events of partitions (`opened`, `fenced`, …).
+            results of records (`folded`, `unchanged`, `left`, `after_retention`, `tombstones`, `malformed`, `rejected`,
+            `failed`), and events of partitions (`opened`, `fenced`, …).
         turn_seconds: duration of each turn, from the start of folding to the end of the commit.
         commit_seconds: duration of each turn's transaction and local write.
         turn_records: number of records per turn, all source topics together.

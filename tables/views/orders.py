@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from faust.web import Request, Response, View
 
-from streams.model.order import Emission, OrderState, products_of, status_of
+from streams.model.order import Emission, OrderState, is_forgotten, products_of, status_of
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.faust.table import NotHere, TransactionalTable
 from streams.runtime.web.pages import open_partitions, partitions
@@ -22,7 +22,7 @@ def order_view(order_id: str, state: OrderState) -> dict[str, Any]:
     waiting_for = max(0, row.num_products - len(products_of(state))) if row is not None and not row.deleted else None
     return {
         "order_id": order_id,
-        "status": status_of(state),
+        "status": "forgotten" if is_forgotten(state) else status_of(state),
         "emission": state.emission.name.lower(),
         "emitted": state.emission is Emission.EMITTED,
         "held": state.emission is Emission.PENDING and state.denied,

@@ -18,6 +18,7 @@ from streams.runtime.testing import StandIn
 from tables.order_cache import NoCache
 from tests.support.builders import COMMITTED_MS, created, detail_row, order_row, position
 from tests.support.fakes import KnownPaymentMethods
+from tests.unit.agents.deployment import impatient
 
 ORDERS: Final = "mysql.project_db.orders"
 DETAILS: Final = "mysql.project_db.order_details"
@@ -56,7 +57,7 @@ async def agents_with(
         payment_method_wait_s=0.0,
         guard=NoGuard() if guard is None else guard,
         cache=NoCache(),
-        timers=OrderTimers(incomplete_after_s=incomplete_after_s, retention_s=retention_s),
+        timers=OrderTimers(incomplete_after_s=incomplete_after_s, retention_s=retention_s, clock=impatient()),
         order_log=OrderLog(enabled=False),
         app_id="test",
     )

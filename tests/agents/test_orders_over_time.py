@@ -11,10 +11,20 @@ import pytest
 
 from agents.guard.locks import token_of
 from streams import orders as application
+from streams.model.order import is_forgotten
 from streams.runtime.testing import MemoryPartition
 from tables.order_state import FORGETTING_CODEC
 from tests.agents.feeding import KEY, agents_with, line_at, order_at
-from tests.support.builders import COMMITTED_MS, deleted, detail_row, order_row, position, updated
+from tests.support.builders import (
+    COMMITTED_MS,
+    created,
+    deleted,
+    detail_row,
+    order_row,
+    position,
+    snapshot_read,
+    updated,
+)
 from tests.unit.agents.fake_guard import FakeGuard
 
 HOUR_MS = 3_600_000
@@ -94,23 +104,36 @@ async def test_an_order_that_another_deployment_has_emitted_stays_with_it() -> N
         assert agents.stand_in.counts["left"] == 1
 
 
-async def test_a_finished_order_is_forgotten_and_a_replay_then_meets_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_changes_of_a_forgotten_order_are_counted_and_publish_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(application.state, "codec", FORGETTING_CODEC)
     guard = FakeGuard()
-    async with agents_with(guard=guard, retention_s=3_600) as agents:
+    async with agents_with(guard=guard, retention_s=3_600, incomplete_after_s=3_600) as agents:
         history = [line_at(2, 101), line_at(3, 102, at_ms=COMMITTED_MS + 60_000)]
         await agents.orders(order_at(1, num_products=2))
         await agents.details(*history)
         await agents.stand_in.fire_timers(COMMITTED_MS + HOUR_MS)
-        assert agents.stand_in.state(KEY) is not None, "its last change is younger than its first"
+        assert not is_forgotten(agents.stand_in.state(KEY)), "its last change is younger than its first"
         await agents.stand_in.fire_timers(COMMITTED_MS + HOUR_MS + 60_000)
-        assert agents.stand_in.state(KEY) is None
-        await agents.orders(order_at(1, num_products=2))
-        await agents.details(*history)
-        assert len(agents.published("order_final")) == 1
-        [stated_anew] = agents.published("order_amended")
-        assert (stated_anew["revision"], stated_anew["status"]) == (1, "complete")
-        assert [product["product_id"] for product in stated_anew["products"]] == [101, 102]
+        assert is_forgotten(agents.stand_in.state(KEY))
+        guard.locks.clear()
+        before = order_row("order-1", num_products=2)
+        await agents.orders(order_at(1, num_products=2), (KEY, updated(before, before | {"store_id": 9}, position(10))))
+        await agents.details(*history, (KEY, snapshot_read(detail_row("order-1", 101), position(11))))
+        await agents.stand_in.fire_timers(COMMITTED_MS + 1_000 * HOUR_MS)
+        assert [record.topic for record in agents.stand_in.records] == ["order_final"]
+        assert agents.stand_in.counts["after_retention"] == 5
+        assert guard.locks == {}, "no lock is asked for either"
+
+
+async def test_an_order_with_a_new_id_is_published_beside_forgotten_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(application.state, "codec", FORGETTING_CODEC)
+    async with agents_with(retention_s=3_600) as agents:
+        await agents.details(line_at(2, 101))
+        await agents.orders(order_at(1, num_products=1))
+        await agents.stand_in.fire_timers(COMMITTED_MS + 9 * HOUR_MS)
+        await agents.details((b"order-0", created(detail_row("order-0", 101), at=position(1))))
+        await agents.orders((b"order-0", created(order_row("order-0", num_products=1), at=position(1))))
+        assert [order["order_id"] for order in agents.published("order_final")] == ["order-1", "order-0"]
 
 
 async def test_an_order_that_waits_is_never_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

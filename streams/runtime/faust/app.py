@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import logging
+import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
@@ -118,10 +120,12 @@ class TransactionalApp(WorkerApp):
         return self.topic(name, schema=BatchSchema())
 
     def transactional_table(
-        self, name: str, *, codec: StateCodec[Any], partitions: int, help: str
+        self, name: str, *, codec: StateCodec[Any], memory_bytes: int, partitions: int, help: str
     ) -> TransactionalTable:
-        """Declare a table that keeps the state of a pipeline."""
-        table = TransactionalTable(self, name=name, codec=codec, partitions=partitions, help=help)
+        """Declare a table that keeps the state of a pipeline; its stores in this worker share `memory_bytes`."""
+        table = TransactionalTable(
+            self, name=name, codec=codec, memory_bytes=memory_bytes, partitions=partitions, help=help
+        )
         return cast(TransactionalTable, self.tables.add(table))
 
     def pipeline(
@@ -187,6 +191,7 @@ class TransactionalApp(WorkerApp):
         logging.getLogger("aiokafka").setLevel(logging.WARNING)  # aiokafka logs every connection
         limit_repetitions("aiokafka")  # and, in an outage, every retry
         _relax_garbage_collection()
+        _allow_open_files()
         await self._check_topics()
         self._take_data_folder()
         await super().on_first_start()
@@ -219,6 +224,16 @@ def _relax_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 100)
+
+
+def _allow_open_files() -> None:
+    """Raise the limit of open files to what the system allows: a store has about a dozen, and each producer a socket.
+
+    The usual soft limit of 1,024 is meant for programs that use `select`, and is too low for some 80 partitions.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some systems report a limit that they do not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _data_folder(state_dir: Path) -> str:

@@ -10,21 +10,19 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import faust
 from aiokafka.partitioner import DefaultPartitioner
 from faust.stores.base import SerializedStore
 from faust.types import TP
-from rocksdict import Cache
 
 from streams.runtime.state.codec import StateCodec
+from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.store import PartitionStore
+from streams.runtime.state.threads import CLOSING, OPENING, in_thread
 
 log = logging.getLogger(__name__)
-
-BLOCK_CACHE_BYTES: Final = 64 * 1024 * 1024
-"""Size of the RocksDB block cache of a table in one worker, shared by the table's partitions."""
 
 
 class NotHere(Exception):
@@ -46,29 +44,44 @@ class PartitionedStore(SerializedStore[Any, Any]):
         self._codec = table.codec
         self._count = table.partitions or 1
         self._partitioner = DefaultPartitioner()
-        self._cache = Cache(BLOCK_CACHE_BYTES)
+        self._memory = StoreMemory(table.memory_bytes, stores=self._count)
         self._open: dict[int, PartitionStore] = {}
+        self._owned: set[int] = set()
         self._readable: set[int] = set()
 
     # -- life cycle, used by the partitions ---------------------------------------------------------------------------
 
-    def open_partition(self, partition: int) -> PartitionStore:
-        """Open and return the store of a partition; web views cannot read it until `set_readable` is called."""
-        assert partition not in self._open, f"the store of partition {partition} is already open"
-        store = PartitionStore(self._folder() / str(partition), self._cache)
-        self._open[partition] = store
-        return store
+    async def open_partition(self, partition: int) -> PartitionStore:
+        """Open and return the store of a partition; web views cannot read it until `set_readable` is called.
+
+        If the caller is cancelled, the store may be open nevertheless, and has to be closed.
+        """
+        assert partition not in self._owned, f"the store of partition {partition} is already open"
+        self._owned.add(partition)
+        try:
+            await in_thread(OPENING, self._open_in_thread, partition)
+        finally:
+            if partition not in self._open:
+                self._owned.discard(partition)
+        return self._open[partition]
+
+    def _open_in_thread(self, partition: int) -> None:
+        self._open[partition] = PartitionStore(self._folder() / str(partition), self._memory)
 
     def set_readable(self, partition: int) -> None:
         """Allow web views to read a partition's store, which is now up to date with its changelog."""
         self._readable.add(partition)
 
-    def close_partition(self, partition: int) -> None:
-        """Close the store of a partition if the store is open."""
+    async def close_partition(self, partition: int) -> None:
+        """Close the store of a partition if the store is open; from the call on, web views cannot read it."""
         self._readable.discard(partition)
         store = self._open.pop(partition, None)
-        if store is not None:
-            store.close()
+        if store is None:
+            return
+        try:
+            await in_thread(CLOSING, store.close)
+        finally:
+            self._owned.discard(partition)
 
     def _folder(self) -> Path:
         return Path(self.app.conf.tabledir) / str(self.table_name)
@@ -148,11 +161,16 @@ class PartitionedStore(SerializedStore[Any, Any]):
 
 
 class TransactionalTable(faust.Table[Any, Any]):
-    """A Faust table that only the turns (micro-batches) of its partitions write to. Keys are text, stored as UTF-8."""
+    """A Faust table that only the turns (micro-batches) of its partitions write to. Keys are text, stored as UTF-8.
 
-    def __init__(self, app: Any, *, codec: StateCodec[Any], **options: Any) -> None:
+    Args:
+        memory_bytes: memory that the table's RocksDB stores share in this worker.
+    """
+
+    def __init__(self, app: Any, *, codec: StateCodec[Any], memory_bytes: int, **options: Any) -> None:
         super().__init__(app, key_type=bytes, value_type=bytes, **options)
         self.codec = codec
+        self.memory_bytes = memory_bytes
 
     def _new_store(self) -> PartitionedStore:
         return PartitionedStore(self)

@@ -26,14 +26,14 @@ class PartitionsApartError(Exception):
 class PartitionStores(Protocol):
     """Interface to the stores of the partitions that are open in this worker."""
 
-    def open_partition(self, partition: int) -> PartitionStore:
-        """Open and return the store of a partition."""
+    async def open_partition(self, partition: int) -> PartitionStore:
+        """Open and return the store of a partition; if the caller is cancelled, the store may be open nevertheless."""
 
     def set_readable(self, partition: int) -> None:
         """Allow web views to read a partition's store, which is now up to date with its changelog."""
 
-    def close_partition(self, partition: int) -> None:
-        """Close the store of a partition if the store is open."""
+    async def close_partition(self, partition: int) -> None:
+        """Close the store of a partition if the store is open; from the call on, web views cannot read it."""
 
 
 class StateTable(Protocol):

@@ -68,8 +68,8 @@ class Standby:
             log.exception("standby %s failed and is dropped until the next rebalance", self.name)
 
     async def _keep(self) -> None:
-        store = self._stores.open_partition(self.number)
         try:
+            store = await self._stores.open_partition(self.number)
             while True:
                 try:
                     await self._follow(self._pipeline, self.number, store, self.progress)
@@ -77,4 +77,4 @@ class Standby:
                     log.warning("standby %s failed: %r; retrying in %.0f s", self.name, error, RETRY_S)
                     await asyncio.sleep(RETRY_S)
         finally:
-            self._stores.close_partition(self.number)
+            await self._stores.close_partition(self.number)

@@ -162,7 +162,7 @@ class PartitionTask:
         table = self._pipeline.table
         if table is None:
             return ()
-        self._store = table.stores.open_partition(self.partition)
+        self._store = await table.stores.open_partition(self.partition)
         recent = await self._host.restore(self._pipeline, self.partition, self._store, self.progress, self._write_first)
         self._stored = self.view = StoredPartitionView(self.partition, self._store)
         return recent
@@ -203,9 +203,11 @@ class PartitionTask:
             with contextlib.suppress(StoreWriteError):  # the next task then replays a few more records
                 self._stored.note_end()
         self._store = self._stored = None
-        if self._pipeline.table is not None:
-            self._pipeline.table.stores.close_partition(self.partition)
-        await finish(self._committer.close(), self._host.commit_timeout_s)
+        try:
+            if self._pipeline.table is not None:
+                await self._pipeline.table.stores.close_partition(self.partition)
+        finally:
+            await finish(self._committer.close(), self._host.commit_timeout_s)
 
     def fail(self, error: Exception) -> None:
         """Make `run` raise `error` after the current turn."""

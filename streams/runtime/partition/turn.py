@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from streams.model.change import Change, Malformed
-from streams.model.fold import FORGOTTEN, OWNED_ELSEWHERE, STATE_ONLY, UNCHANGED, Rejected
+from streams.model.fold import AFTER_RETENTION, FORGOTTEN, OWNED_ELSEWHERE, STATE_ONLY, UNCHANGED, Rejected
 from streams.runtime.partition.batch import Fold, OutputRecord, RecordBatch, SourceRecord, TimerCallback
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.timers import Timer, TimerChange
@@ -41,8 +41,8 @@ class Turn:
         outcomes: objects to publish, in the order in which fold functions and timer callbacks returned them.
         caused_at_ms: Kafka timestamps (milliseconds since 1970) of the records that led to the outcomes of folds.
         rejected: dead letters for records that are unreadable, break a rule, or made their fold function fail.
-        counts: number of records by processing result (`folded`, `unchanged`, `left`, `tombstones`, `malformed`,
-            `rejected`, `failed`).
+        counts: number of records by processing result (`folded`, `unchanged`, `left`, `after_retention`, `tombstones`,
+            `malformed`, `rejected`, `failed`).
         newest_ms: newest plausible source time of the changes, in milliseconds since 1970; 0 if there is none.
     """
 
@@ -121,6 +121,9 @@ class Turn:
                 continue
             if outcome is UNCHANGED:
                 unchanged += 1
+                continue
+            if outcome is AFTER_RETENTION:
+                self.counts["after_retention"] += 1
                 continue
             folded += 1
             changed[key] = None

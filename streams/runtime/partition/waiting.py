@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from streams.runtime.state.threads import until_done
+
 T = TypeVar("T")
 
 
@@ -47,7 +49,7 @@ async def unless_closing(step: Coroutine[Any, Any, T], closing: asyncio.Event) -
         ending.cancel()
         if not task.done():
             task.cancel()
-            await asyncio.wait({task})
+            await until_done(task)  # a step in a thread must have ended before its store is closed
 
 
 async def finish(step: Awaitable[T], limit_s: float) -> T:

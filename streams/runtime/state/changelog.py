@@ -29,6 +29,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.store import Entry, PartitionStore
+from streams.runtime.state.threads import OPENING, in_thread
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ class Restoration:
         if reason is not None:
             log.warning("changelog %s: %s; restoring in full", changelog, reason)
         if reason is not None or store.incarnation is None:
-            store.begin(incarnation)
+            await in_thread(OPENING, store.begin, incarnation)
         done = store.changelog_offset
         if done is not None:
             # Without a settled offset (a former standby, or a new store), it is unknown which follow-ups are done.

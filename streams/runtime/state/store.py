@@ -14,8 +14,6 @@ from typing import Any, Final
 import msgspec
 from rocksdict import (
     AccessType,
-    BlockBasedOptions,
-    Cache,
     DBCompressionType,
     Options,
     Rdict,
@@ -23,15 +21,10 @@ from rocksdict import (
 )
 
 from streams.runtime.state.codec import StateCodec
+from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.timers import TimerChange, Timers
 
 log = logging.getLogger(__name__)
-
-WRITE_BUFFER_BYTES: Final = 16 * 1024 * 1024
-"""Size of one RocksDB memtable for a partition's states; there are at most two at a time."""
-
-SMALL_WRITE_BUFFER_BYTES: Final = 2 * 1024 * 1024
-"""Size of one RocksDB memtable for a partition's timers, and for the store's metadata."""
 
 REBUILD_ENTRIES: Final = 5_000
 """Number of states to read between two pauses for the event loop while timers are rebuilt."""
@@ -70,9 +63,9 @@ class PartitionStore:
             write.
     """
 
-    def __init__(self, path: Path, cache: Cache) -> None:
+    def __init__(self, path: Path, memory: StoreMemory) -> None:
         self.path = path
-        self._cache = cache
+        self._memory = memory
         self._db = self._open()
         self._read_meta()
 
@@ -87,10 +80,11 @@ class PartitionStore:
 
     def _open_files(self) -> Rdict:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        memory = self._memory
         db = Rdict(
             str(self.path),
-            options=self._options(),
-            column_families={name: self._options(SMALL_WRITE_BUFFER_BYTES) for name in (_META, _TIMERS)},
+            options=self._options(memory.write_buffer_bytes),
+            column_families={name: self._options(memory.small_buffer_bytes) for name in (_META, _TIMERS)},
             access_type=AccessType.read_write(),
         )
         self._meta = db.get_column_family(_META)
@@ -104,18 +98,13 @@ class PartitionStore:
         self.newest_ms = self._number(_NEWEST) or 0
         self._noted_at_s = 0
 
-    def _options(self, write_buffer_bytes: int = WRITE_BUFFER_BYTES) -> Options:
+    def _options(self, write_buffer_bytes: int) -> Options:
         options = Options(raw_mode=True)
         options.create_if_missing(True)
         options.create_missing_column_families(True)
-        options.set_write_buffer_size(write_buffer_bytes)
-        options.set_max_write_buffer_number(2)
         options.set_compression_type(DBCompressionType.lz4())
         options.set_keep_log_file_num(2)
-        blocks = BlockBasedOptions()
-        blocks.set_block_cache(self._cache)
-        blocks.set_bloom_filter(10, False)  # most look-ups are for keys that are not in the store yet
-        options.set_block_based_table_factory(blocks)
+        self._memory.apply(options, write_buffer_bytes)
         return options
 
     @property

@@ -21,7 +21,16 @@ from streams.runtime.stats import Distribution
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-_FATES: Final = ("folded", "unchanged", "left", "tombstones", "malformed", "rejected", "failed")
+_FATES: Final = (
+    "folded",
+    "unchanged",
+    "left",
+    "after_retention",
+    "tombstones",
+    "malformed",
+    "rejected",
+    "failed",
+)
 _EVENTS: Final = {
     "opened": ("millrace_opened", "Number of times that a partition was opened."),
     "fenced": ("millrace_fenced", "Number of times that a partition was fenced by another owner."),

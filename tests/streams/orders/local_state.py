@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from confluent_kafka import Producer
-from rocksdict import Cache
 
 from streams.runtime.state.changelog import CONTROL_BYTE
+from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.store import PartitionStore
 from streams.topics import change_topic, order_state_changelog
 from tables.order_state import CODEC
@@ -63,7 +63,7 @@ def newest(records: list[Record]) -> dict[bytes, bytes]:
 def opened(state_dir: Path, partition: int) -> Iterator[PartitionStore]:
     """The store of a partition; the worker has ended, and this folder has never had but one."""
     [path] = state_dir.glob(f"*/v1/tables/order_state/{partition}")
-    store = PartitionStore(path, Cache(CACHE_BYTES))
+    store = PartitionStore(path, StoreMemory(CACHE_BYTES))
     try:
         yield store
     finally:

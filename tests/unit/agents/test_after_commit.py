@@ -13,6 +13,7 @@ import pytest
 
 from agents.completion import OrderCompletion
 from agents.guard.locks import token_of
+from agents.held_orders import LONGEST_PAUSE_S
 from agents.order_log import OrderLog
 from agents.order_timers import OrderTimers
 from streams.model.order import OrderState, fold_order, fold_order_detail
@@ -44,6 +45,7 @@ class AfterCommitTestbed:
     """A completion with everything around it, and one partition."""
 
     def __init__(self) -> None:
+        self.now_s = 0.0
         self.guard = FakeGuard(marks_at_once=False)
         self.cache = KeptCache()
         self.stored: dict[bytes, bytes] = {}
@@ -53,7 +55,7 @@ class AfterCommitTestbed:
             payment_method_wait_s=0,
             guard=self.guard,
             cache=self.cache,
-            timers=OrderTimers(incomplete_after_s=60, retention_s=0),
+            timers=OrderTimers(incomplete_after_s=60, retention_s=0, clock=lambda: self.now_s),
             order_log=OrderLog(enabled=True),
             app_id="mine",
         )
@@ -76,6 +78,16 @@ class AfterCommitTestbed:
         self.stored |= {key: state for key, state in turn.encoded_states() if state is not None}
         self.processor.committed(turn, self.partition)
         return records
+
+    def fire_timers(self, now_s: float) -> list[str]:
+        """A turn of the timers that are due; the ids of the orders whose locks were requested."""
+        self.now_s, calls = now_s, len(self.guard.claimed)
+        turn = Turn(self.stored.get, CODEC, self.processor.dead_letter)
+        turn.fire(list(self.processor.due_timers(self.partition)))
+        at_once(self.processor.publish(turn, self.partition))
+        self.stored |= {key: state for key, state in turn.encoded_states() if state is not None}
+        self.processor.committed(turn, self.partition)
+        return [claim.order_id for claims, _ in self.guard.claimed[calls:] for claim in claims]
 
 
 @pytest.fixture
@@ -177,6 +189,22 @@ def test_a_duplicate_is_not_cached_again(testbed: AfterCommitTestbed) -> None:
     testbed.committed(order_change(10, "a"))
     testbed.committed(order_change(10, "a"))
     assert len(testbed.cache.puts) == 1
+
+
+# -- held orders ------------------------------------------------------------------------------------------------------
+
+
+def test_a_released_lock_makes_the_other_held_orders_ask_without_a_pause(testbed: AfterCommitTestbed) -> None:
+    testbed.guard.locks |= {"a": "claimed:other:1", "b": "claimed:other:1"}
+    testbed.committed(*completing("a"), *completing("b"))
+    testbed.partition.now_ms = COMMITTED_MS + 30_000
+    assert testbed.fire_timers(0.0) == ["a", "b"]
+    assert testbed.fire_timers(1.0) == [], "they have been held for long enough to be asked for seldom"
+    testbed.guard.locks["a"] = "released"
+    assert testbed.fire_timers(LONGEST_PAUSE_S) == ["a", "b"]
+    assert testbed.processor.counts["completed"] == 1
+    assert testbed.fire_timers(LONGEST_PAUSE_S + 1) == ["b"]
+    assert testbed.fire_timers(LONGEST_PAUSE_S + 2) == []
 
 
 # -- counts and log lines ---------------------------------------------------------------------------------------------

@@ -11,14 +11,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from rocksdict import Cache
-
 from streams.model.change import Change
 from streams.runtime.partition.batch import Fold, RecordBatch
 from streams.runtime.partition.host import PolledTask
 from streams.runtime.partition.lifecycle import Partition
 from streams.runtime.partition.pipeline import PartitionStores, Pipeline
+from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.store import PartitionStore
+from streams.runtime.state.threads import CLOSING, OPENING, in_thread
 from streams.runtime.stats import RuntimeStats
 from tests.support.async_waiting import LIVENESS_S, until
 from tests.support.fakes import CHANGELOG, TALLY_CODEC, FakeHost, Log, Tally, TallyProcessor, add, numbers
@@ -39,18 +39,21 @@ class MemoryTable:
     def stores(self) -> PartitionStores:
         return self
 
-    def open_partition(self, partition: int) -> PartitionStore:
+    async def open_partition(self, partition: int) -> PartitionStore:
         assert partition not in self._open, "a store has one owner"
-        self._open[partition] = PartitionStore(self._folder / str(partition), Cache(1024 * 1024))
+        await in_thread(OPENING, self._open_in_thread, partition)
         return self._open[partition]
+
+    def _open_in_thread(self, partition: int) -> None:
+        self._open[partition] = PartitionStore(self._folder / str(partition), StoreMemory(1024 * 1024))
 
     def set_readable(self, partition: int) -> None:
         assert partition in self._open
 
-    def close_partition(self, partition: int) -> None:
+    async def close_partition(self, partition: int) -> None:
         store = self._open.pop(partition, None)
         if store is not None:
-            store.close()
+            await in_thread(CLOSING, store.close)
 
     def lose(self) -> None:
         """Delete the stores, as a new disk would."""
@@ -62,7 +65,7 @@ class MemoryTable:
 
     def tally(self) -> Tally:
         """The stored state of the one key, read after the partition was closed."""
-        store = PartitionStore(self._folder / "0", Cache(1024 * 1024))
+        store = PartitionStore(self._folder / "0", StoreMemory(1024 * 1024))
         try:
             stored = store.get(b"k")
             return Tally() if stored is None else self.codec.decode(stored)

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from rocksdict import Cache
 
 from streams.runtime.partition.lifecycle import PartitionState
+from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.store import Entry, PartitionStore, StoreWriteError
 from streams.runtime.state.timers import TimerChange
 from tests.unit.runtime import partition_testbed
@@ -35,13 +35,13 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 
 def test_a_store_that_cannot_be_written_says_so_and_keeps_what_it_had(tmp_path: Path) -> None:
-    store = PartitionStore(tmp_path / "0", Cache(MEGABYTE))
+    store = PartitionStore(tmp_path / "0", StoreMemory(MEGABYTE))
     store.write([(b"a", b"old"), (b"b", b"old")], 1, [(b"a", None, (1, 5))])
     with files_of_at_most(MEGABYTE), pytest.raises(StoreWriteError, match="cannot write to store"):
         store.write([(b"a", b"new" * MEGABYTE)], 2, [(b"a", (1, 5), (2, 5))])
     assert (store.get(b"a"), store.changelog_offset, store.timers.counts) == (b"old", 1, {1: 1})
     store.close()
-    store = PartitionStore(tmp_path / "0", Cache(MEGABYTE))
+    store = PartitionStore(tmp_path / "0", StoreMemory(MEGABYTE))
     assert (dict(store.items()), store.changelog_offset) == ({b"a": b"old", b"b": b"old"}, 1)
     assert list(store.timers.entries(1)) == [(5, b"a")]
     store.close()

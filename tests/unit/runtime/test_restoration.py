@@ -16,12 +16,12 @@ import pytest
 from aiokafka.structs import TopicPartition
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rocksdict import Cache
 
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.state import changelog as changelog_module
 from streams.runtime.state import store as store_module
 from streams.runtime.state.changelog import INCARNATION_KEY, ChangelogDamagedError, Restoration, RestoreProgress
+from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.store import UP_TO_DATE_INTERVAL_S, PartitionStore
 from tests.support.async_waiting import until
 from tests.support.fakes import CHANGELOG, TALLY_CODEC, Log, LogConsumer, Tally
@@ -48,7 +48,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def store(tmp_path: Path, clock: Clock) -> Iterator[PartitionStore]:
-    store = PartitionStore(tmp_path / "0", Cache(1024 * 1024))
+    store = PartitionStore(tmp_path / "0", StoreMemory(1024 * 1024))
     yield store
     store.close()
 
@@ -184,12 +184,12 @@ def test_a_clock_that_goes_back_makes_no_negative_age(store: PartitionStore, clo
 
 def test_time_and_settling_are_kept_with_the_next_write(tmp_path: Path) -> None:
     for newest_ms, settled in [(7, 3), (9, 4)]:
-        store = PartitionStore(tmp_path / "1", Cache(1024 * 1024))
+        store = PartitionStore(tmp_path / "1", StoreMemory(1024 * 1024))
         store.newest_ms, store.settled_offset = newest_ms, settled
         store.write([(b"a", b"")], 5)
         store.newest_ms, store.settled_offset = 1_000, 1_000
         store.close()
-        store = PartitionStore(tmp_path / "1", Cache(1024 * 1024))
+        store = PartitionStore(tmp_path / "1", StoreMemory(1024 * 1024))
         assert (store.newest_ms, store.settled_offset) == (newest_ms, settled)
         store.close()
 
@@ -221,7 +221,7 @@ async def test_a_standby_waits_for_the_first_owner_and_then_keeps_up(
     await asyncio.sleep(0.02)
     assert log.topics == {}, "a standby writes nothing"
     log.append([OutputRecord(CHANGELOG, INCARNATION_KEY, b"one"), record(b"a", 1)], {})
-    await until(lambda: totals(store) == {b"a": 1})
+    await until(lambda: progress.records == 1 and totals(store) == {b"a": 1})
     log.append([record(b"b", 5), record(b"a", None)], {})
     await until(lambda: totals(store) == {b"b": 5})
     assert (store.timers.counts[1], progress.remaining, store.changelog_offset) == (1, 0, 3)
@@ -235,8 +235,9 @@ async def test_a_standby_stays_young_while_nothing_happens(
 ) -> None:
     log = log_of(record(b"a", 1))
     reader(log)
-    following = asyncio.create_task(restoration(store, log, RestoreProgress(), retention_s=DAY_S).follow({}))
-    await until(lambda: totals(store) == {b"a": 1})
+    progress = RestoreProgress()
+    following = asyncio.create_task(restoration(store, log, progress, retention_s=DAY_S).follow({}))
+    await until(lambda: progress.records == 1 and totals(store) == {b"a": 1})
     clock.now_s += 5_000
     await until(lambda: store.age_s < 60)
     following.cancel()
@@ -262,7 +263,7 @@ def test_a_store_equals_its_changelog_after_any_lives_of_others(
         for key, total in written:
             expected.pop(key, None)
             expected |= {} if total is None else {key: total}
-        store = PartitionStore(path, Cache(1024 * 1024))
+        store = PartitionStore(path, StoreMemory(1024 * 1024))
         asyncio.run(restore(store, log))
         assert totals(store) == expected
         assert store.changelog_offset == len(log.topics[CHANGELOG]) - 1

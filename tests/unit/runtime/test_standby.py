@@ -78,8 +78,8 @@ async def test_a_copy_that_fails_is_dropped_and_costs_the_worker_nothing(
     await testbed.until(lambda: testbed.stats.counters["standbys_dropped"] == 1)
     await standby.close()
     assert (standby.error, crashes) == (repr(error), [])
-    testbed.table.open_partition(0)
-    testbed.table.close_partition(0)
+    await testbed.table.open_partition(0)
+    await testbed.table.close_partition(0)
 
 
 async def test_a_store_that_cannot_be_opened_drops_the_standby(
@@ -103,10 +103,10 @@ async def test_a_standby_that_is_closed_leaves_its_store_free(testbed: Partition
     standby = Standby(0, pipeline=testbed.pipeline, follow=follower, stats=testbed.stats)
     await following(standby, follower, crashes)
     with pytest.raises(AssertionError, match="one owner"):
-        testbed.table.open_partition(0)
+        await testbed.table.open_partition(0)
     await standby.close()
-    testbed.table.open_partition(0)
-    testbed.table.close_partition(0)
+    await testbed.table.open_partition(0)
+    await testbed.table.close_partition(0)
     assert crashes == []
 
 

@@ -20,13 +20,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec import Struct
-from rocksdict import Cache
 
 from streams.model.fold import FORGOTTEN, STATE_ONLY
 from streams.runtime.partition.batch import OutputRecord, SourceRecord
 from streams.runtime.partition.turn import Turn
 from streams.runtime.state import store as store_module
 from streams.runtime.state.codec import StateCodec
+from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.store import Entry, PartitionStore
 from streams.runtime.state.timers import Timer
 
@@ -96,7 +96,7 @@ class StoreWithTimers(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        self.store = PartitionStore(self.folder / "0", Cache(1024 * 1024))
+        self.store = PartitionStore(self.folder / "0", StoreMemory(1024 * 1024))
         if self.store.incarnation is None:
             self.store.begin(b"one")
         self.restore_from(self.stands_at, 3)
@@ -145,7 +145,7 @@ class StoreWithTimers(RuleBasedStateMachine):
     @rule()
     def break_off_a_rebuilding(self) -> None:
         self.store.close()
-        self.store = PartitionStore(self.folder / "0", Cache(1024 * 1024))
+        self.store = PartitionStore(self.folder / "0", StoreMemory(1024 * 1024))
         self.codec = CODECS[0] if self.codec is CODECS[1] else CODECS[1]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(store_module, "REBUILD_ENTRIES", 1)
@@ -203,7 +203,7 @@ TestStoreWithTimers = StoreWithTimers.TestCase
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[PartitionStore]:
-    store = PartitionStore(tmp_path / "0", Cache(1024 * 1024))
+    store = PartitionStore(tmp_path / "0", StoreMemory(1024 * 1024))
     store.begin(b"one")
     yield store
     store.close()

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from streams.model.order import OrderState, fold_order, fold_order_detail
+from streams.model.order_life import forget_finished
 from tables.views.orders import order_view
-from tests.support.builders import detail_change, order_change
+from tests.support.builders import COMMITTED_MS, detail_change, order_change
 
 
 @pytest.fixture
@@ -89,3 +90,11 @@ def test_a_view_alters_no_state(state: OrderState) -> None:
     before = msgspec.msgpack.encode(state)
     view_of(state)
     assert msgspec.msgpack.encode(state) == before
+
+
+def test_a_forgotten_order_is_shown_as_such(state: OrderState) -> None:
+    fold_order(state, order_change(10, num_products=1))
+    fold_order_detail(state, detail_change(20))
+    forget_finished(state, 2 * COMMITTED_MS, 0)
+    view = view_of(state)
+    assert (view["status"], view["emission"], view["row"], view["products"]) == ("forgotten", "emitted", None, [])
