@@ -16,6 +16,7 @@ from faust.types._env import DATADIR
 from yarl import URL
 
 from streams.model.change import ChangeDecoder
+from streams.runtime.faust.fetched import DEFAULT_MAX_BATCH_BYTES, use_lean_records
 from streams.runtime.faust.preflight import TopicsMismatchError, check_pipeline
 from streams.runtime.faust.router import BoundedRouter, client_session
 from streams.runtime.faust.schema import BatchSchema
@@ -59,6 +60,8 @@ class TransactionalApp(WorkerApp):
             web port; not used if `--datadir` is given.
         batch_max_records: maximum number of records in one turn.
         waiting_max_bytes: size of a partition's waiting batches at which polling of the partition pauses.
+        record_batch_max_bytes: maximum size of a fetched record batch after decompression; a larger one is left out,
+            and becomes a single malformed record.
         transaction_timeout_ms: time after which Kafka aborts an unfinished transaction.
         standby_replicas: number of other workers that keep a copy of each partition's state.
         changelog_delete_retention_s: how many seconds compaction of the changelogs keeps tombstones.
@@ -73,6 +76,7 @@ class TransactionalApp(WorkerApp):
         batch_max_records: int,
         waiting_max_bytes: int,
         transaction_timeout_ms: int,
+        record_batch_max_bytes: int = DEFAULT_MAX_BATCH_BYTES,
         standby_replicas: int = 0,
         changelog_delete_retention_s: float = 86_400.0,
         **options: Any,
@@ -82,6 +86,7 @@ class TransactionalApp(WorkerApp):
         self.waiting_max_bytes = waiting_max_bytes
         self.transaction_timeout_ms = transaction_timeout_ms
         self.changelog_delete_retention_s = changelog_delete_retention_s
+        self.record_batch_max_bytes = record_batch_max_bytes
         self.stats = RuntimeStats()
         self.pages = Pace()
         self.pipelines: list[Pipeline] = []
@@ -185,6 +190,7 @@ class TransactionalApp(WorkerApp):
         """Check the topics and lock the data folder before the worker joins its consumer group."""
         logging.getLogger("aiokafka").setLevel(logging.WARNING)  # aiokafka logs every connection
         _relax_garbage_collection()
+        use_lean_records(self.record_batch_max_bytes, self.stats.count)
         await self._check_topics()
         self._take_data_folder()
         await super().on_first_start()

@@ -1,4 +1,4 @@
-"""Compact objects for fetched records, which save time and memory.
+"""Compact objects for fetched records, which save time and memory, and a reader that no record can stop.
 
 aiokafka creates an object with eleven fields for each record. A struct with seven of these fields, which the garbage
 collector does not track, takes 0.2 µs per record instead of 0.8 µs. It also uses less memory while the record waits.
@@ -6,11 +6,37 @@ collector does not track, takes 0.2 µs per record instead of 0.8 µs. It also u
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, Final
 
 from aiokafka.consumer import fetcher
-from aiokafka.structs import TopicPartition
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatch
 from msgspec import Struct
+
+from streams.model.left_out import LeftOut
+from streams.runtime.faust.record_batches import (
+    BatchTooLargeError,
+    BatchUnreadableError,
+    RecordBatches,
+    decompressed,
+    parsed_records,
+)
+
+log = logging.getLogger(__name__)
+
+DEFAULT_MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
+
+LEFT_OUT_HEADER: Final = "millrace.left_out"
+"""Header that a record gets whose value was left out; it contains the reason."""
+
+MOST_AT_ONCE: Final = 100_000
+"""Number of records up to which all records of a batch are decoded at once; larger batches are decoded lazily."""
+
+_MAGIC_OFFSET: Final = 16
+_COUNT_OFFSET: Final = 57
+_VERSION_2: Final = 2
 
 
 class FetchedRecord(Struct, gc=False):
@@ -22,18 +48,114 @@ class FetchedRecord(Struct, gc=False):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
 
 
 class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has no types
-    """The records of one topic partition in a fetch response, created as `FetchedRecord`s."""
+    """The records of one topic partition in a fetch response, created as `FetchedRecord`s.
 
-    def _consumer_record(self, tp: TopicPartition, record: Any) -> FetchedRecord:
-        return FetchedRecord(
-            tp.topic, tp.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
-        )
+    A batch that cannot be decompressed, or is too large when it is, becomes a single record with the batch's last
+    offset and a `LeftOut` value. A record whose structure is wrong gets a `LeftOut` value, too.
+
+    Attributes:
+        max_batch_bytes: maximum size of a batch's records after decompression.
+        count: function that counts an event by its name: `headers_repaired` (a record whose headers had to be changed
+            or dropped, because they could not be read) or `batches_left_out`.
+    """
+
+    max_batch_bytes: ClassVar[int] = DEFAULT_MAX_BATCH_BYTES
+    count: ClassVar[Callable[[str], None]] = staticmethod(lambda name: None)
+
+    def _unpack_records(self) -> Iterator[FetchedRecord]:
+        batches: RecordBatches = self._records
+        while batches.has_next():
+            raw, batch = batches.next_both()
+            if self._check_crcs and not batch.validate_crc():
+                raise CorruptRecordException(
+                    f"Invalid CRC - {self._tp}"
+                )  # as aiokafka does; the batch is fetched again
+            if not self._is_passed_over(batch):
+                for record in self._records_of(raw, batch):
+                    # A compressed batch is fetched whole, even if the position is in its middle.
+                    if record.offset >= self.next_fetch_offset:
+                        self.next_fetch_offset = record.offset + 1
+                        yield record
+            self.next_fetch_offset = batch.next_offset  # compaction may have removed the batch's last records
+
+    def _is_passed_over(self, batch: Any) -> bool:
+        """Return whether a batch has only transaction markers, or is of an aborted transaction."""
+        if self._isolation_level == fetcher.READ_COMMITTED and batch.producer_id is not None:
+            self._consume_aborted_up_to(batch.base_offset)
+            if batch.is_control_batch and self._contains_abort_marker(batch):
+                self._aborted_producers.discard(batch.producer_id)
+            if batch.is_transactional and batch.producer_id in self._aborted_producers:
+                return True
+        return bool(batch.is_control_batch)
+
+    def _records_of(self, raw: memoryview, batch: Any) -> Iterable[FetchedRecord]:
+        topic, partition = self._tp
+        if raw[_MAGIC_OFFSET] < _VERSION_2:
+            return self._lean(batch)
+        try:
+            plain = decompressed(raw, batch, self.max_batch_bytes)
+        except (BatchTooLargeError, BatchUnreadableError) as error:
+            return [self._stand_in(batch, error)]
+        whole = batch if plain is raw else DefaultRecordBatch(plain)
+        if int.from_bytes(raw[_COUNT_OFFSET : _COUNT_OFFSET + 4], "big") > MOST_AT_ONCE:
+            return self._parsed(plain)
+        try:
+            return self._lean(whole)
+        except (CorruptRecordException, ValueError):
+            log.warning(
+                "a record batch of %s/%d at offset %d has records that break Kafka's format (such as header names that "
+                "are not UTF-8): reading them one by one",
+                topic,
+                partition,
+                batch.base_offset,
+            )
+            return self._parsed(plain)
+
+    def _lean(self, records: Iterable[Any]) -> list[FetchedRecord]:
+        topic, partition = self._tp
+        return [
+            FetchedRecord(topic, partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records
+        ]
+
+    def _parsed(self, plain: memoryview | bytes) -> Iterator[FetchedRecord]:
+        topic, partition = self._tp
+        for record in parsed_records(plain):
+            if record.fault is not None:
+                yield self._left_out(record.offset, record.timestamp, LeftOut(f"record: {record.fault}", "unknown"))
+                continue
+            if record.is_repaired:
+                self.count("headers_repaired")
+            yield FetchedRecord(
+                topic, partition, record.offset, record.timestamp, record.key, record.value, record.headers
+            )
+
+    def _stand_in(self, batch: Any, error: Exception) -> FetchedRecord:
+        """Return one record in place of a whole batch; it has the last offset, so that the batch is not read again."""
+        first, last = batch.base_offset, batch.next_offset - 1
+        place = f"the record batch at offset {first}" if first == last else f"the record batch {first} to {last}"
+        size = "unknown"
+        if isinstance(error, BatchTooLargeError):
+            size = f"more than {self.max_batch_bytes}"
+            reason = f"{place} has {size} bytes when decompressed (RECORD_BATCH_MAX_BYTES) and was left out"
+        else:
+            reason = f"{place} cannot be decompressed: {error}"
+        log.warning("%s/%d: %s", *self._tp, reason)
+        self.count("batches_left_out")
+        return self._left_out(last, batch.max_timestamp, LeftOut(reason, size))
+
+    def _left_out(self, offset: int, timestamp: int, value: LeftOut) -> FetchedRecord:
+        topic, partition = self._tp
+        headers = ((LEFT_OUT_HEADER, value.reason.encode()),)  # the archive keeps only headers and the empty value
+        return FetchedRecord(topic, partition, offset, timestamp, None, value, headers)
 
 
-def use_lean_records() -> None:
+def use_lean_records(max_batch_bytes: int, count: Callable[[str], None]) -> None:
     """Make all aiokafka consumers in this process create `FetchedRecord`s, without support for deserializers."""
+    LeanRecords.max_batch_bytes = max_batch_bytes
+    LeanRecords.count = staticmethod(count)
     fetcher.PartitionRecords = LeanRecords
+    fetcher.MemoryRecords = RecordBatches
