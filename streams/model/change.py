@@ -21,6 +21,11 @@ Row = TypeVar("Row")
 SignedInt64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """A signed 64-bit integer, which every part of the system can store."""
 
+MAX_ID_LENGTH: Final = 255
+
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+"""Id of a row as text. Ids become keys of states, locks and caches, so their length is limited."""
+
 LATEST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999 (UTC), in milliseconds since 1970."""
 

@@ -61,7 +61,8 @@ class RuntimeStats:
     Attributes:
         turns: number of committed turns (micro-batches).
         counters: all other counters, keyed by name: `records`, `outputs`, `refused` (dead letters), the processing
-            results of records (`folded`, `unchanged`, `left`, `tombstones`, `malformed`, `rejected`, `failed`), and
+            results of records (`folded`, `unchanged`, `left`, `tombstones`, `malformed`, `rejected`, `failed`), changes
+            whose source time was not plausible (`times_corrected`), and
             events of partitions (`opened`, `fenced`, …), and of the consumer (`headers_repaired`, `batches_left_out`).
         turn_seconds: duration of each turn, from the start of folding to the end of the commit.
         commit_seconds: duration of each turn's transaction and local write.

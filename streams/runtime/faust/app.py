@@ -16,7 +16,7 @@ from faust.types._env import DATADIR
 from yarl import URL
 
 from streams.model.change import ChangeDecoder
-from streams.runtime.faust.fetched import DEFAULT_MAX_BATCH_BYTES, use_lean_records
+from streams.runtime.faust.fetched import DEFAULT_MAX_BATCH_BYTES, FetchRules, use_lean_records
 from streams.runtime.faust.preflight import TopicsMismatchError, check_pipeline
 from streams.runtime.faust.router import BoundedRouter, client_session
 from streams.runtime.faust.schema import BatchSchema
@@ -190,7 +190,7 @@ class TransactionalApp(WorkerApp):
         """Check the topics and lock the data folder before the worker joins its consumer group."""
         logging.getLogger("aiokafka").setLevel(logging.WARNING)  # aiokafka logs every connection
         _relax_garbage_collection()
-        use_lean_records(self.record_batch_max_bytes, self.stats.count)
+        use_lean_records(FetchRules(self.record_batch_max_bytes, self.stats.count))
         await self._check_topics()
         self._take_data_folder()
         await super().on_first_start()

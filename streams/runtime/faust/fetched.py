@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar, Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
@@ -51,11 +52,9 @@ class FetchedRecord(Struct, gc=False):
     headers: tuple[tuple[str, bytes | None], ...]
 
 
-class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has no types
-    """The records of one topic partition in a fetch response, created as `FetchedRecord`s.
-
-    A batch that cannot be decompressed, or is too large when it is, becomes a single record with the batch's last
-    offset and a `LeftOut` value. A record whose structure is wrong gets a `LeftOut` value, too.
+@dataclass(frozen=True)
+class FetchRules:
+    """What the readers of fetched records do with records that are too large or break Kafka's format.
 
     Attributes:
         max_batch_bytes: maximum size of a batch's records after decompression.
@@ -63,8 +62,19 @@ class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka h
             or dropped, because they could not be read) or `batches_left_out`.
     """
 
-    max_batch_bytes: ClassVar[int] = DEFAULT_MAX_BATCH_BYTES
-    count: ClassVar[Callable[[str], None]] = staticmethod(lambda name: None)
+    max_batch_bytes: int = DEFAULT_MAX_BATCH_BYTES
+    count: Callable[[str], None] = lambda name: None
+
+
+class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has no types
+    """The records of one topic partition in a fetch response, created as `FetchedRecord`s.
+
+    A batch that cannot be decompressed, or is too large when it is, becomes a single record with the batch's last
+    offset and a `LeftOut` value. A record whose structure is wrong gets a `LeftOut` value, too.
+    """
+
+    rules = FetchRules()
+    next_fetch_offset: int
 
     def _unpack_records(self) -> Iterator[FetchedRecord]:
         batches: RecordBatches = self._records
@@ -97,7 +107,7 @@ class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka h
         if raw[_MAGIC_OFFSET] < _VERSION_2:
             return self._lean(batch)
         try:
-            plain = decompressed(raw, batch, self.max_batch_bytes)
+            plain = decompressed(raw, batch, self.rules.max_batch_bytes)
         except (BatchTooLargeError, BatchUnreadableError) as error:
             return [self._stand_in(batch, error)]
         whole = batch if plain is raw else DefaultRecordBatch(plain)
@@ -128,7 +138,7 @@ class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka h
                 yield self._left_out(record.offset, record.timestamp, LeftOut(f"record: {record.fault}", "unknown"))
                 continue
             if record.is_repaired:
-                self.count("headers_repaired")
+                self.rules.count("headers_repaired")
             yield FetchedRecord(
                 topic, partition, record.offset, record.timestamp, record.key, record.value, record.headers
             )
@@ -139,12 +149,12 @@ class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka h
         place = f"the record batch at offset {first}" if first == last else f"the record batch {first} to {last}"
         size = "unknown"
         if isinstance(error, BatchTooLargeError):
-            size = f"more than {self.max_batch_bytes}"
+            size = f"more than {self.rules.max_batch_bytes}"
             reason = f"{place} has {size} bytes when decompressed (RECORD_BATCH_MAX_BYTES) and was left out"
         else:
             reason = f"{place} cannot be decompressed: {error}"
         log.warning("%s/%d: %s", *self._tp, reason)
-        self.count("batches_left_out")
+        self.rules.count("batches_left_out")
         return self._left_out(last, batch.max_timestamp, LeftOut(reason, size))
 
     def _left_out(self, offset: int, timestamp: int, value: LeftOut) -> FetchedRecord:
@@ -153,9 +163,8 @@ class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka h
         return FetchedRecord(topic, partition, offset, timestamp, None, value, headers)
 
 
-def use_lean_records(max_batch_bytes: int, count: Callable[[str], None]) -> None:
+def use_lean_records(rules: FetchRules) -> None:
     """Make all aiokafka consumers in this process create `FetchedRecord`s, without support for deserializers."""
-    LeanRecords.max_batch_bytes = max_batch_bytes
-    LeanRecords.count = staticmethod(count)
+    LeanRecords.rules = rules
     fetcher.PartitionRecords = LeanRecords
     fetcher.MemoryRecords = RecordBatches

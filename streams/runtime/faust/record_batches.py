@@ -89,7 +89,7 @@ def decompressed(raw: memoryview, batch: Any, limit: int) -> memoryview | bytes:
         raise BatchUnreadableError(str(error)) from error
     header = bytearray(raw[: _HEADER.size])
     header[_ATTRIBUTES_OFFSET + 1] &= ~_CODEC_MASK & 0xFF
-    return bytes(header) + records
+    return bytes(header) + bytes(records)
 
 
 def _decompress_into(module: Any, data: bytes, limit: int) -> memoryview:

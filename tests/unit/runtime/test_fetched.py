@@ -16,7 +16,7 @@ from streams.model.change import Malformed, change_decoder
 from streams.model.left_out import LeftOut
 from streams.model.order import OrderColumns
 from streams.runtime.faust import fetched
-from streams.runtime.faust.fetched import LEFT_OUT_HEADER, FetchedRecord, LeanRecords
+from streams.runtime.faust.fetched import LEFT_OUT_HEADER, FetchedRecord, FetchRules, LeanRecords
 from streams.runtime.faust.record_batches import RecordBatches
 from tests.support.wire import patched, record_batch
 
@@ -32,7 +32,7 @@ class Read:
     def __init__(self, raw: bytes, *, begin: int = 0, limit: int = MIB) -> None:
         self.counts: Counter[str] = Counter()
         lean = LeanRecords(TopicPartition("t", 3), RecordBatches(raw), None, begin, None, None, True, READ_UNCOMMITTED)
-        lean.max_batch_bytes, lean.count = limit, self._count
+        lean.rules = FetchRules(limit, self._count)
         self.records: list[FetchedRecord] = list(lean)
         self.next_offset = lean.next_fetch_offset
 
