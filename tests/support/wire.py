@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Sequence
 
+import aiokafka
 from aiokafka.record._crc32c import crc
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
@@ -37,3 +39,21 @@ def patched(batch: bytes, good: bytes, bad: bytes) -> bytes:
     changed = bytearray(batch.replace(good, bad))
     changed[_CRC_OFFSET:_AFTER_CRC] = struct.pack(">I", crc(bytes(changed[_AFTER_CRC:])) & 0xFFFFFFFF)
     return bytes(changed)
+
+
+def send(bootstrap: str, topic: str, partition: int, batch: bytes) -> None:
+    """Write a batch to a topic as it is."""
+
+    async def sent() -> None:
+        producer = aiokafka.AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=2**30)
+        await producer.start()
+        try:
+            builder = producer.create_batch()
+            builder.append(timestamp=None, key=b"replaced", value=None)
+            builder._build()
+            builder._buffer = batch
+            await (await producer.send_batch(builder, topic, partition=partition))
+        finally:
+            await producer.stop()
+
+    asyncio.run(sent())

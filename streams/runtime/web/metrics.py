@@ -47,6 +47,10 @@ _EVENTS: Final = {
         "millrace_batches_left_out",
         "Record batches left out because they are too large or cannot be decompressed.",
     ),
+    "times_corrected": (
+        "millrace_times_corrected",
+        "Changes whose source time was not plausible and was replaced by the record's Kafka timestamp.",
+    ),
     "refused": ("millrace_dead_letters", "Source records that became dead letters."),
 }
 
