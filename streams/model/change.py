@@ -26,7 +26,7 @@ MAX_ID_LENGTH: Final = 255
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 """Id of a row as text. Ids become keys of states, locks and caches, so their length is limited."""
 
-LATEST_MS = 253_402_300_799_999
+LATEST_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999 (UTC), in milliseconds since 1970."""
 
 UNAVAILABLE: Final = b"__debezium_unavailable_value"
