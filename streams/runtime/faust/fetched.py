@@ -20,6 +20,7 @@ from streams.model.left_out import LeftOut
 from streams.runtime.faust.record_batches import (
     BatchTooLargeError,
     BatchUnreadableError,
+    ParsedRecord,
     RecordBatches,
     decompressed,
     parsed_records,
@@ -32,11 +33,7 @@ DEFAULT_MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
 LEFT_OUT_HEADER: Final = "millrace.left_out"
 """Header that a record gets whose value was left out; it contains the reason."""
 
-MOST_AT_ONCE: Final = 100_000
-"""Number of records up to which all records of a batch are decoded at once; larger batches are decoded lazily."""
-
 _MAGIC_OFFSET: Final = 16
-_COUNT_OFFSET: Final = 57
 _VERSION_2: Final = 2
 
 
@@ -85,11 +82,7 @@ class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka h
                     f"Invalid CRC - {self._tp}"
                 )  # as aiokafka does; the batch is fetched again
             if not self._is_passed_over(batch):
-                for record in self._records_of(raw, batch):
-                    # A compressed batch is fetched whole, even if the position is in its middle.
-                    if record.offset >= self.next_fetch_offset:
-                        self.next_fetch_offset = record.offset + 1
-                        yield record
+                yield from self._records_of(raw, batch)
             self.next_fetch_offset = batch.next_offset  # compaction may have removed the batch's last records
 
     def _is_passed_over(self, batch: Any) -> bool:
@@ -102,48 +95,44 @@ class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka h
                 return True
         return bool(batch.is_control_batch)
 
-    def _records_of(self, raw: memoryview, batch: Any) -> Iterable[FetchedRecord]:
-        topic, partition = self._tp
+    def _records_of(self, raw: memoryview, batch: Any) -> Iterator[FetchedRecord]:
         if raw[_MAGIC_OFFSET] < _VERSION_2:
-            return self._lean(batch)
+            yield from self._unread(batch)
+            return
         try:
             plain = decompressed(raw, batch, self.rules.max_batch_bytes)
         except (BatchTooLargeError, BatchUnreadableError) as error:
-            return [self._stand_in(batch, error)]
-        whole = batch if plain is raw else DefaultRecordBatch(plain)
-        if int.from_bytes(raw[_COUNT_OFFSET : _COUNT_OFFSET + 4], "big") > MOST_AT_ONCE:
-            return self._parsed(plain)
+            yield from self._unread([self._stand_in(batch, error)])
+            return
         try:
-            return self._lean(whole)
+            yield from self._unread(batch if plain is raw else DefaultRecordBatch(plain))
         except (CorruptRecordException, ValueError):
             log.warning(
-                "a record batch of %s/%d at offset %d has records that break Kafka's format (such as header names that "
-                "are not UTF-8): reading them one by one",
-                topic,
-                partition,
+                "%s/%d: the record batch at offset %d breaks Kafka's format (for example, by header names that are not "
+                "UTF-8); reading its records one by one",
+                *self._tp,
                 batch.base_offset,
             )
-            return self._parsed(plain)
+            yield from self._unread(self._parsed(plain))
 
-    def _lean(self, records: Iterable[Any]) -> list[FetchedRecord]:
+    def _unread(self, records: Iterable[Any]) -> Iterator[FetchedRecord]:
+        """Yield the records from the position on: a batch is fetched whole, even if the position is in its middle."""
         topic, partition = self._tp
-        return [
-            FetchedRecord(topic, partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records
-        ]
+        for r in records:
+            if r.offset >= self.next_fetch_offset:
+                self.next_fetch_offset = r.offset + 1
+                yield FetchedRecord(topic, partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers))
 
-    def _parsed(self, plain: memoryview | bytes) -> Iterator[FetchedRecord]:
-        topic, partition = self._tp
+    def _parsed(self, plain: memoryview | bytes) -> Iterator[ParsedRecord]:
         for record in parsed_records(plain):
             if record.fault is not None:
-                yield self._left_out(record.offset, record.timestamp, LeftOut(f"record: {record.fault}", "unknown"))
+                yield _left_out(record.offset, record.timestamp, LeftOut(f"record: {record.fault}", "unknown"))
                 continue
-            if record.is_repaired:
+            if record.is_repaired and record.offset >= self.next_fetch_offset:
                 self.rules.count("headers_repaired")
-            yield FetchedRecord(
-                topic, partition, record.offset, record.timestamp, record.key, record.value, record.headers
-            )
+            yield record
 
-    def _stand_in(self, batch: Any, error: Exception) -> FetchedRecord:
+    def _stand_in(self, batch: Any, error: Exception) -> ParsedRecord:
         """Return one record in place of a whole batch; it has the last offset, so that the batch is not read again."""
         first, last = batch.base_offset, batch.next_offset - 1
         place = f"the record batch at offset {first}" if first == last else f"the record batch {first} to {last}"
@@ -155,12 +144,12 @@ class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka h
             reason = f"{place} cannot be decompressed: {error}"
         log.warning("%s/%d: %s", *self._tp, reason)
         self.rules.count("batches_left_out")
-        return self._left_out(last, batch.max_timestamp, LeftOut(reason, size))
+        return _left_out(last, batch.max_timestamp, LeftOut(reason, size))
 
-    def _left_out(self, offset: int, timestamp: int, value: LeftOut) -> FetchedRecord:
-        topic, partition = self._tp
-        headers = ((LEFT_OUT_HEADER, value.reason.encode()),)  # the archive keeps only headers and the empty value
-        return FetchedRecord(topic, partition, offset, timestamp, None, value, headers)
+
+def _left_out(offset: int, timestamp: int, value: LeftOut) -> ParsedRecord:
+    """Return a record without key; its header has the reason, because the archive keeps only headers and values."""
+    return ParsedRecord(offset, timestamp, None, value, ((LEFT_OUT_HEADER, value.reason.encode()),))
 
 
 def use_lean_records(rules: FetchRules) -> None:

@@ -6,6 +6,7 @@ not UTF-8. Brokers accept both, so a single record could otherwise stop every wo
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import zlib
 from collections.abc import Iterator
@@ -18,8 +19,11 @@ from aiokafka.record.util import decode_varint
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
-USUAL_RATIO: Final = 8
-"""Compression ratio up to which a batch is decompressed at the first attempt, into a small buffer."""
+TRIED_RATIOS: Final = (16, 128)
+"""Compression ratios for which a batch is decompressed into a small buffer; most batches need the first one."""
+
+LZ4_MAX_RATIO: Final = 255
+"""Maximum compression ratio of LZ4; a batch that stays within the limit anyway needs no buffer of its own."""
 
 _HEADER: Final = _DefaultRecordBatchPy.HEADER_STRUCT
 _ATTRIBUTES_OFFSET: Final = _DefaultRecordBatchPy.ATTRIBUTES_OFFSET
@@ -89,17 +93,16 @@ def decompressed(raw: memoryview, batch: Any, limit: int) -> memoryview | bytes:
         raise BatchUnreadableError(str(error)) from error
     header = bytearray(raw[: _HEADER.size])
     header[_ATTRIBUTES_OFFSET + 1] &= ~_CODEC_MASK & 0xFF
-    return bytes(header) + bytes(records)
+    return b"".join((header, records))
 
 
 def _decompress_into(module: Any, data: bytes, limit: int) -> memoryview:
-    usual = min(limit, USUAL_RATIO * len(data) + 4_096)
-    try:
-        buffer: Any = bytearray(usual)
-        return memoryview(buffer)[: module.decompress_into(data, buffer)]
-    except cramjam.DecompressionError:
-        if usual == limit:
-            raise BatchTooLargeError from None
+    if module is cramjam.lz4 and len(data) * LZ4_MAX_RATIO <= limit:
+        return memoryview(module.decompress(data))
+    for ratio in TRIED_RATIOS:
+        buffer: Any = bytearray(min(limit, ratio * len(data) + 4_096))
+        with contextlib.suppress(cramjam.DecompressionError):
+            return memoryview(buffer)[: module.decompress_into(data, buffer)]
     buffer = mmap.mmap(-1, limit)  # its pages take memory only once they are written to
     try:
         return memoryview(buffer)[: module.decompress_into(data, buffer)]
