@@ -10,7 +10,6 @@ from aiokafka.errors import KafkaError, NoError, for_code
 from aiokafka.protocol.group import HeartbeatRequest
 from faust.transport.drivers import aiokafka as driver
 
-
 LONG_POLL_MS: Final = 100
 """Maximum time for which a broker may delay its response to a fetch while there is no data. A partition that is opening
 waits for that response, so Faust's 1.5 s would be most of the failover time."""
