@@ -47,6 +47,16 @@ FETCH_BYTES: Final = 1024 * 1024
 POLL_RECORDS: Final = 2_000
 """Maximum number of records per poll. This limits memory use, because queue sizes are only checked between polls."""
 
+_ALWAYS: Final[dict[str, Any]] = {
+    "processing_guarantee": "exactly_once",
+    "consumer_auto_offset_reset": "earliest",
+    "consumer_max_fetch_size": FETCH_BYTES,
+    "broker_max_poll_interval": NO_POLL_LIMIT_S,
+    "stream_wait_empty": False,
+    "topic_disable_leader": True,
+}
+"""Faust's options that do not depend on the application's settings."""
+
 
 class TransactionalApp(WorkerApp):
     """A `faust.App` that processes records in turns (micro-batches), each of which is one transaction.
@@ -98,13 +108,8 @@ class TransactionalApp(WorkerApp):
             Router=BoundedRouter,
             HttpClient=client_session,
             **WITHOUT_FAUST_PAGES,
-            processing_guarantee="exactly_once",
-            consumer_auto_offset_reset="earliest",
-            consumer_max_fetch_size=FETCH_BYTES,
+            **_ALWAYS,
             broker_max_poll_records=min(POLL_RECORDS, batch_max_records),
-            broker_max_poll_interval=NO_POLL_LIMIT_S,
-            stream_wait_empty=False,
-            topic_disable_leader=True,
             datadir=_data_folder(state_dir),
             table_standby_replicas=standby_replicas,
             **options,
