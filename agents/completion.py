@@ -109,7 +109,7 @@ class OrderCompletion:
         emitted = [
             key.decode()
             for key, state in newest.items()
-            if state is not None and CODEC.decode(state).emission is Emission.EMITTED
+            if (known := CODEC.readable(key, state)) is not None and known.emission is Emission.EMITTED
         ]
         self._mark(emitted, partition, self._guard.mark_emitted_before)
 

@@ -222,6 +222,7 @@ class WorkerSettings(DeploymentSettings):
     source_epoch: int = setting("SOURCE_EPOCH", parsing.whole(0, 2**31 - 1), 0)
     batch_max_records: int = setting("BATCH_MAX_RECORDS", parsing.whole(1, 100_000), 8_000)
     waiting_max_bytes: int = setting("WAITING_MAX_BYTES", parsing.whole(1_000, 2**31 - 1), 8 * 1024 * 1024)
+    record_batch_max_bytes: int = setting("RECORD_BATCH_MAX_BYTES", parsing.whole(2**20, 2**30), 64 * 1024 * 1024)
     session_timeout_s: float = setting("SESSION_TIMEOUT_S", parsing.number(6, 90), 6.0)
     transaction_timeout_ms: int = setting("TRANSACTION_TIMEOUT_MS", parsing.whole(1_000, 60_000), 10_000)
     web_host: str = setting("WEB_HOST", parsing.text, "127.0.0.1")

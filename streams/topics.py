@@ -58,6 +58,9 @@ DEAD_LETTERS = "dead_letters"
 LEFT_OUT_HEADER = "left_out"
 """Header of a dead letter whose value was left out because it is too large; contains the value's size in bytes."""
 
+KEY_LEFT_OUT_HEADER = "key_left_out"
+"""Header of a dead letter whose key was left out because it is too large; contains the key's size in bytes."""
+
 
 def order_state_changelog(app_id: str) -> str:
     """Return the name of the changelog topic of the table `order_state`, as Faust names it."""

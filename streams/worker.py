@@ -20,6 +20,7 @@ def transactional_app(app_id: str, kafka: KafkaSettings, settings: WorkerSetting
         state_dir=Path(settings.state_dir),
         batch_max_records=settings.batch_max_records,
         waiting_max_bytes=settings.waiting_max_bytes,
+        record_batch_max_bytes=settings.record_batch_max_bytes,
         transaction_timeout_ms=settings.transaction_timeout_ms,
         changelog_delete_retention_s=CHANGELOG_DELETE_RETENTION_S,
         topic_partitions=kafka.order_partitions,

@@ -13,7 +13,8 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.connector_text import canonical_text
 from batch.bronze.sequence import file_number_sql, sequence_sql
-from config.definition import Table
+from config.definition import LogicalType, Table
+from streams.model.change import LATEST_MS, MAX_ID_LENGTH
 from streams.model.position import SNAPSHOT_ROW
 
 UNREADABLE: Final = "unreadable"
@@ -27,9 +28,12 @@ IS_READABLE: Final = "_problem IS NULL AND NOT _is_tombstone"
 
 _ENVELOPE: Final = (
     "op STRING, before MAP<STRING, STRING>, after MAP<STRING, STRING>, "
-    "source STRUCT<file: STRING, pos: BIGINT, row: INT, ts_ms: BIGINT>"
+    "source STRUCT<file: STRING, pos: BIGINT, row: INT, ts_ms: STRING>"
 )
 _WIRE: Final = f"{_ENVELOPE}, payload STRUCT<{_ENVELOPE}>"
+_TIME: Final = "IF(_body.source.ts_ms RLIKE '^[0-9]{1,15}$', CAST(_body.source.ts_ms AS BIGINT), -1)"
+"""The source time as a number, -1 if it is not a number or has more digits than the last millisecond of year 9999."""
+
 _PROBLEMS: Final = (
     ("NOT is_valid_utf8(_text)", "the record is not valid UTF-8"),
     ("_wire IS NULL OR (_wire.op IS NULL AND _wire.payload IS NULL)", "the record is not a change envelope"),
@@ -37,6 +41,10 @@ _PROBLEMS: Final = (
     ("_body.op IS NULL OR _body.op NOT IN ('c', 'u', 'd', 'r')", "op is not one of c, u, d and r"),
     ("_row IS NULL", "the record has no row (in after, or in before for a delete)"),
     ("_sequence IS NULL", "source has no valid log position (file, pos, row)"),
+    (
+        f"_body.source.ts_ms IS NOT NULL AND {_TIME} NOT BETWEEN 0 AND {LATEST_MS}",
+        f"its source time (source.ts_ms) is out of range (0 to {LATEST_MS} ms since 1970)",
+    ),
 )
 
 
@@ -71,7 +79,7 @@ def decoded(records: DataFrame, epoch: int, table: Table) -> DataFrame:
         F.col("_body.op").alias("_op"),
         F.expr("IF(_body.op = 'd', _body.before, _body.after)").alias("_row"),
         F.expr(sequence_sql(epoch, file_number, pos, row)).alias("_sequence"),
-        F.expr("IF(_body.source.ts_ms > 0, timestamp_millis(_body.source.ts_ms), NULL)").alias("_committed_at"),
+        F.expr(f"IF({_TIME} BETWEEN 1 AND {LATEST_MS}, timestamp_millis({_TIME}), NULL)").alias("_committed_at"),
         F.expr("concat_ws('/', topic, partition, offset)").alias("_origin"),
     )
     judged = fields.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text")
@@ -128,6 +136,10 @@ def unreadable(records: DataFrame, table: Table) -> DataFrame:
 
 def _problem(table: Table) -> Column:
     without_key = " OR ".join(f"_row['{name}'] IS NULL" for name in table.key)
-    problems = (*_PROBLEMS, (without_key, f"the row lacks a value for the key ({', '.join(table.key)})"))
+    problems = [*_PROBLEMS, (without_key, f"the row lacks a value for the key ({', '.join(table.key)})")]
+    for column in table.columns:
+        if column.name in table.key and column.type is LogicalType.UUID:
+            too_long = f"length(_row['{column.name}']) NOT BETWEEN 1 AND {MAX_ID_LENGTH}"
+            problems.append((too_long, f"{column.name} must have from 1 to {MAX_ID_LENGTH} characters"))
     cases = " ".join(f"WHEN {found} THEN '{text}'" for found, text in problems)
     return F.expr(f"CASE WHEN _is_tombstone THEN NULL {cases} END")

@@ -29,6 +29,7 @@ class TableRun(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     Attributes:
         version: Delta version of the table after the run; None if the table does not exist.
+        behind: names of failed tables of the same run that this table depends on, directly or not.
         rejected: number of rows that break a quality rule, by rule name, including rules that only warn.
     """
 
@@ -42,6 +43,7 @@ class TableRun(msgspec.Struct, kw_only=True, omit_defaults=True):
     seconds: float = 0.0
     progress: dict[str, Any] = {}
     note: str = ""
+    behind: list[str] = []
     error: str | None = None
 
     @property

@@ -73,15 +73,15 @@ def _step(layer: str, work: Work, subject: Table | GoldPlan, context: RunContext
     def tried(context: RunContext = context) -> LayerResult:
         return with_tries(lambda: work(subject, context), layer=layer, table=subject.name)
 
+    reads = frozenset(_needed(layer, subject, context.definition))
     if sessions is None:
-        return Step(layer=layer, table=subject.name, work=tried)
+        return Step(layer=layer, table=subject.name, work=tried, reads=reads)
 
     def tried_in_a_session() -> LayerResult:
         with sessions.one() as spark:
             return tried(replace(context, spark=spark))
 
-    after = frozenset(_needed(layer, subject, context.definition))
-    return Step(layer=layer, table=subject.name, work=tried_in_a_session, after=after)
+    return Step(layer=layer, table=subject.name, work=tried_in_a_session, after=reads, reads=reads)
 
 
 def _needed(layer: str, subject: Table | GoldPlan, definition: Definition) -> Iterator[str]:

@@ -14,7 +14,12 @@ def print_outcome(manifest: Manifest, say: Say, *, is_new: bool) -> None:
     say(summary(manifest.tables))
     if manifest.errors:
         failed = f"{len(manifest.errors)} of {len(manifest.tables)} tables FAILED"
-        say(f"run {manifest.run_id}: {failed}; the other tables are up to date; the layers' logs have the details")
+        behind = [table.name for table in manifest.tables if table.behind and table.error is None]
+        if behind:
+            rest = f"{len(behind)} depend on a failed table and may be behind ({', '.join(behind)}); the others are"
+        else:
+            rest = "the other tables are"
+        say(f"run {manifest.run_id}: {failed}; {rest} up to date; the layers' logs have the details")
     elif is_new:
         say(f"run {manifest.run_id} is done ({manifest.seconds:.1f} s)")
     else:
@@ -48,6 +53,8 @@ def summary(tables: Sequence[TableRun]) -> str:
     rows = [("LAYER", "TABLE", "ROWS", "RULES", "VERSION", "SECONDS", "")]
     for table in tables:
         state = "failed" if table.error is not None else "nothing new" if table.unchanged else ""
+        if table.behind and table.error is None:
+            state = f"{state}, depends on failed {', '.join(table.behind)}".removeprefix(", ")
         version = "-" if table.version is None else str(table.version)
         rejected = f"{sum(table.rejected.values()):,}"
         rows.append(

@@ -45,12 +45,14 @@ class Step:
         work: updates the table.
         after: names of the steps that must finish, successfully or not, before this step starts; it may run in parallel
             with other steps. None: the step waits for all earlier steps and runs alone.
+        reads: names of the steps that write the tables which this step reads.
     """
 
     layer: str
     table: str
     work: Callable[[], LayerResult]
     after: frozenset[str] | None = None
+    reads: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -150,7 +152,12 @@ def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> lis
     """Run the steps, print the outcome of each table, and return all outcomes in the order of the steps."""
     found = []
     layer = ""
+    failed: dict[str, set[str]] = {}  # for each step, the failed steps that its tables depend on
     for step, tables in _worked(steps):
+        failed[step.name] = set().union(*(failed.get(name, ()) for name in step.reads))
+        for table in tables:
+            table.behind = sorted(failed[step.name])
+        failed[step.name] |= {step.name for table in tables if table.error is not None}
         if step.layer != layer and not is_quiet:
             say(f"→ {step.layer}")
         layer = step.layer

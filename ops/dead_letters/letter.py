@@ -52,7 +52,7 @@ class DeadLetter:
         written_ms: time when the letter was written to `dead_letters`, in milliseconds since 1970.
         reason: the reason that the application gave for not processing the record.
         app: id of the application that wrote the letter.
-        left_out: size in bytes, as text, of a value that was too large to keep; None if the value was kept.
+        left_out: size in bytes, as text, of a value that was too large to keep or to read; None if the value was kept.
         origin: position of the original record; None if the headers do not give a valid one.
         fault: the problem with those headers; None if `origin` is known.
     """
@@ -97,7 +97,7 @@ def read_record(
         headers=headers,
         reason=texts.get("reason", ""),
         app=texts.get("app", ""),
-        left_out=texts.get(LEFT_OUT_HEADER) if value is None else None,
+        left_out=texts.get(LEFT_OUT_HEADER) if not value else None,
         origin=origin,
         fault=fault,
     )

@@ -16,7 +16,7 @@ from ops.context import SILENT
 from ops.dead_letters.letter import REPLAYED, DeadLetter, RecordRef
 from ops.dead_letters.printing import short
 from stack.errors import StackError
-from streams.topics import DEAD_LETTERS
+from streams.topics import DEAD_LETTERS, KEY_LEFT_OUT_HEADER
 
 REPLAYED_FROM: Final = "replayed_from"
 """Header of a replayed record; its value is the position of the letter: `dead_letters/partition/offset`."""
@@ -77,6 +77,8 @@ def replay_fault(letter: DeadLetter, sources: Mapping[str, int], *, has_value: b
         return f"topic {short(origin.topic, 100)} is not one of the source topics"
     if origin.partition >= sources[origin.topic]:
         return f"topic {origin.topic} has no partition {origin.partition}"
+    if KEY_LEFT_OUT_HEADER in dict(letter.headers):
+        return f"its key was left out, because it is too large; only the original record has it: {origin}"
     if letter.left_out is not None and not has_value:
         return f"its value of {letter.left_out} bytes was left out; only the original record has it: {origin}"
     return None

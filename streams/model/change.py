@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from streams.model.left_out import LeftOut
 from streams.model.position import SNAPSHOT_ROW, Position, binlog_file_number
 
 Row = TypeVar("Row")
@@ -20,7 +21,12 @@ Row = TypeVar("Row")
 SignedInt64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """A signed 64-bit integer, which every part of the system can store."""
 
-LATEST_MS = 253_402_300_799_999
+MAX_ID_LENGTH: Final = 255
+
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+"""Id of a row as text. Ids become keys of states, locks and caches, so their length is limited."""
+
+LATEST_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999 (UTC), in milliseconds since 1970."""
 
 UNAVAILABLE: Final = b"__debezium_unavailable_value"
@@ -109,7 +115,7 @@ def change_decoder(row: type, *, key_of: Callable[[Any], str], epoch: int = 0) -
                 return Tombstone()
             return _change(key, wire.payload, key_of, epoch)
         except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-            return Malformed(_one_line(error))
+            return Malformed(_reason(value, error))
 
     return decode
 
@@ -143,7 +149,15 @@ def _position(source: _Source, op: str, epoch: int) -> Position:
     return (epoch, binlog_file_number(source.file), source.pos, 0 if row is None else row)
 
 
-def _one_line(error: BaseException) -> str:
-    """Return the text of an error on one line, without control characters, for a header or a log line."""
+def _reason(value: bytes, error: BaseException) -> str:
+    if isinstance(value, LeftOut):
+        return _one_line(value.reason)
     text = str(error) or type(error).__name__
+    if text == "Input data was truncated":  # msgspec's message, also for an empty value
+        text = "value: is empty or truncated JSON"
+    return _one_line(text)
+
+
+def _one_line(text: str) -> str:
+    """Return a text on one line, without control characters, for a header or a log line."""
     return "".join(c if c.isprintable() else " " for c in text)[:300]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from streams.model.change import Change
+from streams.model.change import MAX_ID_LENGTH, Change
 
 CUSTOMER: Final = "customer"
 PAYMENT_METHOD: Final = "payment_method"
@@ -26,12 +26,15 @@ def id_of(row: Columns) -> str:
     """Return the id of a row as text, which must equal the key of the row's record.
 
     Raises:
-        ValueError: the column `id` is missing, or neither an integer nor a string.
+        ValueError: the column `id` is missing, neither an integer nor a string, empty, or too long.
     """
     id_ = row.get("id")
     if not isinstance(id_, int | str):
         raise ValueError("id: is missing, or neither an integer nor a string")
-    return str(id_)
+    text = str(id_)
+    if not 1 <= len(text) <= MAX_ID_LENGTH:
+        raise ValueError(f"id: must have from 1 to {MAX_ID_LENGTH} characters, not {len(text)}")
+    return text
 
 
 def customer_entry(state: Any, change: Change[Columns]) -> LookupEntry:

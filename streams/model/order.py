@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from streams.model.change import Change, SignedInt64
+from streams.model.change import Change, Id, SignedInt64
 from streams.model.fold import AFTER_RETENTION, OWNED_ELSEWHERE, STATE_ONLY, UNCHANGED, NoOutput, Rejected
 from streams.model.position import Position
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
@@ -31,7 +31,7 @@ its lines again, so a bulk update of n lines publishes n² lines; this limit bou
 class OrderColumns(Struct, gc=False):
     """Columns of the source table `orders` that the order completion reads."""
 
-    id: str
+    id: Id
     customer_id: SignedInt64 | None
     store_id: SignedInt64 | None
     payment_method_id: SignedInt64 | None
@@ -42,7 +42,7 @@ class OrderColumns(Struct, gc=False):
 class OrderDetailColumns(Struct, gc=False):
     """Columns of the source table `order_details` that the order completion reads."""
 
-    order_id: str
+    order_id: Id
     product_id: SignedInt64
     quantity: SignedInt64 | None
 

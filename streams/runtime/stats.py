@@ -62,7 +62,8 @@ class RuntimeStats:
         turns: number of committed turns (micro-batches).
         counters: all other counters, keyed by name: `records`, `outputs`, `refused` (dead letters), the processing
             results of records (`folded`, `unchanged`, `left`, `after_retention`, `tombstones`, `malformed`, `rejected`,
-            `failed`), and events of partitions (`opened`, `fenced`, …).
+            `failed`), changes whose source time was not plausible (`times_corrected`), and events of partitions
+            (`opened`, `fenced`, …) and of the consumer (`headers_repaired`, `batches_left_out`).
         turn_seconds: duration of each turn, from the start of folding to the end of the commit.
         commit_seconds: duration of each turn's transaction and local write.
         turn_records: number of records per turn, all source topics together.

@@ -12,6 +12,7 @@ that are due at a given source time.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,7 +113,8 @@ class StandIn:
     def batch(self, topic: str, records: Sequence[tuple[bytes | None, bytes | None]]) -> RecordBatch:
         """Build a decoded batch of a source topic from `(key, value)` pairs, to pass to `agent.put`."""
         first, number = self._offsets[topic], self.view.number
-        consumed = [Consumed(topic, number, first + i, key, value) for i, (key, value) in enumerate(records)]
+        now_ms = int(time.time() * 1000)
+        consumed = [Consumed(topic, number, first + i, key, value, now_ms) for i, (key, value) in enumerate(records)]
         self._offsets[topic] += len(records)
         batch = RecordBatch(topic, number, first, consumed, self)
         batch.changes = changes_of(consumed, self._app.decoders.get(topic))

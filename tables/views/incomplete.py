@@ -78,7 +78,7 @@ def _age(entry: tuple[int, bytes, int, PartitionView]) -> tuple[int, bytes]:
 def _line(orders: TransactionalTable, at_ms: int, key: bytes, kind: int, partition: PartitionView) -> dict[str, Any]:
     try:
         state: OrderState | None = orders.get(key.decode())
-    except NotHere:
+    except (NotHere, msgspec.DecodeError):
         state = None
     row = None if state is None else state.row
     return {

@@ -65,6 +65,8 @@ def declare(app: TransactionalApp, orders: TransactionalTable) -> None:
                 },
                 status=503,
             )
+        except msgspec.DecodeError as error:
+            return view.json({"error": f"the state of order {order_id} cannot be decoded: {error}"}, status=500)
         if state is None:
             return view.json({"error": f"order {order_id} is unknown: no change of it has been processed"}, status=404)
         return view.json(order_view(order_id, state))

@@ -327,4 +327,6 @@ class FakeHost:
 
 def numbers(first_offset: int, *rows: int) -> list[Consumed]:
     """Build consumed records of the topic `numbers`, one per number, with the number as text in the value."""
-    return [Consumed("numbers", 0, first_offset + i, b"k", b"%d" % row) for i, row in enumerate(rows)]
+    return [
+        Consumed("numbers", 0, first_offset + i, b"k", b"%d" % row, 1_700_000_000_000) for i, row in enumerate(rows)
+    ]

@@ -33,6 +33,12 @@ def lacking(id_: str, name: str) -> bytes:
     return as_json(fields)
 
 
+def sourced(id_: str, **fields: Any) -> bytes:
+    """Build an insert of an order whose `source` has additional or changed fields."""
+    wire = payload("c", after=good(id_))
+    return as_json(wire | {"source": wire["source"] | fields})
+
+
 def column(id_: str, name: str, raw: bytes) -> bytes:
     """Build an insert of an order whose column `name` contains the given raw JSON."""
     return created(good(id_, **{name: "HERE"})).replace(b'"HERE"', raw)
@@ -77,6 +83,10 @@ DEAD: Final[dict[str, tuple[Callable[[str], bytes], str]]] = {
     "placeholder": (lambda id_: column(id_, "timestamp", f'"{PLACEHOLDER}"'.encode()), "timestamp"),
     "key of another row": (lambda id_: created(good("another")), "key"),
     "quoted hostile text": (lambda id_: bent(id_, op=HOSTILE), "op"),
+    "source time out of range": (lambda id_: sourced(id_, ts_ms=9 * 10**18), "ts_ms"),
+    "source time before 1970": (lambda id_: sourced(id_, ts_ms=-1), "ts_ms"),
+    "id of 256 characters": (lambda id_: created(good("k" * 256)), "length"),
+    "empty id": (lambda id_: created(good("")), "length"),
 }
 
 DEAD_LINES: Final[dict[str, tuple[Callable[[str], bytes], str]]] = {

@@ -18,6 +18,7 @@ from faust.types._env import DATADIR
 from yarl import URL
 
 from streams.model.change import ChangeDecoder
+from streams.runtime.faust.fetched import DEFAULT_MAX_BATCH_BYTES, FetchRules, use_lean_records
 from streams.runtime.faust.log_limit import limit_repetitions
 from streams.runtime.faust.preflight import TopicsMismatchError, check_pipeline
 from streams.runtime.faust.router import BoundedRouter, client_session
@@ -49,6 +50,16 @@ FETCH_BYTES: Final = 1024 * 1024
 POLL_RECORDS: Final = 2_000
 """Maximum number of records per poll. This limits memory use, because queue sizes are only checked between polls."""
 
+_ALWAYS: Final[dict[str, Any]] = {
+    "processing_guarantee": "exactly_once",
+    "consumer_auto_offset_reset": "earliest",
+    "consumer_max_fetch_size": FETCH_BYTES,
+    "broker_max_poll_interval": NO_POLL_LIMIT_S,
+    "stream_wait_empty": False,
+    "topic_disable_leader": True,
+}
+"""Faust's options that do not depend on the application's settings."""
+
 
 class TransactionalApp(WorkerApp):
     """A `faust.App` that processes records in turns (micro-batches), each of which is one transaction.
@@ -62,6 +73,8 @@ class TransactionalApp(WorkerApp):
             web port; not used if `--datadir` is given.
         batch_max_records: maximum number of records in one turn.
         waiting_max_bytes: size of a partition's waiting batches at which polling of the partition pauses.
+        record_batch_max_bytes: maximum size of a fetched record batch after decompression; a larger one is left out,
+            and becomes a single malformed record.
         transaction_timeout_ms: time after which Kafka aborts an unfinished transaction.
         standby_replicas: number of other workers that keep a copy of each partition's state.
         changelog_delete_retention_s: how many seconds compaction of the changelogs keeps tombstones.
@@ -76,6 +89,7 @@ class TransactionalApp(WorkerApp):
         batch_max_records: int,
         waiting_max_bytes: int,
         transaction_timeout_ms: int,
+        record_batch_max_bytes: int = DEFAULT_MAX_BATCH_BYTES,
         standby_replicas: int = 0,
         changelog_delete_retention_s: float = 86_400.0,
         **options: Any,
@@ -85,6 +99,7 @@ class TransactionalApp(WorkerApp):
         self.waiting_max_bytes = waiting_max_bytes
         self.transaction_timeout_ms = transaction_timeout_ms
         self.changelog_delete_retention_s = changelog_delete_retention_s
+        self.record_batch_max_bytes = record_batch_max_bytes
         self.stats = RuntimeStats()
         self.pages = Pace()
         self.pipelines: list[Pipeline] = []
@@ -96,13 +111,8 @@ class TransactionalApp(WorkerApp):
             Router=BoundedRouter,
             HttpClient=client_session,
             **WITHOUT_FAUST_PAGES,
-            processing_guarantee="exactly_once",
-            consumer_auto_offset_reset="earliest",
-            consumer_max_fetch_size=FETCH_BYTES,
+            **_ALWAYS,
             broker_max_poll_records=min(POLL_RECORDS, batch_max_records),
-            broker_max_poll_interval=NO_POLL_LIMIT_S,
-            stream_wait_empty=False,
-            topic_disable_leader=True,
             datadir=_data_folder(state_dir),
             table_standby_replicas=standby_replicas,
             **options,
@@ -191,6 +201,7 @@ class TransactionalApp(WorkerApp):
         logging.getLogger("aiokafka").setLevel(logging.WARNING)  # aiokafka logs every connection
         limit_repetitions("aiokafka")  # and, in an outage, every retry
         _relax_garbage_collection()
+        use_lean_records(FetchRules(self.record_batch_max_bytes, self.stats.count))
         _allow_open_files()
         await self._check_topics()
         self._take_data_folder()

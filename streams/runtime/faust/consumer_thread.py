@@ -10,8 +10,6 @@ from aiokafka.errors import KafkaError, NoError, for_code
 from aiokafka.protocol.group import HeartbeatRequest
 from faust.transport.drivers import aiokafka as driver
 
-from streams.runtime.faust.fetched import use_lean_records
-
 LONG_POLL_MS: Final = 100
 """Maximum time for which a broker may delay its response to a fetch while there is no data. A partition that is opening
 waits for that response, so Faust's 1.5 s would be most of the failover time."""
@@ -20,10 +18,9 @@ MEMBERSHIP_TIMEOUT_S: Final = 3.0
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """A Faust consumer thread whose client uses shorter long polls and creates smaller record objects."""
+    """A Faust consumer thread whose client uses shorter long polls."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
-        use_lean_records()
         client = super()._create_worker_consumer(transport)
         client._fetch_max_wait_ms = LONG_POLL_MS  # Faust hard-codes the value, and aiokafka has no setter
         return client

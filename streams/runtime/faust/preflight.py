@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import aiokafka
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from streams.model.change import ChangeDecoder, Malformed
+from streams.runtime.partition.hashing import partition_of
 from streams.runtime.partition.pipeline import Pipeline
 
 SAMPLE_RECORDS: Final = 5
@@ -94,10 +94,8 @@ def _fault(record: ConsumerRecord, decoder: ChangeDecoder, partitions: int) -> s
     change = decoder(record.key, record.value)
     if isinstance(change, Malformed):
         return change.reason if change.reason.startswith("key:") else None
-    if record.key is not None:
-        numbers = list(range(partitions))
-        if DefaultPartitioner()(record.key, numbers, numbers) != record.partition:
-            return f"key: does not hash to the record's partition {record.partition}; check the producer's partitioner"
+    if record.key is not None and partition_of(record.key, partitions) != record.partition:
+        return f"key: does not hash to the record's partition {record.partition}; check the producer's partitioner"
     return None
 
 

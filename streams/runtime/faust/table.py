@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import faust
-from aiokafka.partitioner import DefaultPartitioner
 from faust.stores.base import SerializedStore
 from faust.types import TP
 
+from streams.runtime.partition.hashing import partition_of
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.store import PartitionStore
@@ -43,7 +43,6 @@ class PartitionedStore(SerializedStore[Any, Any]):
         )
         self._codec = table.codec
         self._count = table.partitions or 1
-        self._partitioner = DefaultPartitioner()
         self._memory = StoreMemory(table.memory_bytes, stores=self._count)
         self._open: dict[int, PartitionStore] = {}
         self._owned: set[int] = set()
@@ -88,8 +87,7 @@ class PartitionedStore(SerializedStore[Any, Any]):
 
     def partition_of(self, key: bytes) -> int:
         """Return the partition of a key, by the hash function of Kafka's default partitioner."""
-        numbers = list(range(self._count))
-        return int(self._partitioner(key, numbers, numbers))
+        return partition_of(key, self._count)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

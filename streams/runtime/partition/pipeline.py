@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from faust.types import TP
 
 from streams.runtime.partition.committer import Committer
+from streams.runtime.partition.hashing import partition_of
 from streams.runtime.partition.processor import Processor
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.store import PartitionStore
@@ -75,6 +76,19 @@ class Pipeline:
     def changelog(self) -> str | None:
         """Name of the changelog topic; None for a stateless pipeline."""
         return None if self.table is None else self.table.changelog_name
+
+    def misplaced(self, key: bytes, partition: int) -> str | None:
+        """Return the reason why a key must not get a state in this partition; None if it may.
+
+        Other records of the key go to the partition that the key hashes to, so a state elsewhere is never complete.
+        """
+        count = None if self.table is None else self.table.partitions
+        if not count or (owner := partition_of(key, count)) == partition:
+            return None
+        return (
+            f"key: belongs to partition {owner}, not {partition}; the record's producer must use Kafka's default "
+            "partitioner (murmur2)"
+        )
 
     def numbers(self, assigned: Collection[TP]) -> tuple[list[int], list[int]]:
         """Split the assigned partition numbers into those to process and those to keep as standbys.

@@ -32,6 +32,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from streams.runtime.partition.batch import Fold, OutputRecord, RecordBatch
@@ -98,6 +99,7 @@ class PartitionTask:
         self.source_ids: Mapping[str, str | None] = {}
         self.view: PartitionView = StatelessPartitionView(partition)
         self._pipeline = pipeline
+        self._misplaced = partial(pipeline.misplaced, partition=partition)
         self._processor = pipeline.processor
         self._host = host
         self._stats = stats
@@ -243,7 +245,7 @@ class PartitionTask:
         if table is None:
             return Turn(lambda key: None, STATELESS, dead_letter)
         assert self._store is not None
-        return Turn(self._store.get, table.codec, dead_letter)
+        return Turn(self._store.get, table.codec, dead_letter, self._misplaced)
 
     async def _fold(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
         """Process polled batches in one turn (micro-batch)."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
+
+import msgspec
 
 from streams.model.change import Change, Malformed
 from streams.model.fold import AFTER_RETENTION, FORGOTTEN, OWNED_ELSEWHERE, STATE_ONLY, UNCHANGED, Rejected
+from streams.model.source_time import is_credible
 from streams.runtime.partition.batch import Fold, OutputRecord, RecordBatch, SourceRecord, TimerCallback
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.timers import Timer, TimerChange
@@ -20,18 +23,18 @@ class FoldFailedError(Rejected):
     """A fold function raised an unexpected error: a bug rather than bad data, so it is counted as `failed`."""
 
 
-MOST_AHEAD_MS: Final = 86_400_000
-"""Maximum time by which a source time may be ahead of the record's Kafka timestamp. A source time further ahead is
-considered wrong and is ignored, so that it cannot make timers fire too early."""
-
-
-def is_credible(at_ms: int, record_ms: int) -> bool:
-    """Return whether a source time is plausible, given the record's Kafka timestamp in milliseconds (0 if unknown)."""
-    return record_ms <= 0 or at_ms <= record_ms + MOST_AHEAD_MS
+class StateUnreadableError(Rejected):
+    """The stored state of a key cannot be decoded; changes of the key are counted as `failed`."""
 
 
 class Turn:
     """The in-memory data of one turn (micro-batch): states, objects to publish, and dead letters.
+
+    Args:
+        read: returns the encoded state of a key, or None.
+        codec: decodes and encodes states.
+        dead_letter: builds the dead letter of a record, given the reason.
+        fault_of: returns the reason why a key without a state must not get one, or None.
 
     Attributes:
         states: all states read in this turn, keyed by record key; they take precedence over the store's states.
@@ -42,7 +45,7 @@ class Turn:
         caused_at_ms: Kafka timestamps (milliseconds since 1970) of the records that led to the outcomes of folds.
         rejected: dead letters for records that are unreadable, break a rule, or made their fold function fail.
         counts: number of records by processing result (`folded`, `unchanged`, `left`, `after_retention`, `tombstones`,
-            `malformed`, `rejected`, `failed`).
+            `malformed`, `rejected`, `failed`), and the changes whose source time was not plausible (`times_corrected`).
         newest_ms: newest plausible source time of the changes, in milliseconds since 1970; 0 if there is none.
     """
 
@@ -51,10 +54,12 @@ class Turn:
         read: Callable[[bytes], bytes | None],
         codec: StateCodec[Any],
         dead_letter: Callable[[SourceRecord, str], OutputRecord],
+        fault_of: Callable[[bytes], str | None] = lambda key: None,
     ) -> None:
         self._read = read
         self._codec = codec
         self._dead_letter = dead_letter
+        self._fault_of = fault_of
         self._reset()
 
     def _reset(self) -> None:
@@ -89,7 +94,11 @@ class Turn:
         """Run the callbacks of due timers; if a key has no state, its callback receives a new state."""
         for key, callback in timers:
             self.fired.add(key)
-            outcome = callback(self._state_of(key))
+            try:
+                state = self._state_of(key)
+            except Rejected:
+                continue  # logged already; the timer of an unreadable state cannot be deleted without its state
+            outcome = callback(state)
             if outcome is UNCHANGED:
                 continue
             self.changed[key] = None
@@ -111,13 +120,12 @@ class Turn:
                 self._pass_over(change, records[index])
                 continue
             key = change.key
-            if change.at_ms > newest_ms and is_credible(change.at_ms, records[index].timestamp):
-                newest_ms = change.at_ms
+            if change.at_ms > newest_ms:
+                newest_ms = self._believed(change, records[index].timestamp, newest_ms)
             try:
                 outcome = fold(state_of(key), change)
             except Rejected as rejection:
-                fate = "failed" if isinstance(rejection, FoldFailedError) else "rejected"
-                self._reject(fate, records[index], str(rejection))
+                self._refuse(records[index], rejection)
                 continue
             if outcome is UNCHANGED:
                 unchanged += 1
@@ -136,23 +144,49 @@ class Turn:
         self.counts["folded"] += folded
         self.counts["unchanged"] += unchanged
 
+    def _believed(self, change: Change[Any], record_ms: int, newest_ms: int) -> int:
+        """Return the newest source time; replace a change's time that is not plausible by its Kafka timestamp."""
+        if is_credible(change.at_ms, record_ms):
+            return change.at_ms
+        change.at_ms = max(0, record_ms)
+        self.counts["times_corrected"] += 1
+        return newest_ms
+
     def _state_of(self, key: bytes) -> Any:
         state = self.states.get(key)
         if state is None:
             stored = self._read(key)
             if stored is None:
+                fault = self._fault_of(key)
+                if fault is not None:
+                    raise Rejected(fault)
                 state = self._codec.new()
             else:
-                state = self._codec.decode(stored)
+                state = self._decoded(key, stored)
                 self._timers_before[key] = self._codec.timer_of(state)
             self.states[key] = state
         return state
+
+    def _decoded(self, key: bytes, stored: bytes) -> Any:
+        try:
+            return self._codec.decode(stored)
+        except msgspec.DecodeError as error:
+            raise StateUnreadableError(f"the stored state of the key cannot be decoded: {error}") from error
 
     def _pass_over(self, change: Any, record: SourceRecord) -> None:
         if type(change) is Malformed:
             self._reject("malformed", record, change.reason)
         else:
             self.counts["tombstones"] += 1
+
+    def _refuse(self, record: SourceRecord, rejection: Rejected) -> None:
+        """Reject a change whose fold raised an error."""
+        if isinstance(rejection, StateUnreadableError):
+            log.error(
+                "%s: key %r in partition %d; its change is a dead letter", rejection, record.key, record.partition
+            )
+        is_bug = isinstance(rejection, FoldFailedError | StateUnreadableError)
+        self._reject("failed" if is_bug else "rejected", record, str(rejection))
 
     def _reject(self, fate: str, record: SourceRecord, reason: str) -> None:
         self.counts[fate] += 1

@@ -59,7 +59,7 @@ WriteFirst = Callable[[bytes], Awaitable[None]]
 
 
 class ChangelogDamagedError(Exception):
-    """The changelog does not begin with its incarnation record (a UUID), so its first records were deleted."""
+    """The changelog does not begin with its incarnation record (a UUID), or has a record that cannot be a state."""
 
 
 @dataclass
@@ -222,6 +222,11 @@ class Restoration:
                 self._on_progress()
 
     def _apply(self, records: Sequence[Any]) -> None:
+        if any(record.key is None for record in records):
+            raise ChangelogDamagedError(
+                f"changelog {self._changelog} has an unreadable record without a key among offsets "
+                f"{records[0].offset} to {records[-1].offset}; only the application itself may write to the topic"
+            )
         entries = [(record.key, record.value) for record in records if not record.key.startswith(CONTROL_BYTE)]
         if len(entries) < len(records):
             self._apply_source_ids(records)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from streams.runtime.state.timers import Timer
+
+log = logging.getLogger(__name__)
 
 State = TypeVar("State")
 
@@ -41,6 +44,16 @@ class StateCodec(Generic[State]):
         self.timer_of = timer_of
         self.timers_version = timers_version
         self.counted_kinds = counted_kinds
+
+    def readable(self, key: bytes, encoded: bytes | None) -> State | None:
+        """Decode the state of a key; log an error and return None if it cannot be decoded, and None for no state."""
+        if encoded is None:
+            return None
+        try:
+            return self.decode(encoded)
+        except msgspec.DecodeError as error:
+            log.error("the state of key %r cannot be decoded: %s", key, error)
+            return None
 
 
 class NoState(msgspec.Struct):

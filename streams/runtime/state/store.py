@@ -20,9 +20,10 @@ from rocksdict import (
     WriteBatch,
 )
 
+from streams.model.source_time import is_credible
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.memory import StoreMemory
-from streams.runtime.state.timers import TimerChange, Timers
+from streams.runtime.state.timers import Timer, TimerChange, Timers
 
 log = logging.getLogger(__name__)
 
@@ -191,25 +192,29 @@ class PartitionStore:
         moves: list[TimerChange] = []
         for key, value in dict(entries).items():
             known = self.get(key)
-            old = None if known is None else codec.timer_of(codec.decode(known))
-            new = None if value is None else codec.timer_of(codec.decode(value))
+            old, new = self._timer(codec, key, known), self._timer(codec, key, value)
             if old != new:
                 moves.append((key, old, new))
         return moves
+
+    def _timer(self, codec: StateCodec[Any], key: bytes, encoded: bytes | None) -> Timer | None:
+        state = codec.readable(key, encoded)
+        return None if state is None else codec.timer_of(state)
 
     def _has_timers(self, codec: StateCodec[Any]) -> bool:
         return bool(self._meta.get(_TIMERS_VERSION) == codec.timers_version)
 
     async def complete_timers(self, codec: StateCodec[Any]) -> None:
         """Complete a restoration: rebuild the timers if their version differs from the codec's, and count them."""
+        self._lower_newest()
         if not self._has_timers(codec):
             self.timers.clear()
             moves: list[TimerChange] = []
             for number, (key, state) in enumerate(self.items(), start=1):
-                entry = codec.timer_of(codec.decode(state))
+                entry = self._timer(codec, key, state)
                 if entry is not None:
                     moves.append((key, None, entry))
-                    self.newest_ms = max(self.newest_ms, entry[1])
+                    self._note_time(entry[1])
                 if number % REBUILD_ENTRIES == 0:
                     self._add_timers(moves)
                     moves = []
@@ -217,6 +222,26 @@ class PartitionStore:
             self._add_timers(moves)
             self._put_meta(_TIMERS_VERSION, codec.timers_version)
         self.timers.count_all(codec.counted_kinds)
+        if not self.newest_ms:
+            for kind in codec.counted_kinds:
+                for at_ms, _ in self.timers.entries(kind):
+                    self._note_time(at_ms)
+
+    def _lower_newest(self) -> None:
+        """Forget the newest source time if it is too far ahead of this machine's clock."""
+        if self.newest_ms and not is_credible(self.newest_ms, int(time.time() * 1000)):
+            log.warning(
+                "store %s: the newest source time, %d ms since 1970, is over a day ahead of this machine's clock; "
+                "taking it from the states instead",
+                self.path,
+                self.newest_ms,
+            )
+            self.newest_ms = 0
+
+    def _note_time(self, at_ms: int) -> None:
+        """Raise the newest source time to that of a state, unless it is too far ahead of this machine's clock."""
+        if at_ms > self.newest_ms and is_credible(at_ms, int(time.time() * 1000)):
+            self.newest_ms = at_ms
 
     def _add_timers(self, moves: Sequence[TimerChange]) -> None:
         batch = WriteBatch(raw_mode=True)

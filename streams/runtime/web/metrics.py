@@ -52,6 +52,18 @@ _EVENTS: Final = {
     ),
     "restored_records": ("millrace_restored_records", "Changelog records replayed into local stores."),
     "outputs": ("millrace_outputs", "Records written to the output topics."),
+    "headers_repaired": (
+        "millrace_headers_repaired",
+        "Records with headers that were changed or dropped because they could not be read.",
+    ),
+    "batches_left_out": (
+        "millrace_batches_left_out",
+        "Record batches left out because they are too large or cannot be decompressed.",
+    ),
+    "times_corrected": (
+        "millrace_times_corrected",
+        "Changes whose source time was not plausible and was replaced by the record's Kafka timestamp.",
+    ),
     "refused": ("millrace_dead_letters", "Source records that became dead letters."),
 }
 

@@ -270,7 +270,7 @@ def test_a_tombstone_changes_nothing(feed: Feed) -> None:
     feed.final(id_)
 
 
-@pytest.mark.parametrize("id_", [HOSTILE, "k" * 1_000_000], ids=["hostile text", "1 MB"])
+@pytest.mark.parametrize("id_", [HOSTILE, "k" * 200], ids=["hostile text", "200 characters"])
 def test_an_order_id_is_data_whatever_it_looks_like(feed: Feed, id_: str) -> None:
     id_ += new_id()
     feed.row(id_, created(good(id_)))

@@ -26,6 +26,7 @@ from streams.runtime.testing import Consumed, MemoryPartition
 from streams.topics import ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
 from tables.order_cache import NoCache
 from tables.order_state import CODEC
+from tests.support.builders import COMMITTED_MS
 from tests.support.fakes import KnownPaymentMethods
 from tests.unit.agents.fake_guard import FakeGuard
 from tests.unit.model.dict_shop import DETAILS, ORDERS, TOPICS, Shop
@@ -145,7 +146,7 @@ class Deployment:
         begin = self.offsets[topic]
         changes = self._shop.topics[topic][begin : begin + count]
         if changes:
-            records = [Consumed(topic, 0, begin + i, change.key, b"") for i, change in enumerate(changes)]
+            records = [Consumed(topic, 0, begin + i, change.key, b"", COMMITTED_MS) for i, change in enumerate(changes)]
             batch = RecordBatch(topic, 0, begin, records, cast(BatchOwner, None))
             batch.changes = changes
             turn = self._new_turn()

@@ -66,7 +66,9 @@ class AfterCommitTestbed:
         turn = Turn(self.stored.get, CODEC, self.processor.dead_letter)
         batches = []
         for number, change in enumerate(changes):
-            batch = RecordBatch("t", 0, number, [Consumed("t", 0, number, change.key, b"")], cast(BatchOwner, None))
+            batch = RecordBatch(
+                "t", 0, number, [Consumed("t", 0, number, change.key, b"", COMMITTED_MS)], cast(BatchOwner, None)
+            )
             batch.changes = [change]
             batches.append((batch, cast(Any, fold_order if hasattr(change.row, "num_products") else fold_order_detail)))
         turn.fold(batches)

@@ -13,9 +13,11 @@ import msgspec
 import pytest
 
 from agents.completion import OrderCompletion, Published
+from agents.dead_letters import LARGEST_KEPT_BYTES, LARGEST_KEPT_KEY_BYTES
 from agents.guard.guard import NoGuard
 from agents.order_log import OrderLog
 from agents.order_timers import OrderTimers
+from streams.model.left_out import LeftOut
 from streams.model.order import Emission, OrderState
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
 from streams.runtime.partition.batch import OutputRecord
@@ -234,6 +236,31 @@ def test_a_dead_letter_keeps_the_raw_record_its_origin_and_the_reason() -> None:
         "offset": b"41",
         "timestamp": b"1767323045000",
     }
+
+
+@pytest.mark.parametrize("key", [b"k", None])
+def test_a_dead_letter_of_a_value_that_is_too_large_can_always_be_written(key: bytes | None) -> None:
+    large = Consumed("t", 0, 7, key, b" " * (LARGEST_KEPT_BYTES + 1))
+    letter = completion_with(Lookup()).dead_letter(large, "value: is empty or truncated JSON")
+    headers = dict(letter.headers)
+    assert (letter.key, letter.value) == (key, None if key else b"")
+    assert (headers["left_out"], headers["offset"]) == (b"%d" % (LARGEST_KEPT_BYTES + 1), b"7")
+    assert b"was left out" in headers["reason"]
+
+
+def test_a_dead_letter_of_a_batch_that_was_not_read_names_its_offset_and_the_reason() -> None:
+    record = Consumed("t", 0, 7, None, LeftOut("the record batch at offset 7 is too large", "more than 9"))
+    letter = completion_with(Lookup()).dead_letter(record, "the record batch at offset 7 is too large")
+    headers = dict(letter.headers)
+    assert (letter.key, letter.value, headers["left_out"], headers["offset"]) == (None, b"", b"more than 9", b"7")
+    assert headers["reason"] == b"the record batch at offset 7 is too large"
+
+
+def test_a_dead_letter_does_not_keep_a_huge_key() -> None:
+    record = Consumed("t", 0, 7, b"k" * (LARGEST_KEPT_KEY_BYTES + 1), b" " * (LARGEST_KEPT_BYTES + 1))
+    letter = completion_with(Lookup()).dead_letter(record, "id: is too long")
+    assert (letter.key, letter.value) == (None, b"")
+    assert dict(letter.headers)["key_left_out"] == b"%d" % (LARGEST_KEPT_KEY_BYTES + 1)
 
 
 @pytest.mark.parametrize(("key", "raw"), [(None, b"x"), (b"k", None), (None, None), (b"", b"")])

@@ -8,12 +8,14 @@ import msgspec
 import pytest
 
 from agents.lookups import LookupProcessor
-from streams.model.lookup import CUSTOMER, PAYMENT_METHOD, LookupEntry
+from streams.model.change import Malformed, change_decoder
+from streams.model.lookup import CUSTOMER, PAYMENT_METHOD, LookupEntry, id_of
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.partition.turn import Turn
 from streams.runtime.partition.view import StatelessPartitionView
 from streams.runtime.state.codec import STATELESS
 from streams.runtime.testing import Consumed
+from tests.support.builders import as_json, payload
 
 PARTITION = StatelessPartitionView(2)
 
@@ -78,3 +80,11 @@ async def test_nothing_is_loaded_caught_up_with_or_timed(processor: LookupProces
     await processor.ready()
     processor.opened(PARTITION, [])
     assert list(processor.due_timers(PARTITION)) == []
+
+
+@pytest.mark.parametrize("id_", ["", "k" * 256, None, 1.5, ["k"]])
+def test_an_id_that_no_entry_can_have_is_malformed(id_: object) -> None:
+    decode = change_decoder(dict[str, Any], key_of=id_of)
+    malformed = decode(str(id_).encode(), as_json(payload("c", after={"id": id_})))
+    assert isinstance(malformed, Malformed)
+    assert malformed.reason.startswith("id:")

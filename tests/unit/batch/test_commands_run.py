@@ -275,6 +275,21 @@ def test_the_summary_has_a_line_per_table() -> None:
     assert outcome_text(tables[0]) == "1,500 rows written, 2 × range, version 4 (3.2 s)"
 
 
+def test_tables_that_depend_on_a_failed_table_are_named(testbed: RunTestbed) -> None:
+    testbed.steps = [
+        failing("bronze", "orders", AnalysisException("broken")),
+        step("bronze", "customers", 1, 1),
+        dataclasses.replace(step("silver", "orders"), reads=frozenset({"bronze/orders"})),
+        dataclasses.replace(step("silver", "customers", 1, 1), reads=frozenset({"bronze/customers"})),
+        dataclasses.replace(step("gold", "fact_orders", 1, 1), reads=frozenset({"silver/orders", "silver/customers"})),
+    ]
+    manifest = testbed.runner.run().manifest
+    print_outcome(manifest, testbed.said.say, is_new=True)
+    assert [table.behind for table in manifest.tables] == [[], [], ["bronze/orders"], [], ["bronze/orders"]]
+    assert "(silver/orders, gold/fact_orders); the others are up to date" in testbed.said[-1]
+    assert "nothing new, depends on failed bronze/orders" in testbed.said.text
+
+
 def test_errors_of_a_layer_are_in_its_log_in_full(tmp_path: Path) -> None:
     with logged(tmp_path):
         run_steps([failing("silver", "orders", AnalysisException("first\nsecond"))], lambda line: None)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streams.model.change import Change, Tombstone, change_decoder
+from streams.model.change import MAX_ID_LENGTH, Change, Malformed, Tombstone, change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns, as_utc
 from tests.support.builders import (
     COMMITTED_MS,
@@ -127,9 +127,16 @@ def test_text_in_an_id_stays_data() -> None:
     assert order_in(created(order_row(order_id)), order_id.encode()).row.id == order_id
 
 
-def test_a_key_of_a_megabyte_is_read() -> None:
-    order_id = "k" * 1_000_000
+@pytest.mark.parametrize("order_id", ["k", "k" * MAX_ID_LENGTH, "\u00fc" * MAX_ID_LENGTH])
+def test_an_id_of_up_to_255_characters_is_read(order_id: str) -> None:
     assert order_in(created(order_row(order_id)), order_id.encode()).row.id == order_id
+
+
+@pytest.mark.parametrize("order_id", ["", "k" * (MAX_ID_LENGTH + 1), "k" * 1_000_000])
+def test_an_empty_or_longer_id_is_malformed(order_id: str) -> None:
+    malformed = decode_order(order_id.encode(), created(order_row(order_id)))
+    assert isinstance(malformed, Malformed)
+    assert "length" in malformed.reason
 
 
 @pytest.mark.parametrize(

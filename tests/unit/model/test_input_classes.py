@@ -13,6 +13,7 @@ import pytest
 from streams.model.change import Change, Malformed, change_decoder
 from streams.model.fold import Rejected
 from streams.model.order import OrderColumns, OrderDetailColumns, OrderState, as_utc, fold_order, fold_order_detail
+from tests.support.hostile_envelopes import ENVELOPES, key_of
 from tests.support.input_classes import DEAD, DEAD_LINES, READ
 
 ID = "order-1"
@@ -51,3 +52,10 @@ def test_a_row_in_another_form_is_read_like_any_other(name: str) -> None:
     assert isinstance(change, Change)
     assert change.row.id == ID
     assert as_utc(change.row.timestamp).isoformat() == "2026-01-02T03:04:05.000006+00:00"
+
+
+@pytest.mark.parametrize("name", ENVELOPES)
+def test_a_hostile_envelope_gets_the_verdict_that_the_lake_gives(name: str) -> None:
+    value, verdict = ENVELOPES[name]
+    answer = decode_order(key_of(value), value)
+    assert type(answer).__name__.lower() == verdict, answer

@@ -18,6 +18,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.producer.sender import AddPartitionsToTxnHandler, BaseHandler, Sender, SendProduceReqHandler
+from aiokafka.record.memory_records import _MemoryRecordsPy
 from faust.app import App
 from faust.app.router import Router
 from faust.tables.manager import TableManager
@@ -62,13 +63,16 @@ def test_the_versions_are_those_the_runtime_was_written_against() -> None:
         (App, "on_rebalance_end"),  # called by the supervisor, as Faust's recovery does
         (driver.Consumer, "wait_first"),  # used: hand over unless the flow is suspended
         (driver.Consumer, "consumer_stopped_errors"),  # used: what a stopped client raises
-        (PartitionRecords, "_consumer_record"),  # replaced: an object of fewer fields
         (Sender, "_maybe_do_transactional_request"),  # extended: the task is kept, to be cancelled
         (Sender, "_send_produce_req"),  # extended: the task is kept, to be cancelled
         (Sender, "_do_add_partitions_to_txn"),  # replaced: a handler with a growing pause
         (Sender, "_find_coordinator"),  # used
         (Sender, "close"),  # replaced: cancels instead of waiting
         (AddPartitionsToTxnHandler, "handle_response"),  # extended: its pause is not fixed
+        (PartitionRecords, "_unpack_records"),  # replaced: no record can break it, and objects have fewer fields
+        (PartitionRecords, "_consume_aborted_up_to"),  # used: the transactions that were aborted
+        (PartitionRecords, "_contains_abort_marker"),  # used: the end of an aborted transaction
+        (_MemoryRecordsPy, "_cache_next"),  # relied on: the next batch stays in `_next_slice`
         (Fetcher, "fetched_records"),  # relied on: nothing is returned of partitions that were not asked for
     ],
 )
@@ -131,7 +135,9 @@ def test_the_client_keeps_how_long_a_fetch_is_held_until_it_starts() -> None:
 
 def test_the_fetcher_still_makes_its_records_by_the_name_that_is_replaced() -> None:
     assert "PartitionRecords(" in source(Fetcher)
-    assert "self._consumer_record(tp, record)" in source(PartitionRecords)
+    assert "MemoryRecords(part_data" in source(Fetcher)
+    assert "self._records_iterator = self._unpack_records()" in source(PartitionRecords)
+    assert "self._next_slice" in source(_MemoryRecordsPy.next_batch)
 
 
 def test_the_stall_alarm_still_asks_for_every_assigned_partition_by_the_clock_of_commits() -> None:
