@@ -47,6 +47,7 @@ def add_commands(subparsers: Any) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     list_ = _add(actions, "list", run_list, "count dead letters by reason, and list the newest")
     _add_selection(list_)
+    list_.add_argument("--key", metavar="TEXT", help="only letters whose key contains this text, such as an order id")
     list_.add_argument("--app", help="only letters written by this application")
     list_.add_argument(
         "--since",
@@ -83,7 +84,9 @@ def run_list(arguments: argparse.Namespace) -> int:
     """Print the number of dead letters per reason, and list the newest ones."""
     kafka, _ = _read_settings(arguments)
     since_ms = None if arguments.since is None else round(arguments.since.timestamp() * 1000)
-    selection = Selection(reason=arguments.reason, topic=arguments.topic, app=arguments.app, since_ms=since_ms)
+    selection = Selection(
+        reason=arguments.reason, topic=arguments.topic, app=arguments.app, key=arguments.key, since_ms=since_ms
+    )
     summary = Summary(selection, arguments.limit)
     with DeadLetterReader(kafka.bootstrap) as reader:
         for record in reader.records():
