@@ -105,5 +105,5 @@ def _lake(rows: DataFrame, key: Sequence[Column], row: Sequence[Column]) -> Data
     doubles = {column.name for column in (*key, *row) if column.type is LogicalType.DOUBLE}
     if doubles:
         cloudpickle.register_pickle_by_value(canonical)  # type: ignore[no-untyped-call]  # so that the nodes of a cluster need no code of ours
-        rows = rows.withColumns({name: F.udf(canonical.double_text)(name) for name in doubles})
+        rows = rows.withColumns({name: F.udf(canonical.double_text, useArrow=False)(name) for name in doubles})
     return rows.selectExpr(f"{canonical.spark_text(key)} AS k", f"md5({canonical.spark_text(row)}) AS d")
