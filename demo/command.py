@@ -45,6 +45,7 @@ The lake
 
 KEPT: Final = """\
 the servers are still running. To look around:
+  . .venv/bin/activate
   eval "$(millrace env --name {name})"
   millrace worker orders --web-port 6066             # http://127.0.0.1:6066/stats/ and /orders/<order id>/
   millrace dataset simulate --name {name} --rate 50

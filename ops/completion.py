@@ -17,7 +17,9 @@ def add_commands(subparsers: Any) -> None:
     """Add the command `completion`."""
     text = "print a script that completes commands and options in a shell"
     parser = subparsers.add_parser(
-        "completion", help=text, description=f"{text}; for example: millrace completion bash > ~/.millrace-completion"
+        "completion",
+        help=text,
+        description=f"{text}: for bash into a file that ~/.bashrc sources, for zsh into _millrace in a folder of fpath",
     )
     parser.add_argument("shell", choices=SHELLS)
     parser.set_defaults(run=run_completion)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Final
+
+_FOREVER_S: Final = 2**31
 
 
 @dataclass
@@ -12,7 +15,7 @@ class Group:
     claimed: int = 0
     emitted: int = 0
     other: int = 0
-    shortest_s: int = 2**31
+    shortest_s: int = _FOREVER_S
     longest_s: int = -1
 
     def add(self, state: str, seconds: int) -> None:
@@ -21,7 +24,7 @@ class Group:
             setattr(self, state, getattr(self, state) + 1)
         else:
             self.other += 1
-        lasts = seconds if seconds >= 0 else 2**31
+        lasts = seconds if seconds >= 0 else _FOREVER_S
         self.shortest_s, self.longest_s = min(self.shortest_s, lasts), max(self.longest_s, lasts)
 
 
@@ -36,9 +39,29 @@ def format_groups(groups: dict[tuple[str, str], Group]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def group_members(groups: dict[tuple[str, str], Group]) -> list[dict[str, Any]]:
+    """Return the groups as JSON data; locks without an owner have no app, and locks that never expire no time."""
+    return [
+        {
+            "app": None if app_id.startswith("(") else app_id,
+            "incarnation": incarnation or None,
+            "claimed": group.claimed,
+            "emitted": group.emitted,
+            "other": group.other,
+            "shortest_s": _finite(group.shortest_s),
+            "longest_s": _finite(group.longest_s),
+        }
+        for (app_id, incarnation), group in sorted(groups.items())
+    ]
+
+
+def _finite(seconds: int) -> int | None:
+    return seconds if 0 <= seconds < _FOREVER_S else None
+
+
 def duration(seconds: int) -> str:
     """Format a time to live in seconds, as in `2d 01:00:30`; "forever" if the lock never expires."""
-    if not 0 <= seconds < 2**31:
+    if not 0 <= seconds < _FOREVER_S:
         return "forever"
     days, rest = divmod(seconds, 86_400)
     return f"{days}d {rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"

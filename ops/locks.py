@@ -24,10 +24,11 @@ from confluent_kafka.admin import AdminClient
 
 from agents.guard import locks
 from config.errors import UsageError
+from config.json_output import add_json_option, print_json
 from config.settings import KafkaSettings, OrdersSettings, RedisSettings
 from ops.claims import emitted_among, fence
 from ops.context import SILENT, add_stack_option, settings_environment
-from ops.lock_table import Group, duration, format_groups
+from ops.lock_table import Group, duration, format_groups, group_members
 from stack.errors import StackError
 from streams.adapters.redis import RedisAwayError, RedisConsole
 from streams.topics import ORDER_FINAL
@@ -56,8 +57,21 @@ def add_commands(subparsers: Any) -> None:
     """Add `locks list`, `locks show` and `locks release`."""
     parser = subparsers.add_parser("locks", help="list, show and release order locks")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    _add(actions, "list", run_list, "count the locks by application and incarnation")
+    list_ = _add(actions, "list", run_list, "count the locks by application and incarnation")
+    add_json_option(
+        list_,
+        locks="objects with `app` (null for locks without an owner), `incarnation`, the numbers of locks `claimed`, "
+        "`emitted` and `other`, and the times to live `shortest_s` and `longest_s` (null for locks that never expire)",
+    )
     show = _add(actions, "show", run_show, "show the lock of one order; exit code 1 if it has no lock")
+    add_json_option(
+        show,
+        order_id="the order",
+        state="claimed, emitted, released or unreadable; null if the order has no lock",
+        app="id of the application that has the lock, or null",
+        incarnation="the application's incarnation, or null",
+        expires_in_s="time to live; null if the lock never expires",
+    )
     show.add_argument("order_id", metavar="ORDER_ID")
     release = _add(
         actions, "release", run_release, "let other deployments emit orders that were claimed but not emitted"
@@ -82,6 +96,8 @@ def run_list(arguments: argparse.Namespace) -> int:
             for lock, seconds in _read(redis, page):
                 owner = (lock.app_id, lock.incarnation) if lock.app_id else (f"({lock.state})", "")
                 groups.setdefault(owner, Group()).add(lock.state, seconds)
+    if arguments.json:
+        return print_json(arguments, locks=group_members(groups))
     print(format_groups(groups) if groups else "no locks")
     return 0
 
@@ -90,6 +106,17 @@ def run_show(arguments: argparse.Namespace) -> int:
     """Print the lock of one order; return 1 if it has no lock."""
     with _redis(arguments) as redis:
         found = _read(redis, [locks.lock_key(arguments.order_id)])
+    if arguments.json:
+        lock, seconds = found[0] if found else (None, -1)
+        return print_json(
+            arguments,
+            exit_code=0 if found else 1,
+            order_id=arguments.order_id,
+            state=lock.state if lock else None,
+            app=lock.app_id or None if lock else None,
+            incarnation=lock.incarnation or None if lock else None,
+            expires_in_s=seconds if seconds >= 0 else None,
+        )
     if not found:
         print(f"order {arguments.order_id!r} has no lock")
         return 1

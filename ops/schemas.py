@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from config.json_output import add_json_option, print_json
 from stack.errors import StackError
 from stack.site import REPOSITORY
 from streams.schemas.contracts import PUBLISHED, breaks, file_name, schema_of
@@ -22,7 +23,10 @@ def add_commands(subparsers: Any) -> None:
         ("write", run_write, "write the schema files; fail if a change needs a new version"),
         ("check", run_check, "compare the schema files with the record types; exit code 1 if they differ"),
     ):
-        actions.add_parser(name, help=text, description=text).set_defaults(run=run)
+        action = actions.add_parser(name, help=text, description=text)
+        action.set_defaults(run=run)
+        if name == "check":
+            add_json_option(action, faults="the differences, as one text each")
 
 
 def run_write(_arguments: argparse.Namespace) -> int:
@@ -32,9 +36,11 @@ def run_write(_arguments: argparse.Namespace) -> int:
     return 0
 
 
-def run_check(_arguments: argparse.Namespace) -> int:
+def run_check(arguments: argparse.Namespace) -> int:
     """Print the differences between the schema files and the record types; return 1 if there are any."""
     faults = schema_faults(FOLDER)
+    if arguments.json:
+        return print_json(arguments, exit_code=1 if faults else 0, faults=faults)
     print("\n".join(faults) or "all schema files match the record types")
     return 1 if faults else 0
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -21,6 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     ResourceType,
 )
 
+from config.json_output import add_json_option, print_json
 from config.settings import DatasetSettings, KafkaSettings
 from ops.context import SILENT, add_stack_option, settings_environment
 from ops.skip import options as skip
@@ -65,6 +66,12 @@ def add_commands(subparsers: Any) -> None:
         action = actions.add_parser(name, help=text, description=text)
         add_stack_option(action)
         action.set_defaults(run=run)
+        if name == "check":
+            add_json_option(
+                action,
+                topics="number of topics in the catalogue",
+                differences="objects with `topic`, `aspect`, `expected`, `found` and `remedy`",
+            )
     skipping = actions.add_parser(
         "skip",
         help=skip.HELP.split("\n", 1)[0],
@@ -87,6 +94,10 @@ def run_apply(arguments: argparse.Namespace) -> int:
 def run_check(arguments: argparse.Namespace) -> int:
     """Compare the topics with the catalogue without creating any."""
     kafka, specs = _read_settings(arguments)
+    if arguments.json:
+        found = compare(specs, describe_topics(_admin(kafka), kafka, specs))
+        differences = [asdict(difference) for difference in found]
+        return print_json(arguments, exit_code=1 if found else 0, topics=len(specs), differences=differences)
     check_topics(kafka, specs)
     print(f"{len(specs)} topics match the catalogue")
     return 0

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from config.environment_file import format_settings, write_environment_file
+from config.json_output import add_json_option, print_json
 from config.programs import PROGRAMS, names_of
 from stack.errors import StackError
 from stack.health import ServerStatus
@@ -37,7 +38,12 @@ def add_commands(subparsers: Any) -> None:
     down = _add(subparsers, "down", run_down, "stop the servers and keep their data")
     down.add_argument("--only", type=_servers, metavar="SERVER,…", help="stop only these servers")
     _add(subparsers, "reset", run_reset, "stop the servers and delete their data")
-    _add(subparsers, "status", run_status, "show the servers; exit code 1 if any is not healthy")
+    status = _add(subparsers, "status", run_status, "show the servers; exit code 1 if any is not healthy")
+    add_json_option(
+        status,
+        servers="objects with `server`, `state` (running, paused, stopped or died), `pid`, `port`, `uptime_s`, "
+        "`healthy` and `health` (the reason if it is not healthy)",
+    )
     logs = _add(subparsers, "logs", run_logs, "show the output of a server")
     logs.add_argument("server", choices=tuple(SERVERS))
     logs.add_argument("-f", "--follow", action="store_true", help="keep printing new lines until interrupted")
@@ -84,8 +90,23 @@ def run_reset(arguments: argparse.Namespace) -> int:
 def run_status(arguments: argparse.Namespace) -> int:
     """Print the status of the servers; return 1 if any is not healthy."""
     found = _existing(arguments.name).status()
+    exit_code = 0 if all(server.is_healthy for server in found) else 1
+    if arguments.json:
+        return print_json(arguments, exit_code=exit_code, servers=[_members(server) for server in found])
     print(format_status(found))
-    return 0 if all(server.is_healthy for server in found) else 1
+    return exit_code
+
+
+def _members(server: ServerStatus) -> dict[str, Any]:
+    return {
+        "server": server.server,
+        "state": server.state,
+        "pid": server.pid,
+        "port": server.port,
+        "uptime_s": server.uptime_seconds,
+        "healthy": server.is_healthy,
+        "health": server.health,
+    }
 
 
 def run_logs(arguments: argparse.Namespace) -> int:

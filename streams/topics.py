@@ -77,7 +77,13 @@ def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[Topi
         _output(ORDER_FINAL, "complete order, JSON", order_partitions),
         _output(ORDER_AMENDED, "order after a later change, JSON", order_partitions),
         _output(ORDER_INCOMPLETE, "order that has been incomplete for too long, JSON", order_partitions),
-        _output(DEAD_LETTERS, "unprocessable record, unchanged; the reason is in its headers", order_partitions),
+        _output(
+            DEAD_LETTERS,
+            "unprocessable record, unchanged; the reason is in its headers",
+            order_partitions,
+            key="that of the record",
+            owner="streams.orders, streams.lookups, `millrace dead-letters replay` (notes)",
+        ),
         _order_state_changelog(app_id, order_partitions),
     )
 
@@ -95,14 +101,16 @@ def _source(dataset: str, table: str, key: str, partitions: int, *, co_partition
     )
 
 
-def _output(name: str, value: str, partitions: int) -> TopicSpec:
+def _output(
+    name: str, value: str, partitions: int, *, key: str = "order id", owner: str = "streams.orders"
+) -> TopicSpec:
     return TopicSpec(
         name=name,
-        key="order id",
+        key=key,
         value=value,
         partitions=partitions,
         direction=Direction.OUT,
-        owner="streams.orders",
+        owner=owner,
         co_partitioned=True,
         config=KEEP_FOREVER | LARGE_RECORDS,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from itertools import islice
 from typing import Any, Final
 
 from pyspark.sql import DataFrame, SparkSession
@@ -12,11 +13,12 @@ from batch.console.arguments import count
 from batch.console.output import columns
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
+from batch.pipeline.history import Write, format_runs, format_writes, run_members, write_members, writes
 from batch.pipeline.manifest import Manifest
 from batch.pipeline.plan import LAYERS, check_choice, layer_of
-from batch.pipeline.report import outcome_text
 from batch.pipeline.tables import lake_table, live_rows
 from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
+from config.json_output import add_json_option, print_json
 
 QUARANTINE: Final = "quarantine"
 _LONGEST_CELL: Final = 60
@@ -33,12 +35,21 @@ def add_commands(subparsers: Any) -> None:
     sql.add_argument(
         "--limit", type=count, default=1_000, metavar="COUNT", help="maximum number of rows (default: 1,000)"
     )
+    for parser in (show, sql):
+        add_json_option(parser, rows="one object per row", has_more="whether there are more rows than `--limit`")
     history = _add(subparsers, "history", run_history, "list the runs, or the versions of one table, newest first")
     history.add_argument(
         "table", nargs="?", metavar="TABLE", help="list the versions of this table instead of the runs"
     )
     history.add_argument(
-        "--limit", type=count, default=20, metavar="COUNT", help="maximum number of runs (default: 20)"
+        "--limit", type=count, default=20, metavar="COUNT", help="maximum number of runs or versions (default: 20)"
+    )
+    add_json_option(
+        history,
+        runs="the runs, newest first, as objects with `run_id`, `started_at`, `seconds`, `rows_written`, "
+        "`rules_broken` (rows that break a rule) and `failed` (names of tables); null for a table",
+        versions="with TABLE: what runs wrote, newest first, as objects with `run_id`, `layer`, `version`, "
+        "`rows_written`, `rules_broken`, `seconds` and `error`; else null",
     )
 
 
@@ -61,14 +72,14 @@ def run_show(arguments: argparse.Namespace) -> int:
         manifest = workspace.newest()
         with workspace.spark() as spark:
             rows = _table_rows(spark, workspace, manifest, layer or "silver", arguments.table)
-            print_rows(rows, arguments.limit)
+            print_rows(rows, arguments)
     return 0
 
 
 def run_sql(arguments: argparse.Namespace) -> int:
     """Run a Spark SQL query and print its rows."""
     with open_workspace(arguments) as workspace, workspace.spark() as spark:
-        print_rows(queried(spark, workspace, arguments.query), arguments.limit)
+        print_rows(queried(spark, workspace, arguments.query), arguments)
     return 0
 
 
@@ -85,14 +96,28 @@ def queried(spark: SparkSession, workspace: Workspace, query: str) -> DataFrame:
 
 
 def run_history(arguments: argparse.Namespace) -> int:
-    """Print the latest runs or, for one table, the versions that these runs wrote."""
+    """Print the latest runs or, for one table, the latest versions that runs wrote."""
     with open_workspace(arguments) as workspace:
         if arguments.table is not None:
             check_choice(workspace.definition, layer=None, table=arguments.table)
-        manifests = workspace.manifests.last(arguments.limit)
-        if not manifests:
-            workspace.newest()
-    print(format_runs(manifests) if arguments.table is None else format_versions(manifests, arguments.table))
+        workspace.newest()  # an error if no run has written a manifest
+        runs = workspace.manifests.newest_first()
+        if arguments.table is None:
+            return _print_runs(arguments, list(islice(runs, arguments.limit)))
+        return _print_writes(arguments, list(islice(writes(runs, arguments.table), arguments.limit)))
+
+
+def _print_runs(arguments: argparse.Namespace, runs: list[Manifest]) -> int:
+    if arguments.json:
+        return print_json(arguments, runs=[run_members(run) for run in runs], versions=None)
+    print(format_runs(runs))
+    return 0
+
+
+def _print_writes(arguments: argparse.Namespace, found: list[Write]) -> int:
+    if arguments.json:
+        return print_json(arguments, runs=None, versions=[write_members(each) for each in found])
+    print(format_writes(found) if found else f"no run has written {arguments.table} yet")
     return 0
 
 
@@ -121,46 +146,19 @@ def version_of(manifest: Manifest, layer: str, table: str) -> int:
     return version
 
 
-def print_rows(rows: DataFrame, limit: int) -> None:
-    """Print up to `limit` rows as a table, then the number of rows or a note that there are more."""
-    names = [field.name for field in rows.schema.fields]
-    if not names:  # the statement returns no columns
-        return
-    found = rows.limit(limit + 1).collect()
-    cells = [[_cell(value) for value in row] for row in found[:limit]]
-    print(columns([names, *cells]))
-    counted = (
-        f"first {limit:,} rows; there are more"
-        if len(found) > limit
-        else f"{len(found):,} row{'s' * (len(found) != 1)}"
-    )
-    print(f"({counted})")
+def print_rows(rows: DataFrame, arguments: argparse.Namespace) -> None:
+    """Print up to `--limit` rows as a table, then the number of rows or a note that there are more; or all as JSON."""
+    names, limit = rows.columns, arguments.limit
+    found = rows.limit(limit + 1).collect() if names else []  # some statements return no columns
+    shown, has_more = found[:limit], len(found) > limit
+    if arguments.json:
+        print_json(arguments, rows=[row.asDict(recursive=True) for row in shown], has_more=has_more)
+    elif names:
+        print(columns([names, *([_cell(value) for value in row] for row in shown)]))
+        counted = f"{len(shown):,} row{'s' * (len(shown) != 1)}"
+        print(f"(first {limit:,} rows; there are more)" if has_more else f"({counted})")
 
 
 def _cell(value: object) -> str:
     text = "NULL" if value is None else str(value).replace("\n", " ")
     return text if len(text) <= _LONGEST_CELL else text[: _LONGEST_CELL - 1] + "…"
-
-
-def format_runs(manifests: list[Manifest]) -> str:
-    """Format the runs as a table with one line each."""
-    rows = [("RUN", "STARTED", "SECONDS", "ROWS", "RULES", "")]
-    for manifest in manifests:
-        written = sum(table.rows_written for table in manifest.tables)
-        rejected = sum(sum(table.rejected.values()) for table in manifest.tables)
-        failed = ", ".join(table.name for table in manifest.tables if table.error is not None)
-        started = f"{manifest.started_at:%Y-%m-%d %H:%M:%S}Z"
-        state = f"failed: {failed}" if failed else "done"
-        rows.append((manifest.run_id, started, f"{manifest.seconds:.1f}", f"{written:,}", f"{rejected:,}", state))
-    return columns(rows, right=(2, 3, 4))
-
-
-def format_versions(manifests: list[Manifest], table: str) -> str:
-    """Format one line for each run and layer that wrote a version of the table, or failed to write one."""
-    rows = [("RUN", "LAYER", "VERSION", "")]
-    for manifest in manifests:
-        for each in manifest.tables:
-            if each.table == table and not each.unchanged:
-                version = "-" if each.version is None else str(each.version)
-                rows.append((manifest.run_id, each.layer, version, outcome_text(each)))
-    return columns(rows, right=(2,))

@@ -50,14 +50,14 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--keep",
         type=argument(parsing.interval),
-        default=7 * 86_400.0,
+        default="7d",
         metavar="7d",
         help="keep old versions readable for this long (default: 7d)",
     )
     parser.add_argument(
         "--tombstones",
         type=argument(parsing.interval),
-        default=30 * 86_400.0,
+        default="30d",
         metavar="30d",
         help="remove tombstones older than this from Silver (default: 30d)",
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
-from batch.console.output import print_out
+from batch.console.output import Say, print_error, print_out
 from batch.pipeline.job_record import DATABASE, JobRecord
 from batch.pipeline.lease import Lease
 from batch.pipeline.plan import check_choice
@@ -19,9 +20,11 @@ from batch.reconcile.compare import Comparer
 from batch.reconcile.lookup import Lookup
 from batch.reconcile.repair import repair
 from batch.reconcile.stream import compare_stream
-from batch.reconcile.verdict import Finding, Verdict, overall, report
+from batch.reconcile.verdict import Finding, Verdict, finding_members, overall, report, verdict_line
 from batch.storage.database import connected
-from config.settings import DatabaseSettings, KafkaSettings, RedisSettings, SettingsError
+from config.definition import Definition
+from config.json_output import add_json_option, print_json
+from config.settings import DatabaseSettings, KafkaSettings, RedisSettings, SettingsError, read_groups
 from streams.adapters.redis import RedisConsole
 
 CANNOT_TELL: Final = 3
@@ -46,64 +49,86 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="with --repair: if another run of the dataset is in progress, wait for it"
     )
+    add_json_option(
+        parser,
+        verdict="`equal`, `different` or `behind`",
+        tables="objects with `name`, `state` (the verdict on the table, or `not compared`), the numbers of rows "
+        "`source_rows`, `lake_rows`, `different`, `behind` and `quarantined`, `note`, and up to 10 `examples` of rows "
+        "that differ, each with its `key` and `how` it differs",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare with the source, repair if requested, print the verdict, and return it as the exit code."""
+    say = print_error if arguments.json else print_out
     try:
         with open_workspace(arguments) as workspace:
             check_choice(workspace.definition, layer=None, table=arguments.table)
-            database, kafka = DatabaseSettings.read(), KafkaSettings.read()
+            sources = Sources.read(workspace.definition)
             with workspace.spark(optimises=True) as spark:  # it reads whole tables
-                findings = _compared(workspace, spark, database, kafka, arguments)
-                verdict = overall(findings)
-                if arguments.repair and verdict is Verdict.DIFFERENT:
-                    findings = _repaired(workspace, spark, findings, arguments)
-                    verdict = overall(findings)
+                findings = _compared(workspace, spark, sources, arguments.table, say)
+                if arguments.repair and overall(findings) is Verdict.DIFFERENT:
+                    _repair(workspace, spark, findings, arguments, say)
+                    findings = _compared(workspace, spark, sources, arguments.table, say)
     except (*OPERATING_ERRORS, SettingsError) as error:
         print(brief(error), file=sys.stderr)
         return CANNOT_TELL
-    print_out(f"verdict: {verdict.name.lower()}")
+    verdict = overall(findings)
+    if arguments.json:
+        tables = [finding_members(finding) for finding in findings]
+        return print_json(arguments, exit_code=int(verdict), verdict=verdict.name.lower(), tables=tables)
+    print_out(verdict_line(findings))
     return int(verdict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The servers to compare with; `kafka` is None if the dataset has no topics."""
+
+    database: DatabaseSettings
+    kafka: KafkaSettings | None
+
+    @classmethod
+    def read(cls, definition: Definition) -> Sources:
+        """Read the settings of the servers that the dataset needs."""
+        has_topics = definition.completeness is not None or any(table.feed != "jdbc" for table in definition.tables)
+        groups = read_groups([DatabaseSettings, KafkaSettings] if has_topics else [DatabaseSettings])
+        return cls(database=groups[0], kafka=groups[1] if has_topics else None)
+
+
 def _compared(
-    workspace: Workspace,
-    spark: SparkSession,
-    database: DatabaseSettings,
-    kafka: KafkaSettings,
-    arguments: argparse.Namespace,
+    workspace: Workspace, spark: SparkSession, sources: Sources, table: str | None, say: Say
 ) -> list[Finding]:
-    print_out(f"→ compare {workspace.definition.name} with its source at {database.host}:{database.port}")
-    definition = workspace.definition
+    definition, database, kafka = workspace.definition, sources.database, sources.kafka
+    say(f"→ compare {definition.name} with its source at {database.host}:{database.port}")
     with connected(database, definition.database) as connection:
-        lookup = Lookup(workspace=workspace, spark=spark, connection=connection, bootstrap=kafka.bootstrap)
+        bootstrap = None if kafka is None else kafka.bootstrap
         comparer = Comparer(
             workspace=workspace,
             spark=spark,
             connection=connection,
-            lookup=lookup,
-            pause=lambda: time.sleep(PAUSE_S),
-            say=print_out,
+            lookup=Lookup(workspace=workspace, spark=spark, connection=connection, bootstrap=bootstrap),
+            pause=_pause,
+            say=say,
         )
-        findings = comparer.findings(arguments.table)
-        if definition.completeness is not None and arguments.table is None:
-            stream = compare_stream(
-                connection, definition, definition.completeness, kafka.bootstrap, lambda: time.sleep(PAUSE_S)
-            )
-            findings.insert(0, stream)
-    print_out("")
-    print_out(report(findings))
+        findings = comparer.findings(table)
+        if definition.completeness is not None and kafka is not None and table is None:
+            findings.insert(0, compare_stream(connection, definition, definition.completeness, kafka.bootstrap, _pause))
+    say("")
+    say(report(findings))
     return findings
 
 
-def _repaired(
-    workspace: Workspace, spark: SparkSession, findings: list[Finding], arguments: argparse.Namespace
-) -> list[Finding]:
+def _pause() -> None:
+    time.sleep(PAUSE_S)
+
+
+def _repair(
+    workspace: Workspace, spark: SparkSession, findings: list[Finding], arguments: argparse.Namespace, say: Say
+) -> None:
     with RedisConsole(RedisSettings.read().url, database=DATABASE) as redis:
-        lease = Lease(redis, workspace.definition.name, print_out)
+        lease = Lease(redis, workspace.definition.name, say)
         with lease.hold(wait=arguments.wait):
-            record = JobRecord(redis, workspace.definition.name, print_out)
-            repair(workspace, spark, findings, record, is_forced=arguments.force, say=print_out)
-    return _compared(workspace, spark, DatabaseSettings.read(), KafkaSettings.read(), arguments)
+            record = JobRecord(redis, workspace.definition.name, say)
+            repair(workspace, spark, findings, record, is_forced=arguments.force, say=say)

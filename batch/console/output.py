@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 
 Say = Callable[[str], None]
@@ -10,6 +11,11 @@ Say = Callable[[str], None]
 def print_out(line: str) -> None:
     """Print a line and flush standard output, so that the line appears immediately."""
     print(line, flush=True)
+
+
+def print_error(line: str) -> None:
+    """Print a line to standard error, for progress of a command whose standard output is for a program."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:

@@ -7,8 +7,9 @@ The service writes no manifest for a run that found nothing new.
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -115,8 +116,11 @@ class Manifests:
 
     def last(self, count: int | None = None) -> list[Manifest]:
         """Return the last `count` manifests, newest first; all manifests if `count` is None."""
-        names = self._run_names()[::-1]
-        return [self._read(name) for name in names[:count]]
+        return list(itertools.islice(self.newest_first(), count))
+
+    def newest_first(self) -> Iterator[Manifest]:
+        """Yield all manifests, newest first; each is read when it is asked for."""
+        return map(self._read, reversed(self._run_names()))
 
     def _run_names(self, *, after: str = "") -> list[str]:
         return [name for name in self._folder.names(after=after) if name.endswith(_SUFFIX)]

@@ -29,7 +29,7 @@ from batch.pipeline.workspace import Workspace
 from batch.reconcile.buckets import Difference, Pair, Side, difference, differing_rows
 from batch.reconcile.explained import Explained, concerned
 from batch.reconcile.lookup import Lookup
-from batch.reconcile.queries import bronze_rows, gold_rows, oracle_query, silver_rows, source_query
+from batch.reconcile.queries import ORACLES, bronze_rows, gold_rows, oracle_query, silver_rows, source_query
 from batch.reconcile.sides import LakeSide, SourceSide
 from batch.reconcile.verdict import Finding
 from config.definition import Table
@@ -192,9 +192,8 @@ class Comparer:
         behind = concerned(plan, rows, self._pending) if is_current else set(rows)
         quarantined = concerned(plan, set(rows) - behind, self._in_quarantine)
         if compared[name].first is None and name in manifest.versions:
-            return Finding(
-                name=name, key=plan.key, source_rows=0, lake_rows=0, note="(not compared: oracle query missing)"
-            )
+            note = f"(no query {ORACLES}/{plan.name}.sql)"
+            return Finding(name=name, key=plan.key, source_rows=0, lake_rows=0, note=note, is_compared=False)
         return _finding(name, plan.key, compared[name], behind=behind, quarantined=quarantined)
 
 

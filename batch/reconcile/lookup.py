@@ -31,12 +31,12 @@ _KEYS_PER_QUERY: Final = 1_000
 
 @dataclass(kw_only=True)
 class Lookup:
-    """Finds pending changes and quarantined rows of one dataset; `bootstrap` is the address of Kafka."""
+    """Finds pending changes and quarantined rows of one dataset; `bootstrap` is Kafka's address, if it has topics."""
 
     workspace: Workspace
     spark: SparkSession
     connection: MySQLConnection
-    bootstrap: str
+    bootstrap: str | None
     _quarantined_keys: dict[str, set[str]] | None = field(default=None, init=False)
 
     def pending(self, table: Table, manifest: Manifest, differing: Collection[str]) -> Explained:
@@ -53,6 +53,7 @@ class Lookup:
             return Explained(keys=keys)
         topic = change_topic(self.workspace.definition.name, table.name, engine=self.workspace.definition.engine)
         positions = bronze_progress.positions(done, topic)
+        assert self.bootstrap is not None, "a table that is fed by a topic needs Kafka"
         return pending_changes(self.bootstrap, topic, table.key, positions)
 
     def quarantined(self, table: Table, keys: Collection[str]) -> set[str]:

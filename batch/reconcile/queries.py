@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from pyspark import cloudpickle
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql import types as T  # noqa: N812
@@ -103,4 +104,8 @@ def _source(relation: str, key: Sequence[Column], row: Sequence[Column]) -> str:
 
 
 def _lake(rows: DataFrame, key: Sequence[Column], row: Sequence[Column]) -> DataFrame:
+    doubles = {column.name for column in (*key, *row) if column.type is LogicalType.DOUBLE}
+    if doubles:
+        cloudpickle.register_pickle_by_value(canonical)  # type: ignore[no-untyped-call]  # so that the nodes of a cluster need no code of ours
+        rows = rows.withColumns({name: F.udf(canonical.double_text, useArrow=False)(name) for name in doubles})
     return rows.selectExpr(f"{canonical.spark_text(key)} AS k", f"md5({canonical.spark_text(row)}) AS d")

@@ -42,11 +42,17 @@ def compare_stream(
     except TopicError as error:
         raise BatchError(str(error), layer="stream", table=ORDER_FINAL) from None
     missing = {key_text([order]): Pair("complete", None) for order in complete - times.keys()}
-    repeated = {key_text([order]): Pair("once", f"{count} times") for order, count in times.items() if count > 1}
-    note = f"({len(repeated):,} repeated)" if repeated else ""
-    key = definition.table(rule.parent).key
-    rows = missing | repeated
-    return Finding(name=ORDER_FINAL, key=key, source_rows=len(complete), lake_rows=len(times), rows=rows, note=note)
+    repeated = {key_text([order]): count for order, count in times.items() if count > 1}
+    return Finding(
+        name=ORDER_FINAL,
+        key=definition.table(rule.parent).key,
+        source_rows=len(complete),
+        lake_rows=len(times),
+        rows=missing | {key: Pair("once", f"{count} times") for key, count in repeated.items()},
+        note=f"({len(repeated):,} repeated)" if repeated else "",
+        how=dict.fromkeys(missing, "is complete in the source, and missing in the topic")
+        | {key: f"is in the topic {count} times" for key, count in repeated.items()},
+    )
 
 
 def complete_orders(connection: MySQLConnection, definition: Definition, rule: Completeness) -> set[str]:

@@ -3,6 +3,8 @@
 different    a row differs between source and lake, and neither a pending change nor the quarantine explains it
 behind       a row differs, but its change is in Kafka or in the previous layer, and the next run will process it
 quarantined  a row is missing in Silver because a quality rule keeps it in the quarantine; the verdict ignores this
+
+A Gold table without an oracle query is not compared: it has no verdict, and the report names it.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 from batch.console.output import columns
 from batch.reconcile.buckets import Pair, key_values
@@ -39,6 +41,8 @@ class Finding:
         quarantined: keys of rows that a quality rule keeps out of Silver.
         note: a remark for the report.
         is_behind: whether the whole table is behind, because it does not exist yet.
+        is_compared: whether there was something to compare the table with.
+        how: descriptions of differing rows, by key, where the existence of the row does not describe the difference.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Finding:
     quarantined: Collection[str] = ()
     note: str = ""
     is_behind: bool = False
+    is_compared: bool = True
+    how: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def different(self) -> list[str]:
@@ -58,8 +64,10 @@ class Finding:
         return sorted(key for key in self.rows if key not in explained)
 
     @property
-    def verdict(self) -> Verdict:
-        """The verdict on this table or topic."""
+    def verdict(self) -> Verdict | None:
+        """The verdict on this table or topic; None if it was not compared."""
+        if not self.is_compared:
+            return None
         if self.different:
             return Verdict.DIFFERENT
         return Verdict.BEHIND if self.behind or self.is_behind else Verdict.EQUAL
@@ -71,21 +79,51 @@ def overall(findings: Iterable[Finding]) -> Verdict:
     return next((each for each in (Verdict.DIFFERENT, Verdict.BEHIND) if each in verdicts), Verdict.EQUAL)
 
 
+def verdict_line(findings: Sequence[Finding]) -> str:
+    """Format the worst verdict, and name the tables that were not compared."""
+    left_out = [finding.name for finding in findings if not finding.is_compared]
+    return f"verdict: {overall(findings).name.lower()}" + (f"; not compared: {', '.join(left_out)}" if left_out else "")
+
+
 def report(findings: Sequence[Finding]) -> str:
     """Format the findings as a table with one line each, followed by the keys of differing rows."""
     rows: list[tuple[str, ...]] = [("", "SOURCE", "LAKE", "DIFFERENT", "BEHIND", "QUARANTINED", "")]
     for finding in findings:
-        counts = (finding.source_rows, finding.lake_rows, len(finding.different), len(finding.behind))
-        state = " ".join(part for part in (finding.verdict.name.lower(), finding.note) if part)
-        rows.append((finding.name, *(f"{n:,}" for n in counts), f"{len(finding.quarantined):,}", state))
+        explained = (finding.behind, finding.quarantined)
+        counts = [finding.source_rows, finding.lake_rows, len(finding.different), *map(len, explained)]
+        shown = [f"{count:,}" if finding.is_compared else "-" for count in counts]
+        rows.append((finding.name, *shown, " ".join(part for part in (state(finding), finding.note) if part)))
     named = [line for finding in findings for line in _named(finding)]
     return "\n".join([columns(rows, right=range(1, 6)), *named])
+
+
+def state(finding: Finding) -> str:
+    """Return the verdict on a table in words."""
+    return "not compared" if finding.verdict is None else finding.verdict.name.lower()
+
+
+def finding_members(finding: Finding) -> dict[str, Any]:
+    """Return the result of one table as JSON data, with some of the rows that differ."""
+    return {
+        "name": finding.name,
+        "state": state(finding),
+        "source_rows": finding.source_rows if finding.is_compared else None,
+        "lake_rows": finding.lake_rows if finding.is_compared else None,
+        "different": len(finding.different),
+        "behind": len(finding.behind),
+        "quarantined": len(finding.quarantined),
+        "note": finding.note,
+        "examples": [
+            {"key": dict(zip(finding.key, key_values(key), strict=True)), "how": how(finding, key)}
+            for key in finding.different[:NAMED_KEYS_MAX]
+        ],
+    }
 
 
 def _named(finding: Finding) -> Iterable[str]:
     different = finding.different
     for key in different[:NAMED_KEYS_MAX]:
-        yield f"{finding.name}: {shown(key, finding.key)}: {_how(finding.rows[key])}"
+        yield f"{finding.name}: {shown(key, finding.key)}: {how(finding, key)}"
     if len(different) > NAMED_KEYS_MAX:
         yield f"{finding.name}: and {len(different) - NAMED_KEYS_MAX:,} more"
 
@@ -95,7 +133,11 @@ def shown(key: str, names: Sequence[str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in zip(names, key_values(key), strict=True))
 
 
-def _how(pair: Pair) -> str:
+def how(finding: Finding, key: str) -> str:
+    """Describe the difference of one row."""
+    pair = finding.rows[key]
+    if key in finding.how:
+        return finding.how[key]
     if pair.lake is None:
         return "exists only in the source"
     return "no longer exists in the source" if pair.source is None else "differs from the source"

@@ -2,14 +2,16 @@
 
 NULL is written as `-`, and any other value as `<number of characters>:<text>`; a row is the concatenation of its
 values. Integers have no padding, decimals have all digits of their scale, times are `YYYY-MM-DD HH:MM:SS.ffffff` in
-UTC, dates are `YYYY-MM-DD`, and booleans are 0 or 1. Spark and the database format some floating-point numbers
-differently, so the texts of such columns must not be compared.
+UTC, dates are `YYYY-MM-DD`, and booleans are 0 or 1. Floating-point numbers have the fewest digits that identify the
+number, as the database writes them (`double_text`); Spark writes them differently, so a DataFrame whose texts are
+compared must have such columns as text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Final
 
 from config.definition import Column, LogicalType
@@ -40,8 +42,33 @@ def mysql_value(column: Column) -> str:
     return _MYSQL.get(column.type, "CAST({0} AS CHAR)").format(f"`{column.name}`")
 
 
+def double_text(value: float | None) -> str | None:
+    """Return the canonical text of a floating-point number: without an exponent from 1e-15 to below 1e15.
+
+    The database writes a number with decimals without an exponent even if it is larger.
+    """
+    if value is None:
+        return None
+    if value == 0:
+        return "0"
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    if not isinstance(exponent, int):  # infinite or not a number, which a source cannot store
+        return repr(value)
+    text, point = "".join(map(str, digits)), len(digits) + exponent
+    if point < -14 or (point > 15 and len(text) <= point):
+        text = f"{text[0]}.{text[1:]}".rstrip(".") + f"e{point - 1}"
+    elif point <= 0:
+        text = f"0.{'0' * -point}{text}"
+    else:
+        text = f"{text[:point].ljust(point, '0')}.{text[point:]}".rstrip(".")
+    return "-" * sign + text
+
+
 def spark_text(columns: Sequence[Column]) -> str:
-    """Return a Spark SQL expression for a row's canonical text; the DataFrame must have the types in `columns`."""
+    """Return a Spark SQL expression for a row's canonical text; the DataFrame must have the types in `columns`.
+
+    Columns of floating-point numbers must be text (`double_text`).
+    """
     texts = [_SPARK.get(column.type, "CAST({0} AS STRING)").format(f"`{column.name}`") for column in columns]
     values = (f"coalesce(concat(char_length({text}), ':', {text}), '-')" for text in texts)
     return f"concat({', '.join(values)})"

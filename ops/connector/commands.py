@@ -13,6 +13,7 @@ from typing import Any
 
 from config.dataset import DefinitionError, load_definition
 from config.definition import Definition
+from config.json_output import add_json_option, print_json
 from config.settings import ConnectSettings, DatabaseSettings, DatasetSettings, KafkaSettings
 from ops.connector.apply import apply_connector, failure_of, wait_snapshot
 from ops.connector.rest import ConnectClient
@@ -28,7 +29,14 @@ def add_commands(subparsers: Any) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     apply = _add(actions, "apply", run_apply, "create or update the connector, and wait until it is running")
     apply.add_argument("--wait-snapshot", action="store_true", help="also wait until the initial snapshot is complete")
-    _add(actions, "status", run_status, "show the connector and its tasks; exit code 1 unless all are running")
+    status = _add(actions, "status", run_status, "show the connector and its tasks; exit code 1 unless all are running")
+    add_json_option(
+        status,
+        connector="name of the connector",
+        state="state of the connector, such as RUNNING; null if it does not exist",
+        tasks="objects with `id` and `state`",
+        failure="first line of the trace of a failed connector or task, else null",
+    )
     _add(actions, "delete", run_delete, "delete the connector; Connect keeps its source position")
     text = "append deletions, to the change topics, of rows that vanished from the source without a captured deletion"
     parser = _add(actions, "sweep", run_sweep, text)
@@ -56,16 +64,20 @@ def run_status(arguments: argparse.Namespace) -> int:
     name = connector_name(definition.name)
     with ConnectClient(settings.url) as connect:
         status = connect.status(name)
-    if status is None:
+    if status is None and not arguments.json:
         raise StackError(f"there is no connector {name}: create it with `millrace connector apply`")
-    print(f"{name}: {status['connector']['state']}")
-    for task in status["tasks"]:
-        print(f"  task {task['id']}: {task['state']}")
+    state = status["connector"]["state"] if status else None
+    tasks = [{"id": task["id"], "state": task["state"]} for task in (status["tasks"] if status else ())]
     failure = failure_of(status)
+    exit_code = 0 if tasks and {state, *(task["state"] for task in tasks)} == {"RUNNING"} else 1
+    if arguments.json:
+        return print_json(arguments, exit_code=exit_code, connector=name, state=state, tasks=tasks, failure=failure)
+    print(f"{name}: {state}")
+    for task in tasks:
+        print(f"  task {task['id']}: {task['state']}")
     if failure:
         print(f"  {failure}")
-    states = [status["connector"]["state"], *(task["state"] for task in status["tasks"])]
-    return 0 if status["tasks"] and set(states) == {"RUNNING"} else 1
+    return exit_code
 
 
 def run_delete(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import sys
 import tempfile
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 from config import parsing
 from config.command_line import argument
+from config.json_output import add_json_option, print_json
 from config.settings import KafkaSettings
 from ops.context import settings_environment
 from ops.dataset.bulk import OnDuplicate
@@ -178,7 +178,21 @@ def _add_check(commands: Any) -> None:
         action="store_true",
         help="also compare every field; use it only if no order changed after it was complete",
     )
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    add_json_option(
+        parser,
+        passed="whether the comparison passed",
+        strict="whether every field was compared",
+        complete="number of complete orders in the database",
+        records="number of records in order_final",
+        distinct="number of distinct orders in order_final",
+        duplicates="number of superfluous records of orders that are repeated",
+        missing="number of complete orders without a record",
+        unexpected="number of orders with a record that are not complete in the database",
+        malformed="number of records that cannot be read",
+        stale="number of orders whose newest record, in order_final or order_amended, differs from the database",
+        different="number of orders with other fields than in the database; null without --strict",
+        examples="some order ids for each of these lists that is not empty",
+    )
 
 
 def run_check(arguments: argparse.Namespace) -> int:
@@ -191,8 +205,11 @@ def run_check(arguments: argparse.Namespace) -> int:
         with_amendments=True,
         timeout_s=arguments.timeout,
     )
-    say(json.dumps(verdict.figures()) if arguments.json else describe(verdict))
-    return 0 if verdict.passed else 1
+    exit_code = 0 if verdict.passed else 1
+    if arguments.json:
+        return print_json(arguments, exit_code=exit_code, **verdict.figures())
+    say(describe(verdict))
+    return exit_code
 
 
 def describe(verdict: Verdict) -> str:

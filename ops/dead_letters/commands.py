@@ -11,7 +11,6 @@ and a record that still cannot be processed becomes a new dead letter.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
@@ -20,10 +19,12 @@ from typing import Any
 from config import parsing
 from config.command_line import argument
 from config.errors import UsageError
+from config.json_output import add_json_option, print_json
 from config.settings import DatasetSettings, KafkaSettings
 from ops.context import add_stack_option, settings_environment
+from ops.dead_letters.details import LETTER_MEMBERS, letter_lines, letter_members
 from ops.dead_letters.letter import DeadLetter, RecordRef, ReplayNote
-from ops.dead_letters.printing import bytes_text, hex_dump, is_text, moment, printable, table
+from ops.dead_letters.printing import printable, table
 from ops.dead_letters.reading import DeadLetterReader
 from ops.dead_letters.replaying import Replay, new_producer, replay_fault
 from ops.dead_letters.summary import Selection, Summary
@@ -46,6 +47,7 @@ def add_commands(subparsers: Any) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     list_ = _add(actions, "list", run_list, "count dead letters by reason, and list the newest")
     _add_selection(list_)
+    list_.add_argument("--key", metavar="TEXT", help="only letters whose key contains this text, such as an order id")
     list_.add_argument("--app", help="only letters written by this application")
     list_.add_argument(
         "--since",
@@ -54,12 +56,20 @@ def add_commands(subparsers: Any) -> None:
         help="only letters written since this time, as 2025-01-31T12:00 (UTC) or as 2h (ago)",
     )
     list_.add_argument("--limit", type=_count, default=50, metavar="N", help="show the newest N (default: 50)")
-    list_.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    add_json_option(
+        list_,
+        total="number of selected letters",
+        reasons="number of letters by reason, the most frequent first",
+        letters="the newest letters, as objects with `place`, `written_ms`, `origin` (`topic`, `partition`, `offset` "
+        "and `timestamp_ms`; or null, with the `fault`), `app`, `key`, `key_bytes`, `value_bytes`, `reason` and "
+        "`replayed`; times are in milliseconds since 1970",
+    )
     show = _add(actions, "show", run_show, "show all fields of one dead letter")
     show.add_argument(
         "place", type=record_ref, metavar="P:O", help="partition and offset in dead_letters, as `list` shows them"
     )
     show.add_argument("--raw", action="store_true", help="print only the value, as raw bytes")
+    add_json_option(show, letter=LETTER_MEMBERS)
     replay = _add(actions, "replay", run_replay, _REPLAY_HELP)
     replay.add_argument("places", type=record_ref, nargs="*", metavar="P:O", help="replay these dead letters")
     replay.add_argument("--all", action="store_true", help="replay all dead letters that have not been replayed yet")
@@ -74,14 +84,15 @@ def run_list(arguments: argparse.Namespace) -> int:
     """Print the number of dead letters per reason, and list the newest ones."""
     kafka, _ = _read_settings(arguments)
     since_ms = None if arguments.since is None else round(arguments.since.timestamp() * 1000)
-    selection = Selection(reason=arguments.reason, topic=arguments.topic, app=arguments.app, since_ms=since_ms)
+    selection = Selection(
+        reason=arguments.reason, topic=arguments.topic, app=arguments.app, key=arguments.key, since_ms=since_ms
+    )
     summary = Summary(selection, arguments.limit)
     with DeadLetterReader(kafka.bootstrap) as reader:
         for record in reader.records():
             summary.add(record)
     if arguments.json:
-        print(json.dumps(summary.fields(), indent=2))
-        return 0
+        return print_json(arguments, **summary.fields())
     print(f"{summary.total} dead letters")
     rows = summary.newest()
     lines = [*summary.reason_lines(), *(table([summary.HEAD, *(row.cells() for row in rows)]) if rows else ())]
@@ -95,6 +106,8 @@ def run_show(arguments: argparse.Namespace) -> int:
     kafka, _ = _read_settings(arguments)
     with DeadLetterReader(kafka.bootstrap) as reader:
         letter = reader.at(arguments.place)
+    if arguments.json:
+        return print_json(arguments, letter=letter_members(letter))
     if arguments.raw:
         if letter.value is None:
             raise StackError(f"dead letter {letter.place} has no value")
@@ -102,7 +115,8 @@ def run_show(arguments: argparse.Namespace) -> int:
         sys.stdout.buffer.write(letter.value)
         sys.stdout.buffer.flush()
         return 0
-    _show(letter)
+    for line in letter_lines(letter):
+        print(line)
     return 0
 
 
@@ -163,32 +177,6 @@ def _replayed(reader: DeadLetterReader) -> set[RecordRef]:
 
 def _report(letter: DeadLetter, reason: str) -> None:
     print(f"dead letter {letter.place} was not replayed: {printable(reason)}", file=sys.stderr)
-
-
-def _show(letter: DeadLetter) -> None:
-    origin = letter.origin
-    lines = [
-        ("where", f"{letter.place}"),
-        ("written", moment(letter.written_ms)),
-        ("reason", printable(letter.reason)),
-        ("app", printable(letter.app)),
-        ("origin", f"unknown: {letter.fault}" if origin is None else printable(str(origin))),
-        ("origin time", "-" if origin is None else moment(origin.timestamp_ms)),
-        ("key", bytes_text(letter.key)),
-    ]
-    for name, text in lines:
-        print(f"{name + ':':<13}{text}")
-    for header, raw in letter.headers:
-        print(f"{'header:':<13}{printable(header)} = {bytes_text(raw)}")
-    value = letter.value
-    if value is None:
-        print(f"{'value:':<13}none")
-    elif is_text(value):
-        print(f"{'value:':<13}{len(value)} bytes, text\n{bytes_text(value)}")
-    else:
-        print(f"{'value:':<13}{len(value)} bytes, not UTF-8")
-        for line in hex_dump(value):
-            print(line)
 
 
 def record_ref(text: str) -> RecordRef:

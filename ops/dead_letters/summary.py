@@ -28,12 +28,14 @@ class Selection:
         reason: text that the letter's reason must contain.
         topic: topic that the original record was read from.
         app: id of the application that wrote the letter.
+        key: text that the key of the letter must contain, such as the id of an order.
         since_ms: earliest time at which the letter was written, in milliseconds since 1970.
     """
 
     reason: str | None = None
     topic: str | None = None
     app: str | None = None
+    key: str | None = None
     since_ms: int | None = None
 
     def takes(self, letter: DeadLetter) -> bool:
@@ -43,6 +45,7 @@ class Selection:
             (self.reason is None or self.reason in letter.reason)
             and (self.topic is None or self.topic == topic)
             and (self.app is None or self.app == letter.app)
+            and (self.key is None or self.key.encode() in (letter.key or b""))
             and (self.since_ms is None or letter.written_ms >= self.since_ms)
         )
 

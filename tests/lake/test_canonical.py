@@ -6,6 +6,7 @@ against what Bronze makes of them as the connector spells them. Rows of differen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from batch.bronze.connector_text import canonical_text
 from batch.bronze.jdbc_rows import read_source
+from batch.reconcile.queries import silver_rows, source_query
 from batch.storage.canonical import mysql_text, spark_text
 from batch.storage.database import connected
 from config.definition import Column, LogicalType, Table
@@ -118,6 +120,23 @@ def test_bronze_makes_the_same_texts_of_what_the_connector_delivers(
     raw = spark.createDataFrame(delivered, ", ".join(f"{column.name} STRING" for column in COLUMNS))
     rows = raw.selectExpr(*(f"{canonical_text(column, column.name)} AS {column.name}" for column in COLUMNS))
     assert as_bronze_texts(rows) == of_the_database(nasty)
+
+
+def test_floating_point_numbers_are_compared_as_the_database_writes_them(
+    spark: SparkSession, nasty: MySQLConnection
+) -> None:
+    numbers = [None, 0.0, 1.0, 0.1, 1e300, 5e-324, 1626983080611305.8]
+    numbers += [sign * some * 10.0**n for n in range(-25, 25) for some in (1, 1.5, 1 / 3, math.pi) for sign in (1, -1)]
+    columns = (Column(name="id", type=LogicalType.INTEGER), Column(name="x", type=LogicalType.DOUBLE, nullable=True))
+    table = Table(name="doubles", key=("id",), columns=columns)
+    with nasty.cursor() as cursor:
+        cursor.execute("CREATE TABLE doubles (id INT PRIMARY KEY, x DOUBLE)")
+        cursor.executemany("INSERT INTO doubles VALUES (%s, %s)", list(enumerate(numbers)))
+        cursor.execute(source_query(table))
+        expected = {(str(key), str(digest)) for key, digest in cursor.fetchall()}
+        cursor.execute("DROP TABLE doubles")
+    typed = spark.createDataFrame([(n, x, False) for n, x in enumerate(numbers)], "id INT, x DOUBLE, _deleted BOOLEAN")
+    assert {(row["k"], row["d"]) for row in silver_rows(typed, table).collect()} == expected
 
 
 NO_VALUES = [

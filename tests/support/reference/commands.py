@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from config.command_line import EXIT_CODES
+from config.json_output import MEMBERS
 from tests.support.reference.markdown import GENERATED, code, page, table
 
 INTRODUCTION = """\
@@ -17,10 +18,17 @@ The commands with their arguments, as their parsers have them; `--help` prints t
 `--name VALUE` takes a value."""
 
 
+JSON_OUTPUT = """\
+With `--json`, a command prints one JSON object on stdout and nothing else; progress and messages go to stderr. Its
+member `ok` is true if the exit code is 0. The other members are listed with each command. If the command fails, stdout
+has no object, and the reason is on stderr."""
+
+
 def commands_page(programs: Sequence[argparse.ArgumentParser]) -> str:
     """Return the page about these programs."""
     parts = ["# Command line", GENERATED, INTRODUCTION]
     parts += ["## Exit codes", table(("code", "meaning"), [(str(number), text) for number, text in EXIT_CODES.items()])]
+    parts += ["## JSON output", JSON_OUTPUT]
     for program in programs:
         parts.append(f"## {program.prog}")
         parts += [part for parser in _leaves(program) for part in _command(parser)]
@@ -52,7 +60,9 @@ def _command(parser: argparse.ArgumentParser) -> list[str]:
     rows = [_row(action, parser) for action in own]
     description = parser.format_help().partition("\n\n")[2] if parser.description is None else parser.description
     arguments = table(("argument", "default", "meaning"), rows) if rows else ""
-    return [f"### {parser.prog}", _sentence(description), f"```\n{_usage(parser.prog, own)}\n```", arguments]
+    members = [(code(name), text) for name, text in (parser.get_default(MEMBERS) or {}).items()]
+    printed = [table(("JSON member", "meaning"), members)] if members else []
+    return [f"### {parser.prog}", _sentence(description), f"```\n{_usage(parser.prog, own)}\n```", arguments, *printed]
 
 
 def _usage(program: str, actions: Sequence[argparse.Action]) -> str:

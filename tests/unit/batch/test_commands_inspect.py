@@ -6,14 +6,17 @@ Method: hand-made manifests.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from batch.commands.inspect import format_runs, format_versions, version_of
+from batch.commands.inspect import version_of
 from batch.console.arguments import count
 from batch.errors import BatchError
+from batch.pipeline.history import format_runs, format_writes, run_members, write_members, writes
 from batch.pipeline.manifest import Manifest, TableRun
 from batch.pipeline.plan import check_choice, layer_of, table_names
 from batch.reconcile.queries import ORACLES
@@ -47,10 +50,33 @@ def test_runs_are_listed_with_what_failed() -> None:
 
 
 def test_versions_of_a_table_are_listed_without_runs_that_left_it_alone() -> None:
-    lines = format_versions(RUNS, "orders").splitlines()
+    lines = format_writes(list(writes(RUNS, "orders"))).splitlines()
     assert len(lines) == 3
     assert lines[1].split() == ["run-2", "silver", "-", "FAILED", "after", "0.0", "s:", "broken"]
     assert "1,200 rows written, 3 × type(id), version 7" in lines[2]
+
+
+def test_the_limit_counts_versions_and_no_more_runs_are_read_than_needed() -> None:
+    read: list[str] = []
+
+    def runs() -> Iterator[Manifest]:
+        for run in [RUNS[2]] * 30 + RUNS:
+            read.append(run.run_id)
+            yield run
+
+    [found] = islice(writes(runs(), "orders"), 1)
+    assert found.run.run_id == "run-2"
+    assert read == ["run-0"] * 30 + ["run-2"]
+
+
+def test_runs_and_versions_are_data_for_programs() -> None:
+    assert run_members(RUNS[0])["failed"] == ["silver/orders"]
+    assert run_members(RUNS[1])["rows_written"] == 1_200
+    versions = [write_members(each) for each in writes(RUNS, "orders")]
+    assert [(each["run_id"], each["version"], each["error"]) for each in versions] == [
+        ("run-2", None, "broken"),
+        ("run-1", 7, None),
+    ]
 
 
 def test_a_table_without_a_version_is_an_error_that_names_it() -> None:

@@ -13,7 +13,7 @@ from batch.gold import plans
 from batch.reconcile.buckets import Pair, key_text
 from batch.reconcile.explained import Explained, concerned
 from batch.reconcile.pending_changes import images
-from batch.reconcile.verdict import Finding, Verdict, overall, report
+from batch.reconcile.verdict import Finding, Verdict, finding_members, overall, report, verdict_line
 from config.dataset import load_definition
 
 PLANS = {plan.name: plan for plan in plans(load_definition("project_db"))}
@@ -57,6 +57,22 @@ def test_differing_keys_are_named_with_what_is_wrong() -> None:
         "silver/orders: id=a: exists only in the source",
         "silver/orders: id=c: differs from the source",
     ]
+
+
+def test_a_row_that_is_repeated_is_named_so() -> None:
+    found = finding(rows={A: Pair("once", "3 times")}, how={A: "is in the topic 3 times"})
+    assert report([found]).splitlines()[-1] == "silver/orders: id=a: is in the topic 3 times"
+    assert finding_members(found)["examples"] == [{"key": {"id": "a"}, "how": "is in the topic 3 times"}]
+
+
+def test_a_table_that_was_not_compared_is_neither_equal_nor_different_and_is_named() -> None:
+    skipped = finding(name="gold/mine", is_compared=False, note="(no query oracle/mine.sql)")
+    assert skipped.verdict is None
+    assert overall([finding(), skipped]) is Verdict.EQUAL
+    assert verdict_line([finding(), skipped]) == "verdict: equal; not compared: gold/mine"
+    words = report([skipped]).splitlines()[1].split()
+    assert words[:8] == ["gold/mine", *"-----", "not", "compared"]
+    assert finding_members(skipped)["state"] == "not compared"
 
 
 def test_many_differing_keys_are_counted() -> None:

@@ -171,6 +171,8 @@ def test_what_is_kept_does_not_grow_with_the_topic() -> None:
         (Selection(topic="order"), False),
         (Selection(app="a"), True),
         (Selection(app="b"), False),
+        (Selection(key="k"), True),
+        (Selection(key="other"), False),
         (Selection(since_ms=100), True),
         (Selection(since_ms=101), False),
     ],
