@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.connector_text import canonical_text
-from batch.bronze.sequence import file_number_sql, sequence_sql
+from batch.bronze.sequence import epoch_sql, file_number_sql, sequence_sql
 from config.definition import Table
 from streams.model.position import SNAPSHOT_ROW
 
@@ -27,7 +27,7 @@ IS_READABLE: Final = "_problem IS NULL AND NOT _is_tombstone"
 
 _ENVELOPE: Final = (
     "op STRING, before MAP<STRING, STRING>, after MAP<STRING, STRING>, "
-    "source STRUCT<file: STRING, pos: BIGINT, row: INT, ts_ms: BIGINT>"
+    "source STRUCT<name: STRING, file: STRING, pos: BIGINT, row: INT, ts_ms: BIGINT>"
 )
 _WIRE: Final = f"{_ENVELOPE}, payload STRUCT<{_ENVELOPE}>"
 _PROBLEMS: Final = (
@@ -40,7 +40,7 @@ _PROBLEMS: Final = (
 )
 
 
-def decoded(records: DataFrame, epoch: int, table: Table) -> DataFrame:
+def decoded(records: DataFrame, table: Table) -> DataFrame:
     """Decode the change envelopes of archived records, and check that each is readable.
 
     The result has the columns `_problem` (the reason why a record is unreadable, else NULL), `_is_tombstone`, `_row` (a
@@ -70,7 +70,7 @@ def decoded(records: DataFrame, epoch: int, table: Table) -> DataFrame:
         "_body",
         F.col("_body.op").alias("_op"),
         F.expr("IF(_body.op = 'd', _body.before, _body.after)").alias("_row"),
-        F.expr(sequence_sql(epoch, file_number, pos, row)).alias("_sequence"),
+        F.expr(sequence_sql(epoch_sql("_body.source.name"), file_number, pos, row)).alias("_sequence"),
         F.expr("IF(_body.source.ts_ms > 0, timestamp_millis(_body.source.ts_ms), NULL)").alias("_committed_at"),
         F.expr("concat_ws('/', topic, partition, offset)").alias("_origin"),
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import aiokafka
 from aiokafka.errors import KafkaError, NoError, for_code
 from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
 
 from streams.runtime.faust.fetched import use_lean_records
 
@@ -27,6 +30,17 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         client = super()._create_worker_consumer(transport)
         client._fetch_max_wait_ms = LONG_POLL_MS  # Faust hard-codes the value, and aiokafka has no setter
         return client
+
+    async def committed(self, tps: Sequence[TP]) -> dict[TP, tuple[int | None, str]]:
+        """Return the offset that the group has committed for each topic partition, and the text with it."""
+        asked = [TopicPartition(tp.topic, tp.partition) for tp in tps]
+        answer = await self.call_thread(self._ensure_consumer()._coordinator.fetch_committed_offsets, asked)
+        found: dict[TP, tuple[int | None, str]] = {}
+        for tp, wanted in zip(tps, asked, strict=True):
+            committed = answer.get(wanted)
+            is_there = committed is not None and committed.offset >= 0
+            found[tp] = (committed.offset, committed.metadata) if is_there else (None, "")
+        return found
 
     async def is_member(self, generation: int) -> bool:
         """Return whether the group's coordinator confirms that this worker is a member of a group generation."""

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import aiokafka
 from aiokafka.errors import IllegalOperation, KafkaError
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.runtime.partition.batch import OutputRecord
 
@@ -35,7 +35,14 @@ CLOSE_TIMEOUT_S: Final = 2.0
 
 
 class Committer(Protocol):
-    """Interface through which a partition task commits to its sink."""
+    """Interface through which a partition task commits to its sink.
+
+    Attributes:
+        notes: short texts that are committed together with the offsets, keyed by source topic; `committed` reads them
+            again. A sink may ignore them if its pipeline has no `OriginRule`.
+    """
+
+    notes: dict[str, str]
 
     async def open(self) -> None:
         """Fence all former owners of the partition, so that their unfinished writes can no longer be committed."""
@@ -76,10 +83,11 @@ class KafkaTransactions:
         transactional_id: str,
         transaction_timeout_ms: int,
         client: Mapping[str, Any],
-        read_committed_offsets: Callable[[int], Awaitable[Mapping[str, int | None]]],
+        read_committed_offsets: Callable[[int], Awaitable[Mapping[str, tuple[int | None, str]]]],
     ) -> None:
         self.partition = partition
         self.group = group
+        self.notes: dict[str, str] = {}
         self._read_committed_offsets = read_committed_offsets
         self._producer = aiokafka.AIOKafkaProducer(
             **client,
@@ -100,7 +108,9 @@ class KafkaTransactions:
 
     async def committed(self) -> Mapping[str, int | None]:
         """Return the offsets that the consumer group has committed for this partition, keyed by source topic."""
-        return await self._read_committed_offsets(self.partition)
+        found = await self._read_committed_offsets(self.partition)
+        self.notes = {topic: note for topic, (_, note) in found.items()}
+        return {topic: offset for topic, (offset, _) in found.items()}
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
         """Commit outputs and source offsets in one Kafka transaction; return the last offset written to each topic."""
@@ -131,7 +141,11 @@ class KafkaTransactions:
         written = {topic: await _last_offset(batches) for topic, batches in zip(by_topic, pending, strict=True)}
         if offsets:
             await producer.send_offsets_to_transaction(
-                {TopicPartition(topic, self.partition): offset for topic, offset in offsets.items()}, self.group
+                {
+                    TopicPartition(topic, self.partition): OffsetAndMetadata(offset, self.notes.get(topic, ""))
+                    for topic, offset in offsets.items()
+                },
+                self.group,
             )
         await producer.commit_transaction()
         return written
