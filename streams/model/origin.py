@@ -9,8 +9,9 @@ change must not be processed if, in its own epoch,
   than everything that had been seen when the newest file began.
 
 A change that was delivered before is not affected: the connector may repeat changes of lower files after a crash, but
-their times are not newer. The rows that a snapshot reads name no server, and have the place at which the log then ends.
-A change of an earlier epoch is never affected: it counts as older than all changes of the newest epoch anyway.
+their times are not newer. Nor is a deletion that a sweep appends, which is new but has the place of an old change. The
+rows that a snapshot reads name no server, and have the place at which the log then ends. A change of an earlier epoch
+is never affected: it counts as older than all changes of the newest epoch anyway.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from streams.model.change import Change
+from streams.model.position import SWEPT_ROW
 
 
 class Origin(Struct, frozen=True, omit_defaults=True):
@@ -61,9 +63,9 @@ def contradiction(known: Origin, change: Change[Any], at_ms: int, servers: Colle
         at_ms: time of the change by the source's clock; 0 if it is unknown or cannot be right.
         servers: ids of the servers whose changes one log may contain; if empty, only those of one server.
     """
-    epoch, file, _, _ = change.position
+    epoch, file, _, row = change.position
     server_id = change.server_id
-    if epoch != known.epoch:
+    if epoch != known.epoch or row == SWEPT_ROW:
         return None
     if server_id and servers and server_id not in servers:
         return f"server {server_id} is not one of SOURCE_SERVERS"

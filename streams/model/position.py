@@ -20,6 +20,10 @@ Position = tuple[int, int, int, int]
 
 SNAPSHOT_ROW = -1
 
+SWEPT_ROW: Final = 2**31 - 1
+"""Row index of a deletion that `millrace connector sweep` appended, the greatest there is: it directly follows the
+newest known change of its row, in the same event of the log."""
+
 MAX_FILE_NUMBER = 2**63 - 1
 """Maximum number of a binlog file, because every part of a position is stored as a signed 64-bit integer."""
 

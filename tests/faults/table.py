@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.faults import server_faults, worker_faults
+from tests.faults import failover, server_faults, worker_faults
 from tests.faults.scenario import Dose, Scenario
 
 
@@ -55,6 +55,9 @@ TABLE: Final[Mapping[str, Row]] = {
     "12": Row("group reset to earliest", worker_faults.replay_everything, Dose(1, 8_000), Dose(1, 100_000)),
     "14r": Row("no space on a worker's disk", worker_faults.fill_disk, Dose(1, 20_000), Dose(3, 100_000)),
     "15": Row("worker clocks 1 h ahead and behind", worker_faults.shift_clocks, Dose(1, 6_000), Dose(1, 30_000)),
+    "20": Row(
+        "source fails over to lower log positions", failover.fail_over, Dose(1, 4_000), Dose(1, 40_000), live=False
+    ),
     "23": Row(
         "Connect, Kafka SIGKILL in a snapshot; deletions",
         server_faults.vanish_in_snapshot,

@@ -1,6 +1,6 @@
 """Goal: the faults that a deployment meets first lose and repeat nothing.
 
-Method: row 1 of the table on every run, rows 4, 8 and 9 every night, each in its quick dose, by the code of
+Method: row 1 of the table on every run, rows 4, 8, 9 and 20 every night, each in its quick dose, by the code of
 `make faults`, on one stack. A seed is printed with each row. Recovery has the limits of `run.py`, which are for
 liveness.
 """
@@ -17,7 +17,7 @@ from tests.faults.run import play
 from tests.faults.table import TABLE
 from tests.faults.testbed import FaultTestbed
 
-ROWS = {"1": (), "4": (pytest.mark.nightly,), "8": (pytest.mark.nightly,), "9": (pytest.mark.nightly,)}
+ROWS = {"1": ()} | dict.fromkeys(("4", "8", "9", "20"), (pytest.mark.nightly,))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from streams.model.change import Change
 from streams.model.origin import Origin, contradiction, followed, parse_origin
+from streams.model.position import SWEPT_ROW
 from tests.support.builders import order_change, position
 
 NOW = 1_767_000_000_000
@@ -73,6 +74,10 @@ def test_a_change_of_an_earlier_epoch_is_older_and_changes_nothing() -> None:
     assert fault(known, late) is None
     assert followed(known, late, late.at_ms) == known
     assert (known.epoch, known.file, known.server_id) == (1, 3, 2)
+
+
+def test_a_deletion_that_a_sweep_appends_has_an_old_place_and_a_new_time() -> None:
+    assert fault(after(change(812), change(813, at=10)), change(812, at=99, row=SWEPT_ROW)) is None
 
 
 def test_an_unknown_time_is_no_evidence() -> None:
