@@ -33,18 +33,24 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def committed(self, tps: Sequence[TP]) -> dict[TP, tuple[int | None, str]]:
         """Return the offset that the group has committed for each topic partition, and the text with it."""
-        asked = [TopicPartition(tp.topic, tp.partition) for tp in tps]
-        answer = await self.call_thread(self._ensure_consumer()._coordinator.fetch_committed_offsets, asked)
-        found: dict[TP, tuple[int | None, str]] = {}
-        for tp, wanted in zip(tps, asked, strict=True):
-            committed = answer.get(wanted)
-            is_there = committed is not None and committed.offset >= 0
-            found[tp] = (committed.offset, committed.metadata) if is_there else (None, "")
+        found: dict[TP, tuple[int | None, str]] = await self.call_thread(committed, self._ensure_consumer(), tps)
         return found
 
     async def is_member(self, generation: int) -> bool:
         """Return whether the group's coordinator confirms that this worker is a member of a group generation."""
         return cast(bool, await self.call_thread(is_member, self._ensure_consumer(), generation))
+
+
+async def committed(client: aiokafka.AIOKafkaConsumer, tps: Sequence[TP]) -> dict[TP, tuple[int | None, str]]:
+    """Return the offset that a client's group has committed for each topic partition, and the text with it.
+
+    The offset is None, and the text empty, if none was committed. aiokafka's own method leaves the text out.
+    """
+    asked = [TopicPartition(tp.topic, tp.partition) for tp in tps]
+    answer = await client._coordinator.fetch_committed_offsets(asked)
+    known = {tp: answer[place] for tp, place in zip(tps, asked, strict=True) if place in answer}
+    there = {tp: (found.offset, found.metadata) for tp, found in known.items() if found.offset >= 0}
+    return {tp: there.get(tp, (None, "")) for tp in tps}
 
 
 async def is_member(client: aiokafka.AIOKafkaConsumer, generation: int) -> bool:

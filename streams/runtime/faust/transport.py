@@ -74,7 +74,7 @@ class BatchConsumer(driver.Consumer):
     async def committed_offsets(self, tps: Sequence[TP]) -> Mapping[TP, tuple[int | None, str]]:
         """Return the offset that the consumer group has committed for each topic partition, and the text with it.
 
-        The offset is None, and the text empty, if none was committed. aiokafka's own method leaves the text out.
+        The offset is None, and the text empty, if none was committed.
         """
         return await self._thread.committed(tps)
 

@@ -15,9 +15,9 @@ from streams.model.change import Change
 from streams.model.position import Position
 from streams.runtime.partition import lifecycle
 from streams.runtime.partition.batch import RecordBatch
+from streams.runtime.partition.host import PolledTask
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.origins import OriginRule
-from streams.runtime.partition.task import PartitionTask
 from tests.support.fakes import numbers
 from tests.unit.runtime.partition_testbed import PartitionTestbed
 
@@ -46,7 +46,7 @@ class FailOver(PartitionTestbed):
             return (0, 812, 100 + offset, 0), OLD
         return (self.new_epoch, self.new_file, offset, 0), NEW
 
-    def batch(self, first: int, rows: list[int], task: PartitionTask | None = None) -> RecordBatch:
+    def batch(self, first: int, rows: list[int], task: PolledTask | None = None) -> RecordBatch:
         batch = RecordBatch("numbers", 0, first, numbers(first, *rows), task or self.partition.task)
         places = [self.place(offset) for offset in range(first, first + len(rows))]
         batch.changes = [
