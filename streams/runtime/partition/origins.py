@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from streams.model.change import Change
 from streams.model.origin import Origin, contradiction, followed, parse_origin
+from streams.model.source_time import is_credible
 from streams.runtime.partition.batch import Fold, RecordBatch
-from streams.runtime.partition.turn import is_credible
 
 Batches = Sequence[tuple[RecordBatch, Fold]]
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
-from rocksdict import Cache
 
 from streams.model.change import Change
 from streams.model.fold import STATE_ONLY
 from streams.runtime.partition.batch import RecordBatch
 from streams.runtime.partition.hashing import partition_of
 from streams.runtime.partition.turn import Turn
+from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.store import PartitionStore
 from streams.runtime.testing import Consumed
 from tests.support.fakes import TALLY_CODEC, Tally, TallyProcessor, add
@@ -82,7 +82,7 @@ def test_a_timer_of_a_state_that_cannot_be_decoded_is_passed_over() -> None:
 def test_a_store_with_a_state_that_cannot_be_decoded_is_restored_and_opened(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = PartitionStore(tmp_path / "2", Cache(1 << 20))
+    store = PartitionStore(tmp_path / "2", StoreMemory(1 << 20))
     store.begin(b"x" * 16)
     entries = [(b"broken", BROKEN), (b"good", TALLY_CODEC.encode(Tally()))]
     store.restore(entries, 7, TALLY_CODEC)

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from rocksdict import Cache
 
 from agents.order_timers import OrderTimers
 from streams.model.change import LATEST_MS, Change
@@ -20,6 +19,7 @@ from streams.model.source_time import MOST_AHEAD_MS
 from streams.runtime.partition.batch import RecordBatch
 from streams.runtime.partition.turn import Turn
 from streams.runtime.partition.view import StoredPartitionView
+from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.store import PartitionStore
 from streams.runtime.testing import Consumed
 from tables.order_state import FORGETTING_CODEC
@@ -90,7 +90,7 @@ def test_without_any_credible_time_a_states_time_is_unknown() -> None:
 
 def restored(folder: Path, states: dict[bytes, OrderState], newest_ms: int = 0) -> PartitionStore:
     """Return a store that was restored from a changelog of these states; `newest_ms` is what it has stored before."""
-    store = PartitionStore(folder, Cache(1 << 20))
+    store = PartitionStore(folder, StoreMemory(1 << 20))
     store.begin(b"x" * 16)
     store.newest_ms = newest_ms
     store.restore([(key, FORGETTING_CODEC.encode(state)) for key, state in states.items()], 7, FORGETTING_CODEC)
@@ -116,7 +116,7 @@ def test_a_restored_partition_does_not_take_its_time_from_a_state_that_an_earlie
 
 def test_a_poisoned_time_of_a_partition_is_lowered_at_the_next_opening(tmp_path: Path) -> None:
     restored(tmp_path / "0", POISONED, newest_ms=LATEST_MS).close()
-    store = PartitionStore(tmp_path / "0", Cache(1 << 20))
+    store = PartitionStore(tmp_path / "0", StoreMemory(1 << 20))
     asyncio.run(store.complete_timers(FORGETTING_CODEC))
     assert store.newest_ms == WAITING_SINCE_MS
     view = StoredPartitionView(0, store)
