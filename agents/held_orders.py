@@ -18,7 +18,9 @@ from streams.runtime.partition.processor import PartitionView
 
 LAST_LEVEL: Final = 7
 LONGEST_PAUSE_S: Final = 2.0**LAST_LEVEL
-"""Longest time between two requests for the same order: how late a released lock is noticed, at most."""
+"""Longest time between two requests for the same order, after which a released lock is noticed. While more orders are
+held than one turn requests, sweeps are late, and an order may grow out of a level between two of them: then the time
+may be twice as long."""
 
 HeldOrder = tuple[int, int, bytes]
 """Kind and time (milliseconds since 1970) of the timer of a held order, and the order's key."""
@@ -74,7 +76,7 @@ class HeldOrders:
         oldest_ms = 1 if level < LAST_LEVEL else 0  # the last level also contains orders whose time is unknown
         from_ms = max(oldest_ms, now_ms - 2_000 * 2**level + 1) if level < LAST_LEVEL else oldest_ms
         until_ms = max(0, now_ms - 1_000 * 2**level) if level else None
-        after = self._cursors.get(sweep, (from_ms, b""))
+        after = max(self._cursors.get(sweep, (from_ms, b"")), (from_ms, b""))  # older orders are in the next level now
         return list(islice(partition.timers(sweep.kind, after=after, until_ms=until_ms), most))
 
 

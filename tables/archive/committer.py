@@ -7,18 +7,16 @@ starts at that offset + 1 (`streams/model/archive_chain.py` has the rules for wr
 chain determines the offset to resume from. The consumer group's offset is committed after each put; it shows the lag to
 monitoring tools, and tells a new partition task where to start its search for the end of the chain.
 
-Records of several turns (micro-batches of the partition) are collected in memory and put as one object. Records that
-are lost before the put are read again from Kafka:
+Records of several turns (micro-batches) are collected in memory and put as one object. Those lost before are read again:
 
 - If a worker is killed, or a put gets no response, the object may or may not exist; the next task checks this.
 - If two workers own the partition at the same time (one of them was suspended), both try to put an object with the same
-  start, or one of them knows only an older end of the chain. A put succeeds only if its name is unused, so one of the
-  two puts is refused (HTTP 412). The refused worker follows the chain to its end, drops the records that have been
-  archived, and continues after them. No two objects overlap.
-- A put that arrives late, long after its worker stopped, is subject to the same condition.
+  start, or one of them knows only an older end of the chain. A put succeeds only if its name is unused, also if it
+  arrives late, so one of the two is refused (HTTP 412). The refused worker follows the chain to its end, drops the
+  records that have been archived, and continues after them. No two objects overlap.
 
-A new task checks the chain only from the group's offset on. If objects before that offset are deleted, readers stop at
-the gap and report it. If the group's offset is deleted, a new task follows the whole chain and fills the gap.
+A new task checks the chain from the group's offset on: if objects before it are deleted, readers stop at the gap and
+report it; if the group's offset is deleted, a new task follows the whole chain and fills the gap.
 """
 
 from __future__ import annotations

@@ -8,23 +8,21 @@ nothing in memory from earlier tasks. To open its partition, it takes these step
        if the changelog is empty, write its first record, unless the consumer group has committed offsets: then the
        state was lost, which is a fatal error;
     c. read the committed source offsets, and check that the source topics still have what follows them;
-    d. wait until the application is ready, and pass it the recent states;
+    d. wait for the application, and pass it the recent states;
     e. make the consumer seek to the committed offsets and poll for this task.
 
 A turn takes waiting batches from all source topics of the partition and runs these steps:
 
-    1. check that each batch starts where the previous batch of its topic ended; after a gap, the task fails; also check
-       that the changes come from the known log (`origins.py`); at the first that does not, the task fails after the
-       turn;
+    1. check that each batch starts where the previous batch of its topic ended, or the task fails; also check that the
+       changes come from the known log (`origins.py`), or the task fails after the turn;
     2. fold the changes in memory (`turn.py`), or run the callbacks of the timers that are due;
     3. let the application decide what to publish; it may wait, because no transaction is open;
     4. commit changelog records, outputs, dead letters and source offsets in one transaction;
     5. write states, timers and changelog offset to the store, so that the store is never ahead of the changelog;
     6. count the turn and notify the application.
 
-Steps 4 and 5 are not interrupted when the partition closes. If one of them fails, the outcome of the turn is unknown
-until a new task has opened the partition. A new task is also needed after a turn that succeeded, if one of its
-requests was not answered and had to be repeated; see `KafkaTransactions.must_reopen`.
+Steps 4 and 5 are not interrupted when the partition closes. If one fails, the outcome of the turn is unknown until a new
+task has opened the partition, which is also needed after a request that was repeated (`KafkaTransactions.must_reopen`).
 """
 
 from __future__ import annotations
@@ -57,7 +55,6 @@ log = logging.getLogger(__name__)
 
 OPEN_TIMEOUT_S: Final = 60.0
 """Time limit for fencing, and for reading committed offsets. Restoring has no limit, but its progress is logged."""
-
 
 GATHER_S: Final = 0.001
 """Pause between the arrival of a batch at an idle partition and the next turn (micro-batch). Related changes, such as

@@ -144,7 +144,9 @@ def test_an_order_of_an_unknown_time_is_requested_too(now_ms: int) -> None:
     page=st.integers(3, 12),
     begin=st.integers(0, 400),
 )
-def test_no_order_waits_longer_than_the_longest_pause(ages: list[tuple[int, int]], page: int, begin: int) -> None:
+def test_no_order_waits_longer_than_two_of_the_longest_pauses_however_small_the_pages(
+    ages: list[tuple[int, int]], page: int, begin: int
+) -> None:
     testbed = HeldTestbed(page)
     testbed.pass_s(begin)
     for number, (age_s, kind) in enumerate(ages):
@@ -153,4 +155,4 @@ def test_no_order_waits_longer_than_the_longest_pause(ages: list[tuple[int, int]
     testbed.pass_s(3 * int(LONGEST_PAUSE_S))
     for number in range(len(ages)):
         asked = [begin, *testbed.requested[f"h{number}"], testbed.now_s]
-        assert max(later - earlier for earlier, later in pairwise(asked)) <= LONGEST_PAUSE_S + turns
+        assert max(later - earlier for earlier, later in pairwise(asked)) <= 2 * LONGEST_PAUSE_S + turns
