@@ -7,7 +7,7 @@ starts at that offset + 1 (`streams/model/archive_chain.py` has the rules for wr
 chain determines the offset to resume from. The consumer group's offset is committed after each put; it shows the lag to
 monitoring tools, and tells a new partition task where to start its search for the end of the chain.
 
-Records of several turns (micro-batches) are collected in memory and put as one object. Those lost before are read again:
+Records of several turns (micro-batches) are collected and put as one object. Those lost before it are read again:
 
 - If a worker is killed, or a put gets no response, the object may or may not exist; the next task checks this.
 - If two workers own the partition at the same time (one of them was suspended), both try to put an object with the same

@@ -21,8 +21,8 @@ A turn takes waiting batches from all source topics of the partition and runs th
     5. write states, timers and changelog offset to the store, so that the store is never ahead of the changelog;
     6. count the turn and notify the application.
 
-Steps 4 and 5 are not interrupted when the partition closes. If one fails, the outcome of the turn is unknown until a new
-task has opened the partition, which is also needed after a request that was repeated (`KafkaTransactions.must_reopen`).
+Steps 4 and 5 are not interrupted when the partition closes. If one fails, the turn's outcome is unknown until a new
+task has opened the partition; that is also needed after a request was repeated (`KafkaTransactions.must_reopen`).
 """
 
 from __future__ import annotations
