@@ -28,7 +28,7 @@ IS_READABLE: Final = "_problem IS NULL AND NOT _is_tombstone"
 
 _ENVELOPE: Final = (
     "op STRING, before MAP<STRING, STRING>, after MAP<STRING, STRING>, "
-    "source STRUCT<name: STRING, file: STRING, pos: BIGINT, row: INT, ts_ms: STRING>"
+    "source STRUCT<name: STRING, file: STRING, pos: BIGINT, row: STRING, ts_ms: STRING>"
 )
 _WIRE: Final = f"{_ENVELOPE}, payload STRUCT<{_ENVELOPE}>"
 _TIME: Final = "IF(_body.source.ts_ms RLIKE '^[0-9]{1,15}$', CAST(_body.source.ts_ms AS BIGINT), -1)"
@@ -57,7 +57,7 @@ def decoded(records: DataFrame, table: Table) -> DataFrame:
     """
     file_number = file_number_sql("_body.source.file")
     pos = "IF(_body.source.pos >= 0, _body.source.pos, NULL)"
-    row_number = "IF(_body.source.row >= 0, _body.source.row, NULL)"
+    row_number = "IF(_body.source.row RLIKE '^[0-9]+$', try_cast(_body.source.row AS INT), NULL)"
     row = f"IF(_body.op = 'r', {SNAPSHOT_ROW}, IF(_body.source.row IS NULL, 0, {row_number}))"
     body = ", ".join(f"'{name}', _wire.{name}" for name in ("op", "before", "after", "source"))
     wires = records.withColumn("_text", F.col("value").cast("string")).withColumn(

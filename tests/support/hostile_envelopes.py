@@ -82,6 +82,8 @@ ENVELOPES: Final[dict[str, tuple[bytes | None, str]]] = {
     "no row number": (_source(row=None), CHANGE),
     "negative row number": (_source(row=-1), MALFORMED),
     "row number of 32 bits": (_source(row=2**31), MALFORMED),
+    "row number of 64 bits": (_source(row=2**63), MALFORMED),
+    "largest row number": (_source(row=2**31 - 1), CHANGE),
     # -- time
     "no time": (_source(ts_ms=None), CHANGE),
     "time 0": (_source(ts_ms=0), CHANGE),
