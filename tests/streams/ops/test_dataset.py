@@ -53,13 +53,16 @@ def connection(_settings: None) -> Iterator[MySQLConnection]:
 
 @pytest.fixture
 def topic(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A topic of its own in the place of `order_final`."""
-    name = f"order_final_{uuid.uuid4().hex}"
+    """Topics of its own in the place of `order_final`, whose name it returns, and `order_amended`."""
+    names = {topic: f"{topic.lower()}_{uuid.uuid4().hex}" for topic in ("ORDER_FINAL", "ORDER_AMENDED")}
     admin = AdminClient({"bootstrap.servers": stack.environment()["KAFKA_BOOTSTRAP"]})
-    admin.create_topics([NewTopic(name, 4, 1)])[name].result(10)
-    monkeypatch.setattr("ops.dataset.check.ORDER_FINAL", name)
-    yield name
-    admin.delete_topics([name])[name].result(10)
+    for created in admin.create_topics([NewTopic(name, 4, 1) for name in names.values()]).values():
+        created.result(10)
+    for topic, name in names.items():
+        monkeypatch.setattr(f"ops.dataset.check.{topic}", name)
+    yield names["ORDER_FINAL"]
+    for deleted in admin.delete_topics([*names.values()]).values():
+        deleted.result(10)
 
 
 def count(connection: MySQLConnection, table: str) -> int:
