@@ -84,9 +84,9 @@ def named_error(error: Error, settings: DatabaseSettings, database: str | None =
     if is_transient(error):
         return StackError(f"can't reach {where}: {error.msg}; is it running and reachable?")
     if error.errno == errorcode.ER_ACCESS_DENIED_ERROR:
-        return StackError(f"{where} rejected user {settings.user!r}: check the user's name and MYSQL_PASSWORD")
+        return StackError(f"{where} rejected user {settings.user!r}: check MYSQL_USER and MYSQL_PASSWORD")
     if error.errno == errorcode.ER_BAD_DB_ERROR:
-        return StackError(f"{where} has no database {database!r}: check its name, or run `millrace dataset init`")
+        return StackError(f"{where} has no database {database!r}: run `millrace dataset init`")
     if error.errno == errorcode.ER_NO_SUCH_TABLE:
         return StackError(f"{where}: {error.msg}: run `millrace dataset init`")
     if error.errno == errorcode.ER_LOCK_WAIT_TIMEOUT:

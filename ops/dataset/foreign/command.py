@@ -121,7 +121,6 @@ def report(found: list[TableDraft]) -> list[str]:
         else:
             key, cursor = ", ".join(draft.table.key), draft.table.cursor or "none: read in full"
             lines += [f"included  {draft.name}: {len(draft.table.columns)} columns, key {key}, cursor {cursor}"]
-            lines += [f"          {draft.name}: left out {reason}" for reason in draft.left_out]
     return lines
 
 

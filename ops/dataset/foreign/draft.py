@@ -1,7 +1,4 @@
-"""Draft the tables of a definition from a database schema, without I/O.
-
-A column that a definition can't have is left out with a reason. So is a table without a primary key, or whose key has
-such a column.
+"""Draft the tables of a definition from a database schema, with a reason for each table left out, without I/O.
 
 The cursor is the time column that shows which rows changed. A candidate is never null, and either the server writes it
 at every change (ON UPDATE) or its name suggests that the application does (`updated_at`, `last_update` and the like).
@@ -15,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
@@ -57,14 +54,12 @@ class TableDraft:
         name: name of the table in the database.
         table: the table's entry in the definition; None if the table is left out.
         reasons: reasons for leaving the table out.
-        left_out: columns that are left out, each with the reason.
         remarks: comments for the reader of the definition.
     """
 
     name: str
     table: Table | None = None
     reasons: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
@@ -72,8 +67,7 @@ def drafts(tables: Iterable[ForeignTable], *, is_utc: bool) -> list[TableDraft]:
     """Draft every table and view, referenced tables first; `is_utc` says whether the server's time zone is UTC."""
     found: list[TableDraft] = []
     taken: set[str] = set()
-    for whole in _parents_first(list(tables)):
-        table, left_out = without_unfit_columns(whole)
+    for table in _parents_first(list(tables)):
         reasons = table_faults(table)
         if table.name.lower() in taken:
             reasons.append("another table's name differs only in case, and the lake ignores case")
@@ -86,26 +80,8 @@ def drafts(tables: Iterable[ForeignTable], *, is_utc: bool) -> list[TableDraft]:
             others = ", ".join(table.key[1:])
             remarks.append(f"topic_key: the first column of the key; {others} would also be possible")
         remarks += [remark for column in table.columns for remark in _column_remarks(column)]
-        remarks += [f"left out: {text}" for text in left_out]
         drafted = msgspec.convert(_as_document(table, cursor), Table)
-        found.append(TableDraft(name=table.name, table=drafted, left_out=left_out, remarks=tuple(remarks)))
-    return found
-
-
-def without_unfit_columns(table: ForeignTable) -> tuple[ForeignTable, tuple[str, ...]]:
-    """Return the table without columns that a definition can't have, unless they are in the key, and the reasons."""
-    unfit = {c.name: _column_faults(c) for c in table.columns if c.name not in table.key and _column_faults(c)}
-    kept = tuple(column for column in table.columns if column.name not in unfit)
-    return replace(table, columns=kept), tuple(f"column {name}: {'; '.join(faults)}" for name, faults in unfit.items())
-
-
-def _column_faults(column: ForeignColumn) -> list[str]:
-    """List the reasons why a column can't be part of a definition."""
-    found = [] if _typed(column) else [f"type {column.column_type} is not supported"]
-    if not _is_identifier(column.name):
-        found.append("the name has characters other than A–Z, a–z, 0–9 and _, or is too long")
-    if column.name.lower() in LAKE_COLUMNS:
-        found.append("the lake adds a column of this name to every table")
+        found.append(TableDraft(name=table.name, table=drafted, remarks=tuple(remarks)))
     return found
 
 
@@ -115,9 +91,12 @@ def table_faults(table: ForeignTable) -> list[str]:
         return [f"is a {table.kind.lower()}, not a table"]
     found = [] if table.key else ["has no primary key to identify its rows"]
     for column in table.columns:
-        found += [f"column {column.name}: {fault}" for fault in _column_faults(column)]
-        if column.name in table.key and column.data_type in ("float", "double"):
+        if _typed(column) is None:
+            found.append(f"column {column.name}: type {column.column_type} is not supported")
+        elif column.name in table.key and column.data_type in ("float", "double"):
             found.append(f"column {column.name}: a key of type {column.column_type} can't be compared exactly")
+        if column.name.lower() in LAKE_COLUMNS:
+            found.append(f"column {column.name}: the lake adds a column of this name to every table")
     return found or _definition_errors(table)
 
 
@@ -177,8 +156,6 @@ def _column_remarks(column: ForeignColumn) -> list[str]:
         return [f"{column.name}: tinyint(1); the type can be boolean if the only values are 0 and 1"]
     if column.data_type == "bigint" and "unsigned" in column.column_type:
         return [f"{column.name}: unsigned; values above 9,223,372,036,854,775,807 are quarantined"]
-    if column.data_type == "float":
-        return [f"{column.name}: float; the lake keeps the six digits that the server prints"]
     return []
 
 
@@ -204,9 +181,9 @@ def _definition_errors(table: ForeignTable) -> list[str]:
     try:
         definition = msgspec.convert({**whole, "tables": [_as_document(table)]}, Definition)
     except msgspec.ValidationError as error:
-        if _is_identifier(table.name):
-            return [str(error)]
-        return [f"the name {table.name!r} has characters other than A–Z, a–z, 0–9 and _, or is too long"]
+        wrong = [name for name in (table.name, *(c.name for c in table.columns)) if not _is_identifier(name)]
+        reasons = [f"the name {name!r} has characters other than A–Z, a–z, 0–9 and _, or is too long" for name in wrong]
+        return reasons or [str(error)]
     return [fault.removeprefix("tables[0].") for fault in faults(definition)]
 
 

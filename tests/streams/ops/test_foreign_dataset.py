@@ -89,8 +89,12 @@ def test_every_table_is_taken_or_named_with_the_reason(
     reasons = [
         ("hired_out", "is a view, not a table"),
         ("opening hours", "the name 'opening hours' has characters other than A–Z, a–z, 0–9 and _, or is too long"),
+        ("opening hours", "the name 'von-bis' has characters other than A–Z, a–z, 0–9 and _, or is too long"),
+        ("picture", "column image: type mediumblob is not supported"),
+        ("picture", "column place: type point is not supported"),
         ("pitch", "column hertz: a key of type double can't be compared exactly"),
         ("takings", "column day: the lake adds a column of this name to every table"),
+        ("takings", "column total: type decimal(60,2) is not supported"),
         ("visit_log", "has no primary key to identify its rows"),
     ]
     text = (datasets / "hire_shop" / "definition.yaml").read_text()
@@ -100,11 +104,7 @@ def test_every_table_is_taken_or_named_with_the_reason(
     listed = text.partition("# Tables left out, with the reason:\n")[2].partition("\n\n")[0]
     assert listed.splitlines() == [f"#   {table}: {reason}" for table, reason in reasons]
     taken = {table.name for table in load_definition("hire_shop").tables}
-    assert taken == {"maker", "instrument", "instrument_maker", "branch", "clerk", "hire", "picture"}
-    assert "included  picture: 1 columns, key instrument_id, cursor none: read in full" in printed
-    for reason in ("column image: type mediumblob is not supported", "column place: type point is not supported"):
-        assert f"          picture: left out {reason}\n" in printed
-        assert f"  # left out: {reason}\n" in text
+    assert taken == {"maker", "instrument", "instrument_maker", "branch", "clerk", "hire"}
     assert "included  instrument_maker: 2 columns, key instrument_id, maker_id, cursor none" in printed
 
 

@@ -132,23 +132,6 @@ def test_the_cursor_is_chosen_by_the_stated_rules(own: list[ForeignColumn], curs
     assert all(any(name in remark for remark in remarks) for name in times)
 
 
-def test_a_column_that_a_definition_cannot_have_costs_only_itself() -> None:
-    own = [column("size", "int"), column("token", "binary"), column("a b", "int"), column("year", "int")]
-    [draft] = drafts([table(*own)], is_utc=True)
-    assert draft.table is not None
-    assert draft.table.column_names == ("id", "size")
-    assert [text.partition(":")[0] for text in draft.left_out] == ["column token", "column a b", "column year"]
-    assert all(f"left out: {text}" in draft.remarks for text in draft.left_out)
-
-
-def test_a_key_that_a_definition_cannot_have_costs_the_table() -> None:
-    [draft] = drafts(
-        [ForeignTable(name="t", kind="BASE TABLE", columns=(column("k", "binary"),), key=("k",))], is_utc=True
-    )
-    assert draft.table is None
-    assert draft.reasons == ("column k: type binary is not supported",)
-
-
 def test_a_circle_of_references_takes_no_table_away() -> None:
     found = [table(name="a", references=("b",)), table(name="b", references=("c", "a")), table(name="c")]
     order = [draft.name for draft in drafts(found, is_utc=True)]
