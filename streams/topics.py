@@ -55,7 +55,6 @@ ORDER_FINAL = "order_final"
 ORDER_AMENDED = "order_amended"
 ORDER_INCOMPLETE = "order_incomplete"
 DEAD_LETTERS = "dead_letters"
-SOURCE_EPOCHS = "source_epochs"
 LEFT_OUT_HEADER = "left_out"
 """Header of a dead letter whose value was left out because it is too large; contains the value's size in bytes."""
 
@@ -85,20 +84,8 @@ def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[Topi
             key="that of the record",
             owner="streams.orders, streams.lookups, `millrace dead-letters replay` (notes)",
         ),
-        _SOURCE_EPOCHS,
         _order_state_changelog(app_id, order_partitions),
     )
-
-
-_SOURCE_EPOCHS = TopicSpec(
-    name=SOURCE_EPOCHS,
-    key="dataset",
-    value="newest epoch of the dataset's source, JSON",
-    partitions=1,
-    direction=Direction.INTERNAL,
-    owner="connector epoch begin",
-    config={"cleanup.policy": "compact"},
-)
 
 
 def _source(dataset: str, table: str, key: str, partitions: int, *, co_partitioned: bool = False) -> TopicSpec:

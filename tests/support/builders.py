@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from streams.model.change import Change
 from streams.model.order import OrderColumns, OrderDetailColumns
-from streams.model.position import SNAPSHOT_ROW, Position, with_epoch
+from streams.model.position import SNAPSHOT_ROW, Position
 
 Row = dict[str, Any]
 
@@ -113,11 +113,11 @@ def payload(
 
 def source(at: Position, *, snapshot: str = "false", at_ms: int = COMMITTED_MS) -> dict[str, Any]:
     """Build the `source` block that Debezium's MySQL and MariaDB connectors write."""
-    epoch, file, pos, row = at
+    _, file, pos, row = at
     return {
         "version": "3.5.0.Final",
         "connector": "mariadb",
-        "name": with_epoch("project_db", epoch),
+        "name": "project_db",
         "ts_ms": at_ms,
         "snapshot": snapshot,
         "db": "project_db",

@@ -19,9 +19,6 @@ ORDERS: Final = "orders"
 DETAILS: Final = "order_details"
 TOPICS: Final = (ORDERS, DETAILS)
 
-FIRST_FILE: Final = 1_000
-"""File number of the first server's log, so that each server after a fail-over begins with a lower one."""
-
 _DECODERS: Final[dict[str, ChangeDecoder]] = {
     ORDERS: change_decoder(OrderColumns, key_of=lambda row: row.id),
     DETAILS: change_decoder(OrderDetailColumns, key_of=lambda row: row.order_id),
@@ -47,8 +44,7 @@ class Shop:
     )
     inserts_only: bool = True
     now_ms: int = builders.COMMITTED_MS
-    _epoch: int = 0
-    _file: int = FIRST_FILE
+    _file: int = 1
     _pos: int = 0
 
     # -- what happens in the database ---------------------------------------------------------------------------------
@@ -116,12 +112,6 @@ class Shop:
         for (order_id, _), row in self.details.items():
             self._log(DETAILS, order_id, builders.snapshot_read(row, at, at_ms=self.now_ms))
 
-    def fail_over(self) -> None:
-        """Go on with another server, which has the same rows but lower positions: in a new epoch, read them all."""
-        self._epoch += 1
-        self._file, self._pos = 1, 0
-        self.snapshot()
-
     def repeat(self, topic: str, back: int, count: int) -> None:
         """Write old records once more, from `back` before the end.
 
@@ -136,7 +126,7 @@ class Shop:
 
     def _next_event(self) -> Position:
         self._pos += 10
-        return builders.position(self._pos, file=self._file, epoch=self._epoch)
+        return builders.position(self._pos, file=self._file)
 
     def _log_put(self, topic: str, key: str, before: Row | None, after: Row, at: Position) -> None:
         if before is None:
