@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from confluent_kafka import Producer
 
+from streams.runtime.partition.hashing import partition_of
 from streams.runtime.state.changelog import CONTROL_BYTE
 from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.store import PartitionStore
@@ -33,7 +35,7 @@ def wait_processed(bootstrap: str, app_id: str) -> None:
 def process_orders(bootstrap: str, app_id: str, *, count: int, partition: int) -> None:
     """Let a partition process many orders: first their rows, then their lines, each a record of its changelog."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": count})
-    ids = [new_id() for _ in range(count)]
+    ids = list(islice((id_ for id_ in iter(new_id, "") if partition_of(id_.encode(), 4) == partition), count))
     rows = [order_row(id_, num_products=1, payment_method_id=1) for id_ in ids]
     lines = [detail_row(id_) for id_ in ids]
     for topic, each in zip(SOURCES, (rows, lines), strict=True):
