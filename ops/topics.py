@@ -1,6 +1,6 @@
 """Create missing topics of the catalogue (`streams.topics`) in Kafka, and compare existing topics with the catalogue.
 
-millrace topics apply     create missing topics, then compare all topics with the catalogue
+millrace topics apply     create missing topics, raise min.insync.replicas where it is too low, then compare all topics
 millrace topics check     compare the topics with the catalogue; exit code 1 if they differ
 millrace topics skip      step over source records that an application cannot process
 """
@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported implicitly
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
     NewTopic,
     ResourceType,
@@ -25,34 +27,13 @@ from config.json_output import add_json_option, print_json
 from config.settings import DatasetSettings, KafkaSettings
 from ops.context import SILENT, add_stack_option, settings_environment
 from ops.skip import options as skip
+from ops.topic_differences import ExistingTopic, compare, too_few_insync
 from stack.errors import StackError
-from streams.topics import TopicSpec, catalogue
+from streams.topics import MIN_INSYNC_REPLICAS, TopicSpec, catalogue, topic_config
 
 _ANSWER_SECONDS = 10.0
 _KNOWN_SECONDS = 30.0
 _POLL_SECONDS = 0.2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One difference between a topic and the catalogue, with the remedy."""
-
-    topic: str
-    aspect: str
-    expected: str
-    found: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.topic}: {self.aspect} expected {self.expected}, found {self.found}; {self.remedy}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExistingTopic:
-    """Number of partitions and settings of a topic, as Kafka reports them."""
-
-    partitions: int
-    config: Mapping[str, str]
 
 
 def add_commands(subparsers: Any) -> None:
@@ -60,7 +41,7 @@ def add_commands(subparsers: Any) -> None:
     parser = subparsers.add_parser("topics", help="create and check the topics, and skip records")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     for name, run, text in (
-        ("apply", run_apply, "create the missing topics, then check all topics"),
+        ("apply", run_apply, "create the missing topics, raise min.insync.replicas, then check all topics"),
         ("check", run_check, "compare the topics with the catalogue"),
     ):
         action = actions.add_parser(name, help=text, description=text)
@@ -95,7 +76,8 @@ def run_check(arguments: argparse.Namespace) -> int:
     """Compare the topics with the catalogue without creating any."""
     kafka, specs = _read_settings(arguments)
     if arguments.json:
-        found = compare(specs, describe_topics(_admin(kafka), kafka, specs))
+        existing = describe_topics(_admin(kafka), kafka, specs)
+        found = compare(specs, existing, replication_factor=kafka.replication_factor)
         differences = [asdict(difference) for difference in found]
         return print_json(arguments, exit_code=1 if found else 0, topics=len(specs), differences=differences)
     check_topics(kafka, specs)
@@ -104,7 +86,7 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 
 def apply_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> list[str]:
-    """Create the missing topics, and return their names.
+    """Create the missing topics, and return their names; raise `min.insync.replicas` of the others where it is too low.
 
     Raises:
         StackError: Kafka cannot be reached, or an existing topic differs from the catalogue.
@@ -113,45 +95,56 @@ def apply_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> list[str]:
     existing = describe_topics(admin, kafka, specs)
     missing = [spec for spec in specs if spec.name not in existing]
     if missing:
+        replicas = kafka.replication_factor
         requests = [
-            NewTopic(spec.name, spec.partitions, kafka.replication_factor, config=dict(spec.config)) for spec in missing
+            NewTopic(spec.name, spec.partitions, replicas, config=topic_config(spec, replicas)) for spec in missing
         ]
         for name, outcome in admin.create_topics(requests, operation_timeout=_ANSWER_SECONDS).items():
             _await_creation(name, outcome)
-        _await_all(admin, kafka, specs)
+    low = too_few_insync(specs, existing, replication_factor=kafka.replication_factor)
+    _raise_min_insync(admin, low)
+    if missing or low:
+        _await_changes(admin, kafka, specs)
     check_topics(kafka, specs)
     return [spec.name for spec in missing]
 
 
-def _await_all(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:
-    """Wait until the broker reports all topics: a busy broker may report a new topic only after some time."""
+def _raise_min_insync(admin: AdminClient, wanted: Mapping[str, str]) -> None:
+    resources = [
+        ConfigResource(
+            ResourceType.TOPIC,
+            topic,
+            incremental_configs=[ConfigEntry(MIN_INSYNC_REPLICAS, value, incremental_operation=AlterConfigOpType.SET)],
+        )
+        for topic, value in wanted.items()
+    ]
+    answers = admin.incremental_alter_configs(resources, request_timeout=_ANSWER_SECONDS) if resources else {}
+    for resource, answer in answers.items():
+        try:
+            answer.result()
+        except KafkaException as error:
+            raise StackError(
+                f"{resource.name}: {MIN_INSYNC_REPLICAS} could not be set: {error.args[0].str()}"
+            ) from None
+
+
+def _await_changes(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:
+    """Wait until the broker reports what has been changed: a busy broker may do so only after some time."""
     deadline = time.monotonic() + _KNOWN_SECONDS
-    while len(describe_topics(admin, kafka, specs)) < len(specs) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        existing = describe_topics(admin, kafka, specs)
+        low = too_few_insync(specs, existing, replication_factor=kafka.replication_factor)
+        if len(existing) == len(specs) and not low:
+            return
         time.sleep(_POLL_SECONDS)
 
 
 def check_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:
     """Raise `StackError` with one line per difference between Kafka and the catalogue."""
-    differences = compare(specs, describe_topics(_admin(kafka), kafka, specs))
+    existing = describe_topics(_admin(kafka), kafka, specs)
+    differences = compare(specs, existing, replication_factor=kafka.replication_factor)
     if differences:
         raise StackError("\n".join(str(difference) for difference in differences))
-
-
-def compare(specs: Sequence[TopicSpec], existing: Mapping[str, ExistingTopic]) -> list[Difference]:
-    """List every difference between the catalogue and the existing topics."""
-    differences: list[Difference] = []
-    for spec in specs:
-        topic = existing.get(spec.name)
-        if topic is None:
-            differences.append(_missing(spec))
-            continue
-        if topic.partitions != spec.partitions:
-            differences.append(_other_partitions(spec, topic.partitions))
-        for name, expected in spec.config.items():
-            found = topic.config.get(name, "nothing")
-            if _normal(found) != _normal(expected):
-                differences.append(_other_config(spec.name, name, expected, found))
-    return differences
 
 
 def describe_topics(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> dict[str, ExistingTopic]:
@@ -162,16 +155,20 @@ def describe_topics(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[To
     """
     try:
         metadata = admin.list_topics(timeout=_ANSWER_SECONDS).topics
-        partitions = {spec.name: len(metadata[spec.name].partitions) for spec in specs if spec.name in metadata}
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in partitions]
+        found = {spec.name: metadata[spec.name].partitions for spec in specs if spec.name in metadata}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
         answers = admin.describe_configs(resources, request_timeout=_ANSWER_SECONDS) if resources else {}
         configs = {resource.name: answer.result() for resource, answer in answers.items()}
     except KafkaException as error:
         reason = error.args[0].str()
         raise StackError(f"Kafka: {reason}; is Kafka at {kafka.bootstrap} running and reachable?") from None
     return {
-        name: ExistingTopic(partitions=count, config={entry.name: str(entry.value) for entry in configs[name].values()})
-        for name, count in partitions.items()
+        name: ExistingTopic(
+            partitions=len(partitions),
+            replicas=min((len(partition.replicas) for partition in partitions.values()), default=0),
+            config={entry.name: str(entry.value) for entry in configs[name].values()},
+        )
+        for name, partitions in found.items()
     }
 
 
@@ -183,41 +180,6 @@ def _await_creation(name: str, outcome: Any) -> None:
         # Another process has just created it; the check that follows compares it with the catalogue.
         if fault.code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise StackError(f"{name} could not be created: {fault.str()}") from None
-
-
-def _missing(spec: TopicSpec) -> Difference:
-    return Difference(
-        topic=spec.name,
-        aspect="topic",
-        expected=f"with {spec.partitions} partitions",
-        found="none",
-        remedy="create it with `millrace topics apply`",
-    )
-
-
-def _other_partitions(spec: TopicSpec, found: int) -> Difference:
-    shared = " It is co-partitioned with others, so all of them must change together." if spec.co_partitioned else ""
-    return Difference(
-        topic=spec.name,
-        aspect="partitions",
-        expected=str(spec.partitions),
-        found=str(found),
-        remedy=f"set ORDER_PARTITIONS to {found}, or delete the topics and load the data again.{shared}",
-    )
-
-
-def _other_config(topic: str, name: str, expected: str, found: str) -> Difference:
-    return Difference(
-        topic=topic,
-        aspect=name,
-        expected=expected,
-        found=found,
-        remedy=f"restore the setting: kafka-configs --alter --topic {topic} --add-config {name}={expected}",
-    )
-
-
-def _normal(value: str) -> list[str]:
-    return sorted(part.strip() for part in value.split(","))
 
 
 def _admin(kafka: KafkaSettings) -> AdminClient:

@@ -46,6 +46,18 @@ COMPACT = {
 }
 
 
+MIN_INSYNC_REPLICAS = "min.insync.replicas"
+
+
+def topic_config(spec: TopicSpec, replication_factor: int) -> dict[str, str]:
+    """Return the configuration that a topic must have in Kafka if each of its partitions has so many replicas.
+
+    A write is acknowledged when `min.insync.replicas` brokers have it. Kafka's default is 1, so that a record could be
+    lost with a single broker however many replicas there are. One broker less than there are replicas may be away.
+    """
+    return {**spec.config, MIN_INSYNC_REPLICAS: str(max(1, replication_factor - 1))}
+
+
 def change_topic(dataset: str, table: str, *, engine: str = "mysql") -> str:
     """Return the name of the topic that contains the changes of one source table."""
     return f"{engine}.{dataset}.{table}"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import mysql.connector
@@ -146,6 +147,8 @@ def test_topics_are_created_once_and_then_checked(full: Stack) -> None:
     other = catalogue(dataset="topics_test", app_id="topics-test", order_partitions=3)
     with pytest.raises(StackError, match=r"mysql\.topics_test\.orders: partitions expected 3, found 4"):
         check_topics(kafka, other)
+    with pytest.raises(StackError, match=r"mysql\.topics_test\.orders: replicas expected 3, found 1"):
+        check_topics(replace(kafka, replication_factor=3), specs)
 
 
 def test_topics_of_a_broker_that_is_away_are_an_error_that_says_so() -> None:

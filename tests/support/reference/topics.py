@@ -9,7 +9,10 @@ from tests.support.reference.markdown import GENERATED, code, page, table
 INTRODUCTION = """\
 Every topic that must exist before a connector or a worker starts, as `streams/topics.py` declares it: here for the
 dataset `{dataset}`, the application id `{app_id}` and `ORDER_PARTITIONS={partitions}`, which are the defaults.
-`millrace topics apply` creates the missing ones; workers check the partition counts before they start."""
+`millrace topics apply` creates the missing ones; workers check the partition counts before they start.
+
+All have `REPLICATION_FACTOR` replicas and one less as `min.insync.replicas`, at least 1: of three
+brokers, one may be away."""
 
 CO_PARTITIONED = """\
 *Together* means that the topic must have as many partitions as the others marked so: all records of one order are in

@@ -23,10 +23,10 @@ from ops.dataset.oracle import Verdict
 from ops.dead_letters import commands as dead_letters
 from ops.dead_letters.letter import DeadLetter, RecordRef, read_record
 from ops.dead_letters.summary import Selection, Summary
-from ops.topics import ExistingTopic
+from ops.topic_differences import ExistingTopic
 from stack import commands as stack
 from stack.health import ServerStatus
-from streams.topics import ORDER_FINAL, catalogue
+from streams.topics import ORDER_FINAL, catalogue, topic_config
 
 SERVERS = {
     "KAFKA_BOOTSTRAP": "127.0.0.1:1",
@@ -72,7 +72,9 @@ def test_the_servers(answer: Answer, monkeypatch: pytest.MonkeyPatch, health: st
 
 
 def test_the_topics(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = {spec.name: ExistingTopic(partitions=spec.partitions, config=spec.config) for spec in SPECS}
+    there = {
+        spec.name: ExistingTopic(partitions=spec.partitions, replicas=1, config=topic_config(spec, 1)) for spec in SPECS
+    }
     monkeypatch.setattr(topics, "describe_topics", lambda *_: there)
     assert answer("topics", "check") == {"topics": len(SPECS), "differences": []}
     del there[ORDER_FINAL]
