@@ -40,6 +40,24 @@ def url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def numbers(raw: str) -> frozenset[int]:
+    """Parse whole numbers of at least 1, separated by commas."""
+    parts = [part.strip() for part in raw.split(",")]
+    if not all(part.isascii() and part.isdecimal() and 0 < int(part) < 2**32 for part in parts):
+        raise ValueError(f"must be whole numbers from 1 to {2**32 - 1}, separated by commas")
+    return frozenset(int(part) for part in parts)
+
+
+def retired_epoch(raw: str) -> int:
+    """Accept only 0, as a higher epoch of an earlier version would have no effect, and new changes would look old."""
+    if raw.strip() != "0":
+        raise ValueError(
+            "must be 0 or removed, as each record now has its epoch: begin a higher epoch than this with "
+            "`millrace connector epoch begin --epoch N` (docs/operate/upgrade.md)"
+        )
+    return 0
+
+
 def lake_root(raw: str) -> str:
     """Parse the URI of a folder in object storage or on this machine, and remove trailing slashes."""
     scheme, mark, place = raw.strip().partition("://")

@@ -219,7 +219,7 @@ class WorkerSettings(DeploymentSettings):
     """Settings that the workers of all applications share."""
 
     state_dir: str = setting("STATE_DIR", parsing.text, ".state")
-    source_epoch: int = setting("SOURCE_EPOCH", parsing.whole(0, 2**31 - 1), 0)
+    source_epoch: int = setting("SOURCE_EPOCH", parsing.retired_epoch, 0)
     batch_max_records: int = setting("BATCH_MAX_RECORDS", parsing.whole(1, 100_000), 8_000)
     waiting_max_bytes: int = setting("WAITING_MAX_BYTES", parsing.whole(1_000, 2**31 - 1), 8 * 1024 * 1024)
     record_batch_max_bytes: int = setting("RECORD_BATCH_MAX_BYTES", parsing.whole(2**20, 2**30), 64 * 1024 * 1024)
@@ -236,6 +236,7 @@ class OrdersSettings(WorkerSettings):
 
     payment_method_wait_s: float = setting("PAYMENT_METHOD_WAIT_S", parsing.number(0, 60), 3.0)
     state_memory_bytes: int = setting("STATE_MEMORY_BYTES", parsing.whole(2**20, 2**40), 128 * 1024 * 1024)
+    source_servers: frozenset[int] = setting("SOURCE_SERVERS", parsing.numbers, frozenset())
     standby_replicas: int = setting("STANDBY_REPLICAS", parsing.whole(0, 10), 0)
     guard: bool = setting("GUARD", parsing.flag, True)
     guard_when_away: str = setting("GUARD_WHEN_AWAY", parsing.one_of("wait", "go_on"), "wait")
@@ -284,7 +285,7 @@ class LakeSettings(SettingsGroup):
     bronze: str = setting("BRONZE_ROOT", parsing.lake_root, "s3a://bronze")
     silver: str = setting("SILVER_ROOT", parsing.lake_root, "s3a://silver")
     gold: str = setting("GOLD_ROOT", parsing.lake_root, "s3a://gold")
-    source_epoch: int = setting("SOURCE_EPOCH", parsing.whole(0, 2**31 - 1), 0)
+    source_epoch: int = setting("SOURCE_EPOCH", parsing.retired_epoch, 0)
     window_safety_s: float = setting("WINDOW_SAFETY_S", parsing.number(0, 86_400), 2.0)
     window_overlap_s: float = setting("WINDOW_OVERLAP_S", parsing.number(0, 30 * 86_400), 60.0)
 

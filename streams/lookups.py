@@ -34,9 +34,7 @@ processor = LookupProcessor(settings.lookups_app_id)
 
 # Input: the two topics are partitioned independently, so each one has its own pipeline.
 customers_topic, payment_methods_topic = (
-    app.batch_topic(
-        change_topic(settings.dataset, table), change_decoder(Columns, key_of=id_of, epoch=settings.source_epoch)
-    )
+    app.batch_topic(change_topic(settings.dataset, table), change_decoder(Columns, key_of=id_of))
     for table in ("customers", "payment_method")
 )
 for name, topic in ((CUSTOMER, customers_topic), (PAYMENT_METHOD, payment_methods_topic)):

@@ -4,6 +4,7 @@
                                                           ├─ table order_state ─ order_amended
     mysql.{dataset}.order_details  ─ agent order_details ─┘                      order_incomplete
     mysql.{dataset}.payment_method ─ names and banks of payment methods          dead_letters
+    source_epochs                  ─ whether a change of another server may pass
 
     Redis: locks on complete orders (the guard), and a cache of order rows for other services
 
@@ -24,11 +25,13 @@ from config.settings import KafkaSettings, OrdersSettings, RedisSettings, read_o
 from streams.adapters.redis import RedisClient
 from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns
+from streams.runtime.partition.origins import OriginRule
 from streams.runtime.web.pages import declare_pages
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, change_topic
 from streams.worker import transactional_app
 from tables import order_cache, order_state
 from tables.payment_methods import PaymentMethods
+from tables.source_epochs import begun_epoch
 from tables.views import incomplete
 from tables.views import orders as views
 from tables.views.incomplete import IncompleteCollector
@@ -40,16 +43,15 @@ app = transactional_app(settings.orders_app_id, kafka, settings, standby_replica
 # Input.
 orders = app.batch_topic(
     change_topic(settings.dataset, "orders"),
-    change_decoder(OrderColumns, key_of=lambda row: row.id, epoch=settings.source_epoch),
+    change_decoder(OrderColumns, key_of=lambda row: row.id),
 )
 order_details = app.batch_topic(
     change_topic(settings.dataset, "order_details"),
-    change_decoder(OrderDetailColumns, key_of=lambda row: row.order_id, epoch=settings.source_epoch),
+    change_decoder(OrderDetailColumns, key_of=lambda row: row.order_id),
 )
 payment_methods = PaymentMethods(
     topic=change_topic(settings.dataset, "payment_method"),
     client={"bootstrap_servers": kafka.bootstrap},
-    epoch=settings.source_epoch,
 )
 
 # State.
@@ -93,6 +95,9 @@ app.pipeline(
     state=state,
     processor=completion,
     outputs=[ORDER_FINAL, ORDER_AMENDED, ORDER_INCOMPLETE, DEAD_LETTERS],
+    origin_rule=OriginRule(
+        begun_epoch=lambda: begun_epoch(app.kafka_client, settings.dataset), servers=settings.source_servers
+    ),
 )
 app.start_with(payment_methods, guard, cache)
 order = app.agent(orders, name="order")(order_agent)

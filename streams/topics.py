@@ -67,6 +67,10 @@ ORDER_FINAL = "order_final"
 ORDER_AMENDED = "order_amended"
 ORDER_INCOMPLETE = "order_incomplete"
 DEAD_LETTERS = "dead_letters"
+SOURCE_EPOCHS = "source_epochs"
+REPLAYED_FROM_HEADER = "replayed_from"
+"""Header of a record that was replayed from a dead letter; contains the letter's position."""
+
 LEFT_OUT_HEADER = "left_out"
 """Header of a dead letter whose value was left out because it is too large; contains the value's size in bytes."""
 
@@ -96,8 +100,20 @@ def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[Topi
             key="that of the record",
             owner="streams.orders, streams.lookups, `millrace dead-letters replay` (notes)",
         ),
+        _SOURCE_EPOCHS,
         _order_state_changelog(app_id, order_partitions),
     )
+
+
+_SOURCE_EPOCHS = TopicSpec(
+    name=SOURCE_EPOCHS,
+    key="dataset",
+    value="newest epoch of the dataset's source, JSON",
+    partitions=1,
+    direction=Direction.INTERNAL,
+    owner="connector epoch begin",
+    config={"cleanup.policy": "compact"},
+)
 
 
 def _source(dataset: str, table: str, key: str, partitions: int, *, co_partitioned: bool = False) -> TopicSpec:

@@ -121,6 +121,7 @@ class LookupCommitter:
         self._place = (f"{_OFFSETS}{sink.app.conf.id}", f"{topic}/{partition}")
         self._id_place = (self._place[0], f"{self._place[1]}/topic_id")
         self._expected = ""
+        self.notes: dict[str, str] = {}
 
     async def open(self) -> None:
         """Do nothing: a late write by a former owner is rejected anyway, because it expects an older offset."""

@@ -42,15 +42,14 @@ class PaymentMethods(Service):
     Args:
         topic: change topic of the table.
         client: connection settings for an aiokafka client.
-        epoch: number of the source database's log.
     """
 
-    def __init__(self, *, topic: str, client: dict[str, Any], epoch: int, **kwargs: Any) -> None:
+    def __init__(self, *, topic: str, client: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.topic = topic
         self.unreadable = 0
         self._client = client
-        self._decode = change_decoder(PaymentMethodColumns, key_of=lambda row: str(row.id), epoch=epoch)
+        self._decode = change_decoder(PaymentMethodColumns, key_of=lambda row: str(row.id))
         self._known: dict[int, PaymentMethod] = {}
         self._positions: dict[int, Position] = {}
         self._loaded = asyncio.Event()

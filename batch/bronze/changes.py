@@ -121,7 +121,7 @@ class _ChangesLanding:
     def land(self, found: ArchiveSlice) -> LayerResult:
         """Read the archive objects in `found`, and commit their new row versions to Bronze."""
         spark, table = self.context.spark, self.table
-        decoded_records = decoded(read_objects(spark, found), self.context.settings.source_epoch, table)
+        decoded_records = decoded(read_objects(spark, found), table)
         records = with_table_columns(decoded_records, table).persist()
         try:
             summary = _summarized(records, table)

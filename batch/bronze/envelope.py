@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.connector_text import canonical_text
-from batch.bronze.sequence import file_number_sql, sequence_sql
+from batch.bronze.sequence import epoch_sql, file_number_sql, sequence_sql
 from config.definition import LogicalType, Table
 from streams.model.change import LATEST_MS, MAX_ID_LENGTH
 from streams.model.position import SNAPSHOT_ROW
@@ -28,7 +28,7 @@ IS_READABLE: Final = "_problem IS NULL AND NOT _is_tombstone"
 
 _ENVELOPE: Final = (
     "op STRING, before MAP<STRING, STRING>, after MAP<STRING, STRING>, "
-    "source STRUCT<file: STRING, pos: BIGINT, row: STRING, ts_ms: STRING>"
+    "source STRUCT<name: STRING, file: STRING, pos: BIGINT, row: STRING, ts_ms: STRING>"
 )
 _WIRE: Final = f"{_ENVELOPE}, payload STRUCT<{_ENVELOPE}>"
 _TIME: Final = "IF(_body.source.ts_ms RLIKE '^[0-9]{1,15}$', CAST(_body.source.ts_ms AS BIGINT), -1)"
@@ -48,7 +48,7 @@ _PROBLEMS: Final = (
 )
 
 
-def decoded(records: DataFrame, epoch: int, table: Table) -> DataFrame:
+def decoded(records: DataFrame, table: Table) -> DataFrame:
     """Decode the change envelopes of archived records, and check that each is readable.
 
     The result has the columns `_problem` (the reason why a record is unreadable, else NULL), `_is_tombstone`, `_row` (a
@@ -78,7 +78,7 @@ def decoded(records: DataFrame, epoch: int, table: Table) -> DataFrame:
         "_body",
         F.col("_body.op").alias("_op"),
         F.expr("IF(_body.op = 'd', _body.before, _body.after)").alias("_row"),
-        F.expr(sequence_sql(epoch, file_number, pos, row)).alias("_sequence"),
+        F.expr(sequence_sql(epoch_sql("_body.source.name"), file_number, pos, row)).alias("_sequence"),
         F.expr(f"IF({_TIME} BETWEEN 1 AND {LATEST_MS}, timestamp_millis({_TIME}), NULL)").alias("_committed_at"),
         F.expr("concat_ws('/', topic, partition, offset)").alias("_origin"),
     )

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.jdbc_rows import check_columns, read_source
-from batch.bronze.sequence import jdbc_sequence, reading_sequence
+from batch.bronze.sequence import epoch_in, jdbc_sequence, reading_sequence, sequence_text
 from batch.bronze.table import (
     JDBC,
     MOST_FILES,
@@ -20,6 +20,7 @@ from batch.bronze.table import (
     anti_joined,
     bronze_table,
     properties,
+    since,
     stamped,
     table_error,
     unchanged,
@@ -133,11 +134,27 @@ def _place(
                 table, "the source has no binary log, so these rows cannot be ordered among its changes: enable log_bin"
             )
         name, pos = str(found[0][0]), int(str(found[0][1]))  # type: ignore[index]
-        position = (context.settings.source_epoch, binlog_file_number(name), pos, SNAPSHOT_ROW)
+        position = (_newest_epoch(context), binlog_file_number(name), pos, SNAPSHOT_ROW)
         return reading_sequence(position, datetime.now(UTC)), progress
     anchor = find_anchor(connection, safety_s=context.settings.window_safety_s)
     micros = next_sequence(anchor, progress)
     return jdbc_sequence(micros), {**progress, "sequence": micros}
+
+
+def _newest_epoch(context: RunContext) -> int:
+    """Return the newest epoch of all changes in Bronze, as the rows of any table prove that the epoch has begun."""
+
+    def find() -> int:
+        tables = [context.table("bronze", table.name) for table in context.definition.tables if table.feed == "changes"]
+        later = sequence_text((1, 0, 0, SNAPSHOT_ROW))
+        newest = [
+            since(found, later, columns=["_sequence"]).agg(F.max("_sequence")).first()
+            for found in tables
+            if found.exists()
+        ]
+        return max((epoch_in(row[0]) for row in newest if row is not None and row[0] is not None), default=0)
+
+    return context.once("newest epoch", find)
 
 
 def _condition(table: Table, keys: Sequence[tuple[str | None, ...]]) -> str:

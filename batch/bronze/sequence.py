@@ -15,7 +15,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from streams.model.position import MAX_DIGITS, SNAPSHOT_ROW, Position
+from streams.model.position import EPOCH_SUFFIX, MAX_DIGITS, SNAPSHOT_ROW, Position
 
 WIDTHS: Final = (10, 19, 19, 10)
 
@@ -25,6 +25,11 @@ def sequence_text(position: Position) -> str:
     epoch, file, pos, row = position
     parts = (epoch, file, pos, row - SNAPSHOT_ROW)
     return ".".join(f"{part:0{width}d}" for part, width in zip(parts, WIDTHS, strict=True))
+
+
+def epoch_in(sequence: str) -> int:
+    """Return the epoch of a sequence."""
+    return int(sequence[: WIDTHS[0]])
 
 
 def reading_sequence(position: Position, read_at: datetime) -> str:
@@ -51,10 +56,20 @@ def file_number_sql(name: str) -> str:
     return f"IF(contains({name}, '.') AND char_length({digits}) <= {MAX_DIGITS} AND {is_plain}, {number}, NULL)"
 
 
-def sequence_sql(epoch: int, file_number: str, pos: str, row: str) -> str:
+def epoch_sql(name: str) -> str:
+    """Return a Spark SQL expression for the epoch in a connector's name; 0 if the name has no such suffix.
+
+    Args:
+        name: SQL expression for the connector's name.
+    """
+    suffix = f"regexp_extract({name}, '{EPOCH_SUFFIX.replace(chr(92), chr(92) * 2)}\\\\z', 1)"
+    return f"coalesce(try_cast({suffix} AS INT), 0)"
+
+
+def sequence_sql(epoch: str, file_number: str, pos: str, row: str) -> str:
     """Return a Spark SQL expression for a sequence, given integer expressions for its parts; NULL if a part is NULL."""
     row = f"CAST({row} AS BIGINT) - ({SNAPSHOT_ROW})"
-    widths = zip((file_number, pos, row), WIDTHS[1:], strict=True)
+    widths = zip((epoch, file_number, pos, row), WIDTHS, strict=True)
     parts = [f"lpad(CAST({part} AS STRING), {width}, '0')" for part, width in widths]
     joined = ", '.', ".join(parts)
-    return f"concat('{epoch:0{WIDTHS[0]}d}.', {joined})"
+    return f"concat({joined})"

@@ -106,7 +106,7 @@ def _erasure(
     return Erasure(
         person=person,
         context=context,
-        archive=Archive(context.spark, folder, workspace.store, epoch=workspace.settings.source_epoch),
+        archive=Archive(context.spark, folder, workspace.store),
         lookup=(lambda: lookup_found(redis, person), lambda: erase_lookup(redis, person)) if is_streamed else None,
         outside=lambda values: topics.entries(person, context, values),
         keep=keep,

@@ -58,11 +58,10 @@ class OwnRecords:
 class Archive:
     """The archived raw changes of one Kafka topic."""
 
-    def __init__(self, spark: SparkSession, folder: str, store: ObjectStoreSettings, *, epoch: int) -> None:
+    def __init__(self, spark: SparkSession, folder: str, store: ObjectStoreSettings) -> None:
         self._spark = spark
         self._folder = folder
         self._store = store
-        self._epoch = epoch
 
     def find(self, person: Person, known: Collection[str] = ()) -> OwnRecords:
         """Find the person's records; `known` is personal data of the person that was already found elsewhere."""
@@ -70,7 +69,7 @@ class Archive:
         if not paths:
             return OwnRecords(offsets={})
         records = self._spark.read.schema(SCHEMA).parquet(*paths)
-        changes = decoded(records, self._epoch, person.table)
+        changes = decoded(records, person.table)
         own = F.expr(_READABLE) & _has_key(person)
         some = changes.where(own | F.expr("_problem IS NOT NULL")).persist()  # so that the envelopes are decoded once
         try:

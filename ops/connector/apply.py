@@ -31,7 +31,7 @@ def apply_connector(connect: ConnectClient, name: str, settings: Mapping[str, st
         StackError: a setting is invalid, or the connector or its task fails; the message gives the reason.
     """
     wanted = {**settings, "name": name}
-    _validate(connect, wanted)
+    check_connector(connect, name, settings)
     outcome = _put(connect, name, wanted)
     if outcome is not Outcome.UNCHANGED:
         wait_running(connect, name)
@@ -58,17 +58,23 @@ def wait_running(connect: ConnectClient, name: str, *, limit_seconds: float = _R
         time.sleep(_POLL_SECONDS)
 
 
-def wait_snapshot(connect: ConnectClient, name: str, *, limit_seconds: float = _SNAPSHOT_LIMIT_SECONDS) -> None:
+def wait_snapshot(
+    connect: ConnectClient, name: str, *, prefix: str | None = None, limit_seconds: float = _SNAPSHOT_LIMIT_SECONDS
+) -> None:
     """Wait until the connector's committed source position shows that the initial snapshot is complete.
 
     A snapshot without rows commits no position; it counts as complete once the first change has arrived.
+
+    Args:
+        prefix: the connector's name in the records, as Connect also keeps the positions of former epochs; None: any.
 
     Raises:
         StackError: the connector failed, or the time limit was exceeded.
     """
     deadline = time.monotonic() + limit_seconds
     while True:
-        positions = [item["offset"] for item in connect.offsets(name)]
+        found = connect.offsets(name)
+        positions = [item["offset"] for item in found if prefix in (None, item["partition"].get("server"))]
         if positions and all(_is_snapshot_complete(position) for position in positions):
             return
         failure = failure_of(connect.status(name))
@@ -95,8 +101,13 @@ def failure_of(status: Mapping[str, Any] | None) -> str | None:
     return None
 
 
-def _validate(connect: ConnectClient, settings: Mapping[str, str]) -> None:
-    faults = connect.validate(settings)
+def check_connector(connect: ConnectClient, name: str, settings: Mapping[str, str]) -> None:
+    """Let Connect check a connector's settings, among them the address and login of the database.
+
+    Raises:
+        StackError: a setting is invalid; the message has one line per fault.
+    """
+    faults = connect.validate({**settings, "name": name})
     lines = [f"{setting}: {error}" for setting, errors in faults.items() for error in errors]
     if lines:
         raise StackError("\n".join(lines))

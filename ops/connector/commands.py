@@ -1,6 +1,7 @@
 """Commands for a dataset's connector.
 
 millrace connector apply     create or update the connector, then wait until it and its task are running
+millrace connector epoch begin    replace the connector after a fail-over: its changes are newer than all former ones
 millrace connector status    show the connector's state; exit code 1 unless it and all its tasks are running
 millrace connector delete    delete the connector; Connect keeps its source position
 millrace connector sweep     append deletions of rows that vanished from the source without a captured deletion
@@ -15,12 +16,14 @@ from config.dataset import DefinitionError, load_definition
 from config.definition import Definition
 from config.json_output import add_json_option, print_json
 from config.settings import ConnectSettings, DatabaseSettings, DatasetSettings, KafkaSettings
-from ops.connector.apply import apply_connector, failure_of, wait_snapshot
+from ops.connector.apply import apply_connector, check_connector, failure_of, wait_snapshot
+from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings
 from ops.connector.sweep import sweep
 from ops.context import add_stack_option, settings_environment
 from stack.errors import StackError
+from streams.model.position import with_epoch
 
 
 def add_commands(subparsers: Any) -> None:
@@ -43,19 +46,49 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument("--table", metavar="TABLE", help="compare only this table (default: all tables of the dataset)")
     parser.add_argument("--dry-run", action="store_true", help="only count these rows; exit code 1 if there are any")
     parser.add_argument("--force", action="store_true", help="delete them even if they are over 20%% of a table's rows")
+    text = "begin a new epoch after the source's log began again"
+    epoch = actions.add_parser("epoch", help=text, description=text)
+    begin = _add(
+        epoch.add_subparsers(required=True, metavar="ACTION"),
+        "begin",
+        run_epoch_begin,
+        "replace the connector by one that reads all tables again, and whose changes are newer than all former ones",
+    )
+    begin.add_argument("--epoch", type=int, help="number of the new epoch (default: the newest epoch plus 1)")
+    begin.add_argument("--wait-snapshot", action="store_true", help="also wait until the initial snapshot is complete")
 
 
 def run_apply(arguments: argparse.Namespace) -> int:
     """Create the connector or update its settings, and wait until it is running."""
     definition, settings = _read_settings(arguments)
-    name = connector_name(definition.name)
     with ConnectClient(settings.url) as connect:
-        outcome = apply_connector(connect, name, connector_settings(definition, settings))
-        print(f"{name}: {outcome.value}; the connector and its task are running")
-        if arguments.wait_snapshot:
-            wait_snapshot(connect, name)
-            print(f"{name}: the initial snapshot is complete")
+        epoch = begun_epoch(_bootstrap(arguments), definition.name)
+        _apply(connect, definition, settings, epoch, wait=arguments.wait_snapshot)
     return 0
+
+
+def run_epoch_begin(arguments: argparse.Namespace) -> int:
+    """Record that a new epoch begins, then replace the connector by that of the new epoch."""
+    definition, settings = _read_settings(arguments)
+    name, bootstrap = connector_name(definition.name), _bootstrap(arguments)
+    epoch = next_epoch(begun_epoch(bootstrap, definition.name), arguments.epoch)
+    with ConnectClient(settings.url) as connect:
+        check_connector(connect, name, connector_settings(definition, settings, epoch=epoch))
+        begin_epoch(bootstrap, definition.name, epoch)
+        print(f"{name}: epoch {epoch} has begun; if this command fails now, go on with `millrace connector apply`")
+        _apply(connect, definition, settings, epoch, wait=arguments.wait_snapshot)
+    return 0
+
+
+def _apply(
+    connect: ConnectClient, definition: Definition, settings: ConnectSettings, epoch: int, *, wait: bool
+) -> None:
+    name = connector_name(definition.name)
+    outcome = apply_connector(connect, name, connector_settings(definition, settings, epoch=epoch))
+    print(f"{name}: {outcome.value}; the connector and its task are running" + (f" in epoch {epoch}" if epoch else ""))
+    if wait:
+        wait_snapshot(connect, name, prefix=with_epoch(definition.name, epoch))
+        print(f"{name}: the initial snapshot is complete")
 
 
 def run_status(arguments: argparse.Namespace) -> int:
@@ -120,6 +153,10 @@ def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParse
     add_stack_option(parser)
     parser.set_defaults(run=run)
     return parser
+
+
+def _bootstrap(arguments: argparse.Namespace) -> str:
+    return KafkaSettings.read(settings_environment(arguments)).bootstrap
 
 
 def _read_settings(arguments: argparse.Namespace) -> tuple[Definition, ConnectSettings]:

@@ -17,6 +17,7 @@ import yaml
 from config.definition import Definition, Table
 from config.settings import ConnectSettings
 from stack.errors import StackError
+from streams.model.position import with_epoch
 from streams.topics import change_topic
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "config" / "connectors"
@@ -39,23 +40,26 @@ def connector_name(dataset: str) -> str:
     return f"{dataset}-connector"
 
 
-def connector_settings(definition: Definition, settings: ConnectSettings) -> dict[str, str]:
+def connector_settings(definition: Definition, settings: ConnectSettings, *, epoch: int = 0) -> dict[str, str]:
     """Build the complete settings of a dataset's connector.
+
+    The connector's name in the records (`topic.prefix`, in them `source.name`) has the epoch. Connect keeps the source
+    position by this name, so the connector of a new epoch has none, and begins with a snapshot.
 
     Raises:
         StackError: the definition names no topic key for a table, or contains a secret in plain text.
     """
     filled = {
-        "dataset": definition.name,
+        "prefix": with_epoch(definition.name, epoch),
         "database": definition.database,
         "database_host": settings.database_host,
         "database_port": str(settings.database_port),
         "kafka_bootstrap": settings.kafka_bootstrap,
-        "schema_history_topic": f"schema-history.{definition.name}",
+        "schema_history_topic": f"schema-history.{with_epoch(definition.name, epoch)}",
     }
     result = {
         **_fill(_read_template(settings.database_kind), filled),
-        **routing_settings(definition, table_keys(definition)),
+        **routing_settings(definition, table_keys(definition), epoch=epoch),
         **definition.connector,
     }
     _require_no_plain_secrets(result)
@@ -67,12 +71,12 @@ def table_keys(definition: Definition) -> tuple[TableKey, ...]:
     return tuple(TableKey(table=table.name, column=_key_column(table)) for table in definition.tables)
 
 
-def routing_settings(definition: Definition, tables: Sequence[TableKey]) -> dict[str, str]:
+def routing_settings(definition: Definition, tables: Sequence[TableKey], *, epoch: int = 0) -> dict[str, str]:
     """Build the settings that select the tables, and set their topic names and record keys."""
     result = {
         "table.include.list": ",".join(f"{definition.database}.{item.table}" for item in tables),
         "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
-        "transforms.route.regex": rf"{re.escape(f'{definition.name}.{definition.database}.')}(.*)",
+        "transforms.route.regex": rf"{re.escape(f'{with_epoch(definition.name, epoch)}.{definition.database}.')}(.*)",
         "transforms.route.replacement": change_topic(definition.name, "$1", engine=definition.engine),
     }
     columns = sorted({item.column for item in tables})

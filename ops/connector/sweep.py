@@ -28,14 +28,11 @@ from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows
 from ops.context import SILENT
 from ops.dataset.database import connected, quoted
 from stack.errors import StackError
-from streams.model.position import Position
+from streams.model.position import SWEPT_ROW, Position
 from streams.topics import change_topic
 
 SWEPT: Final = "swept"
 """Header of a deletion that a sweep appended."""
-
-LAST_ROW: Final = 2**31 - 1
-"""Row index of such a deletion, the greatest there is: it follows every change in the same event of the log."""
 
 MOST_GONE_SHARE: Final = 0.2
 """Largest share of a table's rows that a sweep deletes without `--force`."""
@@ -177,7 +174,7 @@ def deletion(record: ChangeRecord, at_ms: int) -> ChangeRecord:
         at_ms: time of the deletion by the database's clock, in milliseconds since 1970.
     """
     envelope = _envelope(record.value)
-    source = envelope["source"] | {"row": LAST_ROW, "snapshot": "false", "ts_ms": at_ms}
+    source = envelope["source"] | {"row": SWEPT_ROW, "snapshot": "false", "ts_ms": at_ms}
     source |= {name: None for name in ("gtid", "thread", "query", "ts_us", "ts_ns") if name in source}
     value = {"before": envelope["after"], "after": None, "source": source, "op": "d", "ts_ms": at_ms}
     return ChangeRecord(record.key, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())

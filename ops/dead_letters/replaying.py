@@ -16,10 +16,7 @@ from ops.context import SILENT
 from ops.dead_letters.letter import REPLAYED, DeadLetter, RecordRef
 from ops.dead_letters.printing import short
 from stack.errors import StackError
-from streams.topics import DEAD_LETTERS, KEY_LEFT_OUT_HEADER
-
-REPLAYED_FROM: Final = "replayed_from"
-"""Header of a replayed record; its value is the position of the letter: `dead_letters/partition/offset`."""
+from streams.topics import DEAD_LETTERS, KEY_LEFT_OUT_HEADER, REPLAYED_FROM_HEADER
 
 TRANSACTION_TIMEOUT_MS: Final = 15_000
 """Time after which Kafka aborts the transaction of a killed replay; until then, consumers of the topic wait."""
@@ -182,7 +179,7 @@ class Replay:
             partition=origin.partition,  # not by the key's hash: order is kept only in the original partition
             key=letter.key,
             value=value,
-            headers=[(REPLAYED_FROM, f"{DEAD_LETTERS}/{place.partition}/{place.offset}".encode())],
+            headers=[(REPLAYED_FROM_HEADER, f"{DEAD_LETTERS}/{place.partition}/{place.offset}".encode())],
         )
         self._producer.produce(
             DEAD_LETTERS, partition=place.partition, headers=[(REPLAYED, str(place.offset).encode())]

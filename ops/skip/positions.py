@@ -22,6 +22,7 @@ from streams.adapters.object_store import ObjectStore
 from streams.adapters.redis import ScriptCaller
 from streams.model.archive_chain import object_metadata, object_name
 from streams.runtime.faust.app import TransactionalApp
+from streams.runtime.faust.consumer_thread import committed
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.partition.committer import LARGEST_REQUEST_BYTES, KafkaTransactions
 from streams.runtime.partition.pipeline import transactional_id
@@ -54,9 +55,12 @@ class StoppedApplication:
 
     async def group_offset(self, tp: TP) -> int | None:
         """Return the offset that the group has committed, or None."""
+        return (await self.group_commit(tp))[0]
+
+    async def group_commit(self, tp: TP) -> tuple[int | None, str]:
+        """Return the offset that the group has committed, or None, and the text with it."""
         async with _group_consumer(self) as consumer:
-            found: int | None = await consumer.committed(TopicPartition(*tp))
-        return found
+            return (await committed(consumer, [tp]))[tp]
 
     async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
         """Commit offsets to the group."""
@@ -107,8 +111,8 @@ class OrdersPosition:
         )
         self._is_open = False
 
-    async def _read(self, partition: int) -> Mapping[str, int | None]:
-        return {self._tp.topic: await self._app.group_offset(self._tp)}
+    async def _read(self, partition: int) -> Mapping[str, tuple[int | None, str]]:
+        return {self._tp.topic: await self._app.group_commit(self._tp)}
 
     async def offset(self) -> int | None:
         """Fence all former owners, and return the committed offset."""

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streams.model.left_out import LeftOut
-from streams.model.position import SNAPSHOT_ROW, Position, binlog_file_number
+from streams.model.position import SNAPSHOT_ROW, Position, binlog_file_number, epoch_of
 
 Row = TypeVar("Row")
 
@@ -44,6 +44,7 @@ class Change(Struct, Generic[Row], gc=False):
         deleted: whether the change deletes the row.
         position: position of the change in the source database's log.
         at_ms: time of the change by the source database's clock, in milliseconds since 1970; 0 if unknown.
+        server_id: id of the database server that logged the change; 0 if unknown, as for rows read by a snapshot.
     """
 
     key: bytes
@@ -51,6 +52,7 @@ class Change(Struct, Generic[Row], gc=False):
     deleted: bool
     position: Position
     at_ms: int = 0
+    server_id: int = 0
 
 
 class Tombstone(Struct, gc=False):
@@ -64,6 +66,9 @@ class Malformed(Struct, gc=False):
 
 
 class _Source(Struct, gc=False):
+    # What says where a record comes from never makes the record unreadable: of another type, it counts as missing.
+    name: Any = None
+    server_id: Any = None
     file: Annotated[str, Meta(max_length=512)] | None = None  # MySQL's limit for a path
     pos: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     row: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
@@ -91,14 +96,12 @@ class _Wire(Struct, Generic[Row], gc=False):
 ChangeDecoder = Callable[[bytes | None, bytes | None], "Change[Any] | Tombstone | Malformed"]
 
 
-def change_decoder(row: type, *, key_of: Callable[[Any], str], epoch: int = 0) -> ChangeDecoder:
+def change_decoder(row: type, *, key_of: Callable[[Any], str]) -> ChangeDecoder:
     """Return a function that decodes the key and value of a record from one table's change topic.
 
     Args:
         row: struct with the table's columns; columns without a default are required.
         key_of: function that returns the expected key of the record, as text, for a given row.
-        epoch: the setting `SOURCE_EPOCH`, increased when the source database starts a new log; it is the first
-            component of every position, so that changes of a new log count as newer.
     """
     decode_wire = msgspec.json.Decoder(_Wire[row]).decode  # type: ignore[valid-type]
 
@@ -108,19 +111,19 @@ def change_decoder(row: type, *, key_of: Callable[[Any], str], epoch: int = 0) -
         try:
             wire = decode_wire(value)
             if wire.payload is _UNSET:
-                return _change(key, wire, key_of, epoch)
+                return _change(key, wire, key_of)
             if wire.op is not _UNSET:
                 raise ValueError("payload: must not occur together with a top-level `op`")
             if wire.payload is None:
                 return Tombstone()
-            return _change(key, wire.payload, key_of, epoch)
+            return _change(key, wire.payload, key_of)
         except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
             return Malformed(_reason(value, error))
 
     return decode
 
 
-def _change(key: bytes | None, envelope: Any, key_of: Callable[[Any], str], epoch: int) -> Change[Any]:
+def _change(key: bytes | None, envelope: Any, key_of: Callable[[Any], str]) -> Change[Any]:
     op = envelope.op
     deleted = op == "d"
     if op is _UNSET:
@@ -139,14 +142,15 @@ def _change(key: bytes | None, envelope: Any, key_of: Callable[[Any], str], epoc
     if key == UNAVAILABLE:
         raise ValueError("key: is Debezium's placeholder for an unavailable value")
     source = envelope.source
-    return Change(key, row, deleted, _position(source, op, epoch), source.ts_ms or 0)
+    server_id = source.server_id if type(source.server_id) is int else 0
+    return Change(key, row, deleted, _position(source, op), source.ts_ms or 0, server_id)
 
 
-def _position(source: _Source, op: str, epoch: int) -> Position:
+def _position(source: _Source, op: str) -> Position:
     if source.file is None or source.pos is None:
         raise ValueError("source: has no log position (file, pos)")
     row = SNAPSHOT_ROW if op == "r" else source.row
-    return (epoch, binlog_file_number(source.file), source.pos, 0 if row is None else row)
+    return (epoch_of(source.name), binlog_file_number(source.file), source.pos, 0 if row is None else row)
 
 
 def _reason(value: bytes, error: BaseException) -> str:

@@ -2,7 +2,8 @@
 
 A position is a tuple `(epoch, file, pos, row)`, compared element by element:
 
-- `epoch`: number of the log; it must increase when the database starts a new log, for example on a restored server.
+- `epoch`: number of the log's history, from the connector's name in the record (`project_db.e2` is 2, `project_db` is
+  0). `millrace connector epoch begin` increases it when the log begins again, for example on another server.
 - `file`: number of the binlog file, from its name (`mysql-bin.000003` is 3).
 - `pos`: byte position of the event in the file.
 - `row`: index of the row in the event, from 0; `SNAPSHOT_ROW` for a row that a snapshot read at that point, so that
@@ -11,17 +12,52 @@ A position is a tuple `(epoch, file, pos, row)`, compared element by element:
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from typing import Final
 
 Position = tuple[int, int, int, int]
 
 SNAPSHOT_ROW = -1
+
+SWEPT_ROW: Final = 2**31 - 1
+"""Row index of a deletion that `millrace connector sweep` appended, the greatest there is: it directly follows the
+newest known change of its row, in the same event of the log."""
 
 MAX_FILE_NUMBER = 2**63 - 1
 """Maximum number of a binlog file, because every part of a position is stored as a signed 64-bit integer."""
 
 MAX_DIGITS = 100
 """Maximum number of digits in a file number, with leading zeros; Python does not parse thousands of digits."""
+
+
+MAX_EPOCH: Final = 999_999_999
+
+EPOCH_SUFFIX: Final = r"\.e([1-9][0-9]{0,8})"
+"""The end of a connector's name from epoch 1 on, as a regular expression that Python and Java read alike."""
+
+MAX_NAME: Final = 255
+"""Length up to which the epochs of connector names are remembered; Kafka allows no longer prefix of a topic's name."""
+
+
+def epoch_of(name: object) -> int:
+    """Return the epoch in a connector's name (`source.name`); 0 if the name has no such suffix, or is no text."""
+    if type(name) is not str:
+        return 0
+    return _remembered_epoch(name) if len(name) <= MAX_NAME else _epoch(name)
+
+
+def with_epoch(name: str, epoch: int) -> str:
+    """Return the name of a connector in an epoch, which `epoch_of` reads."""
+    return f"{name}.e{epoch}" if epoch else name
+
+
+def _epoch(name: str) -> int:
+    found = re.search(rf"{EPOCH_SUFFIX}\Z", name)
+    return int(found[1]) if found else 0
+
+
+_remembered_epoch = lru_cache(maxsize=64)(_epoch)
 
 
 @lru_cache(maxsize=256)

@@ -133,6 +133,7 @@ class ArchiveCommitter:
         self._waiting_since = self._looked_at = time.monotonic()
         self._is_sound = False
         self._topic_id: str | None = None
+        self.notes: dict[str, str] = {}
 
     async def open(self) -> None:
         """Do nothing: former owners need not be fenced, because a put never replaces an existing object."""

@@ -260,14 +260,14 @@ def _purge(scenario: Scenario) -> None:
     """Leave the newest log file only. The server keeps what a connection still reads, one that is gone included."""
     deadline = time.monotonic() + PURGE_LIMIT_S
     while True:
-        _as_root(scenario, "FLUSH BINARY LOGS")
-        newest = _as_root(scenario, "SHOW BINARY LOGS").split()[-2]
-        _as_root(scenario, f"PURGE BINARY LOGS TO '{newest}'")
-        if len(_as_root(scenario, "SHOW BINARY LOGS").splitlines()) == 1:
+        as_root(scenario, "FLUSH BINARY LOGS")
+        newest = as_root(scenario, "SHOW BINARY LOGS").split()[-2]
+        as_root(scenario, f"PURGE BINARY LOGS TO '{newest}'")
+        if len(as_root(scenario, "SHOW BINARY LOGS").splitlines()) == 1:
             return
-        for line in _as_root(scenario, "SHOW PROCESSLIST").splitlines():
+        for line in as_root(scenario, "SHOW PROCESSLIST").splitlines():
             if "Binlog Dump" in line:
-                _as_root(scenario, f"KILL {line.split()[0]}")
+                as_root(scenario, f"KILL {line.split()[0]}")
         if time.monotonic() > deadline:
             raise TimeoutError(f"the database did not purge its log within {PURGE_LIMIT_S:.0f} s")
         time.sleep(0.5)
@@ -288,7 +288,7 @@ def _failure(scenario: Scenario) -> str:
     return "nothing"
 
 
-def _as_root(scenario: Scenario, statements: str) -> str:
+def as_root(scenario: Scenario, statements: str) -> str:
     """Run statements as the database's root, which the machine's user is over the socket."""
     socket = socket_path(scenario.testbed.stack.site)
     command = ["mariadb", "--no-defaults", f"--socket={socket}", "--batch", "--skip-column-names", "-e", statements]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.faults import network_faults, server_faults, worker_faults
+from tests.faults import failover, network_faults, server_faults, worker_faults
 from tests.faults.scenario import Dose, Scenario
 
 
@@ -71,6 +71,9 @@ TABLE: Final[Mapping[str, Row]] = {
         {"BATCH_MAX_RECORDS": "50", "FAULTS_BATCH_BYTES": "500"},
         proxied=True,
         short=Dose(5, 500),
+    ),
+    "20": Row(
+        "source fails over to lower log positions", failover.fail_over, Dose(1, 4_000), Dose(1, 40_000), live=False
     ),
     "23": Row(
         "Connect, Kafka SIGKILL in a snapshot; deletions",

@@ -1,8 +1,8 @@
 """Goal: the faults that a deployment meets first lose and repeat nothing.
 
-Method: row 1 of the table on every run, rows 4, 8, 9 and 18 every night, each in its quick dose or a shorter one, by
-the code of `make faults`, on one stack. A seed is printed with each row. Recovery has the limits of `run.py`, which are
-for liveness.
+Method: row 1 of the table on every run, rows 4, 8, 9, 18 and 20 every night, each in its quick dose or a shorter one,
+by the code of `make faults`, on one stack. A seed is printed with each row. Recovery has the limits of `run.py`, which
+are for liveness.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.faults.table import TABLE
 from tests.faults.testbed import FaultTestbed
 
 NIGHTLY = (pytest.mark.nightly,)
-ROWS = {"1": (), "4": NIGHTLY, "8": NIGHTLY, "9": NIGHTLY, "18": NIGHTLY}
+ROWS = {"1": ()} | dict.fromkeys(("4", "8", "9", "18", "20"), NIGHTLY)
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,7 @@ class FaultTestbed:
         self.connect = ConnectSettings.read(self.environment)
         self.definition = load_definition(DATASET)
         self._ports = list(free_ports([f"worker-{n}" for n in range(WORKERS + SPARES)]).values())
+        self.epoch = 0
         self._scenarios = 0
         self._say = say
 
@@ -139,7 +140,7 @@ class FaultTestbed:
         """Run the connector with its usual settings, or with some changed."""
         apply_topics(self.kafka, catalogue(dataset=DATASET, app_id=self.app_id(), order_partitions=PARTITIONS))
         with ConnectClient(self.connect.url) as connect:
-            settings = connector_settings(self.definition, self.connect) | changed
+            settings = connector_settings(self.definition, self.connect, epoch=self.epoch) | changed
             apply_connector(connect, connector_name(DATASET), settings)
 
     def kill(self, server: str) -> None:

@@ -58,7 +58,9 @@ def archive(tmp_path: Path) -> Archive:
 
 
 def test_values_arrive_as_canonical_text_with_their_origin(spark: SparkSession, tmp_path: Path) -> None:
-    Archive(tmp_path, change_topic("project_db", "customers")).put(envelope("c", CUSTOMER, pos=5), partition=2, gap=3)
+    Archive(tmp_path, change_topic("project_db", "customers")).put(
+        envelope("c", CUSTOMER, pos=5, name="project_db.e3"), partition=2, gap=3
+    )
     context = run_context(spark, tmp_path)
     result = bronze.land(CUSTOMERS, context)
     assert (result.rows_in, result.rows_written, result.rejected, result.is_unchanged) == (1, 1, {}, False)
@@ -183,10 +185,10 @@ def landed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lan
 
 def test_both_forms_of_the_envelope_all_operations_and_tombstones(landed: Landed) -> None:
     assert picked(landed.of("1", "2"), "id", "name", "_op", "_sequence") == [
-        ("1", "read", "r", sequence_text((3, 2, 10, -1))),
-        ("1", "Card", "d", sequence_text((3, 2, 30, 0))),
-        ("2", "Card", "c", sequence_text((3, 2, 10, 1))),
-        ("2", "new", "u", sequence_text((3, 2, 20, 0))),
+        ("1", "read", "r", sequence_text((0, 2, 10, -1))),
+        ("1", "Card", "d", sequence_text((0, 2, 30, 0))),
+        ("2", "Card", "c", sequence_text((0, 2, 10, 1))),
+        ("2", "new", "u", sequence_text((0, 2, 20, 0))),
     ]
 
 

@@ -27,7 +27,8 @@ from config.settings import DatabaseSettings
 from ops.dataset.database import connected as as_owner
 from ops.dataset.schema import create_schema
 from stack.local import Stack
-from tests.support.lake.bronze_testbed import DEFINITION, content, fed_by_jdbc, picked, run_context
+from streams.topics import change_topic
+from tests.support.lake.bronze_testbed import DEFINITION, Archive, content, envelope, fed_by_jdbc, picked, run_context
 
 BY_CURSOR = "orders"
 WITHOUT_CURSOR = "order_details"
@@ -261,7 +262,7 @@ def test_single_rows_can_be_landed_again(orders: Source, shop: MySQLConnection) 
     assert sequences["order-5"] > sequences["order-1"]
 
 
-def test_a_repaired_row_of_changes_has_the_place_of_the_log_before_it_was_read(
+def test_a_repaired_row_has_the_newest_epoch_and_the_place_of_the_log_before_it_was_read(
     spark: SparkSession, tmp_path: Path, database: DatabaseSettings, shop: MySQLConnection
 ) -> None:
     order(shop, 1)
@@ -269,7 +270,11 @@ def test_a_repaired_row_of_changes_has_the_place_of_the_log_before_it_was_read(
     with shop.cursor() as cursor:
         cursor.execute("SHOW MASTER STATUS")
         found = cursor.fetchall()
+    Archive(tmp_path, change_topic("project_db", "payment_method")).put(
+        envelope("c", {"id": 1, "name": "Visa", "bank": None}, pos=4, name="project_db.e3")
+    )
     context = run_context(spark, tmp_path, database=database)
+    bronze.land(DEFINITION.table("payment_method"), context)
     bronze.land_rows(DEFINITION.table(BY_CURSOR), [("order-1",)], context)
     ((sequence, op),) = picked(content(context, BY_CURSOR), "_sequence", "_op")
     file, pos = str(found[0][0]), int(str(found[0][1]))  # type: ignore[index]

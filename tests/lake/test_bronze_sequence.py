@@ -11,8 +11,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from batch.bronze.sequence import file_number_sql, jdbc_sequence, reading_sequence, sequence_sql, sequence_text
-from streams.model.position import MAX_FILE_NUMBER, SNAPSHOT_ROW, Position, binlog_file_number
+from batch.bronze.sequence import (
+    epoch_sql,
+    file_number_sql,
+    jdbc_sequence,
+    reading_sequence,
+    sequence_sql,
+    sequence_text,
+)
+from streams.model.position import MAX_EPOCH, MAX_FILE_NUMBER, SNAPSHOT_ROW, Position, binlog_file_number, epoch_of
 
 SMALL_OR_LARGE = st.integers(0, 3) | st.integers(0, 2**63 - 1)
 POSITIONS = st.tuples(
@@ -51,13 +58,18 @@ def test_what_was_read_later_by_jdbc_is_newer() -> None:
 
 def test_spark_writes_the_same_texts(spark: SparkSession) -> None:
     positions = [*EXTREMES, (3, 2, 17, 4)]
-    for epoch in {position[0] for position in positions}:
-        parts = [position[1:] for position in positions if position[0] == epoch]
-        rows = spark.createDataFrame(parts, "file BIGINT, pos BIGINT, row INT")
-        found = {
-            row["text"] for row in rows.selectExpr(f"{sequence_sql(epoch, 'file', 'pos', 'row')} AS text").collect()
-        }
-        assert found == {sequence_text((epoch, *part)) for part in parts}
+    rows = spark.createDataFrame(positions, "epoch INT, file BIGINT, pos BIGINT, row INT")
+    texts = rows.selectExpr(f"{sequence_sql('epoch', 'file', 'pos', 'row')} AS text")
+    assert {row["text"] for row in texts.collect()} == {sequence_text(position) for position in positions}
+
+
+def test_spark_reads_the_same_epochs(spark: SparkSession) -> None:
+    names = ["project_db", "project_db.e1", "a.e2.e30", f"x.e{MAX_EPOCH}", "x.e0", "x.e01", "x.e-1", "x.e1\n", "e1", ""]
+    names += ["x.e1000000000", "xe5", "x.E5", "x.e5 ", "x.e٥", "y" * 300 + ".e7"]
+    rows = spark.createDataFrame([(name,) for name in [*names, None]], "name STRING")
+    found = {row["name"]: row["epoch"] for row in rows.selectExpr("name", f"{epoch_sql('name')} AS epoch").collect()}
+    assert found == {name: epoch_of(name) for name in [*names, None]}
+    assert sorted(set(found.values())) == [0, 1, 7, 30, MAX_EPOCH]
 
 
 def test_spark_reads_the_same_file_numbers(spark: SparkSession) -> None:

@@ -103,9 +103,7 @@ class Shop:
         erasure = Erasure(
             person=named_person(self.definition, id_),
             context=context,
-            archive=OwnArchive(
-                self.spark, context.lake.changes(CUSTOMERS), NOWHERE, epoch=context.settings.source_epoch
-            ),
+            archive=OwnArchive(self.spark, context.lake.changes(CUSTOMERS), NOWHERE),
             lookup=(lambda: int(key in self.looked_up), lambda: self.looked_up.discard(key)),
             outside=lambda values: [Entry(place="topic", found=len(values), left=len(values), is_ours=False)],
             keep=self.reports.append,

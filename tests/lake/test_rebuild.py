@@ -42,10 +42,10 @@ SHOWN = {"dim_customer", "fact_orders"}
 AN_HOUR_MS = 3_600_000
 
 
-def customer(pos: int, op: str = "u", *, id_: int = 7, tier: str = "gold") -> bytes:
+def customer(pos: int, op: str = "u", *, id_: int = 7, tier: str = "gold", **source: Any) -> bytes:
     values = {"id": id_, "name": "Zoë", "email": "z@example.com", "phone": None, "tier": tier}
     times = {"created_at": "2025-01-01T00:00:00Z", "updated_at": "2025-06-01T12:30:00Z"}
-    return envelope(op, values | times, pos=pos, ts_ms=1_740_000_000_000 + pos * AN_HOUR_MS)
+    return envelope(op, values | times, pos=pos, ts_ms=1_740_000_000_000 + pos * AN_HOUR_MS, **source)
 
 
 def order(pos: int, id_: str, day: int) -> bytes:
@@ -112,6 +112,27 @@ def test_a_rebuild_gives_every_row_that_the_runs_gave(spark: SparkSession, fille
     assert everything(context) == before
     after = brought_up(run_context(spark, filled, definition=SHOP))
     assert all(result.is_unchanged for result in after.values())
+
+
+def test_after_a_fail_over_the_new_server_wins_in_every_run_and_in_a_rebuild(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    customers = Archive(tmp_path, change_topic("project_db", "customers"))
+    first: dict[str, Any] = {"file": "binlog.000812"}
+    second: dict[str, Any] = {"file": "binlog.000003", "name": "project_db.e1"}
+    third: dict[str, Any] = {"file": "binlog.000001", "name": "project_db.e2"}
+    customers.put(customer(10, "c", tier="old", **first), customer(50, "c", id_=8, tier="old", **first))
+    customers.put(customer(4, "r", tier="second", **second), customer(4, "r", id_=8, tier="second", **second))
+    bronze.land(CUSTOMERS, run_context(spark, tmp_path, definition=SHOP))
+    # The backlog of the first server arrives after the second one's snapshot, and the third server deletes a row.
+    customers.put(customer(99, tier="late", **first), customer(2, "r", tier="third", **third))
+    customers.put(customer(2, "r", id_=8, tier="third", **third), customer(3, "d", id_=8, **third))
+    for is_rebuild in (False, True):
+        context = run_context(spark, tmp_path, definition=SHOP, full=is_rebuild, is_rebuild=is_rebuild)
+        bronze.land(CUSTOMERS, context)
+        refine.refine(CUSTOMERS, context)
+        rows = context.table("silver", "customers").read()
+        assert {row["id"]: row["tier"] for row in rows.where("NOT _deleted").collect()} == {7: "third"}
 
 
 def test_an_archive_that_was_emptied_stops_a_rebuild(spark: SparkSession, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from streams.model.change import Change
 from streams.model.order import OrderColumns, OrderDetailColumns
-from streams.model.position import SNAPSHOT_ROW, Position
+from streams.model.position import SNAPSHOT_ROW, Position, with_epoch
 
 Row = dict[str, Any]
 
@@ -113,11 +113,11 @@ def payload(
 
 def source(at: Position, *, snapshot: str = "false", at_ms: int = COMMITTED_MS) -> dict[str, Any]:
     """Build the `source` block that Debezium's MySQL and MariaDB connectors write."""
-    _, file, pos, row = at
+    epoch, file, pos, row = at
     return {
         "version": "3.5.0.Final",
         "connector": "mariadb",
-        "name": "project_db",
+        "name": with_epoch("project_db", epoch),
         "ts_ms": at_ms,
         "snapshot": snapshot,
         "db": "project_db",

@@ -141,6 +141,7 @@ class Log:
         topics: records by topic; the list index is the offset.
         offsets: committed offsets by topic.
         source_ids: ids of the source topics, which a pipeline without a changelog keeps beside the offsets.
+        notes: texts committed with the offsets, by topic.
         compacted: changelog offsets whose records compaction has removed.
         openings: number of committers opened so far; only the last of them may commit.
         hanging_commits: number of commits that will hang forever.
@@ -151,6 +152,7 @@ class Log:
     def __init__(self) -> None:
         self.topics: dict[str, list[OutputRecord]] = {}
         self.offsets: dict[str, int] = {}
+        self.notes: dict[str, str] = {}
         self.compacted: set[int] = set()
         self.source_ids: Mapping[str, str] = {}
         self.openings = 0
@@ -176,6 +178,7 @@ class MemoryCommitter:
     def __init__(self, log: Log, failures: list[tuple[Exception | None, bool]], topics: Sequence[str]) -> None:
         self._log, self._failures, self._topics = log, failures, topics
         self._epoch = 0
+        self.notes: dict[str, str] = {}
         self.closed = False
         self.must_reopen = False
 
@@ -184,6 +187,7 @@ class MemoryCommitter:
         self._epoch = self._log.openings
 
     async def committed(self) -> Mapping[str, int | None]:
+        self.notes = dict(self._log.notes)
         return {topic: self._log.offsets.get(topic) for topic in self._topics}
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
@@ -200,6 +204,7 @@ class MemoryCommitter:
         self.must_reopen = bool(self._failures) and self._failures[0][0] is None
         error, written = self._failures.pop(0) if self._failures else (None, True)
         answer = self._log.append(outputs, offsets) if written else {}
+        self._log.notes |= {topic: self.notes.get(topic, "") for topic in offsets if written}
         if error is not None:
             raise error
         return answer

@@ -159,7 +159,8 @@ WRONG = [
     (OrdersSettings, "ORDER_CACHE_TTL_S", "0"),
     (OrdersSettings, "INCOMPLETE_AFTER_S", "-1"),
     (OrdersSettings, "ORDER_RETENTION_S", "nan"),
-    (OrdersSettings, "SOURCE_EPOCH", "-1"),
+    (OrdersSettings, "SOURCE_EPOCH", "1"),
+    (LakeSettings, "SOURCE_EPOCH", "1"),
 ]
 
 

@@ -30,6 +30,7 @@ from streams.runtime.faust.web_server import WITHOUT_FAUST_PAGES, BoundedWeb
 from streams.runtime.faust.worker import WorkerApp
 from streams.runtime.pace import Pace
 from streams.runtime.partition.committer import Committer
+from streams.runtime.partition.origins import OriginRule
 from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.processor import Processor
 from streams.runtime.state.codec import StateCodec
@@ -147,11 +148,12 @@ class TransactionalApp(WorkerApp):
         state: TransactionalTable | None = None,
         outputs: Sequence[str] = (),
         new_committer: Callable[[int], Committer] | None = None,
+        origin_rule: OriginRule | None = None,
     ) -> Pipeline:
         """Declare a pipeline of source topics, a table for their state, and output topics; all must be co-partitioned.
 
         `new_committer` creates the committer for a partition number; by default, a partition commits in Kafka
-        transactions.
+        transactions. With `origin_rule`, a partition stops before changes of an unknown origin.
         """
         topics = tuple(topic.get_topic_name() for topic in sources)
         pipeline = Pipeline(
@@ -161,6 +163,7 @@ class TransactionalApp(WorkerApp):
             table=state,
             processor=processor,
             new_committer=new_committer or kafka_transactions(self, name, topics),
+            origin_rule=origin_rule,
         )
         self.pipelines.append(pipeline)
         return pipeline

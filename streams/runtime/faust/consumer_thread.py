@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import aiokafka
 from aiokafka.errors import KafkaError, NoError, for_code
 from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
 
 LONG_POLL_MS: Final = 100
 """Maximum time for which a broker may delay its response to a fetch while there is no data. A partition that is opening
@@ -25,9 +28,26 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         client._fetch_max_wait_ms = LONG_POLL_MS  # Faust hard-codes the value, and aiokafka has no setter
         return client
 
+    async def committed(self, tps: Sequence[TP]) -> dict[TP, tuple[int | None, str]]:
+        """Return the offset that the group has committed for each topic partition, and the text with it."""
+        found: dict[TP, tuple[int | None, str]] = await self.call_thread(committed, self._ensure_consumer(), tps)
+        return found
+
     async def is_member(self, generation: int) -> bool:
         """Return whether the group's coordinator confirms that this worker is a member of a group generation."""
         return cast(bool, await self.call_thread(is_member, self._ensure_consumer(), generation))
+
+
+async def committed(client: aiokafka.AIOKafkaConsumer, tps: Sequence[TP]) -> dict[TP, tuple[int | None, str]]:
+    """Return the offset that a client's group has committed for each topic partition, and the text with it.
+
+    The offset is None, and the text empty, if none was committed. aiokafka's own method leaves the text out.
+    """
+    asked = [TopicPartition(tp.topic, tp.partition) for tp in tps]
+    answer = await client._coordinator.fetch_committed_offsets(asked)
+    known = {tp: answer[place] for tp, place in zip(tps, asked, strict=True) if place in answer}
+    there = {tp: (found.offset, found.metadata) for tp, found in known.items() if found.offset >= 0}
+    return {tp: there.get(tp, (None, "")) for tp in tps}
 
 
 async def is_member(client: aiokafka.AIOKafkaConsumer, generation: int) -> bool:

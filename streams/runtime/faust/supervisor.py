@@ -152,7 +152,7 @@ class PartitionSupervisor(Service):
 
     async def group_offset(self, tp: TP) -> int | None:
         """Return the offset that the consumer group has committed for a topic partition; None if there is none."""
-        return (await self._consumer.committed_offsets([tp]))[tp]
+        return (await self._consumer.committed_offsets([tp]))[tp][0]
 
     @property
     def _consumer(self) -> BatchConsumer:
@@ -279,10 +279,10 @@ class TransactionalTableManager(TableManager):
 def kafka_transactions(app: WorkerApp, name: str, sources: Sequence[str]) -> Callable[[int], KafkaTransactions]:
     """Return a function that creates a `KafkaTransactions` committer for a given partition number."""
 
-    async def read_committed_offsets(number: int) -> Mapping[str, int | None]:
+    async def read_committed_offsets(number: int) -> Mapping[str, tuple[int | None, str]]:
         consumer = cast(BatchConsumer, app.consumer)
         found = await consumer.committed_offsets([TP(topic, number) for topic in sources])
-        return {tp.topic: offset for tp, offset in found.items()}
+        return {tp.topic: committed for tp, committed in found.items()}
 
     def new_committer(partition: int) -> KafkaTransactions:
         return KafkaTransactions(

@@ -71,13 +71,12 @@ class BatchConsumer(driver.Consumer):
         """Wake the polling loop, because a partition's queue may have room for more batches."""
         self._room.set()
 
-    async def committed_offsets(self, tps: Sequence[TP]) -> Mapping[TP, int | None]:
-        """Return the offset that the consumer group has committed for each topic partition; None if there is none."""
-        client = self._thread._ensure_consumer()
-        found: dict[TP, int | None] = {}
-        for tp in tps:
-            found[tp] = await self._thread.call_thread(client.committed, TopicPartition(tp.topic, tp.partition))
-        return found
+    async def committed_offsets(self, tps: Sequence[TP]) -> Mapping[TP, tuple[int | None, str]]:
+        """Return the offset that the consumer group has committed for each topic partition, and the text with it.
+
+        The offset is None, and the text empty, if none was committed.
+        """
+        return await self._thread.committed(tps)
 
     async def commit_group_offsets(self, offsets: Mapping[TP, int]) -> None:
         """Commit offsets to the consumer group for a partition that stores its authoritative offsets in its sink.

@@ -93,6 +93,12 @@ class RecordBatch:
     def __repr__(self) -> str:
         return f"<RecordBatch {self.topic}/{self.partition} {self.from_offset}..{self.next_offset}>"
 
+    def head(self, count: int) -> RecordBatch:
+        """Return a batch of the first `count` records."""
+        batch = RecordBatch(self.topic, self.partition, self.from_offset, self.records[:count], self.owner)
+        batch.changes = self.changes[:count]
+        return batch
+
     async def submit(self, fold: Fold) -> int:
         """Queue the batch for its partition, which will apply `fold` to each change; return the number of records.
 

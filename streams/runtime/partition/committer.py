@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from aiokafka.errors import IllegalOperation, KafkaError
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.partition.producer import PartitionProducer
@@ -28,7 +28,14 @@ LARGEST_REQUEST_BYTES: Final = 16 * 1024 * 1024
 
 
 class Committer(Protocol):
-    """Interface through which a partition task commits to its sink."""
+    """Interface through which a partition task commits to its sink.
+
+    Attributes:
+        notes: short texts that are committed together with the offsets, keyed by source topic; `committed` reads them
+            again. A sink may ignore them if its pipeline has no `OriginRule`.
+    """
+
+    notes: dict[str, str]
 
     @property
     def must_reopen(self) -> bool:
@@ -73,10 +80,11 @@ class KafkaTransactions:
         transactional_id: str,
         transaction_timeout_ms: int,
         client: Mapping[str, Any],
-        read_committed_offsets: Callable[[int], Awaitable[Mapping[str, int | None]]],
+        read_committed_offsets: Callable[[int], Awaitable[Mapping[str, tuple[int | None, str]]]],
     ) -> None:
         self.partition = partition
         self.group = group
+        self.notes: dict[str, str] = {}
         self._read_committed_offsets = read_committed_offsets
         self._producer = PartitionProducer(
             **client,
@@ -108,7 +116,9 @@ class KafkaTransactions:
 
     async def committed(self) -> Mapping[str, int | None]:
         """Return the offsets that the consumer group has committed for this partition, keyed by source topic."""
-        return await self._read_committed_offsets(self.partition)
+        found = await self._read_committed_offsets(self.partition)
+        self.notes = {topic: note for topic, (_, note) in found.items()}
+        return {topic: offset for topic, (offset, _) in found.items()}
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
         """Commit outputs and source offsets in one Kafka transaction; return the last offset written to each topic."""
@@ -140,7 +150,11 @@ class KafkaTransactions:
         written = {topic: await _last_offset(batches) for topic, batches in zip(by_topic, pending, strict=True)}
         if offsets:
             await producer.send_offsets_to_transaction(
-                {TopicPartition(topic, self.partition): offset for topic, offset in offsets.items()}, self.group
+                {
+                    TopicPartition(topic, self.partition): OffsetAndMetadata(offset, self.notes.get(topic, ""))
+                    for topic, offset in offsets.items()
+                },
+                self.group,
             )
         await producer.commit_transaction()
         return written

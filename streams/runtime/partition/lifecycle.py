@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 
 from streams.model.errors import SinkAwayError
 from streams.runtime.partition.host import Host
+from streams.runtime.partition.origins import UnknownOriginError
 from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.queue import BatchesApartError
 from streams.runtime.partition.sources import SourceAlteredError, SourceChangedError
@@ -32,6 +33,10 @@ FENCED_IN_A_ROW: Final = 5
 TRANSIENT: Final = (KafkaError, OSError, TimeoutError, BatchesApartError, SinkAwayError, SourceAlteredError)
 """Errors after which the partition is reopened, because an outage can cause them. A `SourceChangedError` stops the
 partition only. Any other error means a bug or lost data, and stops the worker."""
+
+
+UNKNOWN_ORIGIN_DELAY_S: Final = 10.0
+"""Seconds to wait before looking again whether a new epoch has begun, once a change of an unknown origin was met."""
 
 
 class PartitionState(StrEnum):
@@ -119,6 +124,10 @@ class Partition:
                 await self._after_fencing(error, fenced)
             except SourceChangedError as error:
                 await self._stop(error)
+            except UnknownOriginError as error:
+                self._stats.count("unknown_origin")
+                log.error("partition %s does not go on: %s", self.name, error)
+                await self._pause(error, UNKNOWN_ORIGIN_DELAY_S)
             except TRANSIENT as error:
                 failures = 1 if self.task.turns else failures + 1
                 await self._after_failure(error, failures)

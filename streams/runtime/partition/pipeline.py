@@ -10,6 +10,7 @@ from faust.types import TP
 
 from streams.runtime.partition.committer import Committer
 from streams.runtime.partition.hashing import partition_of
+from streams.runtime.partition.origins import OriginRule
 from streams.runtime.partition.processor import Processor
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.store import PartitionStore
@@ -63,6 +64,7 @@ class Pipeline:
         table: the table that keeps the state; None for a stateless pipeline.
         processor: the application's logic.
         new_committer: function that creates the committer for a partition number.
+        origin_rule: what the pipeline expects of the origin of its changes; None if it does not check the origin.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Pipeline:
     table: StateTable | None
     processor: Processor
     new_committer: Callable[[int], Committer]
+    origin_rule: OriginRule | None = None
 
     @property
     def changelog(self) -> str | None:

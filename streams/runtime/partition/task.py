@@ -13,7 +13,8 @@ nothing in memory from earlier tasks. To open its partition, it takes these step
 
 A turn takes waiting batches from all source topics of the partition and runs these steps:
 
-    1. check that each batch starts where the previous batch of its topic ended; after a gap, the task fails;
+    1. check that each batch starts where the previous batch of its topic ended, or the task fails; also check that the
+       changes come from the known log (`origins.py`), or the task fails after the turn;
     2. fold the changes in memory (`turn.py`), or run the callbacks of the timers that are due;
     3. let the application decide what to publish; it may wait, because no transaction is open;
     4. commit changelog records, outputs, dead letters and source offsets in one transaction;
@@ -35,7 +36,9 @@ from functools import partial
 from typing import Final
 
 from streams.runtime.partition.batch import Fold, OutputRecord, RecordBatch
+from streams.runtime.partition.first_record import write_incarnation
 from streams.runtime.partition.host import Host
+from streams.runtime.partition.origins import OriginCheck
 from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.processor import PartitionView
 from streams.runtime.partition.queue import BatchQueue
@@ -43,7 +46,7 @@ from streams.runtime.partition.sources import ChangelogSourceIds, check_sources
 from streams.runtime.partition.turn import Turn
 from streams.runtime.partition.view import StatelessPartitionView, StoredPartitionView
 from streams.runtime.partition.waiting import finish, unless_closing
-from streams.runtime.state.changelog import INCARNATION_KEY, RestoreProgress
+from streams.runtime.state.changelog import RestoreProgress
 from streams.runtime.state.codec import STATELESS
 from streams.runtime.state.store import Entry, PartitionStore, StoreWriteError
 from streams.runtime.stats import RuntimeStats
@@ -61,10 +64,6 @@ transactions, and the second batch would wait for the first transaction."""
 
 TIMER_INTERVAL_S: Final = 1.0
 """Interval at which a partition task checks its sink and its timers."""
-
-
-class StateLostError(Exception):
-    """The changelog is empty although the consumer group has committed offsets, so the partition's state was lost."""
 
 
 class PartitionTask:
@@ -105,6 +104,7 @@ class PartitionTask:
         self._committer = pipeline.new_committer(partition)
         self._stored: StoredPartitionView | None = None
         self._store: PartitionStore | None = None
+        self._origins: OriginCheck | None = None
         self._timers_due_at = 0.0
         self._fault: Exception | None = None
         self.queue = BatchQueue(host.waiting_max_bytes)
@@ -140,6 +140,8 @@ class PartitionTask:
         recent = await self._restore()  # b.
         async with asyncio.timeout(OPEN_TIMEOUT_S):
             begins = await self._check_sources(await self._committer.committed())  # c.
+        if self._pipeline.origin_rule is not None:
+            self._origins = OriginCheck(self._pipeline.origin_rule, self._committer.notes)
         await self._processor.ready()  # d.
         self._processor.opened(self.view, recent)
         self.is_open = True
@@ -176,18 +178,7 @@ class PartitionTask:
         return {topic: source.begin if (at := committed[topic]) is None else at for topic, source in sources.items()}
 
     async def _write_first(self, incarnation: bytes) -> None:
-        """Write the first record of an empty changelog.
-
-        Raises:
-            StateLostError: the consumer group has committed offsets, so records were processed before.
-        """
-        committed = await self._committer.committed()
-        if any(offset for offset in committed.values()):
-            raise StateLostError(
-                f"partition {self.partition} of changelog topic {self._changelog} is empty, but the consumer group has "
-                f"committed offsets {dict(committed)}: restore the topic, or start with a new application id"
-            )
-        await self._committer.commit([OutputRecord(self._changelog, INCARNATION_KEY, incarnation)], {})
+        await write_incarnation(self._committer, self._changelog, self.partition, incarnation)
 
     @property
     def _changelog(self) -> str:
@@ -246,7 +237,20 @@ class PartitionTask:
         return Turn(self._store.get, table.codec, dead_letter, self._misplaced)
 
     async def _fold(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
-        """Process polled batches in one turn (micro-batch)."""
+        """Process polled batches in one turn (micro-batch).
+
+        Raises:
+            UnknownOriginError: a change comes from another log; the changes before it were processed.
+        """
+        stop = None
+        if self._origins is not None:
+            batches, stop = await unless_closing(self._origins.passed(batches), self._closing)
+        if batches:
+            await self._fold_known(batches)
+        if stop is not None:
+            raise stop
+
+    async def _fold_known(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
         turn = self._new_turn()
         began = time.monotonic()
         turn.fold(batches)  # step 2

@@ -22,13 +22,13 @@ from config.settings import KafkaSettings, environment_with
 from ops.cli import main
 from ops.dead_letters.letter import RecordRef
 from ops.dead_letters.reading import DeadLetterReader
-from ops.dead_letters.replaying import REPLAYED_FROM, Replay, new_producer
+from ops.dead_letters.replaying import Replay, new_producer
 from ops.topics import apply_topics
 from stack.errors import StackError
 from stack.local import Stack
 from stack.process import Process, start
 from stack.site import REPOSITORY
-from streams.topics import DEAD_LETTERS, ORDER_FINAL, catalogue, change_topic
+from streams.topics import DEAD_LETTERS, ORDER_FINAL, REPLAYED_FROM_HEADER, catalogue, change_topic
 from tests.streams.orders.live_shop import Shop, TopicTail, line, new_id
 from tests.support.builders import created, order_row
 from tests.support.kafka import Record, read_topics
@@ -153,7 +153,7 @@ def test_a_record_goes_back_to_the_partition_it_came_from_and_names_its_letter(l
     assert sorted((record.value, record.partition) for record in letters.replayed()) == [
         (b"0", 1), (b"1", 2), (b"2", 3), (b"3", 0)
     ]  # fmt: skip
-    named = {record.headers[REPLAYED_FROM] for record in letters.replayed()}
+    named = {record.headers[REPLAYED_FROM_HEADER] for record in letters.replayed()}
     assert named == {f"{DEAD_LETTERS}/{place.partition}/{place.offset}" for place in letters.places()}
 
 

@@ -48,7 +48,7 @@ def run_context(
 ) -> RunContext:
     """Create the context of a new run on a lake in a local folder; `more` sets further fields."""
     root = f"file://{folder}"
-    settings = {"WINDOW_SAFETY_S": "0", "WINDOW_OVERLAP_S": "60", "SOURCE_EPOCH": "3"}
+    settings = {"WINDOW_SAFETY_S": "0", "WINDOW_OVERLAP_S": "60"}
     return RunContext(
         spark=spark,
         lake=Lake(bronze=f"{root}/bronze", silver=f"{root}/silver", gold=f"{root}/gold"),

@@ -45,8 +45,8 @@ def test_a_part_of_the_orders_is_the_beginning_of_the_whole() -> None:
 
 
 def test_every_change_is_one_that_the_product_understands_and_newer_than_the_one_before() -> None:
-    order = change_decoder(OrderColumns, key_of=lambda row: row.id, epoch=0)
-    detail = change_decoder(OrderDetailColumns, key_of=lambda row: row.order_id, epoch=0)
+    order = change_decoder(OrderColumns, key_of=lambda row: row.id)
+    detail = change_decoder(OrderDetailColumns, key_of=lambda row: row.order_id)
     positions = []
     for record in inputs.order_changes(orders()):
         decode = order if record.table == inputs.ORDERS else detail

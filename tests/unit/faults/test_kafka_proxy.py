@@ -34,7 +34,7 @@ async def proxy(broker: ScriptedBroker) -> AsyncIterator[KafkaProxy]:
         yield proxy
 
 
-async def no_offsets(partition: int) -> dict[str, int | None]:
+async def no_offsets(partition: int) -> dict[str, tuple[int | None, str]]:
     return {}
 
 

@@ -19,6 +19,9 @@ ORDERS: Final = "orders"
 DETAILS: Final = "order_details"
 TOPICS: Final = (ORDERS, DETAILS)
 
+FIRST_FILE: Final = 1_000
+"""File number of the first server's log, so that each server after a fail-over begins with a lower one."""
+
 _DECODERS: Final[dict[str, ChangeDecoder]] = {
     ORDERS: change_decoder(OrderColumns, key_of=lambda row: row.id),
     DETAILS: change_decoder(OrderDetailColumns, key_of=lambda row: row.order_id),
@@ -44,7 +47,8 @@ class Shop:
     )
     inserts_only: bool = True
     now_ms: int = builders.COMMITTED_MS
-    _file: int = 1
+    _epoch: int = 0
+    _file: int = FIRST_FILE
     _pos: int = 0
 
     # -- what happens in the database ---------------------------------------------------------------------------------
@@ -112,6 +116,12 @@ class Shop:
         for (order_id, _), row in self.details.items():
             self._log(DETAILS, order_id, builders.snapshot_read(row, at, at_ms=self.now_ms))
 
+    def fail_over(self) -> None:
+        """Go on with another server, which has the same rows but lower positions: in a new epoch, read them all."""
+        self._epoch += 1
+        self._file, self._pos = 1, 0
+        self.snapshot()
+
     def repeat(self, topic: str, back: int, count: int) -> None:
         """Write old records once more, from `back` before the end.
 
@@ -126,7 +136,7 @@ class Shop:
 
     def _next_event(self) -> Position:
         self._pos += 10
-        return builders.position(self._pos, file=self._file)
+        return builders.position(self._pos, file=self._file, epoch=self._epoch)
 
     def _log_put(self, topic: str, key: str, before: Row | None, after: Row, at: Position) -> None:
         if before is None:

@@ -45,7 +45,7 @@ put_lines: Final = step("put_lines", order_ids, quantities)
 removals: Final = step("drop_order", order_ids) | step("drop_line", order_ids, products)
 moves: Final = step("move_order", order_ids, order_ids) | step("move_line", line_keys, line_keys)
 repeats: Final = step("repeat", topics, st.integers(1, 6), st.integers(1, 4))
-snapshots_and_rotations: Final = step("snapshot") | step("rotate")
+snapshots_and_rotations: Final = step("snapshot") | step("rotate") | step("fail_over")
 
 read: Final = step("read", topics, stretches)
 rewind: Final = step("rewind", topics, st.integers(1, 30))

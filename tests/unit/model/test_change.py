@@ -51,6 +51,7 @@ def test_an_insert_carries_the_new_row_its_key_and_its_position(wrapped: bool) -
         False,
         position(5_000, row=2),
         COMMITTED_MS,
+        server_id=1,
     )
 
 
@@ -74,15 +75,20 @@ def test_a_snapshot_read_counts_before_every_row_of_its_place(wrapped: bool) -> 
 
 def test_product_lines_are_keyed_by_their_order() -> None:
     assert decode_detail(KEY, created(detail_row(product_id=9, quantity=4), position(70))) == Change(
-        KEY, OrderDetailColumns("order-1", 9, 4), False, position(70), COMMITTED_MS
+        KEY, OrderDetailColumns("order-1", 9, 4), False, position(70), COMMITTED_MS, server_id=1
     )
 
 
 def test_the_epoch_of_the_log_leads_the_position() -> None:
-    decode = change_decoder(OrderColumns, key_of=lambda row: row.id, epoch=4)
-    change = decode(KEY, created(order_row(), position(5_000)))
-    assert isinstance(change, Change)
-    assert change.position == position(5_000, epoch=4)
+    assert order_in(created(order_row(), position(5_000, epoch=4))).position == position(5_000, epoch=4)
+
+
+def test_a_record_that_does_not_name_its_connector_is_of_the_first_epoch_and_an_unknown_server() -> None:
+    for strange in (None, 7, ["project_db.e3"], {"name": "project_db.e3"}, "project_db.e0", "project_db.e3\n"):
+        fields = payload("c", after=order_row(), at=position(5_000))
+        fields["source"] |= {"name": strange, "server_id": "2"}
+        change = order_in(as_json(fields))
+        assert (change.position, change.server_id) == (position(5_000), 0)
 
 
 def test_a_source_without_a_row_number_means_the_first_row() -> None:

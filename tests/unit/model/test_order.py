@@ -261,6 +261,13 @@ def test_a_late_duplicate_does_not_revive_a_row_deleted_before_it_was_seen(life:
     assert status_of(life.state) is OrderStatus.DELETED
 
 
+def test_reading_both_epochs_again_from_the_beginning_changes_nothing(emitted: OrderLife) -> None:
+    assert amended(emitted.line(position(99, file=1, epoch=1), 101, quantity=7)).products[0] == Product(101, 7)
+    assert emitted.line(position(40, file=812), 101, quantity=9) is UNCHANGED
+    assert emitted.line(position(99, file=1, epoch=1), 101, quantity=7) is UNCHANGED
+    assert emitted.state.lines[101].quantity == 7
+
+
 def test_a_new_epoch_is_newer_than_every_place_of_the_old_log(emitted: OrderLife) -> None:
     assert amended(emitted.line(position(1, epoch=1), 101, quantity=5)).products[0] == Product(101, 5)
 

@@ -2,7 +2,8 @@
 
 Goal: at most one complete order each, none missing, and the newest record of every order equals the database; each
 topic keeps its order, everything else is at random: interleaving, stretches the connector repeats, re-reads by
-snapshots, offsets that go back, restarts. Method: Hypothesis writes histories and deliveries (`strategies.py`), a shop
+snapshots, fail-overs to servers with lower positions, offsets that go back, restarts. Method: Hypothesis writes
+histories and deliveries (`strategies.py`), a shop
 of plain dicts says what should come out (`verdict.py`).
 """
 

@@ -13,18 +13,23 @@ from config.dataset import load_definition
 from config.definition import Definition
 from config.settings import ConnectSettings, SettingsError
 from ops.connector import rest
+from ops.connector.epochs import next_epoch
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import TEMPLATES, connector_settings, table_keys
 from stack.errors import StackError
+from streams.model.begun_epoch import newest_epoch
+from streams.model.position import MAX_EPOCH, epoch_of
 from streams.topics import change_topic
 
 ENVIRONMENT = {"CONNECT_URL": "http://connect:8083", "MYSQL_HOST": "db", "KAFKA_BOOTSTRAP": "kafka:9092"}
 KINDS = ("mariadb", "mysql")
 
 
-def settings(kind: str = "mariadb", **changes: Any) -> dict[str, str]:
+def settings(kind: str = "mariadb", *, epoch: int = 0, **changes: Any) -> dict[str, str]:
     definition = msgspec.structs.replace(load_definition("project_db"), **changes)
-    return connector_settings(definition, ConnectSettings.read(ENVIRONMENT | {"CONNECTOR_DATABASE_KIND": kind}))
+    return connector_settings(
+        definition, ConnectSettings.read(ENVIRONMENT | {"CONNECTOR_DATABASE_KIND": kind}), epoch=epoch
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,6 +101,38 @@ def test_topics_get_the_names_of_the_catalogue() -> None:
     match = re.fullmatch(found["transforms.route.regex"], "project_db.project_db.orders")
     assert match is not None
     assert found["transforms.route.replacement"].replace("$1", match[1]) == change_topic("project_db", "orders")
+
+
+def test_each_epoch_has_a_name_and_a_history_of_its_own_and_the_same_topics() -> None:
+    first, later = settings(), settings(epoch=2)
+    assert (first["topic.prefix"], later["topic.prefix"]) == ("project_db", "project_db.e2")
+    assert epoch_of(later["topic.prefix"]) == 2
+    history = "schema.history.internal.kafka.topic"
+    assert (first[history], later[history]) == ("schema-history.project_db", "schema-history.project_db.e2")
+    assert re.fullmatch(later["transforms.route.regex"], "project_db.e2.project_db.orders")
+    assert not re.fullmatch(later["transforms.route.regex"], "project_db.project_db.orders")
+    differing = {"topic.prefix", history, "transforms.route.regex"}
+    assert {name for name in later if later[name] != first[name]} == differing
+
+
+def test_a_new_epoch_is_higher_than_the_newest() -> None:
+    assert (next_epoch(0, None), next_epoch(3, None), next_epoch(3, 7)) == (1, 4, 7)
+    for wanted in (0, 3, MAX_EPOCH + 1):
+        with pytest.raises(StackError, match=f"--epoch {wanted}: must be from 4"):
+            next_epoch(3, wanted)
+
+
+def test_the_newest_epoch_is_read_among_those_of_all_datasets() -> None:
+    records = [
+        (b"shop", b'{"epoch":9}'),
+        (b"project_db", b'{"epoch":2}'),
+        (b"project_db", b'{"epoch":1}'),
+        (None, b"x"),
+    ]
+    assert newest_epoch(records, "project_db") == 2
+    assert newest_epoch(records[:1], "project_db") == 0
+    with pytest.raises(ValueError, match="epoch"):
+        newest_epoch([(b"project_db", b'{"epoch":-1}')], "project_db")
 
 
 def test_the_snapshot_reads_the_tables_in_the_order_of_the_definition() -> None:

@@ -151,10 +151,10 @@ def test_the_whole_parser_has_every_command() -> None:
 
 @pytest.mark.parametrize("application", APPLICATIONS)
 def test_a_worker_that_lacks_settings_is_not_started(application: str) -> None:
-    done = run("worker", application, MYSQL_PORT="1", SOURCE_EPOCH="x")
+    done = run("worker", application, MYSQL_PORT="1", BATCH_MAX_RECORDS="x")
     assert done.returncode == 2
     assert done.stderr.count("KAFKA_BOOTSTRAP: is not set") == 1
-    assert "SOURCE_EPOCH: must be a whole number" in done.stderr
+    assert "BATCH_MAX_RECORDS: must be a whole number" in done.stderr
     assert "restarter" not in done.stderr
 
 

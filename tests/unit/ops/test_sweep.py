@@ -15,11 +15,12 @@ import pytest
 from config.dataset import load_definition
 from config.definition import Column, LogicalType
 from ops.connector import topic_rows
-from ops.connector.sweep import LAST_ROW, deletion, require_comparable_key
+from ops.connector.sweep import deletion, require_comparable_key
 from ops.connector.topic_rows import ChangeRecord, TopicRows
 from stack.errors import StackError
 from streams.model.change import Change, change_decoder
 from streams.model.order import OrderColumns
+from streams.model.position import SWEPT_ROW
 from tests.support.builders import as_json, created, deleted, order_row, position, updated, wrap
 
 ORDERS = load_definition("project_db").table("orders")
@@ -90,7 +91,7 @@ def test_a_deletion_follows_the_rows_newest_change_and_precedes_every_later_one(
     assert (swept.deleted, swept.at_ms, swept.row.customer_id) == (True, 5_000, 9)
     later = decoded(ChangeRecord(b"a", created(order_row("a"), position(21))))
     assert decoded(known).position < swept.position < later.position
-    assert swept.position[3] == LAST_ROW
+    assert swept.position[3] == SWEPT_ROW
     envelope = msgspec.json.decode(deletion(known, at_ms=5_000).value)
     assert (envelope["op"], envelope["after"], envelope["source"]["snapshot"]) == ("d", None, "false")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from aiokafka.errors import KafkaError, ProducerFenced
 
+from streams.runtime.partition.first_record import StateLostError
 from streams.runtime.partition.lifecycle import FencedRepeatedlyError, PartitionState
-from streams.runtime.partition.task import StateLostError
 from tests.support.async_waiting import LIVENESS_S
 from tests.support.fakes import Tally, add
 from tests.unit.runtime.partition_testbed import PartitionTestbed

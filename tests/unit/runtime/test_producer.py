@@ -47,7 +47,7 @@ async def committer(broker: ScriptedBroker) -> AsyncIterator[KafkaTransactions]:
 
 
 def committer_of(broker: ScriptedBroker) -> KafkaTransactions:
-    async def no_offsets(partition: int) -> dict[str, int | None]:
+    async def no_offsets(partition: int) -> dict[str, tuple[int | None, str]]:
         return {}
 
     return KafkaTransactions(

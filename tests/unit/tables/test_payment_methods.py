@@ -23,7 +23,7 @@ def with_methods(test: Callable[[PaymentMethods], None]) -> None:
     """Run `test` with a look-up, inside an event loop, which a service needs to be made."""
 
     async def run() -> None:
-        test(PaymentMethods(topic="mysql.project_db.payment_method", client={}, epoch=0))
+        test(PaymentMethods(topic="mysql.project_db.payment_method", client={}))
 
     asyncio.run(run())
 
@@ -113,7 +113,7 @@ def test_an_unreadable_record_is_counted_logged_and_passed_over(caplog: pytest.L
 
 def test_a_wait_for_what_is_known_or_of_no_time_ends_at_once() -> None:
     async def run() -> None:
-        methods = PaymentMethods(topic="t", client={}, epoch=0)
+        methods = PaymentMethods(topic="t", client={})
         methods.apply(b"3", created(VISA))
         async with asyncio.timeout(1):
             await methods.wait_for({3}, 60)
@@ -124,7 +124,7 @@ def test_a_wait_for_what_is_known_or_of_no_time_ends_at_once() -> None:
 
 def test_a_wait_in_vain_ends_after_its_time() -> None:
     async def run() -> None:
-        methods = PaymentMethods(topic="t", client={}, epoch=0)
+        methods = PaymentMethods(topic="t", client={})
         async with asyncio.timeout(5):
             await methods.wait_for({3}, 0.02)
         assert methods.get(3) is None
