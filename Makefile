@@ -24,7 +24,7 @@ unit: $(VENV)/ready ## run the tests that need no server
 	@$(BIN)/python -m tests.lanes unit
 
 test-streams: $(VENV)/ready ## run the tests of the stream jobs and their faults, on servers
-	@$(BIN)/python -m tests.lanes streams
+	@$(BIN)/python -m tests.lanes orders streams
 
 test-lake: $(VENV)/ready ## run the tests of the lake and its commands, on Spark and servers
 	@$(BIN)/python -m tests.lanes lake commands

@@ -1,15 +1,15 @@
 """Run the test stages of the project and report each one's time and exit code.
 
-    python -m tests.lanes                  every stage: check, unit, fetch, then the three lanes together
+    python -m tests.lanes                  every stage: check, unit, fetch, then the four lanes together
     python -m tests.lanes unit             some stages only, one after the other, with their output as it comes
     python -m tests.lanes --nightly        the tests marked `nightly`, which the other calls leave out, and the
                                            unit tests with ten times as many random examples
 
 `check`, `unit` and `fetch` come first and end the run when they fail, so that a broken fold is reported in the first
-minute. The lanes run side by side: `streams` mostly waits, `lake` computes in one Java process, and `commands`, the
-lake's commands on real servers, waits half of its time. Each writes to `.test/<lane>.log`, which is printed whole when
-the lane ends; a lane that fails does not stop the others. JUnit reports are in `.test/<stage>.xml`. Ctrl-C ends all
-lanes with their servers.
+minute. The lanes run side by side: `orders` and `streams` mostly wait, `lake` computes in one Java process, and
+`commands`, the lake's commands on real servers, waits half of its time. Each writes to `.test/<lane>.log`, which is
+printed whole when the lane ends; a lane that fails does not stop the others. JUnit reports are in `.test/<stage>.xml`.
+Ctrl-C ends all lanes with their servers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ CHECK: Final = "check"
 FETCH: Final = "fetch"
 SUITES: Final[Mapping[str, Sequence[str]]] = {
     "unit": ("tests/unit", "tests/agents", "tests/test_architecture.py", "tests/test_docs.py"),
-    "streams": ("tests/streams", "tests/faults"),
+    "orders": ("tests/streams/orders",),
+    "streams": ("tests/streams", "tests/faults", "--ignore=tests/streams/orders"),
     "lake": ("tests/lake", "--ignore=tests/lake/commands"),
     "commands": ("tests/lake/commands",),
 }
@@ -39,7 +40,7 @@ PARALLEL: Final[Mapping[str, Sequence[str]]] = {
     # The others start servers, which tests of a package share.
     "unit": ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
 }
-LANES: Final = ("streams", "lake", "commands")
+LANES: Final = ("orders", "streams", "lake", "commands")
 STAGES: Final = (CHECK, "unit", FETCH, *LANES)
 
 _SLOWEST = 25

@@ -98,6 +98,7 @@ def test_the_next_run_goes_on_and_a_second_replay_finds_nothing(lake: LocalLake)
     assert replayed(lines_of(lenient), lenient.context()).rows_written == 0
 
 
+@pytest.mark.nightly
 def test_a_replay_that_was_killed_is_repeated(lake: LocalLake, monkeypatch: pytest.MonkeyPatch) -> None:
     lenient = under(lake, LENIENT)
     merge = LakeTable.merge

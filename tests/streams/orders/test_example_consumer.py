@@ -112,6 +112,7 @@ def test_the_example_goes_on_where_it_was_killed(fed: FedShop, example: Example)
     assert {found[id_][:2] for id_ in fed.complete[1:]} == {("complete", 0)}
 
 
+@pytest.mark.nightly
 def test_the_example_follows_a_state_that_was_made_anew(fed: FedShop, example: Example) -> None:
     deployment = fed.deployment()
     worker = deployment.worker()

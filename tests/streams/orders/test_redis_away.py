@@ -65,7 +65,9 @@ def test_while_redis_is_away_orders_wait_and_then_all_come_out_once(
     assert stats_of(worker)["guard"]["unavailable"] == 0
 
 
-@pytest.mark.parametrize("away", [kill, freeze], ids=["killed with its data", "frozen"])
+@pytest.mark.parametrize(
+    "away", [pytest.param(kill, marks=pytest.mark.nightly), freeze], ids=["killed with its data", "frozen"]
+)
 def test_a_deployment_that_goes_on_without_redis_emits_unguarded_and_says_how_often(
     fed: FedShop, away: Callable[[FedShop], None]
 ) -> None:

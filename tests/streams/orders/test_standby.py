@@ -152,6 +152,7 @@ def test_workers_that_come_and_go_leave_no_store_locked_and_no_worker_broken(
 # -- another log ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_a_standby_notices_that_its_changelog_was_deleted_and_made_anew(
     pipeline: Stack, new_worker: NewWorker, bootstrap: str, tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def assert_exactly_once(shop: Shop) -> None:
     assert verdict.passed, verdict.figures()
 
 
+@pytest.mark.nightly
 def test_a_worker_killed_under_load_loses_and_repeats_nothing(shop: Shop, workers: list[Worker]) -> None:
     with live_shop(shop, seed=11):
         for victim, survivor in [workers, workers[::-1]]:
