@@ -7,7 +7,7 @@ DOCS_VENV := .venv-docs
 STACK := $(BIN)/python -m stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit test-streams test-lake test-nightly faults bench bench-latency bench-state bench-batch charts check docs reference fmt lock up down status
+.PHONY: help demo test unit test-streams test-lake test-nightly faults bench bench-latency bench-state bench-batch charts check style docs reference fmt lock up down status
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -50,7 +50,9 @@ bench-batch: $(VENV)/ready $(BENCH_VENV)/ready ## measure the lake and plain pip
 charts: $(VENV)/ready ## draw the charts of the documents from bench/results/*.json
 	@$(BIN)/python -m bench.chart
 
-check: $(VENV)/ready ## check style and types
+check: style docs ## check style, types and documents
+
+style: $(VENV)/ready ## check style and types
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary .

@@ -100,7 +100,7 @@ class Run:
 def command_of(stage: str, *, nightly: bool = False) -> Sequence[str]:
     """The command of one stage."""
     if stage == CHECK:
-        return ("make", "--no-print-directory", CHECK)
+        return ("make", "--jobs=2", "--output-sync", "--no-print-directory", CHECK)
     if stage == FETCH:
         return (sys.executable, "-m", "tests.support.fetch")
     is_unit = stage == "unit"
