@@ -10,6 +10,7 @@ from typing import Any, Final
 from config.command_line import INTERRUPTED
 from config.dataset import load_definition
 from config.settings import CacheSettings
+from demo.customers import CustomersFile
 from demo.interruption import Interruption
 from demo.lake import LakePart
 from demo.progress import Progress, duration
@@ -26,6 +27,9 @@ from stack.site import REPOSITORY
 
 NAME: Final = "demo"
 PROOF: Final = REPOSITORY / ".demo" / "proof.json"
+ARCHIVE_SETTINGS: Final = {"ARCHIVE_FLUSH_S": "1"}
+"""Settings of the archive worker: the demo waits for the last changes, so they should not wait in memory."""
+
 PLAN: Final = """\
 Millrace demo: from database commits to complete orders, each exactly once, and a lake that equals the database, on real
 servers on this machine. It takes about {total}: the stream's part first, then the lake's.
@@ -109,20 +113,22 @@ def _run_on(stack: Stack, plan: Plan, progress: Progress, interruption: Interrup
     ]
     archive = Worker(
         web_port=ports["archive"],
-        environment=environment,
+        environment=environment | ARCHIVE_SETTINGS,
         folder=folder / "archive",
         application="streams.archive",
     )
     stream = StreamPart(definition=definition, plan=plan, environment=environment, workers=workers, progress=progress)
+    customers = CustomersFile(definition.name, plan)
     lake = LakePart(
         definition=definition,
         plan=plan,
         environment=environment,
+        customers=customers,
         archive=archive,
         logs=folder / "logs",
         progress=progress,
     )
-    with Servers(stack, progress, interruption, background=lake_programs(stack.site.cache)) as servers:
+    with customers, Servers(stack, progress, interruption, background=lake_programs(stack.site.cache)) as servers:
         return run_demo(
             servers=servers, stream=stream, lake=lake, progress=progress, save=lambda proof: proof.write(PROOF)
         )

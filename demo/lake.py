@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,12 +13,12 @@ from typing import Final
 
 from config.definition import Definition
 from config.settings import DatabaseSettings, environment_with
+from demo.customers import CustomersFile
 from demo.progress import Progress
 from demo.proof import Proof
 from demo.workers import Worker
 from ops.dataset.bulk import OnDuplicate
 from ops.dataset.database import connected, quoted
-from ops.dataset.generator.files import write_files
 from ops.dataset.generator.load import load_files
 from ops.dataset.generator.plan import Plan
 from stack.errors import StackError
@@ -40,6 +39,7 @@ class LakePart:
 
     Args:
         environment: settings with which programs reach the servers.
+        customers: the file of the customers.
         archive: the worker of `streams.archive`, which is started only after MinIO.
         logs: folder for the output of `python -m batch`.
     """
@@ -50,6 +50,7 @@ class LakePart:
         definition: Definition,
         plan: Plan,
         environment: Mapping[str, str],
+        customers: CustomersFile,
         archive: Worker,
         logs: Path,
         progress: Progress,
@@ -58,6 +59,7 @@ class LakePart:
         self._plan = plan
         self._environment = {**environment, "LOG_DIR": str(logs)}
         self._database = DatabaseSettings.read(environment)
+        self._customers = customers
         self._archive = archive
         self._logs = logs
         self._progress = progress
@@ -68,12 +70,8 @@ class LakePart:
         Raises:
             StackError: a row was rejected.
         """
-        with (
-            self._progress.phase("customers", f"add {self._plan.customers:,} customers to the shop"),
-            tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder,
-        ):
-            assert self._definition.generator is not None
-            paths = write_files(self._definition.generator, self._plan, Path(folder), tables=["customers"])
+        with self._progress.phase("customers", f"add {self._plan.customers:,} customers to the shop"):
+            paths = {"customers": self._customers.path()}
             load_files(self._database, self._definition, paths, OnDuplicate.FAIL, lambda line: self._progress.tick())
 
     def archive_changes(self) -> None:
