@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from typing import Final
 
 MEASURED_S: Final[Mapping[str, float]] = {
-    "servers": 7,
+    "servers": 8,
     "load": 2,
     "capture": 2,
-    "orders": 14,
+    "orders": 12,
     "live": 15,
     "verify": 2,
-    "customers": 36,
+    "customers": 23,
     "storage": 1,
-    "archive": 56,
-    "lake": 163,
-    "compare": 88,
+    "archive": 38,
+    "lake": 138,
+    "compare": 55,
 }
 """Duration of each phase in seconds, in the order of the phases.
 
