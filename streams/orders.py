@@ -27,7 +27,14 @@ from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns
 from streams.runtime.partition.origins import OriginRule
 from streams.runtime.web.pages import declare_pages
-from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, change_topic
+from streams.topics import (
+    DEAD_LETTERS,
+    ORDER_AMENDED,
+    ORDER_FINAL,
+    ORDER_INCOMPLETE,
+    REPLAYED_FROM_HEADER,
+    change_topic,
+)
 from streams.worker import transactional_app
 from tables import order_cache, order_state
 from tables.payment_methods import PaymentMethods
@@ -96,7 +103,9 @@ app.pipeline(
     processor=completion,
     outputs=[ORDER_FINAL, ORDER_AMENDED, ORDER_INCOMPLETE, DEAD_LETTERS],
     origin_rule=OriginRule(
-        begun_epoch=lambda: begun_epoch(app.kafka_client, settings.dataset), servers=settings.source_servers
+        begun_epoch=lambda: begun_epoch(app.kafka_client, settings.dataset),
+        servers=settings.source_servers,
+        foreign_header=REPLAYED_FROM_HEADER,
     ),
 )
 app.start_with(payment_methods, guard, cache)

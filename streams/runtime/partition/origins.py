@@ -11,7 +11,6 @@ from streams.model.change import Change
 from streams.model.origin import Origin, contradiction, followed, parse_origin
 from streams.model.source_time import is_credible
 from streams.runtime.partition.batch import Fold, RecordBatch
-from streams.topics import REPLAYED_FROM_HEADER
 
 Batches = Sequence[tuple[RecordBatch, Fold]]
 
@@ -27,10 +26,13 @@ class OriginRule:
     Attributes:
         begun_epoch: reads the newest epoch that has begun; called only if a change has an unknown origin.
         servers: ids of the servers whose changes one log may contain; if empty, only those of one server.
+        foreign_header: name of the header of records that did not come directly from the connector, which are neither
+            checked nor learned from; empty if there are none.
     """
 
     begun_epoch: Callable[[], Awaitable[int]]
     servers: Collection[int] = ()
+    foreign_header: str = ""
 
 
 class OriginCheck:
@@ -87,7 +89,7 @@ class OriginCheck:
             if position[1] == file and position[0] == epoch and change.server_id in (0, server_id):
                 newest_ms = max(newest_ms, at_ms)  # nearly all changes
                 continue
-            if any(name == REPLAYED_FROM_HEADER for name, _ in record.headers):
+            if any(name == self._rule.foreign_header for name, _ in record.headers):
                 continue  # it may have been corrected by hand, and comes long after its own time
             if known is not None:
                 known = replace(known, newest_ms=newest_ms)

@@ -37,7 +37,9 @@ class FailOver(PartitionTestbed):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, [4, 6, 5, 3, 2, 7, 3])
-        self.pipeline = dataclasses.replace(self.pipeline, origin_rule=OriginRule(begun_epoch=self._begun_epoch))
+        self.pipeline = dataclasses.replace(
+            self.pipeline, origin_rule=OriginRule(begun_epoch=self._begun_epoch, foreign_header=REPLAYED_FROM_HEADER)
+        )
         self.partition = self.new_partition()
 
     async def _begun_epoch(self) -> int:
