@@ -26,7 +26,7 @@ from config.definition import Definition, LogicalType, Table
 from config.settings import DatabaseSettings
 from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows
 from ops.context import SILENT
-from ops.dataset.database import connected, quoted
+from ops.dataset.database import connected, fetched, quoted
 from stack.errors import StackError
 from streams.model.position import Position
 from streams.topics import change_topic
@@ -138,34 +138,23 @@ def _texts(key: RowKey) -> tuple[str, ...]:
 
 def _keys(connection: MySQLConnection, table: Table) -> set[tuple[str, ...]]:
     columns = ", ".join(map(quoted, table.key))
-    known: set[tuple[str, ...]] = set()
     connection.rollback()
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {columns} FROM {quoted(table.name)}")  # noqa: S608 - identifiers of a definition
-        while block := cursor.fetchmany(10_000):
-            known.update(tuple(map(str, row)) for row in block)
-    return known
+    query = f"SELECT {columns} FROM {quoted(table.name)}"  # noqa: S608 - identifiers of a definition
+    return {tuple(map(str, row)) for row in fetched(connection, query)}
 
 
 def _existing(connection: MySQLConnection, table: Table, keys: list[RowKey]) -> Iterator[RowKey]:
     """Yield those of the keys that the database finds now."""
     connection.rollback()  # so that the queries see the newest commits
     condition = " AND ".join(f"{quoted(name)} = %s" for name in table.key)
-    with connection.cursor() as cursor:
-        for key in keys:
-            cursor.execute(f"SELECT 1 FROM {quoted(table.name)} WHERE {condition} LIMIT 1", key)  # noqa: S608
-            if _fetched(cursor):
-                yield key
-
-
-def _fetched(cursor: Any) -> list[Any]:
-    return list(cursor.fetchall())
+    query = f"SELECT 1 FROM {quoted(table.name)} WHERE {condition} LIMIT 1"  # noqa: S608
+    for key in keys:
+        if list(fetched(connection, query, key)):
+            yield key
 
 
 def _database_time_ms(connection: MySQLConnection) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS UNSIGNED)")
-        [(at_ms,)] = _fetched(cursor)
+    [(at_ms,)] = fetched(connection, "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS UNSIGNED)")
     return int(at_ms)
 
 

@@ -7,15 +7,15 @@ because the rows were deleted and the deletion was never captured.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 from mysql.connector.connection import MySQLConnection
 
 from config.definition import Completeness, Definition
-from ops.dataset.database import quoted
+from ops.dataset.database import consistent_snapshot, fetched, quoted
 from ops.dataset.final_topic import FinalReader
 from streams.model.published import OrderStatus
 
@@ -23,8 +23,6 @@ PAUSE_S: Final = 3.0
 """Seconds between two comparisons: far longer than a change needs from the database to the topics."""
 
 NO_LONGER_EXISTS: Final = "no longer exists in the database"
-
-_GROUP_ROWS: Final = 10_000
 
 
 class _Method(Struct, frozen=True):
@@ -116,18 +114,16 @@ def source_orders(connection: MySQLConnection, definition: Definition) -> dict[s
     """Read every order of the database from one consistent snapshot; None if its rows break a rule of the streams."""
     rule = definition.completeness
     assert rule is not None
-    connection.rollback()
-    connection.start_transaction(consistent_snapshot=True, isolation_level="REPEATABLE READ")
-    try:
-        products: dict[str, list[_Product]] = {}
-        invalid: set[str] = set()
-        for order_id, product_id, quantity in _rows(connection, _lines_query(definition, rule)):
+    products: dict[str, list[_Product]] = {}
+    invalid: set[str] = set()
+    orders: dict[str, Published | None] = {}
+    with consistent_snapshot(connection):
+        for order_id, product_id, quantity in fetched(connection, _lines_query(definition, rule)):
             if quantity is None or quantity < 1:
                 invalid.add(order_id)
             else:
                 products.setdefault(order_id, []).append(_Product(product_id, quantity))
-        orders: dict[str, Published | None] = {}
-        for order_id, customer_id, store_id, method, expected in _rows(connection, _orders_query(definition, rule)):
+        for order_id, customer_id, store_id, method, expected in fetched(connection, _orders_query(definition, rule)):
             if order_id in invalid or expected is None or expected < 1:
                 orders[order_id] = None
                 continue
@@ -141,16 +137,7 @@ def source_orders(connection: MySQLConnection, definition: Definition) -> dict[s
                 num_products=expected,
                 products=lines,
             )
-    finally:
-        connection.rollback()
     return orders
-
-
-def _rows(connection: MySQLConnection, query: str) -> Iterator[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        while block := cursor.fetchmany(_GROUP_ROWS):
-            yield from block
 
 
 def _orders_query(definition: Definition, rule: Completeness) -> str:

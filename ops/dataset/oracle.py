@@ -8,7 +8,7 @@ order is never complete, and such a line is not counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from mysql.connector.connection import MySQLConnection
 
 from config.definition import Completeness, Definition
-from ops.dataset.database import quoted
+from ops.dataset.database import consistent_snapshot, fetched, quoted
 from ops.dataset.final_topic import FinalRecord, Order, PaymentMethod, Product
 from stack.errors import StackError
 
@@ -76,25 +76,14 @@ def expected_orders(connection: MySQLConnection, definition: Definition) -> dict
     """
     if definition.completeness is None:
         raise StackError(f"dataset {definition.name} declares no completeness rule, so there is nothing to check")
-    connection.rollback()
-    connection.start_transaction(consistent_snapshot=True, isolation_level="REPEATABLE READ")
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(_orders_query(definition, definition.completeness))
-            orders = {row[0]: _order(row) for row in _rows(cursor)}
-            cursor.execute(_lines_query(definition, definition.completeness))
-            for order_id, product_id, quantity in _rows(cursor):
-                if order_id in orders:
-                    orders[order_id].products.append(Product(product_id, quantity))
-    finally:
-        connection.rollback()
+    with consistent_snapshot(connection):
+        orders = {
+            row[0]: _order(row) for row in fetched(connection, _orders_query(definition, definition.completeness))
+        }
+        for order_id, product_id, quantity in fetched(connection, _lines_query(definition, definition.completeness)):
+            if order_id in orders:
+                orders[order_id].products.append(Product(product_id, quantity))
     return orders
-
-
-def _rows(cursor: Any) -> Iterable[Any]:
-    """Yield the rows of a cursor as they arrive, without keeping all of them in memory."""
-    while block := cursor.fetchmany(10_000):
-        yield from block
 
 
 def _orders_query(definition: Definition, rule: Completeness) -> str:
