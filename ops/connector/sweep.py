@@ -18,15 +18,15 @@ from itertools import islice
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException
 from msgspec import Struct
 from mysql.connector.connection import MySQLConnection
 
 from config.definition import Definition, LogicalType, Table
 from config.settings import DatabaseSettings
 from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows
-from ops.context import SILENT
 from ops.dataset.database import connected, fetched, quoted
+from ops.producer import ANSWER_S, transactional_producer
 from stack.errors import StackError
 from streams.model.position import Position
 from streams.topics import change_topic
@@ -45,8 +45,6 @@ FEW_GONE: Final = 20
 
 _COMPARABLE: Final = (LogicalType.UUID, LogicalType.STRING, LogicalType.INTEGER, LogicalType.BIGINT)
 _CHUNK_RECORDS: Final = 500
-_ANSWER_S: Final = 30.0
-_TRANSACTION_TIMEOUT_MS: Final = 15_000
 
 
 class SweptTable(Struct, kw_only=True):
@@ -180,23 +178,14 @@ def _envelope(value: bytes) -> dict[str, Any]:
 
 def _append(bootstrap: str, definition: Definition, topic: str, records: Iterator[ChangeRecord]) -> None:
     """Append records to the topic, many per transaction; a sweep that is interrupted may be repeated."""
-    producer = Producer(
-        {
-            "bootstrap.servers": bootstrap,
-            "transactional.id": f"millrace-sweep-{definition.name}",
-            "transaction.timeout.ms": _TRANSACTION_TIMEOUT_MS,
-            "partitioner": "murmur2_random",  # as the connector's
-            "compression.type": "lz4",
-        },
-        logger=SILENT,
-    )
+    producer = transactional_producer(bootstrap, f"millrace-sweep-{definition.name}")
     try:
-        producer.init_transactions(_ANSWER_S)
+        producer.init_transactions(ANSWER_S)
         while chunk := list(islice(records, _CHUNK_RECORDS)):
             producer.begin_transaction()
             for key, value in chunk:
                 producer.produce(topic, key=key, value=value, headers=[(SWEPT, b"")])
-            producer.commit_transaction(_ANSWER_S)
+            producer.commit_transaction(ANSWER_S)
     except KafkaException as error:
         raise StackError(
             f"cannot append deletions to {topic}: {error.args[0].str()}; run the command again to append the rest"

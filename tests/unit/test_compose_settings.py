@@ -26,8 +26,7 @@ from config.settings import (
     SettingsError,
     SettingsGroup,
 )
-from ops import cli
-from ops.dead_letters import replaying
+from ops import cli, producer
 from stack.ports import DEFAULT_PORTS, HOST
 from stack.servers import kafka, mariadb, redis
 from stack.servers.connect import worker_settings
@@ -69,7 +68,7 @@ def test_kafka_has_the_local_brokers_settings(site: Site) -> None:
 def test_no_transaction_of_a_stranger_holds_up_the_readers_for_longer_than_ours_could(site: Site) -> None:
     longest_ms = int(kafka.broker_settings(site)["transaction.max.timeout.ms"])
     assert longest_ms == 60_000
-    assert longest_ms >= replaying.TRANSACTION_TIMEOUT_MS
+    assert longest_ms >= producer.TRANSACTION_TIMEOUT_MS
     OrdersSettings.read({"TRANSACTION_TIMEOUT_MS": str(longest_ms)})
     with pytest.raises(SettingsError):
         OrdersSettings.read({"TRANSACTION_TIMEOUT_MS": str(longest_ms + 1)})
