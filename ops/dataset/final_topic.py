@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from ops.topic_reader import TopicReader
+
+GROUP: Final = "millrace-check"
 
 
 class Product(msgspec.Struct, frozen=True):
@@ -73,7 +77,7 @@ class FinalReader(TopicReader):
     """A reader that decodes the records of a topic of complete orders."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
-        super().__init__(bootstrap, topic, "millrace-check")
+        super().__init__(bootstrap, topic, GROUP)
 
     def read_to_end(self) -> list[FinalRecord]:
         """Return the records that arrived since the previous call, up to the current end of every partition."""

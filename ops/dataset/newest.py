@@ -7,8 +7,8 @@ because the rows were deleted and the deletion was never captured.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, Self
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +16,8 @@ from mysql.connector.connection import MySQLConnection
 
 from config.definition import Completeness, Definition
 from ops.dataset.database import consistent_snapshot, fetched, quoted
-from ops.dataset.final_topic import FinalReader
+from ops.dataset.final_topic import FinalRecord, Order
+from ops.topic_reader import TopicReader
 from streams.model.published import OrderStatus
 
 PAUSE_S: Final = 3.0
@@ -46,6 +47,18 @@ class Published(Struct, frozen=True, kw_only=True):
     num_products: int = 0
     products: tuple[_Product, ...] = ()
 
+    @classmethod
+    def of(cls, order: Order) -> Self:
+        """Take the compared fields of a record in `order_final`."""
+        return cls(
+            order_id=order.order_id,
+            customer_id=order.customer_id,
+            store_id=order.store_id,
+            payment_method=_Method(order.payment_method.id),
+            num_products=order.num_products,
+            products=tuple(_Product(line.product_id, line.quantity) for line in order.products),
+        )
+
     def fault(self, source: Published | None) -> str | None:
         """Explain how this record differs from the order in the database (None: it has no such order)."""
         if source is None:
@@ -61,41 +74,41 @@ _decoder = msgspec.json.Decoder(Published)
 
 
 def stale_orders(
-    connection: MySQLConnection, definition: Definition, readers: tuple[FinalReader, FinalReader]
+    connection: MySQLConnection, definition: Definition, final: Iterable[FinalRecord], amended: TopicReader
 ) -> list[str]:
     """List the orders whose newest record differs from the database twice, although it did not change in between.
 
     Args:
-        readers: unused readers of `order_final` and `order_amended`.
+        final: the records of `order_final`; an order that is published later cannot be stale yet.
+        amended: an unused reader of `order_amended`.
 
     Raises:
         StackError: the database or Kafka cannot be read.
     """
-    newest: dict[str, Published] = {}
-    _read(readers, newest)
+    newest = {record.order.order_id: Published.of(record.order) for record in final if record.order is not None}
+    _read(amended, newest)
     first = _faults(newest, source_orders(connection, definition))
     if not first:
         return []
     time.sleep(PAUSE_S)
     before = {order_id: newest[order_id] for order_id in first}
     source = source_orders(connection, definition)
-    _read(readers, newest)
+    _read(amended, newest)
     faults = _faults(newest, source)
     return [f"{order_id}: {fault}" for order_id, fault in faults.items() if before.get(order_id) == newest[order_id]]
 
 
-def _read(readers: tuple[FinalReader, FinalReader], newest: dict[str, Published]) -> None:
+def _read(amended: TopicReader, newest: dict[str, Published]) -> None:
     def keep(_: bytes | None, value: bytes | None) -> None:
         try:
             order = _decoder.decode(value or b"")
         except msgspec.DecodeError:
-            return  # the comparison with order_final reports records that cannot be decoded
+            return  # the workers write only valid records
         known = newest.get(order.order_id)
         if known is None or order.revision > known.revision:
             newest[order.order_id] = order
 
-    for reader in readers:
-        reader.visit_to_end(keep)
+    amended.visit_to_end(keep)
 
 
 def _faults(newest: Mapping[str, Published], source: Mapping[str, Published | None]) -> dict[str, str]:
