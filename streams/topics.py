@@ -96,7 +96,21 @@ def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[Topi
             key="that of the record",
             owner="streams.orders, streams.lookups, `millrace dead-letters replay` (notes)",
         ),
+        notifications(dataset),
         _order_state_changelog(app_id, order_partitions),
+    )
+
+
+def notifications(dataset: str) -> TopicSpec:
+    """Return the topic in which a dataset's connector reports the progress of its snapshots."""
+    return TopicSpec(
+        name=f"notifications.{dataset}",
+        key="id of the notification",
+        value="Debezium notification, JSON",
+        partitions=1,
+        direction=Direction.INTERNAL,
+        owner="connector",
+        config=KEEP_FOREVER,
     )
 
 

@@ -17,7 +17,7 @@ import yaml
 from config.definition import Definition, Table
 from config.settings import ConnectSettings
 from stack.errors import StackError
-from streams.topics import change_topic
+from streams.topics import change_topic, notifications
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "config" / "connectors"
 
@@ -51,6 +51,7 @@ def connector_settings(definition: Definition, settings: ConnectSettings) -> dic
         "database_host": settings.database_host,
         "database_port": str(settings.database_port),
         "kafka_bootstrap": settings.kafka_bootstrap,
+        "notifications_topic": notifications(definition.name).name,
         "schema_history_topic": f"schema-history.{definition.name}",
     }
     result = {
