@@ -13,7 +13,7 @@ repeated, at any time, also while the connector lags behind.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
@@ -112,9 +112,9 @@ def _swept(
                 f"table {table.name}: {len(gone):,} of {there:,} rows in {topic} are not in the source; if they were "
                 f"really deleted, run the command with --force"
             )
-        at_ms = _database_time_ms(connection)
-        records = (deletion(record, at_ms) for record in rows.records_of(gone).values())
-        _append(bootstrap, definition, topic, records)
+        at_ms = database_time_ms(connection)
+        records = ((topic, deletion(record, at_ms)) for record in rows.records_of(gone).values())
+        append(bootstrap, definition, records, header=SWEPT)
     return SweptTable(table=table.name, topic_rows=there, gone=len(gone))
 
 
@@ -125,7 +125,7 @@ def _gone(connection: MySQLConnection, table: Table, rows: TopicRows) -> dict[Ro
         key: newest.position for key, newest in rows.newest.items() if not newest.deleted and _texts(key) not in known
     }
     # The database decides in the end: its collation may ignore case, and a commit may have become visible only now.
-    for key in list(_existing(connection, table, list(found))):
+    for key in list(existing(connection, table, list(found))):
         del found[key]
     return found
 
@@ -141,7 +141,7 @@ def _keys(connection: MySQLConnection, table: Table) -> set[tuple[str, ...]]:
     return {tuple(map(str, row)) for row in fetched(connection, query)}
 
 
-def _existing(connection: MySQLConnection, table: Table, keys: list[RowKey]) -> Iterator[RowKey]:
+def existing(connection: MySQLConnection, table: Table, keys: Iterable[RowKey]) -> Iterator[RowKey]:
     """Yield those of the keys that the database finds now."""
     connection.rollback()  # so that the queries see the newest commits
     condition = " AND ".join(f"{quoted(name)} = %s" for name in table.key)
@@ -151,7 +151,8 @@ def _existing(connection: MySQLConnection, table: Table, keys: list[RowKey]) -> 
             yield key
 
 
-def _database_time_ms(connection: MySQLConnection) -> int:
+def database_time_ms(connection: MySQLConnection) -> int:
+    """Return the database's time, in milliseconds since 1970."""
     [(at_ms,)] = fetched(connection, "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS UNSIGNED)")
     return int(at_ms)
 
@@ -163,30 +164,37 @@ def deletion(record: ChangeRecord, at_ms: int) -> ChangeRecord:
         record: a record whose envelope contains the row.
         at_ms: time of the deletion by the database's clock, in milliseconds since 1970.
     """
-    envelope = _envelope(record.value)
+    envelope = envelope_of(record.value)
     source = envelope["source"] | {"row": LAST_ROW, "snapshot": "false", "ts_ms": at_ms}
     source |= {name: None for name in ("gtid", "thread", "query", "ts_us", "ts_ns") if name in source}
     value = {"before": envelope["after"], "after": None, "source": source, "op": "d", "ts_ms": at_ms}
     return ChangeRecord(record.key, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def _envelope(value: bytes) -> dict[str, Any]:
+def envelope_of(value: bytes) -> dict[str, Any]:
+    """Decode a record's envelope, without the converter's wrapper."""
     found: dict[str, Any] = msgspec.json.decode(value)
     payload = found.get("payload")
     return payload if isinstance(payload, dict) else found
 
 
-def _append(bootstrap: str, definition: Definition, topic: str, records: Iterator[ChangeRecord]) -> None:
-    """Append records to the topic, many per transaction; a sweep that is interrupted may be repeated."""
+def append(bootstrap: str, definition: Definition, records: Iterable[tuple[str, ChangeRecord]], *, header: str) -> None:
+    """Append records to their topics, many per transaction; a command that is interrupted may be repeated.
+
+    Args:
+        records: pairs of a topic and a record.
+        header: name of the header that each record gets.
+    """
+    left = iter(records)
     producer = transactional_producer(bootstrap, f"millrace-sweep-{definition.name}")
     try:
         producer.init_transactions(ANSWER_S)
-        while chunk := list(islice(records, _CHUNK_RECORDS)):
+        while chunk := list(islice(left, _CHUNK_RECORDS)):
             producer.begin_transaction()
-            for key, value in chunk:
-                producer.produce(topic, key=key, value=value, headers=[(SWEPT, b"")])
+            for topic, (key, value) in chunk:
+                producer.produce(topic, key=key, value=value, headers=[(header, b"")])
             producer.commit_transaction(ANSWER_S)
     except KafkaException as error:
         raise StackError(
-            f"cannot append deletions to {topic}: {error.args[0].str()}; run the command again to append the rest"
+            f"cannot append changes: {error.args[0].str()}; run the command again to append the rest"
         ) from None

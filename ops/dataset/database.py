@@ -23,6 +23,7 @@ from stack.errors import StackError
 CONNECT_TRIES = 3
 CONNECT_TIMEOUT_S = 5
 FIRST_PAUSE_S = 0.5
+LOCKING = "LOCK IN SHARE MODE"
 _GROUP_ROWS = 10_000
 _TRANSIENT = frozenset(
     {
@@ -85,6 +86,21 @@ def consistent_snapshot(connection: MySQLConnection) -> Iterator[None]:
     """Let all queries of the block see the same state of the database, that of the block's beginning."""
     connection.rollback()
     connection.start_transaction(consistent_snapshot=True, isolation_level="REPEATABLE READ")
+    try:
+        yield
+    finally:
+        connection.rollback()
+
+
+@contextmanager
+def locking_reads(connection: MySQLConnection) -> Iterator[None]:
+    """Let queries of the block that end in `LOCKING` see the newest commits, and wait for those that are being made.
+
+    A change may be in Kafka before its commit is visible to other queries: the database writes its log first. Until
+    then, the rows are locked.
+    """
+    connection.rollback()
+    connection.start_transaction(isolation_level="READ COMMITTED")  # locks rows that exist, and no gaps between them
     try:
         yield
     finally:

@@ -75,8 +75,10 @@ _decoder = msgspec.json.Decoder(Published)
 
 def stale_orders(
     connection: MySQLConnection, definition: Definition, final: Iterable[FinalRecord], amended: TopicReader
-) -> list[str]:
-    """List the orders whose newest record differs from the database twice, although it did not change in between.
+) -> dict[str, str]:
+    """Return the orders whose newest record differs from the database twice, although it did not change in between.
+
+    The values explain how they differ.
 
     Args:
         final: the records of `order_final`; an order that is published later cannot be stale yet.
@@ -89,13 +91,13 @@ def stale_orders(
     _read(amended, newest)
     first = _faults(newest, source_orders(connection, definition))
     if not first:
-        return []
+        return {}
     time.sleep(PAUSE_S)
     before = {order_id: newest[order_id] for order_id in first}
     source = source_orders(connection, definition)
     _read(amended, newest)
     faults = _faults(newest, source)
-    return [f"{order_id}: {fault}" for order_id, fault in faults.items() if before.get(order_id) == newest[order_id]]
+    return {order_id: fault for order_id, fault in faults.items() if before.get(order_id) == newest[order_id]}
 
 
 def _read(amended: TopicReader, newest: dict[str, Published]) -> None:

@@ -26,7 +26,8 @@ EXAMPLES = 20
 class Verdict(Struct, kw_only=True):
     """Result of comparing `order_final` with the database. The lists hold order ids; all but `unexpected` are faults.
 
-    `stale` orders are those whose newest record, in `order_final` or `order_amended`, differs from the database.
+    `stale` orders are those whose newest record, in `order_final` or `order_amended`, differs from the database; the
+    values are their faults.
 
     `unexpected` orders are in the topic but not complete in the database. That is not a fault: such an order may
     have been changed or deleted after it was complete.
@@ -41,13 +42,18 @@ class Verdict(Struct, kw_only=True):
     malformed: list[str]
     different: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
-    stale: list[str] = field(default_factory=list)
+    stale: dict[str, str] = field(default_factory=dict)
     strict: bool = False
 
     @property
     def passed(self) -> bool:
         """Whether no order is missing, repeated or stale, and every record is valid (if strict, with equal fields)."""
         return not (self.missing or self.duplicates or self.malformed or self.different or self.stale)
+
+    @property
+    def repairable(self) -> list[str]:
+        """The orders that are missing or stale, which a repair reads again from the database."""
+        return [*self.missing, *self.stale]
 
     def figures(self) -> dict[str, Any]:
         """Return the verdict as JSON data: counts, and some order ids for each list."""
@@ -64,8 +70,13 @@ class Verdict(Struct, kw_only=True):
             "malformed": len(self.malformed),
             "stale": len(self.stale),
             "different": len(self.different) if self.strict else None,
-            "examples": {name: getattr(self, name)[:EXAMPLES] for name in lists if getattr(self, name)},
+            "examples": {name: self._examples(name) for name in lists if getattr(self, name)},
         }
+
+    def _examples(self, name: str) -> list[str]:
+        found = getattr(self, name)
+        lines = [f"{order_id}: {fault}" for order_id, fault in found.items()] if isinstance(found, dict) else found
+        return lines[:EXAMPLES]
 
 
 def expected_orders(connection: MySQLConnection, definition: Definition) -> dict[str, Order]:
