@@ -25,7 +25,7 @@ from mysql.connector.connection import MySQLConnection
 from config.definition import Definition, LogicalType, Table
 from config.settings import DatabaseSettings
 from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows
-from ops.dataset.database import connected, fetched, quoted
+from ops.dataset.database import LOCKING, connected, fetched, locking_reads, quoted
 from ops.producer import ANSWER_S, transactional_producer
 from stack.errors import StackError
 from streams.model.position import Position
@@ -124,7 +124,7 @@ def _gone(connection: MySQLConnection, table: Table, rows: TopicRows) -> dict[Ro
     found = {
         key: newest.position for key, newest in rows.newest.items() if not newest.deleted and _texts(key) not in known
     }
-    # The database decides in the end: its collation may ignore case, and a commit may have become visible only now.
+    # The database decides in the end: its collation may ignore case, and a commit may not have been visible yet.
     for key in list(existing(connection, table, list(found))):
         del found[key]
     return found
@@ -142,13 +142,13 @@ def _keys(connection: MySQLConnection, table: Table) -> set[tuple[str, ...]]:
 
 
 def existing(connection: MySQLConnection, table: Table, keys: Iterable[RowKey]) -> Iterator[RowKey]:
-    """Yield those of the keys that the database finds now."""
-    connection.rollback()  # so that the queries see the newest commits
+    """Yield those of the keys that the database finds now, or that are being committed."""
     condition = " AND ".join(f"{quoted(name)} = %s" for name in table.key)
-    query = f"SELECT 1 FROM {quoted(table.name)} WHERE {condition} LIMIT 1"  # noqa: S608
-    for key in keys:
-        if list(fetched(connection, query, key)):
-            yield key
+    query = f"SELECT 1 FROM {quoted(table.name)} WHERE {condition} LIMIT 1 {LOCKING}"  # noqa: S608
+    with locking_reads(connection):
+        for key in keys:
+            if list(fetched(connection, query, key)):
+                yield key
 
 
 def database_time_ms(connection: MySQLConnection) -> int:
