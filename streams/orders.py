@@ -28,11 +28,11 @@ from streams.model.order import OrderColumns, OrderDetailColumns
 from streams.runtime.partition.origins import OriginRule
 from streams.runtime.web.pages import declare_pages
 from streams.topics import (
+    APPENDED_HEADERS,
     DEAD_LETTERS,
     ORDER_AMENDED,
     ORDER_FINAL,
     ORDER_INCOMPLETE,
-    REPLAYED_FROM_HEADER,
     change_topic,
 )
 from streams.worker import transactional_app
@@ -105,7 +105,7 @@ app.pipeline(
     origin_rule=OriginRule(
         begun_epoch=lambda: begun_epoch(app.kafka_client, settings.dataset),
         servers=settings.source_servers,
-        foreign_header=REPLAYED_FROM_HEADER,
+        foreign_headers=APPENDED_HEADERS,
     ),
 )
 app.start_with(payment_methods, guard, cache)

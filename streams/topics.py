@@ -71,6 +71,15 @@ SOURCE_EPOCHS = "source_epochs"
 REPLAYED_FROM_HEADER = "replayed_from"
 """Header of a record that was replayed from a dead letter; contains the letter's position."""
 
+SWEPT_HEADER = "swept"
+"""Header of a deletion that a sweep appended."""
+
+REPAIRED_HEADER = "repaired"
+"""Header of a record that a repair appended."""
+
+APPENDED_HEADERS = frozenset({REPLAYED_FROM_HEADER, SWEPT_HEADER, REPAIRED_HEADER})
+"""Headers of records that an operator's command appended to a source topic, at the place of an older change."""
+
 LEFT_OUT_HEADER = "left_out"
 """Header of a dead letter whose value was left out because it is too large; contains the value's size in bytes."""
 
@@ -101,6 +110,7 @@ def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[Topi
             owner="streams.orders, streams.lookups, `millrace dead-letters replay` (notes)",
         ),
         _SOURCE_EPOCHS,
+        notifications(dataset),
         _order_state_changelog(app_id, order_partitions),
     )
 
@@ -114,6 +124,19 @@ _SOURCE_EPOCHS = TopicSpec(
     owner="connector epoch begin",
     config={"cleanup.policy": "compact"},
 )
+
+
+def notifications(dataset: str) -> TopicSpec:
+    """Return the topic in which a dataset's connector reports the progress of its snapshots."""
+    return TopicSpec(
+        name=f"notifications.{dataset}",
+        key="id of the notification",
+        value="Debezium notification, JSON",
+        partitions=1,
+        direction=Direction.INTERNAL,
+        owner="connector",
+        config=KEEP_FOREVER,
+    )
 
 
 def _source(dataset: str, table: str, key: str, partitions: int, *, co_partitioned: bool = False) -> TopicSpec:

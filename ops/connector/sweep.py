@@ -13,26 +13,23 @@ repeated, at any time, also while the connector lags behind.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException
 from msgspec import Struct
 from mysql.connector.connection import MySQLConnection
 
 from config.definition import Definition, LogicalType, Table
 from config.settings import DatabaseSettings
 from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows
-from ops.context import SILENT
-from ops.dataset.database import connected, quoted
+from ops.dataset.database import LOCKING, connected, fetched, locking_reads, quoted
+from ops.producer import ANSWER_S, transactional_producer
 from stack.errors import StackError
 from streams.model.position import SWEPT_ROW, Position
-from streams.topics import change_topic
-
-SWEPT: Final = "swept"
-"""Header of a deletion that a sweep appended."""
+from streams.topics import SWEPT_HEADER, change_topic
 
 MOST_GONE_SHARE: Final = 0.2
 """Largest share of a table's rows that a sweep deletes without `--force`."""
@@ -42,8 +39,6 @@ FEW_GONE: Final = 20
 
 _COMPARABLE: Final = (LogicalType.UUID, LogicalType.STRING, LogicalType.INTEGER, LogicalType.BIGINT)
 _CHUNK_RECORDS: Final = 500
-_ANSWER_S: Final = 30.0
-_TRANSACTION_TIMEOUT_MS: Final = 15_000
 
 
 class SweptTable(Struct, kw_only=True):
@@ -111,9 +106,9 @@ def _swept(
                 f"table {table.name}: {len(gone):,} of {there:,} rows in {topic} are not in the source; if they were "
                 f"really deleted, run the command with --force"
             )
-        at_ms = _database_time_ms(connection)
-        records = (deletion(record, at_ms) for record in rows.records_of(gone).values())
-        _append(bootstrap, definition, topic, records)
+        at_ms = database_time_ms(connection)
+        records = ((topic, deletion(record, at_ms)) for record in rows.records_of(gone).values())
+        append(bootstrap, definition, records, header=SWEPT_HEADER)
     return SweptTable(table=table.name, topic_rows=there, gone=len(gone))
 
 
@@ -123,8 +118,8 @@ def _gone(connection: MySQLConnection, table: Table, rows: TopicRows) -> dict[Ro
     found = {
         key: newest.position for key, newest in rows.newest.items() if not newest.deleted and _texts(key) not in known
     }
-    # The database decides in the end: its collation may ignore case, and a commit may have become visible only now.
-    for key in list(_existing(connection, table, list(found))):
+    # The database decides in the end: its collation may ignore case, and a commit may not have been visible yet.
+    for key in list(existing(connection, table, list(found))):
         del found[key]
     return found
 
@@ -135,34 +130,24 @@ def _texts(key: RowKey) -> tuple[str, ...]:
 
 def _keys(connection: MySQLConnection, table: Table) -> set[tuple[str, ...]]:
     columns = ", ".join(map(quoted, table.key))
-    known: set[tuple[str, ...]] = set()
     connection.rollback()
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {columns} FROM {quoted(table.name)}")  # noqa: S608 - identifiers of a definition
-        while block := cursor.fetchmany(10_000):
-            known.update(tuple(map(str, row)) for row in block)
-    return known
+    query = f"SELECT {columns} FROM {quoted(table.name)}"  # noqa: S608 - identifiers of a definition
+    return {tuple(map(str, row)) for row in fetched(connection, query)}
 
 
-def _existing(connection: MySQLConnection, table: Table, keys: list[RowKey]) -> Iterator[RowKey]:
-    """Yield those of the keys that the database finds now."""
-    connection.rollback()  # so that the queries see the newest commits
+def existing(connection: MySQLConnection, table: Table, keys: Iterable[RowKey]) -> Iterator[RowKey]:
+    """Yield those of the keys that the database finds now, or that are being committed."""
     condition = " AND ".join(f"{quoted(name)} = %s" for name in table.key)
-    with connection.cursor() as cursor:
+    query = f"SELECT 1 FROM {quoted(table.name)} WHERE {condition} LIMIT 1 {LOCKING}"  # noqa: S608
+    with locking_reads(connection):
         for key in keys:
-            cursor.execute(f"SELECT 1 FROM {quoted(table.name)} WHERE {condition} LIMIT 1", key)  # noqa: S608
-            if _fetched(cursor):
+            if list(fetched(connection, query, key)):
                 yield key
 
 
-def _fetched(cursor: Any) -> list[Any]:
-    return list(cursor.fetchall())
-
-
-def _database_time_ms(connection: MySQLConnection) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS UNSIGNED)")
-        [(at_ms,)] = _fetched(cursor)
+def database_time_ms(connection: MySQLConnection) -> int:
+    """Return the database's time, in milliseconds since 1970."""
+    [(at_ms,)] = fetched(connection, "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS UNSIGNED)")
     return int(at_ms)
 
 
@@ -173,39 +158,37 @@ def deletion(record: ChangeRecord, at_ms: int) -> ChangeRecord:
         record: a record whose envelope contains the row.
         at_ms: time of the deletion by the database's clock, in milliseconds since 1970.
     """
-    envelope = _envelope(record.value)
+    envelope = envelope_of(record.value)
     source = envelope["source"] | {"row": SWEPT_ROW, "snapshot": "false", "ts_ms": at_ms}
     source |= {name: None for name in ("gtid", "thread", "query", "ts_us", "ts_ns") if name in source}
     value = {"before": envelope["after"], "after": None, "source": source, "op": "d", "ts_ms": at_ms}
     return ChangeRecord(record.key, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def _envelope(value: bytes) -> dict[str, Any]:
+def envelope_of(value: bytes) -> dict[str, Any]:
+    """Decode a record's envelope, without the converter's wrapper."""
     found: dict[str, Any] = msgspec.json.decode(value)
     payload = found.get("payload")
     return payload if isinstance(payload, dict) else found
 
 
-def _append(bootstrap: str, definition: Definition, topic: str, records: Iterator[ChangeRecord]) -> None:
-    """Append records to the topic, many per transaction; a sweep that is interrupted may be repeated."""
-    producer = Producer(
-        {
-            "bootstrap.servers": bootstrap,
-            "transactional.id": f"millrace-sweep-{definition.name}",
-            "transaction.timeout.ms": _TRANSACTION_TIMEOUT_MS,
-            "partitioner": "murmur2_random",  # as the connector's
-            "compression.type": "lz4",
-        },
-        logger=SILENT,
-    )
+def append(bootstrap: str, definition: Definition, records: Iterable[tuple[str, ChangeRecord]], *, header: str) -> None:
+    """Append records to their topics, many per transaction; a command that is interrupted may be repeated.
+
+    Args:
+        records: pairs of a topic and a record.
+        header: name of the header that each record gets.
+    """
+    left = iter(records)
+    producer = transactional_producer(bootstrap, f"millrace-sweep-{definition.name}")
     try:
-        producer.init_transactions(_ANSWER_S)
-        while chunk := list(islice(records, _CHUNK_RECORDS)):
+        producer.init_transactions(ANSWER_S)
+        while chunk := list(islice(left, _CHUNK_RECORDS)):
             producer.begin_transaction()
-            for key, value in chunk:
-                producer.produce(topic, key=key, value=value, headers=[(SWEPT, b"")])
-            producer.commit_transaction(_ANSWER_S)
+            for topic, (key, value) in chunk:
+                producer.produce(topic, key=key, value=value, headers=[(header, b"")])
+            producer.commit_transaction(ANSWER_S)
     except KafkaException as error:
         raise StackError(
-            f"cannot append deletions to {topic}: {error.args[0].str()}; run the command again to append the rest"
+            f"cannot append changes: {error.args[0].str()}; run the command again to append the rest"
         ) from None

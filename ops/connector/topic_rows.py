@@ -9,8 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from config.definition import Table
-from stack.errors import StackError
-from streams.adapters.committed_reader import CommittedReader, TopicError
+from ops.topic_reader import TopicReader
 from streams.model.change import Change, ChangeDecoder, change_decoder
 from streams.model.position import Position
 
@@ -81,11 +80,8 @@ class TopicRows:
                 assert value is not None
                 use(change, ChangeRecord(key, value))
 
-        try:
-            with CommittedReader(self._bootstrap, self._topic, _GROUP) as reader:
-                reader.visit_to_end(visit)
-        except TopicError as error:
-            raise StackError(str(error)) from None
+        with TopicReader(self._bootstrap, self._topic, _GROUP) as reader:
+            reader.visit_to_end(visit)
 
 
 def _decoder(table: Table) -> ChangeDecoder:

@@ -7,9 +7,10 @@ import time
 from config.definition import Definition
 from config.settings import DatabaseSettings, KafkaSettings
 from ops.dataset.database import connected
-from ops.dataset.final_topic import FinalReader, FinalRecord
+from ops.dataset.final_topic import GROUP, FinalReader, FinalRecord
 from ops.dataset.newest import stale_orders
 from ops.dataset.oracle import Verdict, compare, expected_orders
+from ops.topic_reader import TopicReader
 from streams.topics import ORDER_AMENDED, ORDER_FINAL
 
 SHORTEST_PAUSE_S = 0.5
@@ -47,9 +48,6 @@ def check(
             # Pause for as long as the comparison took, so that repeated checks do not keep the database busy.
             time.sleep(min(max(SHORTEST_PAUSE_S, now - began), max(deadline - now, 0.0)))
         if with_amendments:
-            with (
-                FinalReader(kafka.bootstrap, ORDER_FINAL) as final,
-                FinalReader(kafka.bootstrap, ORDER_AMENDED) as amended,
-            ):
-                verdict.stale = stale_orders(connection, definition, (final, amended))
+            with TopicReader(kafka.bootstrap, ORDER_AMENDED, GROUP) as amended:
+                verdict.stale = stale_orders(connection, definition, records, amended)
     return verdict

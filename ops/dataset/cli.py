@@ -14,6 +14,7 @@ from config import parsing
 from config.command_line import argument
 from config.json_output import add_json_option, print_json
 from config.settings import KafkaSettings
+from ops.connector.repair import repair
 from ops.context import settings_environment
 from ops.dataset.bulk import OnDuplicate
 from ops.dataset.check import check
@@ -31,6 +32,31 @@ from stack.errors import StackError
 
 _SIMULATE = "ops.dataset.simulate_command"
 """By its name, because the container image does not have it."""
+
+MOST_SHARE = 0.2
+"""Largest share of the complete orders that a repair appends without `--force`."""
+
+FEW_ORDERS = 20
+"""Number of orders that a repair appends without `--force`, whatever their share."""
+
+REPAIR_LIMIT_S = 30.0
+"""Shortest time that the workers get to process repaired orders."""
+
+_FIGURES = {
+    "passed": "whether the comparison passed",
+    "strict": "whether every field was compared",
+    "complete": "number of complete orders in the database",
+    "records": "number of records in order_final",
+    "distinct": "number of distinct orders in order_final",
+    "duplicates": "number of superfluous records of orders that are repeated",
+    "missing": "number of complete orders without a record",
+    "unexpected": "number of orders with a record that are not complete in the database",
+    "malformed": "number of records that cannot be read",
+    "stale": "number of orders whose newest record, in order_final or order_amended, differs from the database",
+    "different": "number of orders with other fields than in the database; null without --strict",
+    "examples": "some order ids for each of these lists that is not empty",
+    "repaired": "number of orders whose rows --repair appended; null without it",
+}
 
 
 def add_commands(subparsers: Any) -> None:
@@ -178,38 +204,62 @@ def _add_check(commands: Any) -> None:
         action="store_true",
         help="also compare every field; use it only if no order changed after it was complete",
     )
-    add_json_option(
-        parser,
-        passed="whether the comparison passed",
-        strict="whether every field was compared",
-        complete="number of complete orders in the database",
-        records="number of records in order_final",
-        distinct="number of distinct orders in order_final",
-        duplicates="number of superfluous records of orders that are repeated",
-        missing="number of complete orders without a record",
-        unexpected="number of orders with a record that are not complete in the database",
-        malformed="number of records that cannot be read",
-        stale="number of orders whose newest record, in order_final or order_amended, differs from the database",
-        different="number of orders with other fields than in the database; null without --strict",
-        examples="some order ids for each of these lists that is not empty",
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="append the rows of missing and stale orders, as they are in the database, to the change topics, and "
+        "compare again",
     )
+    parser.add_argument(
+        "--force", action="store_true", help="with --repair: also if over 20%% of the orders are missing or stale"
+    )
+    add_json_option(parser, **_FIGURES)
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """Compare `order_final` with the database; return 0 if the comparison passed."""
-    verdict = check(
+    """Compare `order_final` with the database, and repair orders if asked to; return 0 if the comparison passed."""
+    if arguments.force and not arguments.repair:
+        raise StackError("--force can be used only with --repair")
+    verdict = _compared(arguments, timeout_s=arguments.timeout)
+    repaired = None
+    if arguments.repair:
+        repaired = len(verdict.repairable)
+        if repaired:
+            verdict = _repaired(arguments, verdict)
+    exit_code = 0 if verdict.passed else 1
+    if arguments.json:
+        return print_json(arguments, exit_code=exit_code, **verdict.figures(), repaired=repaired)
+    say(describe(verdict))
+    return exit_code
+
+
+def _compared(arguments: argparse.Namespace, *, timeout_s: float) -> Verdict:
+    return check(
         chosen_database(arguments),
         KafkaSettings.read(settings_environment(arguments)),
         chosen_definition(arguments),
         strict=arguments.strict,
         with_amendments=True,
-        timeout_s=arguments.timeout,
+        timeout_s=timeout_s,
     )
-    exit_code = 0 if verdict.passed else 1
-    if arguments.json:
-        return print_json(arguments, exit_code=exit_code, **verdict.figures())
-    say(describe(verdict))
-    return exit_code
+
+
+def _repaired(arguments: argparse.Namespace, verdict: Verdict) -> Verdict:
+    """Append the rows of the orders that differ, and compare until they agree or time is up."""
+    orders = verdict.repairable
+    if len(orders) > max(FEW_ORDERS, verdict.complete * MOST_SHARE) and not arguments.force:
+        raise StackError(
+            f"{len(orders):,} orders are missing or stale, {verdict.complete:,} are complete in the database; if the "
+            f"workers run and this is the right database, run the command with --force"
+        )
+    kafka = KafkaSettings.read(settings_environment(arguments))
+    for table in repair(chosen_database(arguments), kafka.bootstrap, chosen_definition(arguments), orders):
+        print(f"{table.table}: {table.rows:,} rows and {table.deletions:,} deletions appended", file=sys.stderr)
+    deadline = time.monotonic() + max(arguments.timeout, REPAIR_LIMIT_S)
+    while True:
+        verdict = _compared(arguments, timeout_s=max(deadline - time.monotonic(), 0.0))
+        if not verdict.repairable or time.monotonic() >= deadline:
+            return verdict
 
 
 def describe(verdict: Verdict) -> str:
@@ -221,6 +271,8 @@ def describe(verdict: Verdict) -> str:
     lines = [f"{name:<11}{figures[name]:>12,}" for name in names]
     for name, examples in figures["examples"].items():
         lines += [f"{name}: {example}" for example in examples]
-    if any(NO_LONGER_EXISTS in fault for fault in verdict.stale):
+    if NO_LONGER_EXISTS in verdict.stale.values():
         lines.append("deletions that were not captured are appended by `millrace connector sweep`")
+    if verdict.missing or verdict.stale:
+        lines.append("`millrace dataset check --repair` reads the missing and stale orders again from the database")
     return "\n".join([*lines, "PASSED" if verdict.passed else "FAILED"])

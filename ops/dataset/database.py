@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mysql.connector import Error, InterfaceError, OperationalError, errorcode
 from mysql.connector.connection import MySQLConnection
@@ -22,6 +23,8 @@ from stack.errors import StackError
 CONNECT_TRIES = 3
 CONNECT_TIMEOUT_S = 5
 FIRST_PAUSE_S = 0.5
+LOCKING = "LOCK IN SHARE MODE"
+_GROUP_ROWS = 10_000
 _TRANSIENT = frozenset(
     {
         errorcode.CR_CONNECTION_ERROR,
@@ -76,6 +79,40 @@ def connected(settings: DatabaseSettings, database: str | None = None) -> Iterat
     finally:
         # Not close(): it notifies the server first, which raises or blocks when the server is gone.
         connection.disconnect() if connection.is_connected() else connection.shutdown()
+
+
+@contextmanager
+def consistent_snapshot(connection: MySQLConnection) -> Iterator[None]:
+    """Let all queries of the block see the same state of the database, that of the block's beginning."""
+    connection.rollback()
+    connection.start_transaction(consistent_snapshot=True, isolation_level="REPEATABLE READ")
+    try:
+        yield
+    finally:
+        connection.rollback()
+
+
+@contextmanager
+def locking_reads(connection: MySQLConnection) -> Iterator[None]:
+    """Let queries of the block that end in `LOCKING` see the newest commits, and wait for those that are being made.
+
+    A change may be in Kafka before its commit is visible to other queries: the database writes its log first. Until
+    then, the rows are locked.
+    """
+    connection.rollback()
+    connection.start_transaction(isolation_level="READ COMMITTED")  # locks rows that exist, and no gaps between them
+    try:
+        yield
+    finally:
+        connection.rollback()
+
+
+def fetched(connection: MySQLConnection, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
+    """Run a query, and yield its rows as they arrive, without keeping all of them in memory."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, values)
+        while block := cursor.fetchmany(_GROUP_ROWS):
+            yield from block
 
 
 def named_error(error: Error, settings: DatabaseSettings, database: str | None = None) -> StackError:

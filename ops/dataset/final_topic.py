@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-from stack.errors import StackError
-from streams.adapters.committed_reader import CommittedReader, TopicError, Visit
+from ops.topic_reader import TopicReader
+
+GROUP: Final = "millrace-check"
 
 
 class Product(msgspec.Struct, frozen=True):
@@ -70,21 +73,14 @@ def read_final(bootstrap: str, topic: str) -> list[FinalRecord]:
         return reader.read_to_end()
 
 
-class FinalReader(CommittedReader):
-    """A reader that reads a topic in steps: each call returns the records that arrived since the previous call."""
+class FinalReader(TopicReader):
+    """A reader that decodes the records of a topic of complete orders."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
-        super().__init__(bootstrap, topic, "millrace-check")
+        super().__init__(bootstrap, topic, GROUP)
 
     def read_to_end(self) -> list[FinalRecord]:
         """Return the records that arrived since the previous call, up to the current end of every partition."""
         records: list[FinalRecord] = []
         self.visit_to_end(lambda key, value: records.append(decode(key, value)))
         return records
-
-    def visit_to_end(self, visit: Visit) -> None:
-        """Call `visit` with the key and value of each record since the previous call, one record at a time."""
-        try:
-            super().visit_to_end(visit)
-        except TopicError as error:
-            raise StackError(str(error)) from None

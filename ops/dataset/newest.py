@@ -7,24 +7,23 @@ because the rows were deleted and the deletion was never captured.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Final, Self
 
 import msgspec
 from msgspec import Struct
 from mysql.connector.connection import MySQLConnection
 
 from config.definition import Completeness, Definition
-from ops.dataset.database import quoted
-from ops.dataset.final_topic import FinalReader
+from ops.dataset.database import consistent_snapshot, fetched, quoted
+from ops.dataset.final_topic import FinalRecord, Order
+from ops.topic_reader import TopicReader
 from streams.model.published import OrderStatus
 
 PAUSE_S: Final = 3.0
 """Seconds between two comparisons: far longer than a change needs from the database to the topics."""
 
 NO_LONGER_EXISTS: Final = "no longer exists in the database"
-
-_GROUP_ROWS: Final = 10_000
 
 
 class _Method(Struct, frozen=True):
@@ -48,6 +47,18 @@ class Published(Struct, frozen=True, kw_only=True):
     num_products: int = 0
     products: tuple[_Product, ...] = ()
 
+    @classmethod
+    def of(cls, order: Order) -> Self:
+        """Take the compared fields of a record in `order_final`."""
+        return cls(
+            order_id=order.order_id,
+            customer_id=order.customer_id,
+            store_id=order.store_id,
+            payment_method=_Method(order.payment_method.id),
+            num_products=order.num_products,
+            products=tuple(_Product(line.product_id, line.quantity) for line in order.products),
+        )
+
     def fault(self, source: Published | None) -> str | None:
         """Explain how this record differs from the order in the database (None: it has no such order)."""
         if source is None:
@@ -63,41 +74,43 @@ _decoder = msgspec.json.Decoder(Published)
 
 
 def stale_orders(
-    connection: MySQLConnection, definition: Definition, readers: tuple[FinalReader, FinalReader]
-) -> list[str]:
-    """List the orders whose newest record differs from the database twice, although it did not change in between.
+    connection: MySQLConnection, definition: Definition, final: Iterable[FinalRecord], amended: TopicReader
+) -> dict[str, str]:
+    """Return the orders whose newest record differs from the database twice, although it did not change in between.
+
+    The values explain how they differ.
 
     Args:
-        readers: unused readers of `order_final` and `order_amended`.
+        final: the records of `order_final`; an order that is published later cannot be stale yet.
+        amended: an unused reader of `order_amended`.
 
     Raises:
         StackError: the database or Kafka cannot be read.
     """
-    newest: dict[str, Published] = {}
-    _read(readers, newest)
+    newest = {record.order.order_id: Published.of(record.order) for record in final if record.order is not None}
+    _read(amended, newest)
     first = _faults(newest, source_orders(connection, definition))
     if not first:
-        return []
+        return {}
     time.sleep(PAUSE_S)
     before = {order_id: newest[order_id] for order_id in first}
     source = source_orders(connection, definition)
-    _read(readers, newest)
+    _read(amended, newest)
     faults = _faults(newest, source)
-    return [f"{order_id}: {fault}" for order_id, fault in faults.items() if before.get(order_id) == newest[order_id]]
+    return {order_id: fault for order_id, fault in faults.items() if before.get(order_id) == newest[order_id]}
 
 
-def _read(readers: tuple[FinalReader, FinalReader], newest: dict[str, Published]) -> None:
+def _read(amended: TopicReader, newest: dict[str, Published]) -> None:
     def keep(_: bytes | None, value: bytes | None) -> None:
         try:
             order = _decoder.decode(value or b"")
         except msgspec.DecodeError:
-            return  # the comparison with order_final reports records that cannot be decoded
+            return  # the workers write only valid records
         known = newest.get(order.order_id)
         if known is None or order.revision > known.revision:
             newest[order.order_id] = order
 
-    for reader in readers:
-        reader.visit_to_end(keep)
+    amended.visit_to_end(keep)
 
 
 def _faults(newest: Mapping[str, Published], source: Mapping[str, Published | None]) -> dict[str, str]:
@@ -116,18 +129,16 @@ def source_orders(connection: MySQLConnection, definition: Definition) -> dict[s
     """Read every order of the database from one consistent snapshot; None if its rows break a rule of the streams."""
     rule = definition.completeness
     assert rule is not None
-    connection.rollback()
-    connection.start_transaction(consistent_snapshot=True, isolation_level="REPEATABLE READ")
-    try:
-        products: dict[str, list[_Product]] = {}
-        invalid: set[str] = set()
-        for order_id, product_id, quantity in _rows(connection, _lines_query(definition, rule)):
+    products: dict[str, list[_Product]] = {}
+    invalid: set[str] = set()
+    orders: dict[str, Published | None] = {}
+    with consistent_snapshot(connection):
+        for order_id, product_id, quantity in fetched(connection, _lines_query(definition, rule)):
             if quantity is None or quantity < 1:
                 invalid.add(order_id)
             else:
                 products.setdefault(order_id, []).append(_Product(product_id, quantity))
-        orders: dict[str, Published | None] = {}
-        for order_id, customer_id, store_id, method, expected in _rows(connection, _orders_query(definition, rule)):
+        for order_id, customer_id, store_id, method, expected in fetched(connection, _orders_query(definition, rule)):
             if order_id in invalid or expected is None or expected < 1:
                 orders[order_id] = None
                 continue
@@ -141,16 +152,7 @@ def source_orders(connection: MySQLConnection, definition: Definition) -> dict[s
                 num_products=expected,
                 products=lines,
             )
-    finally:
-        connection.rollback()
     return orders
-
-
-def _rows(connection: MySQLConnection, query: str) -> Iterator[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        while block := cursor.fetchmany(_GROUP_ROWS):
-            yield from block
 
 
 def _orders_query(definition: Definition, rule: Completeness) -> str:

@@ -8,7 +8,7 @@ order is never complete, and such a line is not counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from mysql.connector.connection import MySQLConnection
 
 from config.definition import Completeness, Definition
-from ops.dataset.database import quoted
+from ops.dataset.database import consistent_snapshot, fetched, quoted
 from ops.dataset.final_topic import FinalRecord, Order, PaymentMethod, Product
 from stack.errors import StackError
 
@@ -26,7 +26,8 @@ EXAMPLES = 20
 class Verdict(Struct, kw_only=True):
     """Result of comparing `order_final` with the database. The lists hold order ids; all but `unexpected` are faults.
 
-    `stale` orders are those whose newest record, in `order_final` or `order_amended`, differs from the database.
+    `stale` orders are those whose newest record, in `order_final` or `order_amended`, differs from the database; the
+    values are their faults.
 
     `unexpected` orders are in the topic but not complete in the database. That is not a fault: such an order may
     have been changed or deleted after it was complete.
@@ -41,13 +42,18 @@ class Verdict(Struct, kw_only=True):
     malformed: list[str]
     different: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
-    stale: list[str] = field(default_factory=list)
+    stale: dict[str, str] = field(default_factory=dict)
     strict: bool = False
 
     @property
     def passed(self) -> bool:
         """Whether no order is missing, repeated or stale, and every record is valid (if strict, with equal fields)."""
         return not (self.missing or self.duplicates or self.malformed or self.different or self.stale)
+
+    @property
+    def repairable(self) -> list[str]:
+        """The orders that are missing or stale, which a repair reads again from the database."""
+        return [*self.missing, *self.stale]
 
     def figures(self) -> dict[str, Any]:
         """Return the verdict as JSON data: counts, and some order ids for each list."""
@@ -64,8 +70,13 @@ class Verdict(Struct, kw_only=True):
             "malformed": len(self.malformed),
             "stale": len(self.stale),
             "different": len(self.different) if self.strict else None,
-            "examples": {name: getattr(self, name)[:EXAMPLES] for name in lists if getattr(self, name)},
+            "examples": {name: self._examples(name) for name in lists if getattr(self, name)},
         }
+
+    def _examples(self, name: str) -> list[str]:
+        found = getattr(self, name)
+        lines = [f"{order_id}: {fault}" for order_id, fault in found.items()] if isinstance(found, dict) else found
+        return lines[:EXAMPLES]
 
 
 def expected_orders(connection: MySQLConnection, definition: Definition) -> dict[str, Order]:
@@ -76,25 +87,14 @@ def expected_orders(connection: MySQLConnection, definition: Definition) -> dict
     """
     if definition.completeness is None:
         raise StackError(f"dataset {definition.name} declares no completeness rule, so there is nothing to check")
-    connection.rollback()
-    connection.start_transaction(consistent_snapshot=True, isolation_level="REPEATABLE READ")
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(_orders_query(definition, definition.completeness))
-            orders = {row[0]: _order(row) for row in _rows(cursor)}
-            cursor.execute(_lines_query(definition, definition.completeness))
-            for order_id, product_id, quantity in _rows(cursor):
-                if order_id in orders:
-                    orders[order_id].products.append(Product(product_id, quantity))
-    finally:
-        connection.rollback()
+    with consistent_snapshot(connection):
+        orders = {
+            row[0]: _order(row) for row in fetched(connection, _orders_query(definition, definition.completeness))
+        }
+        for order_id, product_id, quantity in fetched(connection, _lines_query(definition, definition.completeness)):
+            if order_id in orders:
+                orders[order_id].products.append(Product(product_id, quantity))
     return orders
-
-
-def _rows(cursor: Any) -> Iterable[Any]:
-    """Yield the rows of a cursor as they arrive, without keeping all of them in memory."""
-    while block := cursor.fetchmany(10_000):
-        yield from block
 
 
 def _orders_query(definition: Definition, rule: Completeness) -> str:

@@ -26,8 +26,9 @@ from ops.dead_letters.details import LETTER_MEMBERS, letter_lines, letter_member
 from ops.dead_letters.letter import DeadLetter, RecordRef, ReplayNote
 from ops.dead_letters.printing import printable, table
 from ops.dead_letters.reading import DeadLetterReader
-from ops.dead_letters.replaying import Replay, new_producer, replay_fault
+from ops.dead_letters.replaying import Replay, replay_fault, transactional_id
 from ops.dead_letters.summary import Selection, Summary
+from ops.producer import transactional_producer
 from stack.errors import StackError
 from streams.topics import Direction, catalogue
 
@@ -134,7 +135,8 @@ def run_replay(arguments: argparse.Namespace) -> int:
         }
         if arguments.dry_run:
             return _dry_run(reader, arguments, sources)
-        replay = Replay(new_producer(kafka.bootstrap, dataset.orders_app_id), sources, _report)
+        producer = transactional_producer(kafka.bootstrap, transactional_id(dataset.orders_app_id))
+        replay = Replay(producer, sources, _report)
         replay.begin()
         if arguments.all:
             skipped = replay.run(_selected(reader, arguments), done=_replayed(reader))

@@ -10,24 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
-from ops.context import SILENT
 from ops.dead_letters.letter import REPLAYED, DeadLetter, RecordRef
 from ops.dead_letters.printing import short
+from ops.producer import ANSWER_S
 from stack.errors import StackError
 from streams.topics import DEAD_LETTERS, KEY_LEFT_OUT_HEADER, REPLAYED_FROM_HEADER
-
-TRANSACTION_TIMEOUT_MS: Final = 15_000
-"""Time after which Kafka aborts the transaction of a killed replay; until then, consumers of the topic wait."""
 
 CHUNK_LETTERS: Final = 500
 CHUNK_BYTES: Final = 512 * 1024
 """Limits of one transaction. A larger letter gets a separate transaction: Kafka may reject it as too large for its
 topic, and other records in the same transaction would then wait for their timeout."""
-
-_LARGEST_BYTES = 32 * 1024 * 1024
-_ANSWER_S = 30.0
 
 OnRejected = Callable[[DeadLetter, str], None]
 
@@ -43,18 +37,9 @@ class TransactionalProducer(Protocol):
     def abort_transaction(self, timeout: float, /) -> object: ...
 
 
-def new_producer(bootstrap: str, app_id: str) -> Producer:
-    """Create a producer with the transactional id that all replays share."""
-    return Producer(
-        {
-            "bootstrap.servers": bootstrap,
-            "transactional.id": f"{app_id}-dead-letters-replay",
-            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
-            "message.max.bytes": _LARGEST_BYTES,
-            "compression.type": "lz4",
-        },
-        logger=SILENT,
-    )
+def transactional_id(app_id: str) -> str:
+    """Return the transactional id that all replays of an application share."""
+    return f"{app_id}-dead-letters-replay"
 
 
 def replay_fault(letter: DeadLetter, sources: Mapping[str, int], *, has_value: bool = False) -> str | None:
@@ -99,7 +84,7 @@ class Replay:
     def begin(self) -> None:
         """Fence all other replays; when this method returns, everything they committed is visible."""
         try:
-            self._producer.init_transactions(_ANSWER_S)
+            self._producer.init_transactions(ANSWER_S)
         except KafkaException as error:
             raise StackError(f"the replay could not begin its transaction: {error.args[0].str()}") from None
 
@@ -159,12 +144,12 @@ class Replay:
             try:
                 for letter in letters:
                     self._produce(letter, letter.value if value is None else value)
-                producer.commit_transaction(_ANSWER_S)  # fails if any record failed
+                producer.commit_transaction(ANSWER_S)  # fails if any record failed
             except KafkaException as error:
                 fault: KafkaError = error.args[0]
                 if fault.fatal():
                     raise
-                producer.abort_transaction(_ANSWER_S)
+                producer.abort_transaction(ANSWER_S)
                 return fault
         except KafkaException as error:
             raise _ended(error.args[0]) from None

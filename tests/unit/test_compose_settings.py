@@ -26,8 +26,8 @@ from config.settings import (
     SettingsError,
     SettingsGroup,
 )
-from ops import cli
-from ops.dead_letters import replaying
+from ops import cli, producer
+from ops.connector.commands import run_watch
 from stack.ports import DEFAULT_PORTS, HOST
 from stack.servers import kafka, mariadb, redis
 from stack.servers.connect import worker_settings
@@ -69,7 +69,7 @@ def test_kafka_has_the_local_brokers_settings(site: Site) -> None:
 def test_no_transaction_of_a_stranger_holds_up_the_readers_for_longer_than_ours_could(site: Site) -> None:
     longest_ms = int(kafka.broker_settings(site)["transaction.max.timeout.ms"])
     assert longest_ms == 60_000
-    assert longest_ms >= replaying.TRANSACTION_TIMEOUT_MS
+    assert longest_ms >= producer.TRANSACTION_TIMEOUT_MS
     OrdersSettings.read({"TRANSACTION_TIMEOUT_MS": str(longest_ms)})
     with pytest.raises(SettingsError):
         OrdersSettings.read({"TRANSACTION_TIMEOUT_MS": str(longest_ms + 1)})
@@ -135,6 +135,12 @@ def test_setup_runs_the_commands_that_exist() -> None:
     for command in commands:
         assert command[0] == "millrace"
         assert callable(cli.parser().parse_args(command[1:]).run)
+
+
+def test_a_sweep_follows_snapshots_with_the_settings_of_setup() -> None:
+    program, *command = SERVICES["sweep"]["command"]
+    assert (program, cli.parser().parse_args(command).run) == ("millrace", run_watch)
+    assert SERVICES["sweep"]["environment"] == SERVICES["setup"]["environment"]
 
 
 @pytest.mark.parametrize("name", ["setup", *WORKERS])

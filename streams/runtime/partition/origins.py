@@ -26,13 +26,13 @@ class OriginRule:
     Attributes:
         begun_epoch: reads the newest epoch that has begun; called only if a change has an unknown origin.
         servers: ids of the servers whose changes one log may contain; if empty, only those of one server.
-        foreign_header: name of the header of records that did not come directly from the connector, which are neither
-            checked nor learned from; empty if there are none.
+        foreign_headers: names of headers of records that do not come directly from the connector, which are neither
+            checked nor learned from.
     """
 
     begun_epoch: Callable[[], Awaitable[int]]
     servers: Collection[int] = ()
-    foreign_header: str = ""
+    foreign_headers: Collection[str] = ()
 
 
 class OriginCheck:
@@ -89,8 +89,8 @@ class OriginCheck:
             if position[1] == file and position[0] == epoch and change.server_id in (0, server_id):
                 newest_ms = max(newest_ms, at_ms)  # nearly all changes
                 continue
-            if any(name == self._rule.foreign_header for name, _ in record.headers):
-                continue  # it may have been corrected by hand, and comes long after its own time
+            if any(name in self._rule.foreign_headers for name, _ in record.headers):
+                continue  # it has the place of an older change, or was corrected by hand
             if known is not None:
                 known = replace(known, newest_ms=newest_ms)
                 reason = contradiction(known, change, at_ms, self._rule.servers)

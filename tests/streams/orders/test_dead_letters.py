@@ -22,7 +22,8 @@ from config.settings import KafkaSettings, environment_with
 from ops.cli import main
 from ops.dead_letters.letter import RecordRef
 from ops.dead_letters.reading import DeadLetterReader
-from ops.dead_letters.replaying import Replay, new_producer
+from ops.dead_letters.replaying import Replay, transactional_id
+from ops.producer import transactional_producer
 from ops.topics import apply_topics
 from stack.errors import StackError
 from stack.local import Stack
@@ -264,7 +265,7 @@ def test_what_a_killed_replay_left_open_is_replayed_by_the_next_and_the_dead_one
     letters: Letters,
 ) -> None:
     letters.write(*[b"%d" % i for i in range(5)])
-    producer = new_producer(letters.bootstrap, APP)
+    producer = transactional_producer(letters.bootstrap, transactional_id(APP))
     with DeadLetterReader(letters.bootstrap) as reader:
         dying = Replay(Dying(producer), {ORDERS: 4}, lambda letter, reason: pytest.fail(reason))
         dying.begin()
@@ -280,7 +281,11 @@ def test_a_replay_that_is_overtaken_by_another_ends_and_repeats_nothing(letters:
     letters.write(b"a", b"b")
     places = letters.places()
     with DeadLetterReader(letters.bootstrap) as reader:
-        slow = Replay(new_producer(letters.bootstrap, APP), {ORDERS: 4}, lambda letter, reason: pytest.fail(reason))
+        slow = Replay(
+            transactional_producer(letters.bootstrap, transactional_id(APP)),
+            {ORDERS: 4},
+            lambda letter, reason: pytest.fail(reason),
+        )
         slow.begin()
         found = [reader.at(place) for place in places]
         assert letters.replay() == 0

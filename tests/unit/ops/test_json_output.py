@@ -167,7 +167,7 @@ def declared(*words: str) -> set[str]:
 
 def test_what_needs_a_server_declares_its_members_too() -> None:
     verdict = Verdict(complete=0, records=0, distinct=0, duplicates=0, missing=[], unexpected=[], malformed=[])
-    assert declared("dataset", "check") == verdict.figures().keys()
+    assert declared("dataset", "check") == {*verdict.figures(), "repaired"}
     assert declared("dead-letters", "list") == Summary(Selection(), limit=1).fields().keys()
 
 

@@ -35,7 +35,7 @@ def wrapped(value: bytes) -> bytes:
 
 
 class Topic:
-    """A topic in memory, with the interface of `CommittedReader`."""
+    """A topic in memory, with the interface of `TopicReader`."""
 
     records: ClassVar[Records] = []
 
@@ -51,7 +51,7 @@ class Topic:
 
 
 def rows_of(monkeypatch: pytest.MonkeyPatch, *records: tuple[bytes | None, bytes | None]) -> TopicRows:
-    monkeypatch.setattr(topic_rows, "CommittedReader", Topic)
+    monkeypatch.setattr(topic_rows, "TopicReader", Topic)
     monkeypatch.setattr(Topic, "records", list(records))
     rows = TopicRows("nowhere:1", "orders", ORDERS)
     rows.read()

@@ -18,7 +18,7 @@ from streams.runtime.partition.batch import RecordBatch
 from streams.runtime.partition.host import PolledTask
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.origins import OriginRule
-from streams.topics import REPLAYED_FROM_HEADER
+from streams.topics import APPENDED_HEADERS, REPAIRED_HEADER, REPLAYED_FROM_HEADER, SWEPT_HEADER
 from tests.support.fakes import numbers
 from tests.unit.runtime.partition_testbed import PartitionTestbed
 
@@ -38,7 +38,7 @@ class FailOver(PartitionTestbed):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, [4, 6, 5, 3, 2, 7, 3])
         self.pipeline = dataclasses.replace(
-            self.pipeline, origin_rule=OriginRule(begun_epoch=self._begun_epoch, foreign_header=REPLAYED_FROM_HEADER)
+            self.pipeline, origin_rule=OriginRule(begun_epoch=self._begun_epoch, foreign_headers=APPENDED_HEADERS)
         )
         self.partition = self.new_partition()
 
@@ -89,11 +89,13 @@ async def test_a_partition_stops_before_the_first_change_of_another_server(testb
     assert not testbed.crashed
 
 
-async def test_a_replayed_dead_letter_is_of_no_unknown_origin_and_makes_no_later_change_suspicious(
-    testbed: FailOver,
+@pytest.mark.parametrize("header", [REPLAYED_FROM_HEADER, SWEPT_HEADER, REPAIRED_HEADER])
+@pytest.mark.parametrize("file", [3, 9_999])
+async def test_a_record_that_a_command_appended_stops_nothing_and_makes_no_later_change_suspicious(
+    testbed: FailOver, header: str, file: int
 ) -> None:
-    testbed.headers = [(REPLAYED_FROM_HEADER, b"dead_letters/0/7")]
-    testbed.only_one, testbed.new_file = True, 9_999
+    testbed.headers = [(header, b"dead_letters/0/7")]
+    testbed.only_one, testbed.new_file = True, file
     testbed.start()
     await testbed.processed()
     assert testbed.stats.counters["unknown_origin"] == 0
