@@ -17,8 +17,8 @@ from demo.customers import CustomersFile
 from demo.progress import Progress
 from demo.proof import Proof
 from demo.workers import Worker
+from ops.database import connected, quoted
 from ops.dataset.bulk import OnDuplicate
-from ops.dataset.database import connected, quoted
 from ops.dataset.generator.load import load_files
 from ops.dataset.generator.plan import Plan
 from stack.errors import StackError

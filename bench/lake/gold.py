@@ -23,7 +23,7 @@ from deltalake import DeltaTable
 
 from bench.lake.testbed import LakeBenchTestbed
 from bench.peers.lake_job import DIMENSIONS, FACTS, KEY_OF, UNKNOWN
-from ops.dataset.database import connected
+from ops.database import connected
 from stack.errors import StackError
 
 TABLES: Final = (*DIMENSIONS, *FACTS)

@@ -24,7 +24,7 @@ from config.definition import Definition, Table
 from config.settings import DatabaseSettings
 from ops.connector.sweep import append, database_time_ms, deletion, envelope_of, existing, require_comparable_key
 from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows
-from ops.dataset.database import LOCKING, connected, fetched, locking_reads, quoted
+from ops.database import LOCKING, connected, fetched, locking_reads, quoted
 from stack.errors import StackError
 from streams.model.position import Position
 from streams.topics import REPAIRED_HEADER, change_topic

@@ -25,7 +25,7 @@ from mysql.connector.connection import MySQLConnection
 from config.definition import Definition, LogicalType, Table
 from config.settings import DatabaseSettings
 from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows
-from ops.dataset.database import LOCKING, connected, fetched, locking_reads, quoted
+from ops.database import LOCKING, connected, fetched, locking_reads, quoted
 from ops.producer import ANSWER_S, transactional_producer
 from stack.errors import StackError
 from streams.model.position import SWEPT_ROW, Position

@@ -16,7 +16,7 @@ from mysql.connector import Error, errorcode
 from mysql.connector.connection import MySQLConnection
 
 from config.definition import Table
-from ops.dataset.database import is_transient, quoted, text_literal
+from ops.database import is_transient, quoted, text_literal
 
 ROWS_PER_STATEMENT = 5_000
 BYTES_PER_STATEMENT = 1_000_000

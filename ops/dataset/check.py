@@ -6,7 +6,7 @@ import time
 
 from config.definition import Definition
 from config.settings import DatabaseSettings, KafkaSettings
-from ops.dataset.database import connected
+from ops.database import connected
 from ops.dataset.final_topic import GROUP, FinalReader, FinalRecord
 from ops.dataset.newest import stale_orders
 from ops.dataset.oracle import Verdict, compare, expected_orders

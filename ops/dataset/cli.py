@@ -16,10 +16,10 @@ from config.json_output import add_json_option, print_json
 from config.settings import KafkaSettings
 from ops.connector.repair import repair
 from ops.context import settings_environment
+from ops.database import connected
 from ops.dataset.bulk import OnDuplicate
 from ops.dataset.check import check
 from ops.dataset.command import add_dataset_command, chosen_database, chosen_definition, generator_parameters, say
-from ops.dataset.database import connected
 from ops.dataset.foreign import command as foreign
 from ops.dataset.generator.files import TABLES, write_files
 from ops.dataset.generator.load import load_files, require_empty

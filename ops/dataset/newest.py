@@ -15,7 +15,7 @@ from msgspec import Struct
 from mysql.connector.connection import MySQLConnection
 
 from config.definition import Completeness, Definition
-from ops.dataset.database import consistent_snapshot, fetched, quoted
+from ops.database import consistent_snapshot, fetched, quoted
 from ops.dataset.final_topic import FinalRecord, Order
 from ops.topic_reader import TopicReader
 from streams.model.published import OrderStatus

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from mysql.connector.connection import MySQLConnection
 
 from config.definition import Completeness, Definition
-from ops.dataset.database import consistent_snapshot, fetched, quoted
+from ops.database import consistent_snapshot, fetched, quoted
 from ops.dataset.final_topic import FinalRecord, Order, PaymentMethod, Product
 from stack.errors import StackError
 

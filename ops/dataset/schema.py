@@ -8,7 +8,7 @@ from mysql.connector.connection import MySQLConnection
 
 from config.dataset import SCHEMA_FILE
 from config.definition import Definition
-from ops.dataset.database import quoted
+from ops.database import quoted
 from stack.errors import StackError
 
 LOCK_WAIT_S = 20

@@ -16,7 +16,7 @@ from typing import Any
 from mysql.connector import Error, errorcode
 from mysql.connector.connection import MySQLConnection
 
-from ops.dataset.database import is_transient
+from ops.database import is_transient
 
 TRIES = 3
 FIRST_PAUSE_S = 0.5

@@ -12,8 +12,8 @@ from typing import Any
 
 from config import parsing
 from config.command_line import argument
+from ops.database import connected
 from ops.dataset.command import add_dataset_command, chosen_database, chosen_definition, generator_parameters, say
-from ops.dataset.database import connected
 from ops.dataset.shop import Details
 from ops.dataset.simulate import simulate
 from ops.dataset.simulation import Simulation

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from config.definition import Column, LogicalType
-from ops.dataset.database import text_literal
+from ops.database import text_literal
 
 NULL_TEXTS = ("", "\\N")
 _NEEDS_ESCAPE = re.compile(r"['\\\0\n\r\x1a]").search

@@ -17,7 +17,7 @@ from mysql.connector.connection import MySQLConnection
 
 from config.dataset import load_definition
 from config.settings import DatabaseSettings
-from ops.dataset.database import connected
+from ops.database import connected
 from ops.dataset.shop import Details, ShopDatabase, Transaction
 from ops.dataset.simulate import simulate
 from ops.dataset.simulation import Simulation

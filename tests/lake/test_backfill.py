@@ -19,7 +19,7 @@ from batch.context import LayerResult, RunContext
 from batch.silver import refine
 from batch.storage.database import connected
 from config.settings import DatabaseSettings
-from ops.dataset.database import connected as as_owner
+from ops.database import connected as as_owner
 from ops.dataset.schema import create_schema
 from stack.local import Stack
 from streams.topics import change_topic

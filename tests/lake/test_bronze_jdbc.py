@@ -24,7 +24,7 @@ from batch.errors import BatchError
 from batch.storage.canonical import time_text
 from batch.storage.database import connected
 from config.settings import DatabaseSettings
-from ops.dataset.database import connected as as_owner
+from ops.database import connected as as_owner
 from ops.dataset.schema import create_schema
 from stack.local import Stack
 from streams.topics import change_topic

@@ -28,7 +28,7 @@ from batch.silver.history import history_table
 from batch.storage.database import connected
 from config.dataset import load_definition
 from config.settings import DatabaseSettings
-from ops.dataset.database import connected as as_owner
+from ops.database import connected as as_owner
 from ops.dataset.schema import create_schema
 from stack.local import Stack
 from streams.topics import change_topic

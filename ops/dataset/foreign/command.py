@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from config.dataset import DEFINITION_FILE, SCHEMA_FILE, datasets_folder, load_definition_file
 from config.definition import RESERVED_LAKE_FOLDERS
 from config.settings import DatabaseSettings, environment_over
-from ops.dataset.database import connected
+from ops.database import connected
 from ops.dataset.foreign.draft import TableDraft, drafts
 from ops.dataset.foreign.read import hours_from_utc, read_tables
 from ops.dataset.foreign.text import definition_text, schema_text

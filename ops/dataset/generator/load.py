@@ -7,8 +7,8 @@ from pathlib import Path
 
 from config.definition import Definition
 from config.settings import DatabaseSettings
+from ops.database import connected, quoted
 from ops.dataset.bulk import OnDuplicate
-from ops.dataset.database import connected, quoted
 from ops.dataset.load import load_file
 from stack.errors import StackError
 

@@ -13,7 +13,7 @@ from batch.pipeline.manifest import Manifests
 from batch.storage.objects import object_folder
 from config.settings import DatabaseSettings, ObjectStoreSettings
 from demo.proof import percentile
-from ops.dataset.database import connected
+from ops.database import connected
 from ops.dataset.shop import NewOrder, place_order
 from tests.support.lake.testbed import LakeTestbed
 

@@ -27,7 +27,7 @@ from mysql.connector.connection import MySQLConnection
 from config.dataset import load_definition
 from config.settings import DatabaseSettings
 from ops.cli import main
-from ops.dataset.database import connected
+from ops.database import connected
 from ops.dataset.final_topic import Order, read_final
 from ops.dataset.oracle import expected_orders
 from ops.dataset.shop import Details, NewOrder, place_order

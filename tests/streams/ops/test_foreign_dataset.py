@@ -18,7 +18,7 @@ from config.definition import Definition
 from config.settings import ConnectSettings, DatabaseSettings
 from ops.cli import main
 from ops.connector.settings import connector_settings
-from ops.dataset.database import connected
+from ops.database import connected
 from ops.dataset.schema import verify_schema
 from stack.local import Stack
 from stack.servers.mariadb import socket_path

@@ -15,8 +15,8 @@ from demo.workers import Worker
 from ops.connector.apply import apply_connector
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings
+from ops.database import connected
 from ops.dataset.bulk import OnDuplicate
-from ops.dataset.database import connected
 from ops.dataset.generator.files import write_files
 from ops.dataset.generator.load import load_files
 from ops.dataset.generator.plan import make_plan

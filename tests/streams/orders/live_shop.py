@@ -14,8 +14,8 @@ from mysql.connector.connection import MySQLConnection
 
 from config.dataset import load_definition
 from config.settings import DatabaseSettings, KafkaSettings
+from ops.database import connected
 from ops.dataset.check import check
-from ops.dataset.database import connected
 from ops.dataset.oracle import Verdict
 from streams.adapters.committed_reader import committed_consumer
 from tests.support.server_waiting import LIVENESS_S, until

@@ -20,7 +20,7 @@ import requests
 
 from config.settings import DatabaseSettings, RedisSettings
 from demo.workers import Worker
-from ops.dataset.database import connected
+from ops.database import connected
 from stack.local import Stack
 from stack.ports import free_ports
 from streams.topics import DEAD_LETTERS

@@ -18,7 +18,7 @@ import requests
 from config.dataset import load_definition
 from config.settings import DatabaseSettings
 from demo.workers import Worker
-from ops.dataset.database import connected
+from ops.database import connected
 from ops.dataset.shop import Details
 from ops.dataset.simulate import simulate
 from ops.dataset.simulation import Simulation

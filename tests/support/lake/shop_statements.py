@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from config.settings import DatabaseSettings
-from ops.dataset.database import connected
+from ops.database import connected
 from ops.dataset.shop import ShopDatabase
 from ops.dataset.simulate import Simulator
 from ops.dataset.simulation import Simulation, SystemClock

@@ -17,7 +17,7 @@ from mysql.connector.connection import MySQLConnection
 
 from config.dataset import load_definition
 from config.settings import DatabaseSettings, ObjectStoreSettings, environment_with
-from ops.dataset.database import connected
+from ops.database import connected
 from stack.local import Stack
 from stack.servers.mariadb import socket_path
 from streams.topics import change_topic
