@@ -110,7 +110,6 @@ def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[Topi
             owner="streams.orders, streams.lookups, `millrace dead-letters replay` (notes)",
         ),
         _SOURCE_EPOCHS,
-        notifications(dataset),
         _order_state_changelog(app_id, order_partitions),
     )
 
@@ -124,19 +123,6 @@ _SOURCE_EPOCHS = TopicSpec(
     owner="connector epoch begin",
     config={"cleanup.policy": "compact"},
 )
-
-
-def notifications(dataset: str) -> TopicSpec:
-    """Return the topic in which a dataset's connector reports the progress of its snapshots."""
-    return TopicSpec(
-        name=f"notifications.{dataset}",
-        key="id of the notification",
-        value="Debezium notification, JSON",
-        partitions=1,
-        direction=Direction.INTERNAL,
-        owner="connector",
-        config=KEEP_FOREVER,
-    )
 
 
 def _source(dataset: str, table: str, key: str, partitions: int, *, co_partitioned: bool = False) -> TopicSpec:

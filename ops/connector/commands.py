@@ -5,7 +5,6 @@ millrace connector epoch begin    replace the connector after a fail-over: its c
 millrace connector status    show the connector's state; exit code 1 unless it and all its tasks are running
 millrace connector delete    delete the connector; Connect keeps its source position
 millrace connector sweep     append deletions of rows that vanished from the source without a captured deletion
-millrace connector watch     sweep after every completed snapshot, until it is stopped
 """
 
 from __future__ import annotations
@@ -21,15 +20,10 @@ from ops.connector.apply import apply_connector, check_connector, failure_of, wa
 from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings
-from ops.connector.sweep import SweptTable, sweep
-from ops.connector.watch import SnapshotWatch
+from ops.connector.sweep import sweep
 from ops.context import add_stack_option, settings_environment
-from ops.topics import check_topics
 from stack.errors import StackError
 from streams.model.position import with_epoch
-from streams.topics import notifications
-
-_WATCH_POLL_S = 1.0
 
 
 def add_commands(subparsers: Any) -> None:
@@ -51,9 +45,7 @@ def add_commands(subparsers: Any) -> None:
     parser = _add(actions, "sweep", run_sweep, text)
     parser.add_argument("--table", metavar="TABLE", help="compare only this table (default: all tables of the dataset)")
     parser.add_argument("--dry-run", action="store_true", help="only count these rows; exit code 1 if there are any")
-    _add_force(parser)
-    parser = _add(actions, "watch", run_watch, "sweep after every completed snapshot, until it is stopped")
-    _add_force(parser)
+    parser.add_argument("--force", action="store_true", help="delete them even if they are over 20%% of a table's rows")
     text = "begin a new epoch after the source's log began again"
     epoch = actions.add_parser("epoch", help=text, description=text)
     begin = _add(
@@ -69,7 +61,6 @@ def add_commands(subparsers: Any) -> None:
 def run_apply(arguments: argparse.Namespace) -> int:
     """Create the connector or update its settings, and wait until it is running."""
     definition, settings = _read_settings(arguments)
-    check_topics(KafkaSettings.read(settings_environment(arguments)), [notifications(definition.name)])
     with ConnectClient(settings.url) as connect:
         epoch = begun_epoch(_bootstrap(arguments), definition.name)
         _apply(connect, definition, settings, epoch, wait=arguments.wait_snapshot)
@@ -148,34 +139,12 @@ def run_sweep(arguments: argparse.Namespace) -> int:
         is_dry=arguments.dry_run,
         is_forced=arguments.force,
     )
-    gone = 0
+    gone, verb = 0, "not deleted (dry run)" if arguments.dry_run else "deletions appended"
     for table in tables:
         gone += table.gone
-        print(_line(table, is_dry=arguments.dry_run), flush=True)
+        outcome = f"{table.gone:,} no longer in the source: {verb}" if table.gone else "all in the source"
+        print(f"{table.table}: {table.topic_rows:,} rows in the topic, {outcome}", flush=True)
     return 1 if gone and arguments.dry_run else 0
-
-
-def run_watch(arguments: argparse.Namespace) -> int:
-    """Follow the connector's notifications, and sweep after each completed snapshot; never returns."""
-    definition, _ = _read_settings(arguments)
-    environment = settings_environment(arguments)
-    database, kafka = DatabaseSettings.read(environment), KafkaSettings.read(environment)
-    check_topics(kafka, [notifications(definition.name)])
-    with SnapshotWatch(database, kafka.bootstrap, definition, is_forced=arguments.force) as watch:
-        print(f"{connector_name(definition.name)}: waiting for completed snapshots", flush=True)
-        while True:
-            for table in watch.step(_WATCH_POLL_S) or ():
-                print(f"after a snapshot: {_line(table)}", flush=True)
-
-
-def _line(table: SweptTable, *, is_dry: bool = False) -> str:
-    verb = "not deleted (dry run)" if is_dry else "deletions appended"
-    outcome = f"{table.gone:,} no longer in the source: {verb}" if table.gone else "all in the source"
-    return f"{table.table}: {table.topic_rows:,} rows in the topic, {outcome}"
-
-
-def _add_force(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--force", action="store_true", help="delete rows even if they are over 20%% of a table's rows")
 
 
 def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:

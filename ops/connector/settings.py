@@ -18,7 +18,7 @@ from config.definition import Definition, Table
 from config.settings import ConnectSettings
 from stack.errors import StackError
 from streams.model.position import with_epoch
-from streams.topics import change_topic, notifications
+from streams.topics import change_topic
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "config" / "connectors"
 
@@ -55,7 +55,6 @@ def connector_settings(definition: Definition, settings: ConnectSettings, *, epo
         "database_host": settings.database_host,
         "database_port": str(settings.database_port),
         "kafka_bootstrap": settings.kafka_bootstrap,
-        "notifications_topic": notifications(definition.name).name,
         "schema_history_topic": f"schema-history.{with_epoch(definition.name, epoch)}",
     }
     result = {

@@ -107,10 +107,6 @@ def same_epoch() -> None:
     _replace(KafkaTransactions, "must_reopen", False)
 
 
-def no_sweep() -> None:
-    """No sweep follows a snapshot. The workers are as they should be: the scenario leaves the sweep out."""
-
-
 @dataclass(frozen=True)
 class Mutant:
     """A safeguard that is removed, the row that has to notice, and the invariant that shows it."""
@@ -127,7 +123,6 @@ MUTANTS: Mapping[str, Mutant] = {
     "no_fencing": Mutant(no_fencing, "4", frozenset({"I2"})),
     "futures_not_awaited": Mutant(futures_not_awaited, "R", frozenset({"I1"})),
     "same_epoch": Mutant(same_epoch, "18", frozenset({"I1"})),
-    "no_sweep": Mutant(no_sweep, "23", frozenset({"truth"})),
 }
 
 

@@ -89,9 +89,7 @@ def _play(testbed: FaultTestbed, result: Result, dose: Dose, say: Say) -> Judgem
         stack.callback(pool.heal)
         stack.callback(testbed.proxy.heal)
         watch = stack.enter_context(FinalWatch(testbed.kafka.bootstrap))
-        draw = random.Random(f"{result.row}/{result.seed}")  # noqa: S311
-        is_swept = result.mutant != "no_sweep"
-        scenario = Scenario(testbed, pool, shop, watch, dose, draw, say, is_swept)
+        scenario = Scenario(testbed, pool, shop, watch, dose, random.Random(f"{result.row}/{result.seed}"), say)  # noqa: S311
         pool.start()
         pool.settle()
         with shop.live() if what.live else nullcontext():

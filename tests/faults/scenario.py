@@ -37,7 +37,6 @@ class Scenario:
     """A running scenario.
 
     Attributes:
-        is_swept: whether a sweep follows each snapshot; a mutant lacks it.
         struck_at: when the last fault was done (of an outage: when it was over), of the monotonic clock.
         notes: more to report, by name.
         broken: what a fault itself saw go wrong, one line each.
@@ -50,7 +49,6 @@ class Scenario:
     dose: Dose
     draw: random.Random
     say: Say
-    is_swept: bool = True
     struck_at: float = 0.0
     struck_ns: int = 0
     notes: dict[str, Any] = field(default_factory=dict)

@@ -19,8 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from ops.connector.settings import connector_name
-from ops.connector.sweep import SweptTable
-from ops.connector.watch import SnapshotWatch
+from ops.connector.sweep import sweep
 from stack.servers import connect as connect_server
 from stack.servers.mariadb import socket_path
 from streams.topics import ORDER_FINAL
@@ -31,8 +30,6 @@ from tests.support.kafka import ANSWER_S, admin, read_topics
 
 CONNECTOR_LIMIT_S: Final = 90.0
 PURGE_LIMIT_S: Final = 20.0
-NOTIFIED_LIMIT_S: Final = 60.0
-NOTIFIED_QUIET_S: Final = 5.0
 REFUSED_BYTES: Final = 100
 LARGE_BYTES: Final = 16 * 1024 * 1024
 
@@ -143,41 +140,25 @@ def _kill_in_snapshot(scenario: Scenario, *, server: str = "connect") -> None:
 
 
 def vanish_in_snapshot(scenario: Scenario) -> None:
-    """SIGKILL Connect and Kafka while a snapshot is read and the shop deletes rows; a sweep follows each snapshot.
+    """SIGKILL Connect and Kafka while a snapshot is read and the shop deletes rows; then sweep what has vanished.
 
     The deletions between two attempts are in no topic. Without the sweep, stream and store keep these rows: the
     scenario has proved nothing if there are none.
     """
     scenario.notes["exactly_once_support"] = "required"
-    vanished = sweeps = 0
+    vanished = 0
     for _ in range(scenario.dose.times):
         with scenario.backlog():
             _kill_in_snapshot(scenario, server="connect")
             _kill_in_snapshot(scenario, server="kafka")
-        scenario.struck("the connector follows the log again")
-        if not scenario.is_swept:
-            continue
-        # The broker may have got emptied topics back, so that a large share of their rows is gone.
         testbed = scenario.testbed
-        with SnapshotWatch(testbed.database, testbed.kafka.bootstrap, testbed.definition, is_forced=True) as watch:
-            for swept in _to_end(watch):
-                sweeps += bool(swept)
-                vanished += sum(table.gone for table in swept)
-        scenario.struck(f"{sweeps} sweeps, {vanished} rows")
-    scenario.notes |= {"sweeps": sweeps, "rows_swept": vanished}
-    if scenario.is_swept and not vanished:
+        swept = list(sweep(testbed.database, testbed.kafka.bootstrap, testbed.definition, is_forced=True))
+        vanished += sum(table.gone for table in swept)
+        scenario.struck(f"swept {vanished} rows")
+    scenario.notes["rows_swept"] = vanished
+    if not vanished:
         scenario.broken.append("no row vanished between two snapshots: the kills hit nothing")
-    if scenario.is_swept and sweeps < scenario.dose.times:
-        scenario.broken.append(f"{sweeps} sweeps after {scenario.dose.times} snapshots and more")
     scenario.pool.settle()
-
-
-def _to_end(watch: SnapshotWatch) -> Iterator[list[SweptTable]]:
-    """Follow the notifications up to the current end; the first ones arrive only after some time."""
-    found = watch.step(NOTIFIED_LIMIT_S)
-    while found is not None:
-        yield found
-        found = watch.step(NOTIFIED_QUIET_S)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ MODEL: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = MODEL["services"]
 SERVERS = ("mysql", "kafka", "connect", "redis", "minio")
 PROGRAMS = tuple(name for name, service in SERVICES.items() if "build" in service)
-WORKERS = tuple(name for name in PROGRAMS if SERVICES[name]["command"][0] == "faust")
+WORKERS = tuple(name for name in PROGRAMS if name != "setup")
 APPLICATIONS: dict[str, str] = {name: SERVICES[name]["command"][2] for name in WORKERS}
 ONE_SHOTS = ("buckets", "setup")
 

@@ -27,7 +27,6 @@ from config.settings import (
     SettingsGroup,
 )
 from ops import cli, producer
-from ops.connector.commands import run_watch
 from stack.ports import DEFAULT_PORTS, HOST
 from stack.servers import kafka, mariadb, redis
 from stack.servers.connect import worker_settings
@@ -135,12 +134,6 @@ def test_setup_runs_the_commands_that_exist() -> None:
     for command in commands:
         assert command[0] == "millrace"
         assert callable(cli.parser().parse_args(command[1:]).run)
-
-
-def test_a_sweep_follows_snapshots_with_the_settings_of_setup() -> None:
-    program, *command = SERVICES["sweep"]["command"]
-    assert (program, cli.parser().parse_args(command).run) == ("millrace", run_watch)
-    assert SERVICES["sweep"]["environment"] == SERVICES["setup"]["environment"]
 
 
 @pytest.mark.parametrize("name", ["setup", *WORKERS])

@@ -14,14 +14,11 @@ import pytest
 from honcho.environ import Procfile, parse_procfile
 
 from config.settings import environment_with
-from ops import cli
-from ops.connector.commands import run_watch
 from ops.restarter import parse_command_line
 from tests.unit.compose import APPLICATIONS, REPOSITORY, SERVICES
 
 PROCFILE: Procfile = parse_procfile((REPOSITORY / "Procfile").read_text())
 COMMANDS = {name: shlex.split(line) for name, line in PROCFILE.processes.items()}
-WORKERS = [name for name in COMMANDS if name != "sweep"]
 
 
 def worker_command(name: str) -> list[str]:
@@ -37,19 +34,13 @@ def test_every_line_that_is_no_comment_is_a_process() -> None:
     assert len(lines) == len(COMMANDS) >= 2
 
 
-def test_a_sweep_follows_snapshots() -> None:
-    python, option, module, *command = worker_command("sweep")
-    assert (python, option, module) == ("python", "-m", cli.__name__)
-    assert cli.parser().parse_args(command).run is run_watch
-
-
-@pytest.mark.parametrize("name", WORKERS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_worker_runs_under_the_restarter(name: str) -> None:
     assert worker_command(name)[:-1] == ["faust", "-A", APPLICATIONS[name], "worker", "--web-port"]
 
 
 def test_ports_differ_and_are_those_published_by_the_containers() -> None:
-    ports = {name: worker_command(name)[-1] for name in WORKERS}
+    ports = {name: worker_command(name)[-1] for name in COMMANDS}
     assert len(set(ports.values())) == len(ports)
     assert ports == {name: SERVICES[name]["ports"][0].split(":")[1] for name in APPLICATIONS}
 
@@ -61,7 +52,7 @@ def test_the_data_folders_of_the_workers_differ(tmp_path: Path) -> None:
         program = f"from {application} import app; print(app.conf.datadir)"
         told = environment_with({"WEB_PORT": port, "STATE_DIR": str(tmp_path)})
         folders.add(subprocess.run([sys.executable, "-c", program], env=told, capture_output=True, check=True).stdout)
-    assert len(folders) == len(WORKERS)
+    assert len(folders) == len(COMMANDS)
 
 
 def test_the_worker_command_is_one_that_faust_knows() -> None:

@@ -67,7 +67,7 @@ def test_co_partitioned_topics_have_the_partitions_of_orders(spec: TopicSpec) ->
 
 @pytest.mark.parametrize("spec", CATALOGUE, ids=lambda spec: spec.name)
 def test_no_topic_that_is_a_source_or_a_result_forgets_a_record(spec: TopicSpec) -> None:
-    if spec.direction is Direction.INTERNAL and spec.owner != "connector":
+    if spec.direction is Direction.INTERNAL:
         assert spec.config["cleanup.policy"] == "compact"
     else:
         assert (spec.config["cleanup.policy"], spec.config["retention.ms"]) == ("delete", "-1")

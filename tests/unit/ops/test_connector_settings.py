@@ -88,9 +88,7 @@ def test_each_topic_is_keyed_by_its_column_and_by_no_other(table: str, column: s
     assert keyed_by == [column]
 
 
-@pytest.mark.parametrize(
-    "topic", ["schema-history.project_db", "notifications.project_db", "__debezium-heartbeat.project_db", "project_db"]
-)
+@pytest.mark.parametrize("topic", ["schema-history.project_db", "__debezium-heartbeat.project_db", "project_db"])
 def test_no_key_is_taken_from_other_topics(topic: str) -> None:
     found = settings()
     patterns = [value for name, value in found.items() if name.startswith("predicates.") and name.endswith(".pattern")]
