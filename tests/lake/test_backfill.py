@@ -119,6 +119,7 @@ def test_a_later_change_wins_and_one_from_before_does_not(testbed: BackfillTestb
     assert testbed.silver()["a"] == (7, False)
 
 
+@pytest.mark.nightly  # the commands' tests take a window on every push
 def test_a_window_takes_what_it_holds_and_deletes_nothing(testbed: BackfillTestbed, archive: Archive) -> None:
     testbed.order("a", customer=9, at="2025-02-28 23:59:59.999999")
     testbed.order("b", customer=9, at="2025-03-01 00:00:00")
@@ -132,6 +133,7 @@ def test_a_window_takes_what_it_holds_and_deletes_nothing(testbed: BackfillTestb
     assert testbed.silver()["c"] == (9, False)
 
 
+@pytest.mark.nightly  # test_bronze_jdbc reads windows on every push
 def test_a_table_that_is_read_by_jdbc_goes_on_with_its_windows(testbed: BackfillTestbed) -> None:
     definition, orders = fed_by_jdbc("orders")
 

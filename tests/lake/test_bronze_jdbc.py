@@ -181,6 +181,7 @@ def test_rows_without_a_cursor_are_landed_once(orders: Source, shop: MySQLConnec
     assert orders.rows("id", "timestamp") == [("order-1", None), ("order-2", None)]
 
 
+@pytest.mark.nightly  # a killed run is finished in the commands' tests on every push
 def test_a_run_that_died_before_its_commit_is_repeated_by_the_next(
     orders: Source, shop: MySQLConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,7 +95,7 @@ def test_a_commit_whose_answer_was_lost_is_there_once(
     assert len(content(table)) == 5
 
 
-@pytest.mark.parametrize("commits", [2, 3])
+@pytest.mark.parametrize("commits", [2, pytest.param(3, marks=pytest.mark.nightly)])
 def test_a_write_that_meets_maintenance_is_made_again(
     spark: SparkSession, make: Callable[..., LakeTable], monkeypatch: pytest.MonkeyPatch, commits: int
 ) -> None:

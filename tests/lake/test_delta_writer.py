@@ -101,7 +101,13 @@ def test_a_commit_whose_log_could_not_be_tidied_counts(
     assert len(content(table)) == 5
 
 
-@pytest.mark.parametrize("why", ["deletion vectors", "more columns", "other types", "an operator"])
+@pytest.mark.parametrize(
+    "why",
+    [
+        "deletion vectors",
+        *(pytest.param(why, marks=pytest.mark.nightly) for why in ("more columns", "other types", "an operator")),
+    ],
+)
 def test_what_delta_rs_does_not_do_is_spark_s_from_the_start(
     spark: SparkSession, make: Callable[..., LakeTable], monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:

@@ -38,6 +38,9 @@ from tests.lake.traces import files_of, traces
 from tests.support.lake.bronze_testbed import DEFINITION, Archive, envelope, run_context, wrapped
 from tests.support.lake.delta_rows import delta_rows
 
+# On every push the commands' tests erase a person on real servers and look through every object.
+pytestmark = pytest.mark.nightly
+
 ADA = ("Ada Lovelace", "ada@first.example", "ada@second.example", "+44 1815", "ada@refused.example", "ada@torn.example")
 NOWHERE = ObjectStoreSettings.read(
     {"MINIO_ENDPOINT": "http://127.0.0.1:1", "MINIO_ACCESS_KEY": "user", "MINIO_SECRET_KEY": "secret"}
@@ -261,7 +264,6 @@ def killed_at(method: Callable[..., Any], at: int) -> Callable[..., Any]:
     return called
 
 
-@pytest.mark.nightly
 def test_an_erasure_that_was_killed_is_repeated(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     moments: list[tuple[type, str, int]] = [
         (LakeTable, "remove", 2),
@@ -278,7 +280,6 @@ def test_an_erasure_that_was_killed_is_repeated(shop: Shop, monkeypatch: pytest.
     assert shop.traces() == {}
 
 
-@pytest.mark.nightly
 def test_an_erasure_that_left_something_names_it_and_is_repeated(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(LakeTable, "vacuum", lambda table, keep_s: None)  # files of older versions stay
@@ -293,7 +294,6 @@ def test_a_deletion_that_has_not_come_is_waited_for(erased: Erased, tmp_path: Pa
         erased.shop.copied(tmp_path / "lake").erase("8")
 
 
-@pytest.mark.nightly
 def test_an_erasure_may_be_forced_before_the_deletion_has_come(shop: Shop) -> None:
     shop.erase("8", is_forced=True)
     assert shop.reports[0].is_verified

@@ -95,6 +95,7 @@ def test_a_fact_names_the_version_of_its_time(type_2: LocalLake) -> None:
     assert versions[-1, None] == -1
 
 
+@pytest.mark.nightly  # type 2 and the random deliveries below are on every push
 def test_type_4_keeps_the_newest_state_and_the_versions_beside_it(spark: SparkSession, tmp_path: Path) -> None:
     lake = LocalLake(spark, tmp_path, shop_with(4))
     both = ["dim_customer", "dim_customer_history"]
@@ -108,6 +109,7 @@ def test_type_4_keeps_the_newest_state_and_the_versions_beside_it(spark: SparkSe
     assert tiers(lake, "dim_customer_history") == [(1, "basic", at(10), at(20), False), (1, "gold", at(20), None, True)]
 
 
+@pytest.mark.nightly  # one table of a definition in transition
 def test_another_history_type_takes_the_versions_from_bronze(spark: SparkSession, tmp_path: Path) -> None:
     some = ["dim_customer", "fact_orders"]
     plain, lake = LocalLake(spark, tmp_path, SHOP), LocalLake(spark, tmp_path, shop_with(2))
@@ -126,6 +128,7 @@ def test_another_history_type_takes_the_versions_from_bronze(spark: SparkSession
     assert "customer_sk" not in spark.read.format("delta").load(f"{tmp_path}/gold/facts/fact_orders").columns
 
 
+@pytest.mark.nightly  # test_replay replays quarantined rows on every push
 def test_a_version_that_left_the_quarantine_is_in_the_history(spark: SparkSession, tmp_path: Path) -> None:
     strict = msgspec.json.decode(msgspec.json.encode(shop_with(2).table("customers").rules), type=list[dict[str, Any]])
     refusing = [{**rule, "action": "quarantine"} if rule["check"] == "pattern" else rule for rule in strict]

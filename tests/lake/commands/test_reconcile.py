@@ -76,6 +76,7 @@ def test_what_nobody_logged_is_different_and_is_repaired(filled: LakeTestbed) ->
     assert differences(filled) == {}
 
 
+@pytest.mark.nightly  # test_backfill proves the same rule on every push
 def test_a_later_change_wins_over_a_repair(filled: LakeTestbed) -> None:
     filled.change_unlogged(("UPDATE orders SET customer_id = 21 WHERE id = %s", [REPAIRED]))
     filled.batch("reconcile", "--table", "orders", "--repair", "--wait", code=EQUAL)

@@ -167,6 +167,7 @@ def test_a_run_goes_on_without_redis(testbed: LakeTestbed, rounds: list[Round]) 
     assert len(testbed.gold("SELECT * FROM fact_orders WHERE order_id = ?", id_)) == 1
 
 
+@pytest.mark.nightly  # test_lake_on_minio names it on every push
 def test_an_object_storage_that_is_away_is_named_and_the_next_run_goes_on(
     testbed: LakeTestbed, rounds: list[Round]
 ) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -276,6 +277,7 @@ def test_the_pages_answer_throughout_rebalances_and_reopenings(fed: FedShop) -> 
     assert faults == []
 
 
+@pytest.mark.nightly  # test_the_pages_answer_throughout_rebalances_and_reopenings runs on every push
 def test_the_pages_answer_while_kafka_is_away(fed: FedShop) -> None:
     worker = fed.deployment(INCOMPLETE_AFTER_S="2").worker()
     faults: list[str] = []
