@@ -33,6 +33,7 @@ _LOCK_LIMIT_SECONDS = 300.0
 _LOCK_POLL_SECONDS = 0.2
 _KILL_LIMIT_SECONDS = 30.0
 _KILL_POLL_SECONDS = 0.05
+_PAUSE_LIMIT_SECONDS = 10.0
 
 Progress = Callable[[str], None]
 
@@ -137,8 +138,15 @@ class Stack:
             time.sleep(_KILL_POLL_SECONDS)
 
     def pause(self, server: str) -> None:
-        """Freeze a server (SIGSTOP) until `resume` is called."""
-        self._process(server).send(signal.SIGSTOP)
+        """Freeze a server (SIGSTOP) until `resume` is called; return once all of it stands still.
+
+        Raises:
+            StackError: the server was not started, has ended, or still runs after `_PAUSE_LIMIT_SECONDS`.
+        """
+        process = self._process(server)
+        process.send(signal.SIGSTOP)
+        if not process.wait_for(ProcessState.PAUSED, _PAUSE_LIMIT_SECONDS):
+            raise StackError(f"{server} (pid {process.pid}) did not stop within {_PAUSE_LIMIT_SECONDS:.0f} s of SIGSTOP")
 
     def resume(self, server: str) -> None:
         """Resume a frozen server (SIGCONT)."""

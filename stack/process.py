@@ -78,9 +78,13 @@ class Process:
 
     def wait_ended(self, limit_seconds: float) -> bool:
         """Wait until the process has ended; return False if it has not ended within the limit."""
+        return self.wait_for(ProcessState.ENDED, limit_seconds)
+
+    def wait_for(self, state: ProcessState, limit_seconds: float) -> bool:
+        """Wait until the process is in this state; return False if it is not within the limit, or has ended before."""
         deadline = time.monotonic() + limit_seconds
-        while self.state() is not ProcessState.ENDED:
-            if time.monotonic() >= deadline:
+        while (current := self.state()) is not state:
+            if current is ProcessState.ENDED or time.monotonic() >= deadline:
                 return False
             time.sleep(_POLL_SECONDS)
         return True

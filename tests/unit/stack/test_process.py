@@ -36,9 +36,9 @@ def test_a_started_process_runs_until_it_is_ended(sleeper: Process) -> None:
 
 def test_a_paused_process_is_seen_as_paused(sleeper: Process) -> None:
     sleeper.send(signal.SIGSTOP)
-    _wait_for(sleeper, ProcessState.PAUSED)
+    assert sleeper.wait_for(ProcessState.PAUSED, LIVENESS_SECONDS)
     sleeper.send(signal.SIGCONT)
-    _wait_for(sleeper, ProcessState.RUNNING)
+    assert sleeper.wait_for(ProcessState.RUNNING, LIVENESS_SECONDS)
 
 
 @pytest.mark.parametrize("change", [{"start_ticks": 1}, {"boot_id": "another boot"}])
@@ -53,6 +53,12 @@ def test_a_process_that_only_has_the_same_number_is_never_signalled(
 
 def test_waiting_for_a_process_that_goes_on_ends_at_the_limit(sleeper: Process) -> None:
     assert not sleeper.wait_ended(0.05)
+
+
+def test_waiting_for_a_process_that_has_ended_to_pause_ends_at_once(sleeper: Process) -> None:
+    sleeper.send(signal.SIGKILL)
+    assert sleeper.wait_ended(LIVENESS_SECONDS)
+    assert not sleeper.wait_for(ProcessState.PAUSED, 1e9)
 
 
 def test_output_is_appended_to_the_log(tmp_path: Path) -> None:
@@ -95,13 +101,6 @@ def test_a_damaged_record_is_no_record(content: str, tmp_path: Path) -> None:
     path.write_text(content)
     assert load_record(path) is None
     assert isinstance(load_record(tmp_path / "none"), Record | None)
-
-
-def _wait_for(process: Process, state: ProcessState) -> None:
-    deadline = time.monotonic() + LIVENESS_SECONDS
-    while process.state() is not state:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def _wait_until_program(pid: int, name: str) -> None:
