@@ -146,7 +146,7 @@ class Stack:
         process = self._process(server)
         process.send(signal.SIGSTOP)
         if not process.wait_for(ProcessState.PAUSED, _PAUSE_LIMIT_SECONDS):
-            raise StackError(f"{server} (pid {process.pid}) did not stop within {_PAUSE_LIMIT_SECONDS:.0f} s of SIGSTOP")
+            raise StackError(f"{server} (pid {process.pid}) still runs {_PAUSE_LIMIT_SECONDS:.0f} s after SIGSTOP")
 
     def resume(self, server: str) -> None:
         """Resume a frozen server (SIGCONT)."""

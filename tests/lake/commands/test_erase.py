@@ -52,6 +52,7 @@ def member(testbed: LakeTestbed) -> list[tuple[object, ...]]:
     return testbed.gold("SELECT name, email, is_inferred FROM dim_customer WHERE customer_id = ?", PERSON)
 
 
+@pytest.mark.nightly  # test_backfill backfills such rows on every push
 def test_a_row_that_nobody_logged_is_backfilled(filled: LakeTestbed) -> None:
     ids = [new_id() for _ in range(2)]
     filled.change_unlogged(*(order(id_, at=f"2025-07-0{day} 10:00:00") for day, id_ in enumerate(ids, 1)))

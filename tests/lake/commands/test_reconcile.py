@@ -54,6 +54,7 @@ def test_changes_that_no_run_has_taken_yet_are_behind(filled: LakeTestbed) -> No
     filled.batch("reconcile", "--table", "fact_order_products", code=EQUAL)
 
 
+@pytest.mark.nightly  # the repair in stream and lake below runs on every push
 def test_what_nobody_logged_is_different_and_is_repaired(filled: LakeTestbed) -> None:
     added = new_id()
     filled.change_unlogged(

@@ -53,6 +53,7 @@ def customer_of(windows: LakeTestbed, order_id: str) -> list[tuple[object, ...]]
     return windows.gold("SELECT customer_id FROM fact_orders WHERE order_id = ?", order_id)
 
 
+@pytest.mark.nightly  # test_bronze_jdbc reads windows on every push
 def test_new_rows_are_taken_by_the_next_window_and_a_repeated_run_finds_nothing_new(windows: LakeTestbed) -> None:
     id_ = new_id()
     windows.change(order(id_, at=now()))

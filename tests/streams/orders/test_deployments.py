@@ -283,6 +283,7 @@ def test_an_application_whose_state_was_lost_amends_and_never_emits_again(fed: F
     assert counts(worker, "guard")["emitted_by_us"] == 300
 
 
+@pytest.mark.nightly  # a lost state is amended on every push
 def test_a_successor_under_another_name_leaves_what_went_out_before_it_alone(fed: FedShop) -> None:
     first = fed.deployment()
     first.worker()

@@ -264,6 +264,7 @@ def test_look_ups_that_somebody_deleted_are_filled_again(
     assert stats_of(worker)["reopened_after_error"] >= 4
 
 
+@pytest.mark.nightly  # the outage of a frozen worker above runs on every push
 def test_a_worker_killed_under_load_leaves_the_look_ups_right(
     fed: FedShop, customers: Customers, new_worker: NewWorker
 ) -> None:
