@@ -104,8 +104,8 @@ def apply_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> list[str]:
     low = too_few_insync(specs, existing, replication_factor=kafka.replication_factor)
     _raise_min_insync(admin, low)
     if missing or low:
-        _await_changes(admin, kafka, specs)
-    check_topics(kafka, specs)
+        existing = _await_changes(admin, kafka, specs)
+    _require_equal(kafka, specs, existing)
     return [spec.name for spec in missing]
 
 
@@ -128,20 +128,23 @@ def _raise_min_insync(admin: AdminClient, wanted: Mapping[str, str]) -> None:
             ) from None
 
 
-def _await_changes(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:
-    """Wait until the broker reports what has been changed: a busy broker may do so only after some time."""
+def _await_changes(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> dict[str, ExistingTopic]:
+    """Wait until the brokers report what has been changed; a busy one may do so only after some time."""
     deadline = time.monotonic() + _KNOWN_SECONDS
-    while time.monotonic() < deadline:
+    while True:
         existing = describe_topics(admin, kafka, specs)
         low = too_few_insync(specs, existing, replication_factor=kafka.replication_factor)
-        if len(existing) == len(specs) and not low:
-            return
+        if (len(existing) == len(specs) and not low) or time.monotonic() > deadline:
+            return existing
         time.sleep(_POLL_SECONDS)
 
 
 def check_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:
     """Raise `StackError` with one line per difference between Kafka and the catalogue."""
-    existing = describe_topics(_admin(kafka), kafka, specs)
+    _require_equal(kafka, specs, describe_topics(_admin(kafka), kafka, specs))
+
+
+def _require_equal(kafka: KafkaSettings, specs: Sequence[TopicSpec], existing: Mapping[str, ExistingTopic]) -> None:
     differences = compare(specs, existing, replication_factor=kafka.replication_factor)
     if differences:
         raise StackError("\n".join(str(difference) for difference in differences))
@@ -149,6 +152,8 @@ def check_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> None:
 
 def describe_topics(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> dict[str, ExistingTopic]:
     """Return the partitions and settings of the existing topics, keyed by topic.
+
+    A topic that only some brokers know, because it was created a moment ago, may be missing.
 
     Raises:
         StackError: Kafka does not answer.
@@ -158,7 +163,7 @@ def describe_topics(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[To
         found = {spec.name: metadata[spec.name].partitions for spec in specs if spec.name in metadata}
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
         answers = admin.describe_configs(resources, request_timeout=_ANSWER_SECONDS) if resources else {}
-        configs = {resource.name: answer.result() for resource, answer in answers.items()}
+        configs = {resource.name: config for resource, answer in answers.items() if (config := _config(answer))}
     except KafkaException as error:
         reason = error.args[0].str()
         raise StackError(f"Kafka: {reason}; is Kafka at {kafka.bootstrap} running and reachable?") from None
@@ -169,7 +174,19 @@ def describe_topics(admin: AdminClient, kafka: KafkaSettings, specs: Sequence[To
             config={entry.name: str(entry.value) for entry in configs[name].values()},
         )
         for name, partitions in found.items()
+        if name in configs
     }
+
+
+def _config(answer: Any) -> Mapping[str, Any] | None:
+    """Return a topic's settings; None if the broker that was asked does not know the topic."""
+    try:
+        config: Mapping[str, Any] = answer.result()
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
+        raise
+    return config
 
 
 def _await_creation(name: str, outcome: Any) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
+from config.settings import KafkaSettings
 from ops.topic_differences import Difference, ExistingTopic, compare, too_few_insync
-from streams.topics import MIN_INSYNC_REPLICAS, catalogue, topic_config
+from ops.topics import describe_topics
+from streams.topics import MIN_INSYNC_REPLICAS, ORDER_FINAL, catalogue, topic_config
 
 SPECS = catalogue(dataset="project_db", app_id="app", order_partitions=4)
 
@@ -98,3 +104,29 @@ def test_a_missing_topic_is_named() -> None:
     (difference,) = differences(existing)
     assert "order_amended" in str(difference)
     assert "topics apply" in difference.remedy
+
+
+class _Admin:
+    """Two brokers: the first knows all topics, the second does not know `order_final` yet."""
+
+    def list_topics(self, timeout: float) -> Any:
+        partition = SimpleNamespace(replicas=[1, 2, 3])
+        topics = {spec.name: SimpleNamespace(partitions=dict.fromkeys(range(4), partition)) for spec in SPECS}
+        return SimpleNamespace(topics=topics)
+
+    def describe_configs(self, resources: list[Any], request_timeout: float) -> dict[Any, Future[dict[str, Any]]]:
+        answers: dict[Any, Future[dict[str, Any]]] = {resource: Future() for resource in resources}
+        for resource, answer in answers.items():
+            if resource.name == ORDER_FINAL:
+                answer.set_exception(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
+            else:
+                answer.set_result({"cleanup.policy": SimpleNamespace(name="cleanup.policy", value="delete")})
+        return answers
+
+
+def test_a_topic_that_only_some_brokers_know_is_missing() -> None:
+    kafka = KafkaSettings.read({"KAFKA_BOOTSTRAP": "127.0.0.1:1"})
+    admin: Any = _Admin()
+    found = describe_topics(admin, kafka, SPECS)
+    assert {spec.name for spec in SPECS} - set(found) == {ORDER_FINAL}
+    assert {topic.replicas for topic in found.values()} == {3}
