@@ -1,4 +1,4 @@
-"""The thread of Faust's consumer, and a question to the consumer group that only its client can ask."""
+"""The thread of Faust's consumer, and questions to Kafka that only its client can ask."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ waits for that response, so Faust's 1.5 s would be most of the failover time."""
 
 MEMBERSHIP_TIMEOUT_S: Final = 3.0
 
+FIRST_OFFSET_TIMEOUT_S: Final = 3.0
+"""The polling loop waits for this answer on behalf of one partition, so the other partitions wait as well."""
+
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """A Faust consumer thread whose client uses shorter long polls."""
@@ -36,6 +39,17 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     async def is_member(self, generation: int) -> bool:
         """Return whether the group's coordinator confirms that this worker is a member of a group generation."""
         return cast(bool, await self.call_thread(is_member, self._ensure_consumer(), generation))
+
+    async def first_offset(self, tp: TP) -> int:
+        """Return the first offset that a topic partition still has.
+
+        Raises:
+            KafkaError, TimeoutError: the partition's leader does not answer.
+        """
+        place = TopicPartition(tp.topic, tp.partition)
+        async with asyncio.timeout(FIRST_OFFSET_TIMEOUT_S):
+            found = await self.call_thread(self._ensure_consumer().beginning_offsets, [place])
+        return int(found[place])
 
 
 async def committed(client: aiokafka.AIOKafkaConsumer, tps: Sequence[TP]) -> dict[TP, tuple[int | None, str]]:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from time import monotonic
 from typing import Any, Final, cast
 
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -33,7 +33,6 @@ POLL_S: Final = 0.2
 
 CROWDED_POLL_S: Final = 0.01
 """Maximum duration of one poll while a partition's queue is full, because the queue may have room again soon."""
-
 
 BATCH_RECORDS: Final = 500
 """Maximum number of records per batch. A turn (micro-batch) takes whole batches, so with smaller batches it can balance
@@ -206,10 +205,10 @@ class BatchConsumer(driver.Consumer):
                 return
             from_offset = self._read_offset[tp]
             assert from_offset is not None
-            if records[begin].offset > from_offset + 1 and await self._is_truncated(tp, from_offset):
-                task.fail(
-                    SourceAlteredError(f"records of {tp.topic}/{tp.partition} from {from_offset} on were deleted")
-                )
+            if records[begin].offset > from_offset + 1 and (fault := await self._fault_of_gap(tp, from_offset)):
+                # Not polled again before a new task seeks: the next batch would seem to follow the missing one.
+                del self._partition_tasks[tp]
+                task.fail(fault)
                 return
             self._note_uncommitted(tp, from_offset)
             batch = RecordBatch(tp.topic, tp.partition, from_offset, records[begin : begin + size], task)
@@ -218,14 +217,15 @@ class BatchConsumer(driver.Consumer):
             await self.wait_first(self.callback(self._message(tp, batch)), self.suspend_flow.wait())
         self._track_end(tp)
 
-    async def _is_truncated(self, tp: TP, offset: int) -> bool:
-        """Return whether the topic begins after `offset`; aiokafka then goes on at its beginning without an error.
-
-        Asked only after a gap of more than one transaction marker.
-        """
-        client, place = self._thread._ensure_consumer(), TopicPartition(tp.topic, tp.partition)
-        begins = await self._thread.call_thread(client.beginning_offsets, [place])
-        return bool(begins[place] > offset)
+    async def _fault_of_gap(self, tp: TP, offset: int) -> Exception | None:
+        """Return an error if the topic begins after `offset`, where aiokafka goes on silently, or if nobody knows."""
+        try:
+            begin = await self._thread.first_offset(tp)
+        except (KafkaError, OSError, TimeoutError) as error:
+            return error
+        if begin > offset:
+            return SourceAlteredError(f"records of {tp.topic}/{tp.partition} from {offset} on were deleted")
+        return None
 
     def _track_end(self, tp: TP) -> None:
         """Report the end offset of a topic partition to Faust's monitor, which computes the consumer lag from it."""

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.structs import TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 
 from streams.runtime.faust.fetched import FetchedRecord
@@ -22,6 +22,7 @@ from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.queue import BatchQueue
 from streams.runtime.partition.sources import (
     Source,
+    SourceAlteredError,
     SourceChangedError,
     SourceReplacedError,
     SourceShortenedError,
@@ -206,29 +207,33 @@ class Polled:
 
 
 @pytest.mark.parametrize(
-    ("begin", "first", "faults"),
-    [(10, 11, 0), (10, 15, 0), (15, 15, 1), (0, 10, 0)],
-    ids=["a transaction marker", "an aborted transaction", "deleted records", "no gap"],
+    ("begin", "first", "fault"),
+    [
+        (10, 11, None),
+        (10, 15, None),
+        (15, 15, SourceAlteredError),
+        (0, 10, None),
+        (KafkaTimeoutError(), 15, KafkaTimeoutError),
+    ],
+    ids=["a transaction marker", "an aborted transaction", "deleted records", "no gap", "no answer"],
 )
 async def test_a_gap_is_told_from_deleted_records(
-    begin: int, first: int, faults: int, monkeypatch: pytest.MonkeyPatch
+    begin: int | Exception, first: int, fault: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     consumer = object.__new__(BatchConsumer)
     task, tp, handed = Polled(), TP("numbers", 0), []
 
-    async def begins(places: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return dict.fromkeys(places, begin)
-
-    async def call(function: Any, *args: Any) -> Any:
-        return await function(*args)
+    async def first_offset(_: TP) -> int:
+        if isinstance(begin, Exception):
+            raise begin
+        return begin
 
     async def hand_over(*_: Any) -> None:
         handed.append(first)
 
-    client = SimpleNamespace(beginning_offsets=begins)
     for name, value in {
         "app": SimpleNamespace(batch_max_records=500, consumer_generation_id=1),
-        "_thread": SimpleNamespace(_ensure_consumer=lambda: client, call_thread=call),
+        "_thread": SimpleNamespace(first_offset=first_offset),
         "_partition_tasks": {tp: task},
         "_read_offset": {tp: 10},
         "_note_uncommitted": lambda *_: None,
@@ -241,4 +246,6 @@ async def test_a_gap_is_told_from_deleted_records(
     monkeypatch.setattr(BatchConsumer, "flow_active", True, raising=False)
     monkeypatch.setitem(vars(consumer), "wait_first", lambda handing, _: handing)
     await consumer._hand_over(tp, [FetchedRecord("numbers", 0, first, 0, b"k", b"1", ())])
-    assert (len(task.faults), len(handed)) == (faults, 1 - faults)
+    assert [type(each) for each in task.faults] == ([] if fault is None else [fault])
+    assert len(handed) == (fault is None)
+    assert (tp in consumer._partition_tasks) == (fault is None), "polled on after records that were not handed over"
