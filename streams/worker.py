@@ -11,9 +11,16 @@ from streams.topics import CHANGELOG_DELETE_RETENTION_S
 
 HEARTBEATS_PER_SESSION = 6
 
+REQUEST_MARGIN_S = 5.0
+"""How much longer a request may take than a broker may hold back its answer, which is for a rebalance at most.
+
+Faust waits for 90 s, and a connection that has lost a request (a frozen broker, a firewall that has forgotten it) holds
+up fetching, heartbeats and metadata for as long, although other brokers or another connection would answer."""
+
 
 def transactional_app(app_id: str, kafka: KafkaSettings, settings: WorkerSettings, **options: Any) -> TransactionalApp:
     """Create the application `app_id` from settings; `options` are passed on to `TransactionalApp`."""
+    rebalance_timeout_s = max(10.0, settings.session_timeout_s)
     return TransactionalApp(
         app_id,
         bootstrap=kafka.bootstrap,
@@ -27,7 +34,8 @@ def transactional_app(app_id: str, kafka: KafkaSettings, settings: WorkerSetting
         topic_replication_factor=kafka.replication_factor,
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.session_timeout_s / HEARTBEATS_PER_SESSION,
-        broker_rebalance_timeout=max(10.0, settings.session_timeout_s),
+        broker_rebalance_timeout=rebalance_timeout_s,
+        broker_request_timeout=rebalance_timeout_s + REQUEST_MARGIN_S,
         web_bind=settings.web_host,
         web_host=settings.web_advertised_host,
         web_tables_enabled=settings.web_tables,

@@ -97,3 +97,10 @@ def test_the_table_hashes_a_key_as_the_web_router_does() -> None:
     # As murmur2 has it in the Java client: `Utils.toPositive(Utils.murmur2(key)) % 4`.
     found = [table.stores.partition_of(key) for key in (b"0f1e2d3c", b"a", b"order-1", b"")]
     assert found == [2, 0, 2, 1]
+
+
+def test_a_request_outlasts_a_rebalance_but_not_by_much() -> None:
+    conf = application.app.conf
+    assert conf.broker_session_timeout <= conf.broker_rebalance_timeout < conf.broker_request_timeout
+    assert conf.broker_request_timeout <= conf.broker_rebalance_timeout + 5, "a lost request would stall the worker"
+    assert application.app.kafka_client["request_timeout_ms"] == conf.broker_request_timeout * 1000

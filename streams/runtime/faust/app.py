@@ -189,7 +189,11 @@ class TransactionalApp(WorkerApp):
     @property
     def kafka_client(self) -> dict[str, Any]:
         """Connection settings for the Kafka clients that the runtime opens in addition to Faust's consumer."""
-        return {"bootstrap_servers": self.bootstrap, "client_id": self.conf.broker_client_id}
+        return {
+            "bootstrap_servers": self.bootstrap,
+            "client_id": self.conf.broker_client_id,
+            "request_timeout_ms": int(self.conf.broker_request_timeout * 1000),
+        }
 
     # -- Faust's hooks ------------------------------------------------------------------------------------------------
 
