@@ -23,6 +23,11 @@ from streams.topics import change_topic
 
 ENVIRONMENT = {"CONNECT_URL": "http://connect:8083", "MYSQL_HOST": "db", "KAFKA_BOOTSTRAP": "kafka:9092"}
 KINDS = ("mariadb", "mysql")
+BROKER_SESSION_MS = 9_000
+"""Kafka's default for `broker.session.timeout.ms`: a dead broker keeps its partitions for this long."""
+
+LONGEST_TRANSACTION_MS = 60_000
+"""`transaction.max.timeout.ms` of the servers shipped: Kafka refuses a producer that asks for more."""
 
 
 def settings(kind: str = "mariadb", *, epoch: int = 0, **changes: Any) -> dict[str, str]:
@@ -58,6 +63,12 @@ def test_no_placeholder_is_left(kind: str) -> None:
 def test_the_two_databases_differ_in_the_connector_only() -> None:
     maria, mysql = (yaml.safe_load((TEMPLATES / f"{kind}.yaml").read_text()) for kind in KINDS)
     assert {name for name in maria | mysql if maria.get(name) != mysql.get(name)} == {"connector.class"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_transaction_of_the_connector_outlasts_the_death_of_a_broker(kind: str) -> None:
+    limit_ms = int(settings(kind)["producer.override.transaction.timeout.ms"])
+    assert 2 * BROKER_SESSION_MS <= limit_ms <= LONGEST_TRANSACTION_MS
 
 
 @pytest.mark.parametrize("kind", KINDS)
