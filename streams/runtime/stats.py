@@ -21,17 +21,21 @@ class Distribution:
         bounds: ascending upper bounds of the buckets; an additional bucket counts all larger values.
         counts: number of observations in each bucket.
         total: sum of all observations.
+        largest: the largest observation; 0 if there is none.
     """
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+        self.largest = 0.0
 
     def observe(self, value: float) -> None:
         """Add one observation."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+        if value > self.largest:
+            self.largest = value
 
     def observe_all(self, values: Iterable[float]) -> None:
         """Add several observations."""
@@ -67,6 +71,7 @@ class RuntimeStats:
         turn_seconds: duration of each turn, from the start of folding to the end of the commit.
         commit_seconds: duration of each turn's transaction and local write.
         turn_records: number of records per turn, all source topics together.
+        loop_seconds: time by which a callback of the event loop ran late, because the loop was held by others.
         visible_seconds: time from the Kafka timestamp of a source record to the commit of the output it led to.
     """
 
@@ -78,6 +83,7 @@ class RuntimeStats:
         self.commit_seconds = Distribution(SECONDS_BOUNDS)
         self.turn_records = Distribution(RECORDS_BOUNDS)
         self.visible_seconds = Distribution(SECONDS_BOUNDS)
+        self.loop_seconds = Distribution(SECONDS_BOUNDS)
 
     def count(self, name: str, amount: int = 1) -> None:
         """Increase a counter by `amount`."""
@@ -97,10 +103,11 @@ class RuntimeStats:
         self.counters.update(turn.counts)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures for `/stats/`: uptime, number and total duration of turns, and all counters."""
+        """Return the figures for `/stats/`: uptime, turns, the longest hold of the event loop, and all counters."""
         return {
             "uptime_s": round(time.time() - self.started_at, 1),
             "turns": self.turns,
             "turn_seconds": round(self.turn_seconds.total, 3),
+            "loop_held_s": round(self.loop_seconds.largest, 3),
             **dict(sorted(self.counters.items())),
         }

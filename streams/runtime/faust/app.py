@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import gc
 import logging
+import math
 import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,13 +24,15 @@ from streams.runtime.faust.log_limit import limit_repetitions
 from streams.runtime.faust.preflight import TopicsMismatchError, check_pipeline
 from streams.runtime.faust.router import BoundedRouter, client_session
 from streams.runtime.faust.schema import BatchSchema
-from streams.runtime.faust.supervisor import PartitionSupervisor, TransactionalTableManager, kafka_transactions
+from streams.runtime.faust.supervisor import PartitionSupervisor
 from streams.runtime.faust.table import TransactionalTable
+from streams.runtime.faust.table_manager import TransactionalTableManager, kafka_transactions
 from streams.runtime.faust.transport import BatchTransport
 from streams.runtime.faust.web_server import WITHOUT_FAUST_PAGES, BoundedWeb
 from streams.runtime.faust.worker import WorkerApp
 from streams.runtime.pace import Pace
 from streams.runtime.partition.committer import Committer
+from streams.runtime.partition.gate import Gate
 from streams.runtime.partition.origins import OriginRule
 from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.processor import Processor
@@ -153,7 +156,8 @@ class TransactionalApp(WorkerApp):
         """Declare a pipeline of source topics, a table for their state, and output topics; all must be co-partitioned.
 
         `new_committer` creates the committer for a partition number; by default, a partition commits in Kafka
-        transactions. With `origin_rule`, a partition stops before changes of an unknown origin.
+        transactions, and few partitions do so at a time. With `origin_rule`, a partition stops before changes of an
+        unknown origin.
         """
         topics = tuple(topic.get_topic_name() for topic in sources)
         pipeline = Pipeline(
@@ -164,6 +168,7 @@ class TransactionalApp(WorkerApp):
             processor=processor,
             new_committer=new_committer or kafka_transactions(self, name, topics),
             origin_rule=origin_rule,
+            gate=Gate() if new_committer is None else Gate(math.inf),
         )
         self.pipelines.append(pipeline)
         return pipeline

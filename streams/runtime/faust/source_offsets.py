@@ -20,6 +20,7 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 from mode import Service
 
+from streams.runtime.faust.first_unread import FirstUnread
 from streams.runtime.faust.transport import BatchConsumer
 from streams.runtime.faust.worker import WorkerApp
 from streams.runtime.partition.lifecycle import Partition
@@ -67,11 +68,13 @@ class SourceLag:
         records: source records that can be read and are not processed yet, whether polled or not; 0 when idle.
         uncommitted: offsets that cannot be read yet, because a transaction before them is open.
         held_up_s: seconds for which an open transaction has held the partition up; 0 if none does.
+        oldest_s: age of the first of `records` by its Kafka timestamp, in seconds; 0 when idle, None if unknown.
     """
 
     records: int
     uncommitted: int
     held_up_s: float
+    oldest_s: float | None = 0.0
 
 
 class SourceOffsets(Service):
@@ -94,6 +97,8 @@ class SourceOffsets(Service):
         self._committed: dict[TP, int] = {}
         self._warned: set[TP] = set()
         self._readers: list[aiokafka.AIOKafkaConsumer] = []
+        self._first_unread = FirstUnread(lambda: {**app.kafka_client, "retry_backoff_ms": _RETRY_BACKOFF_MS})
+        self._first_unread_ms: Mapping[TP, int] = {}
 
     async def lags(self) -> Mapping[TP, SourceLag]:
         """Return the lag of each source partition, from the last look and from what the consumer has fetched since."""
@@ -121,7 +126,15 @@ class SourceOffsets(Service):
             resumes_at = self._committed.get(tp, queue.next_offsets.get(tp.topic, known.stable))
             records = max(0, known.stable - resumes_at)
         held_up_s = 0.0 if known.held_up_since is None else time.monotonic() - known.held_up_since
-        return SourceLag(records=records, uncommitted=known.end - known.stable, held_up_s=held_up_s)
+        oldest_s = self._age_s(tp, queue) if records else 0.0
+        return SourceLag(records=records, uncommitted=known.end - known.stable, held_up_s=held_up_s, oldest_s=oldest_s)
+
+    def _age_s(self, tp: TP, queue: BatchQueue) -> float | None:
+        """Return the age of the first unprocessed record; None if it was neither polled nor looked at."""
+        oldest_ms = queue.oldest_of(tp.topic)
+        if oldest_ms is None:
+            oldest_ms = self._first_unread_ms.get(tp)
+        return None if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)
 
     @property
     def age_s(self) -> float:
@@ -153,6 +166,17 @@ class SourceOffsets(Service):
         stable = await committed.end_offsets(tps)
         resumed = [TopicPartition(*tp) for tp in is_open if not is_open[tp]]
         self.note(_by_tp(ends), _by_tp(stable), _by_tp({tp: await committed.committed(tp) for tp in resumed}))
+        self._first_unread_ms = _by_tp(await self._first_unread.timestamps(self._unpolled()))
+
+    def _unpolled(self) -> dict[TopicPartition, int]:
+        """Return the first unprocessed offset of each source partition that has records, none of them polled."""
+        unpolled = {}
+        for tp, task in self._tasks_by_source().items():
+            end = self.ends[tp].stable if tp in self.ends else 0
+            offset = task.queue.next_offsets.get(tp.topic, end) if task.is_open else self._committed.get(tp, end)
+            if offset < end and task.queue.oldest_of(tp.topic) is None:
+                unpolled[TopicPartition(*tp)] = offset
+        return unpolled
 
     async def _connect(self) -> None:
         """Open a client that sees all records, and one that sees committed records and the group's offsets."""
@@ -172,6 +196,7 @@ class SourceOffsets(Service):
     async def on_stop(self) -> None:
         """Close the clients."""
         await _stop(self._readers)
+        await self._first_unread.close()
 
     # -- what was seen ------------------------------------------------------------------------------------------------
 

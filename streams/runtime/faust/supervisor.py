@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, cast
 
 from aiokafka.structs import TopicPartition
@@ -17,15 +17,15 @@ from faust.types import TP
 from mode import Service
 from mode.utils.locks import Event
 
+from streams.runtime.faust.loop_watch import LoopWatch
 from streams.runtime.faust.source_offsets import SourceOffsets
 from streams.runtime.faust.source_topics import describe_sources
 from streams.runtime.faust.source_watch import SourceWatch
 from streams.runtime.faust.transport import BatchConsumer
 from streams.runtime.faust.worker import WorkerApp
-from streams.runtime.partition.committer import KafkaTransactions
 from streams.runtime.partition.host import PolledTask
 from streams.runtime.partition.lifecycle import Partition, PartitionState
-from streams.runtime.partition.pipeline import Pipeline, transactional_id
+from streams.runtime.partition.pipeline import Pipeline, StateTable
 from streams.runtime.partition.sources import RUNBOOK, Source
 from streams.runtime.partition.standby import Standby
 from streams.runtime.state.changelog import Restoration, RestoreProgress, WriteFirst
@@ -59,6 +59,7 @@ class PartitionSupervisor(Service):
         self._generation = -1
         self.offsets = SourceOffsets(app, lambda: self.partitions, beacon=self.beacon)
         self.add_dependency(self.offsets)
+        self.add_dependency(LoopWatch(app.stats, beacon=self.beacon))
         self.add_dependency(SourceWatch(app, lambda: self.partitions))
 
     # -- Faust's recovery interface -----------------------------------------------------------------------------------
@@ -76,13 +77,17 @@ class PartitionSupervisor(Service):
         self.add_future(self._open_assigned(assigned, self._changes))
 
     async def on_stop(self) -> None:
-        """Finish the turns (micro-batches) in progress and close all partitions."""
+        """Finish the turns (micro-batches) in progress, and close all partitions and their stores."""
         await self.close_partitions()
+        await asyncio.gather(*[table.stores.close_kept() for table in self._tables()])
 
     # -- opening and closing ------------------------------------------------------------------------------------------
 
     async def close_partitions(self) -> None:
-        """Close all partitions and standbys concurrently; a partition may take up to half the session timeout."""
+        """Close all partitions and standbys concurrently; a partition may take up to half the session timeout.
+
+        Their stores stay open until it is known which partitions stay in this worker.
+        """
         self._changes += 1
         async with self._changing:
             closing, self.partitions = self.partitions, []
@@ -104,6 +109,8 @@ class PartitionSupervisor(Service):
                 return  # revoked in the meantime; `close_partitions` waits for this lock
             for pipeline in self.app.pipelines:
                 self._start(pipeline, assigned)
+            for table in self._tables():
+                self.add_future(table.stores.close_kept(besides=_numbers(assigned, table.changelog_name)))
         log.info("partitions assigned to this worker: %s", [partition.name for partition in self.partitions])
         await self._resume_flow(assigned)
 
@@ -117,6 +124,9 @@ class PartitionSupervisor(Service):
             standby = Standby(number, pipeline=pipeline, follow=self.follow, stats=self.app.stats)
             self.standbys.append(standby)
             standby.start(self._on_crash)
+
+    def _tables(self) -> list[StateTable]:
+        return [pipeline.table for pipeline in self.app.pipelines if pipeline.table is not None]
 
     def _on_crash(self, error: BaseException) -> None:
         log.critical(
@@ -256,42 +266,5 @@ class PartitionSupervisor(Service):
         self._consumer.note_room()
 
 
-class TransactionalTableManager(TableManager):
-    """A Faust table manager that uses `PartitionSupervisor` as its recovery service."""
-
-    _supervisor: PartitionSupervisor | None = None
-
-    @property
-    def recovery(self) -> PartitionSupervisor:  # type: ignore[override]  # replaces Faust's Recovery
-        """The partition supervisor, which is created on first use."""
-        if self._supervisor is None:
-            app = cast(WorkerApp, self.app)
-            self._supervisor = PartitionSupervisor(app, self, beacon=self.beacon, loop=self.loop)
-            self._recovery = cast(Any, self._supervisor)  # Faust stops the service through this attribute
-        return self._supervisor
-
-    async def on_start(self) -> None:
-        """Start the tables without the pause of one second that Faust's table manager makes."""
-        await self._update_channels()
-        await self.recovery.start()
-
-
-def kafka_transactions(app: WorkerApp, name: str, sources: Sequence[str]) -> Callable[[int], KafkaTransactions]:
-    """Return a function that creates a `KafkaTransactions` committer for a given partition number."""
-
-    async def read_committed_offsets(number: int) -> Mapping[str, tuple[int | None, str]]:
-        consumer = cast(BatchConsumer, app.consumer)
-        found = await consumer.committed_offsets([TP(topic, number) for topic in sources])
-        return {tp.topic: committed for tp, committed in found.items()}
-
-    def new_committer(partition: int) -> KafkaTransactions:
-        return KafkaTransactions(
-            partition=partition,
-            group=app.conf.id,
-            transactional_id=transactional_id(app.conf.id, name, partition),
-            transaction_timeout_ms=app.transaction_timeout_ms,
-            client=app.kafka_client,
-            read_committed_offsets=read_committed_offsets,
-        )
-
-    return new_committer
+def _numbers(assigned: set[TP], topic: str) -> set[int]:
+    return {tp.partition for tp in assigned if tp.topic == topic}

@@ -6,9 +6,10 @@ because the write would not be part of a transaction, and could be out of order 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,7 +21,7 @@ from streams.runtime.partition.hashing import partition_of
 from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.store import PartitionStore
-from streams.runtime.state.threads import CLOSING, OPENING, in_thread
+from streams.runtime.state.threads import CLOSING, OPENING, in_thread, until_done
 
 log = logging.getLogger(__name__)
 
@@ -47,18 +48,28 @@ class PartitionedStore(SerializedStore[Any, Any]):
         self._open: dict[int, PartitionStore] = {}
         self._owned: set[int] = set()
         self._readable: set[int] = set()
+        self._kept: dict[int, PartitionStore] = {}
+        self._closing: dict[int, asyncio.Future[None]] = {}
 
     # -- life cycle, used by the partitions ---------------------------------------------------------------------------
 
     async def open_partition(self, partition: int) -> PartitionStore:
         """Open and return the store of a partition; web views cannot read it until `set_readable` is called.
 
-        If the caller is cancelled, the store may be open nevertheless, and has to be closed.
+        A store that was kept open is returned as it is. If the caller is cancelled, the store may be open nevertheless,
+        and has to be closed.
         """
         assert partition not in self._owned, f"the store of partition {partition} is already open"
         self._owned.add(partition)
         try:
-            await in_thread(OPENING, self._open_in_thread, partition)
+            if partition in self._closing:
+                await asyncio.wait({self._closing[partition]})
+            kept = self._kept.pop(partition, None)
+            if kept is None:
+                await in_thread(OPENING, self._open_in_thread, partition)
+            else:
+                self._open[partition] = kept
+                kept.read_again()
         finally:
             if partition not in self._open:
                 self._owned.discard(partition)
@@ -72,15 +83,32 @@ class PartitionedStore(SerializedStore[Any, Any]):
         self._readable.add(partition)
 
     async def close_partition(self, partition: int) -> None:
-        """Close the store of a partition if the store is open; from the call on, web views cannot read it."""
+        """End the use of a partition's store if it is open; from the call on, web views cannot read it.
+
+        The store is kept open, because most partitions stay in the same worker when the group is rebalanced. It is
+        closed if it has refused a write, and otherwise by `close_kept`.
+        """
         self._readable.discard(partition)
         store = self._open.pop(partition, None)
         if store is None:
             return
+        self._kept[partition] = store
+        self._owned.discard(partition)
+        if not store.is_sound:
+            await self._close(partition)
+
+    async def close_kept(self, *, besides: Collection[int] = ()) -> None:
+        """Close the stores that are kept open and in no use, except those of some partitions."""
+        await asyncio.gather(*[self._close(partition) for partition in self._kept.keys() - {*besides}])
+
+    async def _close(self, partition: int) -> None:
+        """Close a store that is kept open. The next owner waits until it is closed."""
+        closing = asyncio.ensure_future(in_thread(CLOSING, self._kept.pop(partition).close))
+        self._closing[partition] = closing
         try:
-            await in_thread(CLOSING, store.close)
+            await until_done(closing)
         finally:
-            self._owned.discard(partition)
+            del self._closing[partition]
 
     def _folder(self) -> Path:
         return Path(self.app.conf.tabledir) / str(self.table_name)

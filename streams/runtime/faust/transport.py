@@ -152,15 +152,13 @@ class BatchConsumer(driver.Consumer):
             return  # drop the records: every partition of the new generation seeks first
         for tp, records in polled.items():
             await self._hand_over(TP(tp.topic, tp.partition), records)
-        is_all = sum(map(len, polled.values())) < self.app.conf.broker_max_poll_records
-        await self._look_for_more(polled if is_all else ())
+        await self._look_for_more(polled)
 
     async def _look_for_more(self, polled: Collection[TopicPartition]) -> None:
         """Update the number of records still to be polled, for polled topics and topics without a waiting batch.
 
-        An outdated number would make turns wait for records that have already arrived. After a full poll, the polled
-        topics certainly have more records, so their numbers are not updated. A partition with a single topic never
-        waits for another topic.
+        An outdated number would make turns wait for records that have already arrived. A partition with a single topic
+        never waits for another topic.
         """
         wanted = {
             tp: queue

@@ -135,7 +135,7 @@ class Partition:
     async def _open_and_run(self) -> None:
         self.state = PartitionState.OPENING
         try:
-            await unless_closing(self.task.open(), self._closing)
+            await unless_closing(self._open(), self._closing)
             self.state, self.error = PartitionState.RUNNING, None
             await self.task.run()
             if not self._closing.is_set():
@@ -143,6 +143,10 @@ class Partition:
                 log.warning("partition %s: a request was not answered and repeated; reopening the partition", self.name)
         finally:
             await self.task.close()
+
+    async def _open(self) -> None:
+        async with self.pipeline.opening_gate.admitted(lambda: self.number):
+            await self.task.open()
 
     async def _after_fencing(self, error: Exception, in_a_row: int) -> None:
         """Wait until the group confirms that this worker still owns the partition.

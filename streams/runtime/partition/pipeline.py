@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from faust.types import TP
 
 from streams.runtime.partition.committer import Committer
+from streams.runtime.partition.gate import OPENING_SLOT_S, OPENINGS_AT_A_TIME, Gate
 from streams.runtime.partition.hashing import partition_of
 from streams.runtime.partition.origins import OriginRule
 from streams.runtime.partition.processor import Processor
@@ -35,7 +36,10 @@ class PartitionStores(Protocol):
         """Allow web views to read a partition's store, which is now up to date with its changelog."""
 
     async def close_partition(self, partition: int) -> None:
-        """Close the store of a partition if the store is open; from the call on, web views cannot read it."""
+        """End the use of a partition's store if it is open; from the call on, web views cannot read it."""
+
+    async def close_kept(self, *, besides: Collection[int] = ()) -> None:
+        """Close the stores that are open and in no use, except those of some partitions."""
 
 
 class StateTable(Protocol):
@@ -65,6 +69,8 @@ class Pipeline:
         processor: the application's logic.
         new_committer: function that creates the committer for a partition number.
         origin_rule: what the pipeline expects of the origin of its changes; None if it does not check the origin.
+        gate: admits the turns (micro-batches) of this worker's partitions.
+        opening_gate: admits this worker's partitions to being opened.
     """
 
     name: str
@@ -74,6 +80,8 @@ class Pipeline:
     processor: Processor
     new_committer: Callable[[int], Committer]
     origin_rule: OriginRule | None = None
+    gate: Gate = field(default_factory=Gate)
+    opening_gate: Gate = field(default_factory=lambda: Gate(OPENINGS_AT_A_TIME, OPENING_SLOT_S))
 
     @property
     def changelog(self) -> str | None:

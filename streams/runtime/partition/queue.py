@@ -10,15 +10,22 @@ the same way (`max.task.idle.ms`, KIP-695).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from streams.runtime.partition.batch import Fold, RecordBatch
 
 PATIENCE_S: Final = 1.0
 """Longest time to wait for a topic that has more records but does not deliver them, for example during an outage."""
+
+
+GATHER_S: Final = 0.001
+"""Pause between the arrival of a batch at an idle partition and the next turn (micro-batch). Related changes, such as
+those of an order and of its lines, arrive as two batches at almost the same time. Two separate turns would cost two
+transactions, and the second batch would wait for the first transaction."""
 
 
 class BatchesApartError(Exception):
@@ -44,6 +51,7 @@ class BatchQueue:
         self._waiting: dict[str, deque[tuple[RecordBatch, Fold]]] = {}
         self._behind: dict[str, int] = {}
         self._dry_since: float | None = None
+        self._under_way: Sequence[tuple[RecordBatch, Fold]] = ()
 
     def __bool__(self) -> bool:
         return any(self._waiting.values())
@@ -85,16 +93,46 @@ class BatchQueue:
     def _has_more(self, topic: str) -> bool:
         return self._polled_bytes[topic] > 0 or self._behind.get(topic, 1) > 0
 
+    async def wait(self, seconds: float) -> None:
+        """Wait until a batch has arrived or `seconds` have passed, and then briefly for related batches."""
+        self.filled.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.filled.wait(), max(0.0, seconds))
+        await asyncio.sleep(GATHER_S)
+
     def records_of(self, topic: str) -> int:
-        """Return the number of waiting records of a topic."""
-        return sum(len(batch) for batch, _ in self._waiting.get(topic, ()))
+        """Return the number of a topic's records that wait or belong to the turn under way."""
+        return sum(map(len, self._unprocessed(topic)))
+
+    def oldest_of(self, topic: str) -> int | None:
+        """Return the Kafka timestamp, in ms since 1970, of a topic's first record that is not processed yet."""
+        first = next(self._unprocessed(topic), None)
+        return None if first is None else first.records[0].timestamp
+
+    def _unprocessed(self, topic: str) -> Iterator[RecordBatch]:
+        for batch, _ in self._under_way:
+            if batch.topic == topic:
+                yield batch
+        for batch, _ in self._waiting.get(topic, ()):
+            yield batch
+
+    def turn_ended(self) -> None:
+        """Forget the batches that were taken last, because their turn has been committed."""
+        self._under_way = ()
+
+    def oldest_ms(self) -> float:
+        """Return the Kafka timestamp of the oldest waiting record, in ms since 1970; infinite if none waits."""
+        return min(map(_oldest_ms, filter(None, self._waiting.values())), default=float("inf"))
 
     def clear(self) -> None:
-        """Drop all waiting batches."""
+        """Drop all batches."""
         self._waiting.clear()
+        self._under_way = ()
 
     def take(self, max_records: int) -> Sequence[tuple[RecordBatch, Fold]]:
         """Remove and return the oldest batches, with up to `max_records` records in total but at least one batch.
+
+        Until `turn_ended` is called, they count as unprocessed.
 
         Raises:
             BatchesApartError: a batch does not start where the previous batch of its topic ended.
@@ -113,6 +151,7 @@ class BatchQueue:
             taken.append((batch, fold))
             if not source and self._has_more(batch.topic):
                 break
+        self._under_way = taken
         return taken
 
     def check_begin(self, batch: RecordBatch) -> None:

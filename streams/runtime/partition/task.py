@@ -43,7 +43,7 @@ from streams.runtime.partition.pipeline import Pipeline
 from streams.runtime.partition.processor import PartitionView
 from streams.runtime.partition.queue import BatchQueue
 from streams.runtime.partition.sources import ChangelogSourceIds, check_sources
-from streams.runtime.partition.turn import Turn
+from streams.runtime.partition.turn import Turn, fold_in_slices
 from streams.runtime.partition.view import StatelessPartitionView, StoredPartitionView
 from streams.runtime.partition.waiting import finish, unless_closing
 from streams.runtime.state.changelog import RestoreProgress
@@ -55,12 +55,6 @@ log = logging.getLogger(__name__)
 
 OPEN_TIMEOUT_S: Final = 60.0
 """Time limit for fencing, and for reading committed offsets. Restoring has no limit, but its progress is logged."""
-
-GATHER_S: Final = 0.001
-"""Pause between the arrival of a batch at an idle partition and the next turn (micro-batch). Related changes, such as
-those of an order and of its lines, arrive as two batches at almost the same time. Two separate turns would cost two
-transactions, and the second batch would wait for the first transaction."""
-
 
 TIMER_INTERVAL_S: Final = 1.0
 """Interval at which a partition task checks its sink and its timers."""
@@ -216,18 +210,18 @@ class PartitionTask:
                 await self._fire_timers()
                 self._timers_due_at = time.monotonic() + TIMER_INTERVAL_S
             if self.queue and not self.queue.waits_for_more():
-                batches = self.queue.take(self._host.turn_max_records)  # step 1
-                self._host.on_room()
-                await self._fold(batches)
+                await self._take_turn()
             else:
-                self.queue.filled.clear()
-                await unless_closing(self._wait_for_work(), self._closing)
+                await unless_closing(self.queue.wait(self._timers_due_at - time.monotonic()), self._closing)
 
-    async def _wait_for_work(self) -> None:
-        """Wait for a batch, but no longer than until the next check of the timers."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.queue.filled.wait(), max(0.0, self._timers_due_at - time.monotonic()))
-        await asyncio.sleep(GATHER_S)
+    async def _take_turn(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            admission = self._pipeline.gate.admitted(self.queue.oldest_ms)
+            await unless_closing(stack.enter_async_context(admission), self._closing)
+            batches = self.queue.take(self._host.turn_max_records)  # step 1
+            self._host.on_room()
+            await self._fold(batches)
+            self.queue.turn_ended()
 
     def _new_turn(self) -> Turn:
         table, dead_letter = self._pipeline.table, self._processor.dead_letter
@@ -253,7 +247,7 @@ class PartitionTask:
     async def _fold_known(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
         turn = self._new_turn()
         began = time.monotonic()
-        turn.fold(batches)  # step 2
+        await fold_in_slices(turn, batches)  # step 2
         offsets = {batch.topic: batch.next_offset for batch, _ in batches}
         await self._finish_turn(turn, began, offsets, records=sum(len(batch) for batch, _ in batches))
 

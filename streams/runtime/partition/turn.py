@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +19,9 @@ from streams.runtime.state.codec import StateCodec
 from streams.runtime.state.timers import Timer, TimerChange
 
 log = logging.getLogger(__name__)
+
+SLICE_S: Final = 0.01
+"""Time for which folding holds the event loop before the worker's other partitions get a chance to go on."""
 
 
 class FoldFailedError(Rejected):
@@ -75,13 +80,19 @@ class Turn:
         self._timers_before: dict[bytes, Timer | None] = {}
 
     def fold(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
-        """Apply the fold functions to all changes of the batches.
+        """Apply the fold functions to all changes of the batches; see `folding`."""
+        for _ in self.folding(batches):
+            pass
+
+    def folding(self, batches: Sequence[tuple[RecordBatch, Fold]]) -> Iterator[None]:
+        """Apply the fold functions to all changes of the batches; yield after each batch, so that the caller may pause.
 
         If a fold function fails, all changes are folded again, and each change that fails becomes a dead letter.
         """
         try:
             for batch, fold in batches:
                 self._fold_batch(batch, fold)
+                yield
         except Exception:
             log.exception(
                 "a fold function failed; processing the micro-batch again, with a dead letter for each failing change"
@@ -89,6 +100,7 @@ class Turn:
             self._reset()
             for batch, fold in batches:
                 self._fold_batch(batch, self._guarded(fold))
+                yield
 
     def fire(self, timers: Sequence[tuple[bytes, TimerCallback]]) -> None:
         """Run the callbacks of due timers; if a key has no state, its callback receives a new state."""
@@ -227,3 +239,12 @@ class Turn:
             if old != new:
                 moves.append((key, old, new))
         return moves
+
+
+async def fold_in_slices(turn: Turn, batches: Sequence[tuple[RecordBatch, Fold]]) -> None:
+    """Fold all batches, and let other asyncio tasks run after each `SLICE_S` seconds."""
+    began = time.perf_counter()
+    for _ in turn.folding(batches):
+        if time.perf_counter() - began > SLICE_S:
+            await asyncio.sleep(0)
+            began = time.perf_counter()

@@ -27,6 +27,7 @@ class StoredPartitionView:
         self._newest_seen_at = time.monotonic()
         self._changelog_offset = store.changelog_offset
         self._unsettled: deque[_Unsettled] = deque()
+        self._has_ended = False
 
     @property
     def incarnation(self) -> str:
@@ -63,7 +64,7 @@ class StoredPartitionView:
 
         def done() -> None:
             item.is_done = True
-            while len(unsettled) < MOST_UNSETTLED and unsettled and unsettled[0].is_done:
+            while not self._has_ended and len(unsettled) < MOST_UNSETTLED and unsettled and unsettled[0].is_done:
                 self.store.settled_offset = unsettled.popleft().offset
 
         return done
@@ -77,7 +78,11 @@ class StoredPartitionView:
             self._newest_seen_at = time.monotonic()
 
     def note_end(self) -> None:
-        """Save `settled_offset` when the task ends; if no follow-up is pending, it equals the changelog offset."""
+        """Save `settled_offset` when the task ends; if no follow-up is pending, it equals the changelog offset.
+
+        Follow-ups that are done later do not count, because the store may have another owner by then.
+        """
+        self._has_ended = True
         if not self._unsettled:
             self.store.settled_offset = self._changelog_offset
         self.store.keep_settled()

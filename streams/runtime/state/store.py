@@ -58,6 +58,7 @@ class PartitionStore:
     metadata have their own column families, so that source keys cannot collide with them.
 
     Attributes:
+        is_sound: whether the store has accepted all writes; otherwise it has to be opened again.
         settled_offset: changelog offset up to which all follow-ups (actions after commits) are done, or None if
             unknown; saved with the next write.
         newest_ms: newest source time of all changes, in milliseconds since 1970, or 0 if unknown; saved with the next
@@ -66,6 +67,7 @@ class PartitionStore:
 
     def __init__(self, path: Path, memory: StoreMemory) -> None:
         self.path = path
+        self.is_sound = True
         self._memory = memory
         self._db = self._open()
         self._read_meta()
@@ -92,6 +94,10 @@ class PartitionStore:
         self._meta_handle: Any = db.get_column_family_handle(_META)
         self.timers = Timers(db.get_column_family(_TIMERS), db.get_column_family_handle(_TIMERS))
         return db
+
+    def read_again(self) -> None:
+        """Drop what was read from the store into memory, as if the store had just been opened."""
+        self._read_meta()
 
     def _read_meta(self) -> None:
         self.get = self._db.get
@@ -122,6 +128,7 @@ class PartitionStore:
         try:
             yield
         except Exception as error:  # rocksdict has no more specific error
+            self.is_sound = False
             raise StoreWriteError(f"cannot write to store {self.path}: {error}") from error
 
     def _number(self, name: bytes) -> int | None:
@@ -274,10 +281,12 @@ class PartitionStore:
 
     def _wipe(self) -> None:
         """Delete all data, and reopen the store empty."""
+        self.is_sound = False
         self.close()
         self._remove()
         self._db = self._open_files()
         self._read_meta()
+        self.is_sound = True
 
     def _remove(self) -> None:
         """Rename the store's folder, then delete it: a kill in between must not leave a store that cannot be opened."""

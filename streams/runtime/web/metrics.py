@@ -67,8 +67,13 @@ _EVENTS: Final = {
     "refused": ("millrace_dead_letters", "Source records that became dead letters."),
 }
 
-_LAGS: Final[Sequence[tuple[str, str, Callable[[SourceLag], float]]]] = (
+_LAGS: Final[Sequence[tuple[str, str, Callable[[SourceLag], float | None]]]] = (
     ("millrace_lag_records", "Source records not processed yet; 0 when idle.", lambda lag: lag.records),
+    (
+        "millrace_lag_seconds",
+        "Age of the oldest source record that is not processed yet, by its Kafka timestamp; 0 when idle.",
+        lambda lag: lag.oldest_s,
+    ),
     (
         "millrace_uncommitted_records",
         "Offsets that cannot be read yet, because a transaction before them is open.",
@@ -124,6 +129,11 @@ class RuntimeCollector(Collector):
             "Seconds from the Kafka timestamp of a source record to the commit of the output it led to.",
             stats.visible_seconds,
         )
+        yield _histogram(
+            "loop_late_seconds",
+            "Seconds by which a callback of the event loop ran late, because the loop was held.",
+            stats.loop_seconds,
+        )
         yield from self._lag_families()
         yield from self._partitions()
 
@@ -131,7 +141,8 @@ class RuntimeCollector(Collector):
         for name, help, amount in _LAGS:
             family = GaugeMetricFamily(name, help, labels=["topic", "partition"])
             for tp, lag in self._lag.items():
-                family.add_metric([tp.topic, str(tp.partition)], amount(lag))
+                if (value := amount(lag)) is not None:
+                    family.add_metric([tp.topic, str(tp.partition)], value)
             yield family
         yield GaugeMetricFamily(
             "millrace_end_offsets_age_seconds",

@@ -113,6 +113,7 @@ def sources(lags: Mapping[TP, SourceLag]) -> dict[str, Any]:
     return {
         f"{tp.topic}/{tp.partition}": {
             "lag": lag.records,
+            "oldest_s": None if lag.oldest_s is None else round(lag.oldest_s, 1),
             "uncommitted": lag.uncommitted,
             "held_up_s": round(lag.held_up_s, 1),
         }

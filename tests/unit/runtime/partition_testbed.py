@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from streams.model.change import Change
@@ -54,6 +54,9 @@ class MemoryTable:
         store = self._open.pop(partition, None)
         if store is not None:
             await in_thread(CLOSING, store.close)
+
+    async def close_kept(self, *, besides: Collection[int] = ()) -> None:
+        """Do nothing, because this table keeps no store open."""
 
     def lose(self) -> None:
         """Delete the stores, as a new disk would."""

@@ -17,6 +17,7 @@ from aiokafka import errors
 from streams.runtime.faust import consumer_thread
 from streams.runtime.faust.consumer_thread import is_member
 from streams.runtime.faust.supervisor import PartitionSupervisor
+from streams.runtime.stats import RuntimeStats
 
 GENERATION = 7
 
@@ -84,7 +85,8 @@ async def test_the_supervisor_asks_until_the_group_confirms_the_generation_of_it
     answers = [errors.RebalanceInProgressError, errors.GroupCoordinatorNotAvailableError(), errors.NoError]
     coordinator = Coordinator(*answers)
     consumer = SimpleNamespace(is_member=lambda generation: is_member(coordinator.client, generation))
-    app: Any = SimpleNamespace(conf=SimpleNamespace(broker_heartbeat_interval=0.001), consumer=consumer)
+    conf = SimpleNamespace(broker_heartbeat_interval=0.001)
+    app: Any = SimpleNamespace(conf=conf, consumer=consumer, stats=RuntimeStats())
     supervisor = PartitionSupervisor(app, cast(Any, None), loop=asyncio.get_running_loop())
     supervisor._generation = GENERATION
     await asyncio.wait_for(supervisor.confirm_ownership(), 20)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from streams.runtime.faust import source_offsets
 from streams.runtime.faust.source_offsets import HELD_UP_S, SourceLag, SourceOffsets
+from streams.runtime.partition.batch import RecordBatch
 from streams.runtime.partition.queue import BatchQueue
 from tests.support.async_waiting import until
 
@@ -38,16 +41,15 @@ class Consumer:
         return {tp: place for tp, place in self.places.items() if tp in tps}
 
 
-class Waiting:
-    """A batch of records."""
+def batch(records: int, *, from_offset: int = 0, at_ms: int = 0) -> RecordBatch:
+    """A batch of the topic `orders` whose records were all written at the same time."""
+    made = SimpleNamespace(timestamp=at_ms, key=b"", value=b"")
+    found = [SimpleNamespace(**vars(made), offset=from_offset + number) for number in range(records)]
+    return RecordBatch("orders", 3, from_offset, cast(Any, found), cast(Any, None))
 
-    topic = "orders"
 
-    def __init__(self, records: int) -> None:
-        self.records = records
-
-    def __len__(self) -> int:
-        return self.records
+def fold(state: Any, change: Any) -> Any:
+    raise AssertionError("nothing is folded here")
 
 
 class Worker:
@@ -75,11 +77,11 @@ async def worker() -> Worker:
 
 async def test_the_lag_of_an_open_partition_is_what_is_waiting_and_what_is_not_polled(worker: Worker) -> None:
     worker.consumer.places[ORDERS] = (100, 100)
-    worker.task.queue.put(cast(Any, Waiting(7)), cast(Any, None))
+    worker.task.queue.put(batch(7), fold)
     worker.look(stable=100)
-    assert await worker.lag() == SourceLag(records=7, **IDLE)
+    assert (await worker.lag()).records == 7
     worker.look(stable=150)
-    assert await worker.lag() == SourceLag(records=57, **IDLE), "the last fetch is older"
+    assert (await worker.lag()).records == 57, "the last fetch is older"
 
 
 async def test_the_lag_grows_while_a_full_queue_stops_the_fetching(worker: Worker) -> None:
@@ -118,6 +120,48 @@ async def test_the_figures_do_not_wait_for_a_consumer_that_waits_for_kafka(
     worker.task.queue.next_offsets["orders"] = 90
     worker.look(stable=100)
     assert (await worker.lag()).records == 10
+
+
+# -- the oldest record ------------------------------------------------------------------------------------------------
+
+
+async def test_records_of_a_turn_that_waits_for_a_server_are_not_processed_yet(worker: Worker) -> None:
+    worker.consumer.places[ORDERS] = (7, 7)
+    worker.look(stable=7)
+    worker.task.queue.next_offsets["orders"] = 0
+    worker.task.queue.put(batch(4, from_offset=0, at_ms=ago_ms(90)), fold)
+    worker.task.queue.put(batch(3, from_offset=4, at_ms=ago_ms(30)), fold)
+    worker.task.queue.take(4)
+    lag = await worker.lag()
+    assert (lag.records, round(lag.oldest_s or 0)) == (7, 90)
+    worker.task.queue.turn_ended()
+    lag = await worker.lag()
+    assert (lag.records, round(lag.oldest_s or 0)) == (3, 30)
+    worker.task.queue.take(4)
+    worker.task.queue.turn_ended()
+    assert await worker.lag() == SourceLag(records=0, oldest_s=0.0, **IDLE)
+
+
+async def test_the_oldest_record_of_a_partition_that_is_not_polled_is_looked_up(worker: Worker) -> None:
+    worker.task.is_open = False
+    worker.look(stable=500, committed=40)
+    assert (await worker.lag()).oldest_s is None
+    assert worker.offsets._unpolled() == {TopicPartition(*ORDERS): 40}
+    worker.offsets._first_unread_ms = {ORDERS: ago_ms(3600)}
+    assert round((await worker.lag()).oldest_s or 0) == 3600
+    worker.look(stable=500, committed=500)
+    assert worker.offsets._unpolled() == {}
+    assert (await worker.lag()).oldest_s == 0.0
+
+
+async def test_a_record_of_the_future_is_not_younger_than_now(worker: Worker) -> None:
+    worker.consumer.places[ORDERS] = (1, 1)
+    worker.task.queue.put(batch(1, at_ms=ago_ms(-90)), fold)
+    assert (await worker.lag()).oldest_s == 0.0
+
+
+def ago_ms(seconds: float) -> int:
+    return round((time.time() - seconds) * 1000)
 
 
 # -- open transactions ------------------------------------------------------------------------------------------------
@@ -160,7 +204,7 @@ async def test_a_transaction_that_stays_open_is_shown_and_warned_of_once(
     assert level == "WARNING"
     assert "partition 3 of topic orders is held up" in text
     worker.look(stable=200)
-    assert await worker.lag() == SourceLag(records=100, **IDLE)
+    assert await worker.lag() == SourceLag(records=100, oldest_s=None, **IDLE)
     assert [level for level, _ in messages(caplog)] == ["WARNING", "INFO"]
 
 

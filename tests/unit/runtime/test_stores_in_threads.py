@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import rocksdict
 
 from streams import orders as application
 from streams.runtime.faust.table import NotHere, PartitionedStore
 from streams.runtime.partition.standby import Standby
-from streams.runtime.state.store import PartitionStore
+from streams.runtime.state.store import PartitionStore, StoreWriteError
 from streams.runtime.state.threads import OPENING, in_thread
 from tests.support.async_waiting import LIVENESS_S, until
 from tests.unit.runtime.partition_testbed import PartitionTestbed
@@ -103,32 +104,73 @@ async def test_the_event_loop_goes_on_while_a_store_opens(stores: PartitionedSto
     await stores.close_partition(0)
 
 
-async def test_the_event_loop_goes_on_while_a_store_closes(stores: PartitionedStore, gate: Gate) -> None:
-    await stores.open_partition(0)
+async def test_the_next_owner_waits_while_a_store_closes_and_the_event_loop_does_not(
+    stores: PartitionedStore, gate: Gate
+) -> None:
+    (await stores.open_partition(0)).write([(b"a", b"1")], 1)
+    await stores.close_partition(0)
     gate.hold("close")
-    closing = asyncio.create_task(stores.close_partition(0))
+    closing = asyncio.create_task(stores.close_kept())
     await until(lambda: gate.entered == 1)
-    with pytest.raises(AssertionError, match="already open"):
-        await stores.open_partition(0)
+    opening = asyncio.create_task(stores.open_partition(0))
+    await asyncio.sleep(0.01)
+    assert not opening.done()
     gate.open()
     await closing
-    await stores.open_partition(0)
+    assert (await opening).get(b"a") == b"1"
     await stores.close_partition(0)
 
 
-async def test_views_cannot_read_a_store_that_is_closing(stores: PartitionedStore, gate: Gate) -> None:
+async def test_views_cannot_read_a_store_that_nobody_uses(stores: PartitionedStore) -> None:
     store = await stores.open_partition(0)
     store.write([(b"a", b"1")], 1)
     stores.set_readable(0)
     assert stores._get(b"a") == b"1"
-    gate.hold("close")
-    closing = asyncio.create_task(stores.close_partition(0))
-    await until(lambda: gate.entered == 1)
+    await stores.close_partition(0)
     with pytest.raises(NotHere):
         stores._get(b"a")
     assert list(stores._iteritems()) == []
-    gate.open()
-    await closing
+
+
+async def test_a_partition_that_stays_gets_its_store_as_if_it_had_been_closed(
+    stores: PartitionedStore, gate: Gate
+) -> None:
+    before = await stores.open_partition(0)
+    before.write([(b"a", b"1")], 7)
+    before.settled_offset, before.newest_ms = 99, 99  # in memory only, as after a turn that was never written
+    gate.hold("__init__")  # so that opening the files again would fail the test
+    await stores.close_partition(0)
+    await stores.close_kept(besides={0, 3})
+    again = await stores.open_partition(0)
+    assert again.get(b"a") == b"1"
+    assert (again.changelog_offset, again.settled_offset, again.newest_ms) == (7, None, 0)
+    await stores.close_partition(0)
+
+
+async def test_stores_of_partitions_that_left_are_closed(stores: PartitionedStore, tmp_path: Path) -> None:
+    for partition in range(3):
+        await stores.open_partition(partition)
+        await stores.close_partition(partition)
+    await stores.close_kept(besides={1})
+    for partition in (0, 2):
+        PartitionStore(tmp_path / str(partition), stores._memory).close()  # raises if it is open elsewhere
+    with pytest.raises(Exception, match=r"(?i)lock"):
+        rocksdict.Rdict(str(tmp_path / "1"), access_type=rocksdict.AccessType.read_write())
+
+
+async def test_a_store_that_refused_a_write_is_opened_again(
+    stores: PartitionedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await stores.open_partition(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_db", None)
+        with pytest.raises(StoreWriteError):
+            store.write([(b"a", b"1")], 7)
+    await stores.close_partition(0)
+    again = await stores.open_partition(0)
+    assert again is not store
+    assert again.changelog_offset is None
+    await stores.close_partition(0)
 
 
 async def test_a_store_whose_opening_was_cancelled_can_be_closed_and_opened_again(
