@@ -73,9 +73,7 @@ def wait_snapshot(
     """
     deadline = time.monotonic() + limit_seconds
     while True:
-        found = connect.offsets(name)
-        positions = [item["offset"] for item in found if prefix in (None, item["partition"].get("server"))]
-        if positions and all(_is_snapshot_complete(position) for position in positions):
+        if has_snapshot_ended(connect, name, prefix):
             return
         failure = failure_of(connect.status(name))
         if failure:
@@ -83,6 +81,17 @@ def wait_snapshot(
         if time.monotonic() >= deadline:
             raise StackError(f"{name}: the snapshot is not complete after {limit_seconds:g} s")
         time.sleep(_POLL_SECONDS)
+
+
+def has_snapshot_ended(connect: ConnectClient, name: str, prefix: str | None) -> bool:
+    """Whether the connector has committed a source position, and none of them belongs to a snapshot under way.
+
+    Args:
+        prefix: the connector's name in the records, as Connect also keeps the positions of former epochs; None: any.
+    """
+    found = connect.offsets(name)
+    positions = [item["offset"] for item in found if prefix in (None, item["partition"].get("server"))]
+    return bool(positions) and all(_is_snapshot_complete(position) for position in positions)
 
 
 def is_running(status: Mapping[str, Any] | None) -> bool:

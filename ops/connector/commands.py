@@ -5,6 +5,7 @@ millrace connector epoch begin    replace the connector after a fail-over: its c
 millrace connector status    show the connector's state; exit code 1 unless it and all its tasks are running
 millrace connector delete    delete the connector; Connect keeps its source position
 millrace connector sweep     append deletions of rows that vanished from the source without a captured deletion
+millrace connector watch     start failed tasks again, and sweep after each snapshot; runs until it is stopped
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings
 from ops.connector.sweep import sweep
+from ops.connector.watch import ConnectorWatch
 from ops.context import add_stack_option, settings_environment
+from ops.signals import stopped_by_signals
 from stack.errors import StackError
 from streams.model.position import with_epoch
+
+_LOOK_SECONDS = 2.0
 
 
 def add_commands(subparsers: Any) -> None:
@@ -46,6 +51,8 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument("--table", metavar="TABLE", help="compare only this table (default: all tables of the dataset)")
     parser.add_argument("--dry-run", action="store_true", help="only count these rows; exit code 1 if there are any")
     parser.add_argument("--force", action="store_true", help="delete them even if they are over 20%% of a table's rows")
+    text = "start failed tasks again, and sweep after each snapshot and at the start; runs until it is stopped"
+    _add(actions, "watch", run_watch, text)
     text = "begin a new epoch after the source's log began again"
     epoch = actions.add_parser("epoch", help=text, description=text)
     begin = _add(
@@ -145,6 +152,24 @@ def run_sweep(arguments: argparse.Namespace) -> int:
         outcome = f"{table.gone:,} no longer in the source: {verb}" if table.gone else "all in the source"
         print(f"{table.table}: {table.topic_rows:,} rows in the topic, {outcome}", flush=True)
     return 1 if gone and arguments.dry_run else 0
+
+
+def run_watch(arguments: argparse.Namespace) -> int:
+    """Look at the connector every few seconds until SIGTERM or SIGINT ends the command."""
+    definition, settings = _read_settings(arguments)
+    database, bootstrap = DatabaseSettings.read(settings_environment(arguments)), _bootstrap(arguments)
+    with stopped_by_signals() as stop, ConnectClient(settings.url) as connect:
+        watch = ConnectorWatch(
+            connect,
+            connector_name(definition.name),
+            sweep=lambda: sweep(database, bootstrap, definition),
+            say=lambda line: print(line, flush=True),
+        )
+        while not stop.is_set():
+            watch.look()
+            stop.wait(_LOOK_SECONDS)
+        watch.close()
+    return 0
 
 
 def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:

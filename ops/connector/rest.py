@@ -69,6 +69,10 @@ class ConnectClient:
         """Resume a stopped connector."""
         self._ask("PUT", f"/connectors/{quote(name)}/resume")
 
+    def restart(self, name: str) -> None:
+        """Start the connector again if it has failed, and those of its tasks that have failed."""
+        self._ask("POST", f"/connectors/{quote(name)}/restart?includeTasks=true&onlyFailed=true")
+
     def delete(self, name: str) -> bool:
         """Delete the connector; return False if it does not exist."""
         return self._ask("DELETE", f"/connectors/{quote(name)}", absent_ok=True) is not None

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import argparse
 import secrets
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from config import parsing
@@ -17,6 +13,7 @@ from ops.dataset.command import add_dataset_command, chosen_database, chosen_def
 from ops.dataset.shop import Details
 from ops.dataset.simulate import simulate
 from ops.dataset.simulation import Simulation
+from ops.signals import stopped_by_signals
 
 
 def add_command(commands: Any) -> None:
@@ -59,19 +56,8 @@ def run_simulate(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         salt=arguments.salt or secrets.token_hex(8),
     )
-    parameters, stop = generator_parameters(definition), threading.Event()
-    with connected(chosen_database(arguments), definition.database) as connection, _stopped_by_signals(stop):
+    parameters = generator_parameters(definition)
+    with connected(chosen_database(arguments), definition.database) as connection, stopped_by_signals() as stop:
         say(f"seed {simulation.seed}, salt {simulation.salt}")
         say(str(simulate(connection, parameters, simulation, stop=stop, report=say)))
     return 0
-
-
-@contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Make Ctrl-C and SIGTERM end the simulation between two operations, never inside a transaction."""
-    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)

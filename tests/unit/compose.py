@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from config.settings import SettingsGroup
+from config.settings_group import SettingsGroup
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
@@ -17,7 +17,8 @@ MODEL: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = MODEL["services"]
 SERVERS = ("mysql", "kafka", "connect", "redis", "minio")
 PROGRAMS = tuple(name for name, service in SERVICES.items() if "build" in service)
-WORKERS = tuple(name for name in PROGRAMS if name != "setup")
+WATCH = "connector"
+WORKERS = tuple(name for name in PROGRAMS if name not in ("setup", WATCH))
 APPLICATIONS: dict[str, str] = {name: SERVICES[name]["command"][2] for name in WORKERS}
 ONE_SHOTS = ("buckets", "setup")
 

@@ -26,6 +26,7 @@ from tests.unit.compose import (
     SERVERS,
     SERVICES,
     VARIABLE,
+    WATCH,
     WORKERS,
     variables,
 )
@@ -59,9 +60,9 @@ def test_the_file_is_well_formed_and_the_compose_plugin_accepts_it_where_there_i
 
 
 def test_every_service_is_a_server_a_worker_or_a_one_shot() -> None:
-    assert set(SERVICES) == {*SERVERS, *WORKERS, *ONE_SHOTS}
+    assert set(SERVICES) == {*SERVERS, *WORKERS, WATCH, *ONE_SHOTS}
     assert Counter(APPLICATIONS.values()) == {"streams.orders": 2, "streams.lookups": 1, "streams.archive": 1}
-    assert set(PROGRAMS) == {*WORKERS, "setup"}
+    assert set(PROGRAMS) == {*WORKERS, WATCH, "setup"}
 
 
 def test_every_image_is_pinned_to_one_version() -> None:
@@ -103,8 +104,8 @@ def test_a_service_waits_for_what_it_needs_to_be_ready_not_just_started(name: st
         assert how == {"condition": expected}, needed
 
 
-def test_the_workers_start_after_schema_topics_and_connector() -> None:
-    assert all("setup" in SERVICES[name]["depends_on"] for name in WORKERS)
+def test_the_workers_and_the_watch_start_after_schema_topics_and_connector() -> None:
+    assert all("setup" in SERVICES[name]["depends_on"] for name in (*WORKERS, WATCH))
     assert set(SERVICES["setup"]["depends_on"]) == {"mysql", "kafka", "connect"}
 
 

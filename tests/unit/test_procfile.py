@@ -15,7 +15,7 @@ from honcho.environ import Procfile, parse_procfile
 
 from config.settings import environment_with
 from ops.restarter import parse_command_line
-from tests.unit.compose import APPLICATIONS, REPOSITORY, SERVICES
+from tests.unit.compose import APPLICATIONS, REPOSITORY, SERVICES, WATCH
 
 PROCFILE: Procfile = parse_procfile((REPOSITORY / "Procfile").read_text())
 COMMANDS = {name: shlex.split(line) for name, line in PROCFILE.processes.items()}
@@ -31,16 +31,21 @@ def worker_command(name: str) -> list[str]:
 
 def test_every_line_that_is_no_comment_is_a_process() -> None:
     lines = [line for line in (REPOSITORY / "Procfile").read_text().splitlines() if not line.startswith("#")]
-    assert len(lines) == len(COMMANDS) >= 2
+    assert len(lines) == len(COMMANDS)
+    assert COMMANDS.keys() == {*APPLICATIONS, WATCH}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", APPLICATIONS)
 def test_every_worker_runs_under_the_restarter(name: str) -> None:
     assert worker_command(name)[:-1] == ["faust", "-A", APPLICATIONS[name], "worker", "--web-port"]
 
 
+def test_the_watch_runs_under_the_restarter_as_in_its_container() -> None:
+    assert worker_command(WATCH) == SERVICES[WATCH]["command"]
+
+
 def test_ports_differ_and_are_those_published_by_the_containers() -> None:
-    ports = {name: worker_command(name)[-1] for name in COMMANDS}
+    ports = {name: worker_command(name)[-1] for name in APPLICATIONS}
     assert len(set(ports.values())) == len(ports)
     assert ports == {name: SERVICES[name]["ports"][0].split(":")[1] for name in APPLICATIONS}
 
@@ -52,7 +57,7 @@ def test_the_data_folders_of_the_workers_differ(tmp_path: Path) -> None:
         program = f"from {application} import app; print(app.conf.datadir)"
         told = environment_with({"WEB_PORT": port, "STATE_DIR": str(tmp_path)})
         folders.add(subprocess.run([sys.executable, "-c", program], env=told, capture_output=True, check=True).stdout)
-    assert len(folders) == len(COMMANDS)
+    assert len(folders) == len(APPLICATIONS)
 
 
 def test_the_worker_command_is_one_that_faust_knows() -> None:

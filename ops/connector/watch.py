@@ -1,0 +1,181 @@
+"""Watch over a dataset's connector: start failed tasks again, and sweep after each snapshot.
+
+Kafka Connect does not start a failed task again. And a snapshot that was interrupted begins again without a word about
+the rows that were deleted in between: only a sweep finds those (`sweep.py`).
+
+Whether a snapshot is running is read from the connector's committed positions. They do not tell which snapshot was the
+last one, so the watch sweeps after each one that it has seen, after each time that it did not see the connector run,
+and once after its own start. A sweep takes a while, and reads one table after the other: the watch goes on looking
+meanwhile, and sweeps again if a snapshot may have begun. A sweep that finds nothing costs a read of the change topics
+and of the tables' keys.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from ops.connector.apply import failure_of, has_snapshot_ended, is_running
+from ops.connector.rest import ConnectClient
+from ops.connector.sweep import SweptTable
+from stack.errors import StackError
+
+FIRST_PAUSE_S: Final = 5.0
+LONGEST_PAUSE_S: Final = 300.0
+"""Pauses between two restarts of a connector, or two tries of a sweep, that fail in a row; each is twice the former."""
+
+Say = Callable[[str], None]
+
+
+class Work(Protocol):
+    """Work that was begun, such as a thread."""
+
+    def is_alive(self) -> bool: ...
+    def join(self) -> None: ...
+
+
+def in_thread(work: Callable[[], None]) -> Work:
+    """Begin work in a thread."""
+    thread = threading.Thread(target=work, name="sweep", daemon=True)
+    thread.start()
+    return thread
+
+
+class Pause:
+    """A pause that doubles with each failure in a row."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._next_s = FIRST_PAUSE_S
+        self._over_at = float("-inf")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the next try may begin."""
+        return self._clock() >= self._over_at
+
+    def begin(self) -> float:
+        """Begin the next pause, and return its length in seconds."""
+        pause_s = self._next_s
+        self._over_at = self._clock() + pause_s
+        self._next_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        return pause_s
+
+    def reset(self) -> None:
+        """Make the next pause the shortest one again."""
+        self._next_s, self._over_at = FIRST_PAUSE_S, float("-inf")
+
+
+class ConnectorWatch:
+    """Looks at a connector again and again; call `look` every few seconds, and `close` at the end.
+
+    Args:
+        sweep: compares each table with its topic, and appends the missing deletions.
+        say: receives what happened, one line each.
+        begin: begins a sweep, so that the watch can look meanwhile.
+
+    Attributes:
+        is_sweep_due: whether rows may have vanished since the last complete sweep.
+    """
+
+    def __init__(
+        self,
+        connect: ConnectClient,
+        name: str,
+        *,
+        sweep: Callable[[], Iterable[SweptTable]],
+        say: Say,
+        begin: Callable[[Callable[[], None]], Work] = in_thread,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.is_sweep_due = True
+        self._connect = connect
+        self._name = name
+        self._sweep = sweep
+        self._say = say
+        self._begin = begin
+        self._said: str | None = None
+        self._restart_pause = Pause(clock)
+        self._sweep_pause = Pause(clock)
+        self._sweeping: Work | None = None
+        self._is_whole = False
+        self._refusal: Exception | None = None
+
+    def look(self) -> None:
+        """Look at the connector once, and do what is due. An unavailable server is reported, not raised."""
+        try:
+            calm = self._is_calm()
+        except StackError as error:
+            self._say_once(str(error))
+            calm = False
+        if not calm:
+            self.is_sweep_due, self._is_whole = True, False
+        if self._sweeping is not None:
+            if not self._sweeping.is_alive():
+                self._end_sweep()
+        elif calm and self.is_sweep_due and self._sweep_pause.is_over:
+            self._is_whole, self._refusal = True, None
+            self._sweeping = self._begin(self._sweep_all)
+
+    def close(self) -> None:
+        """Wait until the sweep that is under way has ended: its transaction would hold up the readers of its topic."""
+        if self._sweeping is not None:
+            self._sweeping.join()
+
+    def _is_calm(self) -> bool:
+        """Whether the connector follows the log; say what it does otherwise, and start it again if it has failed."""
+        status = self._connect.status(self._name)
+        if status is None:
+            self._say_once(f"{self._name} does not exist; create it with `millrace connector apply`")
+            return False
+        failure = failure_of(status)
+        if failure is not None:
+            self._restart(failure)
+            return False
+        if not is_running(status):
+            self._say_once(f"{self._name} is {status['connector']['state']}, not all its tasks are running")
+            return False
+        self._restart_pause.reset()
+        settings = self._connect.config(self._name) or {}
+        if not has_snapshot_ended(self._connect, self._name, settings.get("topic.prefix")):
+            self._say_once(f"{self._name} is reading a snapshot; a sweep follows")
+            return False
+        if not self.is_sweep_due:
+            self._say_once(f"{self._name} is running")
+        return True
+
+    def _restart(self, failure: str) -> None:
+        if not self._restart_pause.is_over:
+            return
+        self._connect.restart(self._name)
+        pause_s = self._restart_pause.begin()
+        self._said = None
+        self._say(f"{self._name} failed and was started again (next time after {pause_s:.0f} s or more): {failure}")
+
+    def _sweep_all(self) -> None:
+        try:
+            for table in self._sweep():
+                if table.gone:
+                    self._say(f"{table.table}: deleted {table.gone:,} of {table.topic_rows:,} rows, not in the source")
+        except Exception as error:  # told, and tried again, by the next look
+            self._refusal = error
+
+    def _end_sweep(self) -> None:
+        self._sweeping = None
+        if self._refusal is not None:
+            self._sweep_pause.begin()
+            self._say_once(str(self._refusal))
+            return
+        self._sweep_pause.reset()
+        self.is_sweep_due = not self._is_whole
+        again = "; the connector was interrupted meanwhile, so another sweep follows" if self.is_sweep_due else ""
+        self._said = None
+        self._say(f"{self._name}: swept{again}")
+
+    def _say_once(self, text: str) -> None:
+        """Say what is so, unless it was said last."""
+        if text != self._said:
+            self._said = text
+            self._say(text)

@@ -1,0 +1,220 @@
+"""`ConnectorWatch`: failed tasks start again, each snapshot is followed by a sweep, and an outage is said once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from typing import Any, cast
+
+import pytest
+
+from ops.connector.rest import ConnectClient
+from ops.connector.sweep import SweptTable
+from ops.connector.watch import FIRST_PAUSE_S, LONGEST_PAUSE_S, ConnectorWatch, Work
+from stack.errors import StackError
+
+NAME = "shop-connector"
+STREAMING = {"file": "binlog.000001", "pos": 4}
+
+
+class Connect:
+    """Kafka Connect with one connector.
+
+    Attributes:
+        task: state of the only task; None: the connector does not exist.
+        positions: committed positions by the connector's name in the records.
+        restarts: number of restarts.
+        error: what each request raises.
+    """
+
+    def __init__(self) -> None:
+        self.task: str | None = "RUNNING"
+        self.positions: dict[str, dict[str, Any]] = {"shop": STREAMING}
+        self.prefix = "shop"
+        self.restarts = 0
+        self.error: StackError | None = None
+
+    def status(self, name: str) -> dict[str, Any] | None:
+        if self.error is not None:
+            raise self.error
+        assert name == NAME
+        if self.task is None:
+            return None
+        task = {"id": 0, "state": self.task, "trace": "ConnectException: the log is gone\n\tat …"}
+        return {"connector": {"state": "RUNNING"}, "tasks": [task]}
+
+    def config(self, name: str) -> dict[str, str]:
+        return {"topic.prefix": self.prefix}
+
+    def offsets(self, name: str) -> list[dict[str, Any]]:
+        return [{"partition": {"server": server}, "offset": offset} for server, offset in self.positions.items()]
+
+    def restart(self, name: str) -> None:
+        self.restarts += 1
+
+
+class Done:
+    """Work that has ended."""
+
+    def is_alive(self) -> bool:
+        return False
+
+    def join(self) -> None:
+        """Return at once."""
+
+
+class World:
+    """A watch with everything around it."""
+
+    def __init__(self) -> None:
+        self.connect = Connect()
+        self.now = 1_000.0
+        self.said: list[str] = []
+        self.sweeps = 0
+        self.refusal: StackError | None = None
+        connect = cast(ConnectClient, self.connect)
+        self.during: Callable[[], None] = lambda: None
+        self.watch = ConnectorWatch(
+            connect, NAME, sweep=self.sweep, say=self.said.append, begin=self.begin, clock=lambda: self.now
+        )
+
+    def begin(self, work: Callable[[], None]) -> Work:
+        """Do the work at once, and what is to happen meanwhile."""
+        work()
+        self.during()
+        return Done()
+
+    def sweep(self) -> Iterable[SweptTable]:
+        self.sweeps += 1
+        yield SweptTable(table="orders", topic_rows=10, gone=2)
+        if self.refusal is not None:
+            raise self.refusal
+        yield SweptTable(table="customers", topic_rows=5, gone=0)
+
+    def look(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.watch.look()
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_the_first_look_at_a_running_connector_sweeps_and_later_ones_do_not(world: World) -> None:
+    world.look(5)
+    assert world.sweeps == 1
+    assert world.said == [
+        "orders: deleted 2 of 10 rows, not in the source",
+        f"{NAME}: swept",
+        f"{NAME} is running",
+    ]
+
+
+@pytest.mark.parametrize("before", [{"file": "binlog.000001", "pos": 4, "snapshot": "INITIAL"}, None])
+def test_a_sweep_follows_each_snapshot(world: World, before: dict[str, Any] | None) -> None:
+    world.look()
+    for number in (2, 3):
+        world.connect.positions = {} if before is None else {"shop": before}
+        world.look(3)
+        assert world.sweeps == number - 1, "not while the snapshot is running"
+        world.connect.positions = {"shop": STREAMING}
+        world.look(3)
+        assert world.sweeps == number
+
+
+def test_the_position_of_a_former_epoch_says_nothing_about_the_snapshot_of_the_new_one(world: World) -> None:
+    world.look(2)
+    world.connect.prefix = "shop.e1"
+    world.look(2)
+    assert world.watch.is_sweep_due
+    world.connect.positions["shop.e1"] = STREAMING
+    world.look()
+    assert world.sweeps == 2
+
+
+@pytest.mark.parametrize("is_seen", [True, False], ids=["snapshot", "not running"])
+def test_a_snapshot_that_begins_while_a_sweep_is_under_way_is_followed_by_another(world: World, is_seen: bool) -> None:
+    def interrupt() -> None:
+        world.during = lambda: None
+        if is_seen:
+            world.connect.positions = {"shop": {"file": "binlog.000001", "pos": 4, "snapshot": "INITIAL"}}
+        else:
+            world.connect.task = "UNASSIGNED"
+
+    world.during = interrupt
+    world.look(2)
+    assert world.watch.is_sweep_due
+    world.connect.positions, world.connect.task = {"shop": STREAMING}, "RUNNING"
+    world.look(3)
+    assert world.sweeps == 2
+    assert not world.watch.is_sweep_due
+
+
+def test_a_connector_that_was_away_is_swept_although_no_snapshot_was_seen(world: World) -> None:
+    world.look(3)
+    world.connect.error = StackError("Connect at http://connect:8083: no connection in 3 tries")
+    world.look()
+    world.connect.error = None
+    world.look(2)
+    assert world.sweeps == 2
+
+
+def test_a_failed_task_is_started_again_at_growing_intervals(world: World) -> None:
+    world.look()
+    world.connect.task = "FAILED"
+    began, times = world.now, []
+    while world.now < began + 4 * LONGEST_PAUSE_S:
+        before = world.connect.restarts
+        world.look()
+        if world.connect.restarts > before:
+            times.append(world.now - began)
+        world.now += 1.0
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert pauses[:3] == [FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S]
+    assert max(pauses) == LONGEST_PAUSE_S
+    assert sum("the log is gone" in line for line in world.said) == len(times)
+    world.connect.task = "RUNNING"
+    world.look()
+    world.connect.task = "FAILED"
+    world.now += FIRST_PAUSE_S
+    before = world.connect.restarts
+    world.look()
+    assert world.connect.restarts == before + 1, "a new failure does not wait for the pause of the former ones"
+
+
+def test_no_sweep_begins_while_the_connector_does_not_run(world: World) -> None:
+    for state in ("FAILED", "UNASSIGNED", "PAUSED", None):
+        world.connect.task = state
+        world.look(2)
+    assert world.sweeps == 0
+    world.connect.task = "RUNNING"
+    world.look()
+    assert world.sweeps == 1
+
+
+def test_a_sweep_that_refuses_is_tried_again_after_a_pause_and_says_why(world: World) -> None:
+    world.refusal = StackError("table customers: 5 of 5 rows are not in the source; run the command with --force")
+    world.look(10)
+    assert world.sweeps == 1
+    assert world.said[-1] == str(world.refusal)
+    world.now += FIRST_PAUSE_S
+    world.refusal = None
+    world.look(2)
+    assert world.sweeps == 2
+    assert not world.watch.is_sweep_due
+
+
+def test_an_outage_of_connect_is_said_once_and_ends_nothing(world: World) -> None:
+    world.connect.error = StackError("Connect at http://connect:8083: no connection in 3 tries")
+    world.look(20)
+    assert world.said == [str(world.connect.error)]
+    world.connect.error = None
+    world.look(2)
+    assert world.sweeps == 1
+
+
+def test_a_connector_that_does_not_exist_is_named_with_the_command_that_creates_it(world: World) -> None:
+    world.connect.task = None
+    world.look(3)
+    assert world.said == [f"{NAME} does not exist; create it with `millrace connector apply`"]
