@@ -31,10 +31,15 @@ _silent.disabled = True
 
 
 class Kafka(Server):
-    """The Kafka broker."""
+    """The Kafka broker. A subclass may be a node of a cluster, with a name, ports and settings of its own.
+
+    Attributes:
+        heap: sizes of the Java heap.
+    """
 
     name: ClassVar[str] = "kafka"
     port_names: ClassVar[tuple[str, ...]] = ("kafka", "kafka-controller")
+    heap: ClassVar[tuple[str, ...]] = ("-Xms256m", "-Xmx768m")
 
     def prerequisites(self, site: Site) -> list[Prerequisite]:
         """Return Java, and also Maven while the jars are not in the cache."""
@@ -46,32 +51,33 @@ class Kafka(Server):
 
     def prepare(self, site: Site, job: Job) -> None:
         """Write the settings file, and format the data folder if it is new."""
-        site.write_secret("kafka.properties", properties(broker_settings(site)))
+        conf = site.write_secret(f"{self.name}.properties", properties(self.settings(site)))
         if (site.data(self.name) / "meta.properties").exists():
             return
-        cluster_id = secrets.token_urlsafe(_CLUSTER_ID_BYTES)
-        arguments = [
-            "format",
-            "--ignore-formatted",
-            f"--cluster-id={cluster_id}",
-            "-c",
-            str(site.conf("kafka.properties")),
-        ]
+        arguments = ["format", "--ignore-formatted", f"--cluster-id={self.new_cluster_id()}", "-c", str(conf)]
         command = java_command(site, "-XX:+UseSerialGC", main=["kafka.tools.StorageTool", *arguments])
         job.run(command, purpose="formatting Kafka's data folder")
 
     def command(self, site: Site) -> Command:
         """Return the start command, with the G1 collector, because a long pause would stall every client."""
-        options = ["-Xms256m", "-Xmx768m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
-        main = ["kafka.Kafka", str(site.conf("kafka.properties"))]
+        options = [*self.heap, "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
+        main = ["kafka.Kafka", str(site.conf(f"{self.name}.properties"))]
         return Command(arguments=java_command(site, *options, main=main))
+
+    def settings(self, site: Site) -> dict[str, str]:
+        """Return the settings of the broker."""
+        return broker_settings(site)
+
+    def new_cluster_id(self) -> str:
+        """Return the id of the cluster whose data folder is formatted."""
+        return secrets.token_urlsafe(_CLUSTER_ID_BYTES)
 
     def check(self, site: Site) -> None:
         """Request the cluster's metadata from the broker."""
-        port = site.ports["kafka"]
+        port = site.ports[self.name]
         try:
             socket.create_connection((HOST, port), timeout=_ANSWER_SECONDS).close()
-            admin = AdminClient({"bootstrap.servers": site.address("kafka")}, logger=_silent)
+            admin = AdminClient({"bootstrap.servers": site.address(self.name)}, logger=_silent)
             admin.list_topics(timeout=_ANSWER_SECONDS)
         except OSError:
             raise UnhealthyError(f"nothing listens on port {port}") from None

@@ -18,7 +18,7 @@ from tests.faults.lake.testbed import LakeFaultTestbed
 from tests.faults.mutants import MUTANTS
 from tests.faults.run import Result, play
 from tests.faults.table import STATE_MACHINE, TABLE
-from tests.faults.testbed import FaultTestbed
+from tests.faults.testbed import ClusterTestbed, FaultTestbed
 
 Task = tuple[str, str | None]
 """A row, and the mutant that is to fail in it."""
@@ -69,7 +69,9 @@ def _players(row: str) -> tuple[Callable[..., AbstractContextManager[Any]], Call
     """Return the context manager of the servers that a row needs, and the function that runs it on them."""
     if row == STATE_MACHINE:
         return nullcontext, state_machine.play
-    return (LakeFaultTestbed.opened, play_lake) if row in LAKE_TABLE else (FaultTestbed.opened, play)
+    if row in LAKE_TABLE:
+        return LakeFaultTestbed.opened, play_lake
+    return (ClusterTestbed if TABLE[row].clustered else FaultTestbed).opened, play
 
 
 def say(line: str) -> None:

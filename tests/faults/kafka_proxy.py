@@ -109,11 +109,6 @@ class KafkaProxy(TcpProxy):
         self._draw = random.Random(0)  # noqa: S311 - load, no secrets
         self._producers: dict[str, _Producer] = {}
 
-    @property
-    def address(self) -> str:
-        """Address by which clients reach the broker through the proxy."""
-        return f"{HOST}:{self.port}"
-
     def hold(self, share: float, draw: random.Random) -> None:
         """From now on, hold the first request that ends a transaction, in a share of the transactions."""
         self.late, self._producers = LateRequests(), {}
@@ -121,6 +116,7 @@ class KafkaProxy(TcpProxy):
 
     def heal(self) -> None:
         """Pass all requests; those that are held are never delivered."""
+        super().heal()
         self._share = 0.0
         self._producers = {}
 

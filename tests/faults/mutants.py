@@ -107,6 +107,20 @@ def same_epoch() -> None:
     _replace(KafkaTransactions, "must_reopen", False)
 
 
+def no_sweep() -> None:
+    """No sweep follows a snapshot. The workers are as they should be: the scenario leaves the sweep out."""
+
+
+def no_origin() -> None:
+    """Changes of another server are processed like those of the known one."""
+    from streams.runtime.partition.origins import OriginCheck
+
+    async def passed(self: OriginCheck, batches: Any) -> Any:
+        return batches, None
+
+    _replace(OriginCheck, "passed", passed)
+
+
 @dataclass(frozen=True)
 class Mutant:
     """A safeguard that is removed, the row that has to notice, and the invariant that shows it."""
@@ -123,6 +137,8 @@ MUTANTS: Mapping[str, Mutant] = {
     "no_fencing": Mutant(no_fencing, "4", frozenset({"I2"})),
     "futures_not_awaited": Mutant(futures_not_awaited, "R", frozenset({"I1"})),
     "same_epoch": Mutant(same_epoch, "18", frozenset({"I1"})),
+    "no_sweep": Mutant(no_sweep, "23", frozenset({"truth"})),
+    "no_origin": Mutant(no_origin, "20", frozenset({"fault"})),
 }
 
 

@@ -1,16 +1,21 @@
-"""Faults of the network between workers and servers: row 18."""
+"""Faults of the network between workers, connector and servers: rows 7 and 18."""
 
 from __future__ import annotations
 
 import time
 from typing import Final
 
+from tests.faults.measured import watch_outage
 from tests.faults.scenario import Scenario
+from tests.faults.tcp_proxy import TcpProxy
+from tests.faults.trouble import Trouble
+from tests.faults.watching import wait_connector, watching
 
 HELD_SHARE: Final = 0.01
 ENOUGH_ACCEPTED: Final = 5
 """Accepted late requests after which the row ends, because there are none if the code is right."""
 
+CONNECTOR_LIMIT_S: Final = 90.0
 LIMIT_S: Final = 3_600.0
 DELIVERY_LIMIT_S: Final = 30.0
 POLL_S: Final = 0.05
@@ -22,7 +27,7 @@ def end_late(scenario: Scenario) -> None:
 
     The live shop makes the transactions, in turns of a few changes; many orders at once would make few large ones.
     """
-    proxy, deadline = scenario.testbed.proxy, time.monotonic() + LIMIT_S
+    proxy, deadline = scenario.testbed.network.kafka, time.monotonic() + LIMIT_S
     proxy.hold(HELD_SHARE, scenario.draw)
     late = proxy.late
 
@@ -41,3 +46,34 @@ def end_late(scenario: Scenario) -> None:
     scenario.notes |= {"transactions": late.seen, "held": late.held, "accepted": accepted}
     if accepted:
         scenario.broken.append(f"the broker accepted {accepted} late requests")
+
+
+def sick_network(scenario: Scenario) -> None:
+    """Make the network sick between workers and Kafka, workers and Redis, connector and database, one after the other,
+    in every way. Nothing is done for the recovery, except by the watch over the connector.
+    """
+    testbed = scenario.testbed
+    network = testbed.network
+    before = scenario.pool.pids()
+    testbed.capture(**network.connector())
+    scenario.shop.wait_captured(streamed=True)
+    with watching(scenario):
+        for server, proxy in (("kafka", network.kafka), ("redis", network.redis), ("database", network.database)):
+            for trouble in Trouble:
+                _make_sick(scenario, server, proxy, trouble)
+    testbed.capture()
+    scenario.shop.wait_captured(streamed=True)
+    if scenario.pool.pids() != before:
+        scenario.broken.append("a worker ended and had to be started again")
+
+
+def _make_sick(scenario: Scenario, server: str, proxy: TcpProxy, trouble: Trouble) -> None:
+    with scenario.backlog(shares=3 * len(Trouble)):
+        scenario.say(f"    {server}: {trouble}, for {scenario.dose.outage_s:.0f} s")
+        proxy.trouble(trouble, scenario.draw)
+        watch_outage(scenario, f"{server}, {trouble}", work_goes_on=trouble is not Trouble.BLACK_HOLE)
+        proxy.heal()
+        scenario.struck("the network is well")
+    wait_connector(scenario, CONNECTOR_LIMIT_S)
+    scenario.pool.settle()
+    scenario.note_recovery(f"{server}, {trouble}")

@@ -52,6 +52,7 @@ class Proxy(TcpProxy):
 
     def heal(self) -> None:
         """Pass all requests again."""
+        super().heal()
         self._held_up, self._losing, self.is_away = None, None, False
         self._times.clear()
 

@@ -82,14 +82,15 @@ def _play(testbed: FaultTestbed, result: Result, dose: Dose, say: Say) -> Judgem
     testbed.clear(shop)
     settings = {**what.settings, "GUARD": "off" if result.mutant else "on"}
     if what.proxied:
-        settings["KAFKA_BOOTSTRAP"] = testbed.proxy.address
+        settings |= testbed.network.workers(testbed.environment)
     pool = testbed.pool(("tests.faults.mutants", result.mutant or "none"), settings)
     with ExitStack() as stack:
         stack.callback(pool.kill)
         stack.callback(pool.heal)
-        stack.callback(testbed.proxy.heal)
+        stack.callback(testbed.network.heal)
         watch = stack.enter_context(FinalWatch(testbed.kafka.bootstrap))
-        scenario = Scenario(testbed, pool, shop, watch, dose, random.Random(f"{result.row}/{result.seed}"), say)  # noqa: S311
+        draw = random.Random(f"{result.row}/{result.seed}")  # noqa: S311
+        scenario = Scenario(testbed, pool, shop, watch, dose, draw, say, is_swept=result.mutant != "no_sweep")
         pool.start()
         pool.settle()
         with shop.live() if what.live else nullcontext():

@@ -19,6 +19,7 @@ from tests.faults.worker_pool import WorkerPool
 from tests.support.kafka import Lag
 
 FLOW_LIMIT_S: Final = 60.0
+RECOVERY_LIMIT_S: Final = 60.0
 FLOWING_SHARE: Final = 0.1
 POLL_S: Final = 0.05
 
@@ -37,6 +38,7 @@ class Scenario:
     """A running scenario.
 
     Attributes:
+        is_swept: whether a sweep follows each snapshot; a mutant lacks it.
         struck_at: when the last fault was done (of an outage: when it was over), of the monotonic clock.
         notes: more to report, by name.
         broken: what a fault itself saw go wrong, one line each.
@@ -49,6 +51,7 @@ class Scenario:
     dose: Dose
     draw: random.Random
     say: Say
+    is_swept: bool = True
     struck_at: float = 0.0
     struck_ns: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
@@ -110,6 +113,14 @@ class Scenario:
             if time.monotonic() > deadline:
                 return (round(min(seconds), 2) if seconds else None), None
             time.sleep(POLL_S)
+
+    def note_recovery(self, name: str) -> None:
+        """Wait until every partition goes on after the last fault, and note when the first did."""
+        first_s, every_s = self.progress_s(RECOVERY_LIMIT_S)
+        self.notes.setdefault("first_s", {})[name] = first_s
+        self.say(f"      first order after {first_s} s, every partition after {every_s} s")
+        if every_s is None:
+            self.broken.append(f"{name}: not every partition went on within {RECOVERY_LIMIT_S:.0f} s")
 
     def lag_zero_s(self, limit_s: float) -> float | None:
         """Wait until the group has committed every change that the shop has made; None if not within the limit.

@@ -19,29 +19,35 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from ops.connector.settings import connector_name
-from ops.connector.sweep import sweep
 from stack.servers import connect as connect_server
 from stack.servers.mariadb import socket_path
 from streams.topics import ORDER_FINAL
 from tests.faults.fault_shop import DATASET, DETAILS_TOPIC, ORDERS_TOPIC
 from tests.faults.invariants import repeats
 from tests.faults.scenario import Scenario
+from tests.faults.watching import watching
 from tests.support.kafka import ANSWER_S, admin, read_topics
 
 CONNECTOR_LIMIT_S: Final = 90.0
+SWEEP_LIMIT_S: Final = 300.0
 PURGE_LIMIT_S: Final = 20.0
 REFUSED_BYTES: Final = 100
 LARGE_BYTES: Final = 16 * 1024 * 1024
 
 
 def restart_broker(scenario: Scenario) -> None:
-    """SIGKILL the only broker under load and start it again; nothing else is touched."""
+    """SIGKILL the only broker under load and start it again; nothing else is touched.
+
+    A broker that was killed may begin only when the controller, here the same process, has given up its former self.
+    """
     for _ in range(scenario.dose.times):
         with scenario.backlog():
             scenario.testbed.kill("kafka")
             scenario.struck("killed the broker")
             scenario.pause(0.5, 3.0)
+            began = time.monotonic()
             scenario.testbed.stack.start("kafka")
+            scenario.struck(f"the broker is back; its start took {time.monotonic() - began:.1f} s")
         scenario.testbed.wait_connector()
         scenario.pool.settle()
 
@@ -140,23 +146,21 @@ def _kill_in_snapshot(scenario: Scenario, *, server: str = "connect") -> None:
 
 
 def vanish_in_snapshot(scenario: Scenario) -> None:
-    """SIGKILL Connect and Kafka while a snapshot is read and the shop deletes rows; then sweep what has vanished.
+    """SIGKILL Connect and Kafka while a snapshot is read and the shop deletes rows; the watch sweeps what vanished.
 
     The deletions between two attempts are in no topic. Without the sweep, stream and store keep these rows: the
-    scenario has proved nothing if there are none.
+    scenario has proved nothing if there are none. The watch runs all the time, as an operator's does.
     """
     scenario.notes["exactly_once_support"] = "required"
-    vanished = 0
-    for _ in range(scenario.dose.times):
-        with scenario.backlog():
-            _kill_in_snapshot(scenario, server="connect")
-            _kill_in_snapshot(scenario, server="kafka")
-        testbed = scenario.testbed
-        swept = list(sweep(testbed.database, testbed.kafka.bootstrap, testbed.definition, is_forced=True))
-        vanished += sum(table.gone for table in swept)
-        scenario.struck(f"swept {vanished} rows")
-    scenario.notes["rows_swept"] = vanished
-    if not vanished:
+    with watching(scenario, is_swept=scenario.is_swept) as watched:
+        for _ in range(scenario.dose.times):
+            with scenario.backlog():
+                _kill_in_snapshot(scenario, server="connect")
+                _kill_in_snapshot(scenario, server="kafka")
+        watched.wait_swept(SWEEP_LIMIT_S)
+        scenario.struck(f"{watched.gone} rows swept")
+    scenario.notes["rows_swept"] = watched.gone
+    if scenario.is_swept and not watched.gone:
         scenario.broken.append("no row vanished between two snapshots: the kills hit nothing")
     scenario.pool.settle()
 

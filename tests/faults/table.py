@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.faults import failover, network_faults, server_faults, worker_faults
+from tests.faults import broker_faults, failover, network_faults, server_faults, worker_faults
 from tests.faults.scenario import Dose, Scenario
 
 
@@ -16,8 +16,8 @@ class Row:
 
     `live` says whether the simulated shop works through the fault, `deletes` whether it deletes as well as it changes.
     A row that is deleted while the connector skips a part of the log, to read the tables again, is never heard of.
-    With `proxied`, the workers reach Kafka through the proxy. `short` is a dose for a test that is run each time; by
-    default, it is the quick one.
+    With `proxied`, the workers reach Kafka and Redis through proxies. With `clustered`, there are three brokers.
+    `short` is a dose for a test that is run each time; by default, it is the quick one.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Row:
     live: bool = True
     deletes: bool = True
     proxied: bool = False
+    clustered: bool = False
     short: Dose | None = None
 
     def dose(self, name: str) -> Dose:
@@ -43,6 +44,13 @@ TABLE: Final[Mapping[str, Row]] = {
     "4": Row("SIGSTOP past the session, then CONT", worker_faults.freeze, Dose(3, 6_000), Dose(20, 50_000)),
     "5": Row("workers join and leave", worker_faults.rebalance_storm, Dose(5, 8_000), Dose(20, 50_000)),
     "6": Row("Kafka SIGKILL + restart", server_faults.restart_broker, Dose(1, 6_000), Dose(5, 30_000)),
+    "7": Row(
+        "network: latency, reset, black hole, slicer",
+        network_faults.sick_network,
+        Dose(1, 6_000, outage_s=6.0),
+        Dose(1, 30_000, outage_s=20.0),
+        proxied=True,
+    ),
     "8": Row(
         "Redis killed without its data; away",
         server_faults.lose_redis,
@@ -71,6 +79,13 @@ TABLE: Final[Mapping[str, Row]] = {
         {"BATCH_MAX_RECORDS": "50", "FAULTS_BATCH_BYTES": "500"},
         proxied=True,
         short=Dose(5, 500),
+    ),
+    "19": Row(
+        "three brokers: killed, frozen, too few in sync",
+        broker_faults.sick_brokers,
+        Dose(1, 12_000, outage_s=10.0),
+        Dose(5, 60_000, outage_s=60.0),
+        clustered=True,
     ),
     "20": Row(
         "source fails over to lower log positions", failover.fail_over, Dose(1, 4_000), Dose(1, 40_000), live=False

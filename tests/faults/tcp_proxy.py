@@ -1,20 +1,24 @@
-"""A proxy in front of a server of this machine, in a thread of its own; what it does to the bytes is its subclass's."""
+"""A proxy in front of a server of this machine, in a thread of its own, which can make the network sick.
+
+A subclass may treat single requests; see `kafka_proxy.py` and `proxy.py`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Final, Self
 
 from stack.ports import HOST, free_ports
+from tests.faults.trouble import Trouble, Weather, Wire
 
 CHUNK: Final = 64 * 1024
 
-Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Ends = tuple[asyncio.StreamReader, Wire]
 
 
 class Link:
@@ -33,7 +37,7 @@ class Link:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            self.server_out.transport.abort()
+            self.server_out.abort()
 
     async def up(self) -> None:
         """Pass what the client sends; the connection is cut when this returns."""
@@ -48,7 +52,7 @@ class Link:
             await self.client_out.drain()
 
 
-class TcpProxy(ABC):
+class TcpProxy:
     """Stands before the server at a port of this machine; used as a context.
 
     Attributes:
@@ -61,13 +65,29 @@ class TcpProxy(ABC):
         [self.port] = free_ports(["proxy"]).values()
         self.target = target
         self.is_away = False
-        self._links: set[asyncio.StreamWriter] = set()
+        self._weather = Weather()
+        self._links: set[Wire] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
 
-    @abstractmethod
     def link(self, client: Ends, server: Ends) -> Link:
         """Make the link of a new connection."""
+        return Link(client, server)
+
+    @property
+    def address(self) -> str:
+        """Address by which clients reach the server through the proxy."""
+        return f"{HOST}:{self.port}"
+
+    def trouble(self, trouble: Trouble, draw: random.Random) -> None:
+        """Make the network sick from now on."""
+        self._weather.draw, self._weather.trouble = draw, trouble
+        if trouble is Trouble.RESET:
+            self._loop.call_soon_threadsafe(self._reset)
+
+    def heal(self) -> None:
+        """Make the network well again; connections that have lost bytes stay as they are."""
+        self._weather.trouble = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -93,13 +113,18 @@ class TcpProxy(ABC):
     def abort(self) -> None:
         """Cut all connections; called in the proxy's thread."""
         for link in list(self._links):
-            link.transport.abort()
+            link.abort()
 
-    async def _serve(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
+    def _reset(self) -> None:
+        for link in list(self._links):
+            link.reset()
+
+    async def _serve(self, client_in: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client_out = Wire(writer, self._weather)
         self._links.add(client_out)
         with contextlib.suppress(OSError):
             if not self.is_away:
-                server = await asyncio.open_connection(HOST, self.target)
-                await self.link((client_in, client_out), server).run()
-        client_out.transport.abort()
+                server_in, server_out = await asyncio.open_connection(HOST, self.target)
+                await self.link((client_in, client_out), (server_in, Wire(server_out, self._weather))).run()
+        client_out.abort()
         self._links.discard(client_out)

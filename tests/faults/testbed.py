@@ -6,9 +6,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from config.dataset import load_definition
 from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings
@@ -23,21 +23,22 @@ from ops.dataset.generator.plan import make_plan
 from ops.dataset.schema import create_schema
 from ops.topics import apply_topics
 from stack.local import Stack
-from stack.ports import HOST, free_ports
+from stack.ports import DEFAULT_PORTS, HOST, free_ports
 from stack.process import ProcessState
 from stack.record import process_state
 from stack.servers import kafka as kafka_server
 from stack.site import REPOSITORY, Site
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE, catalogue
+from tests.faults import cluster
 from tests.faults.fault_shop import DATASET, DETAILS_TOPIC, ORDERS_TOPIC, FaultShop
 from tests.faults.kafka_proxy import KafkaProxy
+from tests.faults.network import Network
 from tests.faults.worker_pool import WorkerPool
 from tests.support.kafka import delete_topics, empty_topics
 
 PARTITIONS: Final = 6
 WORKERS: Final = 3
 SPARES: Final = 2
-SERVERS: Final = ("kafka", "connect", "mariadb", "redis")
 OUTPUTS: Final = (ORDER_FINAL, ORDER_AMENDED, ORDER_INCOMPLETE, DEAD_LETTERS)
 TRIES: Final = 5
 CUSTOMERS: Final = 1_000
@@ -51,19 +52,22 @@ class FaultTestbed:
     """A stack with a captured shop; scenarios follow each other on it.
 
     Attributes:
-        proxy: another way to Kafka, for workers that are to meet faults of the network.
+        servers: names of the servers of the stack.
+        network: another way to the servers, for workers and a connector that are to meet faults of the network.
     """
 
-    def __init__(self, stack: Stack, folder: Path, proxy: KafkaProxy, say: Say) -> None:
+    servers: ClassVar[tuple[str, ...]] = ("kafka", "connect", "mariadb", "redis")
+
+    def __init__(self, stack: Stack, folder: Path, network: Network, say: Say) -> None:
         self.stack = stack
-        self.proxy = proxy
+        self.network = network
         self.folder = folder
         self.environment: Mapping[str, str] = {**stack.environment(), "ORDER_PARTITIONS": str(PARTITIONS)}
         self.kafka = KafkaSettings.read(self.environment)
         self.database = DatabaseSettings.read(self.environment)
         self.connect = ConnectSettings.read(self.environment)
         self.definition = load_definition(DATASET)
-        self._ports = list(free_ports([f"worker-{n}" for n in range(WORKERS + SPARES)]).values())
+        self._worker_ports = list(free_ports([f"worker-{n}" for n in range(WORKERS + SPARES)]).values())
         self.epoch = 0
         self._scenarios = 0
         self._say = say
@@ -74,20 +78,34 @@ class FaultTestbed:
         """Open a new stack in a temporary folder, with schema and connector but no data; deleted at the end."""
         folder = Path(tempfile.mkdtemp(prefix="millrace-faults-"))
         began = time.monotonic()
-        stack = Stack.at(folder / "stack", ports=free_ports(), servers=SERVERS, die_with_parent=True)
         [inner] = free_ports(["kafka-proxied"]).values()
-        try:
-            with KafkaProxy(inner) as proxy, _advertised(proxy):
-                stack.up()
-                testbed = cls(stack, folder, proxy, say)
+        ports = cls._ports()
+        with Network.opened(ports, kafka_port=inner) as network, cls._kafka(network):
+            stack = Stack.at(folder / "stack", ports=ports, servers=cls.servers, die_with_parent=True)
+            try:
+                cls._start(stack)
+                testbed = cls(stack, folder, network, say)
                 testbed._load()
                 testbed.capture()
                 testbed.wait_snapshot()
                 say(f"servers and connector are up after {time.monotonic() - began:.0f} s, in {folder}")
                 yield testbed
-        finally:
-            stack.down()
-            shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                stack.down()
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @classmethod
+    def _kafka(cls, network: Network) -> AbstractContextManager[None]:
+        """Return the context in which Kafka is configured and started."""
+        return _advertised(network.kafka)
+
+    @classmethod
+    def _ports(cls) -> Mapping[str, int]:
+        return free_ports()
+
+    @classmethod
+    def _start(cls, stack: Stack) -> None:
+        stack.up()
 
     def _load(self) -> None:
         with connected(self.database) as connection:
@@ -116,7 +134,7 @@ class FaultTestbed:
     def pool(self, program: Sequence[str], settings: Mapping[str, str]) -> WorkerPool:
         """Make the workers of the current scenario."""
         return WorkerPool(
-            ports=self._ports,
+            ports=self._worker_ports,
             size=WORKERS,
             partitions=PARTITIONS,
             environment={**self.environment, "ORDERS_APP_ID": self.app_id(), **settings},
@@ -159,13 +177,34 @@ class FaultTestbed:
 
     def heal(self) -> None:
         """Restart servers that a fault has left down or frozen."""
-        for server in SERVERS:
+        for server in self.servers:
             match process_state(self.stack.site.record(server)):
                 case ProcessState.PAUSED:
                     self.stack.resume(server)
                 case ProcessState.ENDED:
                     self._say(f"  starting {server} again")
-        self.stack.up()
+        self._start(self.stack)
+
+
+class ClusterTestbed(FaultTestbed):
+    """A testbed with three Kafka nodes, which workers reach without a proxy."""
+
+    servers: ClassVar[tuple[str, ...]] = (*cluster.NODES, "connect", "mariadb", "redis")
+
+    @classmethod
+    def _kafka(cls, network: Network) -> AbstractContextManager[None]:
+        return cluster.three_nodes()
+
+    @classmethod
+    def _ports(cls) -> Mapping[str, int]:
+        return free_ports([*DEFAULT_PORTS, *(name for name in cluster.PORT_NAMES if name not in DEFAULT_PORTS)])
+
+    @classmethod
+    def _start(cls, stack: Stack) -> None:
+        """Start the nodes first, because Connect cannot create its topics with fewer nodes than replicas."""
+        stack.up(only=list(cluster.NODES))
+        cluster.Cluster(stack).wait_complete()
+        stack.up()
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,15 @@ from tests.support.background import in_background
 
 SETTLE_LIMIT_S: Final = 60.0
 SAMPLE_S: Final = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Requests to Kafka since the workers started, producers that are running, and lines in the workers' logs."""
+
+    requests: int
+    producers: int
+    log_lines: int
 
 
 class WorkerPool:
@@ -50,12 +61,30 @@ class WorkerPool:
         """A worker of this pool at a port, with a data folder of its own."""
         folder = self._folder / f"{port}-{disk}"
         self.folders.add(folder)
-        environment = self._environment | {"FAULTS_STOP_FILE": str(self.stop_file(port)), **extra}
+        files = {"FAULTS_STOP_FILE": str(self.stop_file(port)), "FAULTS_FIGURES_FILE": str(self._figures_file(port))}
+        environment = {**self._environment, **files, **extra}
         return Worker(web_port=port, environment=environment, folder=folder, program=self._program)
 
     def stop_file(self, port: int) -> Path:
         """A file that makes the worker freeze itself right before its next commit; see `faults_in_process.py`."""
         return self._folder / f"{port}.stop"
+
+    def _figures_file(self, port: int) -> Path:
+        return self._folder / f"{port}.figures"
+
+    def figures(self) -> Figures:
+        """Return what all workers have done so far; a worker that has not reported yet counts as nothing."""
+        found = [_read_figures(self._figures_file(worker.web_port)) for worker in self.workers]
+        logs = sum(path.read_bytes().count(b"\n") for path in self._folder.rglob("worker-*.log"))
+        return Figures(
+            requests=sum(each["requests"] for each in found),
+            producers=sum(each["producers"] for each in found),
+            log_lines=logs,
+        )
+
+    def pids(self) -> list[int]:
+        """Return the process ids of the workers that are meant to run."""
+        return [worker.process.pid for worker in self.workers]
 
     def replace(self, worker: Worker, disk: str) -> Worker:
         """Replace a worker that has ended by one with an empty disk."""
@@ -144,3 +173,10 @@ class WorkerPool:
 
 def _is_awake(worker: Worker) -> bool:
     return worker.is_running() and worker.process.state() is ProcessState.RUNNING
+
+
+def _read_figures(path: Path) -> Mapping[str, int]:
+    if not path.exists():
+        return {"requests": 0, "producers": 0}
+    found: Mapping[str, int] = json.loads(path.read_text())
+    return found

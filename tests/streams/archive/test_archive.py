@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
@@ -26,16 +25,6 @@ from tests.support.builders import created, order_row
 from tests.support.server_waiting import until
 
 LONG_S = "1000"
-
-
-@pytest.fixture
-def shop(servers: Stack, tmp_path: Path) -> Iterator[ArchivedShop]:
-    shop = ArchivedShop(servers, tmp_path)
-    yield shop
-    servers.start("minio")
-    graceful = [worker.stop() for worker in shop.workers]
-    shop.close()
-    assert graceful == [True] * len(graceful), "workers end gracefully"
 
 
 def running(workers: list[Worker]) -> list[int]:

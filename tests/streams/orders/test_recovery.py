@@ -228,6 +228,12 @@ def committed(bootstrap: str, partition: int) -> list[int]:
         consumer.close()
 
 
+def oldest_s(worker: Worker, *, partition: int) -> float:
+    """The age of the oldest change of a partition that is not processed yet, in seconds; 0 if it is not known."""
+    places = stats_of(worker)["sources"].items()
+    return max(place["oldest_s"] or 0.0 for name, place in places if name.endswith(f"/{partition}"))
+
+
 def test_what_one_output_topic_refuses_holds_its_partition_back_whole_and_nothing_else(
     shop: Shop, new_worker: NewWorker, bootstrap: str, tmp_path: Path
 ) -> None:
@@ -250,6 +256,7 @@ def test_what_one_output_topic_refuses_holds_its_partition_back_whole_and_nothin
         assert len(shop.tail.wait(ORDER_FINAL, elsewhere)) == 1
         time.sleep(3.0)  # several more tries
         until(waits, "it still does")
+        until(lambda: oldest_s(worker, partition=0) >= 3.0, "the age of what waits is known")
         assert [stats_of(worker)["partitions"][str(number)]["state"] for number in (1, 2, 3)] == ["running"] * 3
         shop.tail.poll()
         assert shop.tail.of(ORDER_FINAL, beside) == []

@@ -57,6 +57,7 @@ def test_while_redis_is_away_orders_wait_and_then_all_come_out_once(
         since = stats_of(worker)["away_since"]["guard"]
         assert began - 1 < since < time.time()
         assert metric(worker, "millrace_away_seconds", part="guard") >= QUIET_S - 1
+        assert max(place["oldest_s"] for place in stats_of(worker)["sources"].values()) >= QUIET_S - 1
         bring_back(fed)
         until(lambda: not is_away(worker), "Redis is found again")
     fed.wait_emitted()

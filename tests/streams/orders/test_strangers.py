@@ -76,7 +76,7 @@ def test_an_open_transaction_of_a_stranger_is_shown_and_costs_nothing_once_it_en
     assert fed.emitted() == {}
     stranger.abort_transaction(30)
     fed.wait_emitted()
-    idle = {"lag": 0, "uncommitted": 0, "held_up_s": 0.0}
+    idle = {"lag": 0, "oldest_s": 0.0, "uncommitted": 0, "held_up_s": 0.0}
     until(lambda: sources(worker, "orders") == [idle] * PARTITIONS, "nothing is held up")
 
 
