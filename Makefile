@@ -7,7 +7,7 @@ DOCS_VENV := .venv-docs
 STACK := $(BIN)/python -m stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit test-streams test-lake test-nightly faults bench bench-latency bench-state bench-batch charts check style docs reference fmt lock up down status
+.PHONY: help demo test unit test-streams test-lake test-nightly faults bench bench-latency bench-state bench-partitions bench-batch charts check style docs reference fmt lock up down status
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -38,11 +38,14 @@ faults: $(VENV)/ready ## break servers and workers under load, and run mutants; 
 bench: $(VENV)/ready $(BENCH_VENV)/ready ## measure the stream and other systems; options SYSTEM=millrace INPUT=small REPEAT=1
 	@$(BIN)/python -m bench stream $(if $(SYSTEM),--system $(SYSTEM)) $(if $(INPUT),--input $(INPUT)) $(if $(REPEAT),--repeat $(REPEAT))
 
-bench-latency: $(VENV)/ready ## measure from a commit to its visible order, per stage; options RATES PARTITIONS SECONDS
-	@$(BIN)/python -m bench latency $(if $(RATES),--rates $(RATES)) $(if $(PARTITIONS),--partitions $(PARTITIONS)) $(if $(SECONDS),--seconds $(SECONDS))
+bench-latency: $(VENV)/ready ## measure from a commit to its visible order, per stage; options SYSTEM=millrace,kafka-streams RATES PARTITIONS SECONDS
+	@$(BIN)/python -m bench latency $(if $(SYSTEM),--system $(SYSTEM)) $(if $(RATES),--rates $(RATES)) $(if $(PARTITIONS),--partitions $(PARTITIONS)) $(if $(SECONDS),--seconds $(SECONDS))
 
 bench-state: $(VENV)/ready ## measure restoring from nothing, size on disk, standbys; option ORDERS=100000
 	@$(BIN)/python -m bench state $(if $(ORDERS),--orders $(ORDERS))
+
+bench-partitions: $(VENV)/ready ## measure memory and the event loop with many partitions; option CASES=96/4
+	@$(BIN)/python -m bench partitions $(if $(CASES),--cases $(CASES))
 
 bench-batch: $(VENV)/ready $(BENCH_VENV)/ready ## measure the lake and plain pipelines; options SYSTEM=millrace CASE=first SIZE=0.1 REPEAT=3
 	@$(BIN)/python -m bench batch $(if $(SYSTEM),--system $(SYSTEM)) $(if $(CASE),--case $(CASE)) $(if $(SIZE),--size $(SIZE)) $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(REPEAT),--repeat $(REPEAT))

@@ -1,8 +1,9 @@
 """The command line of the benchmarks.
 
 python -m bench stream [--system NAME,…] [--input NAME,…] [--repeat N]    order stream, compared with other systems
-python -m bench latency [--partitions N,…] [--rates N,…] [--seconds N]    time from a database commit to a visible order
+python -m bench latency [--system NAME,…] [--partitions N,…] [--rates N,…]    time from a commit to a visible order
 python -m bench state [--orders N,…]                                      a worker's state: restore, size, failover
+python -m bench partitions [--cases PARTITIONS/WORKERS,…]                  memory and event loop with many partitions
 python -m bench batch [--system NAME,…] [--case NAME,…] [--size N] [--repeat N]    lake, compared with plain pipelines
 """
 
@@ -15,12 +16,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from bench import chart, latency, state
+from bench import chart, latency, partitions, state
 from bench.figures import medians, table
 from bench.inputs import INPUTS, Input
 from bench.lake.command import add_batch
 from bench.stream import measured_all
-from bench.systems import SYSTEMS, System, fetch
+from bench.systems import LATENCY_SYSTEMS, SYSTEMS, System, fetch
 from bench.testbed import RESULTS
 from stack.errors import StackError
 from stack.site import REPOSITORY
@@ -58,12 +59,18 @@ def parser() -> argparse.ArgumentParser:
     delays.add_argument("--partitions", type=_numbers, default="4,12", help="numbers of partitions (default: 4,12)")
     delays.add_argument("--rates", type=_numbers, default="10,100,500", help="orders per second (default: 10,100,500)")
     delays.add_argument("--seconds", type=_positive, default=30, help="duration of each rate in seconds (default: 30)")
+    peers = "systems to measure (default: millrace); kafka-streams runs with commit intervals of 10, 30 and 100 ms"
+    delays.add_argument("--system", dest="systems", type=_latency_systems, default="millrace", help=peers)
     delays.set_defaults(run=run_latency)
     restoring = actions.add_parser("state", help="measure a worker's state: restore time, size on disk, failover time")
     restoring.add_argument(
         "--orders", type=_numbers, default="100000,1000000", help="numbers of orders (default: 100000,1000000)"
     )
     restoring.set_defaults(run=run_state)
+    many = actions.add_parser("partitions", help="measure what many partitions cost, while workers come and go")
+    numbers = "PARTITIONS/WORKERS to measure (default: 4/1,24/1,96/1,96/4)"
+    many.add_argument("--cases", type=_cases, default="4/1,24/1,96/1,96/4", help=numbers)
+    many.set_defaults(run=run_partitions)
     add_batch(actions, say)
     return made
 
@@ -88,14 +95,24 @@ def run_stream(asked: argparse.Namespace) -> int:
 
 def run_latency(asked: argparse.Namespace) -> int:
     """Measure the time from database commit to visible order, and write `.bench/latency.json`."""
-    found = [latency.measured(count, asked.rates, seconds=asked.seconds, say=say) for count in asked.partitions]
-    write_json("latency", [row for rows in found for row in rows])
+    fetch(asked.systems, say)
+    rows = []
+    for count in asked.partitions:
+        rows += latency.measured(count, asked.rates, asked.systems, seconds=asked.seconds, say=say)
+    write_json("latency", rows)
     return 0
 
 
 def run_state(asked: argparse.Namespace) -> int:
     """Measure restore, size and failover of a worker's state, and write `.bench/state.json`."""
     write_json("state", [row for orders in asked.orders for row in state.measured(orders, say=say)])
+    return 0
+
+
+def run_partitions(asked: argparse.Namespace) -> int:
+    """Measure many partitions, and write `.bench/partitions.json`."""
+    found = [partitions.measured(count, workers, say=say) for count, workers in asked.cases]
+    write_json("partitions", [row for rows in found for row in rows])
     return 0
 
 
@@ -112,6 +129,12 @@ def chosen_systems(text: str) -> tuple[System, ...]:
     known = {name for system in SYSTEMS for name in (system.name, f"{system.name}/{system.mode}")}
     _refuse_unknown(wanted, known)
     return tuple(system for system in SYSTEMS if {system.name, f"{system.name}/{system.mode}"} & set(wanted))
+
+
+def _latency_systems(text: str) -> tuple[System, ...]:
+    wanted = [name.strip() for name in text.split(",")]
+    _refuse_unknown(wanted, {system.name for system in LATENCY_SYSTEMS})
+    return tuple(system for system in LATENCY_SYSTEMS if system.name in wanted)
 
 
 def chosen_inputs(text: str) -> tuple[Input, ...]:
@@ -134,6 +157,14 @@ def _refuse_unknown(wanted: Sequence[str], known: set[str]) -> None:
 
 def _numbers(text: str) -> list[int]:
     return [_positive(number.strip()) for number in text.split(",")]
+
+
+def _cases(text: str) -> list[tuple[int, int]]:
+    cases = []
+    for case in text.split(","):
+        count, _, workers = case.partition("/")
+        cases.append((_positive(count.strip()), _positive(workers.strip())))
+    return cases
 
 
 def _positive(text: str) -> int:

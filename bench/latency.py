@@ -18,12 +18,13 @@ from typing import Any, Final, Self
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from bench import inputs
+from bench.kafka import create_topics
 from bench.machine import Spent, foreign_share, tree_usage
 from bench.percentiles import commit_markers, summary
+from bench.systems import Running, System, Task, output_topic, prepared
 from bench.testbed import DATASET, Say, StackTestbed, generator
 from config.dataset import load_definition
 from config.settings import ConnectSettings, DatabaseSettings
-from demo.workers import Worker
 from ops.connector.apply import apply_connector, wait_snapshot
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings
@@ -52,28 +53,54 @@ Place = tuple[str, int, int, int]
 """The topic, partition and offset of a record, and the record's timestamp in ms since 1970."""
 
 
-def measured(partitions: int, rates: Sequence[float], *, seconds: float, say: Say) -> list[dict[str, Any]]:
-    """Measure the latency at each rate, with one worker and this number of partitions; return one row per rate."""
+def measured(
+    partitions: int, rates: Sequence[float], systems: Sequence[System], *, seconds: float, say: Say
+) -> list[dict[str, Any]]:
+    """Measure the latency of each system at each rate, with this number of partitions; return a row for each.
+
+    The systems run one after the other on the same servers, and read the same topics.
+    """
     with StackTestbed.opened(SERVERS, partitions=partitions) as testbed:
         _capture(testbed)
-        worker = testbed.worker("worker", ORDERS_APP_ID=APP_ID)
-        worker.start()
-        try:
-            worker.wait_ready()
-            _at_rate(testbed, worker, rates[0], WARM_UP_S)
-            rows = []
-            for rate in rates:
-                rows.append({"partitions": partitions, "rate": rate, **_at_rate(testbed, worker, rate, seconds)})
-                say(_line(rows[-1]))
-            return rows
-        finally:
-            worker.stop()
+        return [row for system in systems for row in _of_system(testbed, system, rates, seconds=seconds, say=say)]
+
+
+def _of_system(
+    testbed: StackTestbed, system: System, rates: Sequence[float], *, seconds: float, say: Say
+) -> Iterator[dict[str, Any]]:
+    task = _task(testbed, system)
+    running = prepared(system, task, testbed.environment)
+    running.start()
+    try:
+        _at_rate(testbed, running, task.output, rates[0], WARM_UP_S)
+        for rate in rates:
+            found = _at_rate(testbed, running, task.output, rate, seconds)
+            row = {"system": system.label, "partitions": testbed.partitions, "rate": rate, **found}
+            say(_line(row))
+            yield row
+    finally:
+        running.stop()
+
+
+def _task(testbed: StackTestbed, system: System) -> Task:
+    """Create the output topic of a system and its folder."""
+    task = Task(
+        group=APP_ID if system.name == "millrace" else f"{APP_ID}-{system.label}",
+        orders=change_topic(DATASET, inputs.ORDERS),
+        details=change_topic(DATASET, inputs.DETAILS),
+        output=output_topic(system, "latency"),
+        folder=testbed.folder / system.label,
+    )
+    if task.output != ORDER_FINAL:
+        create_topics(testbed.kafka.bootstrap, task.output, partitions=testbed.partitions)
+    task.folder.mkdir()
+    return task
 
 
 def _line(row: Mapping[str, Any]) -> str:
     stations = ", ".join(f"{name} {found['share']:.0%}" for name, found in row["stations"].items())
     return (
-        f"{row['partitions']} partitions, {row['placed_per_s']:.0f} orders/s: p50 {row['p50_ms']} ms, "
+        f"{row['system']}, {row['partitions']} partitions, {row['placed_per_s']:.0f} orders/s: p50 {row['p50_ms']} ms, "
         f"p99 {row['p99_ms']} ms, p99.9 {row['p999_ms']} ms ({stations}); other programs used {row['foreign_cpu']:.0%}"
     )
 
@@ -93,14 +120,14 @@ def _capture(testbed: StackTestbed) -> None:
         wait_snapshot(connect, connector_name(DATASET))
 
 
-def _at_rate(testbed: StackTestbed, worker: Worker, rate: float, seconds: float) -> dict[str, Any]:
+def _at_rate(testbed: StackTestbed, running: Running, output: str, rate: float, seconds: float) -> dict[str, Any]:
     count = math.ceil(rate * seconds)
-    before, began = Spent.now(tree_usage(worker.process.pid), testbed.pids), time.monotonic()
-    with Arrivals(testbed.kafka.bootstrap, ORDER_FINAL) as arrivals:
+    before, began = Spent.now(tree_usage(*running.pids), testbed.pids), time.monotonic()
+    with Arrivals(testbed.kafka.bootstrap, output) as arrivals:
         committed_ms = _placed(testbed, rate, count)
         took_s = (max(committed_ms.values()) - min(committed_ms.values())) / 1000
         arrivals.wait_for(committed_ms.keys())
-        spent = Spent.now(tree_usage(worker.process.pid), testbed.pids).since(before)
+        spent = Spent.now(tree_usage(*running.pids), testbed.pids).since(before)
         share = foreign_share(spent, wall_s=time.monotonic() - began, cores=os.cpu_count() or 1)
         waits = _waits(testbed, committed_ms, arrivals)
     return {"placed_per_s": round((count - 1) / max(took_s, 1e-3), 1), "foreign_cpu": round(share, 3), **summary(waits)}
@@ -189,6 +216,7 @@ class Arrivals:
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self.seen: dict[str, tuple[float, Place]] = {}
+        self._topic = topic
         self._consumer = committed_consumer(bootstrap, "bench-latency-watch", {"enable.partition.eof": True})
         self._unread = _assign(self._consumer, [topic])
         self._caught_up = threading.Event()
@@ -198,7 +226,7 @@ class Arrivals:
     def __enter__(self) -> Self:
         self._thread.start()
         if not self._caught_up.wait(VISIBLE_LIMIT_S):
-            raise StackError(f"could not read {ORDER_FINAL} to its end within {VISIBLE_LIMIT_S:.0f} s")
+            raise StackError(f"could not read {self._topic} to its end within {VISIBLE_LIMIT_S:.0f} s")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -37,17 +37,20 @@ class System:
     Attributes:
         threads: number of threads in a peer's process; for Millrace, number of workers.
         in_part: whether the system gets only a part of a large input.
+        commit_ms: interval of Kafka Streams' commits in ms; 0 for that of the throughput benchmark.
     """
 
     name: str
     mode: str
     threads: int = 1
     in_part: bool = False
+    commit_ms: int = 0
 
     @property
     def label(self) -> str:
         """The label used in names of topics, consumer groups and folders."""
-        return f"{self.name}_{self.mode}_{self.threads}".replace("-", "_")
+        interval = f"_{self.commit_ms}ms" if self.commit_ms else ""
+        return f"{self.name}_{self.mode}_{self.threads}{interval}".replace("-", "_")
 
 
 SYSTEMS: Final = (
@@ -60,6 +63,11 @@ SYSTEMS: Final = (
     System(name="quix-streams", mode=AT_LEAST_ONCE),
     System(name="faust-stock", mode=EXACTLY_ONCE, in_part=True),
     System(name="faust-stock", mode=AT_LEAST_ONCE, in_part=True),
+)
+
+LATENCY_SYSTEMS: Final = (
+    System(name="millrace", mode=EXACTLY_ONCE),
+    *[System(name="kafka-streams", mode=EXACTLY_ONCE, commit_ms=interval) for interval in (10, 30, 100)],
 )
 
 
@@ -178,6 +186,7 @@ def prepared(system: System, task: Task, environment: Mapping[str, str]) -> Runn
         "mark": str(task.mark),
         "partitions": str(kafka.order_partitions),
         "threads": str(system.threads),
+        "commit-ms": str(system.commit_ms),
     }
     arguments = [word for name, value in given.items() for word in (f"--{name}", value)]
     return Peer([*_program(system), *arguments], task.folder)
