@@ -1,15 +1,15 @@
 """Run the test stages of the project and report each one's time and exit code.
 
-    python -m tests.lanes                  every stage: check, unit, fetch, then the four lanes together
+    python -m tests.lanes                  every stage: check, unit and fetch together, then the four lanes together
     python -m tests.lanes unit             some stages only, one after the other, with their output as it comes
     python -m tests.lanes --nightly        the tests marked `nightly`, which the other calls leave out, and the
                                            unit tests with ten times as many random examples
 
-`check`, `unit` and `fetch` come first and end the run when they fail, so that a broken fold is reported in the first
-minute. The lanes run side by side: `orders` and `streams` mostly wait, `lake` computes in one Java process, and
-`commands`, the lake's commands on real servers, waits half of its time. Each writes to `.test/<lane>.log`, which is
-printed whole when the lane ends; a lane that fails does not stop the others. JUnit reports are in `.test/<stage>.xml`.
-Ctrl-C ends all lanes with their servers.
+`check`, `unit` and `fetch` come first, side by side, and end the run when one of them fails, so that a broken fold is
+reported in the first minute. Then the lanes run side by side: `orders` and `streams` mostly wait, `lake` computes in
+one Java process, and `commands`, the lake's commands on real servers, waits half of its time. What runs side by side
+writes to `.test/<stage>.log`, which is printed whole when the stage ends; one that fails does not stop the others.
+JUnit reports are in `.test/<stage>.xml`. Ctrl-C ends all lanes with their servers.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ PARALLEL: Final[Mapping[str, Sequence[str]]] = {
     # The others start servers, which tests of a package share.
     "unit": ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
 }
+FIRST: Final = (CHECK, "unit", FETCH)
 LANES: Final = ("orders", "streams", "lake", "commands")
-STAGES: Final = (CHECK, "unit", FETCH, *LANES)
+STAGES: Final = (*FIRST, *LANES)
 
 _SLOWEST = 25
 _POLL_SECONDS = 0.2
@@ -213,8 +214,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.stages:
         results = one_after_the_other(options.stages, nightly=options.nightly)
     else:
-        first = ("unit", FETCH) if options.nightly else (CHECK, "unit", FETCH)
-        results = one_after_the_other(first, nightly=options.nightly)
+        first = [stage for stage in FIRST if stage != CHECK or not options.nightly]
+        results = side_by_side(first, nightly=options.nightly)
         if not exit_code(results):
             results += side_by_side(LANES, nightly=options.nightly)
     _say("\n" + summary(results, time.monotonic() - began))

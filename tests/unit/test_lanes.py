@@ -49,6 +49,13 @@ def test_a_stage_that_fails_keeps_the_next_from_starting(use_commands: UseComman
     assert lanes.exit_code(results) == 1
 
 
+def test_a_first_stage_that_fails_keeps_the_lanes_from_starting(
+    use_commands: UseCommands, heeds_interrupts: None
+) -> None:
+    use_commands({"check": "exit 4", "unit": "true", "fetch": "true"})  # a lane that started would be a KeyError
+    assert lanes.main([]) == 4
+
+
 @pytest.fixture
 def heeds_interrupts() -> Iterator[None]:
     """As `main` does: tests that run in the background of a script ignore the signal otherwise."""
