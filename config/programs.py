@@ -18,9 +18,9 @@ from config.settings import (
     ObjectStoreSettings,
     OrdersSettings,
     RedisSettings,
-    SettingsGroup,
     SparkSettings,
 )
+from config.settings_group import SettingsGroup
 
 PROGRAMS: Final[Mapping[str, tuple[type[SettingsGroup], ...]]] = {
     "orders": (KafkaSettings, RedisSettings, OrdersSettings),

@@ -1,107 +1,49 @@
 """Settings from environment variables, with their types, defaults and bounds; no other module reads the environment.
 
-Each group of settings is a frozen dataclass, which `SettingsGroup.read()` reads. Missing or wrong settings raise one
-`SettingsError` that lists all of them. Values marked `secret` are hidden when a group is printed.
+Each group of settings is a frozen dataclass, which `SettingsGroup.read()` reads (`config/settings_group.py`). Missing
+or wrong settings raise one `SettingsError` that lists all of them. Values marked `secret` are hidden when a group is
+printed.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from config import parsing
-from config.errors import UsageError
-
-
-class SettingsError(UsageError):
-    """Settings are missing or wrong; the message has one line per setting."""
-
-
-class _Required:
-    """The type of the marker for a setting without a default."""
-
-
-_REQUIRED = _Required()
-
-
-def setting(name: str, parse: Callable[[str], Any], default: Any = _REQUIRED, *, secret: bool = False) -> Any:
-    """Declare a field that reads the environment variable `name`; with `a|b`, the first of the two that is set."""
-    return field(metadata={"names": name.split("|"), "parse": parse, "default": default}, repr=not secret)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SettingsGroup:
-    """A group of settings that are read together."""
-
-    @classmethod
-    def read(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read the group from `environment`, by default from this process's environment.
-
-        Raises:
-            SettingsError: one line per setting that is missing or wrong.
-        """
-        source = os.environ if environment is None else environment
-        values: dict[str, Any] = {}
-        faults: list[str] = []
-        for item in dataclasses.fields(cls):
-            names, default = item.metadata["names"], item.metadata["default"]
-            name = next((n for n in names if source.get(n, "") != ""), names[0])
-            raw = source.get(name, "")
-            if raw == "" and default is not _REQUIRED:
-                values[item.name] = default
-            elif raw == "":
-                faults.append(f"{name}: is not set (`millrace env` prints the settings of local servers)")
-            else:
-                try:
-                    values[item.name] = item.metadata["parse"](raw)
-                except ValueError as error:
-                    is_shown = item.repr and "@" not in raw  # what is before the "@" of an address can be a login
-                    faults.append(f"{name}: {error}" + (f", not {raw!r}" if is_shown else ""))
-        if faults:
-            raise SettingsError("\n".join(faults))
-        return cls(**values)
-
-
-def read_groups(groups: Iterable[type[Any]], environment: Mapping[str, str] | None = None) -> list[Any]:
-    """Read groups of settings from `environment`, by default from this process's environment.
-
-    Raises:
-        SettingsError: one line per setting that is missing or wrong, even if several groups have it.
-    """
-    found: list[Any] = []
-    faults: list[str] = []
-    for group in groups:
-        try:
-            found.append(group.read(environment))
-        except SettingsError as error:
-            faults += [line for line in str(error).splitlines() if line not in faults]
-    if faults:
-        raise SettingsError("\n".join(faults))
-    return found
-
-
-def read_or_exit(*groups: type[Any]) -> list[Any]:
-    """Read groups of settings, or exit with code 2 and one line per missing or wrong setting."""
-    try:
-        return read_groups(groups)
-    except SettingsError as error:
-        for fault in str(error).splitlines():
-            print(f"cannot start: {fault}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+from config.kafka_security import MECHANISMS, PROTOCOLS, Brokers, KafkaSecurity, chosen_password
+from config.settings_group import SettingsError, SettingsGroup, setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class KafkaSettings(SettingsGroup):
-    """Address of Kafka, and the numbers of partitions and replicas of its topics."""
+    """Address of Kafka, how to connect to it, and the numbers of partitions and replicas of its topics.
+
+    `bootstrap` is a `Brokers`, which knows protocol, login and certificate authority as well.
+    """
 
     bootstrap: str = setting("KAFKA_BOOTSTRAP", parsing.bootstrap)
+    security: str = setting("KAFKA_SECURITY", parsing.one_of(*PROTOCOLS), "PLAINTEXT")
+    sasl_mechanism: str = setting("KAFKA_SASL_MECHANISM", parsing.one_of(*MECHANISMS), "SCRAM-SHA-512")
+    user: str | None = setting("KAFKA_USER", parsing.text, None)
+    password: str | None = setting("KAFKA_PASSWORD", parsing.text, None, secret=True)
+    password_file: Path | None = setting("KAFKA_PASSWORD_FILE", parsing.folder, None)
+    ca_file: Path | None = setting("KAFKA_CA_FILE", parsing.folder, None)
     order_partitions: int = setting("ORDER_PARTITIONS", parsing.whole(1, 1000), 4)
     replication_factor: int = setting("REPLICATION_FACTOR", parsing.whole(1, 9), 1)
+
+    def __post_init__(self) -> None:
+        security = KafkaSecurity(
+            protocol=self.security,
+            mechanism=self.sasl_mechanism,
+            user=self.user,
+            password=chosen_password(self.password, self.password_file),
+            ca_file=self.ca_file,
+        )
+        object.__setattr__(self, "bootstrap", Brokers(self.bootstrap, security))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,15 +76,18 @@ class DatabaseSettings(SettingsGroup):
 class ConnectSettings(SettingsGroup):
     """URL of Kafka Connect, and the addresses at which Connect reaches the database and Kafka.
 
-    These addresses can differ from those of other programs, as when Connect runs in a container. The connector's login
-    to the database is not a setting: the connector's configuration refers to the variables `CONNECTOR_DATABASE_USER`
-    and `CONNECTOR_DATABASE_PASSWORD` of the Connect process.
+    These addresses can differ from those of other programs, as when Connect runs in a container. The connector's logins
+    are not settings: its configuration refers to the variables `CONNECTOR_DATABASE_USER`, `CONNECTOR_DATABASE_PASSWORD`
+    and, for a Kafka with a login, `CONNECTOR_KAFKA_JAAS` of the Connect process.
     """
 
     url: str = setting("CONNECT_URL", parsing.url("http", "https"))
     database_host: str = setting("CONNECTOR_DATABASE_HOST|MYSQL_HOST", parsing.text)
     database_port: int = setting("CONNECTOR_DATABASE_PORT|MYSQL_PORT", parsing.whole(1, 65535), 3306)
     kafka_bootstrap: str = setting("CONNECTOR_KAFKA_BOOTSTRAP|KAFKA_BOOTSTRAP", parsing.bootstrap)
+    kafka_security: str = setting("KAFKA_SECURITY", parsing.one_of(*PROTOCOLS), "PLAINTEXT")
+    kafka_sasl_mechanism: str = setting("KAFKA_SASL_MECHANISM", parsing.one_of(*MECHANISMS), "SCRAM-SHA-512")
+    kafka_ca_file: Path | None = setting("CONNECTOR_KAFKA_CA_FILE|KAFKA_CA_FILE", parsing.folder, None)
     database_kind: str = setting("CONNECTOR_DATABASE_KIND", parsing.one_of("mariadb", "mysql"), "mariadb")
 
 
@@ -227,6 +172,7 @@ class WorkerSettings(DeploymentSettings):
     transaction_timeout_ms: int = setting("TRANSACTION_TIMEOUT_MS", parsing.whole(1_000, 60_000), 10_000)
     web_host: str = setting("WEB_HOST", parsing.text, "127.0.0.1")
     web_advertised_host: str = setting("WEB_ADVERTISED_HOST|WEB_HOST", parsing.advertised_host, "127.0.0.1")
+    web_token: str | None = setting("WEB_TOKEN", parsing.text, None, secret=True)
     web_tables: bool = setting("WEB_TABLES", parsing.flag, False)
 
 

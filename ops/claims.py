@@ -11,6 +11,7 @@ from collections.abc import Collection
 
 from confluent_kafka import KafkaException, Producer
 
+from config.kafka_security import librdkafka_client
 from config.settings import KafkaSettings
 from ops.context import SILENT
 from ops.dataset.final_topic import FinalReader
@@ -30,7 +31,7 @@ def fence(kafka: KafkaSettings, app_id: str) -> None:
     """
     for partition in range(kafka.order_partitions):
         settings = {
-            "bootstrap.servers": kafka.bootstrap,
+            **librdkafka_client(kafka.bootstrap),
             "transactional.id": transactional_id(app_id, order_state.NAME, partition),
         }
         try:

@@ -25,6 +25,7 @@ from confluent_kafka.admin import AdminClient
 from agents.guard import locks
 from config.errors import UsageError
 from config.json_output import add_json_option, print_json
+from config.kafka_security import librdkafka_client
 from config.settings import KafkaSettings, OrdersSettings, RedisSettings
 from ops.claims import emitted_among, fence
 from ops.context import SILENT, add_stack_option, settings_environment
@@ -217,7 +218,7 @@ def _require_no_workers(arguments: argparse.Namespace, app_id: str) -> None:
         return
     kafka = KafkaSettings.read(settings_environment(arguments))
     try:
-        members = count_members(AdminClient({"bootstrap.servers": kafka.bootstrap}, logger=SILENT), app_id)
+        members = count_members(AdminClient(librdkafka_client(kafka.bootstrap), logger=SILENT), app_id)
     except KafkaException as error:
         raise StackError(
             f"can't check whether workers of {app_id} are running: {error.args[0].str() or error.args[0].name()}. "

@@ -6,6 +6,7 @@ from typing import Final
 
 from confluent_kafka import Producer
 
+from config.kafka_security import librdkafka_client
 from ops.context import SILENT
 
 TRANSACTION_TIMEOUT_MS: Final = 15_000
@@ -21,7 +22,7 @@ def transactional_producer(bootstrap: str, transactional_id: str) -> Producer:
     """Create a producer whose keys go to the same partitions as those of the connector and the workers."""
     return Producer(
         {
-            "bootstrap.servers": bootstrap,
+            **librdkafka_client(bootstrap),
             "transactional.id": transactional_id,
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
             "message.max.bytes": _LARGEST_BYTES,

@@ -24,6 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from config.json_output import add_json_option, print_json
+from config.kafka_security import librdkafka_client
 from config.settings import DatasetSettings, KafkaSettings
 from ops.context import SILENT, add_stack_option, settings_environment
 from ops.skip import options as skip
@@ -200,7 +201,7 @@ def _await_creation(name: str, outcome: Any) -> None:
 
 
 def _admin(kafka: KafkaSettings) -> AdminClient:
-    return AdminClient({"bootstrap.servers": kafka.bootstrap}, logger=SILENT)
+    return AdminClient(librdkafka_client(kafka.bootstrap), logger=SILENT)
 
 
 def _read_settings(arguments: argparse.Namespace) -> tuple[KafkaSettings, tuple[TopicSpec, ...]]:

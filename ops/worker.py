@@ -13,7 +13,8 @@ import click
 from config import parsing
 from config.errors import UsageError
 from config.programs import PROGRAMS
-from config.settings import read_groups, use_environment
+from config.settings import use_environment
+from config.settings_group import read_groups
 from ops import restarter
 from ops.context import add_stack_option, settings_environment
 

@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 from agents.archive import ArchiveProcessor
 from agents.archive import archive as archive_agent
-from config.settings import ArchiveSettings, KafkaSettings, ObjectStoreSettings, read_or_exit
+from config.settings import ArchiveSettings, KafkaSettings, ObjectStoreSettings
+from config.settings_group import read_or_exit
 from streams.adapters.object_store import MinioBucket
 from streams.runtime.web.pages import declare_pages
 from streams.topics import Direction, catalogue

@@ -16,7 +16,8 @@ from __future__ import annotations
 from agents.customers import customers as customers_agent
 from agents.lookups import LookupProcessor
 from agents.payment_methods import payment_methods as payment_methods_agent
-from config.settings import KafkaSettings, LookupsSettings, RedisSettings, read_or_exit
+from config.settings import KafkaSettings, LookupsSettings, RedisSettings
+from config.settings_group import read_or_exit
 from streams.adapters.redis import RedisClient
 from streams.model.change import change_decoder
 from streams.model.lookup import CUSTOMER, PAYMENT_METHOD, Columns, id_of

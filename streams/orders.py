@@ -21,7 +21,9 @@ from agents.order import order as order_agent
 from agents.order_details import order_details as order_details_agent
 from agents.order_log import OrderLog
 from agents.order_timers import OrderTimers
-from config.settings import KafkaSettings, OrdersSettings, RedisSettings, read_or_exit
+from config.kafka_security import aiokafka_client
+from config.settings import KafkaSettings, OrdersSettings, RedisSettings
+from config.settings_group import read_or_exit
 from streams.adapters.redis import RedisClient
 from streams.model.change import change_decoder
 from streams.model.order import OrderColumns, OrderDetailColumns
@@ -58,7 +60,7 @@ order_details = app.batch_topic(
 )
 payment_methods = PaymentMethods(
     topic=change_topic(settings.dataset, "payment_method"),
-    client={"bootstrap_servers": kafka.bootstrap},
+    client=aiokafka_client(kafka.bootstrap),
 )
 
 # State.

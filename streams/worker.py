@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import faust
+from faust.types.auth import AuthProtocol, CredentialsT
+
+from config.kafka_security import KafkaSecurity, security_of
 from config.settings import KafkaSettings, WorkerSettings
 from streams.runtime.faust.app import TransactionalApp
 from streams.topics import CHANGELOG_DELETE_RETENTION_S
@@ -24,6 +28,7 @@ def transactional_app(app_id: str, kafka: KafkaSettings, settings: WorkerSetting
     return TransactionalApp(
         app_id,
         bootstrap=kafka.bootstrap,
+        broker_credentials=_credentials(security_of(kafka.bootstrap)),
         state_dir=Path(settings.state_dir),
         batch_max_records=settings.batch_max_records,
         waiting_max_bytes=settings.waiting_max_bytes,
@@ -36,8 +41,21 @@ def transactional_app(app_id: str, kafka: KafkaSettings, settings: WorkerSetting
         broker_heartbeat_interval=settings.session_timeout_s / HEARTBEATS_PER_SESSION,
         broker_rebalance_timeout=rebalance_timeout_s,
         broker_request_timeout=rebalance_timeout_s + REQUEST_MARGIN_S,
+        web_token=settings.web_token,
         web_bind=settings.web_host,
         web_host=settings.web_advertised_host,
         web_tables_enabled=settings.web_tables,
         **options,
     )
+
+
+def _credentials(security: KafkaSecurity) -> CredentialsT | None:
+    """Return protocol and login in Faust's form; None for an unencrypted connection without login."""
+    context = security.ssl_context() if security.is_encrypted else None
+    if security.has_login:
+        credentials = faust.SASLCredentials(
+            username=security.user, password=security.password, mechanism=security.mechanism, ssl_context=context
+        )
+        credentials.protocol = AuthProtocol(security.protocol)
+        return credentials
+    return faust.SSLCredentials(context) if context is not None else None

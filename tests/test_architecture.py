@@ -45,9 +45,10 @@ DIRECTIONS: Mapping[str, set[str]] = {
     "config": {"config"},
     "streams.topics": set(),
     "streams.model": {"streams.model"},
-    "streams.adapters": {"streams.adapters", "streams.model", "streams.topics"},
+    # How to connect to Kafka comes with the brokers' addresses; the runtime knows no other settings.
+    "streams.adapters": {"config.kafka_security", "streams.adapters", "streams.model", "streams.topics"},
     "streams.schemas": {"streams.model", "streams.schemas", "streams.topics"},
-    "streams.runtime": {"streams.model", "streams.runtime"},
+    "streams.runtime": {"config.kafka_security", "streams.model", "streams.runtime"},
     "streams.runtime.state": {"streams.model", "streams.runtime.state"},
     "streams.runtime.partition": {
         "streams.model", "streams.runtime.partition", "streams.runtime.state", "streams.runtime.stats",
@@ -167,7 +168,7 @@ def test_pyspark_is_imported_in_batch_only() -> None:
 
 def test_the_settings_alone_read_the_environment() -> None:
     # Programs are started with `config.settings.environment_with`, so not even `stack` is an exception.
-    others = [module for module in CODE if module.name != "config.settings"]
+    others = [module for module in CODE if module.name not in ("config.settings", "config.settings_group")]
     assert [fault for module in others for fault in environment_uses(module)] == []
 
 

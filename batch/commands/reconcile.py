@@ -24,7 +24,8 @@ from batch.reconcile.verdict import Finding, Verdict, finding_members, overall, 
 from batch.storage.database import connected
 from config.definition import Definition
 from config.json_output import add_json_option, print_json
-from config.settings import DatabaseSettings, KafkaSettings, RedisSettings, SettingsError, read_groups
+from config.settings import DatabaseSettings, KafkaSettings, RedisSettings
+from config.settings_group import SettingsError, read_groups
 from streams.adapters.redis import RedisConsole
 
 CANNOT_TELL: Final = 3

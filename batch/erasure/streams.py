@@ -24,6 +24,7 @@ from batch.erasure.report import Entry
 from batch.errors import BatchError
 from batch.reconcile.buckets import key_text
 from batch.reconcile.pending_changes import images, pending_changes
+from config.kafka_security import librdkafka_client
 from streams.adapters.committed_reader import CommittedReader, TopicError
 from streams.adapters.redis import RedisAwayError, RedisConsole, Script
 from streams.model.archive_chain import ChainBrokenError
@@ -49,7 +50,7 @@ class Topics:
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+        self._admin = AdminClient({**librdkafka_client(bootstrap), "log_level": 2})
 
     def exists(self, topic: str) -> bool:
         """Whether the Kafka cluster has a topic of this name."""

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from confluent_kafka import KafkaException, Producer
 
+from config.kafka_security import librdkafka_client
 from ops.context import SILENT
 from stack.errors import StackError
 from streams.adapters.committed_reader import CommittedReader, TopicError
@@ -57,7 +58,7 @@ def begin_epoch(bootstrap: str, dataset: str, epoch: int) -> None:
     """
     record = BegunEpoch(epoch, time.time_ns() // 1_000_000)
     faults: list[str] = []
-    settings = {"bootstrap.servers": bootstrap, "enable.idempotence": True, "message.timeout.ms": int(_ANSWER_S * 1000)}
+    settings = {**librdkafka_client(bootstrap), "enable.idempotence": True, "message.timeout.ms": int(_ANSWER_S * 1000)}
     producer = Producer(settings, logger=SILENT)
     try:
         producer.produce(

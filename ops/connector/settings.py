@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from config.definition import Definition, Table
+from config.kafka_security import java_client
 from config.settings import ConnectSettings
 from stack.errors import StackError
 from streams.model.position import with_epoch
@@ -23,7 +24,8 @@ from streams.topics import change_topic
 TEMPLATES = Path(__file__).resolve().parents[2] / "config" / "connectors"
 
 _PLACEHOLDER = re.compile(r"\{\{ (\w+) \}\}")
-_REFERENCE = re.compile(r"\$\{env:CONNECTOR_DATABASE_\w+\}")
+_REFERENCE = re.compile(r"\$\{env:CONNECTOR_(DATABASE|KAFKA)_\w+\}")
+_KAFKA_LOGIN = "${env:CONNECTOR_KAFKA_JAAS}"
 _SECRET_WORDS = ("password", "secret", "token", "credential", "jaas")
 
 
@@ -60,6 +62,7 @@ def connector_settings(definition: Definition, settings: ConnectSettings, *, epo
     result = {
         **_fill(_read_template(settings.database_kind), filled),
         **routing_settings(definition, table_keys(definition), epoch=epoch),
+        **_history_security(settings),
         **definition.connector,
     }
     _require_no_plain_secrets(result)
@@ -97,6 +100,16 @@ def routing_settings(definition: Definition, tables: Sequence[TableKey], *, epoc
     result["transforms"] = ",".join(["route", *(f"key_{column}" for column in columns)])
     result["predicates"] = ",".join(f"keyed_by_{column}" for column in columns)
     return result
+
+
+def _history_security(settings: ConnectSettings) -> dict[str, str]:
+    """Build the settings with which the connector's own Kafka clients connect; those of all others are Connect's."""
+    protocol, mechanism, authority = settings.kafka_security, settings.kafka_sasl_mechanism, settings.kafka_ca_file
+    found: dict[str, str] = {}
+    for client in ("producer", "consumer"):
+        prefix = f"schema.history.internal.{client}."
+        found |= java_client(protocol, mechanism, authority, login=_KAFKA_LOGIN, prefix=prefix)
+    return found
 
 
 def _key_column(table: Table) -> str:

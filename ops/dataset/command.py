@@ -9,7 +9,8 @@ from typing import Any
 
 from config.dataset import DefinitionError, load_definition
 from config.definition import Definition, OrdersGenerator
-from config.settings import DatabaseSettings, DatasetSettings, SettingsError
+from config.settings import DatabaseSettings, DatasetSettings
+from config.settings_group import SettingsError
 from ops.context import add_stack_option, settings_environment
 from stack.errors import StackError
 

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
 from config.errors import UsageError
+from config.kafka_security import aiokafka_client, librdkafka_client
 from config.settings import (
     ArchiveSettings,
     DatasetSettings,
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Skip records of one topic partition for one application."""
     environment = settings_environment(arguments)
     kafka = KafkaSettings.read(environment)
-    app = StoppedApplication(arguments.app, {"bootstrap_servers": kafka.bootstrap, "client_id": "millrace-skip"})
+    app = StoppedApplication(arguments.app, {**aiokafka_client(kafka.bootstrap), "client_id": "millrace-skip"})
     tp = TP(arguments.topic, arguments.partition)
     try:
         _check_stopped(kafka.bootstrap, app.id)
@@ -84,7 +85,7 @@ async def _run(arguments: argparse.Namespace, app: StoppedApplication, tp: TP, e
 
 def _check_stopped(bootstrap: str, app_id: str) -> None:
     """Raise `StackError` if the application has workers."""
-    admin = AdminClient({"bootstrap.servers": bootstrap}, logger=SILENT)
+    admin = AdminClient(librdkafka_client(bootstrap), logger=SILENT)
     found = admin.describe_consumer_groups([app_id], request_timeout=ANSWER_S)[app_id].result()
     if found.state not in (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD):
         raise StackError(

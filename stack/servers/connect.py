@@ -92,5 +92,5 @@ def worker_settings(site: Site) -> dict[str, str]:
         "config.providers": "env",
         "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
         # Anyone who can write connector settings can read variables through them, so only these are exposed.
-        "config.providers.env.param.allowlist.pattern": "CONNECTOR_DATABASE_.*",
+        "config.providers.env.param.allowlist.pattern": "CONNECTOR_(DATABASE|KAFKA)_.*",
     }

@@ -9,6 +9,8 @@ from typing import Any, Final, Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from config.kafka_security import librdkafka_client
+
 TRIES: Final = 3
 METADATA_TIMEOUT_S: Final = 5.0
 SILENCE_TIMEOUT_S: Final = 30.0
@@ -34,7 +36,7 @@ def committed_consumer(bootstrap: str, group: str, settings: Mapping[str, Any], 
     """
     return Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **librdkafka_client(bootstrap),
             "group.id": group,
             "enable.auto.commit": False,
             "isolation.level": "read_committed",

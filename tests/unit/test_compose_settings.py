@@ -23,16 +23,24 @@ from config.settings import (
     ObjectStoreSettings,
     OrdersSettings,
     RedisSettings,
-    SettingsError,
-    SettingsGroup,
 )
+from config.settings_group import SettingsError, SettingsGroup
 from ops import cli, producer
 from stack.ports import DEFAULT_PORTS, HOST
 from stack.servers import kafka, mariadb, redis
 from stack.servers.connect import worker_settings
 from stack.servers.minio import BUCKETS
 from stack.site import Site, load_or_create_site
-from tests.unit.compose import APPLICATIONS, REPOSITORY, SERVICES, WORKERS, environment, setting_fields, variables
+from tests.unit.compose import (
+    APPLICATIONS,
+    REPOSITORY,
+    SERVICES,
+    WATCH,
+    WORKERS,
+    environment,
+    setting_fields,
+    variables,
+)
 
 # Settings of the image that the entrypoint takes under names of its own.
 CONNECT_NAMES = {
@@ -131,12 +139,12 @@ def test_setup_runs_the_commands_that_exist() -> None:
     assert (shell, options) == ("sh", "-ec")
     commands = [shlex.split(line) for line in script.splitlines()]
     assert [command[1:] for command in commands] == [["dataset", "init"], ["topics", "apply"], ["connector", "apply"]]
-    for command in commands:
+    for command in (*commands, SERVICES[WATCH]["command"]):
         assert command[0] == "millrace"
         assert callable(cli.parser().parse_args(command[1:]).run)
 
 
-@pytest.mark.parametrize("name", ["setup", *WORKERS])
+@pytest.mark.parametrize("name", ["setup", WATCH, *WORKERS])
 def test_the_programs_are_told_settings_only(name: str) -> None:
     assert set(SERVICES[name]["environment"]) <= set(setting_fields())
 
@@ -144,7 +152,7 @@ def test_the_programs_are_told_settings_only(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "groups"),
     [
-        ("setup", [KafkaSettings, DatabaseSettings, ConnectSettings, DatasetSettings]),
+        *((name, [KafkaSettings, DatabaseSettings, ConnectSettings, DatasetSettings]) for name in ("setup", WATCH)),
         ("archive", [ObjectStoreSettings]),
         *((name, [KafkaSettings, RedisSettings, SETTINGS[APPLICATIONS[name]]]) for name in WORKERS),
     ],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from config import parsing
-from config.settings import setting
+from config.settings_group import setting
 from tests.support.reference.commands import commands_page
 from tests.support.reference.pages import PAGES, stale_pages
 from tests.support.reference.settings import accepted, groups, meanings, settings_page

@@ -20,13 +20,11 @@ from config.settings import (
     ObjectStoreSettings,
     OrdersSettings,
     RedisSettings,
-    SettingsError,
-    SettingsGroup,
     SparkSettings,
     environment_over,
     environment_with,
-    read_or_exit,
 )
+from config.settings_group import SettingsError, SettingsGroup, read_or_exit
 
 CANARY = "hunter2-canary"
 DATABASE = {"MYSQL_HOST": "db", "MYSQL_USER": "shop", "MYSQL_PASSWORD": CANARY}

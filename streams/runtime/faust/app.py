@@ -18,6 +18,7 @@ from faust.types import TopicT
 from faust.types._env import DATADIR
 from yarl import URL
 
+from config.kafka_security import aiokafka_client
 from streams.model.change import ChangeDecoder
 from streams.runtime.faust.fetched import DEFAULT_MAX_BATCH_BYTES, FetchRules, use_lean_records
 from streams.runtime.faust.log_limit import limit_repetitions
@@ -30,6 +31,7 @@ from streams.runtime.faust.table_manager import TransactionalTableManager, kafka
 from streams.runtime.faust.transport import BatchTransport
 from streams.runtime.faust.web_server import WITHOUT_FAUST_PAGES, BoundedWeb
 from streams.runtime.faust.worker import WorkerApp
+from streams.runtime.kafka_connection import reason
 from streams.runtime.pace import Pace
 from streams.runtime.partition.committer import Committer
 from streams.runtime.partition.gate import Gate
@@ -81,6 +83,7 @@ class TransactionalApp(WorkerApp):
             and becomes a single malformed record.
         transaction_timeout_ms: time after which Kafka aborts an unfinished transaction.
         standby_replicas: number of other workers that keep a copy of each partition's state.
+        web_token: token that requests to the web views must bring; None if they need none.
         changelog_delete_retention_s: how many seconds compaction of the changelogs keeps tombstones.
     """
 
@@ -96,6 +99,7 @@ class TransactionalApp(WorkerApp):
         record_batch_max_bytes: int = DEFAULT_MAX_BATCH_BYTES,
         standby_replicas: int = 0,
         changelog_delete_retention_s: float = 86_400.0,
+        web_token: str | None = None,
         **options: Any,
     ) -> None:
         self.bootstrap = bootstrap
@@ -104,6 +108,7 @@ class TransactionalApp(WorkerApp):
         self.transaction_timeout_ms = transaction_timeout_ms
         self.changelog_delete_retention_s = changelog_delete_retention_s
         self.record_batch_max_bytes = record_batch_max_bytes
+        self.web_token = web_token
         self.stats = RuntimeStats()
         self.pages = Pace()
         self.pipelines: list[Pipeline] = []
@@ -195,7 +200,7 @@ class TransactionalApp(WorkerApp):
     def kafka_client(self) -> dict[str, Any]:
         """Connection settings for the Kafka clients that the runtime opens in addition to Faust's consumer."""
         return {
-            "bootstrap_servers": self.bootstrap,
+            **aiokafka_client(self.bootstrap),
             "client_id": self.conf.broker_client_id,
             "request_timeout_ms": int(self.conf.broker_request_timeout * 1000),
         }
@@ -239,7 +244,8 @@ class TransactionalApp(WorkerApp):
         except TopicsMismatchError as error:
             raise SystemExit(f"cannot start because topics are missing or wrong:\n{error}") from None
         except KafkaError as error:
-            raise SystemExit(f"cannot start because Kafka at {self.bootstrap} does not answer: {error}") from None
+            why = await reason(self.bootstrap, error)
+            raise SystemExit(f"cannot start because Kafka at {self.bootstrap} does not answer: {why}") from None
 
 
 def _relax_garbage_collection() -> None:

@@ -6,13 +6,15 @@ the next request on that connection, of another user, for the body.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohttp
 from faust.app.router import Router
 from faust.exceptions import SameNode
 from faust.web.base import Request, Response, Web
 from yarl import URL
+
+from streams.runtime.faust.worker import WorkerApp
 
 ROUTE_TIMEOUT_S: Final = 5.0
 """Time limit for a routed request. A request reads only one key, so a slower worker has probably failed."""
@@ -82,6 +84,9 @@ class BoundedRouter(Router):
         path, query = request.url.raw_path, request.url.raw_query_string
         url = URL.build(scheme="http", host=host, port=port, path=path, query_string=query, encoded=True)
         headers = {name: request.headers[name] for name in PASSED_HEADERS if name in request.headers}
+        token = cast(WorkerApp, self.app).web_token
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"  # the worker's own: the client's has been checked
         async with self.app.http_client.request(
             request.method, url, headers={**headers, ROUTED: "1"}, allow_redirects=False
         ) as response:

@@ -7,14 +7,18 @@ whole request in time is closed, and the number of connections is limited, becau
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from faust.types import AppT
 from faust.web.drivers import aiohttp as driver
+
+from streams.runtime.faust.worker import WorkerApp
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,9 @@ WITHOUT_FAUST_PAGES: Final[dict[str, Any]] = {
 }
 """Settings of an application without the pages of Faust that show its workers, topics and services to anybody."""
 
+HEALTH: Final = "/health"
+"""Path of the page that tells a supervisor whether the worker processes its partitions."""
+
 _LOG_INTERVAL_S: Final = 60.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -48,6 +55,21 @@ async def refuse_bodies(request: web.Request, handler: Handler) -> web.StreamRes
     response = web.json_response({"error": "a request must not have a body"}, status=413)
     response.force_close()
     return response
+
+
+def require_token(token: str) -> Middleware:
+    """Make a middleware that refuses requests without the token, except for `/health`, which says nothing of orders."""
+    expected = f"Bearer {token}".encode()
+
+    @web.middleware
+    async def require(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        if request.path.rstrip("/") == HEALTH or hmac.compare_digest(given, expected):
+            return await handler(request)
+        answer = {"error": "the header `Authorization: Bearer …` with the worker's WEB_TOKEN is missing or wrong"}
+        return web.json_response(answer, status=401, headers={"WWW-Authenticate": "Bearer"})
+
+    return require
 
 
 class _Refusal(asyncio.Protocol):
@@ -90,6 +112,9 @@ class BoundedWeb(driver.Web):
     def __init__(self, app: AppT, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)
         self.web_app.middlewares.append(refuse_bodies)
+        token = cast(WorkerApp, app).web_token
+        if token is not None:
+            self.web_app.middlewares.append(require_token(token))
         self._runner = web.AppRunner(
             self.web_app,
             access_log=None,

@@ -154,7 +154,7 @@ def test_topics_are_created_once_and_then_checked(full: Stack) -> None:
 def test_topics_of_a_broker_that_is_away_are_an_error_that_says_so() -> None:
     port = free_ports(["away"])["away"]
     with pytest.raises(StackError, match="Kafka"):
-        check_topics(KafkaSettings(bootstrap=f"{HOST}:{port}", order_partitions=1, replication_factor=1), [])
+        check_topics(KafkaSettings.read({"KAFKA_BOOTSTRAP": f"{HOST}:{port}"}), [])
 
 
 def test_a_connector_runs_and_shows_no_secret(full: Stack) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from config import parsing, settings
-from config.settings import SettingsGroup
+from config.settings_group import SettingsGroup
 from tests.support.reference.markdown import GENERATED, code, page, table
 
 NO_VALUE = "\0"

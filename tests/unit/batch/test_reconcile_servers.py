@@ -15,7 +15,7 @@ from batch.commands.reconcile import Sources
 from batch.reconcile import stream
 from batch.reconcile.verdict import Finding, report
 from config.dataset import load_definition
-from config.settings import SettingsError
+from config.settings_group import SettingsError
 
 PROJECT = load_definition("project_db")
 JDBC_ONLY = msgspec.structs.replace(

@@ -11,7 +11,8 @@ import yaml
 
 from config.dataset import load_definition
 from config.definition import Definition
-from config.settings import ConnectSettings, SettingsError
+from config.settings import ConnectSettings
+from config.settings_group import SettingsError
 from ops.connector import rest
 from ops.connector.epochs import next_epoch
 from ops.connector.rest import ConnectClient

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from config.programs import PROGRAMS, SERVER_SETTINGS, names_of
-from config.settings import KafkaSettings, RedisSettings, SettingsError
+from config.settings import KafkaSettings, RedisSettings
+from config.settings_group import SettingsError
 from ops import context
 from ops.cli import main
 from ops.context import server_addresses, settings_environment

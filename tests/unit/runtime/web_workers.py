@@ -24,7 +24,7 @@ ANSWER_S: Final = 20.0
 class WebWorker:
     """A worker's web server with one page, `/orders/{order_id}/`, which it answers or routes to `owner`."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, *, token: str | None = None) -> None:
         [self.port] = free_ports([name]).values()
         self.name = name
         self.owner: str | None = None
@@ -36,6 +36,7 @@ class WebWorker:
             batch_max_records=1,
             waiting_max_bytes=1_000,
             transaction_timeout_ms=1_000,
+            web_token=token,
             web_bind="127.0.0.1",
             web_host="127.0.0.1",
             web_port=self.port,

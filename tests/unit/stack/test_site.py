@@ -10,14 +10,8 @@ from pathlib import Path
 import pytest
 
 from config.environment_file import format_settings
-from config.settings import (
-    ConnectSettings,
-    DatabaseSettings,
-    KafkaSettings,
-    ObjectStoreSettings,
-    RedisSettings,
-    SettingsGroup,
-)
+from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings, ObjectStoreSettings, RedisSettings
+from config.settings_group import SettingsGroup
 from ops.cli import main
 from stack.commands import format_status
 from stack.errors import StackError
@@ -99,7 +93,7 @@ def test_servers_listen_on_the_loopback_address_only(stack: Stack, render: Calla
 
 def test_connect_lets_connectors_read_their_login_and_nothing_else(stack: Stack) -> None:
     found = worker_settings(stack.site)
-    assert found["config.providers.env.param.allowlist.pattern"] == "CONNECTOR_DATABASE_.*"
+    assert found["config.providers.env.param.allowlist.pattern"] == "CONNECTOR_(DATABASE|KAFKA)_.*"
     assert stack.site.credentials.connector_password not in properties(found)
 
 

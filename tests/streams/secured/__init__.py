@@ -1,0 +1,1 @@
+"""Tests of the streams on a Kafka with encrypted connections and logins."""
