@@ -149,7 +149,8 @@ def _wait_stopped(connect: ConnectClient, name: str) -> None:
 
 
 def _is_snapshot_complete(position: Mapping[str, Any]) -> bool:
-    return not position.get("snapshot") or bool(position.get("snapshot_completed"))
+    """Whether a position is one in the log, or that of the last row of a snapshot; one without a file is neither."""
+    return bool(position.get("file")) and (not position.get("snapshot") or bool(position.get("snapshot_completed")))
 
 
 def _states(status: Mapping[str, Any] | None) -> str:

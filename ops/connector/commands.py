@@ -19,9 +19,9 @@ from config.json_output import add_json_option, print_json
 from config.settings import ConnectSettings, DatabaseSettings, DatasetSettings, KafkaSettings
 from ops.connector.apply import apply_connector, check_connector, failure_of, wait_snapshot
 from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
-from ops.connector.rest import ConnectClient
+from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name, connector_settings
-from ops.connector.sweep import sweep
+from ops.connector.sweep import has_comparable_key, sweep
 from ops.connector.watch import ConnectorWatch
 from ops.context import add_stack_option, settings_environment
 from ops.signals import stopped_by_signals
@@ -142,7 +142,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
         DatabaseSettings.read(environment),
         KafkaSettings.read(environment).bootstrap,
         definition,
-        only=arguments.table,
+        only=None if arguments.table is None else {arguments.table},
         is_dry=arguments.dry_run,
         is_forced=arguments.force,
     )
@@ -158,11 +158,15 @@ def run_watch(arguments: argparse.Namespace) -> int:
     """Look at the connector every few seconds until SIGTERM or SIGINT ends the command."""
     definition, settings = _read_settings(arguments)
     database, bootstrap = DatabaseSettings.read(settings_environment(arguments)), _bootstrap(arguments)
-    with stopped_by_signals() as stop, ConnectClient(settings.url) as connect:
+    tables = [table.name for table in definition.tables if has_comparable_key(table)]
+    for table in definition.tables:
+        if table.name not in tables:
+            print(f"{table.name}: is not swept, as its key has values that can be written in several ways", flush=True)
+    with stopped_by_signals() as stop, ConnectClient(settings.url, LITTLE) as connect:
         watch = ConnectorWatch(
             connect,
             connector_name(definition.name),
-            sweep=lambda: sweep(database, bootstrap, definition),
+            sweep=lambda: sweep(database, bootstrap, definition, only=tables),
             say=lambda line: print(line, flush=True),
         )
         while not stop.is_set():

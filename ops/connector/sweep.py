@@ -13,7 +13,7 @@ repeated, at any time, also while the connector lags behind.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
@@ -41,6 +41,10 @@ _COMPARABLE: Final = (LogicalType.UUID, LogicalType.STRING, LogicalType.INTEGER,
 _CHUNK_RECORDS: Final = 500
 
 
+class SweepRefusedError(StackError):
+    """A table cannot be swept, or is not without `--force`; the other tables are swept all the same."""
+
+
 class SweptTable(Struct, kw_only=True):
     """Result for one table: rows that exist according to the topic, and those of them that the source lacks."""
 
@@ -54,33 +58,45 @@ def sweep(
     bootstrap: str,
     definition: Definition,
     *,
-    only: str | None = None,
+    only: Collection[str] | None = None,
     is_dry: bool = False,
     is_forced: bool = False,
 ) -> Iterator[SweptTable]:
     """Compare the change topics of a dataset's tables with the database, and append the missing deletions.
 
     Args:
-        only: sweep only this table.
+        only: sweep only these tables; None: all.
         is_dry: append nothing.
         is_forced: delete rows even if they are a large share of the table.
 
     Raises:
-        StackError: a server cannot be reached, a table's key cannot be compared, or too many rows are gone.
+        SweepRefusedError: a table's key cannot be compared, or too many rows are gone; raised after the last table.
+        StackError: a server cannot be reached.
     """
-    tables = [table for table in definition.tables if only in (None, table.name)]
+    tables = [table for table in definition.tables if only is None or table.name in only]
+    refusals: list[str] = []
     with connected(database, definition.database) as connection:
         for table in tables:
-            require_comparable_key(table)
-            yield _swept(connection, bootstrap, definition, table, is_dry=is_dry, is_forced=is_forced)
+            try:
+                require_comparable_key(table)
+                yield _swept(connection, bootstrap, definition, table, is_dry=is_dry, is_forced=is_forced)
+            except SweepRefusedError as refusal:
+                refusals.append(str(refusal))
+    if refusals:
+        raise SweepRefusedError("\n".join(refusals))
+
+
+def has_comparable_key(table: Table) -> bool:
+    """Whether each value of the table's key can be written in one way only."""
+    return all(column.type in _COMPARABLE for column in table.columns if column.name in table.key)
 
 
 def require_comparable_key(table: Table) -> None:
-    """Raise a `StackError` if the values of the table's key can be written in several ways, such as times."""
+    """Raise a `SweepRefusedError` if the values of the table's key can be written in several ways, such as times."""
     types = {column.name: column.type for column in table.columns}
     for name in table.key:
         if types[name] not in _COMPARABLE:
-            raise StackError(
+            raise SweepRefusedError(
                 f"table {table.name}: key column {name} has type {types[name].value}, so its rows cannot be compared "
                 f"with the topic; leave the table out with --table"
             )
@@ -102,7 +118,7 @@ def _swept(
     there = sum(not newest.deleted for newest in rows.newest.values())
     if gone and not is_dry:
         if len(gone) > max(FEW_GONE, there * MOST_GONE_SHARE) and not is_forced:
-            raise StackError(
+            raise SweepRefusedError(
                 f"table {table.name}: {len(gone):,} of {there:,} rows in {topic} are not in the source; if they were "
                 f"really deleted, run the command with --force"
             )

@@ -26,6 +26,12 @@ FIRST_PAUSE_S: Final = 5.0
 LONGEST_PAUSE_S: Final = 300.0
 """Pauses between two restarts of a connector, or two tries of a sweep, that fail in a row; each is twice the former."""
 
+CLOSE_S: Final = 10.0
+"""How long a watch that is to end waits for its sweep; supervisors kill a process that takes much longer."""
+
+_IDLE: Final = frozenset({"PAUSED", "STOPPED"})
+"""States in which an operator has put a connector: the watch leaves it alone."""
+
 Say = Callable[[str], None]
 
 
@@ -33,7 +39,7 @@ class Work(Protocol):
     """Work that was begun, such as a thread."""
 
     def is_alive(self) -> bool: ...
-    def join(self) -> None: ...
+    def join(self, timeout: float | None = None) -> None: ...
 
 
 def in_thread(work: Callable[[], None]) -> Work:
@@ -49,7 +55,8 @@ class Pause:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._next_s = FIRST_PAUSE_S
-        self._over_at = float("-inf")
+        self._over_at = self._well_since = float("-inf")
+        self._is_well = False
 
     @property
     def is_over(self) -> bool:
@@ -61,11 +68,19 @@ class Pause:
         pause_s = self._next_s
         self._over_at = self._clock() + pause_s
         self._next_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        self._is_well = False
         return pause_s
 
     def reset(self) -> None:
         """Make the next pause the shortest one again."""
         self._next_s, self._over_at = FIRST_PAUSE_S, float("-inf")
+
+    def note_well(self) -> None:
+        """Reset the pause once all has been well for as long as it would last; a task may fail soon after its start."""
+        if not self._is_well:
+            self._is_well, self._well_since = True, self._clock()
+        if self._clock() - self._well_since >= self._next_s:
+            self.reset()
 
 
 class ConnectorWatch:
@@ -100,7 +115,7 @@ class ConnectorWatch:
         self._restart_pause = Pause(clock)
         self._sweep_pause = Pause(clock)
         self._sweeping: Work | None = None
-        self._is_whole = False
+        self._is_whole = self._is_closing = False
         self._refusal: Exception | None = None
 
     def look(self) -> None:
@@ -120,9 +135,13 @@ class ConnectorWatch:
             self._sweeping = self._begin(self._sweep_all)
 
     def close(self) -> None:
-        """Wait until the sweep that is under way has ended: its transaction would hold up the readers of its topic."""
+        """Wait until the sweep has ended with its table: its transaction would hold up the readers of the topic.
+
+        A table whose reading takes longer than `CLOSE_S` is given up; the next watch begins with a sweep.
+        """
+        self._is_closing = True
         if self._sweeping is not None:
-            self._sweeping.join()
+            self._sweeping.join(CLOSE_S)
 
     def _is_calm(self) -> bool:
         """Whether the connector follows the log; say what it does otherwise, and start it again if it has failed."""
@@ -130,14 +149,14 @@ class ConnectorWatch:
         if status is None:
             self._say_once(f"{self._name} does not exist; create it with `millrace connector apply`")
             return False
-        failure = failure_of(status)
-        if failure is not None:
+        state, failure = status["connector"]["state"], failure_of(status)
+        if failure is not None and state not in _IDLE:
             self._restart(failure)
             return False
         if not is_running(status):
-            self._say_once(f"{self._name} is {status['connector']['state']}, not all its tasks are running")
+            self._say_once(f"{self._name} is {state}, not all its tasks are running")
             return False
-        self._restart_pause.reset()
+        self._restart_pause.note_well()
         settings = self._connect.config(self._name) or {}
         if not has_snapshot_ended(self._connect, self._name, settings.get("topic.prefix")):
             self._say_once(f"{self._name} is reading a snapshot; a sweep follows")
@@ -149,8 +168,8 @@ class ConnectorWatch:
     def _restart(self, failure: str) -> None:
         if not self._restart_pause.is_over:
             return
+        pause_s = self._restart_pause.begin()  # first, as Connect may reject the request again and again
         self._connect.restart(self._name)
-        pause_s = self._restart_pause.begin()
         self._said = None
         self._say(f"{self._name} failed and was started again (next time after {pause_s:.0f} s or more): {failure}")
 
@@ -159,6 +178,8 @@ class ConnectorWatch:
             for table in self._sweep():
                 if table.gone:
                     self._say(f"{table.table}: deleted {table.gone:,} of {table.topic_rows:,} rows, not in the source")
+                if self._is_closing:
+                    return
         except Exception as error:  # told, and tried again, by the next look
             self._refusal = error
 
@@ -166,7 +187,7 @@ class ConnectorWatch:
         self._sweeping = None
         if self._refusal is not None:
             self._sweep_pause.begin()
-            self._say_once(str(self._refusal))
+            self._say_once(str(self._refusal) or repr(self._refusal))
             return
         self._sweep_pause.reset()
         self.is_sweep_due = not self._is_whole

@@ -7,15 +7,18 @@ tests/lake/commands/test_reconcile.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
 from config.dataset import load_definition
-from config.definition import Column, LogicalType
+from config.definition import Column, Definition, LogicalType, Table
+from config.settings import DatabaseSettings
+from ops.connector import sweep as sweeping
 from ops.connector import topic_rows
-from ops.connector.sweep import deletion, require_comparable_key
+from ops.connector.sweep import SweepRefusedError, SweptTable, deletion, require_comparable_key
 from ops.connector.topic_rows import ChangeRecord, TopicRows
 from stack.errors import StackError
 from streams.model.change import Change, change_decoder
@@ -103,3 +106,19 @@ def test_a_key_that_can_be_written_in_several_ways_is_refused() -> None:
     with pytest.raises(StackError, match="orders: key column timestamp"):
         require_comparable_key(times)
     require_comparable_key(ORDERS)
+
+
+def test_a_table_that_is_refused_keeps_no_other_from_being_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def swept(connection: Any, bootstrap: str, definition: Definition, table: Table, **_: bool) -> SweptTable:
+        if table.name == "orders":
+            raise SweepRefusedError("table orders: too many")
+        return SweptTable(table=table.name, topic_rows=1, gone=0)
+
+    monkeypatch.setattr(sweeping, "connected", lambda *_: nullcontext())
+    monkeypatch.setattr(sweeping, "_swept", swept)
+    definition = load_definition("project_db")
+    done: list[str] = []
+    database = DatabaseSettings.read({"MYSQL_HOST": "nowhere", "MYSQL_USER": "u", "MYSQL_PASSWORD": "p"})
+    with pytest.raises(SweepRefusedError, match="table orders: too many"):
+        done.extend(found.table for found in sweeping.sweep(database, "nowhere:1", definition))
+    assert done == ["payment_method", "order_details", "customers"]

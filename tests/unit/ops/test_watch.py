@@ -10,7 +10,7 @@ import pytest
 
 from ops.connector.rest import ConnectClient
 from ops.connector.sweep import SweptTable
-from ops.connector.watch import FIRST_PAUSE_S, LONGEST_PAUSE_S, ConnectorWatch, Work
+from ops.connector.watch import CLOSE_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, ConnectorWatch, Work
 from stack.errors import StackError
 
 NAME = "shop-connector"
@@ -22,13 +22,17 @@ class Connect:
 
     Attributes:
         task: state of the only task; None: the connector does not exist.
+        state: state of the connector itself.
         positions: committed positions by the connector's name in the records.
         restarts: number of restarts.
         error: what each request raises.
+        refusal: what a restart raises.
     """
 
     def __init__(self) -> None:
         self.task: str | None = "RUNNING"
+        self.state = "RUNNING"
+        self.refusal: StackError | None = None
         self.positions: dict[str, dict[str, Any]] = {"shop": STREAMING}
         self.prefix = "shop"
         self.restarts = 0
@@ -41,7 +45,7 @@ class Connect:
         if self.task is None:
             return None
         task = {"id": 0, "state": self.task, "trace": "ConnectException: the log is gone\n\tat …"}
-        return {"connector": {"state": "RUNNING"}, "tasks": [task]}
+        return {"connector": {"state": self.state}, "tasks": [task]}
 
     def config(self, name: str) -> dict[str, str]:
         return {"topic.prefix": self.prefix}
@@ -51,6 +55,8 @@ class Connect:
 
     def restart(self, name: str) -> None:
         self.restarts += 1
+        if self.refusal is not None:
+            raise self.refusal
 
 
 class Done:
@@ -59,7 +65,7 @@ class Done:
     def is_alive(self) -> bool:
         return False
 
-    def join(self) -> None:
+    def join(self, timeout: float | None = None) -> None:
         """Return at once."""
 
 
@@ -176,8 +182,9 @@ def test_a_failed_task_is_started_again_at_growing_intervals(world: World) -> No
     assert sum("the log is gone" in line for line in world.said) == len(times)
     world.connect.task = "RUNNING"
     world.look()
+    world.now += LONGEST_PAUSE_S
+    world.look()
     world.connect.task = "FAILED"
-    world.now += FIRST_PAUSE_S
     before = world.connect.restarts
     world.look()
     assert world.connect.restarts == before + 1, "a new failure does not wait for the pause of the former ones"
@@ -218,3 +225,66 @@ def test_a_connector_that_does_not_exist_is_named_with_the_command_that_creates_
     world.connect.task = None
     world.look(3)
     assert world.said == [f"{NAME} does not exist; create it with `millrace connector apply`"]
+
+
+def test_a_task_that_fails_again_soon_after_each_start_is_started_at_growing_intervals_too(world: World) -> None:
+    began = world.now
+    while world.now < began + LONGEST_PAUSE_S:
+        world.connect.task = "FAILED"
+        world.look()
+        world.connect.task = "RUNNING"
+        world.now += 1.0
+        world.look()
+    assert world.connect.restarts <= 7, "5, 10, 20, 40, 80, 160 s apart"
+
+
+def test_a_restart_that_connect_rejects_is_tried_at_growing_intervals_too(world: World) -> None:
+    world.connect.task, world.connect.refusal = "FAILED", StackError("Connect rejected POST with status 409")
+    began = world.now
+    while world.now < began + LONGEST_PAUSE_S:
+        world.look()
+        world.now += 1.0
+    assert world.connect.restarts <= 7
+    assert world.said == [str(world.connect.refusal)]
+
+
+@pytest.mark.parametrize("state", ["PAUSED", "STOPPED"])
+def test_a_connector_that_an_operator_has_paused_is_left_alone(world: World, state: str) -> None:
+    world.connect.state, world.connect.task = state, "FAILED"
+    world.look(3)
+    assert (world.connect.restarts, world.sweeps) == (0, 0)
+    assert state in world.said[-1]
+
+
+def test_a_position_without_a_file_is_not_the_end_of_a_snapshot(world: World) -> None:
+    world.connect.positions = {"shop": {"pos": 4}}
+    world.look(3)
+    assert world.sweeps == 0
+
+
+def test_a_watch_that_ends_waits_for_the_table_of_its_sweep_and_for_no_other(world: World) -> None:
+    limits: list[float | None] = []
+
+    class Sweeping(Done):
+        def __init__(self, work: Callable[[], None]) -> None:
+            self.work = work
+
+        def is_alive(self) -> bool:
+            return True
+
+        def join(self, timeout: float | None = None) -> None:
+            limits.append(timeout)
+            self.work()
+
+    tables: list[str] = []
+
+    def sweep() -> Iterable[SweptTable]:
+        for table in ("orders", "customers"):
+            tables.append(table)
+            yield SweptTable(table=table, topic_rows=10, gone=0)
+
+    connect = cast(ConnectClient, world.connect)
+    watch = ConnectorWatch(connect, NAME, sweep=sweep, say=world.said.append, begin=Sweeping)
+    watch.look()
+    watch.close()
+    assert (limits, tables) == ([CLOSE_S], ["orders"])
