@@ -25,6 +25,7 @@ CONNECT_TIMEOUT_S = 5
 FIRST_PAUSE_S = 0.5
 LOCKING = "LOCK IN SHARE MODE"
 _GROUP_ROWS = 10_000
+_SHORT_LOCK_WAIT_S = 5
 _TRANSIENT = frozenset(
     {
         errorcode.CR_CONNECTION_ERROR,
@@ -105,6 +106,16 @@ def locking_reads(connection: MySQLConnection) -> Iterator[None]:
         yield
     finally:
         connection.rollback()
+
+
+@contextmanager
+def short_lock_waits(connection: MySQLConnection) -> Iterator[None]:
+    """Let queries of the block wait for another connection's locks for a few seconds only, not for a minute."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {_SHORT_LOCK_WAIT_S}")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION innodb_lock_wait_timeout = DEFAULT")
 
 
 def fetched(connection: MySQLConnection, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:

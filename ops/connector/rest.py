@@ -87,8 +87,8 @@ class ConnectClient:
     def config(self, name: str) -> dict[str, str] | None:
         """Return the settings of a connector; None if it does not exist."""
         path = f"/connectors/{quote(name)}/config"
-        answer: dict[str, str] | None = self._ask("GET", path, absent_ok=True)
-        return self._usable(answer, dict[str, Any] | None, path)
+        answer: dict[str, str] | None = self._usable(self._ask("GET", path, absent_ok=True), dict | None, path)
+        return answer
 
     def put_config(self, name: str, settings: Mapping[str, str]) -> None:
         """Create the connector, or replace its settings."""
@@ -97,8 +97,8 @@ class ConnectClient:
     def status(self, name: str) -> dict[str, Any] | None:
         """Return the state of the connector and its tasks; None if the connector does not exist."""
         path = f"/connectors/{quote(name)}/status"
-        answer: dict[str, Any] | None = self._ask("GET", path, absent_ok=True)
-        return self._usable(answer, _Status | None, path)
+        answer: dict[str, Any] | None = self._usable(self._ask("GET", path, absent_ok=True), _Status | None, path)
+        return answer
 
     def offsets(self, name: str) -> list[dict[str, Any]]:
         """Return the committed source positions of a connector."""

@@ -7,25 +7,28 @@ streams, the look-ups, the archive and the lake process it like a captured delet
 
 The deletion's position follows that of the row's newest change in the topic directly. So every other change of the row
 that was captured but not published yet, or that is made later, is newer and takes precedence: a sweep may run, or be
-repeated, at any time, also while the connector lags behind.
+repeated, at any time, also while the connector lags behind. The look-ups do not compare positions: in them, the later
+record takes precedence. So the database is asked once more when the deletions have their offsets, and before they
+become visible: a row that is inserted later also gets a later offset.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 from msgspec import Struct
 from mysql.connector.connection import MySQLConnection
 
 from config.definition import Definition, LogicalType, Table
 from config.settings import DatabaseSettings
 from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows
-from ops.database import LOCKING, connected, fetched, locking_reads, quoted
+from ops.database import LOCKING, connected, fetched, locking_reads, quoted, short_lock_waits
 from ops.producer import ANSWER_S, transactional_producer
 from stack.errors import StackError
 from streams.model.position import SWEPT_ROW, Position
@@ -39,6 +42,9 @@ FEW_GONE: Final = 20
 
 _COMPARABLE: Final = (LogicalType.UUID, LogicalType.STRING, LogicalType.INTEGER, LogicalType.BIGINT)
 _CHUNK_RECORDS: Final = 500
+
+TopicRecord = tuple[str, ChangeRecord]
+"""A topic, and a record for it."""
 
 
 class SweepRefusedError(StackError):
@@ -123,8 +129,17 @@ def _swept(
                 f"really deleted, run the command with --force"
             )
         at_ms = database_time_ms(connection)
-        records = ((topic, deletion(record, at_ms)) for record in rows.records_of(gone).values())
-        append(bootstrap, definition, records, header=SWEPT_HEADER)
+        deletions = {(topic, deletion(record, at_ms)): key for key, record in rows.records_of(gone).items()}
+
+        def returned(records: Sequence[TopicRecord]) -> list[TopicRecord]:
+            keys = set(existing(connection, table, [deletions[record] for record in records]))
+            found = [record for record in records if deletions[record] in keys]
+            for record in found:
+                gone.pop(deletions[record], None)
+            return found
+
+        with short_lock_waits(connection):  # the readers of the topic wait too
+            append(bootstrap, definition, deletions, header=SWEPT_HEADER, outdated=returned)
     return SweptTable(table=table.name, topic_rows=there, gone=len(gone))
 
 
@@ -188,23 +203,55 @@ def envelope_of(value: bytes) -> dict[str, Any]:
     return payload if isinstance(payload, dict) else found
 
 
-def append(bootstrap: str, definition: Definition, records: Iterable[tuple[str, ChangeRecord]], *, header: str) -> None:
+def append(
+    bootstrap: str,
+    definition: Definition,
+    records: Iterable[TopicRecord],
+    *,
+    header: str,
+    outdated: Callable[[Sequence[TopicRecord]], Collection[TopicRecord]] = lambda records: (),
+) -> None:
     """Append records to their topics, many per transaction; a command that is interrupted may be repeated.
 
     Args:
         records: pairs of a topic and a record.
         header: name of the header that each record gets.
+        outdated: returns those of the records that must not become visible; called when they have their offsets, so
+            that every change that it has not seen yet gets a later one.
     """
     left = iter(records)
     producer = transactional_producer(bootstrap, f"millrace-sweep-{definition.name}")
     try:
         producer.init_transactions(ANSWER_S)
         while chunk := list(islice(left, _CHUNK_RECORDS)):
-            producer.begin_transaction()
-            for topic, (key, value) in chunk:
-                producer.produce(topic, key=key, value=value, headers=[(header, b"")])
-            producer.commit_transaction(ANSWER_S)
+            while chunk and (wrong := _try_chunk(producer, chunk, header, outdated)):
+                chunk = [record for record in chunk if record not in wrong]
     except KafkaException as error:
         raise StackError(
             f"cannot append changes: {error.args[0].str()}; run the command again to append the rest"
         ) from None
+
+
+def _try_chunk(
+    producer: Producer,
+    chunk: Sequence[TopicRecord],
+    header: str,
+    outdated: Callable[[Sequence[TopicRecord]], Collection[TopicRecord]],
+) -> Collection[TopicRecord]:
+    """Append the records in a transaction, and abort it if some of them are outdated; return these."""
+    producer.begin_transaction()
+    try:
+        for topic, (key, value) in chunk:
+            producer.produce(topic, key=key, value=value, headers=[(header, b"")])
+        if producer.flush(ANSWER_S):
+            raise StackError("cannot append changes: Kafka does not answer; run the command again to append the rest")
+        wrong = outdated(chunk)
+    except BaseException:
+        with suppress(KafkaException):  # consumers of the topic would wait for the end of the transaction
+            producer.abort_transaction(ANSWER_S)
+        raise
+    if wrong:
+        producer.abort_transaction(ANSWER_S)
+    else:
+        producer.commit_transaction(ANSWER_S)
+    return wrong

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -35,10 +35,11 @@ def answering(answer: bytes | None) -> Iterator[str]:
                 except OSError:
                     return
                 clients.enter_context(client)
-                if answer is not None:
+                with suppress(OSError):  # the client may have closed the connection already
                     client.recv(65_536)
-                    client.sendall(answer)
-                    client.shutdown(socket.SHUT_WR)
+                    if answer is not None:
+                        client.sendall(answer)
+                        client.shutdown(socket.SHUT_WR)
 
         threading.Thread(target=serve, daemon=True).start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"

@@ -24,6 +24,7 @@ from stack.errors import StackError
 from streams.model.change import Change, change_decoder
 from streams.model.order import OrderColumns
 from streams.model.position import SWEPT_ROW
+from streams.topics import SWEPT_HEADER
 from tests.support.builders import as_json, created, deleted, order_row, position, updated, wrap
 
 ORDERS = load_definition("project_db").table("orders")
@@ -122,3 +123,74 @@ def test_a_table_that_is_refused_keeps_no_other_from_being_swept(monkeypatch: py
     with pytest.raises(SweepRefusedError, match="table orders: too many"):
         done.extend(found.table for found in sweeping.sweep(database, "nowhere:1", definition))
     assert done == ["payment_method", "order_details", "customers"]
+
+
+class Transactions:
+    """A producer, and the records that its transactions made visible.
+
+    Attributes:
+        flushed: called when the records of a transaction have their offsets.
+    """
+
+    def __init__(self, flushed: Callable[[], None]) -> None:
+        self.visible: list[bytes] = []
+        self.is_open = False
+        self._flushed = flushed
+        self._pending: list[bytes] = []
+
+    def init_transactions(self, timeout: float) -> None: ...
+
+    def begin_transaction(self) -> None:
+        self._pending, self.is_open = [], True
+
+    def produce(self, topic: str, *, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+        assert topic == "mysql.project_db.orders"
+        assert headers == [(SWEPT_HEADER, b"")]
+        self._pending.append(key)
+
+    def flush(self, timeout: float) -> int:
+        self._flushed()
+        return 0
+
+    def abort_transaction(self, timeout: float) -> None:
+        self._pending, self.is_open = [], False
+
+    def commit_transaction(self, timeout: float) -> None:
+        self.visible += self._pending
+        self._pending, self.is_open = [], False
+
+
+def swept_orders(monkeypatch: pytest.MonkeyPatch, producer: Transactions, source: set[str]) -> SweptTable:
+    """Sweep the orders `a`, `b` and `c` of a topic; the database has those of `source`."""
+    rows_of(monkeypatch, *((id_.encode(), created(order_row(id_), position(10 + n))) for n, id_ in enumerate("abc")))
+
+    def existing(_: Any, __: Table, keys: list[tuple[str]]) -> list[tuple[str]]:
+        return [key for key in keys if key[0] in source]
+
+    monkeypatch.setattr(sweeping, "existing", existing)
+    monkeypatch.setattr(sweeping, "_keys", lambda *_: {(id_,) for id_ in source})
+    monkeypatch.setattr(sweeping, "database_time_ms", lambda _: 5_000)
+    monkeypatch.setattr(sweeping, "connected", lambda *_: nullcontext())
+    monkeypatch.setattr(sweeping, "short_lock_waits", lambda _: nullcontext())
+    monkeypatch.setattr(sweeping, "transactional_producer", lambda *_: producer)
+    database: Any = None
+    [found] = sweeping.sweep(database, "nowhere:1", load_definition("project_db"), only={"orders"})
+    return found
+
+
+def test_a_row_that_returns_before_its_deletion_has_an_offset_is_not_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = {"c"}
+    producer = Transactions(flushed=lambda: source.add("b"))
+    found = swept_orders(monkeypatch, producer, source)
+    assert producer.visible == [b"a"]
+    assert (found.topic_rows, found.gone) == (3, 1)
+
+
+def test_a_sweep_that_fails_in_its_transaction_leaves_none_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise StackError("the database is away")
+
+    producer = Transactions(flushed=fail)
+    with pytest.raises(StackError, match="the database is away"):
+        swept_orders(monkeypatch, producer, set())
+    assert (producer.visible, producer.is_open) == ([], False)
