@@ -24,6 +24,14 @@ def text(raw: str) -> str:
     return raw.strip()
 
 
+def token(raw: str) -> str:
+    """Parse a token, which must fit into the header of a request as it is."""
+    found = raw.strip()
+    if not re.fullmatch(r"[!-~]+", found):
+        raise ValueError("must consist of visible ASCII characters, without spaces or line breaks")
+    return found
+
+
 def url(*schemes: str) -> Callable[[str], str]:
     """Make a parser for URLs with one of the given schemes; the parser removes trailing slashes."""
 

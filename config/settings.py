@@ -172,7 +172,7 @@ class WorkerSettings(DeploymentSettings):
     transaction_timeout_ms: int = setting("TRANSACTION_TIMEOUT_MS", parsing.whole(1_000, 60_000), 10_000)
     web_host: str = setting("WEB_HOST", parsing.text, "127.0.0.1")
     web_advertised_host: str = setting("WEB_ADVERTISED_HOST|WEB_HOST", parsing.advertised_host, "127.0.0.1")
-    web_token: str | None = setting("WEB_TOKEN", parsing.text, None, secret=True)
+    web_token: str | None = setting("WEB_TOKEN", parsing.token, None, secret=True)
     web_tables: bool = setting("WEB_TABLES", parsing.flag, False)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 from faust.types import AppT
 from faust.web.drivers import aiohttp as driver
@@ -43,6 +44,31 @@ HEALTH: Final = "/health"
 """Path of the page that tells a supervisor whether the worker processes its partitions."""
 
 _LOG_INTERVAL_S: Final = 60.0
+
+requests_log = logging.getLogger(f"{__name__}.requests")
+
+
+class _MalformedRequests(logging.Filter):
+    """Makes a line a minute of the traces of malformed requests, which quote a header: possibly that with the token."""
+
+    _logged_at = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError):
+            return True
+        if time.monotonic() - self._logged_at < _LOG_INTERVAL_S:
+            return False
+        self._logged_at = time.monotonic()
+        record.msg, record.args = (
+            "the web server refuses requests that are not valid HTTP (%s)",
+            (type(error).__name__,),
+        )
+        record.exc_info = None
+        return True
+
+
+requests_log.addFilter(_MalformedRequests())
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -118,6 +144,7 @@ class BoundedWeb(driver.Web):
         self._runner = web.AppRunner(
             self.web_app,
             access_log=None,
+            logger=requests_log,
             keepalive_timeout=REQUEST_TIMEOUT_S,  # aiohttp counts it from the connection's beginning
             lingering_time=LINGER_S,
         )
