@@ -156,6 +156,10 @@ class Brokers(str):
         made.security = security
         return made
 
+    def __reduce__(self) -> tuple[type[Brokers], tuple[str, KafkaSecurity]]:
+        """Return how to make a copy, which connects in the same way."""
+        return Brokers, (str(self), self.security)
+
 
 def security_of(brokers: str) -> KafkaSecurity:
     """Return how clients connect to brokers; without a word about it, unencrypted and without login."""

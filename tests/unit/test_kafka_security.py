@@ -5,6 +5,7 @@ Method: the libraries' own clients are created from it (they check names and val
 
 from __future__ import annotations
 
+import copy
 import ssl
 import subprocess
 from pathlib import Path
@@ -17,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 from config.kafka_security import (
     MECHANISMS,
     PROTOCOLS,
+    Brokers,
     KafkaSecurity,
     KafkaSecurityError,
     aiokafka_client,
@@ -130,3 +132,9 @@ def test_an_authority_file_that_is_missing_or_no_certificate_is_named(tmp_path: 
         with pytest.raises(KafkaSecurityError, match="KAFKA_CA_FILE") as refused:
             KafkaSecurity(protocol="SSL", ca_file=path)
         assert str(path) in str(refused.value)
+
+
+def test_a_copy_of_the_addresses_connects_in_the_same_way() -> None:
+    brokers = Brokers("a:1,b:2", KafkaSecurity(protocol="SSL"))
+    for made in (copy.copy(brokers), copy.deepcopy(brokers)):
+        assert librdkafka_client(made) == librdkafka_client(brokers)
