@@ -28,7 +28,7 @@ def token(raw: str) -> str:
     """Parse a token, which must fit into the header of a request as it is."""
     found = raw.strip()
     if not re.fullmatch(r"[!-~]+", found):
-        raise ValueError("must consist of visible ASCII characters, without spaces or line breaks")
+        raise ValueError("must be visible ASCII characters, without spaces or line breaks")
     return found
 
 
