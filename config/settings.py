@@ -72,16 +72,19 @@ class PostgresSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectSettings(SettingsGroup):
-    """URL of Kafka Connect, and the addresses at which Connect reaches the database and Kafka.
+    """URL of Kafka Connect, and the addresses at which Connect reaches the databases and Kafka.
 
-    These addresses can differ from those of other programs, as when Connect runs in a container. The connector's logins
-    are not settings: its configuration refers to the variables `CONNECTOR_DATABASE_USER`, `CONNECTOR_DATABASE_PASSWORD`
-    and, for a Kafka with a login, `CONNECTOR_KAFKA_JAAS` of the Connect process.
+    These addresses can differ from those of other programs, as when Connect runs in a container. A connector's logins
+    are not settings: its configuration refers to variables of the Connect process: `CONNECTOR_DATABASE_USER` and
+    `CONNECTOR_DATABASE_PASSWORD`, for PostgreSQL `CONNECTOR_PG_USER` and `CONNECTOR_PG_PASSWORD`, and for a Kafka with
+    a login `CONNECTOR_KAFKA_JAAS`.
     """
 
     url: str = setting("CONNECT_URL", parsing.url("http", "https"))
-    database_host: str = setting("CONNECTOR_DATABASE_HOST|MYSQL_HOST", parsing.text)
+    database_host: str | None = setting("CONNECTOR_DATABASE_HOST|MYSQL_HOST", parsing.text, None)
     database_port: int = setting("CONNECTOR_DATABASE_PORT|MYSQL_PORT", parsing.whole(1, 65535), 3306)
+    postgres_host: str | None = setting("CONNECTOR_PG_HOST|PGHOST", parsing.text, None)
+    postgres_port: int = setting("CONNECTOR_PG_PORT|PGPORT", parsing.whole(1, 65535), 5432)
     kafka_bootstrap: str = setting("CONNECTOR_KAFKA_BOOTSTRAP|KAFKA_BOOTSTRAP", parsing.bootstrap)
     kafka_security: str = setting("KAFKA_SECURITY", parsing.one_of(*PROTOCOLS), "PLAINTEXT")
     kafka_sasl_mechanism: str = setting("KAFKA_SASL_MECHANISM", parsing.one_of(*MECHANISMS), "SCRAM-SHA-512")

@@ -51,11 +51,12 @@ def connector_settings(definition: Definition, settings: ConnectSettings, *, epo
     Raises:
         StackError: the definition names no topic key for a table, or contains a secret in plain text.
     """
+    host, port = _address(definition, settings)
     filled = {
         "prefix": with_epoch(definition.name, epoch),
         "database": definition.database,
-        "database_host": settings.database_host,
-        "database_port": str(settings.database_port),
+        "database_host": host,
+        "database_port": str(port),
         "kafka_bootstrap": settings.kafka_bootstrap,
         "schema_history_topic": f"schema-history.{with_epoch(definition.name, epoch)}",
     }
@@ -67,6 +68,16 @@ def connector_settings(definition: Definition, settings: ConnectSettings, *, epo
     }
     _require_no_plain_secrets(result)
     return result
+
+
+def _address(definition: Definition, settings: ConnectSettings) -> tuple[str, int]:
+    """Return host and port at which Connect reaches the dataset's database."""
+    host, port, names = settings.database_host, settings.database_port, "MYSQL_HOST or CONNECTOR_DATABASE_HOST"
+    if definition.engine == "postgres":
+        host, port, names = settings.postgres_host, settings.postgres_port, "PGHOST or CONNECTOR_PG_HOST"
+    if host is None:
+        raise StackError(f"{names}: is not set, so Connect cannot reach the database of {definition.name}")
+    return host, port
 
 
 def table_keys(definition: Definition) -> tuple[TableKey, ...]:
