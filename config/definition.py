@@ -186,6 +186,7 @@ class Definition(_Part, frozen=True):
     database: Identifier
     tables: Annotated[tuple[Table, ...], Meta(min_length=1)]
     lake_prefix: Annotated[str, Meta(pattern=r"^([a-z][a-z0-9_]*)?\Z")]
+    schema: Identifier | None = None
     completeness: Completeness | None = None
     connector: dict[str, str] = {}
     generator: OrdersGenerator | None = None

@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from config import parsing
 from config.kafka_security import MECHANISMS, PROTOCOLS, Brokers, KafkaSecurity, chosen_password
@@ -50,26 +50,12 @@ class KafkaSettings(SettingsGroup):
 class DatabaseSettings(SettingsGroup):
     """Address of the MySQL or MariaDB source database, and the login of its owner."""
 
+    engine: ClassVar[str] = "mysql"
+
     host: str = setting("MYSQL_HOST", parsing.text)
     port: int = setting("MYSQL_PORT", parsing.whole(1, 65535), 3306)
     user: str = setting("MYSQL_USER", parsing.text)
     password: str = setting("MYSQL_PASSWORD", parsing.text, secret=True)
-
-    def connection(self, database: str | None) -> dict[str, Any]:
-        """Return the driver's connection arguments: address, login, character set, collation, and UTC as the time zone.
-
-        The collation is set because the driver's default depends on the server.
-        """
-        return {
-            "host": self.host,
-            "port": self.port,
-            "user": self.user,
-            "password": self.password,
-            "database": database,
-            "charset": "utf8mb4",
-            "collation": "utf8mb4_general_ci",
-            "time_zone": "+00:00",
-        }
 
 
 @dataclass(frozen=True, kw_only=True)

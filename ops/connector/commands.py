@@ -15,8 +15,9 @@ from typing import Any
 
 from config.dataset import DefinitionError, load_definition
 from config.definition import Definition
+from config.engines import engine_of
 from config.json_output import add_json_option, print_json
-from config.settings import ConnectSettings, DatabaseSettings, DatasetSettings, KafkaSettings
+from config.settings import ConnectSettings, DatasetSettings, KafkaSettings
 from ops.connector.apply import apply_connector, check_connector, failure_of, wait_snapshot
 from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
 from ops.connector.rest import ConnectClient
@@ -139,7 +140,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
             raise StackError(error.args[0]) from None
     environment = settings_environment(arguments)
     tables = sweep(
-        DatabaseSettings.read(environment),
+        engine_of(definition).login(environment),
         KafkaSettings.read(environment).bootstrap,
         definition,
         only=arguments.table,
@@ -157,7 +158,8 @@ def run_sweep(arguments: argparse.Namespace) -> int:
 def run_watch(arguments: argparse.Namespace) -> int:
     """Look at the connector every few seconds until SIGTERM or SIGINT ends the command."""
     definition, settings = _read_settings(arguments)
-    database, bootstrap = DatabaseSettings.read(settings_environment(arguments)), _bootstrap(arguments)
+    database = engine_of(definition).login(settings_environment(arguments))
+    bootstrap = _bootstrap(arguments)
     with stopped_by_signals() as stop, ConnectClient(settings.url) as connect:
         watch = ConnectorWatch(
             connect,

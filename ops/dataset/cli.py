@@ -117,7 +117,7 @@ def run_load(arguments: argparse.Namespace) -> int:
         raise StackError(error.args[0]) from None
     if len(arguments.delimiter) != 1:
         raise StackError(f"--delimiter must be one character, not {arguments.delimiter!r}")
-    with connected(chosen_database(arguments), definition.database) as connection:
+    with connected(chosen_database(arguments), definition.database, definition.schema) as connection:
         outcome = load_file(
             connection,
             table,

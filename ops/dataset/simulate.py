@@ -12,9 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from uuid import UUID
 
-from mysql.connector.connection import MySQLConnection
-
 from config.definition import OrdersGenerator
+from config.engines.base import Connection
 from ops.dataset import shop
 from ops.dataset.shop import Details, NewOrder, ShopDatabase, ShopOrder, Transaction
 from ops.dataset.simulation import Clock, Simulation, Summary, SystemClock
@@ -28,7 +27,7 @@ MOST_QUANTITY = 10
 
 
 def simulate(
-    connection: MySQLConnection,
+    connection: Connection,
     parameters: OrdersGenerator,
     simulation: Simulation,
     *,
@@ -39,7 +38,7 @@ def simulate(
     """Simulate until the count, the time limit or `stop` ends the simulation, then finish the orders already begun.
 
     Raises:
-        mysql.connector.Error: the database rejected a statement, or could not be reached after three tries.
+        Exception: the driver's error; the database rejected a statement, or could not be reached after three tries.
     """
     stop = stop or threading.Event()
     database = ShopDatabase(connection, wait=stop.wait)
