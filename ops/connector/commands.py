@@ -44,7 +44,7 @@ def add_commands(subparsers: Any) -> None:
         connector="name of the connector",
         state="state of the connector, such as RUNNING; null if it does not exist",
         tasks="objects with `id` and `state`",
-        failure="first line of the trace of a failed connector or task, else null",
+        failure="cause in the trace of a failed connector or task, else null",
     )
     _add(actions, "delete", run_delete, "delete the connector; Connect keeps its source position")
     text = "append deletions, to the change topics, of rows that vanished from the source without a captured deletion"
