@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-ENGINES = ("mysql",)
+ENGINES = ("mysql", "postgres")
 RESERVED_LAKE_FOLDERS = frozenset({"changes", "audit"})
 
 Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", max_length=64)]

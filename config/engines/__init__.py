@@ -8,8 +8,9 @@ from typing import Final
 from config.definition import Definition
 from config.engines.base import Engine, SourceSettings
 from config.engines.mysql import MySQL
+from config.engines.postgres import Postgres
 
-ENGINES: Final[Mapping[str, Engine]] = {engine.name: engine for engine in (MySQL(),)}
+ENGINES: Final[Mapping[str, Engine]] = {engine.name: engine for engine in (MySQL(), Postgres())}
 """The engines by the names that definitions give them."""
 
 
