@@ -12,6 +12,7 @@ ENGINES = ("mysql", "postgres")
 RESERVED_LAKE_FOLDERS = frozenset({"changes", "audit"})
 
 Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", max_length=64)]
+TopicPrefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z", max_length=150)]
 Count = Annotated[int, Meta(ge=1, le=2_000_000_000)]
 Weight = Annotated[float, Meta(ge=0)]
 Sentence = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z")]
@@ -178,7 +179,13 @@ class OrdersGenerator(_Part, frozen=True, tag_field="kind", tag="orders"):
 
 
 class Definition(_Part, frozen=True):
-    """The definition of a dataset, read from `folder`; `connector` overrides settings of the connector template."""
+    """The definition of a dataset, read from `folder`.
+
+    Attributes:
+        schema: schema of the database in which the tables are, for engines that have schemas.
+        topics: beginning of the names of the topics with the tables' changes; by default, engine and dataset.
+        connector: settings that override those of the connector's template.
+    """
 
     folder: str
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*\Z", max_length=64)]
@@ -187,9 +194,20 @@ class Definition(_Part, frozen=True):
     tables: Annotated[tuple[Table, ...], Meta(min_length=1)]
     lake_prefix: Annotated[str, Meta(pattern=r"^([a-z][a-z0-9_]*)?\Z")]
     schema: Identifier | None = None
+    topics: TopicPrefix | None = None
     completeness: Completeness | None = None
     connector: dict[str, str] = {}
     generator: OrdersGenerator | None = None
+
+    @property
+    def topic_prefix(self) -> str:
+        """Beginning of the names of the topics with the tables' changes, without the last dot."""
+        return self.topics or f"{self.engine}.{self.name}"
+
+    @property
+    def completes_orders(self) -> bool:
+        """Whether the application `streams.orders` completes the orders of this dataset."""
+        return self.completeness is not None
 
     def table(self, name: str) -> Table:
         """Find the table `name`.

@@ -26,7 +26,7 @@ from config.settings_group import SettingsGroup
 PROGRAMS: Final[Mapping[str, tuple[type[SettingsGroup], ...]]] = {
     "orders": (KafkaSettings, RedisSettings, OrdersSettings),
     "lookups": (KafkaSettings, RedisSettings, LookupsSettings),
-    "archive": (KafkaSettings, ObjectStoreSettings, ArchiveSettings),
+    "archive": (KafkaSettings, ObjectStoreSettings, ArchiveSettings, DatasetSettings),
     "lake": (
         KafkaSettings,
         DatabaseSettings,

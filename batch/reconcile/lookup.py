@@ -21,7 +21,7 @@ from batch.reconcile.pending_changes import pending_changes
 from batch.storage import canonical
 from config.definition import Table
 from config.engines.base import Connection
-from streams.topics import change_topic
+from streams.topics import topic_under
 
 EXPLAINED_KEYS_MAX: Final = 20_000
 """Maximum number of explained rows whose values are read; above it, every row of the table counts as explained."""
@@ -51,7 +51,7 @@ class Lookup:
         if table.feed == "jdbc":
             keys = self._changed_since(table, bronze_progress.anchor(done), differing)
             return Explained(keys=keys)
-        topic = change_topic(self.workspace.definition.name, table.name, engine=self.workspace.definition.engine)
+        topic = topic_under(self.workspace.definition.topic_prefix, table.name)
         positions = bronze_progress.positions(done, topic)
         assert self.bootstrap is not None, "a table that is fed by a topic needs Kafka"
         return pending_changes(self.bootstrap, topic, table.key, positions)

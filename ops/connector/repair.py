@@ -26,7 +26,7 @@ from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows
 from ops.database import connected, fetched
 from stack.errors import StackError
 from streams.model.position import Position
-from streams.topics import REPAIRED_HEADER, change_topic
+from streams.topics import REPAIRED_HEADER, topic_under
 
 _QUERY_KEYS: Final = 500
 
@@ -77,7 +77,7 @@ def repair(
 
 def _read_topic(bootstrap: str, definition: Definition, table: Table) -> _TableRows:
     require_comparable_key(table)
-    topic = change_topic(definition.name, table.name, engine=definition.engine)
+    topic = topic_under(definition.topic_prefix, table.name)
     rows = TopicRows(bootstrap, topic, table)
     rows.read()
     return _TableRows(table, topic, rows)

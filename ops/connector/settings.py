@@ -19,7 +19,7 @@ from config.kafka_security import java_client
 from config.settings import ConnectSettings
 from stack.errors import StackError
 from streams.model.position import with_epoch
-from streams.topics import change_topic
+from streams.topics import topic_under
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "config" / "connectors"
 
@@ -106,15 +106,11 @@ def routing_settings(definition: Definition, tables: Sequence[TableKey], *, epoc
         "table.include.list": ",".join(f"{schema}.{item.table}" for item in tables),
         "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
         "transforms.route.regex": f"{source}(.*)",
-        "transforms.route.replacement": change_topic(definition.name, "$1", engine=definition.engine),
+        "transforms.route.replacement": topic_under(definition.topic_prefix, "$1"),
     }
     columns = sorted({item.column for item in tables})
     for column in columns:
-        topics = [
-            change_topic(definition.name, item.table, engine=definition.engine)
-            for item in tables
-            if item.column == column
-        ]
+        topics = [topic_under(definition.topic_prefix, item.table) for item in tables if item.column == column]
         result |= {
             f"transforms.key_{column}.type": "org.apache.kafka.connect.transforms.ExtractField$Key",
             f"transforms.key_{column}.field": column,

@@ -28,7 +28,7 @@ from ops.database import connected, fetched
 from ops.producer import ANSWER_S, transactional_producer
 from stack.errors import StackError
 from streams.model.position import SWEPT_ROW, Position
-from streams.topics import SWEPT_HEADER, change_topic
+from streams.topics import SWEPT_HEADER, topic_under
 
 MOST_GONE_SHARE: Final = 0.2
 """Largest share of a table's rows that a sweep deletes without `--force`."""
@@ -94,7 +94,7 @@ def _swept(
     is_dry: bool,
     is_forced: bool,
 ) -> SweptTable:
-    topic = change_topic(definition.name, table.name, engine=definition.engine)
+    topic = topic_under(definition.topic_prefix, table.name)
     rows = TopicRows(bootstrap, topic, table)
     rows.read()
     gone = _gone(connection, table, rows)

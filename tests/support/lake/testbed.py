@@ -22,7 +22,7 @@ from config.settings import DatabaseSettings, ObjectStoreSettings, environment_w
 from ops.database import connected
 from stack.local import Stack
 from stack.servers.mariadb import socket_path
-from streams.topics import change_topic
+from streams.topics import topic_under
 from tests.support.lake.archive_wait import ArchiveWait
 from tests.support.lake.lake_queries import LakeQueries
 
@@ -138,7 +138,7 @@ class LakeTestbed:
 
     @cached_property
     def _archive(self) -> ArchiveWait:
-        topics = [change_topic(self.definition.name, table.name) for table in self.definition.tables]
+        topics = [topic_under(self.definition.topic_prefix, table.name) for table in self.definition.tables]
         store = ObjectStoreSettings.read(self.environment)
         return ArchiveWait(self.environment["KAFKA_BOOTSTRAP"], store, topics)
 
