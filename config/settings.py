@@ -77,7 +77,7 @@ class ConnectSettings(SettingsGroup):
     These addresses can differ from those of other programs, as when Connect runs in a container. A connector's logins
     are not settings: its configuration refers to variables of the Connect process: `CONNECTOR_DATABASE_USER` and
     `CONNECTOR_DATABASE_PASSWORD`, for PostgreSQL `CONNECTOR_PG_USER` and `CONNECTOR_PG_PASSWORD`, and for a Kafka with
-    a login `CONNECTOR_KAFKA_JAAS`.
+    a login `CONNECTOR_KAFKA_JAAS`. Only `CONNECTOR_PG_USER` is read here too: `connector apply` gives it its rights.
     """
 
     url: str = setting("CONNECT_URL", parsing.url("http", "https"))
@@ -85,6 +85,7 @@ class ConnectSettings(SettingsGroup):
     database_port: int = setting("CONNECTOR_DATABASE_PORT|MYSQL_PORT", parsing.whole(1, 65535), 3306)
     postgres_host: str | None = setting("CONNECTOR_PG_HOST|PGHOST", parsing.text, None)
     postgres_port: int = setting("CONNECTOR_PG_PORT|PGPORT", parsing.whole(1, 65535), 5432)
+    postgres_user: str = setting("CONNECTOR_PG_USER", parsing.text, "connector")
     kafka_bootstrap: str = setting("CONNECTOR_KAFKA_BOOTSTRAP|KAFKA_BOOTSTRAP", parsing.bootstrap)
     kafka_security: str = setting("KAFKA_SECURITY", parsing.one_of(*PROTOCOLS), "PLAINTEXT")
     kafka_sasl_mechanism: str = setting("KAFKA_SASL_MECHANISM", parsing.one_of(*MECHANISMS), "SCRAM-SHA-512")

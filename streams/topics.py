@@ -190,6 +190,19 @@ def _source(dataset: str, table: str, key: str, partitions: int, *, co_partition
     )
 
 
+def heartbeat_spec(prefix: str) -> TopicSpec:
+    """Return the topic to which the connector named `prefix` writes every few seconds; without it, it stands still."""
+    return TopicSpec(
+        name=f"__debezium-heartbeat.{prefix}",
+        key="name of the connector",
+        value="time, JSON",
+        partitions=1,
+        direction=Direction.INTERNAL,
+        owner="connector",
+        config={"cleanup.policy": "delete", "retention.ms": str(86_400_000)},
+    )
+
+
 def _output(
     name: str, value: str, partitions: int, *, key: str = "order id", owner: str = "streams.orders"
 ) -> TopicSpec:
