@@ -19,6 +19,7 @@ from config.definition import (
     Range,
     Reference,
     Rule,
+    ShopGenerator,
     Table,
     Unique,
     bound_text,
@@ -195,13 +196,14 @@ def _whole_number_columns(table: Table) -> set[str]:
     return {column.name for column in table.columns if column.type in ("integer", "bigint")}
 
 
-def _generator_faults(generator: OrdersGenerator) -> Iterator[str]:
+def _generator_faults(generator: OrdersGenerator | ShopGenerator) -> Iterator[str]:
     """List parameters of the generator that contradict each other."""
     most = len(generator.line_weights) * generator.orders
     if not generator.orders <= generator.order_details <= most:
-        yield f"order_details: must be from {generator.orders} to {most} (1 to {len(generator.line_weights)} per order)"
+        name = "order_items" if isinstance(generator, ShopGenerator) else "order_details"
+        yield f"{name}: must be from {generator.orders} to {most} (1 to {len(generator.line_weights)} per order)"
     if len(generator.line_weights) > generator.products:
         yield "line_weights: an order can't have more lines than there are products"
     for name in ("line_weights", "hour_weights", "weekday_weights"):
-        if sum(getattr(generator, name)) <= 0:
+        if sum(getattr(generator, name, (1,))) <= 0:
             yield f"{name}: at least one weight must be above 0"

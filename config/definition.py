@@ -178,6 +178,24 @@ class OrdersGenerator(_Part, frozen=True, tag_field="kind", tag="orders"):
     weekday_weights: Annotated[tuple[Weight, ...], Meta(min_length=7, max_length=7)]
 
 
+class ShopGenerator(_Part, frozen=True, tag_field="kind", tag="shop"):
+    """Parameters of the generator of the dataset `shop`; the row counts are those of size 1."""
+
+    seed: int
+    customers: Count
+    products: Count
+    orders: Count
+    order_items: Count
+    first_day: datetime.date
+    days: Annotated[int, Meta(ge=1, le=36_525)]
+    line_weights: Annotated[tuple[Weight, ...], Meta(min_length=1)]
+
+    @property
+    def order_details(self) -> int:
+        """Number of lines of all orders."""
+        return self.order_items
+
+
 class Definition(_Part, frozen=True):
     """The definition of a dataset, read from `folder`.
 
@@ -197,7 +215,7 @@ class Definition(_Part, frozen=True):
     topics: TopicPrefix | None = None
     completeness: Completeness | None = None
     connector: dict[str, str] = {}
-    generator: OrdersGenerator | None = None
+    generator: OrdersGenerator | ShopGenerator | None = None
 
     @property
     def topic_prefix(self) -> str:

@@ -87,7 +87,7 @@ def expected_orders(connection: Connection, definition: Definition) -> dict[str,
     """
     rule = definition.completeness
     if rule is None:
-        raise StackError(f"dataset {definition.name} declares no completeness rule, so there is nothing to check")
+        raise StackError(f"dataset {definition.name} has no completeness rule: compare it by `millrace lake reconcile`")
     with connection.engine.consistent_snapshot(connection):
         found = fetched(connection, _orders_query(connection.engine, definition, rule))
         orders = {row[0]: _order(row) for row in found}

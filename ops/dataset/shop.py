@@ -149,17 +149,17 @@ class ShopDatabase:
 
     def order_ids(self, limit: int) -> list[str]:
         """Read up to `limit` order ids: the lowest ones, which are a random sample because ids are random."""
-        return [row[0] for row in self._read("SELECT id FROM orders ORDER BY id LIMIT %s", (limit,))]
+        return [row[0] for row in self.read("SELECT id FROM orders ORDER BY id LIMIT %s", (limit,))]
 
     def order(self, order_id: str) -> ShopOrder | None:
         """Read an order and its lines as they are now; None if the order does not exist."""
         text = "SELECT customer_id, payment_method_id, num_products FROM orders WHERE id = %s"
-        found = self._read(text, (order_id,))
+        found = self.read(text, (order_id,))
         if not found:
             return None
         customer_id, payment_method_id, num_products = found[0]
         text = "SELECT product_id, quantity FROM order_details WHERE order_id = %s ORDER BY product_id"
-        lines = tuple((row[0], row[1]) for row in self._read(text, (order_id,)))
+        lines = tuple((row[0], row[1]) for row in self.read(text, (order_id,)))
         return ShopOrder(
             order_id=order_id,
             customer_id=customer_id,
@@ -170,12 +170,12 @@ class ShopDatabase:
 
     def highest_customer_id(self) -> int | None:
         """Read the highest customer id; None if there are no customers."""
-        highest: int | None = self._read("SELECT MAX(id) FROM customers", ())[0][0]
+        highest: int | None = self.read("SELECT MAX(id) FROM customers", ())[0][0]
         return highest
 
     def payment_method_ids(self) -> list[int]:
         """Read the ids of all payment methods."""
-        return [row[0] for row in self._read("SELECT id FROM payment_method ORDER BY id", ())]
+        return [row[0] for row in self.read("SELECT id FROM payment_method ORDER BY id", ())]
 
     def commit(self, transaction: Transaction) -> None:
         """Run the statements as one transaction; try up to three times if the connection is lost or a lock fails.
@@ -195,11 +195,12 @@ class ShopDatabase:
                     return
                 self._recover(error, attempt)
 
-    def _read(self, text: str, values: tuple[Any, ...]) -> list[Any]:
+    def read(self, text: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        """Run a query; try up to three times if the connection is lost or a lock fails."""
         for attempt in range(1, TRIES + 1):
             try:
                 with self._connection.cursor() as cursor:
-                    cursor.execute(text, values)
+                    cursor.execute(text, values or None)
                     rows: list[Any] = cursor.fetchall()
                 # End the snapshot, so that the next read sees what other clients have committed.
                 self._connection.rollback()

@@ -15,6 +15,7 @@ import mysql.connector
 from confluent_kafka import Producer
 
 from config.dataset import load_definition
+from config.definition import OrdersGenerator
 from config.engines.base import Connection
 from config.settings import DatabaseSettings
 from ops.database import connected
@@ -91,7 +92,7 @@ class FaultShop:
 
     def _simulate(self, stop: threading.Event) -> None:
         generator = load_definition(DATASET).generator
-        assert generator is not None
+        assert isinstance(generator, OrdersGenerator)
         insert_p, update_p, delete_p = self._shares
         simulation = Simulation(
             insert_p=insert_p,

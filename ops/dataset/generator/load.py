@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from config.definition import Definition
@@ -34,15 +34,15 @@ def load_files(
                 raise StackError(f"{path}: line {first.line}: {first.reason}")
 
 
-def require_empty(settings: SourceSettings, definition: Definition, tables: Iterable[str]) -> None:
-    """Check that the given tables are empty.
+def require_empty(settings: SourceSettings, definition: Definition) -> None:
+    """Check that the dataset's tables are empty.
 
     Raises:
         StackError: tables have rows; the message names them and the remedy.
     """
     filled = []
     with connected(settings, definition.database, definition.schema) as connection, connection.cursor() as cursor:
-        for name in tables:
+        for name in (table.name for table in definition.tables):
             cursor.execute(f"SELECT 1 FROM {connection.quoted(name)} LIMIT 1")  # noqa: S608
             if cursor.fetchall():
                 filled.append(name)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from config.dataset import DefinitionError, known_datasets, load_definition, load_definition_file
-from config.definition import LogicalType, Range, Reference
+from config.definition import LogicalType, OrdersGenerator, Range, Reference
 
 VALID: dict[str, Any] = {
     "name": "mine",
@@ -82,7 +82,7 @@ def test_the_shipped_dataset_is_the_shop_with_complete_orders() -> None:
     assert (definition.completeness.parent, definition.completeness.expected_column) == ("orders", "num_products")
     assert definition.completeness.children == "order_details"
     assert definition.lake_prefix == ""
-    assert definition.generator is not None
+    assert isinstance(definition.generator, OrdersGenerator)
     assert (definition.generator.orders, definition.generator.order_details) == (25_000, 47_089)
     assert (definition.generator.customers, definition.generator.payment_methods) == (1_000_000, 12)
 

@@ -25,7 +25,7 @@ DEFINITION = load_definition("project_db")
 
 @pytest.fixture
 def parameters() -> OrdersGenerator:
-    assert DEFINITION.generator is not None
+    assert isinstance(DEFINITION.generator, OrdersGenerator)
     return DEFINITION.generator
 
 
