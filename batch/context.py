@@ -13,7 +13,8 @@ from batch.delta.commits import Written
 from batch.delta.table import LakeTable
 from batch.storage.paths import Lake
 from config.definition import Definition
-from config.settings import DatabaseSettings, LakeSettings
+from config.engines.base import SourceSettings
+from config.settings import LakeSettings
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class RunContext:
     run_id: str
     started_at: datetime
     settings: LakeSettings
-    database: DatabaseSettings | None = None
+    database: SourceSettings | None = None
     full: bool = False
     is_rebuild: bool = False
     since: datetime | None = None

@@ -12,7 +12,7 @@ from batch.gold import GoldPlan
 from batch.gold.plan import added_columns
 from batch.silver.rules import rule_name, spark_type
 from config.definition import Definition, NotNull, Pattern, Range, Reference, Table, Unique, bound_text
-from streams.topics import change_topic
+from streams.topics import topic_under
 
 Rule = NotNull | Range | Pattern | Reference | Unique
 
@@ -121,7 +121,7 @@ def _source_table(definition: Definition, table: Table, plans: Sequence[GoldPlan
 
 def _topic(definition: Definition, table: Table) -> Iterator[tuple[str, str]]:
     if table.feed == "changes":
-        name = change_topic(definition.name, table.name, engine=definition.engine)
+        name = topic_under(definition.topic_prefix, table.name)
         yield "topic", f"`{name}`, keyed by `{table.topic_key or ', '.join(table.key)}`"
 
 

@@ -80,7 +80,7 @@ class StackTestbed:
 def generator() -> OrdersGenerator:
     """Return the generator parameters from the definition of the benchmarks' dataset."""
     parameters = load_definition(DATASET).generator
-    assert parameters is not None
+    assert isinstance(parameters, OrdersGenerator)
     return parameters
 
 

@@ -19,10 +19,22 @@ from config.definition import (
     Range,
     Reference,
     Rule,
+    ShopGenerator,
     Table,
     Unique,
     bound_text,
 )
+
+_TOPIC_MAX = 249
+"""Length of a topic's name in Kafka."""
+
+_COMPLETED = {
+    "orders": ("id", "customer_id", "store_id", "payment_method_id", "num_products", "timestamp"),
+    "order_details": ("order_id", "product_id", "quantity"),
+    "payment_method": ("id", "name", "bank"),
+    "customers": ("id",),
+}
+"""Columns that `streams.orders` and `streams.lookups` read."""
 
 
 def faults(definition: Definition) -> list[str]:
@@ -37,11 +49,22 @@ def faults(definition: Definition) -> list[str]:
     for index, table in enumerate(definition.tables):
         found += [f"tables[{index}].{fault}" for fault in _table_faults(definition, table)]
     if definition.completeness:
-        found += [f"completeness.{fault}" for fault in _completeness_faults(definition, definition.completeness)]
+        wrong = list(_completeness_faults(definition, definition.completeness))
+        found += [f"completeness.{fault}" for fault in wrong]
+        found += [] if wrong else list(_unobeyed(definition, definition.completeness))
     if definition.generator:
         found += [f"generator.{fault}" for fault in _generator_faults(definition.generator)]
+    found += _engine_faults(definition)
     found += subject_faults(definition.tables)
     return found
+
+
+def _engine_faults(definition: Definition) -> Iterator[str]:
+    if definition.schema is not None and definition.engine != "postgres":
+        yield f"schema: engine {definition.engine} has no schemas in a database"
+    for index, table in enumerate(definition.tables):
+        if len(f"{definition.topic_prefix}.{table.name}") > _TOPIC_MAX:
+            yield f"tables[{index}].name: the name of its topic would have more than {_TOPIC_MAX} characters"
 
 
 def _repeated(names: Iterator[str]) -> list[str]:
@@ -152,17 +175,35 @@ def _completeness_faults(definition: Definition, rule: Completeness) -> Iterator
             yield f"{place}: table {table.name!r} needs a topic_key, so that parents and children share a partition"
 
 
+def _unobeyed(definition: Definition, rule: Completeness) -> Iterator[str]:
+    """List why `streams.orders` cannot obey the rule: it knows tables and columns of one shape only."""
+    lacking = [
+        f"{name}.{column}"
+        for name, columns in _COMPLETED.items()
+        for column in columns
+        if column not in next((table.column_names for table in definition.tables if table.name == name), ())
+    ]
+    is_other = (rule.expected, rule.children) != ("orders.num_products", "order_details")
+    if is_other or lacking or definition.engine != "mysql" or definition.topics is not None:
+        details = f"; missing: {', '.join(lacking)}" if lacking else ""
+        yield (
+            "completeness: the streams complete the orders of a MySQL or MariaDB database with the tables and columns "
+            f"of project_db only, in topics without a prefix of their own{details}; remove `completeness`"
+        )
+
+
 def _whole_number_columns(table: Table) -> set[str]:
     return {column.name for column in table.columns if column.type in ("integer", "bigint")}
 
 
-def _generator_faults(generator: OrdersGenerator) -> Iterator[str]:
+def _generator_faults(generator: OrdersGenerator | ShopGenerator) -> Iterator[str]:
     """List parameters of the generator that contradict each other."""
     most = len(generator.line_weights) * generator.orders
     if not generator.orders <= generator.order_details <= most:
-        yield f"order_details: must be from {generator.orders} to {most} (1 to {len(generator.line_weights)} per order)"
+        name = "order_items" if isinstance(generator, ShopGenerator) else "order_details"
+        yield f"{name}: must be from {generator.orders} to {most} (1 to {len(generator.line_weights)} per order)"
     if len(generator.line_weights) > generator.products:
         yield "line_weights: an order can't have more lines than there are products"
     for name in ("line_weights", "hour_weights", "weekday_weights"):
-        if sum(getattr(generator, name)) <= 0:
+        if sum(getattr(generator, name, (1,))) <= 0:
             yield f"{name}: at least one weight must be above 0"

@@ -7,7 +7,7 @@ something that does not exist raises a `DefinitionError` with the file and the k
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,27 @@ def load_definition(name: str) -> Definition:
     definition = load_definition_file(path)
     if definition.name != name:
         raise DefinitionError(f"{_shown(path)}: name: must be the folder's name {name!r}, not {definition.name!r}")
+    _require_own_topics(definition, [other for other in known if other != name])
     return definition
+
+
+def _require_own_topics(definition: Definition, others: Iterable[str]) -> None:
+    """Raise a `DefinitionError` if another dataset has a topic of this one; wrong definitions are ignored."""
+    own = _topics(definition)
+    for name in others:
+        try:
+            shared = own & _topics(load_definition_file(datasets_folder() / name / DEFINITION_FILE))
+        except DefinitionError:
+            continue
+        if shared:
+            place = _shown(Path(definition.folder, DEFINITION_FILE))
+            raise DefinitionError(
+                f"{place}: topics: dataset {name!r} has the topic {min(shared)} too: give one of them another prefix"
+            )
+
+
+def _topics(definition: Definition) -> set[str]:
+    return {f"{definition.topic_prefix}.{table.name}" for table in definition.tables}
 
 
 def load_definition_file(path: Path | str) -> Definition:

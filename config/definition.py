@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-ENGINES = ("mysql",)
+ENGINES = ("mysql", "postgres")
 RESERVED_LAKE_FOLDERS = frozenset({"changes", "audit"})
 
 Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", max_length=64)]
+TopicPrefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z", max_length=150)]
 Count = Annotated[int, Meta(ge=1, le=2_000_000_000)]
 Weight = Annotated[float, Meta(ge=0)]
 Sentence = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z")]
@@ -177,8 +178,32 @@ class OrdersGenerator(_Part, frozen=True, tag_field="kind", tag="orders"):
     weekday_weights: Annotated[tuple[Weight, ...], Meta(min_length=7, max_length=7)]
 
 
+class ShopGenerator(_Part, frozen=True, tag_field="kind", tag="shop"):
+    """Parameters of the generator of the dataset `shop`; the row counts are those of size 1."""
+
+    seed: int
+    customers: Count
+    products: Count
+    orders: Count
+    order_items: Count
+    first_day: datetime.date
+    days: Annotated[int, Meta(ge=1, le=36_525)]
+    line_weights: Annotated[tuple[Weight, ...], Meta(min_length=1)]
+
+    @property
+    def order_details(self) -> int:
+        """Number of lines of all orders."""
+        return self.order_items
+
+
 class Definition(_Part, frozen=True):
-    """The definition of a dataset, read from `folder`; `connector` overrides settings of the connector template."""
+    """The definition of a dataset, read from `folder`.
+
+    Attributes:
+        schema: schema of the database in which the tables are, for engines that have schemas.
+        topics: beginning of the names of the topics with the tables' changes; by default, engine and dataset.
+        connector: settings that override those of the connector's template.
+    """
 
     folder: str
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*\Z", max_length=64)]
@@ -186,9 +211,21 @@ class Definition(_Part, frozen=True):
     database: Identifier
     tables: Annotated[tuple[Table, ...], Meta(min_length=1)]
     lake_prefix: Annotated[str, Meta(pattern=r"^([a-z][a-z0-9_]*)?\Z")]
+    schema: Identifier | None = None
+    topics: TopicPrefix | None = None
     completeness: Completeness | None = None
     connector: dict[str, str] = {}
-    generator: OrdersGenerator | None = None
+    generator: OrdersGenerator | ShopGenerator | None = None
+
+    @property
+    def topic_prefix(self) -> str:
+        """Beginning of the names of the topics with the tables' changes, without the last dot."""
+        return self.topics or f"{self.engine}.{self.name}"
+
+    @property
+    def completes_orders(self) -> bool:
+        """Whether the application `streams.orders` completes the orders of this dataset."""
+        return self.completeness is not None
 
     def table(self, name: str) -> Table:
         """Find the table `name`.

@@ -17,6 +17,7 @@ from config.settings import (
     LookupsSettings,
     ObjectStoreSettings,
     OrdersSettings,
+    PostgresSettings,
     RedisSettings,
     SparkSettings,
 )
@@ -25,10 +26,11 @@ from config.settings_group import SettingsGroup
 PROGRAMS: Final[Mapping[str, tuple[type[SettingsGroup], ...]]] = {
     "orders": (KafkaSettings, RedisSettings, OrdersSettings),
     "lookups": (KafkaSettings, RedisSettings, LookupsSettings),
-    "archive": (KafkaSettings, ObjectStoreSettings, ArchiveSettings),
+    "archive": (KafkaSettings, ObjectStoreSettings, ArchiveSettings, DatasetSettings),
     "lake": (
         KafkaSettings,
         DatabaseSettings,
+        PostgresSettings,
         RedisSettings,
         ObjectStoreSettings,
         SparkSettings,
@@ -36,25 +38,38 @@ PROGRAMS: Final[Mapping[str, tuple[type[SettingsGroup], ...]]] = {
         BatchSettings,
         DatasetSettings,
     ),
-    "tools": (KafkaSettings, DatabaseSettings, ConnectSettings, RedisSettings, DatasetSettings),
+    "tools": (KafkaSettings, DatabaseSettings, PostgresSettings, ConnectSettings, RedisSettings, DatasetSettings),
 }
 """The groups of settings that each worker, the lake's commands, and the operator's tools read."""
 
 SERVERS: Final[Mapping[str, str]] = {
     "kafka": "KAFKA_BOOTSTRAP",
     "database": "MYSQL_HOST",
+    "PostgreSQL": "PGHOST",
     "connect": "CONNECT_URL",
     "redis": "REDIS_URL",
     "object storage": "MINIO_ENDPOINT",
 }
 """The setting that contains the address of each server."""
 
-_LOGINS: Final = ("MYSQL_PORT", "MYSQL_USER", "MYSQL_PASSWORD", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY")
+_LOGINS: Final = (
+    "MYSQL_PORT",
+    "MYSQL_USER",
+    "MYSQL_PASSWORD",
+    "PGPORT",
+    "PGUSER",
+    "PGPASSWORD",
+    "MINIO_ACCESS_KEY",
+    "MINIO_SECRET_KEY",
+)
 
 _AS_CONNECT_SEES_THEM: Final = (
     "CONNECTOR_DATABASE_HOST",
     "CONNECTOR_DATABASE_PORT",
     "CONNECTOR_DATABASE_KIND",
+    "CONNECTOR_PG_HOST",
+    "CONNECTOR_PG_PORT",
+    "CONNECTOR_PG_USER",
     "CONNECTOR_KAFKA_BOOTSTRAP",
 )
 

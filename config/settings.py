@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from config import parsing
 from config.kafka_security import MECHANISMS, PROTOCOLS, Brokers, KafkaSecurity, chosen_password
@@ -50,40 +50,42 @@ class KafkaSettings(SettingsGroup):
 class DatabaseSettings(SettingsGroup):
     """Address of the MySQL or MariaDB source database, and the login of its owner."""
 
+    engine: ClassVar[str] = "mysql"
+
     host: str = setting("MYSQL_HOST", parsing.text)
     port: int = setting("MYSQL_PORT", parsing.whole(1, 65535), 3306)
     user: str = setting("MYSQL_USER", parsing.text)
     password: str = setting("MYSQL_PASSWORD", parsing.text, secret=True)
 
-    def connection(self, database: str | None) -> dict[str, Any]:
-        """Return the driver's connection arguments: address, login, character set, collation, and UTC as the time zone.
 
-        The collation is set because the driver's default depends on the server.
-        """
-        return {
-            "host": self.host,
-            "port": self.port,
-            "user": self.user,
-            "password": self.password,
-            "database": database,
-            "charset": "utf8mb4",
-            "collation": "utf8mb4_general_ci",
-            "time_zone": "+00:00",
-        }
+@dataclass(frozen=True, kw_only=True)
+class PostgresSettings(SettingsGroup):
+    """Address of the PostgreSQL source database, and the login of its owner."""
+
+    engine: ClassVar[str] = "postgres"
+
+    host: str = setting("PGHOST", parsing.text)
+    port: int = setting("PGPORT", parsing.whole(1, 65535), 5432)
+    user: str = setting("PGUSER", parsing.text)
+    password: str = setting("PGPASSWORD", parsing.text, secret=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectSettings(SettingsGroup):
-    """URL of Kafka Connect, and the addresses at which Connect reaches the database and Kafka.
+    """URL of Kafka Connect, and the addresses at which Connect reaches the databases and Kafka.
 
-    These addresses can differ from those of other programs, as when Connect runs in a container. The connector's logins
-    are not settings: its configuration refers to the variables `CONNECTOR_DATABASE_USER`, `CONNECTOR_DATABASE_PASSWORD`
-    and, for a Kafka with a login, `CONNECTOR_KAFKA_JAAS` of the Connect process.
+    These addresses can differ from those of other programs, as when Connect runs in a container. A connector's logins
+    are not settings: its configuration refers to variables of the Connect process: `CONNECTOR_DATABASE_USER` and
+    `CONNECTOR_DATABASE_PASSWORD`, for PostgreSQL `CONNECTOR_PG_USER` and `CONNECTOR_PG_PASSWORD`, and for a Kafka with
+    a login `CONNECTOR_KAFKA_JAAS`. Only `CONNECTOR_PG_USER` is read here too: `connector apply` gives it its rights.
     """
 
     url: str = setting("CONNECT_URL", parsing.url("http", "https"))
-    database_host: str = setting("CONNECTOR_DATABASE_HOST|MYSQL_HOST", parsing.text)
+    database_host: str | None = setting("CONNECTOR_DATABASE_HOST|MYSQL_HOST", parsing.text, None)
     database_port: int = setting("CONNECTOR_DATABASE_PORT|MYSQL_PORT", parsing.whole(1, 65535), 3306)
+    postgres_host: str | None = setting("CONNECTOR_PG_HOST|PGHOST", parsing.text, None)
+    postgres_port: int = setting("CONNECTOR_PG_PORT|PGPORT", parsing.whole(1, 65535), 5432)
+    postgres_user: str = setting("CONNECTOR_PG_USER", parsing.text, "connector")
     kafka_bootstrap: str = setting("CONNECTOR_KAFKA_BOOTSTRAP|KAFKA_BOOTSTRAP", parsing.bootstrap)
     kafka_security: str = setting("KAFKA_SECURITY", parsing.one_of(*PROTOCOLS), "PLAINTEXT")
     kafka_sasl_mechanism: str = setting("KAFKA_SASL_MECHANISM", parsing.one_of(*MECHANISMS), "SCRAM-SHA-512")

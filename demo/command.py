@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from config.command_line import INTERRUPTED
 from config.dataset import load_definition
+from config.definition import OrdersGenerator
 from config.settings import CacheSettings
 from demo.customers import CustomersFile
 from demo.interruption import Interruption
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, interruption: Interruption) -> int:
     definition = load_definition("project_db")
-    assert definition.generator is not None
+    assert isinstance(definition.generator, OrdersGenerator)
     plan = make_plan(definition.generator, size=arguments.size, customers=arguments.customers)
     expected = estimates(CacheSettings.read().expanded())
     _write(_plan_text(plan, sum(expected.values())) + "\n")

@@ -17,7 +17,7 @@ from demo.customers import CustomersFile
 from demo.progress import Progress
 from demo.proof import Proof
 from demo.workers import Worker
-from ops.database import connected, quoted
+from ops.database import connected
 from ops.dataset.bulk import OnDuplicate
 from ops.dataset.generator.load import load_files
 from ops.dataset.generator.plan import Plan
@@ -80,12 +80,9 @@ class LakePart:
         Raises:
             StackError: the worker ended, or the time limit was exceeded.
         """
-        with connected(self._database, self._definition.database) as connection, connection.cursor() as cursor:
-            changes = 0
-            for table in self._definition.tables:
-                cursor.execute(f"SELECT COUNT(*) FROM {quoted(table.name)}")  # noqa: S608
-                [count] = cursor.fetchall()
-                changes += int(str(count[0]))  # type: ignore[index]
+        with connected(self._database, self._definition.database) as connection:
+            names = [connection.quoted(table.name) for table in self._definition.tables]
+            changes = sum(int(connection.value(f"SELECT COUNT(*) FROM {name}")) for name in names)  # noqa: S608
         with self._progress.phase("archive", f"archive the {changes:,} changes in object storage"):
             archive_all(self._archive, changes, self._progress)
 

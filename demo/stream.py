@@ -80,7 +80,7 @@ class StreamPart:
 
     @property
     def _generator(self) -> OrdersGenerator:
-        assert self._definition.generator is not None
+        assert isinstance(self._definition.generator, OrdersGenerator)
         return self._definition.generator
 
     def _load(self) -> None:

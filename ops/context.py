@@ -74,8 +74,9 @@ def _chosen_environment(name: str | None) -> tuple[str, dict[str, str]]:
 def server_addresses(environment: Mapping[str, str]) -> str:
     """Return the addresses of the servers in one line, without passwords."""
     found = {server: without_login(environment[name]) for server, name in SERVERS.items() if environment.get(name)}
-    if "database" in found and environment.get("MYSQL_PORT"):
-        found["database"] += f":{environment['MYSQL_PORT']}"
+    for server, port in (("database", "MYSQL_PORT"), ("PostgreSQL", "PGPORT")):
+        if server in found and environment.get(port):
+            found[server] += f":{environment[port]}"
     if not found:  # such as a password alone
         return f"only {', '.join(sorted(SERVER_SETTINGS & environment.keys()))}"
     return ", ".join(f"{server} {address}" for server, address in found.items())

@@ -23,6 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     ResourceType,
 )
 
+from config.dataset import load_definition
 from config.json_output import add_json_option, print_json
 from config.kafka_security import librdkafka_client
 from config.settings import DatasetSettings, KafkaSettings
@@ -30,7 +31,7 @@ from ops.context import SILENT, add_stack_option, settings_environment
 from ops.skip import options as skip
 from ops.topic_differences import ExistingTopic, compare, too_few_insync
 from stack.errors import StackError
-from streams.topics import MIN_INSYNC_REPLICAS, TopicSpec, catalogue, topic_config
+from streams.topics import MIN_INSYNC_REPLICAS, TopicSpec, catalogue_of, topic_config
 
 _ANSWER_SECONDS = 10.0
 _KNOWN_SECONDS = 30.0
@@ -207,5 +208,5 @@ def _admin(kafka: KafkaSettings) -> AdminClient:
 def _read_settings(arguments: argparse.Namespace) -> tuple[KafkaSettings, tuple[TopicSpec, ...]]:
     environment = settings_environment(arguments)
     kafka, dataset = KafkaSettings.read(environment), DatasetSettings.read(environment)
-    specs = catalogue(dataset=dataset.dataset, app_id=dataset.orders_app_id, order_partitions=kafka.order_partitions)
-    return kafka, specs
+    definition = load_definition(dataset.dataset)
+    return kafka, catalogue_of(definition, app_id=dataset.orders_app_id, order_partitions=kafka.order_partitions)

@@ -12,16 +12,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from config.dataset import DefinitionError, load_definition
 from config.environment_file import format_settings, write_environment_file
 from config.json_output import add_json_option, print_json
 from config.programs import PROGRAMS, names_of
+from config.settings import DatasetSettings
 from stack.errors import StackError
 from stack.health import ServerStatus
 from stack.local import Stack, stack_folder
 from stack.names import DEFAULT_STACK, no_such_stack, stack_name
 from stack.ports import DEFAULT_PORTS, free_ports, parse_ports
 from stack.record import last_lines
-from stack.servers import SERVERS
+from stack.servers import SERVERS, servers_for
 
 _FOLLOW_SECONDS = 0.25
 
@@ -29,7 +31,12 @@ _FOLLOW_SECONDS = 0.25
 def add_commands(subparsers: Any) -> None:
     """Add the commands `up`, `down`, `reset`, `status`, `logs` and `env`."""
     up = _add(subparsers, "up", run_up, "start the servers that are not running, and wait until all are healthy")
-    up.add_argument("--only", type=_servers, metavar="SERVER,…", help=f"start only some of {', '.join(SERVERS)}")
+    up.add_argument(
+        "--only",
+        type=_servers,
+        metavar="SERVER,…",
+        help=f"start only some of {', '.join(SERVERS)} (default: those that the dataset needs)",
+    )
     ports = up.add_mutually_exclusive_group()
     ports.add_argument(
         "--ports", default="", metavar="SERVER=PORT,…", help=f"ports to use (default: {_default_ports()})"
@@ -62,7 +69,7 @@ def run_up(arguments: argparse.Namespace) -> int:
     stack = Stack.existing(stack_folder(arguments.name))
     if arguments.free_ports:
         ports = {} if stack is not None and _any_runs(stack) else free_ports()
-    stack = Stack.at(stack_folder(arguments.name), ports=ports, servers=arguments.only or list(SERVERS))
+    stack = Stack.at(stack_folder(arguments.name), ports=ports, servers=arguments.only or _needed_servers())
     began = time.monotonic()
     stack.up(_print, only=arguments.only, cancelled=cancelled)
     print(f"stack {arguments.name} is up after {time.monotonic() - began:.1f} s")
@@ -179,6 +186,14 @@ def _servers(text: str) -> list[str]:
     if not names:
         raise argparse.ArgumentTypeError(f"no server is named: use {', '.join(SERVERS)}")
     return names
+
+
+def _needed_servers() -> list[str]:
+    """Return the servers that the dataset in use needs."""
+    try:
+        return servers_for(load_definition(DatasetSettings.read().dataset).engine)
+    except DefinitionError as error:
+        raise StackError(f"can't tell which servers are needed: {error}") from None
 
 
 def _existing(name: str) -> Stack:

@@ -27,9 +27,9 @@ def end_servers(site: Site, servers: Sequence[str], progress: Callable[[str], No
 
 def _end_together(processes: dict[str, Process], progress: Callable[[str], None]) -> None:
     began = time.monotonic()
-    for process in processes.values():
-        process.send(signal.SIGTERM)
-        process.send(signal.SIGCONT)  # a paused process would handle SIGTERM only after it resumes
+    for name, process in processes.items():
+        process.send(SERVERS[name].stop_signal)
+        process.send(signal.SIGCONT)  # a paused process would handle the signal only after it resumes
     for name, process in processes.items():
         left = SERVERS[name].stop_limit_seconds - (time.monotonic() - began)
         manner = "ended"

@@ -48,10 +48,11 @@ class Job:
         environment: Mapping[str, str] | None = None,
         purpose: str,
         to_its_end: bool = False,
+        folder: Path | None = None,
     ) -> None:
         """Run an external tool; `purpose` names it in error messages.
 
-        With `to_its_end` the tool runs to completion even if the work is cancelled.
+        With `to_its_end` the tool runs to completion even if the work is cancelled. `folder` is its working folder.
 
         Raises:
             StackError: the tool is not installed, or it failed; the message contains the last lines of its output.
@@ -65,6 +66,7 @@ class Job:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env=environment_with(environment or {}),
+                    cwd=folder,
                     start_new_session=True,  # so that Ctrl-C does not reach the tool; `_wait` ends all its processes
                 )
             except FileNotFoundError:

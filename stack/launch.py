@@ -129,6 +129,7 @@ class Launch:
             command.arguments,
             environment=environment_with(command.environment, only=_INHERITED),
             log=log,
+            user=command.user,
             die_with_parent=self._die_with_parent,
         )
         self._started.append(name)

@@ -26,7 +26,7 @@ from stack.launch import Launch
 from stack.ports import DEFAULT_PORTS, assert_distinct, is_free
 from stack.process import Process, ProcessState
 from stack.record import load_record, process_state
-from stack.servers import SERVERS
+from stack.servers import SERVERS, servers_for
 from stack.site import REPOSITORY, Site, load_or_create_site, write_private
 
 _LOCK_LIMIT_SECONDS = 300.0
@@ -69,11 +69,11 @@ class Stack:
         Args:
             folder: folder of the stack.
             ports: ports by name, which replace those that the stack has.
-            servers: servers to add to the stack; a new stack has all servers by default.
+            servers: servers to add to the stack; a new stack has those of the default dataset by default.
             die_with_parent: whether servers are killed when the thread that starts them ends.
         """
         known = _load(folder)
-        chosen = _with_needs([*known.get("servers", []), *(servers or [])]) or list(SERVERS)
+        chosen = _with_needs([*known.get("servers", []), *(servers or [])]) or servers_for("mysql")
         all_ports = {**DEFAULT_PORTS, **known.get("ports", {}), **(ports or {})}
         assert_distinct(all_ports)
         site = load_or_create_site(folder.resolve(), all_ports)
@@ -123,6 +123,8 @@ class Stack:
             sockets = self.site.socket_folder()
             if not sockets.is_relative_to(self.site.folder):
                 shutil.rmtree(sockets, ignore_errors=True)
+            for server in SERVERS.values():
+                server.forget(self.site)
             shutil.rmtree(self.site.folder)
 
     def kill(self, server: str) -> None:

@@ -19,6 +19,7 @@ DEFAULT_PORTS: Mapping[str, int] = {
     "kafka-controller": 19093,
     "connect": 18083,
     "mariadb": 13306,
+    "postgres": 15432,
     "redis": 16379,
     "minio": 19000,
 }

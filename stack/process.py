@@ -90,15 +90,29 @@ class Process:
         return True
 
 
+def as_user(user: str) -> list[str]:
+    """Return the beginning of a command that runs the rest as another user; only root may run it."""
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
+
+
 def start(
-    command: Sequence[str], *, environment: Mapping[str, str], log: Path, die_with_parent: bool = False
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    log: Path,
+    user: str | None = None,
+    die_with_parent: bool = False,
 ) -> Process:
     """Start a server in a separate session, with its output appended to `log`.
 
-    With `die_with_parent`, the kernel kills the server when the *thread* that started it ends, so the calling thread
-    must live as long as the server is needed.
+    With `user`, the server runs as this user. With `die_with_parent`, the kernel kills the server when the *thread*
+    that started it ends, so the calling thread must live as long as the server is needed.
     """
-    arguments = ["setpriv", "--pdeathsig", "KILL", *command] if die_with_parent else list(command)
+    arguments = list(command)
+    if die_with_parent:  # after the change of the user, which would make the kernel forget it
+        arguments = ["setpriv", "--pdeathsig", "KILL", *arguments]
+    if user is not None:
+        arguments = [*as_user(user), *arguments]
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     try:
         pid = os.posix_spawnp(

@@ -1,9 +1,10 @@
 """The application `streams.archive`: archives every raw record of the dataset's change topics in Parquet objects.
 
-    mysql.{dataset}.orders          ─┐
-    mysql.{dataset}.order_details   ─┤
-    mysql.{dataset}.customers       ─┼─ agent archive ─ {BRONZE_ROOT}/changes/{topic}/{partition}/{start}.parquet
-    mysql.{dataset}.payment_method  ─┘
+    {topics}.{table} ─┐
+    {topics}.{table} ─┼─ agent archive ─ {BRONZE_ROOT}/changes/{topic}/{partition}/{start}.parquet
+    …                 ┘
+
+The topics are those of all tables in the dataset's definition; `topics` is the prefix that it gives their names.
 
 Each record is archived exactly once and unchanged, in the order of its partition, even if it cannot be decoded. The
 `batch` jobs load the bronze layer of the data lake from the archive. An object is written when enough bytes are
@@ -18,16 +19,18 @@ from urllib.parse import urlsplit
 
 from agents.archive import ArchiveProcessor
 from agents.archive import archive as archive_agent
+from config.dataset import load_definition
 from config.settings import ArchiveSettings, KafkaSettings, ObjectStoreSettings
 from config.settings_group import read_or_exit
 from streams.adapters.object_store import MinioBucket
 from streams.runtime.web.pages import declare_pages
-from streams.topics import Direction, catalogue
+from streams.topics import Direction, catalogue_of
 from streams.worker import transactional_app
 from tables.archive.committer import ArchiveSink
 from tables.views.archive import WaitingCollector
 
 kafka, objects, settings = read_or_exit(KafkaSettings, ObjectStoreSettings, ArchiveSettings)
+definition = load_definition(settings.dataset)
 root = urlsplit(settings.bronze)
 
 app = transactional_app(settings.archive_app_id, kafka, settings)
@@ -43,9 +46,7 @@ processor = ArchiveProcessor()
 # Input: the topics are partitioned independently, so each one has its own pipeline.
 topics = [
     app.raw_topic(spec.name)
-    for spec in catalogue(
-        dataset=settings.dataset, app_id=settings.orders_app_id, order_partitions=kafka.order_partitions
-    )
+    for spec in catalogue_of(definition, app_id=settings.orders_app_id, order_partitions=kafka.order_partitions)
     if spec.direction is Direction.IN
 ]
 for topic in topics:

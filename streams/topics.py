@@ -7,9 +7,10 @@ topics, so these topics must have the same partition count (`co_partitioned`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Protocol
 
 
 class Direction(StrEnum):
@@ -58,9 +59,38 @@ def topic_config(spec: TopicSpec, replication_factor: int) -> dict[str, str]:
     return {**spec.config, MIN_INSYNC_REPLICAS: str(max(1, replication_factor - 1))}
 
 
-def change_topic(dataset: str, table: str, *, engine: str = "mysql") -> str:
-    """Return the name of the topic that contains the changes of one source table."""
-    return f"{engine}.{dataset}.{table}"
+class Source(Protocol):
+    """What the catalogue needs of a dataset's definition (`config.definition.Definition`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def topic_prefix(self) -> str: ...
+    @property
+    def tables(self) -> Sequence[SourceTable]: ...
+    @property
+    def completes_orders(self) -> bool: ...
+
+
+class SourceTable(Protocol):
+    """What the catalogue needs of a table."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def key(self) -> Sequence[str]: ...
+    @property
+    def topic_key(self) -> str | None: ...
+
+
+def change_topic(dataset: str, table: str) -> str:
+    """Return the name of the topic that contains the changes of one table of a dataset that completes orders."""
+    return topic_under(f"mysql.{dataset}", table)
+
+
+def topic_under(prefix: str, table: str) -> str:
+    """Return the name of the topic that contains the changes of one table; a dataset's topics share the prefix."""
+    return f"{prefix}.{table}"
 
 
 ORDER_FINAL = "order_final"
@@ -114,6 +144,28 @@ def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[Topi
     )
 
 
+def catalogue_of(source: Source, *, app_id: str, order_partitions: int) -> tuple[TopicSpec, ...]:
+    """Return all topics that must exist before a connector or a worker of a dataset with this definition starts."""
+    if source.completes_orders:
+        return catalogue(dataset=source.name, app_id=app_id, order_partitions=order_partitions)
+    return (
+        *(_captured(source, table, order_partitions) for table in source.tables),
+        _output(
+            DEAD_LETTERS,
+            "unprocessable record, unchanged; the reason is in its headers",
+            order_partitions,
+            key="that of the record",
+            owner="streams.orders, streams.lookups, `millrace dead-letters replay` (notes)",
+        ),
+        _SOURCE_EPOCHS,
+    )
+
+
+def _captured(source: Source, table: SourceTable, partitions: int) -> TopicSpec:
+    spec = _source(source.name, table.name, table.topic_key or ", ".join(table.key), partitions)
+    return replace(spec, name=topic_under(source.topic_prefix, table.name))
+
+
 _SOURCE_EPOCHS = TopicSpec(
     name=SOURCE_EPOCHS,
     key="dataset",
@@ -135,6 +187,19 @@ def _source(dataset: str, table: str, key: str, partitions: int, *, co_partition
         owner="connector",
         co_partitioned=co_partitioned,
         config=KEEP_FOREVER,
+    )
+
+
+def heartbeat_spec(prefix: str) -> TopicSpec:
+    """Return the topic to which the connector named `prefix` writes every few seconds; without it, it stands still."""
+    return TopicSpec(
+        name=f"__debezium-heartbeat.{prefix}",
+        key="name of the connector",
+        value="time, JSON",
+        partitions=1,
+        direction=Direction.INTERNAL,
+        owner="connector",
+        config={"cleanup.policy": "delete", "retention.ms": str(86_400_000)},
     )
 
 

@@ -160,6 +160,13 @@ def test_each_server_is_spoken_to_in_its_adapters_only() -> None:
     assert [name for client, own in ADAPTERS.items() for name in importers(product, client) if name not in own] == []
 
 
+def test_drivers_of_source_databases_are_imported_by_the_engines_only() -> None:
+    # Besides the launchers of the local servers, which ask whether a server is up.
+    for driver in ("mysql", "psycopg"):
+        own = {"config.engines", "stack.servers"}
+        assert [name for name in importers(CODE, driver) if not within(name, own)] == [], driver
+
+
 def test_pyspark_is_imported_in_batch_only() -> None:
     # Besides the pipeline with which the benchmark compares.
     own = [name for name in importers(CODE, "pyspark") if name != "bench.peers.plain_parquet"]

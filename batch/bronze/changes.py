@@ -44,7 +44,7 @@ from batch.delta.table import LakeTable
 from batch.quarantine import quarantine
 from config.definition import Table
 from streams.model.archive_chain import ChainBrokenError
-from streams.topics import change_topic
+from streams.topics import topic_under
 
 log = logging.getLogger("batch.bronze")
 
@@ -84,7 +84,7 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
     bronze = bronze_table(table, context)
     known = bronze.progress()
     progress = {} if context.full else known
-    topic = change_topic(context.definition.name, table.name, engine=context.definition.engine)
+    topic = topic_under(context.definition.topic_prefix, table.name)
     done = bronze_progress.positions(progress, topic)
     try:
         found = find_objects(context.spark, context.lake.changes(topic), done)

@@ -12,9 +12,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.connector_text import canonical_text
-from batch.bronze.sequence import epoch_sql, file_number_sql, sequence_sql
+from batch.bronze.sequence import epoch_sql, file_number_sql, is_wal_sql, sequence_sql, wal_sql
 from config.definition import LogicalType, Table
-from streams.model.change import LATEST_MS, MAX_ID_LENGTH
+from streams.model.change import LATEST_MS, MAX_ID_LENGTH, UNAVAILABLE
 from streams.model.position import SNAPSHOT_ROW
 
 UNREADABLE: Final = "unreadable"
@@ -28,7 +28,7 @@ IS_READABLE: Final = "_problem IS NULL AND NOT _is_tombstone"
 
 _ENVELOPE: Final = (
     "op STRING, before MAP<STRING, STRING>, after MAP<STRING, STRING>, "
-    "source STRUCT<name: STRING, file: STRING, pos: BIGINT, row: STRING, ts_ms: STRING>"
+    "source STRUCT<name: STRING, file: STRING, pos: BIGINT, row: STRING, sequence: STRING, ts_ms: STRING>"
 )
 _WIRE: Final = f"{_ENVELOPE}, payload STRUCT<{_ENVELOPE}>"
 _TIME: Final = "IF(_body.source.ts_ms RLIKE '^[0-9]{1,15}$', CAST(_body.source.ts_ms AS BIGINT), -1)"
@@ -40,12 +40,18 @@ _PROBLEMS: Final = (
     ("_wire.op IS NOT NULL AND _wire.payload IS NOT NULL", "the record has both op and payload at its top level"),
     ("_body.op IS NULL OR _body.op NOT IN ('c', 'u', 'd', 'r')", "op is not one of c, u, d and r"),
     ("_row IS NULL", "the record has no row (in after, or in before for a delete)"),
-    ("_sequence IS NULL", "source has no valid log position (file, pos, row)"),
+    ("_sequence IS NULL", "source has no valid log position (file, pos, row, or sequence)"),
     (
         f"_body.source.ts_ms IS NOT NULL AND {_TIME} NOT BETWEEN 0 AND {LATEST_MS}",
         f"its source time (source.ts_ms) is out of range (0 to {LATEST_MS} ms since 1970)",
     ),
 )
+
+
+_PLACEHOLDERS: Final = ", ".join(
+    f"'{text}'" for text in (UNAVAILABLE.decode(), UNAVAILABLE.hex(), f'["{UNAVAILABLE.decode()}"]')
+)
+_REPLICA_IDENTITY: Final = "run ALTER TABLE … REPLICA IDENTITY FULL, then `millrace lake reconcile --repair`"
 
 
 def decoded(records: DataFrame, table: Table) -> DataFrame:
@@ -55,8 +61,7 @@ def decoded(records: DataFrame, table: Table) -> DataFrame:
     map from column name to text), `_op`, `_sequence`, `_committed_at` and `_origin`, and for unreadable records the raw
     `key` and `value`.
     """
-    file_number = file_number_sql("_body.source.file")
-    pos = "IF(_body.source.pos >= 0, _body.source.pos, NULL)"
+    file_number, pos = _place()
     row_number = "IF(_body.source.row RLIKE '^[0-9]+$', try_cast(_body.source.row AS INT), NULL)"
     row = f"IF(_body.op = 'r', {SNAPSHOT_ROW}, IF(_body.source.row IS NULL, 0, {row_number}))"
     body = ", ".join(f"'{name}', _wire.{name}" for name in ("op", "before", "after", "source"))
@@ -85,6 +90,21 @@ def decoded(records: DataFrame, table: Table) -> DataFrame:
     judged = fields.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text")
     # Only the quarantine needs keys and values; keeping those of all records could exceed the memory.
     return judged.withColumns({name: F.expr(f"IF(_problem IS NULL, NULL, {name})") for name in ("key", "value")})
+
+
+def _place() -> tuple[str, str]:
+    """Return SQL expressions for the second and third part of a record's position."""
+    is_wal = "_body.source.file IS NULL AND _body.source.sequence IS NOT NULL"
+    sequence = "_body.source.sequence"
+    commit, change = wal_sql(sequence, 1), wal_sql(sequence, 2)
+    # Without a commit, the text has `null`, and the extracted text is empty.
+    commit = f"IF({is_wal_sql(sequence)}, IF(startswith({sequence}, '[null'), 0L, {commit}), NULL)"
+    change = f"IF(_body.op = 'r', 0L, IF({change} > 0, {change}, NULL))"
+    pos = "IF(_body.source.pos >= 0, _body.source.pos, NULL)"
+    return (
+        f"IF({is_wal}, {commit}, {file_number_sql('_body.source.file')})",
+        f"IF({is_wal}, {change}, {pos})",
+    )
 
 
 def with_table_columns(decoded_records: DataFrame, table: Table) -> DataFrame:
@@ -137,6 +157,10 @@ def unreadable(records: DataFrame, table: Table) -> DataFrame:
 def _problem(table: Table) -> Column:
     without_key = " OR ".join(f"_row['{name}'] IS NULL" for name in table.key)
     problems = [*_PROBLEMS, (without_key, f"the row lacks a value for the key ({', '.join(table.key)})")]
+    problems += [
+        (f"_row['{column.name}'] IN ({_PLACEHOLDERS})", f"the database did not log {column.name}: {_REPLICA_IDENTITY}")
+        for column in table.columns
+    ]
     for column in table.columns:
         if column.name in table.key and column.type is LogicalType.UUID:
             too_long = f"length(_row['{column.name}']) NOT BETWEEN 1 AND {MAX_ID_LENGTH}"

@@ -45,6 +45,7 @@ from batch.delta.table import LakeTable
 from batch.storage.canonical import time_text
 from batch.storage.database import connected
 from config.definition import Table
+from config.engines import engine_of
 
 log = logging.getLogger("batch.bronze")
 
@@ -61,14 +62,14 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     progress = bronze.progress()
     done = {} if is_first else progress
     span = window(table, done, context)
-    settings, database = source_of(table, context), context.definition.database
-    with connected(settings, database) as connection:
+    settings, definition = source_of(table, context), context.definition
+    with connected(settings, definition.database, definition.schema) as connection:
         others = check_columns(connection, table)
     if others:
         names = ", ".join(others)
         log.warning("bronze/%s: ignored columns that the definition lacks: %s", table.name, names)
     landing = _JdbcLanding(bronze=bronze, table=table, context=context, span=span, is_first=is_first)
-    rows = read_source(context.spark, settings, database, table, landing.condition())
+    rows = read_source(context.spark, settings, definition, table, landing.condition())
     return landing.land(rows, done)
 
 
@@ -92,7 +93,8 @@ class _JdbcLanding:
         """Return the SQL condition that selects the rows to read from the source database."""
         if self.is_whole:
             return "TRUE"
-        cursor, end = f"`{self.table.cursor}`", f"'{time_text(self.span.end)}'"
+        cursor = engine_of(self.context.definition).quoted(str(self.table.cursor))
+        end = f"'{time_text(self.span.end)}'"
         if self.span.start is None:
             return f"{cursor} < {end} OR {cursor} IS NULL"
         return f"({cursor} >= '{time_text(self.span.start)}' AND {cursor} < {end}) OR {cursor} IS NULL"

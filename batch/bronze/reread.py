@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from mysql.connector.connection import MySQLConnection
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -28,10 +27,12 @@ from batch.bronze.table import (
 from batch.bronze.windows import find_anchor, has_time_cursor, next_sequence, source_of
 from batch.context import LayerResult, RunContext
 from batch.delta.table import LakeTable
-from batch.storage.canonical import mysql_value, time_text
+from batch.storage.canonical import time_text
 from batch.storage.database import connected
 from config.definition import Table
-from streams.model.position import SNAPSHOT_ROW, binlog_file_number
+from config.engines import engine_of
+from config.engines.base import Connection, Engine, EngineError
+from streams.model.position import SNAPSHOT_ROW
 
 AT_ONCE: Final = 5_000
 """Number of keys per SQL statement."""
@@ -41,7 +42,8 @@ def land_rows_again(
     table: Table, keys: Sequence[tuple[str | None, ...]], context: RunContext, *, only_new: bool = False
 ) -> LayerResult:
     """Append the source's rows with these keys; see `batch.bronze.land_rows`, which adds retries."""
-    conditions = [_condition(table, keys[start : start + AT_ONCE]) for start in range(0, len(keys), AT_ONCE)]
+    engine = engine_of(context.definition)
+    conditions = [_condition(engine, table, keys[start : start + AT_ONCE]) for start in range(0, len(keys), AT_ONCE)]
     if not conditions:
         bronze = bronze_table(table, context)
         return unchanged(bronze, table, bronze.progress())
@@ -51,8 +53,9 @@ def land_rows_again(
 def land_window_again(table: Table, since: datetime | None, until: datetime | None, context: RunContext) -> LayerResult:
     """Append the source's rows in a cursor window; see `batch.bronze.land_window`, which adds retries."""
     assert has_time_cursor(table), f"{table.name} has no time cursor"
-    bounds = [f"`{table.cursor}` >= '{time_text(since)}'"] if since else []
-    bounds += [f"`{table.cursor}` < '{time_text(until)}'"] if until else []
+    cursor = engine_of(context.definition).quoted(str(table.cursor))
+    bounds = [f"{cursor} >= '{time_text(since)}'"] if since else []
+    bounds += [f"{cursor} < '{time_text(until)}'"] if until else []
     return _landed(table, [" AND ".join(bounds) or "TRUE"], (), context, only_new=True)
 
 
@@ -66,12 +69,12 @@ def _landed(
 ) -> LayerResult:
     bronze = bronze_table(table, context)
     done = bronze.progress()
-    settings, database = source_of(table, context), context.definition.database
-    with connected(settings, database) as connection:
+    settings, definition = source_of(table, context), context.definition
+    with connected(settings, definition.database, definition.schema) as connection:
         check_columns(connection, table)
         # Read the position before the rows, so that a change made in the meantime is newer than the rows and wins.
         sequence, progress = _place(connection, table, done, context)
-    parts = [read_source(context.spark, settings, database, table, condition) for condition in conditions]
+    parts = [read_source(context.spark, settings, definition, table, condition) for condition in conditions]
     found = functools.reduce(DataFrame.unionByName, parts).persist()
     try:
         rows_in = len(keys) or found.count()
@@ -122,19 +125,15 @@ def _with_deletes(
 
 
 def _place(
-    connection: MySQLConnection, table: Table, progress: dict[str, Any], context: RunContext
+    connection: Connection, table: Table, progress: dict[str, Any], context: RunContext
 ) -> tuple[str, dict[str, Any]]:
     """Return the sequence for rows that are read from now on, and the progress to commit with these rows."""
     if table.feed == "changes":
-        with connection.cursor() as cursor:
-            cursor.execute("SHOW MASTER STATUS")
-            found = cursor.fetchall()
-        if not found:
-            raise table_error(
-                table, "the source has no binary log, so these rows cannot be ordered among its changes: enable log_bin"
-            )
-        name, pos = str(found[0][0]), int(str(found[0][1]))  # type: ignore[index]
-        position = (_newest_epoch(context), binlog_file_number(name), pos, SNAPSHOT_ROW)
+        try:
+            place = connection.engine.log_place(connection)
+        except EngineError as error:
+            raise table_error(table, str(error)) from error
+        position = (_newest_epoch(context), *place, SNAPSHOT_ROW)
         return reading_sequence(position, datetime.now(UTC)), progress
     anchor = find_anchor(connection, safety_s=context.settings.window_safety_s)
     micros = next_sequence(anchor, progress)
@@ -157,13 +156,9 @@ def _newest_epoch(context: RunContext) -> int:
     return context.once("newest epoch", find)
 
 
-def _condition(table: Table, keys: Sequence[tuple[str | None, ...]]) -> str:
+def _condition(engine: Engine, table: Table, keys: Sequence[tuple[str | None, ...]]) -> str:
     columns = {column.name: column for column in table.columns}
-    texts = ", ".join(mysql_value(columns[name]) for name in table.key)
-    values = ", ".join(f"({', '.join(_literal(value) for value in key)})" for key in keys)
+    texts = ", ".join(engine.value(columns[name]) for name in table.key)
+    literals = (("NULL" if value is None else engine.exact_literal(value) for value in key) for key in keys)
+    values = ", ".join(f"({', '.join(key)})" for key in literals)
     return f"({texts}) IN ({values})"
-
-
-def _literal(value: str | None) -> str:
-    """Return an SQL literal for a text, in hexadecimal, so that no server setting can change its meaning."""
-    return "NULL" if value is None else f"CONVERT(X'{value.encode().hex()}' USING utf8mb4)"

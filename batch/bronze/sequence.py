@@ -2,6 +2,8 @@
 
     epoch(10).file number(19).pos(19).row + 1(10)        in parentheses: number of digits, padded with zeros
 
+For PostgreSQL, the LSN of the last commit takes the place of the file number, and the LSN of the change that of `pos`.
+
 Rows of tables read over JDBC have no log position. Their epoch and file number are 0, and their `pos` is the time up to
 which the table was read, in microseconds since 1970.
 
@@ -54,6 +56,24 @@ def file_number_sql(name: str) -> str:
     # Check that the text has only digits; comparing it with its padded number is several times faster than a regex.
     is_plain = f"{number} >= 0 AND lpad(CAST({number} AS STRING), char_length({digits}), '0') = {digits}"
     return f"IF(contains({name}, '.') AND char_length({digits}) <= {MAX_DIGITS} AND {is_plain}, {number}, NULL)"
+
+
+def wal_sql(sequence: str, index: int) -> str:
+    """Return a Spark SQL expression for an LSN in PostgreSQL's `source.sequence` (`streams.model.position.wal_place`).
+
+    It is NULL if the LSN is missing, if it is larger than 64 bits, or if the text has another form.
+
+    Args:
+        sequence: SQL expression for the text.
+        index: 1 for the last commit, 2 for the change.
+    """
+    pattern = r'^\\[(?:null|"([0-9]{1,19})"),(?:null|"([0-9]{1,19})")\\]\\z'
+    return f"try_cast(regexp_extract({sequence}, '{pattern}', {index}) AS BIGINT)"
+
+
+def is_wal_sql(sequence: str) -> str:
+    """Return a Spark SQL condition for a text of the form of PostgreSQL's `source.sequence`."""
+    return f"""{sequence} RLIKE '^\\\\[(null|"[0-9]{{1,19}}"),(null|"[0-9]{{1,19}}")\\\\]\\\\z'"""
 
 
 def epoch_sql(name: str) -> str:

@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from mysql.connector.connection import MySQLConnection
-
 from batch.bronze import progress as bronze_progress
 from batch.bronze.table import table_error
 from batch.context import RunContext
 from batch.storage.canonical import time_text
 from batch.storage.database import connected
 from config.definition import LogicalType, Table
-from config.settings import DatabaseSettings
+from config.engines import engine_of
+from config.engines.base import Connection, SourceSettings
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _anchors: dict[str, datetime] = {}
@@ -76,35 +75,23 @@ def next_sequence(anchor: datetime, done: dict[str, Any]) -> int:
     return max(micros, int(done.get("sequence", -1)) + 1)
 
 
-def run_anchor(context: RunContext, database: DatabaseSettings) -> datetime:
+def run_anchor(context: RunContext, database: SourceSettings) -> datetime:
     """Return the anchor of a run; the first call determines it, before the run reads any table."""
     if context.run_id not in _anchors:
-        with connected(database, context.definition.database) as connection:
+        with connected(database, context.definition.database, context.definition.schema) as connection:
             found = find_anchor(connection, safety_s=context.settings.window_safety_s)
         _anchors.clear()
         _anchors[context.run_id] = found
     return _anchors[context.run_id]
 
 
-def find_anchor(connection: MySQLConnection, *, safety_s: float) -> datetime:
+def find_anchor(connection: Connection, *, safety_s: float) -> datetime:
     """Return the start of the oldest open transaction (or now, if none is open) minus `safety_s`.
 
-    All times are from the database's clock. The clock is read before the transactions, because a transaction that
-    begins later also writes later times. The start is computed from the transaction's age, because the server reports
-    start times in whole seconds and in its own time zone.
+    All times are from the database's clock.
     """
-    now = _value(connection, "SELECT UTC_TIMESTAMP(6)")
-    assert isinstance(now, datetime)
-    with connection.cursor() as cursor:
-        cursor.execute("SET SESSION time_zone = 'SYSTEM'")
-        try:
-            age_s = _value(
-                connection, "SELECT TIMESTAMPDIFF(SECOND, MIN(trx_started), NOW()) FROM information_schema.innodb_trx"
-            )
-        finally:
-            cursor.execute("SET SESSION time_zone = '+00:00'")
-    open_s = 0 if age_s is None else max(0, int(str(age_s))) + 1
-    return now.replace(tzinfo=UTC) - timedelta(seconds=open_s + safety_s)
+    clock = connection.engine.clock(connection)
+    return clock.now - timedelta(seconds=clock.open_s + safety_s)
 
 
 def has_time_cursor(table: Table) -> bool:
@@ -112,24 +99,18 @@ def has_time_cursor(table: Table) -> bool:
     return any(column.name == table.cursor and column.type is LogicalType.TIMESTAMP for column in table.columns)
 
 
-def source_of(table: Table, context: RunContext) -> DatabaseSettings:
+def source_of(table: Table, context: RunContext) -> SourceSettings:
     """Return the connection settings of the source database.
 
     Raises:
         BatchError: the run has no login for the source database.
     """
     if context.database is None:
-        raise table_error(table, "no login for the source database: set MYSQL_HOST, MYSQL_USER and MYSQL_PASSWORD")
+        words = engine_of(context.definition).words
+        raise table_error(table, f"no login for the source database: set {words.address}, {words.login}")
     return context.database
 
 
 def parse_time(text: str) -> datetime:
     """Parse the canonical text of a time."""
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
-
-
-def _value(connection: MySQLConnection, statement: str) -> object:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-        (row,) = cursor.fetchall()
-        return row[0]  # type: ignore[index]

@@ -30,7 +30,8 @@ from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.spark.session import Sessions
 from config.definition import Table
-from config.settings import DatabaseSettings
+from config.engines import engine_of
+from config.engines.base import SourceSettings
 
 
 def add_commands(subparsers: Any) -> None:
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_choice(workspace.definition, layer="bronze", table=arguments.table)
         table = workspace.definition.table(arguments.table)
         landing = chosen(table, arguments)
-        database = DatabaseSettings.read()
+        database = engine_of(workspace.definition).login()
         return run_once(
             workspace, lambda spark: planner(workspace, spark, table, landing, database), wait=arguments.wait
         )
@@ -94,7 +95,7 @@ def planner(
     spark: SparkSession,
     table: Table,
     landing: Callable[[RunContext], LayerResult],
-    database: DatabaseSettings,
+    database: SourceSettings,
 ) -> Plan:
     """Plan a run that appends the selected source rows to Bronze and then updates Silver and Gold."""
 

@@ -25,7 +25,9 @@ from batch.pipeline.launch import run_once
 from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.storage.objects import object_folder
-from config.settings import DatabaseSettings, DatasetSettings, KafkaSettings, RedisSettings
+from config.engines import engine_of
+from config.engines.base import SourceSettings
+from config.settings import DatasetSettings, KafkaSettings, RedisSettings
 from streams.adapters.redis import RedisConsole
 
 
@@ -52,16 +54,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Erase one customer's data; with `--dry-run`, only count it."""
     with open_workspace(arguments) as workspace:
         person = named_person(workspace.definition, arguments.customer)
-        database, topics = DatabaseSettings.read(), Topics(KafkaSettings.read().bootstrap)
+        database, topics = engine_of(workspace.definition).login(), Topics(KafkaSettings.read().bootstrap)
         with RedisConsole(RedisSettings.read().url, database=LOOKUPS) as redis:
             if arguments.dry_run:
                 return _dry_run(workspace, person, database, topics, redis)
-            check_deleted_in_source(person, database, workspace.definition.database)
+            check_deleted_in_source(person, database, workspace.definition)
             reports: list[Report] = []
 
             def plan_of(spark: SparkSession) -> Plan:
                 def plan(run_id: str, started_at: datetime) -> Iterator[Step]:
-                    check_deleted_in_source(person, database, workspace.definition.database)
+                    check_deleted_in_source(person, database, workspace.definition)
                     context = workspace.context(spark, run_id, started_at)
                     topics.check_archived(person, context)
                     erasure = _erasure(workspace, person, context, topics, redis, reports)
@@ -77,9 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _dry_run(
-    workspace: Workspace, person: Person, database: DatabaseSettings, topics: Topics, redis: RedisConsole
+    workspace: Workspace, person: Person, database: SourceSettings, topics: Topics, redis: RedisConsole
 ) -> int:
-    count = rows_in_source(person, database, workspace.definition.database)
+    count = rows_in_source(person, database, workspace.definition)
     note = "delete this row in the source before the erasure" if count else ""
     source = Entry(place="source", found=count, left=count, is_ours=False, note=note)
     with workspace.spark() as spark:

@@ -25,7 +25,7 @@ from batch.pipeline.runner import Plan, Step
 from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspace
 from batch.spark.session import Sessions
 from config.definition import Definition
-from config.settings import DatabaseSettings
+from config.engines import engine_of
 
 
 def add_commands(subparsers: Any) -> None:
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 def planner(workspace: Workspace, spark: SparkSession, only: str | None) -> Plan:
     """Plan a full run over the source table `only` (None: all) and the Gold tables derived from it."""
     uses_jdbc = any(table.feed == "jdbc" for table in workspace.definition.tables if only in (None, table.name))
-    database = DatabaseSettings.read() if uses_jdbc else None
+    database = engine_of(workspace.definition).login() if uses_jdbc else None
     chosen = concerned(workspace.definition, only)
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:

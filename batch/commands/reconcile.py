@@ -23,8 +23,10 @@ from batch.reconcile.stream import compare_stream
 from batch.reconcile.verdict import Finding, Verdict, finding_members, overall, report, verdict_line
 from batch.storage.database import connected
 from config.definition import Definition
+from config.engines import engine_of
+from config.engines.base import SourceSettings
 from config.json_output import add_json_option, print_json
-from config.settings import DatabaseSettings, KafkaSettings, RedisSettings
+from config.settings import KafkaSettings, RedisSettings
 from config.settings_group import SettingsError, read_groups
 from streams.adapters.redis import RedisConsole
 
@@ -87,14 +89,15 @@ def run(arguments: argparse.Namespace) -> int:
 class Sources:
     """The servers to compare with; `kafka` is None if the dataset has no topics."""
 
-    database: DatabaseSettings
+    database: SourceSettings
     kafka: KafkaSettings | None
 
     @classmethod
     def read(cls, definition: Definition) -> Sources:
         """Read the settings of the servers that the dataset needs."""
         has_topics = definition.completeness is not None or any(table.feed != "jdbc" for table in definition.tables)
-        groups = read_groups([DatabaseSettings, KafkaSettings] if has_topics else [DatabaseSettings])
+        login = engine_of(definition).settings
+        groups = read_groups([login, KafkaSettings] if has_topics else [login])
         return cls(database=groups[0], kafka=groups[1] if has_topics else None)
 
 
@@ -103,7 +106,7 @@ def _compared(
 ) -> list[Finding]:
     definition, database, kafka = workspace.definition, sources.database, sources.kafka
     say(f"→ compare {definition.name} with its source at {database.host}:{database.port}")
-    with connected(database, definition.database) as connection:
+    with connected(database, definition.database, definition.schema) as connection:
         bootstrap = None if kafka is None else kafka.bootstrap
         comparer = Comparer(
             workspace=workspace,

@@ -22,7 +22,8 @@ from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspa
 from batch.spark.session import Sessions
 from config import parsing
 from config.command_line import argument
-from config.settings import BatchSettings, DatabaseSettings
+from config.engines import engine_of
+from config.settings import BatchSettings
 
 _FROM_SETTING: Final = object()
 
@@ -81,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 def planner(workspace: Workspace, spark: SparkSession, arguments: argparse.Namespace, full: list[bool]) -> Plan:
     """Plan the runs of the command; if `full` is not empty, the first run is a full one and clears the list."""
     uses_jdbc = any(table.feed == "jdbc" for table in workspace.definition.tables)
-    database = DatabaseSettings.read() if uses_jdbc else None
+    database = engine_of(workspace.definition).login() if uses_jdbc else None
     sessions = Sessions(spark)
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:

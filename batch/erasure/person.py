@@ -9,10 +9,9 @@ from typing import Final
 from batch.bronze.jdbc_rows import check_columns
 from batch.console.keys import parsed_key
 from batch.errors import BatchError
-from batch.storage.canonical import mysql_value
 from batch.storage.database import connected
 from config.definition import Column, Definition, Table
-from config.settings import DatabaseSettings
+from config.engines.base import SourceSettings
 
 SUBJECT: Final = "customer"
 
@@ -74,33 +73,31 @@ def named_person(definition: Definition, text: str) -> Person:
     return Person(dataset=definition.name, table=tables[0], id=parsed_key(tables[0], text)[0])
 
 
-def rows_in_source(person: Person, settings: DatabaseSettings, database: str) -> int:
+def rows_in_source(person: Person, settings: SourceSettings, definition: Definition) -> int:
     """Count the person's rows in the source database.
 
     Raises:
         BatchError: the source cannot be read.
     """
     table = person.table
-    with connected(settings, database) as connection:
+    with connected(settings, definition.database, definition.schema) as connection:
         check_columns(connection, table)
-        with connection.cursor() as cursor:
-            query = f"SELECT COUNT(*) FROM `{table.name}` WHERE {mysql_value(person.column)} = %s"  # noqa: S608
-            cursor.execute(query, (person.id,))
-            (row,) = cursor.fetchall()
-            return int(str(row[0]))  # type: ignore[index]
+        engine = connection.engine
+        query = f"SELECT COUNT(*) FROM {engine.quoted(table.name)} WHERE {engine.value(person.column)} = %s"  # noqa: S608
+        return int(connection.value(query, (person.id,)))
 
 
-def check_deleted_in_source(person: Person, settings: DatabaseSettings, database: str) -> None:
+def check_deleted_in_source(person: Person, settings: SourceSettings, definition: Definition) -> None:
     """Check that the source database no longer has the person's row.
 
     Raises:
         BatchError: the source still has the row, or cannot be read.
     """
-    if rows_in_source(person, settings, database):
+    if rows_in_source(person, settings, definition):
         raise BatchError(
-            f"the source still has this {SUBJECT}'s row in {database}.{person.table.name}: delete it there first, "
-            "because every snapshot, backfill and repair would bring it back; this command cannot check whether a "
-            "remaining row was anonymised",
+            f"the source still has this {SUBJECT}'s row in {definition.database}.{person.table.name}: delete it there "
+            "first, because every snapshot, backfill and repair would bring it back; this command cannot check whether "
+            "a remaining row was anonymised",
             layer="source",
             table=person.table.name,
         )

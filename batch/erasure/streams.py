@@ -28,7 +28,7 @@ from config.kafka_security import librdkafka_client
 from streams.adapters.committed_reader import CommittedReader, TopicError
 from streams.adapters.redis import RedisAwayError, RedisConsole, Script
 from streams.model.archive_chain import ChainBrokenError
-from streams.topics import DEAD_LETTERS, change_topic
+from streams.topics import DEAD_LETTERS, topic_under
 
 ANSWER_S: Final = 10.0
 LOOKUPS: Final = 0
@@ -42,7 +42,7 @@ return redis.call('DEL', ARGV[1])
 
 def topic_of(person: Person, context: RunContext) -> str:
     """Return the name of the change topic of the person's table."""
-    return change_topic(person.dataset, person.table.name, engine=context.definition.engine)
+    return topic_under(context.definition.topic_prefix, person.table.name)
 
 
 class Topics:

@@ -10,7 +10,7 @@ from batch.bronze.progress import positions
 from batch.context import LayerResult, RunContext
 from batch.delta.table import LakeTable
 from config.definition import Table
-from streams.topics import change_topic
+from streams.topics import topic_under
 
 FILE_BYTES_MIN: Final = 16 * 1024 * 1024
 FILE_BYTES_MAX: Final = 128 * 1024 * 1024
@@ -22,7 +22,7 @@ def with_less_archive(table: Table, bronze: LakeTable, context: RunContext, *, k
 
     Returns a text with the number and total size of the deleted objects.
     """
-    topic = change_topic(context.definition.name, table.name, engine=context.definition.engine)
+    topic = topic_under(context.definition.topic_prefix, table.name)
     landed = positions(bronze.progress(), topic)
     before = context.started_at - timedelta(seconds=keep_s)
     count, size = forget_objects(context.spark, context.lake.changes(topic), landed, before=before)

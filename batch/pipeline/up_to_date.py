@@ -32,7 +32,7 @@ from batch.storage.objects import ObjectFolder
 from batch.storage.paths import Lake
 from config.definition import Definition, Table
 from streams.model.archive_chain import LAST_OFFSET, ChainBrokenError, before_object, start_of, walk
-from streams.topics import change_topic
+from streams.topics import topic_under
 
 FolderAt = Callable[[str], ObjectFolder]
 """A function that opens the folder at the given URI of the object storage."""
@@ -112,7 +112,7 @@ class _UpToDateCheck:
         return all(self._is_read_to_the_end(table) for table in self.definition.tables)
 
     def _is_read_to_the_end(self, table: Table) -> bool:
-        topic = change_topic(self.definition.name, table.name, engine=self.definition.engine)
+        topic = topic_under(self.definition.topic_prefix, table.name)
         progress = self.previous.progress.get(f"bronze/{table.name}", {})
         positions = bronze_progress.positions(progress, topic)
         if table.feed != "changes" or len(positions) != len(progress):  # it is or was read by JDBC

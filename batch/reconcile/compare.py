@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from mysql.connector.connection import MySQLConnection
 from pyspark.sql import DataFrame, SparkSession
 
 from batch import gold
@@ -33,6 +32,7 @@ from batch.reconcile.queries import ORACLES, bronze_rows, gold_rows, oracle_quer
 from batch.reconcile.sides import LakeSide, SourceSide
 from batch.reconcile.verdict import Finding
 from config.definition import Table
+from config.engines.base import Connection
 
 PARALLEL_COMPARISONS: Final = 2
 """Number of tables that are compared at a time: most tables have a single file, which Spark reads on a single core."""
@@ -73,7 +73,7 @@ class Comparer:
 
     workspace: Workspace
     spark: SparkSession
-    connection: MySQLConnection
+    connection: Connection
     lookup: Lookup
     pause: Callable[[], None]
     say: Say
@@ -111,7 +111,7 @@ class Comparer:
         return [*(one for pair in found for one in pair), *(self._gold_finding(p, manifest, compared) for p in plans)]
 
     def _source_subjects(self, table: Table, thread: Executor) -> list[Subject]:
-        source = SourceSide(self.connection, source_query(table), thread)
+        source = SourceSide(self.connection, source_query(self.connection.engine, table), thread)
 
         def subject(layer: str, select: Callable[[DataFrame, Table], DataFrame]) -> Subject:
             def sides(manifest: Manifest) -> tuple[SourceSide, Side] | None:

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from mysql.connector.connection import MySQLConnection
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -21,7 +20,8 @@ from batch.reconcile.explained import Explained
 from batch.reconcile.pending_changes import pending_changes
 from batch.storage import canonical
 from config.definition import Table
-from streams.topics import change_topic
+from config.engines.base import Connection
+from streams.topics import topic_under
 
 EXPLAINED_KEYS_MAX: Final = 20_000
 """Maximum number of explained rows whose values are read; above it, every row of the table counts as explained."""
@@ -35,7 +35,7 @@ class Lookup:
 
     workspace: Workspace
     spark: SparkSession
-    connection: MySQLConnection
+    connection: Connection
     bootstrap: str | None
     _quarantined_keys: dict[str, set[str]] | None = field(default=None, init=False)
 
@@ -51,7 +51,7 @@ class Lookup:
         if table.feed == "jdbc":
             keys = self._changed_since(table, bronze_progress.anchor(done), differing)
             return Explained(keys=keys)
-        topic = change_topic(self.workspace.definition.name, table.name, engine=self.workspace.definition.engine)
+        topic = topic_under(self.workspace.definition.topic_prefix, table.name)
         positions = bronze_progress.positions(done, topic)
         assert self.bootstrap is not None, "a table that is fed by a topic needs Kafka"
         return pending_changes(self.bootstrap, topic, table.key, positions)
@@ -83,15 +83,15 @@ class Lookup:
 
     def _source_rows(self, table: Table, keys: Collection[str]) -> Iterator[Mapping[str, Any]]:
         by_name = {column.name: column for column in table.columns}
-        key = canonical.mysql_text([by_name[name] for name in table.key])
+        engine = self.connection.engine
+        key = engine.row([by_name[name] for name in table.key])
+        keyed = f"SELECT t.*, {key} AS k FROM {engine.quoted(table.name)} AS t"  # noqa: S608
         ordered = sorted(keys)
         for start in range(0, len(ordered), _KEYS_PER_QUERY):
             some = ordered[start : start + _KEYS_PER_QUERY]
             holders = ", ".join(["%s"] * len(some))
-            with self.connection.cursor(dictionary=True) as cursor:
-                cursor.execute(f"SELECT t.*, {key} AS k FROM `{table.name}` AS t HAVING k IN ({holders})", some)  # noqa: S608
-                found: list[Any] = cursor.fetchall()
-                yield from found
+            query = f"SELECT * FROM ({keyed}) AS keyed WHERE k IN ({holders})"  # noqa: S608
+            yield from self.connection.dictionaries(query, some)
 
     def _silver_rows(self, table: Table, version: int, keys: Collection[str]) -> list[Mapping[str, Any]]:
         if not keys:

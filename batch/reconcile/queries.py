@@ -20,6 +20,8 @@ from batch.gold import GoldPlan
 from batch.gold.plan import added_columns
 from batch.storage import canonical
 from config.definition import Column, Definition, LogicalType, Table
+from config.engines import engine_of
+from config.engines.base import Engine
 
 ORACLES: Final = "oracle"
 """Subfolder of a dataset with one SQL query per Gold table, which computes the table's rows from the source."""
@@ -37,9 +39,9 @@ _TYPES: Final = (
 )
 
 
-def source_query(table: Table) -> str:
+def source_query(engine: Engine, table: Table) -> str:
     """Return the SQL query for the keys and digests of a source table's rows."""
-    return _source(f"`{table.name}`", _key_columns(table), table.columns)
+    return _source(engine, engine.quoted(table.name), _key_columns(table), table.columns)
 
 
 def bronze_rows(bronze: DataFrame, table: Table) -> DataFrame:
@@ -76,7 +78,9 @@ def oracle_query(definition: Definition, plan: GoldPlan, gold: DataFrame) -> str
     columns = gold_columns(gold, plan)
     lines = (line for line in path.read_text("utf-8").splitlines() if not line.startswith("--"))
     body = "\n".join(lines).strip().rstrip(";")
-    return _source(f"({body}) AS oracle", [columns[name] for name in plan.key], list(columns.values()))
+    return _source(
+        engine_of(definition), f"({body}) AS oracle", [columns[name] for name in plan.key], list(columns.values())
+    )
 
 
 def gold_columns(gold: DataFrame, plan: GoldPlan) -> dict[str, Column]:
@@ -99,8 +103,8 @@ def _key_columns(table: Table) -> list[Column]:
     return [by_name[name] for name in table.key]
 
 
-def _source(relation: str, key: Sequence[Column], row: Sequence[Column]) -> str:
-    return f"SELECT {canonical.mysql_text(key)} AS k, MD5({canonical.mysql_text(row)}) AS d FROM {relation}"  # noqa: S608
+def _source(engine: Engine, relation: str, key: Sequence[Column], row: Sequence[Column]) -> str:
+    return f"SELECT {engine.row(key)} AS k, {engine.digest(engine.row(row))} AS d FROM {relation}"  # noqa: S608
 
 
 def _lake(rows: DataFrame, key: Sequence[Column], row: Sequence[Column]) -> DataFrame:

@@ -21,7 +21,7 @@ from batch.reconcile.buckets import key_values
 from batch.reconcile.verdict import Finding
 from batch.spark.session import Sessions
 from config.definition import Table
-from config.settings import DatabaseSettings
+from config.engines import engine_of
 
 SOURCE_SHARE_MIN: Final = 0.8
 """Minimum ratio of source rows to lake rows; below it, a mistake such as a wrong database is likely."""
@@ -57,7 +57,7 @@ def repair(
             raise BatchError(text, layer="bronze", table=name)
 
     def plan(run_id: str, started_at: datetime) -> list[Step]:
-        context = workspace.context(spark, run_id, started_at, database=DatabaseSettings.read())
+        context = workspace.context(spark, run_id, started_at, database=engine_of(workspace.definition).login())
         landing = [
             _landing(table, keys[table.name], context) for table in workspace.definition.tables if keys[table.name]
         ]

@@ -7,10 +7,10 @@ from concurrent.futures import Executor, Future
 from functools import cached_property
 from typing import Any
 
-from mysql.connector.connection import MySQLConnection
 from pyspark.sql import DataFrame
 
 from batch.reconcile.buckets import COARSE_DIGITS, Bucket
+from config.engines.base import Connection
 
 
 class SourceSide:
@@ -22,7 +22,7 @@ class SourceSide:
         thread: an executor with a single thread, on which all queries run.
     """
 
-    def __init__(self, connection: MySQLConnection, query: str, thread: Executor) -> None:
+    def __init__(self, connection: Connection, query: str, thread: Executor) -> None:
         self._connection = connection
         self._query = query
         self._thread = thread
@@ -44,17 +44,23 @@ class SourceSide:
         return self._known[digits]
 
     def _buckets(self, digits: int, within: Collection[str] | None) -> dict[str, Bucket]:
+        engine, prefix = self._connection.engine, self._prefix
         sql = f"""
-            SELECT LEFT(MD5(k), {digits}) AS bucket, COUNT(*), SUM(CAST(CONV(LEFT(d, 13), 16, 10) AS UNSIGNED))
-            FROM ({self._query}) AS canonical {_where("LEFT(MD5(k), {0})", within)} GROUP BY bucket
+            SELECT {prefix.format(digits)} AS bucket, COUNT(*), SUM({engine.digest_number("d")})
+            FROM ({self._query}) AS canonical {_where(prefix, within)} GROUP BY bucket
         """  # noqa: S608 - identifiers of a definition, hexadecimal digits
         return {name: Bucket(int(rows), int(total)) for name, rows, total in self._ask(sql)}
 
     def rows(self, within: Collection[str]) -> dict[str, str]:
         """Return the digests, by key, of the rows in the buckets `within`."""
-        where = _where("LEFT(MD5(k), {0})", within)
+        where = _where(self._prefix, within)
         sql = f"SELECT k, d FROM ({self._query}) AS canonical {where}"  # noqa: S608
         return dict(self._thread.submit(self._ask, sql).result())
+
+    @property
+    def _prefix(self) -> str:
+        """Expression for the leading digits of the key's MD5; `{0}` stands for the number of digits."""
+        return f"LEFT({self._connection.engine.digest('k')}, {{0}})"
 
     def _ask(self, sql: str) -> list[Any]:
         with self._connection.cursor() as cursor:

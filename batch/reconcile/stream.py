@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from mysql.connector.connection import MySQLConnection
-
 from batch.errors import BatchError
 from batch.reconcile.buckets import Pair, key_text
 from batch.reconcile.verdict import Finding
 from config.definition import Completeness, Definition
+from config.engines.base import Connection
 from streams.adapters.committed_reader import CommittedReader, TopicError
 from streams.topics import ORDER_FINAL
 
 
 def compare_stream(
-    connection: MySQLConnection, definition: Definition, rule: Completeness, bootstrap: str, pause: Callable[[], None]
+    connection: Connection, definition: Definition, rule: Completeness, bootstrap: str, pause: Callable[[], None]
 ) -> Finding:
     """Check that `order_final` has exactly one record per complete order; recheck missing orders after a pause.
 
@@ -55,17 +54,16 @@ def compare_stream(
     )
 
 
-def complete_orders(connection: MySQLConnection, definition: Definition, rule: Completeness) -> set[str]:
+def complete_orders(connection: Connection, definition: Definition, rule: Completeness) -> set[str]:
     """Return the ids of the orders that are currently complete in the source."""
     parent, children = definition.table(rule.parent), definition.table(rule.children)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            SELECT o.`{parent.topic_key}` FROM `{parent.name}` AS o JOIN (
-                SELECT `{children.topic_key}` AS parent, COUNT(*) AS there
-                FROM `{children.name}` WHERE quantity >= 1 GROUP BY `{children.topic_key}`
-            ) AS children ON children.parent = o.`{parent.topic_key}`
-            WHERE o.`{rule.expected_column}` >= 1 AND children.there >= o.`{rule.expected_column}`
-            """  # noqa: S608 - identifiers of a definition
-        )
-        return {str(row[0]) for row in cursor.fetchall()}  # type: ignore[index]
+    quoted = connection.quoted
+    order, child, expected = map(quoted, (str(parent.topic_key), str(children.topic_key), rule.expected_column))
+    query = f"""
+        SELECT o.{order} FROM {quoted(parent.name)} AS o JOIN (
+            SELECT {child} AS parent, COUNT(*) AS there
+            FROM {quoted(children.name)} WHERE quantity >= 1 GROUP BY {child}
+        ) AS children ON children.parent = o.{order}
+        WHERE o.{expected} >= 1 AND children.there >= o.{expected}
+    """  # noqa: S608 - identifiers of a definition
+    return {str(row[0]) for row in connection.rows(query)}

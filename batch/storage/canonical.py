@@ -1,5 +1,7 @@
 """The canonical text of a row, for which Spark and the source database produce identical characters.
 
+The source database's expressions are `config.engines.base.Engine.value` and `row`.
+
 NULL is written as `-`, and any other value as `<number of characters>:<text>`; a row is the concatenation of its
 values. Integers have no padding, decimals have all digits of their scale, times are `YYYY-MM-DD HH:MM:SS.ffffff` in
 UTC, dates are `YYYY-MM-DD`, and booleans are 0 or 1. Floating-point numbers have the fewest digits that identify the
@@ -16,30 +18,11 @@ from typing import Final
 
 from config.definition import Column, LogicalType
 
-_MYSQL: Final = {
-    LogicalType.BOOLEAN: "CAST({0} <> 0 AS CHAR)",
-    LogicalType.DATE: "DATE_FORMAT({0}, '%Y-%m-%d')",
-    LogicalType.TIMESTAMP: "DATE_FORMAT({0}, '%Y-%m-%d %H:%i:%S.%f')",
-    LogicalType.UUID: "CONVERT({0} USING utf8mb4)",
-    LogicalType.STRING: "CONVERT({0} USING utf8mb4)",
-}
 _SPARK: Final = {
     LogicalType.BOOLEAN: "CAST(CAST({0} AS INT) AS STRING)",
     LogicalType.DATE: "date_format({0}, 'yyyy-MM-dd')",
     LogicalType.TIMESTAMP: "date_format({0}, 'yyyy-MM-dd HH:mm:ss.SSSSSS')",
 }
-
-
-def mysql_text(columns: Sequence[Column]) -> str:
-    """Return a MySQL or MariaDB expression for a row's canonical text; the session's time zone must be UTC."""
-    texts = [mysql_value(column) for column in columns]
-    values = (f"COALESCE(CONCAT(CHAR_LENGTH({text}), ':', {text}), '-')" for text in texts)
-    return f"CONCAT({', '.join(values)})"
-
-
-def mysql_value(column: Column) -> str:
-    """Return a MySQL or MariaDB expression for a value's canonical text without its length; NULL stays NULL."""
-    return _MYSQL.get(column.type, "CAST({0} AS CHAR)").format(f"`{column.name}`")
 
 
 def double_text(value: float | None) -> str | None:

@@ -5,33 +5,29 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from mysql.connector import Error
-from mysql.connector.connection import MySQLConnection
-
 from batch.errors import BatchError
 from batch.storage.retry import with_tries
-from config.settings import DatabaseSettings
-
-CONNECT_TIMEOUT_S = 5
+from config.engines import engine_for
+from config.engines.base import Connection, EngineError, SourceSettings
 
 
 @contextlib.contextmanager
-def connected(settings: DatabaseSettings, database: str) -> Iterator[MySQLConnection]:
+def connected(settings: SourceSettings, database: str, schema: str | None = None) -> Iterator[Connection]:
     """Yield a database connection for reading, with autocommit and time zone UTC.
 
     Raises:
-        BatchError: the server does not answer in three attempts, or it rejects the login or a statement.
+        BatchError: the server does not answer in three attempts, rejects the login or a statement, or lacks something.
     """
-    connection = with_tries(lambda: _connect(settings, database), layer="source", table="")
+    engine = engine_for(settings)
+    connection = with_tries(
+        lambda: engine.connect(settings, database, schema, autocommit=True), layer="source", table=""
+    )
     try:
         yield connection
-    except Error as error:
+    except engine.errors as error:
         where = f"the database server at {settings.host}:{settings.port}"
-        raise BatchError(f"{where}: {error.msg} (error {error.errno})", layer="source") from error
+        raise BatchError(f"{where}: {engine.message(error)}", layer="source") from error
+    except EngineError as error:
+        raise BatchError(str(error), layer="source") from error
     finally:
-        # close() would first send a message to the server, and so fail or block if the server is down.
-        connection.disconnect() if connection.is_connected() else connection.shutdown()
-
-
-def _connect(settings: DatabaseSettings, database: str) -> MySQLConnection:
-    return MySQLConnection(**settings.connection(database), autocommit=True, connection_timeout=CONNECT_TIMEOUT_S)
+        connection.close()

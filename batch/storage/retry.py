@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from batch.errors import BatchError, StorageError
+from config.engines import ENGINES
 
 Result = TypeVar("Result")
 
@@ -39,20 +40,25 @@ class _Fault:
     error: type[BatchError] = BatchError
 
 
-_FAULTS = (
+_LOGINS = tuple(
     _Fault(
-        re.compile(r"SQLInvalidAuthorizationSpec|Access denied for user"),
-        "the database rejects the login: check MYSQL_USER and MYSQL_PASSWORD, and grant the user SELECT and PROCESS",
+        re.compile(words.no_login),
+        f"the database rejects the login: check {words.login}, and grant the user {words.rights}",
         is_passing=False,
-    ),
+    )
+    for words in (engine.words for engine in ENGINES.values())
+)
+_ABSENCES = tuple(
     _Fault(
-        re.compile(
-            r"SQL(Non)?TransientConnectionException|mysql\.connector\.errors\.(Interface|Operational)Error"
-            r"|Lost connection to|Can't connect to|Socket error during"
-        ),
-        "the database does not answer: check that it is running and that MYSQL_HOST and MYSQL_PORT are right",
+        re.compile(words.away),
+        f"the database does not answer: check that it is running and that {words.address} are right",
         is_passing=True,
-    ),
+    )
+    for words in (engine.words for engine in ENGINES.values())
+)
+_FAULTS = (
+    *_LOGINS,
+    *_ABSENCES,
     _Fault(
         re.compile(r"InvalidAccessKeyId|SignatureDoesNotMatch|Status Code: 403|AccessDenied|the necessary privileges"),
         "the object storage rejects the login: check MINIO_ACCESS_KEY and MINIO_SECRET_KEY",

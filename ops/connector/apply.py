@@ -13,6 +13,7 @@ from stack.errors import StackError
 _RUN_LIMIT_SECONDS = 90.0
 _SNAPSHOT_LIMIT_SECONDS = 600.0
 _POLL_SECONDS = 0.1
+_CAUSE = "Caused by: "
 
 
 class Outcome(Enum):
@@ -42,7 +43,7 @@ def wait_running(connect: ConnectClient, name: str, *, limit_seconds: float = _R
     """Wait until the connector and its task are running.
 
     Raises:
-        StackError: the connector or its task failed (the message gives the first line of its trace), or they are not
+        StackError: the connector or its task failed (the message gives the cause), or they are not
                 running within the limit.
     """
     deadline = time.monotonic() + limit_seconds
@@ -102,11 +103,15 @@ def is_running(status: Mapping[str, Any] | None) -> bool:
 
 
 def failure_of(status: Mapping[str, Any] | None) -> str | None:
-    """Return the first line of the trace of a failed connector or task; None if nothing failed."""
+    """Return the cause in the trace of a failed connector or task; None if nothing failed.
+
+    It is the last line that begins with "Caused by", as the first one often says only that something failed.
+    """
     for item in (status["connector"], *status["tasks"]) if status else ():
         if item["state"] == "FAILED":
             lines = str(item.get("trace", "")).strip().splitlines()
-            return lines[0] if lines else "no reason given"
+            causes = [line.removeprefix(_CAUSE) for line in lines if line.startswith(_CAUSE)]
+            return (causes or lines[:1] or ["no reason given"])[-1]
     return None
 
 

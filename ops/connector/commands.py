@@ -3,7 +3,7 @@
 millrace connector apply     create or update the connector, then wait until it and its task are running
 millrace connector epoch begin    replace the connector after a fail-over: its changes are newer than all former ones
 millrace connector status    show the connector's state; exit code 1 unless it and all its tasks are running
-millrace connector delete    delete the connector; Connect keeps its source position
+millrace connector delete    delete the connector; Connect keeps its position, PostgreSQL no slot
 millrace connector sweep     append deletions of rows that vanished from the source without a captured deletion
 millrace connector watch     start failed tasks again, and sweep after each snapshot; runs until it is stopped
 """
@@ -15,10 +15,12 @@ from typing import Any
 
 from config.dataset import DefinitionError, load_definition
 from config.definition import Definition
+from config.engines import engine_of
 from config.json_output import add_json_option, print_json
-from config.settings import ConnectSettings, DatabaseSettings, DatasetSettings, KafkaSettings
+from config.settings import ConnectSettings, DatasetSettings, KafkaSettings
 from ops.connector.apply import apply_connector, check_connector, failure_of, wait_snapshot
 from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
+from ops.connector.postgres import PostgresSource
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name, connector_settings
 from ops.connector.sweep import has_comparable_key, sweep
@@ -26,7 +28,7 @@ from ops.connector.watch import ConnectorWatch
 from ops.context import add_stack_option, settings_environment
 from ops.signals import stopped_by_signals
 from stack.errors import StackError
-from streams.model.position import with_epoch
+from streams.model.position import epoch_of, with_epoch
 
 _LOOK_SECONDS = 2.0
 
@@ -43,9 +45,10 @@ def add_commands(subparsers: Any) -> None:
         connector="name of the connector",
         state="state of the connector, such as RUNNING; null if it does not exist",
         tasks="objects with `id` and `state`",
-        failure="first line of the trace of a failed connector or task, else null",
+        source="for PostgreSQL, lines about the slot and the last heartbeat; exit code 1 if none has arrived for 30 s",
+        failure="cause in the trace of a failed connector or task, else null",
     )
-    _add(actions, "delete", run_delete, "delete the connector; Connect keeps its source position")
+    _add(actions, "delete", run_delete, "delete the connector; Connect keeps its position, PostgreSQL no slot")
     text = "append deletions, to the change topics, of rows that vanished from the source without a captured deletion"
     parser = _add(actions, "sweep", run_sweep, text)
     parser.add_argument("--table", metavar="TABLE", help="compare only this table (default: all tables of the dataset)")
@@ -70,7 +73,7 @@ def run_apply(arguments: argparse.Namespace) -> int:
     definition, settings = _read_settings(arguments)
     with ConnectClient(settings.url) as connect:
         epoch = begun_epoch(_bootstrap(arguments), definition.name)
-        _apply(connect, definition, settings, epoch, wait=arguments.wait_snapshot)
+        _apply(arguments, connect, definition, settings, epoch)
     return 0
 
 
@@ -83,17 +86,30 @@ def run_epoch_begin(arguments: argparse.Namespace) -> int:
         check_connector(connect, name, connector_settings(definition, settings, epoch=epoch))
         begin_epoch(bootstrap, definition.name, epoch)
         print(f"{name}: epoch {epoch} has begun; if this command fails now, go on with `millrace connector apply`")
-        _apply(connect, definition, settings, epoch, wait=arguments.wait_snapshot)
+        former = epoch_of((connect.config(name) or {}).get("topic.prefix"))
+        _apply(arguments, connect, definition, settings, epoch)
+        if definition.engine == "postgres":
+            PostgresSource(definition, settings_environment(arguments), connect).forget(former)
     return 0
 
 
 def _apply(
-    connect: ConnectClient, definition: Definition, settings: ConnectSettings, epoch: int, *, wait: bool
+    arguments: argparse.Namespace,
+    connect: ConnectClient,
+    definition: Definition,
+    settings: ConnectSettings,
+    epoch: int,
 ) -> None:
-    name = connector_name(definition.name)
+    name, source, before = connector_name(definition.name), None, 0
+    if definition.engine == "postgres":
+        source = PostgresSource(definition, settings_environment(arguments), connect)
+        before = source.prepare(epoch, lambda line: print(f"{name}: {line}", flush=True))
     outcome = apply_connector(connect, name, connector_settings(definition, settings, epoch=epoch))
     print(f"{name}: {outcome.value}; the connector and its task are running" + (f" in epoch {epoch}" if epoch else ""))
-    if wait:
+    if source is not None:
+        source.await_arrival(epoch, before)
+        print(f"{name}: records arrive")
+    if arguments.wait_snapshot:
         wait_snapshot(connect, name, prefix=with_epoch(definition.name, epoch))
         print(f"{name}: the initial snapshot is complete")
 
@@ -104,28 +120,48 @@ def run_status(arguments: argparse.Namespace) -> int:
     name = connector_name(definition.name)
     with ConnectClient(settings.url) as connect:
         status = connect.status(name)
+        lines, arrives = _source_status(arguments, connect, definition) if status else ([], True)
     if status is None and not arguments.json:
         raise StackError(f"there is no connector {name}: create it with `millrace connector apply`")
     state = status["connector"]["state"] if status else None
     tasks = [{"id": task["id"], "state": task["state"]} for task in (status["tasks"] if status else ())]
     failure = failure_of(status)
-    exit_code = 0 if tasks and {state, *(task["state"] for task in tasks)} == {"RUNNING"} else 1
+    exit_code = 0 if tasks and {state, *(task["state"] for task in tasks)} == {"RUNNING"} and arrives else 1
     if arguments.json:
-        return print_json(arguments, exit_code=exit_code, connector=name, state=state, tasks=tasks, failure=failure)
+        found = {"connector": name, "state": state, "tasks": tasks, "failure": failure, "source": lines}
+        return print_json(arguments, exit_code=exit_code, **found)
     print(f"{name}: {state}")
     for task in tasks:
         print(f"  task {task['id']}: {task['state']}")
     if failure:
         print(f"  {failure}")
+    for line in lines:
+        print(f"  {line}")
     return exit_code
 
 
+def _source_status(
+    arguments: argparse.Namespace, connect: ConnectClient, definition: Definition
+) -> tuple[list[str], bool]:
+    """Describe the slot of a PostgreSQL source; the second value is whether its changes arrive."""
+    if definition.engine != "postgres":
+        return [], True
+    environment = settings_environment(arguments)
+    config = connect.config(connector_name(definition.name)) or {}
+    return PostgresSource(definition, environment, connect).status_lines(epoch_of(config.get("topic.prefix")))
+
+
 def run_delete(arguments: argparse.Namespace) -> int:
-    """Delete the connector; Connect keeps its source position."""
+    """Delete the connector, and for PostgreSQL its slot, without which only a new epoch can go on; Connect keeps its
+    source position."""
     definition, settings = _read_settings(arguments)
     name = connector_name(definition.name)
     with ConnectClient(settings.url) as connect:
+        epoch = epoch_of((connect.config(name) or {}).get("topic.prefix"))
         print(f"{name}: {'deleted' if connect.delete(name) else 'did not exist'}")
+        if definition.engine == "postgres":
+            is_dropped = PostgresSource(definition, settings_environment(arguments), connect).forget(epoch)
+            print(f"{name}: {'dropped its replication slot' if is_dropped else 'had no replication slot'}")
     return 0
 
 
@@ -139,7 +175,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
             raise StackError(error.args[0]) from None
     environment = settings_environment(arguments)
     tables = sweep(
-        DatabaseSettings.read(environment),
+        engine_of(definition).login(environment),
         KafkaSettings.read(environment).bootstrap,
         definition,
         only=None if arguments.table is None else {arguments.table},
@@ -157,7 +193,8 @@ def run_sweep(arguments: argparse.Namespace) -> int:
 def run_watch(arguments: argparse.Namespace) -> int:
     """Look at the connector every few seconds until SIGTERM or SIGINT ends the command."""
     definition, settings = _read_settings(arguments)
-    database, bootstrap = DatabaseSettings.read(settings_environment(arguments)), _bootstrap(arguments)
+    database = engine_of(definition).login(settings_environment(arguments))
+    bootstrap = _bootstrap(arguments)
     tables = [table.name for table in definition.tables if has_comparable_key(table)]
     for table in definition.tables:
         if table.name not in tables:

@@ -18,16 +18,15 @@ from decimal import Decimal
 from typing import Any, Final
 
 from msgspec import Struct
-from mysql.connector.connection import MySQLConnection
 
 from config.definition import Definition, Table
-from config.settings import DatabaseSettings
+from config.engines.base import Connection, SourceSettings
 from ops.connector.sweep import append, database_time_ms, deletion, envelope_of, existing, require_comparable_key
 from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows
-from ops.database import LOCKING, connected, fetched, locking_reads, quoted
+from ops.database import connected, fetched
 from stack.errors import StackError
 from streams.model.position import Position
-from streams.topics import REPAIRED_HEADER, change_topic
+from streams.topics import REPAIRED_HEADER, topic_under
 
 _QUERY_KEYS: Final = 500
 
@@ -49,7 +48,7 @@ class _TableRows(Struct):
 
 
 def repair(
-    database: DatabaseSettings, bootstrap: str, definition: Definition, order_ids: Collection[str]
+    database: SourceSettings, bootstrap: str, definition: Definition, order_ids: Collection[str]
 ) -> list[Repaired]:
     """Append the rows of these orders as they are in the database, and deletions of rows that it lacks.
 
@@ -62,8 +61,8 @@ def repair(
     tables = [_read_topic(bootstrap, definition, definition.table(name)) for name in (rule.children, rule.parent)]
     repaired: list[Repaired] = []
     records: list[tuple[str, ChangeRecord]] = []
-    with connected(database, definition.database) as connection:
-        with locking_reads(connection):
+    with connected(database, definition.database, definition.schema) as connection:
+        with connection.engine.locking_reads(connection):
             sources = [_source_rows(connection, each.table, sorted(wanted)) for each in tables]
             at_ms = database_time_ms(connection)
         for each, source in zip(tables, sources, strict=True):
@@ -78,23 +77,24 @@ def repair(
 
 def _read_topic(bootstrap: str, definition: Definition, table: Table) -> _TableRows:
     require_comparable_key(table)
-    topic = change_topic(definition.name, table.name, engine=definition.engine)
+    topic = topic_under(definition.topic_prefix, table.name)
     rows = TopicRows(bootstrap, topic, table)
     rows.read()
     return _TableRows(table, topic, rows)
 
 
-def _source_rows(connection: MySQLConnection, table: Table, order_ids: list[str]) -> dict[RowKey, dict[str, Any]]:
+def _source_rows(connection: Connection, table: Table, order_ids: list[str]) -> dict[RowKey, dict[str, Any]]:
     """Read the rows of these orders, keyed by their primary keys."""
     assert table.topic_key is not None
     names = [column.name for column in table.columns]
-    columns = ", ".join(map(quoted, names))
+    columns = ", ".join(map(connection.quoted, names))
     found = {}
     for first in range(0, len(order_ids), _QUERY_KEYS):
         keys = order_ids[first : first + _QUERY_KEYS]
         marks = ", ".join(["%s"] * len(keys))
-        query = f"SELECT {columns} FROM {quoted(table.name)} WHERE {quoted(table.topic_key)} IN ({marks})"  # noqa: S608
-        for values in fetched(connection, f"{query} {LOCKING}", tuple(keys)):
+        condition = f"{connection.quoted(table.topic_key)} IN ({marks})"
+        query = f"SELECT {columns} FROM {connection.quoted(table.name)} WHERE {condition}"  # noqa: S608
+        for values in fetched(connection, f"{query} {connection.engine.locking}", tuple(keys)):
             row = dict(zip(names, values, strict=True))
             found[tuple(row[name] for name in table.key)] = row
     return found

@@ -19,12 +19,12 @@ from config.kafka_security import java_client
 from config.settings import ConnectSettings
 from stack.errors import StackError
 from streams.model.position import with_epoch
-from streams.topics import change_topic
+from streams.topics import topic_under
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "config" / "connectors"
 
 _PLACEHOLDER = re.compile(r"\{\{ (\w+) \}\}")
-_REFERENCE = re.compile(r"\$\{env:CONNECTOR_(DATABASE|KAFKA)_\w+\}")
+_REFERENCE = re.compile(r"\$\{env:CONNECTOR_(DATABASE|PG|KAFKA)_\w+\}")
 _KAFKA_LOGIN = "${env:CONNECTOR_KAFKA_JAAS}"
 _SECRET_WORDS = ("password", "secret", "token", "credential", "jaas")
 
@@ -51,22 +51,46 @@ def connector_settings(definition: Definition, settings: ConnectSettings, *, epo
     Raises:
         StackError: the definition names no topic key for a table, or contains a secret in plain text.
     """
+    host, port = _address(definition, settings)
     filled = {
         "prefix": with_epoch(definition.name, epoch),
         "database": definition.database,
-        "database_host": settings.database_host,
-        "database_port": str(settings.database_port),
+        "database_host": host,
+        "database_port": str(port),
         "kafka_bootstrap": settings.kafka_bootstrap,
         "schema_history_topic": f"schema-history.{with_epoch(definition.name, epoch)}",
+        "schema": source_schema(definition),
+        "slot": slot_name(definition.name, epoch),
     }
+    is_postgres = definition.engine == "postgres"
     result = {
-        **_fill(_read_template(settings.database_kind), filled),
+        **_fill(_read_template("postgres" if is_postgres else settings.database_kind), filled),
         **routing_settings(definition, table_keys(definition), epoch=epoch),
-        **_history_security(settings),
+        **({} if is_postgres else _history_security(settings)),
         **definition.connector,
     }
     _require_no_plain_secrets(result)
     return result
+
+
+def source_schema(definition: Definition) -> str:
+    """Return the first part of a table's name in the connector's settings and topics."""
+    return (definition.schema or "public") if definition.engine == "postgres" else definition.database
+
+
+def slot_name(dataset: str, epoch: int) -> str:
+    """Return the name of the slot in PostgreSQL's log, and of the publication, of a dataset in an epoch."""
+    return f"millrace_{with_epoch(dataset, epoch).replace('.', '_')}"
+
+
+def _address(definition: Definition, settings: ConnectSettings) -> tuple[str, int]:
+    """Return host and port at which Connect reaches the dataset's database."""
+    host, port, names = settings.database_host, settings.database_port, "MYSQL_HOST or CONNECTOR_DATABASE_HOST"
+    if definition.engine == "postgres":
+        host, port, names = settings.postgres_host, settings.postgres_port, "PGHOST or CONNECTOR_PG_HOST"
+    if host is None:
+        raise StackError(f"{names}: is not set, so Connect cannot reach the database of {definition.name}")
+    return host, port
 
 
 def table_keys(definition: Definition) -> tuple[TableKey, ...]:
@@ -76,19 +100,17 @@ def table_keys(definition: Definition) -> tuple[TableKey, ...]:
 
 def routing_settings(definition: Definition, tables: Sequence[TableKey], *, epoch: int = 0) -> dict[str, str]:
     """Build the settings that select the tables, and set their topic names and record keys."""
+    schema = source_schema(definition)
+    source = re.escape(f"{with_epoch(definition.name, epoch)}.{schema}.")
     result = {
-        "table.include.list": ",".join(f"{definition.database}.{item.table}" for item in tables),
+        "table.include.list": ",".join(f"{schema}.{item.table}" for item in tables),
         "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
-        "transforms.route.regex": rf"{re.escape(f'{with_epoch(definition.name, epoch)}.{definition.database}.')}(.*)",
-        "transforms.route.replacement": change_topic(definition.name, "$1", engine=definition.engine),
+        "transforms.route.regex": f"{source}(.*)",
+        "transforms.route.replacement": topic_under(definition.topic_prefix, "$1"),
     }
     columns = sorted({item.column for item in tables})
     for column in columns:
-        topics = [
-            change_topic(definition.name, item.table, engine=definition.engine)
-            for item in tables
-            if item.column == column
-        ]
+        topics = [topic_under(definition.topic_prefix, item.table) for item in tables if item.column == column]
         result |= {
             f"transforms.key_{column}.type": "org.apache.kafka.connect.transforms.ExtractField$Key",
             f"transforms.key_{column}.field": column,
@@ -97,9 +119,17 @@ def routing_settings(definition: Definition, tables: Sequence[TableKey], *, epoc
             f"predicates.keyed_by_{column}.type": "org.apache.kafka.connect.transforms.predicates.TopicNameMatches",
             f"predicates.keyed_by_{column}.pattern": "|".join(re.escape(topic) for topic in topics),
         }
-    result["transforms"] = ",".join(["route", *(f"key_{column}" for column in columns)])
-    result["predicates"] = ",".join(f"keyed_by_{column}" for column in columns)
-    return result
+    transforms = ["route", *(f"key_{column}" for column in columns)]
+    predicates = [f"keyed_by_{column}" for column in columns]
+    if definition.engine == "postgres":  # whose connector publishes the rows of the signal table as well
+        result |= {
+            "transforms.signals.type": "org.apache.kafka.connect.transforms.Filter",
+            "transforms.signals.predicate": "signals",
+            "predicates.signals.type": "org.apache.kafka.connect.transforms.predicates.TopicNameMatches",
+            "predicates.signals.pattern": f"{source}millrace_signal",
+        }
+        transforms, predicates = ["signals", *transforms], ["signals", *predicates]
+    return result | {"transforms": ",".join(transforms), "predicates": ",".join(predicates)}
 
 
 def _history_security(settings: ConnectSettings) -> dict[str, str]:

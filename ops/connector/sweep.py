@@ -23,16 +23,15 @@ from typing import Any, Final
 import msgspec
 from confluent_kafka import KafkaException, Producer
 from msgspec import Struct
-from mysql.connector.connection import MySQLConnection
 
 from config.definition import Definition, LogicalType, Table
-from config.settings import DatabaseSettings
+from config.engines.base import Connection, SourceSettings
 from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows
-from ops.database import LOCKING, connected, fetched, locking_reads, quoted, short_lock_waits
+from ops.database import connected, fetched
 from ops.producer import ANSWER_S, transactional_producer
 from stack.errors import StackError
 from streams.model.position import SWEPT_ROW, Position
-from streams.topics import SWEPT_HEADER, change_topic
+from streams.topics import SWEPT_HEADER, topic_under
 
 MOST_GONE_SHARE: Final = 0.2
 """Largest share of a table's rows that a sweep deletes without `--force`."""
@@ -60,7 +59,7 @@ class SweptTable(Struct, kw_only=True):
 
 
 def sweep(
-    database: DatabaseSettings,
+    database: SourceSettings,
     bootstrap: str,
     definition: Definition,
     *,
@@ -81,7 +80,7 @@ def sweep(
     """
     tables = [table for table in definition.tables if only is None or table.name in only]
     refusals: list[str] = []
-    with connected(database, definition.database) as connection:
+    with connected(database, definition.database, definition.schema) as connection:
         for table in tables:
             try:
                 require_comparable_key(table)
@@ -109,7 +108,7 @@ def require_comparable_key(table: Table) -> None:
 
 
 def _swept(
-    connection: MySQLConnection,
+    connection: Connection,
     bootstrap: str,
     definition: Definition,
     table: Table,
@@ -117,7 +116,7 @@ def _swept(
     is_dry: bool,
     is_forced: bool,
 ) -> SweptTable:
-    topic = change_topic(definition.name, table.name, engine=definition.engine)
+    topic = topic_under(definition.topic_prefix, table.name)
     rows = TopicRows(bootstrap, topic, table)
     rows.read()
     gone = _gone(connection, table, rows)
@@ -138,12 +137,12 @@ def _swept(
                 gone.pop(deletions[record], None)
             return found
 
-        with short_lock_waits(connection):  # the readers of the topic wait too
+        with connection.engine.short_lock_waits(connection):  # the readers of the topic wait too
             append(bootstrap, definition, deletions, header=SWEPT_HEADER, outdated=returned)
     return SweptTable(table=table.name, topic_rows=there, gone=len(gone))
 
 
-def _gone(connection: MySQLConnection, table: Table, rows: TopicRows) -> dict[RowKey, Position]:
+def _gone(connection: Connection, table: Table, rows: TopicRows) -> dict[RowKey, Position]:
     """Return the rows that exist in the topic but not in the database, with the positions of their newest changes."""
     known = _keys(connection, table)
     found = {
@@ -159,27 +158,26 @@ def _texts(key: RowKey) -> tuple[str, ...]:
     return tuple(map(str, key))
 
 
-def _keys(connection: MySQLConnection, table: Table) -> set[tuple[str, ...]]:
-    columns = ", ".join(map(quoted, table.key))
+def _keys(connection: Connection, table: Table) -> set[tuple[str, ...]]:
+    columns = ", ".join(map(connection.quoted, table.key))
     connection.rollback()
-    query = f"SELECT {columns} FROM {quoted(table.name)}"  # noqa: S608 - identifiers of a definition
+    query = f"SELECT {columns} FROM {connection.quoted(table.name)}"  # noqa: S608 - identifiers of a definition
     return {tuple(map(str, row)) for row in fetched(connection, query)}
 
 
-def existing(connection: MySQLConnection, table: Table, keys: Iterable[RowKey]) -> Iterator[RowKey]:
+def existing(connection: Connection, table: Table, keys: Iterable[RowKey]) -> Iterator[RowKey]:
     """Yield those of the keys that the database finds now, or that are being committed."""
-    condition = " AND ".join(f"{quoted(name)} = %s" for name in table.key)
-    query = f"SELECT 1 FROM {quoted(table.name)} WHERE {condition} LIMIT 1 {LOCKING}"  # noqa: S608
-    with locking_reads(connection):
+    condition = " AND ".join(f"{connection.quoted(name)} = %s" for name in table.key)
+    query = f"SELECT 1 FROM {connection.quoted(table.name)} WHERE {condition} LIMIT 1"  # noqa: S608
+    with connection.engine.locking_reads(connection):
         for key in keys:
-            if list(fetched(connection, query, key)):
+            if list(fetched(connection, f"{query} {connection.engine.locking}", key)):
                 yield key
 
 
-def database_time_ms(connection: MySQLConnection) -> int:
+def database_time_ms(connection: Connection) -> int:
     """Return the database's time, in milliseconds since 1970."""
-    [(at_ms,)] = fetched(connection, "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS UNSIGNED)")
-    return int(at_ms)
+    return connection.engine.time_ms(connection)
 
 
 def deletion(record: ChangeRecord, at_ms: int) -> ChangeRecord:

@@ -12,16 +12,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from mysql.connector import Error, errorcode
-from mysql.connector.connection import MySQLConnection
-
 from config.definition import Table
-from ops.database import is_transient, quoted, text_literal
+from config.engines.base import Connection, Fault
 
 ROWS_PER_STATEMENT = 5_000
 BYTES_PER_STATEMENT = 1_000_000
 ROWS_PER_TRANSACTION = 50_000
-_LOCKS = frozenset({errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_WAIT_TIMEOUT})
+_NOT_OF_A_ROW = (Fault.AWAY, Fault.LOCKED, Fault.STATEMENT, Fault.NO_TABLE)
+"""Faults that are not the fault of a row's values."""
 
 
 class OnDuplicate(StrEnum):
@@ -61,7 +59,7 @@ class BulkWriter:
         rejected: rows that the database has rejected so far; the caller may remove them from the list.
     """
 
-    connection: MySQLConnection
+    connection: Connection
     table: Table
     columns: Sequence[str]
     on_duplicate: OnDuplicate = OnDuplicate.FAIL
@@ -134,33 +132,27 @@ class BulkWriter:
                 middle = len(piece) // 2
                 pieces += [piece[middle:], piece[:middle]]
             elif error is not None:
-                row, duplicate = piece[0], error.errno == errorcode.ER_DUP_ENTRY
-                rejected.append(RejectedRow(row.line, row.fields, str(error.msg), duplicate))
+                row, duplicate = piece[0], self.connection.engine.fault(error) is Fault.DUPLICATE
+                rejected.append(RejectedRow(row.line, row.fields, self.connection.engine.reason(error), duplicate))
         return rejected
 
-    def _rejection(self, rows: Sequence[Row]) -> Error | None:
+    def _rejection(self, rows: Sequence[Row]) -> Exception | None:
         """Write rows in one statement; return the error if the database rejects them; the transaction stays open."""
+        engine = self.connection.engine
         text = "),(".join([row.literals for row in rows])
-        columns = ",".join(map(quoted, self.columns))
-        statement = f"INSERT INTO {quoted(self.table.name)} ({columns}) VALUES ({text})"  # noqa: S608
+        columns = ",".join(map(engine.quoted, self.columns))
+        statement = f"INSERT INTO {engine.quoted(self.table.name)} ({columns}) VALUES ({text})"  # noqa: S608
+        if self.on_duplicate is OnDuplicate.REPLACE:
+            statement += engine.replacing(self.columns, self.table.key)
         try:
-            with self.connection.cursor() as cursor:
-                cursor.execute(statement + self._on_duplicate_clause())
-        except Error as error:
-            # SQL state 42: invalid statement or missing rights; 08: connection error. These are not the fault of a row.
-            if is_transient(error) or error.errno in _LOCKS or (error.sqlstate or "").startswith(("42", "08")):
+            with engine.savepoint(self.connection), self.connection.cursor() as cursor:
+                cursor.execute(statement)
+        except engine.errors as error:
+            if engine.fault(error) in _NOT_OF_A_ROW:
                 raise
             return error
         self._uncommitted += len(rows)
         return None
-
-    def _on_duplicate_clause(self) -> str:
-        # Not REPLACE: it deletes and inserts, so a change stream would report a deletion.
-        if self.on_duplicate is not OnDuplicate.REPLACE:
-            return ""
-        changed = [name for name in self.columns if name not in self.table.key] or list(self.table.key)
-        assignments = ",".join(f"{quoted(name)}=VALUES({quoted(name)})" for name in changed)
-        return f" ON DUPLICATE KEY UPDATE {assignments}"
 
     def _set_aside_duplicates(self, rows: list[Row]) -> list[RejectedRow]:
         """Remove the rows with an existing key from `rows`, and return the removed rows.
@@ -183,10 +175,8 @@ class BulkWriter:
         return rejected
 
     def _existing_keys(self, keys: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
-        columns = ",".join(map(quoted, self.table.key))
-        wanted = ",".join(f"({','.join(map(text_literal, key))})" for key in keys)
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT {columns} FROM {quoted(self.table.name)} WHERE ({columns}) IN ({wanted})"  # noqa: S608
-            )
-            return {tuple(map(str, row)) for row in cursor.fetchall()}
+        engine = self.connection.engine
+        columns = ",".join(map(engine.quoted, self.table.key))
+        wanted = ",".join(f"({','.join(map(engine.literal, key))})" for key in keys)
+        query = f"SELECT {columns} FROM {engine.quoted(self.table.name)} WHERE ({columns}) IN ({wanted})"  # noqa: S608
+        return {tuple(map(str, row)) for row in self.connection.rows(query)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from config.definition import Definition
-from config.settings import DatabaseSettings, KafkaSettings
+from config.engines.base import SourceSettings
+from config.settings import KafkaSettings
 from ops.database import connected
 from ops.dataset.final_topic import GROUP, FinalReader, FinalRecord
 from ops.dataset.newest import stale_orders
@@ -17,7 +18,7 @@ SHORTEST_PAUSE_S = 0.5
 
 
 def check(
-    database: DatabaseSettings,
+    database: SourceSettings,
     kafka: KafkaSettings,
     definition: Definition,
     *,
@@ -36,7 +37,10 @@ def check(
     """
     deadline = time.monotonic() + timeout_s
     records: list[FinalRecord] = []
-    with connected(database, definition.database) as connection, FinalReader(kafka.bootstrap, ORDER_FINAL) as reader:
+    with (
+        connected(database, definition.database, definition.schema) as connection,
+        FinalReader(kafka.bootstrap, ORDER_FINAL) as reader,
+    ):
         while True:
             began = time.monotonic()
             expected = expected_orders(connection, definition)

@@ -12,6 +12,7 @@ from typing import Any
 
 from config import parsing
 from config.command_line import argument
+from config.definition import ShopGenerator
 from config.json_output import add_json_option, print_json
 from config.settings import KafkaSettings
 from ops.connector.repair import repair
@@ -21,9 +22,10 @@ from ops.dataset.bulk import OnDuplicate
 from ops.dataset.check import check
 from ops.dataset.command import add_dataset_command, chosen_database, chosen_definition, generator_parameters, say
 from ops.dataset.foreign import command as foreign
-from ops.dataset.generator.files import TABLES, write_files
+from ops.dataset.generator.files import write_files
 from ops.dataset.generator.load import load_files, require_empty
 from ops.dataset.generator.plan import make_plan
+from ops.dataset.generator.shop_files import write_shop_files
 from ops.dataset.load import Outcome, load_file
 from ops.dataset.newest import NO_LONGER_EXISTS
 from ops.dataset.oracle import Verdict
@@ -117,7 +119,7 @@ def run_load(arguments: argparse.Namespace) -> int:
         raise StackError(error.args[0]) from None
     if len(arguments.delimiter) != 1:
         raise StackError(f"--delimiter must be one character, not {arguments.delimiter!r}")
-    with connected(chosen_database(arguments), definition.database) as connection:
+    with connected(chosen_database(arguments), definition.database, definition.schema) as connection:
         outcome = load_file(
             connection,
             table,
@@ -177,10 +179,14 @@ def run_generate(arguments: argparse.Namespace) -> int:
     if not arguments.load and arguments.out is None:
         raise StackError("--no-load needs --out DIR: otherwise the generated files are lost")
     if arguments.load and arguments.on_duplicate is OnDuplicate.FAIL:
-        require_empty(chosen_database(arguments), definition, TABLES)
+        require_empty(chosen_database(arguments), definition)
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         began = time.monotonic()
-        paths = write_files(parameters, plan, arguments.out or Path(temporary), say)
+        folder = arguments.out or Path(temporary)
+        if isinstance(parameters, ShopGenerator):
+            paths = write_shop_files(parameters, plan, folder, say)
+        else:
+            paths = write_files(parameters, plan, folder, say)
         say(f"generated with seed {plan.seed} in {time.monotonic() - began:.1f} s")
         if arguments.load:
             began = time.monotonic()

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from config.dataset import DefinitionError, load_definition
-from config.definition import Definition, OrdersGenerator
-from config.settings import DatabaseSettings, DatasetSettings
+from config.definition import Definition, OrdersGenerator, ShopGenerator
+from config.engines import engine_of
+from config.engines.base import SourceSettings
+from config.settings import DatasetSettings
 from config.settings_group import SettingsError
 from ops.context import add_stack_option, settings_environment
 from stack.errors import StackError
@@ -43,12 +45,12 @@ def chosen_definition(arguments: argparse.Namespace) -> Definition:
     return load_definition(arguments.dataset or DatasetSettings.read(settings_environment(arguments)).dataset)
 
 
-def chosen_database(arguments: argparse.Namespace) -> DatabaseSettings:
-    """Return the settings of the source database."""
-    return DatabaseSettings.read(settings_environment(arguments))
+def chosen_database(arguments: argparse.Namespace) -> SourceSettings:
+    """Return the settings of the dataset's source database."""
+    return engine_of(chosen_definition(arguments)).login(settings_environment(arguments))
 
 
-def generator_parameters(definition: Definition) -> OrdersGenerator:
+def generator_parameters(definition: Definition) -> OrdersGenerator | ShopGenerator:
     """Return the parameters of the dataset's data generator, or raise a StackError if it has none."""
     if definition.generator is None:
         raise StackError(f"the definition of dataset {definition.name} has no section `generator`")

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mysql.connector.connection import MySQLConnection
-
 from config.definition import Table
+from config.engines.base import Connection
 from ops.dataset.bulk import BulkWriter, OnDuplicate, RejectedRow, Row
-from ops.dataset.values import column_parser, fault
+from ops.dataset.values import Literal, column_parser, fault
 from stack.errors import StackError
 
 EXAMPLES = 20
@@ -45,7 +44,7 @@ class Outcome:
 
 
 def load_file(
-    connection: MySQLConnection,
+    connection: Connection,
     table: Table,
     path: Path,
     *,
@@ -61,7 +60,8 @@ def load_file(
     try:
         _require_utf8(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return _load(connection, table, _Source(file, path, delimiter, table), on_duplicate, report)
+            literal = connection.engine.literal
+            return _load(connection, table, _Source(file, path, delimiter, table, literal), on_duplicate, report)
     except OSError as error:
         raise StackError(f"{error.filename or path}: {error.strerror}") from error
 
@@ -74,10 +74,11 @@ def rejected_path(path: Path) -> Path:
 class _Source:
     """A CSV file, read as rows that either match the table's columns or are rejected."""
 
-    def __init__(self, file: Any, path: Path, delimiter: str, table: Table) -> None:
+    def __init__(self, file: Any, path: Path, delimiter: str, table: Table, literal: Literal) -> None:
         csv.field_size_limit(sys.maxsize)
         self.path = path
         self.read = 0
+        self._literal = literal
         self._reader = csv.reader(file, delimiter=delimiter, strict=True)
         self.header = self._read_header(table)
         columns = {column.name: column for column in table.columns}
@@ -102,7 +103,8 @@ class _Source:
 
     def rows(self) -> Iterator[Row | RejectedRow]:
         """Yield each record of the file with the line on which it begins; skip blank lines."""
-        reader, parsers, width = self._reader, list(map(column_parser, self._columns)), len(self._columns)
+        reader, width = self._reader, len(self._columns)
+        parsers = [column_parser(column, self._literal) for column in self._columns]
         while True:
             line = reader.line_num + 1
             try:
@@ -125,12 +127,12 @@ class _Source:
                 yield RejectedRow(line, fields, self._reasons(fields))
 
     def _reasons(self, fields: list[str]) -> str:
-        found = [fault(column, text) for column, text in zip(self._columns, fields, strict=True)]
+        found = [fault(column, text, self._literal) for column, text in zip(self._columns, fields, strict=True)]
         return "; ".join(reason for reason in found if reason)
 
 
 def _load(
-    connection: MySQLConnection,
+    connection: Connection,
     table: Table,
     source: _Source,
     on_duplicate: OnDuplicate,

@@ -12,10 +12,10 @@ from typing import Final, Self
 
 import msgspec
 from msgspec import Struct
-from mysql.connector.connection import MySQLConnection
 
 from config.definition import Completeness, Definition
-from ops.database import consistent_snapshot, fetched, quoted
+from config.engines.base import Connection, Engine
+from ops.database import fetched
 from ops.dataset.final_topic import FinalRecord, Order
 from ops.topic_reader import TopicReader
 from streams.model.published import OrderStatus
@@ -74,7 +74,7 @@ _decoder = msgspec.json.Decoder(Published)
 
 
 def stale_orders(
-    connection: MySQLConnection, definition: Definition, final: Iterable[FinalRecord], amended: TopicReader
+    connection: Connection, definition: Definition, final: Iterable[FinalRecord], amended: TopicReader
 ) -> dict[str, str]:
     """Return the orders whose newest record differs from the database twice, although it did not change in between.
 
@@ -125,20 +125,21 @@ def _faults(newest: Mapping[str, Published], source: Mapping[str, Published | No
     return found
 
 
-def source_orders(connection: MySQLConnection, definition: Definition) -> dict[str, Published | None]:
+def source_orders(connection: Connection, definition: Definition) -> dict[str, Published | None]:
     """Read every order of the database from one consistent snapshot; None if its rows break a rule of the streams."""
     rule = definition.completeness
     assert rule is not None
     products: dict[str, list[_Product]] = {}
     invalid: set[str] = set()
     orders: dict[str, Published | None] = {}
-    with consistent_snapshot(connection):
-        for order_id, product_id, quantity in fetched(connection, _lines_query(definition, rule)):
+    with connection.engine.consistent_snapshot(connection):
+        for order_id, product_id, quantity in fetched(connection, _lines_query(connection.engine, definition, rule)):
             if quantity is None or quantity < 1:
                 invalid.add(order_id)
             else:
                 products.setdefault(order_id, []).append(_Product(product_id, quantity))
-        for order_id, customer_id, store_id, method, expected in fetched(connection, _orders_query(definition, rule)):
+        rows = fetched(connection, _orders_query(connection.engine, definition, rule))
+        for order_id, customer_id, store_id, method, expected in rows:
             if order_id in invalid or expected is None or expected < 1:
                 orders[order_id] = None
                 continue
@@ -155,14 +156,14 @@ def source_orders(connection: MySQLConnection, definition: Definition) -> dict[s
     return orders
 
 
-def _orders_query(definition: Definition, rule: Completeness) -> str:
+def _orders_query(engine: Engine, definition: Definition, rule: Completeness) -> str:
     parent = definition.table(rule.parent)
     assert parent.topic_key is not None
-    columns = ", ".join(map(quoted, (parent.topic_key, "customer_id", "store_id", "payment_method_id")))
-    return f"SELECT {columns}, {quoted(rule.expected_column)} FROM {quoted(parent.name)}"  # noqa: S608
+    columns = ", ".join(map(engine.quoted, (parent.topic_key, "customer_id", "store_id", "payment_method_id")))
+    return f"SELECT {columns}, {engine.quoted(rule.expected_column)} FROM {engine.quoted(parent.name)}"  # noqa: S608
 
 
-def _lines_query(definition: Definition, rule: Completeness) -> str:
+def _lines_query(engine: Engine, definition: Definition, rule: Completeness) -> str:
     children = definition.table(rule.children)
     assert children.topic_key is not None
-    return f"SELECT {quoted(children.topic_key)}, product_id, quantity FROM {quoted(children.name)}"  # noqa: S608
+    return f"SELECT {engine.quoted(children.topic_key)}, product_id, quantity FROM {engine.quoted(children.name)}"  # noqa: S608

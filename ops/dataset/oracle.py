@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct, field
-from mysql.connector.connection import MySQLConnection
 
 from config.definition import Completeness, Definition
-from ops.database import consistent_snapshot, fetched, quoted
+from config.engines.base import Connection, Engine
+from ops.database import fetched
 from ops.dataset.final_topic import FinalRecord, Order, PaymentMethod, Product
 from stack.errors import StackError
 
@@ -79,47 +79,48 @@ class Verdict(Struct, kw_only=True):
         return lines[:EXAMPLES]
 
 
-def expected_orders(connection: MySQLConnection, definition: Definition) -> dict[str, Order]:
+def expected_orders(connection: Connection, definition: Definition) -> dict[str, Order]:
     """Read every complete order of the database from one consistent snapshot, with its lines sorted by product id.
 
     Raises:
         StackError: the dataset's definition declares no completeness rule.
     """
-    if definition.completeness is None:
-        raise StackError(f"dataset {definition.name} declares no completeness rule, so there is nothing to check")
-    with consistent_snapshot(connection):
-        orders = {
-            row[0]: _order(row) for row in fetched(connection, _orders_query(definition, definition.completeness))
-        }
-        for order_id, product_id, quantity in fetched(connection, _lines_query(definition, definition.completeness)):
+    rule = definition.completeness
+    if rule is None:
+        raise StackError(f"dataset {definition.name} has no completeness rule: compare it by `millrace lake reconcile`")
+    with connection.engine.consistent_snapshot(connection):
+        found = fetched(connection, _orders_query(connection.engine, definition, rule))
+        orders = {row[0]: _order(row) for row in found}
+        lines = _lines_query(connection.engine, definition, rule)
+        for order_id, product_id, quantity in fetched(connection, lines):
             if order_id in orders:
                 orders[order_id].products.append(Product(product_id, quantity))
     return orders
 
 
-def _orders_query(definition: Definition, rule: Completeness) -> str:
+def _orders_query(engine: Engine, definition: Definition, rule: Completeness) -> str:
     parent, children = definition.table(rule.parent), definition.table(rule.children)
     assert parent.topic_key is not None
     assert children.topic_key is not None
-    expected = f"o.{quoted(rule.expected_column)}"
+    expected = f"o.{engine.quoted(rule.expected_column)}"
     return f"""
-        SELECT o.{quoted(parent.topic_key)}, o.customer_id, o.store_id, o.payment_method_id, m.name, m.bank, {expected},
-               DATE_FORMAT(o.`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ')
-        FROM {quoted(parent.name)} AS o
+        SELECT o.{engine.quoted(parent.topic_key)}, o.customer_id, o.store_id, o.payment_method_id, m.name, m.bank,
+               {expected}, DATE_FORMAT(o.`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ')
+        FROM {engine.quoted(parent.name)} AS o
         JOIN (
-            SELECT {quoted(children.topic_key)} AS order_id, COUNT(DISTINCT product_id) AS line_count
-            FROM {quoted(children.name)} WHERE quantity >= 1 GROUP BY {quoted(children.topic_key)}
-        ) AS d ON d.order_id = o.{quoted(parent.topic_key)}
+            SELECT {engine.quoted(children.topic_key)} AS order_id, COUNT(DISTINCT product_id) AS line_count
+            FROM {engine.quoted(children.name)} WHERE quantity >= 1 GROUP BY {engine.quoted(children.topic_key)}
+        ) AS d ON d.order_id = o.{engine.quoted(parent.topic_key)}
         LEFT JOIN payment_method AS m ON m.id = o.payment_method_id
         WHERE {expected} >= 1 AND d.line_count >= {expected}
     """  # noqa: S608
 
 
-def _lines_query(definition: Definition, rule: Completeness) -> str:
+def _lines_query(engine: Engine, definition: Definition, rule: Completeness) -> str:
     children = definition.table(rule.children)
     assert children.topic_key is not None
-    key = quoted(children.topic_key)
-    return f"SELECT {key}, product_id, quantity FROM {quoted(children.name)} WHERE quantity >= 1"  # noqa: S608
+    key = engine.quoted(children.topic_key)
+    return f"SELECT {key}, product_id, quantity FROM {engine.quoted(children.name)} WHERE quantity >= 1"  # noqa: S608
 
 
 def _order(row: Sequence[Any]) -> Order:

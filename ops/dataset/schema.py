@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mysql.connector.connection import MySQLConnection
-
 from config.dataset import SCHEMA_FILE
 from config.definition import Definition
-from ops.database import quoted
+from config.engines.base import Connection
 from stack.errors import StackError
 
-LOCK_WAIT_S = 20
 
-
-def create_schema(connection: MySQLConnection, definition: Definition, *, drop: bool = False) -> None:
+def create_schema(connection: Connection, definition: Definition, *, drop: bool = False) -> None:
     """Create the database and its tables if they don't exist; with `drop`, first remove the database and all rows.
 
     Raises:
@@ -22,40 +18,25 @@ def create_schema(connection: MySQLConnection, definition: Definition, *, drop: 
     """
     path = Path(definition.folder) / SCHEMA_FILE
     try:
-        schema = path.read_text("utf-8")
+        script = path.read_text("utf-8")
     except OSError as error:
         raise StackError(f"can't read {path}: {error.strerror}") from error
-    database = quoted(definition.database)
-    with connection.cursor() as cursor:
-        # Without this, another client's open transaction could block us for a day, the server's default.
-        cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}")
-        if drop:
-            cursor.execute(f"DROP DATABASE IF EXISTS {database}")
-        cursor.execute(f"CREATE DATABASE IF NOT EXISTS {database} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
-        cursor.execute(f"USE {database}")
-        cursor.execute(schema)
-        while cursor.nextset():
-            pass
+    connection.engine.create_database(connection, definition.database, drop=drop)
+    connection.use(definition.database, definition.schema)
+    connection.engine.run_script(connection, script)
     verify_schema(connection, definition)
 
 
-def verify_schema(connection: MySQLConnection, definition: Definition) -> None:
-    """Compare the columns of each table with the definition.
+def verify_schema(connection: Connection, definition: Definition) -> None:
+    """Compare the columns of each table with the definition; the connection must use the dataset's database.
 
     Raises:
         StackError: tables differ; the message has one line per table.
     """
-    columns: dict[str, set[str]] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = %s",
-            (definition.database,),
-        )
-        for table_name, column_name in cursor.fetchall():
-            columns.setdefault(str(table_name), set()).add(str(column_name))
+    columns = connection.engine.column_types(connection)
     found = []
     for table in definition.tables:
-        actual = columns.get(table.name, set())
+        actual = set(columns.get(table.name, ()))
         if actual != set(table.column_names):
             found.append(
                 f"table {definition.database}.{table.name} has the columns {_listed(actual)}, "

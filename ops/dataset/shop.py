@@ -13,14 +13,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from mysql.connector import Error, errorcode
-from mysql.connector.connection import MySQLConnection
-
-from ops.database import is_transient
+from config.engines.base import Connection, Fault
 
 TRIES = 3
 FIRST_PAUSE_S = 0.5
-LOCKS = frozenset({errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_WAIT_TIMEOUT})
 
 Line = tuple[int, int]  # product id, quantity
 Statement = tuple[str, tuple[Any, ...]]
@@ -130,7 +126,7 @@ def _set_count(order_id: str, num_products: int) -> Statement:
     return "UPDATE orders SET num_products = %s WHERE id = %s", (num_products, order_id)
 
 
-def place_order(connection: MySQLConnection, order: NewOrder, *, details: Details = Details.SAME) -> PlacedOrder:
+def place_order(connection: Connection, order: NewOrder, *, details: Details = Details.SAME) -> PlacedOrder:
     """Commit an order with its lines (`Details.SAME`), or its lines in a second transaction (`Details.LATER`)."""
     shop = ShopDatabase(connection)
     lines = insert_lines(order.order_id, order.lines)
@@ -147,23 +143,23 @@ def place_order(connection: MySQLConnection, order: NewOrder, *, details: Detail
 class ShopDatabase:
     """The shop's tables, accessed over one connection, which is reopened if it is lost."""
 
-    def __init__(self, connection: MySQLConnection, *, wait: Callable[[float], object] = time.sleep) -> None:
+    def __init__(self, connection: Connection, *, wait: Callable[[float], object] = time.sleep) -> None:
         self._connection = connection
         self._wait = wait
 
     def order_ids(self, limit: int) -> list[str]:
         """Read up to `limit` order ids: the lowest ones, which are a random sample because ids are random."""
-        return [row[0] for row in self._read("SELECT id FROM orders ORDER BY id LIMIT %s", (limit,))]
+        return [row[0] for row in self.read("SELECT id FROM orders ORDER BY id LIMIT %s", (limit,))]
 
     def order(self, order_id: str) -> ShopOrder | None:
         """Read an order and its lines as they are now; None if the order does not exist."""
         text = "SELECT customer_id, payment_method_id, num_products FROM orders WHERE id = %s"
-        found = self._read(text, (order_id,))
+        found = self.read(text, (order_id,))
         if not found:
             return None
         customer_id, payment_method_id, num_products = found[0]
         text = "SELECT product_id, quantity FROM order_details WHERE order_id = %s ORDER BY product_id"
-        lines = tuple((row[0], row[1]) for row in self._read(text, (order_id,)))
+        lines = tuple((row[0], row[1]) for row in self.read(text, (order_id,)))
         return ShopOrder(
             order_id=order_id,
             customer_id=customer_id,
@@ -174,12 +170,12 @@ class ShopDatabase:
 
     def highest_customer_id(self) -> int | None:
         """Read the highest customer id; None if there are no customers."""
-        highest: int | None = self._read("SELECT MAX(id) FROM customers", ())[0][0]
+        highest: int | None = self.read("SELECT MAX(id) FROM customers", ())[0][0]
         return highest
 
     def payment_method_ids(self) -> list[int]:
         """Read the ids of all payment methods."""
-        return [row[0] for row in self._read("SELECT id FROM payment_method ORDER BY id", ())]
+        return [row[0] for row in self.read("SELECT id FROM payment_method ORDER BY id", ())]
 
     def commit(self, transaction: Transaction) -> None:
         """Run the statements as one transaction; try up to three times if the connection is lost or a lock fails.
@@ -193,42 +189,42 @@ class ShopDatabase:
                         cursor.execute(text, values)
                 self._connection.commit()
                 return
-            except Error as error:
-                if attempt > 1 and error.errno == errorcode.ER_DUP_ENTRY:
+            except self._connection.engine.errors as error:
+                if attempt > 1 and self._connection.engine.fault(error) is Fault.DUPLICATE:
                     self._connection.rollback()
                     return
                 self._recover(error, attempt)
 
-    def _read(self, text: str, values: tuple[Any, ...]) -> list[Any]:
+    def read(self, text: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        """Run a query; try up to three times if the connection is lost or a lock fails."""
         for attempt in range(1, TRIES + 1):
             try:
                 with self._connection.cursor() as cursor:
-                    cursor.execute(text, values)
-                    rows = cursor.fetchall()
+                    cursor.execute(text, values or None)
+                    rows: list[Any] = cursor.fetchall()
                 # End the snapshot, so that the next read sees what other clients have committed.
                 self._connection.rollback()
                 return rows
-            except Error as error:
+            except self._connection.engine.errors as error:
                 self._recover(error, attempt)
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _recover(self, error: Error, attempt: int) -> None:
+    def _recover(self, error: Exception, attempt: int) -> None:
         """Make the connection usable for a retry, or raise `error` if it is permanent or no tries are left."""
-        if attempt == TRIES or not (is_transient(error) or error.errno in LOCKS):
-            if not is_transient(error):
-                self._connection.rollback()
-            raise error
-        if is_transient(error):
-            self._reconnect(error)
-        else:
+        fault = self._connection.engine.fault(error)
+        if fault is not Fault.AWAY:
             self._connection.rollback()
+        if attempt == TRIES or fault not in (Fault.AWAY, Fault.LOCKED):
+            raise error
+        if fault is Fault.AWAY:
+            self._reconnect(error)
 
-    def _reconnect(self, error: Error) -> None:
+    def _reconnect(self, error: Exception) -> None:
         for attempt in range(TRIES):
             self._wait(FIRST_PAUSE_S * 2**attempt)
             try:
                 self._connection.reconnect()
-            except Error:
+            except self._connection.engine.errors:
                 continue
             return
         raise error

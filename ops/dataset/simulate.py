@@ -12,15 +12,15 @@ from collections import deque
 from collections.abc import Callable
 from uuid import UUID
 
-from mysql.connector.connection import MySQLConnection
-
-from config.definition import OrdersGenerator
+from config.definition import OrdersGenerator, ShopGenerator
+from config.engines.base import Connection
 from ops.dataset import shop
+from ops.dataset.life import Life
 from ops.dataset.shop import Details, NewOrder, ShopDatabase, ShopOrder, Transaction
 from ops.dataset.simulation import Clock, Simulation, Summary, SystemClock
+from ops.dataset.status_shop import StatusShop
 
 KNOWN_ORDERS = 10_000
-PROGRESS_S = 5.0
 LATER_SHARE = 0.5
 LINE_DELETION_SHARE = 0.3
 TRIES_TO_FIND_AN_ORDER = 20
@@ -28,8 +28,8 @@ MOST_QUANTITY = 10
 
 
 def simulate(
-    connection: MySQLConnection,
-    parameters: OrdersGenerator,
+    connection: Connection,
+    parameters: OrdersGenerator | ShopGenerator,
     simulation: Simulation,
     *,
     stop: threading.Event | None = None,
@@ -39,74 +39,38 @@ def simulate(
     """Simulate until the count, the time limit or `stop` ends the simulation, then finish the orders already begun.
 
     Raises:
-        mysql.connector.Error: the database rejected a statement, or could not be reached after three tries.
+        Exception: the driver's error; the database rejected a statement, or could not be reached after three tries.
     """
     stop = stop or threading.Event()
     database = ShopDatabase(connection, wait=stop.wait)
-    return Simulator(database, parameters, simulation, clock or SystemClock(stop)).run(stop, report)
+    clock = clock or SystemClock(stop)
+    if isinstance(parameters, ShopGenerator):
+        return StatusShop(database, parameters, simulation, clock).run(stop, report)
+    return Simulator(database, parameters, simulation, clock).run(stop, report)
 
 
-class Simulator:
+class Simulator(Life):
     """A simulated shop: makes random changes in the source database at a given rate, and tracks which orders exist."""
 
     def __init__(
         self, database: ShopDatabase, parameters: OrdersGenerator, simulation: Simulation, clock: Clock
     ) -> None:
+        super().__init__(simulation, clock)
         self._database = database
         self._parameters = parameters
-        self._simulation = simulation
-        self._clock = clock
-        self._draw = random.Random(f"{simulation.seed}")  # noqa: S311  (a simulation, no secrets)
         self._draw_id = random.Random(f"{simulation.seed}/{simulation.salt}")  # noqa: S311
         self._customers = database.highest_customer_id() or parameters.customers
         self._payment_methods = database.payment_method_ids() or list(range(1, parameters.payment_methods + 1))
         self._known = database.order_ids(KNOWN_ORDERS) if simulation.insert_p < 1 else []
         self._unfinished: deque[tuple[str, list[Transaction]]] = deque()
-        self.summary = Summary()
 
-    def run(self, stop: threading.Event, report: Callable[[str], None] = lambda line: None) -> Summary:
-        """Run operations at the given rate, then finish the orders already begun."""
-        began = reported = self._clock.monotonic()
-        while not stop.is_set() and not self._is_over(began):
-            self._pace(began)
-            if stop.is_set():
-                break
-            self.step()
-            self.summary.seconds = self._clock.monotonic() - began
-            if self._clock.monotonic() - reported >= PROGRESS_S:
-                reported = self._clock.monotonic()
-                report(str(self.summary))
+    def finish(self) -> None:
+        """Commit the pending lines of the orders already begun."""
         while self._unfinished:
             self._finish_one()
-        self.summary.seconds = self._clock.monotonic() - began
-        return self.summary
 
-    def _is_over(self, began: float) -> bool:
-        limit = self._simulation
-        if limit.count is not None and self.summary.operations >= limit.count:
-            return True
-        return limit.seconds is not None and self._clock.monotonic() - began >= limit.seconds
-
-    def _pace(self, began: float) -> None:
-        """Wait until the next operation is due; due times are relative to the start, so the simulation catches up."""
-        done = self.summary.operations
-        if self._simulation.rate_per_s is not None:
-            due = began + done / self._simulation.rate_per_s
-            ahead = due - self._clock.monotonic()
-            if ahead > 0:
-                self._clock.wait(ahead)
-        elif self._simulation.sleep_ms and done:
-            self._clock.wait(self._simulation.sleep_ms / 1000)
-
-    def step(self) -> None:
-        """Run one operation (insert, update or delete), and sometimes commit pending lines of an earlier order."""
-        choice = self._draw.random()
-        if choice < self._simulation.insert_p:
-            self._insert()
-        elif choice < self._simulation.insert_p + self._simulation.update_p:
-            self._update()
-        else:
-            self._delete()
+    def after(self) -> None:
+        """Sometimes commit pending lines of an earlier order."""
         if self._unfinished and self._draw.random() < LATER_SHARE:
             self._finish_one()
 
@@ -114,7 +78,8 @@ class Simulator:
         self._database.commit(transaction)
         self.summary.transactions += 1
 
-    def _insert(self) -> None:
+    def insert(self) -> None:
+        """Place an order."""
         order = self._new_order()
         first, *rest = self._transactions(order)
         self._commit(first)
@@ -186,7 +151,8 @@ class Simulator:
         self._known[place] = self._known[-1]
         self._known.pop()
 
-    def _update(self) -> None:
+    def update(self) -> None:
+        """Change an order."""
         order = self._existing()
         if order is None:
             self.summary.skipped += 1
@@ -211,7 +177,8 @@ class Simulator:
                 return shop.add_line(order, (product, self._quantity()))
         return shop.change_customer(order.order_id, order.customer_id % self._customers + 1)
 
-    def _delete(self) -> None:
+    def delete(self) -> None:
+        """Delete an order or one of its lines."""
         order = self._existing()
         if order is None:
             self.summary.skipped += 1

@@ -56,8 +56,8 @@ def run_simulate(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         salt=arguments.salt or secrets.token_hex(8),
     )
-    parameters = generator_parameters(definition)
-    with connected(chosen_database(arguments), definition.database) as connection, stopped_by_signals() as stop:
+    parameters, database = generator_parameters(definition), chosen_database(arguments)
+    with connected(database, definition.database, definition.schema) as connection, stopped_by_signals() as stop:
         say(f"seed {simulation.seed}, salt {simulation.salt}")
         say(str(simulate(connection, parameters, simulation, stop=stop, report=say)))
     return 0

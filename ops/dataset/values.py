@@ -13,10 +13,8 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from config.definition import Column, LogicalType
-from ops.database import text_literal
 
 NULL_TEXTS = ("", "\\N")
-_NEEDS_ESCAPE = re.compile(r"['\\\0\n\r\x1a]").search
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}").fullmatch
 _DECIMAL = re.compile(r"[+-]?([0-9]+)(?:\.([0-9]+))?").fullmatch
@@ -26,33 +24,35 @@ _TIMESTAMP = re.compile(
 ).fullmatch
 
 Parser = Callable[[str], str]
+Literal = Callable[[str], str]
+"""Quotes a text as a literal of the database (`config.engines.base.Engine.literal`)."""
 
 
-def column_parser(column: Column) -> Parser:
+def column_parser(column: Column, literal: Literal) -> Parser:
     """Return the function that converts a CSV field of this column to an SQL literal."""
-    parse = _parser(column)
+    parse = _parser(column, literal)
     if column.nullable:
         return lambda text: "NULL" if text in NULL_TEXTS else parse(text)
     return parse
 
 
-def fault(column: Column, text: str) -> str | None:
+def fault(column: Column, text: str, literal: Literal) -> str | None:
     """Explain why `text` is not a valid value of the column; return None if it is."""
     if text in NULL_TEXTS and not column.nullable:
         return f"{column.name} is NULL, which the column does not allow"
     try:
-        column_parser(column)(text)
+        column_parser(column, literal)(text)
     except ValueError as error:
         return f"{column.name} {error}"
     return None
 
 
-def _parser(column: Column) -> Parser:
+def _parser(column: Column, literal: Literal) -> Parser:
     match column.type:
         case LogicalType.UUID:
             return _uuid
         case LogicalType.STRING:
-            return _string(column.length)
+            return _string(column.length, literal)
         case LogicalType.INTEGER:
             return _whole(32)
         case LogicalType.BIGINT:
@@ -77,7 +77,7 @@ def _uuid(text: str) -> str:
     return f"'{text}'"
 
 
-def _string(length: int | None) -> Parser:
+def _string(length: int | None, literal: Literal) -> Parser:
     longest = math.inf if length is None else length
 
     def parse(text: str) -> str:
@@ -85,7 +85,7 @@ def _string(length: int | None) -> Parser:
             raise ValueError("must not be NULL")
         if len(text) > longest:
             raise ValueError(f"is too long: {len(text)} characters, at most {length}")
-        return text_literal(text) if _NEEDS_ESCAPE(text) else f"'{text}'"
+        return literal(text)
 
     return parse
 
@@ -128,7 +128,7 @@ def _double(text: str) -> str:
 
 
 def _boolean(text: str) -> str:
-    known = {"0": "0", "false": "0", "1": "1", "true": "1"}
+    known = {"0": "FALSE", "false": "FALSE", "1": "TRUE", "true": "TRUE"}
     if text.lower() not in known:
         raise ValueError(f"is neither true nor false: {shortened(text)}")
     return known[text.lower()]

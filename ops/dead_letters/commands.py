@@ -18,6 +18,7 @@ from typing import Any
 
 from config import parsing
 from config.command_line import argument
+from config.dataset import load_definition
 from config.errors import UsageError
 from config.json_output import add_json_option, print_json
 from config.settings import DatasetSettings, KafkaSettings
@@ -30,7 +31,7 @@ from ops.dead_letters.replaying import Replay, replay_fault, transactional_id
 from ops.dead_letters.summary import Selection, Summary
 from ops.producer import transactional_producer
 from stack.errors import StackError
-from streams.topics import Direction, catalogue
+from streams.topics import Direction, catalogue_of
 
 _REPLAY_HELP = """\
 replay dead letters to the topics they came from
@@ -128,8 +129,10 @@ def run_replay(arguments: argparse.Namespace) -> int:
     with DeadLetterReader(kafka.bootstrap) as reader:
         sources = {
             spec.name: reader.partitions(spec.name)
-            for spec in catalogue(
-                dataset=dataset.dataset, app_id=dataset.orders_app_id, order_partitions=kafka.order_partitions
+            for spec in catalogue_of(
+                load_definition(dataset.dataset),
+                app_id=dataset.orders_app_id,
+                order_partitions=kafka.order_partitions,
             )
             if spec.direction is Direction.IN
         }

@@ -1,8 +1,8 @@
-"""Find MariaDB and Redis on the machine, or install their system packages with apt-get if possible.
+"""Find MariaDB, PostgreSQL and Redis on the machine, or install their system packages with apt-get if possible.
 
 Only packages without a service are installed, so that no server starts automatically, now or after a reboot. Redis
 comes from Debian's package `redis-tools`, which contains its only binary; the package `redis-server` adds only a link
-to this binary and the service.
+to this binary and the service. PostgreSQL's package has a service, but it starts only clusters, and none is made.
 """
 
 from __future__ import annotations
@@ -10,23 +10,32 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from pathlib import Path
 
 from stack.errors import StackError
 from stack.job import Job
 
 _FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_POSTGRES_VERSIONS = Path("/usr/lib/postgresql")
 _PROGRAM_PACKAGES = {
     "mariadbd": "mariadb-server-core",
     "mariadb-install-db": "mariadb-server-core",
     "mariadb": "mariadb-client-core",
     "redis-server": "redis-tools",
+    "postgres": "postgresql",
+    "initdb": "postgresql",
+    "psql": "postgresql",
 }
+# Debian's package makes a cluster, and starts it now and at every boot, unless this file says otherwise.
+_CLUSTER_SETTINGS = Path("/etc/postgresql-common/createcluster.conf")
 _APT_OPTIONS = ("-o", "DPkg::Lock::Timeout=300", "-q", "-y", "--no-install-recommends")
 _one_at_a_time = threading.Lock()
 
 
 def find_program(name: str) -> str | None:
     """Find an installed program, even in folders that are not on an ordinary user's PATH."""
+    if _PROGRAM_PACKAGES.get(name) == "postgresql":  # psql on the PATH is a script that chooses a version by itself
+        return shutil.which(name, path=os.pathsep.join(_postgres_folders())) or shutil.which(name)
     found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(_FOLDERS))
     if found is None and name == "redis-server":
         return find_program("redis-check-rdb")  # the same binary, which behaves according to its name
@@ -63,7 +72,16 @@ def fetch_system(programs: list[str], job: Job) -> None:
         require_program(name)
 
 
+def _postgres_folders() -> list[str]:
+    """Return the folders of PostgreSQL's programs, those of the newest version first."""
+    versions = [path for path in _POSTGRES_VERSIONS.glob("*") if path.name.isdecimal()]
+    return [str(path / "bin") for path in sorted(versions, key=lambda path: int(path.name), reverse=True)]
+
+
 def _apt_install(packages: list[str], job: Job) -> None:
+    if "postgresql" in packages and not _CLUSTER_SETTINGS.exists():
+        _CLUSTER_SETTINGS.parent.mkdir(parents=True, exist_ok=True)
+        _CLUSTER_SETTINGS.write_text("create_main_cluster = false\n")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", *_APT_OPTIONS, *packages]
     purpose = f"installing {' '.join(packages)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +19,14 @@ class UnhealthyError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """The command that starts a server, without secrets in `arguments`, which every user on the machine can see."""
+    """The command that starts a server, without secrets in `arguments`, which every user on the machine can see.
+
+    `user` is the user as whom the server runs if root starts it; None: the one who starts it.
+    """
 
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    user: str | None = None
 
 
 class Server(ABC):
@@ -30,12 +35,14 @@ class Server(ABC):
     Attributes:
         port_names: names of the server's ports; clients connect to the first.
         needs: names of the servers that this server depends on.
-        stop_limit_seconds: time limit for ending after SIGTERM, before the server is killed.
+        stop_signal: signal that ends the server gracefully.
+        stop_limit_seconds: time limit for ending after this signal, before the server is killed.
     """
 
     name: ClassVar[str]
     port_names: ClassVar[tuple[str, ...]]
     needs: ClassVar[tuple[str, ...]] = ()
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     stop_limit_seconds: ClassVar[float] = 20.0
 
     def prerequisites(self, site: Site) -> Sequence[Prerequisite]:
@@ -64,6 +71,9 @@ class Server(ABC):
 
     def complete(self, site: Site) -> None:  # noqa: B027 - most servers need nothing more
         """Finish the setup once the server is healthy, for example by creating buckets; idempotent."""
+
+    def forget(self, site: Site) -> None:  # noqa: B027 - most servers keep everything in the stack's folder
+        """Delete what the server keeps outside the stack's folder; called when the stack is deleted."""
 
     @abstractmethod
     def environment(self, site: Site) -> dict[str, str]:

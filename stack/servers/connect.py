@@ -13,6 +13,7 @@ from stack.prerequisites import Prerequisite
 from stack.servers.base import Command, Server, UnhealthyError
 from stack.servers.jvm import java_command, java_prerequisites, properties
 from stack.servers.mariadb import CONNECTOR_USER
+from stack.servers.postgres import CONNECTOR_USER as POSTGRES_CONNECTOR_USER
 from stack.site import Site
 
 _ANSWER_SECONDS = 3.0
@@ -38,12 +39,14 @@ class Connect(Server):
         site.write_secret("connect.properties", properties(worker_settings(site)))
 
     def command(self, site: Site) -> Command:
-        """Return the start command; its environment contains the database login that connector settings refer to."""
+        """Return the start command; its environment contains the database logins that connector settings refer to."""
         options = ["-Xms128m", "-Xmx768m", "-XX:+UseSerialGC"]
         main = ["org.apache.kafka.connect.cli.ConnectDistributed", str(site.conf("connect.properties"))]
         login = {
             "CONNECTOR_DATABASE_USER": CONNECTOR_USER,
             "CONNECTOR_DATABASE_PASSWORD": site.credentials.connector_password,
+            "CONNECTOR_PG_USER": POSTGRES_CONNECTOR_USER,
+            "CONNECTOR_PG_PASSWORD": site.credentials.connector_password,
         }
         return Command(arguments=java_command(site, *options, main=main), environment=login)
 
@@ -73,7 +76,7 @@ def worker_settings(site: Site) -> dict[str, str]:
         "rest.advertised.host.name": HOST,
         "rest.advertised.port": str(site.ports["connect"]),
         "exactly.once.source.support": "enabled",
-        "plugin.path": str(plugin_path(site.cache)),
+        "plugin.path": plugin_path(site.cache),
         # The default, which scans every class of every plugin, takes ten seconds longer.
         "plugin.discovery": "service_load",
         "config.storage.topic": "millrace-connect-configs",
@@ -92,5 +95,5 @@ def worker_settings(site: Site) -> dict[str, str]:
         "config.providers": "env",
         "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
         # Anyone who can write connector settings can read variables through them, so only these are exposed.
-        "config.providers.env.param.allowlist.pattern": "CONNECTOR_(DATABASE|KAFKA)_.*",
+        "config.providers.env.param.allowlist.pattern": "CONNECTOR_(DATABASE|PG|KAFKA)_.*",
     }

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stack.artifacts.cache import is_whole
-from stack.artifacts.java import class_path, java_folder
+from stack.artifacts.java import class_path, has_java
 from stack.prerequisites import JAVA, MAVEN, Prerequisite
 from stack.site import Site
 
@@ -35,7 +34,7 @@ def java_command(site: Site, *options: str, main: list[str]) -> list[str]:
 
 def java_prerequisites(site: Site) -> list[Prerequisite]:
     """Return Java, and also Maven while the jars are not in the cache."""
-    return [JAVA] if is_whole(java_folder(site.cache)) else [JAVA, MAVEN]
+    return [JAVA] if has_java(site.cache) else [JAVA, MAVEN]
 
 
 def properties(values: dict[str, str]) -> str:

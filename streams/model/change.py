@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streams.model.left_out import LeftOut
-from streams.model.position import SNAPSHOT_ROW, Position, binlog_file_number, epoch_of
+from streams.model.position import SNAPSHOT_ROW, Position, binlog_file_number, epoch_of, wal_place
 
 Row = TypeVar("Row")
 
@@ -30,7 +30,14 @@ LATEST_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999 (UTC), in milliseconds since 1970."""
 
 UNAVAILABLE: Final = b"__debezium_unavailable_value"
-"""Debezium's placeholder for a column value that the database did not log; it cannot be used as a key."""
+"""Debezium's placeholder for a column value that the database did not log, as PostgreSQL does with large values that a
+change left alone, unless the table's replica identity is FULL. It is never a value."""
+
+_PLACEHOLDERS: Final = (UNAVAILABLE.decode(), UNAVAILABLE.hex())
+_HEX_UNAVAILABLE: Final = UNAVAILABLE.hex().encode()
+_UNAVAILABLE_REASON: Final = (
+    "the database did not log this value: run ALTER TABLE … REPLICA IDENTITY FULL, then read the table again"
+)
 
 _UNSET = msgspec.UNSET
 
@@ -72,6 +79,7 @@ class _Source(Struct, gc=False):
     file: Annotated[str, Meta(max_length=512)] | None = None  # MySQL's limit for a path
     pos: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     row: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    sequence: Any = None
     snapshot: str | bool | None = None
     ts_ms: Annotated[int, Meta(ge=0, le=LATEST_MS)] | None = None
 
@@ -111,19 +119,19 @@ def change_decoder(row: type, *, key_of: Callable[[Any], str]) -> ChangeDecoder:
         try:
             wire = decode_wire(value)
             if wire.payload is _UNSET:
-                return _change(key, wire, key_of)
+                return _change(key, wire, key_of, value)
             if wire.op is not _UNSET:
                 raise ValueError("payload: must not occur together with a top-level `op`")
             if wire.payload is None:
                 return Tombstone()
-            return _change(key, wire.payload, key_of)
+            return _change(key, wire.payload, key_of, value)
         except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
             return Malformed(_reason(value, error))
 
     return decode
 
 
-def _change(key: bytes | None, envelope: Any, key_of: Callable[[Any], str]) -> Change[Any]:
+def _change(key: bytes | None, envelope: Any, key_of: Callable[[Any], str], value: bytes) -> Change[Any]:
     op = envelope.op
     deleted = op == "d"
     if op is _UNSET:
@@ -141,16 +149,28 @@ def _change(key: bytes | None, envelope: Any, key_of: Callable[[Any], str]) -> C
         raise ValueError("key: differs from the row's key column; check the connector's key transforms")
     if key == UNAVAILABLE:
         raise ValueError("key: is Debezium's placeholder for an unavailable value")
+    if UNAVAILABLE in value or _HEX_UNAVAILABLE in value:
+        _require_available(row)
     source = envelope.source
     server_id = source.server_id if type(source.server_id) is int else 0
     return Change(key, row, deleted, _position(source, op), source.ts_ms or 0, server_id)
 
 
 def _position(source: _Source, op: str) -> Position:
+    row = SNAPSHOT_ROW if op == "r" else source.row or 0
+    if source.file is None and source.sequence is not None:  # PostgreSQL
+        commit, change = wal_place(source.sequence, is_read=op == "r")
+        return (epoch_of(source.name), commit, change, row)
     if source.file is None or source.pos is None:
-        raise ValueError("source: has no log position (file, pos)")
-    row = SNAPSHOT_ROW if op == "r" else source.row
-    return (epoch_of(source.name), binlog_file_number(source.file), source.pos, 0 if row is None else row)
+        raise ValueError("source: has no log position (file and pos, or sequence)")
+    return (epoch_of(source.name), binlog_file_number(source.file), source.pos, row)
+
+
+def _require_available(row: Any) -> None:
+    """Raise `ValueError` if a column has the placeholder for a value that the database did not log."""
+    for name, value in msgspec.structs.asdict(row).items():
+        if value in _PLACEHOLDERS:
+            raise ValueError(f"{name}: {_UNAVAILABLE_REASON}")
 
 
 def _reason(value: bytes, error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """Position of a change in the source database's log; of two changes, the one with the greater position is newer.
 
-A position is a tuple `(epoch, file, pos, row)`, compared element by element:
+A position is a tuple `(epoch, file, pos, row)`, compared element by element. For MySQL and MariaDB:
 
 - `epoch`: number of the log's history, from the connector's name in the record (`project_db.e2` is 2, `project_db` is
   0). `millrace connector epoch begin` increases it when the log begins again, for example on another server.
@@ -8,6 +8,12 @@ A position is a tuple `(epoch, file, pos, row)`, compared element by element:
 - `pos`: byte position of the event in the file.
 - `row`: index of the row in the event, from 0; `SNAPSHOT_ROW` for a row that a snapshot read at that point, so that
   every logged change at the same point is newer than the row in the snapshot.
+
+For PostgreSQL, `file` is the place (LSN) in the log of the last commit that the connector had read before the change, 0
+if there was none since its snapshot; and `pos` is the LSN of the change itself, 0 for a row that a snapshot read. The
+LSN of the change alone orders nothing: the log mixes the changes of concurrent transactions, while they become visible
+in the order of their commits. A snapshot reads a row at the log's end, but the changes of a transaction that was open
+then have lower LSNs, and yet are newer.
 """
 
 from __future__ import annotations
@@ -15,6 +21,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Final
+
+import msgspec
 
 Position = tuple[int, int, int, int]
 
@@ -58,6 +66,31 @@ def _epoch(name: str) -> int:
 
 
 _remembered_epoch = lru_cache(maxsize=64)(_epoch)
+
+
+_COMMIT_AND_CHANGE: Final = re.compile(r'\[(?:null|"([0-9]{1,19})"),(?:null|"([0-9]{1,19})")\]')
+"""PostgreSQL's `source.sequence`: the LSN of the last commit, and that of the change."""
+
+
+def wal_place(sequence: object, *, is_read: bool) -> tuple[int, int]:
+    """Return the last commit's LSN and the change's LSN, which are the second and third part of a position.
+
+    Args:
+        sequence: the field `source.sequence` of a record, a JSON array as text.
+        is_read: whether a snapshot read the row.
+
+    Raises:
+        ValueError: the field is no such text, or lacks the LSN of a change.
+    """
+    if type(sequence) is list:
+        sequence = msgspec.json.encode(sequence).decode()
+    found = _COMMIT_AND_CHANGE.fullmatch(sequence) if type(sequence) is str else None
+    if found is None:
+        raise ValueError("source.sequence: has no log position (last commit, change)")
+    commit, change = int(found[1] or 0), 0 if is_read else int(found[2] or 0)
+    if not (is_read or change) or max(commit, change) > MAX_FILE_NUMBER:
+        raise ValueError("source.sequence: the position of the change is missing, or too large")
+    return commit, change
 
 
 @lru_cache(maxsize=256)

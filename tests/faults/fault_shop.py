@@ -13,9 +13,10 @@ from uuid import UUID
 
 import mysql.connector
 from confluent_kafka import Producer
-from mysql.connector.connection import MySQLConnection
 
 from config.dataset import load_definition
+from config.definition import OrdersGenerator
+from config.engines.base import Connection
 from config.settings import DatabaseSettings
 from ops.database import connected
 from ops.dataset.shop import Details, ShopDatabase, Transaction
@@ -91,7 +92,7 @@ class FaultShop:
 
     def _simulate(self, stop: threading.Event) -> None:
         generator = load_definition(DATASET).generator
-        assert generator is not None
+        assert isinstance(generator, OrdersGenerator)
         insert_p, update_p, delete_p = self._shares
         simulation = Simulation(
             insert_p=insert_p,
@@ -154,7 +155,7 @@ class FaultShop:
     # -- what is known of it ------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def connection(self) -> Iterator[MySQLConnection]:
+    def connection(self) -> Iterator[Connection]:
         """A connection to the shop's database."""
         with connected(self._database, DATASET) as connection:
             yield connection
@@ -193,7 +194,7 @@ class FaultShop:
         """Read every order and line of the database, from one snapshot."""
         lines: dict[str, dict[int, int]] = {}
         with self.connection() as connection, connection.cursor() as cursor:
-            connection.start_transaction(consistent_snapshot=True, isolation_level="REPEATABLE READ")
+            connection.driver.start_transaction(consistent_snapshot=True, isolation_level="REPEATABLE READ")
             cursor.execute("SELECT id, customer_id, store_id, payment_method_id, num_products, `timestamp` FROM orders")
             found: Any = cursor.fetchall()
             orders = {row[0]: ShopOrder(row[1], row[2], row[3], row[4], row[5].replace(tzinfo=UTC)) for row in found}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Final, Self
 
 from config.dataset import load_definition
+from config.definition import OrdersGenerator
 from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings
 from ops.connector.apply import apply_connector, wait_running, wait_snapshot
 from ops.connector.rest import ConnectClient
@@ -110,7 +111,7 @@ class FaultTestbed:
     def _load(self) -> None:
         with connected(self.database) as connection:
             create_schema(connection, self.definition)
-        assert self.definition.generator is not None
+        assert isinstance(self.definition.generator, OrdersGenerator)
         plan = make_plan(self.definition.generator, orders=1, customers=CUSTOMERS)
         paths = write_files(self.definition.generator, plan, self.folder / "csv")
         load_files(self.database, self.definition, paths, OnDuplicate.FAIL, lambda line: None)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mysql.connector.connection import MySQLConnection
 from pyspark.sql import SparkSession
 
 from batch import bronze
 from batch.context import LayerResult, RunContext
 from batch.silver import refine
 from batch.storage.database import connected
+from config.engines.base import Connection
 from config.settings import DatabaseSettings
 from ops.database import connected as as_owner
 from ops.dataset.schema import create_schema
@@ -32,7 +32,7 @@ MARCH = datetime(2025, 3, 1, tzinfo=UTC)
 class BackfillTestbed:
     """A shop's database, and a lake of its orders."""
 
-    def __init__(self, spark: SparkSession, folder: Path, database: DatabaseSettings, shop: MySQLConnection) -> None:
+    def __init__(self, spark: SparkSession, folder: Path, database: DatabaseSettings, shop: Connection) -> None:
         self.folder = folder
         self._spark, self._database, self._shop = spark, database, shop
 

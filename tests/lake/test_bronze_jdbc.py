@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mysql.connector.connection import MySQLConnection
 from pyspark.sql import SparkSession
 
 from batch import bronze
@@ -23,6 +22,7 @@ from batch.context import LayerResult
 from batch.errors import BatchError
 from batch.storage.canonical import time_text
 from batch.storage.database import connected
+from config.engines.base import Connection
 from config.settings import DatabaseSettings
 from ops.database import connected as as_owner
 from ops.dataset.schema import create_schema
@@ -40,12 +40,12 @@ def database(lake_stack: Stack) -> DatabaseSettings:
 
 
 @pytest.fixture
-def shop(database: DatabaseSettings) -> Iterator[MySQLConnection]:
+def shop(database: DatabaseSettings) -> Iterator[Connection]:
     """The empty tables, and a connection whose transactions the test ends itself."""
     with as_owner(database, None) as owner:
         create_schema(owner, DEFINITION, drop=True)
     with connected(database, DEFINITION.database) as connection:
-        connection.autocommit = False
+        connection.driver.autocommit = False
         yield connection
         connection.rollback()
 
@@ -83,25 +83,25 @@ class Source:
 
 
 @pytest.fixture
-def orders(spark: SparkSession, tmp_path: Path, database: DatabaseSettings, shop: MySQLConnection) -> Source:
+def orders(spark: SparkSession, tmp_path: Path, database: DatabaseSettings, shop: Connection) -> Source:
     return Source(spark, tmp_path, database, BY_CURSOR)
 
 
 @pytest.fixture
-def details(spark: SparkSession, tmp_path: Path, database: DatabaseSettings, shop: MySQLConnection) -> Source:
+def details(spark: SparkSession, tmp_path: Path, database: DatabaseSettings, shop: Connection) -> Source:
     return Source(spark, tmp_path, database, WITHOUT_CURSOR)
 
 
-def execute(connection: MySQLConnection, statement: str) -> None:
+def execute(connection: Connection, statement: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement)
 
 
-def order(connection: MySQLConnection, number: int, at: str = "NOW(6)") -> None:
+def order(connection: Connection, number: int, at: str = "NOW(6)") -> None:
     execute(connection, f"INSERT INTO orders VALUES ('order-{number}', 1, 2, 3, 4, {at})")  # noqa: S608
 
 
-def test_the_first_run_reads_all_and_keeps_microseconds(orders: Source, shop: MySQLConnection) -> None:
+def test_the_first_run_reads_all_and_keeps_microseconds(orders: Source, shop: Connection) -> None:
     order(shop, 1, "'2025-01-01 00:00:00.000001'")
     order(shop, 2, "'2025-01-01 23:59:59.999999'")
     shop.commit()
@@ -113,7 +113,7 @@ def test_the_first_run_reads_all_and_keeps_microseconds(orders: Source, shop: My
     ]
 
 
-def test_a_run_too_many_writes_nothing(orders: Source, shop: MySQLConnection) -> None:
+def test_a_run_too_many_writes_nothing(orders: Source, shop: Connection) -> None:
     order(shop, 1)
     shop.commit()
     first = orders.land()
@@ -123,7 +123,7 @@ def test_a_run_too_many_writes_nothing(orders: Source, shop: MySQLConnection) ->
 
 
 def test_a_row_that_is_committed_after_the_run_is_in_the_next_one(
-    orders: Source, shop: MySQLConnection, database: DatabaseSettings
+    orders: Source, shop: Connection, database: DatabaseSettings
 ) -> None:
     order(shop, 1)  # its time is taken, and its transaction stays open
     with connected(database, DEFINITION.database) as other:
@@ -136,7 +136,7 @@ def test_a_row_that_is_committed_after_the_run_is_in_the_next_one(
     assert orders.rows("id") == [("order-1",), ("order-2",)]
 
 
-def test_the_anchor_lies_before_the_oldest_open_transaction(shop: MySQLConnection, database: DatabaseSettings) -> None:
+def test_the_anchor_lies_before_the_oldest_open_transaction(shop: Connection, database: DatabaseSettings) -> None:
     order(shop, 1)
     with shop.cursor() as cursor:
         cursor.execute("SELECT timestamp FROM orders")
@@ -152,7 +152,7 @@ def test_the_anchor_lies_before_the_oldest_open_transaction(shop: MySQLConnectio
     assert abs(free - (datetime.now(UTC) - timedelta(seconds=5))) < timedelta(seconds=4)
 
 
-def test_equal_times_on_the_boundary_are_neither_missed_nor_doubled(orders: Source, shop: MySQLConnection) -> None:
+def test_equal_times_on_the_boundary_are_neither_missed_nor_doubled(orders: Source, shop: Connection) -> None:
     boundary = "2025-03-01 12:00:00.500000"
     until = datetime(2025, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)
     for number in (1, 2):
@@ -167,7 +167,7 @@ def test_equal_times_on_the_boundary_are_neither_missed_nor_doubled(orders: Sour
     assert orders.rows("id") == [("order-1",), ("order-2",), ("order-3",), ("order-4",)]
 
 
-def test_a_changed_row_is_landed_again_with_a_higher_sequence(orders: Source, shop: MySQLConnection) -> None:
+def test_a_changed_row_is_landed_again_with_a_higher_sequence(orders: Source, shop: Connection) -> None:
     order(shop, 1)
     shop.commit()
     orders.land_new()
@@ -179,7 +179,7 @@ def test_a_changed_row_is_landed_again_with_a_higher_sequence(orders: Source, sh
     assert new[1] > old[1]
 
 
-def test_rows_without_a_cursor_are_landed_once(orders: Source, shop: MySQLConnection) -> None:
+def test_rows_without_a_cursor_are_landed_once(orders: Source, shop: Connection) -> None:
     execute(shop, "ALTER TABLE orders MODIFY `timestamp` DATETIME(6) NULL")
     order(shop, 1, "NULL")
     shop.commit()
@@ -192,7 +192,7 @@ def test_rows_without_a_cursor_are_landed_once(orders: Source, shop: MySQLConnec
 
 @pytest.mark.nightly  # a killed run is finished in the commands' tests on every push
 def test_a_run_that_died_before_its_commit_is_repeated_by_the_next(
-    orders: Source, shop: MySQLConnection, monkeypatch: pytest.MonkeyPatch
+    orders: Source, shop: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order(shop, 1)
     shop.commit()
@@ -211,7 +211,7 @@ def test_a_run_that_died_before_its_commit_is_repeated_by_the_next(
     assert orders.rows("id") == [("order-1",), ("order-2",)]
 
 
-def test_a_table_without_cursor_is_compared_as_a_whole(details: Source, shop: MySQLConnection) -> None:
+def test_a_table_without_cursor_is_compared_as_a_whole(details: Source, shop: Connection) -> None:
     execute(shop, "INSERT INTO order_details VALUES ('o', 1, 1), ('o', 2, 1), ('o', 3, 1)")
     shop.commit()
     assert details.land().rows_written == 3
@@ -237,7 +237,7 @@ def test_a_table_without_cursor_is_compared_as_a_whole(details: Source, shop: My
     assert details.land().rows_written == 2  # back to what they were, which is news
 
 
-def test_a_full_run_finds_what_windows_cannot(orders: Source, shop: MySQLConnection) -> None:
+def test_a_full_run_finds_what_windows_cannot(orders: Source, shop: Connection) -> None:
     for number in (1, 2):
         order(shop, number, "'2025-01-01 00:00:00'")
     shop.commit()
@@ -252,7 +252,7 @@ def test_a_full_run_finds_what_windows_cannot(orders: Source, shop: MySQLConnect
     assert newest == {"order-1": (None, "d"), "order-2": ("77", "r"), "order-3": ("2", "r")}
 
 
-def test_single_rows_can_be_landed_again(orders: Source, shop: MySQLConnection) -> None:
+def test_single_rows_can_be_landed_again(orders: Source, shop: Connection) -> None:
     for number in (1, 2):
         order(shop, number, "'2025-01-01 00:00:00'")
     shop.commit()
@@ -273,7 +273,7 @@ def test_single_rows_can_be_landed_again(orders: Source, shop: MySQLConnection) 
 
 
 def test_a_repaired_row_has_the_newest_epoch_and_the_place_of_the_log_before_it_was_read(
-    spark: SparkSession, tmp_path: Path, database: DatabaseSettings, shop: MySQLConnection
+    spark: SparkSession, tmp_path: Path, database: DatabaseSettings, shop: Connection
 ) -> None:
     order(shop, 1)
     shop.commit()
@@ -287,7 +287,7 @@ def test_a_repaired_row_has_the_newest_epoch_and_the_place_of_the_log_before_it_
     bronze.land(DEFINITION.table("payment_method"), context)
     bronze.land_rows(DEFINITION.table(BY_CURSOR), [("order-1",)], context)
     ((sequence, op),) = picked(content(context, BY_CURSOR), "_sequence", "_op")
-    file, pos = str(found[0][0]), int(str(found[0][1]))  # type: ignore[index]
+    file, pos = str(found[0][0]), int(str(found[0][1]))
     assert op == "r"
     assert sequence.startswith(f"0000000003.{int(file.split('.')[1]):019d}.{pos:019d}.0000000000.")
 
@@ -300,7 +300,7 @@ def test_a_repaired_row_has_the_newest_epoch_and_the_place_of_the_log_before_it_
     ],
 )
 def test_a_column_that_is_dropped_or_of_another_type_is_named(
-    orders: Source, shop: MySQLConnection, change: str, fault: str
+    orders: Source, shop: Connection, change: str, fault: str
 ) -> None:
     execute(shop, f"ALTER TABLE orders {change}")
     with pytest.raises(BatchError, match=f"bronze/orders: .*{fault}"):

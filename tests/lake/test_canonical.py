@@ -13,15 +13,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from mysql.connector.connection import MySQLConnection
 from pyspark.sql import SparkSession
 
 from batch.bronze.connector_text import canonical_text
 from batch.bronze.jdbc_rows import read_source
 from batch.reconcile.queries import silver_rows, source_query
-from batch.storage.canonical import mysql_text, spark_text
+from batch.storage.canonical import spark_text
 from batch.storage.database import connected
+from config.dataset import load_definition
 from config.definition import Column, LogicalType, Table
+from config.engines.base import Connection
 from config.settings import DatabaseSettings
 from stack.local import Stack
 
@@ -62,7 +63,7 @@ def database(lake_stack: Stack) -> DatabaseSettings:
 
 
 @pytest.fixture(scope="module")
-def nasty(database: DatabaseSettings) -> Iterator[MySQLConnection]:
+def nasty(database: DatabaseSettings) -> Iterator[Connection]:
     """The table with the rows."""
     with connected(database, "information_schema") as connection, connection.cursor() as cursor:
         cursor.execute("CREATE DATABASE IF NOT EXISTS project_db CHARACTER SET utf8mb4")
@@ -76,10 +77,10 @@ def nasty(database: DatabaseSettings) -> Iterator[MySQLConnection]:
         cursor.execute("DROP TABLE nasty")
 
 
-def of_the_database(connection: MySQLConnection) -> dict[int, str]:
+def of_the_database(connection: Connection) -> dict[int, str]:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT id, {mysql_text(COLUMNS)} FROM nasty")  # noqa: S608
-        return {int(str(row[0])): str(row[1]) for row in cursor.fetchall()}  # type: ignore[index]
+        cursor.execute(f"SELECT id, {connection.engine.row(COLUMNS)} FROM nasty")  # noqa: S608
+        return {int(str(row[0])): str(row[1]) for row in cursor.fetchall()}
 
 
 def stored(row: Values) -> Values:
@@ -87,35 +88,33 @@ def stored(row: Values) -> Values:
     return (row[0], None if row[1] is None else row[1].rstrip(" "), *row[2:])
 
 
-def test_the_database_and_spark_write_the_same_text(spark: SparkSession, nasty: MySQLConnection) -> None:
+def test_the_database_and_spark_write_the_same_text(spark: SparkSession, nasty: Connection) -> None:
     rows = spark.createDataFrame([stored(row) for row in ROWS], TYPES)
     texts = {row["id"]: row["text"] for row in rows.selectExpr("id", f"{spark_text(COLUMNS)} AS text").collect()}
     assert texts == of_the_database(nasty)
     assert len(set(texts.values())) == len(ROWS)
 
 
-def test_a_null_and_an_empty_text_differ(nasty: MySQLConnection) -> None:
+def test_a_null_and_an_empty_text_differ(nasty: Connection) -> None:
     texts = of_the_database(nasty)
     assert texts[1] == "1:1--------"
     assert texts[2].startswith("1:20:0:1:0")
 
 
-def test_text_is_counted_in_characters_and_not_in_bytes_or_halves(nasty: MySQLConnection) -> None:
+def test_text_is_counted_in_characters_and_not_in_bytes_or_halves(nasty: Connection) -> None:
     text = str(ROWS[3][2])
     assert f"{len(text)}:{text}" in of_the_database(nasty)[4]
 
 
 def test_bronze_has_the_databases_texts_by_jdbc(
-    spark: SparkSession, nasty: MySQLConnection, database: DatabaseSettings
+    spark: SparkSession, nasty: Connection, database: DatabaseSettings
 ) -> None:
-    rows = read_source(spark, database, "project_db", TABLE, "TRUE")
+    rows = read_source(spark, database, load_definition("project_db"), TABLE, "TRUE")
     assert {field.dataType.typeName() for field in rows.schema} == {"string"}
     assert as_bronze_texts(rows) == of_the_database(nasty)
 
 
-def test_bronze_makes_the_same_texts_of_what_the_connector_delivers(
-    spark: SparkSession, nasty: MySQLConnection
-) -> None:
+def test_bronze_makes_the_same_texts_of_what_the_connector_delivers(spark: SparkSession, nasty: Connection) -> None:
     delivered = [tuple(as_the_connector_spells_it(value) for value in stored(row)) for row in ROWS]
     raw = spark.createDataFrame(delivered, ", ".join(f"{column.name} STRING" for column in COLUMNS))
     rows = raw.selectExpr(*(f"{canonical_text(column, column.name)} AS {column.name}" for column in COLUMNS))
@@ -123,7 +122,7 @@ def test_bronze_makes_the_same_texts_of_what_the_connector_delivers(
 
 
 def test_floating_point_numbers_are_compared_as_the_database_writes_them(
-    spark: SparkSession, nasty: MySQLConnection
+    spark: SparkSession, nasty: Connection
 ) -> None:
     numbers = [None, 0.0, 1.0, 0.1, 1e300, 5e-324, 1626983080611305.8]
     numbers += [sign * some * 10.0**n for n in range(-25, 25) for some in (1, 1.5, 1 / 3, math.pi) for sign in (1, -1)]
@@ -132,7 +131,7 @@ def test_floating_point_numbers_are_compared_as_the_database_writes_them(
     with nasty.cursor() as cursor:
         cursor.execute("CREATE TABLE doubles (id INT PRIMARY KEY, x DOUBLE)")
         cursor.executemany("INSERT INTO doubles VALUES (%s, %s)", list(enumerate(numbers)))
-        cursor.execute(source_query(table))
+        cursor.execute(source_query(nasty.engine, table))
         expected = {(str(key), str(digest)) for key, digest in cursor.fetchall()}
         cursor.execute("DROP TABLE doubles")
     typed = spark.createDataFrame([(n, x, False) for n, x in enumerate(numbers)], "id INT, x DOUBLE, _deleted BOOLEAN")

@@ -12,9 +12,9 @@ from stack.ports import free_ports
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Kafka, Connect, MariaDB and Redis; they end with the session, even when it is killed."""
+    """Kafka, Connect, MariaDB, PostgreSQL and Redis; they end with the session, even when it is killed."""
     folder = tmp_path_factory.mktemp("stack")
-    servers = ["kafka", "connect", "mariadb", "redis"]
+    servers = ["kafka", "connect", "mariadb", "postgres", "redis"]
     stack = Stack.at(folder, ports=free_ports(), servers=servers, die_with_parent=True)
     with stack:
         yield stack

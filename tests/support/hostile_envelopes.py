@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from streams.model.change import LATEST_MS
+from streams.model.change import LATEST_MS, UNAVAILABLE
 from tests.support.builders import as_json, created, deleted, order_row, payload, wrap
 
 KEY: Final = b"order-1"
@@ -32,6 +32,12 @@ def _without(name: str) -> bytes:
 def _source(**fields: Any) -> bytes:
     wire = payload("c", after=ROW)
     return as_json(wire | {"source": wire["source"] | fields})
+
+
+def _postgres(sequence: Any, op: str = "c") -> bytes:
+    place = {"file": None, "pos": None, "row": None, "sequence": sequence, "lsn": None}
+    wire = payload(op, after=ROW)
+    return as_json(wire | {"source": wire["source"] | place})
 
 
 def _raw_time(text: str) -> bytes:
@@ -84,6 +90,27 @@ ENVELOPES: Final[dict[str, tuple[bytes | None, str]]] = {
     "row number of 32 bits": (_source(row=2**31), MALFORMED),
     "row number of 64 bits": (_source(row=2**63), MALFORMED),
     "largest row number": (_source(row=2**31 - 1), CHANGE),
+    # -- position in PostgreSQL's log
+    "last commit and change": (_postgres('["42346440","42346648"]'), CHANGE),
+    "no commit yet": (_postgres('[null,"42346648"]'), CHANGE),
+    "read without a commit": (_postgres('[null,"42015440"]', op="r"), CHANGE),
+    "read without any place": (_postgres("[null,null]", op="r"), CHANGE),
+    "places as an array": (_postgres(["1", "2"]), CHANGE),
+    "largest places": (_postgres(f'["{2**63 - 1}","{2**63 - 1}"]'), CHANGE),
+    "commit of 64 bits": (_postgres(f'["{2**63}","1"]'), MALFORMED),
+    "change of 64 bits": (_postgres(f'["1","{2**63}"]'), MALFORMED),
+    "no place of the change": (_postgres('["42346440",null]'), MALFORMED),
+    "change at place 0": (_postgres('["42346440","0"]'), MALFORMED),
+    "one place": (_postgres('["42346440"]'), MALFORMED),
+    "three places": (_postgres('["1","2","3"]'), MALFORMED),
+    "places as numbers": (_postgres("[1,2]"), MALFORMED),
+    "negative place": (_postgres('["1","-2"]'), MALFORMED),
+    "place as a number": (_postgres(5), MALFORMED),
+    "place with a line break": (_postgres('["1","2"]\n'), MALFORMED),
+    "hostile place": (_postgres("'); DROP TABLE orders;--"), MALFORMED),
+    # -- values that the database did not log
+    "value that was not logged": (created(ROW | {"customer_id": UNAVAILABLE.decode()}), MALFORMED),
+    "bytes that were not logged": (created(ROW | {"customer_id": UNAVAILABLE.hex()}), MALFORMED),
     # -- time
     "no time": (_source(ts_ms=None), CHANGE),
     "time 0": (_source(ts_ms=0), CHANGE),

@@ -6,6 +6,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
+from config.dataset import load_definition
 from streams.topics import (
     DEAD_LETTERS,
     ORDER_AMENDED,
@@ -13,8 +14,10 @@ from streams.topics import (
     Direction,
     TopicSpec,
     catalogue,
+    catalogue_of,
     change_topic,
     order_state_changelog,
+    topic_under,
 )
 
 CATALOGUE = catalogue(dataset="project_db", app_id="millrace-orders", order_partitions=6)
@@ -23,7 +26,11 @@ BY_NAME = {spec.name: spec for spec in CATALOGUE}
 
 def test_change_topics_are_named_by_engine_dataset_and_table() -> None:
     assert change_topic("project_db", "orders") == "mysql.project_db.orders"
-    assert change_topic("public", "orders", engine="dbserver1") == "dbserver1.public.orders"
+    assert topic_under("dbserver1.public", "orders") == "dbserver1.public.orders"
+
+
+def test_the_definition_of_a_dataset_that_completes_orders_makes_the_same_catalogue() -> None:
+    assert catalogue_of(load_definition("project_db"), app_id="millrace-orders", order_partitions=6) == CATALOGUE
 
 
 def test_the_changelog_is_named_as_faust_names_it() -> None:

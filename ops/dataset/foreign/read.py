@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mysql.connector.connection import MySQLConnection
-
+from config.engines.base import Connection
 from stack.errors import StackError
 
 VIEWS = ("VIEW", "SYSTEM VIEW", "SEQUENCE")
@@ -58,7 +57,7 @@ class ForeignTable:
         return self.kind not in VIEWS
 
 
-def read_tables(connection: MySQLConnection, database: str) -> list[ForeignTable]:
+def read_tables(connection: Connection, database: str) -> list[ForeignTable]:
     """Read every table and view of a database, sorted by name.
 
     Raises:
@@ -90,7 +89,7 @@ def read_tables(connection: MySQLConnection, database: str) -> list[ForeignTable
     return found
 
 
-def hours_from_utc(connection: MySQLConnection) -> float:
+def hours_from_utc(connection: Connection) -> float:
     """Return the current offset of the server's global time zone from UTC, in hours."""
     [(zone,)] = _rows(connection, "SELECT @@session.time_zone")
     with connection.cursor() as cursor:
@@ -103,7 +102,7 @@ def hours_from_utc(connection: MySQLConnection) -> float:
 
 
 def _columns(
-    connection: MySQLConnection, database: str, indexed: set[tuple[str, str]]
+    connection: Connection, database: str, indexed: set[tuple[str, str]]
 ) -> defaultdict[str, list[ForeignColumn]]:
     found: defaultdict[str, list[ForeignColumn]] = defaultdict(list)
     for table, name, data_type, column_type, nullable, length, precision, scale, extra, comment in _rows(
@@ -129,7 +128,7 @@ def _columns(
     return found
 
 
-def _indexed(connection: MySQLConnection, database: str) -> set[tuple[str, str]]:
+def _indexed(connection: Connection, database: str) -> set[tuple[str, str]]:
     found = _rows(
         connection,
         "SELECT table_name, column_name FROM information_schema.statistics "
@@ -139,7 +138,7 @@ def _indexed(connection: MySQLConnection, database: str) -> set[tuple[str, str]]
     return {(table, column) for table, column in found}
 
 
-def _keys(connection: MySQLConnection, database: str) -> defaultdict[str, list[str]]:
+def _keys(connection: Connection, database: str) -> defaultdict[str, list[str]]:
     found: defaultdict[str, list[str]] = defaultdict(list)
     for table, column in _rows(
         connection,
@@ -151,7 +150,7 @@ def _keys(connection: MySQLConnection, database: str) -> defaultdict[str, list[s
     return found
 
 
-def _references(connection: MySQLConnection, database: str) -> defaultdict[str, list[str]]:
+def _references(connection: Connection, database: str) -> defaultdict[str, list[str]]:
     found: defaultdict[str, list[str]] = defaultdict(list)
     for table, parent in _rows(
         connection,
@@ -163,13 +162,13 @@ def _references(connection: MySQLConnection, database: str) -> defaultdict[str, 
     return found
 
 
-def _create_statement(connection: MySQLConnection, database: str, table: str) -> str:
+def _create_statement(connection: Connection, database: str, table: str) -> str:
     names = ".".join("`{}`".format(name.replace("`", "``")) for name in (database, table))
     [(_, statement)] = _rows(connection, f"SHOW CREATE TABLE {names}")
     return str(statement)
 
 
-def _rows(connection: MySQLConnection, statement: str, *values: str) -> Iterator[tuple[Any, ...]]:
+def _rows(connection: Connection, statement: str, *values: str) -> Iterator[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         found: Any = cursor.fetchall()

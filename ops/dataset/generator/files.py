@@ -37,17 +37,19 @@ def write_files(
     paths = {table: folder / f"{table}.csv" for table in TABLES if table in tables}
     for table, lines in (("payment_method", rows.payment_methods), ("customers", rows.customers)):
         if table in paths:
-            count = _write(paths[table], HEADERS[table], lines(parameters, plan))
+            count = write_lines(paths[table], HEADERS[table], lines(parameters, plan))
             report(f"{paths[table]}: {count:,} rows")
     if "orders" not in paths:
         return paths
-    order_count, detail_count = _write_orders(parameters, plan, paths["orders"], paths["order_details"])
+    head, details = ((paths[table], HEADERS[table]) for table in ("orders", "order_details"))
+    order_count, detail_count = write_pairs(head, details, rows.orders(parameters, plan))
     report(f"{paths['orders']}: {order_count:,} rows")
     report(f"{paths['order_details']}: {detail_count:,} rows")
     return paths
 
 
-def _write(path: Path, header: str, lines: Iterable[str]) -> int:
+def write_lines(path: Path, header: str, lines: Iterable[str]) -> int:
+    """Write a CSV file; return the number of lines without the header."""
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(header)
@@ -57,21 +59,27 @@ def _write(path: Path, header: str, lines: Iterable[str]) -> int:
     return count
 
 
-def _write_orders(parameters: OrdersGenerator, plan: Plan, orders: Path, details: Path) -> tuple[int, int]:
-    """Write orders and their lines together, because both come from the same random sequence; return both counts."""
-    order_count = detail_count = 0
+def write_pairs(
+    parents: tuple[Path, str], children: tuple[Path, str], rows: Iterable[tuple[str, list[str]]]
+) -> tuple[int, int]:
+    """Write parents and their children together, because both come from the same random sequence; return both counts.
+
+    Args:
+        parents, children: path and header of each file.
+    """
+    parent_count = child_count = 0
     with (
-        orders.open("w", encoding="utf-8", newline="") as order_file,
-        details.open("w", encoding="utf-8", newline="") as detail_file,
+        parents[0].open("w", encoding="utf-8", newline="") as parent_file,
+        children[0].open("w", encoding="utf-8", newline="") as child_file,
     ):
-        order_file.write(HEADERS["orders"])
-        detail_file.write(HEADERS["order_details"])
-        for line, detail_lines in rows.orders(parameters, plan):
-            order_file.write(line)
-            detail_file.write("".join(detail_lines))
-            order_count += 1
-            detail_count += len(detail_lines)
-    return order_count, detail_count
+        parent_file.write(parents[1])
+        child_file.write(children[1])
+        for line, child_lines in rows:
+            parent_file.write(line)
+            child_file.write("".join(child_lines))
+            parent_count += 1
+            child_count += len(child_lines)
+    return parent_count, child_count
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from uuid import UUID
 
@@ -24,11 +24,12 @@ QUANTITY_WEIGHTS = (55, 22, 10, 5, 3, 2, 2, 1)
 DAY_US = 86_400_000_000
 
 
-def _random(plan: Plan, table: str) -> random.Random:
+def random_of(plan: Plan, table: str) -> random.Random:
+    """Return the random sequence of one table."""
     return random.Random(f"{plan.seed}/{table}")  # noqa: S311  (data, no secrets)
 
 
-class _Clock:
+class TimeTexts:
     """A formatter of times, in microseconds since the first day, that is about five times faster than `datetime`."""
 
     def __init__(self, first_day: datetime.date, days: int) -> None:
@@ -36,6 +37,7 @@ class _Clock:
         self._seconds = [f"{s // 3600:02}:{s // 60 % 60:02}:{s % 60:02}" for s in range(86_400)]
 
     def text(self, moment_us: int) -> str:
+        """Format a time."""
         seconds, micros = divmod(moment_us, 1_000_000)
         day, second = divmod(seconds, 86_400)
         return f"{self._days[day]} {self._seconds[second]}.{micros:06}"
@@ -43,17 +45,17 @@ class _Clock:
 
 def payment_methods(parameters: OrdersGenerator, plan: Plan) -> Iterator[str]:
     """Yield the CSV line `id,name,bank` of each payment method."""
-    draw = _random(plan, "payment_method")
+    draw = random_of(plan, "payment_method")
     for number, name in enumerate(words.PAYMENT_METHODS[: parameters.payment_methods], start=1):
         yield f"{number},{name},{draw.choice(words.BANKS)}\n"
 
 
 def customers(parameters: OrdersGenerator, plan: Plan) -> Iterator[str]:
     """Yield the CSV line of each customer; all customers signed up before the first order."""
-    draw = _random(plan, "customers")
+    draw = random_of(plan, "customers")
     first_day = parameters.first_day - datetime.timedelta(days=CUSTOMER_YEARS_DAYS)
     days = CUSTOMER_YEARS_DAYS + parameters.days
-    text, end_us = _Clock(first_day, days).text, days * DAY_US
+    text, end_us = TimeTexts(first_day, days).text, days * DAY_US
     signed_up_us, random_ = CUSTOMER_YEARS_DAYS * DAY_US, draw.random
     firsts = [(name, words.mail_name(name)) for name in words.FIRST_NAMES]
     lasts = [(name, words.mail_name(name)) for name in words.LAST_NAMES]
@@ -81,11 +83,11 @@ def customers(parameters: OrdersGenerator, plan: Plan) -> Iterator[str]:
 
 def orders(parameters: OrdersGenerator, plan: Plan) -> Iterator[tuple[str, list[str]]]:
     """Yield the CSV line of each order, oldest first, together with the CSV lines of its products."""
-    draw = _random(plan, "orders")
-    text = _Clock(parameters.first_day, parameters.days).text
+    draw = random_of(plan, "orders")
+    text = TimeTexts(parameters.first_day, parameters.days).text
     lacking = set(draw.sample(range(plan.orders), plan.incomplete_orders))
-    basket = _Baskets(parameters, draw)
-    counts = line_counts(parameters, plan, draw)
+    basket = Baskets(parameters.products, draw)
+    counts = line_counts(parameters.line_weights, plan, draw)
     for index, (moment_us, count) in enumerate(zip(order_times(parameters, plan, draw), counts, strict=True)):
         order_id = UUID(int=draw.getrandbits(128), version=4)
         customer = 1 + int(plan.customers * draw.random() ** 1.5)
@@ -109,10 +111,10 @@ def order_times(parameters: OrdersGenerator, plan: Plan, draw: random.Random) ->
     )
 
 
-def line_counts(parameters: OrdersGenerator, plan: Plan, draw: random.Random) -> list[int]:
+def line_counts(line_weights: Sequence[float], plan: Plan, draw: random.Random) -> list[int]:
     """Draw the number of lines of each order by weight, then adjust some orders to reach the plan's total."""
-    most = len(parameters.line_weights)
-    counts = draw.choices(range(1, most + 1), parameters.line_weights, k=plan.orders)
+    most = len(line_weights)
+    counts = draw.choices(range(1, most + 1), line_weights, k=plan.orders)
     missing = plan.order_details - sum(counts)
     step = 1 if missing > 0 else -1
     assert plan.orders <= plan.order_details <= plan.orders * most
@@ -124,13 +126,13 @@ def line_counts(parameters: OrdersGenerator, plan: Plan, draw: random.Random) ->
     return counts
 
 
-class _Baskets:
+class Baskets:
     """A random source of the products of orders: a few products sell often, most of them rarely."""
 
-    def __init__(self, parameters: OrdersGenerator, draw: random.Random) -> None:
+    def __init__(self, products: int, draw: random.Random) -> None:
         self._draw = draw
-        self._products = draw.sample(range(1, parameters.products + 1), parameters.products)
-        self._popularity = list(accumulate(1 / (rank + 10) for rank in range(parameters.products)))
+        self._products = draw.sample(range(1, products + 1), products)
+        self._popularity = list(accumulate(1 / (rank + 10) for rank in range(products)))
 
     def draw(self, count: int) -> list[tuple[int, int]]:
         """Draw `count` distinct products with quantities."""

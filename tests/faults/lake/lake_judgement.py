@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from batch.storage.paths import Lake
-from streams.topics import change_topic
+from streams.topics import topic_under
 from tests.support.kafka import read_topics
 from tests.support.lake.oracle import ORACLE
 from tests.support.lake.testbed import LakeTestbed
@@ -76,7 +76,7 @@ def _delivered(testbed: LakeTestbed, table: str) -> list[tuple[str]]:
 
 
 def _topic(testbed: LakeTestbed, table: str) -> str:
-    return change_topic(testbed.definition.name, table, engine=testbed.definition.engine)
+    return topic_under(testbed.definition.topic_prefix, table)
 
 
 def fingerprint_query() -> str:

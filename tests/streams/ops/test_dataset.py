@@ -22,9 +22,9 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from mysql.connector.connection import MySQLConnection
 
 from config.dataset import load_definition
+from config.engines.base import Connection
 from config.settings import DatabaseSettings
 from ops.cli import main
 from ops.database import connected
@@ -44,7 +44,7 @@ def _settings(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def connection(_settings: None) -> Iterator[MySQLConnection]:
+def connection(_settings: None) -> Iterator[Connection]:
     """The empty tables of the dataset."""
     assert main(["dataset", "init", "--drop"]) == 0
     with connected(DatabaseSettings.read(), DEFINITION.database) as connection:
@@ -65,14 +65,14 @@ def topic(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         deleted.result(10)
 
 
-def count(connection: MySQLConnection, table: str) -> int:
+def count(connection: Connection, table: str) -> int:
     connection.rollback()
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*) FROM {table}")  # noqa: S608
         found = cursor.fetchall()
     # An open reading would keep the table from being dropped.
     connection.rollback()
-    return int(str(found[0][0]))  # type: ignore[index]
+    return int(str(found[0][0]))
 
 
 def emit(topic: str, orders: Sequence[Order], *, commit: bool = True) -> None:
@@ -94,17 +94,17 @@ def emit(topic: str, orders: Sequence[Order], *, commit: bool = True) -> None:
         producer.abort_transaction(30)
 
 
-def test_init_can_be_repeated_and_keeps_rows_unless_told_to_drop(connection: MySQLConnection) -> None:
+def test_init_can_be_repeated_and_keeps_rows_unless_told_to_drop(connection: Connection) -> None:
     assert main(["dataset", "generate", *SMALL]) == 0
     assert main(["dataset", "init"]) == 0
     assert count(connection, "orders") == 300
     assert main(["dataset", "init", "--drop"]) == 0
-    connection.database = DEFINITION.database
+    connection.use(DEFINITION.database)
     assert count(connection, "orders") == 0
 
 
 def test_init_names_a_table_that_is_not_the_definitions(
-    connection: MySQLConnection, capsys: pytest.CaptureFixture[str]
+    connection: Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE payment_method ADD COLUMN colour INT")
@@ -112,7 +112,7 @@ def test_init_names_a_table_that_is_not_the_definitions(
     assert "payment_method has the columns bank, colour, id, name" in capsys.readouterr().err
 
 
-def test_generated_data_is_all_in_the_database(connection: MySQLConnection) -> None:
+def test_generated_data_is_all_in_the_database(connection: Connection) -> None:
     assert main(["dataset", "generate", *SMALL]) == 0
     counts = [count(connection, table) for table in ("payment_method", "customers", "orders", "order_details")]
     assert counts == [12, 50, 300, 565]
@@ -120,7 +120,7 @@ def test_generated_data_is_all_in_the_database(connection: MySQLConnection) -> N
 
 
 def test_generating_into_filled_tables_is_refused_or_adds(
-    connection: MySQLConnection, capsys: pytest.CaptureFixture[str]
+    connection: Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["dataset", "generate", *SMALL]) == 0
     assert main(["dataset", "generate", *SMALL]) == 2
@@ -129,13 +129,13 @@ def test_generating_into_filled_tables_is_refused_or_adds(
     assert (count(connection, "orders"), count(connection, "customers")) == (600, 50)
 
 
-def test_orders_that_lack_lines_are_not_expected(connection: MySQLConnection) -> None:
+def test_orders_that_lack_lines_are_not_expected(connection: Connection) -> None:
     assert main(["dataset", "generate", *SMALL, "--incomplete-share", "0.1"]) == 0
     assert len(expected_orders(connection, DEFINITION)) == 270
 
 
 def test_a_file_with_bad_rows_loads_the_good_ones_and_exits_with_1(
-    connection: MySQLConnection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    connection: Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "methods.csv"
     path.write_text("bank,id,name\nŁódź \\ 'Bank',1,\"a,\nb\"\nB,x,C\nB,1,again\nB,2,\n")
@@ -151,7 +151,7 @@ def test_a_file_with_bad_rows_loads_the_good_ones_and_exits_with_1(
 
 @pytest.mark.parametrize(("mode", "code", "name"), [("fail", 1, "old"), ("skip", 0, "old"), ("replace", 0, "new")])
 def test_a_key_that_exists_fails_is_skipped_or_is_replaced(
-    connection: MySQLConnection, tmp_path: Path, mode: str, code: int, name: str
+    connection: Connection, tmp_path: Path, mode: str, code: int, name: str
 ) -> None:
     path = tmp_path / "methods.csv"
     path.write_text("id,name,bank\n1,old,B\n")
@@ -165,7 +165,7 @@ def test_a_key_that_exists_fails_is_skipped_or_is_replaced(
 
 
 def test_what_only_the_database_knows_is_reported_by_line(
-    connection: MySQLConnection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    connection: Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE payment_method ADD CONSTRAINT no_barter CHECK (name <> 'Barter')")
@@ -176,7 +176,7 @@ def test_what_only_the_database_knows_is_reported_by_line(
     assert count(connection, "payment_method") == 2
 
 
-def test_uuids_that_differ_in_case_are_two_orders(connection: MySQLConnection, tmp_path: Path) -> None:
+def test_uuids_that_differ_in_case_are_two_orders(connection: Connection, tmp_path: Path) -> None:
     order_id = str(uuid.uuid4())
     path = tmp_path / "lines.csv"
     path.write_text(f"order_id,product_id,quantity\n{order_id.lower()},1,1\n{order_id.upper()},1,1\n")
@@ -186,14 +186,14 @@ def test_uuids_that_differ_in_case_are_two_orders(connection: MySQLConnection, t
 
 @pytest.mark.parametrize("details", list(Details))
 def test_a_simulation_leaves_only_complete_orders_and_its_seed_can_run_again(
-    connection: MySQLConnection, details: Details
+    connection: Connection, details: Details
 ) -> None:
     for _ in range(2):
         assert main(["dataset", "simulate", "--count", "200", "--seed", "5", "--details", details.value]) == 0
     assert count(connection, "orders") == len(expected_orders(connection, DEFINITION)) > 100
 
 
-def test_ctrl_c_ends_a_simulation_with_its_summary(connection: MySQLConnection) -> None:
+def test_ctrl_c_ends_a_simulation_with_its_summary(connection: Connection) -> None:
     command = [sys.executable, "-m", "stack", "dataset", "simulate", "--rate", "50", "--details", "later"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 30
@@ -207,7 +207,7 @@ def test_ctrl_c_ends_a_simulation_with_its_summary(connection: MySQLConnection) 
     assert count(connection, "orders") == len(expected_orders(connection, DEFINITION))
 
 
-def test_a_simulation_goes_on_when_its_connection_is_cut(connection: MySQLConnection) -> None:
+def test_a_simulation_goes_on_when_its_connection_is_cut(connection: Connection) -> None:
     command = [sys.executable, "-m", "stack", "dataset", "simulate", "--rate", "50", "--count", "150"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 30
@@ -226,7 +226,7 @@ def test_a_simulation_goes_on_when_its_connection_is_cut(connection: MySQLConnec
 
 
 @pytest.mark.parametrize("details", [Details.SAME, Details.LATER])
-def test_a_placed_order_is_complete_at_the_time_it_names(connection: MySQLConnection, details: Details) -> None:
+def test_a_placed_order_is_complete_at_the_time_it_names(connection: Connection, details: Details) -> None:
     order = NewOrder(
         order_id=str(uuid.uuid4()),
         customer_id=1,
@@ -243,7 +243,7 @@ def test_a_placed_order_is_complete_at_the_time_it_names(connection: MySQLConnec
     assert {line.product_id: line.quantity for line in found.products} == {1: 2, 3: 4}
 
 
-def test_counts_and_quantities_below_1_complete_nothing(connection: MySQLConnection) -> None:
+def test_counts_and_quantities_below_1_complete_nothing(connection: Connection) -> None:
     with connection.cursor() as cursor:
         for number, (wanted, quantity) in enumerate([(0, 1), (-1, 1), (1, 0), (1, 1)]):
             order_id = str(uuid.UUID(int=number))
@@ -254,7 +254,7 @@ def test_counts_and_quantities_below_1_complete_nothing(connection: MySQLConnect
 
 
 def test_the_check_passes_only_when_every_order_is_there_once(
-    connection: MySQLConnection, topic: str, capsys: pytest.CaptureFixture[str]
+    connection: Connection, topic: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["dataset", "generate", *SMALL]) == 0
     orders = list(expected_orders(connection, DEFINITION).values())
@@ -270,7 +270,7 @@ def test_the_check_passes_only_when_every_order_is_there_once(
     assert (figures["missing"], figures["duplicates"], figures["records"]) == (0, 1, 301)
 
 
-def test_an_aborted_transaction_leaves_no_record_to_read(connection: MySQLConnection, topic: str) -> None:
+def test_an_aborted_transaction_leaves_no_record_to_read(connection: Connection, topic: str) -> None:
     assert main(["dataset", "generate", *SMALL]) == 0
     emit(topic, list(expected_orders(connection, DEFINITION).values()), commit=False)
     assert read_final(os.environ["KAFKA_BOOTSTRAP"], topic) == []

@@ -10,6 +10,7 @@ from typing import Protocol
 import pytest
 
 from config.dataset import load_definition
+from config.definition import OrdersGenerator
 from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings
 from demo.workers import Worker
 from ops.connector.apply import apply_connector
@@ -44,7 +45,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def _load(stack: Stack, folder: Path) -> None:
     definition, settings = load_definition("project_db"), DatabaseSettings.read(stack.environment())
-    assert definition.generator is not None
+    assert isinstance(definition.generator, OrdersGenerator)
     with connected(settings) as connection:
         create_schema(connection, definition)
     plan = make_plan(definition.generator, size=SNAPSHOT_SIZE, customers=1_000)

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 from aiokafka.partitioner import DefaultPartitioner
 from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
-from mysql.connector.connection import MySQLConnection
 
 from config.dataset import load_definition
+from config.engines.base import Connection
 from config.settings import DatabaseSettings, KafkaSettings
 from ops.database import connected
 from ops.dataset.check import check
@@ -99,7 +99,7 @@ class Shop:
             self._run(connection, statements)
 
     @staticmethod
-    def _run(connection: MySQLConnection, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
+    def _run(connection: Connection, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
         with connection.cursor() as cursor:
             for text, values in statements:
                 cursor.execute(text, tuple(values))

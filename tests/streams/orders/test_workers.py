@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from config.dataset import load_definition
+from config.definition import OrdersGenerator
 from config.settings import DatabaseSettings
 from demo.workers import Worker
 from ops.database import connected
@@ -61,7 +62,7 @@ def live_shop(shop: Shop, seed: int) -> Iterator[None]:
     """A shop that inserts, changes and deletes orders all the while."""
     print(f"seed {seed}")
     generator = load_definition("project_db").generator
-    assert generator is not None
+    assert isinstance(generator, OrdersGenerator)
     simulation = Simulation(
         insert_p=0.7, update_p=0.2, delete_p=0.1, rate_per_s=RATE_PER_S, details=Details.MIXED, seed=seed, salt=new_id()
     )

@@ -41,7 +41,7 @@ LIVENESS_SECONDS = 60.0
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """All servers, in a folder too deep for a unix socket."""
     folder = tmp_path_factory.mktemp("full") / ("deep" * 25)
-    with Stack.at(folder, ports=free_ports(), die_with_parent=True) as stack:
+    with Stack.at(folder, ports=free_ports(), servers=list(SERVERS), die_with_parent=True) as stack:
         yield stack
 
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from config.definition import OrdersGenerator
 from config.settings import DatabaseSettings
 from ops.database import connected
 from ops.dataset.shop import ShopDatabase
@@ -42,7 +43,7 @@ def customer(id_: int) -> Statement:
 def simulator(testbed: LakeTestbed, simulation: Simulation, stop: threading.Event | None = None) -> Iterator[Simulator]:
     """Yield a simulator that the test can run step by step; it changes existing orders and those it inserts."""
     parameters = testbed.definition.generator
-    assert parameters is not None
+    assert isinstance(parameters, OrdersGenerator)
     clock = SystemClock(stop or threading.Event())
     with connected(DatabaseSettings.read(testbed.environment), testbed.definition.database) as connection:
         yield Simulator(ShopDatabase(connection, wait=clock.wait), parameters, simulation, clock)

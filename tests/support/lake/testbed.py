@@ -16,11 +16,13 @@ from typing import Any, Final
 from mysql.connector.connection import MySQLConnection
 
 from config.dataset import load_definition
+from config.engines.base import Connection
+from config.engines.mysql import MySQL
 from config.settings import DatabaseSettings, ObjectStoreSettings, environment_with
 from ops.database import connected
 from stack.local import Stack
 from stack.servers.mariadb import socket_path
-from streams.topics import change_topic
+from streams.topics import topic_under
 from tests.support.lake.archive_wait import ArchiveWait
 from tests.support.lake.lake_queries import LakeQueries
 
@@ -115,7 +117,7 @@ class LakeTestbed:
             unix_socket=str(socket_path(self.stack.site)), user=getpass.getuser(), database=self.definition.database
         )
         try:
-            _execute(connection, [("SET SESSION sql_log_bin = 0", ()), *statements])
+            _execute(Connection(MySQL(), connection), [("SET SESSION sql_log_bin = 0", ()), *statements])
         finally:
             connection.close()
 
@@ -136,7 +138,7 @@ class LakeTestbed:
 
     @cached_property
     def _archive(self) -> ArchiveWait:
-        topics = [change_topic(self.definition.name, table.name) for table in self.definition.tables]
+        topics = [topic_under(self.definition.topic_prefix, table.name) for table in self.definition.tables]
         store = ObjectStoreSettings.read(self.environment)
         return ArchiveWait(self.environment["KAFKA_BOOTSTRAP"], store, topics)
 
@@ -198,7 +200,7 @@ class LakeTestbed:
         self._own.close()
 
 
-def _execute(connection: MySQLConnection, statements: Sequence[Statement]) -> None:
+def _execute(connection: Connection, statements: Sequence[Statement]) -> None:
     with connection.cursor() as cursor:
         for text, values in statements:
             cursor.execute(text, tuple(values))

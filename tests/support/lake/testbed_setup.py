@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from config.dataset import load_definition
+from config.definition import OrdersGenerator
 from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings
 from demo.workers import Worker
 from ops.connector.apply import apply_connector, wait_snapshot
@@ -62,7 +63,7 @@ def _worker(testbed: LakeTestbed, application: str) -> Worker:
 
 def _load(testbed: LakeTestbed, say: Callable[[str], None]) -> None:
     definition, settings = load_definition("project_db"), DatabaseSettings.read(testbed.environment)
-    assert definition.generator is not None
+    assert isinstance(definition.generator, OrdersGenerator)
     with connected(settings) as connection:
         create_schema(connection, definition)
     plan = make_plan(definition.generator, size=SNAPSHOT_SIZE, customers=CUSTOMERS)

@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, cast
 
 import pytest
-from mysql.connector.connection import MySQLConnection
 
 from batch.reconcile.buckets import COARSE_DIGITS, Bucket
 from batch.reconcile.sides import SourceSide
+from config.engines.base import Connection
+from config.engines.mysql import MySQL
 
 LIMIT_S = 30.0
 
@@ -24,6 +25,8 @@ class FakeConnection:
         self.queries: list[str] = []
         self.threads: set[str] = set()
         self.go = threading.Event()
+
+    engine = MySQL()
 
     def cursor(self) -> Self:
         return self
@@ -50,7 +53,7 @@ def thread() -> Iterator[ThreadPoolExecutor]:
 
 
 def side_of(connection: FakeConnection, thread: ThreadPoolExecutor) -> SourceSide:
-    return SourceSide(cast("MySQLConnection", connection), "SELECT k, d FROM rows", thread)
+    return SourceSide(cast("Connection", connection), "SELECT k, d FROM rows", thread)
 
 
 def test_the_database_begins_before_its_answer_is_needed_and_answers_once(thread: ThreadPoolExecutor) -> None:

@@ -17,7 +17,7 @@ TINY = Input(name="test", orders=50)
 
 def generator() -> OrdersGenerator:
     found = load_definition("project_db").generator
-    assert found is not None
+    assert isinstance(found, OrdersGenerator)
     return found
 
 

@@ -23,7 +23,7 @@ class FakeCursor:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def execute(self, statement: str, values: tuple[Any, ...] = ()) -> None:
+    def execute(self, statement: str, values: tuple[Any, ...] | None = None) -> None:
         self._connection.receive(statement)
 
     def fetchall(self) -> list[tuple[Any, ...]]:

@@ -14,14 +14,13 @@ import pytest
 import yaml
 
 from config.dataset import DefinitionError, known_datasets, load_definition, load_definition_file
-from config.definition import LogicalType, Range, Reference
+from config.definition import LogicalType, OrdersGenerator, Range, Reference
 
 VALID: dict[str, Any] = {
     "name": "mine",
     "engine": "mysql",
     "database": "mine",
     "lake_prefix": "mine",
-    "completeness": {"expected": "baskets.size", "children": "items"},
     "tables": [
         {
             "name": "baskets",
@@ -53,6 +52,11 @@ VALID: dict[str, Any] = {
 }
 
 
+def _complete(document: dict[str, Any], **changed: str) -> dict[str, Any]:
+    document["completeness"] = {"expected": "baskets.size", "children": "items"} | changed
+    return document
+
+
 def written(folder: Path, text: str) -> Path:
     path = folder / "definition.yaml"
     path.write_text(text, "utf-8")
@@ -78,7 +82,7 @@ def test_the_shipped_dataset_is_the_shop_with_complete_orders() -> None:
     assert (definition.completeness.parent, definition.completeness.expected_column) == ("orders", "num_products")
     assert definition.completeness.children == "order_details"
     assert definition.lake_prefix == ""
-    assert definition.generator is not None
+    assert isinstance(definition.generator, OrdersGenerator)
     assert (definition.generator.orders, definition.generator.order_details) == (25_000, 47_089)
     assert (definition.generator.customers, definition.generator.payment_methods) == (1_000_000, 12)
 
@@ -128,10 +132,10 @@ def _table(document: dict[str, Any], index: int = 0) -> Any:
         (lambda d: d.update(name="My Set"), "name: Expected str matching regex '^[a-z][a-z0-9_]*"),
         (lambda d: d.update(name="mine\n"), "name: Expected str matching regex"),
         (lambda d: d.update(lake_prefix="mine\n"), "lake_prefix: Expected str matching regex"),
-        (lambda d: d["completeness"].update(expected="baskets.size\n"), "completeness.expected: Expected str matching"),
+        (lambda d: _complete(d, expected="baskets.size\n"), "completeness.expected: Expected str matching"),
         (lambda d: _table(d)["columns"][1].update(name="size\n"), "tables[0].columns[1].name: Expected str matching"),
         (lambda d: _table(d).update(name="a`b"), "tables[0].name: Expected str matching regex"),
-        (lambda d: d.update(engine="oracle"), "engine: unknown engine 'oracle' (known: mysql)"),
+        (lambda d: d.update(engine="oracle"), "engine: unknown engine 'oracle' (known: mysql, postgres)"),
         (lambda d: _table(d).update(key=["ident"], topic_key=None), "tables[0].key[0]: column 'ident' does not exist"),
         (lambda d: _table(d).update(cursor="when"), "tables[0].cursor: column 'when' does not exist"),
         (lambda d: _table(d).update(topic_key="size"), "tables[0].topic_key: 'size' is not a part of the key (id)"),
@@ -168,20 +172,30 @@ def _table(document: dict[str, Any], index: int = 0) -> Any:
         (lambda d: _table(d)["rules"][0].update(max=0), "tables[0].rules[0].min: 1 is above max 0"),
         (lambda d: _table(d, 1)["rules"][0].update(table="x"), "tables[1].rules[0].table: table 'x' does not exist"),
         (
-            lambda d: d["completeness"].update(expected="boxes.size"),
+            lambda d: _complete(d, expected="boxes.size"),
             "completeness.expected: table 'boxes' does not exist",
         ),
         (
-            lambda d: d["completeness"].update(expected="baskets.count"),
+            lambda d: _complete(d, expected="baskets.count"),
             "completeness.expected: table 'baskets' has no column 'count'",
         ),
         (
-            lambda d: d["completeness"].update(expected="baskets.changed"),
+            lambda d: _complete(d, expected="baskets.changed"),
             "completeness.expected: column 'changed' must hold whole numbers",
         ),
-        (lambda d: d["completeness"].update(children="things"), "completeness.children: table 'things' does not exist"),
-        (lambda d: d["completeness"].update(expected="size"), "completeness.expected: Expected str matching regex"),
-        (lambda d: _table(d, 1).pop("topic_key"), "completeness.children: table 'items' needs a topic_key"),
+        (lambda d: _complete(d, children="things"), "completeness.children: table 'things' does not exist"),
+        (lambda d: _complete(d, expected="size"), "completeness.expected: Expected str matching regex"),
+        (
+            lambda d: _table(_complete(d), 1).pop("topic_key"),
+            "completeness.children: table 'items' needs a topic_key",
+        ),
+        (_complete, "completeness: the streams complete the orders of a MySQL or MariaDB database with the tables"),
+        (lambda d: d.update(schema="public"), "schema: engine mysql has no schemas in a database"),
+        (lambda d: d.update(topics="a b"), "topics: Expected str matching regex"),
+        (
+            lambda d: d.update(topics="a." * 70 + "bc", engine="postgres") or _table(d, 0).update(name="b" * 64),
+            "tables",
+        ),
         (lambda d: d.update(lake_prefix="audit"), "lake_prefix: 'audit' is reserved"),
         (lambda d: d.update(generator={"kind": "orders"}), "generator: Object missing required field"),
     ],
@@ -249,3 +263,21 @@ def test_a_definition_has_the_name_of_its_folder(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("DATASETS_DIR", str(tmp_path))
     with pytest.raises(DefinitionError, match="name: must be the folder's name 'yours', not 'mine'"):
         load_definition("yours")
+
+
+def test_the_topics_are_named_by_engine_and_dataset_unless_the_definition_gives_a_prefix(tmp_path: Path) -> None:
+    own = load_definition_file(written(tmp_path, yaml.safe_dump(VALID)))
+    other = load_definition_file(written(tmp_path, yaml.safe_dump(VALID | {"topics": "dbserver1.public"})))
+    assert (own.topic_prefix, other.topic_prefix) == ("mysql.mine", "dbserver1.public")
+
+
+def test_two_datasets_with_one_topic_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATASETS_DIR", str(tmp_path))
+    for name, table in (("one", "items"), ("two", "items"), ("three", "baskets")):
+        (tmp_path / name).mkdir()
+        tables = [{**each, "rules": []} for each in VALID["tables"] if each["name"] == table]
+        dataset = VALID | {"name": name, "topics": "dbserver1.public", "tables": tables}
+        written(tmp_path / name, yaml.safe_dump(dataset))
+    assert load_definition("three").name == "three"
+    with pytest.raises(DefinitionError, match=r"dataset 'two' has the topic dbserver1\.public\.items too"):
+        load_definition("one")

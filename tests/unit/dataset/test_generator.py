@@ -14,6 +14,7 @@ import pytest
 
 from config.dataset import load_definition
 from config.definition import OrdersGenerator
+from config.engines import engine_of
 from ops.dataset.generator.files import TABLES, write_files
 from ops.dataset.generator.plan import Plan, make_plan
 from ops.dataset.values import fault
@@ -24,7 +25,7 @@ DEFINITION = load_definition("project_db")
 
 @pytest.fixture
 def parameters() -> OrdersGenerator:
-    assert DEFINITION.generator is not None
+    assert isinstance(DEFINITION.generator, OrdersGenerator)
     return DEFINITION.generator
 
 
@@ -89,8 +90,10 @@ def test_references_point_to_rows_that_exist(parameters: OrdersGenerator, tmp_pa
 def test_every_generated_value_fits_its_column(parameters: OrdersGenerator, tmp_path: Path) -> None:
     for name, content in generated(parameters, tmp_path, make_plan(parameters, orders=500, customers=2_000)).items():
         columns = {column.name: column for column in DEFINITION.table(name).columns}
+        literal = engine_of(DEFINITION).literal
         for row in rows(content):
-            assert [fault(columns[key], value) for key, value in row.items() if fault(columns[key], value)] == []
+            found = [fault(columns[key], value, literal) for key, value in row.items()]
+            assert [reason for reason in found if reason] == []
 
 
 def test_orders_come_in_the_rhythm_of_day_and_week(parameters: OrdersGenerator, tmp_path: Path) -> None:

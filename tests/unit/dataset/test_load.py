@@ -14,6 +14,8 @@ import pytest
 
 from config.dataset import load_definition
 from config.definition import Column, LogicalType
+from config.engines import engine_of
+from config.engines.base import Connection
 from ops.dataset.bulk import OnDuplicate
 from ops.dataset.load import Outcome, load_file, rejected_path
 from ops.dataset.values import column_parser, fault
@@ -22,6 +24,7 @@ from stack.errors import StackError
 from .fakes import FakeConnection
 
 DEFINITION = load_definition("project_db")
+ENGINE = engine_of(DEFINITION)
 CUSTOMERS = "id,name,email,phone,tier,created_at,updated_at\n"
 GOOD = "1,Ada,ada@example.com,,gold,2025-01-01 10:00:00,2025-01-01 10:00:00\n"
 
@@ -38,7 +41,7 @@ def file(tmp_path: Path) -> Callable[[str | bytes], Path]:
 
 def load(path: Path, table: str = "customers", **options: Any) -> tuple[Outcome, FakeConnection]:
     connection = options.pop("connection", None) or FakeConnection()
-    return load_file(connection, DEFINITION.table(table), path, **options), connection  # type: ignore[arg-type]
+    return load_file(Connection(ENGINE, connection), DEFINITION.table(table), path, **options), connection
 
 
 def values(connection: FakeConnection) -> str:
@@ -259,13 +262,13 @@ def column(kind: LogicalType, **options: Any) -> Column:
         (LogicalType.DECIMAL, {"precision": 5, "scale": 2}, "-123.40", "-123.40"),
         (LogicalType.DECIMAL, {"precision": 5, "scale": 2}, "000123.4500", "123.4500"),
         (LogicalType.BIGINT, {}, "-9223372036854775808", "-9223372036854775808"),
-        (LogicalType.BOOLEAN, {}, "TRUE", "1"),
+        (LogicalType.BOOLEAN, {}, "TRUE", "TRUE"),
         (LogicalType.DOUBLE, {}, "1e3", "1000.0"),
         (LogicalType.UUID, {}, "3D83F663-fb70-40bb-a9fa-7b63f3c32f6a", "'3D83F663-fb70-40bb-a9fa-7b63f3c32f6a'"),
     ],
 )
 def test_values_of_every_type_become_literals(kind: LogicalType, options: Any, text: str, literal: str) -> None:
-    assert column_parser(column(kind, **options))(text) == literal
+    assert column_parser(column(kind, **options), ENGINE.literal)(text) == literal
 
 
 @pytest.mark.parametrize(
@@ -286,4 +289,4 @@ def test_values_of_every_type_become_literals(kind: LogicalType, options: Any, t
     ],
 )
 def test_values_that_do_not_fit_have_a_reason(kind: LogicalType, options: Any, text: str, reason: str) -> None:
-    assert (fault(column(kind, **options), text) or "").startswith(f"value {reason}")
+    assert (fault(column(kind, **options), text, ENGINE.literal) or "").startswith(f"value {reason}")

@@ -13,6 +13,8 @@ import msgspec
 import pytest
 
 from config.dataset import load_definition
+from config.engines import engine_of
+from config.engines.base import Connection
 from ops.dataset import newest
 from ops.dataset.final_topic import FinalRecord, Order, PaymentMethod, Product
 from ops.dataset.newest import NO_LONGER_EXISTS, Published, stale_orders
@@ -101,7 +103,7 @@ def test_an_amendment_that_cannot_be_decoded_is_left_out(monkeypatch: pytest.Mon
 
 
 def test_rows_that_break_a_rule_have_no_order_to_compare_with() -> None:
-    found = newest.source_orders(Database(), DEFINITION)  # type: ignore[arg-type]
+    found = newest.source_orders(Connection(engine_of(DEFINITION), Database()), DEFINITION)
     assert {order_id: order and (order.status.value, order.products) for order_id, order in found.items()} == {
         "complete": ("complete", (newest._Product(1, 2), newest._Product(2, 1))),
         "incomplete": ("incomplete", ()),

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from streams.model.position import SNAPSHOT_ROW, binlog_file_number
+from streams.model.position import SNAPSHOT_ROW, binlog_file_number, wal_place
 from tests.support.builders import position, read_at
 
 
@@ -57,3 +57,29 @@ def test_a_file_number_that_no_state_could_hold_is_refused() -> None:
 def test_a_file_name_of_thousands_of_digits_is_refused() -> None:
     with pytest.raises(ValueError, match="too large"):
         binlog_file_number("bin." + "9" * 10_000)
+
+
+def wal_position(sequence: str, *, is_read: bool = False) -> tuple[int, int, int, int]:
+    return (0, *wal_place(sequence, is_read=is_read), SNAPSHOT_ROW if is_read else 0)
+
+
+def test_the_change_of_a_transaction_that_was_open_across_a_snapshot_is_newer_than_the_row_that_was_read() -> None:
+    """As seen on PostgreSQL 15: the change's LSN is lower than that of the read, which an order by LSN would prefer."""
+    in_order = [
+        wal_position('[null,"42433112"]', is_read=True),
+        wal_position('[null,"42432832"]'),
+        wal_position('[null,"42432920"]'),
+        wal_position('["42433200","42433200"]'),
+    ]
+    assert all(earlier < later for earlier, later in pairwise(in_order))
+
+
+def test_a_row_that_an_incremental_snapshot_read_precedes_every_change_after_the_same_commit() -> None:
+    read = wal_position('["57597280","57664112"]', is_read=True)
+    assert wal_position('["57597000","57664200"]') < read < wal_position('["57597280","57597281"]')
+
+
+@pytest.mark.parametrize("sequence", [None, 5, "", "[]", '["1"]', '["1",null]', '["1","0"]', f'["{2**63}","1"]'])
+def test_a_sequence_without_the_place_of_the_change_is_refused(sequence: object) -> None:
+    with pytest.raises(ValueError, match=r"source\.sequence"):
+        wal_place(sequence, is_read=False)

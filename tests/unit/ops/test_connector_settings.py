@@ -14,9 +14,10 @@ from config.definition import Definition
 from config.settings import ConnectSettings
 from config.settings_group import SettingsError
 from ops.connector import rest
+from ops.connector.apply import failure_of
 from ops.connector.epochs import next_epoch
 from ops.connector.rest import ConnectClient
-from ops.connector.settings import TEMPLATES, connector_settings, table_keys
+from ops.connector.settings import TEMPLATES, connector_settings, slot_name, table_keys
 from stack.errors import StackError
 from streams.model.begun_epoch import newest_epoch
 from streams.model.position import MAX_EPOCH, epoch_of
@@ -24,6 +25,7 @@ from streams.topics import change_topic
 
 ENVIRONMENT = {"CONNECT_URL": "http://connect:8083", "MYSQL_HOST": "db", "KAFKA_BOOTSTRAP": "kafka:9092"}
 KINDS = ("mariadb", "mysql")
+POSTGRES_ENVIRONMENT = {"CONNECT_URL": "http://connect:8083", "PGHOST": "db", "KAFKA_BOOTSTRAP": "kafka:9092"}
 BROKER_SESSION_MS = 9_000
 """Kafka's default for `broker.session.timeout.ms`: a dead broker keeps its partitions for this long."""
 
@@ -36,6 +38,11 @@ def settings(kind: str = "mariadb", *, epoch: int = 0, **changes: Any) -> dict[s
     return connector_settings(
         definition, ConnectSettings.read(ENVIRONMENT | {"CONNECTOR_DATABASE_KIND": kind}), epoch=epoch
     )
+
+
+def postgres_settings(*, epoch: int = 0) -> dict[str, str]:
+    definition = msgspec.structs.replace(load_definition("project_db"), engine="postgres")
+    return connector_settings(definition, ConnectSettings.read(POSTGRES_ENVIRONMENT), epoch=epoch)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,7 +79,7 @@ def test_a_transaction_of_the_connector_outlasts_the_death_of_a_broker(kind: str
     assert 2 * BROKER_SESSION_MS <= limit_ms <= LONGEST_TRANSACTION_MS
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "postgres"])
 def test_every_value_of_a_template_is_text(kind: str) -> None:
     content = yaml.safe_load((TEMPLATES / f"{kind}.yaml").read_text())
     assert {type(value) for value in content.values()} == {str}
@@ -184,3 +191,48 @@ def test_a_login_in_the_url_of_connect_is_not_in_the_error(monkeypatch: pytest.M
     no_connection = pytest.raises(StackError, match=r"Connect at 127\.0\.0\.1:1: no connection")
     with ConnectClient("http://user:secret@127.0.0.1:1") as connect, no_connection:
         connect.status("any")
+
+
+def test_a_connector_for_postgres_is_complete_and_has_the_login_of_postgres() -> None:
+    found = postgres_settings()
+    assert not [value for value in found.values() if "{{" in value]
+    assert {name: value for name, value in found.items() if "password" in name or "user" in name} == {
+        "database.user": "${env:CONNECTOR_PG_USER}",
+        "database.password": "${env:CONNECTOR_PG_PASSWORD}",
+    }
+    assert not [name for name in found if name.startswith("schema.history")]
+
+
+def test_postgres_tables_are_named_by_their_schema_and_keep_their_topics_in_every_epoch() -> None:
+    first, later = postgres_settings(), postgres_settings(epoch=2)
+    assert first["table.include.list"].split(",")[1] == "public.orders"
+    assert re.fullmatch(first["transforms.route.regex"], "project_db.public.orders")
+    assert re.fullmatch(later["transforms.route.regex"], "project_db.e2.public.orders")
+    assert first["transforms.route.replacement"] == later["transforms.route.replacement"]
+
+
+def test_the_rows_of_the_signal_table_are_dropped_before_anything_else() -> None:
+    found = postgres_settings(epoch=1)
+    assert found["transforms"].split(",")[0] == "signals"
+    assert re.fullmatch(found["predicates.signals.pattern"], "project_db.e1.public.millrace_signal")
+    assert not re.fullmatch(found["predicates.signals.pattern"], "project_db.e1.public.orders")
+
+
+def test_each_epoch_has_a_slot_of_its_own_with_a_name_that_postgres_takes() -> None:
+    names = [slot_name("project_db", epoch) for epoch in (0, 1)]
+    assert names == ["millrace_project_db", "millrace_project_db_e1"]
+    assert postgres_settings(epoch=1)["slot.name"] == names[1] == postgres_settings(epoch=1)["publication.name"]
+
+
+def test_without_the_address_of_the_database_the_settings_are_refused() -> None:
+    with pytest.raises(StackError, match="MYSQL_HOST"):
+        connector_settings(load_definition("project_db"), ConnectSettings.read(POSTGRES_ENVIRONMENT))
+
+
+def test_the_cause_of_a_failure_is_its_last_one() -> None:
+    trace = "ConnectException: exceeded tolerance\n\tat X\nCaused by: Outer\n\tat Y\nCaused by: FATAL: no slot\n\tat Z"
+    task = {"id": 0, "state": "FAILED", "trace": trace}
+    status = {"connector": {"state": "RUNNING"}, "tasks": [task]}
+    assert failure_of(status) == "FATAL: no slot"
+    task["trace"] = "Only: this\n\tat X"
+    assert failure_of(status) == "Only: this"

@@ -6,8 +6,8 @@ tests/lake/commands/test_reconcile.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -16,6 +16,8 @@ import msgspec
 import pytest
 
 from config.dataset import load_definition
+from config.engines.base import Connection
+from config.engines.mysql import MySQL
 from ops.connector import repair, topic_rows
 from ops.connector.repair import _as_captured, reread
 from ops.connector.sweep import deletion
@@ -37,6 +39,15 @@ ROW = {
     "num_products": 2,
     "timestamp": datetime(2026, 1, 2, 3, 4, 5, 6),
 }
+
+
+class Locking(MySQL):
+    """An engine whose connection needs no server."""
+
+    @contextmanager
+    def locking_reads(self, connection: Connection) -> Iterator[None]:
+        yield
+
 
 Topics = dict[str, list[tuple[bytes, bytes]]]
 
@@ -67,8 +78,7 @@ def repaired(
                 visit(*record)
 
     monkeypatch.setattr(topic_rows, "TopicReader", Topic)
-    monkeypatch.setattr(repair, "connected", lambda *_: nullcontext())
-    monkeypatch.setattr(repair, "locking_reads", lambda _: nullcontext())
+    monkeypatch.setattr(repair, "connected", lambda *_: nullcontext(Connection(Locking(), None)))
     monkeypatch.setattr(repair, "_source_rows", lambda _, table, __: source.get(table.name, {}))
     monkeypatch.setattr(repair, "database_time_ms", lambda _: 5_000)
     monkeypatch.setattr(repair, "existing", lambda *_: iter(()))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 import stat
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -18,12 +21,14 @@ from stack.errors import StackError
 from stack.health import ServerStatus
 from stack.local import Stack
 from stack.ports import DEFAULT_PORTS
-from stack.servers import SERVERS
+from stack.servers import SERVERS, servers_for
 from stack.servers.connect import worker_settings
 from stack.servers.jvm import properties
 from stack.servers.kafka import broker_settings
 from stack.servers.mariadb import accounts_sql, socket_path
 from stack.servers.mariadb import server_settings as mariadb_settings
+from stack.servers.postgres import accounts_sql as postgres_accounts_sql
+from stack.servers.postgres import server_settings as postgres_settings
 from stack.servers.redis import server_settings as redis_settings
 from stack.site import Site, load_or_create_site
 
@@ -69,11 +74,11 @@ def test_credentials_are_readable_by_their_owner_only_and_hidden_when_printed(st
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_no_secret_is_in_the_arguments_of_a_server(stack: Stack, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stack.servers.mariadb.require_program", lambda name: f"/usr/sbin/{name}")
-    credentials = stack.site.credentials
-    secrets = [credentials.mysql_password, credentials.connector_password, credentials.redis_password]
+    for module in ("mariadb", "postgres"):
+        monkeypatch.setattr(f"stack.servers.{module}.require_program", lambda name: f"/usr/sbin/{name}")
+    secrets = asdict(stack.site.credentials).values()
     arguments = " ".join(SERVERS[server].command(stack.site).arguments)
-    assert not [secret for secret in [*secrets, credentials.minio_secret_key] if secret in arguments]
+    assert not [secret for secret in secrets if secret in arguments]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +87,7 @@ def test_no_secret_is_in_the_arguments_of_a_server(stack: Stack, server: str, mo
         lambda site: properties(broker_settings(site)),
         lambda site: properties(worker_settings(site)),
         mariadb_settings,
+        postgres_settings,
         redis_settings,
     ],
 )
@@ -93,7 +99,7 @@ def test_servers_listen_on_the_loopback_address_only(stack: Stack, render: Calla
 
 def test_connect_lets_connectors_read_their_login_and_nothing_else(stack: Stack) -> None:
     found = worker_settings(stack.site)
-    assert found["config.providers.env.param.allowlist.pattern"] == "CONNECTOR_(DATABASE|KAFKA)_.*"
+    assert found["config.providers.env.param.allowlist.pattern"] == "CONNECTOR_(DATABASE|PG|KAFKA)_.*"
     assert stack.site.credentials.connector_password not in properties(found)
 
 
@@ -142,8 +148,43 @@ def test_two_servers_on_one_port_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_server_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match="postgres"):
-        Stack.at(tmp_path, servers=["postgres"])
+    with pytest.raises(StackError, match="oracle"):
+        Stack.at(tmp_path, servers=["oracle"])
+
+
+def test_a_stack_has_the_source_database_of_its_dataset_and_no_other(stack: Stack) -> None:
+    assert set(servers_for("postgres")) ^ set(servers_for("mysql")) == {"mariadb", "postgres"}
+    assert stack.servers == tuple(servers_for("mysql"))
+
+
+def test_a_stack_of_a_former_release_keeps_its_passwords_and_gets_those_it_lacks(tmp_path: Path) -> None:
+    credentials = load_or_create_site(tmp_path, DEFAULT_PORTS).credentials
+    former = {name: value for name, value in asdict(credentials).items() if not name.startswith("postgres")}
+    (tmp_path / "credentials.json").write_text(json.dumps(former))
+    found = load_or_create_site(tmp_path, DEFAULT_PORTS).credentials
+    assert {name: asdict(found)[name] for name in former} == former
+    assert found.postgres_password != credentials.postgres_password
+    assert load_or_create_site(tmp_path, DEFAULT_PORTS).credentials == found
+
+
+def test_postgres_keeps_a_logical_log_that_cannot_fill_the_disk(stack: Stack) -> None:
+    settings = postgres_settings(stack.site)
+    assert "wal_level = logical" in settings
+    assert "max_slot_wal_keep_size = '4GB'" in settings
+
+
+def test_the_postgres_accounts_have_no_right_to_administer(stack: Stack) -> None:
+    accounts = postgres_accounts_sql(stack.site)
+    assert "SUPERUSER" not in accounts
+    assert "ALTER ROLE connector REPLICATION;" in accounts
+    assert not re.search(r"GRANT .* TO .*connector", accounts)
+
+
+def test_the_data_of_a_server_of_another_user_is_where_this_user_can_reach_it(stack: Stack) -> None:
+    assert stack.site.service_folder("postgres", None).is_relative_to(stack.site.folder)
+    outside = stack.site.service_folder("postgres", "postgres")
+    assert outside.parent == Path("/var/tmp")  # noqa: S108 - only compared
+    assert not outside.exists()
 
 
 @pytest.mark.parametrize("name", ["../x", "", "a/b", ".", "-x", "a" * 41])

@@ -1,0 +1,300 @@
+"""PostgreSQL, from version 12 on.
+
+Every connection has the time zone UTC, the dataset's schema as its only search path, and a limit on waiting for locks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+
+from config.definition import Column, LogicalType
+from config.engines.base import CONNECT_TIMEOUT_S, Clock, Connection, Engine, EngineError, Fault, SourceSettings, Words
+from config.settings import PostgresSettings
+
+DEFAULT_SCHEMA: Final = "public"
+HEARTBEAT_TABLE: Final = "millrace_heartbeat"
+"""A table with one row, which belongs to the connector's publication: its changes move the connector's place."""
+
+LOCK_WAIT_S: Final = 20
+_MAINTENANCE_DATABASE: Final = "postgres"
+_IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_AWAY_STATES: Final = ("08", "57P", "53300")
+_FAULTS: Final = {
+    "28P01": Fault.LOGIN,
+    "28000": Fault.LOGIN,
+    "3D000": Fault.NO_DATABASE,
+    "42P01": Fault.NO_TABLE,
+    "40P01": Fault.LOCKED,
+    "40001": Fault.LOCKED,
+    "55P03": Fault.LOCKED,
+    "23505": Fault.DUPLICATE,
+}
+_NO_LOGIN: Final = r"password authentication failed|no pg_hba\.conf entry|role \"[^\"]*\" does not exist"
+_NO_DATABASE: Final = r"database \"[^\"]*\" does not exist"
+
+# A text that is not a time or date of four-digit years stays as PostgreSQL writes it; Silver quarantines its row.
+_IS_PLAIN: Final = "{{0}} BETWEEN '0001-01-01' AND '9999-12-31{0}'"
+_VALUES: Final = {
+    LogicalType.BOOLEAN: "CAST(CAST({0} AS int) AS text)",
+    LogicalType.DATE: f"CASE WHEN {_IS_PLAIN.format('')} THEN to_char({{0}}, 'YYYY-MM-DD') ELSE {{0}}::text END",
+    LogicalType.TIMESTAMP: f"CASE WHEN {_IS_PLAIN.format(' 23:59:59.999999')} "
+    "THEN to_char({0}, 'YYYY-MM-DD HH24:MI:SS.US') ELSE {0}::text END",
+    # Not a cast, which would cut the spaces at the end of a char(n).
+    LogicalType.STRING: "CASE WHEN {0} IS NOT NULL THEN concat({0}) END",
+    # `batch.storage.canonical.double_text` in SQL.
+    LogicalType.DOUBLE: "CASE WHEN {0} = 0 THEN '0' WHEN {0}::text = 'NaN' THEN 'nan' "
+    "WHEN {0}::text LIKE '%Infinity' THEN replace({0}::text, 'Infinity', 'inf') "
+    "WHEN abs({0}) < 1e-15 OR (abs({0}) >= 1e15 AND {0} = trunc({0}::float8)) THEN replace({0}::text, 'e+', 'e') "
+    "ELSE {0}::text::numeric::text END",
+}
+_KINDS: Final = {
+    LogicalType.UUID: {"uuid", "bpchar", "varchar", "text"},
+    LogicalType.STRING: {"text", "varchar", "bpchar", "name", "citext", "enum", "json", "jsonb", "xml", "inet", "cidr"},
+    LogicalType.INTEGER: {"int2", "int4"},
+    LogicalType.BIGINT: {"int2", "int4", "int8", "oid"},
+    LogicalType.DECIMAL: {"numeric"},
+    LogicalType.DOUBLE: {"float4", "float8"},
+    LogicalType.BOOLEAN: {"bool"},
+    LogicalType.DATE: {"date"},
+    LogicalType.TIMESTAMP: {"timestamp", "timestamptz"},
+}
+_COLUMNS: Final = """
+    SELECT c.relname, a.attname, CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN b.typname ELSE t.typname END
+    FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid JOIN pg_type AS t ON t.oid = a.atttypid
+    LEFT JOIN pg_type AS b ON b.oid = t.typbasetype
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0
+      AND NOT a.attisdropped
+"""
+# A transaction that has written nothing yet counts too: its now(), which a trigger may write, is that of its beginning.
+_OLDEST: Final = """
+    SELECT extract(epoch FROM clock_timestamp() - min(began))::float8 FROM (
+        SELECT xact_start AS began FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+        UNION ALL SELECT prepared FROM pg_prepared_xacts WHERE database = current_database()
+    ) AS open
+"""
+
+
+class Postgres(Engine):
+    """A PostgreSQL server."""
+
+    name = "postgres"
+    schemes = ("postgres", "postgresql")
+    port = 5432
+    settings = PostgresSettings
+    errors = psycopg.Error
+    locking = "FOR SHARE"
+    words = Words(
+        login="PGUSER and PGPASSWORD",
+        address="PGHOST and PGPORT",
+        rights="SELECT on the tables and the role pg_read_all_stats",
+        no_login=_NO_LOGIN,
+        away=r"psycopg\.(OperationalError|errors\.(AdminShutdown|CrashShutdown|CannotConnectNow))"
+        r"|PSQLException: (Connection to|The connection attempt failed|An I/O error|FATAL: the database system)",
+    )
+    kinds = _KINDS
+
+    def opened(self, settings: SourceSettings, database: str | None, schema: str | None, *, autocommit: bool) -> Any:
+        place = {"host": settings.host, "port": settings.port, "user": settings.user, "password": settings.password}
+        return _opened({**place, "dbname": database or _MAINTENANCE_DATABASE}, schema, autocommit=autocommit)
+
+    def reopened(self, driver: Any) -> Any:
+        parameters = driver.info.get_parameters() | {"password": driver.info.password}
+        return psycopg.connect(**parameters, autocommit=driver.autocommit, prepare_threshold=None)
+
+    def used(self, driver: Any, database: str, schema: str | None) -> Any:
+        place = {name: getattr(driver.info, name) for name in ("host", "port", "user", "password")}
+        found = _opened({**place, "dbname": database}, schema, autocommit=driver.autocommit)
+        driver.close()
+        return found
+
+    def close(self, driver: Any) -> None:
+        driver.close()
+
+    def fault(self, error: Exception) -> Fault:
+        assert isinstance(error, psycopg.Error)
+        state, text = error.sqlstate, str(error)
+        if state in _FAULTS:
+            return _FAULTS[state]
+        if state is None and isinstance(error, psycopg.OperationalError):  # as when connecting
+            if re.search(_NO_LOGIN, text):
+                return Fault.LOGIN
+            return Fault.NO_DATABASE if re.search(_NO_DATABASE, text) else Fault.AWAY
+        if state is not None and state.startswith(_AWAY_STATES):
+            return Fault.AWAY
+        return Fault.STATEMENT if state is None or state[:2] in ("0A", "25", "42", "53") else Fault.OTHER
+
+    def message(self, error: Exception) -> str:
+        assert isinstance(error, psycopg.Error)
+        return self.reason(error) + (f" (SQLSTATE {error.sqlstate})" if error.sqlstate else "")
+
+    def reason(self, error: Exception) -> str:
+        assert isinstance(error, psycopg.Error)
+        return error.diag.message_primary or " ".join(str(error).split())
+
+    @contextmanager
+    def consistent_snapshot(self, connection: Connection) -> Iterator[None]:
+        connection.rollback()
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            yield
+        finally:
+            connection.rollback()
+
+    @contextmanager
+    def locking_reads(self, connection: Connection) -> Iterator[None]:
+        connection.rollback()
+        try:
+            yield
+        finally:
+            connection.rollback()
+
+    @contextmanager
+    def short_lock_waits(self, connection: Connection) -> Iterator[None]:
+        connection.rollback()
+        self._set_lock_timeout(connection, f"'{SHORT_LOCK_WAIT_S}s'")
+        yield
+        connection.rollback()
+        self._set_lock_timeout(connection, "DEFAULT")
+
+    def _set_lock_timeout(self, connection: Connection, limit: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {limit}")
+        connection.commit()  # a rollback takes the setting back
+
+    @contextmanager
+    def savepoint(self, connection: Connection) -> Iterator[None]:
+        """Roll a refused statement back: otherwise PostgreSQL refuses the rest of its transaction."""
+        connection.driver.execute("SAVEPOINT before_statement")
+        try:
+            yield
+        except psycopg.Error:
+            if not connection.driver.broken:
+                connection.driver.execute("ROLLBACK TO SAVEPOINT before_statement")
+            raise
+        connection.driver.execute("RELEASE SAVEPOINT before_statement")
+
+    def quoted(self, identifier: str) -> str:
+        assert _IDENTIFIER.fullmatch(identifier), identifier
+        return f'"{identifier}"'
+
+    def literal(self, text: str) -> str:
+        if "\0" in text:
+            raise ValueError("contains a NUL character, which PostgreSQL cannot store")
+        escaped = text.replace("'", "''")
+        return f"'{escaped}'"
+
+    def exact_literal(self, text: str) -> str:
+        return f"convert_from('\\x{text.encode().hex()}'::bytea, 'UTF8')"
+
+    def replacing(self, columns: Sequence[str], key: Sequence[str]) -> str:
+        changed = [name for name in columns if name not in key] or list(key)
+        assignments = ",".join(f"{self.quoted(name)}=excluded.{self.quoted(name)}" for name in changed)
+        return f" ON CONFLICT ({','.join(map(self.quoted, key))}) DO UPDATE SET {assignments}"
+
+    def value(self, column: Column) -> str:
+        name = self.quoted(column.name)
+        if column.type is LogicalType.DECIMAL and column.scale is not None:
+            # A value with more digits stays as it is, so that rounding hides no difference.
+            rounded = f"round({name}, {column.scale})::text"
+            return f"CASE WHEN scale({name}) <= {column.scale} THEN {rounded} ELSE {name}::text END"
+        return _VALUES.get(column.type, "CAST({0} AS text)").format(name)
+
+    def row(self, columns: Sequence[Column]) -> str:
+        values = (f"COALESCE(char_length({text}) || ':' || ({text}), '-')" for text in map(self.value, columns))
+        return f"({' || '.join(values)})"
+
+    def digest(self, text: str) -> str:
+        return f"md5(convert_to({text}, 'UTF8'))"
+
+    def digest_number(self, digest: str) -> str:
+        return f"('x' || left({digest}, 13))::bit(52)::bigint"
+
+    def create_database(self, connection: Connection, database: str, *, drop: bool) -> None:
+        connection.rollback()
+        driver, name = connection.driver, self.quoted(database)
+        driver.autocommit = True  # databases are not created in transactions
+        try:
+            if drop:
+                driver.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            if not connection.rows("SELECT 1 FROM pg_database WHERE datname = %s", (database,)):
+                driver.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        finally:
+            driver.autocommit = False
+
+    def run_script(self, connection: Connection, script: str) -> None:
+        connection.driver.execute(script)
+        connection.commit()
+
+    def column_types(self, connection: Connection) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for table, column, kind in connection.rows(_COLUMNS):
+            found.setdefault(table, {})[column] = kind
+        return found
+
+    def clock(self, connection: Connection) -> Clock:
+        if not connection.value("SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')"):
+            raise EngineError(
+                "the database's user may not see when others' transactions began, so changes could be missed: "
+                "grant it the role pg_read_all_stats"
+            )
+        now, age_s = connection.value("SELECT clock_timestamp()"), connection.value(_OLDEST)
+        return Clock(now=now, open_s=0 if age_s is None else max(0.0, age_s))
+
+    def time_ms(self, connection: Connection) -> int:
+        return int(connection.value("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"))
+
+    def log_place(self, connection: Connection) -> tuple[int, int]:
+        """Return the log's end, as the last commit of a change, inside of a change to the heartbeat's row.
+
+        The connector orders changes by the commit that it saw last. A change that is committed after this one has seen
+        a commit beyond that place, even if it was written before.
+        """
+        try:
+            with connection.driver.transaction():
+                beat = connection.driver.execute(f"UPDATE {HEARTBEAT_TABLE} SET at = clock_timestamp() WHERE id = 1")  # noqa: S608
+                end = int(connection.value("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege) as error:
+            raise EngineError(
+                f"{self.reason(error)}: these rows cannot be ordered among the source's changes; run "
+                f"`millrace connector apply`, and grant the user UPDATE on {HEARTBEAT_TABLE}"
+            ) from error
+        if beat.rowcount != 1:
+            raise EngineError(f"table {HEARTBEAT_TABLE} has no row: run `millrace connector apply`")
+        return end, 0
+
+    def jdbc(self, settings: SourceSettings, database: str, schema: str | None) -> Mapping[str, str]:
+        """Return Spark's options; the driver would set the time zone to that of the Java process."""
+        place = f"{settings.host}:{settings.port}/{database}"
+        return {
+            "url": f"jdbc:postgresql://{place}?currentSchema={schema or DEFAULT_SCHEMA}",
+            "driver": "org.postgresql.Driver",
+            "user": settings.user,
+            "password": settings.password,
+            "sessionInitStatement": "SET TimeZone TO 'UTC'",
+        }
+
+
+def _opened(parameters: Mapping[str, Any], schema: str | None, *, autocommit: bool) -> Any:
+    choices = {
+        "TimeZone": "UTC",
+        "search_path": f'"{schema or DEFAULT_SCHEMA}"',
+        "lock_timeout": f"{LOCK_WAIT_S}s",
+        "standard_conforming_strings": "on",
+        "DateStyle": "ISO",
+        "extra_float_digits": "1",
+    }
+    return psycopg.connect(
+        **parameters,
+        options=" ".join(f"-c {name}={value}" for name, value in choices.items()),
+        application_name="millrace",
+        connect_timeout=CONNECT_TIMEOUT_S,
+        autocommit=autocommit,
+        prepare_threshold=None,  # prepared statements do not survive a connection pooler
+    )

@@ -1,0 +1,120 @@
+"""What `millrace connector` does for a PostgreSQL source besides asking Connect: database, slot, topics and arrival."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+
+from config.definition import Definition
+from config.engines.base import Connection
+from config.settings import ConnectSettings, KafkaSettings, PostgresSettings
+from ops.connector.apply import failure_of, is_running
+from ops.connector.arrival import SILENT_S, Arrivals
+from ops.connector.publication import prepare_source
+from ops.connector.rest import ConnectClient
+from ops.connector.settings import connector_name, slot_name
+from ops.connector.slots import (
+    blocking_transactions,
+    committed_place,
+    drop_slot,
+    lsn_text,
+    read_slot,
+    slot_faults,
+)
+from ops.database import connected
+from ops.topics import apply_topics
+from stack.errors import StackError
+from streams.model.position import with_epoch
+from streams.topics import Direction, TopicSpec, catalogue_of, heartbeat_spec
+
+Say = Callable[[str], None]
+
+
+class PostgresSource:
+    """The source database of a dataset, the connector's slot in its log, and its topics, in one epoch."""
+
+    def __init__(self, definition: Definition, environment: Mapping[str, str], connect: ConnectClient) -> None:
+        self._definition = definition
+        self._connect = connect
+        self._name = connector_name(definition.name)
+        self._database = PostgresSettings.read(environment)
+        self._user = ConnectSettings.read(environment).postgres_user
+        self._kafka = KafkaSettings.read(environment)
+        self._arrivals = Arrivals(self._kafka.bootstrap)
+
+    def prepare(self, epoch: int, say: Say) -> int:
+        """Prepare database and topics for the connector; return the topics' end, for `await_arrival`.
+
+        Raises:
+            StackError: something is missing, or the connector would leave a gap; one line each, with the remedy.
+        """
+        slot = slot_name(self._definition.name, epoch)
+        created = apply_topics(self._kafka, self._specs(epoch))
+        if created:
+            say(f"{len(created)} topics created")
+        with self._connected() as connection:
+            for line in prepare_source(connection, self._definition, slot=slot, user=self._user):
+                say(line)
+            self._check_slot(connection, epoch)
+            if read_slot(connection, slot) is None:
+                for line in blocking_transactions(connection):
+                    say(f"WARNING: {line}")
+        return self._arrivals.end(spec.name for spec in self._specs(epoch))
+
+    def await_arrival(self, epoch: int, before: int) -> None:
+        """Wait until a change or a heartbeat has arrived after the topics' end `before`."""
+        names = [spec.name for spec in self._specs(epoch)]
+        self._arrivals.wait(names, before, failure=lambda: failure_of(self._connect.status(self._name)))
+
+    def status_lines(self, epoch: int) -> tuple[list[str], bool]:
+        """Describe slot and arrival; the second value is whether changes arrive and the log is still there."""
+        name = slot_name(self._definition.name, epoch)
+        with self._connected() as connection:
+            slot = read_slot(connection, name)
+        if slot is None:
+            return [f"slot {name}: does not exist"], False
+        confirmed = "-" if slot.confirmed is None else lsn_text(slot.confirmed)
+        kept = "-" if slot.kept_from is None else lsn_text(slot.kept_from)
+        lines = [
+            f"slot {name}: {'being read' if slot.reader else 'not being read'}, log {slot.wal_status}",
+            f"  confirmed {confirmed}, {slot.lag_bytes or 0:,} bytes behind; kept from {kept}, "
+            f"{slot.kept_bytes or 0:,} bytes",
+        ]
+        newest_ms = self._arrivals.newest_ms(self._heartbeat_topic(epoch))
+        silent_s = None if newest_ms is None else time.time() - newest_ms / 1000
+        arrives = silent_s is not None and silent_s < SILENT_S
+        told = "never" if silent_s is None else f"{silent_s:.0f} s ago"
+        lines.append(f"last heartbeat in Kafka: {told}" + ("" if arrives else ": the connector stands still"))
+        return lines, arrives and slot.wal_status != "lost"
+
+    def forget(self, epoch: int) -> bool:
+        """Drop slot and publication of an epoch; return False if there was no slot."""
+        with self._connected() as connection:
+            return drop_slot(connection, slot_name(self._definition.name, epoch))
+
+    def _check_slot(self, connection: Connection, epoch: int) -> None:
+        prefix = with_epoch(self._definition.name, epoch)
+        known = self._connect.config(self._name)
+        is_current = known is not None and known.get("topic.prefix") == prefix
+        faults = slot_faults(
+            read_slot(connection, slot_name(self._definition.name, epoch)),
+            committed_place(self._connect.offsets(self._name), prefix) if known is not None else None,
+            has_records=self._arrivals.end([self._heartbeat_topic(epoch)]) > 0,
+            is_ours=is_current and is_running(self._connect.status(self._name)),
+        )
+        found = list(faults)
+        if found:
+            raise StackError("\n".join(found))
+
+    def _connected(self) -> AbstractContextManager[Connection]:
+        return connected(self._database, self._definition.database, self._definition.schema)
+
+    def _heartbeat_topic(self, epoch: int) -> str:
+        return heartbeat_spec(with_epoch(self._definition.name, epoch)).name
+
+    def _specs(self, epoch: int) -> list[TopicSpec]:
+        """Return the topics to which the connector writes; if one is missing, the whole connector stands still."""
+        found = catalogue_of(self._definition, app_id="-", order_partitions=self._kafka.order_partitions)
+        changes = [spec for spec in found if spec.direction is Direction.IN]
+        return [*changes, heartbeat_spec(with_epoch(self._definition.name, epoch))]
