@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from config.engines import engine_for
-from config.engines.base import Connection, Fault, SourceSettings
+from config.engines.base import Connection, SourceSettings
+from config.engines.faults import Fault
 from stack.errors import StackError
 
 CONNECT_TRIES = 3

@@ -31,7 +31,8 @@ from batch.storage.canonical import time_text
 from batch.storage.database import connected
 from config.definition import Table
 from config.engines import engine_of
-from config.engines.base import Connection, Engine, EngineError
+from config.engines.base import Connection, Engine
+from config.engines.faults import EngineError
 from streams.model.position import SNAPSHOT_ROW
 
 AT_ONCE: Final = 5_000

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from batch.errors import BatchError
 from batch.storage.retry import with_tries
 from config.engines import engine_for
-from config.engines.base import Connection, EngineError, SourceSettings
+from config.engines.base import Connection, SourceSettings
+from config.engines.faults import EngineError
 
 
 @contextlib.contextmanager

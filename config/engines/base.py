@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from typing import Any, ClassVar, Protocol
 
 from config.definition import Column, LogicalType
+from config.engines.faults import Fault, Words
 
 CONNECT_TIMEOUT_S = 5
 SHORT_LOCK_WAIT_S = 5
@@ -35,52 +35,12 @@ class SourceSettings(Protocol):
     def password(self) -> str: ...
 
 
-class Fault(Enum):
-    """Kind of a database error.
-
-    AWAY: the server cannot be reached, or the connection was lost. LOCKED: another transaction is in the way.
-    DUPLICATE: the key exists. STATEMENT: the statement or the user's rights are wrong, not the values of a row.
-    """
-
-    AWAY = "away"
-    LOGIN = "login"
-    NO_DATABASE = "no database"
-    NO_TABLE = "no table"
-    LOCKED = "locked"
-    DUPLICATE = "duplicate"
-    STATEMENT = "statement"
-    OTHER = "other"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Words:
-    """What messages say of an engine, and how the driver's errors are recognised in the text of a Java exception.
-
-    Attributes:
-        login: settings with the login.
-        address: settings with the address.
-        rights: rights that the lake needs.
-        no_login, away: regular expressions that find a rejected login, and a server that does not answer, in the type
-            names and messages of an exception.
-    """
-
-    login: str
-    address: str
-    rights: str
-    no_login: str
-    away: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class Clock:
     """The database's time, and how long the oldest open transaction has been open (rounded up), in seconds."""
 
     now: datetime
     open_s: float
-
-
-class EngineError(Exception):
-    """The database lacks something that the program needs; the message says what to do."""
 
 
 class Connection:

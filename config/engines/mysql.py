@@ -18,17 +18,8 @@ from mysql.connector import Error, InterfaceError, OperationalError, errorcode
 from mysql.connector.connection import MySQLConnection
 
 from config.definition import Column, LogicalType
-from config.engines.base import (
-    CONNECT_TIMEOUT_S,
-    SHORT_LOCK_WAIT_S,
-    Clock,
-    Connection,
-    Engine,
-    EngineError,
-    Fault,
-    SourceSettings,
-    Words,
-)
+from config.engines.base import CONNECT_TIMEOUT_S, SHORT_LOCK_WAIT_S, Clock, Connection, Engine, SourceSettings
+from config.engines.faults import EngineError, Fault, Words
 from config.settings import DatabaseSettings
 
 LOCK_WAIT_S: Final = 20

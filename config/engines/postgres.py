@@ -13,7 +13,8 @@ from typing import Any, Final
 import psycopg
 
 from config.definition import Column, LogicalType
-from config.engines.base import CONNECT_TIMEOUT_S, Clock, Connection, Engine, EngineError, Fault, SourceSettings, Words
+from config.engines.base import CONNECT_TIMEOUT_S, SHORT_LOCK_WAIT_S, Clock, Connection, Engine, SourceSettings
+from config.engines.faults import EngineError, Fault, Words
 from config.settings import PostgresSettings
 
 DEFAULT_SCHEMA: Final = "public"
@@ -164,8 +165,7 @@ class Postgres(Engine):
         self._set_lock_timeout(connection, "DEFAULT")
 
     def _set_lock_timeout(self, connection: Connection, limit: str) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET lock_timeout = {limit}")
+        connection.driver.execute(f"SET lock_timeout = {limit}")
         connection.commit()  # a rollback takes the setting back
 
     @contextmanager

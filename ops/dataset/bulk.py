@@ -13,7 +13,8 @@ from enum import StrEnum
 from typing import NamedTuple, Self
 
 from config.definition import Table
-from config.engines.base import Connection, Fault
+from config.engines.base import Connection
+from config.engines.faults import Fault
 
 ROWS_PER_STATEMENT = 5_000
 BYTES_PER_STATEMENT = 1_000_000

@@ -13,7 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from config.engines.base import Connection, Fault
+from config.engines.base import Connection
+from config.engines.faults import Fault
 
 TRIES = 3
 FIRST_PAUSE_S = 0.5

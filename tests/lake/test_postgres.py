@@ -29,7 +29,8 @@ from batch.storage.canonical import spark_text
 from batch.storage.database import connected
 from config.dataset import load_definition
 from config.definition import Column, Definition, LogicalType, Table
-from config.engines.base import Connection, EngineError
+from config.engines.base import Connection
+from config.engines.faults import EngineError
 from config.settings import PostgresSettings
 from ops.cli import main
 from ops.database import connected as as_owner

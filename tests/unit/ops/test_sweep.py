@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import msgspec
@@ -170,8 +171,8 @@ def swept_orders(monkeypatch: pytest.MonkeyPatch, producer: Transactions, source
     monkeypatch.setattr(sweeping, "existing", existing)
     monkeypatch.setattr(sweeping, "_keys", lambda *_: {(id_,) for id_ in source})
     monkeypatch.setattr(sweeping, "database_time_ms", lambda _: 5_000)
-    monkeypatch.setattr(sweeping, "connected", lambda *_: nullcontext())
-    monkeypatch.setattr(sweeping, "short_lock_waits", lambda _: nullcontext())
+    connection = SimpleNamespace(engine=SimpleNamespace(short_lock_waits=lambda _: nullcontext()))
+    monkeypatch.setattr(sweeping, "connected", lambda *_: nullcontext(connection))
     monkeypatch.setattr(sweeping, "transactional_producer", lambda *_: producer)
     database: Any = None
     [found] = sweeping.sweep(database, "nowhere:1", load_definition("project_db"), only={"orders"})

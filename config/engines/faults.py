@@ -1,0 +1,46 @@
+"""What can go wrong with a source database, and the words that messages have for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Fault(Enum):
+    """Kind of a database error.
+
+    AWAY: the server cannot be reached, or the connection was lost. LOCKED: another transaction is in the way.
+    DUPLICATE: the key exists. STATEMENT: the statement or the user's rights are wrong, not the values of a row.
+    """
+
+    AWAY = "away"
+    LOGIN = "login"
+    NO_DATABASE = "no database"
+    NO_TABLE = "no table"
+    LOCKED = "locked"
+    DUPLICATE = "duplicate"
+    STATEMENT = "statement"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What messages say of an engine, and how the driver's errors are recognised in the text of a Java exception.
+
+    Attributes:
+        login: settings with the login.
+        address: settings with the address.
+        rights: rights that the lake needs.
+        no_login, away: regular expressions that find a rejected login, and a server that does not answer, in the type
+            names and messages of an exception.
+    """
+
+    login: str
+    address: str
+    rights: str
+    no_login: str
+    away: str
+
+
+class EngineError(Exception):
+    """The database lacks something that the program needs; the message says what to do."""
