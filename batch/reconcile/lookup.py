@@ -119,4 +119,6 @@ class Lookup:
 
 def _canonical(value: object) -> str:
     """Return the canonical text of a cursor value, in which times have microseconds."""
-    return value.isoformat(" ", "microseconds") if isinstance(value, datetime) else str(value)
+    if not isinstance(value, datetime):
+        return str(value)
+    return value.isoformat(" ", "microseconds") if value.tzinfo is None else canonical.time_text(value)

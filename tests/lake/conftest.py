@@ -53,3 +53,11 @@ def lake_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def spark_on_minio(spark: SparkSession, spark_settings: SparkSettings, lake_stack: Stack) -> SparkSession:
     """The same session, which now reaches the object storage as `s3a://`."""
     return spark_session(spark_settings, ObjectStoreSettings.read(lake_stack.environment()), app="tests")
+
+
+@pytest.fixture(scope="package")
+def postgres_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """PostgreSQL, as a source; it ends with the session, even when it is killed."""
+    folder = tmp_path_factory.mktemp("postgres")
+    with Stack.at(folder, ports=free_ports(), servers=["postgres"], die_with_parent=True) as stack:
+        yield stack

@@ -18,7 +18,8 @@ from batch.context import RunContext
 from batch.storage.paths import Lake
 from config.dataset import load_definition
 from config.definition import Definition, Table
-from config.settings import DatabaseSettings, LakeSettings
+from config.engines.base import SourceSettings
+from config.settings import LakeSettings
 from tests.support.lake.delta_rows import delta_rows
 
 DEFINITION = load_definition("project_db")
@@ -43,7 +44,7 @@ def run_context(
     folder: Path,
     *,
     definition: Definition = DEFINITION,
-    database: DatabaseSettings | None = None,
+    database: SourceSettings | None = None,
     **more: Any,
 ) -> RunContext:
     """Create the context of a new run on a lake in a local folder; `more` sets further fields."""
