@@ -23,7 +23,7 @@ from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
 from ops.connector.postgres import PostgresSource
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name, connector_settings
-from ops.connector.sweep import has_comparable_key, sweep
+from ops.connector.sweep import has_comparable_key, is_swept, sweep
 from ops.connector.watch import ConnectorWatch
 from ops.context import add_stack_option, settings_environment
 from ops.signals import stopped_by_signals
@@ -195,10 +195,7 @@ def run_watch(arguments: argparse.Namespace) -> int:
     definition, settings = _read_settings(arguments)
     database = engine_of(definition).login(settings_environment(arguments))
     bootstrap = _bootstrap(arguments)
-    tables = [table.name for table in definition.tables if has_comparable_key(table)]
-    for table in definition.tables:
-        if table.name not in tables:
-            print(f"{table.name}: is not swept, as its key has values that can be written in several ways", flush=True)
+    tables = _swept_tables(definition)
     with stopped_by_signals() as stop, ConnectClient(settings.url, LITTLE) as connect:
         watch = ConnectorWatch(
             connect,
@@ -211,6 +208,18 @@ def run_watch(arguments: argparse.Namespace) -> int:
             stop.wait(_LOOK_SECONDS)
         watch.close()
     return 0
+
+
+def _swept_tables(definition: Definition) -> list[str]:
+    """Return the tables that the watch sweeps, and print why it leaves out others."""
+    if not is_swept(definition):
+        print("no table is swept, as the source is PostgreSQL", flush=True)
+        return []
+    tables = [table.name for table in definition.tables if has_comparable_key(table)]
+    for table in definition.tables:
+        if table.name not in tables:
+            print(f"{table.name}: is not swept, as its key has values that can be written in several ways", flush=True)
+    return tables
 
 
 def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:

@@ -75,10 +75,18 @@ def sweep(
         is_forced: delete rows even if they are a large share of the table.
 
     Raises:
-        SweepRefusedError: a table's key cannot be compared, or too many rows are gone; raised after the last table.
+        SweepRefusedError: the dataset cannot be swept; or, after the last table, a table's key cannot be compared, or
+            too many rows are gone.
         StackError: a server cannot be reached.
     """
     tables = [table for table in definition.tables if only is None or table.name in only]
+    if not tables:
+        return
+    if not is_swept(definition):
+        raise SweepRefusedError(
+            f"the rows of dataset {definition.name} cannot be swept, because its source is PostgreSQL: bring the lake "
+            "right with `millrace lake reconcile --repair`"
+        )
     refusals: list[str] = []
     with connected(database, definition.database, definition.schema) as connection:
         for table in tables:
@@ -89,6 +97,15 @@ def sweep(
                 refusals.append(str(refusal))
     if refusals:
         raise SweepRefusedError("\n".join(refusals))
+
+
+def is_swept(definition: Definition) -> bool:
+    """Whether rows of the dataset can be swept.
+
+    In PostgreSQL, a deletion right after a row that a snapshot read could win over a change of a transaction that was
+    open at the snapshot.
+    """
+    return definition.engine != "postgres"
 
 
 def has_comparable_key(table: Table) -> bool:

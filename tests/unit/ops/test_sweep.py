@@ -195,3 +195,10 @@ def test_a_sweep_that_fails_in_its_transaction_leaves_none_open(monkeypatch: pyt
     with pytest.raises(StackError, match="the database is away"):
         swept_orders(monkeypatch, producer, set())
     assert (producer.visible, producer.is_open) == ([], False)
+
+
+def test_rows_of_a_source_whose_deletions_could_win_wrongly_are_not_swept() -> None:
+    database: Any = None
+    with pytest.raises(SweepRefusedError, match="PostgreSQL"):
+        list(sweeping.sweep(database, "nowhere:1", load_definition("shop")))
+    assert list(sweeping.sweep(database, "nowhere:1", load_definition("shop"), only=())) == []
