@@ -154,8 +154,9 @@ def _wait_stopped(connect: ConnectClient, name: str) -> None:
 
 
 def _is_snapshot_complete(position: Mapping[str, Any]) -> bool:
-    """Whether a position is one in the log, or that of the last row of a snapshot; one without a file is neither."""
-    return bool(position.get("file")) and (not position.get("snapshot") or bool(position.get("snapshot_completed")))
+    """Whether a position is one in the log, or that of the last row of a snapshot; one without a place is neither."""
+    has_place = bool(position.get("file")) or position.get("lsn") is not None  # MySQL's, PostgreSQL's
+    return has_place and (not position.get("snapshot") or bool(position.get("snapshot_completed")))
 
 
 def _states(status: Mapping[str, Any] | None) -> str:

@@ -15,6 +15,7 @@ from stack.artifacts.lake.jars import fetch_lake_jars
 from stack.job import Job
 from stack.local import Stack
 from stack.ports import free_ports
+from tests.support.stacks import stack_with_postgres
 
 
 @pytest.fixture(scope="package")
@@ -59,5 +60,5 @@ def spark_on_minio(spark: SparkSession, spark_settings: SparkSettings, lake_stac
 def postgres_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """PostgreSQL, as a source; it ends with the session, even when it is killed."""
     folder = tmp_path_factory.mktemp("postgres")
-    with Stack.at(folder, ports=free_ports(), servers=["postgres"], die_with_parent=True) as stack:
+    with stack_with_postgres(folder, ["postgres"]) as stack:
         yield stack

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from stack.local import Stack
-from stack.ports import free_ports
+from tests.support.stacks import stack_with_postgres
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +15,5 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Kafka, Connect, MariaDB, PostgreSQL and Redis; they end with the session, even when it is killed."""
     folder = tmp_path_factory.mktemp("stack")
     servers = ["kafka", "connect", "mariadb", "postgres", "redis"]
-    stack = Stack.at(folder, ports=free_ports(), servers=servers, die_with_parent=True)
-    with stack:
+    with stack_with_postgres(folder, servers) as stack:
         yield stack

@@ -33,6 +33,7 @@ from stack.servers.mariadb import socket_path
 from stack.servers.minio import BUCKETS
 from stack.site import REPOSITORY
 from streams.topics import catalogue
+from tests.support.stacks import stack_with_postgres
 
 LIVENESS_SECONDS = 60.0
 
@@ -41,7 +42,7 @@ LIVENESS_SECONDS = 60.0
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """All servers, in a folder too deep for a unix socket."""
     folder = tmp_path_factory.mktemp("full") / ("deep" * 25)
-    with Stack.at(folder, ports=free_ports(), servers=list(SERVERS), die_with_parent=True) as stack:
+    with stack_with_postgres(folder, list(SERVERS)) as stack:
         yield stack
 
 

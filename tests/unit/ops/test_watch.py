@@ -256,10 +256,27 @@ def test_a_connector_that_an_operator_has_paused_is_left_alone(world: World, sta
     assert state in world.said[-1]
 
 
-def test_a_position_without_a_file_is_not_the_end_of_a_snapshot(world: World) -> None:
+def test_a_position_without_a_place_in_the_log_is_not_the_end_of_a_snapshot(world: World) -> None:
     world.connect.positions = {"shop": {"pos": 4}}
     world.look(3)
     assert world.sweeps == 0
+
+
+@pytest.mark.parametrize(
+    ("position", "is_over"),
+    [
+        ({"lsn": 24_023_128, "lsn_proc": 24_023_128}, True),
+        ({"lsn": 24_023_128, "snapshot": "INITIAL", "last_snapshot_record": False}, False),
+        ({"file": "log.000003", "pos": 4}, True),
+        ({"file": "log.000003", "pos": 4, "snapshot": True}, False),
+    ],
+)
+def test_a_place_in_the_log_of_either_engine_ends_a_snapshot(
+    world: World, position: dict[str, Any], is_over: bool
+) -> None:
+    world.connect.positions = {"shop": position}
+    world.look()
+    assert bool(world.sweeps) == is_over
 
 
 def test_a_watch_that_ends_waits_for_the_table_of_its_sweep_and_for_no_other(world: World) -> None:
