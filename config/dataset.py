@@ -7,6 +7,7 @@ something that does not exist raises a `DefinitionError` with the file and the k
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import yaml
 
 from config.contradictions import faults
 from config.definition import Definition
+from config.errors import UsageError
 from config.settings import DatasetSettings
 
 SHIPPED = Path(__file__).parent / "datasets"
@@ -53,6 +55,15 @@ def load_definition(name: str) -> Definition:
         raise DefinitionError(f"{_shown(path)}: name: must be the folder's name {name!r}, not {definition.name!r}")
     _require_own_topics(definition, [other for other in known if other != name])
     return definition
+
+
+def definition_or_exit(name: str) -> Definition:
+    """Read the definition of the dataset `name`, or exit with code 2 and the reason."""
+    try:
+        return load_definition(name)
+    except DefinitionError as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        raise SystemExit(UsageError.exit_code) from None
 
 
 def _require_own_topics(definition: Definition, others: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from agents.archive import ArchiveProcessor
 from agents.archive import archive as archive_agent
-from config.dataset import load_definition
+from config.dataset import definition_or_exit
 from config.settings import ArchiveSettings, KafkaSettings, ObjectStoreSettings
 from config.settings_group import read_or_exit
 from streams.adapters.object_store import MinioBucket
@@ -30,7 +30,7 @@ from tables.archive.committer import ArchiveSink
 from tables.views.archive import WaitingCollector
 
 kafka, objects, settings = read_or_exit(KafkaSettings, ObjectStoreSettings, ArchiveSettings)
-definition = load_definition(settings.dataset)
+definition = definition_or_exit(settings.dataset)
 root = urlsplit(settings.bronze)
 
 app = transactional_app(settings.archive_app_id, kafka, settings)

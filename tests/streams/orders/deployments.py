@@ -89,7 +89,7 @@ class FedShop:
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack = stack
-        self.dataset = f"shop-{uuid.uuid4().hex[:8]}"
+        self.dataset = f"shop_{uuid.uuid4().hex[:8]}"
         self.environment = stack.environment() | {"DATASET": self.dataset}
         self.bootstrap = self.environment["KAFKA_BOOTSTRAP"]
         self.complete: list[str] = []

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from config.dataset import DefinitionError, known_datasets, load_definition, load_definition_file
+from config.dataset import DefinitionError, definition_or_exit, known_datasets, load_definition, load_definition_file
 from config.definition import LogicalType, OrdersGenerator, Range, Reference
 
 VALID: dict[str, Any] = {
@@ -281,3 +281,11 @@ def test_two_datasets_with_one_topic_are_refused(tmp_path: Path, monkeypatch: py
     assert load_definition("three").name == "three"
     with pytest.raises(DefinitionError, match=r"dataset 'two' has the topic dbserver1\.public\.items too"):
         load_definition("one")
+
+
+def test_a_worker_of_an_unknown_dataset_says_so_in_one_line_and_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        definition_or_exit("nowhere")
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "'nowhere'" in line
