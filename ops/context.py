@@ -13,15 +13,29 @@ import sys
 from collections.abc import Mapping
 
 from config.address import without_login
+from config.dataset import DefinitionError, load_definition
+from config.definition import Definition
 from config.programs import SERVER_SETTINGS, SERVERS
 from config.settings import environment_over
-from stack.errors import NoSuchStackError
+from stack.errors import NoSuchStackError, StackError
 from stack.local import Stack, stack_folder
 from stack.names import DEFAULT_STACK, no_such_stack, stack_name
 
 # librdkafka logs every failed connection; the commands report the failure once, with advice.
 SILENT = logging.getLogger("stack.librdkafka")
 SILENT.disabled = True
+
+
+def definition_of(dataset: str) -> Definition:
+    """Read the definition of a dataset.
+
+    Raises:
+        StackError: the dataset is unknown, or its definition is wrong.
+    """
+    try:
+        return load_definition(dataset)
+    except DefinitionError as error:
+        raise StackError(str(error)) from None
 
 
 def add_stack_option(parser: argparse.ArgumentParser) -> None:

@@ -23,11 +23,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     ResourceType,
 )
 
-from config.dataset import load_definition
 from config.json_output import add_json_option, print_json
 from config.kafka_security import librdkafka_client
 from config.settings import DatasetSettings, KafkaSettings
-from ops.context import SILENT, add_stack_option, settings_environment
+from ops.context import SILENT, add_stack_option, definition_of, settings_environment
 from ops.skip import options as skip
 from ops.topic_differences import ExistingTopic, compare, too_few_insync
 from stack.errors import StackError
@@ -208,5 +207,5 @@ def _admin(kafka: KafkaSettings) -> AdminClient:
 def _read_settings(arguments: argparse.Namespace) -> tuple[KafkaSettings, tuple[TopicSpec, ...]]:
     environment = settings_environment(arguments)
     kafka, dataset = KafkaSettings.read(environment), DatasetSettings.read(environment)
-    definition = load_definition(dataset.dataset)
+    definition = definition_of(dataset.dataset)
     return kafka, catalogue_of(definition, app_id=dataset.orders_app_id, order_partitions=kafka.order_partitions)

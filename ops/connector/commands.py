@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from config.dataset import DefinitionError, load_definition
 from config.definition import Definition
 from config.engines import engine_of
 from config.json_output import add_json_option, print_json
@@ -25,7 +24,7 @@ from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name, connector_settings
 from ops.connector.sweep import has_comparable_key, is_swept, sweep
 from ops.connector.watch import ConnectorWatch
-from ops.context import add_stack_option, settings_environment
+from ops.context import add_stack_option, definition_of, settings_environment
 from ops.signals import stopped_by_signals
 from stack.errors import StackError
 from streams.model.position import epoch_of, with_epoch
@@ -237,7 +236,4 @@ def _bootstrap(arguments: argparse.Namespace) -> str:
 def _read_settings(arguments: argparse.Namespace) -> tuple[Definition, ConnectSettings]:
     environment = settings_environment(arguments)
     dataset = arguments.dataset or DatasetSettings.read(environment).dataset
-    try:
-        return load_definition(dataset), ConnectSettings.read(environment)
-    except DefinitionError as error:
-        raise StackError(str(error)) from None
+    return definition_of(dataset), ConnectSettings.read(environment)

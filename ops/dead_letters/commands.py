@@ -18,11 +18,10 @@ from typing import Any
 
 from config import parsing
 from config.command_line import argument
-from config.dataset import load_definition
 from config.errors import UsageError
 from config.json_output import add_json_option, print_json
 from config.settings import DatasetSettings, KafkaSettings
-from ops.context import add_stack_option, settings_environment
+from ops.context import add_stack_option, definition_of, settings_environment
 from ops.dead_letters.details import LETTER_MEMBERS, letter_lines, letter_members
 from ops.dead_letters.letter import DeadLetter, RecordRef, ReplayNote
 from ops.dead_letters.printing import printable, table
@@ -130,7 +129,7 @@ def run_replay(arguments: argparse.Namespace) -> int:
         sources = {
             spec.name: reader.partitions(spec.name)
             for spec in catalogue_of(
-                load_definition(dataset.dataset),
+                definition_of(dataset.dataset),
                 app_id=dataset.orders_app_id,
                 order_partitions=kafka.order_partitions,
             )

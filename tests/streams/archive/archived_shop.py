@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, KafkaError, Producer, TopicPartition
 from minio import Minio
 
-from config.dataset import DEFINITION_FILE, SHIPPED
 from config.settings import ObjectStoreSettings
 from demo.workers import Worker
 from stack.local import Stack
@@ -49,11 +48,7 @@ class ArchivedShop(FedShop):
     def __init__(self, stack: Stack, folder: Path) -> None:
         super().__init__(stack, folder)
         self.workers: list[Worker] = []
-        self.environment |= {
-            "ARCHIVE_APP_ID": f"{self.dataset}-archive",
-            "ARCHIVE_FLUSH_S": "0.5",
-            "DATASETS_DIR": str(_definition_folder(folder, self.dataset)),
-        }
+        self.environment |= {"ARCHIVE_APP_ID": f"{self.dataset}-archive", "ARCHIVE_FLUSH_S": "0.5"}
         settings = ObjectStoreSettings.read(self.environment)
         self.store = Minio(
             urlsplit(settings.endpoint).netloc,
@@ -187,12 +182,3 @@ class ArchivedShop(FedShop):
 def _kept(row: Mapping[str, Any]) -> Kept:
     headers = tuple((header["key"], header["value"]) for header in row["headers"])
     return Kept(row["offset"], row["timestamp"], row["key"], row["value"], headers)
-
-
-def _definition_folder(folder: Path, dataset: str) -> Path:
-    """Define the dataset with the tables of `project_db`, and return the folder of definitions."""
-    found = folder / "datasets"
-    (found / dataset).mkdir(parents=True)
-    shipped = (SHIPPED / "project_db" / DEFINITION_FILE).read_text()
-    (found / dataset / DEFINITION_FILE).write_text(shipped.replace("name: project_db\n", f"name: {dataset}\n", 1))
-    return found

@@ -43,6 +43,7 @@ from streams.topics import (
 from tests.streams.orders.live_shop import TopicTail, new_id
 from tests.support.background import in_background
 from tests.support.builders import created, detail_row, order_row, position, snapshot_read
+from tests.support.datasets import define_dataset
 from tests.support.server_waiting import until
 
 PARTITIONS: Final = 4
@@ -90,7 +91,8 @@ class FedShop:
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack = stack
         self.dataset = f"shop_{uuid.uuid4().hex[:8]}"
-        self.environment = stack.environment() | {"DATASET": self.dataset}
+        definitions = define_dataset(folder / "datasets", self.dataset)
+        self.environment = stack.environment() | {"DATASET": self.dataset, "DATASETS_DIR": str(definitions)}
         self.bootstrap = self.environment["KAFKA_BOOTSTRAP"]
         self.complete: list[str] = []
         self.deployments: list[Deployment] = []
