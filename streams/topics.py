@@ -132,13 +132,7 @@ def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[Topi
         _output(ORDER_FINAL, "complete order, JSON", order_partitions),
         _output(ORDER_AMENDED, "order after a later change, JSON", order_partitions),
         _output(ORDER_INCOMPLETE, "order that has been incomplete for too long, JSON", order_partitions),
-        _output(
-            DEAD_LETTERS,
-            "unprocessable record, unchanged; the reason is in its headers",
-            order_partitions,
-            key="that of the record",
-            owner="streams.orders, streams.lookups, `millrace dead-letters replay` (notes)",
-        ),
+        _dead_letters(order_partitions),
         _SOURCE_EPOCHS,
         _order_state_changelog(app_id, order_partitions),
     )
@@ -150,13 +144,7 @@ def catalogue_of(source: Source, *, app_id: str, order_partitions: int) -> tuple
         return catalogue(dataset=source.name, app_id=app_id, order_partitions=order_partitions)
     return (
         *(_captured(source, table, order_partitions) for table in source.tables),
-        _output(
-            DEAD_LETTERS,
-            "unprocessable record, unchanged; the reason is in its headers",
-            order_partitions,
-            key="that of the record",
-            owner="streams.orders, streams.lookups, `millrace dead-letters replay` (notes)",
-        ),
+        _dead_letters(order_partitions),
         _SOURCE_EPOCHS,
     )
 
@@ -200,6 +188,16 @@ def heartbeat_spec(prefix: str) -> TopicSpec:
         direction=Direction.INTERNAL,
         owner="connector",
         config={"cleanup.policy": "delete", "retention.ms": str(86_400_000)},
+    )
+
+
+def _dead_letters(partitions: int) -> TopicSpec:
+    return _output(
+        DEAD_LETTERS,
+        "unprocessable record, unchanged; the reason is in its headers",
+        partitions,
+        key="that of the record",
+        owner="streams.orders, streams.lookups, `millrace dead-letters replay` (notes)",
     )
 
 
