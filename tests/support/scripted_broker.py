@@ -19,6 +19,7 @@ CUT_AFTERWARDS: Final = -101
 """As `CUT`, but after the request was handled."""
 
 CONCURRENT_TRANSACTIONS: Final = 51
+INVALID_PRODUCER_EPOCH: Final = 47
 NOT_ENOUGH_REPLICAS: Final = 19
 NO_LEADER: Final = -1
 REQUESTS: Final = {

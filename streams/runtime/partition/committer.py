@@ -126,7 +126,9 @@ class KafkaTransactions:
             return await self._commit(outputs, offsets)
         except IllegalOperation as error:
             # aiokafka raises this error, which is not a `KafkaError`, if the producer has failed in the meantime.
-            raise KafkaError(f"the transaction of partition {self.partition} cannot continue: {error}") from error
+            raise self._producer.failure or KafkaError(
+                f"the transaction of partition {self.partition} cannot continue: {error}"
+            ) from error
 
     async def source_ids(self) -> Mapping[str, str]:
         """Return nothing, because the ids are in the changelog."""

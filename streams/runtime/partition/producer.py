@@ -76,6 +76,16 @@ class PartitionProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]  # aio
         unanswered: str | None = self._sender.client.unanswered
         return unanswered
 
+    @property
+    def failure(self) -> KafkaError | None:
+        """The error that ended the transaction or the producer, such as `ProducerFenced`; None if there is none.
+
+        It may have come between two calls: the second one then raises an error that does not say why.
+        """
+        ending = self._txn_manager.wait_for_transaction_end()
+        error = ending.exception() if ending is not None and ending.done() else None
+        return error if isinstance(error, KafkaError) else None
+
     async def start(self) -> None:
         """Connect, and initialise the transactional id."""
         self._sender.client.trying_since = time.monotonic()

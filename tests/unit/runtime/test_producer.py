@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from aiokafka.errors import ProducerFenced
 from aiokafka.producer import sender
 
 from streams.runtime.partition import producer as producer_module
@@ -20,6 +22,7 @@ from tests.support.scripted_broker import (
     CONCURRENT_TRANSACTIONS,
     CUT,
     CUT_AFTERWARDS,
+    INVALID_PRODUCER_EPOCH,
     NO_LEADER,
     NOT_ENOUGH_REPLICAS,
     ScriptedBroker,
@@ -64,6 +67,34 @@ async def commit_in_an_outage(committer: KafkaTransactions) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(OUTAGE_S):
             await committer.commit(OUTPUTS, OFFSETS)
+
+
+# -- fencing -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["AddPartitionsToTxn", "AddOffsetsToTxn", "EndTxn"])
+async def test_a_fencing_is_reported_as_one(broker: ScriptedBroker, committer: KafkaTransactions, name: str) -> None:
+    broker.script = first_times(name, 1, INVALID_PRODUCER_EPOCH)
+    with pytest.raises(ProducerFenced):
+        await committer.commit(OUTPUTS, OFFSETS)
+
+
+async def test_a_fencing_between_two_calls_is_reported_as_one(
+    broker: ScriptedBroker, committer: KafkaTransactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = committer._send
+    sent: list[Any] = []
+
+    async def slow_send(*args: Any) -> Any:
+        if sent:  # the answer to the first one arrives before the second is sent
+            await until(lambda: committer._producer.failure is not None)
+        sent.append(args)
+        return await send(*args)
+
+    monkeypatch.setattr(committer, "_send", slow_send)
+    broker.script = first_times("AddPartitionsToTxn", 1, INVALID_PRODUCER_EPOCH)
+    with pytest.raises(ProducerFenced):
+        await committer.commit(OUTPUTS, OFFSETS)
 
 
 # -- requests without an answer ---------------------------------------------------------------------------------------
