@@ -13,7 +13,8 @@ def describe_owner(port: int) -> str:
     inodes = _listening_inodes(port)
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and inodes and _holds(process, inodes):
-            return f" by {(process / 'comm').read_text().strip()} (process {process.name})"
+            with contextlib.suppress(OSError):  # it has just ended
+                return f" by {(process / 'comm').read_text().strip()} (process {process.name})"
     return ""
 
 
@@ -30,6 +31,13 @@ def _listening_inodes(port: int) -> set[str]:
 
 def _holds(process: Path, inodes: set[str]) -> bool:
     try:
-        return any(str(link.readlink()) in inodes for link in (process / "fd").iterdir())
+        return any(_target(link) in inodes for link in (process / "fd").iterdir())
     except OSError:  # the process has just ended, or belongs to another user
         return False
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:  # closed since it was listed, as the listing's own descriptor always is
+        return ""

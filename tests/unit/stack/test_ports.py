@@ -78,3 +78,10 @@ def test_a_port_with_a_listener_is_not_free_and_its_owner_is_named() -> None:
         assert f"process {os.getpid()}" in describe_owner(port)
     assert is_free(port)
     assert describe_owner(port) == ""
+
+
+def test_the_owner_of_a_port_is_found_although_other_files_close_meanwhile() -> None:
+    lower = os.open(os.devnull, os.O_RDONLY)  # its number is then used for listing the open files, and closed again
+    with contextlib.closing(socket.create_server((HOST, 0))) as listener:
+        os.close(lower)
+        assert f"(process {os.getpid()})" in describe_owner(listener.getsockname()[1])
