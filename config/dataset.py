@@ -73,7 +73,7 @@ def orders_or_exit(name: str) -> None:
     """
     if name in known_datasets() and not definition_or_exit(name).completes_orders:
         print(
-            f"cannot start: dataset {name} declares no `completeness`, so it has no orders to complete and no look-ups: "
+            f"cannot start: dataset {name} declares no `completeness`, so it has no orders and no look-ups: "
             "run only `streams.archive`, or choose another dataset with DATASET",
             file=sys.stderr,
         )
