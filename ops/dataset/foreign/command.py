@@ -76,11 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     _refuse_contradictions(arguments)
     address = parse_address(arguments.url)
     name = _chosen_name(arguments.dataset or address.database.lower())
-    if arguments.schema is not None and address.engine.name != "postgres":
-        raise StackError("--schema can be used only with the URL of a PostgreSQL database")
-    schema = (arguments.schema or DEFAULT_SCHEMA) if address.engine.name == "postgres" else None
-    if schema is not None and not _IDENTIFIER.fullmatch(schema):
-        raise StackError(f"a definition can't name the schema {schema!r}: only A–Z, a–z, 0–9 and _ are supported")
+    schema = _chosen_schema(address, arguments.schema)
     folder = datasets_folder() / name
     if folder.exists() and not arguments.force:
         raise StackError(f"{folder} already exists: use --force to overwrite the files of an earlier draft")
@@ -92,11 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     found = drafts(source.tables, is_utc=source.is_utc, dialect=dialect, feed=feed, unwanted=unwanted)
     require_tables(address, found)
     write_folder(folder, _texts(name, address, schema, source.tables, found))
-    print(
-        "\n".join(
-            [*report(found), f"wrote {folder}: review {DEFINITION_FILE}, then run", *next_commands(name, folder, feed)]
-        )
-    )
+    print("\n".join([*report(found), f"wrote {folder}: review {DEFINITION_FILE}, then run"]))
+    print("\n".join(next_commands(name, folder, feed, source.kind)))
     return 0
 
 
@@ -120,6 +113,18 @@ def _refuse_contradictions(arguments: argparse.Namespace) -> None:
         raise StackError("--name cannot be used with a URL: the URL already names the server")
 
 
+def _chosen_schema(address: Address, schema: str | None) -> str | None:
+    """Return the schema in which the tables are; None for an engine without schemas."""
+    if address.engine.name != "postgres":
+        if schema is not None:
+            raise StackError("--schema can be used only with the URL of a PostgreSQL database")
+        return None
+    chosen = schema or DEFAULT_SCHEMA
+    if not _IDENTIFIER.fullmatch(chosen):
+        raise StackError(f"a definition can't name the schema {chosen!r}: only A–Z, a–z, 0–9 and _ are supported")
+    return chosen
+
+
 def _chosen_name(name: str) -> str:
     if name in RESERVED_LAKE_FOLDERS:
         raise StackError(
@@ -134,10 +139,16 @@ def _chosen_name(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What was read of a database; `is_utc` is whether its times without a zone are in UTC, as far as it says so."""
+    """What was read of a database.
+
+    Attributes:
+        is_utc: whether its times without a zone are in UTC, as far as it says so.
+        kind: the connector that it needs if that is not the default: `mysql`.
+    """
 
     tables: list[ForeignTable]
     is_utc: bool
+    kind: str | None = None
 
 
 def _read(address: Address, schema: str | None) -> Source:
@@ -146,7 +157,9 @@ def _read(address: Address, schema: str | None) -> Source:
         if schema is not None:
             return Source(tables=read_postgres_tables(connection, schema), is_utc=True)
         tables = read_tables(connection, address.database)
-        return Source(tables=tables, is_utc=hours_from_utc(connection) == 0)
+        is_mariadb = "mariadb" in str(connection.value("SELECT VERSION()")).lower()
+        is_utc = hours_from_utc(connection) == 0
+        return Source(tables=tables, is_utc=is_utc, kind=None if is_mariadb else "mysql")
 
 
 def _texts(
@@ -160,10 +173,15 @@ def _texts(
     }
 
 
-def next_commands(name: str, folder: Path, feed: str) -> list[str]:
-    """List the commands that take a drafted dataset to its lake; they need the settings of the servers."""
+def next_commands(name: str, folder: Path, feed: str, kind: str | None = None) -> list[str]:
+    """List the commands that take a drafted dataset to its lake; they need the settings of the servers.
+
+    Args:
+        kind: the connector that the database needs if that is not the default.
+    """
     own = [] if folder.parent == SHIPPED else [f"export DATASETS_DIR={shlex.quote(str(folder.parent.absolute()))}"]
     capture = [
+        *([] if kind is None else [f"export CONNECTOR_DATABASE_KIND={kind}"]),
         f"# on the source, as its administrator or owner: {folder / CAPTURE_FILE}",
         "millrace topics apply",
         "millrace connector apply --wait-snapshot",

@@ -6,8 +6,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from config.engines.base import Connection
+from config.engines.postgres import HEARTBEAT_TABLE
 from ops.mysql_schema import primary_keys, silent_references, text_rows
 from stack.errors import StackError
+
+OWN_TABLES = frozenset({HEARTBEAT_TABLE, "millrace_signal"})
+"""Tables that `millrace connector apply` makes in the source; they are no part of its data."""
 
 TABLES = ("BASE TABLE", "SYSTEM VERSIONED", "PARTITIONED TABLE")
 
@@ -83,6 +87,8 @@ def read_tables(connection: Connection, database: str) -> list[ForeignTable]:
         "ORDER BY table_name",
         database,
     ):
+        if name in OWN_TABLES:
+            continue
         table = ForeignTable(
             name=name,
             kind=kind.upper(),

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from config.engines.base import Connection
-from ops.dataset.foreign.read import ForeignColumn, ForeignTable
+from ops.dataset.foreign.read import OWN_TABLES, ForeignColumn, ForeignTable
 from stack.errors import StackError
 
 _KINDS: Final = {
@@ -69,6 +69,8 @@ def read_postgres_tables(connection: Connection, schema: str) -> list[ForeignTab
         references[table].append(parent)
     found = []
     for name, kind, comment, key in connection.rows(_TABLES, (place,)):
+        if name in OWN_TABLES:
+            continue
         table = ForeignTable(
             name=name,
             kind=_KINDS[kind],
