@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -62,16 +63,27 @@ def definition_text(
         *([] if schema is None else [f"schema: {_scalar(schema)}"]),
         f"lake_prefix: {_scalar(name)}",
     ]
-    if engine == "mysql":
-        lines += [
-            "",
-            "# This number must be unique among the database server and all readers of its log.",
-            "connector:",
-        ]
-        lines += [f'  database.server.id: "{_server_id(name)}"']
-    lines += ["", "tables:"]
+    connector = _connector_lines(name, schema or database, found, engine)
+    lines += [*(["", "connector:", *connector] if connector else []), "", "tables:"]
     tables = ["\n".join(_table_lines(draft.table, draft.remarks)) for draft in found if draft.table is not None]
     return "\n".join(lines) + "\n" + "\n\n".join(tables) + "\n"
+
+
+def _connector_lines(name: str, place: str, found: Iterable[TableDraft], engine: str) -> list[str]:
+    """Format the connector's settings.
+
+    Args:
+        place: the first part of a column's whole name: its database in MySQL, its schema in PostgreSQL.
+    """
+    lines = []
+    if engine == "mysql":
+        lines.append("  # This number must be unique among the database server and all readers of its log.")
+        lines.append(f'  database.server.id: "{_server_id(name)}"')
+    out = [re.escape(f"{place}.{draft.name}.{column}") for draft in found for column, _ in draft.without]
+    if out:
+        lines.append("  # Columns that are left out below do not go to Kafka either.")
+        lines.append(f"  column.exclude.list: {_scalar(','.join(name for name in out if ',' not in name))}")
+    return lines
 
 
 def schema_text(tables: Iterable[ForeignTable]) -> str:

@@ -7,11 +7,13 @@ server is in `tests/streams/ops/test_foreign_dataset.py`.
 from __future__ import annotations
 
 import dataclasses
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -173,6 +175,9 @@ def test_a_table_with_a_blob_is_taken_without_it() -> None:
     assert draft.table.column_names == ("id", "name")
     assert [name for name, _ in draft.without] == ["image", "year"]
     assert "without image: type blob is not supported" in draft.remarks
+    text = yaml.safe_load(definition_text("mine", "shop", [draft]))
+    excluded = text["connector"]["column.exclude.list"].split(",")
+    assert all(re.fullmatch(each, f"shop.t.{name}") for each, name in zip(excluded, ("image", "year"), strict=True))
 
 
 def test_a_table_without_a_key_gets_a_reason_with_a_way_out() -> None:
