@@ -14,8 +14,8 @@ help: ## list the targets
 
 # On a bare machine, the servers' programs are fetched while the Python packages are installed.
 demo: MEANWHILE := $(PYTHON) -m stack.early
-demo: $(VENV)/ready ## run the whole pipeline on real servers with realistic amounts of data, print the proof; options SIZE=0.1 CUSTOMERS=10000 KEEP=1
-	@$(STACK) demo $(if $(KEEP),--keep) $(if $(SIZE),--size $(SIZE)) $(if $(CUSTOMERS),--customers $(CUSTOMERS))
+demo: $(VENV)/ready ## run the whole pipeline on real servers with realistic amounts of data, print the proof; options DATASET=shop SIZE=0.1 CUSTOMERS=10000 KEEP=1
+	@$(STACK) demo $(if $(DATASET),--dataset $(DATASET)) $(if $(KEEP),--keep) $(if $(SIZE),--size $(SIZE)) $(if $(CUSTOMERS),--customers $(CUSTOMERS))
 
 test: $(VENV)/ready ## run all checks and tests, stream and lake tests in parallel; they start their own servers
 	@$(BIN)/python -m tests.lanes

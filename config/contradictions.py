@@ -79,7 +79,12 @@ def _table_faults(definition: Definition, table: Table) -> Iterator[str]:
     yield from (f"key: column {name!r} is used twice" for name in _repeated(iter(table.key)))
     yield from (f"key[{i}]: column {name!r} does not exist" for i, name in enumerate(table.key) if name not in names)
     if table.topic_key is not None and table.topic_key not in table.key:
-        yield f"topic_key: {table.topic_key!r} is not a part of the key ({', '.join(table.key)})"
+        keys, name = ", ".join(table.key), repr(table.topic_key)
+        yield (
+            f"topic_key: {name} is not a part of the key ({keys}), so no record has it in its key: name columns as key "
+            f"that are unique, {name} among them; if they are not the table's primary key, set message.key.columns to "
+            "them under `connector`"
+        )
     if table.cursor is not None and table.cursor not in names:
         yield f"cursor: column {table.cursor!r} does not exist"
     for index, column in enumerate(table.columns):

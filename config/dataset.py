@@ -66,6 +66,20 @@ def definition_or_exit(name: str) -> Definition:
         raise SystemExit(UsageError.exit_code) from None
 
 
+def orders_or_exit(name: str) -> None:
+    """Exit with code 2 and the reason if the dataset `name` declares no complete orders; an unknown one may have them.
+
+    Such a dataset has no topics of orders, for which a worker would wait for ever.
+    """
+    if name in known_datasets() and not definition_or_exit(name).completes_orders:
+        print(
+            f"cannot start: dataset {name} declares no `completeness`, so it has no orders and no look-ups: "
+            "run only `streams.archive`, or choose another dataset with DATASET",
+            file=sys.stderr,
+        )
+        raise SystemExit(UsageError.exit_code)
+
+
 def _require_own_topics(definition: Definition, others: Iterable[str]) -> None:
     """Raise a `DefinitionError` if another dataset has a topic of this one; wrong definitions are ignored."""
     own = _topics(definition)

@@ -8,64 +8,39 @@ from pathlib import Path
 from typing import Any, Final
 
 from config.command_line import INTERRUPTED
-from config.dataset import load_definition
-from config.definition import OrdersGenerator
-from config.settings import CacheSettings
-from demo.customers import CustomersFile
+from config.definition import Definition, OrdersGenerator, ShopGenerator
+from config.settings import CacheSettings, DatasetSettings
+from demo.changes_demo import ChangesDemo
 from demo.interruption import Interruption
-from demo.lake import LakePart
-from demo.progress import Progress, duration
-from demo.proof import Proof
-from demo.run import run_demo
-from demo.servers import Servers, check_programs, estimates, lake_programs
-from demo.stream import LIVE_ORDERS, StreamPart
-from demo.workers import Worker
-from ops.dataset.generator.plan import Plan, make_plan
-from stack.errors import CancelledWorkError
+from demo.orders_demo import OrdersDemo
+from demo.progress import Progress
+from demo.proof import LakeProof
+from demo.servers import check_programs, estimates
+from ops.context import definition_of
+from ops.dataset.command import generator_parameters
+from ops.dataset.generator.plan import make_plan
+from stack.errors import CancelledWorkError, StackError
 from stack.local import Stack, stack_folder
 from stack.ports import free_ports
+from stack.servers import servers_for
 from stack.site import REPOSITORY
 
 NAME: Final = "demo"
 PROOF: Final = REPOSITORY / ".demo" / "proof.json"
-ARCHIVE_SETTINGS: Final = {"ARCHIVE_FLUSH_S": "1"}
-"""Settings of the archive worker: the demo waits for the last changes, so they should not wait in memory."""
-
-PLAN: Final = """\
-Millrace demo: from database commits to complete orders, each exactly once, and a lake that equals the database, on real
-servers on this machine. It takes about {total}: the stream's part first, then the lake's.
-
-The stream
-  1. start MariaDB, Kafka, Kafka Connect with Debezium and Redis (downloaded once, on separate ports); meanwhile MinIO
-     is built and Spark's jars are downloaded in the background, if they are not there yet;
-  2. create the shop's database and load {orders:,} orders; create the topics and register the Debezium connector;
-  3. start two Faust workers, and kill one of them (SIGKILL) while they work;
-  4. place {live} live orders and measure the time from their commit to order_final;
-  5. compare order_final with the database, and print the stream's proof.
-The lake
-  6. add {customers:,} customers, start MinIO, and archive every change there;
-  7. fill the lake from the archive with Spark: Bronze, Silver, Gold;
-  8. compare the lake with the database, row by row, and print the whole proof ({proof}).
-"""
-
-KEPT: Final = """\
-the servers are still running. To look around:
-  . .venv/bin/activate
-  eval "$(millrace env --name {name})"
-  millrace worker orders --web-port 6066             # http://127.0.0.1:6066/stats/ and /orders/<order id>/
-  millrace dataset simulate --name {name} --rate 50
-  millrace worker archive --web-port 6071            # and in another shell:
-  millrace lake run --every 10s                      # millrace lake sql "select * from fact_orders"
-to stop them and delete their data: millrace reset --name {name}"""
 
 
 def add_commands(subparsers: Any) -> None:
     """Add the command `demo`."""
     parser = subparsers.add_parser("demo", help="run the whole pipeline on real servers, and print the proof")
     parser.add_argument(
-        "--size", type=float, default=1.0, help="size of the dataset (default: 1, which is 25,000 orders)"
+        "--dataset", default=DatasetSettings.read({}).dataset, help="name of the dataset (default: %(default)s)"
     )
-    parser.add_argument("--customers", type=int, metavar="COUNT", help="number of customers (default: 1,000,000)")
+    parser.add_argument(
+        "--size", type=float, default=1.0, help="size of the dataset (default: 1; for project_db, 25,000 orders)"
+    )
+    parser.add_argument(
+        "--customers", type=int, metavar="COUNT", help="number of customers (default: from the definition)"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the servers running at the end, and keep their data")
     parser.set_defaults(run=run)
 
@@ -89,64 +64,52 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, interruption: Interruption) -> int:
-    definition = load_definition("project_db")
-    assert isinstance(definition.generator, OrdersGenerator)
-    plan = make_plan(definition.generator, size=arguments.size, customers=arguments.customers)
-    expected = estimates(CacheSettings.read().expanded())
-    _write(_plan_text(plan, sum(expected.values())) + "\n")
+    definition = definition_of(arguments.dataset)
+    chosen = chosen_demo(definition, size=arguments.size, customers=arguments.customers)
+    expected = estimates(CacheSettings.read().expanded(), chosen.measured_s)
+    _write(chosen.plan_text(sum(expected.values()), _shown(PROOF)) + "\n")
     with interruption.deferred():
-        stack = _new_stack(is_kept=arguments.keep)
+        stack = _new_stack(is_kept=arguments.keep, engine=definition.engine)
     try:
+        check_programs(stack.site, definition.engine)
         progress = Progress(_write, expected)
-        proof = _run_on(stack, plan, progress, interruption)
+        proof = chosen.run(stack, progress, interruption, lambda proof: proof.write(PROOF))
         _closing_screen(proof, progress)
         return 0 if proof.passed else 1
     finally:
-        _end(stack, interruption, is_kept=arguments.keep)
+        _end(stack, interruption, kept_text=chosen.kept_text(NAME) if arguments.keep else None)
 
 
-def _run_on(stack: Stack, plan: Plan, progress: Progress, interruption: Interruption) -> Proof:
-    check_programs(stack.site)
-    definition, environment, folder = load_definition("project_db"), stack.environment(), PROOF.parent
-    ports = free_ports(["worker-1", "worker-2", "archive"])
-    workers = [
-        Worker(web_port=ports[name], environment=environment, folder=folder) for name in ("worker-1", "worker-2")
-    ]
-    archive = Worker(
-        web_port=ports["archive"],
-        environment=environment | ARCHIVE_SETTINGS,
-        folder=folder / "archive",
-        application="streams.archive",
+def chosen_demo(definition: Definition, *, size: float, customers: int | None) -> OrdersDemo | ChangesDemo:
+    """Return the demo that a dataset's definition asks for.
+
+    Raises:
+        StackError: the dataset has no generator, or one that its demo does not know; or an option is out of range.
+    """
+    plan = make_plan(generator_parameters(definition), size=size, customers=customers)
+    if definition.completes_orders and isinstance(definition.generator, OrdersGenerator):
+        return OrdersDemo(definition, plan, PROOF.parent)
+    if definition.engine == "postgres" and isinstance(definition.generator, ShopGenerator):
+        return ChangesDemo(definition, plan, PROOF.parent)
+    raise StackError(
+        f"there is no demo of dataset {definition.name}: it needs `completeness` and the generator `orders`, or engine "
+        "postgres and the generator `shop`"
     )
-    stream = StreamPart(definition=definition, plan=plan, environment=environment, workers=workers, progress=progress)
-    customers = CustomersFile(definition.name, plan)
-    lake = LakePart(
-        definition=definition,
-        plan=plan,
-        environment=environment,
-        customers=customers,
-        archive=archive,
-        logs=folder / "logs",
-        progress=progress,
-    )
-    with customers, Servers(stack, progress, interruption, background=lake_programs(stack.site.cache)) as servers:
-        return run_demo(
-            servers=servers, stream=stream, lake=lake, progress=progress, save=lambda proof: proof.write(PROOF)
-        )
 
 
-def _new_stack(*, is_kept: bool) -> Stack:
+def _new_stack(*, is_kept: bool, engine: str) -> Stack:
     """Create the stack, without the data of an earlier run; unless kept, its servers end with this process."""
     old = Stack.existing(stack_folder(NAME))
     if old is not None:
         old.reset()
-    return Stack.at(stack_folder(NAME), ports=free_ports(), die_with_parent=not is_kept)
+    servers = servers_for(engine)
+    return Stack.at(stack_folder(NAME), ports=free_ports(), servers=servers, die_with_parent=not is_kept)
 
 
-def _end(stack: Stack, interruption: Interruption, *, is_kept: bool) -> None:
-    """Stop the servers, or leave them running if that was asked for and no signal stopped the demo."""
-    if is_kept and interruption.received is None:
-        _say_if_possible(KEPT.format(name=NAME))
+def _end(stack: Stack, interruption: Interruption, *, kept_text: str | None) -> None:
+    """Stop the servers, or leave them running if that was asked for (`kept_text`) and no signal stopped the demo."""
+    if kept_text is not None and interruption.received is None:
+        _say_if_possible(kept_text)
         return
     if interruption.received is not None:
         _say_if_possible(f"\n{interruption.received.name}: stopping the servers and workers …")
@@ -154,17 +117,11 @@ def _end(stack: Stack, interruption: Interruption, *, is_kept: bool) -> None:
         stack.reset()
 
 
-def _closing_screen(proof: Proof, progress: Progress) -> None:
+def _closing_screen(proof: LakeProof, progress: Progress) -> None:
     progress.say()
     for line in proof.lines():
         progress.say(line)
     progress.say(f"details: {_shown(PROOF)}   logs: {_shown(PROOF.parent)}/")
-
-
-def _plan_text(plan: Plan, total_s: float) -> str:
-    return PLAN.format(
-        total=duration(total_s), orders=plan.orders, customers=plan.customers, live=LIVE_ORDERS, proof=_shown(PROOF)
-    )
 
 
 def _shown(path: Path) -> str:

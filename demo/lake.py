@@ -9,13 +9,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from config.definition import Definition
 from config.settings import DatabaseSettings, environment_with
 from demo.customers import CustomersFile
 from demo.progress import Progress
-from demo.proof import Proof
+from demo.proof import LakeProof
 from demo.workers import Worker
 from ops.database import connected
 from ops.dataset.bulk import OnDuplicate
@@ -35,34 +35,75 @@ _LOG_LINES: Final = 12
 
 
 class LakePart:
-    """The lake's part of the demo: customers, archive, Bronze, Silver and Gold, and the comparison.
+    """The lake's part of the demo of any dataset: Bronze, Silver and Gold, and the comparison.
 
     Args:
         environment: settings with which programs reach the servers.
-        customers: the file of the customers.
-        archive: the worker of `streams.archive`, which is started only after MinIO.
         logs: folder for the output of `python -m batch`.
     """
 
     def __init__(
-        self,
-        *,
-        definition: Definition,
-        plan: Plan,
-        environment: Mapping[str, str],
-        customers: CustomersFile,
-        archive: Worker,
-        logs: Path,
-        progress: Progress,
+        self, *, definition: Definition, environment: Mapping[str, str], logs: Path, progress: Progress
     ) -> None:
         self._definition = definition
-        self._plan = plan
-        self._environment = {**environment, "LOG_DIR": str(logs)}
-        self._database = DatabaseSettings.read(environment)
-        self._customers = customers
-        self._archive = archive
+        self._environment = {**environment, "DATASET": definition.name, "LOG_DIR": str(logs)}
         self._logs = logs
         self._progress = progress
+
+    def fill(self, proof: LakeProof) -> None:
+        """Fill Bronze, Silver and Gold, and add their rows to the proof.
+
+        Raises:
+            StackError: a table failed; the message has the last lines of the log.
+        """
+        with self._progress.phase("lake", "fill Bronze, Silver and Gold with Spark"):
+            code, lines = self._batch("run")
+            if code != 0:
+                raise StackError(self._failure("run"))
+        proof.lake_rows = rows_per_table(lines)
+
+    def compare(self, proof: LakeProof) -> None:
+        """Compare stream and lake with the database, and add the verdict to the proof.
+
+        Raises:
+            StackError: the comparison could not be completed; the message has the last lines of the log.
+        """
+        with self._progress.phase("compare", f"compare {self._compared} with the database, row by row"):
+            code, proof.comparison = self._batch("reconcile")
+        proof.lake_verdict = VERDICTS.get(code, "failed")
+        if code not in VERDICTS:
+            raise StackError(self._failure("reconcile"))
+
+    def _batch(self, command: str) -> tuple[int, list[str]]:
+        return batch([command], self._environment, self._log(command), self._progress)
+
+    def _failure(self, command: str) -> str:
+        log = self._log(command)
+        end = "\n".join(f"    {line}" for line in last_lines(log, _LOG_LINES))
+        return f"`python -m batch {command}` failed; the last lines of {log}:\n{end}"
+
+    def _log(self, command: str) -> Path:
+        return self._logs / f"{command}.log"
+
+    @property
+    def _compared(self) -> str:
+        return "the stream and the lake" if self._definition.completes_orders else "the lake"
+
+
+class OrdersLake(LakePart):
+    """The lake's part of the demo of complete orders, with customers and archive.
+
+    Args:
+        customers: the file of the customers.
+        archive: the worker of `streams.archive`, which is started only after MinIO.
+    """
+
+    def __init__(self, *, plan: Plan, customers: CustomersFile, archive: Worker, **common: Any) -> None:
+        super().__init__(**common)
+        self._plan = plan
+        self._database = DatabaseSettings.read(self._environment)
+        self._customers = customers
+        self._archive = archive
 
     def load_customers(self) -> None:
         """Load the customers as live changes, which Debezium reads even while MinIO is still being built.
@@ -85,41 +126,6 @@ class LakePart:
             changes = sum(int(connection.value(f"SELECT COUNT(*) FROM {name}")) for name in names)  # noqa: S608
         with self._progress.phase("archive", f"archive the {changes:,} changes in object storage"):
             archive_all(self._archive, changes, self._progress)
-
-    def fill(self, proof: Proof) -> None:
-        """Fill Bronze, Silver and Gold, and add their rows to the proof.
-
-        Raises:
-            StackError: a table failed; the message has the last lines of the log.
-        """
-        with self._progress.phase("lake", "fill Bronze, Silver and Gold with Spark"):
-            code, lines = self._batch("run")
-            if code != 0:
-                raise StackError(self._failure("run"))
-        proof.lake_rows = rows_per_table(lines)
-
-    def compare(self, proof: Proof) -> None:
-        """Compare stream and lake with the database, and add the verdict to the proof.
-
-        Raises:
-            StackError: the comparison could not be completed; the message has the last lines of the log.
-        """
-        with self._progress.phase("compare", "compare the stream and the lake with the database, row by row"):
-            code, proof.comparison = self._batch("reconcile")
-        proof.lake_verdict = VERDICTS.get(code, "failed")
-        if code not in VERDICTS:
-            raise StackError(self._failure("reconcile"))
-
-    def _batch(self, command: str) -> tuple[int, list[str]]:
-        return batch([command], self._environment, self._log(command), self._progress)
-
-    def _failure(self, command: str) -> str:
-        log = self._log(command)
-        end = "\n".join(f"    {line}" for line in last_lines(log, _LOG_LINES))
-        return f"`python -m batch {command}` failed; the last lines of {log}:\n{end}"
-
-    def _log(self, command: str) -> Path:
-        return self._logs / f"{command}.log"
 
 
 def archive_all(worker: Worker, records: int, progress: Progress) -> None:

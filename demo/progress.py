@@ -26,6 +26,18 @@ MEASURED_S: Final[Mapping[str, float]] = {
 Measured on 2026-11-23 by `make demo` (size 1, all programs in the cache) on 2 cores; shown as estimates.
 """
 
+CHANGES_MEASURED_S: Final[Mapping[str, float]] = {
+    "servers": 7,
+    "load": 4,
+    "snapshot": 10,
+    "storage": 1,
+    "life": 60,
+    "archive": 8,
+    "lake": 75,
+    "compare": 50,
+}
+"""The same for `make demo DATASET=shop`, measured on 2026-11-25 while other programs shared the processors."""
+
 MINIO_BUILD_S: Final = 240
 """Duration of building MinIO on 2 cores without any cache, in seconds; the stream's part runs at the same time."""
 

@@ -16,8 +16,8 @@ _REPORT_LINES: Final = 10
 
 
 @dataclass(kw_only=True)
-class Proof:
-    """Measurements and verdicts of a demo run.
+class LakeProof:
+    """What the demo of every dataset proves: that the lake was filled and equals the database.
 
     Attributes:
         lake_rows: number of rows written to each table, by `layer/table`.
@@ -27,17 +27,6 @@ class Proof:
         seconds_per_phase: duration of each phase in seconds, in order.
     """
 
-    complete_orders: int = 0
-    distinct: int = 0
-    total: int = 0
-    missing: int = 0
-    duplicates: int = 0
-    different: int = 0
-    events: int = 0
-    events_per_s: float = 0.0
-    live_orders: int = 0
-    latency_p50_ms: float = 0.0
-    latency_p99_ms: float = 0.0
     lake_rows: dict[str, int] = field(default_factory=dict)
     lake_verdict: str = ""
     lake_error: str = ""
@@ -51,8 +40,8 @@ class Proof:
 
     @property
     def stream_passed(self) -> bool:
-        """Whether `order_final` equals the database: no order is missing, repeated or different."""
-        return self.complete_orders > 0 and not (self.missing or self.duplicates or self.different)
+        """Whether what comes before the lake passed."""
+        raise NotImplementedError
 
     @property
     def lake_passed(self) -> bool:
@@ -61,7 +50,7 @@ class Proof:
 
     @property
     def passed(self) -> bool:
-        """Whether both `order_final` and the lake equal the database."""
+        """Whether both parts of the demo passed."""
         return self.stream_passed and self.lake_passed
 
     def write(self, path: Path) -> None:
@@ -74,7 +63,51 @@ class Proof:
         """Format the whole proof as lines of text: what the demo's last screen shows."""
         phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds_per_phase.items())
         timing = f"seconds: {phases}; {self.seconds:.1f} in all"
-        return [*self.stream_lines(), *self.lake_lines(), *_wrapped(timing), self._conclusion()]
+        return [*self.stream_lines(), *self.lake_lines(), *_wrapped(timing), self.conclusion()]
+
+    def stream_lines(self) -> list[str]:
+        """Format the result of what comes before the lake as lines of text."""
+        raise NotImplementedError
+
+    def lake_lines(self) -> list[str]:
+        """Format the result of the lake's part as lines of text: a line per layer, and more only if it failed."""
+        lines = []
+        for layer in LAYERS:
+            rows = {name.partition("/")[2]: n for name, n in self.lake_rows.items() if name.startswith(f"{layer}/")}
+            if rows:
+                lines += _wrapped(f"rows in {layer:<8} " + ", ".join(f"{name} {n:,}" for name, n in rows.items()))
+        lines.append(f"the lake against the database        {self.lake_verdict or 'not compared':>10}")
+        if self.lake_error:
+            lines += self.lake_error.splitlines()[-_REPORT_LINES:]
+        elif not self.lake_passed:
+            lines += self.comparison[-_REPORT_LINES:]
+        return lines
+
+    def conclusion(self) -> str:
+        """Format the verdict as one line."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Proof(LakeProof):
+    """Measurements and verdicts of the demo of a dataset with complete orders."""
+
+    complete_orders: int = 0
+    distinct: int = 0
+    total: int = 0
+    missing: int = 0
+    duplicates: int = 0
+    different: int = 0
+    events: int = 0
+    events_per_s: float = 0.0
+    live_orders: int = 0
+    latency_p50_ms: float = 0.0
+    latency_p99_ms: float = 0.0
+
+    @property
+    def stream_passed(self) -> bool:
+        """Whether `order_final` equals the database: no order is missing, repeated or different."""
+        return self.complete_orders > 0 and not (self.missing or self.duplicates or self.different)
 
     def stream_lines(self) -> list[str]:
         """Format the result of the stream's part as lines of text."""
@@ -91,25 +124,56 @@ class Proof:
             f"commit → order_final, p99            {self.latency_p99_ms:>10.1f} ms",
         ]
 
-    def lake_lines(self) -> list[str]:
-        """Format the result of the lake's part as lines of text: a line per layer, and more only if it failed."""
-        lines = []
-        for layer in LAYERS:
-            rows = {name.partition("/")[2]: n for name, n in self.lake_rows.items() if name.startswith(f"{layer}/")}
-            if rows:
-                lines += _wrapped(f"rows in {layer:<8} " + ", ".join(f"{name} {n:,}" for name, n in rows.items()))
-        lines.append(f"the lake against the database        {self.lake_verdict or 'not compared':>10}")
-        if self.lake_error:
-            lines += self.lake_error.splitlines()[-_REPORT_LINES:]
-        elif not self.lake_passed:
-            lines += self.comparison[-_REPORT_LINES:]
-        return lines
-
-    def _conclusion(self) -> str:
+    def conclusion(self) -> str:
+        """Format the verdict as one line."""
         if self.passed:
             return "PASSED: order_final has every complete order exactly once, and the lake equals the database"
         stream = "passed" if self.stream_passed else "failed"
         return f"FAILED: the stream's part {stream}, the lake's part {'passed' if self.lake_passed else 'failed'}"
+
+
+@dataclass(kw_only=True)
+class ChangesProof(LakeProof):
+    """Measurements and verdicts of the demo of any other dataset: its changes, captured and archived.
+
+    Attributes:
+        rows: number of rows loaded before the connector was created.
+        operations: the simulation's own summary.
+        captured: number of records in the change topics.
+        archived: number of records in the archive.
+        connect_away_s: seconds from the kill of Connect until it answered again.
+        archive_away_s: seconds from the kill of the archive's worker until it was ready again.
+    """
+
+    rows: int = 0
+    operations: str = ""
+    captured: int = 0
+    archived: int = 0
+    connect_away_s: float = 0.0
+    archive_away_s: float = 0.0
+
+    @property
+    def stream_passed(self) -> bool:
+        """Whether there are changes after the snapshot, and the archive has as many records as the topics."""
+        return self.captured > self.rows > 0 and self.captured == self.archived
+
+    def stream_lines(self) -> list[str]:
+        """Format the result of what comes before the lake as lines of text."""
+        return [
+            f"rows loaded, read by the snapshot      {self.rows:>10,}",
+            f"changes in Kafka, snapshot included    {self.captured:>10,}",
+            f"changes in the archive                 {self.archived:>10,}",
+            f"Connect killed (SIGKILL), away for     {self.connect_away_s:>10.1f} s",
+            f"archive worker killed, away for        {self.archive_away_s:>10.1f} s",
+            *_wrapped(f"simulated life: {self.operations}"),
+        ]
+
+    def conclusion(self) -> str:
+        """Format the verdict as one line."""
+        if self.passed:
+            return "PASSED: every change is in the archive once, and the lake equals the database"
+        changes = "are" if self.stream_passed else "are not"
+        return f"FAILED: the changes {changes} all archived, the lake {'passed' if self.lake_passed else 'failed'}"
 
 
 def _wrapped(line: str) -> list[str]:

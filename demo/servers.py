@@ -6,7 +6,8 @@ is running.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -20,11 +21,17 @@ from stack.background import Background
 from stack.errors import StackError
 from stack.local import Stack
 from stack.prerequisites import check_prerequisites
-from stack.servers import SERVERS
+from stack.servers import SERVERS, servers_for
 from stack.site import Site
 
-STREAM: Final = ("kafka", "connect", "mariadb", "redis")
 LAKE: Final = ("minio",)
+SHOWN: Final = {
+    "kafka": "Kafka",
+    "connect": "Connect",
+    "mariadb": "MariaDB",
+    "postgres": "PostgreSQL",
+    "redis": "Redis",
+}
 FETCH_AGAIN: Final = "what was fetched is kept: solve this, and run `make demo` again"
 
 
@@ -33,10 +40,20 @@ class Servers:
 
     Args:
         interruption: defers signals while servers are being started.
+        engine: engine of the dataset's database.
     """
 
-    def __init__(self, stack: Stack, progress: Progress, interruption: Interruption, *, background: Background) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        progress: Progress,
+        interruption: Interruption,
+        *,
+        background: Background,
+        engine: str = "mysql",
+    ) -> None:
         self._stack = stack
+        self._stream = tuple(name for name in servers_for(engine) if name not in LAKE)
         self._progress = progress
         self._interruption = interruption
         self._background = background
@@ -56,8 +73,20 @@ class Servers:
         Raises:
             StackError: a server could not be started.
         """
-        with self._progress.phase("servers", "start Kafka, Connect, MariaDB and Redis"):
-            self._start(STREAM)
+        *others, last = (SHOWN[name] for name in self._stream)
+        with self._progress.phase("servers", f"start {', '.join(others)} and {last}"):
+            self._start(self._stream)
+
+    def kill(self, server: str) -> float:
+        """Kill a server (SIGKILL) and start it again; return the seconds until it was healthy.
+
+        Raises:
+            StackError: the server could not be started again.
+        """
+        began = time.monotonic()
+        self._stack.kill(server)
+        self._start((server,))
+        return time.monotonic() - began
 
     def check_lake(self) -> None:
         """Check that fetching the lake's programs has not failed so far.
@@ -95,18 +124,21 @@ def lake_programs(cache: Path) -> Background:
     )
 
 
-def check_programs(site: Site) -> None:
+def check_programs(site: Site, engine: str) -> None:
     """Check the programs that must be installed by hand, those of the lake too, before anything is started.
+
+    Args:
+        engine: engine of the dataset's database.
 
     Raises:
         StackError: programs are missing or too old; the message has one line for each.
     """
-    check_prerequisites(item for server in SERVERS.values() for item in server.prerequisites(site))
+    check_prerequisites(item for name in servers_for(engine) for item in SERVERS[name].prerequisites(site))
 
 
-def estimates(cache: Path) -> dict[str, float]:
+def estimates(cache: Path, measured_s: Mapping[str, float] = MEASURED_S) -> dict[str, float]:
     """Return the expected duration of each phase in seconds; while MinIO is not in the cache, the lake waits for it."""
-    found = dict(MEASURED_S)
+    found = dict(measured_s)
     if not is_whole(minio_folder(cache)):
         phases = list(found)
         meanwhile = sum(found[name] for name in phases[: phases.index("storage")])

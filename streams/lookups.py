@@ -16,6 +16,7 @@ from __future__ import annotations
 from agents.customers import customers as customers_agent
 from agents.lookups import LookupProcessor
 from agents.payment_methods import payment_methods as payment_methods_agent
+from config.dataset import orders_or_exit
 from config.settings import KafkaSettings, LookupsSettings, RedisSettings
 from config.settings_group import read_or_exit
 from streams.adapters.redis import RedisClient
@@ -28,6 +29,7 @@ from tables import lookups
 from tables.lookups import LookupSink
 
 kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, LookupsSettings)
+orders_or_exit(settings.dataset)
 
 app = transactional_app(settings.lookups_app_id, kafka, settings)
 sink = LookupSink(RedisClient(redis.url, database=lookups.DATABASE), app)

@@ -21,6 +21,7 @@ from agents.order import order as order_agent
 from agents.order_details import order_details as order_details_agent
 from agents.order_log import OrderLog
 from agents.order_timers import OrderTimers
+from config.dataset import orders_or_exit
 from config.kafka_security import aiokafka_client
 from config.settings import KafkaSettings, OrdersSettings, RedisSettings
 from config.settings_group import read_or_exit
@@ -46,6 +47,7 @@ from tables.views import orders as views
 from tables.views.incomplete import IncompleteCollector
 
 kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, OrdersSettings)
+orders_or_exit(settings.dataset)
 
 app = transactional_app(settings.orders_app_id, kafka, settings, standby_replicas=settings.standby_replicas)
 

@@ -49,7 +49,7 @@ CREATE TABLE clerk (
     branch_id TINYINT UNSIGNED NOT NULL,
     email VARCHAR(254) CHARACTER SET ascii,
     updated_at DATETIME NULL ON UPDATE CURRENT_TIMESTAMP,
-    CONSTRAINT at_branch FOREIGN KEY (branch_id) REFERENCES branch (branch_id)
+    CONSTRAINT at_branch FOREIGN KEY (branch_id) REFERENCES branch (branch_id) ON DELETE CASCADE
 );
 ALTER TABLE branch ADD CONSTRAINT led_by FOREIGN KEY (head_clerk_id) REFERENCES clerk (clerk_id);
 

@@ -19,6 +19,7 @@ from config.json_output import add_json_option, print_json
 from config.settings import ConnectSettings, DatasetSettings, KafkaSettings
 from ops.connector.apply import apply_connector, check_connector, failure_of, wait_snapshot
 from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
+from ops.connector.mysql import check_source
 from ops.connector.postgres import PostgresSource
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name, connector_settings
@@ -103,6 +104,9 @@ def _apply(
     if definition.engine == "postgres":
         source = PostgresSource(definition, settings_environment(arguments), connect)
         before = source.prepare(epoch, lambda line: print(f"{name}: {line}", flush=True))
+    else:
+        for line in check_source(definition, settings_environment(arguments)):
+            print(f"{name}: WARNING: {line}")
     outcome = apply_connector(connect, name, connector_settings(definition, settings, epoch=epoch))
     print(f"{name}: {outcome.value}; the connector and its task are running" + (f" in epoch {epoch}" if epoch else ""))
     if source is not None:

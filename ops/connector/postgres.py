@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import Final
 
 from config.definition import Definition
 from config.engines.base import Connection
@@ -27,6 +28,9 @@ from ops.topics import apply_topics
 from stack.errors import StackError
 from streams.model.position import with_epoch
 from streams.topics import Direction, TopicSpec, catalogue_of, heartbeat_spec
+
+_PUBLISHED_LIMIT_S: Final = 120.0
+_POLL_S: Final = 0.5
 
 Say = Callable[[str], None]
 
@@ -66,6 +70,28 @@ class PostgresSource:
         """Wait until a change or a heartbeat has arrived after the topics' end `before`."""
         names = [spec.name for spec in self._specs(epoch)]
         self._arrivals.wait(names, before, failure=lambda: failure_of(self._connect.status(self._name)))
+
+    def await_published(self, epoch: int) -> None:
+        """Wait until all that the database has committed so far is published.
+
+        Raises:
+            StackError: the slot does not exist, the connector failed, or time is up.
+        """
+        name = slot_name(self._definition.name, epoch)
+        deadline, aim = time.monotonic() + _PUBLISHED_LIMIT_S, None
+        with self._connected() as connection:
+            while True:
+                slot = read_slot(connection, name)
+                if slot is None or slot.confirmed is None or slot.lag_bytes is None:
+                    raise StackError(f"the replication slot {name} does not exist: run `millrace connector apply`")
+                aim = slot.confirmed + slot.lag_bytes if aim is None else aim
+                if slot.confirmed >= aim:
+                    return
+                failure = failure_of(self._connect.status(self._name))
+                if failure or time.monotonic() > deadline:
+                    reason = failure or f"the slot is {aim - slot.confirmed:,} bytes behind"
+                    raise StackError(f"{self._name} has not published all changes: {reason}")
+                time.sleep(_POLL_S)
 
     def status_lines(self, epoch: int) -> tuple[list[str], bool]:
         """Describe slot and arrival; the second value is whether changes arrive and the log is still there."""

@@ -84,8 +84,7 @@ def run_init(arguments: argparse.Namespace) -> int:
     """Create the database schema, or, given a URL, draft a dataset from an existing database."""
     if arguments.url is not None:
         return foreign.run(arguments)
-    if arguments.force:
-        raise StackError("--force can be used only with a URL: it overwrites the folder drafted from it")
+    foreign.refuse_without_url(arguments)
     definition, settings = chosen_definition(arguments), chosen_database(arguments)
     with connected(settings) as connection:
         create_schema(connection, definition, drop=arguments.drop)

@@ -15,12 +15,21 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
 MODEL: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = MODEL["services"]
-SERVERS = ("mysql", "kafka", "connect", "redis", "minio")
+SERVERS = ("mysql", "postgres", "kafka", "connect", "redis", "minio")
 PROGRAMS = tuple(name for name, service in SERVICES.items() if "build" in service)
 WATCH = "connector"
-WORKERS = tuple(name for name in PROGRAMS if name not in ("setup", WATCH))
-APPLICATIONS: dict[str, str] = {name: SERVICES[name]["command"][2] for name in WORKERS}
-ONE_SHOTS = ("buckets", "setup")
+WATCHES = {"setup": WATCH, "setup-shop": "connector-shop"}
+"""The watch of each dataset's connector, by the service that sets the dataset up."""
+
+SOURCES = {"setup": "mysql", "setup-shop": "postgres"}
+WORKERS = tuple(name for name in PROGRAMS if name not in (*WATCHES, *WATCHES.values()))
+OF_SHOP = ("postgres", "setup-shop", "connector-shop", "archive-shop")
+"""Services of the profile `shop`."""
+
+APPLICATIONS: dict[str, str] = {name: SERVICES[name]["command"][2] for name in WORKERS if name not in OF_SHOP}
+"""The applications of the default dataset."""
+
+ONE_SHOTS = ("buckets", *WATCHES)
 
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)([^}]*)\}")
 

@@ -20,20 +20,22 @@ from stack.ports import DEFAULT_PORTS
 from tests.unit.compose import (
     APPLICATIONS,
     COMPOSE_FILE,
+    OF_SHOP,
     ONE_SHOTS,
     PROGRAMS,
     REPOSITORY,
     SERVERS,
     SERVICES,
+    SOURCES,
     VARIABLE,
-    WATCH,
+    WATCHES,
     WORKERS,
     variables,
 )
 
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|AUTH|ACCESS_KEY|ROOT_USER")
 REQUIRED = re.compile(r"\$\{(\w+):\?set \1 in \.env\}")
-EXACT_VERSION = re.compile(r"\d+\.\d+\.\d+([.-]\w+)*|RELEASE\.\d{4}-\d\d-\d\dT[\d-]+Z")
+EXACT_VERSION = re.compile(r"\d+\.\d+\.\d+([.-]\w+)*|\d\d\.\d+-\w+|RELEASE\.\d{4}-\d\d-\d\dT[\d-]+Z")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -60,9 +62,16 @@ def test_the_file_is_well_formed_and_the_compose_plugin_accepts_it_where_there_i
 
 
 def test_every_service_is_a_server_a_worker_or_a_one_shot() -> None:
-    assert set(SERVICES) == {*SERVERS, *WORKERS, WATCH, *ONE_SHOTS}
+    assert set(SERVICES) == {*SERVERS, *WORKERS, *WATCHES.values(), *ONE_SHOTS}
     assert Counter(APPLICATIONS.values()) == {"streams.orders": 2, "streams.lookups": 1, "streams.archive": 1}
-    assert set(PROGRAMS) == {*WORKERS, WATCH, "setup"}
+    assert set(PROGRAMS) == {*WORKERS, *WATCHES.values(), *WATCHES}
+
+
+def test_the_services_of_the_shop_start_with_their_profile_and_all_others_always() -> None:
+    assert {name for name, service in SERVICES.items() if service.get("profiles") == ["shop"]} == set(OF_SHOP)
+    assert all("profiles" not in service for name, service in SERVICES.items() if name not in OF_SHOP)
+    for name in set(SERVICES) - set(OF_SHOP):
+        assert not set(SERVICES[name].get("depends_on", ())) & set(OF_SHOP), f"{name} would start without its need"
 
 
 def test_every_image_is_pinned_to_one_version() -> None:
@@ -105,8 +114,10 @@ def test_a_service_waits_for_what_it_needs_to_be_ready_not_just_started(name: st
 
 
 def test_the_workers_and_the_watch_start_after_schema_topics_and_connector() -> None:
-    assert all("setup" in SERVICES[name]["depends_on"] for name in (*WORKERS, WATCH))
-    assert set(SERVICES["setup"]["depends_on"]) == {"mysql", "kafka", "connect"}
+    for setup, watch in WATCHES.items():
+        workers = [name for name in WORKERS if (name in OF_SHOP) == (setup in OF_SHOP)]
+        assert all(setup in SERVICES[name]["depends_on"] for name in (*workers, watch))
+        assert set(SERVICES[setup]["depends_on"]) == {SOURCES[setup], "kafka", "connect"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -144,7 +155,7 @@ def test_the_programs_do_not_run_as_root() -> None:
 def test_ports_are_those_of_the_local_servers_on_the_loopback_address_only() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published.keys() == {*SERVERS, *WORKERS}
-    expected = {"mysql": DEFAULT_PORTS["mariadb"], **{name: DEFAULT_PORTS[name] for name in SERVERS[1:]}}
+    expected = {name: DEFAULT_PORTS["mariadb" if name == "mysql" else name] for name in SERVERS}
     for name, ports in published.items():
         address, port, _ = ports[0].split(":")
         assert (len(ports), address) == (1, "127.0.0.1"), name

@@ -22,20 +22,21 @@ from config.settings import (
     LookupsSettings,
     ObjectStoreSettings,
     OrdersSettings,
+    PostgresSettings,
     RedisSettings,
 )
 from config.settings_group import SettingsError, SettingsGroup
 from ops import cli, producer
 from stack.ports import DEFAULT_PORTS, HOST
-from stack.servers import kafka, mariadb, redis
+from stack.servers import kafka, mariadb, postgres, redis
 from stack.servers.connect import worker_settings
 from stack.servers.minio import BUCKETS
 from stack.site import Site, load_or_create_site
 from tests.unit.compose import (
-    APPLICATIONS,
     REPOSITORY,
     SERVICES,
     WATCH,
+    WATCHES,
     WORKERS,
     environment,
     setting_fields,
@@ -58,6 +59,11 @@ SETTINGS: dict[str, type[SettingsGroup]] = {
     "streams.archive": ArchiveSettings,
 }
 ENV_LINE = "--- Only for docker-compose.yml"
+
+
+def application(worker: str) -> str:
+    """The application that a worker runs."""
+    return str(SERVICES[worker]["command"][2])
 
 
 @pytest.fixture
@@ -129,22 +135,60 @@ def test_a_password_in_the_accounts_script_is_a_literal() -> None:
     assert created == [r"CREATE USER IF NOT EXISTS 'connector'@'%' IDENTIFIED BY 'o\'\\';"]
 
 
+def test_postgres_has_the_local_servers_settings(site: Site) -> None:
+    own = {"listen_addresses", "port", "unix_socket_directories"}
+    lines = [line.replace("'", "").replace(" = ", "=") for line in _lines(postgres.server_settings(site))]
+    expected = {line for line in lines if line.split("=")[0] not in own}
+    program, *options = SERVICES["postgres"]["command"]
+    assert program == "postgres"
+    assert set(options[::2]) == {"-c"}
+    assert set(options[1::2]) == expected
+
+
+def test_postgres_has_the_local_servers_accounts_and_rights(site: Site) -> None:
+    told = environment("postgres")
+    assert told["OWNER_USER"] == environment("setup-shop")["PGUSER"] == postgres.OWNER_USER
+    assert told["CONNECTOR_PG_USER"] == environment("connect")["CONNECTOR_PG_USER"] == postgres.CONNECTOR_USER
+    assert SERVICES["postgres"]["environment"]["OWNER_PASSWORD"] == SERVICES["setup-shop"]["environment"]["PGPASSWORD"]
+    words = {name: SERVICES[name]["environment"]["CONNECTOR_PG_PASSWORD"] for name in ("postgres", "connect")}
+    assert len(set(words.values())) == 1
+    # No service of the file runs the batch jobs, so their account is not there.
+    local = postgres.accounts_sql(site).replace(f", {postgres.BATCH_USER}", "")
+    rights = {line for line in _lines(local) if " PASSWORD " not in line and "DO $$" not in line}
+    script = [line for line in _accounts_script(told, "postgres") if "PASSWORD" not in line]
+    assert set(script) == {line for line in rights if f"TO {postgres.BATCH_USER};" not in line}
+
+
+def test_a_password_in_the_accounts_script_of_postgres_is_a_literal() -> None:
+    told = {**environment("postgres"), "CONNECTOR_PG_PASSWORD": "o'\\"}
+    created = [line for line in _accounts_script(told, "postgres") if line.startswith("CREATE ROLE connector")]
+    assert created == [r"CREATE ROLE connector LOGIN PASSWORD 'o''\';"]
+
+
+def test_two_datasets_archive_in_groups_of_their_own_and_share_all_other_settings() -> None:
+    first, second = SERVICES["archive"]["environment"], SERVICES["archive-shop"]["environment"]
+    different = {name for name in first if first[name] != second[name]}
+    assert different == {"DATASET", "ARCHIVE_APP_ID", "WEB_ADVERTISED_HOST"}
+    assert second["ARCHIVE_APP_ID"] != ArchiveSettings.read({}).archive_app_id
+
+
 def test_the_buckets_are_those_of_the_lake() -> None:
     assert SERVICES["buckets"]["command"][2:] == [f"store/{bucket}" for bucket in BUCKETS]
     assert SERVICES["buckets"]["image"] == SERVICES["minio"]["image"]
 
 
-def test_setup_runs_the_commands_that_exist() -> None:
-    shell, options, script = SERVICES["setup"]["command"]
+@pytest.mark.parametrize("name", WATCHES)
+def test_setup_runs_the_commands_that_exist(name: str) -> None:
+    shell, options, script = SERVICES[name]["command"]
     assert (shell, options) == ("sh", "-ec")
     commands = [shlex.split(line) for line in script.splitlines()]
     assert [command[1:] for command in commands] == [["dataset", "init"], ["topics", "apply"], ["connector", "apply"]]
-    for command in (*commands, SERVICES[WATCH]["command"]):
+    for command in (*commands, SERVICES[WATCHES[name]]["command"]):
         assert command[0] == "millrace"
         assert callable(cli.parser().parse_args(command[1:]).run)
 
 
-@pytest.mark.parametrize("name", ["setup", WATCH, *WORKERS])
+@pytest.mark.parametrize("name", [*WATCHES, *WATCHES.values(), *WORKERS])
 def test_the_programs_are_told_settings_only(name: str) -> None:
     assert set(SERVICES[name]["environment"]) <= set(setting_fields())
 
@@ -153,8 +197,12 @@ def test_the_programs_are_told_settings_only(name: str) -> None:
     ("name", "groups"),
     [
         *((name, [KafkaSettings, DatabaseSettings, ConnectSettings, DatasetSettings]) for name in ("setup", WATCH)),
-        ("archive", [ObjectStoreSettings]),
-        *((name, [KafkaSettings, RedisSettings, SETTINGS[APPLICATIONS[name]]]) for name in WORKERS),
+        *(
+            (name, [KafkaSettings, PostgresSettings, ConnectSettings, DatasetSettings])
+            for name in ("setup-shop", WATCHES["setup-shop"])
+        ),
+        *((name, [ObjectStoreSettings]) for name in ("archive", "archive-shop")),
+        *((name, [KafkaSettings, RedisSettings, SETTINGS[application(name)]]) for name in WORKERS),
     ],
 )
 def test_the_programs_can_read_what_they_are_told(name: str, groups: list[type[SettingsGroup]]) -> None:
@@ -164,7 +212,7 @@ def test_the_programs_can_read_what_they_are_told(name: str, groups: list[type[S
 
 @pytest.mark.parametrize("name", WORKERS)
 def test_every_setting_of_the_workers_reaches_them(name: str) -> None:
-    group = SETTINGS[APPLICATIONS[name]]
+    group = SETTINGS[application(name)]
     known = {name for item in dataclasses.fields(group) for name in item.metadata["names"]}
     assert known <= set(SERVICES[name]["environment"])
 
@@ -173,7 +221,7 @@ def test_every_setting_of_the_workers_reaches_them(name: str) -> None:
 def test_a_worker_listens_for_others_and_is_reached_by_its_name(name: str) -> None:
     told = environment(name)
     assert (told["WEB_HOST"], told["WEB_ADVERTISED_HOST"]) == ("0.0.0.0", name)  # noqa: S104 - within its container
-    assert SERVICES[name]["command"] == ["faust", "-A", APPLICATIONS[name], "worker", "--web-port", "6066"]
+    assert SERVICES[name]["command"] == ["faust", "-A", application(name), "worker", "--web-port", "6066"]
     assert SERVICES[name]["ports"][0].endswith(":6066")
 
 
@@ -219,9 +267,9 @@ def _assignments(text: str) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition("=") for line in _lines(text))}
 
 
-def _accounts_script(told: dict[str, str]) -> list[str]:
+def _accounts_script(told: dict[str, str], server: str = "mysql") -> list[str]:
     """The statements that the script would run, by a stand-in for the function of the image's entrypoint."""
-    script = REPOSITORY / "stack" / "mysql-init" / "accounts.sh"
+    script = REPOSITORY / "stack" / f"{server}-init" / "accounts.sh"
     program = f'set -eo pipefail; docker_process_sql() {{ cat; }}; . "{script}"'
     return subprocess.run(
         ["bash", "-c", program], env=told, capture_output=True, text=True, check=True

@@ -11,8 +11,8 @@ The topic key is the first column of the primary key. Each table comes after the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
@@ -20,30 +20,24 @@ import msgspec
 
 from config.contradictions import faults
 from config.definition import Definition, LogicalType, Table
+from ops.dataset.foreign.dialect import MYSQL, Dialect
 from ops.dataset.foreign.read import ForeignColumn, ForeignTable
+from ops.mysql_schema import reference_warning
 
-WHOLE: Final = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64, "year": 16}
-TEXTS: Final = {"char", "varchar", "enum", "set"}
-LONG_TEXTS: Final = {"tinytext", "text", "mediumtext", "longtext", "json"}
-PLAIN: Final = {
-    "float": LogicalType.DOUBLE,
-    "double": LogicalType.DOUBLE,
-    "date": LogicalType.DATE,
-    "datetime": LogicalType.TIMESTAMP,
-    "timestamp": LogicalType.TIMESTAMP,
-    "uuid": LogicalType.UUID,
-}
-TIMES: Final = {"datetime", "timestamp"}
 LAKE_COLUMNS: Final = {
     "year", "month", "day", "_op", "_sequence", "_committed_at", "_landed_at", "_run_id", "_row_hash", "_origin",
     "_deleted",
 }  # fmt: skip
 """Columns that the lake adds to every table."""
 
+NO_KEY: Final = (
+    "has no primary key to identify its rows: add one to the table, or write the table into the definition with feed "
+    "jdbc and the columns that identify its rows as key"
+)
+
 _CHANGED: Final = re.compile(
     r"(last_?|date_?)?(up_?date|modif|change|edit)[a-z]*(_?(at|on|time|date|ts|timestamp|utc))?"
 )
-_MOST_DIGITS: Final = 38
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,56 +48,105 @@ class TableDraft:
         name: name of the table in the database.
         table: the table's entry in the definition; None if the table is left out.
         reasons: reasons for leaving the table out.
+        without: columns that are left out, each with the reason.
         remarks: comments for the reader of the definition.
+        warnings: those among them that are shown on the screen too.
     """
 
     name: str
     table: Table | None = None
     reasons: tuple[str, ...] = ()
+    without: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def drafts(tables: Iterable[ForeignTable], *, is_utc: bool) -> list[TableDraft]:
-    """Draft every table and view, referenced tables first; `is_utc` says whether the server's time zone is UTC."""
+def drafts(
+    tables: Iterable[ForeignTable],
+    *,
+    is_utc: bool,
+    dialect: Dialect = MYSQL,
+    feed: str = "jdbc",
+    unwanted: Collection[tuple[str, str]] = (),
+) -> list[TableDraft]:
+    """Draft every table and view, referenced tables first.
+
+    Args:
+        is_utc: whether the server's time zone is UTC.
+        feed: the way in which the lake is to read the tables.
+        unwanted: table and name of each column to leave out.
+    """
     found: list[TableDraft] = []
     taken: set[str] = set()
     for table in _parents_first(list(tables)):
-        reasons = table_faults(table)
+        without = _left_out(table, dialect, {column for name, column in unwanted if name == table.name})
+        kept = replace(table, columns=tuple(c for c in table.columns if c.name not in without))
+        reasons = table_faults(kept, dialect, feed)
         if table.name.lower() in taken:
             reasons.append("another table's name differs only in case, and the lake ignores case")
         if reasons:
             found.append(TableDraft(name=table.name, reasons=tuple(reasons)))
             continue
         taken.add(table.name.lower())
-        cursor, remarks = chosen_cursor(table, is_utc=is_utc)
-        if len(table.key) > 1:
-            others = ", ".join(table.key[1:])
-            remarks.append(f"topic_key: the first column of the key; {others} would also be possible")
-        remarks += [remark for column in table.columns for remark in _column_remarks(column)]
-        drafted = msgspec.convert(_as_document(table, cursor), Table)
-        found.append(TableDraft(name=table.name, table=drafted, remarks=tuple(remarks)))
+        cursor, remarks = chosen_cursor(kept, is_utc=is_utc, dialect=dialect)
+        warnings = [reference_warning(list(kept.cascades))] if kept.cascades and not dialect.logs_cascades else []
+        draft = TableDraft(
+            name=table.name,
+            table=msgspec.convert(_as_document(kept, dialect, feed, cursor), Table),
+            without=tuple(without.items()),
+            remarks=(*remarks, *_remarks(kept, dialect, without), *warnings),
+            warnings=tuple(warnings),
+        )
+        found.append(draft)
     return found
 
 
-def table_faults(table: ForeignTable) -> list[str]:
-    """List the reasons why a table can't be part of a definition; empty if it can."""
+def _left_out(table: ForeignTable, dialect: Dialect, unwanted: Collection[str]) -> dict[str, str]:
+    """Return the columns that a definition can't have or that nobody wants, with the reason; never one of the key."""
+    found = {}
+    for column in table.columns:
+        if column.name in table.key or not table.key:
+            continue
+        if column.name in unwanted:
+            found[column.name] = "by --leave-out-columns"
+        elif dialect.typed(column) is None:
+            found[column.name] = f"type {column.column_type} is not supported"
+        elif column.name.lower() in LAKE_COLUMNS:
+            found[column.name] = "the lake adds a column of this name to every table"
+        elif not _is_identifier(column.name):
+            found[column.name] = _wrong_name(column.name)
+    return found
+
+
+def _remarks(table: ForeignTable, dialect: Dialect, without: Mapping[str, str]) -> list[str]:
+    found = [f"without {name}: {reason}" for name, reason in without.items()]
+    if len(table.key) > 1:
+        others = ", ".join(table.key[1:])
+        found.append(f"topic_key: the first column of the key; {others} would also be possible")
+    return found + [remark for column in table.columns for remark in dialect.remarks(column)]
+
+
+def table_faults(table: ForeignTable, dialect: Dialect = MYSQL, feed: str = "jdbc") -> list[str]:
+    """List the reasons why a table can't be part of a definition, with a way out if there is one; empty if it can."""
     if not table.is_table:
         return [f"is a {table.kind.lower()}, not a table"]
-    found = [] if table.key else ["has no primary key to identify its rows"]
+    if table.is_partitioned and feed == "changes":
+        return ["is partitioned, and only ordinary tables can be captured: draft another dataset with --feed jdbc"]
+    found = [] if table.key else [NO_KEY]
     for column in table.columns:
-        if _typed(column) is None:
+        if dialect.typed(column) is None:
             found.append(f"column {column.name}: type {column.column_type} is not supported")
-        elif column.name in table.key and column.data_type in ("float", "double"):
+        elif column.name in table.key and dialect.typed(column) == {"type": LogicalType.DOUBLE}:
             found.append(f"column {column.name}: a key of type {column.column_type} can't be compared exactly")
         if column.name.lower() in LAKE_COLUMNS:
             found.append(f"column {column.name}: the lake adds a column of this name to every table")
-    return found or _definition_errors(table)
+    return found or _definition_errors(table, dialect)
 
 
-def chosen_cursor(table: ForeignTable, *, is_utc: bool) -> tuple[str | None, list[str]]:
+def chosen_cursor(table: ForeignTable, *, is_utc: bool, dialect: Dialect = MYSQL) -> tuple[str | None, list[str]]:
     """Choose the column that shows which rows changed; return it (None if there is none) and remarks for the reader."""
-    times = [column for column in table.columns if column.data_type in TIMES]
-    fit = [column for column in times if not _unfit(column, is_utc=is_utc)]
+    times = [column for column in table.columns if column.data_type in dialect.times]
+    fit = [column for column in times if not _unfit(column, dialect, is_utc=is_utc)]
     best = min(fit, key=lambda column: (not column.is_set_on_update, not column.is_indexed), default=None)
     remarks = []
     if best is None:
@@ -120,54 +163,32 @@ def chosen_cursor(table: ForeignTable, *, is_utc: bool) -> tuple[str | None, lis
             remarks.append(f"cursor: make sure that the application writes {best.name} at every change, in UTC")
     for column in times:
         if column is not best:
-            unfit = _unfit(column, is_utc=is_utc)
+            unfit = _unfit(column, dialect, is_utc=is_utc)
             remarks.append(f"cursor: not {column.name}: {unfit or 'suitable, but the chosen column is preferred'}")
     return None if best is None else best.name, remarks
 
 
-def _unfit(column: ForeignColumn, *, is_utc: bool) -> str:
+def _unfit(column: ForeignColumn, dialect: Dialect, *, is_utc: bool) -> str:
     if not column.is_set_on_update and not _CHANGED.fullmatch(column.name.lower()):
         return "nothing indicates that it is written at every change"
     if column.is_nullable:
         return "it may be null"
-    if column.data_type == "datetime" and not is_utc:
-        return "a DATETIME has no time zone and is read as UTC, but the server's time zone is not UTC"
+    if column.data_type == dialect.zoneless and not is_utc:
+        return (
+            f"a {dialect.zoneless.upper()} has no time zone and is read as UTC, but the server's time zone is not UTC"
+        )
     return ""
 
 
-def _typed(column: ForeignColumn) -> dict[str, Any] | None:
-    """Map a column's type to its type in a dataset definition; None if the type is not supported."""
-    kind, is_unsigned = column.data_type, "unsigned" in column.column_type
-    if kind in WHOLE:
-        return {"type": LogicalType.INTEGER if WHOLE[kind] + is_unsigned <= 32 else LogicalType.BIGINT}
-    if kind in TEXTS:
-        return {"type": LogicalType.STRING, **({"length": column.length} if column.length else {})}
-    if kind in LONG_TEXTS:
-        return {"type": LogicalType.STRING}
-    if kind == "decimal" and (column.precision or 0) <= _MOST_DIGITS:
-        return {"type": LogicalType.DECIMAL, "precision": column.precision, "scale": column.scale}
-    if kind == "bit" and column.precision == 1:
-        return {"type": LogicalType.BOOLEAN}
-    return {"type": PLAIN[kind]} if kind in PLAIN else None
-
-
-def _column_remarks(column: ForeignColumn) -> list[str]:
-    if column.column_type.startswith("tinyint(1)"):
-        return [f"{column.name}: tinyint(1); the type can be boolean if the only values are 0 and 1"]
-    if column.data_type == "bigint" and "unsigned" in column.column_type:
-        return [f"{column.name}: unsigned; values above 9,223,372,036,854,775,807 are quarantined"]
-    return []
-
-
-def _as_document(table: ForeignTable, cursor: str | None = None) -> dict[str, Any]:
+def _as_document(table: ForeignTable, dialect: Dialect, feed: str, cursor: str | None = None) -> dict[str, Any]:
     columns = []
     for column in table.columns:
-        typed = {"name": column.name, **(_typed(column) or {})}
+        typed = {"name": column.name, **(dialect.typed(column) or {})}
         if column.is_nullable:
             typed["nullable"] = True
         columns.append(typed | _described(column.comment))
     found = {"name": table.name, **_described(table.comment), "key": list(table.key), "topic_key": table.key[0]}
-    return found | ({"cursor": cursor} if cursor else {}) | {"feed": "jdbc", "history": 1, "columns": columns}
+    return found | ({"cursor": cursor} if cursor else {}) | {"feed": feed, "history": 1, "columns": columns}
 
 
 def _described(comment: str) -> dict[str, str]:
@@ -175,16 +196,19 @@ def _described(comment: str) -> dict[str, str]:
     return {"description": text} if text else {}
 
 
-def _definition_errors(table: ForeignTable) -> list[str]:
+def _definition_errors(table: ForeignTable, dialect: Dialect) -> list[str]:
     """List the errors in a definition that contains only this table."""
-    whole = {"folder": ".", "name": "x", "engine": "mysql", "database": "x", "lake_prefix": "x"}
+    whole = {"folder": ".", "name": "x", "engine": dialect.engine, "database": "x", "lake_prefix": "x"}
     try:
-        definition = msgspec.convert({**whole, "tables": [_as_document(table)]}, Definition)
+        definition = msgspec.convert({**whole, "tables": [_as_document(table, dialect, "jdbc")]}, Definition)
     except msgspec.ValidationError as error:
         wrong = [name for name in (table.name, *(c.name for c in table.columns)) if not _is_identifier(name)]
-        reasons = [f"the name {name!r} has characters other than A–Z, a–z, 0–9 and _, or is too long" for name in wrong]
-        return reasons or [str(error)]
+        return [_wrong_name(name) for name in wrong] or [str(error)]
     return [fault.removeprefix("tables[0].") for fault in faults(definition)]
+
+
+def _wrong_name(name: str) -> str:
+    return f"the name {name!r} has characters other than A–Z, a–z, 0–9 and _, or is too long"
 
 
 def _is_identifier(name: str) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from config.engines.base import Connection
+from config.engines.postgres import HEARTBEAT_TABLE
+from ops.mysql_schema import primary_keys, silent_references, text_rows
 from stack.errors import StackError
 
-VIEWS = ("VIEW", "SYSTEM VIEW", "SEQUENCE")
+OWN_TABLES = frozenset({HEARTBEAT_TABLE, "millrace_signal"})
+"""Tables that `millrace connector apply` makes in the source; they are no part of its data."""
+
+TABLES = ("BASE TABLE", "SYSTEM VERSIONED", "PARTITIONED TABLE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +44,31 @@ class ForeignColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignTable:
-    """A table or view of a database; `references` are the tables of the database that its foreign keys reference."""
+    """A table or view of a database.
+
+    Attributes:
+        references: tables of the database that its foreign keys reference.
+        cascades: those of them whose deletions and changes the server carries on to this table's rows.
+    """
 
     name: str
     kind: str
     columns: tuple[ForeignColumn, ...]
     key: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
+    cascades: tuple[str, ...] = ()
     comment: str = ""
     create_statement: str = ""
 
     @property
     def is_table(self) -> bool:
-        """Whether this is a table, not a view or a sequence."""
-        return self.kind not in VIEWS
+        """Whether this is a table, not a view, a sequence or a part of a table."""
+        return self.kind in TABLES
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether the rows are in other tables, the partitions."""
+        return self.kind == "PARTITIONED TABLE"
 
 
 def read_tables(connection: Connection, database: str) -> list[ForeignTable]:
@@ -64,22 +78,26 @@ def read_tables(connection: Connection, database: str) -> list[ForeignTable]:
         StackError: the database has no tables, or the user may not see any.
     """
     columns = _columns(connection, database, _indexed(connection, database))
-    keys, references = _keys(connection, database), _references(connection, database)
+    keys, references = primary_keys(connection, database), _references(connection, database)
+    cascades = silent_references(connection, database)
     found = []
-    for name, kind, comment in _rows(
+    for name, kind, comment in text_rows(
         connection,
         "SELECT table_name, table_type, table_comment FROM information_schema.tables WHERE table_schema = %s "
         "ORDER BY table_name",
         database,
     ):
+        if name in OWN_TABLES:
+            continue
         table = ForeignTable(
             name=name,
             kind=kind.upper(),
             columns=tuple(columns[name]),
             key=tuple(keys[name]),
             references=tuple(references[name]),
-            comment="" if kind.upper() in VIEWS else comment,
-            create_statement="" if kind.upper() in VIEWS else _create_statement(connection, database, name),
+            cascades=tuple(cascades[name]),
+            comment=comment if kind.upper() in TABLES else "",
+            create_statement=_create_statement(connection, database, name) if kind.upper() in TABLES else "",
         )
         found.append(table)
     if not found:
@@ -91,11 +109,11 @@ def read_tables(connection: Connection, database: str) -> list[ForeignTable]:
 
 def hours_from_utc(connection: Connection) -> float:
     """Return the current offset of the server's global time zone from UTC, in hours."""
-    [(zone,)] = _rows(connection, "SELECT @@session.time_zone")
+    [(zone,)] = text_rows(connection, "SELECT @@session.time_zone")
     with connection.cursor() as cursor:
         cursor.execute("SET SESSION time_zone = @@global.time_zone")
         try:
-            [(seconds,)] = _rows(connection, "SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), NOW())")
+            [(seconds,)] = text_rows(connection, "SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), NOW())")
         finally:
             cursor.execute("SET SESSION time_zone = %s", (zone,))
     return int(seconds) / 3600
@@ -105,7 +123,7 @@ def _columns(
     connection: Connection, database: str, indexed: set[tuple[str, str]]
 ) -> defaultdict[str, list[ForeignColumn]]:
     found: defaultdict[str, list[ForeignColumn]] = defaultdict(list)
-    for table, name, data_type, column_type, nullable, length, precision, scale, extra, comment in _rows(
+    for table, name, data_type, column_type, nullable, length, precision, scale, extra, comment in text_rows(
         connection,
         "SELECT table_name, column_name, data_type, column_type, is_nullable, character_maximum_length, "
         "numeric_precision, numeric_scale, extra, column_comment "
@@ -129,7 +147,7 @@ def _columns(
 
 
 def _indexed(connection: Connection, database: str) -> set[tuple[str, str]]:
-    found = _rows(
+    found = text_rows(
         connection,
         "SELECT table_name, column_name FROM information_schema.statistics "
         "WHERE table_schema = %s AND seq_in_index = 1",
@@ -138,21 +156,9 @@ def _indexed(connection: Connection, database: str) -> set[tuple[str, str]]:
     return {(table, column) for table, column in found}
 
 
-def _keys(connection: Connection, database: str) -> defaultdict[str, list[str]]:
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for table, column in _rows(
-        connection,
-        "SELECT table_name, column_name FROM information_schema.statistics "
-        "WHERE table_schema = %s AND index_name = 'PRIMARY' ORDER BY table_name, seq_in_index",
-        database,
-    ):
-        found[table].append(column)
-    return found
-
-
 def _references(connection: Connection, database: str) -> defaultdict[str, list[str]]:
     found: defaultdict[str, list[str]] = defaultdict(list)
-    for table, parent in _rows(
+    for table, parent in text_rows(
         connection,
         "SELECT DISTINCT table_name, referenced_table_name FROM information_schema.key_column_usage "
         "WHERE table_schema = %s AND referenced_table_schema = table_schema ORDER BY 1, 2",
@@ -164,13 +170,5 @@ def _references(connection: Connection, database: str) -> defaultdict[str, list[
 
 def _create_statement(connection: Connection, database: str, table: str) -> str:
     names = ".".join("`{}`".format(name.replace("`", "``")) for name in (database, table))
-    [(_, statement)] = _rows(connection, f"SHOW CREATE TABLE {names}")
+    [(_, statement)] = text_rows(connection, f"SHOW CREATE TABLE {names}")
     return str(statement)
-
-
-def _rows(connection: Connection, statement: str, *values: str) -> Iterator[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        found: Any = cursor.fetchall()
-    for row in found:
-        yield tuple(value.decode() if isinstance(value, bytes | bytearray) else value for value in row)

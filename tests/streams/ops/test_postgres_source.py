@@ -25,6 +25,7 @@ from config.dataset import load_definition
 from config.engines.postgres import HEARTBEAT_TABLE
 from config.settings import PostgresSettings
 from ops.cli import main
+from ops.connector.postgres import PostgresSource
 from ops.connector.rest import ConnectClient
 from ops.topic_reader import TopicReader
 from stack.local import Stack
@@ -162,7 +163,9 @@ def test_the_topics_end_with_the_rows_of_the_database_and_the_slot_moves_on(
     source.run("UPDATE customers SET email = 'b' WHERE id = 1")
     source.run("DELETE FROM customers WHERE id = 2")
     source.run("UPDATE customers SET id = 1000 WHERE id = 3")
-    wait_for(lambda: source.by_position() == source.rows())
+    with ConnectClient(source.stack.environment()["CONNECT_URL"]) as connect:
+        PostgresSource(load_definition(source.name), source.stack.environment(), connect).await_published(0)
+    assert source.by_position() == source.rows(), "what was published is known, not waited for"
     confirmed: LiteralString = "SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots WHERE slot_name = %s"
     before = source.run(confirmed, source.slot)
     wait_for(lambda: source.run(confirmed, source.slot) > before)  # without any change of the dataset's tables

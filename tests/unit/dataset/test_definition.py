@@ -6,6 +6,8 @@ Method: take a small valid definition, break one thing, read the message.
 from __future__ import annotations
 
 import datetime
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import yaml
 
 from config.dataset import DefinitionError, definition_or_exit, known_datasets, load_definition, load_definition_file
 from config.definition import LogicalType, OrdersGenerator, Range, Reference
+from config.settings import environment_with
 
 VALID: dict[str, Any] = {
     "name": "mine",
@@ -289,3 +292,13 @@ def test_a_worker_of_an_unknown_dataset_says_so_in_one_line_and_ends_with_2(caps
     assert ended.value.code == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "'nowhere'" in line
+
+
+@pytest.mark.parametrize("application", ["streams.orders", "streams.lookups"])
+def test_a_worker_for_complete_orders_refuses_a_dataset_without_them(application: str) -> None:
+    told = environment_with({"KAFKA_BOOTSTRAP": "x:1", "REDIS_URL": "redis://x", "DATASET": "shop"})
+    result = subprocess.run([sys.executable, "-c", f"import {application}"], env=told, capture_output=True, text=True)
+    assert result.returncode == 2
+    [line] = result.stderr.splitlines()
+    assert "`completeness`" in line
+    assert "streams.archive" in line

@@ -6,19 +6,25 @@ server is in `tests/streams/ops/test_foreign_dataset.py`.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.bronze import table as bronze_rows
 from batch.silver.refine import META
 from config.dataset import load_definition_file
-from ops.dataset.foreign.command import parse_address
-from ops.dataset.foreign.draft import LAKE_COLUMNS, chosen_cursor, drafts
+from config.definition import LogicalType
+from config.engines import ENGINES
+from ops.dataset.foreign.command import login, parse_address
+from ops.dataset.foreign.dialect import POSTGRES
+from ops.dataset.foreign.draft import LAKE_COLUMNS, NO_KEY, chosen_cursor, drafts
 from ops.dataset.foreign.read import ForeignColumn, ForeignTable
 from ops.dataset.foreign.text import definition_text, schema_text
 from stack.errors import StackError
@@ -161,3 +167,66 @@ def test_no_message_repeats_a_password(url: str) -> None:
     with pytest.raises(StackError) as caught:
         parse_address(url)
     assert "secret-word" not in str(caught.value)
+
+
+def test_a_table_with_a_blob_is_taken_without_it() -> None:
+    [draft] = drafts([table(column("image", "blob"), column("name", "text"), column("year", "int"))], is_utc=True)
+    assert draft.table is not None
+    assert draft.table.column_names == ("id", "name")
+    assert [name for name, _ in draft.without] == ["image", "year"]
+    assert "without image: type blob is not supported" in draft.remarks
+    text = yaml.safe_load(definition_text("mine", "shop", [draft]))
+    excluded = text["connector"]["column.exclude.list"].split(",")
+    assert all(re.fullmatch(each, f"shop.t.{name}") for each, name in zip(excluded, ("image", "year"), strict=True))
+
+
+def test_a_table_without_a_key_gets_a_reason_with_a_way_out() -> None:
+    keyless = ForeignTable(name="t", kind="BASE TABLE", columns=(column("id", "int"),))
+    [draft] = drafts([keyless], is_utc=True)
+    assert draft.reasons == (NO_KEY,)
+    assert "add one to the table" in NO_KEY
+
+
+def test_only_where_the_log_is_silent_a_foreign_key_with_an_action_is_warned_of() -> None:
+    child = table(name="child", cascades=("parent",))
+    [silent] = drafts([child], is_utc=True)
+    [logged] = drafts([child], is_utc=True, dialect=POSTGRES)
+    assert ("parent" in silent.warnings[0], logged.warnings) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        (column("x", "int4"), {"type": "integer"}),
+        (column("x", "numeric", precision=12, scale=2), {"type": "decimal", "precision": 12, "scale": 2}),
+        (column("x", "numeric"), {"type": "decimal", "precision": 38, "scale": 10}),
+        (column("x", "numeric", precision=50, scale=2), None),
+        (column("x", "bpchar", length=5), {"type": "string", "length": 5}),
+        (column("x", "varchar"), {"type": "string"}),
+        (column("x", "enum"), {"type": "string"}),
+        (column("x", "timestamptz"), {"type": "timestamp"}),
+        *((column("x", kind), None) for kind in ("bytea", "_int4", "interval", "time", "tsvector", "point", "bit")),
+    ],
+)
+def test_types_of_postgres_have_their_counterparts(own: ForeignColumn, expected: dict[str, Any] | None) -> None:
+    assert POSTGRES.typed(own) == expected
+    engine = ENGINES["postgres"]
+    if expected is not None:
+        assert own.data_type in engine.kinds[LogicalType(expected["type"])], "the lake would refuse what is drafted"
+
+
+def test_a_partitioned_table_is_for_the_feed_jdbc_only_and_a_partition_for_none() -> None:
+    own = ForeignTable(name="t", kind="BASE TABLE", columns=(column("id", "int4"),), key=("id",))
+    whole = dataclasses.replace(own, kind="PARTITIONED TABLE")
+    assert drafts([whole], is_utc=True, dialect=POSTGRES)[0].table is not None
+    [refused] = drafts([whole], is_utc=True, dialect=POSTGRES, feed="changes")
+    assert "--feed jdbc" in refused.reasons[0]
+    [part] = drafts([dataclasses.replace(own, kind="PARTITION")], is_utc=True, dialect=POSTGRES)
+    assert part.reasons == ("is a partition, not a table",)
+
+
+def test_a_url_of_postgres_has_its_own_port_and_login() -> None:
+    address = parse_address("postgresql://reader@db/shop")
+    assert (address.engine.name, address.port) == ("postgres", 5432)
+    settings = login(address, {"PGPASSWORD": "word", "PGHOST": "other", "PGUSER": "other"})
+    assert (settings.host, settings.port, settings.user) == ("db", 5432, "reader")

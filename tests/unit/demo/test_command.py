@@ -1,6 +1,6 @@
 """However the demo ends, its servers are stopped, unless they were to be kept and no signal came.
 
-The servers and both parts are fakes; the signals are real.
+The servers and the demo that the dataset's definition asks for are fakes; the signals are real.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from config.command_line import INTERRUPTED
+from config.dataset import load_definition
 from demo import command
+from demo.changes_demo import ChangesDemo
+from demo.orders_demo import OrdersDemo
 from demo.progress import Progress
 from demo.proof import Proof
 from stack.errors import StackError
@@ -39,18 +43,21 @@ class FakeStack:
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStack:
     found = FakeStack(load_or_create_site(tmp_path / "stack", {}))
-    monkeypatch.setattr(command, "_new_stack", lambda is_kept: found)
+    monkeypatch.setattr(command, "_new_stack", lambda is_kept, engine: found)
     monkeypatch.setattr(command, "PROOF", REPOSITORY / ".demo" / "test" / "proof.json")
     return found
 
 
-def demo(monkeypatch: pytest.MonkeyPatch, work: Callable[[], Proof], *, keep: bool = False) -> int:
-    def run_on(stack: object, plan: object, progress: Progress, interruption: object) -> Proof:
+def demo(
+    monkeypatch: pytest.MonkeyPatch, work: Callable[[], Proof], *, dataset: str = "project_db", keep: bool = False
+) -> int:
+    def run_on(demo: object, stack: object, progress: Progress, interruption: object, save: object) -> Proof:
         with progress.phase("servers", "start the servers"):
             return work()
 
-    monkeypatch.setattr(command, "_run_on", run_on)
-    return command.run(argparse.Namespace(size=0.1, customers=10, keep=keep))
+    monkeypatch.setattr(OrdersDemo, "run", run_on)
+    monkeypatch.setattr(ChangesDemo, "run", run_on)
+    return command.run(argparse.Namespace(dataset=dataset, size=0.1, customers=10, keep=keep))
 
 
 def interrupted(number: signal.Signals) -> Proof:
@@ -115,10 +122,29 @@ def test_a_failure_stops_the_servers(stack: FakeStack, monkeypatch: pytest.Monke
     assert stack.resets == 1
 
 
-def test_the_plan_comes_first(
-    stack: FakeStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("dataset", "orders", "phase"), [("project_db", "2,500 orders", "[ 1/11]"), ("shop", "5,000 orders", "[ 1/8]")]
+)
+def test_the_plan_comes_first_and_is_that_of_the_dataset(
+    stack: FakeStack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    dataset: str,
+    orders: str,
+    phase: str,
 ) -> None:
-    demo(monkeypatch, lambda: PASSED)
+    demo(monkeypatch, lambda: PASSED, dataset=dataset)
     screen = capsys.readouterr().out
-    assert screen.startswith("Millrace demo:")
-    assert screen.index("2,500 orders") < screen.index("[ 1/11]")
+    assert screen.startswith("Millrace demo")
+    assert screen.index(orders) < screen.index(phase)
+    plan = screen[: screen.index(phase)].splitlines()
+    assert max(len(line) for line in plan) <= 120
+
+
+def test_the_demo_follows_from_the_definition() -> None:
+    assert isinstance(command.chosen_demo(load_definition("project_db"), size=1, customers=None), OrdersDemo)
+    shop = load_definition("shop")
+    assert isinstance(command.chosen_demo(shop, size=1, customers=None), ChangesDemo)
+    for other in (msgspec.structs.replace(shop, generator=None), msgspec.structs.replace(shop, engine="mysql")):
+        with pytest.raises(StackError, match=r"generator"):
+            command.chosen_demo(other, size=1, customers=None)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from demo.command import KEPT
-from demo.progress import Progress
-from demo.proof import Proof
-from demo.run import run_demo
+from demo.changes_demo import KEPT as CHANGES_KEPT
+from demo.orders_demo import KEPT
+from demo.progress import CHANGES_MEASURED_S, Progress
+from demo.proof import ChangesProof, LakeProof, Proof
+from demo.run import run_changes, run_demo
 from stack.errors import StackError
 
 STREAM_PHASES = ["start_stream", "stream", "save"]
@@ -56,21 +57,33 @@ class FakeDemo:
     def archive_changes(self) -> None:
         self._step("archive_changes")
 
-    def fill(self, proof: Proof) -> None:
+    def capture(self, proof: ChangesProof) -> None:
+        self._step("capture")
+        proof.rows = 192_000
+
+    def live(self, proof: ChangesProof) -> None:
+        self._step("live")
+        proof.captured, proof.archived = 195_000, 195_000 - self.missing
+
+    def fill(self, proof: LakeProof) -> None:
         self._step("fill")
         proof.lake_rows = {"gold/fact_orders": 2_800}
 
-    def compare(self, proof: Proof) -> None:
+    def compare(self, proof: LakeProof) -> None:
         proof.lake_verdict = "equal"
         self._step("compare")
 
-    def save(self, proof: Proof) -> None:
+    def save(self, proof: LakeProof) -> None:
         self.steps.append("save")
         self.saved.append(proof.stream_passed)
 
     def demo(self) -> Proof:
         progress = Progress(self.screen.append, {})
         return run_demo(servers=self, stream=self, lake=self, progress=progress, save=self.save)
+
+    def changes_demo(self) -> ChangesProof:
+        progress = Progress(self.screen.append, {})
+        return run_changes(servers=self, changes=self, lake=self, progress=progress, save=self.save)
 
 
 def test_the_stream_is_proven_before_anything_of_the_lake_is_needed() -> None:
@@ -113,6 +126,41 @@ def test_an_interrupted_lake_leaves_the_saved_proof_of_the_stream() -> None:
     assert fake.steps[-2:] == ["fill", "save"]
 
 
+CHANGES_PHASES = ["start_stream", "capture", "start_lake", "live", "save", "fill", "compare", "save"]
+
+
+def test_the_demo_of_changes_captures_lives_and_compares() -> None:
+    fake = FakeDemo()
+    proof = fake.changes_demo()
+    assert fake.steps == CHANGES_PHASES
+    assert proof.passed
+    assert proof.lines()[-1].startswith("PASSED")
+
+
+def test_a_change_missing_in_the_archive_fails_the_demo_even_if_the_lake_is_equal() -> None:
+    proof = FakeDemo(missing=1).changes_demo()
+    assert proof.lake_passed
+    assert not proof.passed
+    assert proof.lines()[-1].startswith("FAILED")
+
+
+@pytest.mark.parametrize("failing", ["fill", "compare"])
+def test_a_failure_of_the_lake_leaves_the_proof_of_the_changes(failing: str) -> None:
+    proof = FakeDemo(failing=failing).changes_demo()
+    assert (proof.stream_passed, proof.passed) == (True, False)
+    assert "the reason" in proof.lines()
+
+
+def full_changes_proof() -> ChangesProof:
+    """A proof with as much in it as a run with the dataset `shop`."""
+    tables = [f"{layer}/{name}" for layer in ("bronze", "silver") for name in ("customers", "products", "orders")]
+    operations = "inserted 2,100, updated 600, deleted 300; 3,000 transactions in 60.0 s, 50.0 operations/s"
+    proof = ChangesProof(rows=192_000, captured=200_000, archived=200_000, operations=operations)
+    proof.lake_rows, proof.lake_verdict = dict.fromkeys(tables, 1_000_000), "equal"
+    proof.seconds_per_phase = dict.fromkeys(CHANGES_MEASURED_S, 123.45)
+    return proof
+
+
 def full_proof() -> Proof:
     """A proof with as much in it as a run at size 1 with the default dataset."""
     bronze = ("payment_method", "orders", "order_details", "customers")
@@ -145,9 +193,17 @@ def different_proof() -> Proof:
     return proof
 
 
-@pytest.mark.parametrize("proof", [full_proof(), failed_proof(), different_proof()])
-def test_the_closing_screen_fits_forty_lines_of_120_characters(proof: Proof) -> None:
-    screen = ["", *proof.lines(), "details and logs", *KEPT.splitlines()]
+@pytest.mark.parametrize(
+    ("proof", "kept"),
+    [
+        (full_proof(), KEPT),
+        (failed_proof(), KEPT),
+        (different_proof(), KEPT),
+        (full_changes_proof(), CHANGES_KEPT),
+    ],
+)
+def test_the_closing_screen_fits_forty_lines_of_120_characters(proof: LakeProof, kept: str) -> None:
+    screen = ["", *proof.lines(), "details and logs", *kept.splitlines()]
     assert len(screen) <= 40
     assert max(len(line) for line in screen) <= 120
 

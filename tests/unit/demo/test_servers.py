@@ -12,7 +12,7 @@ import pytest
 
 from demo import servers as demo_servers
 from demo.interruption import Interruption
-from demo.progress import MEASURED_S, MINIO_BUILD_S, Progress
+from demo.progress import CHANGES_MEASURED_S, MEASURED_S, MINIO_BUILD_S, Progress
 from demo.servers import FETCH_AGAIN, Servers, estimates
 from stack.background import Background, Task
 from stack.errors import CancelledWorkError, StackError
@@ -27,6 +27,7 @@ class FakeStack:
     def __init__(self, site: Site, interrupted: str = "") -> None:
         self.site = site
         self.started: list[str] = []
+        self.killed: list[str] = []
         self._interrupted = interrupted
 
     def up(self, progress: Callable[[str], None], *, only: Sequence[str], cancelled: threading.Event) -> None:
@@ -37,6 +38,9 @@ class FakeStack:
         if cancelled.is_set():
             raise CancelledWorkError
 
+    def kill(self, server: str) -> None:
+        self.killed.append(server)
+
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
@@ -44,9 +48,11 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     return load_or_create_site(tmp_path / "stack", {})
 
 
-def servers_of(stack: FakeStack, interruption: Interruption, screen: list[str], build: Task) -> Servers:
-    progress = Progress(screen.append, {"servers": 1, "storage": 1})
-    return Servers(cast("Stack", stack), progress, interruption, background=Background({"building MinIO": build}))
+def servers_of(
+    stack: FakeStack, interruption: Interruption, screen: list[str], build: Task, engine: str = "mysql"
+) -> Servers:
+    progress, background = Progress(screen.append, {"servers": 1, "storage": 1}), Background({"building MinIO": build})
+    return Servers(cast("Stack", stack), progress, interruption, background=background, engine=engine)
 
 
 def test_the_stream_starts_while_minio_is_being_built(site: Site) -> None:
@@ -59,6 +65,20 @@ def test_the_stream_starts_while_minio_is_being_built(site: Site) -> None:
         servers.start_lake()
     assert stack.started[-1] == "minio"
     assert "building MinIO" in "".join(screen)
+
+
+def test_the_database_is_that_of_the_engine_and_a_killed_server_is_started_again(site: Site) -> None:
+    stack, screen = FakeStack(site), list[str]()
+    with (
+        Interruption() as interruption,
+        servers_of(stack, interruption, screen, lambda _: None, engine="postgres") as servers,
+    ):
+        servers.start_stream()
+        assert sorted(stack.started) == ["connect", "kafka", "postgres", "redis"]
+        servers.kill("connect")
+    assert (stack.killed, stack.started[-1]) == (["connect"], "connect")
+    assert "PostgreSQL" in "".join(screen)
+    assert "MariaDB" not in "".join(screen)
 
 
 def test_a_failed_build_does_not_touch_the_stream_and_says_what_to_do(site: Site) -> None:
@@ -88,3 +108,4 @@ def test_the_lake_is_expected_to_wait_for_the_rest_of_a_build(site: Site, monkey
     assert MEASURED_S["storage"] < first["storage"] < MINIO_BUILD_S
     monkeypatch.setattr(demo_servers, "is_whole", lambda _: True)
     assert estimates(site.cache) == MEASURED_S
+    assert estimates(site.cache, CHANGES_MEASURED_S) == CHANGES_MEASURED_S

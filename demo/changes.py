@@ -1,0 +1,186 @@
+"""The demo of a dataset without complete orders, before its lake: capture, life and faults, and the archive."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, Protocol
+
+from config.definition import Definition, ShopGenerator
+from config.settings import ArchiveSettings, ConnectSettings, KafkaSettings, ObjectStoreSettings, PostgresSettings
+from demo.archived import ArchiveCount, captured
+from demo.progress import Progress
+from demo.proof import ChangesProof
+from demo.workers import Worker
+from ops.connector.apply import apply_connector, wait_snapshot
+from ops.connector.postgres import PostgresSource
+from ops.connector.rest import ConnectClient
+from ops.connector.settings import connector_name, connector_settings
+from ops.database import connected
+from ops.dataset.bulk import OnDuplicate
+from ops.dataset.generator.load import load_files
+from ops.dataset.generator.plan import Plan
+from ops.dataset.generator.shop_files import write_shop_files
+from ops.dataset.schema import create_schema
+from ops.dataset.simulate import simulate
+from ops.dataset.simulation import Simulation, Summary
+from ops.topics import apply_topics
+from stack.errors import StackError
+from streams.topics import Direction, catalogue_of
+
+LIFE_S: Final = 60.0
+LIFE_RATE_PER_S: Final = 50.0
+KILL_CONNECT_S: Final = 15.0
+KILL_ARCHIVE_S: Final = 40.0
+ARCHIVED_LIMIT_S: Final = 180.0
+_POLL_S: Final = 1.0
+
+
+class Killer(Protocol):
+    """What the part needs of the demo's servers."""
+
+    def kill(self, server: str) -> float:
+        """Kill a server and start it again; return the seconds until it was healthy."""
+
+
+class ChangesPart:
+    """Capture of a dataset on PostgreSQL, a simulated life with faults, and the archive, on running servers.
+
+    Args:
+        environment: settings with which programs reach the servers.
+        archive: the worker of `streams.archive`.
+        servers: the demo's servers, of which Connect is killed.
+    """
+
+    def __init__(
+        self,
+        *,
+        definition: Definition,
+        plan: Plan,
+        environment: Mapping[str, str],
+        archive: Worker,
+        servers: Killer,
+        progress: Progress,
+    ) -> None:
+        self._definition = definition
+        self._plan = plan
+        self._environment = environment
+        self._database = PostgresSettings.read(environment)
+        self._kafka = KafkaSettings.read(environment)
+        self._archive = archive
+        self._servers = servers
+        self._progress = progress
+        settings = ArchiveSettings.read(environment)
+        catalogue = catalogue_of(
+            definition, app_id=settings.orders_app_id, order_partitions=self._kafka.order_partitions
+        )
+        self._specs = catalogue
+        self._topics = [spec for spec in catalogue if spec.direction is Direction.IN]
+        self._archived = ArchiveCount(ObjectStoreSettings.read(environment), settings, self._topics)
+
+    @property
+    def _generator(self) -> ShopGenerator:
+        assert isinstance(self._definition.generator, ShopGenerator)
+        return self._definition.generator
+
+    def capture(self, proof: ChangesProof) -> None:
+        """Create and load the database, and capture it with a snapshot.
+
+        Raises:
+            StackError: a row was rejected, or the connector does not run.
+        """
+        with self._progress.phase("load", f"load the database {self._definition.database}"):
+            proof.rows = self._load()
+        with self._progress.phase("snapshot", f"register the connector, and wait for the {proof.rows:,} rows in Kafka"):
+            apply_topics(self._kafka, self._specs)
+            with ConnectClient(self._connect.url) as connect:
+                source = self._source(connect)
+                before = source.prepare(0, lambda line: None)
+                name = connector_name(self._definition.name)
+                apply_connector(connect, name, connector_settings(self._definition, self._connect))
+                source.await_arrival(0, before)
+                wait_snapshot(connect, name)
+
+    def live(self, proof: ChangesProof) -> None:
+        """Let the database live while its changes are archived, kill Connect and the worker, and wait for the archive.
+
+        Raises:
+            StackError: a server or worker did not start again, or changes were not archived in time.
+        """
+        try:
+            self._start_archive()
+            text = f"{LIFE_S:.0f} s of orders, changes and deletions; Connect and the archive worker are killed"
+            with self._progress.phase("life", text):
+                proof.operations = str(self._simulated(proof))
+            with self._progress.phase("archive", "wait until every change is in Kafka and in the archive"):
+                self._await_archive(proof)
+        finally:
+            self._archive.stop()
+
+    @property
+    def _connect(self) -> ConnectSettings:
+        return ConnectSettings.read(self._environment)
+
+    def _source(self, connect: ConnectClient) -> PostgresSource:
+        return PostgresSource(self._definition, self._environment, connect)
+
+    def _load(self) -> int:
+        with connected(self._database) as connection:
+            create_schema(connection, self._definition, drop=True)
+        with tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder:
+            paths = write_shop_files(self._generator, self._plan, Path(folder))
+            load_files(self._database, self._definition, paths, OnDuplicate.FAIL, lambda line: self._progress.tick())
+        with connected(self._database, self._definition.database, self._definition.schema) as connection:
+            names = [connection.quoted(table.name) for table in self._definition.tables]
+            return sum(int(connection.value(f"SELECT COUNT(*) FROM {name}")) for name in names)  # noqa: S608
+
+    def _start_archive(self) -> None:
+        self._archive.start()
+        self._archive.wait_ready()
+
+    def _simulated(self, proof: ChangesProof) -> Summary:
+        """Simulate in a thread, as the servers and the worker end with the thread that starts them."""
+        stop, began = threading.Event(), time.monotonic()
+        with ThreadPoolExecutor(1, "life") as pool:
+            life = pool.submit(self._simulate, stop)
+            try:
+                _wait(life, began + KILL_CONNECT_S)
+                self._progress.note("kill Connect (SIGKILL), and start it again")
+                proof.connect_away_s = round(self._servers.kill("connect"), 1)
+                _wait(life, began + KILL_ARCHIVE_S)
+                self._progress.note("kill the archive worker (SIGKILL), and start it again")
+                killed = time.monotonic()
+                self._archive.kill()
+                self._start_archive()
+                proof.archive_away_s = round(time.monotonic() - killed, 1)
+                return life.result()
+            finally:
+                stop.set()
+
+    def _simulate(self, stop: threading.Event) -> Summary:
+        pace = Simulation(rate_per_s=LIFE_RATE_PER_S, seconds=LIFE_S, seed=self._plan.seed)
+        with connected(self._database, self._definition.database, self._definition.schema) as connection:
+            return simulate(connection, self._generator, pace, stop=stop)
+
+    def _await_archive(self, proof: ChangesProof) -> None:
+        with ConnectClient(self._connect.url) as connect:
+            self._source(connect).await_published(0)
+        proof.captured = captured(self._kafka.bootstrap, self._topics)
+        deadline = time.monotonic() + ARCHIVED_LIMIT_S
+        while (done := self._archived.records()) < proof.captured:
+            if not self._archive.is_running() or time.monotonic() > deadline:
+                raise StackError(f"only {done:,} of {proof.captured:,} changes were archived: see {self._archive.log}")
+            time.sleep(_POLL_S)
+        proof.archived = done
+
+
+def _wait(life: Future[Summary], until: float) -> None:
+    """Wait until a monotonic time; a simulation that has failed meanwhile raises its error."""
+    while time.monotonic() < until:
+        if life.done():
+            life.result()
+        time.sleep(_POLL_S)

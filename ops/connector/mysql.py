@@ -1,0 +1,71 @@
+"""What `millrace connector apply` asks of a MySQL or MariaDB source before its connector is created."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from config.definition import Definition, Table
+from config.engines.base import Connection
+from config.settings import DatabaseSettings
+from ops.database import connected
+from ops.mysql_schema import primary_keys, reference_warning, silent_references
+from stack.errors import StackError
+
+KEY_SETTING: Final = "message.key.columns"
+
+
+def check_source(definition: Definition, environment: Mapping[str, str]) -> list[str]:
+    """Hold the definition's keys against those of the tables; return warnings.
+
+    Raises:
+        StackError: the connector would fail at its first record, because its keys lack a column; one line per table.
+    """
+    if "MYSQL_HOST" not in environment:
+        return ["the definition's keys were not compared with the tables, because MYSQL_HOST is not set"]
+    with connected(DatabaseSettings.read(environment), definition.database) as connection:
+        faults = list(key_faults(definition, primary_keys(connection, definition.database)))
+        if faults:
+            raise StackError("\n".join(faults))
+        return list(_warnings(connection, definition))
+
+
+def key_faults(definition: Definition, keys: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """List the tables whose records would have other keys than the definition says, each with the remedy.
+
+    Args:
+        keys: columns of each table's primary key.
+    """
+    for table in definition.tables:
+        named = _named_columns(definition, table)
+        key = tuple(keys.get(table.name, ())) if named is None else named
+        if set(key) == set(table.key):
+            continue
+        shown = f"table {table.name}: the definition's key is ({', '.join(table.key)}), but "
+        setting = f"{KEY_SETTING}: {definition.database}.{table.name}:{','.join(table.key)}"
+        if named is not None:
+            yield f"{shown}{KEY_SETTING} gives its records the key ({', '.join(key)}): make them equal"
+        elif not key:
+            yield f"{shown}the table has no primary key: add one, or set `{setting}` under `connector`"
+        else:
+            yield (
+                f"{shown}its primary key is ({', '.join(key)}), which becomes the key of its records: name that one in "
+                f"the definition, or set `{setting}` under `connector`, if these columns are unique too"
+            )
+
+
+def _named_columns(definition: Definition, table: Table) -> tuple[str, ...] | None:
+    """Return the columns that the connector's settings name as key of a table; None if they name none."""
+    for entry in filter(None, definition.connector.get(KEY_SETTING, "").split(";")):
+        tables, _, columns = entry.rpartition(":")
+        if any(re.fullmatch(each.strip(), f"{definition.database}.{table.name}") for each in tables.split(",")):
+            return tuple(column.strip() for column in columns.split(","))
+    return None
+
+
+def _warnings(connection: Connection, definition: Definition) -> Iterator[str]:
+    references = silent_references(connection, definition.database)
+    for table in definition.tables:
+        if table.name in references:
+            yield f"table {table.name}: {reference_warning(references[table.name])}"
