@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from bench import chart, latency, partitions, state
+from bench.ending import no_process_left
 from bench.figures import medians, table
 from bench.inputs import INPUTS, Input
 from bench.lake.command import add_batch
@@ -174,4 +175,6 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with no_process_left():
+        code = main()
+    sys.exit(code)
