@@ -71,6 +71,10 @@ def parser() -> argparse.ArgumentParser:
     many = actions.add_parser("partitions", help="measure what many partitions cost, while workers come and go")
     numbers = "PARTITIONS/WORKERS to measure (default: 4/1,24/1,96/1,96/4)"
     many.add_argument("--cases", type=_cases, default="4/1,24/1,96/1,96/4", help=numbers)
+    few = f"changes of the workers to measure after their start (default: {','.join(partitions.CHANGES)})"
+    many.add_argument("--changes", type=_changes, default=",".join(partitions.CHANGES), help=few)
+    full = "states of finished orders that each partition has from the beginning (default: 0)"
+    many.add_argument("--states", type=_count, default=0, help=full)
     many.set_defaults(run=run_partitions)
     add_batch(actions, say)
     return made
@@ -112,7 +116,10 @@ def run_state(asked: argparse.Namespace) -> int:
 
 def run_partitions(asked: argparse.Namespace) -> int:
     """Measure many partitions, and write `.bench/partitions.json`."""
-    found = [partitions.measured(count, workers, say=say) for count, workers in asked.cases]
+    found = [
+        partitions.measured(count, workers, changes=asked.changes, states=asked.states, say=say)
+        for count, workers in asked.cases
+    ]
     write_json("partitions", [row for rows in found for row in rows])
     return 0
 
@@ -166,6 +173,18 @@ def _cases(text: str) -> list[tuple[int, int]]:
         count, _, workers = case.partition("/")
         cases.append((_positive(count.strip()), _positive(workers.strip())))
     return cases
+
+
+def _changes(text: str) -> set[str]:
+    wanted = [name.strip() for name in text.split(",")]
+    _refuse_unknown(wanted, set(partitions.CHANGES))
+    if "leave" in wanted and "join" not in wanted:
+        raise argparse.ArgumentTypeError("'leave' needs 'join': only the worker that joined leaves")
+    return {"start", *wanted}
+
+
+def _count(text: str) -> int:
+    return 0 if text == "0" else _positive(text)
 
 
 def _positive(text: str) -> int:
