@@ -71,8 +71,9 @@ def parser() -> argparse.ArgumentParser:
     many = actions.add_parser("partitions", help="measure what many partitions cost, while workers come and go")
     numbers = "PARTITIONS/WORKERS to measure (default: 4/1,24/1,96/1,96/4)"
     many.add_argument("--cases", type=_cases, default="4/1,24/1,96/1,96/4", help=numbers)
-    few = f"changes of the workers to measure after their start (default: {','.join(partitions.CHANGES)})"
-    many.add_argument("--changes", type=_changes, default=",".join(partitions.CHANGES), help=few)
+    usual = ",".join(partitions.USUAL_CHANGES)
+    few = f"changes of the workers to measure, from {', '.join(partitions.CHANGES)} (default: {usual})"
+    many.add_argument("--changes", type=_changes, default=usual, help=few)
     full = "states of finished orders that each partition has from the beginning (default: 0)"
     many.add_argument("--states", type=_count, default=0, help=full)
     many.set_defaults(run=run_partitions)

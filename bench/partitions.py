@@ -17,6 +17,7 @@ from bench import inputs
 from bench.inputs import Input, Order
 from bench.kafka import OutputWatch, write_at
 from bench.machine import tree_usage
+from bench.starving import busy_processors, starve
 from bench.testbed import Say, StackTestbed, generator, plan_of
 from bench.verdict import Judge
 from demo.workers import Worker
@@ -27,7 +28,9 @@ from streams.topics import ORDER_FINAL, order_state_changelog
 
 SERVERS: Final = ("kafka", "redis")
 APP_ID: Final = "bench-partitions"
-CHANGES: Final = ("start", "join", "leave", "kill")
+CHANGES: Final = ("start", "join", "leave", "kill", "starve")
+USUAL_CHANGES: Final = CHANGES[:-1]
+STARVED_S: Final = 30.0
 FIRST_ORDERS: Final = 20_000
 ORDERS_PER_WRITE: Final = 50
 WRITE_PAUSE_S: Final = 0.5
@@ -39,7 +42,7 @@ _MIB: Final = 2**20
 
 
 def measured(
-    partitions: int, workers: int, *, changes: Collection[str] = CHANGES, states: int = 0, say: Say
+    partitions: int, workers: int, *, changes: Collection[str] = USUAL_CHANGES, states: int = 0, say: Say
 ) -> list[dict[str, Any]]:
     """Measure `workers` workers that share the partitions; return one row per change of the workers.
 
@@ -170,7 +173,7 @@ class Group:
 
     def changes(self, wanted: Collection[str]) -> Sequence[tuple[str, Callable[[], None]]]:
         """Return the wanted changes of the group in their order, with their names; a guest leaves only if it joined."""
-        steps = zip(CHANGES, (self._start, self._join, self._leave, self._kill), strict=True)
+        steps = zip(CHANGES, (self._start, self._join, self._leave, self._kill, self._starve), strict=True)
         return [(name, step) for name, step in steps if name in wanted]
 
     def _start(self) -> None:
@@ -193,6 +196,13 @@ class Group:
         if not self._running:
             self._running.append(victim)
             victim.start()
+
+    def _starve(self) -> None:
+        """Leave the workers next to no processor time for longer than their session lasts."""
+        for worker in self._running:
+            starve(worker.process.pid)
+        with busy_processors():
+            time.sleep(STARVED_S)
 
     def wait_served(self) -> None:
         """Wait until every partition is processed by one of the workers, and each worker has a part of them."""
