@@ -188,9 +188,16 @@ def use_environment(environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
 
 
-def trust_for_this_process(ca_file: Path) -> None:
-    """Let libraries that have no setting of their own for it trust an authority, unless the environment names one."""
-    os.environ.setdefault("SSL_CERT_FILE", str(ca_file.absolute()))
+def trust_for_this_process(ca_file: Path, bundle: Path) -> None:
+    """Let libraries that have no setting of their own for it trust an authority, beside those that they trust anyway.
+
+    The file `bundle`, which is written, has all of them; it must exist for as long as the process runs.
+    """
+    known = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
+    if known != str(bundle):
+        texts = [Path(file).read_text() for file in (known, ca_file) if file is not None]
+        bundle.write_text("\n".join(texts))
+        os.environ["SSL_CERT_FILE"] = str(bundle)
 
 
 def environment_over(defaults: Mapping[str, str]) -> dict[str, str]:

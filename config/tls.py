@@ -14,12 +14,12 @@ MYSQL: Final = ("off", "verify-ca", "verify-full")
 POSTGRES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 # The words of OpenSSL, Java, rustls (delta-rs) and libpq, the most particular fault first.
-_EXPIRED: Final = re.compile(r"certificate has expired|CertificateExpiredException|peer certificate: .*Expired")
+_EXPIRED: Final = re.compile(r"certificate has expired|CertificateExpiredException|peer certificate\W[\s\S]*Expired")
 _OTHER_NAME: Final = re.compile(
     r"[Hh]ostname mismatch|IP address mismatch|match any of the subject alternative|No subject alternative"
     r"|correspond to certificate|NotValidForName|does not match host name"
 )
-_UNKNOWN: Final = re.compile(r"certificate verify failed|PKIX path|peer certificate: |SSLHandshakeException")
+_UNKNOWN: Final = re.compile(r"certificate verify failed|PKIX path|invalid peer certificate|SSLHandshakeException")
 _NO_TLS: Final = re.compile(
     r"WRONG_VERSION_NUMBER|wrong version number|record layer failure|SSL is required|does not support SSL"
     r"|doesn't support it|ssl not enabled in the server"

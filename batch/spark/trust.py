@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, Final
@@ -17,20 +19,20 @@ _STORE: Final = "javax.net.ssl.trustStore"
 
 
 def trust(spark: SparkSession, ca_file: Path) -> None:
-    """Trust the authorities in a file, in Spark's driver beside those that Java trusts, and in this process alone.
+    """Trust the authorities in a file, in Spark's driver beside those that Java trusts, and in delta-rs.
 
     S3A takes Java's default trust store when it makes its first connection with TLS, so this has to come before. On a
     cluster, the executors' Java has a trust store of its own, which is their administrator's.
     """
-    trust_for_this_process(ca_file)
-    system = java_class(spark, "java.lang.System")
-    if system.getProperty(_STORE) != str(_file()):
-        _write_store(spark, ca_file)
-        system.setProperty(_STORE, str(_file()))
+    trust_for_this_process(ca_file, _folder() / "authorities.pem")
+    system, store = java_class(spark, "java.lang.System"), _folder() / "authorities.jks"
+    if system.getProperty(_STORE) != str(store):
+        _write_store(spark, ca_file, store)
+        system.setProperty(_STORE, str(store))
         system.setProperty(f"{_STORE}Password", _PASSWORD)
 
 
-def _write_store(spark: SparkSession, ca_file: Path) -> None:
+def _write_store(spark: SparkSession, ca_file: Path, store: Path) -> None:
     authorities = java_class(spark, "java.security.KeyStore").getInstance("JKS")
     default = Path(java_class(spark, "java.lang.System").getProperty("java.home"), "lib/security/cacerts")
     # Without a password, Java reads the certificates and does not check the file's integrity.
@@ -38,7 +40,7 @@ def _write_store(spark: SparkSession, ca_file: Path) -> None:
     factory = java_class(spark, "java.security.cert.CertificateFactory").getInstance("X.509")
     for number, certificate in enumerate(factory.generateCertificates(_stream(spark, ca_file)).toArray()):
         authorities.setCertificateEntry(f"millrace-{number}", certificate)
-    output = java_class(spark, "java.io.FileOutputStream")(str(_file()))
+    output = java_class(spark, "java.io.FileOutputStream")(str(store))
     authorities.store(output, _characters(spark, _PASSWORD))
     output.close()
 
@@ -56,11 +58,9 @@ def _characters(spark: SparkSession, text: str) -> Any:
     return found
 
 
-def _file() -> Path:
-    return Path(_folder().name, "authorities")
-
-
 @functools.cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder that is deleted when this process ends, since Java reads the file only when it connects."""
-    return tempfile.TemporaryDirectory(prefix="millrace-trust-")
+def _folder() -> Path:
+    """Return a folder that is deleted when this process ends, because its files are read at each first connection."""
+    folder = Path(tempfile.mkdtemp(prefix="millrace-trust-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -6,6 +6,7 @@ servers.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,14 @@ from batch.storage.retry import with_tries
 from config.dataset import load_definition
 from config.engines import ENGINES
 from config.engines.faults import Fault
-from config.settings import ConnectSettings, DatabaseSettings, ObjectStoreSettings, PostgresSettings, RedisSettings
+from config.settings import (
+    ConnectSettings,
+    DatabaseSettings,
+    ObjectStoreSettings,
+    PostgresSettings,
+    RedisSettings,
+    trust_for_this_process,
+)
 from config.settings_group import SettingsError, SettingsGroup
 from config.tls import certificate_fault
 from ops.connector.settings import connector_settings
@@ -163,6 +171,8 @@ def test_a_file_that_is_missing_or_no_certificate_is_named(
         ("certificate verify failed: self-signed certificate in certificate chain (_ssl.c:1006)", "check CA"),
         ("PKIX path building failed: unable to find valid certification path to requested target", "check CA"),
         ("error trying to connect: invalid peer certificate: UnknownIssuer", "check CA"),
+        ("invalid peer certificate\n   \x1b[31m\u21b3\x1b[0m UnknownIssuer", "check CA"),
+        ("invalid peer certificate\n   \x1b[31m\u21b3\x1b[0m Expired", "has expired: renew it"),
         ("certificate verify failed: certificate has expired (_ssl.c:1006)", "has expired: renew it"),
         ("PKIX path validation failed: java.security.cert.CertificateExpiredException: NotAfter", "expired: renew it"),
         ("invalid peer certificate: Expired", "has expired: renew it"),
@@ -178,6 +188,18 @@ def test_what_is_wrong_with_a_certificate_is_said_in_one_way(text: str, said: st
     found = certificate_fault(text, ca="CA", address="ADDRESS")
     assert found is not None
     assert said in found
+
+
+def test_a_library_without_a_setting_trusts_the_authority_beside_the_others(
+    ca_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, bundle = tmp_path / "usual.pem", tmp_path / "bundle.pem"
+    usual.write_text("the usual ones\n")
+    monkeypatch.setenv("SSL_CERT_FILE", str(usual))
+    for _ in range(2):
+        trust_for_this_process(ca_file, bundle)
+        assert os.environ["SSL_CERT_FILE"] == str(bundle)
+        assert bundle.read_text() == f"the usual ones\n\n{ca_file.read_text()}"
 
 
 @pytest.mark.parametrize("text", ["Connection refused", "Access denied for user 'x'@'y'", "timed out", ""])
