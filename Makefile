@@ -44,8 +44,8 @@ bench-latency: $(VENV)/ready ## measure from a commit to its visible order, per 
 bench-state: $(VENV)/ready ## measure restoring from nothing, size on disk, standbys; option ORDERS=100000
 	@$(BIN)/python -m bench state $(if $(ORDERS),--orders $(ORDERS))
 
-bench-partitions: $(VENV)/ready ## measure memory and the event loop with many partitions; option CASES=96/4
-	@$(BIN)/python -m bench partitions $(if $(CASES),--cases $(CASES))
+bench-partitions: $(VENV)/ready ## measure memory and the event loop with many partitions; options CASES=96/4 CHANGES=start,kill STATES=60000
+	@$(BIN)/python -m bench partitions $(if $(CASES),--cases $(CASES)) $(if $(CHANGES),--changes $(CHANGES)) $(if $(STATES),--states $(STATES))
 
 bench-batch: $(VENV)/ready $(BENCH_VENV)/ready ## measure the lake and plain pipelines; options SYSTEM=millrace CASE=first SIZE=0.1 REPEAT=3
 	@$(BIN)/python -m bench batch $(if $(SYSTEM),--system $(SYSTEM)) $(if $(CASE),--case $(CASE)) $(if $(SIZE),--size $(SIZE)) $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(REPEAT),--repeat $(REPEAT))

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from bench import chart, latency, partitions, state
+from bench.ending import no_process_left
 from bench.figures import medians, table
 from bench.inputs import INPUTS, Input
 from bench.lake.command import add_batch
@@ -70,6 +71,11 @@ def parser() -> argparse.ArgumentParser:
     many = actions.add_parser("partitions", help="measure what many partitions cost, while workers come and go")
     numbers = "PARTITIONS/WORKERS to measure (default: 4/1,24/1,96/1,96/4)"
     many.add_argument("--cases", type=_cases, default="4/1,24/1,96/1,96/4", help=numbers)
+    usual = ",".join(partitions.USUAL_CHANGES)
+    few = f"changes of the workers to measure, from {', '.join(partitions.CHANGES)} (default: {usual})"
+    many.add_argument("--changes", type=_changes, default=usual, help=few)
+    full = "states of finished orders that each partition has from the beginning (default: 0)"
+    many.add_argument("--states", type=_count, default=0, help=full)
     many.set_defaults(run=run_partitions)
     add_batch(actions, say)
     return made
@@ -111,7 +117,10 @@ def run_state(asked: argparse.Namespace) -> int:
 
 def run_partitions(asked: argparse.Namespace) -> int:
     """Measure many partitions, and write `.bench/partitions.json`."""
-    found = [partitions.measured(count, workers, say=say) for count, workers in asked.cases]
+    found = [
+        partitions.measured(count, workers, changes=asked.changes, states=asked.states, say=say)
+        for count, workers in asked.cases
+    ]
     write_json("partitions", [row for rows in found for row in rows])
     return 0
 
@@ -167,6 +176,18 @@ def _cases(text: str) -> list[tuple[int, int]]:
     return cases
 
 
+def _changes(text: str) -> set[str]:
+    wanted = [name.strip() for name in text.split(",")]
+    _refuse_unknown(wanted, set(partitions.CHANGES))
+    if "leave" in wanted and "join" not in wanted:
+        raise argparse.ArgumentTypeError("'leave' needs 'join': only the worker that joined leaves")
+    return {"start", *wanted}
+
+
+def _count(text: str) -> int:
+    return 0 if text == "0" else _positive(text)
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
@@ -174,4 +195,6 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with no_process_left():
+        code = main()
+    sys.exit(code)

@@ -81,6 +81,19 @@ def write(bootstrap: str, changes: Iterable[Change], topics: Mapping[str, str]) 
     Raises:
         StackError: Kafka did not accept all changes.
     """
+    return _write(bootstrap, ((topics[change.table], change.value, change.key, -1) for change in changes))
+
+
+def write_at(bootstrap: str, topic: str, records: Iterable[tuple[int, bytes, bytes]]) -> int:
+    """Write records, each given as its partition, key and value; return their number.
+
+    Raises:
+        StackError: Kafka did not accept all records.
+    """
+    return _write(bootstrap, ((topic, value, key, partition) for partition, key, value in records))
+
+
+def _write(bootstrap: str, records: Iterable[tuple[str, bytes, str | bytes, int]]) -> int:
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -99,11 +112,11 @@ def write(bootstrap: str, changes: Iterable[Change], topics: Mapping[str, str]) 
             faults.append(error.str())
 
     count = 0
-    for change in changes:
+    for topic, value, key, partition in records:
         count += 1
         while True:
             with contextlib.suppress(BufferError):
-                producer.produce(topics[change.table], change.value, change.key, on_delivery=delivered)
+                producer.produce(topic, value, key, partition, on_delivery=delivered)
                 break
             producer.poll(0.1)
         producer.poll(0)

@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice, tee
 from typing import Any, Final, Self
 
 from bench import inputs
 from bench.inputs import Input, Order
-from bench.kafka import OutputWatch
+from bench.kafka import OutputWatch, write_at
 from bench.machine import tree_usage
+from bench.starving import busy_processors, starve
 from bench.testbed import Say, StackTestbed, generator, plan_of
 from bench.verdict import Judge
 from demo.workers import Worker
 from ops.dataset.final_topic import FinalReader
 from stack.errors import StackError
-from streams.topics import ORDER_FINAL
+from streams.adapters.committed_reader import CommittedReader
+from streams.topics import ORDER_FINAL, order_state_changelog
 
 SERVERS: Final = ("kafka", "redis")
 APP_ID: Final = "bench-partitions"
+CHANGES: Final = ("start", "join", "leave", "kill", "starve")
+USUAL_CHANGES: Final = CHANGES[:-1]
+STARVED_S: Final = 30.0
 FIRST_ORDERS: Final = 20_000
 ORDERS_PER_WRITE: Final = 50
 WRITE_PAUSE_S: Final = 0.5
@@ -35,16 +41,25 @@ POLL_S: Final = 0.1
 _MIB: Final = 2**20
 
 
-def measured(partitions: int, workers: int, *, say: Say) -> list[dict[str, Any]]:
-    """Measure `workers` workers that share the partitions; return one row per change of the workers."""
+def measured(
+    partitions: int, workers: int, *, changes: Collection[str] = USUAL_CHANGES, states: int = 0, say: Say
+) -> list[dict[str, Any]]:
+    """Measure `workers` workers that share the partitions; return one row per change of the workers.
+
+    Args:
+        changes: changes to measure; the workers always start.
+        states: number of states of finished orders that each partition has before the workers start.
+    """
     with StackTestbed.opened(SERVERS, partitions=partitions) as testbed:
         testbed.apply_topics(APP_ID)
         feed = Feed(testbed)
         group = Group(testbed, workers)
         rows = []
+        if states:
+            _fill(testbed, states, say)
         try:
             with OutputWatch(testbed.kafka.bootstrap, ORDER_FINAL) as watch, feed:
-                for name, change in group.changes():
+                for name, change in group.changes(changes):
                     began = time.monotonic()
                     change()
                     group.wait_served()
@@ -57,6 +72,47 @@ def measured(partitions: int, workers: int, *, say: Say) -> list[dict[str, Any]]
         finally:
             group.stop()
         return rows
+
+
+def _fill(testbed: StackTestbed, states: int, say: Say) -> None:
+    """Write copies of a finished order's state to the changelog, each with a key of its own.
+
+    A worker processes the first orders, so that the changelog begins as it should; its disk is not used again.
+    """
+    first = testbed.worker("first", ORDERS_APP_ID=APP_ID)
+    first.start()
+    try:
+        first.wait_ready(LIMIT_S)
+        template = _finished_state(testbed)
+    finally:
+        first.stop()
+    copies = (
+        (number, uuid.uuid4().bytes.hex().encode(), template)
+        for number in range(testbed.partitions)
+        for _ in range(states)
+    )
+    say(f"{write_at(testbed.kafka.bootstrap, order_state_changelog(APP_ID), copies):,} states written")
+
+
+def _finished_state(testbed: StackTestbed) -> bytes:
+    """Wait until a state in the changelog is that of a published order, and return it."""
+    published: set[bytes | None] = set()
+    found: list[bytes] = []
+
+    def see_state(key: bytes | None, value: bytes | None) -> None:
+        if key in published and value:
+            found.append(value)
+
+    def is_found() -> bool:
+        reader.visit_to_end(lambda key, _: published.add(key))
+        changelog = CommittedReader(testbed.kafka.bootstrap, order_state_changelog(APP_ID), "bench-partitions-states")
+        with changelog:
+            changelog.visit_to_end(see_state)
+        return bool(found)
+
+    with FinalReader(testbed.kafka.bootstrap, ORDER_FINAL) as reader:
+        _until(is_found, "an order was published")
+    return found[-1]
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -115,9 +171,10 @@ class Group:
         self._guest = testbed.worker("guest", ORDERS_APP_ID=APP_ID)
         self._running: list[Worker] = []
 
-    def changes(self) -> Sequence[tuple[str, Callable[[], None]]]:
-        """Return the changes of the group in their order, with their names."""
-        return [("start", self._start), ("join", self._join), ("leave", self._leave), ("kill", self._kill)]
+    def changes(self, wanted: Collection[str]) -> Sequence[tuple[str, Callable[[], None]]]:
+        """Return the wanted changes of the group in their order, with their names; a guest leaves only if it joined."""
+        steps = zip(CHANGES, (self._start, self._join, self._leave, self._kill, self._starve), strict=True)
+        return [(name, step) for name, step in steps if name in wanted]
 
     def _start(self) -> None:
         for worker in self._members:
@@ -139,6 +196,13 @@ class Group:
         if not self._running:
             self._running.append(victim)
             victim.start()
+
+    def _starve(self) -> None:
+        """Leave the workers next to no processor time for longer than their session lasts."""
+        for worker in self._running:
+            starve(worker.process.pid)
+        with busy_processors():
+            time.sleep(STARVED_S)
 
     def wait_served(self) -> None:
         """Wait until every partition is processed by one of the workers, and each worker has a part of them."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from config.settings_group import SettingsError
+from config.tls import trusting
 
 PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
@@ -69,14 +70,7 @@ class KafkaSecurity:
         Raises:
             KafkaSecurityError: the file cannot be read, or has no certificate.
         """
-        try:
-            return ssl.create_default_context(cafile=self.ca_file)
-        except ssl.SSLError:
-            raise KafkaSecurityError(
-                f"KAFKA_CA_FILE: {self.ca_file} has no valid certificate: name a file of certificates in PEM format"
-            ) from None
-        except OSError as error:
-            raise KafkaSecurityError(f"KAFKA_CA_FILE: cannot read {self.ca_file}: {error.strerror}") from None
+        return trusting(self.ca_file, "KAFKA_CA_FILE", error=KafkaSecurityError)
 
     def aiokafka(self) -> dict[str, Any]:
         """Return arguments for aiokafka's clients."""

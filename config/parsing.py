@@ -168,6 +168,11 @@ def folder(raw: str) -> Path:
         raise ValueError("must be a path; the home folder of `~` is not known") from None
 
 
+def file(raw: str) -> Path:
+    """Parse the path of a file; a leading `~` is the home folder."""
+    return folder(raw)
+
+
 def interval(raw: str) -> float:
     """Parse an interval above 0, such as `10s`, `5m`, `1h` or `7d`, into seconds; a plain number counts as seconds."""
     seconds = _seconds(raw)

@@ -8,12 +8,14 @@ printed.
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from config import parsing
+from config import tls as encryption
 from config.kafka_security import MECHANISMS, PROTOCOLS, Brokers, KafkaSecurity, chosen_password
 from config.settings_group import SettingsError, SettingsGroup, setting
 
@@ -30,8 +32,8 @@ class KafkaSettings(SettingsGroup):
     sasl_mechanism: str = setting("KAFKA_SASL_MECHANISM", parsing.one_of(*MECHANISMS), "SCRAM-SHA-512")
     user: str | None = setting("KAFKA_USER", parsing.text, None)
     password: str | None = setting("KAFKA_PASSWORD", parsing.text, None, secret=True)
-    password_file: Path | None = setting("KAFKA_PASSWORD_FILE", parsing.folder, None)
-    ca_file: Path | None = setting("KAFKA_CA_FILE", parsing.folder, None)
+    password_file: Path | None = setting("KAFKA_PASSWORD_FILE", parsing.file, None)
+    ca_file: Path | None = setting("KAFKA_CA_FILE", parsing.file, None)
     order_partitions: int = setting("ORDER_PARTITIONS", parsing.whole(1, 1000), 4)
     replication_factor: int = setting("REPLICATION_FACTOR", parsing.whole(1, 9), 1)
 
@@ -56,6 +58,11 @@ class DatabaseSettings(SettingsGroup):
     port: int = setting("MYSQL_PORT", parsing.whole(1, 65535), 3306)
     user: str = setting("MYSQL_USER", parsing.text)
     password: str = setting("MYSQL_PASSWORD", parsing.text, secret=True)
+    tls: str = setting("MYSQL_TLS", parsing.one_of(*encryption.MYSQL), "off")
+    ca_file: Path | None = setting("MYSQL_CA_FILE", parsing.file, None)
+
+    def __post_init__(self) -> None:
+        encryption.check_mysql(self.tls, self.ca_file)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +75,11 @@ class PostgresSettings(SettingsGroup):
     port: int = setting("PGPORT", parsing.whole(1, 65535), 5432)
     user: str = setting("PGUSER", parsing.text)
     password: str = setting("PGPASSWORD", parsing.text, secret=True)
+    tls: str = setting("PGSSLMODE", parsing.one_of(*encryption.POSTGRES), "prefer")
+    ca_file: Path | None = setting("PGSSLROOTCERT", parsing.file, None)
+
+    def __post_init__(self) -> None:
+        encryption.check_postgres(self.tls, self.ca_file)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +88,9 @@ class ConnectSettings(SettingsGroup):
 
     These addresses can differ from those of other programs, as when Connect runs in a container. A connector's logins
     are not settings: its configuration refers to variables of the Connect process: `CONNECTOR_DATABASE_USER` and
-    `CONNECTOR_DATABASE_PASSWORD`, for PostgreSQL `CONNECTOR_PG_USER` and `CONNECTOR_PG_PASSWORD`, and for a Kafka with
-    a login `CONNECTOR_KAFKA_JAAS`. Only `CONNECTOR_PG_USER` is read here too: `connector apply` gives it its rights.
+    `CONNECTOR_DATABASE_PASSWORD`, for PostgreSQL `CONNECTOR_PG_USER` and `CONNECTOR_PG_PASSWORD`, for a Kafka with a
+    login `CONNECTOR_KAFKA_JAAS`, and for a trust store `CONNECTOR_DATABASE_TRUSTSTORE_PASSWORD`. Only
+    `CONNECTOR_PG_USER` is read here too: `connector apply` gives it its rights.
     """
 
     url: str = setting("CONNECT_URL", parsing.url("http", "https"))
@@ -89,15 +102,26 @@ class ConnectSettings(SettingsGroup):
     kafka_bootstrap: str = setting("CONNECTOR_KAFKA_BOOTSTRAP|KAFKA_BOOTSTRAP", parsing.bootstrap)
     kafka_security: str = setting("KAFKA_SECURITY", parsing.one_of(*PROTOCOLS), "PLAINTEXT")
     kafka_sasl_mechanism: str = setting("KAFKA_SASL_MECHANISM", parsing.one_of(*MECHANISMS), "SCRAM-SHA-512")
-    kafka_ca_file: Path | None = setting("CONNECTOR_KAFKA_CA_FILE|KAFKA_CA_FILE", parsing.folder, None)
+    kafka_ca_file: Path | None = setting("CONNECTOR_KAFKA_CA_FILE|KAFKA_CA_FILE", parsing.file, None)
     database_kind: str = setting("CONNECTOR_DATABASE_KIND", parsing.one_of("mariadb", "mysql"), "mariadb")
+    database_tls: str = setting("CONNECTOR_DATABASE_TLS|MYSQL_TLS", parsing.one_of(*encryption.MYSQL), "off")
+    database_truststore: Path | None = setting("CONNECTOR_DATABASE_TRUSTSTORE_FILE", parsing.file, None)
+    postgres_tls: str = setting("CONNECTOR_PG_SSLMODE|PGSSLMODE", parsing.one_of(*encryption.POSTGRES), "prefer")
+    postgres_ca_file: Path | None = setting("CONNECTOR_PG_SSLROOTCERT|PGSSLROOTCERT", parsing.file, None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RedisSettings(SettingsGroup):
-    """URL of Redis without a database number: database 0 has the look-ups, 1 the order cache, 2 the order locks."""
+    """URL of Redis without a database number: database 0 has the look-ups, 1 the order cache, 2 the order locks.
+
+    The URL that is read knows the authority's file too, as the option `ssl_ca_certs`, so that each client obeys it.
+    """
 
     url: str = setting("REDIS_URL", parsing.url("redis", "rediss"), secret=True)
+    ca_file: Path | None = setting("REDIS_CA_FILE", parsing.file, None)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", encryption.redis_url(self.url, self.ca_file))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +131,14 @@ class ObjectStoreSettings(SettingsGroup):
     endpoint: str = setting("MINIO_ENDPOINT", parsing.url("http", "https"))
     access_key: str = setting("MINIO_ACCESS_KEY", parsing.text, secret=True)
     secret_key: str = setting("MINIO_SECRET_KEY", parsing.text, secret=True)
+    ca_file: Path | None = setting("MINIO_CA_FILE", parsing.file, None)
+
+    def __post_init__(self) -> None:
+        self.ssl_context()
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """Return a context that trusts the storage's authority, or None for connections without TLS."""
+        return encryption.storage_context(self.endpoint, self.ca_file)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +186,18 @@ def use_environment(environment: Mapping[str, str]) -> None:
     """Make these settings the environment of this process, and of the processes that it starts."""
     os.environ.clear()
     os.environ.update(environment)
+
+
+def trust_for_this_process(ca_file: Path, bundle: Path) -> None:
+    """Let libraries that have no setting of their own for it trust an authority, beside those that they trust anyway.
+
+    The file `bundle`, which is written, has all of them; it must exist for as long as the process runs.
+    """
+    known = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
+    if known != str(bundle):
+        texts = [Path(file).read_text() for file in (known, ca_file) if file is not None]
+        bundle.write_text("\n".join(texts))
+        os.environ["SSL_CERT_FILE"] = str(bundle)
 
 
 def environment_over(defaults: Mapping[str, str]) -> dict[str, str]:

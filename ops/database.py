@@ -66,6 +66,8 @@ def named_error(error: Exception, settings: SourceSettings, database: str | None
     match engine.fault(error):
         case Fault.AWAY:
             return StackError(f"can't reach {where}: {message}; is it running and reachable?")
+        case Fault.UNTRUSTED:
+            return StackError(f"{where} was refused: {engine.words.certificate_fault(error)}")
         case Fault.LOGIN:
             return StackError(f"{where} rejected user {settings.user!r}: check {engine.words.login}")
         case Fault.NO_DATABASE:

@@ -35,7 +35,13 @@ root = urlsplit(settings.bronze)
 
 app = transactional_app(settings.archive_app_id, kafka, settings)
 sink = ArchiveSink(
-    MinioBucket(objects.endpoint, root.netloc, access_key=objects.access_key, secret_key=objects.secret_key),
+    MinioBucket(
+        objects.endpoint,
+        root.netloc,
+        access_key=objects.access_key,
+        secret_key=objects.secret_key,
+        ssl_context=objects.ssl_context(),
+    ),
     app,
     prefix=f"{root.path.strip('/')}/".lstrip("/"),
     flush_bytes=settings.archive_flush_bytes,

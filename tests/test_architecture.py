@@ -46,7 +46,7 @@ DIRECTIONS: Mapping[str, set[str]] = {
     "streams.topics": set(),
     "streams.model": {"streams.model"},
     # How to connect to Kafka comes with the brokers' addresses; the runtime knows no other settings.
-    "streams.adapters": {"config.kafka_security", "streams.adapters", "streams.model", "streams.topics"},
+    "streams.adapters": {"config.kafka_security", "config.tls", "streams.adapters", "streams.model", "streams.topics"},
     "streams.schemas": {"streams.model", "streams.schemas", "streams.topics"},
     "streams.runtime": {"config.kafka_security", "streams.model", "streams.runtime"},
     "streams.runtime.state": {"streams.model", "streams.runtime.state"},

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 
 from batch.spark.class_data_archive import java_options
 from batch.spark.jvm import start_java
+from batch.spark.trust import trust
 from config.settings import BatchSettings, CacheSettings, ObjectStoreSettings, SparkSettings
 
 LOG_STORE = "millrace.lake.PutIfAbsentLogStore"
@@ -167,6 +168,8 @@ def _jars(settings: SparkSettings) -> dict[str, str]:
 
 
 def _reach(spark: SparkSession, store: ObjectStoreSettings) -> None:
+    if store.ca_file is not None:
+        trust(spark, store.ca_file)
     # These are set after Spark has started, because every user of the host can read start options in the process list.
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()
     values = {

@@ -17,6 +17,7 @@ from minio.error import MinioException, S3Error
 
 from batch.errors import BatchError
 from config.settings import ObjectStoreSettings
+from config.tls import certificate_fault
 
 TRIES: Final = 3
 FIRST_PAUSE_S: Final = 0.5
@@ -161,6 +162,8 @@ class StoredFolder:
             except S3Error as error:
                 raise BatchError(self._error_text(error)) from None
             except (urllib3.exceptions.HTTPError, MinioException, OSError) as error:
+                if refused := certificate_fault(str(error), ca="MINIO_CA_FILE", address="MINIO_ENDPOINT"):
+                    raise BatchError(f"the object storage at {self._endpoint} was refused: {refused}") from None
                 if attempt == TRIES:
                     what = f"cannot reach the object storage at {self._endpoint} ({type(error).__name__})"
                     raise BatchError(f"{what}: check that it is running, then run the command again") from None
@@ -188,7 +191,9 @@ def _client(store: ObjectStoreSettings) -> Minio:
         secret_key=store.secret_key,
         secure=parts.scheme == "https",
         # By default, the client itself would make five attempts, with pauses in between.
-        http_client=urllib3.PoolManager(timeout=urllib3.Timeout(ANSWER_S), retries=False),
+        http_client=urllib3.PoolManager(
+            timeout=urllib3.Timeout(ANSWER_S), retries=False, ssl_context=store.ssl_context()
+        ),
     )
 
 

@@ -9,11 +9,12 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from batch.errors import BatchError, StorageError
 from config.engines import ENGINES
+from config.tls import certificate_fault
 
 Result = TypeVar("Result")
 
@@ -32,12 +33,25 @@ class _Fault:
         text: message of the error to raise instead, including a remedy.
         is_passing: whether the failure may be temporary, so that a retry may succeed.
         error: type of the error to raise instead.
+        server: the server, if it can be that its certificate is the reason.
+        ca: setting with the file of the server's certificate authority.
+        address: setting with the server's address.
     """
 
     pattern: re.Pattern[str]
     text: str
     is_passing: bool
     error: type[BatchError] = BatchError
+    server: str = ""
+    ca: str = ""
+    address: str = ""
+
+    def in_particular(self, texts: str) -> _Fault:
+        """Return the fault in the server's certificate, if it has one, else this one."""
+        reason = certificate_fault(texts, ca=self.ca, address=self.address) if self.server else None
+        if reason is None:
+            return self
+        return replace(self, text=f"{self.server} was refused: {reason}", is_passing=False, error=BatchError)
 
 
 _LOGINS = tuple(
@@ -53,6 +67,9 @@ _ABSENCES = tuple(
         re.compile(words.away),
         f"the database does not answer: check that it is running and that {words.address} are right",
         is_passing=True,
+        server="the database",
+        ca=words.ca,
+        address=words.address,
     )
     for words in (engine.words for engine in ENGINES.values())
 )
@@ -83,6 +100,9 @@ _FAULTS = (
         "the object storage does not answer: check that it is running and that MINIO_ENDPOINT is right",
         is_passing=True,
         error=StorageError,
+        server="the object storage",
+        ca="MINIO_CA_FILE",
+        address="MINIO_ENDPOINT",
     ),
 )
 
@@ -113,7 +133,7 @@ def with_tries(
 
 def _fault_of(error: BaseException) -> _Fault | None:
     texts = "\n".join(_error_texts(error))
-    return next((fault for fault in _FAULTS if fault.pattern.search(texts)), None)
+    return next((fault.in_particular(texts) for fault in _FAULTS if fault.pattern.search(texts)), None)
 
 
 def _error_texts(error: BaseException) -> Iterator[str]:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from config.definition import Column, LogicalType
@@ -21,7 +22,7 @@ SHORT_LOCK_WAIT_S = 5
 
 
 class SourceSettings(Protocol):
-    """Address of a source database and a login; `engine` is the name of its engine."""
+    """Address of a source database, a login, and how connections are encrypted; `engine` is the name of its engine."""
 
     engine: ClassVar[str]
 
@@ -33,6 +34,10 @@ class SourceSettings(Protocol):
     def user(self) -> str: ...
     @property
     def password(self) -> str: ...
+    @property
+    def tls(self) -> str: ...
+    @property
+    def ca_file(self) -> Path | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

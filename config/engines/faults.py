@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from config.tls import certificate_fault
+
 
 class Fault(Enum):
     """Kind of a database error.
 
-    AWAY: the server cannot be reached, or the connection was lost. LOCKED: another transaction is in the way.
+    AWAY: the server cannot be reached, or the connection was lost. UNTRUSTED: its certificate is refused, or it does
+    not speak TLS. LOCKED: another transaction is in the way.
     DUPLICATE: the key exists. STATEMENT: the statement or the user's rights are wrong, not the values of a row.
     """
 
     AWAY = "away"
+    UNTRUSTED = "untrusted"
     LOGIN = "login"
     NO_DATABASE = "no database"
     NO_TABLE = "no table"
@@ -30,6 +34,7 @@ class Words:
     Attributes:
         login: settings with the login.
         address: settings with the address.
+        ca: setting with the file of the certificate authority.
         rights: rights that the lake needs.
         no_login, away: regular expressions that find a rejected login, and a server that does not answer, in the type
             names and messages of an exception.
@@ -37,9 +42,14 @@ class Words:
 
     login: str
     address: str
+    ca: str
     rights: str
     no_login: str
     away: str
+
+    def certificate_fault(self, error: Exception) -> str | None:
+        """Return what is wrong with the server's certificate, or None if the error is about something else."""
+        return certificate_fault(str(error), ca=self.ca, address=self.address)
 
 
 class EngineError(Exception):

@@ -38,6 +38,7 @@ _AWAY: Final = frozenset(
         errorcode.ER_SERVER_SHUTDOWN,
     }
 )
+_CONNECTING: Final = (-1, None, errorcode.CR_SSL_CONNECTION_ERROR, errorcode.CR_CONN_HOST_ERROR)
 _FAULTS: Final = {
     errorcode.ER_ACCESS_DENIED_ERROR: Fault.LOGIN,
     errorcode.ER_BAD_DB_ERROR: Fault.NO_DATABASE,
@@ -79,6 +80,7 @@ class MySQL(Engine):
     words = Words(
         login="MYSQL_USER and MYSQL_PASSWORD",
         address="MYSQL_HOST and MYSQL_PORT",
+        ca="MYSQL_CA_FILE",
         rights="SELECT and PROCESS",
         no_login=r"SQLInvalidAuthorizationSpec|Access denied for user",
         away=r"SQL(Non)?TransientConnectionException|mysql\.connector\.errors\.(Interface|Operational)Error"
@@ -99,6 +101,7 @@ class MySQL(Engine):
             sql_mode="TRADITIONAL",
             autocommit=autocommit,
             connection_timeout=CONNECT_TIMEOUT_S,
+            **_encryption(settings),
         )
 
     def reopened(self, driver: Any) -> Any:
@@ -116,6 +119,8 @@ class MySQL(Engine):
 
     def fault(self, error: Exception) -> Fault:
         assert isinstance(error, Error)
+        if error.errno in _CONNECTING and self.words.certificate_fault(error):
+            return Fault.UNTRUSTED
         # If the driver already knows that the connection is lost, it raises an error without a number.
         unnumbered = error.errno in (-1, None) and isinstance(error, OperationalError | InterfaceError)
         if unnumbered or error.errno in _AWAY:
@@ -252,7 +257,17 @@ class MySQL(Engine):
             "user": settings.user,
             "password": settings.password,
             "sessionInitStatement": "SET time_zone = '+00:00'",
+            **({} if settings.tls == "off" else {"sslMode": settings.tls}),
+            **({} if settings.ca_file is None else {"serverSslCert": str(settings.ca_file)}),
         }
+
+
+def _encryption(settings: SourceSettings) -> dict[str, Any]:
+    """Return the driver's arguments for TLS; without any, it encrypts if the server offers it, and checks nothing."""
+    if settings.tls == "off":
+        return {}
+    ca = {} if settings.ca_file is None else {"ssl_ca": str(settings.ca_file)}
+    return {**ca, "ssl_verify_cert": True, "ssl_verify_identity": settings.tls == "verify-full"}
 
 
 def _text(value: object) -> str:

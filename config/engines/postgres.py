@@ -15,6 +15,7 @@ import psycopg
 from config.definition import Column, LogicalType
 from config.engines.base import CONNECT_TIMEOUT_S, SHORT_LOCK_WAIT_S, Clock, Connection, Engine, SourceSettings
 from config.engines.faults import EngineError, Fault, Words
+from config.engines.postgres_types import KINDS, VALUES
 from config.settings import PostgresSettings
 
 DEFAULT_SCHEMA: Final = "public"
@@ -38,32 +39,6 @@ _FAULTS: Final = {
 _NO_LOGIN: Final = r"password authentication failed|no pg_hba\.conf entry|role \"[^\"]*\" does not exist"
 _NO_DATABASE: Final = r"database \"[^\"]*\" does not exist"
 
-# A text that is not a time or date of four-digit years stays as PostgreSQL writes it; Silver quarantines its row.
-_IS_PLAIN: Final = "{{0}} BETWEEN '0001-01-01' AND '9999-12-31{0}'"
-_VALUES: Final = {
-    LogicalType.BOOLEAN: "CAST(CAST({0} AS int) AS text)",
-    LogicalType.DATE: f"CASE WHEN {_IS_PLAIN.format('')} THEN to_char({{0}}, 'YYYY-MM-DD') ELSE {{0}}::text END",
-    LogicalType.TIMESTAMP: f"CASE WHEN {_IS_PLAIN.format(' 23:59:59.999999')} "
-    "THEN to_char({0}, 'YYYY-MM-DD HH24:MI:SS.US') ELSE {0}::text END",
-    # Not a cast, which would cut the spaces at the end of a char(n).
-    LogicalType.STRING: "CASE WHEN {0} IS NOT NULL THEN concat({0}) END",
-    # `batch.storage.canonical.double_text` in SQL.
-    LogicalType.DOUBLE: "CASE WHEN {0} = 0 THEN '0' WHEN {0}::text = 'NaN' THEN 'nan' "
-    "WHEN {0}::text LIKE '%Infinity' THEN replace({0}::text, 'Infinity', 'inf') "
-    "WHEN abs({0}) < 1e-15 OR (abs({0}) >= 1e15 AND {0} = trunc({0}::float8)) THEN replace({0}::text, 'e+', 'e') "
-    "ELSE {0}::text::numeric::text END",
-}
-_KINDS: Final = {
-    LogicalType.UUID: {"uuid", "bpchar", "varchar", "text"},
-    LogicalType.STRING: {"text", "varchar", "bpchar", "name", "citext", "enum", "json", "jsonb", "xml", "inet", "cidr"},
-    LogicalType.INTEGER: {"int2", "int4"},
-    LogicalType.BIGINT: {"int2", "int4", "int8", "oid"},
-    LogicalType.DECIMAL: {"numeric"},
-    LogicalType.DOUBLE: {"float4", "float8"},
-    LogicalType.BOOLEAN: {"bool"},
-    LogicalType.DATE: {"date"},
-    LogicalType.TIMESTAMP: {"timestamp", "timestamptz"},
-}
 _COLUMNS: Final = """
     SELECT c.relname, a.attname, CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN b.typname ELSE t.typname END
     FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid JOIN pg_type AS t ON t.oid = a.atttypid
@@ -93,15 +68,17 @@ class Postgres(Engine):
     words = Words(
         login="PGUSER and PGPASSWORD",
         address="PGHOST and PGPORT",
+        ca="PGSSLROOTCERT",
         rights="SELECT on the tables and the role pg_read_all_stats",
         no_login=_NO_LOGIN,
         away=r"psycopg\.(OperationalError|errors\.(AdminShutdown|CrashShutdown|CannotConnectNow))"
         r"|PSQLException: (Connection to|The connection attempt failed|An I/O error|FATAL: the database system)",
     )
-    kinds = _KINDS
+    kinds = KINDS
 
     def opened(self, settings: SourceSettings, database: str | None, schema: str | None, *, autocommit: bool) -> Any:
         place = {"host": settings.host, "port": settings.port, "user": settings.user, "password": settings.password}
+        place |= _encryption(settings)
         return _opened({**place, "dbname": database or _MAINTENANCE_DATABASE}, schema, autocommit=autocommit)
 
     def reopened(self, driver: Any) -> Any:
@@ -109,7 +86,9 @@ class Postgres(Engine):
         return psycopg.connect(**parameters, autocommit=driver.autocommit, prepare_threshold=None)
 
     def used(self, driver: Any, database: str, schema: str | None) -> Any:
-        place = {name: getattr(driver.info, name) for name in ("host", "port", "user", "password")}
+        told = driver.info.get_parameters()
+        place = {name: told[name] for name in ("host", "port", "user", "sslmode", "sslrootcert") if name in told}
+        place |= {"password": driver.info.password}
         found = _opened({**place, "dbname": database}, schema, autocommit=driver.autocommit)
         driver.close()
         return found
@@ -125,6 +104,8 @@ class Postgres(Engine):
         if state is None and isinstance(error, psycopg.OperationalError):  # as when connecting
             if re.search(_NO_LOGIN, text):
                 return Fault.LOGIN
+            if self.words.certificate_fault(error):
+                return Fault.UNTRUSTED
             return Fault.NO_DATABASE if re.search(_NO_DATABASE, text) else Fault.AWAY
         if state is not None and state.startswith(_AWAY_STATES):
             return Fault.AWAY
@@ -204,7 +185,7 @@ class Postgres(Engine):
             # A value with more digits stays as it is, so that rounding hides no difference.
             rounded = f"round({name}, {column.scale})::text"
             return f"CASE WHEN scale({name}) <= {column.scale} THEN {rounded} ELSE {name}::text END"
-        return _VALUES.get(column.type, "CAST({0} AS text)").format(name)
+        return VALUES.get(column.type, "CAST({0} AS text)").format(name)
 
     def row(self, columns: Sequence[Column]) -> str:
         values = (f"COALESCE(char_length({text}) || ':' || ({text}), '-')" for text in map(self.value, columns))
@@ -278,7 +259,13 @@ class Postgres(Engine):
             "user": settings.user,
             "password": settings.password,
             "sessionInitStatement": "SET TimeZone TO 'UTC'",
+            **_encryption(settings),
         }
+
+
+def _encryption(settings: SourceSettings) -> dict[str, str]:
+    """Return the parameters for TLS, which libpq and the JDBC driver name alike."""
+    return {"sslmode": settings.tls} | ({} if settings.ca_file is None else {"sslrootcert": str(settings.ca_file)})
 
 
 def _opened(parameters: Mapping[str, Any], schema: str | None, *, autocommit: bool) -> Any:

@@ -26,6 +26,11 @@ TEMPLATES = Path(__file__).resolve().parents[2] / "config" / "connectors"
 _PLACEHOLDER = re.compile(r"\{\{ (\w+) \}\}")
 _REFERENCE = re.compile(r"\$\{env:CONNECTOR_(DATABASE|PG|KAFKA)_\w+\}")
 _KAFKA_LOGIN = "${env:CONNECTOR_KAFKA_JAAS}"
+_TRUSTSTORE_PASSWORD = "${env:CONNECTOR_DATABASE_TRUSTSTORE_PASSWORD}"  # noqa: S105 - a reference
+_TLS_MODES = {
+    "mariadb": {"verify-ca": "verify-ca", "verify-full": "verify-full"},
+    "mysql": {"verify-ca": "verify_ca", "verify-full": "verify_identity"},
+}
 _SECRET_WORDS = ("password", "secret", "token", "credential", "jaas")
 
 
@@ -66,7 +71,7 @@ def connector_settings(definition: Definition, settings: ConnectSettings, *, epo
     result = {
         **_fill(_read_template("postgres" if is_postgres else settings.database_kind), filled),
         **routing_settings(definition, table_keys(definition), epoch=epoch),
-        **({} if is_postgres else _history_security(settings)),
+        **(_postgres_encryption(settings) if is_postgres else _encryption(settings) | _history_security(settings)),
         **definition.connector,
     }
     _require_no_plain_secrets(result)
@@ -130,6 +135,24 @@ def routing_settings(definition: Definition, tables: Sequence[TableKey], *, epoc
         }
         transforms, predicates = ["signals", *transforms], ["signals", *predicates]
     return result | {"transforms": ",".join(transforms), "predicates": ",".join(predicates)}
+
+
+def _encryption(settings: ConnectSettings) -> dict[str, str]:
+    """Build the settings with which the connector encrypts its connections to MySQL or MariaDB."""
+    if settings.database_tls == "off":
+        return {}
+    found = {"database.ssl.mode": _TLS_MODES[settings.database_kind][settings.database_tls]}
+    if settings.database_truststore is not None:
+        found["database.ssl.truststore"] = str(settings.database_truststore)
+        found["database.ssl.truststore.password"] = _TRUSTSTORE_PASSWORD
+    return found
+
+
+def _postgres_encryption(settings: ConnectSettings) -> dict[str, str]:
+    found = {} if settings.postgres_tls == "prefer" else {"database.sslmode": settings.postgres_tls}
+    if settings.postgres_ca_file is not None:
+        found["database.sslrootcert"] = str(settings.postgres_ca_file)
+    return found
 
 
 def _history_security(settings: ConnectSettings) -> dict[str, str]:

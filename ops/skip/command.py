@@ -118,7 +118,13 @@ def _position(app: StoppedApplication, tp: TP, environment: Mapping[str, str]) -
         redis = RedisSettings.read(environment)
         return LookupsPosition(app, tp, RedisClient(redis.url, database=lookups.DATABASE))
     objects, root = ObjectStoreSettings.read(environment), urlsplit(archive.bronze)
-    bucket = MinioBucket(objects.endpoint, root.netloc, access_key=objects.access_key, secret_key=objects.secret_key)
+    bucket = MinioBucket(
+        objects.endpoint,
+        root.netloc,
+        access_key=objects.access_key,
+        secret_key=objects.secret_key,
+        ssl_context=objects.ssl_context(),
+    )
     return ArchivePosition(app, tp, bucket, f"{root.path.strip('/')}/".lstrip("/"))
 
 

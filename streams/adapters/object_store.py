@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
+from config.tls import certificate_fault
 from streams.model.errors import SinkAwayError
 
 CALLS_AT_A_TIME: Final = 8
@@ -59,13 +61,17 @@ class ObjectStore(Protocol):
 class MinioBucket:
     """A bucket in MinIO, or in another S3 storage that supports conditional PUT requests (`If-None-Match`)."""
 
-    def __init__(self, endpoint: str, bucket: str, *, access_key: str, secret_key: str) -> None:
+    def __init__(
+        self, endpoint: str, bucket: str, *, access_key: str, secret_key: str, ssl_context: ssl.SSLContext | None = None
+    ) -> None:
         self.away_since: float | None = None
         self._bucket = bucket
         parts = urlsplit(endpoint)
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=ANSWER_TIMEOUT_S)
         # No retries: after a failure the partition is reopened, and then checks whether the failed call took effect.
-        self._connections = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=CALLS_AT_A_TIME)
+        self._connections = urllib3.PoolManager(
+            timeout=timeout, retries=False, maxsize=CALLS_AT_A_TIME, ssl_context=ssl_context
+        )
         self._client = Minio(
             parts.netloc,
             access_key=access_key,
@@ -128,6 +134,7 @@ class MinioBucket:
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
             self.away_since = self.away_since or time.time()
-            raise SinkAwayError(f"request to object storage bucket {self._bucket} failed: {error}") from error
+            reason = certificate_fault(str(error), ca="MINIO_CA_FILE", address="MINIO_ENDPOINT") or error
+            raise SinkAwayError(f"request to object storage bucket {self._bucket} failed: {reason}") from error
         self.away_since = None
         return answer

@@ -21,6 +21,8 @@ from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from config.tls import certificate_fault
+
 CALL_TIMEOUT_S: Final = 2.0
 """Timeout of a worker's call. A script runs for milliseconds, but a fork or a slow disk may delay Redis by a second."""
 
@@ -204,6 +206,11 @@ class Outage:
 
 
 def _translated(error: Exception, name: str) -> RedisAwayError:
+    refused = certificate_fault(str(error), ca="REDIS_CA_FILE", address="REDIS_URL")
+    if refused:
+        return RedisRefusedError(f"{name} was refused: {refused}")
+    if isinstance(error, exceptions.AuthenticationError):
+        return RedisRefusedError(f"{name} rejected the login ({error}): check the password in REDIS_URL")
     if isinstance(error, _REFUSALS):
         return RedisRefusedError(f"{name} rejected the request: {error}")
     if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):

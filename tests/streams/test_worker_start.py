@@ -24,6 +24,7 @@ from demo.workers import Worker
 from ops.topics import apply_topics
 from stack.local import Stack
 from stack.ports import free_ports
+from streams.runtime.faust.broker_limits import BeyondLimitsError, Wanted, check_limits
 from streams.topics import DEAD_LETTERS, ORDER_FINAL, catalogue, change_topic, order_state_changelog
 from tests.streams.orders.live_shop import TopicTail
 from tests.support.builders import created, detail_row, order_row, position
@@ -226,6 +227,14 @@ def test_a_record_whose_dead_letter_would_be_too_large_costs_only_itself(site: S
         assert worker.stop()
     assert record.raw is None
     assert (record.headers["left_out"], record.headers["topic"]) == ("18000000", ORDERS)
+
+
+async def test_settings_that_the_broker_would_refuse_are_named(stack: Stack) -> None:
+    client = {"bootstrap_servers": stack.environment()["KAFKA_BOOTSTRAP"]}
+    await check_limits(client, Wanted(session_timeout_ms=6_000, transaction_timeout_ms=60_000))
+    beyond = Wanted(session_timeout_ms=5_000, transaction_timeout_ms=70_000)
+    with pytest.raises(BeyondLimitsError, match=r"SESSION_TIMEOUT_S: 5 s .*\nTRANSACTION_TIMEOUT_MS: 70000 ms"):
+        await check_limits(client, beyond)
 
 
 def test_a_source_topic_that_was_created_again_stops_its_partitions_with_its_name(site: Site) -> None:

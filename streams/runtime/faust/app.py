@@ -20,6 +20,7 @@ from yarl import URL
 
 from config.kafka_security import aiokafka_client
 from streams.model.change import ChangeDecoder
+from streams.runtime.faust.broker_limits import BeyondLimitsError, Wanted, check_limits
 from streams.runtime.faust.fetched import DEFAULT_MAX_BATCH_BYTES, FetchRules, use_lean_records
 from streams.runtime.faust.log_limit import limit_repetitions
 from streams.runtime.faust.preflight import TopicsMismatchError, check_pipeline
@@ -241,11 +242,20 @@ class TransactionalApp(WorkerApp):
         try:
             for pipeline in self.pipelines:
                 await check_pipeline(self.kafka_client, pipeline, self.decoders)
+            await check_limits(self.kafka_client, self._asked_of_brokers())
+        except BeyondLimitsError as error:
+            raise SystemExit(f"cannot start because settings are beyond the limits of Kafka:\n{error}") from None
         except TopicsMismatchError as error:
             raise SystemExit(f"cannot start because topics are missing or wrong:\n{error}") from None
         except KafkaError as error:
             why = await reason(self.bootstrap, error)
             raise SystemExit(f"cannot start because Kafka at {self.bootstrap} does not answer: {why}") from None
+
+    def _asked_of_brokers(self) -> Wanted:
+        return Wanted(
+            session_timeout_ms=int(self.conf.broker_session_timeout * 1000),
+            transaction_timeout_ms=self.transaction_timeout_ms,
+        )
 
 
 def _relax_garbage_collection() -> None:

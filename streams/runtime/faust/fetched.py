@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.structs import TopicPartition
 from msgspec import Struct
 
 from streams.model.left_out import LeftOut
@@ -61,6 +62,17 @@ class FetchRules:
 
     max_batch_bytes: int = DEFAULT_MAX_BATCH_BYTES
     count: Callable[[str], None] = lambda name: None
+    _counted: dict[tuple[TopicPartition, str], int] = field(default_factory=dict, init=False, repr=False)
+
+    def note(self, name: str, tp: TopicPartition, offset: int) -> None:
+        """Count an event of the record or batch at an offset, once however often it is read.
+
+        A record that waits to be polled is also read for its time, from the same position on, by another client of the
+        worker; and a partition that is opened again reads again what it has not committed.
+        """
+        if offset > self._counted.get((tp, name), -1):
+            self._counted[tp, name] = offset
+            self.count(name)
 
 
 class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has no types
@@ -129,7 +141,7 @@ class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka h
                 yield _left_out(record.offset, record.timestamp, LeftOut(f"record: {record.fault}", "unknown"))
                 continue
             if record.is_repaired and record.offset >= self.next_fetch_offset:
-                self.rules.count("headers_repaired")
+                self.rules.note("headers_repaired", self._tp, record.offset)
             yield record
 
     def _stand_in(self, batch: Any, error: Exception) -> ParsedRecord:
@@ -143,7 +155,7 @@ class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka h
         else:
             reason = f"{place} cannot be decompressed: {error}"
         log.warning("%s/%d: %s", *self._tp, reason)
-        self.rules.count("batches_left_out")
+        self.rules.note("batches_left_out", self._tp, last)
         return _left_out(last, batch.max_timestamp, LeftOut(reason, size))
 
 

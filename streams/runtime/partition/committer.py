@@ -87,6 +87,7 @@ class KafkaTransactions:
         self.notes: dict[str, str] = {}
         self._read_committed_offsets = read_committed_offsets
         self._producer = PartitionProducer(
+            partition=partition,
             **client,
             transactional_id=transactional_id,
             transaction_timeout_ms=transaction_timeout_ms,

@@ -5,7 +5,6 @@ The plain listener stays: the servers of the stack and the test itself use it.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,58 +20,13 @@ from stack.local import Stack
 from stack.ports import HOST, free_ports
 from stack.servers import kafka
 from stack.site import Site
+from tests.support.authority import Authority
 from tests.support.kafka import ANSWER_S, admin
 
 USER: Final = "shop"
 PASSWORD: Final = 'hunter2 "canary" \\'  # noqa: S105 - of the test's own user
-_CURVE: Final = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 _LISTENERS: Final[Mapping[str, str]] = {"SECURED": "server", "EXPIRED": "expired"}
 """The certificate of each listener."""
-
-
-class Authority:
-    """A certificate authority, with a certificate for a server and one that has expired."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        _openssl(
-            "req", "-x509", *_CURVE, "-subj", "/CN=test", "-keyout", self._path("ca.key"), "-out", self._path("ca.pem")
-        )
-        _openssl(
-            "req",
-            "-x509",
-            *_CURVE,
-            "-subj",
-            "/CN=other",
-            "-keyout",
-            self._path("x.key"),
-            "-out",
-            self._path("other.pem"),
-        )
-        for name, days in {"server": "2", "expired": "-1"}.items():
-            self._issue(name, days)
-
-    def _path(self, name: str) -> str:
-        return str(self.folder / name)
-
-    @property
-    def ca_file(self) -> str:
-        """The authority's certificate."""
-        return self._path("ca.pem")
-
-    @property
-    def other_ca_file(self) -> str:
-        """The certificate of an authority that has signed nothing."""
-        return self._path("other.pem")
-
-    def _issue(self, name: str, days: str) -> None:
-        key, request, certificate = (self._path(f"{name}.{kind}") for kind in ("key", "csr", "crt"))
-        _openssl("req", "-new", *_CURVE, "-subj", f"/CN={HOST}", "-keyout", key, "-out", request)
-        extensions = self.folder / "extensions"
-        extensions.write_text(f"subjectAltName=IP:{HOST}\n")
-        signed = ("-CA", self.ca_file, "-CAkey", self._path("ca.key"), "-CAcreateserial", "-days", days)
-        _openssl("x509", "-req", "-in", request, *signed, "-extfile", str(extensions), "-out", certificate)
-        (self.folder / f"{name}.pem").write_text(Path(key).read_text() + Path(certificate).read_text())
 
 
 class SecuredStack:
@@ -142,8 +96,3 @@ def _create_user(bootstrap: str) -> None:
     client = admin(bootstrap)
     for answer in client.alter_user_scram_credentials([change]).values():
         answer.result(ANSWER_S)
-
-
-def _openssl(*arguments: str) -> None:
-    result = subprocess.run(["openssl", *arguments], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr

@@ -102,6 +102,8 @@ def accepted(item: dataclasses.Field[Any]) -> str:
         return "a text"
     if parse is parsing.folder:
         return "the path of a folder"
+    if parse is parsing.file:
+        return "the path of a file"
     try:
         parse(NO_VALUE)
     except ValueError as error:

@@ -15,6 +15,7 @@ import aiohttp.web_protocol
 import aiokafka
 import pytest
 from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.producer.sender import AddPartitionsToTxnHandler, BaseHandler, Sender, SendProduceReqHandler
@@ -150,6 +151,13 @@ def test_the_producer_still_makes_its_sender_and_lets_it_be_replaced() -> None:
     text = source(aiokafka.AIOKafkaProducer)
     for name in ("_sender = Sender(", "_txn_manager", "_message_accumulator", "_request_timeout_ms"):
         assert f"self.{name}" in text, name
+
+
+def test_a_client_still_takes_metadata_by_the_method_that_is_replaced() -> None:
+    assert "self.cluster.update_metadata(metadata)" in source(AIOKafkaClient.bootstrap)
+    assert "cluster_metadata.update_metadata(metadata)" in source(AIOKafkaClient._metadata_update)
+    assert "for topic_data in metadata.topics:" in source(ClusterMetadata.update_metadata)
+    assert "partition, leader, replicas, isr, *_ in partitions" in source(ClusterMetadata.update_metadata)
 
 
 def test_the_sender_still_sends_through_its_client_and_pauses_by_the_name_that_is_replaced() -> None:

@@ -71,6 +71,19 @@ def test_a_header_name_that_is_not_utf_8_costs_only_itself() -> None:
     assert read.counts == {"headers_repaired": 1}
 
 
+def test_what_is_read_several_times_is_counted_once() -> None:
+    counts: Counter[str] = Counter()
+    rules = FetchRules(MIB, lambda name: counts.update([name]))
+    bomb = record_batch([(b"k", b" " * (3 * MIB), [])], base=7, codec=CODECS["zstd"])
+    for begin, partition in ((5, 3), (7, 3), (5, 3), (5, 4)):
+        tp = TopicPartition("t", partition)
+        raw = RecordBatches(ILL_NAMED + NEIGHBOUR + bomb)
+        lean = LeanRecords(tp, raw, None, begin, None, None, True, READ_UNCOMMITTED)
+        lean.rules = rules
+        assert list(lean)[-1].offset == 7
+    assert counts == {"headers_repaired": 2, "batches_left_out": 2}
+
+
 def test_headers_with_a_wrong_structure_cost_only_themselves() -> None:
     batch = record_batch([(b"k1", b"v1", [("ab", b"1"), ("ZZZZ", b"1")])], base=5)
     read = Read(patched(batch, b"\x08ZZZZ", b"\x7eZZZZ") + NEIGHBOUR)

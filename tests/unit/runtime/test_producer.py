@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from aiokafka.errors import ProducerFenced
 from aiokafka.producer import sender
+from aiokafka.protocol.metadata import MetadataResponse_v5
+from aiokafka.structs import TopicPartition
 
 from streams.runtime.partition import producer as producer_module
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.partition.committer import KafkaTransactions
-from streams.runtime.partition.producer import LONGEST_PAUSE_S, retry_pause_s
+from streams.runtime.partition.producer import LONGEST_PAUSE_S, METADATA_MAX_AGE_MS, PartitionProducer, retry_pause_s
 from tests.support.async_waiting import until
 from tests.support.scripted_broker import (
     CONCURRENT_TRANSACTIONS,
@@ -235,3 +237,18 @@ async def test_an_unfinished_former_transaction_costs_a_few_milliseconds_not_twe
     async with asyncio.timeout(30.0):
         await committer.commit(OUTPUTS, OFFSETS)
     assert pauses
+
+
+async def test_a_producer_keeps_the_metadata_of_its_own_partition_only() -> None:
+    producer = PartitionProducer(partition=2, bootstrap_servers="127.0.0.1:1", transactional_id="orders-2")
+    partitions: list[tuple[Any, ...]] = [(0, number, 7, [7], [7], []) for number in range(500)]
+    topics = [(0, name, False, partitions) for name in ("changelog", "order_final")]
+    cluster = producer.client.cluster
+    cluster.update_metadata(MetadataResponse_v5(0, [(7, "127.0.0.1", 9092, None)], "cluster", 7, topics))
+    assert {topic: cluster.partitions_for_topic(topic) for topic in cluster.topics()} == {
+        "changelog": {2},
+        "order_final": {2},
+    }
+    assert cluster.leader_for_partition(TopicPartition("order_final", 2)) == 7
+    assert producer.client._metadata_max_age_ms == METADATA_MAX_AGE_MS
+    await producer.stop()
