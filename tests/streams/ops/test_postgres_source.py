@@ -18,6 +18,7 @@ from typing import Any, LiteralString
 import msgspec
 import psycopg
 import pytest
+import requests
 from msgspec import Struct
 from psycopg import sql
 
@@ -111,6 +112,16 @@ class Source:
             reader.visit_to_end(keep)
         return found
 
+    def afters(self, table: str) -> list[tuple[str, dict[str, Any]]]:
+        """The keys of a topic's records, and the rows after the changes."""
+        found: list[tuple[str, dict[str, Any]]] = []
+        topic = topic_under(load_definition(self.name).topic_prefix, table)
+        with TopicReader(self.stack.environment()["KAFKA_BOOTSTRAP"], topic, "test") as reader:
+            reader.visit_to_end(
+                lambda key, value: found.append(((key or b"").decode(), msgspec.json.decode(value or b"")["after"]))
+            )
+        return found
+
     def folded(self, order: Callable[[Change[Customer], dict[str, Any]], Any]) -> dict[int, str]:
         """The rows according to the topic, if the change that is the greatest in `order` is the newest."""
         newest: dict[int, tuple[Any, Change[Customer]]] = {}
@@ -174,8 +185,16 @@ def test_the_topics_end_with_the_rows_of_the_database_and_the_slot_moves_on(
     shown = capsys.readouterr().out
     assert "being read, log reserved" in shown
     assert "stands still" not in shown
-    assert main(["connector", "delete"]) == 0
-    assert not source.has_slot()
+    name, url = f"{source.name}-connector", source.stack.environment()["CONNECT_URL"]
+    with ConnectClient(url) as connect:
+        config = connect.config(name)
+        assert connect.offsets(name)
+        assert main(["connector", "delete"]) == 0
+        assert not source.has_slot()
+        again = {"name": name, "config": config, "initial_state": "STOPPED"}
+        assert requests.post(f"{url}/connectors", json=again, timeout=LIMIT_S).ok
+        wait_for(lambda: connect.status(name))
+        assert connect.offsets(name) == [], "a connector of this name would go on behind a gap"
 
 
 def test_a_change_of_a_transaction_that_was_open_across_the_snapshot_wins_over_the_row_that_was_read(
@@ -201,6 +220,29 @@ def test_a_change_of_a_transaction_that_was_open_across_the_snapshot_wins_over_t
     assert source.by_position() == source.rows() == {1: "open", 2: "read", 3: "second"}
     by_lsn = source.folded(lambda _, block: block["lsn"])
     assert by_lsn[1] == "read", "the order by LSN alone must fail here, or this test shows nothing"
+
+
+def test_a_row_that_vanished_unseen_is_swept_and_one_that_an_open_transaction_brings_back_is_not_lost(
+    source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source.run("INSERT INTO customers VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+    assert main(["connector", "apply", "--wait-snapshot"]) == 0
+    publication = sql.Identifier(source.slot)
+    with source.connect() as connection, source.connect() as other:
+        connection.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE customers").format(publication))
+        connection.execute("DELETE FROM customers WHERE id < 3")
+        connection.execute(sql.SQL("ALTER PUBLICATION {} ADD TABLE customers").format(publication))
+        assert main(["connector", "sweep", "--dry-run"]) == 1
+        assert "2 no longer in the source" in capsys.readouterr().out
+        other.execute("BEGIN; INSERT INTO customers VALUES (2, 'open')")
+        assert main(["connector", "sweep"]) == 0
+        assert source.by_position() == source.rows() == {3: "c"}
+        other.execute("COMMIT")
+    wait_for(lambda: any(change.row.email == "open" for change, _ in source.changes()))
+    assert source.by_position() == source.rows() == {2: "open", 3: "c"}
+    capsys.readouterr()
+    assert main(["connector", "sweep"]) == 0
+    assert "2 rows in the topic, all in the source" in capsys.readouterr().out
 
 
 def waits_for(source: Source, holder: psycopg.Connection[Any]) -> bool:
@@ -239,5 +281,54 @@ def test_what_an_administrator_must_change_is_named_with_its_remedy(
         publication, heartbeat = sql.Identifier(source.slot), sql.Identifier(HEARTBEAT_TABLE)
         connection.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE customers, {}").format(publication, heartbeat))
     assert main(["connector", "apply"]) == 0
+    with source.connect() as connection:
+        connection.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE customers").format(publication))
+    assert main(["connector", "status"]) == 1
+    assert f"{source.slot} lacks customers, whose changes are lost: run `millrace connector apply`" in (
+        capsys.readouterr().out
+    )
+    assert main(["connector", "apply"]) == 0
     published = source.run("SELECT tablename FROM pg_publication_tables WHERE pubname = %s", source.slot)
     assert {name for (name,) in published} == {"customers", "millrace_heartbeat", "millrace_signal"}
+
+
+def test_rows_of_megabytes_arrive(source: Source) -> None:
+    source.run("INSERT INTO customers VALUES (1, 'a')")
+    assert main(["connector", "apply", "--wait-snapshot"]) == 0
+    source.run("INSERT INTO customers VALUES (2, repeat('ł', 2000000))")
+    source.run("UPDATE customers SET id = 3 WHERE id = 2")
+    wait_for(lambda: source.by_position() == source.rows())
+
+
+def test_a_wrong_password_of_the_owner_is_named(
+    source: Source, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "wrong")
+    assert main(["connector", "apply"]) == 1
+    assert "PGUSER and PGPASSWORD" in capsys.readouterr().err
+
+
+MIXED_CASE = """\
+CREATE TABLE "Customers" ("Id" bigint PRIMARY KEY, "order" text);
+ALTER TABLE "Customers" REPLICA IDENTITY FULL;
+CREATE TABLE keyless (id bigint);
+ALTER TABLE keyless REPLICA IDENTITY FULL;
+"""
+
+
+def test_names_that_must_be_quoted_are_captured_and_a_table_without_a_key_is_named(
+    source: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source.run(MIXED_CASE)
+    source.run("INSERT INTO \"Customers\" VALUES (1, 'a')")
+    path = tmp_path / source.name / "definition.yaml"
+    quoted = DEFINITION.replace("customers", "Customers").replace("id", "Id").replace("email", "order")
+    keyless = "  - name: keyless\n    key: [id]\n    columns:\n      - {name: id, type: bigint}\n"
+    path.write_text(quoted.format(name=source.name) + keyless)
+    assert main(["topics", "apply"]) == 0
+    assert main(["connector", "apply"]) == 1
+    assert "table public.keyless has no primary key: add one" in capsys.readouterr().err
+    path.write_text(quoted.format(name=source.name))
+    assert main(["connector", "apply", "--wait-snapshot"]) == 0
+    source.run('UPDATE "Customers" SET "order" = \'b\'')
+    wait_for(lambda: [(key, after["order"]) for key, after in source.afters("Customers")] == [("1", "a"), ("1", "b")])
