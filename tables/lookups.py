@@ -13,13 +13,11 @@ stored offset, or at the beginning of the topic if no offset is stored.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-import aiokafka
 import msgspec
 from aiokafka.errors import KafkaError
 from faust.types import TP
@@ -29,8 +27,8 @@ from streams.adapters.redis import RedisAwayError, Script, ScriptCaller
 from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
-from streams.runtime.partition.committer import LARGEST_REQUEST_BYTES
 from streams.topics import DEAD_LETTERS
+from tables.dead_letters import DeadLetterProducer
 
 log = logging.getLogger(__name__)
 
@@ -75,37 +73,15 @@ class LookupSink(Service):
         super().__init__(**kwargs)
         self.client = client
         self.app = app
-        self._producer: aiokafka.AIOKafkaProducer | None = None
-        self._starting = asyncio.Lock()
+        self.dead_letters = DeadLetterProducer(app)
 
     def committers(self, topic: str) -> Callable[[int], LookupCommitter]:
         """Return a function that creates the committer of a partition of this topic, given the partition number."""
         return lambda partition: LookupCommitter(self, topic, partition)
 
-    async def keep_dead_letters(self, records: Sequence[OutputRecord]) -> None:
-        """Write dead letters to Kafka and wait for acknowledgement; after a failure they may be written twice."""
-        producer = await self._started_producer()
-        sent = [await producer.send(r.topic, r.value, key=r.key, headers=list(r.headers)) for r in records]
-        await asyncio.gather(*sent)
-
-    async def _started_producer(self) -> aiokafka.AIOKafkaProducer:
-        async with self._starting:  # several partitions may commit at the same time
-            if self._producer is None:
-                producer = aiokafka.AIOKafkaProducer(
-                    **self.app.kafka_client, enable_idempotence=True, max_request_size=LARGEST_REQUEST_BYTES
-                )
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
-                self._producer = producer
-            return self._producer
-
     async def on_shutdown(self) -> None:
         """Close the connections to Kafka and Redis."""
-        if self._producer is not None:
-            await self._producer.stop()
+        await self.dead_letters.close()
         await self.client.close()
 
 
@@ -140,7 +116,7 @@ class LookupCommitter:
         """
         dead = [record for record in outputs if record.topic == DEAD_LETTERS]
         if dead:
-            await self._sink.keep_dead_letters(dead)
+            await self._sink.dead_letters.keep(dead)
         written: dict[str, str] = {}
         deleted: list[str] = []
         for kind, key, value, *_ in outputs:

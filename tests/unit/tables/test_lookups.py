@@ -290,7 +290,7 @@ async def test_a_turns_dead_letters_are_sent_at_once_and_all_awaited(sink: Looku
 
 async def test_partitions_share_one_producer_which_ends_with_the_sink(sink: LookupSink, redis: MemoryRedis) -> None:
     letters: list[Sequence[OutputRecord]] = [[LETTER], [LETTER], [LETTER]]
-    await asyncio.gather(*[sink.keep_dead_letters(each) for each in letters])
+    await asyncio.gather(*[sink.dead_letters.keep(each) for each in letters])
     [producer] = Producer.made
     assert len(producer.sent) == 3
     await sink.on_shutdown()
