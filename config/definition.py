@@ -104,6 +104,20 @@ class Unique(Rule, frozen=True, tag="unique"):
     columns: Annotated[tuple[Identifier, ...], Meta(min_length=1)]
 
 
+class WarehouseTable(_Part, frozen=True):
+    """A table of the warehouse, which has the newest version of every row of a source table.
+
+    Attributes:
+        table: name of the table in the warehouse.
+        kind: a dimension also has the times at which each row was first and last seen; a fact, when it happened.
+        key: names of the key's columns in the warehouse; by default, those of the source.
+    """
+
+    table: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", max_length=63)]
+    kind: Literal["dimension", "fact"]
+    key: tuple[Identifier, ...] = ()
+
+
 class Table(_Part, frozen=True):
     """A table of a dataset.
 
@@ -114,6 +128,7 @@ class Table(_Part, frozen=True):
         feed: way in which the lake reads the table: from the archived changes, or from the database by JDBC.
         history: type of slowly changing dimension (SCD); with types 2 and 4, Silver keeps every version of every row.
         subject: kind of person that each row describes; None if the rows do not describe persons.
+        warehouse: table of the warehouse with the rows; None if the warehouse has none.
         description: explanation of what a row is.
     """
 
@@ -125,6 +140,7 @@ class Table(_Part, frozen=True):
     feed: Literal["changes", "jdbc"] = "changes"
     history: Literal[1, 2, 4] = 1
     subject: Literal["customer"] | None = None
+    warehouse: WarehouseTable | None = None
     description: Sentence | None = None
     rules: tuple[NotNull | Range | Pattern | Reference | Unique, ...] = ()
 

@@ -71,6 +71,19 @@ class PostgresSettings(SettingsGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WarehouseDatabaseSettings(SettingsGroup):
+    """Address of the warehouse, a PostgreSQL database, and the login of its owner."""
+
+    engine: ClassVar[str] = "postgres"
+
+    host: str = setting("WAREHOUSE_HOST|PGHOST", parsing.text)
+    port: int = setting("WAREHOUSE_PORT|PGPORT", parsing.whole(1, 65535), 5432)
+    user: str = setting("WAREHOUSE_USER|PGUSER", parsing.text)
+    password: str = setting("WAREHOUSE_PASSWORD|PGPASSWORD", parsing.text, secret=True)
+    database: str = setting("WAREHOUSE_DATABASE|PGDATABASE", parsing.name, "warehouse")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConnectSettings(SettingsGroup):
     """URL of Kafka Connect, and the addresses at which Connect reaches the databases and Kafka.
 
@@ -211,6 +224,14 @@ class ArchiveSettings(WorkerSettings):
     archive_flush_bytes: int = setting("ARCHIVE_FLUSH_BYTES", parsing.whole(1, 2**30), 16 * 1024 * 1024)
     archive_flush_s: float = setting("ARCHIVE_FLUSH_S", parsing.number(0.1, 3_600), 10.0)
     bronze: str = setting("BRONZE_ROOT", parsing.bucket_folder, "s3a://bronze")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarehouseSettings(WorkerSettings):
+    """Settings of the application `streams.warehouse`."""
+
+    warehouse_app_id: str = setting("WAREHOUSE_APP_ID", parsing.name, "millrace-warehouse")
+    warehouse_connections: int = setting("WAREHOUSE_CONNECTIONS", parsing.whole(1, 100), 4)
 
 
 @dataclass(frozen=True, kw_only=True)
