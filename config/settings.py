@@ -80,7 +80,7 @@ class WarehouseDatabaseSettings(SettingsGroup):
     port: int = setting("WAREHOUSE_PORT|PGPORT", parsing.whole(1, 65535), 5432)
     user: str = setting("WAREHOUSE_USER|PGUSER", parsing.text)
     password: str = setting("WAREHOUSE_PASSWORD|PGPASSWORD", parsing.text, secret=True)
-    database: str = setting("WAREHOUSE_DATABASE|PGDATABASE", parsing.name, "warehouse")
+    database: str = setting("WAREHOUSE_DATABASE", parsing.name, "warehouse")
 
 
 @dataclass(frozen=True, kw_only=True)

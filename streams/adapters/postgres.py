@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import psycopg
-
-log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S: Final = 5
 IDLE_IN_TRANSACTION_S: Final = 10
@@ -107,20 +104,30 @@ class DatabaseClient:
             DatabaseAwayError: it cannot serve a statement, or did not answer the commit.
         """
         async with self._free:
-            try:
-                with _named_errors():
-                    connection = self._idle.pop() if self._idle else await self._connect()
-                    try:
-                        async with connection.transaction():
-                            yield Transaction(connection)
-                    except BaseException:
-                        await connection.close()
-                        raise
-            except DatabaseAwayError:
-                self.away_since = self.away_since or time.time()
-                raise
-            self._idle.append(connection)
-            self.away_since = None
+            with self._noted(), _named_errors():
+                async with self._leased() as connection, connection.transaction():
+                    yield Transaction(connection)
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Note begin and end of an outage."""
+        try:
+            yield
+        except DatabaseAwayError:
+            self.away_since = self.away_since or time.time()
+            raise
+        self.away_since = None
+
+    @contextlib.asynccontextmanager
+    async def _leased(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """Yield a connection, and keep it for the next transaction unless the block raises."""
+        connection = self._idle.pop() if self._idle else await self._connect()
+        try:
+            yield connection
+        except BaseException:
+            await connection.close()
+            raise
+        self._idle.append(connection)
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         return await psycopg.AsyncConnection.connect(
