@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from config.definition import Definition
+from config.engines import ENGINES
 from config.engines.base import Connection
+from config.engines.faults import Fault
 from config.json_output import add_json_option, print_json
 from config.settings import DatasetSettings, WarehouseDatabaseSettings
 from ops.context import add_stack_option, definition_of, settings_environment
@@ -21,6 +24,7 @@ from stack.errors import StackError
 from streams.model.warehouse import WarehouseTable, warehouse_tables
 from tables.warehouse.schema import LETTERS, OFFSETS, column_types, quoted, schema_script
 
+_ENGINE: Final = ENGINES[WarehouseDatabaseSettings.engine]
 _COLUMNS: Final = "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = %s"
 _KEY: Final = """
     SELECT a.attname FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
@@ -70,7 +74,7 @@ def run_status(arguments: argparse.Namespace) -> int:
     """Print the state of the warehouse; return 1 if `apply` has to be run."""
     definition, settings = _subject(arguments)
     tables, name = _tables(definition), definition.name
-    with connected(settings, settings.database, name) as connection:
+    with _connected(settings, name) as connection:
         faults = list(_faults(connection, name, tables))
         present = connection.engine.column_types(connection)
         found = [_table_state(connection, table) for table in tables if table.name in present and not faults]
@@ -90,7 +94,7 @@ def run_reset(arguments: argparse.Namespace) -> int:
     definition, settings = _subject(arguments)
     if not arguments.yes:
         raise StackError(f"this removes schema {definition.name} of {settings.database} with all rows: add --yes")
-    with connected(settings, settings.database) as connection:
+    with _connected(settings) as connection:
         connection.engine.run_script(connection, f"DROP SCHEMA IF EXISTS {quoted(definition.name)} CASCADE")
     print(f"removed schema {definition.name} of {settings.database}")
     return 0
@@ -107,6 +111,19 @@ def _subject(arguments: argparse.Namespace) -> tuple[Definition, WarehouseDataba
     environment = settings_environment(arguments)
     settings = WarehouseDatabaseSettings.read(environment)
     return definition_of(DatasetSettings.read(environment).dataset), settings
+
+
+@contextmanager
+def _connected(settings: WarehouseDatabaseSettings, schema: str | None = None) -> Iterator[Connection]:
+    """Yield a connection to the warehouse's database; name the command that creates the database if it is missing."""
+    try:
+        with connected(settings, settings.database, schema) as connection:
+            yield connection
+    except StackError as error:
+        cause = error.__cause__
+        if isinstance(cause, _ENGINE.errors) and _ENGINE.fault(cause) is Fault.NO_DATABASE:
+            raise StackError(f"there is no database {settings.database!r}: run `millrace warehouse apply`") from cause
+        raise
 
 
 def _tables(definition: Definition) -> tuple[WarehouseTable, ...]:

@@ -50,7 +50,7 @@ class Customers:
         before = self.rows.get(number)
         if op is None:
             is_new = before is None or before[1]
-            old = None if before is None else columns(number, before[0])
+            old = columns(number, "" if before is None else before[0])
             op = created if is_new else lambda after, **at: updated(old, after, **at)
         self._shop.write("customers", str(number), row, op=op)
         self.rows[number] = (f"tier {self._version}", False)
