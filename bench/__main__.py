@@ -4,6 +4,7 @@ python -m bench stream [--system NAME,…] [--input NAME,…] [--repeat N]    or
 python -m bench latency [--system NAME,…] [--partitions N,…] [--rates N,…]    time from a commit to a visible order
 python -m bench state [--orders N,…]                                      a worker's state: restore, size, failover
 python -m bench partitions [--cases PARTITIONS/WORKERS,…]                  memory and event loop with many partitions
+python -m bench warehouse [--changes N] [--seconds N]                     rows into PostgreSQL, three ways; delays
 python -m bench batch [--system NAME,…] [--case NAME,…] [--size N] [--repeat N]    lake, compared with plain pipelines
 """
 
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from bench import chart, latency, partitions, state
+from bench import chart, latency, partitions, state, warehouse
 from bench.figures import medians, table
 from bench.inputs import INPUTS, Input
 from bench.lake.command import add_batch
@@ -71,6 +72,10 @@ def parser() -> argparse.ArgumentParser:
     numbers = "PARTITIONS/WORKERS to measure (default: 4/1,24/1,96/1,96/4)"
     many.add_argument("--cases", type=_cases, default="4/1,24/1,96/1,96/4", help=numbers)
     many.set_defaults(run=run_partitions)
+    loading = actions.add_parser("warehouse", help="measure changes per second into the warehouse, and the delay")
+    loading.add_argument("--changes", type=_positive, default=200_000, help="changes of each kind (default: 200000)")
+    loading.add_argument("--seconds", type=_positive, default=20, help="duration of 200 commits/s (default: 20)")
+    loading.set_defaults(run=run_warehouse)
     add_batch(actions, say)
     return made
 
@@ -113,6 +118,12 @@ def run_partitions(asked: argparse.Namespace) -> int:
     """Measure many partitions, and write `.bench/partitions.json`."""
     found = [partitions.measured(count, workers, say=say) for count, workers in asked.cases]
     write_json("partitions", [row for rows in found for row in rows])
+    return 0
+
+
+def run_warehouse(asked: argparse.Namespace) -> int:
+    """Measure the warehouse, and write `.bench/warehouse.json`."""
+    write_json("warehouse", warehouse.measured(asked.changes, seconds=asked.seconds, say=say))
     return 0
 
 
