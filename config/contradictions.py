@@ -24,6 +24,7 @@ from config.definition import (
     Unique,
     bound_text,
 )
+from config.metrics import metrics_faults
 from config.warehouse import warehouse_faults
 
 _TOPIC_MAX = 249
@@ -58,6 +59,7 @@ def faults(definition: Definition) -> list[str]:
     found += _engine_faults(definition)
     found += subject_faults(definition.tables)
     found += warehouse_faults(definition.tables)
+    found += metrics_faults(definition.tables, definition.metrics)
     return found
 
 

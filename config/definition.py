@@ -6,21 +6,19 @@ import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, field
+
+from config.definition_metrics import Metrics
+from config.definition_part import Identifier, Part
 
 ENGINES = ("mysql", "postgres")
 RESERVED_LAKE_FOLDERS = frozenset({"changes", "audit"})
 
-Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", max_length=64)]
 TopicPrefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z", max_length=150)]
 Count = Annotated[int, Meta(ge=1, le=2_000_000_000)]
 Weight = Annotated[float, Meta(ge=0)]
 Sentence = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z")]
 """A single line of text for human readers."""
-
-
-class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base class of all parts of a definition, which are immutable and reject unknown fields."""
 
 
 class LogicalType(StrEnum):
@@ -37,7 +35,7 @@ class LogicalType(StrEnum):
     TIMESTAMP = "timestamp"
 
 
-class Column(_Part, frozen=True):
+class Column(Part, frozen=True):
     """A column of a table.
 
     Attributes:
@@ -58,7 +56,7 @@ class Column(_Part, frozen=True):
     personal: bool = False
 
 
-class Rule(_Part, frozen=True, tag_field="check"):
+class Rule(Part, frozen=True, tag_field="check"):
     """A quality rule of a table; `action` is applied to a row that breaks it."""
 
     action: Literal["warn", "quarantine", "fail"]
@@ -104,7 +102,7 @@ class Unique(Rule, frozen=True, tag="unique"):
     columns: Annotated[tuple[Identifier, ...], Meta(min_length=1)]
 
 
-class WarehouseTable(_Part, frozen=True):
+class WarehouseTable(Part, frozen=True):
     """A table of the warehouse, which has the newest version of every row of a source table.
 
     Attributes:
@@ -118,7 +116,7 @@ class WarehouseTable(_Part, frozen=True):
     key: tuple[Identifier, ...] = ()
 
 
-class Table(_Part, frozen=True):
+class Table(Part, frozen=True):
     """A table of a dataset.
 
     Attributes:
@@ -155,7 +153,7 @@ class Table(_Part, frozen=True):
         return None if self.history == 1 else f"{self.name}_history"
 
 
-class Completeness(_Part, frozen=True):
+class Completeness(Part, frozen=True):
     """A rule for when a parent row is complete.
 
     Attributes:
@@ -177,7 +175,7 @@ class Completeness(_Part, frozen=True):
         return self.expected.partition(".")[2]
 
 
-class OrdersGenerator(_Part, frozen=True, tag_field="kind", tag="orders"):
+class OrdersGenerator(Part, frozen=True, tag_field="kind", tag="orders"):
     """Parameters of the generator of shop data; the row counts are those of size 1."""
 
     seed: int
@@ -194,7 +192,7 @@ class OrdersGenerator(_Part, frozen=True, tag_field="kind", tag="orders"):
     weekday_weights: Annotated[tuple[Weight, ...], Meta(min_length=7, max_length=7)]
 
 
-class ShopGenerator(_Part, frozen=True, tag_field="kind", tag="shop"):
+class ShopGenerator(Part, frozen=True, tag_field="kind", tag="shop"):
     """Parameters of the generator of the dataset `shop`; the row counts are those of size 1."""
 
     seed: int
@@ -212,12 +210,13 @@ class ShopGenerator(_Part, frozen=True, tag_field="kind", tag="shop"):
         return self.order_items
 
 
-class Definition(_Part, frozen=True):
+class Definition(Part, frozen=True):
     """The definition of a dataset, read from `folder`.
 
     Attributes:
         schema: schema of the database in which the tables are, for engines that have schemas.
         topics: beginning of the names of the topics with the tables' changes; by default, engine and dataset.
+        metrics: tables and columns of the live figures.
         connector: settings that override those of the connector's template.
     """
 
@@ -230,7 +229,8 @@ class Definition(_Part, frozen=True):
     schema: Identifier | None = None
     topics: TopicPrefix | None = None
     completeness: Completeness | None = None
-    connector: dict[str, str] = {}
+    metrics: Metrics = Metrics()
+    connector: dict[str, str] = field(default_factory=dict)
     generator: OrdersGenerator | ShopGenerator | None = None
 
     @property

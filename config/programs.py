@@ -15,6 +15,7 @@ from config.settings import (
     KafkaSettings,
     LakeSettings,
     LookupsSettings,
+    MetricsSettings,
     ObjectStoreSettings,
     OrdersSettings,
     PostgresSettings,
@@ -30,6 +31,7 @@ PROGRAMS: Final[Mapping[str, tuple[type[SettingsGroup], ...]]] = {
     "lookups": (KafkaSettings, RedisSettings, LookupsSettings),
     "archive": (KafkaSettings, ObjectStoreSettings, ArchiveSettings, DatasetSettings),
     "warehouse": (KafkaSettings, WarehouseDatabaseSettings, WarehouseSettings, DatasetSettings),
+    "metrics": (KafkaSettings, RedisSettings, MetricsSettings, DatasetSettings),
     "lake": (
         KafkaSettings,
         DatabaseSettings,

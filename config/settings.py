@@ -235,6 +235,17 @@ class WarehouseSettings(WorkerSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetricsSettings(WorkerSettings):
+    """Settings of the application `streams.metrics`; the thresholds override those of the dataset's definition."""
+
+    metrics_app_id: str = setting("METRICS_APP_ID", parsing.name, "millrace-metrics")
+    window_s: float = setting("METRICS_WINDOW_S", parsing.number(600, 30 * 86_400), 7_200.0)
+    late_s: float = setting("METRICS_LATE_S", parsing.number(60, 30 * 86_400), 3_600.0)
+    high_value: float | None = setting("ALERT_HIGH_VALUE", parsing.number(0.01, 1e12), None)
+    bulk: int | None = setting("ALERT_BULK", parsing.whole(1, 2**31 - 1), None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SparkSettings(SettingsGroup):
     """Settings of the Spark session that the batch jobs share."""
 

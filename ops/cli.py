@@ -45,7 +45,7 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "warehouse": ("ops.warehouse", "create, show and remove a dataset's tables in the warehouse"),
     },
     "run": {
-        "worker": ("ops.worker", "run a worker of an application: orders, lookups, archive or warehouse"),
+        "worker": ("ops.worker", "run a worker of an application: orders, lookups, archive, warehouse or metrics"),
         "lake": ("ops.lake", "build, read and maintain the lake"),
     },
     "operate": {

@@ -21,7 +21,8 @@ from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
 from streams.topics import DEAD_LETTERS
-from tables.lookups import KEEP, READ, WRITE, LookupCommitter, LookupSink
+from tables.lookups import WRITE, LookupCommitter, LookupSink
+from tables.redis_offsets import KEEP, READ
 
 TOPIC: Final = "shop.customers"
 LIVENESS_S: Final = 30.0
