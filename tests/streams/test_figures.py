@@ -1,7 +1,7 @@
 """Goal: each change is counted once in Redis, whoever writes and whatever Redis loses.
 
-Method: the committers of `streams.metrics` on the shared Redis, without Kafka. Keys are those of the application, in
-its own database, which each test empties.
+Method: the committers of `streams.metrics` on the shared Redis, without Kafka; and workers that are killed, on topics
+that the test writes. Keys are those of the application, in its own database, which each test empties.
 """
 
 from __future__ import annotations
@@ -9,20 +9,27 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import redis
 
 from config.settings import RedisSettings
+from demo.workers import Worker
 from stack.local import Stack
+from stack.ports import free_ports
 from streams.adapters.redis import RedisClient
 from streams.model.errors import SinkAwayError
 from streams.model.figures import Figure, minutes_before
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
 from tables.figures import BULK, DATABASE, HIGH_VALUE, MOST_ALERTS, VELOCITY, FigureCommitter, FigureSink
+from tests.streams.orders.deployments import FedShop
 from tests.streams.warehouse.warehouse_rows import IdleWorker
+from tests.support.builders import order_row, updated
+from tests.support.server_waiting import until
 
 TOPIC = "dbserver1.public.orders"
 AT_MS = 1_767_323_045_678
@@ -127,3 +134,36 @@ async def test_the_velocity_follows_the_clock_and_falls_to_zero(sink: FigureSink
     await committer.check()
     assert client.get(VELOCITY) == "0.00"
     assert 0 < client.ttl(VELOCITY) <= 30
+
+
+def test_workers_that_are_killed_count_every_change_once(stack: Stack, client: Any, tmp_path: Path) -> None:
+    shop = FedShop(stack, tmp_path)
+    environment = shop.environment | {"METRICS_APP_ID": f"{shop.dataset}-metrics"}
+    workers: list[Worker] = []
+
+    def start() -> Worker:
+        [port] = free_ports(["worker"]).values()
+        workers.append(Worker(web_port=port, environment=environment, folder=tmp_path, application="streams.metrics"))
+        workers[-1].start()
+        workers[-1].wait_ready()
+        return workers[-1]
+
+    def counted() -> int:
+        return sum(int(client.hget(key, "orders")) for key in client.keys("realtime:metrics:orders:*"))
+
+    def place(number: int) -> None:
+        row = order_row(f"order-{number}", timestamp=datetime.now(UTC).isoformat())
+        shop.write("orders", row["id"], row)
+        shop.write("orders", row["id"], row, op=lambda after, **at: updated(after, after, **at))
+
+    for number in range(100):
+        place(number)
+        if number in (0, 30, 60):
+            start()
+        if number in (20, 50):
+            workers[-1].kill()
+    until(lambda: counted() == 100, "every order is counted once")
+    until(lambda: client.hget("cdc:stats:orders", "updated") == "100", "every update is counted once")
+    assert client.hget("cdc:stats:orders", "created") == "100"
+    assert workers[-1].stop()
+    shop.close()
