@@ -4,6 +4,7 @@ python -m bench stream [--system NAME,…] [--input NAME,…] [--repeat N]    or
 python -m bench latency [--system NAME,…] [--partitions N,…] [--rates N,…]    time from a commit to a visible order
 python -m bench state [--orders N,…]                                      a worker's state: restore, size, failover
 python -m bench partitions [--cases PARTITIONS/WORKERS,…]                  memory and event loop with many partitions
+python -m bench warehouse [--changes N] [--seconds N]                     rows into PostgreSQL, three ways; delays
 python -m bench batch [--system NAME,…] [--case NAME,…] [--size N] [--repeat N]    lake, compared with plain pipelines
 """
 
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from bench import chart, latency, partitions, state
+from bench import chart, latency, partitions, state, warehouse
 from bench.ending import no_process_left
 from bench.figures import medians, table
 from bench.inputs import INPUTS, Input
@@ -77,6 +78,10 @@ def parser() -> argparse.ArgumentParser:
     full = "states of finished orders that each partition has from the beginning (default: 0)"
     many.add_argument("--states", type=_count, default=0, help=full)
     many.set_defaults(run=run_partitions)
+    loading = actions.add_parser("warehouse", help="measure changes per second into the warehouse, and the delay")
+    loading.add_argument("--changes", type=_positive, default=200_000, help="changes of each kind (default: 200000)")
+    loading.add_argument("--seconds", type=_positive, default=20, help="duration of 200 commits/s (default: 20)")
+    loading.set_defaults(run=run_warehouse)
     add_batch(actions, say)
     return made
 
@@ -122,6 +127,12 @@ def run_partitions(asked: argparse.Namespace) -> int:
         for count, workers in asked.cases
     ]
     write_json("partitions", [row for rows in found for row in rows])
+    return 0
+
+
+def run_warehouse(asked: argparse.Namespace) -> int:
+    """Measure the warehouse, and write `.bench/warehouse.json`."""
+    write_json("warehouse", warehouse.measured(asked.changes, seconds=asked.seconds, say=say))
     return 0
 
 

@@ -71,10 +71,11 @@ class StackTestbed:
         own = {table: change_topic(DATASET, table) for table in tables}
         return write(self.kafka.bootstrap, changes, topics or own)
 
-    def worker(self, name: str, **settings: str) -> Worker:
+    def worker(self, name: str, *, application: str = "streams.orders", **settings: str) -> Worker:
         """Return a worker with a port and a data folder of its own; the worker is not started yet."""
         port = free_ports([name])[name]
-        return Worker(web_port=port, environment={**self.environment, **settings}, folder=self.folder / name)
+        environment = {**self.environment, **settings}
+        return Worker(web_port=port, environment=environment, folder=self.folder / name, application=application)
 
 
 def generator() -> OrdersGenerator:

@@ -24,6 +24,8 @@ from config.definition import (
     Unique,
     bound_text,
 )
+from config.metrics import metrics_faults
+from config.warehouse import warehouse_faults
 
 _TOPIC_MAX = 249
 """Length of a topic's name in Kafka."""
@@ -56,6 +58,8 @@ def faults(definition: Definition) -> list[str]:
         found += [f"generator.{fault}" for fault in _generator_faults(definition.generator)]
     found += _engine_faults(definition)
     found += subject_faults(definition.tables)
+    found += warehouse_faults(definition.tables)
+    found += metrics_faults(definition.tables, definition.metrics)
     return found
 
 

@@ -6,21 +6,19 @@ import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, field
+
+from config.definition_metrics import Metrics
+from config.definition_part import Identifier, Part
 
 ENGINES = ("mysql", "postgres")
 RESERVED_LAKE_FOLDERS = frozenset({"changes", "audit"})
 
-Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", max_length=64)]
 TopicPrefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z", max_length=150)]
 Count = Annotated[int, Meta(ge=1, le=2_000_000_000)]
 Weight = Annotated[float, Meta(ge=0)]
 Sentence = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z")]
 """A single line of text for human readers."""
-
-
-class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base class of all parts of a definition, which are immutable and reject unknown fields."""
 
 
 class LogicalType(StrEnum):
@@ -41,7 +39,7 @@ class LogicalType(StrEnum):
     ARRAY = "array"
 
 
-class Column(_Part, frozen=True):
+class Column(Part, frozen=True):
     """A column of a table.
 
     Attributes:
@@ -62,7 +60,7 @@ class Column(_Part, frozen=True):
     personal: bool = False
 
 
-class Rule(_Part, frozen=True, tag_field="check"):
+class Rule(Part, frozen=True, tag_field="check"):
     """A quality rule of a table; `action` is applied to a row that breaks it."""
 
     action: Literal["warn", "quarantine", "fail"]
@@ -108,7 +106,21 @@ class Unique(Rule, frozen=True, tag="unique"):
     columns: Annotated[tuple[Identifier, ...], Meta(min_length=1)]
 
 
-class Table(_Part, frozen=True):
+class WarehouseTable(Part, frozen=True):
+    """A table of the warehouse, which has the newest version of every row of a source table.
+
+    Attributes:
+        table: name of the table in the warehouse.
+        kind: a dimension also has the times at which each row was first and last seen; a fact, when it happened.
+        key: names of the key's columns in the warehouse; by default, those of the source.
+    """
+
+    table: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", max_length=63)]
+    kind: Literal["dimension", "fact"]
+    key: tuple[Identifier, ...] = ()
+
+
+class Table(Part, frozen=True):
     """A table of a dataset.
 
     Attributes:
@@ -118,6 +130,7 @@ class Table(_Part, frozen=True):
         feed: way in which the lake reads the table: from the archived changes, or from the database by JDBC.
         history: type of slowly changing dimension (SCD); with types 2 and 4, Silver keeps every version of every row.
         subject: kind of person that each row describes; None if the rows do not describe persons.
+        warehouse: table of the warehouse with the rows; None if the warehouse has none.
         description: explanation of what a row is.
     """
 
@@ -129,6 +142,7 @@ class Table(_Part, frozen=True):
     feed: Literal["changes", "jdbc"] = "changes"
     history: Literal[1, 2, 4] = 1
     subject: Literal["customer"] | None = None
+    warehouse: WarehouseTable | None = None
     description: Sentence | None = None
     rules: tuple[NotNull | Range | Pattern | Reference | Unique, ...] = ()
 
@@ -143,7 +157,7 @@ class Table(_Part, frozen=True):
         return None if self.history == 1 else f"{self.name}_history"
 
 
-class Completeness(_Part, frozen=True):
+class Completeness(Part, frozen=True):
     """A rule for when a parent row is complete.
 
     Attributes:
@@ -165,7 +179,7 @@ class Completeness(_Part, frozen=True):
         return self.expected.partition(".")[2]
 
 
-class OrdersGenerator(_Part, frozen=True, tag_field="kind", tag="orders"):
+class OrdersGenerator(Part, frozen=True, tag_field="kind", tag="orders"):
     """Parameters of the generator of shop data; the row counts are those of size 1."""
 
     seed: int
@@ -182,7 +196,7 @@ class OrdersGenerator(_Part, frozen=True, tag_field="kind", tag="orders"):
     weekday_weights: Annotated[tuple[Weight, ...], Meta(min_length=7, max_length=7)]
 
 
-class ShopGenerator(_Part, frozen=True, tag_field="kind", tag="shop"):
+class ShopGenerator(Part, frozen=True, tag_field="kind", tag="shop"):
     """Parameters of the generator of the dataset `shop`; the row counts are those of size 1."""
 
     seed: int
@@ -200,12 +214,13 @@ class ShopGenerator(_Part, frozen=True, tag_field="kind", tag="shop"):
         return self.order_items
 
 
-class Definition(_Part, frozen=True):
+class Definition(Part, frozen=True):
     """The definition of a dataset, read from `folder`.
 
     Attributes:
         schema: schema of the database in which the tables are, for engines that have schemas.
         topics: beginning of the names of the topics with the tables' changes; by default, engine and dataset.
+        metrics: tables and columns of the live figures.
         connector: settings that override those of the connector's template.
     """
 
@@ -218,7 +233,8 @@ class Definition(_Part, frozen=True):
     schema: Identifier | None = None
     topics: TopicPrefix | None = None
     completeness: Completeness | None = None
-    connector: dict[str, str] = {}
+    metrics: Metrics = Metrics()
+    connector: dict[str, str] = field(default_factory=dict)
     generator: OrdersGenerator | ShopGenerator | None = None
 
     @property

@@ -15,11 +15,14 @@ from config.settings import (
     KafkaSettings,
     LakeSettings,
     LookupsSettings,
+    MetricsSettings,
     ObjectStoreSettings,
     OrdersSettings,
     PostgresSettings,
     RedisSettings,
     SparkSettings,
+    WarehouseDatabaseSettings,
+    WarehouseSettings,
 )
 from config.settings_group import SettingsGroup
 
@@ -27,6 +30,8 @@ PROGRAMS: Final[Mapping[str, tuple[type[SettingsGroup], ...]]] = {
     "orders": (KafkaSettings, RedisSettings, OrdersSettings),
     "lookups": (KafkaSettings, RedisSettings, LookupsSettings),
     "archive": (KafkaSettings, ObjectStoreSettings, ArchiveSettings, DatasetSettings),
+    "warehouse": (KafkaSettings, WarehouseDatabaseSettings, WarehouseSettings, DatasetSettings),
+    "metrics": (KafkaSettings, RedisSettings, MetricsSettings, DatasetSettings),
     "lake": (
         KafkaSettings,
         DatabaseSettings,
@@ -38,7 +43,15 @@ PROGRAMS: Final[Mapping[str, tuple[type[SettingsGroup], ...]]] = {
         BatchSettings,
         DatasetSettings,
     ),
-    "tools": (KafkaSettings, DatabaseSettings, PostgresSettings, ConnectSettings, RedisSettings, DatasetSettings),
+    "tools": (
+        KafkaSettings,
+        DatabaseSettings,
+        PostgresSettings,
+        WarehouseDatabaseSettings,
+        ConnectSettings,
+        RedisSettings,
+        DatasetSettings,
+    ),
 }
 """The groups of settings that each worker, the lake's commands, and the operator's tools read."""
 
@@ -46,6 +59,7 @@ SERVERS: Final[Mapping[str, str]] = {
     "kafka": "KAFKA_BOOTSTRAP",
     "database": "MYSQL_HOST",
     "PostgreSQL": "PGHOST",
+    "warehouse": "WAREHOUSE_HOST",
     "connect": "CONNECT_URL",
     "redis": "REDIS_URL",
     "object storage": "MINIO_ENDPOINT",
@@ -59,6 +73,9 @@ _LOGINS: Final = (
     "PGPORT",
     "PGUSER",
     "PGPASSWORD",
+    "WAREHOUSE_PORT",
+    "WAREHOUSE_USER",
+    "WAREHOUSE_PASSWORD",
     "MINIO_ACCESS_KEY",
     "MINIO_SECRET_KEY",
 )

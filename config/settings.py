@@ -83,6 +83,19 @@ class PostgresSettings(SettingsGroup):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WarehouseDatabaseSettings(SettingsGroup):
+    """Address of the warehouse, a PostgreSQL database, and the login of its owner."""
+
+    engine: ClassVar[str] = "postgres"
+
+    host: str = setting("WAREHOUSE_HOST|PGHOST", parsing.text)
+    port: int = setting("WAREHOUSE_PORT|PGPORT", parsing.whole(1, 65535), 5432)
+    user: str = setting("WAREHOUSE_USER|PGUSER", parsing.text)
+    password: str = setting("WAREHOUSE_PASSWORD|PGPASSWORD", parsing.text, secret=True)
+    database: str = setting("WAREHOUSE_DATABASE", parsing.name, "warehouse")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConnectSettings(SettingsGroup):
     """URL of Kafka Connect, and the addresses at which Connect reaches the databases and Kafka.
 
@@ -255,6 +268,25 @@ class ArchiveSettings(WorkerSettings):
     archive_flush_bytes: int = setting("ARCHIVE_FLUSH_BYTES", parsing.whole(1, 2**30), 16 * 1024 * 1024)
     archive_flush_s: float = setting("ARCHIVE_FLUSH_S", parsing.number(0.1, 3_600), 10.0)
     bronze: str = setting("BRONZE_ROOT", parsing.bucket_folder, "s3a://bronze")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarehouseSettings(WorkerSettings):
+    """Settings of the application `streams.warehouse`."""
+
+    warehouse_app_id: str = setting("WAREHOUSE_APP_ID", parsing.name, "millrace-warehouse")
+    warehouse_connections: int = setting("WAREHOUSE_CONNECTIONS", parsing.whole(1, 100), 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsSettings(WorkerSettings):
+    """Settings of the application `streams.metrics`; the thresholds override those of the dataset's definition."""
+
+    metrics_app_id: str = setting("METRICS_APP_ID", parsing.name, "millrace-metrics")
+    window_s: float = setting("METRICS_WINDOW_S", parsing.number(600, 30 * 86_400), 7_200.0)
+    late_s: float = setting("METRICS_LATE_S", parsing.number(60, 30 * 86_400), 3_600.0)
+    high_value: float | None = setting("ALERT_HIGH_VALUE", parsing.number(0.01, 1e12), None)
+    bulk: int | None = setting("ALERT_BULK", parsing.whole(1, 2**31 - 1), None)
 
 
 @dataclass(frozen=True, kw_only=True)

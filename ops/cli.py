@@ -42,9 +42,10 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "register, watch and remove the Debezium connector; sweep lost deletions",
         ),
         "schemas": ("ops.schemas", "write and check the published JSON Schemas"),
+        "warehouse": ("ops.warehouse", "create, show and remove a dataset's tables in the warehouse"),
     },
     "run": {
-        "worker": ("ops.worker", "run a worker of an application: orders, lookups or archive"),
+        "worker": ("ops.worker", "run a worker of an application: orders, lookups, archive, warehouse or metrics"),
         "lake": ("ops.lake", "build, read and maintain the lake"),
     },
     "operate": {

@@ -18,7 +18,7 @@ from config.settings_group import read_groups
 from ops import restarter
 from ops.context import add_stack_option, settings_environment
 
-APPLICATIONS: Final = ("orders", "lookups", "archive")
+APPLICATIONS: Final = ("orders", "lookups", "archive", "warehouse", "metrics")
 
 
 def add_commands(subparsers: Any) -> None:

@@ -161,9 +161,9 @@ def test_each_server_is_spoken_to_in_its_adapters_only() -> None:
 
 
 def test_drivers_of_source_databases_are_imported_by_the_engines_only() -> None:
-    # Besides the launchers of the local servers, which ask whether a server is up.
+    # Besides the launchers of the local servers, which ask whether a server is up, and the client of the warehouse.
     for driver in ("mysql", "psycopg"):
-        own = {"config.engines", "stack.servers"}
+        own = {"config.engines", "stack.servers", "streams.adapters.postgres"}
         assert [name for name in importers(CODE, driver) if not within(name, own)] == [], driver
 
 
@@ -199,8 +199,11 @@ def test_importing_every_module_touches_no_server_process_or_file() -> None:
         "KAFKA_BOOTSTRAP": "127.0.0.1:1",
         "REDIS_URL": "redis://127.0.0.1:1",
         "MINIO_ENDPOINT": "http://127.0.0.1:1",
+        "WAREHOUSE_HOST": "127.0.0.1",
     }
-    told = environment_with(nowhere | {"MINIO_ACCESS_KEY": "nobody", "MINIO_SECRET_KEY": "nothing"})
+    logins = {"MINIO_ACCESS_KEY": "nobody", "MINIO_SECRET_KEY": "nothing"}
+    logins |= {"WAREHOUSE_USER": "nobody", "WAREHOUSE_PASSWORD": "nothing"}
+    told = environment_with(nowhere | logins)
     command = [sys.executable, "-B", "-m", "tests.support.import_effects", *(module.name for module in CODE)]
     result = subprocess.run(command, cwd=REPOSITORY, env=told, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.jdbc_rows import check_columns, read_source
-from batch.bronze.sequence import epoch_in, jdbc_sequence, reading_sequence, sequence_text
+from batch.bronze.sequence import epoch_in, jdbc_sequence, reading_sequence
 from batch.bronze.table import (
     JDBC,
     MOST_FILES,
@@ -33,7 +33,7 @@ from config.definition import Table
 from config.engines import engine_of
 from config.engines.base import Connection, Engine
 from config.engines.faults import EngineError
-from streams.model.position import SNAPSHOT_ROW
+from streams.model.position import SNAPSHOT_ROW, sequence_text
 
 AT_ONCE: Final = 5_000
 """Number of keys per SQL statement."""

@@ -15,18 +15,8 @@ is newer than both reads.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
-from streams.model.position import EPOCH_SUFFIX, MAX_DIGITS, SNAPSHOT_ROW, Position
-
-WIDTHS: Final = (10, 19, 19, 10)
-
-
-def sequence_text(position: Position) -> str:
-    """Return the sequence for a log position."""
-    epoch, file, pos, row = position
-    parts = (epoch, file, pos, row - SNAPSHOT_ROW)
-    return ".".join(f"{part:0{width}d}" for part, width in zip(parts, WIDTHS, strict=True))
+from streams.model.position import EPOCH_SUFFIX, MAX_DIGITS, SNAPSHOT_ROW, WIDTHS, Position, sequence_text
 
 
 def epoch_in(sequence: str) -> int:

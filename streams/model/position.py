@@ -38,8 +38,10 @@ MAX_FILE_NUMBER = 2**63 - 1
 MAX_DIGITS = 100
 """Maximum number of digits in a file number, with leading zeros; Python does not parse thousands of digits."""
 
-
 MAX_EPOCH: Final = 999_999_999
+
+WIDTHS: Final = (10, 19, 19, 10)
+"""Number of digits of each part of a position as text."""
 
 EPOCH_SUFFIX: Final = r"\.e([1-9][0-9]{0,8})"
 """The end of a connector's name from epoch 1 on, as a regular expression that Python and Java read alike."""
@@ -106,3 +108,9 @@ def binlog_file_number(name: str) -> int:
     if len(digits) > MAX_DIGITS or (number := int(digits)) > MAX_FILE_NUMBER:
         raise ValueError(f"source.file: the number in {name[:80]!r} is too large")
     return number
+
+
+def sequence_text(position: Position) -> str:
+    """Return a position as text of a fixed length, which sorts as the position does; its last part is `row` + 1."""
+    epoch, file, pos, row = position
+    return f"{epoch:010d}.{file:019d}.{pos:019d}.{row - SNAPSHOT_ROW:010d}"

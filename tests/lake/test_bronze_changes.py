@@ -17,10 +17,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch import bronze
-from batch.bronze.sequence import sequence_text
 from batch.context import LayerResult
 from batch.errors import BatchError
 from config.definition import Column, LogicalType
+from streams.model.position import sequence_text
 from streams.topics import change_topic
 from tests.support.lake.bronze_testbed import (
     DEFINITION,

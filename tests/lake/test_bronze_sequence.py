@@ -17,9 +17,16 @@ from batch.bronze.sequence import (
     jdbc_sequence,
     reading_sequence,
     sequence_sql,
+)
+from streams.model.position import (
+    MAX_EPOCH,
+    MAX_FILE_NUMBER,
+    SNAPSHOT_ROW,
+    Position,
+    binlog_file_number,
+    epoch_of,
     sequence_text,
 )
-from streams.model.position import MAX_EPOCH, MAX_FILE_NUMBER, SNAPSHOT_ROW, Position, binlog_file_number, epoch_of
 
 SMALL_OR_LARGE = st.integers(0, 3) | st.integers(0, 2**63 - 1)
 POSITIONS = st.tuples(

@@ -16,6 +16,8 @@ ROUTES: Final = {
     "streams.orders": COMMON | {"/orders/incomplete", "/orders/{order_id}/"},
     "streams.lookups": COMMON,
     "streams.archive": COMMON,
+    "streams.warehouse": COMMON,
+    "streams.metrics": COMMON,
 }
 """Every page of each application. All of them are open to anybody who reaches the port: add none that writes, none that
 lists keys or values of a table, and none that names other workers or their topics."""

@@ -44,6 +44,7 @@ class OutputRecord(NamedTuple):
     Attributes:
         source: the source record that this record copies unchanged, for sinks that also store its offset and timestamp;
             None if the record is not a copy.
+        content: what a sink other than Kafka writes instead of key and value; None if it writes these.
     """
 
     topic: str
@@ -51,6 +52,7 @@ class OutputRecord(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     source: SourceRecord | None = None
+    content: object = None
 
 
 class BatchOwner(Protocol):

@@ -21,7 +21,8 @@ from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
 from streams.topics import DEAD_LETTERS
-from tables.lookups import KEEP, READ, WRITE, LookupCommitter, LookupSink
+from tables.lookups import WRITE, LookupCommitter, LookupSink
+from tables.redis_offsets import KEEP, READ
 
 TOPIC: Final = "shop.customers"
 LIVENESS_S: Final = 30.0
@@ -290,7 +291,7 @@ async def test_a_turns_dead_letters_are_sent_at_once_and_all_awaited(sink: Looku
 
 async def test_partitions_share_one_producer_which_ends_with_the_sink(sink: LookupSink, redis: MemoryRedis) -> None:
     letters: list[Sequence[OutputRecord]] = [[LETTER], [LETTER], [LETTER]]
-    await asyncio.gather(*[sink.keep_dead_letters(each) for each in letters])
+    await asyncio.gather(*[sink.dead_letters.keep(each) for each in letters])
     [producer] = Producer.made
     assert len(producer.sent) == 3
     await sink.on_shutdown()

@@ -1,0 +1,169 @@
+"""Goal: each change is counted once in Redis, whoever writes and whatever Redis loses.
+
+Method: the committers of `streams.metrics` on the shared Redis, without Kafka; and workers that are killed, on topics
+that the test writes. Keys are those of the application, in its own database, which each test empties.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import redis
+
+from config.settings import RedisSettings
+from demo.workers import Worker
+from stack.local import Stack
+from stack.ports import free_ports
+from streams.adapters.redis import RedisClient
+from streams.model.errors import SinkAwayError
+from streams.model.figures import Figure, minutes_before
+from streams.runtime.faust.app import TransactionalApp
+from streams.runtime.partition.batch import OutputRecord
+from tables.figures import BULK, DATABASE, HIGH_VALUE, MOST_ALERTS, VELOCITY, FigureCommitter, FigureSink
+from tests.streams.orders.deployments import FedShop
+from tests.streams.warehouse.warehouse_rows import IdleWorker
+from tests.support.builders import order_row, updated
+from tests.support.server_waiting import until
+
+TOPIC = "dbserver1.public.orders"
+AT_MS = 1_767_323_045_678
+MINUTE = "202601020304"
+PLACED = Figure("created", AT_MS, MINUTE, orders=1, cents=1_234, customer="7")
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[Any]:
+    url = RedisSettings.read(stack.environment()).url
+    with contextlib.closing(redis.Redis.from_url(url, db=DATABASE, decode_responses=True)) as client:
+        client.flushdb()
+        yield client
+        client.flushdb()
+
+
+@pytest.fixture
+async def sink(stack: Stack, client: Any) -> AsyncIterator[FigureSink]:
+    app = cast(TransactionalApp, IdleWorker("figures"))
+    url = RedisSettings.read(stack.environment()).url
+    sink = FigureSink(RedisClient(url, database=DATABASE), app, window_s=600, bulk=20)
+    yield sink
+    await sink.client.close()
+
+
+async def opened(sink: FigureSink, *, partition: int = 0) -> tuple[FigureCommitter, int | None]:
+    committer = sink.committers(TOPIC, "orders", has_orders=True)(partition)
+    await committer.open()
+    return committer, (await committer.committed())[TOPIC]
+
+
+async def add(committer: FigureCommitter, offset: int, *figures: Figure) -> None:
+    records = [OutputRecord("figures", None, None, content=figure) for figure in figures]
+    await committer.commit(records, {TOPIC: offset})
+
+
+async def test_figures_of_a_turn_are_added_with_its_offset(sink: FigureSink, client: Any) -> None:
+    committer, start = await opened(sink)
+    assert start is None
+    await add(committer, 2, Figure("read", AT_MS, country=("7", "DE")), PLACED)
+    await add(
+        committer, 5, PLACED, Figure("updated", AT_MS + 1, MINUTE, cents=-34), Figure("deleted", 5, customer=None)
+    )
+    stats = {"created": "2", "updated": "1", "deleted": "1", "read": "1", "last_change_ms": str(AT_MS + 1)}
+    assert client.hgetall("cdc:stats:orders") == stats
+    assert client.hgetall(f"realtime:metrics:orders:{MINUTE}") == {"orders": "2", "revenue_cents": "2434"}
+    assert client.hgetall(f"realtime:metrics:countries:{MINUTE}") == {"DE": "2"}
+    assert (await opened(sink))[1] == 5
+    assert 0 < client.ttl(f"realtime:metrics:orders:{MINUTE}") <= 600
+    assert 0 < client.ttl(f"realtime:metrics:countries:{MINUTE}") <= 600
+
+
+async def test_a_former_owner_adds_nothing_and_lost_data_is_noticed(sink: FigureSink, client: Any) -> None:
+    zombie, _ = await opened(sink)
+    owner, _ = await opened(sink)
+    await add(owner, 2, PLACED)
+    with pytest.raises(SinkAwayError):
+        await add(zombie, 2, PLACED)
+    assert client.hget("cdc:stats:orders", "created") == "1"
+    client.flushdb()
+    with pytest.raises(SinkAwayError):
+        await owner.check()
+    again, start = await opened(sink)
+    assert start is None
+    await add(again, 2, PLACED)
+    assert client.hget(f"realtime:metrics:orders:{MINUTE}", "orders") == "1"
+
+
+async def test_an_order_of_an_unknown_or_deleted_customer_counts_as_unknown(sink: FigureSink, client: Any) -> None:
+    committer, _ = await opened(sink)
+    await add(committer, 1, PLACED)
+    await add(committer, 2, Figure("created", AT_MS, country=("7", "DE")))
+    await add(committer, 3, PLACED)
+    await add(committer, 4, Figure("deleted", AT_MS, country=("7", None)))
+    await add(committer, 5, PLACED)
+    assert client.hgetall(f"realtime:metrics:countries:{MINUTE}") == {"unknown": "2", "DE": "1"}
+
+
+async def test_high_values_and_bulk_raise_one_alert_each(sink: FigureSink, client: Any) -> None:
+    committer, _ = await opened(sink)
+    await add(committer, 1, Figure("created", AT_MS, MINUTE, orders=1, cents=10**15, high=("o1", 10**15)))
+    for offset, pieces in enumerate((12, 7, 1, 5), 2):
+        await add(committer, offset, Figure("created", AT_MS, quantity=("o2", pieces)))
+    assert [fields for _, fields in client.xrange(HIGH_VALUE)] == [{"order": "o1", "total_cents": str(10**15)}]
+    assert [fields for _, fields in client.xrange(BULK)] == [{"order": "o2", "quantity": "20"}]
+    assert client.hget(f"realtime:metrics:orders:{MINUTE}", "revenue_cents") == str(10**15)
+    many = [Figure("created", AT_MS, high=(f"o{number}", 100_000)) for number in range(2 * MOST_ALERTS)]
+    await add(committer, 6, *many)
+    assert client.xlen(HIGH_VALUE) < 1.5 * MOST_ALERTS
+
+
+async def test_the_velocity_follows_the_clock_and_falls_to_zero(sink: FigureSink, client: Any) -> None:
+    committer, _ = await opened(sink)
+    other, _ = await opened(sink, partition=1)
+    await other.check()
+    assert client.get(VELOCITY) is None
+    newest, *_, oldest = minutes_before(time.time(), 4)
+    await add(committer, 1, *[Figure("created", AT_MS, minute, orders=5) for minute in (newest, oldest)])
+    await committer.check()
+    assert client.get(VELOCITY) == "2.00"
+    client.delete(*client.keys("realtime:metrics:orders:*"))
+    await committer.check()
+    assert client.get(VELOCITY) == "0.00"
+    assert 0 < client.ttl(VELOCITY) <= 30
+
+
+def test_workers_that_are_killed_count_every_change_once(stack: Stack, client: Any, tmp_path: Path) -> None:
+    shop = FedShop(stack, tmp_path)
+    environment = shop.environment | {"METRICS_APP_ID": f"{shop.dataset}-metrics"}
+    workers: list[Worker] = []
+
+    def start() -> Worker:
+        [port] = free_ports(["worker"]).values()
+        workers.append(Worker(web_port=port, environment=environment, folder=tmp_path, application="streams.metrics"))
+        workers[-1].start()
+        workers[-1].wait_ready()
+        return workers[-1]
+
+    def counted() -> int:
+        return sum(int(client.hget(key, "orders")) for key in client.keys("realtime:metrics:orders:*"))
+
+    def place(number: int) -> None:
+        row = order_row(f"order-{number}", timestamp=datetime.now(UTC).isoformat())
+        shop.write("orders", row["id"], row)
+        shop.write("orders", row["id"], row, op=lambda after, **at: updated(after, after, **at))
+
+    for number in range(100):
+        place(number)
+        if number in (0, 30, 60):
+            start()
+        if number in (20, 50):
+            workers[-1].kill()
+    until(lambda: counted() == 100, "every order is counted once")
+    until(lambda: client.hget("cdc:stats:orders", "updated") == "100", "every update is counted once")
+    assert client.hget("cdc:stats:orders", "created") == "100"
+    assert workers[-1].stop()
+    shop.close()

@@ -1,0 +1,245 @@
+"""Goal: the warehouse equals the source, also after faults of workers and of the connection to it.
+
+Method: real workers of `streams.warehouse` on topics that the test writes; the test keeps what the rows have to come
+to. Limits are for liveness only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+import pytest
+
+from config.settings import WarehouseDatabaseSettings
+from demo.workers import Worker
+from ops.cli import main
+from stack.local import Stack
+from stack.ports import free_ports
+from stack.process import ProcessState
+from tests.streams.orders.deployments import PARTITIONS, FedShop, metric, stats_of
+from tests.support.background import in_background
+from tests.support.builders import created, deleted, snapshot_read, updated
+from tests.support.server_waiting import until
+
+SEED: Final = 22
+IDS: Final = range(1, 61)
+TIME: Final = "2026-01-02T03:04:05Z"
+Rows = dict[int, tuple[str, bool]]
+
+
+class Customers:
+    """Writes customers to their topic, and keeps the tier of each and whether it is deleted."""
+
+    def __init__(self, shop: FedShop) -> None:
+        self.rows: Rows = {}
+        self._shop = shop
+        self._draw = random.Random(SEED)  # noqa: S311 - no secret
+        self._version = 0
+
+    def put(self, number: int, *, op: Any = None) -> None:
+        """Insert or update a customer."""
+        self._version += 1
+        row = columns(number, f"tier {self._version}")
+        before = self.rows.get(number)
+        if op is None:
+            is_new = before is None or before[1]
+            old = columns(number, "" if before is None else before[0])
+            op = created if is_new else lambda after, **at: updated(old, after, **at)
+        self._shop.write("customers", str(number), row, op=op)
+        self.rows[number] = (f"tier {self._version}", False)
+
+    def delete(self, number: int) -> None:
+        """Delete a customer."""
+        tier, is_deleted = self.rows.get(number, ("", True))
+        if not is_deleted:
+            self._shop.write("customers", str(number), columns(number, tier), op=deleted)
+            self.rows[number] = (tier, True)
+
+    def read_again(self) -> None:
+        """Write what a new snapshot reads."""
+        for number, (tier, is_deleted) in self.rows.items():
+            if not is_deleted:
+                self._shop.write("customers", str(number), columns(number, tier), op=snapshot_read)
+
+    @contextlib.contextmanager
+    def load(self) -> Iterator[None]:
+        """Put and delete at random all the while."""
+
+        def run(stop: threading.Event) -> None:
+            while not stop.wait(0.01):
+                number = self._draw.choice(IDS)
+                if self._draw.random() < 0.2:
+                    self.delete(number)
+                else:
+                    self.put(number)
+
+        with in_background(run, "customers"):
+            yield
+
+
+def columns(number: int, tier: str) -> dict[str, Any]:
+    """A row of the source."""
+    times = {"created_at": TIME, "updated_at": TIME}
+    return {"id": number, "name": "Ada", "email": f"{number}@example.org", "phone": None, "tier": tier, **times}
+
+
+class WarehouseShop(FedShop):
+    """A shop with a warehouse of its own, and workers that fill it."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        super().__init__(stack, folder)
+        own = {"WAREHOUSE_APP_ID": f"{self.dataset}-warehouse", "WAREHOUSE_DATABASE": f"wh_{secrets.token_hex(4)}"}
+        self.environment |= own
+        self.workers: list[Worker] = []
+        self.kill_file = folder / "kill"
+        self.customers = Customers(self)
+
+    def worker(self, *, program: str = "faust", ready: bool = True) -> Worker:
+        """Start a worker, and wait until it is ready."""
+        [port] = free_ports(["worker"]).values()
+        environment = self.environment | {"KILL_FILE": str(self.kill_file)}
+        worker = Worker(
+            web_port=port,
+            environment=environment,
+            folder=self._folder,
+            program=(program,),
+            application="streams.warehouse",
+        )
+        self.workers.append(worker)
+        worker.start()
+        if ready:
+            worker.wait_ready()
+        return worker
+
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement in the warehouse; its rows."""
+        with self._connected(self.environment["WAREHOUSE_DATABASE"]) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def rows(self) -> Rows:
+        """The customers of the warehouse."""
+        found = self.run("SELECT customer_id, tier, is_deleted FROM dim_customers")
+        return {number: (tier, is_deleted) for number, tier, is_deleted in found}
+
+    def until_equal(self) -> None:
+        """Wait until the warehouse is the source."""
+        until(lambda: self.rows() == self.customers.rows, "the warehouse has the source's rows")
+
+    def end(self) -> None:
+        """End the workers, and drop the database."""
+        for worker in self.workers:
+            worker.stop()
+        with self._connected("postgres") as connection:
+            connection.execute(
+                f"DROP DATABASE IF EXISTS {self.environment['WAREHOUSE_DATABASE']} WITH (FORCE)".encode()
+            )
+        self.close()
+
+    def _connected(self, database: str) -> psycopg.Connection[Any]:
+        login = WarehouseDatabaseSettings.read(self.environment)
+        return psycopg.connect(
+            host=login.host,
+            port=login.port,
+            user=login.user,
+            password=login.password,
+            dbname=database,
+            autocommit=True,
+        )
+
+
+def is_alone(worker: Worker) -> bool:
+    """Whether a worker processes every partition of the customers."""
+    stats = worker.stats() or {"partitions": {}}
+    running = [name for name, each in stats["partitions"].items() if each["state"] == "running"]
+    return {f"dim_customers/{number}" for number in range(PARTITIONS)} <= {*running}
+
+
+@pytest.fixture
+def shop(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WarehouseShop]:
+    shop = WarehouseShop(stack, tmp_path)
+    for name, value in shop.environment.items():
+        monkeypatch.setenv(name, value)
+    assert main(["warehouse", "apply"]) == 0
+    yield shop
+    shop.end()
+
+
+def test_changes_dead_letters_and_a_new_snapshot_reach_the_warehouse(
+    shop: WarehouseShop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    customers = shop.customers
+    for number in IDS:
+        customers.put(number)
+    worker = shop.worker()
+    shop.until_equal()
+    customers.put(1)
+    customers.delete(2)
+    bad = created(columns(77, "a\0b"))
+    shop.write_raw("customers", "77", bad, b"{")
+    shop.order(order_id="3f2504e0-4f89-11d3-9a0c-0305e82c3301", num_products=2, lines=2)
+    shop.until_equal()
+    letters = f"SELECT value FROM dlq_events WHERE topic LIKE '%{shop.dataset}.customers' ORDER BY \"offset\""  # noqa: S608
+    until(lambda: shop.run(letters) == [(bad,), (b"{",)], "both dead letters are events")
+    until(lambda: shop.run("SELECT count(*) FROM fact_order_details") == [(2,)], "the lines are facts")
+    before = shop.run("SELECT ctid::text, xmin::text FROM dim_customers ORDER BY 1")
+    passed_over = stats_of(worker)["warehouse"]["passed_over"]
+    customers.read_again()
+    until(lambda: stats_of(worker)["warehouse"]["passed_over"] > passed_over + 50, "the snapshot was passed over")
+    assert shop.run("SELECT ctid::text, xmin::text FROM dim_customers ORDER BY 1") == before
+    assert metric(worker, "millrace_warehouse_total", event="refused") == 1
+    capsys.readouterr()
+    assert main(["warehouse", "status"]) == 0
+    shown = capsys.readouterr().out
+    assert "dim_customers" in shown
+    assert f"dead letters of {shop.dataset}-warehouse: 2" in shown
+
+
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+def test_a_worker_that_is_killed_around_a_commit_leaves_every_change_once(shop: WarehouseShop, when: str) -> None:
+    killed = shop.worker(program="tests.streams.warehouse.killed_at_commit")
+    shop.customers.put(1)
+    shop.until_equal()
+    shop.kill_file.write_text(when)
+    with shop.customers.load():
+        until(lambda: killed.process.state() is ProcessState.ENDED, "the worker has ended itself")
+        shop.worker()
+    shop.until_equal()
+    assert not shop.kill_file.exists()
+
+
+def test_workers_that_come_go_and_are_killed_under_load_leave_the_sources_rows(shop: WarehouseShop) -> None:
+    with shop.customers.load():
+        first = shop.worker()
+        second = shop.worker()
+        first.kill()
+        third = shop.worker()
+        second.pause()  # past its session: the third worker takes its partitions over
+        until(lambda: is_alone(third), "the third worker has all partitions")
+        shop.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        second.resume()
+        written = stats_of(third)["warehouse"]["written"]
+        until(lambda: stats_of(third)["warehouse"]["written"] > written + 50, "it goes on")
+    shop.until_equal()
+    assert third.stop()
+
+
+def test_a_warehouse_that_is_emptied_under_the_worker_is_filled_again(shop: WarehouseShop) -> None:
+    for number in IDS:
+        shop.customers.put(number)
+    shop.worker()
+    shop.until_equal()
+    assert main(["warehouse", "reset"]) == 1
+    assert main(["warehouse", "reset", "--yes"]) == 0
+    assert main(["warehouse", "apply"]) == 0
+    shop.until_equal()
