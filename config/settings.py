@@ -93,6 +93,18 @@ class WarehouseDatabaseSettings(SettingsGroup):
     user: str = setting("WAREHOUSE_USER|PGUSER", parsing.text)
     password: str = setting("WAREHOUSE_PASSWORD|PGPASSWORD", parsing.text, secret=True)
     database: str = setting("WAREHOUSE_DATABASE", parsing.name, "warehouse")
+    tls: str = setting("WAREHOUSE_SSLMODE|PGSSLMODE", parsing.one_of(*encryption.POSTGRES), "prefer")
+    ca_file: Path | None = setting("WAREHOUSE_SSLROOTCERT|PGSSLROOTCERT", parsing.file, None)
+
+    def __post_init__(self) -> None:
+        encryption.check_postgres(self.tls, self.ca_file, "WAREHOUSE_")
+
+    @property
+    def connection(self) -> dict[str, str | int]:
+        """The arguments of a connection, as libpq names them."""
+        address: dict[str, str | int] = {"host": self.host, "port": self.port, "dbname": self.database}
+        login = {"user": self.user, "password": self.password, "sslmode": self.tls}
+        return address | login | ({} if self.ca_file is None else {"sslrootcert": str(self.ca_file)})
 
 
 @dataclass(frozen=True, kw_only=True)

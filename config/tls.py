@@ -54,12 +54,13 @@ def check_mysql(mode: str, ca_file: Path | None) -> None:
         raise SettingsError("MYSQL_CA_FILE: is not used as MYSQL_TLS is off: remove it, or set MYSQL_TLS=verify-full")
 
 
-def check_postgres(mode: str, ca_file: Path | None) -> None:
-    """Refuse settings that cannot encrypt connections to PostgreSQL."""
+def check_postgres(mode: str, ca_file: Path | None, begin: str = "PG") -> None:
+    """Refuse settings that cannot encrypt connections to PostgreSQL; `begin` is how the settings' names begin."""
     if mode.startswith("verify-"):
+        file = f"{begin}SSLROOTCERT"
         if ca_file is None:
-            raise SettingsError(f"PGSSLMODE: {mode} needs PGSSLROOTCERT, the authority's certificates in PEM format")
-        trusting(ca_file, "PGSSLROOTCERT")
+            raise SettingsError(f"{begin}SSLMODE: {mode} needs {file}, the authority's certificates in PEM format")
+        trusting(ca_file, file)
 
 
 def redis_url(url: str, ca_file: Path | None) -> str:

@@ -39,9 +39,8 @@ if not tables:
     raise SystemExit(UsageError.exit_code)
 
 app = transactional_app(settings.warehouse_app_id, kafka, settings)
-address = {"host": database.host, "port": database.port, "user": database.user, "password": database.password}
 sink = WarehouseSink(
-    DatabaseClient({**address, "dbname": database.database}, connections=settings.warehouse_connections),
+    DatabaseClient(database.connection, connections=settings.warehouse_connections),
     app,
     schema=definition.name,
 )

@@ -27,6 +27,7 @@ from config.settings import (
     DatabaseSettings,
     ObjectStoreSettings,
     PostgresSettings,
+    WarehouseDatabaseSettings,
     RedisSettings,
     trust_for_this_process,
 )
@@ -132,6 +133,11 @@ def test_the_connector_for_postgres_gets_mode_and_authority() -> None:
             "MINIO_CA_FILE: http:// is not encrypted",
         ),
         (PostgresSettings, POSTGRES | {"PGSSLMODE": "verify-ca"}, "PGSSLMODE: verify-ca needs PGSSLROOTCERT"),
+        (
+            WarehouseDatabaseSettings,
+            POSTGRES | {"PGSSLMODE": "verify-ca"},
+            "WAREHOUSE_SSLMODE: verify-ca needs WAREHOUSE_SSLROOTCERT",
+        ),
         (DatabaseSettings, DATABASE | {"MYSQL_TLS": "on"}, "MYSQL_TLS: must be off or verify-ca or verify-full"),
     ],
 )
@@ -249,3 +255,11 @@ def test_the_lake_does_not_try_again_what_it_does_not_trust(error: Exception, sa
     with pytest.raises(BatchError, match=said):
         with_tries(work, layer="bronze", table="orders", pause=lambda seconds: None)
     assert len(tries) == 1
+
+
+def test_the_warehouse_is_checked_like_the_source_unless_it_has_settings_of_its_own(ca_file: Path) -> None:
+    shared = POSTGRES | {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(ca_file)}
+    connection = WarehouseDatabaseSettings.read(shared).connection
+    assert (connection["sslmode"], connection["sslrootcert"]) == ("verify-full", str(ca_file))
+    own = WarehouseDatabaseSettings.read(POSTGRES | {"WAREHOUSE_SSLMODE": "require"}).connection
+    assert (own["sslmode"], own.get("sslrootcert")) == ("require", None)
