@@ -27,8 +27,8 @@ from config.settings import (
     DatabaseSettings,
     ObjectStoreSettings,
     PostgresSettings,
-    WarehouseDatabaseSettings,
     RedisSettings,
+    WarehouseDatabaseSettings,
     trust_for_this_process,
 )
 from config.settings_group import SettingsError, SettingsGroup
