@@ -14,7 +14,13 @@ LEAST_IMPORTANT: Final = 19
 
 
 def starve(pid: int) -> None:
-    """Give all threads of a process the lowest priority, for good: only an administrator could raise it again."""
+    """Give all threads of a process the lowest priority, for good: only an administrator could raise it again.
+
+    Where the kernel shares the processors among sessions first, its session gets the lowest priority too.
+    """
+    session = Path(f"/proc/{pid}/autogroup")
+    if session.exists():
+        session.write_text(str(LEAST_IMPORTANT))
     for thread in Path(f"/proc/{pid}/task").iterdir():
         os.setpriority(os.PRIO_PROCESS, int(thread.name), LEAST_IMPORTANT)
 

@@ -23,6 +23,7 @@ from streams.runtime.faust.source_topics import describe_sources
 from streams.runtime.faust.source_watch import SourceWatch
 from streams.runtime.faust.transport import BatchConsumer
 from streams.runtime.faust.worker import WorkerApp
+from streams.runtime.partition.gate import RESTORATION_SLOT_S, RESTORATIONS_AT_A_TIME, Gate
 from streams.runtime.partition.host import PolledTask
 from streams.runtime.partition.lifecycle import Partition, PartitionState
 from streams.runtime.partition.pipeline import Pipeline, StateTable
@@ -57,6 +58,7 @@ class PartitionSupervisor(Service):
         self._changing = asyncio.Lock()
         self._changes = 0
         self._generation = -1
+        self._restorations = Gate(RESTORATIONS_AT_A_TIME, RESTORATION_SLOT_S)
         self.offsets = SourceOffsets(app, lambda: self.partitions, beacon=self.beacon)
         self.add_dependency(self.offsets)
         self.add_dependency(LoopWatch(app.stats, beacon=self.beacon))
@@ -247,6 +249,7 @@ class PartitionSupervisor(Service):
             progress=progress,
             write_first=write_first,
             on_progress=report,
+            admitted=lambda: self._restorations.admitted(lambda: float(write_first is None)),  # standbys come last
         )
 
     async def sources(self, partition: int, topics: Collection[str]) -> Mapping[str, Source]:

@@ -21,6 +21,12 @@ TURNS_AT_A_TIME: Final = 2
 OPENINGS_AT_A_TIME: Final = 4
 """Maximum number of partitions that a worker begins to open within `OPENING_SLOT_S`."""
 
+RESTORATIONS_AT_A_TIME: Final = 4
+"""Maximum number of states that a worker begins to restore within `RESTORATION_SLOT_S`. Each keeps its newest entries
+in memory until it is done, some 3 MB, and all of them share one processor."""
+
+RESTORATION_SLOT_S: Final = 2.0
+
 SLOT_S: Final = 0.2
 OPENING_SLOT_S: Final = 0.25
 """Time for which a turn or an opening keeps others waiting. One that hangs, for example because the leader of its

@@ -57,6 +57,9 @@ AGE_MARGIN_S: Final = 3600.0
 WriteFirst = Callable[[bytes], Awaitable[None]]
 """A function that writes the incarnation UUID to an empty changelog, in a transaction of the partition's owner."""
 
+Admission = Callable[[], contextlib.AbstractAsyncContextManager[None]]
+"""A function that returns a context, which is entered when its turn has come."""
+
 
 class ChangelogDamagedError(Exception):
     """The changelog does not begin with its incarnation record (a UUID), or has a record that cannot be a state."""
@@ -88,6 +91,7 @@ class Restoration:
     Args:
         changelog_delete_retention_s: how many seconds compaction keeps tombstones.
         write_first: writes the incarnation UUID to an empty changelog; None for a standby, which never writes.
+        admitted: returns the context in which more than a few records are read.
 
     Attributes:
         recent: the newest entries read, including all entries after the store's `settled_offset`.
@@ -103,6 +107,7 @@ class Restoration:
         progress: RestoreProgress,
         write_first: WriteFirst | None = None,
         on_progress: Callable[[], None] = lambda: None,
+        admitted: Admission = contextlib.nullcontext,
     ) -> None:
         self.recent: deque[Entry] = deque(maxlen=RECENT_ENTRIES)
         self._store = store
@@ -112,6 +117,7 @@ class Restoration:
         self._progress = progress
         self._write_first = write_first
         self._on_progress = on_progress
+        self._admitted = admitted
 
     async def run(self, client: Mapping[str, Any]) -> None:
         """Restore the store up to the current end of the changelog.
@@ -163,7 +169,8 @@ class Restoration:
             # Without a settled offset (a former standby, or a new store), it is unknown which follow-ups are done.
             done = max(min(done, store.settled_offset or 0), done - RECENT_OFFSETS)
         progress.begin = progress.position = first if done is None else max(first, done + 1)
-        await self._replay(consumer)
+        async with self._admitted() if progress.remaining > POLL_RECORDS else contextlib.nullcontext():
+            await self._replay(consumer)
         await store.complete_timers(self._codec)
 
     def _unfit(self, incarnation: bytes) -> str | None:

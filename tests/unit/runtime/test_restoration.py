@@ -20,7 +20,13 @@ from hypothesis import strategies as st
 from streams.runtime.partition.batch import OutputRecord
 from streams.runtime.state import changelog as changelog_module
 from streams.runtime.state import store as store_module
-from streams.runtime.state.changelog import INCARNATION_KEY, ChangelogDamagedError, Restoration, RestoreProgress
+from streams.runtime.state.changelog import (
+    INCARNATION_KEY,
+    Admission,
+    ChangelogDamagedError,
+    Restoration,
+    RestoreProgress,
+)
 from streams.runtime.state.memory import StoreMemory
 from streams.runtime.state.store import UP_TO_DATE_INTERVAL_S, PartitionStore
 from tests.support.async_waiting import until
@@ -64,7 +70,14 @@ def log_of(*records: OutputRecord, incarnation: bytes = b"one") -> Log:
     return log
 
 
-def restoration(store: PartitionStore, log: Log, progress: RestoreProgress, *, retention_s: float) -> Restoration:
+def restoration(
+    store: PartitionStore,
+    log: Log,
+    progress: RestoreProgress,
+    *,
+    retention_s: float = DAY_S,
+    admitted: Admission = contextlib.nullcontext,
+) -> Restoration:
     async def write_first(incarnation: bytes) -> None:
         log.append([OutputRecord(CHANGELOG, INCARNATION_KEY, incarnation)], {})
 
@@ -75,6 +88,7 @@ def restoration(store: PartitionStore, log: Log, progress: RestoreProgress, *, r
         changelog_delete_retention_s=retention_s,
         progress=progress,
         write_first=write_first,
+        admitted=admitted,
     )
 
 
@@ -103,6 +117,26 @@ async def test_only_what_is_new_is_read(store: PartitionStore) -> None:
     log.append([record(b"a", 2)], {})
     progress = await restore(store, log)
     assert (progress.records, progress.remaining, totals(store)) == (1, 0, {b"a": 2})
+
+
+async def test_only_a_long_changelog_waits_for_its_turn(store: PartitionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changelog_module, "POLL_RECORDS", 3)
+    seen: list[int] = []
+
+    @contextlib.asynccontextmanager
+    async def turn() -> AsyncIterator[None]:
+        seen.append(len(totals(store)))
+        yield
+        seen.append(len(totals(store)))
+
+    log = log_of(record(b"a", 1))
+    consumer: Any = LogConsumer(log)
+    await restoration(store, log, RestoreProgress(), admitted=turn)._restore(consumer)
+    assert seen == []
+    store.settled_offset = 1
+    log.append([record(key, 2) for key in (b"b", b"c", b"d", b"e")], {})
+    await restoration(store, log, RestoreProgress(), admitted=turn)._restore(consumer)
+    assert seen == [1, 5]
 
 
 async def test_a_changelog_that_was_made_anew_empties_the_store(store: PartitionStore) -> None:
