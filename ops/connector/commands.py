@@ -30,8 +30,8 @@ from stack.errors import StackError
 from streams.model.position import epoch_of, with_epoch
 
 UNCLEAN_STOP = (
-    "Connect was away: if it was killed while it read rows that a client had loaded with COPY, up to a page of them may be "
-    "missing in the topics; run `millrace lake reconcile --repair`, or begin a new epoch"
+    "Connect was away: if it was killed while it read rows that a client had loaded with COPY, up to a page of them may"
+    " be missing in the topics; run `millrace lake reconcile --repair`, or begin a new epoch"
 )
 """The connector, Debezium 3.7, goes on behind rows with one place in the log if it had published one of them."""
 
