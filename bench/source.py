@@ -47,8 +47,8 @@ def measured(*, rate: int, seconds: int, customers: int, say: Say) -> list[dict[
 
 def _line(row: Mapping[str, Any]) -> str:
     return (
-        f"{row['engine']}: snapshot {row['snapshot_rows_per_s']:,} rows/s of {row['rows']:,}; at {row['rate']} changes/s "
-        f"commit to topic p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms of {row['changes']:,}"
+        f"{row['engine']}: snapshot {row['snapshot_rows_per_s']:,} rows/s of {row['rows']:,} rows; at {row['rate']} "
+        f"changes/s, commit to topic p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms of {row['changes']:,}"
     )
 
 
