@@ -19,6 +19,7 @@ from config.settings import (
     DatabaseSettings,
     DatasetSettings,
     KafkaSettings,
+    MetricsSettings,
     LookupsSettings,
     ObjectStoreSettings,
     OrdersSettings,
@@ -57,6 +58,7 @@ SETTINGS: dict[str, type[SettingsGroup]] = {
     "streams.orders": OrdersSettings,
     "streams.lookups": LookupsSettings,
     "streams.archive": ArchiveSettings,
+    "streams.metrics": MetricsSettings,
 }
 ENV_LINE = "--- Only for docker-compose.yml"
 

@@ -185,7 +185,7 @@ async def test_a_warehouse_that_is_read_only_is_waited_for(warehouse: Warehouse)
     with pytest.raises(SinkAwayError, match="read-only"):
         await writer.open()
     assert is_away(writer)
-    warehouse.run(f"SET default_transaction_read_only = off; ALTER DATABASE {warehouse.name} RESET ALL")
+    warehouse.run(f"ALTER DATABASE {warehouse.name} RESET ALL")
     assert await writer.open() is None
     assert not is_away(writer)
     await writer.close()

