@@ -48,6 +48,17 @@ def parser() -> argparse.ArgumentParser:
     """Build the command-line parser of all benchmarks."""
     made = argparse.ArgumentParser(prog="python -m bench", description="run the benchmarks")
     actions = made.add_subparsers(required=True, metavar="BENCHMARK")
+    _add_stream(actions)
+    _add_latency(actions)
+    _add_state(actions)
+    _add_source(actions)
+    _add_partitions(actions)
+    _add_warehouse(actions)
+    add_batch(actions, say)
+    return made
+
+
+def _add_stream(actions: Any) -> None:
     stream = actions.add_parser("stream", help="measure the order stream, and other systems that do the same work")
     names = ", ".join(dict.fromkeys(system.name for system in SYSTEMS))
     stream.add_argument(
@@ -58,6 +69,9 @@ def parser() -> argparse.ArgumentParser:
     repeat = "number of runs of each system, whose medians are reported (default: 3)"
     stream.add_argument("--repeat", type=_positive, default=3, help=repeat)
     stream.set_defaults(run=run_stream)
+
+
+def _add_latency(actions: Any) -> None:
     delays = actions.add_parser("latency", help="measure the time from a database commit to the visible order")
     delays.add_argument("--partitions", type=_numbers, default="4,12", help="numbers of partitions (default: 4,12)")
     delays.add_argument("--rates", type=_numbers, default="10,100,500", help="orders per second (default: 10,100,500)")
@@ -65,16 +79,25 @@ def parser() -> argparse.ArgumentParser:
     peers = "systems to measure (default: millrace); kafka-streams runs with commit intervals of 10, 30 and 100 ms"
     delays.add_argument("--system", dest="systems", type=_latency_systems, default="millrace", help=peers)
     delays.set_defaults(run=run_latency)
+
+
+def _add_state(actions: Any) -> None:
     restoring = actions.add_parser("state", help="measure a worker's state: restore time, size on disk, failover time")
     restoring.add_argument(
         "--orders", type=_numbers, default="100000,1000000", help="numbers of orders (default: 100000,1000000)"
     )
     restoring.set_defaults(run=run_state)
+
+
+def _add_source(actions: Any) -> None:
     capture = actions.add_parser("source", help="measure the snapshot, and the time from a commit to its topic")
     capture.add_argument("--rate", type=_positive, default=200, help="changes per second (default: 200)")
     capture.add_argument("--seconds", type=_positive, default=30, help="duration in seconds (default: 30)")
     capture.add_argument("--customers", type=_positive, default=200_000, help="rows to read first (default: 200000)")
     capture.set_defaults(run=run_source)
+
+
+def _add_partitions(actions: Any) -> None:
     many = actions.add_parser("partitions", help="measure what many partitions cost, while workers come and go")
     numbers = "PARTITIONS/WORKERS to measure (default: 4/1,24/1,96/1,96/4)"
     many.add_argument("--cases", type=_cases, default="4/1,24/1,96/1,96/4", help=numbers)
@@ -84,12 +107,13 @@ def parser() -> argparse.ArgumentParser:
     full = "states of finished orders that each partition has from the beginning (default: 0)"
     many.add_argument("--states", type=_count, default=0, help=full)
     many.set_defaults(run=run_partitions)
+
+
+def _add_warehouse(actions: Any) -> None:
     loading = actions.add_parser("warehouse", help="measure changes per second into the warehouse, and the delay")
     loading.add_argument("--changes", type=_positive, default=200_000, help="changes of each kind (default: 200000)")
     loading.add_argument("--seconds", type=_positive, default=20, help="duration of 200 commits/s (default: 20)")
     loading.set_defaults(run=run_warehouse)
-    add_batch(actions, say)
-    return made
 
 
 def run_stream(asked: argparse.Namespace) -> int:

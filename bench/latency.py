@@ -23,8 +23,9 @@ from bench.machine import Spent, foreign_share, tree_usage
 from bench.percentiles import commit_markers, summary
 from bench.systems import Running, System, Task, output_topic, prepared
 from bench.testbed import DATASET, Say, StackTestbed, generator
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
-from config.settings import ConnectSettings, DatabaseSettings
+from config.settings import ConnectSettings
 from ops.connector.apply import apply_connector, wait_snapshot
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings

@@ -19,10 +19,11 @@ from typing import Any, Final
 from confluent_kafka import Producer
 
 from bench.testbed import Say, StackTestbed
+from config.database_settings import PostgresSettings, WarehouseDatabaseSettings
 from config.dataset import load_definition
 from config.engines import ENGINES
 from config.engines.base import Connection
-from config.settings import PostgresSettings, WarehouseDatabaseSettings, use_environment
+from config.settings import use_environment
 from demo.workers import Worker
 from ops.cli import main as millrace
 from stack.errors import StackError

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Final
 
+from config.database_settings import DatabaseSettings, PostgresSettings, WarehouseDatabaseSettings
 from config.settings import (
     ArchiveSettings,
     BatchSettings,
     ConnectSettings,
-    DatabaseSettings,
     DatasetSettings,
     KafkaSettings,
     LakeSettings,
@@ -18,10 +18,8 @@ from config.settings import (
     MetricsSettings,
     ObjectStoreSettings,
     OrdersSettings,
-    PostgresSettings,
     RedisSettings,
     SparkSettings,
-    WarehouseDatabaseSettings,
     WarehouseSettings,
 )
 from config.settings_group import SettingsGroup

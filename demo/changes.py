@@ -10,8 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Protocol
 
+from config.database_settings import PostgresSettings
 from config.definition import Definition, ShopGenerator
-from config.settings import ArchiveSettings, ConnectSettings, KafkaSettings, ObjectStoreSettings, PostgresSettings
+from config.settings import ArchiveSettings, ConnectSettings, KafkaSettings, ObjectStoreSettings
 from demo.archived import ArchiveCount, captured
 from demo.progress import Progress
 from demo.proof import ChangesProof

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from config.database_settings import DatabaseSettings
 from config.definition import Definition
-from config.settings import DatabaseSettings, environment_with
+from config.settings import environment_with
 from demo.customers import CustomersFile
 from demo.progress import Progress
 from demo.proof import LakeProof

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from config.database_settings import DatabaseSettings
 from config.definition import Definition, OrdersGenerator
-from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings, OrdersSettings
+from config.settings import ConnectSettings, KafkaSettings, OrdersSettings
 from demo.progress import Progress
 from demo.proof import Proof, percentile
 from demo.watch import FinalWatch

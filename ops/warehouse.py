@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from config.database_settings import WarehouseDatabaseSettings
 from config.definition import Definition
 from config.engines import ENGINES
 from config.engines.base import Connection
 from config.engines.faults import Fault
 from config.json_output import add_json_option, print_json
-from config.settings import DatasetSettings, WarehouseDatabaseSettings
+from config.settings import DatasetSettings
 from ops.context import add_stack_option, definition_of, settings_environment
 from ops.database import connect, connected
 from stack.errors import StackError

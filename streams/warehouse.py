@@ -18,9 +18,10 @@ import sys
 from functools import partial
 
 from agents.warehouse import LetterProcessor, WarehouseProcessor, loader, warehouse_agent, warehouse_letters
+from config.database_settings import WarehouseDatabaseSettings
 from config.dataset import definition_or_exit
 from config.errors import UsageError
-from config.settings import KafkaSettings, WarehouseDatabaseSettings, WarehouseSettings
+from config.settings import KafkaSettings, WarehouseSettings
 from config.settings_group import read_or_exit
 from streams.adapters.postgres import DatabaseClient
 from streams.model.letter import letter_arrays

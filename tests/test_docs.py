@@ -21,13 +21,12 @@ from typing import Any
 from pytest import Subtests  # noqa: PT013
 
 from batch.__main__ import parser as batch_parser
-from config import settings
 from config.dataset import load_definition
-from config.settings_group import SettingsGroup
 from ops.cli import parser
 from streams import orders as application
 from streams.schemas.contracts import PUBLISHED
 from streams.topics import catalogue
+from tests.support.reference.settings import groups
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -76,9 +75,8 @@ TUTORIAL = tutorial_in(PAGES["docs/tutorial/test-an-agent.md"])
 
 
 def setting_items() -> dict[str, Any]:
-    """Every setting that `config/settings.py` reads, by name."""
-    groups: list[Any] = [g for g in vars(settings).values() if isinstance(g, type) and issubclass(g, SettingsGroup)]
-    return {name: item for group in groups for item in dataclasses.fields(group) for name in item.metadata["names"]}
+    """Every setting, by name."""
+    return {name: item for group in groups() for item in dataclasses.fields(group) for name in item.metadata["names"]}
 
 
 @functools.cache

@@ -21,8 +21,9 @@ from minio.deleteobjects import DeleteObject
 
 from bench.lake.change import RECENT_DAYS, Shop, statements
 from bench.testbed import DATASET, Say, StackTestbed, generator
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
-from config.settings import ConnectSettings, DatabaseSettings, ObjectStoreSettings
+from config.settings import ConnectSettings, ObjectStoreSettings
 from demo.workers import Worker
 from ops.connector.apply import apply_connector, wait_snapshot
 from ops.connector.rest import ConnectClient

@@ -17,10 +17,10 @@ from typing import Any, Final
 from mysql.connector import Error, InterfaceError, OperationalError, errorcode
 from mysql.connector.connection import MySQLConnection
 
+from config.database_settings import DatabaseSettings
 from config.definition import Column, LogicalType
 from config.engines.base import CONNECT_TIMEOUT_S, SHORT_LOCK_WAIT_S, Clock, Connection, Engine, SourceSettings
 from config.engines.faults import EngineError, Fault, Words
-from config.settings import DatabaseSettings
 
 LOCK_WAIT_S: Final = 20
 

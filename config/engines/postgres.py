@@ -13,17 +13,16 @@ from typing import Any, Final
 
 import psycopg
 
+from config.database_settings import PostgresSettings
 from config.definition import Column
-from config.engines.base import CONNECT_TIMEOUT_S, SHORT_LOCK_WAIT_S, Clock, Connection, Engine, SourceSettings
+from config.engines.base import SHORT_LOCK_WAIT_S, Clock, Connection, Engine, SourceSettings
 from config.engines.faults import EngineError, Fault, Words
+from config.engines.postgres_connection import DEFAULT_SCHEMA, LOCK_WAIT_S, encryption, opened_postgres
 from config.engines.postgres_types import KINDS, value_text
-from config.settings import PostgresSettings
 
-DEFAULT_SCHEMA: Final = "public"
 HEARTBEAT_TABLE: Final = "millrace_heartbeat"
 """A table with one row, which belongs to the connector's publication: its changes move the connector's place."""
 
-LOCK_WAIT_S: Final = 20
 _POLL_S: Final = 0.05
 _MAINTENANCE_DATABASE: Final = "postgres"
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -85,8 +84,8 @@ class Postgres(Engine):
 
     def opened(self, settings: SourceSettings, database: str | None, schema: str | None, *, autocommit: bool) -> Any:
         place = {"host": settings.host, "port": settings.port, "user": settings.user, "password": settings.password}
-        place |= _encryption(settings)
-        return _opened({**place, "dbname": database or _MAINTENANCE_DATABASE}, schema, autocommit=autocommit)
+        place |= encryption(settings)
+        return opened_postgres({**place, "dbname": database or _MAINTENANCE_DATABASE}, schema, autocommit=autocommit)
 
     def reopened(self, driver: Any) -> Any:
         parameters = driver.info.get_parameters() | {"password": driver.info.password}
@@ -96,7 +95,7 @@ class Postgres(Engine):
         told = driver.info.get_parameters()
         place = {name: told[name] for name in ("host", "port", "user", "sslmode", "sslrootcert") if name in told}
         place |= {"password": driver.info.password}
-        found = _opened({**place, "dbname": database}, schema, autocommit=driver.autocommit)
+        found = opened_postgres({**place, "dbname": database}, schema, autocommit=driver.autocommit)
         driver.close()
         return found
 
@@ -278,29 +277,5 @@ class Postgres(Engine):
             "user": settings.user,
             "password": settings.password,
             "sessionInitStatement": "SET TimeZone TO 'UTC'",
-            **_encryption(settings),
+            **encryption(settings),
         }
-
-
-def _encryption(settings: SourceSettings) -> dict[str, str]:
-    """Return the parameters for TLS, which libpq and the JDBC driver name alike."""
-    return {"sslmode": settings.tls} | ({} if settings.ca_file is None else {"sslrootcert": str(settings.ca_file)})
-
-
-def _opened(parameters: Mapping[str, Any], schema: str | None, *, autocommit: bool) -> Any:
-    choices = {
-        "TimeZone": "UTC",
-        "search_path": f'"{schema or DEFAULT_SCHEMA}"',
-        "lock_timeout": f"{LOCK_WAIT_S}s",
-        "standard_conforming_strings": "on",
-        "DateStyle": "ISO",
-        "extra_float_digits": "1",
-    }
-    return psycopg.connect(
-        **parameters,
-        options=" ".join(f"-c {name}={value}" for name, value in choices.items()),
-        application_name="millrace",
-        connect_timeout=CONNECT_TIMEOUT_S,
-        autocommit=autocommit,
-        prepare_threshold=None,  # prepared statements do not survive a connection pooler
-    )

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from config.database_settings import DatabaseSettings
 from config.definition import Definition, Table
 from config.engines.base import Connection
-from config.settings import DatabaseSettings
 from ops.database import connected
 from ops.mysql_schema import primary_keys, reference_warning, silent_references
 from stack.errors import StackError

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Final
 
+from config.database_settings import PostgresSettings
 from config.definition import Definition
 from config.engines.base import Connection
-from config.settings import ConnectSettings, KafkaSettings, PostgresSettings
+from config.settings import ConnectSettings, KafkaSettings
 from ops.connector.apply import failure_of, is_running
 from ops.connector.arrival import SILENT_S, Arrivals
 from ops.connector.publication import prepare_source, unpublished

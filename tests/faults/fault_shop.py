@@ -14,10 +14,10 @@ from uuid import UUID
 import mysql.connector
 from confluent_kafka import Producer
 
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
 from config.definition import OrdersGenerator
 from config.engines.base import Connection
-from config.settings import DatabaseSettings
 from ops.database import connected
 from ops.dataset.shop import Details, ShopDatabase, Transaction
 from ops.dataset.simulate import simulate

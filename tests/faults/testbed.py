@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
 from config.definition import OrdersGenerator
-from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings
+from config.settings import ConnectSettings, KafkaSettings
 from ops.connector.apply import apply_connector, wait_running, wait_snapshot
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings

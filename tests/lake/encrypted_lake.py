@@ -10,8 +10,9 @@ import sys
 
 from batch.delta.delta_rs_location import DeltaRsLocation
 from batch.spark.session import spark_session
+from config.database_settings import DatabaseSettings
 from config.engines import ENGINES
-from config.settings import DatabaseSettings, ObjectStoreSettings, SparkSettings
+from config.settings import ObjectStoreSettings, SparkSettings
 
 CIPHER = "SELECT VARIABLE_VALUE FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'SSL_CIPHER'"
 

@@ -17,8 +17,8 @@ from batch import bronze
 from batch.context import LayerResult, RunContext
 from batch.silver import refine
 from batch.storage.database import connected
+from config.database_settings import DatabaseSettings
 from config.engines.base import Connection
-from config.settings import DatabaseSettings
 from ops.database import connected as as_owner
 from ops.dataset.schema import create_schema
 from stack.local import Stack

@@ -22,8 +22,8 @@ from batch.context import LayerResult
 from batch.errors import BatchError
 from batch.storage.canonical import time_text
 from batch.storage.database import connected
+from config.database_settings import DatabaseSettings
 from config.engines.base import Connection
-from config.settings import DatabaseSettings
 from ops.database import connected as as_owner
 from ops.dataset.schema import create_schema
 from stack.local import Stack

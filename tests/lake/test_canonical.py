@@ -20,10 +20,10 @@ from batch.bronze.jdbc_rows import read_source
 from batch.reconcile.queries import silver_rows, source_query
 from batch.storage.canonical import spark_text
 from batch.storage.database import connected
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
 from config.definition import Column, LogicalType, Table
 from config.engines.base import Connection
-from config.settings import DatabaseSettings
 from stack.local import Stack
 
 COLUMNS = (

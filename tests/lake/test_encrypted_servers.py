@@ -18,7 +18,8 @@ import pytest
 from batch.errors import BatchError
 from batch.storage.database import connected as read_by_the_lake
 from batch.storage.objects import object_folder
-from config.settings import DatabaseSettings, ObjectStoreSettings, RedisSettings, SparkSettings, environment_with
+from config.database_settings import DatabaseSettings
+from config.settings import ObjectStoreSettings, RedisSettings, SparkSettings, environment_with
 from ops.database import connected
 from stack.errors import StackError
 from stack.site import REPOSITORY

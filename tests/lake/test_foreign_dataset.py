@@ -16,8 +16,8 @@ from pyspark.sql import SparkSession
 
 from batch import bronze
 from batch.silver import refine
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
-from config.settings import DatabaseSettings
 from ops.cli import main
 from stack.local import Stack
 from stack.servers.mariadb import OWNER_USER, socket_path

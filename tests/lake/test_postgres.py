@@ -29,12 +29,12 @@ from batch.reconcile.sides import LakeSide, SourceSide
 from batch.silver import refine
 from batch.storage.canonical import spark_text
 from batch.storage.database import connected
+from config.database_settings import PostgresSettings
 from config.dataset import load_definition
 from config.definition import Column, Definition, LogicalType, Table
 from config.engines import postgres
 from config.engines.base import Connection
 from config.engines.faults import EngineError
-from config.settings import PostgresSettings
 from ops.cli import main
 from ops.database import connected as as_owner
 from stack.local import Stack

@@ -30,10 +30,10 @@ from batch.reconcile.sides import LakeSide, SourceSide
 from batch.silver import refine
 from batch.storage.canonical import spark_text
 from batch.storage.database import connected
+from config.database_settings import PostgresSettings
 from config.dataset import load_definition
 from config.definition import Column, Definition, LogicalType, Table
 from config.engines.postgres_types import REFUSED
-from config.settings import PostgresSettings
 from ops.cli import main
 from ops.connector.publication import type_faults
 from ops.topic_reader import TopicReader

@@ -26,8 +26,8 @@ from batch.pipeline.tables import lake_table
 from batch.silver import refine
 from batch.silver.history import history_table
 from batch.storage.database import connected
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
-from config.settings import DatabaseSettings
 from ops.database import connected as as_owner
 from ops.dataset.schema import create_schema
 from stack.local import Stack

@@ -17,8 +17,8 @@ import psycopg
 import pytest
 from msgspec import Struct
 
+from config.database_settings import PostgresSettings
 from config.dataset import load_definition
-from config.settings import PostgresSettings
 from ops.cli import main
 from ops.connector.rest import ConnectClient
 from ops.topic_reader import TopicReader

@@ -13,17 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from config.database_settings import DatabaseSettings, PostgresSettings
 from config.settings import (
     ArchiveSettings,
     ConnectSettings,
-    DatabaseSettings,
     DatasetSettings,
     KafkaSettings,
-    MetricsSettings,
     LookupsSettings,
+    MetricsSettings,
     ObjectStoreSettings,
     OrdersSettings,
-    PostgresSettings,
     RedisSettings,
 )
 from config.settings_group import SettingsError, SettingsGroup

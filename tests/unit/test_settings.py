@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from config.database_settings import DatabaseSettings
 from config.settings import (
     CacheSettings,
     ConnectSettings,
-    DatabaseSettings,
     DatasetSettings,
     KafkaSettings,
     LakeSettings,

@@ -19,18 +19,11 @@ import redis
 
 from batch.errors import BatchError
 from batch.storage.retry import with_tries
+from config.database_settings import DatabaseSettings, PostgresSettings, WarehouseDatabaseSettings
 from config.dataset import load_definition
 from config.engines import ENGINES
 from config.engines.faults import Fault
-from config.settings import (
-    ConnectSettings,
-    DatabaseSettings,
-    ObjectStoreSettings,
-    PostgresSettings,
-    RedisSettings,
-    WarehouseDatabaseSettings,
-    trust_for_this_process,
-)
+from config.settings import ConnectSettings, ObjectStoreSettings, RedisSettings, trust_for_this_process
 from config.settings_group import SettingsError, SettingsGroup
 from config.tls import certificate_fault
 from ops.connector.settings import connector_settings

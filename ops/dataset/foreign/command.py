@@ -16,7 +16,7 @@ from config.dataset import DEFINITION_FILE, SCHEMA_FILE, SHIPPED, datasets_folde
 from config.definition import RESERVED_LAKE_FOLDERS
 from config.engines import ENGINES
 from config.engines.base import Engine, SourceSettings
-from config.engines.postgres import DEFAULT_SCHEMA
+from config.engines.postgres_connection import DEFAULT_SCHEMA
 from config.settings import environment_over
 from ops.database import connected
 from ops.dataset.foreign.dialect import DIALECTS

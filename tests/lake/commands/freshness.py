@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 from batch.pipeline.manifest import Manifests
 from batch.storage.objects import object_folder
-from config.settings import DatabaseSettings, ObjectStoreSettings
+from config.database_settings import DatabaseSettings
+from config.settings import ObjectStoreSettings
 from demo.proof import percentile
 from ops.database import connected
 from ops.dataset.shop import NewOrder, place_order

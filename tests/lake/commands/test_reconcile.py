@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from config.settings import DatabaseSettings, KafkaSettings
+from config.database_settings import DatabaseSettings
+from config.settings import KafkaSettings
 from ops.connector.repair import repair
 from ops.connector.sweep import sweep
 from ops.dataset.check import check

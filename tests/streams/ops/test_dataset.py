@@ -23,9 +23,9 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
 from config.engines.base import Connection
-from config.settings import DatabaseSettings
 from ops.cli import main
 from ops.database import connected
 from ops.dataset.final_topic import Order, read_final

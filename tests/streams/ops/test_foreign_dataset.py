@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
 from config.definition import Definition
-from config.settings import ConnectSettings, DatabaseSettings
+from config.settings import ConnectSettings
 from ops.cli import main, parser
 from ops.connector.settings import connector_settings
 from ops.database import connected

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from config.database_settings import PostgresSettings
 from config.dataset import load_definition
-from config.settings import PostgresSettings
 from ops.cli import main
 from ops.dataset.foreign.draft import NO_KEY
 from ops.topic_reader import TopicReader

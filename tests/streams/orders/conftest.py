@@ -9,9 +9,10 @@ from typing import Protocol
 
 import pytest
 
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
 from config.definition import OrdersGenerator
-from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings
+from config.settings import ConnectSettings, KafkaSettings
 from demo.workers import Worker
 from ops.connector.apply import apply_connector
 from ops.connector.rest import ConnectClient

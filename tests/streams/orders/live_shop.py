@@ -11,9 +11,10 @@ import msgspec
 from aiokafka.partitioner import DefaultPartitioner
 from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
 
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
 from config.engines.base import Connection
-from config.settings import DatabaseSettings, KafkaSettings
+from config.settings import KafkaSettings
 from ops.database import connected
 from ops.dataset.check import check
 from ops.dataset.oracle import Verdict

@@ -18,7 +18,8 @@ import pytest
 import redis
 import requests
 
-from config.settings import DatabaseSettings, RedisSettings
+from config.database_settings import DatabaseSettings
+from config.settings import RedisSettings
 from demo.workers import Worker
 from ops.database import connected
 from stack.local import Stack

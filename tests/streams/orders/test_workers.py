@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
 from config.definition import OrdersGenerator
-from config.settings import DatabaseSettings
 from demo.workers import Worker
 from ops.database import connected
 from ops.dataset.shop import Details

@@ -17,7 +17,7 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from config.settings import WarehouseDatabaseSettings
+from config.database_settings import WarehouseDatabaseSettings
 from demo.workers import Worker
 from ops.cli import main
 from stack.local import Stack

@@ -15,8 +15,8 @@ import pytest
 from faust.types import TP
 
 from agents.warehouse import Loaded, WarehouseProcessor, loader
+from config.database_settings import WarehouseDatabaseSettings
 from config.dataset import load_definition
-from config.settings import WarehouseDatabaseSettings
 from ops.cli import main
 from stack.local import Stack
 from streams.adapters.postgres import DatabaseClient

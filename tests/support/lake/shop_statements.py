@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from config.database_settings import DatabaseSettings
 from config.definition import OrdersGenerator
-from config.settings import DatabaseSettings
 from ops.database import connected
 from ops.dataset.shop import ShopDatabase
 from ops.dataset.simulate import Simulator

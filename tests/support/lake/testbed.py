@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from mysql.connector.connection import MySQLConnection
 
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
 from config.engines.base import Connection
 from config.engines.mysql import MySQL
-from config.settings import DatabaseSettings, ObjectStoreSettings, environment_with
+from config.settings import ObjectStoreSettings, environment_with
 from ops.database import connected
 from stack.local import Stack
 from stack.servers.mariadb import socket_path

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
 from config.definition import OrdersGenerator
-from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings
+from config.settings import ConnectSettings, KafkaSettings
 from demo.workers import Worker
 from ops.connector.apply import apply_connector, wait_snapshot
 from ops.connector.rest import ConnectClient

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from config import parsing, settings
+from config import database_settings, parsing, settings
 from config.settings_group import SettingsGroup
 from tests.support.reference.markdown import GENERATED, code, page, table
 
@@ -26,8 +26,9 @@ given, the first one that is set counts."""
 
 
 def groups() -> list[type[SettingsGroup]]:
-    """Return all groups of settings, in the order of `config/settings.py`."""
-    found = [each for each in vars(settings).values() if inspect.isclass(each) and issubclass(each, SettingsGroup)]
+    """Return all groups of settings in the order of the code, those of databases first."""
+    members = [*vars(database_settings).values(), *vars(settings).values()]
+    found = [each for each in members if inspect.isclass(each) and issubclass(each, SettingsGroup)]
     return [each for each in found if each is not SettingsGroup]
 
 

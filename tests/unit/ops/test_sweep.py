@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
+from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
 from config.definition import Column, Definition, LogicalType, Table
-from config.settings import DatabaseSettings
 from ops.connector import sweep as sweeping
 from ops.connector import topic_rows
 from ops.connector.sweep import SweepRefusedError, SweptTable, deletion, require_comparable_key

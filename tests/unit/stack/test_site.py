@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from config.database_settings import DatabaseSettings
 from config.environment_file import format_settings
-from config.settings import ConnectSettings, DatabaseSettings, KafkaSettings, ObjectStoreSettings, RedisSettings
+from config.settings import ConnectSettings, KafkaSettings, ObjectStoreSettings, RedisSettings
 from config.settings_group import SettingsGroup
 from ops.cli import main
 from stack.commands import format_status
