@@ -17,7 +17,7 @@ POSTGRES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify
 _EXPIRED: Final = re.compile(r"certificate has expired|CertificateExpiredException|peer certificate\W[\s\S]*Expired")
 _OTHER_NAME: Final = re.compile(
     r"[Hh]ostname mismatch|IP address mismatch|match any of the subject alternative|No subject alternative"
-    r"|correspond to certificate|NotValidForName|does not match host name"
+    r"|correspond to certificate|NotValidForName|not valid for name|does not match host name"
 )
 _UNKNOWN: Final = re.compile(r"certificate verify failed|PKIX path|invalid peer certificate|SSLHandshakeException")
 _NO_TLS: Final = re.compile(

@@ -38,7 +38,7 @@ _AWAY: Final = frozenset(
         errorcode.ER_SERVER_SHUTDOWN,
     }
 )
-_CONNECTING: Final = (-1, None, errorcode.CR_SSL_CONNECTION_ERROR, errorcode.CR_CONN_HOST_ERROR)
+_CONNECTING: Final = frozenset({-1, None, errorcode.CR_SSL_CONNECTION_ERROR})
 _FAULTS: Final = {
     errorcode.ER_ACCESS_DENIED_ERROR: Fault.LOGIN,
     errorcode.ER_BAD_DB_ERROR: Fault.NO_DATABASE,
@@ -120,7 +120,7 @@ class MySQL(Engine):
 
     def fault(self, error: Exception) -> Fault:
         assert isinstance(error, Error)
-        if error.errno in _CONNECTING and self.words.certificate_fault(error):
+        if error.errno in _AWAY | _CONNECTING and self.words.certificate_fault(error):
             return Fault.UNTRUSTED
         # If the driver already knows that the connection is lost, it raises an error without a number.
         unnumbered = error.errno in (-1, None) and isinstance(error, OperationalError | InterfaceError)
