@@ -1,7 +1,8 @@
 """Converts values from the connector's text format to canonical text (`batch.storage.canonical`).
 
 The connector writes times (`2025-01-01T00:00:00.5Z`), dates (`2025-01-01Z`), booleans (`true`) and trailing zeros of
-decimals differently. A value that is invalid for its column's type is kept unchanged; Silver quarantines its row.
+decimals differently, and floating-point numbers with another exponent. A value that is invalid for its column's type is
+kept unchanged; Silver quarantines its row.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def canonical_text(column: Column, raw: str) -> str:
         text = f"IF(left({raw}, 1) IN ('+', '-'), {_far_text(raw)}, IF({is_time}, {time}, NULL))"
     elif kind is LogicalType.TIME:
         text = f"IF({raw} rlike '^{_CLOCK}Z?$', {_clock_text(raw)}, NULL)"
+    elif kind is LogicalType.DOUBLE:
+        text = _double_text(raw)
     else:
         return raw
     return f"coalesce({text}, {raw})"
@@ -71,3 +74,26 @@ def _far_text(raw: str) -> str:
         f"CASE WHEN {raw} IN ({_INFINITE}) THEN 'infinity' WHEN {raw} IN ({_MINUS_INFINITE}) THEN '-infinity' "
         f"WHEN {raw} rlike {_FAR} THEN {far} END"
     )
+
+
+def _double_text(raw: str) -> str:
+    """Move the point of Java's text (`18.0`, `1.5E-7`) as `batch.storage.canonical.double_text` does."""
+    sign, exponent = f"IF(left({raw}, 1) = '-', '-', '')", f"try_cast(substring_index({raw}, 'E', -1) AS INT)"
+    digits = f"regexp_replace(translate(substring_index({raw}, 'E', 1), '-.', ''), '0+$', '')"
+    power = f"concat({sign}, left({digits}, 1), {_decimals(digits, '2')}, 'e', {exponent})"
+    small = f"concat({sign}, '0.', repeat('0', -{exponent} - 1), {digits})"
+    whole = f"left(rpad({digits}, {exponent} + 1, '0'), {exponent} + 1)"
+    large = f"concat({sign}, {whole}, {_decimals(digits, f'{exponent} + 2')})"
+    is_power = f"{exponent} < -15 OR ({exponent} > 14 AND length({digits}) <= {exponent} + 1)"
+    moved = f"CASE WHEN {is_power} THEN {power} WHEN {exponent} < 0 THEN {small} ELSE {large} END"
+    plain = f"IF({raw} rlike '^-?0[.]0$', '0', regexp_replace({raw}, '[.]0$', ''))"
+    return (
+        f"CASE {raw} WHEN 'NaN' THEN 'nan' WHEN 'Infinity' THEN 'inf' WHEN '-Infinity' THEN '-inf' ELSE "
+        f"CASE WHEN {raw} rlike '^-?[0-9]+[.][0-9]+$' THEN {plain} "
+        f"WHEN {raw} rlike '^-?[0-9][.][0-9]+E-?[0-9]{{1,3}}$' THEN {moved} END END"
+    )
+
+
+def _decimals(digits: str, start: str) -> str:
+    """Return the digits from `start` on behind a point; nothing if there are none."""
+    return f"regexp_replace(concat('.', substr({digits}, {start})), '[.]$', '')"
