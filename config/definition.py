@@ -35,6 +35,10 @@ class LogicalType(StrEnum):
     BOOLEAN = "boolean"
     DATE = "date"
     TIMESTAMP = "timestamp"
+    TIME = "time"
+    INTERVAL = "interval"
+    BINARY = "binary"
+    ARRAY = "array"
 
 
 class Column(_Part, frozen=True):

@@ -83,6 +83,10 @@ _FORMS: Final[Mapping[LogicalType, Callable[[Column, str], str]]] = {
     LogicalType.BOOLEAN: lambda _, text: _TRUTH[text.lower()],
     LogicalType.DATE: lambda _, text: date.fromisoformat(text).isoformat(),
     LogicalType.TIMESTAMP: lambda _, text: time_text(parsing.absolute_time(text)),
+    LogicalType.TIME: _text,
+    LogicalType.INTERVAL: _text,
+    LogicalType.BINARY: _text,
+    LogicalType.ARRAY: _text,
 }
 
 

@@ -35,6 +35,10 @@ TYPES: Final = {
     LogicalType.BOOLEAN: "boolean",
     LogicalType.DATE: "date",
     LogicalType.TIMESTAMP: "timestamp",
+    LogicalType.TIME: "string",
+    LogicalType.INTERVAL: "string",
+    LogicalType.BINARY: "string",
+    LogicalType.ARRAY: "string",
 }
 
 
@@ -88,7 +92,7 @@ def row_violations(rows: DataFrame, table: Table) -> Column:
     others: list[tuple[str, Column]] = []
     for column in _parsed(table):
         if column.name in rows.columns:
-            broken = F.col(column.name).isNotNull() & values[column.name].isNull()
+            broken = F.col(column.name).isNotNull() & (values[column.name].isNull() | _is_changed(column))
             (key if column.name in table.key else others).append((f"type({column.name})", broken))
     required = {**{name: bronze_text(rows, name) for name in table.key}, "_sequence": F.col("_sequence")}
     key += [(f"not_null({name})", value.isNull()) for name, value in required.items()]
@@ -99,6 +103,15 @@ def row_violations(rows: DataFrame, table: Table) -> Column:
     names += [F.when(broken & ~is_delete, name) for name, broken in others]
     # With `array_compact` Spark would interpret all these conditions instead of generating Java code for them.
     return F.array_remove(F.array(*(F.coalesce(name, F.lit("")) for name in names)), "")
+
+
+def _is_changed(column: SourceColumn) -> Column:
+    """Whether a value that can be converted would become another one: too many decimals, or years of five digits."""
+    if column.type is LogicalType.DECIMAL:
+        return F.col(column.name).rlike(rf"[.][0-9]{{{column.scale}}}[0-9]*[1-9]")
+    if column.type in (LogicalType.DATE, LogicalType.TIMESTAMP):
+        return F.substring(column.name, 5, 1) != "-"
+    return F.lit(False)
 
 
 def bronze_text(rows: DataFrame, name: str) -> Column:

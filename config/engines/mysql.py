@@ -64,6 +64,7 @@ _KINDS: Final = {
     LogicalType.BOOLEAN: {"tinyint", "bit", "boolean"},
     LogicalType.DATE: {"date"},
     LogicalType.TIMESTAMP: {"datetime", "timestamp"},
+    **dict.fromkeys((LogicalType.TIME, LogicalType.INTERVAL, LogicalType.BINARY, LogicalType.ARRAY), frozenset[str]()),
 }
 
 

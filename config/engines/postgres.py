@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import psycopg
 
-from config.definition import Column, LogicalType
+from config.definition import Column
 from config.engines.base import CONNECT_TIMEOUT_S, SHORT_LOCK_WAIT_S, Clock, Connection, Engine, SourceSettings
 from config.engines.faults import EngineError, Fault, Words
+from config.engines.postgres_types import KINDS, value_text
 from config.settings import PostgresSettings
 
 DEFAULT_SCHEMA: Final = "public"
@@ -38,32 +39,6 @@ _FAULTS: Final = {
 _NO_LOGIN: Final = r"password authentication failed|no pg_hba\.conf entry|role \"[^\"]*\" does not exist"
 _NO_DATABASE: Final = r"database \"[^\"]*\" does not exist"
 
-# A text that is not a time or date of four-digit years stays as PostgreSQL writes it; Silver quarantines its row.
-_IS_PLAIN: Final = "{{0}} BETWEEN '0001-01-01' AND '9999-12-31{0}'"
-_VALUES: Final = {
-    LogicalType.BOOLEAN: "CAST(CAST({0} AS int) AS text)",
-    LogicalType.DATE: f"CASE WHEN {_IS_PLAIN.format('')} THEN to_char({{0}}, 'YYYY-MM-DD') ELSE {{0}}::text END",
-    LogicalType.TIMESTAMP: f"CASE WHEN {_IS_PLAIN.format(' 23:59:59.999999')} "
-    "THEN to_char({0}, 'YYYY-MM-DD HH24:MI:SS.US') ELSE {0}::text END",
-    # Not a cast, which would cut the spaces at the end of a char(n).
-    LogicalType.STRING: "CASE WHEN {0} IS NOT NULL THEN concat({0}) END",
-    # `batch.storage.canonical.double_text` in SQL.
-    LogicalType.DOUBLE: "CASE WHEN {0} = 0 THEN '0' WHEN {0}::text = 'NaN' THEN 'nan' "
-    "WHEN {0}::text LIKE '%Infinity' THEN replace({0}::text, 'Infinity', 'inf') "
-    "WHEN abs({0}) < 1e-15 OR (abs({0}) >= 1e15 AND {0} = trunc({0}::float8)) THEN replace({0}::text, 'e+', 'e') "
-    "ELSE {0}::text::numeric::text END",
-}
-_KINDS: Final = {
-    LogicalType.UUID: {"uuid", "bpchar", "varchar", "text"},
-    LogicalType.STRING: {"text", "varchar", "bpchar", "name", "citext", "enum", "json", "jsonb", "xml", "inet", "cidr"},
-    LogicalType.INTEGER: {"int2", "int4"},
-    LogicalType.BIGINT: {"int2", "int4", "int8", "oid"},
-    LogicalType.DECIMAL: {"numeric"},
-    LogicalType.DOUBLE: {"float4", "float8"},
-    LogicalType.BOOLEAN: {"bool"},
-    LogicalType.DATE: {"date"},
-    LogicalType.TIMESTAMP: {"timestamp", "timestamptz"},
-}
 _COLUMNS: Final = """
     SELECT c.relname, a.attname, CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN b.typname ELSE t.typname END
     FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid JOIN pg_type AS t ON t.oid = a.atttypid
@@ -98,7 +73,7 @@ class Postgres(Engine):
         away=r"psycopg\.(OperationalError|errors\.(AdminShutdown|CrashShutdown|CannotConnectNow))"
         r"|PSQLException: (Connection to|The connection attempt failed|An I/O error|FATAL: the database system)",
     )
-    kinds = _KINDS
+    kinds = KINDS
 
     def opened(self, settings: SourceSettings, database: str | None, schema: str | None, *, autocommit: bool) -> Any:
         place = {"host": settings.host, "port": settings.port, "user": settings.user, "password": settings.password}
@@ -199,12 +174,7 @@ class Postgres(Engine):
         return f" ON CONFLICT ({','.join(map(self.quoted, key))}) DO UPDATE SET {assignments}"
 
     def value(self, column: Column) -> str:
-        name = self.quoted(column.name)
-        if column.type is LogicalType.DECIMAL and column.scale is not None:
-            # A value with more digits stays as it is, so that rounding hides no difference.
-            rounded = f"round({name}, {column.scale})::text"
-            return f"CASE WHEN scale({name}) <= {column.scale} THEN {rounded} ELSE {name}::text END"
-        return _VALUES.get(column.type, "CAST({0} AS text)").format(name)
+        return value_text(column, self.quoted(column.name))
 
     def row(self, columns: Sequence[Column]) -> str:
         values = (f"COALESCE(char_length({text}) || ':' || ({text}), '-')" for text in map(self.value, columns))

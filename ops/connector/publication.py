@@ -12,6 +12,7 @@ from typing import Final
 from config.definition import Definition, Table
 from config.engines.base import Connection
 from config.engines.postgres import HEARTBEAT_TABLE
+from config.engines.postgres_types import CURE, REFUSED
 from ops.connector.settings import source_schema
 from stack.errors import StackError
 
@@ -51,6 +52,7 @@ def prepare_source(connection: Connection, definition: Definition, *, slot: str,
         StackError: something is missing that only an administrator can change; one line each, with the remedy.
     """
     faults = [*server_faults(connection, slot=slot, user=user), *table_faults(connection, definition)]
+    faults += type_faults(connection, definition)
     connection.rollback()
     if faults:
         raise StackError("\n".join(faults))
@@ -111,6 +113,23 @@ def table_faults(connection: Connection, definition: Definition) -> Iterator[str
         if kind == "r" and not _same_key(table, key):
             columns = ", ".join(key or ()) or "none"
             yield f"table {shown}: its primary key is ({columns}), but the definition's key is ({', '.join(table.key)})"
+
+
+def type_faults(connection: Connection, definition: Definition) -> Iterator[str]:
+    """List the columns that are missing, or whose values the connector and the database write differently."""
+    kinds, types = connection.engine.kinds, connection.engine.column_types(connection)
+    for table in definition.tables:
+        known = types.get(table.name)
+        for column in table.columns if known else ():
+            shown, kind = f"column {table.name}.{column.name}", known.get(column.name)
+            if kind is None:
+                yield f"{shown} does not exist: remove it from the definition"
+            elif kind in REFUSED:
+                yield f"{shown} has type {kind}: {REFUSED[kind]}; or {CURE}"
+            elif kind not in kinds[column.type]:
+                fitting = [name for name, those in kinds.items() if kind in those]
+                cure = f"write {' or '.join(fitting)}" if fitting else CURE
+                yield f"{shown} has type {kind}, which is not read as {column.type}: {cure}"
 
 
 def _same_key(table: Table, key: Sequence[str] | None) -> bool:

@@ -16,6 +16,7 @@ from config.definition import Column, LogicalType
 
 NULL_TEXTS = ("", "\\N")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
+_BINARY = re.compile(r"(?:[0-9a-fA-F]{2})*").fullmatch
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}").fullmatch
 _DECIMAL = re.compile(r"[+-]?([0-9]+)(?:\.([0-9]+))?").fullmatch
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
@@ -69,6 +70,10 @@ def _parser(column: Column, literal: Literal) -> Parser:
             return _date
         case LogicalType.TIMESTAMP:
             return _timestamp
+        case LogicalType.TIME | LogicalType.INTERVAL | LogicalType.ARRAY:
+            return _string(None, literal)  # the database checks the text, and names what is wrong with it
+        case LogicalType.BINARY:
+            return _binary
 
 
 def _uuid(text: str) -> str:
@@ -88,6 +93,12 @@ def _string(length: int | None, literal: Literal) -> Parser:
         return literal(text)
 
     return parse
+
+
+def _binary(text: str) -> str:
+    if not _BINARY(text):
+        raise ValueError(f"is not a text of pairs of hexadecimal digits: {shortened(text)}")
+    return f"'\\x{text}'"
 
 
 def _whole(bits: int) -> Parser:

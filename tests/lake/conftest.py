@@ -62,3 +62,11 @@ def postgres_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("postgres")
     with stack_with_postgres(folder, ["postgres"]) as stack:
         yield stack
+
+
+@pytest.fixture(scope="package")
+def capture_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """PostgreSQL, Kafka and Connect: a source whose changes are captured; they end with the session."""
+    folder = tmp_path_factory.mktemp("capture")
+    with stack_with_postgres(folder, ["kafka", "connect", "postgres"]) as stack:
+        yield stack
