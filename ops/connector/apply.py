@@ -135,14 +135,15 @@ def _put(connect: ConnectClient, name: str, wanted: Mapping[str, str]) -> Outcom
     if existing == wanted and is_running(connect.status(name)):
         return Outcome.UNCHANGED
     # Stop the connector first, so that a task seen running afterwards has the new settings.
-    connect.stop(name)
-    _wait_stopped(connect, name)
+    stop_connector(connect, name)
     connect.put_config(name, wanted)
     connect.resume(name)
     return Outcome.RESTARTED if existing == wanted else Outcome.UPDATED
 
 
-def _wait_stopped(connect: ConnectClient, name: str) -> None:
+def stop_connector(connect: ConnectClient, name: str) -> None:
+    """Stop the connector, and wait until it has no task."""
+    connect.stop(name)
     deadline = time.monotonic() + _RUN_LIMIT_SECONDS
     while True:
         status = connect.status(name)

@@ -3,7 +3,7 @@
 millrace connector apply     create or update the connector, then wait until it and its task are running
 millrace connector epoch begin    replace the connector after a fail-over: its changes are newer than all former ones
 millrace connector status    show the connector's state; exit code 1 unless it and all its tasks are running
-millrace connector delete    delete the connector; Connect keeps its position, PostgreSQL no slot
+millrace connector delete    delete the connector; for PostgreSQL, also its slot and Connect's position
 millrace connector sweep     append deletions of rows that vanished from the source without a captured deletion
 millrace connector watch     start failed tasks again, and sweep after each snapshot; runs until it is stopped
 """
@@ -17,7 +17,7 @@ from config.definition import Definition
 from config.engines import engine_of
 from config.json_output import add_json_option, print_json
 from config.settings import ConnectSettings, DatasetSettings, KafkaSettings
-from ops.connector.apply import apply_connector, check_connector, failure_of, wait_snapshot
+from ops.connector.apply import apply_connector, check_connector, failure_of, stop_connector, wait_snapshot
 from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
 from ops.connector.postgres import PostgresSource
 from ops.connector.rest import LITTLE, ConnectClient
@@ -47,7 +47,7 @@ def add_commands(subparsers: Any) -> None:
         source="for PostgreSQL, lines about the slot and the last heartbeat; exit code 1 if none has arrived for 30 s",
         failure="cause in the trace of a failed connector or task, else null",
     )
-    _add(actions, "delete", run_delete, "delete the connector; Connect keeps its position, PostgreSQL no slot")
+    _add(actions, "delete", run_delete, "delete the connector; for PostgreSQL, also its slot and Connect's position")
     text = "append deletions, to the change topics, of rows that vanished from the source without a captured deletion"
     parser = _add(actions, "sweep", run_sweep, text)
     parser.add_argument("--table", metavar="TABLE", help="compare only this table (default: all tables of the dataset)")
@@ -151,12 +151,15 @@ def _source_status(
 
 
 def run_delete(arguments: argparse.Namespace) -> int:
-    """Delete the connector, and for PostgreSQL its slot, without which only a new epoch can go on; Connect keeps its
-    source position."""
+    """Delete the connector, and for PostgreSQL its slot and Connect's position, of no use without the slot."""
     definition, settings = _read_settings(arguments)
     name = connector_name(definition.name)
     with ConnectClient(settings.url) as connect:
-        epoch = epoch_of((connect.config(name) or {}).get("topic.prefix"))
+        known = connect.config(name)
+        epoch = epoch_of((known or {}).get("topic.prefix"))
+        if known is not None and definition.engine == "postgres":
+            stop_connector(connect, name)
+            connect.forget_offsets(name)
         print(f"{name}: {'deleted' if connect.delete(name) else 'did not exist'}")
         if definition.engine == "postgres":
             is_dropped = PostgresSource(definition, settings_environment(arguments), connect).forget(epoch)

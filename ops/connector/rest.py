@@ -106,6 +106,10 @@ class ConnectClient:
         found: list[dict[str, Any]] = self._usable(self._ask("GET", path), _Offsets, path)["offsets"]
         return found
 
+    def forget_offsets(self, name: str) -> None:
+        """Delete the committed source positions of a stopped connector."""
+        self._ask("DELETE", f"/connectors/{quote(name)}/offsets")
+
     def stop(self, name: str) -> None:
         """Stop the connector's tasks; Connect keeps its source position."""
         self._ask("PUT", f"/connectors/{quote(name)}/stop")

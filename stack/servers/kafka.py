@@ -24,8 +24,9 @@ _YEAR_MINUTES = 365 * 24 * 60
 # The cleaner's default buffer of 128 MiB is a sixth of the heap; this one still holds over a million keys.
 _CLEANER_BUFFER_BYTES = 32 * 1024 * 1024
 # An open transaction of any client holds up every read-committed reader; Kafka's default allows a quarter of an hour.
-# It is Kafka's default for a client's own timeout, which Connect's transactions have.
-_LONGEST_TRANSACTION_MS = 60_000
+# Connect needs as much: before it deletes a connector's offsets, it fences its producers with transactions that may
+# take as long as its REST requests, 90 s; otherwise it answers 500, "Failed to perform zombie fencing".
+_LONGEST_TRANSACTION_MS = 90_000
 _silent = logging.getLogger("stack.kafka.health")
 _silent.disabled = True
 

@@ -247,7 +247,7 @@ def test_types_that_the_page_refuses_are_refused_with_its_reason(captured: Captu
             type_faults(connection, only(definition, Table(name="refused", key=("id",), columns=tuple(columns))))
         )
     assert len(found) == len(refused)
-    for line, (kind, reason) in zip(found, refused, strict=True):
+    for line, (_, reason) in zip(found, refused, strict=True):
         assert reason in line or reason == "the type is not supported", line
         assert "leave the column out of the definition" in line, line
     assert {reason for _, reason in refused} - {"the type is not supported"} <= set(REFUSED.values())

@@ -18,6 +18,7 @@ from typing import Any, LiteralString
 import msgspec
 import psycopg
 import pytest
+import requests
 from msgspec import Struct
 from psycopg import sql
 
@@ -171,8 +172,16 @@ def test_the_topics_end_with_the_rows_of_the_database_and_the_slot_moves_on(
     shown = capsys.readouterr().out
     assert "being read, log reserved" in shown
     assert "stands still" not in shown
-    assert main(["connector", "delete"]) == 0
-    assert not source.has_slot()
+    name, url = f"{source.name}-connector", source.stack.environment()["CONNECT_URL"]
+    with ConnectClient(url) as connect:
+        config = connect.config(name)
+        assert connect.offsets(name)
+        assert main(["connector", "delete"]) == 0
+        assert not source.has_slot()
+        again = {"name": name, "config": config, "initial_state": "STOPPED"}
+        assert requests.post(f"{url}/connectors", json=again, timeout=LIMIT_S).ok
+        wait_for(lambda: connect.status(name))
+        assert connect.offsets(name) == [], "a connector of this name would go on behind a gap"
 
 
 def test_a_change_of_a_transaction_that_was_open_across_the_snapshot_wins_over_the_row_that_was_read(

@@ -29,7 +29,7 @@ POSTGRES_ENVIRONMENT = {"CONNECT_URL": "http://connect:8083", "PGHOST": "db", "K
 BROKER_SESSION_MS = 9_000
 """Kafka's default for `broker.session.timeout.ms`: a dead broker keeps its partitions for this long."""
 
-LONGEST_TRANSACTION_MS = 60_000
+LONGEST_TRANSACTION_MS = 90_000
 """`transaction.max.timeout.ms` of the servers shipped: Kafka refuses a producer that asks for more."""
 
 
