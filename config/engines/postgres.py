@@ -6,6 +6,7 @@ Every connection has the time zone UTC, the dataset's schema as its only search 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -23,6 +24,7 @@ HEARTBEAT_TABLE: Final = "millrace_heartbeat"
 """A table with one row, which belongs to the connector's publication: its changes move the connector's place."""
 
 LOCK_WAIT_S: Final = 20
+_POLL_S: Final = 0.05
 _MAINTENANCE_DATABASE: Final = "postgres"
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _AWAY_STATES: Final = ("08", "57P", "53300")
@@ -53,6 +55,11 @@ _OLDEST: Final = """
         WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
         UNION ALL SELECT prepared FROM pg_prepared_xacts WHERE database = current_database()
     ) AS open
+"""
+# A commit is in the log before others see it, for as long as a standby lets it wait. Only a running statement commits.
+_COMMITTING: Final = """
+    SELECT pid, query_start FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+      AND state = 'active' AND backend_type <> 'walsender' AND (backend_xid IS NOT NULL OR query ~* '^\\s*commit')
 """
 
 
@@ -224,8 +231,9 @@ class Postgres(Engine):
         """Return the log's end, as the last commit of a change, inside of a change to the heartbeat's row.
 
         The connector orders changes by the commit that it saw last. A change that is committed after this one has seen
-        a commit beyond that place, even if it was written before.
+        a commit beyond that place, even if it was written before. All that was committed before is visible.
         """
+        connection.rollback()
         try:
             with connection.driver.transaction():
                 beat = connection.driver.execute(f"UPDATE {HEARTBEAT_TABLE} SET at = clock_timestamp() WHERE id = 1")  # noqa: S608
@@ -237,7 +245,23 @@ class Postgres(Engine):
             ) from error
         if beat.rowcount != 1:
             raise EngineError(f"table {HEARTBEAT_TABLE} has no row: run `millrace connector apply`")
+        self._await_commits(connection)
         return end, 0
+
+    def _await_commits(self, connection: Connection) -> None:
+        """Wait until every commit that may be in the log by now is visible."""
+        running, deadline = set(connection.rows(_COMMITTING)), time.monotonic() + LOCK_WAIT_S
+        while running:
+            connection.rollback()  # a transaction would go on seeing the same activity
+            if time.monotonic() > deadline:
+                pids = ", ".join(str(pid) for pid, _ in sorted(running))
+                raise EngineError(
+                    f"the statement of process {pids} is changing the database for over {LOCK_WAIT_S} s, and may be "
+                    "committing: wait until it has ended, and run the command again"
+                )
+            time.sleep(_POLL_S)
+            running &= set(connection.rows(_COMMITTING))
+        connection.rollback()
 
     def jdbc(self, settings: SourceSettings, database: str, schema: str | None) -> Mapping[str, str]:
         """Return Spark's options; the driver would set the time zone to that of the Java process."""

@@ -22,7 +22,7 @@ from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
 from ops.connector.postgres import PostgresSource
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name, connector_settings
-from ops.connector.sweep import has_comparable_key, is_swept, sweep
+from ops.connector.sweep import has_comparable_key, sweep
 from ops.connector.watch import ConnectorWatch
 from ops.context import add_stack_option, definition_of, settings_environment
 from ops.signals import stopped_by_signals
@@ -214,9 +214,6 @@ def run_watch(arguments: argparse.Namespace) -> int:
 
 def _swept_tables(definition: Definition) -> list[str]:
     """Return the tables that the watch sweeps, and print why it leaves out others."""
-    if not is_swept(definition):
-        print("no table is swept, as the source is PostgreSQL", flush=True)
-        return []
     tables = [table.name for table in definition.tables if has_comparable_key(table)]
     for table in definition.tables:
         if table.name not in tables:

@@ -7,15 +7,17 @@ streams, the look-ups, the archive and the lake process it like a captured delet
 
 The deletion's position follows that of the row's newest change in the topic directly. So every other change of the row
 that was captured but not published yet, or that is made later, is newer and takes precedence: a sweep may run, or be
-repeated, at any time, also while the connector lags behind. The look-ups do not compare positions: in them, the later
-record takes precedence. So the database is asked once more when the deletions have their offsets, and before they
-become visible: a row that is inserted later also gets a later offset.
+repeated, at any time, also while the connector lags behind. In PostgreSQL, whose changes are ordered by the commit that
+precedes them, the deletion follows a commit that the sweep itself makes between reading the topic and the table: every
+change that the table did not show yet is committed later, also that of a transaction that is open now. The look-ups do
+not compare positions: in them, the later record takes precedence. So the database is asked once more when the deletions
+have their offsets, and before they become visible: a row that is inserted later also gets a later offset.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
@@ -26,11 +28,13 @@ from msgspec import Struct
 
 from config.definition import Definition, LogicalType, Table
 from config.engines.base import Connection, SourceSettings
+from config.engines.faults import EngineError
+from ops.connector.epochs import begun_epoch
 from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows
 from ops.database import connected, fetched
 from ops.producer import ANSWER_S, transactional_producer
 from stack.errors import StackError
-from streams.model.position import SWEPT_ROW, Position
+from streams.model.position import SWEPT_ROW, Position, with_epoch
 from streams.topics import SWEPT_HEADER, topic_under
 
 MOST_GONE_SHARE: Final = 0.2
@@ -75,18 +79,12 @@ def sweep(
         is_forced: delete rows even if they are a large share of the table.
 
     Raises:
-        SweepRefusedError: the dataset cannot be swept; or, after the last table, a table's key cannot be compared, or
-            too many rows are gone.
+        SweepRefusedError: after the last table, if a table's key cannot be compared, or too many rows are gone.
         StackError: a server cannot be reached.
     """
     tables = [table for table in definition.tables if only is None or table.name in only]
     if not tables:
         return
-    if not is_swept(definition):
-        raise SweepRefusedError(
-            f"the rows of dataset {definition.name} cannot be swept, because its source is PostgreSQL: bring the lake "
-            "right with `millrace lake reconcile --repair`"
-        )
     refusals: list[str] = []
     with connected(database, definition.database, definition.schema) as connection:
         for table in tables:
@@ -97,15 +95,6 @@ def sweep(
                 refusals.append(str(refusal))
     if refusals:
         raise SweepRefusedError("\n".join(refusals))
-
-
-def is_swept(definition: Definition) -> bool:
-    """Whether rows of the dataset can be swept.
-
-    In PostgreSQL, a deletion right after a row that a snapshot read could win over a change of a transaction that was
-    open at the snapshot.
-    """
-    return definition.engine != "postgres"
 
 
 def has_comparable_key(table: Table) -> bool:
@@ -136,6 +125,7 @@ def _swept(
     topic = topic_under(definition.topic_prefix, table.name)
     rows = TopicRows(bootstrap, topic, table)
     rows.read()
+    after = commit_place(connection, bootstrap, definition)
     gone = _gone(connection, table, rows)
     there = sum(not newest.deleted for newest in rows.newest.values())
     if gone and not is_dry:
@@ -145,7 +135,7 @@ def _swept(
                 f"really deleted, run the command with --force"
             )
         at_ms = database_time_ms(connection)
-        deletions = {(topic, deletion(record, at_ms)): key for key, record in rows.records_of(gone).items()}
+        deletions = {(topic, deletion(record, at_ms, after)): key for key, record in rows.records_of(gone).items()}
 
         def returned(records: Sequence[TopicRecord]) -> list[TopicRecord]:
             keys = set(existing(connection, table, [deletions[record] for record in records]))
@@ -197,8 +187,20 @@ def database_time_ms(connection: Connection) -> int:
     return connection.engine.time_ms(connection)
 
 
-def deletion(record: ChangeRecord, at_ms: int) -> ChangeRecord:
-    """Build the deletion of a row that directly follows its newest change, `record`, in the database's log.
+def commit_place(connection: Connection, bootstrap: str, definition: Definition) -> dict[str, Any] | None:
+    """Return what places a deletion after all commits so far in PostgreSQL's log; None for other databases."""
+    if definition.engine != "postgres":
+        return None
+    try:
+        commit, _ = connection.engine.log_place(connection)
+    except EngineError as error:
+        raise StackError(str(error)) from None
+    name = with_epoch(definition.name, begun_epoch(bootstrap, definition.name))
+    return {"name": name, "sequence": f'["{commit}","1"]', "lsn": None}
+
+
+def deletion(record: ChangeRecord, at_ms: int, after: Mapping[str, Any] | None = None) -> ChangeRecord:
+    """Build the deletion of a row that directly follows its newest change, `record`, or the place `after` in the log.
 
     Args:
         record: a record whose envelope contains the row.
@@ -206,6 +208,7 @@ def deletion(record: ChangeRecord, at_ms: int) -> ChangeRecord:
     """
     envelope = envelope_of(record.value)
     source = envelope["source"] | {"row": SWEPT_ROW, "snapshot": "false", "ts_ms": at_ms}
+    source |= after or {}
     source |= {name: None for name in ("gtid", "thread", "query", "ts_us", "ts_ns") if name in source}
     value = {"before": envelope["after"], "after": None, "source": source, "op": "d", "ts_ms": at_ms}
     return ChangeRecord(record.key, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())

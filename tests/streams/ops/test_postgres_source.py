@@ -209,6 +209,29 @@ def test_a_change_of_a_transaction_that_was_open_across_the_snapshot_wins_over_t
     assert by_lsn[1] == "read", "the order by LSN alone must fail here, or this test shows nothing"
 
 
+def test_a_row_that_vanished_unseen_is_swept_and_one_that_an_open_transaction_brings_back_is_not_lost(
+    source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source.run("INSERT INTO customers VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+    assert main(["connector", "apply", "--wait-snapshot"]) == 0
+    publication = sql.Identifier(source.slot)
+    with source.connect() as connection, source.connect() as other:
+        connection.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE customers").format(publication))
+        connection.execute("DELETE FROM customers WHERE id < 3")
+        connection.execute(sql.SQL("ALTER PUBLICATION {} ADD TABLE customers").format(publication))
+        assert main(["connector", "sweep", "--dry-run"]) == 1
+        assert "2 no longer in the source" in capsys.readouterr().out
+        other.execute("BEGIN; INSERT INTO customers VALUES (2, 'open')")
+        assert main(["connector", "sweep"]) == 0
+        assert source.by_position() == source.rows() == {3: "c"}
+        other.execute("COMMIT")
+    wait_for(lambda: any(change.row.email == "open" for change, _ in source.changes()))
+    assert source.by_position() == source.rows() == {2: "open", 3: "c"}
+    capsys.readouterr()
+    assert main(["connector", "sweep"]) == 0
+    assert "2 rows in the topic, all in the source" in capsys.readouterr().out
+
+
 def waits_for(source: Source, holder: psycopg.Connection[Any]) -> bool:
     """Whether the making of the slot waits for this connection's transaction."""
     statement: LiteralString = (

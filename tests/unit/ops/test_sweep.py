@@ -197,8 +197,19 @@ def test_a_sweep_that_fails_in_its_transaction_leaves_none_open(monkeypatch: pyt
     assert (producer.visible, producer.is_open) == ([], False)
 
 
-def test_rows_of_a_source_whose_deletions_could_win_wrongly_are_not_swept() -> None:
-    database: Any = None
-    with pytest.raises(SweepRefusedError, match="PostgreSQL"):
-        list(sweeping.sweep(database, "nowhere:1", load_definition("shop")))
-    assert list(sweeping.sweep(database, "nowhere:1", load_definition("shop"), only=())) == []
+READ = {"name": "project_db", "sequence": '["700","800"]', "lsn": 800, "snapshot": "true", "ts_ms": 1}
+
+
+def of_postgres(op: str, **source: Any) -> ChangeRecord:
+    """A change of an order as PostgreSQL's connector writes it."""
+    return ChangeRecord(b"a", as_json({"op": op, "before": None, "after": order_row("a"), "source": READ | source}))
+
+
+def test_a_deletion_in_postgres_is_newer_than_all_that_was_committed_and_older_than_all_that_is_not() -> None:
+    known = of_postgres("r")
+    after = {"name": "project_db", "sequence": '["900","1"]', "lsn": None}
+    swept = decoded(deletion(known, 5_000, after))
+    assert decoded(known).position < swept.position
+    assert decoded(of_postgres("u", sequence='["890","999"]')).position < swept.position
+    assert swept.position < decoded(of_postgres("u", sequence='["901","880"]')).position, "written before, seen later"
+    assert swept.position < decoded(of_postgres("r", name="project_db.e1", sequence='[null,"5"]')).position
