@@ -38,6 +38,8 @@ class TopicSpec:
 KEEP_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1"}
 # A dead letter is a whole rejected record plus headers, so its limit must exceed that of every source record.
 LARGE_RECORDS = {"max.message.bytes": str(16 * 1024 * 1024)}
+# For rows with megabytes of text, which an update has twice. Less than LARGE_RECORDS, as each may become a dead letter.
+LARGE_CHANGES = {"max.message.bytes": str(12 * 1024 * 1024)}
 CHANGELOG_DELETE_RETENTION_S = 7 * 86_400
 """How long a changelog retains tombstones; a worker that was stopped for longer restores its whole state."""
 COMPACT = {
@@ -151,7 +153,7 @@ def catalogue_of(source: Source, *, app_id: str, order_partitions: int) -> tuple
 
 def _captured(source: Source, table: SourceTable, partitions: int) -> TopicSpec:
     spec = _source(source.name, table.name, table.topic_key or ", ".join(table.key), partitions)
-    return replace(spec, name=topic_under(source.topic_prefix, table.name))
+    return replace(spec, name=topic_under(source.topic_prefix, table.name), config={**spec.config, **LARGE_CHANGES})
 
 
 _SOURCE_EPOCHS = TopicSpec(

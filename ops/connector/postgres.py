@@ -11,13 +11,15 @@ from config.engines.base import Connection
 from config.settings import ConnectSettings, KafkaSettings, PostgresSettings
 from ops.connector.apply import failure_of, is_running
 from ops.connector.arrival import SILENT_S, Arrivals
-from ops.connector.publication import prepare_source
+from ops.connector.publication import prepare_source, unpublished
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, slot_name
 from ops.connector.slots import (
+    BEGIN_EPOCH,
     blocking_transactions,
     committed_place,
     drop_slot,
+    lost_log,
     lsn_text,
     read_slot,
     slot_faults,
@@ -72,8 +74,9 @@ class PostgresSource:
         name = slot_name(self._definition.name, epoch)
         with self._connected() as connection:
             slot = read_slot(connection, name)
+            missing = unpublished(connection, self._definition, name)
         if slot is None:
-            return [f"slot {name}: does not exist"], False
+            return [f"slot {name}: does not exist: {BEGIN_EPOCH}"], False
         confirmed = "-" if slot.confirmed is None else lsn_text(slot.confirmed)
         kept = "-" if slot.kept_from is None else lsn_text(slot.kept_from)
         lines = [
@@ -86,7 +89,15 @@ class PostgresSource:
         arrives = silent_s is not None and silent_s < SILENT_S
         told = "never" if silent_s is None else f"{silent_s:.0f} s ago"
         lines.append(f"last heartbeat in Kafka: {told}" + ("" if arrives else ": the connector stands still"))
-        return lines, arrives and slot.wal_status != "lost"
+        if slot.wal_status == "lost":
+            lines.append(lost_log(slot))
+        if missing:
+            tables, repair = ", ".join(missing), "`millrace lake reconcile --repair`"
+            lines.append(
+                f"publication {name} lacks {tables}, whose changes are lost: run `millrace connector apply`, then "
+                f"`millrace connector sweep` and {repair}"
+            )
+        return lines, arrives and slot.wal_status != "lost" and not missing
 
     def forget(self, epoch: int) -> bool:
         """Drop slot and publication of an epoch; return False if there was no slot."""

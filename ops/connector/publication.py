@@ -110,8 +110,10 @@ def table_faults(connection: Connection, definition: Definition) -> Iterator[str
                 f"table {shown} logs only the key of a deleted row, and no large values that a change left alone: run "
                 f"ALTER TABLE {shown} REPLICA IDENTITY FULL"
             )
-        if kind == "r" and not _same_key(table, key):
-            columns = ", ".join(key or ()) or "none"
+        if kind == "r" and key is None:
+            yield f"table {shown} has no primary key: add one, or leave the table out of the definition"
+        elif kind == "r" and not _same_key(table, key):
+            columns = ", ".join(key)
             yield f"table {shown}: its primary key is ({columns}), but the definition's key is ({', '.join(table.key)})"
 
 
@@ -132,8 +134,19 @@ def type_faults(connection: Connection, definition: Definition) -> Iterator[str]
                 yield f"{shown} has type {kind}, which is not read as {column.type}: {cure}"
 
 
-def _same_key(table: Table, key: Sequence[str] | None) -> bool:
-    return key is not None and set(key) == set(table.key)
+def _same_key(table: Table, key: Sequence[str]) -> bool:
+    return set(key) == set(table.key)
+
+
+def unpublished(connection: Connection, definition: Definition, publication: str) -> list[str]:
+    """Return the tables of the dataset, and the connector's own, whose changes are not published."""
+    wanted = {table.name for table in definition.tables} | {HEARTBEAT_TABLE}
+    return sorted(wanted - _published(connection, source_schema(definition), publication))
+
+
+def _published(connection: Connection, schema: str, publication: str) -> set[str]:
+    query = "SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = %s"
+    return {name for place, name in connection.rows(query, (publication,)) if place == schema}
 
 
 def publish(connection: Connection, definition: Definition, publication: str) -> list[str]:
@@ -145,13 +158,7 @@ def publish(connection: Connection, definition: Definition, publication: str) ->
         "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate FROM pg_publication WHERE pubname = %s",
         (publication,),
     )
-    published = {
-        name
-        for place, name in connection.rows(
-            "SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = %s", (publication,)
-        )
-        if place == schema
-    }
+    published = _published(connection, schema, publication)
     with connection.cursor() as cursor:
         if not known:
             cursor.execute(f"CREATE PUBLICATION {quoted(publication)} FOR TABLE {tables}")

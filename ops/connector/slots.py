@@ -14,6 +14,8 @@ from stack.errors import StackError
 _RELEASE_S: Final = 30.0
 _POLL_S: Final = 0.2
 
+BEGIN_EPOCH: Final = "begin a new epoch with `millrace connector epoch begin`, which reads all tables again"
+
 _SLOT: Final = """
 SELECT active_pid, restart_lsn - '0/0'::pg_lsn, confirmed_flush_lsn - '0/0'::pg_lsn, wal_status,
   pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn), pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)
@@ -88,7 +90,7 @@ def slot_faults(slot: Slot | None, committed: int | None, *, has_records: bool, 
         has_records: whether the change topics have records.
         is_ours: whether a task of the connector is running, which then is the slot's reader.
     """
-    begin = "begin a new epoch with `millrace connector epoch begin`, which reads all tables again"
+    begin = BEGIN_EPOCH
     if is_ours:
         return
     if slot is None:
@@ -104,7 +106,7 @@ def slot_faults(slot: Slot | None, committed: int | None, *, has_records: bool, 
             "database server): end that program; two readers of one slot lose changes"
         )
     if slot.wal_status == "lost":
-        yield f"the database server has deleted the log that {slot.name} needs (max_slot_wal_keep_size): {begin}"
+        yield lost_log(slot)
     elif committed is None and has_records:
         yield f"Connect has no position of the connector, which would begin again over the topics' changes: {begin}"
     elif committed is not None and slot.confirmed is not None and slot.confirmed > committed:
@@ -112,6 +114,11 @@ def slot_faults(slot: Slot | None, committed: int | None, *, has_records: bool, 
             f"the replication slot {slot.name} stands at {lsn_text(slot.confirmed)}, beyond {lsn_text(committed)}, up "
             f"to which the changes were published: those in between are lost for the connector; {begin}"
         )
+
+
+def lost_log(slot: Slot) -> str:
+    """Say that the server has deleted a part of the log that nobody has read, and what to do."""
+    return f"the database server has deleted the log that {slot.name} needs (max_slot_wal_keep_size): {BEGIN_EPOCH}"
 
 
 def lsn_text(place: int) -> str:

@@ -111,6 +111,16 @@ class Source:
             reader.visit_to_end(keep)
         return found
 
+    def afters(self, table: str) -> list[tuple[str, dict[str, Any]]]:
+        """The keys of a topic's records, and the rows after the changes."""
+        found: list[tuple[str, dict[str, Any]]] = []
+        topic = topic_under(load_definition(self.name).topic_prefix, table)
+        with TopicReader(self.stack.environment()["KAFKA_BOOTSTRAP"], topic, "test") as reader:
+            reader.visit_to_end(
+                lambda key, value: found.append(((key or b"").decode(), msgspec.json.decode(value or b"")["after"]))
+            )
+        return found
+
     def folded(self, order: Callable[[Change[Customer], dict[str, Any]], Any]) -> dict[int, str]:
         """The rows according to the topic, if the change that is the greatest in `order` is the newest."""
         newest: dict[int, tuple[Any, Change[Customer]]] = {}
@@ -268,5 +278,54 @@ def test_what_an_administrator_must_change_is_named_with_its_remedy(
         publication, heartbeat = sql.Identifier(source.slot), sql.Identifier(HEARTBEAT_TABLE)
         connection.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE customers, {}").format(publication, heartbeat))
     assert main(["connector", "apply"]) == 0
+    with source.connect() as connection:
+        connection.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE customers").format(publication))
+    assert main(["connector", "status"]) == 1
+    assert f"{source.slot} lacks customers, whose changes are lost: run `millrace connector apply`" in (
+        capsys.readouterr().out
+    )
+    assert main(["connector", "apply"]) == 0
     published = source.run("SELECT tablename FROM pg_publication_tables WHERE pubname = %s", source.slot)
     assert {name for (name,) in published} == {"customers", "millrace_heartbeat", "millrace_signal"}
+
+
+def test_rows_of_megabytes_arrive(source: Source) -> None:
+    source.run("INSERT INTO customers VALUES (1, 'a')")
+    assert main(["connector", "apply", "--wait-snapshot"]) == 0
+    source.run("INSERT INTO customers VALUES (2, repeat('ł', 2000000))")
+    source.run("UPDATE customers SET id = 3 WHERE id = 2")
+    wait_for(lambda: source.by_position() == source.rows())
+
+
+def test_a_wrong_password_of_the_owner_is_named(
+    source: Source, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "wrong")
+    assert main(["connector", "apply"]) == 1
+    assert "PGUSER and PGPASSWORD" in capsys.readouterr().err
+
+
+MIXED_CASE = """\
+CREATE TABLE "Customers" ("Id" bigint PRIMARY KEY, "order" text);
+ALTER TABLE "Customers" REPLICA IDENTITY FULL;
+CREATE TABLE keyless (id bigint);
+ALTER TABLE keyless REPLICA IDENTITY FULL;
+"""
+
+
+def test_names_that_must_be_quoted_are_captured_and_a_table_without_a_key_is_named(
+    source: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source.run(MIXED_CASE)
+    source.run("INSERT INTO \"Customers\" VALUES (1, 'a')")
+    path = tmp_path / source.name / "definition.yaml"
+    quoted = DEFINITION.replace("customers", "Customers").replace("id", "Id").replace("email", "order")
+    keyless = "  - name: keyless\n    key: [id]\n    columns:\n      - {name: id, type: bigint}\n"
+    path.write_text(quoted.format(name=source.name) + keyless)
+    assert main(["topics", "apply"]) == 0
+    assert main(["connector", "apply"]) == 1
+    assert "table public.keyless has no primary key: add one" in capsys.readouterr().err
+    path.write_text(quoted.format(name=source.name))
+    assert main(["connector", "apply", "--wait-snapshot"]) == 0
+    source.run('UPDATE "Customers" SET "order" = \'b\'')
+    wait_for(lambda: [(key, after["order"]) for key, after in source.afters("Customers")] == [("1", "a"), ("1", "b")])
