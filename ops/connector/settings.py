@@ -102,8 +102,10 @@ def routing_settings(definition: Definition, tables: Sequence[TableKey], *, epoc
     """Build the settings that select the tables, and set their topic names and record keys."""
     schema = source_schema(definition)
     source = re.escape(f"{with_epoch(definition.name, epoch)}.{schema}.")
+    # In PostgreSQL, two tables may differ in the case of their names only; the connector would capture both.
+    case = "(?-i)" if definition.engine == "postgres" else ""
     result = {
-        "table.include.list": ",".join(f"{schema}.{item.table}" for item in tables),
+        "table.include.list": ",".join(f"{case}{schema}.{item.table}" for item in tables),
         "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
         "transforms.route.regex": f"{source}(.*)",
         "transforms.route.replacement": topic_under(definition.topic_prefix, "$1"),
