@@ -17,16 +17,19 @@ from tests.faults.lake.table import LAKE_MUTANTS, LAKE_TABLE
 from tests.faults.lake.testbed import LakeFaultTestbed
 from tests.faults.mutants import MUTANTS
 from tests.faults.run import Result, play
+from tests.faults.source.run import play_source
+from tests.faults.source.table import SOURCE_MUTANTS, SOURCE_TABLE
+from tests.faults.source.testbed import SourceFaultTestbed
 from tests.faults.table import STATE_MACHINE, TABLE
 from tests.faults.testbed import ClusterTestbed, FaultTestbed
 
 Task = tuple[str, str | None]
 """A row, and the mutant that is to fail in it."""
 
-EVERYTHING: Final = (*TABLE, STATE_MACHINE, *LAKE_TABLE, "mutants")
+EVERYTHING: Final = (*TABLE, STATE_MACHINE, *LAKE_TABLE, *SOURCE_TABLE, "mutants")
 ROW_OF_MUTANT: Final[Mapping[str, str]] = {
     name: mutant.row for mutants in (MUTANTS, LAKE_MUTANTS) for name, mutant in mutants.items()
-}
+} | SOURCE_MUTANTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +74,8 @@ def _players(row: str) -> tuple[Callable[..., AbstractContextManager[Any]], Call
         return nullcontext, state_machine.play
     if row in LAKE_TABLE:
         return LakeFaultTestbed.opened, play_lake
+    if row in SOURCE_TABLE:
+        return SourceFaultTestbed.opened, play_source
     return (ClusterTestbed if TABLE[row].clustered else FaultTestbed).opened, play
 
 

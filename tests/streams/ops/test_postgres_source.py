@@ -7,162 +7,26 @@ by position, are compared with the tables.
 
 from __future__ import annotations
 
-import secrets
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import LiteralString
 
-import msgspec
-import psycopg
 import pytest
 import requests
-from msgspec import Struct
 from psycopg import sql
 
-from config.dataset import load_definition
 from config.engines.postgres import HEARTBEAT_TABLE
-from config.settings import PostgresSettings
 from ops.cli import main
 from ops.connector.rest import ConnectClient
-from ops.topic_reader import TopicReader
 from stack.local import Stack
-from streams.model.change import Change, change_decoder
-from streams.topics import topic_under
-
-LIMIT_S = 60.0
-DEFINITION = """\
-name: {name}
-engine: postgres
-database: {name}
-lake_prefix: {name}
-tables:
-  - name: customers
-    key: [id]
-    columns:
-      - {{name: id, type: bigint}}
-      - {{name: email, type: string}}
-"""
-SCHEMA = """\
-CREATE TABLE customers (id bigint PRIMARY KEY, email text NOT NULL);
-ALTER TABLE customers REPLICA IDENTITY FULL;
-"""
-
-
-class Customer(Struct):
-    """The columns of the table."""
-
-    id: int
-    email: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """A dataset of its own on the shared servers."""
-
-    name: str
-    stack: Stack
-
-    @property
-    def slot(self) -> str:
-        """The slot of the first epoch."""
-        return f"millrace_{self.name}"
-
-    def connect(self) -> psycopg.Connection[Any]:
-        """A connection of the owner; each statement is a transaction."""
-        login = PostgresSettings.read(self.stack.environment())
-        return psycopg.connect(
-            host=login.host,
-            port=login.port,
-            user=login.user,
-            password=login.password,
-            dbname=self.name,
-            autocommit=True,
-        )
-
-    def run(self, statement: LiteralString, *values: object) -> list[Any]:
-        """Run a statement; its rows."""
-        with self.connect() as connection:
-            cursor = connection.execute(statement, values or None)
-            return cursor.fetchall() if cursor.description else []
-
-    def has_slot(self) -> bool:
-        """Whether the slot of the first epoch exists."""
-        return bool(self.run("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", self.slot))
-
-    def rows(self) -> dict[int, str]:
-        """The table."""
-        return dict(self.run("SELECT id, email FROM customers"))
-
-    def changes(self) -> list[tuple[Change[Customer], dict[str, Any]]]:
-        """The changes in the topic, and their source blocks, in the order of their arrival."""
-        decode = change_decoder(Customer, key_of=lambda row: str(row.id))
-        found = []
-
-        def keep(key: bytes | None, value: bytes | None) -> None:
-            change = decode(key, value)
-            assert isinstance(change, Change), change
-            found.append((change, msgspec.json.decode(value or b"")["source"]))
-
-        topic = topic_under(load_definition(self.name).topic_prefix, "customers")
-        with TopicReader(self.stack.environment()["KAFKA_BOOTSTRAP"], topic, "test") as reader:
-            reader.visit_to_end(keep)
-        return found
-
-    def afters(self, table: str) -> list[tuple[str, dict[str, Any]]]:
-        """The keys of a topic's records, and the rows after the changes."""
-        found: list[tuple[str, dict[str, Any]]] = []
-        topic = topic_under(load_definition(self.name).topic_prefix, table)
-        with TopicReader(self.stack.environment()["KAFKA_BOOTSTRAP"], topic, "test") as reader:
-            reader.visit_to_end(
-                lambda key, value: found.append(((key or b"").decode(), msgspec.json.decode(value or b"")["after"]))
-            )
-        return found
-
-    def folded(self, order: Callable[[Change[Customer], dict[str, Any]], Any]) -> dict[int, str]:
-        """The rows according to the topic, if the change that is the greatest in `order` is the newest."""
-        newest: dict[int, tuple[Any, Change[Customer]]] = {}
-        for change, source in self.changes():
-            place, known = order(change, source), newest.get(change.row.id)
-            if known is None or place >= known[0]:
-                newest[change.row.id] = (place, change)
-        return {key: change.row.email for key, (_, change) in newest.items() if not change.deleted}
-
-    def by_position(self) -> dict[int, str]:
-        """The rows according to the topic."""
-        return self.folded(lambda change, _: change.position)
-
-    def stop_connector(self) -> None:
-        """Stop the connector's task, and wait until nobody reads the slot."""
-        with ConnectClient(self.stack.environment()["CONNECT_URL"]) as connect:
-            connect.stop(f"{self.name}-connector")
-        wait_for(lambda: not self.run("SELECT 1 FROM pg_replication_slots WHERE active AND slot_name = %s", self.slot))
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds."""
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "the condition does not hold in time"
-        time.sleep(0.2)
+from tests.support.postgres_source import DEFINITION, LIMIT_S, Source, change_across_the_snapshot, made_source, wait_for
 
 
 @pytest.fixture
-def source(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
+def source(stack: Stack, tmp_path: Path) -> Iterator[Source]:
     """A dataset with its database and topics, without rows and without a connector."""
-    name = f"pg_{secrets.token_hex(4)}"
-    folder = tmp_path / name
-    folder.mkdir()
-    (folder / "definition.yaml").write_text(DEFINITION.format(name=name))
-    (folder / "schema.sql").write_text(SCHEMA)
-    for key, value in {**stack.environment(), "DATASETS_DIR": str(tmp_path), "DATASET": name}.items():
-        monkeypatch.setenv(key, value)
-    assert main(["dataset", "init"]) == 0
-    assert main(["topics", "apply"]) == 0
-    yield Source(name, stack)
-    main(["connector", "delete"])
+    with made_source(stack, tmp_path) as source:
+        yield source
 
 
 def test_the_topics_end_with_the_rows_of_the_database_and_the_slot_moves_on(
@@ -197,26 +61,9 @@ def test_the_topics_end_with_the_rows_of_the_database_and_the_slot_moves_on(
 def test_a_change_of_a_transaction_that_was_open_across_the_snapshot_wins_over_the_row_that_was_read(
     source: Source,
 ) -> None:
-    """PostgreSQL makes a slot once the transactions open at its begin have ended, then those open at that moment."""
-    source.run("INSERT INTO customers VALUES (1, 'read'), (2, 'read')")
-    outcome: list[int] = []
-    apply = threading.Thread(target=lambda: outcome.append(main(["connector", "apply", "--wait-snapshot"])))
-    with source.connect() as first, source.connect() as second, source.connect() as third:
-        first.execute("BEGIN; UPDATE customers SET email = 'first' WHERE id = 2")
-        apply.start()
-        wait_for(source.has_slot)
-        second.execute("BEGIN; INSERT INTO customers VALUES (3, 'second')")
-        first.execute("ROLLBACK")
-        wait_for(lambda: waits_for(source, second))
-        third.execute("BEGIN; UPDATE customers SET email = 'open' WHERE id = 1")
-        second.execute("COMMIT")
-        apply.join(LIMIT_S)
-        assert outcome == [0]
-        third.execute("COMMIT")
-    wait_for(lambda: any(change.row.email == "open" for change, _ in source.changes()))
+    change_across_the_snapshot(source)
     assert source.by_position() == source.rows() == {1: "open", 2: "read", 3: "second"}
-    by_lsn = source.folded(lambda _, block: block["lsn"])
-    assert by_lsn[1] == "read", "the order by LSN alone must fail here, or this test shows nothing"
+    assert source.by_lsn()[1] == "read", "the order by LSN alone must fail here, or this test shows nothing"
 
 
 def test_a_row_that_vanished_unseen_is_swept_and_one_that_an_open_transaction_brings_back_is_not_lost(
@@ -240,14 +87,6 @@ def test_a_row_that_vanished_unseen_is_swept_and_one_that_an_open_transaction_br
     capsys.readouterr()
     assert main(["connector", "sweep"]) == 0
     assert "2 rows in the topic, all in the source" in capsys.readouterr().out
-
-
-def waits_for(source: Source, holder: psycopg.Connection[Any]) -> bool:
-    """Whether the making of the slot waits for this connection's transaction."""
-    statement: LiteralString = (
-        "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'transactionid' AND %s = ANY (pg_blocking_pids(pid))"
-    )
-    return bool(source.run(statement, holder.info.backend_pid))
 
 
 def test_a_slot_beyond_what_was_published_is_refused_until_a_new_epoch_reads_all_again(
