@@ -29,6 +29,12 @@ from ops.signals import stopped_by_signals
 from stack.errors import StackError
 from streams.model.position import epoch_of, with_epoch
 
+UNCLEAN_STOP = (
+    "Connect was away: if it was killed while it read rows that a client had loaded with COPY, up to a page of them may"
+    " be missing in the topics; run `millrace lake reconcile --repair`, or begin a new epoch"
+)
+"""The connector, Debezium 3.7, goes on behind rows with one place in the log if it had published one of them."""
+
 _LOOK_SECONDS = 2.0
 
 
@@ -204,6 +210,7 @@ def run_watch(arguments: argparse.Namespace) -> int:
             connector_name(definition.name),
             sweep=lambda: sweep(database, bootstrap, definition, only=tables),
             say=lambda line: print(line, flush=True),
+            after_away=UNCLEAN_STOP if definition.engine == "postgres" else "",
         )
         while not stop.is_set():
             watch.look()

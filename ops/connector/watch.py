@@ -90,6 +90,7 @@ class ConnectorWatch:
         sweep: compares each table with its topic, and appends the missing deletions.
         say: receives what happened, one line each.
         begin: begins a sweep, so that the watch can look meanwhile.
+        after_away: is said once Connect answers again after it did not, as it may have been killed.
 
     Attributes:
         is_sweep_due: whether rows may have vanished since the last complete sweep.
@@ -103,6 +104,7 @@ class ConnectorWatch:
         sweep: Callable[[], Iterable[SweptTable]],
         say: Say,
         begin: Callable[[Callable[[], None]], Work] = in_thread,
+        after_away: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.is_sweep_due = True
@@ -111,6 +113,8 @@ class ConnectorWatch:
         self._sweep = sweep
         self._say = say
         self._begin = begin
+        self._after_away = after_away
+        self._was_away = False
         self._said: str | None = None
         self._restart_pause = Pause(clock)
         self._sweep_pause = Pause(clock)
@@ -124,7 +128,11 @@ class ConnectorWatch:
             calm = self._is_calm()
         except StackError as error:
             self._say_once(str(error))
-            calm = False
+            calm, self._was_away = False, True
+        if calm and self._was_away:
+            self._was_away = False
+            if self._after_away:
+                self._say(self._after_away)
         if not calm:
             self.is_sweep_due, self._is_whole = True, False
         if self._sweeping is not None:

@@ -16,6 +16,7 @@ from tests.faults.lake.program import SAFEGUARDS
 from tests.faults.lake.table import LAKE_MUTANTS, LAKE_TABLE
 from tests.faults.mutants import MUTANTS
 from tests.faults.run import Result
+from tests.faults.source.table import SOURCE_MUTANTS, SOURCE_TABLE
 from tests.faults.table import STATE_MACHINE, TABLE
 
 PASSED = Result(row="1", fault="SIGKILL", dose="quick", seed=7, lost=0, twice=0, invariants={"I1": True}, passed=True)
@@ -51,8 +52,8 @@ def test_the_table_names_what_is_broken() -> None:
 
 def test_without_a_choice_everything_is_played_mutants_included() -> None:
     rows = chosen("")
-    assert {row for row, mutant in rows if mutant is None} == {*TABLE, STATE_MACHINE, *LAKE_TABLE}
-    assert {mutant for _, mutant in rows if mutant is not None} == {*MUTANTS, *LAKE_MUTANTS}
+    assert {row for row, mutant in rows if mutant is None} == {*TABLE, STATE_MACHINE, *LAKE_TABLE, *SOURCE_TABLE}
+    assert {mutant for _, mutant in rows if mutant is not None} == {*MUTANTS, *LAKE_MUTANTS, *SOURCE_MUTANTS}
 
 
 def test_rows_and_mutants_are_chosen_by_name() -> None:
