@@ -121,7 +121,7 @@ def type_faults(connection: Connection, definition: Definition) -> Iterator[str]
     """List the columns that are missing, or whose values the connector and the database write differently."""
     kinds, types = connection.engine.kinds, connection.engine.column_types(connection)
     for table in definition.tables:
-        known = types.get(table.name)
+        known = types.get(table.name, {})
         for column in table.columns if known else ():
             shown, kind = f"column {table.name}.{column.name}", known.get(column.name)
             if kind is None:

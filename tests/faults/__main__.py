@@ -28,8 +28,9 @@ Task = tuple[str, str | None]
 
 EVERYTHING: Final = (*TABLE, STATE_MACHINE, *LAKE_TABLE, *SOURCE_TABLE, "mutants")
 ROW_OF_MUTANT: Final[Mapping[str, str]] = {
-    name: mutant.row for mutants in (MUTANTS, LAKE_MUTANTS) for name, mutant in mutants.items()
-} | SOURCE_MUTANTS
+    **{name: mutant.row for mutants in (MUTANTS, LAKE_MUTANTS) for name, mutant in mutants.items()},
+    **SOURCE_MUTANTS,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

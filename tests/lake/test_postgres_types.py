@@ -140,10 +140,15 @@ class Captured:
 
     def run(self, statement: str, *values: Any) -> list[Any]:
         """Run a statement as the owner."""
-        place = {"host": self.login.host, "port": self.login.port, "user": self.login.user}
-        options = "-c TimeZone=UTC"
-        with psycopg.connect(**place, password=self.login.password, dbname=NAME, options=options) as connection:
-            found = connection.execute(statement, values or None)  # type: ignore[call-overload]
+        with psycopg.connect(
+            host=self.login.host,
+            port=self.login.port,
+            user=self.login.user,
+            password=self.login.password,
+            dbname=NAME,
+            options="-c TimeZone=UTC",
+        ) as connection:
+            found = connection.execute(statement.encode(), values or None)
             return list(found.fetchall()) if found.description else []
 
     def records(self, table: str) -> list[tuple[bytes | None, bytes]]:
