@@ -15,8 +15,8 @@ _IS_PLAIN: Final = "{{0}} BETWEEN '0001-01-01' AND '9999-12-31{0}'"
 _FAR: Final = "WHEN NOT isfinite({{0}}) THEN {{0}}::text WHEN {{0}} > '1000-01-01' THEN {0} ELSE {0} || ' BC' END"
 _DAY: Final = "to_char({0}, 'YYYY-MM-DD')"
 _TIME: Final = "to_char({0}, 'YYYY-MM-DD HH24:MI:SS.US')"
-_PARTS: Final = ("year", "month", "day", "hour", "minute")
-_INTERVAL: Final = ", ".join(f"extract({part} FROM {{0}})::bigint" for part in _PARTS)
+_PARTS: Final = {"year": "Y", "month": "M", "day": "DT", "hour": "H", "minute": "M"}
+_INTERVAL: Final = ", ".join(f"extract({part} FROM {{0}})::bigint, '{letters}'" for part, letters in _PARTS.items())
 _VALUES: Final = {
     LogicalType.BOOLEAN: "CAST(CAST({0} AS int) AS text)",
     LogicalType.DATE: f"CASE WHEN {_IS_PLAIN.format('')} THEN {_DAY} {_FAR.format(_DAY)}",
@@ -25,8 +25,8 @@ _VALUES: Final = {
     LogicalType.BINARY: "encode({0}, 'hex')",
     LogicalType.ARRAY: "to_json({0})::text",
     # All parts, as the connector writes them; PostgreSQL's own ISO form leaves out those that are 0.
-    LogicalType.INTERVAL: f"CASE WHEN {{0}} IS NOT NULL THEN format('P%sY%sM%sDT%sH%sM%sS', {_INTERVAL}, "
-    "extract(second FROM {0})::float8::numeric) END",
+    LogicalType.INTERVAL: f"CASE WHEN {{0}} IS NOT NULL THEN concat('P', {_INTERVAL}, "
+    "extract(second FROM {0})::float8::numeric, 'S') END",
     # Not a cast, which would cut the spaces at the end of a char(n).
     LogicalType.STRING: "CASE WHEN {0} IS NOT NULL THEN concat({0}) END",
     # `batch.storage.canonical.double_text` in SQL.
