@@ -7,7 +7,7 @@ DOCS_VENV := .venv-docs
 STACK := $(BIN)/python -m stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit test-streams test-lake test-nightly faults bench bench-latency bench-state bench-partitions bench-batch charts check style docs reference fmt lock up down status
+.PHONY: help demo test unit test-streams test-lake test-nightly faults bench bench-latency bench-state bench-partitions bench-source bench-batch charts check style docs reference fmt lock up down status
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -46,6 +46,9 @@ bench-state: $(VENV)/ready ## measure restoring from nothing, size on disk, stan
 
 bench-partitions: $(VENV)/ready ## measure memory and the event loop with many partitions; option CASES=96/4
 	@$(BIN)/python -m bench partitions $(if $(CASES),--cases $(CASES))
+
+bench-source: $(VENV)/ready ## measure the capture of changes from MariaDB and PostgreSQL; options RATE=200 SECONDS=30
+	@$(BIN)/python -m bench source $(if $(RATE),--rate $(RATE)) $(if $(SECONDS),--seconds $(SECONDS))
 
 bench-batch: $(VENV)/ready $(BENCH_VENV)/ready ## measure the lake and plain pipelines; options SYSTEM=millrace CASE=first SIZE=0.1 REPEAT=3
 	@$(BIN)/python -m bench batch $(if $(SYSTEM),--system $(SYSTEM)) $(if $(CASE),--case $(CASE)) $(if $(SIZE),--size $(SIZE)) $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(REPEAT),--repeat $(REPEAT))

@@ -4,6 +4,7 @@ python -m bench stream [--system NAME,…] [--input NAME,…] [--repeat N]    or
 python -m bench latency [--system NAME,…] [--partitions N,…] [--rates N,…]    time from a commit to a visible order
 python -m bench state [--orders N,…]                                      a worker's state: restore, size, failover
 python -m bench partitions [--cases PARTITIONS/WORKERS,…]                  memory and event loop with many partitions
+python -m bench source [--rate N] [--seconds N] [--customers N]            capture from MariaDB and from PostgreSQL
 python -m bench batch [--system NAME,…] [--case NAME,…] [--size N] [--repeat N]    lake, compared with plain pipelines
 """
 
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from bench import chart, latency, partitions, state
+from bench import chart, latency, partitions, source, state
 from bench.figures import medians, table
 from bench.inputs import INPUTS, Input
 from bench.lake.command import add_batch
@@ -67,6 +68,11 @@ def parser() -> argparse.ArgumentParser:
         "--orders", type=_numbers, default="100000,1000000", help="numbers of orders (default: 100000,1000000)"
     )
     restoring.set_defaults(run=run_state)
+    capture = actions.add_parser("source", help="measure the snapshot, and the time from a commit to its topic")
+    capture.add_argument("--rate", type=_positive, default=200, help="changes per second (default: 200)")
+    capture.add_argument("--seconds", type=_positive, default=30, help="duration in seconds (default: 30)")
+    capture.add_argument("--customers", type=_positive, default=200_000, help="rows to read first (default: 200000)")
+    capture.set_defaults(run=run_source)
     many = actions.add_parser("partitions", help="measure what many partitions cost, while workers come and go")
     numbers = "PARTITIONS/WORKERS to measure (default: 4/1,24/1,96/1,96/4)"
     many.add_argument("--cases", type=_cases, default="4/1,24/1,96/1,96/4", help=numbers)
@@ -113,6 +119,12 @@ def run_partitions(asked: argparse.Namespace) -> int:
     """Measure many partitions, and write `.bench/partitions.json`."""
     found = [partitions.measured(count, workers, say=say) for count, workers in asked.cases]
     write_json("partitions", [row for rows in found for row in rows])
+    return 0
+
+
+def run_source(asked: argparse.Namespace) -> int:
+    """Measure the capture of changes from each kind of source database, and write `.bench/source.json`."""
+    write_json("source", source.measured(rate=asked.rate, seconds=asked.seconds, customers=asked.customers, say=say))
     return 0
 
 

@@ -1,7 +1,8 @@
 """Goal: no fault of a PostgreSQL source, its log or its connector loses a row or brings a deleted one back.
 
 Method: the rows of the table of faults in their quick dose, every night. On every push,
-tests/streams/ops/test_postgres_source.py loses places in the log and holds transactions open.
+tests/streams/ops/test_postgres_source.py loses places in the log and holds transactions open, and
+tests/lake/test_postgres_types.py finds and repairs rows that a connector lost.
 """
 
 from __future__ import annotations

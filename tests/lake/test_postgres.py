@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +31,7 @@ from batch.storage.canonical import spark_text
 from batch.storage.database import connected
 from config.dataset import load_definition
 from config.definition import Column, Definition, LogicalType, Table
+from config.engines import postgres
 from config.engines.base import Connection
 from config.engines.faults import EngineError
 from config.settings import PostgresSettings
@@ -203,6 +206,39 @@ def test_a_reading_is_placed_before_every_later_commit_even_of_an_open_transacti
     shop.rollback()
     assert rest == 0
     assert end < beaten, "the heartbeat's commit comes after the place, and is the last commit of all later changes"
+
+
+def test_a_reading_waits_for_commits_that_are_in_the_log_and_not_yet_visible(
+    postgres_stack: Stack, shop: Connection, login: PostgresSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those that wait for a standby: the reading would not show them, and would count as newer."""
+    superuser = dataclasses.replace(
+        login, user=SUPERUSER, password=postgres_stack.site.credentials.postgres_superuser_password
+    )
+    monkeypatch.setattr(postgres, "LOCK_WAIT_S", 1)
+    with connected(superuser, SHOP.database, SHOP.schema) as admin, connected(login, SHOP.database) as other:
+        other.driver.execute("CREATE TABLE IF NOT EXISTS millrace_heartbeat (id int PRIMARY KEY, at timestamptz)")
+        other.driver.execute("INSERT INTO millrace_heartbeat VALUES (1, now()) ON CONFLICT DO NOTHING")
+        other.driver.execute("SET synchronous_commit = local")
+        admin.driver.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        admin.driver.execute("SELECT pg_reload_conf()")
+        shop.driver.execute("UPDATE customers SET country = 'YY' WHERE id = 1")
+        committing = threading.Thread(target=shop.commit)
+        try:
+            committing.start()
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            deadline = time.monotonic() + 20
+            while not admin.value(waiting):
+                assert time.monotonic() < deadline, "the commit does not wait"
+                time.sleep(0.05)
+            with pytest.raises(EngineError, match="may be committing"):
+                other.engine.log_place(other)
+        finally:
+            admin.driver.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            admin.driver.execute("SELECT pg_reload_conf()")
+            committing.join()
+        assert other.engine.log_place(other) > (0, 0)
+        assert other.value("SELECT country FROM customers WHERE id = 1") == "YY"
 
 
 KINDS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import threading
 import time
@@ -22,6 +23,7 @@ from ops.cli import main
 from ops.connector.rest import ConnectClient
 from ops.topic_reader import TopicReader
 from stack.local import Stack
+from stack.servers.postgres import SUPERUSER
 from streams.model.change import Change, change_decoder
 from streams.topics import topic_under
 
@@ -63,9 +65,12 @@ class Source:
         """The slot of the first epoch."""
         return f"millrace_{self.name}"
 
-    def connect(self) -> psycopg.Connection[Any]:
-        """A connection of the owner; each statement is a transaction."""
+    def connect(self, *, superuser: bool = False) -> psycopg.Connection[Any]:
+        """A connection of the owner, or of the superuser; each statement is a transaction."""
         login = PostgresSettings.read(self.stack.environment())
+        if superuser:
+            password = self.stack.site.credentials.postgres_superuser_password
+            login = dataclasses.replace(login, user=SUPERUSER, password=password)
         return psycopg.connect(
             host=login.host,
             port=login.port,

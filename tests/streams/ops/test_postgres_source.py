@@ -105,6 +105,33 @@ def test_a_slot_beyond_what_was_published_is_refused_until_a_new_epoch_reads_all
     assert not source.has_slot()
 
 
+def test_a_log_that_the_server_has_deleted_is_named_and_a_new_epoch_reads_all_again(
+    source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source.run("INSERT INTO customers VALUES (1, 'a')")
+    assert main(["connector", "apply", "--wait-snapshot"]) == 0
+    source.stop_connector()
+    with source.connect(superuser=True) as admin:
+        try:
+            admin.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+            admin.execute("SELECT pg_reload_conf()")
+            for number in range(5):
+                source.run("UPDATE customers SET email = %s", f"lost {number}")
+                admin.execute("SELECT pg_switch_wal()")
+            lost: LiteralString = "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND wal_status = 'lost'"
+            wait_for(lambda: admin.execute("CHECKPOINT") and source.run(lost, source.slot))
+        finally:
+            admin.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
+            admin.execute("SELECT pg_reload_conf()")
+    capsys.readouterr()
+    assert main(["connector", "apply"]) == 1
+    assert f"has deleted the log that {source.slot} needs" in capsys.readouterr().err
+    assert main(["connector", "status"]) == 1
+    assert f"has deleted the log that {source.slot} needs" in capsys.readouterr().out
+    assert main(["connector", "epoch", "begin", "--wait-snapshot"]) == 0
+    wait_for(lambda: source.by_position() == {1: "lost 4"})
+
+
 def test_what_an_administrator_must_change_is_named_with_its_remedy(
     source: Source, capsys: pytest.CaptureFixture[str]
 ) -> None:
