@@ -288,15 +288,17 @@ def test_changes_of_whole_rows_do_what_the_page_says(
     big = json.dumps({"text": secrets.token_hex(1_000_000)})
     captured.run("INSERT INTO lines VALUES (2, 1, %s, 'a')", big)
     captured.run("UPDATE lines SET note = 'again' WHERE order_id = 2")
-    envelopes = captured.wait("lines", 6)
-    assert [(value["op"], key) for key, value in envelopes] == [("c", b"1"), ("c", b"1"), ("d", b"1"), ("c", b"1"),
-                                                                ("c", b"2"), ("u", b"2")]  # fmt: skip
-    assert json.loads(envelopes[-1][1]["after"]["document"]) == json.loads(big)
+    arrived: dict[bytes | None, list[Any]] = {}
+    for key, value in captured.wait("lines", 6):
+        arrived.setdefault(key, []).append(value)
+    assert {key: [value["op"] for value in values] for key, values in arrived.items()} == {
+        b"1": ["c", "c", "d", "c"], b"2": ["c", "u"],
+    }  # fmt: skip
+    assert json.loads(arrived[b"2"][-1]["after"]["document"]) == json.loads(big)
     captured.run("ALTER TABLE lines REPLICA IDENTITY DEFAULT")
     captured.run("UPDATE lines SET note = 'lost' WHERE order_id = 2")
     captured.run("TRUNCATE lines")
-    key, value = captured.wait("lines", 8)[-1]
-    assert (key, value["op"]) == (None, "t")
+    assert [key for key, value in captured.wait("lines", 8) if value["op"] == "t"] == [None]
     assert "unreadable" in rows["`TRUNCATE`"]
     table = definition.table("lines")
     Archive(tmp_path, f"postgres.{NAME}.lines").put(*(value for _, value in captured.records("lines")))
