@@ -202,7 +202,12 @@ def test_changes_dead_letters_and_a_new_snapshot_reach_the_warehouse(
     assert f"dead letters of {shop.dataset}-warehouse: 2" in shown
 
 
-@pytest.mark.parametrize("when", ["before", "during", "after"])
+NIGHTLY = pytest.mark.nightly  # the sibling that runs on every push is "during"
+
+
+@pytest.mark.parametrize(
+    "when", [pytest.param("before", marks=NIGHTLY), "during", pytest.param("after", marks=NIGHTLY)]
+)
 def test_a_worker_that_is_killed_around_a_commit_leaves_every_change_once(shop: WarehouseShop, when: str) -> None:
     killed = shop.worker(program="tests.streams.warehouse.killed_at_commit")
     shop.customers.put(1)
