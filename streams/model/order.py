@@ -232,10 +232,7 @@ def products_of(state: OrderState) -> list[Product]:
 
 
 def complete_order(state: OrderState, order_id: str) -> CompleteOrder:
-    """Build the `order_final` record of a complete order, with the newest position among its row and live lines.
-
-    It is one pass over the lines, because this runs once for each order.
-    """
+    """Build the record of a complete order, with the newest position among its row and its lines, in a single pass."""
     row = state.row
     assert row is not None
     lines, products, newest = state.lines, [], row.position
