@@ -15,6 +15,7 @@ import pytest
 import requests
 from psycopg import sql
 
+from config.dataset import load_definition
 from config.engines.postgres import HEARTBEAT_TABLE
 from ops.cli import main
 from ops.connector.postgres import PostgresSource
