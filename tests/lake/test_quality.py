@@ -116,7 +116,7 @@ def test_rows_are_counted_by_rule_and_a_failing_rule_names_one(spark: SparkSessi
     assert (found.rows, dict(found.broken)) == (5, {"not_null(email)": 2, "range(price)": 2})
     assert found == rules.tally(Rows.of(rows).collect_if_small(), TABLE)
     with pytest.raises(BatchError, match=r'silver/things: 2 of 5 rows break not_null\(email\), .* \{"id":2\}'):
-        rules.stop_if_failed(found, TABLE)
+        rules.stop_if_failed(found, rows, TABLE, None)
 
 
 @pytest.mark.parametrize("count", [0, 2])
