@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from batch.storage.canonical import decimal_digits, decimal_of
 from config.definition import Column, LogicalType
 
 _WHOLE: Final = "rlike '^[+-]?[0-9]{1,30}$'"
@@ -21,7 +22,7 @@ def canonical_text(column: Column, raw: str) -> str:
     if kind in (LogicalType.INTEGER, LogicalType.BIGINT):
         text = f"IF({raw} {_WHOLE}, CAST(try_cast({raw} AS DECIMAL(38, 0)) AS STRING), NULL)"
     elif kind is LogicalType.DECIMAL:
-        text = f"CAST(try_cast({raw} AS DECIMAL({column.precision}, {column.scale})) AS STRING)"
+        text = f"CAST({decimal_of(raw, *decimal_digits(column))} AS STRING)"
     elif kind is LogicalType.BOOLEAN:
         text = f"CASE lower({raw}) WHEN 'true' THEN '1' WHEN 'false' THEN '0' END"
     elif kind is LogicalType.DATE:

@@ -22,6 +22,7 @@ from batch.delta.rows import Rows
 from batch.delta.snapshot import Source
 from batch.errors import BatchError
 from batch.silver.versions import NEWER, newest
+from batch.storage import canonical
 from config.definition import Column as SourceColumn
 from config.definition import LogicalType, NotNull, Pattern, Range, Reference, Table, Unique
 
@@ -76,9 +77,18 @@ def rule_name(rule: NotNull | Range | Pattern | Reference | Unique) -> str:
 
 
 def typed(rows: DataFrame, column: SourceColumn) -> Column:
-    """Convert a column from text to its type; the result is NULL if the text is invalid or the column is missing."""
+    """Convert a column from text to its type; the result is NULL if the text is invalid or the column is missing.
+
+    A text that the type can only hold in part, such as a decimal with more digits or a day with a time, is invalid.
+    """
     if column.name not in rows.columns:
         return F.lit(None).cast(spark_type(column))
+    if column.type is LogicalType.DECIMAL:
+        return F.expr(canonical.decimal_of(f"`{column.name}`", *canonical.decimal_digits(column)))
+    if column.type is LogicalType.DATE:
+        return F.expr(
+            f"IF(`{column.name}` RLIKE '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$', try_cast(`{column.name}` AS DATE), NULL)"
+        )
     return F.col(column.name).try_cast(spark_type(column)) if spark_type(column) != "string" else F.col(column.name)
 
 

@@ -74,6 +74,8 @@ def test_each_rule_of_a_row_finds_its_rows(spark: SparkSession) -> None:
         ({"id": "one"}, ["type(id)"]),
         ({"id": None}, ["not_null(id)"]),
         ({"price": "much"}, ["type(price)"]),
+        ({"price": "1.505"}, ["type(price)"]),
+        ({"price": "1.5000"}, []),
         ({"seen_at": "yesterday", "is_on": "perhaps"}, ["type(is_on)", "type(seen_at)"]),
         ({"price": "0.49"}, ["range(price)"]),
         ({"price": "0.50"}, []),
