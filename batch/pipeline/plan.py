@@ -11,7 +11,7 @@ from batch.context import LayerResult, RunContext
 from batch.errors import BatchError
 from batch.gold.plan import GoldPlan
 from batch.pipeline.runner import Step
-from batch.silver import refine
+from batch.silver import refine, replay
 from batch.spark.session import Sessions
 from batch.storage.retry import with_tries
 from config.definition import Definition, Table
@@ -62,7 +62,7 @@ def steps(context: RunContext, *, layer: str | None, table: str | None, sessions
             table = each.name  # the step of a source table also writes its history table
     works: tuple[tuple[str, Work, Sequence[Table | GoldPlan]], ...] = (
         ("bronze", bronze.land, definition.tables),
-        ("silver", refine.refine, refine.in_order(definition.tables)),
+        ("silver", replay.refined, refine.in_order(definition.tables)),
         ("gold", gold.build, gold.plans(definition)),
     )
     found = [_step(name, work, each, context, sessions) for name, work, subjects in works for each in subjects]

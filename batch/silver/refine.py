@@ -151,14 +151,18 @@ def quarantine_rows(rows: DataFrame, table: Table) -> DataFrame:
     """Return the entries for the quarantine: one for each row and each quarantining rule that the row breaks."""
     failing = rules.rules_with(table, "fail")
     names = F.array(*(F.lit(name) for name in rules.rules_with(table, "quarantine", "fail")))
-    return rows.where(rules.is_quarantined(table)).select(
-        F.lit(table.name).alias("table"),
-        F.col("_key").alias("key"),
-        F.explode(F.array_intersect(VIOLATIONS, names)).alias("rule"),
-        F.col("_row").alias("row"),
-        "_sequence",
-        "_origin",
-    ).withColumn("action", F.when(F.col("rule").isin(failing), "fail").otherwise("quarantine"))
+    return (
+        rows.where(rules.is_quarantined(table))
+        .select(
+            F.lit(table.name).alias("table"),
+            F.col("_key").alias("key"),
+            F.explode(F.array_intersect(VIOLATIONS, names)).alias("rule"),
+            F.col("_row").alias("row"),
+            "_sequence",
+            "_origin",
+        )
+        .withColumn("action", F.when(F.col("rule").isin(failing), "fail").otherwise("quarantine"))
+    )
 
 
 def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRefresh) -> LayerResult:
