@@ -74,14 +74,24 @@ def _step(layer: str, work: Work, subject: Table | GoldPlan, context: RunContext
         return with_tries(lambda: work(subject, context), layer=layer, table=subject.name)
 
     reads = frozenset(_needed(layer, subject, context.definition))
+    refers_to = frozenset(_dimensions(subject, context.definition)) if isinstance(subject, GoldPlan) else frozenset()
     if sessions is None:
-        return Step(layer=layer, table=subject.name, work=tried, reads=reads)
+        return Step(layer=layer, table=subject.name, work=tried, reads=reads, refers_to=refers_to)
 
     def tried_in_a_session() -> LayerResult:
         with sessions.one() as spark:
             return tried(replace(context, spark=spark))
 
-    return Step(layer=layer, table=subject.name, work=tried_in_a_session, after=reads, reads=reads)
+    return Step(layer=layer, table=subject.name, work=tried_in_a_session, after=reads, reads=reads, refers_to=refers_to)
+
+
+def _dimensions(fact: GoldPlan, definition: Definition) -> Iterator[str]:
+    """Yield the names of the steps that write the dimensions to which a fact refers."""
+    linked = {link.dimension for link in fact.links}
+    for plan in gold.plans(definition):
+        inferred_from = {table for table, _ in plan.inferred_from}
+        if fact.kind == "fact" and plan.kind == "dimension" and (plan.name in linked or inferred_from & {*fact.tables}):
+            yield f"gold/{plan.name}"
 
 
 def _needed(layer: str, subject: Table | GoldPlan, definition: Definition) -> Iterator[str]:

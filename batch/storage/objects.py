@@ -21,6 +21,7 @@ from config.settings import ObjectStoreSettings
 TRIES: Final = 3
 FIRST_PAUSE_S: Final = 0.5
 ANSWER_S: Final = 10.0
+_VERSIONED: Final = ("Enabled", "Suspended")
 _NOTED: Final = "x-amz-meta-"
 
 T = TypeVar("T")
@@ -59,6 +60,14 @@ class ObjectFolder(Protocol):
 
     def replace(self, name: str, content: bytes) -> None:
         """Replace the content of an existing object, keeping its metadata."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Delete an object; it may be gone already."""
+        ...
+
+    def keeps_versions(self) -> bool:
+        """Whether the storage keeps former contents of objects that are replaced or deleted."""
         ...
 
 
@@ -154,6 +163,14 @@ class StoredFolder:
 
         self._tried(put)
 
+    def remove(self, name: str) -> None:
+        """Delete an object; it may be gone already."""
+        self._tried(lambda: self._client.remove_object(self._bucket, f"{self._prefix}{name}"))
+
+    def keeps_versions(self) -> bool:
+        """Whether the bucket is versioned, or was and may still have former versions."""
+        return self._tried(lambda: self._client.get_bucket_versioning(self._bucket).status) in _VERSIONED
+
     def _tried(self, call: Callable[[], T]) -> T:
         for attempt in range(1, TRIES + 1):
             try:
@@ -227,3 +244,11 @@ class LocalFolder:
     def replace(self, name: str, content: bytes) -> None:
         """Replace the content of a file, which has no user metadata to keep."""
         self.write(name, content)
+
+    def remove(self, name: str) -> None:
+        """Delete a file; it may be gone already."""
+        (self._folder / name).unlink(missing_ok=True)
+
+    def keeps_versions(self) -> bool:
+        """Return False: a file system keeps no former contents."""
+        return False
