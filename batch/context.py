@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,7 +31,9 @@ class RunContext:
         full: process the whole input of each table again instead of continuing from its recorded progress.
         is_rebuild: allow a Bronze table to switch between the feeds `changes` and `jdbc`.
         since, until: bounds of the cursor window for tables read by JDBC; None if the user gave no bound.
-        shared: objects that `once` has created, keyed by session and by the key passed to `once`.
+        shared: objects that `once` has created, keyed by session and by the key passed to `once`, and those of
+            `once_for_all`, keyed by the key alone.
+        lock: held while `once_for_all` creates an object.
     """
 
     spark: SparkSession
@@ -45,6 +48,7 @@ class RunContext:
     since: datetime | None = None
     until: datetime | None = None
     shared: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+    lock: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the object stored under `key` for this Spark session; the first call creates it with `make`."""
@@ -53,6 +57,14 @@ class RunContext:
             self.shared[own] = make()
         found: T = self.shared[own]
         return found
+
+    def once_for_all(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the object stored under `key` for the whole run; it is created once, whichever thread asks first."""
+        with self.lock:
+            if key not in self.shared:
+                self.shared[key] = make()
+            found: T = self.shared[key]
+            return found
 
     # One object per table and session for the whole run, so that the table's Delta log is read only once.
 
@@ -85,6 +97,7 @@ class LayerResult:
         is_unchanged: whether the table was left unchanged because there was nothing new.
         note: a remark for the printed report.
         also_written: outcomes of other tables that the same step wrote.
+        drift: differences between the columns of the source and of the definition; None if the source was not read.
     """
 
     layer: str
@@ -97,6 +110,7 @@ class LayerResult:
     is_unchanged: bool = False
     note: str = ""
     also_written: Sequence[LayerResult] = ()
+    drift: Sequence[str] | None = None
 
     @classmethod
     def of(cls, written: Written, *, layer: str, table: str, progress: Mapping[str, Any], **more: Any) -> Self:

@@ -95,6 +95,8 @@ def _table_faults(definition: Definition, table: Table) -> Iterator[str]:
         if column.nullable and column.name in table.key:
             yield f"columns[{index}].nullable: a key column can't be null"
         yield from (f"columns[{index}].{fault}" for fault in _column_faults(column))
+        if column.zero_is_null:
+            yield from (f"columns[{index}].zero_is_null: {fault}" for fault in _zero_faults(definition, table, column))
     for index, rule in enumerate(table.rules):
         yield from (f"rules[{index}].{fault}" for fault in _rule_faults(definition, table, rule))
 
@@ -109,6 +111,15 @@ def _column_faults(column: Column) -> Iterator[str]:
         yield "precision: a decimal needs precision and scale"
     elif column.precision is not None and column.scale is not None and column.scale > column.precision:
         yield f"scale: {column.scale} is more than the precision {column.precision}"
+
+
+def _zero_faults(definition: Definition, table: Table, column: Column) -> Iterator[str]:
+    if definition.engine != "mysql" or column.type not in (LogicalType.DATE, LogicalType.TIMESTAMP):
+        yield "applies only to dates and timestamps of MySQL and MariaDB"
+    if not column.nullable:
+        yield "the column must be nullable"
+    if table.feed != "jdbc":
+        yield "applies only to the feed jdbc: in the feed changes, the connector itself replaces zero dates"
 
 
 def _rule_faults(definition: Definition, table: Table, rule: Rule) -> Iterator[str]:

@@ -6,9 +6,9 @@
 3. Put unreadable records into the quarantine.
 4. Append the row versions that Bronze does not have yet, and commit the next offsets with them as the progress.
 
-After a crash of Kafka Connect, the connector may deliver a change again at another offset, with the same key and
-sequence as before. New versions are therefore compared with those in Bronze, but only with the ones whose sequence is
-at least the lowest new sequence.
+After a crash of Kafka Connect, the connector may deliver a change again at another offset, with the same key, sequence
+and content as before. New versions are therefore compared with those in Bronze, but only with the ones whose sequence
+is at least the lowest new sequence.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch.bronze import progress as bronze_progress
 from batch.bronze.archive import ArchiveSlice, find_objects, read_objects
 from batch.bronze.envelope import BETWEEN, IS_READABLE, UNREADABLE, decoded, unreadable, versions, with_table_columns
+from batch.bronze.progress import TRUNCATED
 from batch.bronze.table import (
     JDBC,
     MOST_FILES,
@@ -30,12 +31,14 @@ from batch.bronze.table import (
     anti_joined,
     bronze_table,
     deduplicated,
+    drift,
     properties,
     since,
     stamped,
     table_error,
     unchanged,
 )
+from batch.bronze.truncation import IS_TRUNCATION, Truncation, newest, with_deletes
 from batch.context import LayerResult, RunContext
 from batch.delta import sizes
 from batch.delta.commits import Written
@@ -60,6 +63,8 @@ class RecordSummary:
         lowest: lowest sequence of the row versions; None if there are no row versions.
         names: column names of the newest row; None if there are no rows.
         others: sorted names of columns that the source has but the definition lacks.
+        truncations: number of truncations.
+        truncation: the newest truncation; None if there is none.
     """
 
     records: int
@@ -68,11 +73,13 @@ class RecordSummary:
     lowest: str | None
     names: frozenset[str] | None
     others: tuple[str, ...]
+    truncations: int
+    truncation: Truncation | None
 
     @property
     def readable(self) -> int:
         """Number of row versions, counting repeated deliveries."""
-        return self.records - self.tombstones - self.unreadable
+        return self.records - self.tombstones - self.unreadable - self.truncations
 
 
 def land_changes(table: Table, context: RunContext) -> LayerResult:
@@ -125,15 +132,16 @@ class _ChangesLanding:
         records = with_table_columns(decoded_records, table).persist()
         try:
             summary = _summarized(records, table)
-            self._check_columns(summary)
+            drifted = self._check_columns(summary)
             if summary.unreadable:
                 quarantine(unreadable(records, table), self.context)
-            rows = self._new_versions(versions(records, table), summary)
+            rows = self._new_versions(stamped(self._versions(records, summary), table, self.context), summary)
             note = self._left_behind() if self.context.full else ""
-            written = self._write(stamped(rows, table, self.context), are_few=sizes.fits_driver(summary.readable))
+            are_few = sizes.fits_driver(summary.readable) and summary.truncation is None
+            written = self._write(rows, are_few=are_few)
         finally:
             records.unpersist()
-        repeats = summary.readable - written.rows_inserted
+        repeats = max(0, summary.readable - written.rows_inserted)
         log.info("bronze/%s: %d records read, %d of them landed earlier", table.name, summary.records, repeats)
         return LayerResult.of(
             written,
@@ -143,7 +151,18 @@ class _ChangesLanding:
             rows_in=summary.records,
             rejected={UNREADABLE: summary.unreadable} if summary.unreadable else {},
             note=note,
+            drift=drifted,
         )
+
+    def _versions(self, records: DataFrame, summary: RecordSummary) -> DataFrame:
+        """Return the row versions in the records, with the deletes of the table's newest truncation."""
+        rows = versions(records, self.table)
+        last = newest(summary.truncation, self.progress, TRUNCATED)
+        if last is None:
+            return rows
+        is_new = self.progress.get(TRUNCATED) != list(last)
+        self.progress[TRUNCATED] = list(last)
+        return with_deletes(rows, self.table, last, self.bronze if is_new and not self.context.full else None)
 
     def _write(self, rows: DataFrame, *, are_few: bool) -> Written:
         more: dict[str, Any] = {"partition_by": PARTITIONS, "properties": properties(self.table)}
@@ -159,29 +178,34 @@ class _ChangesLanding:
         count = self.bronze.read().where(F.col("_origin") == JDBC).count()
         return f"{count:,} row versions read directly from the source were dropped" if count else ""
 
-    def _check_columns(self, summary: RecordSummary) -> None:
-        if summary.others:
-            names = ", ".join(summary.others)
-            log.warning("bronze/%s: ignored columns that the definition lacks: %s", self.table.name, names)
+    def _check_columns(self, summary: RecordSummary) -> list[str] | None:
+        """Return the drift of the source's columns; None if the records have no row.
+
+        Raises:
+            BatchError: the newest row lacks a required column.
+        """
         if summary.names is None:
-            return
+            return None
         missing = [column for column in self.table.columns if column.name not in summary.names]
         required = [column.name for column in missing if not column.nullable]
         if required:
             what = f"the newest row of the source lacks required columns ({', '.join(required)})"
             cure = "if they were dropped or renamed, change the definition, then run again"
             raise table_error(self.table, f"{what}: nothing was written; {cure}")
-        for column in missing:
-            log.warning(
-                "bronze/%s: the source lacks the column %s, which is NULL in new rows", self.table.name, column.name
-            )
+        found = drift(self.table, summary.others, [column.name for column in missing])
+        for text in found:
+            log.warning("bronze/%s: %s", self.table.name, text)
+        return found
 
     def _new_versions(self, rows: DataFrame, summary: RecordSummary) -> DataFrame:
-        identity = [*self.table.key, "_sequence"]
+        # Of two contents at one position, Silver takes the one with the higher hash, whichever arrives first.
+        identity = [*self.table.key, "_sequence", "_row_hash"]
         rows = deduplicated(rows, identity, summary.readable)
-        if self.context.full or summary.lowest is None or not self.bronze.exists():
+        known = self.progress.get(TRUNCATED)
+        lowest = min((each for each in (summary.lowest, known and known[0]) if each is not None), default=None)
+        if self.context.full or lowest is None or not self.bronze.exists():
             return rows
-        return anti_joined(rows, since(self.bronze, summary.lowest, columns=identity), identity)
+        return anti_joined(rows, since(self.bronze, lowest, columns=identity), identity)
 
 
 def _summarized(records: DataFrame, table: Table) -> RecordSummary:
@@ -192,6 +216,8 @@ def _summarized(records: DataFrame, table: Table) -> RecordSummary:
         F.expr(f"min(_sequence) FILTER (WHERE {IS_READABLE})").alias("lowest"),
         F.expr("max_by(_names, _sequence) FILTER (WHERE _names IS NOT NULL)").alias("names"),
         F.collect_set("_names").alias("ever"),
+        F.count_if(F.expr(IS_TRUNCATION)).alias("truncations"),
+        F.expr(f"max(struct(_sequence, _committed_at, _origin)) FILTER (WHERE {IS_TRUNCATION})").alias("truncation"),
     ).first()
     assert found is not None
     ever = {name for names in found["ever"] for name in names.split(BETWEEN)}
@@ -202,6 +228,8 @@ def _summarized(records: DataFrame, table: Table) -> RecordSummary:
         lowest=found["lowest"],
         names=None if found["names"] is None else frozenset(found["names"].split(BETWEEN)),
         others=tuple(sorted(ever - {*table.column_names})),
+        truncations=found["truncations"],
+        truncation=Truncation.of(found["truncation"]),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from batch.storage.canonical import decimal_digits, decimal_of
 from config.definition import Column, LogicalType
 
 _WHOLE: Final = "rlike '^[+-]?[0-9]{1,30}$'"
@@ -52,10 +53,10 @@ def canonical_text(column: Column, raw: str) -> str:
 
 
 def _decimal_text(column: Column, raw: str) -> str:
-    """A number with more decimals than the column has stays as it is, as in the database's own text."""
-    fits = f"CAST(try_cast({raw} AS DECIMAL({column.precision}, {column.scale})) AS STRING)"
+    """Return the text of a decimal; one with more digits than the column has stays as it is, as in the database."""
+    fits = f"CAST({decimal_of(raw, *decimal_digits(column))} AS STRING)"
     others = " ".join(f"WHEN '{text}' THEN '{canonical}'" for text, canonical in _NUMBERS.items())
-    return f"IF({raw} rlike '[.][0-9]{{{column.scale}}}[0-9]*[1-9]', NULL, coalesce({fits}, CASE {raw} {others} END))"
+    return f"coalesce({fits}, CASE {raw} {others} END)"
 
 
 def _clock_text(raw: str) -> str:

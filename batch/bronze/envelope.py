@@ -1,7 +1,8 @@
 """Converts archived records to row versions: Spark decodes and checks all change envelopes in a single pass.
 
 The result agrees with `streams.model.change`: both modules classify an envelope, with or without the converter's
-`schema` wrapper, as the same kind (change, tombstone or unreadable), and assign the same position to a change.
+`schema` wrapper, as the same kind (change, tombstone or unreadable), and assign the same position to a change. Only a
+truncation (`t`) is read here alone: the streams put it aside as malformed, because it describes no row.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ UNREADABLE: Final = "unreadable"
 BETWEEN: Final = "\x1f"
 """The separator between column names in the column `_names`."""
 
-IS_READABLE: Final = "_problem IS NULL AND NOT _is_tombstone"
+IS_READABLE: Final = "_problem IS NULL AND NOT _is_tombstone AND _op <> 't'"
 """The Spark SQL condition for records that can be converted to a row version."""
 
 _ENVELOPE: Final = (
@@ -38,8 +39,8 @@ _PROBLEMS: Final = (
     ("NOT is_valid_utf8(_text)", "the record is not valid UTF-8"),
     ("_wire IS NULL OR (_wire.op IS NULL AND _wire.payload IS NULL)", "the record is not a change envelope"),
     ("_wire.op IS NOT NULL AND _wire.payload IS NOT NULL", "the record has both op and payload at its top level"),
-    ("_body.op IS NULL OR _body.op NOT IN ('c', 'u', 'd', 'r')", "op is not one of c, u, d and r"),
-    ("_row IS NULL", "the record has no row (in after, or in before for a delete)"),
+    ("_body.op IS NULL OR _body.op NOT IN ('c', 'u', 'd', 'r', 't')", "op is not one of c, u, d, r and t"),
+    ("_row IS NULL AND _body.op <> 't'", "the record has no row (in after, or in before for a delete)"),
     ("_sequence IS NULL", "source has no valid log position (file, pos, row, or sequence)"),
     (
         f"_body.source.ts_ms IS NOT NULL AND {_TIME} NOT BETWEEN 0 AND {LATEST_MS}",
@@ -156,6 +157,7 @@ def unreadable(records: DataFrame, table: Table) -> DataFrame:
 
 def _problem(table: Table) -> Column:
     without_key = " OR ".join(f"_row['{name}'] IS NULL" for name in table.key)
+    without_key = f"_body.op <> 't' AND ({without_key})"
     problems = [*_PROBLEMS, (without_key, f"the row lacks a value for the key ({', '.join(table.key)})")]
     problems += [
         (f"_row['{column.name}'] IN ({_PLACEHOLDERS})", f"the database did not log {column.name}: {_REPLICA_IDENTITY}")

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from batch.bronze.jdbc_rows import check_columns, read_source
+from batch.bronze.jdbc_rows import check_columns, read_source, rows_ahead
 from batch.bronze.sequence import jdbc_sequence
 from batch.bronze.table import (
     JDBC,
@@ -33,6 +33,7 @@ from batch.bronze.table import (
     PARTITIONS,
     anti_joined,
     bronze_table,
+    drift,
     is_of_other_feed,
     properties,
     stamped,
@@ -65,12 +66,15 @@ def land_jdbc(table: Table, context: RunContext) -> LayerResult:
     settings, definition = source_of(table, context), context.definition
     with connected(settings, definition.database, definition.schema) as connection:
         others = check_columns(connection, table)
-    if others:
-        names = ", ".join(others)
-        log.warning("bronze/%s: ignored columns that the definition lacks: %s", table.name, names)
+        ahead = 0 if not has_time_cursor(table) else rows_ahead(connection, table, span.anchor.now)
+    drifted = drift(table, others, ())
+    for text in drifted:
+        log.warning("bronze/%s: %s", table.name, text)
     landing = _JdbcLanding(bronze=bronze, table=table, context=context, span=span, is_first=is_first)
     rows = read_source(context.spark, settings, definition, table, landing.condition())
-    return landing.land(rows, done)
+    held = span.anchor.note if has_time_cursor(table) else ""
+    late = f"rows with a time in the future in {table.cursor}, not read before then: {ahead:,}" if ahead else ""
+    return replace(landing.land(rows, done), note="; ".join(part for part in (held, late) if part), drift=drifted)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,14 @@ For this reason, no driver, dialect or time zone can alter a value: microseconds
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.table import table_error
+from batch.storage.canonical import time_text
 from config.definition import Definition, Table
 from config.engines import engine_for
 from config.engines.base import Connection, SourceSettings
@@ -51,3 +53,10 @@ def check_columns(connection: Connection, table: Table) -> tuple[str, ...]:
         what = f"columns of the source differ from the definition ({'; '.join(faults)})"
         raise table_error(table, f"{what}: nothing was written; change the definition, then run again")
     return tuple(sorted(set(found) - set(table.column_names)))
+
+
+def rows_ahead(connection: Connection, table: Table, now: datetime) -> int:
+    """Return the number of rows of a source table whose cursor is later than the database's time."""
+    quoted = connection.quoted
+    condition = f"{quoted(str(table.cursor))} > '{time_text(now)}'"
+    return int(connection.value(f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE {condition}"))  # noqa: S608 - the definition's own names

@@ -1,14 +1,17 @@
 """The progress of a Bronze table: the position in its feed up to which it has been filled, as stored in its commits.
 
-For the feed `changes`, this is the next offset of each `topic/partition`. For the feed `jdbc`, it is the `anchor`, a
-time up to which the source was read; the `start` of the last window (None if it had no lower bound); and the last
-`sequence`, in microseconds since 1970.
+For the feed `changes`, this is the next offset of each `topic/partition`, and the newest truncation of the table. For
+the feed `jdbc`, it is the `anchor`, a time up to which the source was read; the `start` of the last window (None if it
+had no lower bound); and the last `sequence`, in microseconds since 1970.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+TRUNCATED: Final = "truncated"
+"""The entry for the newest truncation (`batch.bronze.truncation`)."""
 
 
 def positions(progress: Mapping[str, Any], topic: str) -> dict[int, int]:

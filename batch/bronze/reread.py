@@ -137,7 +137,7 @@ def _place(
         position = (_newest_epoch(context), *place, SNAPSHOT_ROW)
         return reading_sequence(position, datetime.now(UTC)), progress
     anchor = find_anchor(connection, safety_s=context.settings.window_safety_s)
-    micros = next_sequence(anchor, progress)
+    micros = next_sequence(anchor.at, progress)
     return jdbc_sequence(micros), {**progress, "sequence": micros}
 
 

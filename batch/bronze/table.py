@@ -113,6 +113,18 @@ def since(table: LakeTable, sequence: str, *, columns: Sequence[str]) -> DataFra
     return table.at().read(columns=columns, where=f"_sequence >= '{sequence}'").frame
 
 
+def drift(table: Table, others: Sequence[str], missing: Sequence[str]) -> list[str]:
+    """Describe the differences between the columns of the source and of the definition.
+
+    Args:
+        others: columns that only the source has; if the definition gets one, only new rows have its values.
+        missing: columns that only the definition has; new rows have NULL there.
+    """
+    cure = f"add them to the definition, then run `millrace lake rebuild --table {table.name}` to fill old rows"
+    found = [f"ignored columns that the definition lacks ({cure}): {', '.join(others)}"] if others else []
+    return found + ([f"columns that the source lacks, NULL in new rows: {', '.join(missing)}"] if missing else [])
+
+
 def unchanged(found: LakeTable, table: Table, progress: dict[str, object], *, rows_in: int = 0) -> LayerResult:
     """Return the layer's result for a table to which nothing had to be written."""
     version = found.version()

@@ -22,7 +22,32 @@ from config.engines import engine_of
 from config.engines.base import Connection, SourceSettings
 
 _MICROSECOND: Final = timedelta(microseconds=1)
-_anchors: dict[str, datetime] = {}
+
+HELD_S_MIN: Final = 60.0
+"""Least age of an open transaction, in seconds, at which a run reports that it holds the anchor back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """A time before which every transaction has committed, from the database's clock.
+
+    Attributes:
+        now: the database's time when the anchor was determined.
+        open_s: age of the oldest open transaction at that time, in seconds; 0 if none was open.
+    """
+
+    at: datetime
+    now: datetime
+    open_s: float
+
+    @property
+    def note(self) -> str:
+        """A remark on a transaction that holds the anchor back; empty if there is none."""
+        if self.open_s < HELD_S_MIN:
+            return ""
+        return (
+            f"read up to {self.at:%Y-%m-%d %H:%M:%S}Z, held back by a transaction that is open for {self.open_s:,.0f} s"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +58,13 @@ class Window:
         start: lower bound; None if the window has none.
         end: upper bound, exclusive.
         sequence: sequence of the window's row versions, in microseconds since 1970; higher than in any earlier window.
+        anchor: the run's anchor.
     """
 
     start: datetime | None
     end: datetime
     sequence: int
+    anchor: Anchor
 
     def progress(self, done: dict[str, Any]) -> dict[str, Any]:
         """Return the progress to commit with the window's rows; `done` is the progress before this run."""
@@ -55,7 +82,7 @@ def window(table: Table, done: dict[str, Any], context: RunContext) -> Window:
     database = source_of(table, context)
     anchor = run_anchor(context, database)
     last = bronze_progress.anchor(done)
-    end = max(anchor, parse_time(last)) if last else anchor
+    end = max(anchor.at, parse_time(last)) if last else anchor.at
     start = parse_time(last) - timedelta(seconds=context.settings.window_overlap_s) if last else None
     if context.since is not None:
         start = context.since
@@ -63,7 +90,7 @@ def window(table: Table, done: dict[str, Any], context: RunContext) -> Window:
         end = min(end, context.until)
     if context.full:
         start = None
-    return Window(start=start, end=end, sequence=next_sequence(anchor, done))
+    return Window(start=start, end=end, sequence=next_sequence(anchor.at, done), anchor=anchor)
 
 
 def next_sequence(anchor: datetime, done: dict[str, Any]) -> int:
@@ -75,23 +102,24 @@ def next_sequence(anchor: datetime, done: dict[str, Any]) -> int:
     return max(micros, int(done.get("sequence", -1)) + 1)
 
 
-def run_anchor(context: RunContext, database: SourceSettings) -> datetime:
+def run_anchor(context: RunContext, database: SourceSettings) -> Anchor:
     """Return the anchor of a run; the first call determines it, before the run reads any table."""
-    if context.run_id not in _anchors:
+
+    def find() -> Anchor:
         with connected(database, context.definition.database, context.definition.schema) as connection:
-            found = find_anchor(connection, safety_s=context.settings.window_safety_s)
-        _anchors.clear()
-        _anchors[context.run_id] = found
-    return _anchors[context.run_id]
+            return find_anchor(connection, safety_s=context.settings.window_safety_s)
+
+    return context.once_for_all("anchor", find)
 
 
-def find_anchor(connection: Connection, *, safety_s: float) -> datetime:
-    """Return the start of the oldest open transaction (or now, if none is open) minus `safety_s`.
+def find_anchor(connection: Connection, *, safety_s: float) -> Anchor:
+    """Determine the anchor: the start of the oldest open transaction (or now, if none is open) minus `safety_s`.
 
     All times are from the database's clock.
     """
     clock = connection.engine.clock(connection)
-    return clock.now - timedelta(seconds=clock.open_s + safety_s)
+    at = clock.now - timedelta(seconds=clock.open_s + safety_s)
+    return Anchor(at=at, now=clock.now, open_s=clock.open_s)
 
 
 def has_time_cursor(table: Table) -> bool:

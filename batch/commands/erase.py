@@ -105,6 +105,7 @@ def _erasure(
         write_report(report, object_folder(workspace.lake.erasures(), workspace.store))
         reports.append(report)
 
+    roots = [workspace.lake.bronze, workspace.lake.silver, workspace.lake.gold]
     return Erasure(
         person=person,
         context=context,
@@ -112,6 +113,7 @@ def _erasure(
         lookup=(lambda: lookup_found(redis, person), lambda: erase_lookup(redis, person)) if is_streamed else None,
         outside=lambda values: topics.entries(person, context, values),
         keep=keep,
+        versioned=[root for root in roots if object_folder(root, workspace.store).keeps_versions()],
     )
 
 

@@ -7,10 +7,11 @@ import re
 from itertools import islice
 from typing import Any, Final
 
+from pyspark.errors import ParseException
 from pyspark.sql import DataFrame, SparkSession
 
 from batch.console.arguments import count
-from batch.console.output import columns
+from batch.console.output import columns, print_error
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
 from batch.pipeline.history import Write, format_runs, format_writes, run_members, write_members, writes
@@ -73,6 +74,8 @@ def run_show(arguments: argparse.Namespace) -> int:
         with workspace.spark() as spark:
             rows = _table_rows(spark, workspace, manifest, layer or "silver", arguments.table)
             print_rows(rows, arguments)
+        for text in manifest.drift.get(f"bronze/{arguments.table}", ()):
+            print_error(f"the columns of the source differ from the definition: {text}")
     return 0
 
 
@@ -85,6 +88,7 @@ def run_sql(arguments: argparse.Namespace) -> int:
 
 def queried(spark: SparkSession, workspace: Workspace, query: str) -> DataFrame:
     """Run a query over views of the Silver and Gold tables, at the versions that the newest manifest names."""
+    check_read_only(spark, query)
     manifest = workspace.newest()
     words = set(re.findall(r"\w+", query.lower()))
     for name in [*manifest.versions, f"silver/{QUARANTINE}"]:
@@ -93,6 +97,20 @@ def queried(spark: SparkSession, workspace: Workspace, query: str) -> DataFrame:
         if layer != "bronze" and table.lower() in words:
             _table_rows(spark, workspace, manifest, layer, table).createOrReplaceTempView(table)
     return spark.sql(query)
+
+
+def check_read_only(spark: SparkSession, query: str) -> None:
+    """Refuse a statement that could change a table: only a query can stand in parentheses.
+
+    Raises:
+        BatchError: the statement is no query.
+    """
+    parser = spark._jsparkSession.sessionState().sqlParser()
+    parser.parsePlan(query)  # raises an error that points into the query, if it is malformed
+    try:
+        parser.parsePlan(f"SELECT * FROM (\n{query.strip().rstrip(';')}\n)")  # noqa: S608 - it is only parsed
+    except ParseException:
+        raise BatchError("only queries are run here, because any other statement could change a table") from None
 
 
 def run_history(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,8 @@
    has already read. A table can then no longer be rebuilt from its archive, only from Bronze. Without the option, no
    object is deleted.
 
+5. Delete the manifests of runs that are older than `--runs`.
+
 Like every run, maintenance takes the dataset's lease and writes a manifest and the layers' logs. The manifest names the
 resulting versions, so that nobody reads versions whose files are deleted. A change that no run processes within
 `--keep` is lost from its table's change feed; the next run then rebuilds the tables that depend on that table.
@@ -16,11 +18,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
+from batch.console.output import print_out
 from batch.context import LayerResult, RunContext
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
@@ -67,6 +70,13 @@ def add_commands(subparsers: Any) -> None:
         metavar="365d",
         help="delete archived raw changes that are older than this and already in Bronze (default: keep all)",
     )
+    parser.add_argument(
+        "--runs",
+        type=argument(parsing.interval),
+        default="90d",
+        metavar="90d",
+        help="keep the manifests of runs, which `millrace lake history` lists, for this long (default: 90d)",
+    )
     parser.add_argument("--wait", action="store_true", help="if another run of the dataset is in progress, wait for it")
     parser.set_defaults(run=run)
 
@@ -79,7 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
             raise BatchError(f"--{name} must be at least 1h, because a version may be in use for that long")
     with open_workspace(arguments) as workspace:
         check_choice(workspace.definition, layer=arguments.layer, table=arguments.table)
-        return run_once(workspace, lambda spark: planner(workspace, spark, arguments), wait=arguments.wait)
+        code = run_once(workspace, lambda spark: planner(workspace, spark, arguments), wait=arguments.wait)
+        forgotten = workspace.manifests.forget(datetime.now(UTC) - timedelta(seconds=arguments.runs))
+        print_out(f"removed {forgotten:,} manifests of runs")
+        return code
 
 
 def planner(workspace: Workspace, spark: SparkSession, arguments: argparse.Namespace) -> Plan:

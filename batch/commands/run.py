@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
+from batch.bronze.windows import has_time_cursor
 from batch.console.arguments import add_window_options
 from batch.console.output import print_out
 from batch.errors import BatchError
@@ -22,6 +23,7 @@ from batch.pipeline.workspace import Workspace, add_dataset_option, open_workspa
 from batch.spark.session import Sessions
 from config import parsing
 from config.command_line import argument
+from config.definition import Definition
 from config.engines import engine_of
 from config.settings import BatchSettings
 
@@ -58,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_contradictions(arguments)
     with open_workspace(arguments) as workspace:
         check_choice(workspace.definition, layer=arguments.layer, table=arguments.table)
+        _check_window(workspace.definition, arguments)
 
         full = [True] if arguments.full else []
 
@@ -115,6 +118,19 @@ def _serve(runner: Runner, lease: Lease, arguments: argparse.Namespace) -> int:
     serve(one, every_s=every_s, stop=stop, say=print_out)
     print_out("stopped by a signal")
     return 0
+
+
+def _check_window(definition: Definition, arguments: argparse.Namespace) -> None:
+    """Refuse bounds of a window that a selected table would not obey."""
+    if not (arguments.since or arguments.until):
+        return
+    chosen = [table for table in definition.tables if arguments.table in (None, table.name)]
+    others = [table.name for table in chosen if table.feed != "jdbc" or not has_time_cursor(table)]
+    if arguments.layer not in (None, "bronze") or not chosen or others:
+        names = ", ".join(others) or arguments.table or f"the layer {arguments.layer}"
+        text = f"--since and --until apply only to tables that are read by JDBC with a time cursor, not to {names}"
+        cure = "leave them out, choose such a table with --table, or use `millrace lake backfill`"
+        raise BatchError(f"{text}: {cure}")
 
 
 def _check_contradictions(arguments: argparse.Namespace) -> None:

@@ -135,7 +135,7 @@ class DeltaRsTable:
     def rows(
         self, among: Mapping[str, pa.ChunkedArray], *, columns: Sequence[str], where: str | None, most: int
     ) -> pa.Table | None:
-        """Return the rows whose value in each column of `among` is one of the values listed for that column.
+        """Return the rows whose value in each column of `among` is one of those listed, of which NULL may be one.
 
         Return None if there are more than `most` such rows, or if the listed values do not have their column's type.
 
@@ -152,7 +152,7 @@ class DeltaRsTable:
         types = {field.name: _plain(field.type) for field in pa.schema(self._table.schema().to_arrow())}
         if not all(_is_among(types[name], values.type) for name, values in among.items()):
             return None
-        wanted = {name: values.combine_chunks().drop_null() for name, values in among.items()}
+        wanted = {name: values.combine_chunks() for name, values in among.items()}
         read = list(dict.fromkeys([*columns, *among]))
         schema = pa.schema([(name, types[name]) for name in read])
         found, count = [], 0

@@ -7,12 +7,13 @@ small read per commit.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
+from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from batch.spark.jvm import java_class
 
@@ -77,6 +78,24 @@ class DeltaLog:
             if name.endswith(".parquet") and "/_delta_log/" not in name:
                 found.append(name)
         return found
+
+    def past_files(self) -> list[str]:
+        """Return the paths of the files that older versions name in the log and the newest version does not need."""
+        folder = self._place(f"{self._path}/_delta_log")
+        names = [str(status.getPath().getName()) for status in self._files(folder).listStatus(folder)]
+        versions = [int(name[:20]) for name in names if name.endswith(".json") and name[:-5].isdecimal()]
+        actions = (action for version in versions for action in self._actions(version))
+        named = {unquote(each["path"]) for action in actions for each in action.values() if "path" in each}
+        files = DataFrame(self._snapshot().allFiles().toDF(), self._spark).select("path").collect()
+        past = named - {unquote(row["path"]) for row in files}  # in the log, paths are encoded and relative
+        start = len(self.location) + 1
+        return [file for file in self.stored_files() if file[start:] in past]
+
+    def delete(self, files: Iterable[str]) -> None:
+        """Delete files, given by their paths."""
+        for file in files:
+            path = self._place(file)
+            self._files(path).delete(path, False)
 
     def forget_past(self) -> None:
         """Write a checkpoint of the newest version, and delete the log entries of all earlier versions.

@@ -89,13 +89,25 @@ class Rows:
         return not pc.any(pc.greater(pc.list_value_length(self.arrow[name]), 0)).as_py()
 
     def count_and_values(self, names: Sequence[str]) -> tuple[int, set[object]]:
-        """Return the number of rows and the set of non-NULL values in these columns, with at most one Spark job."""
+        """Return the number of rows and the set of values in these columns, with at most one Spark job."""
         if self.arrow is not None:
-            values = {value for name in names for value in self.arrow[name].to_pylist()}
-            return self.arrow.num_rows, values - {None}
-        found = self.frame.agg(F.count(F.lit(1)), *map(F.collect_set, names)).first()
+            return self.arrow.num_rows, {value for name in names for value in self.arrow[name].to_pylist()}
+        sets = [
+            F.collect_set(F.struct(F.col(name).alias("value"))) for name in names
+        ]  # without a struct, it drops NULL
+        found = self.frame.agg(F.count(F.lit(1)), *sets).first()
         assert found is not None
-        return found[0], {value for values in found[1:] for value in values}
+        return found[0], {each["value"] for values in found[1:] for each in values}
+
+    def has_above(self, name: str, limit: int) -> bool:
+        """Whether any value of a column of numbers is above `limit`, with at most one Spark job."""
+        if self.arrow is not None:
+            return bool(pc.any(pc.greater(self.arrow[name], limit)).as_py())
+        return not self.frame.where(F.col(name) > limit).isEmpty()
+
+    def nullable_columns(self, names: Sequence[str]) -> set[str]:
+        """Return those of the columns that may have NULL, without a Spark job."""
+        return {name for name in names if self.arrow is None or self.arrow[name].null_count}
 
     def select(self, *names: str) -> Rows:
         """Return the rows with only the named columns."""

@@ -43,7 +43,10 @@ class Source(Protocol):
         """
 
     def with_keys(self, keys: Rows, on: Pairs, *, columns: Sequence[str] = (), where: str | None = None) -> Rows:
-        """Return the rows that match a key in every column pair of `on`; see `read` for the other arguments."""
+        """Return the rows that match a key in every column pair of `on`; see `read` for the other arguments.
+
+        NULL matches NULL.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +69,7 @@ class FrameSource:
         """Return the rows that match any of the keys; see `Source.with_keys`."""
         others = keys.frame.select(*(name for _, name in on)).toDF(*(f"_asked_{own}" for own, _ in on))
         found = self.frame if where is None else self.frame.where(where)
-        found = found.join(others, [found[own] == others[f"_asked_{own}"] for own, _ in on], "left_semi")
+        found = found.join(others, [found[own].eqNullSafe(others[f"_asked_{own}"]) for own, _ in on], "left_semi")
         return Rows.of(found.select(*columns) if columns else found).collect_if_small()
 
 

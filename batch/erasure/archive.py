@@ -6,7 +6,8 @@ so a rebuild from the archive does not restore the person's data. All other reco
 byte for byte.
 
 A record belongs to the person if the row in it has the person's key. A record that cannot be decoded belongs to the
-person if its Kafka key is the person's key, or if it contains one of the person's known values as a JSON string.
+person if its Kafka key is the person's key, or if it contains the person's e-mail address or two other known values as
+JSON strings; a single value, such as a first name, may be that of anybody.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from batch.erasure.person import Person
 from batch.storage.objects import object_folder
 from config.settings import ObjectStoreSettings
 from streams.model.archive_chain import start_of
+
+WEIGHT_MIN: Final = 2
+"""Least total weight (`weight`) of a person's values in an undecodable record of that person."""
 
 _READABLE: Final = "_problem IS NULL AND NOT _is_tombstone"
 
@@ -132,6 +136,11 @@ def quoted(value: str) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def weight(value: str) -> int:
+    """Return how much a value says about whose it is: an e-mail address suffices by itself."""
+    return WEIGHT_MIN if "@" in value else 1
+
+
 def _has_key(person: Person) -> Column:
     return F.expr(canonical_text(person.column, f"_row['{person.key}']")) == person.id
 
@@ -141,7 +150,7 @@ def _values(person: Person) -> list[Column]:
 
 
 def _is_about(person: Person, values: Collection[str]) -> Column:
-    found = F.col("key").cast("string") == person.id
+    total = F.lit(0)
     for value in sorted(values):
-        found |= F.col("value").cast("string").contains(quoted(value))
-    return F.coalesce(found, F.lit(False))
+        total += F.when(F.col("value").cast("string").contains(quoted(value)), weight(value)).otherwise(0)
+    return F.coalesce(F.col("key").cast("string") == person.id, F.lit(False)) | (total >= WEIGHT_MIN)

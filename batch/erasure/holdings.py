@@ -8,7 +8,8 @@ older version fails and must be repeated.
 
 1. `erase` deletes the rows in an ordinary commit, so that the change feed reports the deletion to the next layer.
 2. `rewrite` rewrites files in which rows are only marked as deleted, then adds a commit that lists no files.
-3. `forget` deletes all log entries before that commit, and then every file that the newest version does not need.
+3. `forget` deletes all log entries before that commit, and then every file that older versions name and the newest
+   version does not need.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from batch import gold
 from batch.context import LayerResult, RunContext
 from batch.delta.log import DeltaLog
 from batch.delta.table import LakeTable
-from batch.erasure.archive import quoted
+from batch.erasure.archive import WEIGHT_MIN, quoted, weight
 from batch.erasure.person import Person, literal
 from batch.gold import GoldPlan
 from batch.gold.refresh import gold_table
@@ -34,6 +35,9 @@ from config.definition import Definition
 
 HISTORY: Final = "_history"
 """Suffix of a history table's name: `customers_history` has all versions of the rows of `customers`."""
+
+UNNAMED_S: Final = 3600.0
+"""Age in seconds at which a file that no version of its table names is known to be left over from a failed commit."""
 
 _FORMAT_CHECK: Final = "spark.databricks.delta.formatCheck.enabled"
 
@@ -102,9 +106,15 @@ def rewrite(holding: Holding, context: RunContext) -> None:
 
 
 def forget(holding: Holding, context: RunContext) -> LayerResult:
-    """Delete the log entries and the files of all older versions of the table."""
-    DeltaLog(context.spark, holding.table.path).forget_past()
-    holding.table.vacuum(keep_s=0.0)
+    """Delete the log entries and the files of all older versions of the table.
+
+    A file that no version names may belong to a commit in progress; it is deleted only when it is `UNNAMED_S` old.
+    """
+    log = DeltaLog(context.spark, holding.table.path)
+    past = log.past_files()
+    log.forget_past()
+    log.delete(past)
+    holding.table.vacuum(keep_s=UNNAMED_S)
     return LayerResult(
         layer=holding.layer,
         table=holding.table_name,
@@ -136,13 +146,14 @@ def quarantine_holding(person: Person, context: RunContext, values: frozenset[st
     """Return the quarantine table, with a condition that selects the person's rows and undecodable records.
 
     Args:
-        values: values in the person's columns with personal data; an undecodable record that contains any of them
-            belongs to the person.
+        values: values in the person's columns with personal data; an undecodable record with enough of them
+            (`batch.erasure.archive`) belongs to the person.
     """
     of_row = f"get_json_object(`key`, {literal(f'$.{person.key}')}) = {literal(person.id)}"
-    texts = [f"get_json_object(`key`, '$.key') = {literal(person.id)}"]
-    texts += [f"contains(get_json_object(`row`, '$.value'), {literal(quoted(value))})" for value in sorted(values)]
-    of_record = f"`rule` = 'unreadable' AND ({' OR '.join(texts)})"
+    text = "get_json_object(`row`, '$.value')"
+    found = [f"IF(contains({text}, {literal(quoted(value))}), {weight(value)}, 0)" for value in sorted(values)]
+    is_key = f"coalesce(get_json_object(`key`, '$.key') = {literal(person.id)}, false)"
+    of_record = f"`rule` = 'unreadable' AND ({is_key} OR {' + '.join(['0', *found])} >= {WEIGHT_MIN})"
     condition = f"`table` = {literal(person.table.name)} AND coalesce({of_row} OR ({of_record}), false)"
     schema = "`table` STRING, `key` STRING, `rule` STRING, `row` STRING"
     return Holding(table=quarantine_table(context), condition=condition, schema=schema)

@@ -63,6 +63,7 @@ class Erasure:
             has the look-up entries of another dataset.
         outside: returns report entries for locations that the command cannot erase, given the person's known values.
         keep: function that stores the report.
+        versioned: locations in versioned buckets, which keep former contents of objects.
     """
 
     person: Person
@@ -71,6 +72,7 @@ class Erasure:
     lookup: tuple[Callable[[], int], Callable[[], None]] | None
     outside: Callable[[frozenset[str]], list[Entry]]
     keep: Callable[[Report], None]
+    versioned: Sequence[str] = ()
     _records: OwnRecords = field(default_factory=lambda: OwnRecords(offsets={}), init=False)
     _found: dict[str, int] = field(default_factory=dict, init=False)
 
@@ -167,8 +169,8 @@ class Erasure:
             person=self.person.mark,
             started_at=self.context.started_at,
             ended_at=datetime.now(UTC),
-            is_verified=not left,
-            places=[*ours, *self._referring(), *self.outside(self._records.values)],
+            is_verified=not left and not self.versioned,
+            places=[*ours, *self._referring(), *self.outside(self._records.values), *self._former()],
         )
         self.keep(report)
         if left:
@@ -216,6 +218,13 @@ class Erasure:
             count = self.lookup[0]()
             entries.append(Entry(place="Redis look-up", found=count, left=count))
         return entries
+
+    def _former(self) -> list[Entry]:
+        """Return report entries for buckets that keep former versions of objects, which cannot be searched."""
+        note = "the bucket is versioned: delete the former versions of its objects, for example by a lifecycle rule"
+        return [
+            Entry(place=f"versions of {each}", found=0, left=0, is_ours=False, note=note) for each in self.versioned
+        ]
 
     def _referring(self) -> list[Entry]:
         """Return report entries for the columns of other Silver tables that refer to the person by id."""

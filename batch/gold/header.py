@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -42,6 +42,12 @@ _DEPENDENCY: Final = re.compile(rf"({_NAME})\s*(?:\(([^()]*)\))?")
 _MAPPED: Final = re.compile(rf"({_NAME})\s*->\s*({_NAME})")
 _REFERRING: Final = re.compile(rf"({_NAME})\.({_NAME})")
 _LINK: Final = re.compile(rf"({_NAME})\(({_NAME}) at ({_NAME})\)")
+
+
+_BETWEEN: Final = re.compile(
+    r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`)|(?:--[^\n]*|/\*(?!\+).*?\*/|\s)+""", re.DOTALL
+)
+"""A quoted part of a query, as a group; or what stands between two words: spaces and comments, but no hint."""
 
 
 def parsed(text: str, name: str, definition: Definition) -> GoldPlan:
@@ -71,7 +77,7 @@ def parsed(text: str, name: str, definition: Definition) -> GoldPlan:
         scd=int(values.get("scd", "1")),
         partition=values.get("partition"),
         query=query,
-        fingerprint=hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
+        fingerprint=_fingerprint(values, query),
         description=" ".join(_leading_comments(lines)),
         columns=columns,
     )
@@ -107,6 +113,12 @@ def _header_faults(header: list[tuple[str, str]]) -> Iterator[str]:
     for name in ("key", "partition"):
         wrong = [part for part in _listed(values.get(name, "")) if not re.fullmatch(_NAME, part)]
         yield from (f"{name}: {part!r} is not a valid column name" for part in wrong)
+
+
+def _fingerprint(header: Mapping[str, str], query: str) -> str:
+    """Return a hash of a table's header and query that does not change with comments and spaces."""
+    plain = _BETWEEN.sub(lambda found: found[1] or " ", query).strip()
+    return hashlib.md5(repr((sorted(header.items()), plain)).encode(), usedforsecurity=False).hexdigest()
 
 
 def _plan_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:

@@ -52,7 +52,7 @@ class GoldPlan:
         links: references to versions of dimension members (SCD type 2).
         scd: SCD type of a dimension: 1, 2 or 4.
         versions_of: source table whose row versions this table has; None for a table of current rows.
-        fingerprint: hash that changes whenever the file changes, except for its column descriptions.
+        fingerprint: hash that changes with the file, except with comments, spaces and column descriptions.
         columns: column descriptions; empty if the file has none.
     """
 

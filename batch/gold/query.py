@@ -14,12 +14,10 @@ from pyspark.sql import functions as F  # noqa: N812
 from batch.delta.rows import Rows
 from batch.delta.snapshot import Source
 from batch.errors import BatchError
+from batch.gold.difference import UNKNOWN, unknown_key
 from batch.gold.plan import Dependency, GoldPlan, surrogate
 from batch.gold.scd import inferred_versions, versions, with_surrogate
 from batch.silver.cross_row_rules import values_not_in, values_without
-
-UNKNOWN = -1
-"""Key of the unknown member of every dimension; facts refer to it if their source has no value."""
 
 
 def affected(plan: GoldPlan, feeds: Mapping[str, Rows], table: Source) -> DataFrame | None:
@@ -85,7 +83,7 @@ def rows_of(plan: GoldPlan, sources: Mapping[str, Source], spark: SparkSession, 
         else:
             named = Rows.of(body.select(link.key).distinct()).collect_if_small()
             members = dimension.with_keys(named, [(link.key, link.key)]).frame
-        members = members.where(F.col(link.key) != F.lit(UNKNOWN))
+        members = members.where(F.col(link.key) != unknown_key(members.schema[link.key].dataType, plan))
         body = with_surrogate(body, link, members, UNKNOWN)
     body = body.drop(*(name for name in body.columns if name.startswith("_")))
     return _with_members(plan, sources, spark, keys, body) if plan.has_members else body
@@ -118,10 +116,11 @@ def _with_members(
 ) -> DataFrame:
     """Add the members that a dimension's query does not return: the unknown member and inferred members."""
     (key,) = plan.key
+    body = body.where(F.col(key).isNotNull())
     unknown = _only_key(spark.range(1).select(F.lit(UNKNOWN)), body, key)
     if plan.versions_of is not None:
         unknown = unknown.withColumns({surrogate(key): F.lit(UNKNOWN).cast("long"), "is_current": F.lit(True)})
-    members = [body.where(F.col(key) != F.lit(UNKNOWN)), unknown]
+    members = [_without_reserved(body, plan), unknown]
     if plan.inferred_from:
         given = body.where("is_current") if plan.versions_of is not None else body
         inferred = _only_key(_inferred(plan, sources, keys, given), body, key)
@@ -133,6 +132,14 @@ def _with_members(
     for more in members[1:]:
         found = found.unionByName(more)
     return found
+
+
+def _without_reserved(body: DataFrame, plan: GoldPlan) -> DataFrame:
+    """Return the members with a check: a member with the key of the unknown member raises an error when it is read."""
+    (key,) = plan.key
+    is_reserved = F.col(key) == unknown_key(body.schema[key].dataType, plan)
+    text = f"a row of the source has the key {UNKNOWN}, which stands for the unknown member: give it another key there"
+    return body.withColumn(key, F.when(is_reserved, F.raise_error(F.lit(text))).otherwise(F.col(key)))
 
 
 def _restricted(
@@ -175,7 +182,8 @@ def _inferred(plan: GoldPlan, sources: Mapping[str, Source], keys: Rows | None, 
         values = rows.select(F.col(own).cast(body.schema[key].dataType).alias("_value"))
         found = values if found is None else found.unionByName(values)
     assert found is not None
-    wanted = found.where(F.col("_value").isNotNull() & (F.col("_value") != F.lit(UNKNOWN))).distinct()
+    unknown = unknown_key(body.schema[key].dataType, plan)
+    wanted = found.where(F.col("_value").isNotNull() & (F.col("_value") != unknown)).distinct()
     few = wanted if keys is None else Rows.of(wanted).collect_if_small().frame
     return values_without(few, body.select(key))
 

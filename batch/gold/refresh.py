@@ -11,8 +11,9 @@ incomplete, or in a full run.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +30,9 @@ from batch.delta.rows import Rows
 from batch.delta.snapshot import Snapshot
 from batch.delta.table import CHANGE_FEED, LakeTable
 from batch.errors import BatchError
+from batch.gold.difference import check_keys, difference, is_equal, is_in, stop_if_repeated, unknown_key
 from batch.gold.plan import GoldPlan
-from batch.gold.query import UNKNOWN, affected, gold_source, rows_of
+from batch.gold.query import affected, gold_source, rows_of
 
 log = logging.getLogger(__name__)
 
@@ -99,9 +101,21 @@ def build(plan: GoldPlan, context: RunContext) -> LayerResult:
         version = refresh.target.version()
         return LayerResult(layer="gold", table=plan.name, version=version, progress=done, is_unchanged=True)
     is_small = sizes.are_small_tables([refresh.target, *refresh.sources.values()])
-    with sizes.set_for_small_query(context.spark, when=is_small):
+    with sizes.set_for_small_query(context.spark, when=is_small), _named_errors(plan):
         written = _brought_up(refresh, done)
     return LayerResult.of(written, layer="gold", table=plan.name, progress=refresh.progress)
+
+
+@contextlib.contextmanager
+def _named_errors(plan: GoldPlan) -> Iterator[None]:
+    """Convert an error that the query raised on purpose (`raise_error`) to a `BatchError`."""
+    try:
+        yield
+    except PySparkException as error:
+        if error.getCondition() != "USER_RAISED_EXCEPTION":
+            raise
+        text = (error.getMessageParameters() or {}).get("errorMessage", str(error))
+        raise BatchError(text, layer="gold", table=plan.name) from None
 
 
 def _brought_up(refresh: _GoldRefresh, done: Mapping[str, Any]) -> Written:
@@ -130,6 +144,7 @@ def _built(refresh: _GoldRefresh) -> Written:
     partition_by = [refresh.plan.partition] if refresh.plan.partition else []
     if sizes.are_small_tables(refresh.sources.values()):
         rows = rows.collect_if_small()
+    check_keys(rows, refresh.plan)
     return refresh.target.replace(
         rows.repartitioned(partition_by),  # one task, and so one file, for each partition
         run_id=refresh.context.run_id,
@@ -176,25 +191,9 @@ def _shape(schema: StructType) -> list[tuple[str, DataType]]:
 
 def _without_unknown(rows: DataFrame, plan: GoldPlan) -> DataFrame:
     """Return the rows without the unknown member, which `_GoldRefresh.rows` includes no matter what the keys are."""
-    return rows.where(F.col(plan.key[0]) != F.lit(UNKNOWN)) if plan.has_members else rows
-
-
-def difference(before: DataFrame, now: DataFrame, plan: GoldPlan) -> DataFrame:
-    """Return the rows to insert, update or delete in order to turn `before` into `now`.
-
-    Two columns are added: `_gone`, whether the row must be deleted; and `_was`, the row's partition in `before`, which
-    is NULL for a row to insert.
-    """
-    key = list(plan.row_key)
-    was = before.select(*key, F.struct(*now.columns).alias("_old"))
-    is_now = now.select(*key, F.struct(*now.columns).alias("_new"))
-    both = was.join(is_now, key, "full_outer").where(~F.col("_old").eqNullSafe(F.col("_new")))
-    is_gone = F.col("_new").isNull()
-    partition = F.col(f"_old.{plan.partition}") if plan.partition else F.lit(None)
-    row = F.when(is_gone, F.col("_old")).otherwise(F.col("_new"))
-    return both.select(row.alias("_row"), is_gone.alias("_gone"), partition.alias("_was")).select(
-        "_row.*", "_gone", "_was"
-    )
+    if not plan.has_members:
+        return rows
+    return rows.where(F.col(plan.key[0]) != unknown_key(rows.schema[plan.key[0]].dataType, plan))
 
 
 def _merged(rows: Rows, refresh: _GoldRefresh) -> Written:
@@ -203,11 +202,15 @@ def _merged(rows: Rows, refresh: _GoldRefresh) -> Written:
     count, partitions = rows.count_and_values([plan.partition, "_was"] if plan.partition else [])
     if count == 0:
         return _noted(refresh)
-    rows = rows.select(*(name for name in rows.schema.names if name != "_was"))
+    if rows.has_above("_times", 1):
+        stop_if_repeated(rows.frame, "_times", plan)
+    rows = rows.select(*(name for name in rows.schema.names if name not in ("_was", "_times")))
     columns = [name for name in rows.schema.names if name != "_gone"]
-    on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in plan.row_key)
+    nullable = rows.nullable_columns(plan.row_key)
+    on = " AND ".join(is_equal(name, is_nullable=name in nullable) for name in plan.row_key)
     if plan.partition and len(partitions) <= _MOST_PARTITIONS and not any("\\" in str(each) for each in partitions):
-        on += f" AND t.`{plan.partition}` IN ({', '.join(sorted(map(literal, partitions)))})"
+        listed = sorted(map(literal, partitions - {None}))
+        on += f" AND {is_in(plan.partition, listed, has_null=None in partitions)}"
     same = " AND ".join(f"(t.`{name}` IS NOT DISTINCT FROM s.`{name}`)" for name in columns)
     return refresh.target.merge(
         rows,

@@ -1,7 +1,8 @@
 """Stores the status of a dataset's last run in Redis, for other programs to display.
 
     batch_jobs:{dataset}    hash: state (running | done | nothing new | failed), run_id, started, ended, seconds, rows
-                            (JSON object: number of rows written, by table), error
+                            (JSON object: number of rows written, by table), drift (JSON object: differences between
+                            the columns of source and definition, by table), error
 
 Nothing in `batch` reads this status, and a run continues if Redis is unreachable.
 """
@@ -9,7 +10,7 @@ Nothing in `batch` reads this status, and a run continues if Redis is unreachabl
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -45,9 +46,16 @@ class JobRecord:
         self._write(state="running", run_id=run_id, started=_text(started))
 
     def ended(
-        self, run_id: str, started: datetime, *, state: str, tables: Sequence[TableRun] = (), error: str = ""
+        self,
+        run_id: str,
+        started: datetime,
+        *,
+        state: str,
+        tables: Sequence[TableRun] = (),
+        error: str = "",
+        drift: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """Record that a run has ended, with its state, duration, rows written per table, and error."""
+        """Record that a run has ended, with its state, duration, rows written per table, drift and error."""
         now = datetime.now(UTC)
         self._write(
             state=state,
@@ -56,6 +64,7 @@ class JobRecord:
             ended=_text(now),
             seconds=f"{(now - started).total_seconds():.1f}",
             rows=msgspec.json.encode({table.name: table.rows_written for table in tables}).decode(),
+            drift=msgspec.json.encode(drift or {}).decode(),
             error=error,
         )
 

@@ -31,7 +31,9 @@ class TableRun(msgspec.Struct, kw_only=True, omit_defaults=True):
     Attributes:
         version: Delta version of the table after the run; None if the table does not exist.
         behind: names of failed tables of the same run that this table depends on, directly or not.
+        held_by: names of failed dimensions that this fact refers to; its version is published only with theirs.
         rejected: number of rows that break a quality rule, by rule name, including rules that only warn.
+        drift: differences between the columns of the source and of the definition; None if the run did not look.
     """
 
     layer: str
@@ -45,12 +47,19 @@ class TableRun(msgspec.Struct, kw_only=True, omit_defaults=True):
     progress: dict[str, Any] = {}
     note: str = ""
     behind: list[str] = []
+    held_by: list[str] = []
+    drift: list[str] | None = None
     error: str | None = None
 
     @property
     def name(self) -> str:
         """The layer and the table, such as `silver/orders`."""
         return f"{self.layer}/{self.table}"
+
+    @property
+    def is_published(self) -> bool:
+        """Whether readers may use the table's version after the run."""
+        return self.error is None and not self.held_by
 
 
 class Manifest(msgspec.Struct, kw_only=True):
@@ -60,6 +69,8 @@ class Manifest(msgspec.Struct, kw_only=True):
         tables: outcomes of the tables that the run processed.
         versions: published version of every table of the dataset after the run, keyed by layer and table.
         progress: how far each table has read its input at its published version, keyed by layer and table.
+        drift: differences between the columns of the source and of the definition, as last seen, keyed by layer and
+            table; tables without a difference are left out.
     """
 
     run_id: str
@@ -69,6 +80,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     tables: list[TableRun]
     versions: dict[str, int]
     progress: dict[str, dict[str, Any]] = {}
+    drift: dict[str, list[str]] = {}
 
     @property
     def errors(self) -> list[str]:
@@ -86,16 +98,30 @@ def new_run_id(now: datetime) -> str:
     return f"{now.astimezone(UTC).strftime(_TIME)}-{secrets.token_hex(3)}"
 
 
+def _time_in(name: str) -> datetime:
+    """Return the time with which the name of a manifest begins."""
+    return datetime.strptime(name.partition("-")[0], _TIME).replace(tzinfo=UTC)
+
+
 def versions_after(previous: Mapping[str, int], tables: Iterable[TableRun]) -> dict[str, int]:
-    """Return the published versions after a run; tables that failed or were skipped keep their previous version."""
-    now = {table.name: table.version for table in tables if table.version is not None and table.error is None}
+    """Return the published versions after a run.
+
+    Tables that failed, were skipped, or refer to a dimension that failed keep their previous version.
+    """
+    now = {table.name: table.version for table in tables if table.version is not None and table.is_published}
     return dict(previous) | now
 
 
 def progress_after(previous: Mapping[str, dict[str, Any]], tables: Iterable[TableRun]) -> dict[str, dict[str, Any]]:
-    """Return each table's progress after a run; tables that failed or were skipped keep their previous progress."""
-    now = {table.name: table.progress for table in tables if table.progress and table.error is None}
+    """Return each table's progress after a run; tables whose version stays as before keep their previous progress."""
+    now = {table.name: table.progress for table in tables if table.progress and table.is_published}
     return dict(previous) | now
+
+
+def drift_after(previous: Mapping[str, list[str]], tables: Iterable[TableRun]) -> dict[str, list[str]]:
+    """Return the drift of each table after a run; tables that did not look at their source keep the former one."""
+    seen = {table.name: table.drift for table in tables if table.drift is not None}
+    return {name: found for name, found in (dict(previous) | seen).items() if found}
 
 
 class Manifests:
@@ -105,8 +131,23 @@ class Manifests:
         self._folder = folder
 
     def write(self, manifest: Manifest) -> None:
-        """Write the manifest of a run, which publishes the run's table versions to readers."""
-        self._folder.write(f"{manifest.run_id}{_SUFFIX}", msgspec.json.format(msgspec.json.encode(manifest)))
+        """Write the manifest of a run, which publishes the run's table versions to readers.
+
+        Its name is the run's id. If this would not be the last name, because another host's clock is ahead or because
+        a later run ended earlier, the name is the next one after the last, so that the newest manifest is this one.
+        """
+        name, names = f"{manifest.run_id}{_SUFFIX}", self._run_names()[-1:]
+        if names and names[0] > name:
+            name = f"{new_run_id(_time_in(names[0]) + timedelta(microseconds=1))}{_SUFFIX}"
+        self._folder.write(name, msgspec.json.format(msgspec.json.encode(manifest)))
+
+    def forget(self, before: datetime) -> int:
+        """Delete the manifests of runs before a time, except the newest; return the number of deleted manifests."""
+        limit = before.astimezone(UTC).strftime(_TIME)
+        old = [name for name in self._run_names()[:-1] if name < limit]
+        for name in old:
+            self._folder.remove(name)
+        return len(old)
 
     def newest(self, now: datetime) -> Manifest | None:
         """Return the newest manifest, or None if no run has written one; `now` is the current time."""

@@ -11,7 +11,7 @@ from batch.context import LayerResult, RunContext
 from batch.errors import BatchError
 from batch.gold.plan import GoldPlan
 from batch.pipeline.runner import Step
-from batch.silver import refine
+from batch.silver import refine, replay
 from batch.spark.session import Sessions
 from batch.storage.retry import with_tries
 from config.definition import Definition, Table
@@ -62,7 +62,7 @@ def steps(context: RunContext, *, layer: str | None, table: str | None, sessions
             table = each.name  # the step of a source table also writes its history table
     works: tuple[tuple[str, Work, Sequence[Table | GoldPlan]], ...] = (
         ("bronze", bronze.land, definition.tables),
-        ("silver", refine.refine, refine.in_order(definition.tables)),
+        ("silver", replay.refined, refine.in_order(definition.tables)),
         ("gold", gold.build, gold.plans(definition)),
     )
     found = [_step(name, work, each, context, sessions) for name, work, subjects in works for each in subjects]
@@ -74,14 +74,24 @@ def _step(layer: str, work: Work, subject: Table | GoldPlan, context: RunContext
         return with_tries(lambda: work(subject, context), layer=layer, table=subject.name)
 
     reads = frozenset(_needed(layer, subject, context.definition))
+    refers_to = frozenset(_dimensions(subject, context.definition)) if isinstance(subject, GoldPlan) else frozenset()
     if sessions is None:
-        return Step(layer=layer, table=subject.name, work=tried, reads=reads)
+        return Step(layer=layer, table=subject.name, work=tried, reads=reads, refers_to=refers_to)
 
     def tried_in_a_session() -> LayerResult:
         with sessions.one() as spark:
             return tried(replace(context, spark=spark))
 
-    return Step(layer=layer, table=subject.name, work=tried_in_a_session, after=reads, reads=reads)
+    return Step(layer=layer, table=subject.name, work=tried_in_a_session, after=reads, reads=reads, refers_to=refers_to)
+
+
+def _dimensions(fact: GoldPlan, definition: Definition) -> Iterator[str]:
+    """Yield the names of the steps that write the dimensions to which a fact refers."""
+    linked = {link.dimension for link in fact.links}
+    for plan in gold.plans(definition):
+        inferred_from = {table for table, _ in plan.inferred_from}
+        if fact.kind == "fact" and plan.kind == "dimension" and (plan.name in linked or inferred_from & {*fact.tables}):
+            yield f"gold/{plan.name}"
 
 
 def _needed(layer: str, subject: Table | GoldPlan, definition: Definition) -> Iterator[str]:

@@ -12,9 +12,11 @@ def print_outcome(manifest: Manifest, say: Say, *, is_new: bool) -> None:
     """Print the result of a single run: one line for each table, then one for the whole run."""
     say("")
     say(summary(manifest.tables))
+    for name, found in sorted(manifest.drift.items()):
+        say(f"{name}: the columns of the source differ from the definition: {'; '.join(found)}")
     if manifest.errors:
         failed = f"{len(manifest.errors)} of {len(manifest.tables)} tables FAILED"
-        behind = [table.name for table in manifest.tables if table.behind and table.error is None]
+        behind = [table.name for table in manifest.tables if (table.behind or table.held_by) and table.error is None]
         if behind:
             rest = f"{len(behind)} depend on a failed table and may be behind ({', '.join(behind)}); the others are"
         else:
@@ -42,7 +44,7 @@ def outcome_text(table: TableRun) -> str:
     if table.error is not None:
         return f"FAILED after {table.seconds:.1f} s: {table.error}"
     rejected = "".join(f", {count:,} × {rule}" for rule, count in sorted(table.rejected.items()))
-    note = f", {table.note}" if table.note else ""
+    note = "".join(f", {part}" for part in (table.note, *(table.drift or ())) if part)
     if table.unchanged:
         return f"nothing new{rejected}{note} ({table.seconds:.1f} s)"
     return f"{table.rows_written:,} rows written{rejected}{note}, version {table.version} ({table.seconds:.1f} s)"
@@ -55,6 +57,8 @@ def summary(tables: Sequence[TableRun]) -> str:
         state = "failed" if table.error is not None else "nothing new" if table.unchanged else ""
         if table.behind and table.error is None:
             state = f"{state}, depends on failed {', '.join(table.behind)}".removeprefix(", ")
+        if table.held_by and table.error is None:
+            state = f"{state}, not shown without {', '.join(table.held_by)}".removeprefix(", ")
         version = "-" if table.version is None else str(table.version)
         rejected = f"{sum(table.rejected.values()):,}"
         rows.append(

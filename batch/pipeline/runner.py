@@ -8,9 +8,10 @@ unreachable or full, or if Spark's Java process ends.
 from __future__ import annotations
 
 import itertools
+import re
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,15 @@ from batch.console.output import Say
 from batch.context import LayerResult
 from batch.errors import BatchError, SparkEndedError, StorageError
 from batch.pipeline.job_record import JobRecord
-from batch.pipeline.manifest import Manifest, Manifests, TableRun, new_run_id, progress_after, versions_after
+from batch.pipeline.manifest import (
+    Manifest,
+    Manifests,
+    TableRun,
+    drift_after,
+    new_run_id,
+    progress_after,
+    versions_after,
+)
 from batch.pipeline.report import outcome_text
 from batch.pipeline.scheduler import run_parallel
 from config.dataset import DefinitionError
@@ -46,6 +55,7 @@ class Step:
         after: names of the steps that must finish, successfully or not, before this step starts; it may run in parallel
             with other steps. None: the step waits for all earlier steps and runs alone.
         reads: names of the steps that write the tables which this step reads.
+        refers_to: names of the steps that write the dimensions to which this step's fact refers.
     """
 
     layer: str
@@ -53,6 +63,7 @@ class Step:
     work: Callable[[], LayerResult]
     after: frozenset[str] | None = None
     reads: frozenset[str] = frozenset()
+    refers_to: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -63,6 +74,13 @@ class Step:
 Plan = Callable[[str, datetime], Iterable[Step]]
 """A function that returns the steps of a run in order, given the run's id and start time."""
 
+
+_QUOTED: Final = re.compile(
+    r"(\b(?:[Vv]alue|[Tt]ext|[Ss]tring|[Ii]nput):? )"
+    r"(?:'.*?'(?= of the type| cannot| could not|\W*$)|\S+(?= of the type))",
+    re.DOTALL | re.MULTILINE,
+)
+"""A value that Spark or Java quotes in an error, with the word before it."""
 
 UpToDateCheck = Callable[[Manifest], list[TableRun] | None]
 """A function that checks whether there is new input since the run of the given manifest.
@@ -121,6 +139,8 @@ class Runner:
             tables = self._unchanged(previous)
             if tables is None:
                 tables = run_steps(self.plan(run_id, started), self.say, is_quiet=self.is_quiet)
+            # Another run may have ended meanwhile, without the lease: what it published stays published.
+            previous = self.manifests.newest(datetime.now(UTC))
             versions = versions_after(previous.versions if previous else {}, tables)
             manifest = Manifest(
                 run_id=run_id,
@@ -130,15 +150,19 @@ class Runner:
                 tables=tables,
                 versions=versions,
                 progress=progress_after(previous.progress if previous else {}, tables),
+                drift=drift_after(previous.drift if previous else {}, tables),
             )
             is_new = bool(manifest.errors) or versions != (previous.versions if previous else {})
+            is_new |= manifest.drift != (previous.drift if previous else {})
             if is_new or not self.is_quiet:
                 self.manifests.write(manifest)
         except BaseException as error:
             self.record.ended(run_id, started, state="failed", error=brief(error))
             raise
         state = "failed" if manifest.errors else "done" if is_new else "nothing new"
-        self.record.ended(run_id, started, state=state, tables=tables, error="\n".join(manifest.errors))
+        self.record.ended(
+            run_id, started, state=state, tables=tables, error="\n".join(manifest.errors), drift=manifest.drift
+        )
         return Outcome(manifest=manifest, is_new=is_new)
 
     def _unchanged(self, previous: Manifest | None) -> list[TableRun] | None:
@@ -153,7 +177,9 @@ def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> lis
     found = []
     layer = ""
     failed: dict[str, set[str]] = {}  # for each step, the failed steps that its tables depend on
+    done: list[tuple[Step, list[TableRun]]] = []
     for step, tables in _worked(steps):
+        done.append((step, tables))
         failed[step.name] = set().union(*(failed.get(name, ()) for name in step.reads))
         for table in tables:
             table.behind = sorted(failed[step.name])
@@ -163,9 +189,18 @@ def run_steps(steps: Iterable[Step], say: Say, *, is_quiet: bool = False) -> lis
         layer = step.layer
         for table in tables:
             found.append(table)
-            if not (is_quiet and table.unchanged):
+            if not (is_quiet and table.unchanged and not table.note):
                 say(f"  {table.name:<28} {outcome_text(table)}")
+    _hold_back(done)
     return found
+
+
+def _hold_back(done: Sequence[tuple[Step, list[TableRun]]]) -> None:
+    """Mark the facts that refer to a dimension which failed, so that they are not published without it."""
+    errors = {step.name for step, tables in done if any(table.error is not None for table in tables)}
+    for step, tables in done:
+        for table in tables:
+            table.held_by = sorted(step.refers_to & errors)
 
 
 def _worked(steps: Iterable[Step]) -> Iterator[tuple[Step, list[TableRun]]]:
@@ -190,7 +225,7 @@ def _work(step: Step) -> list[TableRun]:
         if isinstance(error, ConnectionError) and not _is_of_java(error):
             raise
         seconds = round(time.monotonic() - began, 1)
-        log.exception("%s failed after %.1f s", step.name, seconds)
+        log.error("%s failed after %.1f s\n%s", step.name, seconds, without_values(traceback.format_exc()))
         if isinstance(error, StorageError):
             raise
         text = brief(error).removeprefix(f"{step.name}: ")
@@ -224,7 +259,16 @@ def _table_run(result: LayerResult, seconds: float) -> TableRun:
         seconds=seconds,
         progress=dict(result.progress),
         note=result.note,
+        drift=None if result.drift is None else list(result.drift),
     )
+
+
+def without_values(text: str) -> str:
+    """Return a text without the values of rows that Spark quotes in its errors.
+
+    Logs, manifests and Redis keep errors, and an erasure of a person's data does not search them.
+    """
+    return _QUOTED.sub(r"\1'…'", text)
 
 
 def brief(error: BaseException) -> str:
@@ -232,6 +276,6 @@ def brief(error: BaseException) -> str:
     text = str(error.java_exception) if isinstance(error, Py4JJavaError) else str(error)
     if isinstance(error, BatchError | DefinitionError):
         return text
-    lines = (line.strip() for line in text.splitlines())
+    lines = (line.strip() for line in without_values(text).splitlines())  # a value may have several lines
     first = next((line for line in lines if line), "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

@@ -22,7 +22,8 @@ PAUSE_S_MAX: Final = 300.0
 def serve(run: Callable[[], Outcome], *, every_s: float, stop: threading.Event, say: Say) -> None:
     """Start a run every `every_s` seconds until `stop` is set; a run in progress is finished first.
 
-    Each consecutive failure doubles the pause before the next run, up to `PAUSE_S_MAX`.
+    Each consecutive run that fails as a whole doubles the pause before the next one, up to `PAUSE_S_MAX`. A table that
+    fails does not: the other tables stay as fresh as the interval promises.
 
     Raises:
         SparkEndedError: Spark's Java process has ended, so no further run can succeed in this process.
@@ -31,8 +32,8 @@ def serve(run: Callable[[], Outcome], *, every_s: float, stop: threading.Event, 
     while not stop.is_set():
         began = time.monotonic()
         try:
-            outcome = run()
-            failures = failures + 1 if outcome.manifest.errors else 0
+            run()
+            failures = 0
         except BatchError as error:
             if stop.is_set():
                 break
@@ -45,7 +46,7 @@ def serve(run: Callable[[], Outcome], *, every_s: float, stop: threading.Event, 
 
 
 def pause_s(every_s: float, *, failures: int, took_s: float) -> float:
-    """Return the pause before the next run, in seconds; it doubles with each consecutive failure."""
+    """Return the pause before the next run, in seconds; it doubles with each consecutive run that failed."""
     if not failures:
         return max(0.0, every_s - took_s)
     return float(max(every_s, min(every_s * 2 ** min(failures, 16), PAUSE_S_MAX)))

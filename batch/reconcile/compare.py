@@ -169,7 +169,7 @@ class Comparer:
         lacking, stale = compared[bronze].second, compared[silver].second
         pending = Explained()
         if lacking or stale or any(each.second for name, each in compared.items() if name.startswith("gold/")):
-            pending = self.lookup.pending(table, manifest, {*lacking, *stale})
+            pending = self.lookup.pending(table, manifest, lacking)
         landed = set(stale) - set(lacking)
         waits = set(stale) if pending.is_all else pending.keys & set(stale)
         if manifest.progress.get(silver, {}).get("bronze") != manifest.versions.get(bronze):

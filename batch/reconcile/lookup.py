@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -43,7 +43,7 @@ class Lookup:
         """Return the rows with changes that Bronze, at its version in the manifest, has not read yet.
 
         Args:
-            differing: keys to which the search is limited if the table is read by JDBC.
+            differing: keys that differ in Bronze, to which the search is limited if the table is read by JDBC.
         """
         done = manifest.progress.get(f"bronze/{table.name}", {})
         if f"bronze/{table.name}" not in manifest.versions:
@@ -75,11 +75,15 @@ class Lookup:
         return Explained(keys=explained.keys, rows=rows)
 
     def _changed_since(self, table: Table, anchor: str, differing: Collection[str]) -> set[str]:
-        """Return the differing keys that the next JDBC window will read; without a cursor, it reads the whole table."""
-        there = (row for row in self._source_rows(table, differing))
+        """Return the differing keys that the next JDBC run will read; without a cursor, it reads the whole table.
+
+        A row with a time in the future is left out: the window of no run before this time reads it.
+        """
         if table.cursor is None:
-            return {row["k"] for row in there}
-        return {row["k"] for row in there if _canonical(row[table.cursor]) >= anchor}
+            return set(differing)
+        now = canonical.time_text(datetime.fromtimestamp(self.connection.engine.time_ms(self.connection) / 1000, UTC))
+        rows = [(row["k"], row[table.cursor]) for row in self._source_rows(table, differing)]
+        return {key for key, cursor in rows if cursor is None or anchor <= _canonical(cursor) <= now}
 
     def _source_rows(self, table: Table, keys: Collection[str]) -> Iterator[Mapping[str, Any]]:
         by_name = {column.name: column for column in table.columns}

@@ -64,7 +64,8 @@ def silver_rows(silver: DataFrame, table: Table) -> DataFrame:
 def gold_rows(gold: DataFrame, plan: GoldPlan) -> DataFrame:
     """Return key and digest of each Gold row, without the unknown member and former versions of members."""
     columns = gold_columns(gold, plan)
-    rows = gold.where(F.col(plan.key[0]) != F.lit(UNKNOWN)) if plan.kind == "dimension" else gold
+    unknown = F.lit(UNKNOWN).cast(gold.schema[plan.key[0]].dataType)
+    rows = gold.where(F.col(plan.key[0]) != unknown) if plan.has_members else gold
     if plan.versions_of is not None:
         rows = rows.where("is_current")
     return _lake(rows, [columns[name] for name in plan.key], list(columns.values()))

@@ -118,15 +118,18 @@ def fingerprint(table: Table) -> str:
     return hashlib.md5(repr(shape).encode(), usedforsecurity=False).hexdigest()
 
 
-def prepared(rows: DataFrame, table: Table, run_id: str) -> DataFrame:
+def prepared(rows: DataFrame, table: Table, run_id: str, *, is_kept: bool = False) -> DataFrame:
     """Convert Bronze rows to typed rows; `_violations` has the names of the one-row rules that each row breaks.
 
     For rows that may have to be quarantined, `_key` and `_row` have the key and the Bronze row as JSON.
+
+    Args:
+        is_kept: whether the rows are in the quarantine already, so that all of them have `_key` and `_row`.
     """
     raw = [name for name in rows.columns if name not in _PARTITIONS and not name.startswith(("_commit_", "_change_"))]
     violations = rules.row_violations(rows, table)
     may_be_quarantined = F.size(violations) > 0
-    if any(rule.action == "quarantine" for rule in cross_row_rules(table)):
+    if is_kept or any(rule.action != "warn" for rule in cross_row_rules(table)):
         may_be_quarantined = F.lit(True)
     key = F.struct(*(rules.bronze_text(rows, name).alias(name) for name in table.key))
     options = {"ignoreNullFields": "false"}
@@ -146,15 +149,19 @@ def prepared(rows: DataFrame, table: Table, run_id: str) -> DataFrame:
 
 def quarantine_rows(rows: DataFrame, table: Table) -> DataFrame:
     """Return the entries for the quarantine: one for each row and each quarantining rule that the row breaks."""
-    quarantining = F.array(*(F.lit(name) for name in rules.quarantining_rules(table)))
-    return rows.where(rules.is_quarantined(table)).select(
-        F.lit(table.name).alias("table"),
-        F.col("_key").alias("key"),
-        F.explode(F.array_intersect(VIOLATIONS, quarantining)).alias("rule"),
-        F.lit("quarantine").alias("action"),
-        F.col("_row").alias("row"),
-        "_sequence",
-        "_origin",
+    failing = rules.rules_with(table, "fail")
+    names = F.array(*(F.lit(name) for name in rules.rules_with(table, "quarantine", "fail")))
+    return (
+        rows.where(rules.is_quarantined(table))
+        .select(
+            F.lit(table.name).alias("table"),
+            F.col("_key").alias("key"),
+            F.explode(F.array_intersect(VIOLATIONS, names)).alias("rule"),
+            F.col("_row").alias("row"),
+            "_sequence",
+            "_origin",
+        )
+        .withColumn("action", F.when(F.col("rule").isin(failing), "fail").otherwise("quarantine"))
     )
 
 
@@ -162,12 +169,13 @@ def _refine(checked: Rows, table: Table, context: RunContext, refresh: _SilverRe
     """Check the cross-row rules, then write the rows to the quarantine, the history and Silver."""
     found = rules.tally(checked, table)
     rows = checked.frame
-    judged = with_cross_row_rules(rows, table, context, refresh.silver if refresh.is_continued else None, found.rows)
+    silver = refresh.silver if refresh.is_continued else None
+    judged = with_cross_row_rules(rows, table, context, silver, found.rows)
     if judged is not rows:
         found = rules.tally(Rows.of(judged), table)
-    rules.stop_if_failed(found, table)
+    rules.stop_if_failed(found, judged, table, None if silver is None else silver.at())
     good = checked  # unless rows are quarantined; columns added by the rules are dropped below
-    if any(name in found.broken for name in rules.quarantining_rules(table)):
+    if any(name in found.broken for name in rules.rules_with(table, "quarantine", "fail")):
         quarantine(quarantine_rows(judged, table), context)
         good = Rows.of(judged.where(~rules.is_quarantined(table)))
     versions = good.select(*table.column_names, *META)

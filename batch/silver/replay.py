@@ -1,7 +1,12 @@
-"""Replays the quarantine of a table: rows that now pass are merged into Silver and removed from the quarantine."""
+"""Replays the quarantine of a table: rows that now pass are merged into Silver and removed from the quarantine.
+
+Of the rows that pass, those that the source has deleted since only enter the history. Bronze shows these deletes, as
+`maintain` removes old tombstones from Silver.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from pyspark.sql import DataFrame
@@ -17,10 +22,13 @@ from batch.silver import refine, rules
 from batch.silver.cross_row_rules import with_cross_row_rules
 from batch.silver.history import keep_versions
 from batch.silver.versions import NEWER, newest
-from config.definition import Table
+from config.definition import Reference, Table
 
 _META: Final = "_op STRING, _sequence STRING, _committed_at TIMESTAMP, _landed_at TIMESTAMP, _run_id STRING"
-_SAME: Final = "t.table = s.table AND t._sequence <=> s._sequence AND t._origin <=> s._origin"
+_IDENTITY: Final = ("key", "_sequence", "_origin")
+"""Columns that identify a quarantined row; rows that were read over JDBC in one run only differ in their keys."""
+
+_SAME: Final = "t.table = s.table AND " + " AND ".join(f"t.{name} <=> s.{name}" for name in _IDENTITY)
 _HASHES: Final = "_row_hash STRING, _origin STRING"
 
 
@@ -38,10 +46,42 @@ def replayed(table: Table, context: RunContext) -> LayerResult:
         text = "its definition has changed since Silver was written: run `millrace lake run`, then replay again"
         raise BatchError(text, layer="silver", table=table.name)
     kept = aside.read().where((F.col("table") == table.name) & (F.col("rule") != UNREADABLE))
-    checked = refine.prepared(as_landed(kept, table), table, context.run_id).persist()
+    return _checked_again(kept, table, context)
+
+
+def refined(table: Table, context: RunContext) -> LayerResult:
+    """Update a Silver table from Bronze, then check the rows again that the quarantine has for want of a parent row.
+
+    The tables of a run are read one after the other, so a row may arrive in an earlier run than its parent.
+    """
+    result = refine.refine(table, context)
+    names = [rules.rule_name(rule) for rule in table.rules if isinstance(rule, Reference)]
+    waited_for = [name for name in names if name in rules.rules_with(table, "quarantine")]
+    aside = quarantine_table(context)
+    if not waited_for or not aside.exists():
+        return result
+    listed = ", ".join(f"'{name}'" for name in waited_for)
+    kept = aside.at().read(where=f"`table` = '{table.name}' AND rule IN ({listed})")
+    again = None if kept.is_empty() else _checked_again(kept.frame, table, context)
+    if again is None or again.rows_written == 0:
+        return result
+    note = f"rows that found their parents: {again.rows_written:,}"
+    return replace(
+        result,
+        version=again.version,
+        rows_written=result.rows_written + again.rows_written,
+        is_unchanged=False,
+        note=note,
+        also_written=again.also_written or result.also_written,
+    )
+
+
+def _checked_again(kept: DataFrame, table: Table, context: RunContext) -> LayerResult:
+    checked = refine.prepared(as_landed(kept, table), table, context.run_id, is_kept=True).persist()
     try:
         count = checked.count()
-        return _tried(checked, count, table, context) if count else _nothing(table, target.version())
+        version = context.table("silver", table.name).version()
+        return _tried(checked, count, table, context) if count else _nothing(table, version)
     finally:
         checked.unpersist()
 
@@ -52,13 +92,15 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
     progress = target.progress()
     flagged = with_cross_row_rules(checked, table, context, target, count)
     found = rules.tally(Rows.of(flagged), table)
-    rules.stop_if_failed(found, table)
+    rules.stop_if_failed(found, flagged, table, target.at())
     passed = flagged.where(~rules.is_quarantined(table))
-    named = passed.select(F.lit(table.name).alias("table"), "_sequence", "_origin").distinct()
-    leaving = Rows.of(named).collect_if_small()
+    named = passed.select(F.lit(table.name).alias("table"), F.col("_key").alias("key"), "_sequence", "_origin")
+    leaving = Rows.of(named.distinct()).collect_if_small()
+    if leaving.is_empty():
+        return replace(_nothing(table, target.version()), rows_in=count, rejected=found.broken)
     versions = passed.select(*table.column_names, *refine.META)
     also_written = keep_versions(versions, table, context, progress, from_scratch=False)
-    good = newest(versions, table.key)
+    good = newest(_not_deleted_since(versions, table, context), table.key)
     on = " AND ".join(f"t.`{name}` = s.`{name}`" for name in table.key)
     written = target.merge(good, on=on, set_when=NEWER, run_id=context.run_id, progress=progress)
     left = quarantine_table(context).merge(
@@ -86,8 +128,18 @@ def _tried(checked: DataFrame, count: int, table: Table, context: RunContext) ->
 def as_landed(kept: DataFrame, table: Table) -> DataFrame:
     """Convert quarantine entries back to Bronze rows; a row that broke several rules is returned only once."""
     columns = ", ".join(f"`{name}` STRING" for name in table.column_names)
-    rows = kept.select(F.from_json("row", f"{columns}, {_META}, {_HASHES}").alias("_landed")).select("_landed.*")
-    return rows.dropDuplicates(["_sequence", "_origin"])
+    landed = F.from_json("row", f"{columns}, {_META}, {_HASHES}").alias("_landed")
+    return kept.dropDuplicates(list(_IDENTITY)).select(landed).select("_landed.*")
+
+
+def _not_deleted_since(versions: DataFrame, table: Table, context: RunContext) -> DataFrame:
+    """Return the versions whose key has no later delete in Bronze."""
+    bronze = context.table("bronze", table.name)
+    found = bronze.at().read(columns=(*table.key, "_sequence"), where="_op = 'd'").frame
+    keys = [rules.typed(found, column).alias(f"_{column.name}") for column in table.columns if column.name in table.key]
+    deletes = found.select(*keys, F.col("_sequence").alias("_deleted_at"))
+    is_same = [F.col(name) == F.col(f"_{name}") for name in table.key]
+    return versions.join(deletes, [*is_same, F.col("_deleted_at") > F.col("_sequence")], "left_anti")
 
 
 def _nothing(table: Table, version: int | None) -> LayerResult:

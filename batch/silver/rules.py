@@ -19,7 +19,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.delta.rows import Rows
+from batch.delta.snapshot import Source
 from batch.errors import BatchError
+from batch.silver.versions import NEWER, newest
+from batch.storage import canonical
 from config.definition import Column as SourceColumn
 from config.definition import LogicalType, NotNull, Pattern, Range, Reference, Table, Unique
 
@@ -78,9 +81,18 @@ def rule_name(rule: NotNull | Range | Pattern | Reference | Unique) -> str:
 
 
 def typed(rows: DataFrame, column: SourceColumn) -> Column:
-    """Convert a column from text to its type; the result is NULL if the text is invalid or the column is missing."""
+    """Convert a column from text to its type; the result is NULL if the text is invalid or the column is missing.
+
+    A text that the type can only hold in part, such as a decimal with more digits or a day with a time, is invalid.
+    """
     if column.name not in rows.columns:
         return F.lit(None).cast(spark_type(column))
+    if column.type is LogicalType.DECIMAL:
+        return F.expr(canonical.decimal_of(f"`{column.name}`", *canonical.decimal_digits(column)))
+    if column.type is LogicalType.DATE:
+        return F.expr(
+            f"IF(`{column.name}` RLIKE '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$', try_cast(`{column.name}` AS DATE), NULL)"
+        )
     return F.col(column.name).try_cast(spark_type(column)) if spark_type(column) != "string" else F.col(column.name)
 
 
@@ -119,14 +131,23 @@ def bronze_text(rows: DataFrame, name: str) -> Column:
     return F.col(name) if name in rows.columns else F.lit(None).cast("string")
 
 
-def quarantining_rules(table: Table) -> list[str]:
-    """Return the names of the rules whose violation puts a row into the quarantine instead of Silver."""
-    return [name for name, action in actions(table).items() if action == "quarantine"]
+def rules_with(table: Table, *wanted: Action) -> list[str]:
+    """Return the names of the rules of a table that have one of the wanted actions."""
+    return [name for name, action in actions(table).items() if action in wanted]
+
+
+def breaks_any(table: Table, *wanted: Action) -> Column:
+    """Return a Boolean column: whether a row breaks a rule that has one of the wanted actions."""
+    return F.arrays_overlap(VIOLATIONS, F.array(*(F.lit(name) for name in rules_with(table, *wanted))))
 
 
 def is_quarantined(table: Table) -> Column:
-    """Return a Boolean column: whether a row breaks a rule that puts it into the quarantine instead of Silver."""
-    return F.arrays_overlap(VIOLATIONS, F.array(*(F.lit(name) for name in quarantining_rules(table))))
+    """Return a Boolean column: whether a row breaks a rule that puts it into the quarantine instead of Silver.
+
+    A rule with the action `fail` does so too, because the rows that the run goes on with (`stop_if_failed`) have newer
+    versions.
+    """
+    return breaks_any(table, "quarantine", "fail")
 
 
 def tally(rows: Rows, table: Table) -> Tally:
@@ -151,17 +172,38 @@ def tally(rows: Rows, table: Table) -> Tally:
     )
 
 
-def stop_if_failed(found: Tally, table: Table) -> None:
-    """Raise an error if any row breaks a rule whose action is `fail`.
+def stop_if_failed(found: Tally, rows: DataFrame, table: Table, silver: Source | None) -> None:
+    """Raise an error if a row that Silver would show breaks a rule whose action is `fail`.
+
+    A row that has a newer version does not stop the run: otherwise no correction in the source could end the failure.
+
+    Args:
+        found: the counts of all rows.
+        rows: the rows with their violations.
+        silver: the Silver table before this run; None if it is rebuilt from the rows.
 
     Raises:
         BatchError: the message has the rule, the number of rows that break it, and the key of one of them.
     """
-    rules = actions(table)
-    for name in (name for name in found.broken if rules[name] == "fail"):
-        what = f"{found.broken[name]:,} of {found.rows:,} rows break {name}, for example key {found.examples[name]}"
+    failing = [name for name in rules_with(table, "fail") if name in found.broken]
+    if not failing:
+        return
+    shown = newest(rows.where(~breaks_any(table, "quarantine")), table.key).where(breaks_any(table, "fail"))
+    if silver is not None:
+        shown = _without_newer(Rows.of(shown).collect_if_small(), table, silver)
+    broken = tally(Rows.of(shown), table)
+    for name in (name for name in failing if name in broken.broken):
+        what = f"{broken.broken[name]:,} of {found.rows:,} rows break {name}, for example key {broken.examples[name]}"
         cure = "correct them in the source, or change the rule's action in the definition, then run again"
         raise BatchError(f"{what}: nothing was written; {cure}", layer="silver", table=table.name)
+
+
+def _without_newer(rows: Rows, table: Table, silver: Source) -> DataFrame:
+    """Return the rows that are newer than the row with the same key in Silver."""
+    same = [(name, name) for name in table.key]
+    there = silver.with_keys(rows, same, columns=(*table.key, "_sequence", "_row_hash")).frame
+    is_same = " AND ".join(f"s.`{name}` = t.`{name}`" for name in table.key)
+    return rows.frame.alias("s").join(there.alias("t"), F.expr(f"{is_same} AND NOT ({NEWER})"), "left_anti")
 
 
 def _breaks(rule: NotNull | Range | Pattern, value: Column) -> Column:

@@ -47,6 +47,27 @@ def double_text(value: float | None) -> str | None:
     return "-" * sign + text
 
 
+def decimal_digits(column: Column) -> tuple[int, int]:
+    """Return the precision and scale of a column of decimals, which every definition has (`config.contradictions`)."""
+    assert column.precision is not None
+    assert column.scale is not None
+    return column.precision, column.scale
+
+
+def decimal_of(text: str, precision: int, scale: int) -> str:
+    """Return a Spark SQL expression for a text as a decimal; NULL if the text is no number or has further digits.
+
+    A cast alone would round a number with more digits after the point.
+
+    Args:
+        text: SQL expression for the text.
+    """
+    number = f"try_cast({text} AS DECIMAL({precision}, {scale}))"
+    is_plain = f"{text} RLIKE '^[+-]?[0-9]*([.][0-9]{{0,{scale}}}0*)?$'"
+    is_equal = f"{text} RLIKE '[eE]' AND {number} = try_cast({text} AS DECIMAL(38, {38 - precision + scale}))"
+    return f"IF({is_plain} OR ({is_equal}), {number}, NULL)"
+
+
 def spark_text(columns: Sequence[Column]) -> str:
     """Return a Spark SQL expression for a row's canonical text; the DataFrame must have the types in `columns`.
 

@@ -22,6 +22,7 @@ from config.tls import certificate_fault
 TRIES: Final = 3
 FIRST_PAUSE_S: Final = 0.5
 ANSWER_S: Final = 10.0
+_VERSIONED: Final = ("Enabled", "Suspended")
 _NOTED: Final = "x-amz-meta-"
 
 T = TypeVar("T")
@@ -60,6 +61,14 @@ class ObjectFolder(Protocol):
 
     def replace(self, name: str, content: bytes) -> None:
         """Replace the content of an existing object, keeping its metadata."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Delete an object; it may be gone already."""
+        ...
+
+    def keeps_versions(self) -> bool:
+        """Whether the storage keeps former contents of objects that are replaced or deleted."""
         ...
 
 
@@ -155,6 +164,14 @@ class StoredFolder:
 
         self._tried(put)
 
+    def remove(self, name: str) -> None:
+        """Delete an object; it may be gone already."""
+        self._tried(lambda: self._client.remove_object(self._bucket, f"{self._prefix}{name}"))
+
+    def keeps_versions(self) -> bool:
+        """Whether the bucket is versioned, or was and may still have former versions."""
+        return self._tried(lambda: self._client.get_bucket_versioning(self._bucket).status) in _VERSIONED
+
     def _tried(self, call: Callable[[], T]) -> T:
         for attempt in range(1, TRIES + 1):
             try:
@@ -232,3 +249,11 @@ class LocalFolder:
     def replace(self, name: str, content: bytes) -> None:
         """Replace the content of a file, which has no user metadata to keep."""
         self.write(name, content)
+
+    def remove(self, name: str) -> None:
+        """Delete a file; it may be gone already."""
+        (self._folder / name).unlink(missing_ok=True)
+
+    def keeps_versions(self) -> bool:
+        """Return False: a file system keeps no former contents."""
+        return False

@@ -51,9 +51,16 @@ _VALUES: Final = {
     LogicalType.BOOLEAN: "CAST({0} <> 0 AS CHAR)",
     LogicalType.DATE: "DATE_FORMAT({0}, '%Y-%m-%d')",
     LogicalType.TIMESTAMP: "DATE_FORMAT({0}, '%Y-%m-%d %H:%i:%S.%f')",
+    # As a calculated number: a column may be padded with zeros (ZEROFILL), a year has four digits, and the text of a
+    # FLOAT has six digits only.
+    LogicalType.INTEGER: "CAST({0} + 0 AS CHAR)",
+    LogicalType.BIGINT: "CAST({0} + 0 AS CHAR)",
+    LogicalType.DECIMAL: "CAST({0} + 0 AS CHAR)",
+    LogicalType.DOUBLE: "CAST({0} + 0e0 AS CHAR)",
     LogicalType.UUID: "CONVERT({0} USING utf8mb4)",
     LogicalType.STRING: "CONVERT({0} USING utf8mb4)",
 }
+_ZEROS: Final = {LogicalType.DATE: "0000-00-00", LogicalType.TIMESTAMP: "0000-00-00 00:00:00.000000"}
 
 _KINDS: Final = {
     LogicalType.UUID: {"char", "varchar", "uuid"},
@@ -183,7 +190,8 @@ class MySQL(Engine):
         return f" ON DUPLICATE KEY UPDATE {assignments}"
 
     def value(self, column: Column) -> str:
-        return _VALUES.get(column.type, "CAST({0} AS CHAR)").format(self.quoted(column.name))
+        text = _VALUES.get(column.type, "CAST({0} AS CHAR)").format(self.quoted(column.name))
+        return f"NULLIF({text}, '{_ZEROS[column.type]}')" if column.zero_is_null else text
 
     def row(self, columns: Sequence[Column]) -> str:
         texts = map(self.value, columns)
@@ -225,7 +233,11 @@ class MySQL(Engine):
         The age is asked for because the server reports start times in whole seconds and in its own time zone.
         """
         now = connection.value("SELECT UTC_TIMESTAMP(6)")
-        oldest = "SELECT TIMESTAMPDIFF(SECOND, MIN(trx_started), NOW()) FROM information_schema.innodb_trx"
+        # A transaction that was begun as READ ONLY, such as that of a report, cannot write any row.
+        oldest = (
+            "SELECT TIMESTAMPDIFF(SECOND, MIN(trx_started), NOW()) FROM information_schema.innodb_trx "
+            "WHERE trx_is_read_only = 0"
+        )
         with connection.cursor() as cursor:
             cursor.execute("SET SESSION time_zone = 'SYSTEM'")
             try:
@@ -238,7 +250,12 @@ class MySQL(Engine):
         return int(connection.value("SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS UNSIGNED)"))
 
     def log_place(self, connection: Connection) -> tuple[int, int]:
-        found = connection.rows("SHOW MASTER STATUS")
+        try:
+            found = connection.rows("SHOW MASTER STATUS")
+        except Error as error:
+            if error.errno != errorcode.ER_PARSE_ERROR:
+                raise
+            found = connection.rows("SHOW BINARY LOG STATUS")  # its name from MySQL 8.4 on
         if not found:
             raise EngineError(
                 "the source has no binary log, so these rows cannot be ordered among its changes: enable log_bin"

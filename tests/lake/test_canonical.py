@@ -138,11 +138,49 @@ def test_floating_point_numbers_are_compared_as_the_database_writes_them(
     assert {(row["k"], row["d"]) for row in silver_rows(typed, table).collect()} == expected
 
 
+def test_numbers_that_the_database_shows_in_another_way_are_compared_by_their_value(
+    spark: SparkSession, nasty: Connection
+) -> None:
+    types = {"id": LogicalType.INTEGER, "padded": LogicalType.BIGINT, "since": LogicalType.INTEGER}
+    columns = [Column(name=name, type=kind, nullable=True) for name, kind in types.items()]
+    columns.append(Column(name="price", type=LogicalType.DECIMAL, precision=6, scale=2, nullable=True))
+    columns.append(Column(name="x", type=LogicalType.DOUBLE, nullable=True))
+    columns.append(Column(name="born", type=LogicalType.DATE, nullable=True, zero_is_null=True))
+    table = Table(name="shown", key=("id",), columns=tuple(columns))
+    with nasty.cursor() as cursor:
+        cursor.execute("SET SESSION sql_mode = ''")
+        cursor.execute(
+            "CREATE TABLE shown (id INT(8) ZEROFILL PRIMARY KEY, padded BIGINT(20) UNSIGNED ZEROFILL, since YEAR, "
+            "price DECIMAL(6, 2) ZEROFILL, x FLOAT, born DATE)"
+        )
+        cursor.execute(
+            "INSERT INTO shown VALUES (1, 9223372036854775807, 0, 1.5, 16777216, '0000-00-00'), "
+            "(2, 42, 2025, 0, 3.4028234663852886e38, '2000-02-29'), (3, NULL, NULL, NULL, NULL, NULL)"
+        )
+        cursor.execute(source_query(nasty.engine, table))
+        expected = {(str(key), str(digest)) for key, digest in cursor.fetchall()}
+        cursor.execute("DROP TABLE shown")
+        cursor.execute("SET SESSION sql_mode = 'TRADITIONAL'")
+    day = date(2000, 2, 29)
+    rows = [
+        (1, 2**63 - 1, 0, Decimal("1.50"), 16777216.0, None, False),
+        (2, 42, 2025, Decimal("0.00"), 3.4028234663852886e38, day, False),
+        (3, None, None, None, None, None, False),
+    ]
+    schema = "id INT, padded BIGINT, since INT, price DECIMAL(6, 2), x DOUBLE, born DATE, _deleted BOOLEAN"
+    found = silver_rows(spark.createDataFrame(rows, schema), table).collect()
+    assert {(row["k"], row["d"]) for row in found} == expected
+
+
 NO_VALUES = [
     (LogicalType.INTEGER, "5.7"),
     (LogicalType.INTEGER, "twelve"),
     (LogicalType.BOOLEAN, "perhaps"),
     (LogicalType.DATE, "2025-02-30"),
+    (LogicalType.DATE, "12000-01-01"),
+    (LogicalType.DECIMAL, "12.3456"),
+    (LogicalType.DECIMAL, "123456789.5"),
+    (LogicalType.DECIMAL, "1.0055e1"),
     (LogicalType.TIMESTAMP, "1700000000"),
     (LogicalType.TIMESTAMP, "2025-01-01"),
     (LogicalType.TIMESTAMP, "2025-01-01 25:00:00"),
@@ -150,7 +188,9 @@ NO_VALUES = [
 
 
 def test_what_is_no_value_of_its_type_stays_as_it_came(spark: SparkSession) -> None:
-    columns = [Column(name=f"c{number}", type=kind) for number, (kind, _) in enumerate(NO_VALUES)]
+    columns = [
+        Column(name=f"c{number}", type=kind, precision=10, scale=2) for number, (kind, _) in enumerate(NO_VALUES)
+    ]
     texts = tuple(text for _, text in NO_VALUES)
     rows = spark.createDataFrame([texts], ", ".join(f"{column.name} STRING" for column in columns))
     found = rows.selectExpr(*(f"{canonical_text(column, column.name)} AS {column.name}" for column in columns)).first()

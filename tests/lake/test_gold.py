@@ -18,8 +18,9 @@ from pyspark.sql import SparkSession
 from batch import gold
 from batch.context import LayerResult
 from batch.errors import BatchError
+from batch.gold.difference import difference
 from batch.gold.header import parsed
-from batch.gold.refresh import difference, gold_table
+from batch.gold.refresh import gold_table
 from config.dataset import load_definition
 from tests.lake.lake import Change, LocalLake
 from tests.lake.shop_changes import customer, line, order, payment_method
@@ -180,6 +181,50 @@ def test_an_aggregate_without_a_mapping_follows_every_change(lake: LocalLake, tm
     assert result.rows_written == 2
 
 
+def test_null_in_a_key_and_in_a_partition_is_a_value_like_any_other(lake: LocalLake, tmp_path: Path) -> None:
+    text = fact(
+        "SELECT store_id, count(*) AS orders FROM orders GROUP BY store_id",
+        depends_on="orders(store_id -> store_id)\n-- partition: store_id",
+        key="store_id",
+    )
+    stores = with_gold(lake, tmp_path / "shop", "fact_stores", text)
+
+    def shown(*changes: Change) -> set[tuple[Any, ...]]:
+        stores.run(changes, only=["fact_stores"])
+        return stores.gold("fact_stores", "store_id", "orders")
+
+    assert shown(order("a", 1, store_id=None), order("b", 2)) == {(None, 1), (3, 1)}
+    assert shown(order("c", 3, store_id=None), order("d", 4, store_id=None)) == {(None, 3), (3, 1)}
+    assert shown(order("a", 5), order("c", 6)) == {(None, 1), (3, 3)}
+    assert shown(order("d", 7, "d")) == {(3, 3)}
+
+
+def test_a_key_that_a_query_returns_twice_is_an_error(lake: LocalLake, tmp_path: Path) -> None:
+    text = fact("SELECT store_id, id FROM orders", depends_on="orders(store_id -> store_id)", key="store_id")
+    stores = with_gold(lake, tmp_path / "shop", "fact_stores", text)
+    stores.run([order("a", 1)], only=["fact_stores"])
+    for full in (False, True):
+        with pytest.raises(BatchError, match=r"gold/fact_stores: .*2 rows with the key store_id=3"):
+            stores.run([order("b", 2)], only=["fact_stores"], full=full)
+    assert stores.gold("fact_stores", "store_id", "id") == {(3, "a")}
+
+
+def test_the_key_of_a_dimension_may_be_a_text_but_not_that_of_the_unknown_member(
+    lake: LocalLake, tmp_path: Path
+) -> None:
+    text = (
+        "-- kind: dimension\n-- key: tier\n-- depends_on: customers(tier -> tier)\nSELECT DISTINCT tier FROM customers"
+    )
+    tiers = with_gold(lake, tmp_path / "shop", "dim_tier", text)
+    tiers.run([customer(1, 1), customer(2, 2, tier=None)], only=["dim_tier"])
+    assert tiers.gold("dim_tier", "tier") == {("gold",), ("-1",)}
+    tiers.run([customer(1, 3, tier="silver")], only=["dim_tier"])
+    assert tiers.gold("dim_tier", "tier") == {("silver",), ("-1",)}
+    for full in (False, True):
+        with pytest.raises(BatchError, match="gold/dim_tier: a row of the source has the key -1"):
+            tiers.run([customer(3, 4, tier="-1")], only=["dim_tier"], full=full)
+
+
 def test_a_wrong_query_is_named(lake: LocalLake, tmp_path: Path) -> None:
     def built(query: str) -> None:
         with_gold(lake, tmp_path / "one", "fact_x", fact(query)).build()
@@ -198,12 +243,28 @@ def test_the_difference_is_what_was_added_changed_or_removed(spark: SparkSession
     text = "-- kind: fact\n-- key: k\n-- depends_on: orders\n-- partition: p\nSELECT 1"
     plan = parsed(text, "fact", SHOP)
     schema = "k STRING, p INT, v INT"
-    before = spark.createDataFrame([("same", 1, None), ("moved", 1, 5), ("gone", 2, 6), ("changed", 3, None)], schema)
-    now = spark.createDataFrame([("same", 1, None), ("moved", 9, 5), ("new", 4, 7), ("changed", 3, 8)], schema)
+    before = spark.createDataFrame(
+        [("same", 1, None), ("moved", 1, 5), ("gone", 2, 6), ("changed", 3, None), (None, 5, 1), ("twice", 6, 1)],
+        schema,
+    )
+    now = spark.createDataFrame(
+        [
+            ("same", 1, None),
+            ("moved", 9, 5),
+            ("new", 4, 7),
+            ("changed", 3, 8),
+            (None, 5, 2),
+            ("twice", 6, 1),
+            ("twice", 6, 1),
+        ],
+        schema,
+    )
     found = {tuple(row) for row in difference(before, now, plan).collect()}
     assert found == {
-        ("moved", 9, 5, False, 1),
-        ("gone", 2, 6, True, 2),
-        ("changed", 3, 8, False, 3),
-        ("new", 4, 7, False, None),
+        ("moved", 9, 5, False, 1, 1),
+        ("gone", 2, 6, True, 2, 0),
+        ("changed", 3, 8, False, 3, 1),
+        ("new", 4, 7, False, 4, 1),
+        (None, 5, 2, False, 5, 1),
+        ("twice", 6, 1, False, 6, 2),
     }

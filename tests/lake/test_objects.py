@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from minio import Minio
+from minio.versioningconfig import VersioningConfig
 
 from batch.storage.objects import ObjectFolder, object_folder
 from config.settings import ObjectStoreSettings
@@ -41,6 +42,10 @@ def test_names_and_folders_are_told_apart(root: str, store: ObjectStoreSettings)
     assert at(root, store, "00000").names(after="a.") == ["a.json", "b.json"]
     assert at(root, store, "00000").names(after="a.json") == ["b.json"]
     assert at(root, store, "00000").folders() == at(root, store, "nowhere").folders() == []
+    at(root, store, "00000").remove("a.json")
+    at(root, store, "00000").remove("a.json")
+    assert at(root, store, "00000").names() == ["b.json"]
+    assert not at(root, store).keeps_versions()
 
 
 def test_what_was_noted_of_an_object_is_read_without_it(store: ObjectStoreSettings) -> None:
@@ -50,6 +55,17 @@ def test_what_was_noted_of_an_object_is_read_without_it(store: ObjectStoreSettin
     folder = f"objects-{uuid.uuid4().hex}"
     client.put_object("bronze", f"{folder}/one", io.BytesIO(b"1"), 1, metadata={LAST_OFFSET: "41"})
     assert at("s3a://bronze", store, folder).metadata("one")[LAST_OFFSET] == "41"
+
+
+def test_a_versioned_bucket_keeps_versions(store: ObjectStoreSettings) -> None:
+    client = Minio(
+        urlsplit(store.endpoint).netloc, access_key=store.access_key, secret_key=store.secret_key, secure=False
+    )
+    bucket = f"versioned-{uuid.uuid4().hex}"
+    client.make_bucket(bucket)
+    client.set_bucket_versioning(bucket, VersioningConfig("Enabled"))
+    assert object_folder(f"s3a://{bucket}/lake", store).keeps_versions()
+    client.remove_bucket(bucket)
 
 
 def test_an_object_that_is_not_there_has_no_metadata(root: str, store: ObjectStoreSettings) -> None:

@@ -74,6 +74,8 @@ def test_each_rule_of_a_row_finds_its_rows(spark: SparkSession) -> None:
         ({"id": "one"}, ["type(id)"]),
         ({"id": None}, ["not_null(id)"]),
         ({"price": "much"}, ["type(price)"]),
+        ({"price": "1.505"}, ["type(price)"]),
+        ({"price": "1.5000"}, []),
         ({"seen_at": "yesterday", "is_on": "perhaps"}, ["type(is_on)", "type(seen_at)"]),
         ({"price": "0.49"}, ["range(price)"]),
         ({"price": "0.50"}, []),
@@ -116,7 +118,7 @@ def test_rows_are_counted_by_rule_and_a_failing_rule_names_one(spark: SparkSessi
     assert (found.rows, dict(found.broken)) == (5, {"not_null(email)": 2, "range(price)": 2})
     assert found == rules.tally(Rows.of(rows).collect_if_small(), TABLE)
     with pytest.raises(BatchError, match=r'silver/things: 2 of 5 rows break not_null\(email\), .* \{"id":2\}'):
-        rules.stop_if_failed(found, TABLE)
+        rules.stop_if_failed(found, rows, TABLE, None)
 
 
 @pytest.mark.parametrize("count", [0, 2])

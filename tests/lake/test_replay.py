@@ -12,14 +12,15 @@ import msgspec
 import pytest
 from pyspark.sql import SparkSession
 
+from batch.context import LayerResult
 from batch.delta.table import LakeTable
 from batch.errors import BatchError
 from batch.quarantine import quarantine, quarantine_table
-from batch.silver.replay import replayed
+from batch.silver.replay import refined, replayed
 from config.dataset import load_definition
-from config.definition import Definition, Range, Table
-from tests.lake.lake import LocalLake
-from tests.lake.shop_changes import line
+from config.definition import Definition, Range, Reference, Table
+from tests.lake.lake import Change, LocalLake
+from tests.lake.shop_changes import line, order
 
 SHOP = load_definition("project_db")
 
@@ -96,6 +97,46 @@ def test_the_next_run_goes_on_and_a_second_replay_finds_nothing(lake: LocalLake)
     lenient.refine("order_details")
     assert quantities(lenient) == {(1, 1), (3, 7)}
     assert replayed(lines_of(lenient), lenient.context()).rows_written == 0
+
+
+def test_what_the_source_has_deleted_stays_deleted_without_its_tombstone(lake: LocalLake) -> None:
+    lake.land([line("a", 2, 6, "d"), line("a", 3, 7, "d"), line("a", 3, 8, quantity="x")])
+    lake.refine("order_details")
+    lake.context().table("silver", "order_details").remove("_deleted", run_id="maintain")
+    lenient = under(lake, LENIENT)
+    assert replayed(lines_of(lenient), lenient.context()).rows_written == 0
+    assert quantities(lenient) == {(1, 1)}
+    assert {rule for rule, _ in left(lenient)} == {"type(quantity)"}
+
+
+def test_a_row_whose_parent_comes_later_leaves_the_quarantine_by_itself(spark: SparkSession, tmp_path: Path) -> None:
+    rule = Reference(column="order_id", table="orders", action="quarantine")
+    lake = LocalLake(spark, tmp_path, lines_under(rule, Range(column="quantity", min=1, action="quarantine")))
+
+    def run(*changes: Change) -> LayerResult:
+        lake.land(changes, every=True)
+        return [refined(lake.definition.table(name), lake.context()) for name in ("orders", "order_details")][-1]
+
+    assert run(line("a", 1, 1), line("a", 2, 2, quantity=0), line("b", 1, 3)).rows_written == 0
+    result = run(order("a", 4))
+    assert (result.rows_written, result.note) == (1, "rows that found their parents: 1")
+    assert lake.live("order_details", "order_id", "product_id") == {("a", 1)}
+    assert left(lake) == [
+        ("range(quantity)", "t/0/2"),
+        ("reference(order_id)", "t/0/2"),
+        ("reference(order_id)", "t/0/3"),
+    ]
+    assert run(order("c", 5)).rows_written == 0
+
+
+def test_rows_that_were_read_in_one_go_are_told_apart_by_their_keys(spark: SparkSession, tmp_path: Path) -> None:
+    lake = LocalLake(spark, tmp_path, STRICT)
+    lake.land([line("a", product, 1, quantity=quantity) for product, quantity in ((1, 0), (2, -1), (3, 0))])
+    lake.refine("order_details")
+    lenient = under(lake, LENIENT)
+    assert replayed(lines_of(lenient), lenient.context()).rows_written == 2
+    assert quantities(lenient) == {(1, 0), (3, 0)}
+    assert [row["key"] for row in lenient.quarantined()] == ['{"order_id":"a","product_id":"2"}']
 
 
 @pytest.mark.nightly

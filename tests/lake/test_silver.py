@@ -152,6 +152,15 @@ def test_a_rule_that_must_hold_stops_its_table_before_anything_is_written(lake: 
     lake.land([order("a", 4)])
     assert lake.refine("orders")["orders"].rows_written == 1
     assert before.version is not None
+    # A correction in the source is a newer version of the row, and ends the failure.
+    lake.land([payment_method(3, 5, name="mended")])
+    assert lake.refine("payment_method")["payment_method"].rejected == {"not_null(name)": 1}
+    assert lake.live("payment_method", "id", "name") == {(1, "card 1"), (2, "card 2"), (3, "mended")}
+    lake.land([payment_method(2, 1, name=None)])  # older than the version in Silver
+    lake.refine("payment_method")
+    lake.refine("payment_method", full=True)
+    assert lake.live("payment_method", "id", "name") == {(1, "card 1"), (2, "card 2"), (3, "mended")}
+    assert [(row["action"], row["_origin"]) for row in lake.quarantined()] == [("fail", "t/0/1"), ("fail", "t/0/3")]
 
 
 @pytest.fixture(scope="module")

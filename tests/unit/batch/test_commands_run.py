@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -21,69 +21,17 @@ from batch.console.logs import layer_file, logged
 from batch.context import LayerResult
 from batch.errors import BatchError, SparkEndedError, StorageError
 from batch.pipeline.job_record import JobRecord
-from batch.pipeline.manifest import Manifest, Manifests, TableRun, new_run_id, versions_after
+from batch.pipeline.manifest import Manifest, Manifests, TableRun
 from batch.pipeline.report import outcome_text, print_line, print_outcome, summary
 from batch.pipeline.runner import Runner, Step, brief, run_steps
-from batch.storage.objects import LocalFolder, object_folder
+from batch.storage.objects import object_folder
 from config.settings import ObjectStoreSettings
-from tests.support.lake.fake_redis import FakeRedis
+from tests.unit.batch.run_testbed import RunTestbed, failing, step
 
 STORE = ObjectStoreSettings.read(
     {"MINIO_ENDPOINT": "http://127.0.0.1:1", "MINIO_ACCESS_KEY": "user", "MINIO_SECRET_KEY": "secret"}
 )
 NOON = datetime(2025, 5, 6, 12, tzinfo=UTC)
-
-
-class Lines(list[str]):
-    """The printed lines."""
-
-    def say(self, line: str) -> None:
-        self.append(line)
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self)
-
-
-def step(layer: str, table: str, version: int | None = 1, rows: int = 0) -> Step:
-    result = LayerResult(layer=layer, table=table, version=version, rows_written=rows, is_unchanged=not rows)
-    return Step(layer=layer, table=table, work=lambda: result)
-
-
-def failing(layer: str, table: str, error: Exception) -> Step:
-    def work() -> LayerResult:
-        raise error
-
-    return Step(layer=layer, table=table, work=work)
-
-
-class RunTestbed:
-    """A runner with its manifests, its Redis and its printed lines."""
-
-    def __init__(self, folder: Path) -> None:
-        self.redis = FakeRedis()
-        self.said = Lines()
-        self.manifests = Manifests(LocalFolder(folder / "runs"))
-        self.steps: list[Step] = []
-        self.runner = self.quiet(is_quiet=False)
-
-    def quiet(self, *, is_quiet: bool) -> Runner:
-        record = JobRecord(self.redis, "project_db", self.said.say)
-        return Runner(
-            dataset="project_db",
-            manifests=self.manifests,
-            record=record,
-            plan=lambda run_id, started: list(self.steps),
-            say=self.said.say,
-            is_quiet=is_quiet,
-        )
-
-    @property
-    def job(self) -> dict[str, str]:
-        return self.redis.hashes["batch_jobs:project_db"]
-
-    def newest(self) -> Manifest | None:
-        return self.manifests.newest(datetime.now(UTC))
 
 
 @pytest.fixture
@@ -311,38 +259,6 @@ def test_a_log_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_an_error_is_one_line() -> None:
     assert brief(AnalysisException("\nfirst\n\tat org.apache")) == "AnalysisException: first"
     assert brief(KeyboardInterrupt()) == "KeyboardInterrupt"
-
-
-def test_run_ids_sort_by_time() -> None:
-    ids = [new_run_id(NOON + timedelta(microseconds=us)) for us in (0, 1, 10, 999_999, 1_000_000)]
-    assert ids == sorted(ids)
-    assert len({new_run_id(NOON) for _ in range(20)}) == 20
-
-
-def test_the_newest_manifest_is_found_however_old_it_is(tmp_path: Path) -> None:
-    manifests = Manifests(LocalFolder(tmp_path))
-    assert manifests.newest(NOON) is None
-    for days in (40, 30):
-        run_id = new_run_id(NOON - timedelta(days=days))
-        manifests.write(
-            Manifest(run_id=run_id, dataset="d", started_at=NOON, ended_at=NOON, tables=[], versions={"a/b": days})
-        )
-    newest = manifests.newest(NOON)
-    assert newest is not None
-    assert newest.versions == {"a/b": 30}
-    assert [manifest.versions["a/b"] for manifest in manifests.last(5)] == [30, 40]
-
-
-def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
-    folder = LocalFolder(tmp_path)
-    folder.write("20250506T120000.000000Z-abc.json", b'{"run_id"')
-    with pytest.raises(BatchError, match=r"20250506T120000.000000Z-abc.json is damaged"):
-        Manifests(folder).newest(NOON)
-
-
-def test_a_failed_table_keeps_its_version() -> None:
-    failed = TableRun(layer="silver", table="orders", version=9, error="broken")
-    assert versions_after({"silver/orders": 8}, [failed]) == {"silver/orders": 8}
 
 
 def test_log_lines_of_libraries_are_in_the_log_and_not_on_the_console(

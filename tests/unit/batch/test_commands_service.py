@@ -13,6 +13,7 @@ import pytest
 from batch.__main__ import parser
 from batch.errors import BatchError, SparkEndedError
 from batch.pipeline import lease as lease_module
+from batch.pipeline import service as service_module
 from batch.pipeline.lease import Lease
 from batch.pipeline.manifest import Manifest, TableRun
 from batch.pipeline.runner import Outcome
@@ -127,6 +128,24 @@ def test_a_service_continues_after_errors_and_ends_after_the_run_in_which_it_is_
     serve(run, every_s=0.001, stop=stop, say=printed.append)
     assert runs == [0, 1, 2]
     assert printed == ["the storage is away"]
+
+
+def test_a_table_that_fails_does_not_slow_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, seen, runs = threading.Event(), list[int](), list[int]()
+
+    def paused(every_s: float, *, failures: int, took_s: float) -> float:
+        seen.append(failures)
+        return 0.0
+
+    def run() -> Outcome:
+        runs.append(len(runs))
+        if len(runs) == 3:
+            stop.set()
+        return outcome("broken")
+
+    monkeypatch.setattr(service_module, "pause_s", paused)
+    serve(run, every_s=10, stop=stop, say=print)
+    assert seen == [0, 0, 0]
 
 
 def test_a_service_whose_spark_has_ended_ends_too() -> None:

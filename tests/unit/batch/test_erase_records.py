@@ -14,13 +14,14 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from batch.erasure.archive import without_values
+from batch.erasure.archive import OwnRecords, without_values
 from batch.erasure.person import named_person
 from batch.erasure.report import Entry, Report, report_text, write_report
+from batch.erasure.work import Erasure
 from batch.errors import BatchError
 from batch.storage.objects import LocalFolder
 from config.dataset import load_definition
-from tests.support.lake.bronze_testbed import Archive
+from tests.support.lake.bronze_testbed import Archive, run_context
 
 SHOP = load_definition("project_db")
 
@@ -82,3 +83,27 @@ def test_a_report_names_places_and_nobody(tmp_path: Path) -> None:
     text = (tmp_path / "r.json").read_text()
     assert "424242" not in text
     assert msgspec.json.decode(text, type=Report) == report
+
+
+@pytest.mark.parametrize(("versioned", "is_verified"), [((), True), (("s3a://bronze",), False)])
+def test_an_erasure_in_a_versioned_bucket_is_not_called_verified(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, versioned: tuple[str, ...], is_verified: bool
+) -> None:
+    nothing: Any = None
+    reports: list[Report] = []
+    erasure = Erasure(
+        person=named_person(SHOP, "7"),
+        context=run_context(nothing, tmp_path),
+        archive=nothing,
+        lookup=None,
+        outside=lambda values: [],
+        keep=reports.append,
+        versioned=versioned,
+    )
+    monkeypatch.setattr(erasure, "_find", lambda: OwnRecords(offsets={}))
+    for name in ("_ours", "_referring"):
+        monkeypatch.setattr(erasure, name, list)
+    erasure._verified()
+    [report] = reports
+    assert report.is_verified is is_verified
+    assert [entry.place for entry in report.places] == [f"versions of {each}" for each in versioned]

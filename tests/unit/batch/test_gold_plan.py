@@ -112,3 +112,13 @@ def test_the_shops_dimensions_are_built_before_its_facts() -> None:
         "fact_order_products",
         "fact_orders",
     ]
+
+
+def test_comments_and_spaces_rebuild_nothing() -> None:
+    def fingerprint(query: str) -> str:
+        return parsed(f"-- kind: fact\n-- key: id\n-- depends_on: orders\n{query}", "fact", SHOP).fingerprint
+
+    plain = fingerprint("SELECT id, '--' AS a FROM orders")
+    assert fingerprint("-- All of them.\nSELECT id, -- the key\n  '--' AS a /* why\nnot */\nFROM orders") == plain
+    others = ["SELECT id, '-- ' AS a FROM orders", "SELECT /*+ REPARTITION(1) */ id, '--' AS a FROM orders"]
+    assert len({plain, *map(fingerprint, others)}) == 3

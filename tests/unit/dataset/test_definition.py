@@ -199,6 +199,14 @@ def _table(document: dict[str, Any], index: int = 0) -> Any:
             lambda d: d.update(topics="a." * 70 + "bc", engine="postgres") or _table(d, 0).update(name="b" * 64),
             "tables",
         ),
+        (
+            lambda d: _table(d)["columns"][1].update(zero_is_null=True),
+            "tables[0].columns[1].zero_is_null: applies only to dates and timestamps of MySQL and MariaDB",
+        ),
+        (
+            lambda d: _table(d)["columns"][2].update(zero_is_null=True, nullable=True),
+            "tables[0].columns[2].zero_is_null: applies only to the feed jdbc",
+        ),
         (lambda d: d.update(lake_prefix="audit"), "lake_prefix: 'audit' is reserved"),
         (lambda d: d.update(generator={"kind": "orders"}), "generator: Object missing required field"),
     ],
