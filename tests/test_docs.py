@@ -25,6 +25,7 @@ from config import settings
 from config.dataset import load_definition
 from config.settings_group import SettingsGroup
 from ops.cli import parser
+from ops.connector.settings import SIGNAL_TABLE
 from streams import orders as application
 from streams.schemas.contracts import PUBLISHED
 from streams.topics import catalogue
@@ -186,7 +187,7 @@ def known_names() -> set[str]:
     gold = {
         word for path in (ROOT / "config/datasets/project_db/gold").glob("*.sql") for word in path.read_text().split()
     }
-    return topics | set(application.app.tables) | columns | fields | gold
+    return topics | {SIGNAL_TABLE} | set(application.app.tables) | columns | fields | gold
 
 
 def known_metrics() -> set[str]:

@@ -20,6 +20,7 @@ import msgspec
 
 from config.contradictions import faults
 from config.definition import Definition, LogicalType, Table
+from ops.connector.settings import SIGNAL_TABLE
 from ops.dataset.foreign.read import ForeignColumn, ForeignTable
 
 WHOLE: Final = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64, "year": 16}
@@ -89,6 +90,8 @@ def table_faults(table: ForeignTable) -> list[str]:
     """List the reasons why a table can't be part of a definition; empty if it can."""
     if not table.is_table:
         return [f"is a {table.kind.lower()}, not a table"]
+    if table.name == SIGNAL_TABLE:
+        return ["is the table of signals for the connector"]
     found = [] if table.key else ["has no primary key to identify its rows"]
     for column in table.columns:
         if _typed(column) is None:

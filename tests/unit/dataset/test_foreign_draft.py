@@ -18,7 +18,7 @@ from batch.bronze import table as bronze_rows
 from batch.silver.refine import META
 from config.dataset import load_definition_file
 from ops.dataset.foreign.command import parse_address
-from ops.dataset.foreign.draft import LAKE_COLUMNS, chosen_cursor, drafts
+from ops.dataset.foreign.draft import LAKE_COLUMNS, chosen_cursor, drafts, table_faults
 from ops.dataset.foreign.read import ForeignColumn, ForeignTable
 from ops.dataset.foreign.text import definition_text, schema_text
 from stack.errors import StackError
@@ -161,3 +161,7 @@ def test_no_message_repeats_a_password(url: str) -> None:
     with pytest.raises(StackError) as caught:
         parse_address(url)
     assert "secret-word" not in str(caught.value)
+
+
+def test_the_connectors_own_table_is_left_out() -> None:
+    assert table_faults(table(name="millrace_signal")) == ["is the table of signals for the connector"]
