@@ -39,6 +39,10 @@ _COMPLETED = {
 """Columns that `streams.orders` and `streams.lookups` read."""
 
 
+COMPARABLE_KEYS = (LogicalType.UUID, LogicalType.STRING, LogicalType.INTEGER, LogicalType.BIGINT)
+"""Types whose values can be written in one way only, so that keys in a topic and in the database can be compared."""
+
+
 def faults(definition: Definition) -> list[str]:
     """List the contradictions in a well-formed definition, each as "key path: fault"."""
     found = []
@@ -57,6 +61,7 @@ def faults(definition: Definition) -> list[str]:
     if definition.generator:
         found += [f"generator.{fault}" for fault in _generator_faults(definition.generator)]
     found += _engine_faults(definition)
+    found += _snapshot_faults(definition)
     found += subject_faults(definition.tables)
     found += warehouse_faults(definition.tables)
     found += metrics_faults(definition.tables, definition.metrics)
@@ -73,6 +78,23 @@ def _engine_faults(definition: Definition) -> Iterator[str]:
 
 def _repeated(names: Iterator[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _snapshot_faults(definition: Definition) -> Iterator[str]:
+    """List the tables that must not be read incrementally."""
+    awaited = {name for name in _COMPLETED if name != "customers"} if definition.completeness else set()
+    for index, table in enumerate(definition.tables):
+        if table.snapshot == "incremental" and table.name in awaited:
+            yield f"tables[{index}].snapshot: orders cannot be completed without {table.name}, so it must be initial"
+        types = {column.name: column.type for column in table.columns if column.name in table.key}
+        yield from (
+            f"tables[{index}].snapshot: key column {name!r} of type {kind} can be written in several ways, so nobody "
+            "could tell which rows were read: it must be initial"
+            for name, kind in types.items()
+            if table.snapshot == "incremental" and kind not in COMPARABLE_KEYS
+        )
+    if len(definition.incremental_tables) == len(definition.tables):
+        yield "tables: at least one table must be read by the initial snapshot (snapshot: initial)"
 
 
 def _table_faults(definition: Definition, table: Table) -> Iterator[str]:

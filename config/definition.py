@@ -130,6 +130,8 @@ class Table(Part, frozen=True):
         topic_key: key column whose value becomes the key of the table's change records in Kafka.
         cursor: time column that shows which rows changed.
         feed: way in which the lake reads the table: from the archived changes, or from the database by JDBC.
+        snapshot: when the connector reads the rows that exist at its first start: in its initial snapshot, which begins
+            again if it is interrupted, or afterwards and in parts, incrementally, while changes are published already.
         history: type of slowly changing dimension (SCD); with types 2 and 4, Silver keeps every version of every row.
         subject: kind of person that each row describes; None if the rows do not describe persons.
         warehouse: table of the warehouse with the rows; None if the warehouse has none.
@@ -142,6 +144,7 @@ class Table(Part, frozen=True):
     topic_key: Identifier | None = None
     cursor: Identifier | None = None
     feed: Literal["changes", "jdbc"] = "changes"
+    snapshot: Literal["initial", "incremental"] = "initial"
     history: Literal[1, 2, 4] = 1
     subject: Literal["customer"] | None = None
     warehouse: WarehouseTable | None = None
@@ -248,6 +251,11 @@ class Definition(Part, frozen=True):
     def completes_orders(self) -> bool:
         """Whether the application `streams.orders` completes the orders of this dataset."""
         return self.completeness is not None
+
+    @property
+    def incremental_tables(self) -> tuple[Table, ...]:
+        """The tables that the connector's initial snapshot leaves out."""
+        return tuple(table for table in self.tables if table.snapshot == "incremental")
 
     def table(self, name: str) -> Table:
         """Find the table `name`.

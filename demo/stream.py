@@ -18,9 +18,11 @@ from demo.progress import Progress
 from demo.proof import Proof, percentile
 from demo.watch import FinalWatch
 from demo.workers import Worker
-from ops.connector.apply import apply_connector, wait_snapshot
+from ops.connector.apply import apply_connector
+from ops.connector.first_reads import read_all
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings
+from ops.connector.signal_table import create_signal_table
 from ops.database import connected
 from ops.dataset.bulk import OnDuplicate
 from ops.dataset.check import check
@@ -88,6 +90,7 @@ class StreamPart:
         with self._progress.phase("load", f"load {self._plan.orders:,} orders and their product lines"):
             with connected(self._database) as connection:
                 create_schema(connection, self._definition, drop=True)
+                create_signal_table(connection)
             with tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder:
                 paths = write_files(self._generator, self._plan, Path(folder), tables=TABLES)
                 load_files(self._database, self._definition, paths, OnDuplicate.FAIL, lambda line: None)
@@ -135,9 +138,12 @@ class StreamPart:
         proof.latency_p99_ms = round(percentile(waits, 0.99), 1)
 
     def _wait_streaming(self) -> None:
-        """Wait for the end of the connector's snapshot, after which Debezium streams changes, and for both workers."""
+        """Wait until the connector has read all tables, after which it streams changes, and for both workers.
+
+        The customers, which it reads last, are loaded later, and arrive as changes.
+        """
         with ConnectClient(self._connect.url) as connect:
-            wait_snapshot(connect, connector_name(self._definition.name))
+            read_all(self._definition, self._database, self._kafka, connect)
         for worker in self._workers:
             worker.wait_ready()
 

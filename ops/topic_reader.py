@@ -19,3 +19,14 @@ class TopicReader(CommittedReader):
             super().visit_to_end(visit)
         except TopicError as error:
             raise StackError(str(error)) from None
+
+    def skip_to_end(self) -> None:
+        """Let the next call of `visit_to_end` begin at the current end of each partition.
+
+        Raises:
+            StackError: Kafka does not answer, or the topic does not exist.
+        """
+        try:
+            super().skip_to_end()
+        except TopicError as error:
+            raise StackError(str(error)) from None

@@ -100,6 +100,7 @@ ORDER_AMENDED = "order_amended"
 ORDER_INCOMPLETE = "order_incomplete"
 DEAD_LETTERS = "dead_letters"
 SOURCE_EPOCHS = "source_epochs"
+SOURCE_SIGNALS = "source_signals"
 REPLAYED_FROM_HEADER = "replayed_from"
 """Header of a record that was replayed from a dead letter; contains the letter's position."""
 
@@ -136,6 +137,7 @@ def catalogue(*, dataset: str, app_id: str, order_partitions: int) -> tuple[Topi
         _output(ORDER_INCOMPLETE, "order that has been incomplete for too long, JSON", order_partitions),
         _dead_letters(order_partitions),
         _SOURCE_EPOCHS,
+        SIGNALS_SPEC,
         _order_state_changelog(app_id, order_partitions),
     )
 
@@ -148,6 +150,7 @@ def catalogue_of(source: Source, *, app_id: str, order_partitions: int) -> tuple
         *(_captured(source, table, order_partitions) for table in source.tables),
         _dead_letters(order_partitions),
         _SOURCE_EPOCHS,
+        SIGNALS_SPEC,
     )
 
 
@@ -165,6 +168,18 @@ _SOURCE_EPOCHS = TopicSpec(
     owner="connector epoch begin",
     config={"cleanup.policy": "compact"},
 )
+
+
+SIGNALS_SPEC = TopicSpec(
+    name=SOURCE_SIGNALS,
+    key="id of the signal",
+    value="row of the table `millrace_signal`, Debezium change envelope, JSON",
+    partitions=1,
+    direction=Direction.INTERNAL,
+    owner="connector",
+    config={"cleanup.policy": "delete", "retention.ms": str(86_400_000)},
+)
+"""The topic for the rows of the table of signals; without it, a connector that is given one stands still."""
 
 
 def _source(dataset: str, table: str, key: str, partitions: int, *, co_partitioned: bool = False) -> TopicSpec:

@@ -23,6 +23,7 @@ from pytest import Subtests  # noqa: PT013
 from batch.__main__ import parser as batch_parser
 from config.dataset import load_definition
 from ops.cli import parser
+from ops.connector.settings import SIGNAL_TABLE
 from streams import orders as application
 from streams.schemas.contracts import PUBLISHED
 from streams.topics import catalogue
@@ -184,7 +185,7 @@ def known_names() -> set[str]:
     gold = {
         word for path in (ROOT / "config/datasets/project_db/gold").glob("*.sql") for word in path.read_text().split()
     }
-    return topics | set(application.app.tables) | columns | fields | gold
+    return topics | {SIGNAL_TABLE} | set(application.app.tables) | columns | fields | gold
 
 
 def known_metrics() -> set[str]:

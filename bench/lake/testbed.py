@@ -23,11 +23,13 @@ from bench.lake.change import RECENT_DAYS, Shop, statements
 from bench.testbed import DATASET, Say, StackTestbed, generator
 from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
-from config.settings import ConnectSettings, ObjectStoreSettings
+from config.settings import ConnectSettings, KafkaSettings, ObjectStoreSettings
 from demo.workers import Worker
-from ops.connector.apply import apply_connector, wait_snapshot
+from ops.connector.apply import apply_connector
+from ops.connector.first_reads import read_all
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings
+from ops.connector.signal_table import create_signal_table
 from ops.database import connected
 from ops.dataset.bulk import OnDuplicate
 from ops.dataset.generator.files import write_files
@@ -104,6 +106,7 @@ class LakeBenchTestbed:
         self._say(f"loading {self.plan.orders:,} orders and {self.plan.customers:,} customers")
         with connected(self.database) as connection:
             create_schema(connection, self.definition)
+            create_signal_table(connection)
         with tempfile.TemporaryDirectory(dir=self.base.folder) as folder:
             paths = write_files(generator(), self.plan, Path(folder))
             load_files(self.database, self.definition, paths, OnDuplicate.FAIL, lambda line: None)
@@ -114,7 +117,8 @@ class LakeBenchTestbed:
             settings = ConnectSettings.read(self.base.environment)
             with ConnectClient(settings.url) as connect:
                 apply_connector(connect, connector_name(DATASET), connector_settings(self.definition, settings))
-                wait_snapshot(connect, connector_name(DATASET), limit_seconds=ARCHIVED_LIMIT_S)
+                kafka = KafkaSettings.read(self.base.environment)
+                read_all(self.definition, self.database, kafka, connect, limit_s=ARCHIVED_LIMIT_S)
 
     @contextmanager
     def _archiving(self) -> Iterator[None]:

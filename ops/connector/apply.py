@@ -155,9 +155,13 @@ def stop_connector(connect: ConnectClient, name: str) -> None:
 
 
 def _is_snapshot_complete(position: Mapping[str, Any]) -> bool:
-    """Whether a position is one in the log, or that of the last row of a snapshot; one without a place is neither."""
+    """Whether a position is one in the log, or that of the last row of a snapshot; one without a place is neither.
+
+    An incremental read is no snapshot in this sense, because the connector goes on following the log meanwhile.
+    """
     has_place = bool(position.get("file")) or position.get("lsn") is not None  # MySQL's, PostgreSQL's
-    return has_place and (not position.get("snapshot") or bool(position.get("snapshot_completed")))
+    is_following = not position.get("snapshot") or str(position["snapshot"]).lower() == "incremental"
+    return has_place and (is_following or bool(position.get("snapshot_completed")))
 
 
 def _states(status: Mapping[str, Any] | None) -> str:

@@ -3,6 +3,7 @@
 millrace connector apply     create or update the connector, then wait until it and its task are running
 millrace connector epoch begin    replace the connector after a fail-over: its changes are newer than all former ones
 millrace connector status    show the connector's state; exit code 1 unless it and all its tasks are running
+millrace connector signal    read a table again, or some of its rows, while changes go on arriving
 millrace connector delete    delete the connector; for PostgreSQL, also its slot and Connect's position
 millrace connector sweep     append deletions of rows that vanished from the source without a captured deletion
 millrace connector watch     start failed tasks again, and sweep after each snapshot; runs until it is stopped
@@ -17,10 +18,13 @@ from config.definition import Definition
 from config.engines import engine_of
 from config.json_output import add_json_option, print_json
 from config.settings import ConnectSettings, DatasetSettings, KafkaSettings
-from ops.connector.apply import apply_connector, check_connector, failure_of, stop_connector, wait_snapshot
+from ops.connector import signal_command
+from ops.connector.apply import apply_connector, check_connector, failure_of, stop_connector
 from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
+from ops.connector.first_reads import FirstReads, read_all
 from ops.connector.mysql import check_source
 from ops.connector.postgres import PostgresSource
+from ops.connector.reads import position_of, tables_read
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name, connector_settings
 from ops.connector.sweep import has_comparable_key, sweep
@@ -52,8 +56,11 @@ def add_commands(subparsers: Any) -> None:
         state="state of the connector, such as RUNNING; null if it does not exist",
         tasks="objects with `id` and `state`",
         source="for PostgreSQL, lines about the slot and the last heartbeat; exit code 1 if none has arrived for 30 s",
+        reading="tables that are being read incrementally",
         failure="cause in the trace of a failed connector or task, else null",
     )
+    text = "read a table again, or some of its rows, while changes go on arriving; the read survives restarts"
+    signal_command.add_options(_add(actions, "signal", run_signal, text))
     _add(actions, "delete", run_delete, "delete the connector; for PostgreSQL, also its slot and Connect's position")
     text = "append deletions, to the change topics, of rows that vanished from the source without a captured deletion"
     parser = _add(actions, "sweep", run_sweep, text)
@@ -107,20 +114,31 @@ def _apply(
     epoch: int,
 ) -> None:
     name, source, before = connector_name(definition.name), None, 0
+    environment = settings_environment(arguments)
     if definition.engine == "postgres":
-        source = PostgresSource(definition, settings_environment(arguments), connect)
+        source = PostgresSource(definition, environment, connect)
         before = source.prepare(epoch, lambda line: print(f"{name}: {line}", flush=True))
     else:
-        for line in check_source(definition, settings_environment(arguments)):
+        for line in check_source(definition, environment):
             print(f"{name}: WARNING: {line}")
+    database, kafka = engine_of(definition).login(environment), KafkaSettings.read(environment)
+    first = FirstReads(definition, database, kafka, connect)
+    first.prepare()
     outcome = apply_connector(connect, name, connector_settings(definition, settings, epoch=epoch))
     print(f"{name}: {outcome.value}; the connector and its task are running" + (f" in epoch {epoch}" if epoch else ""))
     if source is not None:
         source.await_arrival(epoch, before)
         print(f"{name}: records arrive")
+
+    def say(line: str) -> None:
+        print(f"{name}: {line}", flush=True)
+
     if arguments.wait_snapshot:
-        wait_snapshot(connect, name, prefix=with_epoch(definition.name, epoch))
-        print(f"{name}: the initial snapshot is complete")
+        prefix = with_epoch(definition.name, epoch)
+        read_all(definition, database, kafka, connect, prefix=prefix, say=say)
+        say("all tables are read")
+    else:
+        first.begin(say)
 
 
 def run_status(arguments: argparse.Namespace) -> int:
@@ -130,23 +148,30 @@ def run_status(arguments: argparse.Namespace) -> int:
     with ConnectClient(settings.url) as connect:
         status = connect.status(name)
         lines, arrives = _source_status(arguments, connect, definition) if status else ([], True)
+        reading = _tables_read(connect, name) if status else []
     if status is None and not arguments.json:
         raise StackError(f"there is no connector {name}: create it with `millrace connector apply`")
     state = status["connector"]["state"] if status else None
     tasks = [{"id": task["id"], "state": task["state"]} for task in (status["tasks"] if status else ())]
     failure = failure_of(status)
     exit_code = 0 if tasks and {state, *(task["state"] for task in tasks)} == {"RUNNING"} and arrives else 1
+    found = {"connector": name, "state": state, "tasks": tasks, "failure": failure, "source": lines, "reading": reading}
     if arguments.json:
-        found = {"connector": name, "state": state, "tasks": tasks, "failure": failure, "source": lines}
         return print_json(arguments, exit_code=exit_code, **found)
     print(f"{name}: {state}")
-    for task in tasks:
-        print(f"  task {task['id']}: {task['state']}")
-    if failure:
-        print(f"  {failure}")
-    for line in lines:
+    for line in (
+        *(f"task {task['id']}: {task['state']}" for task in tasks),
+        *(f"reading {table} incrementally" for table in reading),
+        *([failure] if failure else []),
+        *lines,
+    ):
         print(f"  {line}")
     return exit_code
+
+
+def _tables_read(connect: ConnectClient, name: str) -> list[str]:
+    prefix = (connect.config(name) or {}).get("topic.prefix", "")
+    return tables_read(position_of(connect.offsets(name), prefix))
 
 
 def _source_status(
@@ -158,6 +183,11 @@ def _source_status(
     environment = settings_environment(arguments)
     config = connect.config(connector_name(definition.name)) or {}
     return PostgresSource(definition, environment, connect).status_lines(epoch_of(config.get("topic.prefix")))
+
+
+def run_signal(arguments: argparse.Namespace) -> int:
+    """Ask the connector to read a table, or to end its reads."""
+    return signal_command.run(arguments, *_read_settings(arguments))
 
 
 def run_delete(arguments: argparse.Namespace) -> int:
@@ -206,13 +236,19 @@ def run_watch(arguments: argparse.Namespace) -> int:
     """Look at the connector every few seconds until SIGTERM or SIGINT ends the command."""
     definition, settings = _read_settings(arguments)
     database = engine_of(definition).login(settings_environment(arguments))
-    bootstrap = _bootstrap(arguments)
     tables = _swept_tables(definition)
-    with stopped_by_signals() as stop, ConnectClient(settings.url, LITTLE) as connect:
+    kafka = KafkaSettings.read(settings_environment(arguments))
+    with (
+        stopped_by_signals() as stop,
+        ConnectClient(settings.url, LITTLE) as connect,
+        ConnectClient(settings.url, LITTLE) as other,  # for another thread
+    ):
+        late = FirstReads(definition, database, kafka, other)
         watch = ConnectorWatch(
             connect,
             connector_name(definition.name),
-            sweep=lambda: sweep(database, bootstrap, definition, only=tables),
+            sweep=lambda: sweep(database, kafka.bootstrap, definition, only=tables),
+            late=late if definition.incremental_tables else None,
             say=lambda line: print(line, flush=True),
             after_away=UNCLEAN_STOP if definition.engine == "postgres" else "",
         )

@@ -30,7 +30,7 @@ from ops.database import connected
 from ops.topics import apply_topics
 from stack.errors import StackError
 from streams.model.position import with_epoch
-from streams.topics import Direction, TopicSpec, catalogue_of, heartbeat_spec
+from streams.topics import SIGNALS_SPEC, Direction, TopicSpec, catalogue_of, heartbeat_spec
 
 _PUBLISHED_LIMIT_S: Final = 120.0
 _POLL_S: Final = 0.5
@@ -155,4 +155,4 @@ class PostgresSource:
         """Return the topics to which the connector writes; if one is missing, the whole connector stands still."""
         found = catalogue_of(self._definition, app_id="-", order_partitions=self._kafka.order_partitions)
         changes = [spec for spec in found if spec.direction is Direction.IN]
-        return [*changes, heartbeat_spec(with_epoch(self._definition.name, epoch))]
+        return [*changes, SIGNALS_SPEC, heartbeat_spec(with_epoch(self._definition.name, epoch))]

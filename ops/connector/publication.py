@@ -13,10 +13,8 @@ from config.definition import Definition, Table
 from config.engines.base import Connection
 from config.engines.postgres import HEARTBEAT_TABLE
 from config.engines.postgres_types import CURE, REFUSED
-from ops.connector.settings import source_schema
+from ops.connector.settings import SIGNAL_TABLE, source_schema
 from stack.errors import StackError
-
-SIGNAL_TABLE: Final = "millrace_signal"
 
 _TABLES: Final = f"""
 CREATE TABLE IF NOT EXISTS {{schema}}.{HEARTBEAT_TABLE} (id integer PRIMARY KEY, at timestamptz NOT NULL);

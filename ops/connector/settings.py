@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import yaml
 
@@ -19,7 +20,12 @@ from config.kafka_security import java_client
 from config.settings import ConnectSettings
 from stack.errors import StackError
 from streams.model.position import with_epoch
-from streams.topics import topic_under
+from streams.topics import SOURCE_SIGNALS, topic_under
+
+SIGNAL_TABLE: Final = "millrace_signal"
+"""Table of the dataset's database whose rows are signals for the connector."""
+
+SIGNAL_SETTING: Final = "signal.data.collection"
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "config" / "connectors"
 
@@ -126,16 +132,9 @@ def routing_settings(definition: Definition, tables: Sequence[TableKey], *, epoc
             f"predicates.keyed_by_{column}.type": "org.apache.kafka.connect.transforms.predicates.TopicNameMatches",
             f"predicates.keyed_by_{column}.pattern": "|".join(re.escape(topic) for topic in topics),
         }
-    transforms = ["route", *(f"key_{column}" for column in columns)]
+    result |= signal_settings(definition, source)
+    transforms = ["signals", "route", *(f"key_{column}" for column in columns)]
     predicates = [f"keyed_by_{column}" for column in columns]
-    if definition.engine == "postgres":  # whose connector publishes the rows of the signal table as well
-        result |= {
-            "transforms.signals.type": "org.apache.kafka.connect.transforms.Filter",
-            "transforms.signals.predicate": "signals",
-            "predicates.signals.type": "org.apache.kafka.connect.transforms.predicates.TopicNameMatches",
-            "predicates.signals.pattern": f"{source}millrace_signal",
-        }
-        transforms, predicates = ["signals", *transforms], ["signals", *predicates]
     return result | {"transforms": ",".join(transforms), "predicates": ",".join(predicates)}
 
 
@@ -155,6 +154,26 @@ def _postgres_encryption(settings: ConnectSettings) -> dict[str, str]:
     if settings.postgres_ca_file is not None:
         found["database.sslrootcert"] = str(settings.postgres_ca_file)
     return found
+
+
+def signal_settings(definition: Definition, source: str) -> dict[str, str]:
+    """Build the settings for signals and incremental reads, and select the tables of the initial snapshot.
+
+    Args:
+        source: beginning of the connector's own names of the topics, as a regular expression.
+    """
+    schema = source_schema(definition)
+    result = {
+        SIGNAL_SETTING: f"{schema}.{SIGNAL_TABLE}",
+        # The connector publishes the rows of this table as well. The topic takes the place of the table's own.
+        "transforms.signals.type": "org.apache.kafka.connect.transforms.RegexRouter",
+        "transforms.signals.regex": f"{source}{SIGNAL_TABLE}",
+        "transforms.signals.replacement": SOURCE_SIGNALS,
+    }
+    if definition.incremental_tables:
+        first = [table.name for table in definition.tables if table not in definition.incremental_tables]
+        result["snapshot.include.collection.list"] = ",".join(f"{schema}.{name}" for name in first)
+    return result
 
 
 def _history_security(settings: ConnectSettings) -> dict[str, str]:

@@ -26,11 +26,12 @@ import msgspec
 from confluent_kafka import KafkaException, Producer
 from msgspec import Struct
 
-from config.definition import Definition, LogicalType, Table
+from config.contradictions import COMPARABLE_KEYS
+from config.definition import Definition, Table
 from config.engines.base import Connection, SourceSettings
 from config.engines.faults import EngineError
 from ops.connector.epochs import begun_epoch
-from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows
+from ops.connector.topic_rows import ChangeRecord, RowKey, TopicRows, key_texts
 from ops.database import connected, fetched
 from ops.producer import ANSWER_S, transactional_producer
 from stack.errors import StackError
@@ -43,7 +44,6 @@ MOST_GONE_SHARE: Final = 0.2
 FEW_GONE: Final = 20
 """Number of rows that a sweep deletes without `--force`, whatever their share."""
 
-_COMPARABLE: Final = (LogicalType.UUID, LogicalType.STRING, LogicalType.INTEGER, LogicalType.BIGINT)
 _CHUNK_RECORDS: Final = 500
 
 TopicRecord = tuple[str, ChangeRecord]
@@ -99,14 +99,14 @@ def sweep(
 
 def has_comparable_key(table: Table) -> bool:
     """Whether each value of the table's key can be written in one way only."""
-    return all(column.type in _COMPARABLE for column in table.columns if column.name in table.key)
+    return all(column.type in COMPARABLE_KEYS for column in table.columns if column.name in table.key)
 
 
 def require_comparable_key(table: Table) -> None:
     """Raise a `SweepRefusedError` if the values of the table's key can be written in several ways, such as times."""
     types = {column.name: column.type for column in table.columns}
     for name in table.key:
-        if types[name] not in _COMPARABLE:
+        if types[name] not in COMPARABLE_KEYS:
             raise SweepRefusedError(
                 f"table {table.name}: key column {name} has type {types[name].value}, so its rows cannot be compared "
                 f"with the topic; leave the table out with --table"
@@ -151,9 +151,11 @@ def _swept(
 
 def _gone(connection: Connection, table: Table, rows: TopicRows) -> dict[RowKey, Position]:
     """Return the rows that exist in the topic but not in the database, with the positions of their newest changes."""
-    known = _keys(connection, table)
+    known = source_keys(connection, table)
     found = {
-        key: newest.position for key, newest in rows.newest.items() if not newest.deleted and _texts(key) not in known
+        key: newest.position
+        for key, newest in rows.newest.items()
+        if not newest.deleted and key_texts(key) not in known
     }
     # The database decides in the end: its collation may ignore case, and a commit may not have been visible yet.
     for key in list(existing(connection, table, list(found))):
@@ -161,15 +163,17 @@ def _gone(connection: Connection, table: Table, rows: TopicRows) -> dict[RowKey,
     return found
 
 
-def _texts(key: RowKey) -> tuple[str, ...]:
-    return tuple(map(str, key))
+def source_keys(connection: Connection, table: Table, where: str | None = None) -> set[tuple[str, ...]]:
+    """Return the keys of the rows that a table has now, as texts.
 
-
-def _keys(connection: Connection, table: Table) -> set[tuple[str, ...]]:
+    Args:
+        where: SQL condition for the rows; None: all.
+    """
     columns = ", ".join(map(connection.quoted, table.key))
     connection.rollback()
-    query = f"SELECT {columns} FROM {connection.quoted(table.name)}"  # noqa: S608 - identifiers of a definition
-    return {tuple(map(str, row)) for row in fetched(connection, query)}
+    condition = f" WHERE {where}" if where else ""
+    query = f"SELECT {columns} FROM {connection.quoted(table.name)}{condition}"  # noqa: S608 - of a definition, or typed
+    return {key_texts(row) for row in fetched(connection, query)}
 
 
 def existing(connection: Connection, table: Table, keys: Iterable[RowKey]) -> Iterator[RowKey]:

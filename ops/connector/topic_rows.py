@@ -84,6 +84,46 @@ class TopicRows:
             reader.visit_to_end(visit)
 
 
+class SeenRows:
+    """The keys of the rows that a change topic has a record of; `look` reads on where the previous call ended.
+
+    Args:
+        is_new: leave out the records that are in the topic now.
+
+    Attributes:
+        keys: primary keys of the rows, as texts; those of deleted rows too.
+    """
+
+    def __init__(self, bootstrap: str, topic: str, table: Table, *, is_new: bool = False) -> None:
+        self.keys: set[tuple[str, ...]] = set()
+        self._decode = _decoder(table)
+        self._reader = TopicReader(bootstrap, topic, _GROUP)
+        if is_new:
+            self._reader.skip_to_end()
+
+    def close(self) -> None:
+        """Close the reader of the topic."""
+        self._reader.close()
+
+    def look(self) -> None:
+        """Read up to the current end of the topic.
+
+        Raises:
+            StackError: Kafka does not answer, or the topic does not exist.
+        """
+        self._reader.visit_to_end(self._note)
+
+    def _note(self, key: bytes | None, value: bytes | None) -> None:
+        change = self._decode(key, value)
+        if type(change) is Change:
+            self.keys.add(key_texts(msgspec.structs.astuple(change.row)))
+
+
+def key_texts(key: RowKey) -> tuple[str, ...]:
+    """Return a row's key as texts, which are the same for every driver."""
+    return tuple(map(str, key))
+
+
 def _decoder(table: Table) -> ChangeDecoder:
     """Return a decoder that reads only the key columns of a table."""
     assert table.topic_key is not None or len(table.key) == 1, f"{table.name}: the definition was not checked"

@@ -8,6 +8,8 @@ last one, so the watch sweeps after each one that it has seen, after each time t
 and once after its own start. A sweep takes a while, and reads one table after the other: the watch goes on looking
 meanwhile, and sweeps again if a snapshot may have begun. A sweep that finds nothing costs a read of the change topics
 and of the tables' keys.
+
+After a sweep, the watch tends the tables that the snapshot left out (`first_reads.py`), until all their rows are read.
 """
 
 from __future__ import annotations
@@ -18,13 +20,10 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from ops.connector.apply import failure_of, has_snapshot_ended, is_running
+from ops.connector.pause import Pause
 from ops.connector.rest import ConnectClient
 from ops.connector.sweep import SweptTable
 from stack.errors import StackError
-
-FIRST_PAUSE_S: Final = 5.0
-LONGEST_PAUSE_S: Final = 300.0
-"""Pauses between two restarts of a connector, or two tries of a sweep, that fail in a row; each is twice the former."""
 
 CLOSE_S: Final = 10.0
 """How long a watch that is to end waits for its sweep; supervisors kill a process that takes much longer."""
@@ -42,45 +41,18 @@ class Work(Protocol):
     def join(self, timeout: float | None = None) -> None: ...
 
 
+class LateTables(Protocol):
+    """The tables that the initial snapshot leaves out (`ops.connector.first_reads.FirstReads`)."""
+
+    def tend(self, say: Say) -> bool: ...
+    def doubt(self) -> None: ...
+
+
 def in_thread(work: Callable[[], None]) -> Work:
     """Begin work in a thread."""
     thread = threading.Thread(target=work, name="sweep", daemon=True)
     thread.start()
     return thread
-
-
-class Pause:
-    """A pause that doubles with each failure in a row."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._next_s = FIRST_PAUSE_S
-        self._over_at = self._well_since = float("-inf")
-        self._is_well = False
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the next try may begin."""
-        return self._clock() >= self._over_at
-
-    def begin(self) -> float:
-        """Begin the next pause, and return its length in seconds."""
-        pause_s = self._next_s
-        self._over_at = self._clock() + pause_s
-        self._next_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        self._is_well = False
-        return pause_s
-
-    def reset(self) -> None:
-        """Make the next pause the shortest one again."""
-        self._next_s, self._over_at = FIRST_PAUSE_S, float("-inf")
-
-    def note_well(self) -> None:
-        """Reset the pause once all has been well for as long as it would last; a task may fail soon after its start."""
-        if not self._is_well:
-            self._is_well, self._well_since = True, self._clock()
-        if self._clock() - self._well_since >= self._next_s:
-            self.reset()
 
 
 class ConnectorWatch:
@@ -89,6 +61,7 @@ class ConnectorWatch:
     Args:
         sweep: compares each table with its topic, and appends the missing deletions.
         say: receives what happened, one line each.
+        late: the tables that the initial snapshot leaves out; None: there are none.
         begin: begins a sweep, so that the watch can look meanwhile.
         after_away: is said once Connect answers again after it did not, as it may have been killed.
 
@@ -103,6 +76,7 @@ class ConnectorWatch:
         *,
         sweep: Callable[[], Iterable[SweptTable]],
         say: Say,
+        late: LateTables | None = None,
         begin: Callable[[Callable[[], None]], Work] = in_thread,
         after_away: str = "",
         clock: Callable[[], float] = time.monotonic,
@@ -112,6 +86,8 @@ class ConnectorWatch:
         self._name = name
         self._sweep = sweep
         self._say = say
+        self._late = late
+        self._is_late_due = late is not None
         self._begin = begin
         self._after_away = after_away
         self._was_away = False
@@ -119,7 +95,7 @@ class ConnectorWatch:
         self._restart_pause = Pause(clock)
         self._sweep_pause = Pause(clock)
         self._sweeping: Work | None = None
-        self._is_whole = self._is_closing = False
+        self._is_whole = self._is_closing = self._is_sweep = False
         self._refusal: Exception | None = None
 
     def look(self) -> None:
@@ -135,12 +111,14 @@ class ConnectorWatch:
                 self._say(self._after_away)
         if not calm:
             self.is_sweep_due, self._is_whole = True, False
+            self._is_late_due = self._late is not None
         if self._sweeping is not None:
             if not self._sweeping.is_alive():
                 self._end_sweep()
-        elif calm and self.is_sweep_due and self._sweep_pause.is_over:
+        elif calm and (self.is_sweep_due or self._is_late_due) and self._sweep_pause.is_over:
             self._is_whole, self._refusal = True, None
-            self._sweeping = self._begin(self._sweep_all)
+            self._is_sweep = self.is_sweep_due
+            self._sweeping = self._begin(self._sweep_all if self._is_sweep else self._tend_late)
 
     def close(self) -> None:
         """Wait until the sweep has ended with its table: its transaction would hold up the readers of the topic.
@@ -188,6 +166,16 @@ class ConnectorWatch:
                     self._say(f"{table.table}: deleted {table.gone:,} of {table.topic_rows:,} rows, not in the source")
                 if self._is_closing:
                     return
+            if self._late is not None:
+                self._late.doubt()
+        except Exception as error:  # told, and tried again, by the next look
+            self._refusal = error
+
+    def _tend_late(self) -> None:
+        assert self._late is not None
+        try:
+            if self._late.tend(self._say):
+                self._is_late_due = not self._is_whole
         except Exception as error:  # told, and tried again, by the next look
             self._refusal = error
 
@@ -198,6 +186,8 @@ class ConnectorWatch:
             self._say_once(str(self._refusal) or repr(self._refusal))
             return
         self._sweep_pause.reset()
+        if not self._is_sweep:
+            return
         self.is_sweep_due = not self._is_whole
         again = "; the connector was interrupted meanwhile, so another sweep follows" if self.is_sweep_due else ""
         self._said = None

@@ -1,5 +1,6 @@
 # Rights of the two logins, the same as in `stack/servers/mariadb.py`: MYSQL_USER, which the image creates, owns the
-# dataset databases; CONNECTOR_DATABASE_USER reads them and the binary log, and has no other rights.
+# dataset databases; CONNECTOR_DATABASE_USER reads them and the binary log, and
+# writes the table of signals only.
 #
 # The entrypoint of the MySQL image sources this file after it has created a new data folder.
 
@@ -22,6 +23,8 @@ millrace_accounts() {
         pattern=${database//_/\\_} # an unescaped underscore would match any character
         echo "GRANT ALL PRIVILEGES ON \`$pattern\`.* TO $owner;"
         echo "GRANT SELECT, LOCK TABLES ON \`$pattern\`.* TO $connector;"
+        # CREATE, because only with this right may others be granted on a table that does not exist yet.
+        echo "GRANT CREATE, INSERT, DELETE ON \`$database\`.millrace_signal TO $connector;"
     done
 }
 

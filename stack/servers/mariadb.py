@@ -150,6 +150,8 @@ def accounts_sql(site: Site, databases: Sequence[str]) -> str:
         pattern = database.replace("_", r"\_")  # an unescaped underscore would match any character
         statements.append(f"GRANT ALL PRIVILEGES ON `{pattern}`.* TO {owner}")
         statements.append(f"GRANT SELECT, LOCK TABLES ON `{pattern}`.* TO {connector}")
+        # CREATE, because only with this right may others be granted on a table that does not exist yet.
+        statements.append(f"GRANT CREATE, INSERT, DELETE ON `{database}`.millrace_signal TO {connector}")
     return "".join(f"{statement};\n" for statement in statements)
 
 

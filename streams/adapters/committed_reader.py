@@ -58,6 +58,10 @@ class ConsumerOwner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the consumer."""
         self._consumer.close()
 
 
@@ -96,6 +100,19 @@ class CommittedReader(ConsumerOwner):
                 heard_at = time.monotonic()
             elif time.monotonic() - heard_at > SILENCE_TIMEOUT_S:
                 raise self._unreachable(f"no records arrived for {SILENCE_TIMEOUT_S:g} s")
+
+    def skip_to_end(self) -> None:
+        """Let the next call of `visit_to_end` begin at the current end of each partition.
+
+        Raises:
+            TopicError: Kafka cannot be reached, or the topic does not exist.
+        """
+        try:
+            for partition in self._partitions():
+                place = TopicPartition(self._topic, partition)
+                self._positions[partition] = self._consumer.get_watermark_offsets(place, METADATA_TIMEOUT_S)[1]
+        except KafkaException as error:
+            raise self._unreachable(error.args[0].str()) from None
 
     def _take(self, message: Message, visit: Visit, unread: set[int]) -> None:
         error, partition, offset = message.error(), message.partition(), message.offset()

@@ -14,9 +14,11 @@ from config.database_settings import DatabaseSettings
 from config.dataset import load_definition
 from config.definition import OrdersGenerator
 from config.settings import ConnectSettings, KafkaSettings
-from ops.connector.apply import apply_connector, wait_running, wait_snapshot
+from ops.connector.apply import apply_connector, wait_running
+from ops.connector.first_reads import read_all
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings
+from ops.connector.signal_table import create_signal_table
 from ops.database import connected
 from ops.dataset.bulk import OnDuplicate
 from ops.dataset.generator.files import write_files
@@ -112,6 +114,7 @@ class FaultTestbed:
     def _load(self) -> None:
         with connected(self.database) as connection:
             create_schema(connection, self.definition)
+            create_signal_table(connection)
         assert isinstance(self.definition.generator, OrdersGenerator)
         plan = make_plan(self.definition.generator, orders=1, customers=CUSTOMERS)
         paths = write_files(self.definition.generator, plan, self.folder / "csv")
@@ -175,7 +178,7 @@ class FaultTestbed:
     def wait_snapshot(self) -> None:
         """Wait until the connector has read all tables: a truncation meanwhile would make it fail."""
         with ConnectClient(self.connect.url) as connect:
-            wait_snapshot(connect, connector_name(DATASET), limit_seconds=CONNECT_LIMIT_S)
+            read_all(self.definition, self.database, self.kafka, connect, limit_s=CONNECT_LIMIT_S)
 
     def heal(self) -> None:
         """Restart servers that a fault has left down or frozen."""

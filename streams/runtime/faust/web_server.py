@@ -85,11 +85,13 @@ async def refuse_bodies(request: web.Request, handler: Handler) -> web.StreamRes
 
 def require_token(token: str) -> Middleware:
     """Make a middleware that refuses requests without the token, except for `/health`, which says nothing of orders."""
-    expected = f"Bearer {token}".encode()
+    expected = f"bearer {token}".encode()
 
     @web.middleware
     async def require(request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        scheme, space, rest = request.headers.get("Authorization", "").partition(" ")
+        # The scheme is written in any case (RFC 9110, section 11.1), the token as it is.
+        given = f"{scheme.lower()}{space}{rest}".encode("utf-8", "surrogateescape")
         if request.path.rstrip("/") == HEALTH or hmac.compare_digest(given, expected):
             return await handler(request)
         answer = {"error": "the header `Authorization: Bearer …` with the worker's WEB_TOKEN is missing or wrong"}

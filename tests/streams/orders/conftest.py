@@ -15,8 +15,10 @@ from config.definition import OrdersGenerator
 from config.settings import ConnectSettings, KafkaSettings
 from demo.workers import Worker
 from ops.connector.apply import apply_connector
+from ops.connector.first_reads import read_all
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings
+from ops.connector.signal_table import create_signal_table
 from ops.database import connected
 from ops.dataset.bulk import OnDuplicate
 from ops.dataset.generator.files import write_files
@@ -49,6 +51,7 @@ def _load(stack: Stack, folder: Path) -> None:
     assert isinstance(definition.generator, OrdersGenerator)
     with connected(settings) as connection:
         create_schema(connection, definition)
+        create_signal_table(connection)
     plan = make_plan(definition.generator, size=SNAPSHOT_SIZE, customers=1_000)
     paths = write_files(definition.generator, plan, folder, print)
     load_files(settings, definition, paths, OnDuplicate.FAIL, print)
@@ -63,6 +66,7 @@ def _capture(stack: Stack) -> None:
     settings = ConnectSettings.read(environment)
     with ConnectClient(settings.url) as connect:
         apply_connector(connect, connector_name("project_db"), connector_settings(definition, settings))
+        read_all(definition, DatabaseSettings.read(environment), KafkaSettings.read(environment), connect)
 
 
 @pytest.fixture(scope="package")

@@ -12,9 +12,11 @@ from config.dataset import load_definition
 from config.definition import OrdersGenerator
 from config.settings import ConnectSettings, KafkaSettings
 from demo.workers import Worker
-from ops.connector.apply import apply_connector, wait_snapshot
+from ops.connector.apply import apply_connector
+from ops.connector.first_reads import read_all
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name, connector_settings
+from ops.connector.signal_table import create_signal_table
 from ops.database import connected
 from ops.dataset.bulk import OnDuplicate
 from ops.dataset.generator.files import write_files
@@ -67,6 +69,7 @@ def _load(testbed: LakeTestbed, say: Callable[[str], None]) -> None:
     assert isinstance(definition.generator, OrdersGenerator)
     with connected(settings) as connection:
         create_schema(connection, definition)
+        create_signal_table(connection)
     plan = make_plan(definition.generator, size=SNAPSHOT_SIZE, customers=CUSTOMERS)
     paths = write_files(definition.generator, plan, testbed.folder, say)
     load_files(settings, definition, paths, OnDuplicate.FAIL, say)
@@ -77,8 +80,8 @@ def _capture(testbed: LakeTestbed) -> None:
         KafkaSettings.read(testbed.environment),
         catalogue(dataset="project_db", app_id="millrace-orders", order_partitions=4),
     )
-    settings = ConnectSettings.read(testbed.environment)
+    definition, settings = load_definition("project_db"), ConnectSettings.read(testbed.environment)
+    database, kafka = DatabaseSettings.read(testbed.environment), KafkaSettings.read(testbed.environment)
     with ConnectClient(settings.url) as connect:
-        name = connector_name("project_db")
-        apply_connector(connect, name, connector_settings(load_definition("project_db"), settings))
-        wait_snapshot(connect, name)
+        apply_connector(connect, connector_name("project_db"), connector_settings(definition, settings))
+        read_all(definition, database, kafka, connect)

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
+from config.contradictions import faults
 from config.dataset import DefinitionError, definition_or_exit, known_datasets, load_definition, load_definition_file
 from config.definition import LogicalType, OrdersGenerator, Range, Reference
 from config.settings import environment_with
@@ -110,6 +112,12 @@ def test_a_table_that_is_not_there_is_an_error_that_lists_those_that_are(tmp_pat
     definition = load_definition_file(written(tmp_path, yaml.safe_dump(VALID)))
     with pytest.raises(KeyError, match=r"no table 'nothing' \(it has: baskets, items\)"):
         definition.table("nothing")
+
+
+def _key_of_times(table: dict[str, Any]) -> dict[str, Any]:
+    [column] = [column for column in table["columns"] if column["name"] == table["key"][0]]
+    column.update(type="timestamp")
+    return table
 
 
 def _table(document: dict[str, Any], index: int = 0) -> Any:
@@ -208,6 +216,14 @@ def _table(document: dict[str, Any], index: int = 0) -> Any:
             "tables[0].columns[2].zero_is_null: applies only to the feed jdbc",
         ),
         (lambda d: d.update(lake_prefix="audit"), "lake_prefix: 'audit' is reserved"),
+        (
+            lambda d: [table.update(snapshot="incremental") for table in d["tables"]],
+            "tables: at least one table must be read by the initial snapshot (snapshot: initial)",
+        ),
+        (
+            lambda d: _key_of_times(_table(d, 1)).update(snapshot="incremental"),
+            "can be written in several ways, so nobody could tell which rows were read",
+        ),
         (lambda d: d.update(generator={"kind": "orders"}), "generator: Object missing required field"),
     ],
 )
@@ -215,6 +231,18 @@ def test_a_broken_definition_names_the_place(
     tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     assert message in broken(tmp_path, change)
+
+
+@pytest.mark.parametrize("name", ["orders", "order_details", "payment_method"])
+def test_no_order_waits_for_a_table_that_is_read_incrementally(name: str) -> None:
+    shipped = load_definition("project_db")
+    assert [table.name for table in shipped.incremental_tables] == ["customers"]
+    tables = [
+        msgspec.structs.replace(table, snapshot="incremental") if table.name == name else table
+        for table in shipped.tables
+    ]
+    [fault] = faults(msgspec.structs.replace(shipped, tables=tuple(tables)))
+    assert fault.endswith(f"snapshot: orders cannot be completed without {name}, so it must be initial")
 
 
 def test_every_contradiction_is_named_at_once(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from ops.connector.settings import TEMPLATES, connector_settings, slot_name, tab
 from stack.errors import StackError
 from streams.model.begun_epoch import newest_epoch
 from streams.model.position import MAX_EPOCH, epoch_of
-from streams.topics import change_topic
+from streams.topics import SOURCE_SIGNALS, change_topic
 
 ENVIRONMENT = {"CONNECT_URL": "http://connect:8083", "MYSQL_HOST": "db", "KAFKA_BOOTSTRAP": "kafka:9092"}
 KINDS = ("mariadb", "mysql")
@@ -130,7 +130,7 @@ def test_each_epoch_has_a_name_and_a_history_of_its_own_and_the_same_topics() ->
     assert (first[history], later[history]) == ("schema-history.project_db", "schema-history.project_db.e2")
     assert re.fullmatch(later["transforms.route.regex"], "project_db.e2.project_db.orders")
     assert not re.fullmatch(later["transforms.route.regex"], "project_db.project_db.orders")
-    differing = {"topic.prefix", history, "transforms.route.regex"}
+    differing = {"topic.prefix", history, "transforms.route.regex", "transforms.signals.regex"}
     assert {name for name in later if later[name] != first[name]} == differing
 
 
@@ -211,11 +211,32 @@ def test_postgres_tables_are_named_by_their_schema_and_keep_their_topics_in_ever
     assert first["transforms.route.replacement"] == later["transforms.route.replacement"]
 
 
-def test_the_rows_of_the_signal_table_are_dropped_before_anything_else() -> None:
-    found = postgres_settings(epoch=1)
-    assert found["transforms"].split(",")[0] == "signals"
-    assert re.fullmatch(found["predicates.signals.pattern"], "project_db.e1.public.millrace_signal")
-    assert not re.fullmatch(found["predicates.signals.pattern"], "project_db.e1.public.orders")
+@pytest.mark.parametrize(
+    ("found", "source"), [(postgres_settings(epoch=1), "public"), (settings(epoch=1), "project_db")], ids=str
+)
+def test_the_rows_of_the_signal_table_go_to_a_topic_of_their_own(found: dict[str, str], source: str) -> None:
+    assert found["signal.data.collection"] == f"{source}.millrace_signal"
+    assert found["transforms"].split(",")[:2] == ["signals", "route"]
+    assert re.fullmatch(found["transforms.signals.regex"], f"project_db.e1.{source}.millrace_signal")
+    assert not re.fullmatch(found["transforms.signals.regex"], f"project_db.e1.{source}.orders")
+    assert found["transforms.signals.replacement"] == SOURCE_SIGNALS
+    assert not re.fullmatch(found["transforms.route.regex"], SOURCE_SIGNALS), "the next transform leaves it alone"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_initial_snapshot_reads_what_orders_need_and_leaves_out_what_is_read_incrementally(kind: str) -> None:
+    found = settings(kind)
+    tables = ["project_db.payment_method", "project_db.orders", "project_db.order_details"]
+    assert found["snapshot.include.collection.list"].split(",") == tables
+    assert found["table.include.list"].split(",") == [*tables, "project_db.customers"]
+    all_at_once = [msgspec.structs.replace(table, snapshot="initial") for table in load_definition("project_db").tables]
+    assert "snapshot.include.collection.list" not in settings(kind, tables=tuple(all_at_once))
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "postgres"])
+def test_a_part_is_marked_by_rows_that_are_deleted_again(kind: str) -> None:
+    found = postgres_settings() if kind == "postgres" else settings(kind)
+    assert found["incremental.snapshot.watermarking.strategy"] == "insert_delete", "the table must not grow"
 
 
 def test_each_epoch_has_a_slot_of_its_own_with_a_name_that_postgres_takes() -> None:

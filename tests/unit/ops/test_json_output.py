@@ -99,9 +99,14 @@ def test_the_connector(
     answer: Answer, monkeypatch: pytest.MonkeyPatch, status: Any, exit_code: int, expected: tuple[Any, ...]
 ) -> None:
     monkeypatch.setattr(ConnectClient, "status", lambda *_: status)
+    monkeypatch.setattr(ConnectClient, "config", lambda *_: {"topic.prefix": "project_db"})
+    collections = '[{"incremental_snapshot_collections_id": "project_db.customers"}]'
+    position = {"partition": {"server": "project_db"}, "offset": {"incremental_snapshot_collections": collections}}
+    monkeypatch.setattr(ConnectClient, "offsets", lambda *_: [position])
     found = answer("connector", "status", exit_code=exit_code)
     assert (found["state"], len(found["tasks"]), found["failure"]) == expected
     assert found["connector"] == "project_db-connector"
+    assert found["reading"] == (["customers"] if status else [])
 
 
 def test_the_locks(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ def swept_orders(monkeypatch: pytest.MonkeyPatch, producer: Transactions, source
         return [key for key in keys if key[0] in source]
 
     monkeypatch.setattr(sweeping, "existing", existing)
-    monkeypatch.setattr(sweeping, "_keys", lambda *_: {(id_,) for id_ in source})
+    monkeypatch.setattr(sweeping, "source_keys", lambda *_: {(id_,) for id_ in source})
     monkeypatch.setattr(sweeping, "database_time_ms", lambda _: 5_000)
     connection = SimpleNamespace(engine=SimpleNamespace(short_lock_waits=lambda _: nullcontext()))
     monkeypatch.setattr(sweeping, "connected", lambda *_: nullcontext(connection))

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import pytest
 
+from ops.connector.pause import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from ops.connector.rest import ConnectClient
 from ops.connector.sweep import SweptTable
-from ops.connector.watch import CLOSE_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, ConnectorWatch, Work
+from ops.connector.watch import CLOSE_S, ConnectorWatch, LateTables, Work
 from stack.errors import StackError
 
 NAME = "shop-connector"
@@ -75,7 +76,7 @@ class Done:
 class World:
     """A watch with everything around it."""
 
-    def __init__(self) -> None:
+    def __init__(self, late: LateTables | None = None) -> None:
         self.connect = Connect()
         self.now = 1_000.0
         self.said: list[str] = []
@@ -88,6 +89,7 @@ class World:
             NAME,
             sweep=self.sweep,
             say=self.said.append,
+            late=late,
             begin=self.begin,
             after_away=AFTER_AWAY,
             clock=lambda: self.now,
@@ -316,3 +318,63 @@ def test_a_watch_that_ends_waits_for_the_table_of_its_sweep_and_for_no_other(wor
     watch.look()
     watch.close()
     assert (limits, tables) == ([CLOSE_S], ["orders"])
+
+
+class Late:
+    """The tables that the initial snapshot leaves out.
+
+    Attributes:
+        answers: what the calls of `tend` return, or raise.
+        tended: number of these calls.
+        doubts: number of times that all reads came into doubt.
+    """
+
+    def __init__(self, *answers: bool | StackError) -> None:
+        self.answers = list(answers)
+        self.tended = self.doubts = 0
+
+    def tend(self, say: Callable[[str], None]) -> bool:
+        self.tended += 1
+        answer = self.answers.pop(0)
+        if isinstance(answer, StackError):
+            raise answer
+        return answer
+
+    def doubt(self) -> None:
+        self.doubts += 1
+
+
+def test_the_tables_left_out_are_tended_until_they_are_read_and_again_after_an_interruption() -> None:
+    world = World(late := Late(False, False, True, True))
+    world.look(8)
+    assert (world.sweeps, late.tended, late.doubts) == (1, 3, 1)
+    world.connect.task = "UNASSIGNED"
+    world.look()
+    world.connect.task = "RUNNING"
+    world.look(8)
+    assert (world.sweeps, late.tended, late.doubts) == (2, 4, 2)
+
+
+def test_tables_are_not_tended_while_a_snapshot_is_running() -> None:
+    world = World(late := Late())
+    world.connect.positions = {"shop": {"file": "binlog.000001", "pos": 4, "snapshot": "INITIAL"}}
+    world.look(5)
+    assert late.tended == 0
+
+
+def test_an_incremental_read_is_no_snapshot() -> None:
+    world = World(late := Late(True))
+    world.connect.positions = {"shop": STREAMING | {"snapshot": "INCREMENTAL"}}
+    world.look(4)
+    assert (world.sweeps, late.tended) == (1, 1)
+
+
+def test_a_failure_to_tend_is_said_and_tried_again_after_a_pause() -> None:
+    world = World(late := Late(StackError("no database"), True))
+    world.look(5)
+    assert world.said.count("no database") == 1
+    assert late.tended == 1
+    world.now += FIRST_PAUSE_S
+    world.look(3)
+    assert late.tended == 2
+    assert world.sweeps == 1, "only what failed is repeated"

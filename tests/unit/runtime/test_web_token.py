@@ -28,6 +28,9 @@ async def status(worker: WebWorker, path: str, authorization: str | None) -> int
     ("authorization", "expected"),
     [
         (f"Bearer {TOKEN}", 200),
+        (f"bearer {TOKEN}", 200),
+        (f"BEARER {TOKEN}", 200),
+        (f"Bearer {TOKEN.upper()}", 401),
         (None, 401),
         ("", 401),
         ("Bearer ", 401),

@@ -104,8 +104,10 @@ def test_connect_lets_connectors_read_their_login_and_nothing_else(stack: Stack)
     assert stack.site.credentials.connector_password not in properties(found)
 
 
-def test_the_connector_account_may_only_read(stack: Stack) -> None:
+def test_the_connector_account_may_only_read_and_write_the_table_of_signals(stack: Stack) -> None:
     grants = [line for line in accounts_sql(stack.site, ["project_db"]).splitlines() if "TO 'connector'" in line]
+    signals = "GRANT CREATE, INSERT, DELETE ON `project_db`.millrace_signal TO 'connector'@'127.0.0.1';"
+    assert grants.pop() == signals
     rights = {right.strip() for line in grants for right in line.removeprefix("GRANT ").partition(" ON ")[0].split(",")}
     assert rights == {
         "RELOAD",

@@ -1,0 +1,239 @@
+"""Goal: a table is read in parts while its rows change, and the topic ends with the rows of the table; a read survives
+the death of Connect.
+
+Method: a small dataset of its own on real servers of either kind, the commands that a person types, and a thread that
+inserts, updates and deletes all the while. The rows that the topic tells of, folded by position, are compared with the
+table.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+from config.dataset import load_definition
+from config.definition import Definition
+from config.engines import engine_of
+from config.engines.base import Connection
+from ops.cli import main
+from ops.database import connected
+from ops.topic_reader import TopicReader
+from stack.local import Stack
+from streams.model.change import Change, change_decoder
+from streams.topics import topic_under
+from tests.streams.ops.test_foreign_dataset import Foreign
+
+LIMIT_S = 120.0
+ROWS = 12_000
+PART_ROWS = 256
+DEFINITION = f"""\
+name: {{name}}
+engine: {{engine}}
+database: {{name}}
+lake_prefix: {{name}}
+connector: {{{{incremental.snapshot.chunk.size: "{PART_ROWS}"{{server_id}}}}}}
+tables:
+  - name: stores
+    key: [id]
+    columns:
+      - {{{{name: id, type: integer}}}}
+  - name: customers
+    key: [id]
+    snapshot: incremental
+    columns:
+      - {{{{name: id, type: integer}}}}
+      - {{{{name: name, type: string}}}}
+"""
+SCHEMA = """\
+CREATE TABLE stores (id integer PRIMARY KEY);
+CREATE TABLE customers (id integer PRIMARY KEY, name varchar(100) NOT NULL);
+"""
+FULL = """\
+ALTER TABLE stores REPLICA IDENTITY FULL;
+ALTER TABLE customers REPLICA IDENTITY FULL;
+"""
+
+
+class Customer(Struct):
+    """The columns of the table."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A dataset of its own on the shared servers."""
+
+    stack: Stack
+    definition: Definition
+
+    @contextmanager
+    def connected(self) -> Iterator[Connection]:
+        """A connection of the owner."""
+        login = engine_of(self.definition).login(self.stack.environment())
+        with connected(login, self.definition.database, self.definition.schema) as connection:
+            yield connection
+
+    def fill(self, rows: int) -> None:
+        """Insert these customers."""
+        values = ", ".join(f"({number}, 'first')" for number in range(1, rows + 1))
+        with self.connected() as connection, connection.cursor() as cursor:
+            cursor.execute("INSERT INTO stores VALUES (1)")
+            cursor.execute(f"INSERT INTO customers VALUES {values}")  # noqa: S608 - numbers
+            connection.commit()
+
+    def rows(self) -> dict[int, str]:
+        """The table."""
+        with self.connected() as connection:
+            return dict(connection.rows("SELECT id, name FROM customers"))
+
+    def changes(self) -> list[tuple[Change[Customer], bool]]:
+        """The changes in the topic in the order of their arrival, and whether each was read."""
+        decode = change_decoder(Customer, key_of=lambda row: str(row.id))
+        found = []
+
+        def keep(key: bytes | None, value: bytes | None) -> None:
+            change = decode(key, value)
+            assert isinstance(change, Change), change
+            found.append((change, b'"op":"r"' in (value or b"")))
+
+        topic = topic_under(self.definition.topic_prefix, "customers")
+        with TopicReader(self.stack.environment()["KAFKA_BOOTSTRAP"], topic, "test") as reader:
+            reader.visit_to_end(keep)
+        return found
+
+    def reads(self) -> int:
+        """Number of records of rows that were read."""
+        return sum(is_read for _, is_read in self.changes())
+
+    def told(self) -> dict[int, str]:
+        """The rows according to the topic."""
+        newest: dict[int, Change[Customer]] = {}
+        for change, _ in self.changes():
+            known = newest.get(change.row.id)
+            if known is None or change.position >= known.position:
+                newest[change.row.id] = change
+        return {key: change.row.name for key, change in newest.items() if not change.deleted}
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Insert, update and delete customers during the block."""
+        stop, faults = threading.Event(), list[BaseException]()
+        thread = threading.Thread(target=self._change, args=(stop, faults))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+        assert not faults, faults
+
+    def _change(self, stop: threading.Event, faults: list[BaseException]) -> None:
+        draw, number = random.Random(7), ROWS  # noqa: S311 - a test
+        try:
+            with self.connected() as connection, connection.cursor() as cursor:
+                while not stop.wait(0.002):
+                    number += 1
+                    key = draw.randint(1, ROWS)
+                    for statement, values in draw.sample(
+                        [
+                            ("UPDATE customers SET name = %s WHERE id = %s", (f"changed {number}", key)),
+                            ("DELETE FROM customers WHERE id = %s", (draw.randint(1, ROWS),)),
+                            ("INSERT INTO customers VALUES (%s, 'new')", (number,)),
+                        ],
+                        2,
+                    ):
+                        cursor.execute(statement, values)
+                    connection.commit()
+        except BaseException as error:
+            faults.append(error)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "the condition does not hold in time"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def make_shop(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, int], Shop]]:
+    """Makes a dataset with its database, its topics and some customers, without a connector."""
+
+    def make(engine: str, rows: int) -> Shop:
+        name = f"sig_{secrets.token_hex(4)}"
+        folder = tmp_path / name
+        folder.mkdir()
+        server_id = ', database.server.id: "5417"' if engine == "mysql" else ""
+        (folder / "definition.yaml").write_text(DEFINITION.format(name=name, engine=engine, server_id=server_id))
+        (folder / "schema.sql").write_text(SCHEMA + (FULL if engine == "postgres" else ""))
+        for key, value in {**stack.environment(), "DATASETS_DIR": str(tmp_path), "DATASET": name}.items():
+            monkeypatch.setenv(key, value)
+        if engine == "mysql":
+            _grant(Foreign(stack), name)
+        assert main(["dataset", "init"]) == 0
+        assert main(["topics", "apply"]) == 0
+        shop = Shop(stack, load_definition(name))
+        shop.fill(rows)
+        return shop
+
+    yield make
+    main(["connector", "delete"])
+
+
+def _grant(server: Foreign, name: str) -> None:
+    """Give both accounts the rights that they have on the databases of known datasets."""
+    owner, connector = "'millrace'@'127.0.0.1'", "'connector'@'127.0.0.1'"
+    server.run_as_root(
+        f"GRANT ALL PRIVILEGES ON `{name}`.* TO {owner}; GRANT SELECT, LOCK TABLES ON `{name}`.* TO {connector}; "
+        f"GRANT CREATE, INSERT, DELETE ON `{name}`.millrace_signal TO {connector}"
+    )
+
+
+def test_a_table_left_out_of_the_snapshot_is_read_while_it_changes_and_a_killed_read_goes_on_where_it_was(
+    make_shop: Callable[[str, int], Shop], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = make_shop("mysql", ROWS)
+    assert main(["connector", "apply"]) == 0
+    assert "customers: being read incrementally" in capsys.readouterr().out
+    with shop.changing():
+        wait_for(lambda: shop.reads() > 4 * PART_ROWS)
+        shop.stack.kill("connect")
+        before = shop.reads()
+        assert before < ROWS / 2, "the read must be killed in the middle, or this test shows nothing"
+        shop.stack.up(only=["connect"])
+        assert main(["connector", "apply", "--wait-snapshot"]) == 0
+        assert "customers: all rows are read" in capsys.readouterr().out
+    wait_for(lambda: shop.told() == shop.rows())
+    assert shop.reads() <= ROWS + 2 * PART_ROWS, "a part may be read again, but not the table"
+    assert main(["connector", "sweep", "--dry-run"]) == 0
+
+
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+def test_rows_are_read_again_on_a_signal_while_they_change(
+    engine: str, make_shop: Callable[[str, int], Shop], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = make_shop(engine, 1_500)
+    assert main(["connector", "apply", "--wait-snapshot"]) == 0
+    before = shop.reads()
+    assert before == 1_500
+    with shop.changing():
+        assert main(["connector", "signal", "--table", "customers", "--where", "id <= 1000", "--wait"]) == 0
+    assert "customers: complete" in capsys.readouterr().out
+    assert 0 < shop.reads() - before <= 1_000
+    wait_for(lambda: shop.told() == shop.rows())
+    assert main(["connector", "signal", "--table", "customers", "--where", "no_column = 1"]) == 1
+    assert "no_column" in capsys.readouterr().err
+    assert main(["connector", "signal", "--table", "suppliers"]) == 1
+    assert "suppliers" in capsys.readouterr().err
