@@ -21,6 +21,7 @@ WATCH = "connector"
 WORKERS = tuple(name for name in PROGRAMS if name not in ("setup", WATCH))
 APPLICATIONS: dict[str, str] = {name: SERVICES[name]["command"][2] for name in WORKERS}
 ONE_SHOTS = ("buckets", "setup")
+MONITORING = ("prometheus", "grafana", "kafka-ui")
 
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)([^}]*)\}")
 

@@ -20,6 +20,7 @@ from stack.ports import DEFAULT_PORTS
 from tests.unit.compose import (
     APPLICATIONS,
     COMPOSE_FILE,
+    MONITORING,
     ONE_SHOTS,
     PROGRAMS,
     REPOSITORY,
@@ -33,7 +34,7 @@ from tests.unit.compose import (
 
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|AUTH|ACCESS_KEY|ROOT_USER")
 REQUIRED = re.compile(r"\$\{(\w+):\?set \1 in \.env\}")
-EXACT_VERSION = re.compile(r"\d+\.\d+\.\d+([.-]\w+)*|RELEASE\.\d{4}-\d\d-\d\dT[\d-]+Z")
+EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+([.-]\w+)*|RELEASE\.\d{4}-\d\d-\d\dT[\d-]+Z")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -60,9 +61,21 @@ def test_the_file_is_well_formed_and_the_compose_plugin_accepts_it_where_there_i
 
 
 def test_every_service_is_a_server_a_worker_or_a_one_shot() -> None:
-    assert set(SERVICES) == {*SERVERS, *WORKERS, WATCH, *ONE_SHOTS}
+    assert set(SERVICES) == {*SERVERS, *WORKERS, WATCH, *ONE_SHOTS, *MONITORING}
     assert Counter(APPLICATIONS.values()) == {"streams.orders": 2, "streams.lookups": 1, "streams.archive": 1}
     assert set(PROGRAMS) == {*WORKERS, WATCH, "setup"}
+
+
+def test_what_only_watches_starts_only_if_it_is_asked_for() -> None:
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert profiles == {name: ["monitoring"] for name in MONITORING}
+
+
+def test_prometheus_asks_every_worker_and_reads_the_rules_that_are_there() -> None:
+    settings = yaml.safe_load((REPOSITORY / "config/prometheus/prometheus.yaml").read_text())
+    [job] = settings["scrape_configs"]
+    assert [target for group in job["static_configs"] for target in group["targets"]] == [f"{w}:6066" for w in WORKERS]
+    assert [(REPOSITORY / "config/prometheus" / name).exists() for name in settings["rule_files"]] == [True]
 
 
 def test_every_image_is_pinned_to_one_version() -> None:
@@ -143,7 +156,7 @@ def test_the_programs_do_not_run_as_root() -> None:
 
 def test_ports_are_those_of_the_local_servers_on_the_loopback_address_only() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published.keys() == {*SERVERS, *WORKERS}
+    assert published.keys() == {*SERVERS, *WORKERS, *MONITORING}
     expected = {"mysql": DEFAULT_PORTS["mariadb"], **{name: DEFAULT_PORTS[name] for name in SERVERS[1:]}}
     for name, ports in published.items():
         address, port, _ = ports[0].split(":")
