@@ -7,6 +7,7 @@ whole request in time is closed, and the number of connections is limited, becau
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 import logging
 import time
@@ -18,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 from faust.types import AppT
 from faust.web.drivers import aiohttp as driver
+from multidict import CIMultiDict
 
 from streams.runtime.faust.worker import WorkerApp
 
@@ -84,18 +86,33 @@ async def refuse_bodies(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 def require_token(token: str) -> Middleware:
-    """Make a middleware that refuses requests without the token, except for `/health`, which says nothing of orders."""
+    """Make a middleware that refuses requests without the token, except for `/health`, which says nothing of orders.
+
+    A browser asks for a name and a password: any name will do, and the password is the token.
+    """
     expected = f"Bearer {token}".encode()
+    challenge = CIMultiDict([("WWW-Authenticate", "Bearer"), ("WWW-Authenticate", 'Basic realm="Millrace"')])
 
     @web.middleware
     async def require(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        if request.path.rstrip("/") == HEALTH or hmac.compare_digest(given, expected):
+        if request.path.rstrip("/") == HEALTH or hmac.compare_digest(_as_bearer(given), expected):
             return await handler(request)
         answer = {"error": "the header `Authorization: Bearer …` with the worker's WEB_TOKEN is missing or wrong"}
-        return web.json_response(answer, status=401, headers={"WWW-Authenticate": "Bearer"})
+        return web.json_response(answer, status=401, headers=challenge)
 
     return require
+
+
+def _as_bearer(authorization: bytes) -> bytes:
+    """Return the header in the form `Bearer …`, if a browser has sent the token as a password."""
+    scheme, _, login = authorization.partition(b" ")
+    if scheme.lower() != b"basic":
+        return authorization
+    try:
+        return b"Bearer " + base64.b64decode(login, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
 
 
 class _Refusal(asyncio.Protocol):
@@ -134,6 +151,8 @@ class LimitedSite(web.TCPSite):
 
 class BoundedWeb(driver.Web):
     """Faust's web server with limits on requests and connections."""
+
+    production_blueprints = ()  # Faust's own page `/`
 
     def __init__(self, app: AppT, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)

@@ -54,6 +54,7 @@ class Figures:
     """
 
     turns: int
+    records: int
     dead_letters: int
     lag_s: Mapping[str, float]
     held_up_s: float
