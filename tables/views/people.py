@@ -73,7 +73,7 @@ def _sentence(view: Mapping[str, Any]) -> Markup:
     elif view["row"]["deleted"]:
         what = "Deleted before it was published."
     else:
-        what = f"Waits for {view['products_missing']} more products."
+        what = f"Products still missing: {view['products_missing']}."
     kind = "right" if emission == "emitted" or status == "forgotten" else "behind"
     return element("p", element("strong", status.capitalize()), " ", what, class_=kind)
 

@@ -82,6 +82,7 @@ class Rule:
     Attributes:
         expression: the condition for Prometheus.
         for_s: how long the condition must hold, in seconds.
+        threshold_s: how long the trouble has lasted when the condition begins to hold, in seconds.
         verdict: what the page says while the condition holds.
         impact: what it means for the readers of the outputs.
         do: command to begin with.
@@ -99,6 +100,7 @@ class Rule:
     do: str
     docs: str
     find: Callable[[Past], str | None] | None
+    threshold_s: float = 0.0
 
 
 def grown(past: Past, count: Callable[[Figures], int], seconds: float) -> int:
@@ -145,7 +147,7 @@ def _not_running(past: Past) -> str | None:
 
 def _away(past: Past) -> str | None:
     found = {part: seconds for part, seconds in past.now.away_s.items() if seconds > AWAY_S}
-    return "; ".join(f"the server of `{part}` for {seconds:.0f} s" for part, seconds in found.items()) or None
+    return "; ".join(f"the server of {part} for {seconds:.0f} s" for part, seconds in found.items()) or None
 
 
 def _held_up(past: Past) -> str | None:
@@ -206,6 +208,7 @@ RULES: Final[Sequence[Rule]] = (
         do="curl http://127.0.0.1:6066/stats/",
         docs="docs/operate/scaling.md",
         find=_behind,
+        threshold_s=BEHIND_S,
     ),
     Rule(
         name="NoCommit",
@@ -220,6 +223,7 @@ RULES: Final[Sequence[Rule]] = (
         do="millrace status",
         docs=f"{RUNBOOKS}/order-missing.md",
         find=_stands_still,
+        threshold_s=_MINUTE_S,
     ),
     Rule(
         name="DeadLettersGrow",
@@ -242,6 +246,7 @@ RULES: Final[Sequence[Rule]] = (
         do="millrace status",
         docs=f"{RUNBOOKS}/redis-lost.md",
         find=_away,
+        threshold_s=AWAY_S,
     ),
     Rule(
         name="SourceHeldUp",
@@ -253,6 +258,7 @@ RULES: Final[Sequence[Rule]] = (
         do="millrace connector status",
         docs=f"{RUNBOOKS}/order-missing.md#an-open-transaction-of-another-program",
         find=_held_up,
+        threshold_s=HELD_UP_S,
     ),
     Rule(
         name="KafkaUnanswered",
@@ -264,6 +270,7 @@ RULES: Final[Sequence[Rule]] = (
         do="millrace status",
         docs="docs/operate/monitoring.md#what-to-be-woken-for",
         find=_unanswered,
+        threshold_s=UNANSWERED_S,
     ),
     Rule(
         name="DiskFillsUp",

@@ -5,13 +5,14 @@ Method: figures and a clock that the test sets.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from streams.runtime.stats import SECONDS_BOUNDS
 from streams.runtime.web.dashboard.history import MINUTES, STEPS, History, quantile
-from streams.runtime.web.rules import Figures
+from streams.runtime.web.rules import AWAY_S, Figures
 from tables.views.rules import ORDER_RULES
 from tests.unit.dashboard.snapshots import HEALTHY, NO_OUTPUTS, figures
 
@@ -80,6 +81,12 @@ async def test_a_rule_waits_as_long_as_its_alert(watched: Watched) -> None:
     assert await watched.after(55, **stopped) == []
     assert await watched.after(2) == []
     assert await watched.after(55, **stopped) == [], "it counts from its newest beginning"
+
+
+async def test_an_alert_began_when_the_trouble_did_not_when_it_was_worth_an_alert(watched: Watched) -> None:
+    assert await watched.after(3, away_s={"guard": AWAY_S + 3}) == ["ServerAway"]
+    [alert] = watched.history.alerts()
+    assert alert["since"] == pytest.approx(time.time() - AWAY_S - 2, abs=2)
 
 
 async def test_a_partition_that_catches_up_is_not_behind(watched: Watched) -> None:

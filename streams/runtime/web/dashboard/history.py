@@ -116,12 +116,11 @@ class History(Service):
     def alerts(self) -> list[dict[str, Any]]:
         """Return the rules whose condition has held for long enough: name, Unix time of its beginning, finding."""
         now, wall = self._clock(), time.time()
-        lasting = {rule.name: now - self._since[rule.name] for rule in self._rules if rule.name in self._since}
-        times = {rule.name: rule.for_s for rule in self._rules}
+        lasting = [(rule, now - self._since[rule.name]) for rule in self._rules if rule.name in self._since]
         return [
-            {"rule": name, "since": round(wall - seconds), "found": self._found[name]}
-            for name, seconds in lasting.items()
-            if seconds >= times[name]
+            {"rule": rule.name, "since": round(wall - seconds - rule.threshold_s), "found": self._found[rule.name]}
+            for rule, seconds in lasting
+            if seconds >= rule.for_s
         ]
 
     # -- figures over time --------------------------------------------------------------------------------------------

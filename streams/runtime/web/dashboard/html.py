@@ -65,13 +65,13 @@ def chart(title: str, unit: str, values: Sequence[float], *, step_s: int) -> Mar
     """Return a line chart of values at equal distances, the newest at the right, with its figures in a table below."""
     if len(values) < 2:
         return joined(element("h3", title), element("p", "A chart appears after half a minute.", class_="quiet"))
-    highest = max(values) or 1.0
-    across, up = _CHART_WIDTH / (len(values) - 1), (_CHART_HEIGHT - 4) / highest
+    highest = max(values)
+    across, up = _CHART_WIDTH / (len(values) - 1), (_CHART_HEIGHT - 4) / (highest or 1.0)
     points = " ".join(f"{i * across:.0f},{_CHART_HEIGHT - 2 - value * up:.0f}" for i, value in enumerate(values))
-    label = f"{title}: now {values[-1]:g} {unit}, highest {highest:g} {unit}"
+    label = f"now {values[-1]:g} {unit}, highest in {len(values) * step_s / 60:.0f} min {highest:g} {unit}"
     line = element("polyline", points=points)
     drawn = element(
-        "svg", line, viewBox=f"0 0 {_CHART_WIDTH} {_CHART_HEIGHT}", role="img", aria_label=label,
+        "svg", line, viewBox=f"0 0 {_CHART_WIDTH} {_CHART_HEIGHT}", role="img", aria_label=f"{title}: {label}",
         preserveAspectRatio="none",
     )  # fmt: skip
     every = max(1, 60 // step_s)

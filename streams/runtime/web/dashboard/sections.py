@@ -100,7 +100,7 @@ def worker_table(workers: Sequence[Seen]) -> Markup:
     """Return the workers, and the servers that they use."""
     return table(
         "Workers and their servers",
-        ("Worker or server", "State", "Version", "Partitions", "Started"),
+        ("Worker or server", "State", "Version", "Partitions", "Started (UTC)"),
         [row for seen in workers for row in _worker_rows(seen)],
     )
 

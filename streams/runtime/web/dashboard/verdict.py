@@ -69,9 +69,9 @@ def _right(answering: Sequence[Mapping[str, Any]]) -> str:
     at = clock(max(snapshot.get("at", 0.0) for snapshot in answering))
     if waiting:
         oldest = max(source.get("oldest_s") or 0.0 for source in lags)
-        begin = f"Right: {waiting:,} changes are on their way, the oldest for {oldest:.1f} s."
+        begin = f"{waiting:,} changes are on their way, the oldest for {oldest:.1f} s."
     elif lags:
-        begin = f"Right and current: every change that Kafka had at {at} is out."
+        begin = f"Every change that Kafka had at {at} is out."
     else:
         begin = f"No source partition is assigned to these workers at {at}."
     waiting = [snapshot["waiting"].get("count", 0) for snapshot in answering if snapshot.get("waiting")]
@@ -87,5 +87,5 @@ def _number(number: int, noun: str) -> str:
 
 
 def clock(moment: float) -> str:
-    """Return a Unix time as a time of the day in UTC."""
+    """Return a Unix time as a time of the day in UTC, for a person."""
     return f"{datetime.fromtimestamp(moment, UTC):%H:%M:%S} UTC"
