@@ -19,6 +19,7 @@ import msgspec
 PACKAGE: Final = "chromium-headless-shell"
 NAMES: Final = (PACKAGE, "chromium", "chromium-browser", "google-chrome")
 INSTALL_S: Final = 600
+APT_OPTIONS: Final = ("-o", "DPkg::Lock::Timeout=300", "--no-install-recommends")
 START_S: Final = 30.0
 ANSWER_S: Final = 20.0
 LOOK_S: Final = 0.1
@@ -28,7 +29,7 @@ def browser_program() -> str:
     """Return the path of a Chromium."""
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
-        install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", PACKAGE]
+        install = ["apt-get", "install", "-q", "-y", *APT_OPTIONS, PACKAGE]
         if subprocess.run(install, capture_output=True, timeout=INSTALL_S).returncode:
             subprocess.run(["apt-get", "update", "-q"], check=True, capture_output=True, timeout=INSTALL_S)
             subprocess.run(install, check=True, capture_output=True, timeout=INSTALL_S)

@@ -94,7 +94,7 @@ class BoundedRouter(Router):
         try:
             status, body = await self._request("GET", member.with_path(path), {})
         except UnusableResponseError as error:
-            raise OSError(str(error)) from error
+            raise OSError(f"it is of another version, or no worker ({error})") from error
         if status != HTTP_OK:
             raise OSError(f"status {status}")
         return body

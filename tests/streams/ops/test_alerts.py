@@ -16,9 +16,8 @@ from pytest import Subtests  # noqa: PT013
 
 from stack.site import REPOSITORY
 from tables.views.rules import ORDER_RULES
-from tests.support.promtool import prometheus_program
+from tests.support.prometheus import RULES, prometheus_program
 
-RULES: Final = REPOSITORY / "config" / "prometheus" / "rules.yaml"
 SETTINGS: Final = REPOSITORY / "config" / "prometheus" / "prometheus.yaml"
 INTERVAL_S: Final = 30
 

@@ -6,8 +6,9 @@ figures of the workers. A browser that reports an error, for example of its cont
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ import requests
 from demo.workers import Worker
 from tests.streams.orders.deployments import FedShop, stats_of
 from tests.support.browser import Browser
+from tests.support.prometheus import Prometheus
 from tests.support.server_waiting import until
 
 SESSION_S: Final = 6
@@ -28,8 +30,21 @@ WIDTHS: Final = (375, 1_440)
 def browser(tmp_path: Path) -> Iterator[Browser]:
     browser = Browser(tmp_path / "browser")
     yield browser
-    assert browser.faults == []
     browser.close()
+    assert browser.faults == []
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Callable[[list[Worker]], Prometheus]]:
+    """Starts a Prometheus that asks these workers."""
+    with contextlib.ExitStack() as stack:
+
+        def start(workers: list[Worker]) -> Prometheus:
+            prometheus = Prometheus(tmp_path / "prometheus", [worker.url.removeprefix("http://") for worker in workers])
+            stack.callback(prometheus.close)
+            return prometheus
+
+        yield start
 
 
 def shows(selector: str, words: str) -> str:
@@ -101,12 +116,15 @@ def test_an_odd_order_id_is_shown_as_text(fed: FedShop, browser: Browser) -> Non
     assert browser.value("document.title") == f"Order {ODD}"
 
 
-def test_the_page_says_what_is_wrong_and_when_it_is_right_again(fed: FedShop, browser: Browser) -> None:
+def test_the_page_and_the_alerts_say_what_is_wrong_and_when_it_is_right_again(
+    fed: FedShop, browser: Browser, watch: Callable[[list[Worker]], Prometheus]
+) -> None:
     deployment = fed.deployment(SESSION_TIMEOUT_S=str(SESSION_S))
     workers = [deployment.worker(), deployment.worker()]
     browser.resize(1_440)
     browser.open(f"{workers[0].url}/")
     browser.until(shows("#verdict", "2 of 2 workers"))
+    prometheus = watch(workers)
     workers[1].kill()
     browser.until(shows("#verdict", "A worker does not answer since"))
     picture(browser, "killed")
@@ -117,8 +135,14 @@ def test_the_page_says_what_is_wrong_and_when_it_is_right_again(fed: FedShop, br
     browser.until(shows("#verdict", "A server that a worker needs does not answer since"), 60)
     assert "the server of guard for" in browser.text("#faults")
     picture(browser, "redis")
+    until(lambda: "ServerAway" in prometheus.firing(), "the alert fires")
     fed.stack.resume("redis")
     browser.until(shows("#verdict", "Every change that Kafka had at"), 60)
+    until(lambda: prometheus.firing() == {"WorkerDown"}, "of the two, only the worker is still away")
+    assert prometheus.faults() == []
+    workers[1].start()
+    browser.until(shows("#verdict", "2 of 2 workers"), 60)
+    until(lambda: prometheus.firing() == set(), "all is right again")
 
 
 def test_the_pages_for_people_load_nothing_from_elsewhere(fed: FedShop) -> None:

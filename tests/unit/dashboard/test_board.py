@@ -136,6 +136,57 @@ async def test_the_page_of_one_worker_shows_the_other(tmp_path: Path) -> None:
             assert response.headers.getall("WWW-Authenticate") == ["Bearer", 'Basic realm="Millrace"']
 
 
+async def test_a_worker_of_a_version_without_the_page_is_named_as_such(tmp_path: Path) -> None:
+    one, old = WebWorker("one", tmp_path / "1"), WebWorker("old", tmp_path / "2")
+    declare_pages(one.app, counted={})
+    async with serving(one, old), aiohttp.ClientSession() as client:
+        one.knows(one.url, old.url)
+        async with client.get(f"{one.url}/") as response:
+            assert "it is of another version, or no worker (status 404" in await response.text()
+
+
+async def test_a_viewer_that_takes_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "MOST_VIEWERS", 1)
+    monkeypatch.setattr(pages, "EVENT_S", 0.0)
+    monkeypatch.setattr(pages, "STALLED_S", 0.2)
+    worker = WebWorker("worker", tmp_path)
+    declare_pages(worker.app, counted={}, published=lambda: 0)
+
+    async def large(self: pages.Dashboard) -> dict[str, Any]:
+        return {"verdict": "x" * 1_000_000}
+
+    monkeypatch.setattr(pages.Dashboard, "sections", large)
+    async with serving(worker), aiohttp.ClientSession() as client:
+        _, writer = await asyncio.open_connection("127.0.0.1", worker.port)
+        writer.write(b"GET /events HTTP/1.1\r\nHost: shop\r\n\r\n")
+        await writer.drain()
+        await first_answer(client, worker, 503)
+        await first_answer(client, worker, 200)
+        writer.close()
+
+
+async def first_answer(client: aiohttp.ClientSession, worker: WebWorker, status: int) -> None:
+    """Wait until the events are answered with this status."""
+    async with asyncio.timeout(20):
+        while True:
+            async with client.get(f"{worker.url}/events") as response:
+                if response.status == status:
+                    return
+            await asyncio.sleep(0.02)
+
+
+async def test_asking_only_for_the_head_of_the_events_takes_up_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "MOST_VIEWERS", 1)
+    worker = WebWorker("worker", tmp_path)
+    declare_pages(worker.app, counted={})
+    async with serving(worker), aiohttp.ClientSession() as client:
+        for _ in range(2):
+            async with client.head(f"{worker.url}/events") as response:
+                assert (response.status, response.content_type) == (200, "text/event-stream")
+
+
 async def test_the_viewers_of_a_worker_are_limited_and_leave_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,9 +203,4 @@ async def test_the_viewers_of_a_worker_are_limited_and_leave_room(
                 assert msgspec.json.decode(event.removeprefix(b"data: ")).keys() >= {"verdict", "workers"}
             async with client.get(f"{worker.url}/events") as third:
                 assert third.status == 503
-        for _ in range(200):
-            async with client.get(f"{worker.url}/events") as again:
-                if again.status == 200:
-                    return
-            await asyncio.sleep(0.02)
-        raise AssertionError("a viewer that has left takes up a place")
+        await first_answer(client, worker, 200)

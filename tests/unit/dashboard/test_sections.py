@@ -92,6 +92,11 @@ def test_a_worker_that_does_not_answer_is_shown_with_its_last_answer() -> None:
     assert "c:1 no answer within 1 s; has never answered" in text
 
 
+@pytest.mark.parametrize(("ahead_s", "words"), [(0.9, "ready 0.2.0"), (3_600, "3,600 s ahead"), (-61, "61 s behind")])
+def test_a_clock_that_is_off_is_named(ahead_s: float, words: str) -> None:
+    assert words in shown(seen(), seen("b:6066", at=NOON + ahead_s))["workers"]
+
+
 def test_a_server_that_does_not_answer_is_a_row_of_its_own() -> None:
     text = shown(seen(stats={"away_since": {"guard": NOON}}))["workers"]
     assert "server of guard, for a:6066 does not answer since 12:00:00 UTC" in text

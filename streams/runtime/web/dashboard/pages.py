@@ -22,6 +22,7 @@ from streams.runtime.web.rules import Rule
 
 MOST_VIEWERS: Final = 20
 EVENT_S: Final = 1.0
+STALLED_S: Final = 10.0
 ASSETS: Final = {"page.css": "text/css", "page.js": "text/javascript"}
 
 _FOLDER: Final = Path(__file__).parent / "assets"
@@ -82,17 +83,23 @@ class Dashboard:
         return document(f"{name} – Millrace", _header(name), element("main", *parts), live=True)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """Send the sections every second until the viewer leaves; a slow viewer gets fewer, but always the newest."""
+        """Send the sections every second until the viewer leaves; a slow viewer gets fewer, but always the newest.
+
+        One that takes nothing for `STALLED_S` seconds is let go, so that it takes up no place.
+        """
+        if request.method != "GET":  # nothing would be written, so nothing would show that the viewer has left
+            return web.Response(headers={"Content-Type": "text/event-stream"})
         if self._viewers >= MOST_VIEWERS:
             return web.json_response({"error": f"{MOST_VIEWERS} people look at this worker, the limit"}, status=503)
         self._viewers += 1
         try:
             response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **SECURITY_HEADERS})
             await response.prepare(request)
-            with contextlib.suppress(ConnectionError):  # the viewer has left
+            with contextlib.suppress(ConnectionError, TimeoutError):  # the viewer has left, or sleeps
                 while not self._app.should_stop:
                     event = msgspec.json.encode({name: str(html) for name, html in (await self.sections()).items()})
-                    await response.write(b"data: " + event + b"\n\n")
+                    async with asyncio.timeout(STALLED_S):
+                        await response.write(b"data: " + event + b"\n\n")
                     await asyncio.sleep(EVENT_S)
             return response
         finally:

@@ -16,6 +16,9 @@ MOST_PARTITIONS: Final = 16
 MOST_FAULTS: Final = 6
 """Rows of a table; the rest is counted, so that the page stays small however many there are."""
 
+CLOCKS_APART_S: Final = 5.0
+"""Difference of two workers' clocks from which on the page mentions it: ages of records are then wrong by as much."""
+
 WaitingSection = Callable[[Sequence[Mapping[str, Any]]], Markup]
 """Renders what waits in an application, from what each of its workers says of that."""
 
@@ -113,6 +116,9 @@ def _worker_rows(seen: Seen) -> Iterator[tuple[Any, ...]]:
     stats = seen.snapshot["stats"]
     running = [part for part in stats.get("partitions", {}).values() if part.get("state") == "running"]
     state = "ready" if stats.get("ready") else "not ready"
+    ahead_s = seen.snapshot.get("at", seen.answered_at or 0.0) - (seen.answered_at or 0.0)
+    if abs(ahead_s) > CLOCKS_APART_S:
+        state += f"; its clock is {abs(ahead_s):,.0f} s {'ahead' if ahead_s > 0 else 'behind'}"
     started = f"{datetime.fromtimestamp(seen.snapshot.get('started_at', 0), UTC):%Y-%m-%d %H:%M:%S}"
     partitions = f"{len(running)} of {len(stats.get('partitions', {}))} running"
     yield seen.name, state, seen.snapshot.get("version"), partitions, started

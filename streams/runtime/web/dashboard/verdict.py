@@ -66,7 +66,7 @@ def _faults(workers: Sequence[Seen], rules: Mapping[str, Rule]) -> list[Fault]:
 def _right(answering: Sequence[Mapping[str, Any]]) -> str:
     lags = [source for snapshot in answering for source in snapshot["stats"].get("sources", {}).values()]
     waiting = sum(source.get("lag", 0) for source in lags)
-    at = clock(max(snapshot.get("at", 0.0) for snapshot in answering))
+    at = clock(answering[0]["at"])  # of this worker, whose clock is the one that the page shows
     if waiting:
         oldest = max(source.get("oldest_s") or 0.0 for source in lags)
         begin = f"{waiting:,} changes are on their way, the oldest for {oldest:.1f} s."
