@@ -38,6 +38,7 @@ def source(lag: int = 0, oldest_s: float | None = 0.0) -> dict[str, Any]:
 def snapshot(partitions: int = 2, **changed: Any) -> dict[str, Any]:
     """What a healthy worker says of itself, except for these."""
     stats = {
+        "app": "millrace-orders",
         "ready": True,
         "records": 100,
         "outputs": 40,

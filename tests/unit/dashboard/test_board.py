@@ -130,10 +130,22 @@ async def test_the_page_of_one_worker_shows_the_other(tmp_path: Path) -> None:
         async with client.get(f"{one.url}/", headers=headers) as response:
             assert response.status == 200
             text = await response.text()
-        assert f"127.0.0.1:{other.port}</th><td>not ready" in text
+        assert f"127.0.0.1:{other.port} (other)</th><td>not ready" in text
         async with client.get(f"{one.url}/") as response:
             assert response.status == 401
             assert response.headers.getall("WWW-Authenticate") == ["Bearer", 'Basic realm="Millrace"']
+
+
+async def test_workers_of_other_applications_are_asked_where_the_settings_name_them(tmp_path: Path) -> None:
+    other = WebWorker("archive", tmp_path / "2")
+    one = WebWorker("one", tmp_path / "1", peers=[other.url, "http://127.0.0.1:1"])
+    for worker in (one, other):
+        declare_pages(worker.app, counted={})
+    async with serving(one), serving(other), aiohttp.ClientSession() as client:
+        async with client.get(f"{one.url}/") as response:
+            text = await response.text()
+        assert f"127.0.0.1:{other.port} (archive)</th>" in text
+        assert "has never answered" in text, "the other peer is away"
 
 
 async def test_a_worker_of_a_version_without_the_page_is_named_as_such(tmp_path: Path) -> None:

@@ -80,10 +80,23 @@ def test_a_fault_has_its_place_its_meaning_and_a_command() -> None:
 
 
 def test_a_worker_of_another_version_that_says_less_is_shown_with_what_it_says() -> None:
-    old = Seen(name="b:6066", snapshot={"stats": {"ready": True, "records": 5}}, answered_at=NOON)
+    old = Seen(
+        name="b:6066", snapshot={"stats": {"app": "millrace-orders", "ready": True, "records": 5}}, answered_at=NOON
+    )
     found = shown(seen(), old)
-    assert "b:6066 ready – 0 of 0 running" in found["workers"]
+    assert "b:6066 (millrace-orders) ready – 0 of 0 running" in found["workers"]
     assert "Changes processed 105" in found["figures"]
+
+
+def test_workers_of_other_applications_are_judged_but_not_added_up() -> None:
+    archive = {"app": "millrace-archive", "records": 5_000, "sources": {"orders/0": source(7_000, 30.0)}}
+    found = shown(seen(), seen("c:6066", stats=archive))
+    assert found["verdict"].startswith("Right Every change that Kafka had at 12:00:00 UTC is out. 2 of 2 workers.")
+    assert "Changes processed 100 " in found["figures"]
+    assert "c:6066 (millrace-archive) ready" in found["workers"]
+    assert "orders/0 7,000 30 s" in found["partitions"]
+    assert shown(seen(), seen("c:6066", stats=archive, alerts=[alert("Behind")]))["verdict"].startswith("Behind")
+    assert shown(seen(), seen("c:6066", stats={**archive, "ready": False}))["verdict"].startswith("Cannot tell")
 
 
 def test_a_worker_that_does_not_answer_is_shown_with_its_last_answer() -> None:

@@ -28,7 +28,7 @@ class Workers(Protocol):
     """The other workers of the application."""
 
     def addresses(self) -> Sequence[URL]:
-        """Return the addresses of the members of the consumer group, this worker's included."""
+        """Return the addresses that should answer: the members of the consumer group, this worker's included."""
 
     async def ask(self, address: URL) -> bytes:
         """Return a worker's snapshot as JSON; raise OSError or TimeoutError if it does not answer."""
@@ -41,7 +41,7 @@ class Seen:
     Attributes:
         snapshot: what it says of itself; None if it does not answer.
         answered_at: Unix time of its last answer; None if it has never answered.
-        is_member: whether it belongs to the consumer group now.
+        is_member: whether it should answer, because it belongs to the consumer group or is named in the settings.
         fault: why there is no snapshot.
     """
 
@@ -50,6 +50,11 @@ class Seen:
     answered_at: float | None
     is_member: bool = True
     fault: str = ""
+
+    @property
+    def app(self) -> str | None:
+        """The application that it belongs to; None if it has not said so."""
+        return None if self.snapshot is None else self.snapshot["stats"].get("app")
 
 
 class Board:

@@ -30,14 +30,15 @@ _ORDER: Final = ("verdict", "faults", "figures", "charts", "waiting", "workers",
 
 
 class GroupWorkers:
-    """The workers of the application's consumer group, asked over HTTP."""
+    """The workers of the application's consumer group, and those of the setting WEB_PEERS, asked over HTTP."""
 
     def __init__(self, app: TransactionalApp) -> None:
         self._router = cast(BoundedRouter, app.router)
+        self._peers = [URL(address) for address in app.web_peers]
 
     def addresses(self) -> Sequence[URL]:
-        """Return the addresses that the members of the group advertise."""
-        return self._router.members()
+        """Return the addresses that the members of the group advertise, and those of the peers."""
+        return [*self._router.members(), *self._peers]
 
     async def ask(self, address: URL) -> bytes:
         """Return a worker's snapshot."""

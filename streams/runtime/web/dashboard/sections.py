@@ -9,7 +9,7 @@ from typing import Any, Final
 from streams.runtime.web.dashboard.board import Seen, Snapshot
 from streams.runtime.web.dashboard.history import STEP_S, quantile
 from streams.runtime.web.dashboard.html import Markup, chart, element, joined, table, tiles
-from streams.runtime.web.dashboard.verdict import Judgement, clock, judge
+from streams.runtime.web.dashboard.verdict import Judgement, clock, judge, own_snapshots
 from streams.runtime.web.rules import Rule, Verdict
 
 MOST_PARTITIONS: Final = 16
@@ -32,8 +32,8 @@ _CLASSES: Final = {
 
 def sections(workers: Sequence[Seen], rules: Sequence[Rule], waiting: WaitingSection | None) -> dict[str, Markup]:
     """Return the HTML of each section, keyed by the id of its element."""
-    found = [seen.snapshot["waiting"] for seen in workers if seen.snapshot and seen.snapshot.get("waiting")]
-    answering = [seen.snapshot for seen in workers if seen.snapshot is not None]
+    answering = own_snapshots(workers)
+    found = [snapshot["waiting"] for snapshot in answering if snapshot.get("waiting")]
     judgement = judge(workers, rules)
     return {
         "verdict": verdict(judgement),
@@ -121,7 +121,7 @@ def _worker_rows(seen: Seen) -> Iterator[tuple[Any, ...]]:
         state += f"; its clock is {abs(ahead_s):,.0f} s {'ahead' if ahead_s > 0 else 'behind'}"
     started = f"{datetime.fromtimestamp(seen.snapshot.get('started_at', 0), UTC):%Y-%m-%d %H:%M:%S}"
     partitions = f"{len(running)} of {len(stats.get('partitions', {}))} running"
-    yield seen.name, state, seen.snapshot.get("version"), partitions, started
+    yield f"{seen.name} ({seen.app or 'unknown'})", state, seen.snapshot.get("version"), partitions, started
     for part, since in stats.get("away_since", {}).items():
         yield f"server of {part}, for {seen.name}", f"does not answer since {clock(since)}", None, None, None
 

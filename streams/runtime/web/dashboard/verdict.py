@@ -45,7 +45,13 @@ def judge(workers: Sequence[Seen], rules: Sequence[Rule]) -> Judgement:
     if not all(snapshot["stats"].get("ready") for snapshot in answering):
         sentence = "The workers have not opened all their partitions yet: this takes seconds after a start or a change."
         return Judgement(verdict=Verdict.UNKNOWN, sentence=sentence, faults=())
-    return Judgement(verdict=Verdict.RIGHT, sentence=_right(answering), faults=())
+    sentence = _right(own_snapshots(workers), number=len(answering))
+    return Judgement(verdict=Verdict.RIGHT, sentence=sentence, faults=())
+
+
+def own_snapshots(workers: Sequence[Seen]) -> list[Mapping[str, Any]]:
+    """Return what the workers of the first one's application say: figures of several applications do not add up."""
+    return [seen.snapshot for seen in workers if seen.snapshot is not None and seen.app == workers[0].app]
 
 
 def _faults(workers: Sequence[Seen], rules: Mapping[str, Rule]) -> list[Fault]:
@@ -63,7 +69,7 @@ def _faults(workers: Sequence[Seen], rules: Mapping[str, Rule]) -> list[Fault]:
     return found
 
 
-def _right(answering: Sequence[Mapping[str, Any]]) -> str:
+def _right(answering: Sequence[Mapping[str, Any]], *, number: int) -> str:
     lags = [source for snapshot in answering for source in snapshot["stats"].get("sources", {}).values()]
     waiting = sum(source.get("lag", 0) for source in lags)
     at = clock(answering[0]["at"])  # of this worker, whose clock is the one that the page shows
@@ -75,7 +81,7 @@ def _right(answering: Sequence[Mapping[str, Any]]) -> str:
     else:
         begin = f"No source partition is assigned to these workers at {at}."
     waiting = [snapshot["waiting"].get("count", 0) for snapshot in answering if snapshot.get("waiting")]
-    parts = [begin, f"{len(answering)} of {len(answering)} workers."]
+    parts = [begin, f"{number} of {number} workers."]
     if waiting:
         parts.append(f"{_number(sum(waiting), 'order')} {'waits' if sum(waiting) == 1 else 'wait'} to be complete.")
     letters = sum(snapshot["stats"].get("refused", 0) for snapshot in answering)
