@@ -92,6 +92,7 @@ class ConnectorWatch:
         begin: begins a sweep, so that the watch can look meanwhile.
 
     Attributes:
+        is_up: whether the connector and all its tasks were running at the last look.
         is_sweep_due: whether rows may have vanished since the last complete sweep.
     """
 
@@ -105,6 +106,7 @@ class ConnectorWatch:
         begin: Callable[[Callable[[], None]], Work] = in_thread,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.is_up = False
         self.is_sweep_due = True
         self._connect = connect
         self._name = name
@@ -124,7 +126,7 @@ class ConnectorWatch:
             calm = self._is_calm()
         except StackError as error:
             self._say_once(str(error))
-            calm = False
+            self.is_up = calm = False
         if not calm:
             self.is_sweep_due, self._is_whole = True, False
         if self._sweeping is not None:
@@ -146,6 +148,7 @@ class ConnectorWatch:
     def _is_calm(self) -> bool:
         """Whether the connector follows the log; say what it does otherwise, and start it again if it has failed."""
         status = self._connect.status(self._name)
+        self.is_up = status is not None and is_running(status)
         if status is None:
             self._say_once(f"{self._name} does not exist; create it with `millrace connector apply`")
             return False

@@ -29,6 +29,17 @@ def _held(past: Past) -> str | None:
 ORDER_RULES: Final[Sequence[Rule]] = (
     *RULES,
     Rule(
+        name="ConnectorDown",
+        expression="millrace_connector_up == 0",
+        for_s=60,
+        verdict=Verdict.PERSON,
+        summary="The connector or one of its tasks does not run",
+        impact="No change of the source reaches Kafka; all are read later, as long as the source keeps its log.",
+        do="millrace connector status",
+        docs=f"{RUNBOOKS}/source-failover.md",
+        find=None,
+    ),
+    Rule(
         name="OrdersOverdue",
         expression='increase(millrace_orders_total{event="overdue"}[15m]) > 0',
         for_s=0,

@@ -15,6 +15,7 @@ from typing import Any, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ops.connector.exposition import WatchCollector
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.web.metrics import exposition
 from streams.runtime.web.pages import CountedCollector
@@ -31,14 +32,15 @@ WAITING = {"orders/0": {"records": 1.0, "bytes": 1.0, "seconds": 1.0}}
 
 
 def exposed() -> set[str]:
-    """The names of all series that workers expose."""
+    """The names of all series that workers and the watch over the connector expose."""
     app = cast(TransactionalApp, FakeApp())
     empty = cast(TransactionalApp, SimpleNamespace(partition_supervisor=SimpleNamespace(partitions=[])))
     counted = {
         "orders": SimpleNamespace(counts=Counter(overdue=0, completed=0)),
         "guard": SimpleNamespace(counts=Counter(emitted_twice=0)),
     }
-    extra = [CountedCollector(counted), IncompleteCollector(empty), WaitingCollector(lambda: WAITING)]
+    watch = WatchCollector("shop-connector", SimpleNamespace(is_up=True, is_sweep_due=False))
+    extra = [watch, CountedCollector(counted), IncompleteCollector(empty), WaitingCollector(lambda: WAITING)]
     text = exposition(app, LAGS, extra).decode()
     return {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
 

@@ -74,7 +74,10 @@ def test_what_only_watches_starts_only_if_it_is_asked_for() -> None:
 def test_prometheus_asks_every_worker_and_reads_the_rules_that_are_there() -> None:
     settings = yaml.safe_load((REPOSITORY / "config/prometheus/prometheus.yaml").read_text())
     [job] = settings["scrape_configs"]
-    assert [target for group in job["static_configs"] for target in group["targets"]] == [f"{w}:6066" for w in WORKERS]
+    assert [target for group in job["static_configs"] for target in group["targets"]] == [
+        *[f"{worker}:6066" for worker in WORKERS],
+        SERVICES[WATCH]["command"][-1].replace("0.0.0.0", WATCH),  # noqa: S104 - within its container
+    ]
     assert [(REPOSITORY / "config/prometheus" / name).exists() for name in settings["rule_files"]] == [True]
 
 

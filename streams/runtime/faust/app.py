@@ -110,8 +110,7 @@ class TransactionalApp(WorkerApp):
         self.transaction_timeout_ms = transaction_timeout_ms
         self.changelog_delete_retention_s = changelog_delete_retention_s
         self.record_batch_max_bytes = record_batch_max_bytes
-        self.web_token = web_token
-        self.web_peers = web_peers
+        self.web_token, self.web_peers = web_token, web_peers
         self.stats = RuntimeStats()
         self.pages = Pace()
         self.pipelines: list[Pipeline] = []

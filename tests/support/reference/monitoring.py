@@ -36,6 +36,7 @@ PANELS: Final[Sequence[tuple[str, str, Mapping[str, str]]]] = (
         {"{{phase}}": "sum by (phase) (rate(millrace_turn_phase_seconds_total[1m]))"},
     ),
     ("Servers that do not answer", "s", {"{{instance}} {{part}}": "millrace_away_seconds"}),
+    ("Connector up", "short", {"{{connector}}": "millrace_connector_up"}),
     ("Partitions running", "short", {"{{instance}}": "sum by (instance) (millrace_partition_running)"}),
     ("Changelog still to restore", "short", {"{{instance}} {{partition}}": "millrace_restore_remaining > 0"}),
     ("Held up by open transactions", "s", {"{{topic}}/{{partition}}": "millrace_held_up_seconds"}),

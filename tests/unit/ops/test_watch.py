@@ -7,11 +7,16 @@ from itertools import pairwise
 from typing import Any, cast
 
 import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
 
+from ops.cli import parser
+from ops.connector.exposition import exposed
 from ops.connector.rest import ConnectClient
 from ops.connector.sweep import SweptTable
 from ops.connector.watch import CLOSE_S, FIRST_PAUSE_S, LONGEST_PAUSE_S, ConnectorWatch, Work
 from stack.errors import StackError
+from stack.ports import free_ports
 
 NAME = "shop-connector"
 STREAMING = {"file": "binlog.000001", "pos": 4}
@@ -305,3 +310,47 @@ def test_a_watch_that_ends_waits_for_the_table_of_its_sweep_and_for_no_other(wor
     watch.look()
     watch.close()
     assert (limits, tables) == ([CLOSE_S], ["orders"])
+
+
+# -- metrics ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_watch_says_whether_the_connector_was_running_at_its_last_look(world: World) -> None:
+    seen = [world.watch.is_up]
+    for task in ("RUNNING", "FAILED", "UNASSIGNED", None, "RUNNING"):
+        world.connect.task = task
+        world.watch.look()
+        seen.append(world.watch.is_up)
+    world.connect.error = StackError("Connect does not answer")
+    world.watch.look()
+    assert [*seen, world.watch.is_up] == [False, True, False, False, False, True, False]
+
+
+def test_the_metrics_of_a_watch_are_served_until_it_ends(world: World) -> None:
+    [port] = free_ports(["metrics"]).values()
+    with exposed(("127.0.0.1", port), NAME, world.watch):
+        world.watch.look()
+        text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+        values = {sample.name: sample.value for f in text_string_to_metric_families(text) for sample in f.samples}
+        assert values == {"millrace_connector_up": 1, "millrace_connector_sweep_due": world.watch.is_sweep_due}
+        with pytest.raises(StackError, match="--metrics"), exposed(("127.0.0.1", port), NAME, world.watch):
+            pass
+    with exposed(("127.0.0.1", port), NAME, world.watch):
+        pass  # the port is free again
+
+
+def test_without_an_address_nothing_is_served(world: World) -> None:
+    with exposed(None, NAME, world.watch):
+        pass
+
+
+@pytest.mark.parametrize("text", ["9404", ":9404", "a:", "a:b", "a:0", "a:65536"])
+def test_an_address_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser("connector").parse_args(["connector", "watch", "--metrics", text])
+    assert "such as 127.0.0.1:9404" in capsys.readouterr().err
+
+
+def test_an_address_is_a_host_and_a_port() -> None:
+    arguments = parser("connector").parse_args(["connector", "watch", "--metrics", "[::1]:9404"])
+    assert arguments.metrics == ("::1", 9404)
