@@ -5,12 +5,16 @@ Method: figures and a clock that the test sets.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaError
+from faust.exceptions import ConsumerNotStarted
 
 from streams.runtime.stats import SECONDS_BOUNDS
+from streams.runtime.web.dashboard import history as histories
 from streams.runtime.web.dashboard.history import MINUTES, STEPS, History, quantile
 from streams.runtime.web.rules import AWAY_S, Figures
 from tables.views.rules import ORDER_RULES
@@ -114,6 +118,27 @@ async def test_rates_are_those_of_now_a_quarter_of_an_hour_and_a_day(watched: Wa
     assert rates["now"] == pytest.approx(30, rel=0.1)
     assert rates["quarter_hour"] == pytest.approx(600 / 900, rel=0.05)
     assert rates["day"] == pytest.approx(600 / 1_820, rel=0.05)
+
+
+@pytest.mark.parametrize("error", [KafkaError("revoked"), ConsumerNotStarted(), TimeoutError()], ids=repr)
+async def test_a_look_that_fails_ends_neither_the_watch_nor_the_worker(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(histories, "LOOK_S", 0.0)
+    looks, enough = 0, asyncio.Event()
+
+    async def look() -> Figures:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise error
+        enough.set()
+        return HEALTHY
+
+    history = History(look=look, published=lambda: 0, rules=ORDER_RULES)
+    async with history:
+        await asyncio.wait_for(enough.wait(), 20)
+    assert not history.crashed
 
 
 async def test_what_is_remembered_is_bounded(watched: Watched) -> None:

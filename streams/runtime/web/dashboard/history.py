@@ -5,6 +5,7 @@ A service looks at the figures every second and evaluates the rules over them, w
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,10 +13,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
+from aiokafka.errors import KafkaError
+from faust.exceptions import FaustError
 from mode import Service
 
 from streams.runtime.stats import SECONDS_BOUNDS
 from streams.runtime.web.rules import Figures, Rule
+
+log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
 STEP_S: Final = 10.0
@@ -75,7 +80,10 @@ class History(Service):
     @Service.task
     async def _look_again_and_again(self) -> None:
         while not self.should_stop:
-            await self.look()
+            try:
+                await self.look()
+            except (KafkaError, FaustError, OSError, TimeoutError) as error:  # its partitions are being taken away
+                log.debug("the figures of the worker cannot be read: %r", error)
             await self.sleep(LOOK_S)
 
     async def look(self) -> None:
