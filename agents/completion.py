@@ -7,7 +7,7 @@ Output: `order_final` (key: order id, value: `CompleteOrder`), `order_amended` (
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -21,7 +21,7 @@ from streams.model.order import Emission, OrderState, live_lines
 from streams.model.published import AmendedOrder, CompleteOrder, IncompleteOrder, PaymentMethod
 from streams.runtime.partition.batch import OutputRecord, SourceRecord, TimerCallback
 from streams.runtime.partition.processor import PartitionView
-from streams.runtime.partition.turn import Turn
+from streams.runtime.partition.turn import TRACEPARENT, Turn
 from streams.runtime.state.store import Entry
 from streams.topics import DEAD_LETTERS, ORDER_AMENDED, ORDER_FINAL, ORDER_INCOMPLETE
 from tables.order_cache import CachedOrder
@@ -124,7 +124,7 @@ class OrderCompletion:
         """
         await self._claim_filter.apply(turn, partition.incarnation)
         await self._await_payment_methods(turn.outcomes)
-        return [self._record(outcome) for outcome in turn.outcomes]
+        return [self._record(outcome, turn.traces) for outcome in turn.outcomes]
 
     def dead_letter(self, record: SourceRecord, reason: str) -> OutputRecord:
         """Build the dead letter of a record that could not be processed."""
@@ -181,7 +181,9 @@ class OrderCompletion:
             await self._payment_methods.wait_for(missing, self._wait_s)
             self._given_up |= {id_ for id_ in missing if get(id_) is None}
 
-    def _record(self, outcome: Published) -> OutputRecord:
+    def _record(self, outcome: Published, traces: Mapping[bytes, bytes]) -> OutputRecord:
         if not isinstance(outcome, IncompleteOrder) and outcome.payment_method is not None:
             outcome.payment_method = self._payment_methods.get(outcome.payment_method.id) or outcome.payment_method
-        return OutputRecord(_topic_of[type(outcome)], outcome.order_id.encode(), _encode(outcome))
+        key = outcome.order_id.encode()
+        headers = ((TRACEPARENT, traces[key]),) if key in traces else ()
+        return OutputRecord(_topic_of[type(outcome)], key, _encode(outcome), headers)

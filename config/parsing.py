@@ -91,6 +91,18 @@ def bootstrap(raw: str) -> str:
     return ",".join(servers)
 
 
+def web_addresses(raw: str) -> tuple[str, ...]:
+    """Parse the addresses of web servers, such as http://127.0.0.1:6070, separated by commas."""
+    try:
+        parts = [urlsplit(part.strip().rstrip("/")) for part in raw.split(",")]
+        is_good = all(p.scheme == "http" and p.hostname and p.port and p.netloc.count("@") == 0 for p in parts)
+    except ValueError:  # an invalid port
+        is_good = False
+    if not is_good or any(p.path or p.query or p.fragment for p in parts):
+        raise ValueError("must be http://host:port, or several of them separated by commas")
+    return tuple(f"http://{p.netloc}" for p in parts)
+
+
 def advertised_host(raw: str) -> str:
     """Parse the host name or address by which others reach this worker, which a wildcard such as 0.0.0.0 is not."""
     host = raw.strip()

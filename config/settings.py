@@ -184,6 +184,7 @@ class WorkerSettings(DeploymentSettings):
     web_host: str = setting("WEB_HOST", parsing.text, "127.0.0.1")
     web_advertised_host: str = setting("WEB_ADVERTISED_HOST|WEB_HOST", parsing.advertised_host, "127.0.0.1")
     web_token: str | None = setting("WEB_TOKEN", parsing.token, None, secret=True)
+    web_peers: tuple[str, ...] = setting("WEB_PEERS", parsing.web_addresses, ())
     web_tables: bool = setting("WEB_TABLES", parsing.flag, False)
 
 

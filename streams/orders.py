@@ -9,7 +9,7 @@
     Redis: locks on complete orders (the guard), and a cache of order rows for other services
 
 Run one or more workers: `faust -A streams.orders worker --web-port 6066`.
-Web pages: `http://127.0.0.1:6066/stats/`, `/orders/incomplete`, `/orders/<order id>/`, `/metrics`.
+Web pages: `http://127.0.0.1:6066/` for people; `/stats/`, `/orders/incomplete`, `/orders/<order id>/`, `/metrics`.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ from tables.source_epochs import begun_epoch
 from tables.views import incomplete
 from tables.views import orders as views
 from tables.views.incomplete import IncompleteCollector
+from tables.views.people import waiting_orders
+from tables.views.rules import ORDER_RULES
 
 kafka, redis, settings = read_or_exit(KafkaSettings, RedisSettings, OrdersSettings)
 orders_or_exit(settings.dataset)
@@ -121,4 +123,7 @@ declare_pages(
     counted={"orders": completion, "guard": guard, "cache": cache, "payment_methods": payment_methods},
     figures=lambda: incomplete.figures(app),
     collector=IncompleteCollector(app),
+    rules=ORDER_RULES,
+    published=lambda: completion.counts["completed"],
+    waiting=waiting_orders(app, state),
 )

@@ -42,6 +42,7 @@ def transactional_app(app_id: str, kafka: KafkaSettings, settings: WorkerSetting
         broker_rebalance_timeout=rebalance_timeout_s,
         broker_request_timeout=rebalance_timeout_s + REQUEST_MARGIN_S,
         web_token=settings.web_token,
+        web_peers=settings.web_peers,
         web_bind=settings.web_host,
         web_host=settings.web_advertised_host,
         web_tables_enabled=settings.web_tables,

@@ -21,6 +21,7 @@ from config.settings import ConnectSettings, DatasetSettings, KafkaSettings
 from ops.connector import signal_command
 from ops.connector.apply import apply_connector, check_connector, failure_of, stop_connector
 from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
+from ops.connector.exposition import exposed
 from ops.connector.first_reads import FirstReads, read_all
 from ops.connector.mysql import check_source
 from ops.connector.postgres import PostgresSource
@@ -68,7 +69,10 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only count these rows; exit code 1 if there are any")
     parser.add_argument("--force", action="store_true", help="delete them even if they are over 20%% of a table's rows")
     text = "start failed tasks again, and sweep after each snapshot and at the start; runs until it is stopped"
-    _add(actions, "watch", run_watch, text)
+    watch = _add(actions, "watch", run_watch, text)
+    watch.add_argument(
+        "--metrics", type=_address, metavar="HOST:PORT", help="serve metrics for Prometheus here (default: nowhere)"
+    )
     text = "begin a new epoch after the source's log began again"
     epoch = actions.add_parser("epoch", help=text, description=text)
     begin = _add(
@@ -252,9 +256,10 @@ def run_watch(arguments: argparse.Namespace) -> int:
             say=lambda line: print(line, flush=True),
             after_away=UNCLEAN_STOP if definition.engine == "postgres" else "",
         )
-        while not stop.is_set():
-            watch.look()
-            stop.wait(_LOOK_SECONDS)
+        with exposed(arguments.metrics, connector_name(definition.name), watch):
+            while not stop.is_set():
+                watch.look()
+                stop.wait(_LOOK_SECONDS)
         watch.close()
     return 0
 
@@ -274,6 +279,14 @@ def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParse
     add_stack_option(parser)
     parser.set_defaults(run=run)
     return parser
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Parse a host and a port."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise argparse.ArgumentTypeError(f"invalid address {text!r}: use a host and a port, such as 127.0.0.1:9404")
+    return host.strip("[]"), int(port)
 
 
 def _bootstrap(arguments: argparse.Namespace) -> str:

@@ -66,6 +66,7 @@ class ConnectorWatch:
         after_away: is said once Connect answers again after it did not, as it may have been killed.
 
     Attributes:
+        is_up: whether the connector and all its tasks were running at the last look.
         is_sweep_due: whether rows may have vanished since the last complete sweep.
     """
 
@@ -81,6 +82,7 @@ class ConnectorWatch:
         after_away: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.is_up = False
         self.is_sweep_due = True
         self._connect = connect
         self._name = name
@@ -104,7 +106,8 @@ class ConnectorWatch:
             calm = self._is_calm()
         except StackError as error:
             self._say_once(str(error))
-            calm, self._was_away = False, True
+            self.is_up = calm = False
+            self._was_away = True
         if calm and self._was_away:
             self._was_away = False
             if self._after_away:
@@ -132,6 +135,7 @@ class ConnectorWatch:
     def _is_calm(self) -> bool:
         """Whether the connector follows the log; say what it does otherwise, and start it again if it has failed."""
         status = self._connect.status(self._name)
+        self.is_up = status is not None and is_running(status)
         if status is None:
             self._say_once(f"{self._name} does not exist; create it with `millrace connector apply`")
             return False

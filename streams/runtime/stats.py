@@ -13,6 +13,10 @@ SECONDS_BOUNDS: Final = (
 )  # fmt: skip
 RECORDS_BOUNDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 100_000)
 
+PHASES: Final = ("wait", "fold", "publish", "commit")
+"""Phases of a turn (micro-batch): it waits until it may begin, folds its changes, decides what to publish (and waits
+for the application's servers, such as the lock guard), and commits, with the write to the local store."""
+
 
 class Distribution:
     """A histogram with fixed bucket bounds; adding an observation takes a fraction of a microsecond.
@@ -72,6 +76,7 @@ class RuntimeStats:
         commit_seconds: duration of each turn's transaction and local write.
         turn_records: number of records per turn, all source topics together.
         loop_seconds: time by which a callback of the event loop ran late, because the loop was held by others.
+        phase_seconds: total duration of all turns by phase, one of `PHASES`.
         visible_seconds: time from the Kafka timestamp of a source record to the commit of the output it led to.
     """
 
@@ -84,16 +89,33 @@ class RuntimeStats:
         self.turn_records = Distribution(RECORDS_BOUNDS)
         self.visible_seconds = Distribution(SECONDS_BOUNDS)
         self.loop_seconds = Distribution(SECONDS_BOUNDS)
+        self.phase_seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
+
+    def waited(self, seconds: float) -> None:
+        """Add the time for which a turn (micro-batch) waited until it might begin."""
+        self.phase_seconds["wait"] += seconds
 
     def count(self, name: str, amount: int = 1) -> None:
         """Increase a counter by `amount`."""
         self.counters[name] += amount
 
-    def turn_done(self, turn: TurnCounts, *, records: int, outputs: int, seconds: float, commit_seconds: float) -> None:
+    def turn_done(
+        self,
+        turn: TurnCounts,
+        *,
+        records: int,
+        outputs: int,
+        seconds: float,
+        commit_seconds: float,
+        publish_seconds: float = 0.0,
+    ) -> None:
         """Add a committed turn (micro-batch) to the counters and histograms."""
         self.turns += 1
         self.turn_seconds.observe(seconds)
         self.commit_seconds.observe(commit_seconds)
+        self.phase_seconds["fold"] += seconds - publish_seconds - commit_seconds
+        self.phase_seconds["publish"] += publish_seconds
+        self.phase_seconds["commit"] += commit_seconds
         self.turn_records.observe(records)
         now_ms = time.time() * 1000
         self.visible_seconds.observe_all([max(0.0, now_ms - at_ms) / 1000 for at_ms in turn.caused_at_ms])

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
+from aiohttp import web
 from faust.web import Request, Response, View
 
 from streams.model.order import Emission, OrderState, is_forgotten, products_of, status_of
+from streams.model.order_life import utc_of
 from streams.runtime.faust.app import TransactionalApp
+from streams.runtime.faust.router import ROUTED
 from streams.runtime.faust.table import NotHere, TransactionalTable
+from streams.runtime.web.dashboard.html import SECURITY_HEADERS
 from streams.runtime.web.pages import open_partitions, partitions
 from tables.views import incomplete
+from tables.views.people import order_page
 
 MOST_LISTED: Final = 200
 
@@ -30,7 +35,18 @@ def order_view(order_id: str, state: OrderState) -> dict[str, Any]:
         "products_missing": waiting_for,
         "row": None if row is None else msgspec.to_builtins(_named(row)),
         "products": msgspec.to_builtins(products_of(state)),
+        "lines": [
+            {"product_id": product, **msgspec.to_builtins(_named(line))}
+            for product, line in sorted(state.lines.items())
+        ],
+        "first_seen_at": _moment(state.first_seen_ms),
+        "changed_at": _moment(state.changed_ms),
+        "reported": state.reported,
     }
+
+
+def _moment(at_ms: int) -> str | None:
+    return msgspec.to_builtins(utc_of(at_ms)) if at_ms else None
 
 
 def _named(row: Any) -> dict[str, Any]:
@@ -40,8 +56,8 @@ def _named(row: Any) -> dict[str, Any]:
 def declare(app: TransactionalApp, orders: TransactionalTable) -> None:
     """Add the views of orders to the application.
 
-    Any worker serves `/orders/{order_id}/`, by asking the worker that owns the order. `/orders/incomplete` covers only
-    the partitions of the worker that receives the request.
+    Any worker serves `/orders/{order_id}/`, by asking the worker that owns the order; a browser gets a page for people.
+    `/orders/incomplete` covers only the partitions of the worker that receives the request.
     """
 
     @app.page("/orders/incomplete", name="incomplete")
@@ -53,8 +69,15 @@ def declare(app: TransactionalApp, orders: TransactionalTable) -> None:
         return await app.pages.build(lambda: view.json(incomplete.listing(orders, open_partitions(app), limit)))
 
     @app.page("/orders/{order_id}/", name="order")
-    @app.table_route(table=orders, match_info="order_id")
     async def order(view: View, request: Request, order_id: str) -> Response:
+        response: Response = await cast(Any, found)(view, request, order_id=order_id)
+        if "text/html" not in request.headers.get("Accept", "") or ROUTED in request.headers:
+            return response
+        answer = msgspec.json.decode(cast(bytes, cast(web.Response, response).body))
+        return view.html(order_page(order_id, answer), status=response.status, headers=dict(SECURITY_HEADERS))
+
+    @app.table_route(table=orders, match_info="order_id")
+    async def found(view: View, request: Request, order_id: str) -> Response:
         try:
             state = orders.get(order_id)
         except NotHere:

@@ -30,6 +30,8 @@ APPLICATIONS: dict[str, str] = {name: SERVICES[name]["command"][2] for name in W
 """The applications of the default dataset."""
 
 ONE_SHOTS = ("buckets", *WATCHES)
+MONITORING = ("prometheus", "grafana", "kafka-ui")
+"""Services of the profile `monitoring`."""
 
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)([^}]*)\}")
 

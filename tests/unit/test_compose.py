@@ -20,6 +20,7 @@ from stack.ports import DEFAULT_PORTS
 from tests.unit.compose import (
     APPLICATIONS,
     COMPOSE_FILE,
+    MONITORING,
     OF_SHOP,
     ONE_SHOTS,
     PROGRAMS,
@@ -28,6 +29,7 @@ from tests.unit.compose import (
     SERVICES,
     SOURCES,
     VARIABLE,
+    WATCH,
     WATCHES,
     WORKERS,
     variables,
@@ -35,7 +37,7 @@ from tests.unit.compose import (
 
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|AUTH|ACCESS_KEY|ROOT_USER")
 REQUIRED = re.compile(r"\$\{(\w+):\?set \1 in \.env\}")
-EXACT_VERSION = re.compile(r"\d+\.\d+\.\d+([.-]\w+)*|\d\d\.\d+-\w+|RELEASE\.\d{4}-\d\d-\d\dT[\d-]+Z")
+EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+([.-]\w+)*|\d\d\.\d+-\w+|RELEASE\.\d{4}-\d\d-\d\dT[\d-]+Z")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -62,17 +64,29 @@ def test_the_file_is_well_formed_and_the_compose_plugin_accepts_it_where_there_i
 
 
 def test_every_service_is_a_server_a_worker_or_a_one_shot() -> None:
-    assert set(SERVICES) == {*SERVERS, *WORKERS, *WATCHES.values(), *ONE_SHOTS}
+    assert set(SERVICES) == {*SERVERS, *WORKERS, *WATCHES.values(), *ONE_SHOTS, *MONITORING}
     others = ("streams.lookups", "streams.archive", "streams.metrics")
     assert Counter(APPLICATIONS.values()) == {"streams.orders": 2, **dict.fromkeys(others, 1)}
     assert set(PROGRAMS) == {*WORKERS, *WATCHES.values(), *WATCHES}
 
 
-def test_the_services_of_the_shop_start_with_their_profile_and_all_others_always() -> None:
-    assert {name for name, service in SERVICES.items() if service.get("profiles") == ["shop"]} == set(OF_SHOP)
-    assert all("profiles" not in service for name, service in SERVICES.items() if name not in OF_SHOP)
+def test_the_shop_and_what_only_watches_start_with_their_profiles_and_all_others_always() -> None:
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert {name for name, own in profiles.items() if own == ["shop"]} == set(OF_SHOP)
+    assert {name for name, own in profiles.items() if own == ["monitoring"]} == set(MONITORING)
+    assert profiles.keys() == {*OF_SHOP, *MONITORING}
     for name in set(SERVICES) - set(OF_SHOP):
         assert not set(SERVICES[name].get("depends_on", ())) & set(OF_SHOP), f"{name} would start without its need"
+
+
+def test_prometheus_asks_every_worker_and_reads_the_rules_that_are_there() -> None:
+    settings = yaml.safe_load((REPOSITORY / "config/prometheus/prometheus.yaml").read_text())
+    [job] = settings["scrape_configs"]
+    assert [target for group in job["static_configs"] for target in group["targets"]] == [
+        *[f"{worker}:6066" for worker in APPLICATIONS],
+        SERVICES[WATCH]["command"][-1].replace("0.0.0.0", WATCH),  # noqa: S104 - within its container
+    ]
+    assert [(REPOSITORY / "config/prometheus" / name).exists() for name in settings["rule_files"]] == [True]
 
 
 def test_every_image_is_pinned_to_one_version() -> None:
@@ -155,7 +169,7 @@ def test_the_programs_do_not_run_as_root() -> None:
 
 def test_ports_are_those_of_the_local_servers_on_the_loopback_address_only() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published.keys() == {*SERVERS, *WORKERS}
+    assert published.keys() == {*SERVERS, *WORKERS, *MONITORING}
     expected = {name: DEFAULT_PORTS["mariadb" if name == "mysql" else name] for name in SERVERS}
     for name, ports in published.items():
         address, port, _ = ports[0].split(":")

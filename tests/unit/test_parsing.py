@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from batch.__main__ import main as batch_main
-from config.parsing import absolute_time, interval, interval_or_zero, point_in_time
+from config.parsing import absolute_time, interval, interval_or_zero, point_in_time, web_addresses
 from ops import restarter
 from ops.cli import main
 
@@ -39,6 +39,26 @@ def test_an_interval_of_zero_is_read_only_where_it_makes_sense() -> None:
     assert interval_or_zero("0") == interval_or_zero("0s") == 0
     with pytest.raises(ValueError, match=EXAMPLES):
         interval("0s")
+
+
+@pytest.mark.parametrize(
+    ("text", "addresses"),
+    [
+        ("http://127.0.0.1:6070", ("http://127.0.0.1:6070",)),
+        (" http://lookups:6066/ , http://[::1]:1", ("http://lookups:6066", "http://[::1]:1")),
+    ],
+)
+def test_addresses_of_web_servers_are_read_one_by_one(text: str, addresses: tuple[str, ...]) -> None:
+    assert web_addresses(text) == addresses
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a:1", "https://a:1", "http://a", "http://a:x", "http://u:p@a:1", "http://a:1/x", "http://a:1,", "http://a:0", ""],
+)
+def test_an_address_that_is_none_of_a_web_server_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="http://host:port"):
+        web_addresses(text)
 
 
 @pytest.mark.parametrize("parse", [absolute_time, point_in_time])

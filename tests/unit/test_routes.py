@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-COMMON: Final = {"/", "/health", "/metrics", "/stats/"}
+COMMON: Final = {"/", "/assets/{name}", "/events", "/health", "/metrics", "/snapshot", "/stats/"}
 
 ROUTES: Final = {
     "streams.orders": COMMON | {"/orders/incomplete", "/orders/{order_id}/"},
@@ -20,7 +20,7 @@ ROUTES: Final = {
     "streams.metrics": COMMON,
 }
 """Every page of each application. All of them are open to anybody who reaches the port: add none that writes, none that
-lists keys or values of a table, and none that names other workers or their topics."""
+lists keys or values of a table. `/` names the other workers of the application, and the oldest incomplete orders."""
 
 
 @pytest.mark.parametrize("name", ROUTES)

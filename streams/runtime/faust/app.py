@@ -85,6 +85,7 @@ class TransactionalApp(WorkerApp):
         transaction_timeout_ms: time after which Kafka aborts an unfinished transaction.
         standby_replicas: number of other workers that keep a copy of each partition's state.
         web_token: token that requests to the web views must bring; None if they need none.
+        web_peers: addresses of workers of other applications, which the page `/` shows.
         changelog_delete_retention_s: how many seconds compaction of the changelogs keeps tombstones.
     """
 
@@ -101,6 +102,7 @@ class TransactionalApp(WorkerApp):
         standby_replicas: int = 0,
         changelog_delete_retention_s: float = 86_400.0,
         web_token: str | None = None,
+        web_peers: Sequence[str] = (),
         **options: Any,
     ) -> None:
         self.bootstrap = bootstrap
@@ -109,7 +111,7 @@ class TransactionalApp(WorkerApp):
         self.transaction_timeout_ms = transaction_timeout_ms
         self.changelog_delete_retention_s = changelog_delete_retention_s
         self.record_batch_max_bytes = record_batch_max_bytes
-        self.web_token = web_token
+        self.web_token, self.web_peers = web_token, web_peers
         self.stats = RuntimeStats()
         self.pages = Pace()
         self.pipelines: list[Pipeline] = []

@@ -25,6 +25,8 @@ MOST_BYTES: Final = 16 * 1024 * 1024
 MOST_ROUTED: Final = 32
 """Maximum number of requests that are routed at the same time; others wait."""
 
+HTTP_OK: Final = 200
+
 METHODS: Final = frozenset({"GET", "HEAD"})
 
 PASSED_HEADERS: Final = ("Accept", "X-Request-Id")
@@ -72,11 +74,30 @@ class BoundedRouter(Router):
             return _error(web, lost, owner, status=503)
         return web.bytes(body, content_type="application/json", status=status)
 
+    def members(self) -> list[URL]:
+        """Return the addresses of web servers that the members of the consumer group advertise."""
+        return [url for url in self._advertised() if _is_plain(url)]
+
+    def _advertised(self) -> set[URL]:
+        return {URL(member) for member in (*self.tables_metadata(), *self.external_topics_metadata())}
+
     def _is_member(self, url: URL) -> bool:
         """Return whether a member of the consumer group advertises this URL, and it is that of a web server."""
-        members = {URL(member) for member in (*self.tables_metadata(), *self.external_topics_metadata())}
-        is_plain = url.scheme == "http" and url.user is None and url.raw_path == "/" and not url.query_string
-        return is_plain and bool(url.host) and url in members
+        return _is_plain(url) and url in self._advertised()
+
+    async def get(self, member: URL, path: str) -> bytes:
+        """Return the JSON that a member of the consumer group has at `path`.
+
+        Raises:
+            aiohttp.ClientError, OSError, TimeoutError: it does not answer, or not as a worker does.
+        """
+        try:
+            status, body = await self._request("GET", member.with_path(path), {})
+        except UnusableResponseError as error:
+            raise OSError(f"it is of another version, or no worker ({error})") from error
+        if status != HTTP_OK:
+            raise OSError(f"status {status}")
+        return body
 
     async def _ask(self, owner: tuple[str, int], request: Request) -> tuple[int, bytes]:
         """Return the status and the body of the owner's response."""
@@ -84,16 +105,23 @@ class BoundedRouter(Router):
         path, query = request.url.raw_path, request.url.raw_query_string
         url = URL.build(scheme="http", host=host, port=port, path=path, query_string=query, encoded=True)
         headers = {name: request.headers[name] for name in PASSED_HEADERS if name in request.headers}
+        return await self._request(request.method, url, headers)
+
+    async def _request(self, method: str, url: URL, headers: dict[str, str]) -> tuple[int, bytes]:
         token = cast(WorkerApp, self.app).web_token
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"  # the worker's own: the client's has been checked
         async with self.app.http_client.request(
-            request.method, url, headers={**headers, ROUTED: "1"}, allow_redirects=False
+            method, url, headers={**headers, ROUTED: "1"}, allow_redirects=False
         ) as response:
             if response.content_type != "application/json":
                 raise UnusableResponseError(f"status {response.status}, content type {response.content_type}")
             body = await _read(response)
             return response.status, body
+
+
+def _is_plain(url: URL) -> bool:
+    return url.scheme == "http" and url.user is None and url.raw_path == "/" and not url.query_string and bool(url.host)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -7,6 +7,7 @@ whole request in time is closed, and the number of connections is limited, becau
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 import logging
 import time
@@ -18,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 from faust.types import AppT
 from faust.web.drivers import aiohttp as driver
+from multidict import CIMultiDict
 
 from streams.runtime.faust.worker import WorkerApp
 
@@ -84,20 +86,36 @@ async def refuse_bodies(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 def require_token(token: str) -> Middleware:
-    """Make a middleware that refuses requests without the token, except for `/health`, which says nothing of orders."""
+    """Make a middleware that refuses requests without the token, except for `/health`, which says nothing of orders.
+
+    A browser asks for a name and a password: any name will do, and the password is the token.
+    """
     expected = f"bearer {token}".encode()
+    challenge = CIMultiDict([("WWW-Authenticate", "Bearer"), ("WWW-Authenticate", 'Basic realm="Millrace"')])
 
     @web.middleware
     async def require(request: web.Request, handler: Handler) -> web.StreamResponse:
-        scheme, space, rest = request.headers.get("Authorization", "").partition(" ")
-        # The scheme is written in any case (RFC 9110, section 11.1), the token as it is.
-        given = f"{scheme.lower()}{space}{rest}".encode("utf-8", "surrogateescape")
-        if request.path.rstrip("/") == HEALTH or hmac.compare_digest(given, expected):
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        if request.path.rstrip("/") == HEALTH or hmac.compare_digest(_as_bearer(given), expected):
             return await handler(request)
         answer = {"error": "the header `Authorization: Bearer …` with the worker's WEB_TOKEN is missing or wrong"}
-        return web.json_response(answer, status=401, headers={"WWW-Authenticate": "Bearer"})
+        return web.json_response(answer, status=401, headers=challenge)
 
     return require
+
+
+def _as_bearer(authorization: bytes) -> bytes:
+    """Return the header in the form `bearer …`, also if a browser has sent the token as a password.
+
+    The scheme is written in any case (RFC 9110, section 11.1), the token as it is.
+    """
+    scheme, space, login = authorization.partition(b" ")
+    if scheme.lower() != b"basic":
+        return scheme.lower() + space + login
+    try:
+        return b"bearer " + base64.b64decode(login, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
 
 
 class _Refusal(asyncio.Protocol):
@@ -136,6 +154,8 @@ class LimitedSite(web.TCPSite):
 
 class BoundedWeb(driver.Web):
     """Faust's web server with limits on requests and connections."""
+
+    production_blueprints = ()  # Faust's own page `/`
 
     def __init__(self, app: AppT, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)

@@ -216,8 +216,9 @@ class PartitionTask:
 
     async def _take_turn(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            admission = self._pipeline.gate.admitted(self.queue.oldest_ms)
+            admission, began = self._pipeline.gate.admitted(self.queue.oldest_ms), time.monotonic()
             await unless_closing(stack.enter_async_context(admission), self._closing)
+            self._stats.waited(time.monotonic() - began)
             batches = self.queue.take(self._host.turn_max_records)  # step 1
             self._host.on_room()
             await self._fold(batches)
@@ -264,6 +265,7 @@ class PartitionTask:
             await self._finish_turn(turn, time.monotonic(), {}, records=0)
 
     async def _finish_turn(self, turn: Turn, began: float, offsets: Mapping[str, int], *, records: int) -> None:
+        publish_began = time.monotonic()
         outputs = await unless_closing(self._processor.publish(turn, self.view), self._closing)  # step 3
         if not (offsets or outputs or turn.changed):
             return  # the timer callbacks changed nothing
@@ -274,7 +276,12 @@ class PartitionTask:
         now = time.monotonic()
         self.turns += 1  # step 6
         self._stats.turn_done(
-            turn, records=records, outputs=len(outputs), seconds=now - began, commit_seconds=now - commit_began
+            turn,
+            records=records,
+            outputs=len(outputs),
+            seconds=now - began,
+            commit_seconds=now - commit_began,
+            publish_seconds=commit_began - publish_began,
         )
         self._host.on_committed(self.partition, offsets)
         self._processor.committed(turn, self.view)

@@ -23,6 +23,12 @@ log = logging.getLogger(__name__)
 SLICE_S: Final = 0.01
 """Time for which folding holds the event loop before the worker's other partitions get a chance to go on."""
 
+TRACEPARENT: Final = "traceparent"
+"""Header with the trace that a record belongs to (W3C Trace Context); it is copied to the outputs."""
+
+MOST_TRACE_BYTES: Final = 128
+"""Maximum size of a copied trace header; one of today's version has 55 bytes."""
+
 
 class FoldFailedError(Rejected):
     """A fold function raised an unexpected error: a bug rather than bad data, so it is counted as `failed`."""
@@ -51,6 +57,7 @@ class Turn:
         rejected: dead letters for records that are unreadable, break a rule, or made their fold function fail.
         counts: number of records by processing result (`folded`, `unchanged`, `left`, `after_retention`, `tombstones`,
             `malformed`, `rejected`, `failed`), and the changes whose source time was not plausible (`times_corrected`).
+        traces: header `traceparent` of the newest record that led to an outcome of a key, if it has one.
         newest_ms: newest plausible source time of the changes, in milliseconds since 1970; 0 if there is none.
     """
 
@@ -74,6 +81,7 @@ class Turn:
         self.forgotten: set[bytes] = set()
         self.outcomes: list[Any] = []
         self.caused_at_ms: list[int] = []
+        self.traces: dict[bytes, bytes] = {}
         self.rejected: list[OutputRecord] = []
         self.counts: Counter[str] = Counter()
         self.newest_ms = 0
@@ -152,9 +160,16 @@ class Turn:
             elif outcome is not STATE_ONLY:
                 outcomes.append(outcome)
                 self.caused_at_ms.append(records[index].timestamp)
+                if headers := records[index].headers:
+                    self._keep_trace(key, headers)
         self.newest_ms = newest_ms
         self.counts["folded"] += folded
         self.counts["unchanged"] += unchanged
+
+    def _keep_trace(self, key: bytes, headers: Sequence[tuple[str, bytes | None]]) -> None:
+        for name, value in headers:
+            if name == TRACEPARENT and value is not None and len(value) <= MOST_TRACE_BYTES:
+                self.traces[key] = value
 
     def _believed(self, change: Change[Any], record_ms: int, newest_ms: int) -> int:
         """Return the newest source time; replace a change's time that is not plausible by its Kafka timestamp."""

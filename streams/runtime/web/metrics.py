@@ -6,7 +6,11 @@ of partitions are reported per partition.
 
 from __future__ import annotations
 
+import platform
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
 from typing import Final
 
 from faust.types import TP
@@ -18,6 +22,8 @@ from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.faust.source_offsets import SourceLag
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.stats import Distribution
+
+VERSION: Final = metadata.version("millrace")
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -134,8 +140,28 @@ class RuntimeCollector(Collector):
             "Seconds by which a callback of the event loop ran late, because the loop was held.",
             stats.loop_seconds,
         )
+        yield counter("turn_phase_seconds", "Duration of all micro-batches by phase.", "phase", stats.phase_seconds)
         yield from self._lag_families()
         yield from self._partitions()
+        yield from self._worker()
+
+    def _worker(self) -> Iterator[Metric]:
+        """Yield what is known of the worker itself: its build, its start, and the room on the disk of its state."""
+        build = GaugeMetricFamily(
+            "millrace_build_info", "1, with the application and the versions.", labels=["app", "version", "python"]
+        )
+        build.add_metric([self._app.conf.id, VERSION, platform.python_version()], 1)
+        yield build
+        yield GaugeMetricFamily(
+            "millrace_started_time_seconds",
+            "Unix time at which the worker was started.",
+            value=self._app.stats.started_at,
+        )
+        free = free_bytes(Path(self._app.conf.datadir))
+        if free is not None:
+            yield GaugeMetricFamily(
+                "millrace_disk_free_bytes", "Free bytes on the disk that has the worker's state.", value=free
+            )
 
     def _lag_families(self) -> Iterator[Metric]:
         for name, help, amount in _LAGS:
@@ -173,6 +199,14 @@ class RuntimeCollector(Collector):
         for follower in supervisor.standbys:
             standby.add_metric([follower.name], follower.progress.remaining)
         return iter((running, remaining, standby))
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Return the free bytes on the disk of a folder; None if the folder does not exist yet."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 def _histogram(name: str, help: str, distribution: Distribution) -> HistogramMetricFamily:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from faust.types import TP
@@ -16,7 +17,11 @@ from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.faust.source_offsets import SourceLag
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.processor import PartitionView
-from streams.runtime.web.metrics import CONTENT_TYPE, counter, exposition
+from streams.runtime.web.dashboard.history import History
+from streams.runtime.web.dashboard.pages import declare_dashboard
+from streams.runtime.web.dashboard.sections import WaitingSection
+from streams.runtime.web.metrics import CONTENT_TYPE, VERSION, counter, exposition
+from streams.runtime.web.rules import RULES, Figures, Rule
 
 
 class Counted(Protocol):
@@ -36,14 +41,23 @@ def declare_pages(
     counted: Mapping[str, Counted],
     figures: Callable[[], Mapping[str, Any]] = dict,
     collector: Collector | None = None,
+    rules: Sequence[Rule] = RULES,
+    published: Callable[[], int] | None = None,
+    waiting: Waiting | None = None,
 ) -> None:
-    """Add the pages `/stats/`, `/metrics` and `/health` to the application.
+    """Add the pages `/`, `/stats/`, `/metrics` and `/health`.
 
     Args:
-        counted: components that count events, keyed by the name that both pages show.
+        counted: components that count events, keyed by the name that the pages show.
         figures: returns additional figures for `/stats/`; called on each request.
         collector: collects additional metrics for `/metrics`.
+        rules: what is worth a person's attention.
+        published: returns the number of results published since the start; by default, of all output records.
+        waiting: what waits in this application, for the page `/`.
     """
+    own = OwnSnapshot(app, counted, figures, waiting)
+    own.remember(rules, published or (lambda: app.stats.counters["outputs"]))
+    declare_dashboard(app, own.take, rules, None if waiting is None else waiting.section)
 
     @app.page("/stats/", name="stats")
     async def stats(view: View, request: Request) -> Response:
@@ -52,8 +66,7 @@ def declare_pages(
 
     @app.page("/health", name="health")
     async def health(view: View, request: Request) -> Response:
-        is_ready = app.partition_supervisor.is_ready
-        return view.json(health_of(app), status=200 if is_ready else 503)
+        return view.json(health_of(app), status=200 if app.partition_supervisor.is_ready else 503)
 
     @app.page("/metrics", name="metrics")
     async def metrics(view: View, request: Request) -> Response:
@@ -62,6 +75,90 @@ def declare_pages(
         lags = await app.partition_supervisor.offsets.lags()
         text = await app.pages.build(lambda: exposition(app, lags, collectors))
         return view.bytes(text, headers={"Content-Type": CONTENT_TYPE})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """What waits in an application, such as orders that are not complete.
+
+    Attributes:
+        figures: returns what this worker knows of that, with its number as `count`.
+        section: renders the figures of all workers.
+    """
+
+    figures: Callable[[], Mapping[str, Any]]
+    section: WaitingSection
+
+
+class OwnSnapshot:
+    """What a worker says of itself to those who show the page `/`."""
+
+    def __init__(
+        self,
+        app: TransactionalApp,
+        counted: Mapping[str, Counted],
+        figures: Callable[[], Mapping[str, Any]],
+        waiting: Waiting | None,
+    ) -> None:
+        self._app = app
+        self._counted = counted
+        self._figures = figures
+        self._waiting = waiting
+        self._history: History
+
+    def remember(self, rules: Sequence[Rule], published: Callable[[], int]) -> None:
+        """Start to look at the worker's figures when it starts."""
+        self._history = History(look=self.look, published=published, rules=rules)
+        self._app.start_with(self._history)
+
+    async def take(self) -> dict[str, Any]:
+        """Return the snapshot."""
+        lags = await self._app.partition_supervisor.offsets.lags()
+        return await self._app.pages.build(lambda: self._build(lags))
+
+    def _build(self, lags: Mapping[TP, SourceLag]) -> dict[str, Any]:
+        history = self._history
+        return {
+            "version": VERSION,
+            "at": time.time(),
+            "started_at": self._app.stats.started_at,
+            "stats": {**_own_figures(self._app, self._counted, lags), **self._figures()},
+            "alerts": history.alerts(),
+            "rates": history.rates(),
+            "visible": history.visible(),
+            "series": history.series(),
+            "waiting": {} if self._waiting is None else self._waiting.figures(),
+        }
+
+    async def look(self) -> Figures:
+        """Return the present figures."""
+        app, stats = self._app, self._app.stats
+        lags = await app.partition_supervisor.offsets.lags()
+        now = time.time()
+        return Figures(
+            turns=stats.turns,
+            records=stats.counters["records"],
+            dead_letters=stats.counters["refused"],
+            lag_s={f"{tp.topic}/{tp.partition}": lag.oldest_s or 0.0 for tp, lag in lags.items() if lag.records},
+            held_up_s=max([lag.held_up_s for lag in lags.values()], default=0.0),
+            unanswered_s=app.partition_supervisor.offsets.age_s if lags else 0.0,
+            not_running={
+                name: f"{fault['state']} {fault['error'] or ''}".strip()
+                for name, fault in health_of(app)["not_running"].items()
+            },
+            away_s={name: now - since for name, since in _away_since(self._counted).items()},
+            visible=tuple(stats.visible_seconds.counts),
+            events=self._events(),
+        )
+
+    def _events(self) -> dict[str, int]:
+        groups = {**{name: part.counts for name, part in self._counted.items()}, **self._figures()}
+        return {
+            f"{group}.{event}": number
+            for group, events in groups.items()
+            for event, number in events.items()
+            if isinstance(number, int)
+        }
 
 
 def _own_figures(app: TransactionalApp, counted: Mapping[str, Counted], lags: Mapping[TP, SourceLag]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Write the generated pages of `docs/reference/`, or check that they are current.
+"""Write the generated pages of `docs/reference/` and files of `config/`, or check that they are current.
 
 python -m tests.support.reference            write the pages, and print the names of those that changed
 python -m tests.support.reference --check    write nothing; exit code 1 if a page differs from the code
@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tests.support.reference.pages import FOLDER, PAGES, stale_pages
+from tests.support.reference.pages import PAGES, ROOT, path_of, stale_pages
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,11 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_check = parser.parse_args(arguments).check
     stale = stale_pages()
     for name in stale:
+        path = path_of(name)
         if is_check:
-            print(f"docs/reference/{name} differs from the code: run `make reference`")
+            print(f"{path.relative_to(ROOT)} differs from the code: run `make reference`")
         else:
-            (FOLDER / name).write_text(PAGES[name](), "utf-8")
-            print(f"wrote docs/reference/{name}")
+            path.write_text(PAGES[name](), "utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
     return int(is_check and bool(stale))
 
 

@@ -1,4 +1,4 @@
-"""The generated pages of `docs/reference/`, each with the function that returns its text."""
+"""The generated pages of `docs/reference/` and files of `config/`, each with the function that returns its text."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ops.cli import MODULES
 from ops.cli import parser as millrace_parser
 from tests.support.reference.commands import commands_page
 from tests.support.reference.lake import lake_page
+from tests.support.reference.monitoring import dashboard_file, rules_file
 from tests.support.reference.settings import settings_page
 from tests.support.reference.topics import topics_page
 
@@ -33,10 +34,17 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "catalogue.md": topics_page,
     "cli.md": _commands,
     "lake-tables.md": lake_page,
+    "config/prometheus/rules.yaml": rules_file,
+    "config/grafana/millrace.json": dashboard_file,
 }
+
+
+def path_of(name: str) -> Path:
+    """Return the path of a page; a name without a folder is in `docs/reference/`."""
+    return ROOT / name if "/" in name else FOLDER / name
 
 
 def stale_pages() -> list[str]:
     """Return the names of the pages that are missing or differ from the code."""
-    paths = {name: FOLDER / name for name in PAGES}
+    paths = {name: path_of(name) for name in PAGES}
     return [name for name, path in paths.items() if not path.exists() or path.read_text("utf-8") != PAGES[name]()]

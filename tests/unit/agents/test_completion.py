@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from typing import cast
 
 import msgspec
 import pytest
@@ -18,14 +19,14 @@ from agents.guard.guard import NoGuard
 from agents.order_log import OrderLog
 from agents.order_timers import OrderTimers
 from streams.model.left_out import LeftOut
-from streams.model.order import Emission, OrderState
+from streams.model.order import Emission, OrderState, fold_order, fold_order_detail
 from streams.model.published import AmendedOrder, CompleteOrder, OrderStatus, PaymentMethod, Product, SourcePosition
-from streams.runtime.partition.batch import OutputRecord
+from streams.runtime.partition.batch import BatchOwner, OutputRecord, RecordBatch
 from streams.runtime.partition.turn import Turn
 from streams.runtime.testing import Consumed, MemoryPartition
 from tables.order_cache import NoCache
 from tables.order_state import CODEC
-from tests.support.builders import ORDERED_AT
+from tests.support.builders import ORDERED_AT, detail_change, order_change
 
 VISA = PaymentMethod(3, "Visa", "First Bank")
 WAIT_S = 2.5
@@ -114,6 +115,31 @@ def test_a_complete_order_goes_to_order_final_under_its_id() -> None:
     (record,) = published(completion_with(Lookup(VISA)), complete("order-ü"))
     assert (record.topic, record.key, record.headers) == ("order_final", "order-ü".encode(), ())
     assert value(record).order_id == "order-ü"
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([("traceparent", b"00-1")], (("traceparent", b"00-1"),)),
+        ([("tracestate", b"x"), ("traceparent", None)], ()),
+        ([("traceparent", b"0" * 129)], ()),
+        ([], ()),
+    ],
+)
+def test_an_output_belongs_to_the_trace_of_the_record_that_led_to_it(
+    headers: list[tuple[str, bytes | None]], expected: tuple[tuple[str, bytes], ...]
+) -> None:
+    completion = completion_with(Lookup(VISA))
+    turn = Turn(lambda key: None, CODEC, completion.dead_letter)
+    records = [Consumed("orders", 0, offset, b"order-1", b"", 0, headers) for offset in range(2)]
+    batch = RecordBatch("orders", 0, 0, records, cast(BatchOwner, None))
+    batch.changes = [order_change(10, num_products=1), order_change(20, num_products=1, customer_id=7)]
+    lines = RecordBatch("lines", 0, 0, [Consumed("lines", 0, 0, b"order-1", b"")], cast(BatchOwner, None))
+    lines.changes = [detail_change(10)]
+    turn.fold([(lines, fold_order_detail), (batch, fold_order)])
+    records_out = asyncio.run(completion.publish(turn, MemoryPartition(0, {}, CODEC)))
+    assert [record.topic for record in records_out] == ["order_final", "order_amended"]
+    assert [record.headers for record in records_out] == [expected, expected]
 
 
 def test_an_amended_order_goes_to_order_amended_under_its_id() -> None:

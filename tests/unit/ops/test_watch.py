@@ -378,3 +378,14 @@ def test_a_failure_to_tend_is_said_and_tried_again_after_a_pause() -> None:
     world.look(3)
     assert late.tended == 2
     assert world.sweeps == 1, "only what failed is repeated"
+
+
+def test_a_watch_says_whether_the_connector_was_running_at_its_last_look(world: World) -> None:
+    seen = [world.watch.is_up]
+    for task in ("RUNNING", "FAILED", "UNASSIGNED", None, "RUNNING"):
+        world.connect.task = task
+        world.watch.look()
+        seen.append(world.watch.is_up)
+    world.connect.error = StackError("Connect does not answer")
+    world.watch.look()
+    assert [*seen, world.watch.is_up] == [False, True, False, False, False, True, False]

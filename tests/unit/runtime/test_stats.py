@@ -6,7 +6,10 @@ Method: observations at random against a count by hand; the text of the metrics,
 from __future__ import annotations
 
 import math
+import platform
 import time
+import tomllib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -24,9 +27,9 @@ from streams.runtime.partition.batch import BatchOwner, OutputRecord, RecordBatc
 from streams.runtime.partition.lifecycle import PartitionState
 from streams.runtime.partition.turn import Turn
 from streams.runtime.state.changelog import RestoreProgress
-from streams.runtime.stats import RECORDS_BOUNDS, SECONDS_BOUNDS, Distribution, RuntimeStats
+from streams.runtime.stats import PHASES, RECORDS_BOUNDS, SECONDS_BOUNDS, Distribution, RuntimeStats
 from streams.runtime.testing import Consumed
-from streams.runtime.web.metrics import counter, exposition
+from streams.runtime.web.metrics import counter, exposition, free_bytes
 from tests.support.fakes import TALLY_CODEC, add
 
 # -- counting ---------------------------------------------------------------------------------------------------------
@@ -70,7 +73,8 @@ def stats_after_a_turn() -> RuntimeStats:
     changes = [number(1, 4), number(1, 4), number(2, 13), number(3, 6), number(4, 7), number(5, 99)]
     turn = turn_of(*changes, Tombstone(), Malformed("why"), at_ms=int((time.time() - 2) * 1000))
     stats = RuntimeStats()
-    stats.turn_done(turn, records=8, outputs=1, seconds=0.3, commit_seconds=0.004)
+    stats.waited(0.5)
+    stats.turn_done(turn, records=8, outputs=1, seconds=0.3, commit_seconds=0.004, publish_seconds=0.1)
     return stats
 
 
@@ -141,6 +145,7 @@ class FakeApp:
     """What the metrics need of an application."""
 
     def __init__(self) -> None:
+        self.conf = SimpleNamespace(id="shop-orders", datadir=Path(__file__).parent)
         self.stats = stats_after_a_turn()
         self.partition_supervisor = FakeSupervisor()
 
@@ -183,6 +188,24 @@ def test_histograms_cumulate_to_their_count() -> None:
     assert value(found, "turn_records_bucket", le="5") == 0
     assert value(found, "turn_records_bucket", le="10") == 1
     assert value(found, "visible_seconds_count") == 1
+
+
+def test_the_phases_of_a_turn_add_up_to_its_time_and_its_wait() -> None:
+    found = samples()
+    phases = {phase: value(found, "turn_phase_seconds_total", phase=phase) for phase in PHASES}
+    assert phases == pytest.approx({"wait": 0.5, "fold": 0.196, "publish": 0.1, "commit": 0.004})
+
+
+def test_a_worker_names_its_application_its_version_and_the_room_on_its_disk() -> None:
+    found = samples()
+    version = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]["version"]
+    python = platform.python_version()
+    assert value(found, "build_info", app="shop-orders", version=version, python=python) == 1
+    assert value(found, "disk_free_bytes") > 0
+
+
+def test_a_worker_that_has_no_folder_yet_says_nothing_of_its_disk(tmp_path: Path) -> None:
+    assert free_bytes(tmp_path / "later") is None
 
 
 def test_partitions_and_standbys_say_how_far_they_are() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +16,11 @@ from streams.runtime.faust import web_server
 from tests.unit.runtime.web_workers import WebWorker, serving
 
 TOKEN = "hunter2-canary"  # noqa: S105 - of the test
+
+
+def login(name: str, password: str) -> str:
+    """A login as a browser sends it."""
+    return base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
 async def status(worker: WebWorker, path: str, authorization: str | None) -> int:
@@ -37,6 +43,13 @@ async def status(worker: WebWorker, path: str, authorization: str | None) -> int
         (f"Bearer {TOKEN}x", 401),
         (f"Bearer {TOKEN[:-1]}", 401),
         (f"Basic {TOKEN}", 401),
+        (f"Basic {login('anybody', TOKEN)}", 200),
+        (f"basic {login('', TOKEN)}", 200),
+        (f"Basic {login(TOKEN, '')}", 401),
+        (f"Basic {login('anybody', TOKEN + 'x')}", 401),
+        (f"Basic {login('anybody', TOKEN)}=", 401),
+        (f"Basic {base64.b64encode(TOKEN.encode()).decode()}", 401),
+        ("Basic", 401),
         ("Bearer h\u00e4nter2", 401),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -24,7 +24,7 @@ ANSWER_S: Final = 20.0
 class WebWorker:
     """A worker's web server with one page, `/orders/{order_id}/`, which it answers or routes to `owner`."""
 
-    def __init__(self, name: str, folder: Path, *, token: str | None = None) -> None:
+    def __init__(self, name: str, folder: Path, *, token: str | None = None, peers: Sequence[str] = ()) -> None:
         [self.port] = free_ports([name]).values()
         self.name = name
         self.owner: str | None = None
@@ -37,6 +37,7 @@ class WebWorker:
             waiting_max_bytes=1_000,
             transaction_timeout_ms=1_000,
             web_token=token,
+            web_peers=peers,
             web_bind="127.0.0.1",
             web_host="127.0.0.1",
             web_port=self.port,

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from streams.model.order import OrderState, fold_order, fold_order_detail
-from streams.model.order_life import forget_finished
+from streams.model.order_life import forget_finished, utc_of
 from tables.views.orders import order_view
 from tests.support.builders import COMMITTED_MS, detail_change, order_change
 
@@ -47,6 +47,10 @@ def test_an_order_that_waits_tells_how_many_products_are_missing(state: OrderSta
             "position": [0, 3, 10, 0],
         },
         "products": [{"product_id": 102, "quantity": 4}],
+        "lines": [{"product_id": 102, "quantity": 4, "deleted": False, "position": [0, 3, 20, 0]}],
+        "first_seen_at": view_of(state)["changed_at"],
+        "changed_at": utc_of(COMMITTED_MS).isoformat().replace("+00:00", "Z"),
+        "reported": False,
     }
 
 

@@ -1,0 +1,189 @@
+"""The sections of the page, rendered from what the workers say of themselves; the script replaces what changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from streams.runtime.web.dashboard.board import Seen, Snapshot
+from streams.runtime.web.dashboard.history import STEP_S, quantile
+from streams.runtime.web.dashboard.html import Markup, chart, element, joined, table, tiles
+from streams.runtime.web.dashboard.verdict import Judgement, clock, judge, own_snapshots
+from streams.runtime.web.rules import Rule, Verdict
+
+MOST_PARTITIONS: Final = 16
+MOST_FAULTS: Final = 6
+"""Rows of a table; the rest is counted, so that the page stays small however many there are."""
+
+CLOCKS_APART_S: Final = 5.0
+"""Difference of two workers' clocks from which on the page mentions it: ages of records are then wrong by as much."""
+
+WaitingSection = Callable[[Sequence[Mapping[str, Any]]], Markup]
+"""Renders what waits in an application, from what each of its workers says of that."""
+
+_CLASSES: Final = {
+    Verdict.RIGHT: "right",
+    Verdict.BEHIND: "behind",
+    Verdict.PERSON: "person",
+    Verdict.UNKNOWN: "unknown",
+}
+
+
+def sections(workers: Sequence[Seen], rules: Sequence[Rule], waiting: WaitingSection | None) -> dict[str, Markup]:
+    """Return the HTML of each section, keyed by the id of its element."""
+    answering = own_snapshots(workers)
+    found = [snapshot["waiting"] for snapshot in answering if snapshot.get("waiting")]
+    judgement = judge(workers, rules)
+    return {
+        "verdict": verdict(judgement),
+        "faults": faults(judgement),
+        "figures": figures(answering),
+        "charts": charts(answering),
+        "waiting": Markup("") if waiting is None or not found else waiting(found),
+        "workers": worker_table(workers),
+        "partitions": partition_table(workers),
+    }
+
+
+def verdict(judgement: Judgement) -> Markup:
+    """Return the first sentence."""
+    word = element("strong", judgement.verdict.capitalize(), aria_live="polite")
+    return element("p", word, " ", judgement.sentence, class_=_CLASSES[judgement.verdict])
+
+
+def faults(judgement: Judgement) -> Markup:
+    """Return what is wrong, with its impact and the command to run."""
+    if not judgement.faults:
+        return Markup("")
+    rows = [
+        (
+            fault.rule.summary,
+            f"{fault.worker}: {fault.found}",
+            None if fault.since is None else clock(fault.since),
+            fault.rule.impact,
+            element("code", fault.rule.do),
+            fault.rule.docs,
+        )
+        for fault in judgement.faults[:MOST_FAULTS]
+    ]
+    return table("What is wrong", ("Fault", "Where", "Since", "It means", "Begin with", "Read"), rows)
+
+
+def figures(answering: Sequence[Snapshot]) -> Markup:
+    """Return speed, latency and counts of all workers together."""
+    visible = {window: _sum(answering, "visible", window) for window in ("quarter_hour", "day")}
+    found = [
+        ("Published/s, now", _rate(answering, "now")),
+        ("Published/s, 15 min", _rate(answering, "quarter_hour")),
+        ("Published/s, 24 h", _rate(answering, "day")),
+        ("Change to output, p50, 15 min", _seconds(quantile(visible["quarter_hour"], 0.5))),
+        ("Change to output, p99, 15 min", _seconds(quantile(visible["quarter_hour"], 0.99))),
+        ("Change to output, p99, 24 h", _seconds(quantile(visible["day"], 0.99))),
+        ("Changes processed", f"{_count(answering, 'records'):,}"),
+        ("Records published", f"{_count(answering, 'outputs'):,}"),
+        ("Dead letters", f"{_count(answering, 'refused'):,}"),
+    ]
+    return joined(element("h2", "Figures"), tiles(found))
+
+
+def charts(answering: Sequence[Snapshot]) -> Markup:
+    """Return the last 15 minutes."""
+    series = [snapshot.get("series", {}) for snapshot in answering]
+    rate = _aligned([one.get("rate", []) for one in series], sum)
+    latency = _aligned([one.get("p99", []) for one in series], max)
+    step_s = int(STEP_S)
+    return joined(
+        chart("Published per second", "/s", rate, step_s=step_s),
+        chart("Change to output, p99 of the slowest worker", "s", latency, step_s=step_s),
+    )
+
+
+def worker_table(workers: Sequence[Seen]) -> Markup:
+    """Return the workers, and the servers that they use."""
+    return table(
+        "Workers and their servers",
+        ("Worker or server", "State", "Version", "Partitions", "Started (UTC)"),
+        [row for seen in workers for row in _worker_rows(seen)],
+    )
+
+
+def _worker_rows(seen: Seen) -> Iterator[tuple[Any, ...]]:
+    if seen.snapshot is None:
+        last = "has never answered" if seen.answered_at is None else f"last answer {clock(seen.answered_at)}"
+        yield seen.name, f"{seen.fault}; {last}", None, None, None
+        return
+    stats = seen.snapshot["stats"]
+    running = [part for part in stats.get("partitions", {}).values() if part.get("state") == "running"]
+    state = "ready" if stats.get("ready") else "not ready"
+    ahead_s = seen.snapshot.get("at", seen.answered_at or 0.0) - (seen.answered_at or 0.0)
+    if abs(ahead_s) > CLOCKS_APART_S:
+        state += f"; its clock is {abs(ahead_s):,.0f} s {'ahead' if ahead_s > 0 else 'behind'}"
+    started = f"{datetime.fromtimestamp(seen.snapshot.get('started_at', 0), UTC):%Y-%m-%d %H:%M:%S}"
+    partitions = f"{len(running)} of {len(stats.get('partitions', {}))} running"
+    yield f"{seen.name} ({seen.app or 'unknown'})", state, seen.snapshot.get("version"), partitions, started
+    for part, since in stats.get("away_since", {}).items():
+        yield f"server of {part}, for {seen.name}", f"does not answer since {clock(since)}", None, None, None
+
+
+def partition_table(workers: Sequence[Seen]) -> Markup:
+    """Return the partitions that are furthest behind, and those that are not running."""
+    rows = [row for seen in workers if seen.snapshot is not None for row in _partition_rows(seen.name, seen.snapshot)]
+    rows.sort(key=lambda row: (row[0], row[1]), reverse=True)
+    shown = [row[2:] for row in rows[:MOST_PARTITIONS]]
+    caption = f"Partitions: {len(rows)}" + (f", the {len(shown)} furthest behind" if len(rows) > len(shown) else "")
+    heads = ("Source partition", "Waiting", "Oldest", "Drained in", "Owner")
+    return table(caption, heads, shown, empty="No partition is assigned.")
+
+
+def _partition_rows(worker: str, snapshot: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    stats = snapshot["stats"]
+    rate = snapshot.get("rates", {}).get("records", 0.0)
+    for name, part in stats.get("partitions", {}).items():
+        if part.get("state") != "running":
+            left, error = part.get("restore_remaining") or 0, part.get("error") or ""
+            state = f"{part.get('state')}, {left:,} changelog records to restore {error[:80]}"
+            yield float("inf"), 0, f"partition {name}", state, None, None, worker
+    for place, source in stats.get("sources", {}).items():
+        lag, oldest_s = source.get("lag", 0), source.get("oldest_s")
+        drained = None if not lag else age(lag / rate) if rate else "not draining"
+        yield oldest_s or 0.0, lag, place, f"{lag:,}", age(oldest_s), drained, worker
+
+
+# -- figures of several workers ---------------------------------------------------------------------------------------
+
+
+def _rate(answering: Sequence[Snapshot], window: str) -> str:
+    return f"{sum(snapshot.get('rates', {}).get(window, 0.0) for snapshot in answering):,.1f}"
+
+
+def _count(answering: Sequence[Snapshot], name: str) -> int:
+    return sum(int(snapshot["stats"].get(name, 0)) for snapshot in answering)
+
+
+def _sum(answering: Sequence[Snapshot], name: str, window: str) -> list[int]:
+    counts = [snapshot[name][window] for snapshot in answering if window in snapshot.get(name, {})]
+    return [sum(column) for column in zip(*counts, strict=False)]
+
+
+def _aligned(series: Sequence[Sequence[float]], together: Any) -> list[float]:
+    """Return one series of several that end now but began at different times."""
+    longest = max([len(one) for one in series], default=0)
+    filled = [[0.0] * (longest - len(one)) + [*one] for one in series]
+    return [round(together(column), 3) for column in zip(*filled, strict=True)]
+
+
+def _seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def age(seconds: float | None) -> str:
+    """Return a duration for people."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(int(seconds) // 60, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -1,0 +1,100 @@
+"""Pages for people: the orders that wait, as a section of the page `/`, and the life of one order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from streams.runtime.faust.app import TransactionalApp
+from streams.runtime.faust.table import TransactionalTable
+from streams.runtime.web.dashboard.html import Markup, document, element, joined, table, text
+from streams.runtime.web.dashboard.sections import age
+from streams.runtime.web.pages import Waiting, open_partitions
+from tables.views import incomplete
+
+MOST_ORDERS: Final = 10
+MOST_LINES: Final = 200
+
+
+def waiting_orders(app: TransactionalApp, orders: TransactionalTable) -> Waiting:
+    """Return how the page `/` shows incomplete orders."""
+    return Waiting(
+        figures=lambda: incomplete.listing(orders, open_partitions(app), MOST_ORDERS), section=waiting_section
+    )
+
+
+def waiting_section(parts: Sequence[Mapping[str, Any]]) -> Markup:
+    """Return the oldest incomplete orders of all workers."""
+    orders = sorted((o for part in parts for o in part["orders"]), key=lambda o: o["first_seen_at"] or "")
+    rows = [
+        (
+            link_to(order["order_id"]),
+            order["reason"].replace("_", " "),
+            f"{order['products_present']} of {order['num_products'] or '?'}",
+            age(order["age_s"]),
+        )
+        for order in orders[:MOST_ORDERS]
+    ]
+    count = sum(part["count"] for part in parts)
+    caption = f"Incomplete orders: {count:,}" + (f", the oldest {len(rows)}" if count > len(rows) else "")
+    return table(caption, ("Order", "Waits for", "Products", "Age"), rows, empty="Every order is complete.")
+
+
+def link_to(order_id: str) -> Markup:
+    """Return a link to the page of an order, which any worker serves."""
+    return element("a", order_id, href=f"/orders/{quote(order_id, safe='')}/")
+
+
+def order_page(order_id: str, view: Mapping[str, Any]) -> str:
+    """Return the life of an order for people, from the view `/orders/{order_id}/` of the worker that owns it."""
+    if "error" in view:
+        sentence = element("p", element("strong", "Cannot tell"), " ", view["error"], class_="unknown")
+        body = element("section", sentence, id="verdict")
+    else:
+        body = joined(element("section", _sentence(view), id="verdict"), *_life(view))
+    home = element("p", element("a", "All workers", href="/"))
+    return document(f"Order {order_id}", element("h1", f"Order {order_id}"), element("main", body, home), live=False)
+
+
+def _sentence(view: Mapping[str, Any]) -> Markup:
+    """Return what an order is now, in one sentence."""
+    status, emission = view["status"], view["emission"]
+    if status == "forgotten":
+        what = "Its retention time is over; only that it was published is still known."
+    elif emission == "emitted":
+        what = f"Published to order_final; {view['revision']} amendments since then."
+    elif emission == "elsewhere":
+        what = "Published by another deployment, according to its lock."
+    elif view["held"]:
+        what = "Complete, but another deployment holds its lock; it is asked for again and again."
+    elif view["row"] is None:
+        what = "Waits for its row in orders; only product lines have arrived."
+    elif view["row"]["deleted"]:
+        what = "Deleted before it was published."
+    else:
+        what = f"Products still missing: {view['products_missing']}."
+    kind = "right" if emission == "emitted" or status == "forgotten" else "behind"
+    return element("p", element("strong", status.capitalize()), " ", what, class_=kind)
+
+
+def _life(view: Mapping[str, Any]) -> Iterator[Markup]:
+    """Yield what is known of an order: when it was seen, and the newest change of each of its rows."""
+    seen = (("First change", view["first_seen_at"]), ("Newest change", view["changed_at"]))
+    facts = [*seen, ("Reported as incomplete for too long", "yes" if view["reported"] else "no")]
+    yield table("What happened", ("", "When, by the database's clock"), facts)
+    row = view["row"]
+    if row is not None:
+        rows = [(name, row[name]) for name in row if name != "position"]
+        yield table("Its row in orders", ("Column", "Value"), [*rows, ("position of its newest change", _place(row))])
+    lines = view["lines"]
+    shown = [
+        (line["product_id"], line["quantity"], "deleted" if line["deleted"] else "there", _place(line))
+        for line in lines[:MOST_LINES]
+    ]
+    caption = f"Product lines: {len(lines)}" + (f", the first {len(shown)}" if len(lines) > len(shown) else "")
+    yield table(caption, ("Product", "Quantity", "Now", "Position of its newest change"), shown)
+
+
+def _place(row: Mapping[str, Any]) -> Markup:
+    return text(" / ".join(str(part) for part in row["position"]))

@@ -1,0 +1,75 @@
+"""Rules of the order completion that are worth a person's attention, beside those of every worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from streams.runtime.web.rules import RULES, RUNBOOKS, Past, Rule, Verdict, grown
+
+_QUARTER_HOUR_S: Final = 900.0
+_HOUR_S: Final = 3_600.0
+
+
+def _overdue(past: Past) -> str | None:
+    number = grown(past, lambda figures: figures.events.get("orders.overdue", 0), _QUARTER_HOUR_S)
+    return f"{number} orders have been incomplete for too long, reported in the last 15 minutes" if number else None
+
+
+def _emitted_twice(past: Past) -> str | None:
+    number = grown(past, lambda figures: figures.events.get("guard.emitted_twice", 0), _QUARTER_HOUR_S)
+    return f"{number} orders were published by two applications" if number else None
+
+
+def _held(past: Past) -> str | None:
+    number = past.now.events.get("incomplete.held_by_another_deployment", 0)
+    return f"{number} complete orders are claimed by another deployment" if number else None
+
+
+ORDER_RULES: Final[Sequence[Rule]] = (
+    *RULES,
+    Rule(
+        name="ConnectorDown",
+        expression="millrace_connector_up == 0",
+        for_s=60,
+        verdict=Verdict.PERSON,
+        summary="The connector or one of its tasks does not run",
+        impact="No change of the source reaches Kafka; all are read later, as long as the source keeps its log.",
+        do="millrace connector status",
+        docs=f"{RUNBOOKS}/source-failover.md",
+        find=None,
+    ),
+    Rule(
+        name="OrdersOverdue",
+        expression='increase(millrace_orders_total{event="overdue"}[15m]) > 0',
+        for_s=0,
+        verdict=Verdict.PERSON,
+        summary="Orders have been incomplete for longer than INCOMPLETE_AFTER_S",
+        impact="They are not published before their row or their products arrive.",
+        do='curl "http://127.0.0.1:6066/orders/incomplete?limit=20"',
+        docs=f"{RUNBOOKS}/order-missing.md#it-waits-for-changes",
+        find=_overdue,
+    ),
+    Rule(
+        name="OrdersHeld",
+        expression='millrace_orders_incomplete{reason="held_by_another_deployment"} > 0',
+        for_s=300,
+        verdict=Verdict.PERSON,
+        summary="Complete orders are claimed by another deployment",
+        impact="They wait until that deployment publishes them, or an operator releases its claims.",
+        do="millrace locks list",
+        docs=f"{RUNBOOKS}/order-missing.md#it-is-held",
+        find=_held,
+    ),
+    Rule(
+        name="EmittedTwice",
+        expression='increase(millrace_guard_total{event="emitted_twice"}[15m]) > 0',
+        for_s=0,
+        verdict=Verdict.PERSON,
+        summary="Two applications have published the same order",
+        impact="Readers of `order_final` see these orders twice.",
+        do="millrace locks list",
+        docs=f"{RUNBOOKS}/redis-lost.md",
+        find=_emitted_twice,
+    ),
+)

@@ -1,0 +1,160 @@
+"""Goal: a person who opens the page of any worker sees whether all is right, and if not, what, where and since when.
+
+Method: real workers and a real browser, whose page stays open while things happen; what it shows is compared with the
+figures of the workers. A browser that reports an error, for example of its content security policy, fails the test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import requests
+
+from demo.workers import Worker
+from tests.streams.orders.deployments import FedShop, stats_of
+from tests.support.browser import Browser
+from tests.support.prometheus import Prometheus
+from tests.support.server_waiting import until
+
+SESSION_S: Final = 6
+ODD: Final = "<script>document.title='x'</script>&\"' /?"
+WIDTHS: Final = (375, 1_440)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    browser = Browser(tmp_path / "browser")
+    yield browser
+    browser.close()
+    assert browser.faults == []
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Callable[[list[Worker]], Prometheus]]:
+    """Starts a Prometheus that asks these workers."""
+    with contextlib.ExitStack() as stack:
+
+        def start(workers: list[Worker]) -> Prometheus:
+            prometheus = Prometheus(tmp_path / "prometheus", [worker.url.removeprefix("http://") for worker in workers])
+            stack.callback(prometheus.close)
+            return prometheus
+
+        yield start
+
+
+def shows(selector: str, words: str) -> str:
+    """An expression: the element has these words."""
+    return f"document.querySelector({selector!r}).innerText.includes({words!r})"
+
+
+def figure(browser: Browser, name: str) -> int:
+    """The figure of this name on the page."""
+    [value] = browser.value(
+        f"[...document.querySelectorAll('dl div')].filter(d => d.children[0].innerText === {name!r})"
+        ".map(d => d.children[1].innerText)"
+    )
+    return int(value.replace(",", ""))
+
+
+def total(workers: list[Worker], name: str) -> int:
+    return sum(int(stats_of(worker).get(name, 0)) for worker in workers)
+
+
+def picture(browser: Browser, name: str) -> None:
+    """Keep a picture, if somebody wants to look at it."""
+    if folder := os.environ.get("PICTURES"):
+        browser.screenshot(Path(folder) / f"{name}.png")
+
+
+def test_the_page_shows_the_figures_of_all_workers_and_stays_current(fed: FedShop, browser: Browser) -> None:
+    deployment = fed.deployment()
+    workers = [deployment.worker(), deployment.worker()]
+    fed.orders(40)
+    fed.wait_emitted()
+    waiting = fed.order(num_products=3, lines=2)
+    browser.resize(1_440)
+    browser.open(f"{workers[1].url}/")
+    browser.until(shows("#verdict", "Right"))
+    browser.until(shows("#verdict", "2 of 2 workers. 1 order waits to be complete. No dead letters"))
+    for name, count in (
+        ("Changes processed", "records"),
+        ("Records published", "outputs"),
+        ("Dead letters", "refused"),
+    ):
+        until(lambda n=name, c=count: figure(browser, n) == total(workers, c), name)  # type: ignore[misc]
+    fed.orders(20)
+    fed.wait_emitted()
+    until(lambda: figure(browser, "Records published") == 60, "the open page follows")
+    assert browser.text("#workers").count("ready") == 2
+    browser.until("document.querySelectorAll('polyline').length === 2", 40)
+    for width in WIDTHS:
+        for scheme in ("light", "dark"):
+            browser.resize(width, scheme=scheme)
+            assert browser.value("document.documentElement.scrollWidth <= window.innerWidth")
+            picture(browser, f"right-{width}-{scheme}")
+    browser.value("document.querySelector('#waiting a').click()")
+    browser.until(shows("h1", waiting))
+    assert "Products still missing: 1." in browser.text("#verdict")
+    picture(browser, "order")
+
+
+def test_an_odd_order_id_is_shown_as_text(fed: FedShop, browser: Browser) -> None:
+    worker = fed.deployment().worker()
+    fed.write("order_details", ODD, {"order_id": ODD, "product_id": 1, "quantity": 1})
+    browser.open(f"{worker.url}/")
+    browser.until("document.querySelector('#waiting a') !== null")
+    assert browser.text("#waiting a") == ODD
+    browser.value("document.querySelector('#waiting a').click()")
+    browser.until("document.querySelector('h1').innerText.startsWith('Order ')")
+    assert browser.text("h1") == f"Order {ODD}"
+    assert "only product lines have arrived" in browser.text("#verdict")
+    assert browser.value("document.title") == f"Order {ODD}"
+
+
+def test_the_page_and_the_alerts_say_what_is_wrong_and_when_it_is_right_again(
+    fed: FedShop, browser: Browser, watch: Callable[[list[Worker]], Prometheus]
+) -> None:
+    deployment = fed.deployment(SESSION_TIMEOUT_S=str(SESSION_S))
+    workers = [deployment.worker(), deployment.worker()]
+    browser.resize(1_440)
+    browser.open(f"{workers[0].url}/")
+    browser.until(shows("#verdict", "2 of 2 workers"))
+    prometheus = watch(workers)
+    workers[1].kill()
+    browser.until(shows("#verdict", "A worker does not answer since"))
+    picture(browser, "killed")
+    browser.until(shows("#verdict", "1 of 1 workers"), SESSION_S + 30)
+    assert "left the group; last answer" in browser.text("#workers")
+    fed.stack.pause("redis")
+    fed.order(num_products=1)
+    browser.until(shows("#verdict", "A server that a worker needs does not answer since"), 60)
+    assert "the server of guard for" in browser.text("#faults")
+    picture(browser, "redis")
+    until(lambda: "ServerAway" in prometheus.firing(), "the alert fires")
+    fed.stack.resume("redis")
+    browser.until(shows("#verdict", "Every change that Kafka had at"), 60)
+    until(lambda: prometheus.firing() == {"WorkerDown"}, "of the two, only the worker is still away")
+    assert prometheus.faults() == []
+    workers[1].start()
+    browser.until(shows("#verdict", "2 of 2 workers"), 60)
+    until(lambda: prometheus.firing() == set(), "all is right again")
+
+
+def test_the_pages_for_people_load_nothing_from_elsewhere(fed: FedShop) -> None:
+    worker = fed.deployment().worker()
+    answers = [
+        requests.get(f"{worker.url}{path}", headers={"Accept": "text/html"}, timeout=10) for path in ("/", "/orders/1/")
+    ]
+    assert [answer.status_code for answer in answers] == [200, 404]
+    for answer in answers:
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'self';")
+        assert answer.headers["Content-Type"].startswith("text/html")
+        assert "<script>" not in answer.text
+    files = [requests.get(f"{worker.url}/assets/{name}", timeout=10) for name in ("page.css", "page.js")]
+    assert sum(len(answer.content) for answer in (*answers, *files)) < 60_000
+    assert requests.get(f"{worker.url}/assets/history.py", timeout=10).status_code == 404

@@ -1,0 +1,182 @@
+"""Goal: the page says what is so, stays small however much there is, and shows foreign text as text.
+
+Method: snapshots of workers, made by hand; the HTML is read as text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from streams.runtime.web.dashboard.board import Seen
+from streams.runtime.web.dashboard.sections import sections
+from streams.runtime.web.rules import Verdict
+from tables.views.people import order_page, waiting_section
+from tables.views.rules import ORDER_RULES
+from tests.unit.dashboard.snapshots import NOON, seen, snapshot, source
+
+ODD = "<script>alert('x')</script>&\""
+MOST_EVENT_BYTES = 12_000
+
+
+def shown(*workers: Seen) -> dict[str, str]:
+    """The text of each section."""
+    found = sections(workers, ORDER_RULES, waiting_section)
+    return {name: " ".join(re.sub(r"<[^>]*>", " ", html).split()) for name, html in found.items()}
+
+
+def away(name: str = "b:6066", *, answered_at: float | None = NOON, is_member: bool = True) -> Seen:
+    return Seen(name=name, snapshot=None, answered_at=answered_at, is_member=is_member, fault="no answer within 1 s")
+
+
+def alert(rule: str, found: str = "") -> dict[str, Any]:
+    return {"rule": rule, "since": NOON, "found": found}
+
+
+def waiting(*orders: Mapping[str, Any], count: int | None = None) -> dict[str, Any]:
+    return {"count": len(orders) if count is None else count, "orders": orders}
+
+
+def order(order_id: str = "order-1", age_s: float | None = 90.0) -> dict[str, Any]:
+    return {
+        "order_id": order_id,
+        "reason": "products_missing",
+        "num_products": 3,
+        "products_present": 1,
+        "first_seen_at": "2026-01-01T12:00:00Z",
+        "age_s": age_s,
+    }
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected"),
+    [
+        ([seen()], "Right Every change that Kafka had at 12:00:00 UTC is out. 1 of 1 workers."),
+        ([seen(stats={"sources": {"orders/0": source(1_200, 0.42)}})], "Right 1,200 changes are on their way"),
+        ([seen(stats={"ready": False})], "Cannot tell The workers have not opened all their partitions yet"),
+        ([seen(), away()], "Cannot tell A worker does not answer since 12:00:00 UTC: no answer within 1 s (b:6066)."),
+        ([seen(), away(answered_at=None)], "Cannot tell A worker does not answer: no answer within 1 s (b:6066)."),
+        ([seen(), away(is_member=False)], "Right Every change"),
+        ([seen(stats={"sources": {}})], "Right No source partition is assigned to these workers"),
+        ([seen(alerts=[alert("Behind", "orders/1")])], "Behind A source partition is more than a minute behind"),
+        ([seen(alerts=[alert("Behind"), alert("DeadLettersGrow", "3")])], "Waits for a person Records became dead"),
+        ([seen(alerts=[alert("OfAnotherVersion")])], "Right Every change"),
+    ],
+)
+def test_the_verdict_is_the_worst_of_what_the_workers_say(workers: Sequence[Seen], expected: str) -> None:
+    assert shown(*workers)["verdict"].startswith(expected)
+
+
+def test_a_fault_has_its_place_its_meaning_and_a_command() -> None:
+    text = shown(seen(alerts=[alert("DeadLettersGrow", "3 dead letters in 10 minutes")]))["faults"]
+    [rule] = [rule for rule in ORDER_RULES if rule.name == "DeadLettersGrow"]
+    for part in ("a:6066: 3 dead letters in 10 minutes", "12:00:00 UTC", rule.impact, rule.do, rule.docs):
+        assert part in text
+    assert shown(seen())["faults"] == ""
+
+
+def test_a_worker_of_another_version_that_says_less_is_shown_with_what_it_says() -> None:
+    old = Seen(
+        name="b:6066", snapshot={"stats": {"app": "millrace-orders", "ready": True, "records": 5}}, answered_at=NOON
+    )
+    found = shown(seen(), old)
+    assert "b:6066 (millrace-orders) ready – 0 of 0 running" in found["workers"]
+    assert "Changes processed 105" in found["figures"]
+
+
+def test_workers_of_other_applications_are_judged_but_not_added_up() -> None:
+    archive = {"app": "millrace-archive", "records": 5_000, "sources": {"orders/0": source(7_000, 30.0)}}
+    found = shown(seen(), seen("c:6066", stats=archive))
+    assert found["verdict"].startswith("Right Every change that Kafka had at 12:00:00 UTC is out. 2 of 2 workers.")
+    assert "Changes processed 100 " in found["figures"]
+    assert "c:6066 (millrace-archive) ready" in found["workers"]
+    assert "orders/0 7,000 30 s" in found["partitions"]
+    assert shown(seen(), seen("c:6066", stats=archive, alerts=[alert("Behind")]))["verdict"].startswith("Behind")
+    assert shown(seen(), seen("c:6066", stats={**archive, "ready": False}))["verdict"].startswith("Cannot tell")
+
+
+def test_a_worker_that_does_not_answer_is_shown_with_its_last_answer() -> None:
+    text = shown(seen(), away(), away("c:1", answered_at=None))["workers"]
+    assert "b:6066 no answer within 1 s; last answer 12:00:00 UTC" in text
+    assert "c:1 no answer within 1 s; has never answered" in text
+
+
+@pytest.mark.parametrize(("ahead_s", "words"), [(0.9, "ready 0.2.0"), (3_600, "3,600 s ahead"), (-61, "61 s behind")])
+def test_a_clock_that_is_off_is_named(ahead_s: float, words: str) -> None:
+    assert words in shown(seen(), seen("b:6066", at=NOON + ahead_s))["workers"]
+
+
+def test_a_server_that_does_not_answer_is_a_row_of_its_own() -> None:
+    text = shown(seen(stats={"away_since": {"guard": NOON}}))["workers"]
+    assert "server of guard, for a:6066 does not answer since 12:00:00 UTC" in text
+
+
+def test_partitions_that_wait_or_are_behind_come_first_with_the_time_to_drain() -> None:
+    stats = {
+        "partitions": {"order_state/1": {"state": "opening", "restore_remaining": 500, "error": None}},
+        "sources": {"orders/0": source(), "orders/1": source(100, 42.0)},
+    }
+    text = shown(seen(stats=stats))["partitions"]
+    first = "partition order_state/1 opening, 500 changelog records to restore – – a:6066"
+    assert f"{first} orders/1 100 42 s 10 s a:6066 orders/0 0 0 s – a:6066" in text
+
+
+def test_incomplete_orders_of_all_workers_are_listed_the_oldest_first() -> None:
+    later = {**order("order-2", None), "first_seen_at": None}
+    found = shown(seen(waiting=waiting(order(), count=7_000)), seen("b:6066", waiting=waiting(later)))
+    assert found["waiting"].startswith("Incomplete orders: 7,001, the oldest 2")
+    assert "order-1 products missing 1 of 3 1 min" in found["waiting"]
+    assert "7,001 orders wait to be complete" in found["verdict"]
+
+
+def test_foreign_text_is_shown_as_text() -> None:
+    stats = {
+        "sources": {ODD: source(1, 1.0)},
+        "partitions": {ODD: {"state": ODD, "error": ODD}},
+        "away_since": {ODD: NOON},
+    }
+    worker = seen(ODD, stats=stats, alerts=[alert("DeadLettersGrow", ODD)], waiting=waiting(order(ODD)), version=ODD)
+    found = sections([worker], ORDER_RULES, waiting_section)
+    whole = "".join(found.values())
+    assert "<script" not in whole
+    assert whole.count("&lt;script&gt;") >= 8
+    page = order_page(ODD, {"error": ODD})
+    assert ODD not in page
+
+
+def test_the_page_stays_small_with_96_partitions_and_10_000_incomplete_orders() -> None:
+    sources = {
+        f"mysql.project_db.{table}/{n}": source(n, n / 7) for n in range(96) for table in ("orders", "order_details")
+    }
+    orders = [order(f"0f8fad5b-d9cb-469f-a165-7086772{n:05d}") for n in range(50)]
+    partitions = {str(n): {"state": "running"} for n in range(96)}
+    worker = seen(stats={"sources": sources, "partitions": partitions}, waiting=waiting(*orders, count=10_000))
+    found = sections([worker, seen("b:6066")], ORDER_RULES, waiting_section)
+    assert len(msgspec.json.encode({name: str(html) for name, html in found.items()})) < MOST_EVENT_BYTES
+    assert "Partitions: 194, the 16 furthest behind" in found["partitions"]
+    assert "mysql.project_db.orders/95" in found["partitions"]
+
+
+def test_nothing_at_all_is_said_to_be_so() -> None:
+    young = seen(stats={"sources": {}, "partitions": {}}, series={}, visible={}, rates={}, waiting=waiting())
+    found = shown(young)
+    assert "No partition is assigned." in found["partitions"]
+    assert "Every order is complete." in found["waiting"]
+    assert "A chart appears after half a minute." in found["charts"]
+
+
+def test_every_verdict_has_a_look_of_its_own() -> None:
+    rules = {rule.verdict: rule.name for rule in ORDER_RULES}
+    looks = {
+        verdict: sections([seen(alerts=[alert(rules[verdict])])], ORDER_RULES, None)["verdict"] for verdict in rules
+    }
+    assert rules.keys() == set(Verdict) - {Verdict.RIGHT}
+    assert len({re.search(r'class="(\w+)"', look)[1] for look in looks.values()}) == len(rules)  # type: ignore[index]
+
+
+def test_a_snapshot_is_json() -> None:
+    assert msgspec.json.decode(msgspec.json.encode(snapshot())) == snapshot()

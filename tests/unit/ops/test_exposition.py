@@ -1,0 +1,48 @@
+"""Goal: the metrics of a connector's watch are served while it runs, at an address that is checked."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from ops.cli import parser
+from ops.connector.exposition import exposed
+from ops.connector.watch import ConnectorWatch
+from stack.errors import StackError
+from stack.ports import free_ports
+
+NAME = "shop-connector"
+WATCH = cast(ConnectorWatch, SimpleNamespace(is_up=True, is_sweep_due=False))
+
+
+def test_the_metrics_of_a_watch_are_served_until_it_ends() -> None:
+    [port] = free_ports(["metrics"]).values()
+    with exposed(("127.0.0.1", port), NAME, WATCH):
+        text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+        values = {sample.name: sample.value for f in text_string_to_metric_families(text) for sample in f.samples}
+        assert values == {"millrace_connector_up": 1, "millrace_connector_sweep_due": 0}
+        with pytest.raises(StackError, match="--metrics"), exposed(("127.0.0.1", port), NAME, WATCH):
+            pass
+    with exposed(("127.0.0.1", port), NAME, WATCH):
+        pass  # the port is free again
+
+
+def test_without_an_address_nothing_is_served() -> None:
+    with exposed(None, NAME, WATCH):
+        pass
+
+
+@pytest.mark.parametrize("text", ["9404", ":9404", "a:", "a:b", "a:0", "a:65536"])
+def test_an_address_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser("connector").parse_args(["connector", "watch", "--metrics", text])
+    assert "such as 127.0.0.1:9404" in capsys.readouterr().err
+
+
+def test_an_address_is_a_host_and_a_port() -> None:
+    arguments = parser("connector").parse_args(["connector", "watch", "--metrics", "[::1]:9404"])
+    assert arguments.metrics == ("::1", 9404)
