@@ -39,6 +39,10 @@ _POSTGRES: Final = {
     "timestamp": LogicalType.TIMESTAMP,
     "timestamptz": LogicalType.TIMESTAMP,
     "uuid": LogicalType.UUID,
+    "time": LogicalType.TIME,
+    "interval": LogicalType.INTERVAL,
+    "bytea": LogicalType.BINARY,
+    **dict.fromkeys(("_text", "_varchar", "_int2", "_int4", "_int8", "_bool", "_uuid"), LogicalType.ARRAY),
     **dict.fromkeys(("text", "name", "citext", "enum", "json", "jsonb", "xml", "inet", "cidr"), LogicalType.STRING),
 }
 

@@ -205,7 +205,11 @@ def test_only_where_the_log_is_silent_a_foreign_key_with_an_action_is_warned_of(
         (column("x", "varchar"), {"type": "string"}),
         (column("x", "enum"), {"type": "string"}),
         (column("x", "timestamptz"), {"type": "timestamp"}),
-        *((column("x", kind), None) for kind in ("bytea", "_int4", "interval", "time", "tsvector", "point", "bit")),
+        (column("x", "time"), {"type": "time"}),
+        (column("x", "interval"), {"type": "interval"}),
+        (column("x", "bytea"), {"type": "binary"}),
+        (column("x", "_int4"), {"type": "array"}),
+        *((column("x", kind), None) for kind in ("timetz", "_numeric", "tsvector", "point", "bit", "int4range")),
     ],
 )
 def test_types_of_postgres_have_their_counterparts(own: ForeignColumn, expected: dict[str, Any] | None) -> None:
