@@ -56,6 +56,13 @@ tables:
 """
 
 
+def login_of(stack: Stack) -> dict[str, str]:
+    """The settings with which the stack's PostgreSQL is the warehouse; without servers, tests have others."""
+    environment = stack.environment()
+    names = ("HOST", "PORT", "USER", "PASSWORD")
+    return {f"WAREHOUSE_{name}": environment[f"PG{name}"] for name in names}
+
+
 class Letters:
     """Stands in for the producer of dead letters."""
 
@@ -92,6 +99,7 @@ class Warehouse:
         self.definition = folder / self.name / "definition.yaml"
         self.definition.write_text(DEFINITION.format(name=self.name))
         own = {"DATASETS_DIR": str(folder), "DATASET": self.name, "WAREHOUSE_DATABASE": self.name}
+        own |= login_of(stack)
         for key, value in {**stack.environment(), **own}.items():
             monkeypatch.setenv(key, value)
         self.settings = WarehouseDatabaseSettings.read(stack.environment() | own)
