@@ -95,6 +95,7 @@ class Warehouse:
 
     def __init__(self, stack: Stack, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.name = f"wh_{secrets.token_hex(4)}"
+        self.writers: list[Writer] = []
         (folder / self.name).mkdir()
         self.definition = folder / self.name / "definition.yaml"
         self.definition.write_text(DEFINITION.format(name=self.name))
@@ -174,6 +175,7 @@ class Writer:
         self.processor = WarehouseProcessor(self.table, app.conf.id)
         self.committer = committer(self.sink, self.load, self.processor.dead_letter, CUSTOMERS, 0)
         self._fold = loader(self.table)
+        warehouse.writers.append(self)
 
     async def open(self) -> int | None:
         """Open the partition; the offset to begin at."""
