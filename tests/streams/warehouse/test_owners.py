@@ -120,6 +120,7 @@ async def test_a_committer_without_a_step_of_the_protocol_is_caught(warehouse: W
     scenario, mutant = MUTANTS[name]
     with pytest.raises(AssertionError):
         await scenario(warehouse, **mutant(warehouse))
+    await asyncio.gather(*[writer.close() for writer in warehouse.writers])
 
 
 async def test_opening_waits_for_a_former_owners_commit_and_begins_after_it(warehouse: Warehouse) -> None:

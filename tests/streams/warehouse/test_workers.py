@@ -24,6 +24,7 @@ from stack.local import Stack
 from stack.ports import free_ports
 from stack.process import ProcessState
 from tests.streams.orders.deployments import PARTITIONS, FedShop, metric, stats_of
+from tests.streams.warehouse.warehouse_rows import login_of
 from tests.support.background import in_background
 from tests.support.builders import created, deleted, snapshot_read, updated
 from tests.support.server_waiting import until
@@ -96,7 +97,7 @@ class WarehouseShop(FedShop):
     def __init__(self, stack: Stack, folder: Path) -> None:
         super().__init__(stack, folder)
         own = {"WAREHOUSE_APP_ID": f"{self.dataset}-warehouse", "WAREHOUSE_DATABASE": f"wh_{secrets.token_hex(4)}"}
-        self.environment |= own
+        self.environment |= own | login_of(stack)
         self.workers: list[Worker] = []
         self.kill_file = folder / "kill"
         self.customers = Customers(self)

@@ -56,6 +56,13 @@ tables:
 """
 
 
+def login_of(stack: Stack) -> dict[str, str]:
+    """The settings with which the stack's PostgreSQL is the warehouse; without servers, tests have others."""
+    environment = stack.environment()
+    names = ("HOST", "PORT", "USER", "PASSWORD")
+    return {f"WAREHOUSE_{name}": environment[f"PG{name}"] for name in names}
+
+
 class Letters:
     """Stands in for the producer of dead letters."""
 
@@ -88,10 +95,12 @@ class Warehouse:
 
     def __init__(self, stack: Stack, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.name = f"wh_{secrets.token_hex(4)}"
+        self.writers: list[Writer] = []
         (folder / self.name).mkdir()
         self.definition = folder / self.name / "definition.yaml"
         self.definition.write_text(DEFINITION.format(name=self.name))
         own = {"DATASETS_DIR": str(folder), "DATASET": self.name, "WAREHOUSE_DATABASE": self.name}
+        own |= login_of(stack)
         for key, value in {**stack.environment(), **own}.items():
             monkeypatch.setenv(key, value)
         self.settings = WarehouseDatabaseSettings.read(stack.environment() | own)
@@ -166,6 +175,7 @@ class Writer:
         self.processor = WarehouseProcessor(self.table, app.conf.id)
         self.committer = committer(self.sink, self.load, self.processor.dead_letter, CUSTOMERS, 0)
         self._fold = loader(self.table)
+        warehouse.writers.append(self)
 
     async def open(self) -> int | None:
         """Open the partition; the offset to begin at."""
