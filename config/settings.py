@@ -77,7 +77,7 @@ class ConnectSettings(SettingsGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class RedisSettings(SettingsGroup):
-    """URL of Redis without a database number: database 0 has the look-ups, 1 the order cache, 2 the order locks.
+    """URL of Redis without a database number: 0 has look-ups and job records, 1 the order cache, 2 locks, 3 figures.
 
     The URL that is read knows the authority's file too, as the option `ssl_ca_certs`, so that each client obeys it.
     """

@@ -214,7 +214,8 @@ def _dead_letters(partitions: int) -> TopicSpec:
         "unprocessable record, unchanged; the reason is in its headers",
         partitions,
         key="that of the record",
-        owner="streams.orders, streams.lookups, `millrace dead-letters replay` (notes)",
+        owner="streams.orders, streams.lookups, streams.warehouse, streams.metrics, `millrace topics skip`, "
+        "`millrace dead-letters replay` (notes)",
     )
 
 

@@ -22,6 +22,7 @@ from pytest import Subtests  # noqa: PT013
 
 from batch.__main__ import parser as batch_parser
 from config.dataset import load_definition
+from config.engines.postgres import HEARTBEAT_TABLE
 from ops.cli import parser
 from ops.connector.settings import SIGNAL_TABLE
 from streams import orders as application
@@ -185,7 +186,7 @@ def known_names() -> set[str]:
     gold = {
         word for path in (ROOT / "config/datasets/project_db/gold").glob("*.sql") for word in path.read_text().split()
     }
-    return topics | {SIGNAL_TABLE} | set(application.app.tables) | columns | fields | gold
+    return topics | {HEARTBEAT_TABLE, SIGNAL_TABLE} | set(application.app.tables) | columns | fields | gold
 
 
 def known_metrics() -> set[str]:
@@ -212,6 +213,7 @@ def test_their_settings_exist_and_take_the_values_shown(subtests: Subtests) -> N
     items = setting_items()
     others = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M)) | {
         "CONNECTOR_DATABASE_USER",
+        "CONNECTOR_PG_PASSWORD",
         "CONNECTOR_DATABASE_TRUSTSTORE_PASSWORD",
         "CONNECTOR_KAFKA_JAAS",
         "SSL_CERT_FILE",  # read by libraries

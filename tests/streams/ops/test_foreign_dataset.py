@@ -283,6 +283,7 @@ def test_the_feed_of_changes_is_chosen_and_the_commands_up_to_the_lake_are_print
         "lake reconcile",
     ]
     grants = (datasets / "hire_shop" / "capture.sql").read_text()
+    assert "GRANT CREATE, INSERT, DELETE ON `hire_shop`.millrace_signal TO" in grants
     foreign.run_as_root(f"CREATE USER IF NOT EXISTS 'connector'@'%'; {grants}")
 
 
