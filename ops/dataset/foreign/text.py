@@ -35,7 +35,10 @@ _CAPTURE_MYSQL: Final = """\
 -- For the feed `changes`: an administrator runs this on the source, so that the connector may read its log. Give the
 -- account as Connect logs in with it (CONNECTOR_DATABASE_USER there); create it first if it does not exist.
 GRANT RELOAD, SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'connector'@'%';
-GRANT SELECT, LOCK TABLES ON `{database}`.* TO 'connector'@'%';
+GRANT SELECT, LOCK TABLES ON `{pattern}`.* TO 'connector'@'%';
+-- The table through which it is asked to read a table again; the account of the commands creates it. CREATE, because
+-- only with this right may others be granted on a table that does not exist yet.
+GRANT CREATE, INSERT, DELETE ON `{database}`.millrace_signal TO 'connector'@'%';
 -- The server needs log_bin, binlog_format = ROW and binlog_row_image = FULL.
 """
 _CAPTURE_POSTGRES: Final = """\
@@ -113,7 +116,7 @@ def capture_text(database: str, found: Iterable[TableDraft], *, schema: str | No
     """
     if schema is None:
         pattern = database.replace("_", "\\_")  # an underscore alone would match any character
-        return _CAPTURE_MYSQL.format(database=pattern)
+        return _CAPTURE_MYSQL.format(database=database, pattern=pattern)
     names = [draft.name for draft in found if draft.table is not None]
     lines = [f'ALTER TABLE "{schema}"."{name}" REPLICA IDENTITY FULL;' for name in names]
     return _CAPTURE_POSTGRES + "\n".join(lines) + "\n"
