@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from config.definition import Table, WarehouseTable
+from config.definition import LogicalType, Table, WarehouseTable
 
 OWN_TABLES: Final = frozenset({"stream_offsets", "dlq_events"})
 """Tables that the warehouse has in each schema for itself."""
@@ -16,6 +16,9 @@ OWN_COLUMNS: Final = {
     "fact": ("event_time", "is_deleted", "source_lsn", "source_position"),
 }
 """Columns that the warehouse adds to those of the source, by the kind of table."""
+
+NOT_KEPT: Final = frozenset({LogicalType.TIME, LogicalType.INTERVAL, LogicalType.BINARY, LogicalType.ARRAY})
+"""Types of which the warehouse has no columns."""
 
 LONGEST_NAME: Final = 63
 """Length of a name in PostgreSQL, which cuts longer ones."""
@@ -41,6 +44,12 @@ def warehouse_faults(tables: Sequence[Table]) -> Iterator[str]:
 def _column_faults(table: Table, target: WarehouseTable) -> Iterator[str]:
     if table.topic_key is None and len(table.key) != 1:
         yield "table: the source's key has several columns, so the table needs a topic_key"
+    yield from (
+        f"table: column {column.name!r} is of type {column.type}, which the warehouse does not keep: leave the column "
+        "out of the definition, or the table out of the warehouse"
+        for column in table.columns
+        if column.type in NOT_KEPT
+    )
     renamed = dict(zip(table.key, target.key, strict=True)) if target.key else {}
     names = [renamed.get(name, name) for name in table.column_names]
     names += OWN_COLUMNS[target.kind]

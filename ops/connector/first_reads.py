@@ -17,7 +17,7 @@ from config.engines.base import SourceSettings
 from config.settings import KafkaSettings
 from ops.connector.apply import wait_snapshot
 from ops.connector.pause import Pause
-from ops.connector.reads import Reads
+from ops.connector.reads import RIGHTS, Reads
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_name
 from ops.connector.topic_rows import SeenRows
@@ -92,7 +92,10 @@ class FirstReads:
             if missing:
                 pause_s = self._pause.begin()
                 self._reads.begin(name)
-                say(f"{name}: {missing:,} rows were never read; asked again (next time after {pause_s:.0f} s or more)")
+                say(
+                    f"{name}: {missing:,} rows were never read; asked again (next time after {pause_s:.0f} s or more); "
+                    f"if that does not help: {RIGHTS}"
+                )
             else:
                 self._unread.discard(name)
                 say(f"{name}: all rows are read")
@@ -112,7 +115,8 @@ class FirstReads:
         while not self.tend(say):
             self._reads.require_well()
             if time.monotonic() >= deadline:
-                raise StackError(f"{', '.join(sorted(self._unread))}: not all rows are read after {limit_s:g} s")
+                unread = ", ".join(sorted(self._unread))
+                raise StackError(f"{unread}: not all rows are read after {limit_s:g} s; if none arrives: {RIGHTS}")
             time.sleep(_POLL_S)
 
     def _missing(self, table: Table) -> int | None:

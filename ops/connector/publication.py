@@ -138,8 +138,11 @@ def _same_key(table: Table, key: Sequence[str]) -> bool:
 
 def unpublished(connection: Connection, definition: Definition, publication: str) -> list[str]:
     """Return the tables of the dataset, and the connector's own, whose changes are not published."""
-    wanted = {table.name for table in definition.tables} | {HEARTBEAT_TABLE}
-    return sorted(wanted - _published(connection, source_schema(definition), publication))
+    return sorted(_to_publish(definition) - _published(connection, source_schema(definition), publication))
+
+
+def _to_publish(definition: Definition) -> set[str]:
+    return {table.name for table in definition.tables} | {HEARTBEAT_TABLE, SIGNAL_TABLE}
 
 
 def _published(connection: Connection, schema: str, publication: str) -> set[str]:
@@ -150,7 +153,7 @@ def _published(connection: Connection, schema: str, publication: str) -> set[str
 def publish(connection: Connection, definition: Definition, publication: str) -> list[str]:
     """Make the publication of the dataset's tables and the connector's own, or change it; return what was changed."""
     quoted, schema = connection.engine.quoted, source_schema(definition)
-    wanted = {table.name for table in definition.tables} | {HEARTBEAT_TABLE, SIGNAL_TABLE}
+    wanted = _to_publish(definition)
     tables = ", ".join(f"{quoted(schema)}.{quoted(name)}" for name in sorted(wanted))
     known = connection.rows(
         "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate FROM pg_publication WHERE pubname = %s",

@@ -43,6 +43,12 @@ from streams.model.position import binlog_file_number
 FORGOTTEN_S: Final = 60.0
 """Seconds after which a connector that was restarted in a read, and has not gone on with it, has forgotten it."""
 
+RIGHTS: Final = (
+    "its account needs the rights SELECT on the table, and INSERT and DELETE on the table millrace_signal; Connect's "
+    "log names the one that is missing"
+)
+"""What the connector needs for a read; without it, Debezium gives each read up, and goes on."""
+
 _POLL_S: Final = 0.5
 _PROD_S: Final = 2.0
 _COLLECTIONS: Final = "incremental_snapshot_collections"

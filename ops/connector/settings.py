@@ -111,12 +111,9 @@ def table_keys(definition: Definition) -> tuple[TableKey, ...]:
 
 def routing_settings(definition: Definition, tables: Sequence[TableKey], *, epoch: int = 0) -> dict[str, str]:
     """Build the settings that select the tables, and set their topic names and record keys."""
-    schema = source_schema(definition)
-    source = re.escape(f"{with_epoch(definition.name, epoch)}.{schema}.")
-    # In PostgreSQL, two tables may differ in the case of their names only; the connector would capture both.
-    case = "(?-i)" if definition.engine == "postgres" else ""
+    source = re.escape(f"{with_epoch(definition.name, epoch)}.{source_schema(definition)}.")
     result = {
-        "table.include.list": ",".join(f"{case}{schema}.{item.table}" for item in tables),
+        "table.include.list": _included(definition, [item.table for item in tables]),
         "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
         "transforms.route.regex": f"{source}(.*)",
         "transforms.route.replacement": topic_under(definition.topic_prefix, "$1"),
@@ -156,15 +153,23 @@ def _postgres_encryption(settings: ConnectSettings) -> dict[str, str]:
     return found
 
 
+def _included(definition: Definition, tables: Sequence[str]) -> str:
+    """Return the regular expressions of tables, which the connector compares without regard to case.
+
+    In PostgreSQL, two tables may differ in the case of their names only; the connector would take both.
+    """
+    case = "(?-i)" if definition.engine == "postgres" else ""
+    return ",".join(f"{case}{source_schema(definition)}.{name}" for name in tables)
+
+
 def signal_settings(definition: Definition, source: str) -> dict[str, str]:
     """Build the settings for signals and incremental reads, and select the tables of the initial snapshot.
 
     Args:
         source: beginning of the connector's own names of the topics, as a regular expression.
     """
-    schema = source_schema(definition)
     result = {
-        SIGNAL_SETTING: f"{schema}.{SIGNAL_TABLE}",
+        SIGNAL_SETTING: f"{source_schema(definition)}.{SIGNAL_TABLE}",
         # The connector publishes the rows of this table as well. The topic takes the place of the table's own.
         "transforms.signals.type": "org.apache.kafka.connect.transforms.RegexRouter",
         "transforms.signals.regex": f"{source}{SIGNAL_TABLE}",
@@ -172,7 +177,7 @@ def signal_settings(definition: Definition, source: str) -> dict[str, str]:
     }
     if definition.incremental_tables:
         first = [table.name for table in definition.tables if table not in definition.incremental_tables]
-        result["snapshot.include.collection.list"] = ",".join(f"{schema}.{name}" for name in first)
+        result["snapshot.include.collection.list"] = _included(definition, first)
     return result
 
 

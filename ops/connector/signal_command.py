@@ -11,7 +11,7 @@ from typing import Final
 from config.definition import Definition
 from config.engines import engine_of
 from config.settings import ConnectSettings, KafkaSettings
-from ops.connector.reads import Reads
+from ops.connector.reads import RIGHTS, Reads
 from ops.connector.rest import ConnectClient
 from ops.connector.sweep import has_comparable_key
 from ops.connector.topic_rows import SeenRows
@@ -100,7 +100,4 @@ def await_rows(reads: Reads, table: str, progress: Progress) -> None:
         time.sleep(_SAY_S)  # the end of a transaction reaches one topic after the other
     missing = progress.look()
     if missing:
-        raise StackError(
-            f"{table}: the connector has ended without {missing:,} rows: see Connect's log, and run the command again; "
-            "its account needs the rights SELECT on the table, and INSERT and DELETE on the table millrace_signal"
-        )
+        raise StackError(f"{table}: the connector has ended without {missing:,} rows: run the command again; {RIGHTS}")

@@ -9,7 +9,8 @@ and once after its own start. A sweep takes a while, and reads one table after t
 meanwhile, and sweeps again if a snapshot may have begun. A sweep that finds nothing costs a read of the change topics
 and of the tables' keys.
 
-After a sweep, the watch tends the tables that the snapshot left out (`first_reads.py`), until all their rows are read.
+After a sweep, the watch tends the tables that the snapshot left out (`first_reads.py`), until all their rows are read;
+also after one that was refused, as rows that vanished from one table say nothing of another's first read.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class ConnectorWatch:
         self._was_away = False
         self._said: str | None = None
         self._restart_pause = Pause(clock)
-        self._sweep_pause = Pause(clock)
+        self._sweep_pause, self._late_pause = Pause(clock), Pause(clock)
         self._sweeping: Work | None = None
         self._is_whole = self._is_closing = self._is_sweep = False
         self._refusal: Exception | None = None
@@ -118,10 +119,12 @@ class ConnectorWatch:
         if self._sweeping is not None:
             if not self._sweeping.is_alive():
                 self._end_sweep()
-        elif calm and (self.is_sweep_due or self._is_late_due) and self._sweep_pause.is_over:
-            self._is_whole, self._refusal = True, None
-            self._is_sweep = self.is_sweep_due
-            self._sweeping = self._begin(self._sweep_all if self._is_sweep else self._tend_late)
+        elif calm and self.is_sweep_due and self._sweep_pause.is_over:
+            self._is_sweep = True
+            self._begin_work(self._sweep_all)
+        elif calm and self._is_late_due and self._late_pause.is_over:
+            self._is_sweep = False
+            self._begin_work(self._tend_late)
 
     def close(self) -> None:
         """Wait until the sweep has ended with its table: its transaction would hold up the readers of the topic.
@@ -131,6 +134,10 @@ class ConnectorWatch:
         self._is_closing = True
         if self._sweeping is not None:
             self._sweeping.join(CLOSE_S)
+
+    def _begin_work(self, work: Callable[[], None]) -> None:
+        self._is_whole, self._refusal = True, None
+        self._sweeping = self._begin(work)
 
     def _is_calm(self) -> bool:
         """Whether the connector follows the log; say what it does otherwise, and start it again if it has failed."""
@@ -165,13 +172,13 @@ class ConnectorWatch:
 
     def _sweep_all(self) -> None:
         try:
+            if self._late is not None:
+                self._late.doubt()
             for table in self._sweep():
                 if table.gone:
                     self._say(f"{table.table}: deleted {table.gone:,} of {table.topic_rows:,} rows, not in the source")
                 if self._is_closing:
                     return
-            if self._late is not None:
-                self._late.doubt()
         except Exception as error:  # told, and tried again, by the next look
             self._refusal = error
 
@@ -185,11 +192,12 @@ class ConnectorWatch:
 
     def _end_sweep(self) -> None:
         self._sweeping = None
+        pause = self._sweep_pause if self._is_sweep else self._late_pause
         if self._refusal is not None:
-            self._sweep_pause.begin()
+            pause.begin()
             self._say_once(str(self._refusal) or repr(self._refusal))
             return
-        self._sweep_pause.reset()
+        pause.reset()
         if not self._is_sweep:
             return
         self.is_sweep_due = not self._is_whole

@@ -108,7 +108,7 @@ def change_decoder(row: type, *, key_of: Callable[[Any], str]) -> ChangeDecoder:
     """Return a function that decodes the key and value of a record from one table's change topic.
 
     Args:
-        row: struct with the table's columns; columns without a default are required.
+        row: struct with the table's columns, of which those without a default are required; or `dict[str, Any]`.
         key_of: function that returns the expected key of the record, as text, for a given row.
     """
     decode_wire = msgspec.json.Decoder(_Wire[row]).decode  # type: ignore[valid-type]
@@ -168,7 +168,7 @@ def _position(source: _Source, op: str) -> Position:
 
 def _require_available(row: Any) -> None:
     """Raise `ValueError` if a column has the placeholder for a value that the database did not log."""
-    for name, value in msgspec.structs.asdict(row).items():
+    for name, value in (row if isinstance(row, dict) else msgspec.structs.asdict(row)).items():
         if value in _PLACEHOLDERS:
             raise ValueError(f"{name}: {_UNAVAILABLE_REASON}")
 

@@ -20,6 +20,9 @@ DELETED: Final = "deleted"
 READ: Final = "read"
 UNKNOWN_COUNTRY: Final = "unknown"
 
+MOST: Final = 10**15
+"""Largest number of cents or pieces of one change; Redis adds no numbers that Lua cannot write in full."""
+
 _MINUTE_S: Final = 60
 _CENTS: Final = Decimal(100)
 
@@ -90,14 +93,17 @@ def cents(value: object) -> int:
     """Return an amount of money in whole cents, half a cent rounded to even; 0 for none.
 
     Raises:
-        ValueError: the value is no finite amount.
+        ValueError: the value is no finite amount, or too large to be added.
     """
     if value is None:
         return 0
     try:
-        return int((Decimal(str(value)) * _CENTS).to_integral_value())
+        found = int((Decimal(str(value)) * _CENTS).to_integral_value())
     except (InvalidOperation, OverflowError, ValueError):
         raise ValueError(f"{str(value)[:40]!r} is no amount of money") from None
+    if abs(found) > MOST:
+        raise ValueError(f"{str(value)[:40]!r} is too large an amount of money")
+    return found
 
 
 def minute_of(time: object) -> tuple[str, int]:
@@ -139,8 +145,10 @@ def order_figures(columns: OrderColumns, *, key: str, high_cents: int | None, la
     ) -> Figure:
         row = after or before or {}
         figure = Figure(kind, at_ms)
-        minute, begin_s = minute_of(row.get(columns.placed_at))
-        if kind == READ or begin_s < now_s - late_s:
+        if kind == READ or row.get(columns.placed_at) is None:
+            return figure
+        minute, begin_s = minute_of(row[columns.placed_at])
+        if begin_s < now_s - late_s:
             return figure
         was, is_ = (_total(columns, each) for each in (before, after))
         figure.minute = minute
@@ -190,6 +198,6 @@ def item_figures(order: str, quantity: str, *, late_s: float) -> FigureOf:
 
 def _pieces(row: Mapping[str, Any] | None, quantity: str) -> int:
     value = 0 if row is None else row.get(quantity) or 0
-    if type(value) is not int:
+    if type(value) is not int or abs(value) > MOST:
         raise ValueError(f"{quantity}: {str(value)[:40]!r} is no number of pieces")
     return value

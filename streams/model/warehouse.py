@@ -55,16 +55,39 @@ class _Type:
     convert: Callable[[Any], Any] | None = None
 
 
+_INFINITE: Final = {
+    "+292278994-08-16Z": "infinity",
+    "+5877611-06-21Z": "infinity",
+    "+292278994-08-16T23:00:00Z": "infinity",
+    "+292269055-12-02Z": "-infinity",
+    "-5877611-06-22Z": "-infinity",
+    "-292275055-05-16T23:00:00Z": "-infinity",
+}
+"""What the connector's snapshot and its stream make of PostgreSQL's infinite dates and times."""
+
+_INFINITE_NUMBERS: Final = {"POSITIVE_INFINITY": "Infinity", "NEGATIVE_INFINITY": "-Infinity"}
+"""What the connector makes of PostgreSQL's infinite decimals."""
+
+
+def _time_text(text: str) -> str:
+    return _INFINITE.get(text, text)
+
+
+def _number_text(number: str | float) -> str:
+    text = str(number)
+    return _INFINITE_NUMBERS.get(text, text)
+
+
 _TYPES: Final = {
     "uuid": _Type(str, "text", "uuid", str.lower),
     "string": _Type(str, "text", "text"),
     "integer": _Type(SignedInt64, "bigint", "bigint"),
     "bigint": _Type(SignedInt64, "bigint", "bigint"),
-    "decimal": _Type(str | int | float, "text", "numeric", str),
+    "decimal": _Type(str | int | float, "text", "numeric", _number_text),
     "double": _Type(float | str, "float8", "double precision", float),
     "boolean": _Type(bool | int, "boolean", "boolean", bool),
-    "date": _Type(str, "text", "date"),
-    "timestamp": _Type(str, "text", "timestamptz"),
+    "date": _Type(str, "text", "date", _time_text),
+    "timestamp": _Type(str, "text", "timestamptz", _time_text),
 }
 
 

@@ -15,6 +15,7 @@ from tables.views import incomplete
 
 MOST_ORDERS: Final = 10
 MOST_LINES: Final = 200
+_YES_OR_NO: Final = {True: "yes", False: "no", None: None}
 
 
 def waiting_orders(app: TransactionalApp, orders: TransactionalTable) -> Waiting:
@@ -79,14 +80,19 @@ def _sentence(view: Mapping[str, Any]) -> Markup:
 
 
 def _life(view: Mapping[str, Any]) -> Iterator[Markup]:
-    """Yield what is known of an order: when it was seen, and the newest change of each of its rows."""
-    seen = (("First change", view["first_seen_at"]), ("Newest change", view["changed_at"]))
-    facts = [*seen, ("Reported as incomplete for too long", "yes" if view["reported"] else "no")]
+    """Yield what is known of an order: when it was seen, and the newest change of each of its rows.
+
+    A worker of release 0.2, which may own the order during an upgrade, knows neither times nor lines.
+    """
+    seen = (("First change", view.get("first_seen_at")), ("Newest change", view.get("changed_at")))
+    facts = [*seen, ("Reported as incomplete for too long", _YES_OR_NO[view.get("reported")])]
     yield table("What happened", ("", "When, by the database's clock"), facts)
     row = view["row"]
     if row is not None:
         rows = [(name, row[name]) for name in row if name != "position"]
         yield table("Its row in orders", ("Column", "Value"), [*rows, ("position of its newest change", _place(row))])
+    if "lines" not in view:
+        return
     lines = view["lines"]
     shown = [
         (line["product_id"], line["quantity"], "deleted" if line["deleted"] else "there", _place(line))

@@ -89,6 +89,11 @@ def test_prometheus_asks_every_worker_and_reads_the_rules_that_are_there() -> No
     assert [(REPOSITORY / "config/prometheus" / name).exists() for name in settings["rule_files"]] == [True]
 
 
+def test_the_page_of_the_orders_shows_the_workers_of_all_other_applications() -> None:
+    others = [name for name, application in APPLICATIONS.items() if application != "streams.orders"]
+    assert SERVICES["orders-1"]["environment"]["WEB_PEERS"] == ",".join(f"http://{name}:6066" for name in others)
+
+
 def test_every_image_is_pinned_to_one_version() -> None:
     # By tag, not by digest: that takes a look-up in the registry, which no test should need.
     images = {name: str(service["image"]) for name, service in SERVICES.items()}

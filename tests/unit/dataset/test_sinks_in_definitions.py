@@ -13,6 +13,9 @@ import pytest
 import yaml
 
 from config.dataset import DEFINITION_FILE, SHIPPED, DefinitionError, load_definition_file
+from config.definition import Column, LogicalType, Table, WarehouseTable
+from config.warehouse import NOT_KEPT
+from streams.model.warehouse import warehouse_tables
 
 CUSTOMERS, ORDERS, ITEMS = 0, 2, 3
 Change = Callable[[dict[str, Any]], object]
@@ -60,6 +63,10 @@ WRONG: dict[str, tuple[Change, str]] = {
         set_in("tables", ITEMS, "topic_key", None),
         "tables[3].warehouse.table: the source's key has several columns, so the table needs a topic_key",
     ),
+    "a column of a type that the warehouse does not keep": (
+        set_in("tables", CUSTOMERS, "columns", 1, "type", "binary"),
+        "tables[0].warehouse.table: column 'name' is of type binary, which the warehouse does not keep",
+    ),
     "figures of a table that is none": (
         set_in("metrics", "orders", "table", "sales"),
         "metrics.orders.table: table 'sales' does not exist",
@@ -90,3 +97,15 @@ def test_a_contradiction_is_refused_with_its_place(tmp_path: Path, name: str) ->
     with pytest.raises(DefinitionError) as caught:
         load_definition_file(path)
     assert expected in str(caught.value)
+
+
+def test_the_warehouse_has_columns_of_all_types_but_those_that_are_refused() -> None:
+    for kind in LogicalType:
+        column = Column(name="of_this_type", type=kind)
+        table = Table(
+            name="t", key=("of_this_type",), columns=(column,), warehouse=WarehouseTable(table="t", kind="fact")
+        )
+        if kind not in NOT_KEPT:
+            [target] = warehouse_tables([table])
+            assert target.columns
+            assert target.struct()

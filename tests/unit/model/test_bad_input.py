@@ -211,6 +211,11 @@ def test_the_placeholder_is_no_value_of_any_column(column: str) -> None:
     assert column in reason(created(order_row(**{column: UNAVAILABLE.decode()})))
 
 
+def test_the_placeholder_is_no_value_where_the_columns_are_not_known() -> None:
+    decode = change_decoder(dict[str, Any], key_of=lambda row: str(row["id"]))
+    assert "note: the database did not log" in reason(created(order_row(note=UNAVAILABLE.decode())), decode=decode)
+
+
 def test_the_placeholder_in_a_column_that_nobody_reads_is_passed_over() -> None:
     assert change(created(order_row(note=UNAVAILABLE.decode()))) == change(created(order_row()))
 

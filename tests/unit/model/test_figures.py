@@ -49,6 +49,24 @@ def test_what_a_snapshot_reads_and_what_is_too_late_is_only_counted() -> None:
     assert OF(CREATED, None, rich, AT_MS, NOW_S + 700) == Figure(CREATED, AT_MS)
 
 
+def test_an_order_that_is_not_placed_yet_is_only_counted() -> None:
+    draft = ORDER | {"at": None}
+    assert OF(CREATED, None, draft, AT_MS, NOW_S) == Figure(CREATED, AT_MS)
+    assert OF(READ, None, ORDER | {"at": "infinity"}, AT_MS, NOW_S) == Figure(READ, AT_MS)
+
+
+@pytest.mark.parametrize("total", ["10000000000000.01", "-1e17", 10**30])
+def test_an_amount_that_redis_could_not_add_is_refused(total: object) -> None:
+    assert cents("9999999999999.99") == 999_999_999_999_999
+    with pytest.raises(ValueError, match="too large an amount of money"):
+        cents(total)
+
+
+def test_a_quantity_that_redis_could_not_add_is_refused() -> None:
+    with pytest.raises(ValueError, match="no number of pieces"):
+        item_figures("o", "q", late_s=600)(CREATED, None, {"o": 1, "q": 2**63 - 1}, AT_MS, NOW_S)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "is_high"),
     [(None, "999.99", False), (None, "1000.00", True), ("999.99", "1000", True), ("1000", "2000.00", False)],

@@ -233,6 +233,17 @@ def test_the_initial_snapshot_reads_what_orders_need_and_leaves_out_what_is_read
     assert "snapshot.include.collection.list" not in settings(kind, tables=tuple(all_at_once))
 
 
+def test_the_initial_snapshot_of_postgres_takes_no_table_that_differs_in_case_only() -> None:
+    found = postgres_settings()
+    for setting in ("table.include.list", "snapshot.include.collection.list"):
+        texts = [
+            re.sub(r"^\(\?-i\)(.*)", r"(?-i:\1)", text) for text in found[setting].split(",")
+        ]  # as Python writes it
+        patterns = [re.compile(text, re.IGNORECASE) for text in texts]
+        assert any(pattern.fullmatch("public.orders") for pattern in patterns)
+        assert not any(pattern.fullmatch("public.Orders") for pattern in patterns), setting
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "postgres"])
 def test_a_part_is_marked_by_rows_that_are_deleted_again(kind: str) -> None:
     found = postgres_settings() if kind == "postgres" else settings(kind)

@@ -237,3 +237,16 @@ def test_reads_in_doubt_are_compared_again(world: World) -> None:
     assert first.tend(world.said.append)
     first.doubt()
     assert not first.tend(world.said.append)
+
+
+def test_a_read_that_does_not_go_on_names_the_rights_that_the_connector_needs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def later(seconds: float) -> None:
+        world.now += seconds
+
+    monkeypatch.setattr(time, "sleep", later)
+    with pytest.raises(StackError, match=r"not all rows are read after 60 s; .*INSERT and DELETE on .*millrace_signal"):
+        first_reads_of(world).wait(world.said.append, limit_s=60)
+    assert "2 rows were never read; asked again" in world.said[1]
+    assert "INSERT and DELETE on the table millrace_signal" in world.said[1]

@@ -17,11 +17,12 @@ from config.environment_file import format_settings
 from config.settings import ConnectSettings, KafkaSettings, ObjectStoreSettings, RedisSettings
 from config.settings_group import SettingsGroup
 from ops.cli import main
+from ops.dataset.foreign.text import capture_text
 from stack.commands import format_status
 from stack.errors import StackError
 from stack.health import ServerStatus
 from stack.local import Stack
-from stack.ports import DEFAULT_PORTS
+from stack.ports import DEFAULT_PORTS, HOST
 from stack.servers import SERVERS, servers_for
 from stack.servers.connect import worker_settings
 from stack.servers.jvm import properties
@@ -117,6 +118,15 @@ def test_the_connector_account_may_only_read_and_write_the_table_of_signals(stac
         "SELECT",
         "LOCK TABLES",
     }
+
+
+def test_a_draft_gives_the_connector_account_the_rights_that_it_has_here(stack: Stack) -> None:
+    here = accounts_sql(stack.site, ["hire_shop"]).replace(f"'@'{HOST}'", "'@'%'")
+    drafted = capture_text("hire_shop", [], schema=None).replace("REPLICATION CLIENT", "BINLOG MONITOR")
+    grants = [
+        {line for line in text.splitlines() if "GRANT" in line and "'connector'" in line} for text in (here, drafted)
+    ]
+    assert grants[0] == grants[1]
 
 
 def test_rights_on_a_database_do_not_reach_one_with_a_similar_name(stack: Stack) -> None:

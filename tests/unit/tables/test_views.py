@@ -13,6 +13,7 @@ import pytest
 from streams.model.order import OrderState, fold_order, fold_order_detail
 from streams.model.order_life import forget_finished, utc_of
 from tables.views.orders import order_view
+from tables.views.people import order_page
 from tests.support.builders import COMMITTED_MS, detail_change, order_change
 
 
@@ -102,3 +103,13 @@ def test_a_forgotten_order_is_shown_as_such(state: OrderState) -> None:
     forget_finished(state, 2 * COMMITTED_MS, 0)
     view = view_of(state)
     assert (view["status"], view["emission"], view["row"], view["products"]) == ("forgotten", "emitted", None, [])
+
+
+def test_the_page_of_an_order_shows_what_a_worker_of_the_former_release_says(state: OrderState) -> None:
+    fold_order(state, order_change(10, num_products=3))
+    view = view_of(state)
+    former = {name: view[name] for name in view if name not in ("lines", "first_seen_at", "changed_at", "reported")}
+    page = order_page("order-1", former)
+    assert "Products still missing: 3." in page
+    assert "Product lines" not in page
+    assert "Product lines: 0" in order_page("order-1", view)
