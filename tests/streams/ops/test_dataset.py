@@ -108,8 +108,10 @@ def test_init_names_a_table_that_is_not_the_definitions(
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE payment_method ADD COLUMN colour INT")
+        assert main(["dataset", "init"]) == 0, "a table may have more columns than its definition"
+        cursor.execute("ALTER TABLE payment_method DROP COLUMN bank")
     assert main(["dataset", "init"]) == 2
-    assert "payment_method has the columns bank, colour, id, name" in capsys.readouterr().err
+    assert "payment_method has the columns colour, id, name" in capsys.readouterr().err
 
 
 def test_generated_data_is_all_in_the_database(connection: Connection) -> None:

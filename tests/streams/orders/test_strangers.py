@@ -59,7 +59,7 @@ def test_a_fenced_partition_is_back_as_soon_as_the_group_confirms_its_owner(fed:
 
 def test_an_open_transaction_of_a_stranger_is_shown_and_costs_nothing_once_it_ends(fed: FedShop) -> None:
     with pytest.raises(KafkaException) as refused:
-        producer(fed, f"{fed.dataset}-for-hours", timeout_ms=60_001)
+        producer(fed, f"{fed.dataset}-for-hours", timeout_ms=90_001)
     assert refused.value.args[0].code() == KafkaError.INVALID_TRANSACTION_TIMEOUT
     worker = fed.deployment().worker()
     stranger = producer(fed, f"{fed.dataset}-stranger")
