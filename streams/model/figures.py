@@ -143,24 +143,31 @@ def order_figures(columns: OrderColumns, *, key: str, high_cents: int | None, la
     def of(
         kind: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, at_ms: int, now_s: float
     ) -> Figure:
-        row = after or before or {}
         figure = Figure(kind, at_ms)
-        if kind == READ or row.get(columns.placed_at) is None:
+        was, now = (_placed(columns, each) for each in (before, after))
+        row = now or was
+        if kind == READ or row is None:
             return figure
         minute, begin_s = minute_of(row[columns.placed_at])
         if begin_s < now_s - late_s:
             return figure
-        was, is_ = (_total(columns, each) for each in (before, after))
+        was_cents, now_cents = (_total(columns, each) for each in (was, now))
+        is_known = was is not None or (kind == UPDATED and before is None)
         figure.minute = minute
-        figure.orders = {CREATED: 1, DELETED: -1}.get(kind, 0)
-        figure.cents = is_ - was
-        if columns.customer is not None and kind == CREATED:
+        figure.orders = int(now is not None) - int(is_known)
+        figure.cents = now_cents - was_cents
+        if columns.customer is not None and figure.orders > 0:
             figure.customer = str(row.get(columns.customer))
-        if high_cents is not None and was < high_cents <= is_:
-            figure.high = (str(row.get(key)), is_)
+        if high_cents is not None and was_cents < high_cents <= now_cents:
+            figure.high = (str(row.get(key)), now_cents)
         return figure
 
     return of
+
+
+def _placed(columns: OrderColumns, row: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the row of an order that has been placed; None for one without a time, such as a draft."""
+    return None if row is None or row.get(columns.placed_at) is None else row
 
 
 def _total(columns: OrderColumns, row: Mapping[str, Any] | None) -> int:

@@ -55,6 +55,15 @@ def test_an_order_that_is_not_placed_yet_is_only_counted() -> None:
     assert OF(READ, None, ORDER | {"at": "infinity"}, AT_MS, NOW_S) == Figure(READ, AT_MS)
 
 
+def test_an_order_counts_from_when_it_is_placed_until_that_is_taken_back() -> None:
+    draft = ORDER | {"at": None}
+    assert OF(UPDATED, draft, ORDER, AT_MS, NOW_S) == Figure(
+        UPDATED, AT_MS, MINUTE, orders=1, cents=1_234, customer="7"
+    )
+    assert OF(UPDATED, ORDER, draft, AT_MS, NOW_S) == Figure(UPDATED, AT_MS, MINUTE, orders=-1, cents=-1_234)
+    assert OF(DELETED, draft, None, AT_MS, NOW_S) == Figure(DELETED, AT_MS)
+
+
 @pytest.mark.parametrize("total", ["10000000000000.01", "-1e17", 10**30])
 def test_an_amount_that_redis_could_not_add_is_refused(total: object) -> None:
     assert cents("9999999999999.99") == 999_999_999_999_999

@@ -356,19 +356,10 @@ def test_the_tables_left_out_are_tended_until_they_are_read_and_again_after_an_i
 
 
 def test_a_sweep_that_is_refused_does_not_keep_the_tables_left_out_from_being_read() -> None:
-    world = World(late := Late(False, True, True))
+    world = World(late := Late(False, True))
     world.refusal = StackError("orders: 30 of 40 rows are not in the source")
     world.look(8)
     assert (world.sweeps, late.tended, late.doubts) == (1, 2, 1)
-    world.now += FIRST_PAUSE_S
-    world.refusal = None
-    world.look(8)
-    assert (world.sweeps, late.tended) == (2, 2), "all was read meanwhile"
-    world.connect.task, world.refusal = "UNASSIGNED", StackError("again")
-    world.look()
-    world.connect.task = "RUNNING"
-    world.look(8)
-    assert (world.sweeps, late.tended, late.doubts) == (3, 3, 3)
 
 
 def test_tables_are_not_tended_while_a_snapshot_is_running() -> None:
