@@ -100,11 +100,15 @@ class Running(Protocol):
 
 
 class Peer:
-    """A peer (a system compared with Millrace) that runs as a single process."""
+    """A peer (a system compared with Millrace) that runs as a single process.
+
+    Attributes:
+        command: the peer's program and its arguments.
+    """
 
     def __init__(self, command: Sequence[str], folder: Path) -> None:
         self.log = folder / "peer.log"
-        self._command = command
+        self.command = command
         self._process: Process | None = None
 
     @property
@@ -120,7 +124,7 @@ class Peer:
     def start(self) -> None:
         """Start the peer's process; the kernel kills it when the calling thread ends."""
         environment = environment_with({"PYTHONPATH": str(REPOSITORY)}, only=_INHERITED)
-        self._process = start(self._command, environment=environment, log=self.log, die_with_parent=True)
+        self._process = start(self.command, environment=environment, log=self.log, die_with_parent=True)
 
     def is_running(self) -> bool:
         """Whether the peer's process is running."""

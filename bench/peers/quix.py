@@ -12,12 +12,15 @@ COMMIT_INTERVAL_S = 1.0
 BUFFERED_MESSAGES = 1_000_000
 
 
-def run(given: argparse.Namespace) -> None:
-    """Join orders with their product lines until the process is stopped."""
+def application(given: argparse.Namespace) -> Any:
+    """Build the Quix application from the command-line arguments."""
     from quixstreams import Application
-    from quixstreams.models import TopicConfig
+    from quixstreams.models.serializers.exceptions import SerializationError
 
-    app = Application(
+    def is_bad_record(error: Exception, *_: Any) -> bool:
+        return isinstance(error, SerializationError | KeyError | TypeError)
+
+    return Application(
         broker_address=given.bootstrap,
         consumer_group=given.group,
         processing_guarantee=given.mode.replace("_", "-"),
@@ -26,9 +29,19 @@ def run(given: argparse.Namespace) -> None:
         auto_offset_reset="earliest",
         state_dir=given.state,
         loglevel="WARNING",
+        # The benchmark has no bad records, but the faults do; without these, each of them would end the process.
+        on_consumer_error=is_bad_record,
+        on_processing_error=is_bad_record,
         consumer_extra_config={"session.timeout.ms": 10_000},
         producer_extra_config={"linger.ms": 20, "compression.type": "lz4"},
     )
+
+
+def run(given: argparse.Namespace) -> None:
+    """Join orders with their product lines until the process is stopped."""
+    from quixstreams.models import TopicConfig
+
+    app = application(given)
     orders = app.topic(given.orders, key_deserializer="str", value_deserializer="json")
     details = app.topic(given.details, key_deserializer="str", value_deserializer="json")
     config = TopicConfig(num_partitions=given.partitions, replication_factor=1)

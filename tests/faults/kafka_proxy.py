@@ -100,24 +100,32 @@ class KafkaProxy(TcpProxy):
 
     Attributes:
         late: what was held since the last call of `hold`.
+        beside: the same, of transactions of another system.
     """
 
     def __init__(self, target: int) -> None:
         super().__init__(target)
         self.late = LateRequests()
-        self._share = 0.0
+        self.beside = LateRequests()
+        self._share = self._share_beside = 0.0
+        self._ours = ""
         self._draw = random.Random(0)  # noqa: S311 - load, no secrets
         self._producers: dict[str, _Producer] = {}
 
-    def hold(self, share: float, draw: random.Random) -> None:
-        """From now on, hold the first request that ends a transaction, in a share of the transactions."""
-        self.late, self._producers = LateRequests(), {}
-        self._share, self._draw = share, draw
+    def hold(self, share: float, draw: random.Random, *, ours: str = "", share_beside: float = 0.0) -> None:
+        """From now on, hold the first request that ends a transaction, in a share of the transactions.
+
+        Args:
+            ours: beginning of the transactional ids that `late` counts.
+            share_beside: share of the transactions with other ids, which `beside` counts.
+        """
+        self.late, self.beside, self._producers = LateRequests(), LateRequests(), {}
+        self._share, self._share_beside, self._ours, self._draw = share, share_beside, ours, draw
 
     def heal(self) -> None:
         """Pass all requests; those that are held are never delivered."""
         super().heal()
-        self._share = 0.0
+        self._share = self._share_beside = 0.0
         self._producers = {}
 
     def link(self, client: Ends, server: Ends) -> Link:
@@ -144,12 +152,18 @@ class KafkaProxy(TcpProxy):
         if producer.held is not None:
             producer.is_repeated = True
             return True
-        self.late.seen += 1
-        if self._draw.random() >= self._share:
+        late, share = self._counted(request)
+        late.seen += 1
+        if self._draw.random() >= share:
             return True
-        self.late.held += 1
+        late.held += 1
         producer.held, producer.is_repeated, producer.wait = request, False, self._draw.choice((0, 0, 0, 1))
         return False
+
+    def _counted(self, request: Request) -> tuple[LateRequests, float]:
+        """Return what counts a request, and the share that is held."""
+        is_ours = request.transactional_id.startswith(self._ours)
+        return (self.late, self._share) if is_ours else (self.beside, self._share_beside)
 
     async def _deliver_in_time(self, producer: _Producer, request: Request) -> None:
         if request.key not in AFTER_RECORDS:
@@ -159,7 +173,8 @@ class KafkaProxy(TcpProxy):
             return
         assert producer.held is not None
         held, producer.held = producer.held, None
-        self.late.answers.append(await self._deliver(held))
+        late, _ = self._counted(held)
+        late.answers.append(await self._deliver(held))
 
     async def _deliver(self, request: Request) -> int:
         """Send a request on a connection of its own, and return the error code of the answer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from tests.faults import beside
 from tests.faults.measured import watch_outage
 from tests.faults.scenario import Scenario
 from tests.faults.tcp_proxy import TcpProxy
@@ -23,12 +24,15 @@ POLL_S: Final = 0.05
 
 def end_late(scenario: Scenario) -> None:
     """Hold the request that ends a transaction in one of a hundred, cut its connection, and deliver it in the next
-    transaction of the same producer. The broker has to refuse all of them.
+    transaction of the same producer. The broker has to refuse all of them. The same happens to Quix Streams beside the
+    workers, which is not judged.
 
     The live shop makes the transactions, in turns of a few changes; many orders at once would make few large ones.
     """
     proxy, deadline = scenario.testbed.network.kafka, time.monotonic() + LIMIT_S
-    proxy.hold(HELD_SHARE, scenario.draw)
+    if scenario.has_peer:
+        scenario.beside.enter_context(beside.quix(scenario))
+    proxy.hold(HELD_SHARE, scenario.draw, ours=scenario.testbed.app_id(), share_beside=beside.HELD_SHARE)
     late = proxy.late
 
     def is_enough() -> bool:

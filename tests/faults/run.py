@@ -91,6 +91,8 @@ def _play(testbed: FaultTestbed, result: Result, dose: Dose, say: Say) -> Judgem
         watch = stack.enter_context(FinalWatch(testbed.kafka.bootstrap))
         draw = random.Random(f"{result.row}/{result.seed}")  # noqa: S311
         scenario = Scenario(testbed, pool, shop, watch, dose, draw, say, is_swept=result.mutant != "no_sweep")
+        scenario.has_peer = result.mutant is None
+        stack.enter_context(scenario.beside)
         pool.start()
         pool.settle()
         with shop.live() if what.live else nullcontext():
@@ -103,6 +105,7 @@ def _play(testbed: FaultTestbed, result: Result, dose: Dose, say: Say) -> Judgem
                     MUTANT_LIMIT_S if result.mutant else PROGRESS_LIMIT_S
                 )
         result.lag_zero_s = scenario.lag_zero_s(LAG_LIMIT_S)
+        scenario.beside.close()
         pool.stop()
         judgement = judge(scenario)
     late = [] if result.every_partition_s is not None or not what.live else [f"no progress in {PROGRESS_LIMIT_S:.0f} s"]

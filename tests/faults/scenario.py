@@ -39,6 +39,8 @@ class Scenario:
 
     Attributes:
         is_swept: whether a sweep follows each snapshot; a mutant lacks it.
+        has_peer: whether another system may work beside the workers; none does beside a mutant.
+        beside: what works beside the workers until lag is 0.
         struck_at: when the last fault was done (of an outage: when it was over), of the monotonic clock.
         notes: more to report, by name.
         broken: what a fault itself saw go wrong, one line each.
@@ -52,6 +54,8 @@ class Scenario:
     draw: random.Random
     say: Say
     is_swept: bool = True
+    has_peer: bool = True
+    beside: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     struck_at: float = 0.0
     struck_ns: int = 0
     notes: dict[str, Any] = field(default_factory=dict)

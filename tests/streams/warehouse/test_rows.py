@@ -134,7 +134,7 @@ async def test_a_fact_has_every_type_as_the_source_has_it(warehouse: Warehouse) 
 
 REFUSED = {
     "a NUL": customer(2, "a\0b"),
-    "a number that is none": customer(2, balance="POSITIVE_INFINITY"),
+    "a number that is none": customer(2, balance="12,5"),
     "a day that is none": customer(2, born="2026-02-30Z"),
     "a year before Christ": customer(2, born="-0043-03-15Z"),
 }

@@ -1,13 +1,18 @@
 """Goal: the Python peers do the same job as Millrace: one complete order once, whatever comes first.
 
-Method: their common fold, row by row.
+Method: their common fold, row by row, and their arguments.
 """
 
 from __future__ import annotations
 
+import sys
 from itertools import permutations
+from pathlib import Path
 
-from bench.peers.job import complete_order, fold
+import pytest
+
+from bench.peers.job import arguments, complete_order, fold
+from bench.systems import EXACTLY_ONCE, Peer, System, Task, prepared
 from bench.verdict import Judge
 from tests.support.builders import Row, as_json
 
@@ -39,3 +44,15 @@ def test_a_repeated_line_completes_nothing() -> None:
 
 def test_a_row_after_the_output_brings_no_second_one() -> None:
     assert len(outputs(ORDER, *LINES, LINES[0])) == 1
+
+
+@pytest.mark.parametrize("name", ["quix-streams", "faust-stock"])
+def test_a_python_peer_understands_the_arguments_with_which_it_is_started(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    task = Task(group="group", orders="orders", details="details", output="output", folder=tmp_path)
+    peer = prepared(System(name=name, mode=EXACTLY_ONCE), task, {"KAFKA_BOOTSTRAP": "127.0.0.1:9092"})
+    assert isinstance(peer, Peer)
+    monkeypatch.setattr(sys, "argv", peer.command[2:])  # of `python -m program arguments…`
+    given = arguments()
+    assert (given.group, given.output, given.mode, given.mark) == ("group", "output", EXACTLY_ONCE, str(task.mark))

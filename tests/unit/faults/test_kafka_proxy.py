@@ -38,14 +38,14 @@ async def no_offsets(partition: int) -> dict[str, tuple[int | None, str]]:
     return {}
 
 
-async def commits(proxy: KafkaProxy, count: int) -> None:
+async def commits(proxy: KafkaProxy, count: int, *, transactional_id: str = "orders-0") -> None:
     """Commit transactions, each with a committer of its own if the former one must not go on."""
     done = 0
     while done < count:
         committer = KafkaTransactions(
             partition=0,
             group="group",
-            transactional_id="orders-0",
+            transactional_id=transactional_id,
             transaction_timeout_ms=10_000,
             client={"bootstrap_servers": proxy.address},
             read_committed_offsets=no_offsets,
@@ -87,6 +87,21 @@ async def test_a_held_request_is_repeated_and_delivered_in_the_middle_of_the_nex
     assert proxy.late.answers == [0], "the scripted broker accepts everything"
 
 
+async def test_transactions_of_another_system_are_counted_and_held_apart(proxy: KafkaProxy) -> None:
+    proxy.hold(0.0, Always(), ours="orders-", share_beside=1.0)
+    await commits(proxy, 3)
+    await commits(proxy, 2, transactional_id="others-0")
+    assert (proxy.late.seen, proxy.late.held, proxy.late.answers) == (3, 0, [])
+    assert (proxy.beside.seen, proxy.beside.held, proxy.beside.answers) == (2, 2, [0])
+
+
+async def test_healing_lets_the_transactions_of_another_system_pass(proxy: KafkaProxy) -> None:
+    proxy.hold(1.0, Always(), ours="orders-", share_beside=1.0)
+    proxy.heal()
+    await commits(proxy, 1, transactional_id="others-0")
+    assert (proxy.beside.seen, proxy.beside.held) == (1, 0)
+
+
 class First(random.Random):
     """Holds the first request only, and delivers it as early as possible."""
 
@@ -102,6 +117,14 @@ class First(random.Random):
     def choice(self, seq: Any) -> Any:
         """Return the first element."""
         return seq[0]
+
+
+class Always(First):
+    """Holds every request that has a share, and delivers it as early as possible."""
+
+    def random(self) -> float:
+        """Return 0.0."""
+        return 0.0
 
 
 @pytest.mark.parametrize(
