@@ -27,6 +27,9 @@ from config.definition import (
 from config.metrics import metrics_faults
 from config.warehouse import warehouse_faults
 
+_OF_POSTGRES = frozenset({LogicalType.TIME, LogicalType.INTERVAL, LogicalType.BINARY, LogicalType.ARRAY})
+"""Types whose values only PostgreSQL and its connector write alike."""
+
 _TOPIC_MAX = 249
 """Length of a topic's name in Kafka."""
 
@@ -72,6 +75,11 @@ def _engine_faults(definition: Definition) -> Iterator[str]:
     if definition.schema is not None and definition.engine != "postgres":
         yield f"schema: engine {definition.engine} has no schemas in a database"
     for index, table in enumerate(definition.tables):
+        yield from (
+            f"tables[{index}].columns[{place}].type: {column.type} is read from PostgreSQL only: leave the column out"
+            for place, column in enumerate(table.columns)
+            if definition.engine != "postgres" and column.type in _OF_POSTGRES
+        )
         if len(f"{definition.topic_prefix}.{table.name}") > _TOPIC_MAX:
             yield f"tables[{index}].name: the name of its topic would have more than {_TOPIC_MAX} characters"
 

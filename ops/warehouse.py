@@ -8,7 +8,7 @@ millrace warehouse reset     remove the dataset's schema with all rows and offse
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from config.definition import Definition
 from config.engines import ENGINES
 from config.engines.base import Connection
 from config.engines.faults import Fault
+from config.engines.postgres_connection import DEFAULT_SCHEMA
 from config.json_output import add_json_option, print_json
 from config.settings import DatasetSettings
 from ops.context import add_stack_option, definition_of, settings_environment
@@ -111,7 +112,23 @@ def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParse
 def _subject(arguments: argparse.Namespace) -> tuple[Definition, WarehouseDatabaseSettings]:
     environment = settings_environment(arguments)
     settings = WarehouseDatabaseSettings.read(environment)
-    return definition_of(DatasetSettings.read(environment).dataset), settings
+    definition = definition_of(DatasetSettings.read(environment).dataset)
+    _require_other_schema(definition, settings, environment)
+    return definition, settings
+
+
+def _require_other_schema(
+    definition: Definition, settings: WarehouseDatabaseSettings, environment: Mapping[str, str]
+) -> None:
+    """Refuse the schema with the source's own tables, which `reset` would remove."""
+    place = (settings.host, str(settings.port), settings.database, definition.name)
+    server = (environment.get("PGHOST", settings.host), environment.get("PGPORT", str(settings.port)))
+    source = (*server, definition.database, definition.schema or DEFAULT_SCHEMA)
+    if definition.engine == "postgres" and place == source:
+        raise StackError(
+            f"schema {definition.name} of {settings.database} has the source's own tables: set WAREHOUSE_DATABASE to "
+            "another database"
+        )
 
 
 @contextmanager

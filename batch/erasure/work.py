@@ -170,7 +170,13 @@ class Erasure:
             started_at=self.context.started_at,
             ended_at=datetime.now(UTC),
             is_verified=not left and not self.versioned,
-            places=[*ours, *self._referring(), *self.outside(self._records.values), *self._former()],
+            places=[
+                *ours,
+                *self._referring(),
+                *self.outside(self._records.values),
+                *self._former(),
+                *self._warehouse(),
+            ],
         )
         self.keep(report)
         if left:
@@ -225,6 +231,13 @@ class Erasure:
         return [
             Entry(place=f"versions of {each}", found=0, left=0, is_ours=False, note=note) for each in self.versioned
         ]
+
+    def _warehouse(self) -> list[Entry]:
+        """Return a report entry for the person's row in the warehouse, which this command does not know."""
+        target = self.person.table.warehouse
+        note = "not searched: a deleted row keeps its last values, and dlq_events the dead letters; delete both by SQL"
+        place = "" if target is None else f"warehouse {self.person.dataset}.{target.table}"
+        return [Entry(place=place, found=0, left=0, is_ours=False, note=note)] if place else []
 
     def _referring(self) -> list[Entry]:
         """Return report entries for the columns of other Silver tables that refer to the person by id."""

@@ -329,7 +329,9 @@ def test_a_database_that_is_away_is_named_after_three_tries(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("batch.storage.retry.PAUSES_S", (0.0, 0.0))
-    nobody = DatabaseSettings(host="127.0.0.1", port=1, user="x", password="y", tls="off", ca_file=None)  # noqa: S106
+    nobody = DatabaseSettings.read(
+        {"MYSQL_HOST": "127.0.0.1", "MYSQL_PORT": "1", "MYSQL_USER": "x", "MYSQL_PASSWORD": "y"}
+    )
     definition, table = fed_by_jdbc(BY_CURSOR)
     with pytest.raises(BatchError, match="the database does not answer"):
         bronze.land(table, run_context(spark, tmp_path, definition=definition, database=nobody))

@@ -5,6 +5,7 @@ Method: objects in the format of `streams.archive`, and the text of the report; 
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,9 +102,27 @@ def test_an_erasure_in_a_versioned_bucket_is_not_called_verified(
         versioned=versioned,
     )
     monkeypatch.setattr(erasure, "_find", lambda: OwnRecords(offsets={}))
-    for name in ("_ours", "_referring"):
+    for name in ("_ours", "_referring", "_warehouse"):
         monkeypatch.setattr(erasure, name, list)
     erasure._verified()
     [report] = reports
     assert report.is_verified is is_verified
     assert [entry.place for entry in report.places] == [f"versions of {each}" for each in versioned]
+
+
+def test_the_report_names_the_warehouse_which_is_not_searched(tmp_path: Path) -> None:
+    nothing: Any = None
+    person = named_person(SHOP, "7")
+    without = dataclasses.replace(person, table=msgspec.structs.replace(person.table, warehouse=None))
+    for each, places in ((person, ["warehouse project_db.dim_customers"]), (without, [])):
+        erasure = Erasure(
+            person=each,
+            context=run_context(nothing, tmp_path),
+            archive=nothing,
+            lookup=None,
+            outside=lambda values: [],
+            keep=lambda report: None,
+        )
+        found = erasure._warehouse()
+        assert [entry.place for entry in found] == places
+        assert all(not entry.is_ours and "delete both by SQL" in entry.note for entry in found)

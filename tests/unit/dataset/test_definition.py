@@ -202,6 +202,10 @@ def _table(document: dict[str, Any], index: int = 0) -> Any:
         ),
         (_complete, "completeness: the streams complete the orders of a MySQL or MariaDB database with the tables"),
         (lambda d: d.update(schema="public"), "schema: engine mysql has no schemas in a database"),
+        (
+            lambda d: d["tables"][0]["columns"][1].update(type="time"),
+            "tables[0].columns[1].type: time is read from PostgreSQL only: leave the column out",
+        ),
         (lambda d: d.update(topics="a b"), "topics: Expected str matching regex"),
         (
             lambda d: d.update(topics="a." * 70 + "bc", engine="postgres") or _table(d, 0).update(name="b" * 64),

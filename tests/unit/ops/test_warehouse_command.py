@@ -1,0 +1,42 @@
+"""Goal: `millrace warehouse` never touches the schema in which the source's own tables are.
+
+Method: a definition whose schema has the dataset's name; nothing may be connected to.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import msgspec
+import pytest
+
+from config.dataset import load_definition
+from ops import warehouse
+from stack.errors import StackError
+
+SOURCE = {"PGHOST": "127.0.0.1", "PGPORT": "1", "PGUSER": "owner", "PGPASSWORD": "word", "DATASET": "shop"}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The settings; the source's tables are in the schema `shop` of the database `erp`."""
+    definition = msgspec.structs.replace(load_definition("shop"), database="erp", schema="shop")
+    settings = {**SOURCE, "WAREHOUSE_DATABASE": "erp"}
+    monkeypatch.setattr(warehouse, "definition_of", lambda dataset: definition)
+    monkeypatch.setattr(warehouse, "settings_environment", lambda arguments: settings)
+    monkeypatch.setattr("ops.database.CONNECT_TRIES", 1)
+    return settings
+
+
+@pytest.mark.parametrize("run", [warehouse.run_apply, warehouse.run_reset])
+def test_the_sources_own_schema_is_refused(environment: dict[str, str], run: object) -> None:
+    assert callable(run)
+    with pytest.raises(StackError, match="schema shop of erp has the source's own tables: set WAREHOUSE_DATABASE"):
+        run(argparse.Namespace(yes=True))
+
+
+@pytest.mark.parametrize("other", [{"WAREHOUSE_DATABASE": "warehouse"}, {"WAREHOUSE_PORT": "2"}])
+def test_another_database_or_server_is_taken(environment: dict[str, str], other: dict[str, str]) -> None:
+    environment |= other
+    with pytest.raises(StackError, match="can't reach the database server"):
+        warehouse.run_reset(argparse.Namespace(yes=True))
