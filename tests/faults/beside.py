@@ -36,14 +36,14 @@ class Beside:
     """Quix on the topics of a scenario, with an output topic of its own.
 
     Attributes:
-        endings: the last line that each process wrote which ended by itself.
+        endings: the last lines of the processes that ended by themselves, and how many ended with each.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         testbed = scenario.testbed
         self._scenario = scenario
         self._output = f"quix-{testbed.app_id()}"
-        self.endings: list[str] = []
+        self.endings: Counter[str] = Counter()
         folder = testbed.folder / self._output
         folder.mkdir()
         create_topics(testbed.kafka.bootstrap, self._output, partitions=PARTITIONS)
@@ -57,11 +57,11 @@ class Beside:
             self._process.start()
             while not stop.wait(RESTART_S):
                 if not self._process.is_running():
-                    self.endings.append(_last_line(self._process.log))
+                    self.endings[_last_line(self._process.log)] += 1
                     self._process.start()
             self._process.stop()
         except OSError as error:
-            self.endings.append(str(error))
+            self.endings[str(error)] += 1
 
     def report(self) -> Mapping[str, Any]:
         """Let it catch up, and return what it has published: orders, and how many of them twice or not at all.
@@ -78,7 +78,7 @@ class Beside:
             "orders": len(expected & set(seen)),
             "twice": sum(count > 1 for count in seen.values()),
             "missing": len(expected - set(seen)),
-            "ended": self.endings,
+            "ended": dict(self.endings),
         }
 
     def _published(self, expected: set[str]) -> tuple[Counter[str], set[str]]:
@@ -113,7 +113,7 @@ def quix(scenario: Scenario) -> Iterator[None]:
         try:
             scenario.notes[NAME] = beside.report()
         except (KafkaException, TopicError) as error:
-            scenario.notes[NAME] = f"not read: {error}; ended: {beside.endings}"
+            scenario.notes[NAME] = f"not read: {error}; ended: {dict(beside.endings)}"
     scenario.say(f"    {NAME}: {scenario.notes[NAME]}")
 
 
