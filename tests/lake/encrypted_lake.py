@@ -22,7 +22,7 @@ def main(location: str) -> None:
     spark = spark_session(SparkSettings.read(), ObjectStoreSettings.read(), app="encrypted")
     spark.range(3).write.format("delta").save(location)
     table = DeltaRsLocation(spark, location).newest()
-    options = ENGINES["mysql"].jdbc(DatabaseSettings.read(), "project_db", None)
+    options = ENGINES["mysql"].jdbc(DatabaseSettings.read(), "information_schema", None)
     ((cipher,),) = spark.read.format("jdbc").options(**options, query=CIPHER).load().collect()
     print(json.dumps({"version": table.version() if table else None, "cipher": cipher}))
     spark.stop()
