@@ -14,8 +14,8 @@ from tests.faults.watching import wait_connector, watching
 
 HELD_SHARE: Final = 0.01
 ENOUGH_ACCEPTED: Final = 15
-"""Accepted late requests after which the row ends, because there are none if the code is right. Not each one shows: half
-a transaction may leave only a state behind, which later changes mend."""
+"""Accepted late requests after which the row ends, because there are none if the code is right. Not each one shows:
+half a transaction may leave only a state behind, which later changes mend."""
 
 CONNECTOR_LIMIT_S: Final = 90.0
 LIMIT_S: Final = 3_600.0
