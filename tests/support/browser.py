@@ -18,6 +18,7 @@ import msgspec
 
 PACKAGE: Final = "chromium-headless-shell"
 NAMES: Final = (PACKAGE, "chromium", "chromium-browser", "google-chrome")
+PROGRAMS: Final = Path("/usr/lib/chromium")
 INSTALL_S: Final = 600
 APT_OPTIONS: Final = ("-o", "DPkg::Lock::Timeout=300", "--no-install-recommends")
 START_S: Final = 30.0
@@ -35,7 +36,9 @@ def browser_program() -> str:
             subprocess.run(install, check=True, capture_output=True, timeout=INSTALL_S)
         found = shutil.which(PACKAGE)
     assert found is not None, f"no browser: install {PACKAGE}"
-    return found
+    # Debian's is a script, and ending the script leaves the browser running.
+    program = PROGRAMS / Path(found).name
+    return str(program) if program.exists() else found
 
 
 class Browser:
@@ -51,9 +54,8 @@ class Browser:
         self._loop = asyncio.new_event_loop()
         options = ["--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", f"--user-data-dir={folder}"]
         own = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        self._process = subprocess.Popen(
-            [browser_program(), *options, "about:blank"], env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        command = ["setpriv", "--pdeathsig", "TERM", browser_program(), *options, "about:blank"]
+        self._process = subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         port = self._port(folder / "DevToolsActivePort")
         self._session, self._socket = self._loop.run_until_complete(self._connect(port))
         for domain in ("Page", "Runtime", "Log"):
