@@ -64,7 +64,7 @@ def order(order_id: str = "order-1", age_s: float | None = 90.0) -> dict[str, An
         ([seen(stats={"sources": {}})], "Right No source partition is assigned to these workers"),
         ([seen(alerts=[alert("Behind", "orders/1")])], "Behind A source partition is more than a minute behind"),
         ([seen(alerts=[alert("Behind"), alert("DeadLettersGrow", "3")])], "Waits for a person Records became dead"),
-        ([seen(alerts=[alert("OfAnotherVersion")])], "Right Every change"),
+        ([seen(alerts=[alert("OfAnotherVersion")])], "Cannot tell A worker reports OfAnotherVersion"),
     ],
 )
 def test_the_verdict_is_the_worst_of_what_the_workers_say(workers: Sequence[Seen], expected: str) -> None:
@@ -86,6 +86,12 @@ def test_a_worker_of_another_version_that_says_less_is_shown_with_what_it_says()
     found = shown(seen(), old)
     assert "b:6066 (millrace-orders) ready – 0 of 0 running" in found["workers"]
     assert "Changes processed 105" in found["figures"]
+
+
+def test_an_alert_that_only_its_worker_knows_is_no_reason_to_call_all_right() -> None:
+    found = shown(seen(), seen("c:6066", alerts=[alert("OfTomorrow", "3 things")]))
+    assert found["verdict"].startswith("Cannot tell A worker reports OfTomorrow")
+    assert "3 things (c:6066)" in found["verdict"]
 
 
 def test_workers_of_other_applications_are_judged_but_not_added_up() -> None:

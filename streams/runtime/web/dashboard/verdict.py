@@ -63,10 +63,24 @@ def _faults(workers: Sequence[Seen], rules: Mapping[str, Rule]) -> list[Fault]:
                 found.append(Fault(rule=rule, worker=seen.name, found=seen.fault, since=seen.answered_at))
             continue
         for alert in seen.snapshot.get("alerts", ()):
-            if alert.get("rule") in rules:  # another version may have others
-                rule = rules[alert["rule"]]
-                found.append(Fault(rule=rule, worker=seen.name, found=alert["found"], since=alert["since"]))
+            rule = rules.get(alert["rule"]) or _foreign(alert["rule"], seen.name)
+            found.append(Fault(rule=rule, worker=seen.name, found=alert["found"], since=alert["since"]))
     return found
+
+
+def _foreign(name: str, worker: str) -> Rule:
+    """Return a rule in place of one that another application or version has, and this worker does not know."""
+    return Rule(
+        name=name,
+        expression="",
+        for_s=0,
+        verdict=Verdict.UNKNOWN,
+        summary=f"A worker reports {name}",
+        impact="This worker does not know what it means.",
+        do=f"curl http://{worker}/stats/",
+        docs="docs/operate/monitoring.md",
+        find=None,
+    )
 
 
 def _right(answering: Sequence[Mapping[str, Any]], *, number: int) -> str:
