@@ -1,22 +1,19 @@
-"""Agent `warehouse`, started once per change topic, and agent `warehouse_letters`: they fill the warehouse.
+"""Agents `warehouse-{table}`, one for each change topic, and agent `warehouse-letters`: they fill the warehouse.
 
 Input: change topics, `dead_letters`. Output: tables of the warehouse in PostgreSQL, topic `dead_letters`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
-from faust import StreamT
-
 from agents.dead_letters import dead_letter
-from streams.model.change import Change, Malformed, Tombstone, change_decoder
-from streams.model.fold import UNCHANGED, Rejected
+from agents.raw_changes import decoding, time_ms
+from streams.model.change import Change, change_decoder
+from streams.model.fold import UNCHANGED
 from streams.model.letter import letter_of
-from streams.model.source_time import is_credible
 from streams.model.warehouse import Row, WarehouseTable, folded
-from streams.runtime.partition.batch import Fold, OutputRecord, RecordBatch, SourceRecord
+from streams.runtime.partition.batch import Fold, OutputRecord, SourceRecord
 from streams.runtime.partition.processor import PartitionView, StatelessProcessor
 from streams.runtime.partition.turn import Turn
 from streams.topics import DEAD_LETTERS
@@ -29,48 +26,18 @@ class Loaded(NamedTuple):
     record: SourceRecord
 
 
-Agent = Callable[[StreamT[RecordBatch]], AsyncIterator[int]]
-
-
-def warehouse_agent(load: Fold) -> Agent:
-    """Return an agent that submits each batch of records to its partition's task, with this fold."""
-
-    async def warehouse(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
-        async for batch in batches:
-            yield await batch.submit(load)
-
-    return warehouse
-
-
 def loader(table: WarehouseTable) -> Fold:
     """Return the fold that turns each record of a change topic into a version of a row of the warehouse's table.
 
     The fold needs no state: the warehouse compares versions. The topic is read without decoding, so that a row that the
     warehouse refuses still has its record.
     """
-    decode = change_decoder(table.struct(), key_of=table.record_key)
     make = table.row_maker()
 
-    def load(state: Any, change: Change[SourceRecord]) -> Any:
-        record = change.row
-        decoded = decode(record.key, record.value)
-        if isinstance(decoded, Malformed):
-            raise Rejected(decoded.reason)
-        if isinstance(decoded, Tombstone):
-            return UNCHANGED
-        try:
-            return Loaded(make(decoded, _time_ms(decoded, record)), record)
-        except ValueError as error:
-            raise Rejected(str(error)) from error
+    def loaded(change: Change[Any], record: SourceRecord) -> Loaded:
+        return Loaded(make(change, time_ms(change, record)), record)
 
-    return load
-
-
-def _time_ms(change: Change[Any], record: SourceRecord) -> int:
-    """Return the time of a change, or of its record in Kafka if the change has none or one that cannot be right."""
-    if change.at_ms > 0 and is_credible(change.at_ms, record.timestamp):
-        return change.at_ms
-    return max(0, record.timestamp)
+    return decoding(change_decoder(table.struct(), key_of=table.record_key), loaded)
 
 
 class WarehouseProcessor(StatelessProcessor):
@@ -104,12 +71,6 @@ class WarehouseProcessor(StatelessProcessor):
 def _newest(one: Loaded, other: Loaded) -> Loaded:
     row = folded(one.row, other.row)
     return Loaded(row, one.record if row.position == one.row.position else other.record)
-
-
-async def warehouse_letters(batches: StreamT[RecordBatch]) -> AsyncIterator[int]:
-    """Submit each batch of dead letters to its partition's task; yield the number of records in the batch."""
-    async for batch in batches:
-        yield await batch.submit(load_letter)
 
 
 def load_letter(state: Any, change: Change[SourceRecord]) -> Any:

@@ -14,7 +14,8 @@ Run: `faust -A streams.metrics worker --web-port 6073`. Web pages: `/stats/`, `/
 
 from __future__ import annotations
 
-from agents.metrics import MetricsProcessor, counter_of, metrics_agent
+from agents.metrics import MetricsProcessor, counter_of
+from agents.raw_changes import submitting
 from config.dataset import definition_or_exit
 from config.definition import Table
 from config.settings import KafkaSettings, MetricsSettings, RedisSettings
@@ -64,7 +65,7 @@ for table in definition.tables:
     committers = sink.committers(topic.get_topic_name(), table.name, has_orders=has_orders)
     app.pipeline(table.name, sources=[topic], processor=processor, new_committer=committers)
     fold = counter_of(table.topic_key or table.key[0], figures_of(table))
-    agents.append(app.agent(topic, name=f"metrics-{table.name}")(metrics_agent(fold)))
+    agents.append(app.agent(topic, name=f"metrics-{table.name}")(submitting(fold)))
 
 app.start_with(sink)
 declare_pages(app, counted={"metrics": sink})

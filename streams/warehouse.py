@@ -3,7 +3,7 @@
     {topics}.{table} ─┐
     {topics}.{table} ─┼─ agent warehouse ─ {dataset}.dim_…, {dataset}.fact_…
     …                 ┘                  └ dead_letters
-    dead_letters      ── agent warehouse_letters ─ {dataset}.dlq_events
+    dead_letters      ── agent warehouse-letters ─ {dataset}.dlq_events
 
 The tables are those that the dataset's definition names with `warehouse`; `millrace warehouse apply` creates them. They
 have the newest version of each row, also of deleted ones, which are marked. Each change is applied exactly once, and
@@ -17,7 +17,8 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-from agents.warehouse import LetterProcessor, WarehouseProcessor, loader, warehouse_agent, warehouse_letters
+from agents.raw_changes import submitting
+from agents.warehouse import LetterProcessor, WarehouseProcessor, load_letter, loader
 from config.database_settings import WarehouseDatabaseSettings
 from config.dataset import definition_or_exit
 from config.errors import UsageError
@@ -54,7 +55,7 @@ for table in tables:
     processor = WarehouseProcessor(table, settings.warehouse_app_id)
     committers = sink.committers(topic.get_topic_name(), load, processor.dead_letter)
     app.pipeline(table.name, sources=[topic], processor=processor, new_committer=committers)
-    loads.append(app.agent(topic, name=f"warehouse-{table.name}")(warehouse_agent(loader(table))))
+    loads.append(app.agent(topic, name=f"warehouse-{table.name}")(submitting(loader(table))))
 
 letters_topic = app.raw_topic(DEAD_LETTERS)
 letters_load = Load(statements.insert_letters(sink.schema), letter_arrays)
@@ -64,7 +65,7 @@ app.pipeline(
     processor=LetterProcessor(),
     new_committer=sink.committers(DEAD_LETTERS, letters_load),
 )
-letters = app.agent(letters_topic, name="warehouse-letters")(warehouse_letters)
+letters = app.agent(letters_topic, name="warehouse-letters")(submitting(load_letter))
 
 app.start_with(sink)
 declare_pages(app, counted={"warehouse": sink})
