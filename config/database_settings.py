@@ -66,5 +66,5 @@ class WarehouseDatabaseSettings(SettingsGroup):
     def connection(self) -> dict[str, str | int]:
         """The arguments of a connection, as libpq names them."""
         address: dict[str, str | int] = {"host": self.host, "port": self.port, "dbname": self.database}
-        login = {"user": self.user, "password": self.password, "sslmode": self.tls}
-        return address | login | ({} if self.ca_file is None else {"sslrootcert": str(self.ca_file)})
+        login = {"user": self.user, "password": self.password}
+        return address | login | encryption.libpq_options(self.tls, self.ca_file)

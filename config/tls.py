@@ -63,6 +63,11 @@ def check_postgres(mode: str, ca_file: Path | None, begin: str = "PG") -> None:
         trusting(ca_file, file)
 
 
+def libpq_options(mode: str, ca_file: Path | None) -> dict[str, str]:
+    """Return the parameters of an encrypted connection, which libpq and PostgreSQL's JDBC driver name alike."""
+    return {"sslmode": mode} | ({} if ca_file is None else {"sslrootcert": str(ca_file)})
+
+
 def redis_url(url: str, ca_file: Path | None) -> str:
     """Return a URL of Redis that has the authority's file as an option, which redis-py reads."""
     if not url.startswith("rediss:"):

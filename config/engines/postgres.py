@@ -17,8 +17,9 @@ from config.database_settings import PostgresSettings
 from config.definition import Column
 from config.engines.base import SHORT_LOCK_WAIT_S, Clock, Connection, Engine, SourceSettings
 from config.engines.faults import EngineError, Fault, Words
-from config.engines.postgres_connection import DEFAULT_SCHEMA, LOCK_WAIT_S, encryption, opened_postgres
+from config.engines.postgres_connection import DEFAULT_SCHEMA, LOCK_WAIT_S, opened_postgres
 from config.engines.postgres_types import KINDS, value_text
+from config.tls import libpq_options
 
 HEARTBEAT_TABLE: Final = "millrace_heartbeat"
 """A table with one row, which belongs to the connector's publication: its changes move the connector's place."""
@@ -84,7 +85,7 @@ class Postgres(Engine):
 
     def opened(self, settings: SourceSettings, database: str | None, schema: str | None, *, autocommit: bool) -> Any:
         place = {"host": settings.host, "port": settings.port, "user": settings.user, "password": settings.password}
-        place |= encryption(settings)
+        place |= libpq_options(settings.tls, settings.ca_file)
         return opened_postgres({**place, "dbname": database or _MAINTENANCE_DATABASE}, schema, autocommit=autocommit)
 
     def reopened(self, driver: Any) -> Any:
@@ -277,5 +278,5 @@ class Postgres(Engine):
             "user": settings.user,
             "password": settings.password,
             "sessionInitStatement": "SET TimeZone TO 'UTC'",
-            **encryption(settings),
+            **libpq_options(settings.tls, settings.ca_file),
         }

@@ -1,4 +1,4 @@
-"""How connections to PostgreSQL are opened and encrypted."""
+"""How connections to PostgreSQL are opened."""
 
 from __future__ import annotations
 
@@ -7,15 +7,10 @@ from typing import Any, Final
 
 import psycopg
 
-from config.engines.base import CONNECT_TIMEOUT_S, SourceSettings
+from config.engines.base import CONNECT_TIMEOUT_S
 
 DEFAULT_SCHEMA: Final = "public"
 LOCK_WAIT_S: Final = 20
-
-
-def encryption(settings: SourceSettings) -> dict[str, str]:
-    """Return the parameters for TLS, which libpq and the JDBC driver name alike."""
-    return {"sslmode": settings.tls} | ({} if settings.ca_file is None else {"sslrootcert": str(settings.ca_file)})
 
 
 def opened_postgres(parameters: Mapping[str, Any], schema: str | None, *, autocommit: bool) -> Any:
