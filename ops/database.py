@@ -46,11 +46,6 @@ def connected(settings: SourceSettings, database: str | None = None, schema: str
         connection.close()
 
 
-def is_transient(connection: Connection, error: Exception) -> bool:
-    """Whether the server was unreachable or the connection was lost, so that the statement can be retried."""
-    return connection.engine.fault(error) is Fault.AWAY
-
-
 def fetched(connection: Connection, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
     """Run a query, and yield its rows as they arrive, without keeping all of them in memory."""
     with connection.cursor() as cursor:

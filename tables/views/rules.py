@@ -8,7 +8,6 @@ from typing import Final
 from streams.runtime.web.rules import RULES, RUNBOOKS, Past, Rule, Verdict, grown
 
 _QUARTER_HOUR_S: Final = 900.0
-_HOUR_S: Final = 3_600.0
 
 
 def _overdue(past: Past) -> str | None:

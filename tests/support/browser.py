@@ -131,13 +131,6 @@ class Browser:
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    def press(self, key: str) -> None:
-        """Press a key."""
-        for kind in ("keyDown", "keyUp"):
-            self.call(
-                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode={"Tab": 9}.get(key, 0)
-            )
-
     def screenshot(self, path: Path) -> None:
         """Save a picture of the whole page."""
         picture = self.call("Page.captureScreenshot", captureBeyondViewport=True)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from config.engines.base import Connection
 from config.engines.postgres import HEARTBEAT_TABLE
+from ops.connector.settings import SIGNAL_TABLE
 from ops.mysql_schema import primary_keys, silent_references, text_rows
 from stack.errors import StackError
 
-OWN_TABLES = frozenset({HEARTBEAT_TABLE, "millrace_signal"})
+OWN_TABLES = frozenset({HEARTBEAT_TABLE, SIGNAL_TABLE})
 """Tables that `millrace connector apply` makes in the source; they are no part of its data."""
 
 TABLES = ("BASE TABLE", "SYSTEM VERSIONED", "PARTITIONED TABLE")
