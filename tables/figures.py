@@ -26,7 +26,6 @@ from streams.adapters.redis import Script, ScriptCaller
 from streams.model.figures import Figure, minutes_before
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.partition.batch import OutputRecord
-from streams.topics import DEAD_LETTERS
 from tables.dead_letters import DeadLetterProducer
 from tables.redis_offsets import RedisOffset
 
@@ -146,9 +145,7 @@ class FigureCommitter(RedisOffset):
         Raises:
             SinkAwayError: Redis does not answer, or the stored offset is not the expected one.
         """
-        dead = [record for record in outputs if record.topic == DEAD_LETTERS]
-        if dead:
-            await self._sink.dead_letters.keep(dead)
+        await self._keep_dead_letters(outputs)
         figures = [cast(Figure, record.content) for record in outputs if record.content is not None]
         offset = offsets[self._topic]
         place = {"hash": self._place[0], "field": self._place[1], "expected": self._expected, "next": str(offset)}

@@ -62,7 +62,6 @@ class LookupCommitter(RedisOffset):
 
     def __init__(self, sink: LookupSink, topic: str, partition: int) -> None:
         super().__init__(sink, topic, partition, prefix=_OFFSETS, content="look-up entries")
-        self._sink = sink
 
     async def commit(self, outputs: Sequence[OutputRecord], offsets: Mapping[str, int]) -> Mapping[str, int]:
         """Write dead letters to Kafka, then write the look-up entries and the next offset atomically to Redis.
@@ -70,9 +69,7 @@ class LookupCommitter(RedisOffset):
         Raises:
             SinkAwayError: Redis does not answer, or the stored offset is not the expected one.
         """
-        dead = [record for record in outputs if record.topic == DEAD_LETTERS]
-        if dead:
-            await self._sink.dead_letters.keep(dead)
+        await self._keep_dead_letters(outputs)
         written: dict[str, str] = {}
         deleted: list[str] = []
         for kind, key, value, *_ in outputs:

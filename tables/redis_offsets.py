@@ -11,7 +11,7 @@ stored offset, or at the beginning of the topic if no offset is stored.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -21,6 +21,9 @@ from faust.types import TP
 from streams.adapters.redis import RedisAwayError, Script, ScriptCaller
 from streams.model.errors import SinkAwayError
 from streams.runtime.faust.app import TransactionalApp
+from streams.runtime.partition.batch import OutputRecord
+from streams.topics import DEAD_LETTERS
+from tables.dead_letters import DeadLetterProducer
 
 READ: Final = Script("""\
 -- {hash, field} -> the stored next offset, or nil
@@ -38,10 +41,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class RedisSink(Protocol):
-    """What the offsets need of a sink: its client, and the application that it belongs to."""
+    """What a committer needs of its sink: the client, the application, and the producer of dead letters."""
 
     client: ScriptCaller
     app: TransactionalApp
+    dead_letters: DeadLetterProducer
 
 
 class RedisOffset:
@@ -56,7 +60,7 @@ class RedisOffset:
 
     def __init__(self, sink: RedisSink, topic: str, partition: int, *, prefix: str, content: str) -> None:
         self.notes: dict[str, str] = {}
-        self._client, self._app = sink.client, sink.app
+        self._client, self._app, self._dead_letters = sink.client, sink.app, sink.dead_letters
         self._topic = topic
         self._partition = partition
         self._content = content
@@ -93,6 +97,12 @@ class RedisOffset:
 
     async def close(self) -> None:
         """Do nothing: the connections belong to the sink."""
+
+    async def _keep_dead_letters(self, outputs: Sequence[OutputRecord]) -> None:
+        """Write the dead letters among the outputs to Kafka: they must be there before the offset moves."""
+        dead = [record for record in outputs if record.topic == DEAD_LETTERS]
+        if dead:
+            await self._dead_letters.keep(dead)
 
     async def _moved(self, script: Script, argument: Any, offset: int) -> None:
         """Run a sink's script, which moves the offset and returns 1 unless another offset is stored."""
