@@ -83,7 +83,8 @@ def rule_name(rule: NotNull | Range | Pattern | Reference | Unique) -> str:
 def typed(rows: DataFrame, column: SourceColumn) -> Column:
     """Convert a column from text to its type; the result is NULL if the text is invalid or the column is missing.
 
-    A text that the type can only hold in part, such as a decimal with more digits or a day with a time, is invalid.
+    A text that the type can only hold in part, such as a decimal with more digits or a day with a time, is invalid, and
+    so is a date or time whose year has not four digits: Spark would make another one of it.
     """
     if column.name not in rows.columns:
         return F.lit(None).cast(spark_type(column))
@@ -93,6 +94,8 @@ def typed(rows: DataFrame, column: SourceColumn) -> Column:
         return F.expr(
             f"IF(`{column.name}` RLIKE '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$', try_cast(`{column.name}` AS DATE), NULL)"
         )
+    if column.type is LogicalType.TIMESTAMP:
+        return F.expr(f"IF(substr(`{column.name}`, 5, 1) = '-', try_cast(`{column.name}` AS TIMESTAMP), NULL)")
     return F.col(column.name).try_cast(spark_type(column)) if spark_type(column) != "string" else F.col(column.name)
 
 
@@ -104,7 +107,7 @@ def row_violations(rows: DataFrame, table: Table) -> Column:
     others: list[tuple[str, Column]] = []
     for column in _parsed(table):
         if column.name in rows.columns:
-            broken = F.col(column.name).isNotNull() & (values[column.name].isNull() | _is_changed(column))
+            broken = F.col(column.name).isNotNull() & values[column.name].isNull()
             (key if column.name in table.key else others).append((f"type({column.name})", broken))
     required = {**{name: bronze_text(rows, name) for name in table.key}, "_sequence": F.col("_sequence")}
     key += [(f"not_null({name})", value.isNull()) for name, value in required.items()]
@@ -115,15 +118,6 @@ def row_violations(rows: DataFrame, table: Table) -> Column:
     names += [F.when(broken & ~is_delete, name) for name, broken in others]
     # With `array_compact` Spark would interpret all these conditions instead of generating Java code for them.
     return F.array_remove(F.array(*(F.coalesce(name, F.lit("")) for name in names)), "")
-
-
-def _is_changed(column: SourceColumn) -> Column:
-    """Whether a value that can be converted would become another one: too many decimals, or years of five digits."""
-    if column.type is LogicalType.DECIMAL:
-        return F.col(column.name).rlike(rf"[.][0-9]{{{column.scale}}}[0-9]*[1-9]")
-    if column.type in (LogicalType.DATE, LogicalType.TIMESTAMP):
-        return F.substring(column.name, 5, 1) != "-"
-    return F.lit(False)
 
 
 def bronze_text(rows: DataFrame, name: str) -> Column:
