@@ -19,8 +19,8 @@ class Authority:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._root("ca", "test")
-        self._root("other", "other")
+        authority_file(folder / "ca.pem", "test")
+        authority_file(folder / "other.pem", "other")
         for name, days in {"server": "2", "expired": "-1"}.items():
             self._issue(name, days)
 
@@ -37,10 +37,6 @@ class Authority:
     def _path(self, name: str) -> str:
         return str(self.folder / name)
 
-    def _root(self, name: str, subject: str) -> None:
-        files = ("-keyout", self._path(f"{name}.key"), "-out", self._path(f"{name}.pem"))
-        _openssl("req", "-x509", *_CURVE, "-subj", f"/CN={subject}", *files)
-
     def _issue(self, name: str, days: str) -> None:
         key, request, certificate = (self._path(f"{name}.{kind}") for kind in ("key", "csr", "crt"))
         _openssl("req", "-new", *_CURVE, "-subj", f"/CN={HOST}", "-keyout", key, "-out", request)
@@ -49,6 +45,13 @@ class Authority:
         signed = ("-CA", self.ca_file, "-CAkey", self._path("ca.key"), "-CAcreateserial", "-days", days)
         _openssl("x509", "-req", "-in", request, *signed, "-extfile", str(extensions), "-out", certificate)
         (self.folder / f"{name}.pem").write_text(Path(key).read_text() + Path(certificate).read_text())
+
+
+def authority_file(path: Path, subject: str = "test authority") -> Path:
+    """Make an authority's certificate, with its key in a file beside it, and return the path of the certificate."""
+    files = ("-keyout", str(path.with_suffix(".key")), "-out", str(path))
+    _openssl("req", "-x509", *_CURVE, "-subj", f"/CN={subject}", *files)
+    return path
 
 
 def _openssl(*arguments: str) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import ssl
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from config.kafka_security import (
     librdkafka_client,
 )
 from config.settings import KafkaSettings
+from tests.support.authority import authority_file
 
 CANARY = 'hunter2 "canary" \\'
 
@@ -34,11 +34,7 @@ CANARY = 'hunter2 "canary" \\'
 @pytest.fixture(scope="module")
 def ca_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The certificate of an authority of the test's own."""
-    folder = tmp_path_factory.mktemp("ca")
-    names = ["-subj", "/CN=test authority", "-keyout", str(folder / "ca.key"), "-out", str(folder / "ca.pem")]
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    subprocess.run(["openssl", "req", "-x509", "-nodes", *curve, *names], check=True, capture_output=True)
-    return folder / "ca.pem"
+    return authority_file(tmp_path_factory.mktemp("ca") / "ca.pem")
 
 
 def security(protocol: str, ca_file: Path | None = None, mechanism: str = "SCRAM-SHA-512") -> KafkaSecurity:

@@ -7,7 +7,6 @@ servers.
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -28,6 +27,7 @@ from config.settings_group import SettingsError, SettingsGroup
 from config.tls import certificate_fault
 from ops.connector.settings import connector_settings
 from ops.database import named_error
+from tests.support.authority import authority_file
 
 DATABASE = {"MYSQL_HOST": "db", "MYSQL_USER": "u", "MYSQL_PASSWORD": "p"}
 POSTGRES = {"PGHOST": "db", "PGUSER": "u", "PGPASSWORD": "p"}
@@ -39,11 +39,7 @@ UNTRUSTED = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable 
 @pytest.fixture(scope="module")
 def ca_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The certificate of an authority of the test's own."""
-    folder = tmp_path_factory.mktemp("ca")
-    names = ["-subj", "/CN=test authority", "-keyout", str(folder / "ca.key"), "-out", str(folder / "ca & co.pem")]
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    subprocess.run(["openssl", "req", "-x509", "-nodes", *curve, *names], check=True, capture_output=True)
-    return folder / "ca & co.pem"
+    return authority_file(tmp_path_factory.mktemp("ca") / "ca & co.pem")
 
 
 @pytest.mark.parametrize("query", ["", "?socket_keepalive=true"])

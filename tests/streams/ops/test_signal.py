@@ -31,6 +31,7 @@ from stack.local import Stack
 from streams.model.change import Change, change_decoder
 from streams.topics import topic_under
 from tests.streams.ops.test_foreign_dataset import Foreign
+from tests.support.background import in_background
 
 LIMIT_S = 120.0
 CHANGED_ROWS = 12_000
@@ -133,35 +134,25 @@ class Shop:
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Insert, update and delete customers during the block."""
-        stop, faults = threading.Event(), list[BaseException]()
-        thread = threading.Thread(target=self._change, args=(stop, faults))
-        thread.start()
-        try:
+        with in_background(self._change, "customers"):
             yield
-        finally:
-            stop.set()
-            thread.join()
-        assert not faults, faults
 
-    def _change(self, stop: threading.Event, faults: list[BaseException]) -> None:
+    def _change(self, stop: threading.Event) -> None:
         draw, number = random.Random(7), MANY_ROWS  # noqa: S311 - a test
-        try:
-            with self.connected() as connection, connection.cursor() as cursor:
-                while not stop.wait(0.002):
-                    number += 1
-                    key = draw.randint(1, CHANGED_ROWS)
-                    for statement, values in draw.sample(
-                        [
-                            ("UPDATE customers SET name = %s WHERE id = %s", (f"changed {number}", key)),
-                            ("DELETE FROM customers WHERE id = %s", (draw.randint(1, CHANGED_ROWS),)),
-                            ("INSERT INTO customers VALUES (%s, 'new')", (number,)),
-                        ],
-                        2,
-                    ):
-                        cursor.execute(statement, values)
-                    connection.commit()
-        except BaseException as error:
-            faults.append(error)
+        with self.connected() as connection, connection.cursor() as cursor:
+            while not stop.wait(0.002):
+                number += 1
+                key = draw.randint(1, CHANGED_ROWS)
+                for statement, values in draw.sample(
+                    [
+                        ("UPDATE customers SET name = %s WHERE id = %s", (f"changed {number}", key)),
+                        ("DELETE FROM customers WHERE id = %s", (draw.randint(1, CHANGED_ROWS),)),
+                        ("INSERT INTO customers VALUES (%s, 'new')", (number,)),
+                    ],
+                    2,
+                ):
+                    cursor.execute(statement, values)
+                connection.commit()
 
 
 def wait_for(condition: Callable[[], object]) -> None:

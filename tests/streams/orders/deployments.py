@@ -7,6 +7,7 @@ servers and meet in the output topics only, where they look for their own order 
 from __future__ import annotations
 
 import contextlib
+import random
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -294,3 +295,21 @@ def metrics_of(worker: Worker) -> Metrics:
 def metric(worker: Worker, name: str, **labels: str) -> float:
     """One value, 0 if it is not there."""
     return metrics_of(worker).get((name, frozenset(labels.items())), 0.0)
+
+
+@contextlib.contextmanager
+def changing_rows(
+    put: Callable[[int], object], delete: Callable[[int], object], *, ids: Sequence[int], draw: random.Random
+) -> Iterator[None]:
+    """Put and delete rows at random during the block."""
+
+    def run(stop: threading.Event) -> None:
+        while not stop.wait(0.01):
+            number = draw.choice(ids)
+            if draw.random() < 0.2:
+                delete(number)
+            else:
+                put(number)
+
+    with in_background(run, "rows"):
+        yield

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import random
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -26,11 +26,10 @@ from stack.local import Stack
 from stack.ports import free_ports
 from streams.topics import DEAD_LETTERS
 from tables.lookups import DATABASE
-from tests.streams.orders.deployments import FedShop, metric, metrics_of, stats_of
+from tests.streams.orders.deployments import FedShop, changing_rows, metric, metrics_of, stats_of
 from tests.streams.orders.live_shop import Shop, new_id
 from tests.streams.orders.test_redis_away import bring_back, freeze, kill
 from tests.streams.orders.test_workers import share
-from tests.support.background import in_background
 from tests.support.builders import created, deleted, payment_method_row, updated
 from tests.support.server_waiting import until
 
@@ -175,20 +174,9 @@ class Customers:
         for number in IDS:
             self.put(number)
 
-    @contextlib.contextmanager
-    def load(self) -> Iterator[None]:
+    def load(self) -> AbstractContextManager[None]:
         """Put and delete at random all the while."""
-
-        def run(stop: threading.Event) -> None:
-            while not stop.wait(0.01):
-                number = self._draw.choice(IDS)
-                if self._draw.random() < 0.2:
-                    self.delete(number)
-                else:
-                    self.put(number)
-
-        with in_background(run, "customers"):
-            yield
+        return changing_rows(self.put, self.delete, ids=IDS, draw=self._draw)
 
     def until_there(self) -> None:
         """Wait until the look-ups are these rows."""

@@ -6,11 +6,10 @@ to. Limits are for liveness only.
 
 from __future__ import annotations
 
-import contextlib
 import random
 import secrets
-import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,9 +22,8 @@ from ops.cli import main
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.process import ProcessState
-from tests.streams.orders.deployments import PARTITIONS, FedShop, metric, stats_of
+from tests.streams.orders.deployments import PARTITIONS, FedShop, changing_rows, metric, stats_of
 from tests.streams.warehouse.warehouse_rows import login_of
-from tests.support.background import in_background
 from tests.support.builders import created, deleted, snapshot_read, updated
 from tests.support.server_waiting import until
 
@@ -69,20 +67,9 @@ class Customers:
             if not is_deleted:
                 self._shop.write("customers", str(number), columns(number, tier), op=snapshot_read)
 
-    @contextlib.contextmanager
-    def load(self) -> Iterator[None]:
+    def load(self) -> AbstractContextManager[None]:
         """Put and delete at random all the while."""
-
-        def run(stop: threading.Event) -> None:
-            while not stop.wait(0.01):
-                number = self._draw.choice(IDS)
-                if self._draw.random() < 0.2:
-                    self.delete(number)
-                else:
-                    self.put(number)
-
-        with in_background(run, "customers"):
-            yield
+        return changing_rows(self.put, self.delete, ids=IDS, draw=self._draw)
 
 
 def columns(number: int, tier: str) -> dict[str, Any]:
