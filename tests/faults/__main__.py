@@ -16,7 +16,8 @@ from tests.faults.lake.run import play_lake
 from tests.faults.lake.table import LAKE_MUTANTS, LAKE_TABLE
 from tests.faults.lake.testbed import LakeFaultTestbed
 from tests.faults.mutants import MUTANTS
-from tests.faults.run import Result, play
+from tests.faults.result import Result
+from tests.faults.run import play
 from tests.faults.source.run import play_source
 from tests.faults.source.table import SOURCE_MUTANTS, SOURCE_TABLE
 from tests.faults.source.testbed import SourceFaultTestbed

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from stack.site import REPOSITORY
-from tests.faults.run import Result
+from tests.faults.result import Result
 
 REPORT: Final = REPOSITORY / ".faults" / "report.json"
 WIDTHS: Final = (4, 42, 6, 6, 9, 9, 9, 22, 6)

@@ -8,19 +8,17 @@ the next order that becomes visible, `every_partition_s` when every partition ha
 from __future__ import annotations
 
 import random
-import time
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from demo.watch import FinalWatch
-from stack.errors import StackError
 from tests.faults.fault_shop import FaultShop
 from tests.faults.judgement import EXAMPLES, Judgement, judge
 from tests.faults.mutants import MUTANTS
+from tests.faults.result import Result, Say, played
 from tests.faults.scenario import Dose, Scenario
 from tests.faults.table import TABLE
-from tests.faults.testbed import FaultTestbed, Say
+from tests.faults.testbed import FaultTestbed
 
 PROGRESS_LIMIT_S: Final = 60.0
 MUTANT_LIMIT_S: Final = 10.0
@@ -29,50 +27,12 @@ MUTANT_LIMIT_S: Final = 10.0
 LAG_LIMIT_S: Final = 120.0
 
 
-@dataclass(kw_only=True)
-class Result:
-    """Result of one row; for a mutant, `passed` means that it was caught."""
-
-    row: str
-    fault: str
-    dose: str
-    seed: int
-    mutant: str | None = None
-    lost: int | None = None
-    twice: int | None = None
-    invariants: dict[str, bool] = field(default_factory=dict)
-    first_progress_s: float | None = None
-    every_partition_s: float | None = None
-    lag_zero_s: float | None = None
-    passed: bool = False
-    seconds: float = 0.0
-    notes: dict[str, Any] = field(default_factory=dict)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-    error: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Convert to JSON data; `mutant` only if there is one."""
-        fields = asdict(self)
-        return {name: value for name, value in fields.items() if name != "mutant" or value is not None}
-
-
 def play(testbed: FaultTestbed, row: str, *, dose: str, seed: int, mutant: str | None, say: Say) -> Result:
     """Run a row with the real code or a mutant; effects of a fault never raise."""
     what = TABLE[row]
     result = Result(row=row, fault=what.name, dose=dose, seed=seed, mutant=mutant)
-    say(f"row {row}: {what.name}, {dose}, seed {seed}" + (f", mutant {mutant}" if mutant else ""))
-    began = time.monotonic()
-    try:
-        judgement = _play(testbed, result, what.dose(dose), say)
-        _fill(result, judgement)
-    except (TimeoutError, StackError, AssertionError, OSError) as error:
-        result.error = f"{type(error).__name__}: {error}"
-        say(f"  {result.error}")
-    finally:
-        if not result.passed:
-            say(f"  logs: {testbed.keep_logs(f'{row}-{mutant or dose}')}")
-        testbed.heal()
-    result.seconds = round(time.monotonic() - began, 1)
+    with played(result, testbed, say):
+        _fill(result, _play(testbed, result, what.dose(dose), say))
     return result
 
 

@@ -14,7 +14,8 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from demo.watch import FinalWatch
 from tests.faults.fault_shop import DETAILS_TOPIC, ORDERS_TOPIC, FaultShop
-from tests.faults.testbed import PARTITIONS, FaultTestbed, Say
+from tests.faults.result import Say
+from tests.faults.testbed import PARTITIONS, FaultTestbed
 from tests.faults.worker_pool import WorkerPool
 from tests.support.kafka import Lag
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from config.settings import environment_with
 from stack.site import REPOSITORY
-from tests.faults.run import Result
+from tests.faults.result import Result
 
 TESTS: Final = ("tests/unit/model/test_order_restarts.py", "tests/unit/model/test_order_properties.py")
 EXAMPLES: Final = {"quick": 1_000, "full": 20_000}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from tests.faults import broker_faults, failover, network_faults, server_faults, worker_faults
+from tests.faults.row import FaultRow
 from tests.faults.scenario import Dose, Scenario
 
 
 @dataclass(frozen=True)
-class Row:
-    """One fault: what it does, its doses, and settings that the workers get for it.
+class Row(FaultRow[Scenario]):
+    """One fault of the order stream, and settings that the workers get for it.
 
     `live` says whether the simulated shop works through the fault, `deletes` whether it deletes as well as it changes.
     A row that is deleted while the connector skips a part of the log, to read the tables again, is never heard of.
@@ -20,10 +21,6 @@ class Row:
     `short` is a dose for a test that is run each time; by default, it is the quick one.
     """
 
-    name: str
-    play: Callable[[Scenario], None]
-    quick: Dose
-    full: Dose
     settings: Mapping[str, str] = field(default_factory=dict)
     live: bool = True
     deletes: bool = True
@@ -33,7 +30,7 @@ class Row:
 
     def dose(self, name: str) -> Dose:
         """The dose called `short`, `quick` or `full`."""
-        return self.full if name == "full" else (name == "short" and self.short) or self.quick
+        return self.short if name == "short" and self.short is not None else super().dose(name)
 
 
 TABLE: Final[Mapping[str, Row]] = {

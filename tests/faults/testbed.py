@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import ClassVar, Final, Self
@@ -37,6 +37,7 @@ from tests.faults import cluster
 from tests.faults.fault_shop import DATASET, DETAILS_TOPIC, ORDERS_TOPIC, FaultShop
 from tests.faults.kafka_proxy import KafkaProxy
 from tests.faults.network import Network
+from tests.faults.result import Say
 from tests.faults.worker_pool import WorkerPool
 from tests.support.kafka import delete_topics, empty_topics
 
@@ -48,8 +49,6 @@ TRIES: Final = 5
 CUSTOMERS: Final = 1_000
 CONNECT_LIMIT_S: Final = 60.0
 LOGS: Final = REPOSITORY / ".faults" / "logs"
-
-Say = Callable[[str], None]
 
 
 class FaultTestbed:

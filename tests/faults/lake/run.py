@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import random
-import time
 
-from stack.errors import StackError
 from tests.faults.judgement import EXAMPLES
 from tests.faults.lake.lake_judgement import LakeJudgement
 from tests.faults.lake.scenario import LakeScenario
 from tests.faults.lake.table import LAKE_MUTANTS, LAKE_TABLE
-from tests.faults.lake.testbed import LakeFaultTestbed, Say
-from tests.faults.run import Result
+from tests.faults.lake.testbed import LakeFaultTestbed
+from tests.faults.result import Result, Say, played
 
 EXAMPLE_LENGTH = 400
 
@@ -20,22 +18,12 @@ def play_lake(testbed: LakeFaultTestbed, row: str, *, dose: str, seed: int, muta
     """Run a row with the real code or a mutant; effects of a fault never raise."""
     what = LAKE_TABLE[row]
     result = Result(row=row, fault=what.name, dose=dose, seed=seed, mutant=mutant)
-    say(f"row {row}: {what.name}, {dose}, seed {seed}" + (f", mutant {mutant}" if mutant else ""))
     draw = random.Random(f"{row}/{mutant}/{seed}")  # noqa: S311 - faults by chance, no secrets
-    scenario = LakeScenario(testbed, what.quick if dose == "quick" else what.full, draw, say, mutant or "none")
-    began = time.monotonic()
-    try:
+    scenario = LakeScenario(testbed, what.dose(dose), draw, say, mutant or "none")
+    result.notes = scenario.notes
+    with played(result, testbed, say):
         what.play(scenario)
         _fill(result, scenario.judgement)
-    except (TimeoutError, StackError, AssertionError, OSError) as error:
-        result.error = f"{type(error).__name__}: {error}"
-        say(f"  {result.error}")
-    finally:
-        result.notes = scenario.notes
-        if not result.passed:
-            say(f"  logs: {testbed.keep_logs(f'{row}-{mutant or dose}')}")
-        testbed.heal()
-    result.seconds = round(time.monotonic() - began, 1)
     return result
 
 

@@ -16,7 +16,8 @@ from batch.storage.objects import object_folder
 from config.settings import ObjectStoreSettings
 from tests.faults.lake.lake_judgement import LakeJudgement, fingerprint_query, judge_lake
 from tests.faults.lake.process import BatchProcess
-from tests.faults.lake.testbed import LakeFaultTestbed, Say
+from tests.faults.lake.testbed import LakeFaultTestbed
+from tests.faults.result import Say
 from tests.faults.scenario import Dose
 from tests.support.background import in_background
 from tests.support.lake.testbed import Answer

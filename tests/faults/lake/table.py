@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from tests.faults.lake import commit_faults, run_faults, storage_faults
 from tests.faults.lake.scenario import LakeScenario
+from tests.faults.row import FaultRow
 from tests.faults.scenario import Dose
 
-
-@dataclass(frozen=True)
-class LakeRow:
-    """One fault: what it does, and its two doses."""
-
-    name: str
-    play: Callable[[LakeScenario], None]
-    quick: Dose
-    full: Dose
-
-
-LAKE_TABLE: Final[Mapping[str, LakeRow]] = {
-    "13": LakeRow("SIGKILL a run in each layer", run_faults.kill, Dose(1), Dose(3)),
-    "13t": LakeRow("two runs at once", run_faults.two_at_once, Dose(1), Dose(3)),
-    "13f": LakeRow("SIGSTOP a run past its lease, then CONT", run_faults.freeze, Dose(2), Dose(6)),
-    "13w": LakeRow("three writers of one table", commit_faults.write_together, Dose(1), Dose(1)),
-    "13a": LakeRow("commits whose answers are lost", commit_faults.lose_answers, Dose(1), Dose(3)),
-    "14": LakeRow("MinIO SIGKILL in a write", storage_faults.kill_storage, Dose(1), Dose(3)),
-    "14d": LakeRow("no space on MinIO's disk", storage_faults.fill_storage, Dose(1), Dose(3)),
+LAKE_TABLE: Final[Mapping[str, FaultRow[LakeScenario]]] = {
+    "13": FaultRow("SIGKILL a run in each layer", run_faults.kill, Dose(1), Dose(3)),
+    "13t": FaultRow("two runs at once", run_faults.two_at_once, Dose(1), Dose(3)),
+    "13f": FaultRow("SIGSTOP a run past its lease, then CONT", run_faults.freeze, Dose(2), Dose(6)),
+    "13w": FaultRow("three writers of one table", commit_faults.write_together, Dose(1), Dose(1)),
+    "13a": FaultRow("commits whose answers are lost", commit_faults.lose_answers, Dose(1), Dose(3)),
+    "14": FaultRow("MinIO SIGKILL in a write", storage_faults.kill_storage, Dose(1), Dose(3)),
+    "14d": FaultRow("no space on MinIO's disk", storage_faults.fill_storage, Dose(1), Dose(3)),
 }
 
 

@@ -6,7 +6,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -18,6 +18,7 @@ from stack.process import ProcessState
 from stack.record import process_state
 from stack.site import REPOSITORY
 from tests.faults.lake.process import BatchProcess
+from tests.faults.result import Say
 from tests.support.lake.shop_statements import simulator
 from tests.support.lake.testbed import LakeTestbed
 from tests.support.lake.testbed_setup import SERVERS, opened_testbed
@@ -26,8 +27,6 @@ LOGS: Final = REPOSITORY / ".faults" / "logs"
 STEPS: Final = 100
 QUICK_JAVA: Final = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
 """For Java that lives for one run: to compile with the second compiler takes longer than it saves."""
-
-Say = Callable[[str], None]
 
 
 class LakeFaultTestbed:

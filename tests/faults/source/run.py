@@ -6,11 +6,10 @@ import random
 import time
 from typing import Final
 
-from stack.errors import StackError
 from tests.faults.judgement import EXAMPLES
-from tests.faults.run import Result
+from tests.faults.result import Result, Say, played
 from tests.faults.source.table import SOURCE_TABLE
-from tests.faults.source.testbed import Say, SourceFaultTestbed, SourceScenario
+from tests.faults.source.testbed import SourceFaultTestbed, SourceScenario
 
 EQUAL_S: Final = 60.0
 
@@ -19,22 +18,11 @@ def play_source(testbed: SourceFaultTestbed, row: str, *, dose: str, seed: int, 
     """Run a row; with the mutant, the order of changes is the LSN. Effects of a fault never raise."""
     what = SOURCE_TABLE[row]
     result = Result(row=row, fault=what.name, dose=dose, seed=seed, mutant=mutant)
-    say(f"row {row}: {what.name}, {dose}, seed {seed}" + (f", mutant {mutant}" if mutant else ""))
     draw = random.Random(f"{row}/{seed}")  # noqa: S311 - faults by chance, no secrets
-    began = time.monotonic()
-    try:
-        with testbed.source() as source:
-            scenario = SourceScenario(testbed, source, what.quick if dose == "quick" else what.full, draw, say)
-            what.play(scenario)
-            _judge(result, scenario)
-    except (TimeoutError, StackError, AssertionError, OSError) as error:
-        result.error = f"{type(error).__name__}: {error}"
-        say(f"  {result.error}")
-    finally:
-        if not result.passed:
-            say(f"  logs: {testbed.keep_logs(f'{row}-{mutant or dose}')}")
-        testbed.heal()
-    result.seconds = round(time.monotonic() - began, 1)
+    with played(result, testbed, say), testbed.source() as source:
+        scenario = SourceScenario(testbed, source, what.dose(dose), draw, say)
+        what.play(scenario)
+        _judge(result, scenario)
     return result
 
 

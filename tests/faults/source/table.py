@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final
 
+from tests.faults.row import FaultRow
 from tests.faults.scenario import Dose
 from tests.faults.source import source_faults
 from tests.faults.source.testbed import SourceScenario
 
-
-@dataclass(frozen=True)
-class SourceRow:
-    """One fault: what it does, and its two doses."""
-
-    name: str
-    play: Callable[[SourceScenario], None]
-    quick: Dose
-    full: Dose
-
-
-SOURCE_TABLE: Final[Mapping[str, SourceRow]] = {
-    "p1": SourceRow("Connect SIGKILL in a COPY of wide rows", source_faults.kill_connect_in_copy, Dose(2), Dose(20)),
-    "p2": SourceRow("PostgreSQL SIGKILL + restart", source_faults.kill_database, Dose(1), Dose(5)),
-    "p3": SourceRow("slot dropped", source_faults.drop_slot, Dose(1), Dose(1)),
-    "p4": SourceRow("slot advanced over a change", source_faults.advance_slot, Dose(1), Dose(1)),
-    "p5": SourceRow("transaction open across the snapshot", source_faults.open_across_snapshot, Dose(1), Dose(1)),
+SOURCE_TABLE: Final[Mapping[str, FaultRow[SourceScenario]]] = {
+    "p1": FaultRow("Connect SIGKILL in a COPY of wide rows", source_faults.kill_connect_in_copy, Dose(2), Dose(20)),
+    "p2": FaultRow("PostgreSQL SIGKILL + restart", source_faults.kill_database, Dose(1), Dose(5)),
+    "p3": FaultRow("slot dropped", source_faults.drop_slot, Dose(1), Dose(1)),
+    "p4": FaultRow("slot advanced over a change", source_faults.advance_slot, Dose(1), Dose(1)),
+    "p5": FaultRow("transaction open across the snapshot", source_faults.open_across_snapshot, Dose(1), Dose(1)),
 }
 
 SOURCE_MUTANTS: Final[Mapping[str, str]] = {"lsn_only": "p5"}

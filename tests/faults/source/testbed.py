@@ -6,7 +6,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 from ops.connector.arrival import Arrivals
 from stack.local import Stack
 from stack.site import REPOSITORY
+from tests.faults.result import Say
 from tests.faults.scenario import Dose
 from tests.support.postgres_source import Source, made_source
 from tests.support.stacks import stack_with_postgres
@@ -22,8 +23,6 @@ from tests.support.stacks import stack_with_postgres
 SERVERS: Final = ("kafka", "connect", "postgres")
 LOGS: Final = REPOSITORY / ".faults" / "logs"
 CAUGHT_UP_S: Final = 120.0
-
-Say = Callable[[str], None]
 
 
 class SourceFaultTestbed:

@@ -15,7 +15,7 @@ from tests.faults.__main__ import chosen
 from tests.faults.lake.program import SAFEGUARDS
 from tests.faults.lake.table import LAKE_MUTANTS, LAKE_TABLE
 from tests.faults.mutants import MUTANTS
-from tests.faults.run import Result
+from tests.faults.result import Result
 from tests.faults.source.table import SOURCE_MUTANTS, SOURCE_TABLE
 from tests.faults.table import STATE_MACHINE, TABLE
 
