@@ -97,7 +97,7 @@ class ConnectorWatch:
         self._said: str | None = None
         self._restart_pause = Pause(clock)
         self._sweep_pause, self._late_pause = Pause(clock), Pause(clock)
-        self._sweeping: Work | None = None
+        self._work: Work | None = None
         self._is_whole = self._is_closing = self._is_sweep = False
         self._refusal: Exception | None = None
 
@@ -116,9 +116,9 @@ class ConnectorWatch:
         if not calm:
             self.is_sweep_due, self._is_whole = True, False
             self._is_late_due = self._late is not None
-        if self._sweeping is not None:
-            if not self._sweeping.is_alive():
-                self._end_sweep()
+        if self._work is not None:
+            if not self._work.is_alive():
+                self._end_work()
         elif calm and self.is_sweep_due and self._sweep_pause.is_over:
             self._is_sweep = True
             self._begin_work(self._sweep_all)
@@ -132,12 +132,18 @@ class ConnectorWatch:
         A table whose reading takes longer than `CLOSE_S` is given up; the next watch begins with a sweep.
         """
         self._is_closing = True
-        if self._sweeping is not None:
-            self._sweeping.join(CLOSE_S)
+        if self._work is not None:
+            self._work.join(CLOSE_S)
 
     def _begin_work(self, work: Callable[[], None]) -> None:
+        def noted() -> None:
+            try:
+                work()
+            except Exception as error:  # the next look reports it, and begins the work again
+                self._refusal = error
+
         self._is_whole, self._refusal = True, None
-        self._sweeping = self._begin(work)
+        self._work = self._begin(noted)
 
     def _is_calm(self) -> bool:
         """Whether the connector follows the log; say what it does otherwise, and start it again if it has failed."""
@@ -171,27 +177,21 @@ class ConnectorWatch:
         self._say(f"{self._name} failed and was started again (next time after {pause_s:.0f} s or more): {failure}")
 
     def _sweep_all(self) -> None:
-        try:
-            if self._late is not None:
-                self._late.doubt()
-            for table in self._sweep():
-                if table.gone:
-                    self._say(f"{table.table}: deleted {table.gone:,} of {table.topic_rows:,} rows, not in the source")
-                if self._is_closing:
-                    return
-        except Exception as error:  # told, and tried again, by the next look
-            self._refusal = error
+        if self._late is not None:
+            self._late.doubt()
+        for table in self._sweep():
+            if table.gone:
+                self._say(f"{table.table}: deleted {table.gone:,} of {table.topic_rows:,} rows, not in the source")
+            if self._is_closing:
+                return
 
     def _tend_late(self) -> None:
         assert self._late is not None
-        try:
-            if self._late.tend(self._say):
-                self._is_late_due = not self._is_whole
-        except Exception as error:  # told, and tried again, by the next look
-            self._refusal = error
+        if self._late.tend(self._say):
+            self._is_late_due = not self._is_whole
 
-    def _end_sweep(self) -> None:
-        self._sweeping = None
+    def _end_work(self) -> None:
+        self._work = None
         pause = self._sweep_pause if self._is_sweep else self._late_pause
         if self._refusal is not None:
             pause.begin()
