@@ -49,6 +49,7 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "lake": ("ops.lake", "build, read and maintain the lake"),
     },
     "operate": {
+        "doctor": ("ops.doctor.command", "look at every server and worker, and say what is wrong and what to do"),
         "dead-letters": ("ops.dead_letters.commands", "list, show and replay dead letters"),
         "locks": ("ops.locks", "list order locks, and release those of a retired deployment"),
     },

@@ -195,6 +195,12 @@ def _faults(connection: Connection, schema: str, tables: Sequence[WarehouseTable
             yield f"the key of table {place} is {actual_key}, but must be {', '.join(table.key)}"
 
 
+def schema_faults(settings: WarehouseDatabaseSettings, schema: str, tables: Sequence[WarehouseTable]) -> list[str]:
+    """Return how a dataset's tables in the warehouse differ from the definition, each with the remedy."""
+    with _connected(settings, schema) as connection:
+        return list(_faults(connection, schema, tables))
+
+
 def _table_state(connection: Connection, table: WarehouseTable) -> dict[str, Any]:
     time = "last_seen_at" if table.is_dimension else "event_time"
     query = f"SELECT count(*), count(*) FILTER (WHERE is_deleted), max({time}) FROM {quoted(table.name)}"  # noqa: S608

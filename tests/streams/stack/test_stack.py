@@ -22,6 +22,8 @@ from config.settings import ConnectSettings, KafkaSettings
 from ops.connector.apply import Outcome, apply_connector, wait_snapshot
 from ops.connector.rest import ConnectClient
 from ops.connector.settings import connector_settings
+from ops.doctor.command import CHECKS, examine
+from ops.doctor.finding import State, Subject
 from ops.topics import apply_topics, check_topics
 from stack.errors import CancelledWorkError, StackError
 from stack.local import Stack
@@ -355,3 +357,14 @@ def _address_of_this_machine() -> str | None:
             return None
         address = str(probe.getsockname()[0])
     return None if address.startswith("127.") else address
+
+
+@pytest.mark.parametrize("dataset", ["project_db", "shop"])
+def test_the_doctor_tells_what_works_and_how_to_set_up_the_rest(full: Stack, dataset: str) -> None:
+    subject = Subject(definition=load_definition(dataset), environment=full.environment())
+    found = dict(examine(subject, list(CHECKS), are_named=True))
+    assert {name for name, finding in found.items() if finding.state is State.OK} >= {"redis", "minio", "spark"}
+    assert "run `millrace dataset init`" in found["database"].text or found["database"].state is State.OK
+    assert "with `millrace topics" in found["kafka"].text or found["kafka"].state is State.OK
+    assert "run `millrace connector apply`" in found["connect"].text
+    assert "run `millrace warehouse apply`" in found["warehouse"].text or found["warehouse"].state is State.UNUSED
