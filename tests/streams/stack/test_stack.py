@@ -365,6 +365,6 @@ def test_the_doctor_tells_what_works_and_how_to_set_up_the_rest(full: Stack, dat
     found = dict(examine(subject, list(CHECKS), are_named=True))
     assert {name for name, finding in found.items() if finding.state is State.OK} >= {"redis", "minio", "spark"}
     assert "run `millrace dataset init`" in found["database"].text or found["database"].state is State.OK
-    assert "with `millrace topics" in found["kafka"].text or found["kafka"].state is State.OK
+    assert "`millrace topics" in found["kafka"].text or found["kafka"].state is State.OK
     assert "run `millrace connector apply`" in found["connect"].text
     assert "run `millrace warehouse apply`" in found["warehouse"].text or found["warehouse"].state is State.UNUSED
