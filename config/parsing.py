@@ -91,6 +91,14 @@ def bootstrap(raw: str) -> str:
     return ",".join(servers)
 
 
+def host_and_port(raw: str) -> tuple[str, int]:
+    """Parse the address at which a program is to listen, such as 127.0.0.1:9404 or [::1]:9404."""
+    host, _, port = raw.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ValueError(f"invalid address {raw!r}: use a host and a port, such as 127.0.0.1:9404")
+    return host.strip("[]"), int(port)
+
+
 def web_addresses(raw: str) -> tuple[str, ...]:
     """Parse the addresses of web servers, such as http://127.0.0.1:6070, separated by commas."""
     try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from config.command_line import add_metrics_option
 from config.definition import Definition
 from config.engines import engine_of
 from config.json_output import add_json_option, print_json
@@ -70,9 +71,7 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument("--force", action="store_true", help="delete them even if they are over 20%% of a table's rows")
     text = "start failed tasks again, and sweep after each snapshot and at the start; runs until it is stopped"
     watch = _add(actions, "watch", run_watch, text)
-    watch.add_argument(
-        "--metrics", type=_address, metavar="HOST:PORT", help="serve metrics for Prometheus here (default: nowhere)"
-    )
+    add_metrics_option(watch)
     text = "begin a new epoch after the source's log began again"
     epoch = actions.add_parser("epoch", help=text, description=text)
     begin = _add(
@@ -279,14 +278,6 @@ def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParse
     add_stack_option(parser)
     parser.set_defaults(run=run)
     return parser
-
-
-def _address(text: str) -> tuple[str, int]:
-    """Parse a host and a port."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise argparse.ArgumentTypeError(f"invalid address {text!r}: use a host and a port, such as 127.0.0.1:9404")
-    return host.strip("[]"), int(port)
 
 
 def _bootstrap(arguments: argparse.Namespace) -> str:

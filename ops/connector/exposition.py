@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterator
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from stack.errors import StackError
+from streams.adapters.exposition import serve_metrics
 
 
 class Watched(Protocol):
@@ -55,21 +55,12 @@ def exposed(address: tuple[str, int] | None, name: str, watch: Watched) -> Itera
     Raises:
         StackError: the port cannot be used.
     """
-    if address is None:
-        yield
-        return
-    host, port = address
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(WatchCollector(name, watch))
     try:
-        server, thread = start_http_server(port, addr=host, registry=registry)
+        end = None if address is None else serve_metrics(address, WatchCollector(name, watch))
     except OSError as error:
-        raise StackError(
-            f"cannot serve metrics at {host}:{port}: {error.strerror}; name another with --metrics"
-        ) from None
+        raise StackError(error.strerror) from None
     try:
         yield
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        if end is not None:
+            end()

@@ -25,6 +25,11 @@ def _held(past: Past) -> str | None:
     return f"{number} complete orders are claimed by another deployment" if number else None
 
 
+def _lake_different(past: Past) -> str | None:
+    number = past.now.events.get("lake.tables_different", 0)
+    return f"{number} tables of the lake differ" if number else None
+
+
 ORDER_RULES: Final[Sequence[Rule]] = (
     *RULES,
     Rule(
@@ -37,6 +42,31 @@ ORDER_RULES: Final[Sequence[Rule]] = (
         do="millrace connector status",
         docs=f"{RUNBOOKS}/source-failover.md",
         find=None,
+    ),
+    Rule(
+        name="LakeStale",
+        expression=(
+            "millrace_lake_table_age_seconds "
+            "> on (instance, dataset) group_left 3 * millrace_lake_interval_seconds + 60"
+        ),
+        for_s=0,
+        verdict=Verdict.BEHIND,
+        summary="A table of the lake is older than three intervals of the service",
+        impact="Queries see the source as it was then; nothing is lost, the next run that succeeds takes in all.",
+        do="millrace lake history",
+        docs="docs/concepts/lake.md#what-is-visible",
+        find=None,
+    ),
+    Rule(
+        name="LakeDifferent",
+        expression="millrace_lake_tables_different > 0",
+        for_s=0,
+        verdict=Verdict.PERSON,
+        summary="The last comparison found tables of the lake that differ from the source",
+        impact="Queries see rows that the source does not have so, until they are repaired and compared again.",
+        do="millrace lake reconcile --repair",
+        docs=f"{RUNBOOKS}/reconcile-differs.md",
+        find=_lake_different,
     ),
     Rule(
         name="OrdersOverdue",
