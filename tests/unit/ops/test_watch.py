@@ -11,7 +11,7 @@ import pytest
 from ops.connector.pause import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from ops.connector.rest import ConnectClient
 from ops.connector.sweep import SweptTable
-from ops.connector.watch import CLOSE_S, ConnectorWatch, LateTables, Work
+from ops.connector.watch import CLOSE_S, READER_S, ConnectorWatch, LateTables, Work
 from stack.errors import StackError
 
 NAME = "shop-connector"
@@ -60,9 +60,6 @@ class Connect:
             raise self.refusal
 
 
-AFTER_AWAY = "Connect was away"
-
-
 class Done:
     """Work that has ended."""
 
@@ -82,6 +79,7 @@ class World:
         self.said: list[str] = []
         self.sweeps = 0
         self.refusal: StackError | None = None
+        self.reader: object | None = None
         connect = cast(ConnectClient, self.connect)
         self.during: Callable[[], None] = lambda: None
         self.watch = ConnectorWatch(
@@ -91,7 +89,7 @@ class World:
             say=self.said.append,
             late=late,
             begin=self.begin,
-            after_away=AFTER_AWAY,
+            reader=lambda: self.reader,
             clock=lambda: self.now,
         )
 
@@ -172,11 +170,40 @@ def test_a_connector_that_was_away_is_swept_although_no_snapshot_was_seen(world:
     world.look(3)
     world.connect.error = StackError("Connect at http://connect:8083: no connection in 3 tries")
     world.look()
-    assert AFTER_AWAY not in world.said
     world.connect.error = None
     world.look(2)
     assert world.sweeps == 2
-    assert world.said.count(AFTER_AWAY) == 1, "it may have been killed, which can lose rows of a COPY in PostgreSQL"
+
+
+def test_a_stop_between_two_looks_is_noticed_by_the_reader_of_the_log() -> None:
+    world = World(late := Late(True, True, True))
+    world.reader = (12, "10:00")
+    world.look(4)
+    assert (world.sweeps, late.doubts) == (1, 1)
+    for reader, sweeps in (((12, "10:00"), 1), (None, 1), ((12, "10:00"), 1), ((12, "10:07"), 2), ((15, "10:09"), 3)):
+        world.reader = reader
+        world.look(4)
+        world.now += READER_S
+        world.look(4)
+        assert (world.sweeps, late.doubts) == (sweeps, sweeps), reader
+    assert sum("has begun to read the log anew" in line for line in world.said) == 2
+
+
+def test_the_database_is_not_asked_for_the_reader_at_every_look(world: World) -> None:
+    asked: list[float] = []
+    connect = cast(ConnectClient, world.connect)
+    watch = ConnectorWatch(
+        connect,
+        NAME,
+        sweep=world.sweep,
+        say=world.said.append,
+        reader=lambda: asked.append(world.now),
+        clock=lambda: world.now,
+    )
+    for _ in range(20):
+        watch.look()
+        world.now += 1.0
+    assert len(asked) == 2
 
 
 def test_a_failed_task_is_started_again_at_growing_intervals(world: World) -> None:
