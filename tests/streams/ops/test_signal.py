@@ -210,7 +210,7 @@ def test_a_table_left_out_of_the_snapshot_is_read_while_it_changes_and_a_killed_
         shop.stack.up(only=["connect"])
         assert before < MANY_ROWS - 4 * PART_ROWS, "the read must be killed in the middle, or this test shows nothing"
         assert main(["connector", "apply", "--wait-snapshot"]) == 0
-        assert "customers: all rows are read" in capsys.readouterr().out
+        assert "customers: all rows are in the topic" in capsys.readouterr().out
     wait_for(lambda: shop.told() == shop.rows())
     assert shop.reads() <= MANY_ROWS + 2 * PART_ROWS, "a part may be read again, but not the table"
     assert main(["connector", "sweep", "--dry-run"]) == 0
