@@ -108,10 +108,8 @@ class TransactionalApp(WorkerApp):
         **options: Any,
     ) -> None:
         self.bootstrap = bootstrap
-        self.batch_max_records = batch_max_records
-        self.waiting_max_bytes = waiting_max_bytes
-        self.transaction_timeout_ms = transaction_timeout_ms
-        self.output_compression = output_compression
+        self.batch_max_records, self.waiting_max_bytes = batch_max_records, waiting_max_bytes
+        self.transaction_timeout_ms, self.output_compression = transaction_timeout_ms, output_compression
         self.changelog_delete_retention_s = changelog_delete_retention_s
         self.record_batch_max_bytes = record_batch_max_bytes
         self.web_token, self.web_peers = web_token, web_peers
