@@ -81,12 +81,12 @@ def test_rows_of_a_database_that_only_takes_tls_arrive(sources: EncryptedSources
         assert main(["connector", "apply", "--wait-snapshot"]) == 0
         cursor.execute("INSERT INTO customers VALUES (2, 'changed')")
         connection.commit()
-    topic, found = topic_under(definition.topic_prefix, "customers"), []
+    topic = topic_under(definition.topic_prefix, "customers")
 
     def has_both() -> bool:
-        found.clear()
+        found: list[bytes] = []
         with TopicReader(sources.environment["KAFKA_BOOTSTRAP"], topic, "test") as reader:
-            reader.visit_to_end(lambda key, _: found.append(key))
+            reader.visit_to_end(lambda key, _: found.append(key or b""))
         return sorted(found) == [b"1", b"2"]
 
     wait_for(has_both)
