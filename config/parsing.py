@@ -173,6 +173,12 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def compression(raw: str) -> str | None:
+    """Parse the name of a compression of Kafka's records; `none` is None."""
+    name = one_of("none", "gzip", "snappy", "lz4", "zstd")(raw)
+    return None if name == "none" else name
+
+
 def memory(raw: str) -> str:
     """Parse an amount of memory in Java's notation, such as 512m or 2g."""
     if not re.fullmatch(r"[1-9]\d{0,5}[mg]", raw):

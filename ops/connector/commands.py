@@ -25,7 +25,7 @@ from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
 from ops.connector.exposition import exposed
 from ops.connector.first_reads import FirstReads, read_all
 from ops.connector.mysql import check_source
-from ops.connector.postgres import PostgresSource
+from ops.connector.postgres import PostgresSource, reader_asked
 from ops.connector.reads import position_of, tables_read
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name, connector_settings
@@ -35,12 +35,6 @@ from ops.context import add_stack_option, definition_of, settings_environment
 from ops.signals import stopped_by_signals
 from stack.errors import StackError
 from streams.model.position import epoch_of, with_epoch
-
-UNCLEAN_STOP = (
-    "Connect was away: if it was killed while it read rows that a client had loaded with COPY, up to a page of them may"
-    " be missing in the topics; run `millrace lake reconcile --repair`, or begin a new epoch"
-)
-"""The connector, Debezium 3.7, goes on behind rows with one place in the log if it had published one of them."""
 
 _LOOK_SECONDS = 2.0
 
@@ -251,9 +245,9 @@ def run_watch(arguments: argparse.Namespace) -> int:
             connect,
             connector_name(definition.name),
             sweep=lambda: sweep(database, kafka.bootstrap, definition, only=tables),
-            late=late if definition.incremental_tables else None,
+            late=late if late.compared else None,
             say=lambda line: print(line, flush=True),
-            after_away=UNCLEAN_STOP if definition.engine == "postgres" else "",
+            reader=reader_asked(definition, settings_environment(arguments), connect),
         )
         with exposed(arguments.metrics, connector_name(definition.name), watch):
             while not stop.is_set():

@@ -24,18 +24,28 @@ from ops.connector.slots import (
     lost_log,
     lsn_text,
     read_slot,
+    reader_of,
     slot_faults,
 )
 from ops.database import connected
 from ops.topics import apply_topics
 from stack.errors import StackError
-from streams.model.position import with_epoch
+from streams.model.position import epoch_of, with_epoch
 from streams.topics import SIGNALS_SPEC, Direction, TopicSpec, catalogue_of, heartbeat_spec
 
 _PUBLISHED_LIMIT_S: Final = 120.0
 _POLL_S: Final = 0.5
 
 Say = Callable[[str], None]
+
+
+def reader_asked(
+    definition: Definition, environment: Mapping[str, str], connect: ConnectClient
+) -> Callable[[], object | None]:
+    """Return what asks a PostgreSQL source who reads the connector's slot; other databases have no slots."""
+    if definition.engine != "postgres":
+        return lambda: None
+    return PostgresSource(definition, environment, connect).reader
 
 
 class PostgresSource:
@@ -125,6 +135,15 @@ class PostgresSource:
                 f"`millrace connector sweep` and {repair}"
             )
         return lines, arrives and slot.wal_status != "lost" and not missing
+
+    def reader(self) -> tuple[object, ...] | None:
+        """Return what identifies the connection that reads the connector's slot now; None if that is not known."""
+        try:
+            epoch = epoch_of((self._connect.config(self._name) or {}).get("topic.prefix"))
+            with self._connected() as connection:
+                return reader_of(connection, slot_name(self._definition.name, epoch))
+        except StackError:  # the connector does not run without its servers either, and the watch says so
+            return None
 
     def forget(self, epoch: int) -> bool:
         """Drop slot and publication of an epoch; return False if there was no slot."""

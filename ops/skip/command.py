@@ -54,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Skip records of one topic partition for one application."""
     environment = settings_environment(arguments)
     kafka = KafkaSettings.read(environment)
-    app = StoppedApplication(arguments.app, {**aiokafka_client(kafka.bootstrap), "client_id": "millrace-skip"})
+    client = {**aiokafka_client(kafka.bootstrap), "client_id": "millrace-skip"}
+    app = StoppedApplication(arguments.app, client, output_compression=kafka.output_compression)
     tp = TP(arguments.topic, arguments.partition)
     try:
         _check_stopped(kafka.bootstrap, app.id)

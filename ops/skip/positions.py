@@ -39,9 +39,10 @@ TRANSACTION_TIMEOUT_MS = 10_000
 class StoppedApplication:
     """An application without workers, as far as a sink uses it: its id, Kafka, and its group's offsets."""
 
-    def __init__(self, app_id: str, kafka_client: Mapping[str, Any]) -> None:
+    def __init__(self, app_id: str, kafka_client: Mapping[str, Any], *, output_compression: str | None) -> None:
         self.id = app_id
         self.kafka_client = dict(kafka_client)
+        self.output_compression = output_compression
 
     @property
     def conf(self) -> StoppedApplication:
@@ -71,7 +72,10 @@ class StoppedApplication:
     async def write(self, letter: OutputRecord, partition: int) -> None:
         """Write a dead letter."""
         producer = aiokafka.AIOKafkaProducer(
-            **self.kafka_client, enable_idempotence=True, max_request_size=LARGEST_REQUEST_BYTES
+            **self.kafka_client,
+            enable_idempotence=True,
+            compression_type=self.output_compression,
+            max_request_size=LARGEST_REQUEST_BYTES,
         )
         async with producer:
             headers = list(letter.headers)
@@ -106,6 +110,7 @@ class OrdersPosition:
             group=app.id,
             transactional_id=transactional_id(app.id, order_state.NAME, tp.partition),
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            compression=app.output_compression,
             client=app.kafka_client,
             read_committed_offsets=self._read,
         )

@@ -119,6 +119,8 @@ WRONG = [
     (KafkaSettings, "ORDER_PARTITIONS", "0"),
     (KafkaSettings, "ORDER_PARTITIONS", "4.0"),
     (KafkaSettings, "ORDER_PARTITIONS", "1001"),
+    (KafkaSettings, "OUTPUT_COMPRESSION", "snapy"),
+    (KafkaSettings, "OUTPUT_COMPRESSION", "Zstd"),
     (ConnectSettings, "CONNECT_URL", "connect:8083"),
     (ConnectSettings, "CONNECT_URL", "ftp://connect"),
     (ConnectSettings, "CONNECT_URL", "http://"),

@@ -79,6 +79,7 @@ class KafkaTransactions:
         group: str,
         transactional_id: str,
         transaction_timeout_ms: int,
+        compression: str | None,
         client: Mapping[str, Any],
         read_committed_offsets: Callable[[int], Awaitable[Mapping[str, tuple[int | None, str]]]],
     ) -> None:
@@ -91,7 +92,7 @@ class KafkaTransactions:
             **client,
             transactional_id=transactional_id,
             transaction_timeout_ms=transaction_timeout_ms,
-            compression_type="zstd",
+            compression_type=compression,
             max_batch_size=PREPARED_BATCH_BYTES,
             max_request_size=LARGEST_REQUEST_BYTES,
         )

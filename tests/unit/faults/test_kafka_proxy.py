@@ -47,6 +47,7 @@ async def commits(proxy: KafkaProxy, count: int, *, transactional_id: str = "ord
             group="group",
             transactional_id=transactional_id,
             transaction_timeout_ms=10_000,
+            compression="zstd",
             client={"bootstrap_servers": proxy.address},
             read_committed_offsets=no_offsets,
         )

@@ -60,6 +60,7 @@ def committer_of(broker: ScriptedBroker) -> KafkaTransactions:
         group="group",
         transactional_id="orders-0",
         transaction_timeout_ms=10_000,
+        compression="zstd",
         client={"bootstrap_servers": f"127.0.0.1:{broker.port}"},
         read_committed_offsets=no_offsets,
     )
