@@ -13,8 +13,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.connector_text import canonical_text
+from batch.bronze.rest import REST, rest_sql
 from batch.bronze.sequence import epoch_sql, file_number_sql, is_wal_sql, sequence_sql, wal_sql
-from config.definition import LogicalType, Table
+from config.definition import Definition, LogicalType, Table
 from streams.model.change import LATEST_MS, MAX_ID_LENGTH, UNAVAILABLE
 from streams.model.position import SNAPSHOT_ROW
 
@@ -108,8 +109,8 @@ def _place() -> tuple[str, str]:
     )
 
 
-def with_table_columns(decoded_records: DataFrame, table: Table) -> DataFrame:
-    """Replace the column `_row` of decoded records with the table's columns, as canonical text.
+def with_table_columns(decoded_records: DataFrame, table: Table, definition: Definition) -> DataFrame:
+    """Replace the column `_row` of decoded records with the table's columns, as canonical text, and `_rest`.
 
     The new column `_names` lists the column names of a readable row, separated by `BETWEEN`; it is NULL for a delete.
     The raw `key` and `value` are renamed to `_key` and `_value`, so that they cannot clash with the table's columns.
@@ -120,6 +121,7 @@ def with_table_columns(decoded_records: DataFrame, table: Table) -> DataFrame:
         *texts,
         *(name for name in decoded_records.columns if name.startswith("_") and name != "_row"),
         F.when(F.expr(f"{IS_READABLE} AND _op <> 'd'"), names).alias("_names"),
+        F.expr(rest_sql(table, definition, "_row")).alias(REST),
         F.col("key").alias("_key"),
         F.col("value").alias("_value"),
     )
@@ -128,7 +130,7 @@ def with_table_columns(decoded_records: DataFrame, table: Table) -> DataFrame:
 def versions(records: DataFrame, table: Table) -> DataFrame:
     """Select the row versions from the result of `with_table_columns`, with the columns that Bronze needs."""
     good = records.where(IS_READABLE)
-    return good.select(*table.column_names, "_op", "_sequence", "_committed_at", "_origin")
+    return good.select(*table.column_names, "_op", "_sequence", "_committed_at", "_origin", REST)
 
 
 def unreadable(records: DataFrame, table: Table) -> DataFrame:

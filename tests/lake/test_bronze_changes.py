@@ -77,6 +77,7 @@ def test_values_arrive_as_canonical_text_with_their_origin(spark: SparkSession, 
         "_run_id": context.run_id,
         "_row_hash": "",
         "_origin": f"{change_topic('project_db', 'customers')}/2/3",
+        "_rest": None,
         "year": 2026,
         "month": 3,
         "day": 1,
@@ -147,9 +148,8 @@ BOTH_FORMS = [
     b'{"schema": null, "payload": null}',
 ]
 ANOTHER_TYPE = envelope("c", {"id": "x7", "name": 1.50, "bank": {"b": [1, True]}}, pos=31)
-MORE_COLUMNS = [
-    envelope("c", method(number) | {"colour": "red", "size": number}, pos=number) for number in (40, 41, 42)
-]
+EXTRA = {"colour": 'r"é\\d', "size": 1.50, "none": None, "_rest": "theirs", "_position": True, "photo": "ff"}
+MORE_COLUMNS = [envelope("c", method(number) | EXTRA, pos=number) for number in (40, 41, 42)]
 NO_BANK = envelope("c", {"id": 50, "name": "Card"}, pos=50)
 LAST = envelope("c", method(51), pos=51)
 
@@ -174,7 +174,8 @@ def landed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lan
     folder = tmp_path_factory.mktemp("landed")
     archive = Archive(folder, change_topic("project_db", "payment_method"))
     archive.put(*(value for value, _ in UNREADABLE), *BOTH_FORMS, ANOTHER_TYPE, *MORE_COLUMNS, NO_BANK, LAST)
-    context = run_context(spark, folder)
+    without = {"column.exclude.list": "project_db.other.size,project_db.payment_method.ph.*"}
+    context = run_context(spark, folder, definition=msgspec.structs.replace(DEFINITION, connector=without))
     handler, log = BufferingHandler(capacity=1_000), logging.getLogger("batch.bronze")
     handler.setLevel(logging.WARNING)
     log.addHandler(handler)
@@ -214,10 +215,13 @@ def test_values_of_another_type_stay_as_they_came(landed: Landed) -> None:
     assert (name, json.loads(bank)) == ("1.5", {"b": [1, True]})
 
 
-def test_columns_beyond_the_definition_are_left_out_and_named(landed: Landed) -> None:
+def test_columns_beyond_the_definition_are_kept_apart_and_named(landed: Landed) -> None:
     (warning,) = landed.warnings
     assert warning.startswith("bronze/payment_method: ")
-    assert warning.endswith(": colour, size")
+    assert warning.endswith(": _position, _rest, colour, none, size")
+    kept = [json.loads(text) for (text,) in picked(landed.of("40", "41", "42"), "_rest")]
+    assert kept == 3 * [{"colour": 'r"é\\d', "size": "1.5", "_rest": "theirs", "_position": "true"}]
+    assert {text for (text,) in picked(landed.of("1", "2", "50", "51"), "_rest")} == {None}
     assert landed.result.drift == [warning.removeprefix("bronze/payment_method: ")]
     assert len(landed.of("40", "41", "42")) == 3
     assert "colour" not in landed.rows[0]
