@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from batch.context import LayerResult
 from batch.errors import BatchError
 from batch.silver.refine import in_order
 from config.dataset import load_definition
-from config.definition import Column, LogicalType, Reference, Table
+from config.definition import Column, Definition, LogicalType, Reference, Table
 from tests.lake.lake import Change, LocalLake
 from tests.lake.shop_changes import customer, line, order, payment_method
 
@@ -206,19 +206,48 @@ def test_uniqueness_and_references_look_at_what_silver_has(
     assert second["orders"].rejected == {"reference(customer_id)": 2, "reference(payment_method_id)": 1}  # b, d; d
 
 
-def test_other_columns_in_the_definition_make_the_table_anew(
+def test_a_wider_type_changes_the_metadata_alone_and_a_narrower_one_rebuilds(
     spark: SparkSession, lake: LocalLake, tmp_path: Path
 ) -> None:
-    lake.land([line("a", 1, 1), line("a", 1, 2, quantity=5)])
-    lake.refine("order_details")
+    large, shown = 5_000_000_000, ["fact_order_products"]
+    first = lake.run([order("a", 1), line("a", 1, 2), line("a", 2, 3, quantity=large)], only=shown)
+    assert first["order_details"].rejected["type(quantity)"] == 1
+    before = _files(lake)
+    wider = LocalLake(spark, tmp_path, _with_quantity(LogicalType.BIGINT))
+    second = wider.run(only=shown)
+    assert second["order_details"].note == (
+        "wider types, in the metadata alone: quantity bigint; quarantined rows that are right now: 1"
+    )
+    assert before <= _files(wider), "no file was rewritten"
+    assert {second[name].rows_written for name in ("order_details", *shown)} == {1}
+    assert {dict(frame.dtypes)["quantity"] for frame in _frames(wider)} == {"bigint"}
+    assert lines(wider) == {(1, 1), (2, large)}
+    assert wider.quarantined() == []
+    assert all(wider.run(only=shown)[name].is_unchanged for name in ("order_details", *shown))
+    third = wider.run([line("a", 1, 4, quantity=large + 1)], only=shown)
+    assert {third[name].rows_written for name in ("order_details", *shown)} == {1}
+    assert wider.gold(shown[0], "product_id", "quantity") == lines(wider) == {(1, large + 1), (2, large)}
+    fourth = lake.run(only=shown)["order_details"]  # values that do not fit are put aside again, version by version
+    assert (fourth.note, fourth.rejected["type(quantity)"]) == (
+        "rebuilt, because types have changed, and not to wider ones: quantity from bigint to int",
+        2,
+    )
+    assert lake.gold(shown[0], "product_id", "quantity") == lines(lake) == {(1, 1)}
+
+
+def _with_quantity(type_: LogicalType) -> Definition:
     table = SHOP.table("order_details")
-    columns = (*table.columns[:2], Column(name="quantity", type=LogicalType.BIGINT))
+    columns = tuple(msgspec.structs.replace(c, type=type_) if c.name == "quantity" else c for c in table.columns)
     changed = msgspec.structs.replace(table, columns=columns)
-    tables = tuple(changed if each.name == table.name else each for each in SHOP.tables)
-    other = LocalLake(spark, tmp_path, msgspec.structs.replace(SHOP, tables=tables))
-    other.refine("order_details")
-    assert dict(other.silver("order_details").dtypes)["quantity"] == "bigint"
-    assert lines(other) == {(1, 5)}
+    return msgspec.structs.replace(SHOP, tables=tuple(changed if t.name == table.name else t for t in SHOP.tables))
+
+
+def _frames(lake: LocalLake) -> list[DataFrame]:
+    return [lake.silver("order_details"), lake.context().fact("fact_order_products").read()]
+
+
+def _files(lake: LocalLake) -> set[str]:
+    return {file for frame in _frames(lake) for file in frame.inputFiles()}
 
 
 def test_a_table_without_bronze_is_named(lake: LocalLake) -> None:
