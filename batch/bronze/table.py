@@ -34,6 +34,9 @@ _UNDER_WAY: Final = frozenset(
 )
 """Names of temporary columns that exist only while rows are processed for Bronze and Silver."""
 
+OF_THE_CHANGE_FEED: Final = ("_change_type", "_commit_version", "_commit_timestamp")
+"""Columns that Delta adds to the rows of a change data feed."""
+
 _META: Final = ("_op", "_sequence", "_committed_at", "_landed_at", "_run_id", "_row_hash", "_origin", REST)
 
 
@@ -44,7 +47,9 @@ def bronze_table(table: Table, context: RunContext) -> LakeTable:
         BatchError: a column has a name that the lake reserves, or the table was filled from another feed than the
             definition names and this run is not a rebuild.
     """
-    taken = sorted((_UNDER_WAY | {*PARTITIONS, *_META}) & {name.lower() for name in table.column_names})
+    taken = sorted(
+        (_UNDER_WAY | {*PARTITIONS, *_META, *OF_THE_CHANGE_FEED}) & {name.lower() for name in table.column_names}
+    )
     if taken:
         raise table_error(
             table, f"column names reserved by the lake: {', '.join(taken)}; rename them in a view of the source"

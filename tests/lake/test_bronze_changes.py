@@ -17,6 +17,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from batch import bronze
+from batch.bronze.table import PARTITIONS, bronze_table
 from batch.context import LayerResult
 from batch.errors import BatchError
 from config.definition import Column, LogicalType
@@ -93,10 +94,20 @@ def test_a_run_goes_on_where_the_last_one_ended_and_one_too_many_writes_nothing(
     first = bronze.land(METHODS, run_context(spark, tmp_path))
     again = bronze.land(METHODS, run_context(spark, tmp_path))
     assert (again.is_unchanged, again.version, again.progress) == (True, first.version, first.progress)
-    archive.put(envelope("u", method(1, "new"), pos=4))
-    third = bronze.land(METHODS, run_context(spark, tmp_path))
+    context = run_context(spark, tmp_path)
+    table = bronze_table(METHODS, context)  # as an earlier version has made it
+    old = table.read().drop("_rest")
+    table.replace(old, run_id="old", progress=table.progress(), partition_by=PARTITIONS)
+    archive.put(envelope("u", method(1, "new") | {"colour": "red"}, pos=4))
+    third = bronze.land(METHODS, context)
     assert (third.rows_in, third.rows_written) == (1, 1)
-    assert sorted(third.progress.values()) == [1, 3]
+    assert third.progress == {
+        **first.progress,
+        f"{change_topic('project_db', 'payment_method')}/0": 3,
+        "rest": ["colour"],
+    }
+    rows = picked(content(context, "payment_method"), "id", "_rest")
+    assert rows == [("1", None), ("1", '{"colour":"red"}'), ("2", None), ("3", None)]
 
 
 @pytest.mark.parametrize("few", [50_000, 0], ids=["few rows", "many rows"])
@@ -243,7 +254,7 @@ def test_a_column_that_the_source_has_dropped_is_an_error_and_nothing_is_written
     assert len(content(context, "payment_method")) == 1
 
 
-@pytest.mark.parametrize("name", ["Year", "_sequence", "_names", "_deleted"])
+@pytest.mark.parametrize("name", ["Year", "_sequence", "_names", "_deleted", "_rest", "_commit_version"])
 def test_a_column_with_a_name_that_the_lake_needs_is_refused(spark: SparkSession, tmp_path: Path, name: str) -> None:
     column = Column(name=name, type=LogicalType.STRING)
     table = msgspec.structs.replace(METHODS, columns=(*METHODS.columns, column))

@@ -77,11 +77,11 @@ def ada(pos: int, op: str = "c", **values: Any) -> bytes:
     return customer(7, pos, op, **{**own, **values})
 
 
-def note(id_: int, customer_id: int, text: str, pos: int, op: str = "c", **before: Any) -> bytes:
-    """A change of a note about a customer; `before` is the row before it."""
+def note(id_: int, customer_id: int, text: str, pos: int, op: str = "c", before: dict[str, Any] | None = None) -> bytes:
+    """A change of a note about a customer; `before` has what was different before it."""
     row = {"id": id_, "customer_id": customer_id, "text": text}
     value = envelope(op, row, pos=pos)
-    return value if not before else json.dumps(json.loads(value) | {"before": row | before}).encode()
+    return value if before is None else json.dumps(json.loads(value) | {"before": row | before}).encode()
 
 
 def order(id_: str, pos: int, customer_id: int) -> bytes:
@@ -199,7 +199,7 @@ def filled(spark: SparkSession, small: Definition, tmp_path_factory: pytest.Temp
     customers.put(customer(1, 4), ada(5), customer(8, 6))
     notes.put(note(1, 7, ADA[7], 7), note(2, 7, ADA[8], 8), note(3, 8, "of Grace", 9), note(4, 7, ADA[9], 10))
     shop.run()
-    notes.put(note(4, 8, "of Grace now", 22, "u", customer_id=7, text=ADA[9]))
+    notes.put(note(4, 8, "of Grace now", 22, "u", {"customer_id": 7, "text": ADA[9]}))
     notes.put(json.dumps({"op": "u", "after": {"customer_id": 7, "text": ADA[10], "to": ADA[1]}}).encode())
     notes.put(note(1, 7, ADA[7], 23, "d"), note(2, 7, ADA[8], 24, "d"))
     customers.put(ada(20, "u", email=ADA[2]), customer(1, 21, "u", tier="silver"))

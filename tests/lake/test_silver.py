@@ -221,18 +221,18 @@ def test_a_wider_type_changes_the_metadata_alone_and_a_narrower_one_rebuilds(
     assert before <= _files(wider), "no file was rewritten"
     assert {second[name].rows_written for name in ("order_details", *shown)} == {1}
     assert {dict(frame.dtypes)["quantity"] for frame in _frames(wider)} == {"bigint"}
-    assert lines(wider) == {(1, 1), (2, large)}
+    assert _quantities(wider) == [{(1, 1), (2, large)}] * 2
     assert wider.quarantined() == []
     assert all(wider.run(only=shown)[name].is_unchanged for name in ("order_details", *shown))
     third = wider.run([line("a", 1, 4, quantity=large + 1)], only=shown)
     assert {third[name].rows_written for name in ("order_details", *shown)} == {1}
-    assert wider.gold(shown[0], "product_id", "quantity") == lines(wider) == {(1, large + 1), (2, large)}
+    assert _quantities(wider) == [{(1, large + 1), (2, large)}] * 2
     fourth = lake.run(only=shown)["order_details"]  # values that do not fit are put aside again, version by version
     assert (fourth.note, fourth.rejected["type(quantity)"]) == (
         "rebuilt, because types have changed, and not to wider ones: quantity from bigint to int",
         2,
     )
-    assert lake.gold(shown[0], "product_id", "quantity") == lines(lake) == {(1, 1)}
+    assert _quantities(lake) == [{(1, 1)}] * 2
 
 
 def _with_quantity(type_: LogicalType) -> Definition:
@@ -244,6 +244,11 @@ def _with_quantity(type_: LogicalType) -> Definition:
 
 def _frames(lake: LocalLake) -> list[DataFrame]:
     return [lake.silver("order_details"), lake.context().fact("fact_order_products").read()]
+
+
+def _quantities(lake: LocalLake) -> list[set[tuple[int, int]]]:
+    """Product and quantity of the lines in Silver and Gold, read by Spark: delta-rs cannot read such tables."""
+    return [{(row[0], row[1]) for row in f.select("product_id", "quantity").collect()} for f in _frames(lake)]
 
 
 def _files(lake: LocalLake) -> set[str]:
