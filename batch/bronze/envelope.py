@@ -25,6 +25,9 @@ UNREADABLE: Final = "unreadable"
 BETWEEN: Final = "\x1f"
 """The separator between column names in the column `_names`."""
 
+VALUE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Maximum size of a record's value; to read more of them at once could end Java for want of memory, and all tables."""
+
 IS_READABLE: Final = "_problem IS NULL AND NOT _is_tombstone AND _op <> 't'"
 """The Spark SQL condition for records that can be converted to a row version."""
 
@@ -67,9 +70,8 @@ def decoded(records: DataFrame, table: Table) -> DataFrame:
     row_number = "IF(_body.source.row RLIKE '^[0-9]+$', try_cast(_body.source.row AS INT), NULL)"
     row = f"IF(_body.op = 'r', {SNAPSHOT_ROW}, IF(_body.source.row IS NULL, 0, {row_number}))"
     body = ", ".join(f"'{name}', _wire.{name}" for name in ("op", "before", "after", "source"))
-    wires = records.withColumn("_text", F.col("value").cast("string")).withColumn(
-        "_wire", F.from_json("_text", _WIRE, {"mode": "PERMISSIVE"})
-    )
+    text = F.expr(f"IF(length(value) > {VALUE_BYTES_MAX}, NULL, CAST(value AS STRING))")
+    wires = records.withColumn("_text", text).withColumn("_wire", F.from_json("_text", _WIRE, {"mode": "PERMISSIVE"}))
     bodies = wires.withColumn("_body", F.expr(f"coalesce(_wire.payload, named_struct({body}))"))
     fields = bodies.select(
         "partition",
@@ -91,7 +93,13 @@ def decoded(records: DataFrame, table: Table) -> DataFrame:
     )
     judged = fields.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text")
     # Only the quarantine needs keys and values; keeping those of all records could exceed the memory.
-    return judged.withColumns({name: F.expr(f"IF(_problem IS NULL, NULL, {name})") for name in ("key", "value")})
+    is_large = f"length(value) > {VALUE_BYTES_MAX}"
+    return judged.withColumns(
+        {
+            "key": F.expr("IF(_problem IS NULL, NULL, key)"),
+            "value": F.expr(f"IF(_problem IS NULL OR {is_large}, NULL, value)"),
+        }
+    )
 
 
 def _place() -> tuple[str, str]:
@@ -160,7 +168,12 @@ def unreadable(records: DataFrame, table: Table) -> DataFrame:
 def _problem(table: Table) -> Column:
     without_key = " OR ".join(f"_row['{name}'] IS NULL" for name in table.key)
     without_key = f"_body.op <> 't' AND ({without_key})"
-    problems = [*_PROBLEMS, (without_key, f"the row lacks a value for the key ({', '.join(table.key)})")]
+    too_large = f"the record has more than {VALUE_BYTES_MAX:,} bytes; the archive has it"
+    problems = [
+        (f"length(value) > {VALUE_BYTES_MAX}", too_large),
+        *_PROBLEMS,
+        (without_key, f"the row lacks a value for the key ({', '.join(table.key)})"),
+    ]
     problems += [
         (f"_row['{column.name}'] IN ({_PLACEHOLDERS})", f"the database did not log {column.name}: {_REPLICA_IDENTITY}")
         for column in table.columns

@@ -34,6 +34,12 @@ _UNDER_WAY: Final = frozenset(
 )
 """Names of temporary columns that exist only while rows are processed for Bronze and Silver."""
 
+_PREFIXES: Final = ("_there_", "_asked_")
+"""Beginnings of the names of temporary columns in joins."""
+
+_NAMES_MAX: Final = 20
+"""Maximum number of columns that a description of drift names."""
+
 OF_THE_CHANGE_FEED: Final = ("_change_type", "_commit_version", "_commit_timestamp")
 """Columns that Delta adds to the rows of a change data feed."""
 
@@ -47,9 +53,9 @@ def bronze_table(table: Table, context: RunContext) -> LakeTable:
         BatchError: a column has a name that the lake reserves, or the table was filled from another feed than the
             definition names and this run is not a rebuild.
     """
-    taken = sorted(
-        (_UNDER_WAY | {*PARTITIONS, *_META, *OF_THE_CHANGE_FEED}) & {name.lower() for name in table.column_names}
-    )
+    names = {name.lower() for name in table.column_names}
+    taken = sorted((_UNDER_WAY | {*PARTITIONS, *_META, *OF_THE_CHANGE_FEED}) & names)
+    taken += sorted(name for name in names if name.startswith(_PREFIXES))
     if taken:
         raise table_error(
             table, f"column names reserved by the lake: {', '.join(taken)}; rename them in a view of the source"
@@ -128,8 +134,13 @@ def drift(table: Table, others: Sequence[str], missing: Sequence[str]) -> list[s
     """
     where = f"kept in {REST} of Bronze" if table.feed == "changes" else "not read"
     cure = "add them to the definition to have them in Silver, in old rows too"
-    found = [f"columns that the definition lacks, {where} ({cure}): {', '.join(others)}"] if others else []
-    return found + ([f"columns that the source lacks, NULL in new rows: {', '.join(missing)}"] if missing else [])
+    found = [f"columns that the definition lacks, {where} ({cure}): {_listed(others)}"] if others else []
+    return found + ([f"columns that the source lacks, NULL in new rows: {_listed(missing)}"] if missing else [])
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES_MAX:,} more" if len(names) > _NAMES_MAX else ""
+    return f"{', '.join(names[:_NAMES_MAX])}{more}"
 
 
 def unchanged(found: LakeTable, table: Table, progress: dict[str, object], *, rows_in: int = 0) -> LayerResult:

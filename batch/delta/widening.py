@@ -7,7 +7,7 @@ delta-rs does not know this feature, so Spark reads and writes such a table from
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from pyspark.sql import types as T  # noqa: N812
@@ -39,7 +39,9 @@ def wider_types(old: StructType, new: Mapping[str, DataType]) -> dict[str, DataT
 
 
 def widen(table: LakeTable, types: Mapping[str, DataType], *, run_id: str) -> None:
-    """Give columns wider types."""
+    """Give columns wider types; without any, do nothing."""
+    if not types:
+        return
     writer = {} if table.property(WRITER) == SPARK_ONLY else {WRITER: SPARK}
     location = DeltaLog(table.spark, table.path).location
     with table.noting(run_id):
@@ -48,6 +50,6 @@ def widen(table: LakeTable, types: Mapping[str, DataType], *, run_id: str) -> No
             table.spark.sql(f"ALTER TABLE delta.`{location}` ALTER COLUMN `{name}` TYPE {kind.simpleString()}")
 
 
-def types_text(types: Mapping[str, DataType], names: Iterable[str] = ()) -> str:
+def types_text(types: Mapping[str, DataType]) -> str:
     """Return columns with their types, such as `fee decimal(12,2), id bigint`."""
-    return ", ".join(f"{name} {types[name].simpleString()}" for name in (names or sorted(types)))
+    return ", ".join(f"{name} {kind.simpleString()}" for name, kind in sorted(types.items()))

@@ -147,6 +147,7 @@ UNREADABLE = [
     (envelope("c", method(1), pos=1, row=-5), "position"),
     (envelope("c", {"name": "Card", "bank": "B"}, pos=1), "key"),
     (envelope("c", {"id": None, "name": "Card", "bank": "B"}, pos=1), "key"),
+    (envelope("c", method(1, "x" * 100_000), pos=1), "bytes"),
 ]
 
 
@@ -191,7 +192,9 @@ def landed(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lan
     handler.setLevel(logging.WARNING)
     log.addHandler(handler)
     try:
-        result = bronze.land(METHODS, context)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("batch.bronze.envelope.VALUE_BYTES_MAX", 100_000)
+            result = bronze.land(METHODS, context)
     finally:
         log.removeHandler(handler)
     messages = [record.getMessage() for record in handler.buffer]
@@ -254,7 +257,7 @@ def test_a_column_that_the_source_has_dropped_is_an_error_and_nothing_is_written
     assert len(content(context, "payment_method")) == 1
 
 
-@pytest.mark.parametrize("name", ["Year", "_sequence", "_names", "_deleted", "_rest", "_commit_version"])
+@pytest.mark.parametrize("name", ["Year", "_sequence", "_names", "_deleted", "_rest", "_commit_version", "_there_id"])
 def test_a_column_with_a_name_that_the_lake_needs_is_refused(spark: SparkSession, tmp_path: Path, name: str) -> None:
     column = Column(name=name, type=LogicalType.STRING)
     table = msgspec.structs.replace(METHODS, columns=(*METHODS.columns, column))
