@@ -21,7 +21,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze import progress as bronze_progress
-from batch.bronze.archive import ArchiveSlice, find_objects, read_objects
+from batch.bronze.archive import ArchiveSlice, damage_reported, find_objects, read_objects
 from batch.bronze.envelope import BETWEEN, IS_READABLE, UNREADABLE, decoded, unreadable, versions, with_table_columns
 from batch.bronze.progress import TRUNCATED
 from batch.bronze.rest import is_left_out, with_kept
@@ -87,7 +87,8 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
     """Append the archived changes that a Bronze table does not have yet.
 
     Raises:
-        BatchError: the archive has a gap, or the source's rows lack a required column; nothing was written.
+        BatchError: the archive has a gap or a damaged object, or the source's rows lack a required column; nothing was
+            written.
     """
     bronze = bronze_table(table, context)
     known = bronze.progress()
@@ -113,7 +114,8 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
         )
         return _made_empty(bronze, table, context)
     landing = _ChangesLanding(bronze=bronze, table=table, context=context, progress=progress)
-    with sizes.set_for_small_query(context.spark, when=sizes.fits_driver(found.offsets)):
+    is_small = sizes.fits_driver(found.offsets)
+    with sizes.set_for_small_query(context.spark, when=is_small), damage_reported(table.name):
         return landing.land(found)
 
 

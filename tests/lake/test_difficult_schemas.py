@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -71,7 +71,8 @@ def testbed(
     folders = {"DATASETS_DIR": str(tmp_path / "datasets"), "DATASET": NAME}
     for key, value in {**settings, **folders}.items():
         monkeypatch.setenv(key, value)
-    testbed = LakeTestbed(lake_stack, tmp_path, **postgres_stack.environment(), **folders)
+    more: Any = {**postgres_stack.environment(), **folders}
+    testbed = LakeTestbed(lake_stack, tmp_path, **more)
     yield testbed
     testbed.close()
 
