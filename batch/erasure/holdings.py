@@ -175,7 +175,9 @@ def _dimensions(person: Person, definition: Definition) -> Iterator[tuple[GoldPl
     for plan in gold.plans(definition):
         mapped = [each.columns for each in plan.depends_on if each.table in _own_tables(person)]
         names = [theirs for columns in mapped for own, theirs in columns if own == person.key]
-        if plan.kind == "dimension" and names:
+        # A dimension of the persons themselves is left to the erasure of their own table, which comes last.
+        is_of_persons = not person.is_own and person.persons in {each.table for each in plan.depends_on}
+        if plan.kind == "dimension" and names and not is_of_persons:
             yield plan, names[0]
 
 
