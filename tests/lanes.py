@@ -30,15 +30,15 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDER: Final = ROOT / ".test"
 CHECK: Final = "check"
 FETCH: Final = "fetch"
-ENCRYPTED: Final = "tests/lake/test_encrypted_servers.py"
-"""Runs Spark in a process of its own, so it goes with the commands: the lake's lane is the longest."""
+APART: Final = ("tests/lake/test_encrypted_servers.py", "tests/lake/test_session_output.py")
+"""They run Spark in processes of their own, so they go with the commands: the lake's lane is the longest."""
 
 SUITES: Final[Mapping[str, Sequence[str]]] = {
     "unit": ("tests/unit", "tests/agents", "tests/test_architecture.py", "tests/test_docs.py"),
     "orders": ("tests/streams/orders",),
     "streams": ("tests/streams", "tests/faults", "--ignore=tests/streams/orders"),
-    "lake": ("tests/lake", "--ignore=tests/lake/commands", f"--ignore={ENCRYPTED}"),
-    "commands": ("tests/lake/commands", ENCRYPTED),
+    "lake": ("tests/lake", "--ignore=tests/lake/commands", *(f"--ignore={path}" for path in APART)),
+    "commands": ("tests/lake/commands", *APART),
 }
 PARALLEL: Final[Mapping[str, Sequence[str]]] = {
     # The others start servers, which tests of a package share.

@@ -71,7 +71,7 @@ class Topics:
             raise BatchError(f"the archive of {topic} has a gap: {error}", layer="bronze") from error
         if not ends and person.table.feed == "jdbc":
             return  # no worker archives this topic
-        found = pending_changes(self._bootstrap, topic, person.table.key, ends)
+        found = pending_changes(self._bootstrap, topic, (person.key,), ends)
         if found.is_all or key_text([person.id]) in found.keys:
             raise BatchError(
                 f"changes of this {SUBJECT} in {topic} are not archived yet and would be archived after the erasure: "

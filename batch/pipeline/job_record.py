@@ -2,7 +2,7 @@
 
     batch_jobs:{dataset}    hash: state (running | done | nothing new | failed), run_id, started, ended, seconds, rows
                             (JSON object: number of rows written, by table), drift (JSON object: differences between
-                            the columns of source and definition, by table), error
+                            the columns of source and definition, by table), drifted_tables (their number), error
     batch_comparisons:{dataset}    hash of the last comparison of all tables with the source: verdict (equal | different
                             | behind), at (Unix time), different (JSON array: names of the tables that differ)
 
@@ -80,6 +80,7 @@ class JobRecord:
             seconds=f"{(now - started).total_seconds():.1f}",
             rows=msgspec.json.encode({table.name: table.rows_written for table in tables}).decode(),
             drift=msgspec.json.encode(drift or {}).decode(),
+            drifted_tables=str(len(drift or {})),
             error=error,
         )
 
