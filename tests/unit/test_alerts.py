@@ -16,6 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops.connector.exposition import WatchCollector
+from ops.connector.slots import Slot
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.web.metrics import exposition
 from streams.runtime.web.pages import CountedCollector
@@ -38,8 +39,10 @@ def exposed() -> set[str]:
     counted = {
         "orders": SimpleNamespace(counts=Counter(overdue=0, completed=0)),
         "guard": SimpleNamespace(counts=Counter(emitted_twice=0)),
+        "warehouse": SimpleNamespace(counts=Counter(refused=0)),
     }
-    watch = WatchCollector("shop-connector", SimpleNamespace(is_up=True, is_sweep_due=False))
+    slot = cast(Slot, SimpleNamespace(lag_bytes=1, kept_bytes=2))
+    watch = WatchCollector("shop-connector", SimpleNamespace(is_up=True, is_sweep_due=False), lambda: slot)
     extra = [watch, CountedCollector(counted), IncompleteCollector(empty), WaitingCollector(lambda: WAITING)]
     text = exposition(app, LAGS, extra).decode()
     return {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}

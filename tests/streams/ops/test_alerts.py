@@ -70,6 +70,7 @@ CASES: Final[Mapping[str, Case]] = {
     "KafkaUnanswered": one("millrace_end_offsets_age_seconds", A, "1x2 40x5 1x10", 150, 420),
     "DiskFillsUp": one("millrace_disk_free_bytes", A, "1000000000-1000000x200 800000000x900", 3_600, 28_800),
     "ConnectorDown": one("millrace_connector_up", {**A, "connector": "shop"}, "1x2 0x4 1x10", 180, 300),
+    "SlotLag": one("millrace_slot_lag_bytes", {**A, "connector": "shop"}, "0x2 2000000000x20 0x10", 480, 780),
     "OrdersOverdue": one("millrace_orders_total", {**A, "event": "overdue"}, "0x2 1x60", 120, 1_080),
     "OrdersHeld": one(
         "millrace_orders_incomplete", {**A, "reason": "held_by_another_deployment"}, "0x2 2x20 0x10", 450, 780
