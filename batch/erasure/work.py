@@ -235,7 +235,7 @@ class Erasure:
     def _warehouse(self) -> list[Entry]:
         """Return a report entry for the person's row in the warehouse, which this command does not know."""
         target = self.person.table.warehouse
-        note = "not searched: a deleted row keeps its last values, and dlq_events the dead letters; delete both by SQL"
+        note = "not searched: run `millrace warehouse erase`, or the row and its dead letters keep their last values"
         place = "" if target is None else f"warehouse {self.person.dataset}.{target.table}"
         return [Entry(place=place, found=0, left=0, is_ours=False, note=note)] if place else []
 

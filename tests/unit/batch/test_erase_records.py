@@ -125,4 +125,4 @@ def test_the_report_names_the_warehouse_which_is_not_searched(tmp_path: Path) ->
         )
         found = erasure._warehouse()
         assert [entry.place for entry in found] == places
-        assert all(not entry.is_ours and "delete both by SQL" in entry.note for entry in found)
+        assert all(not entry.is_ours and "millrace warehouse erase" in entry.note for entry in found)
