@@ -242,6 +242,7 @@ class MetricsSettings(WorkerSettings):
     late_s: float = setting("METRICS_LATE_S", parsing.number(60, 30 * 86_400), 3_600.0)
     high_value: float | None = setting("ALERT_HIGH_VALUE", parsing.number(0.01, 1e12), None)
     bulk: int | None = setting("ALERT_BULK", parsing.whole(1, 2**31 - 1), None)
+    key_prefix: str | None = setting("METRICS_KEY_PREFIX", parsing.text, None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 from config.definition import Definition, ShopGenerator
 from config.settings import DatasetSettings
-from demo.changes import KILL_ARCHIVE_S, KILL_CONNECT_S, LIFE_RATE_PER_S, LIFE_S, ChangesPart
+from demo.changes import KILL_ARCHIVE_S, KILL_CONNECT_S, KILL_SINKS_S, LIFE_RATE_PER_S, LIFE_S, ChangesPart
 from demo.interruption import Interruption
 from demo.lake import LakePart
 from demo.orders_demo import ARCHIVE_SETTINGS
@@ -16,23 +16,26 @@ from demo.progress import CHANGES_MEASURED_S, Progress, duration
 from demo.proof import ChangesProof
 from demo.run import run_changes
 from demo.servers import Servers, lake_programs
+from demo.sinks import SinksPart
 from demo.workers import Worker
 from ops.dataset.generator.plan import Plan
 from stack.local import Stack
 from stack.ports import free_ports
 
 PLAN: Final = """\
-Millrace demo of the dataset `{name}`: every change of its PostgreSQL database, captured, archived and refined, although
-servers and workers are killed; and a lake that equals the database. On real servers, on this machine, in about {total}:
+Millrace demo of the dataset `{name}`: every change of its PostgreSQL database, captured, archived, counted and refined,
+although servers and workers are killed; warehouse and lake equal the database. On this machine, in about {total}:
 
   1. start PostgreSQL, Kafka, Kafka Connect with Debezium and Redis (downloaded once, on separate ports); meanwhile
      MinIO is built and Spark's jars are downloaded in the background, if they are not there yet;
   2. create the database; load {customers:,} customers, {products:,} products, {orders:,} orders with {lines:,} items;
      create the topics, register the Debezium connector, and wait for the end of its snapshot;
-  3. start MinIO, and archive every change there;
-  4. simulate {life:.0f} s of life, {rate:.0f} inserts, changes and deletions per second; in it, kill Connect (SIGKILL)
-     and start it again after {connect:.0f} s, and the archive worker after {archive:.0f} s;
-  5. wait until every change is in Kafka and in the archive, and count both;
+  3. start MinIO, and archive every change there; write it to the warehouse, a star schema in PostgreSQL, and count it
+     in Redis for live figures;
+  4. simulate {life:.0f} s of life, {rate:.0f} inserts, changes and deletions per second; in it, kill (SIGKILL) and
+     start again: Connect after {connect:.0f} s, the archive's worker after {archive:.0f} s, the others after {sinks};
+  5. wait until every change is in Kafka and in the archive, and count both; compare the warehouse with the database in
+     SQL, and the figures with SQL over a history that triggers keep in the database;
   6. fill the lake from the archive with Spark: Bronze and Silver of {tables};
   7. compare the lake with the database, row by row, and print the proof ({proof}).
 """
@@ -43,7 +46,8 @@ the servers are still running. To look around:
   eval "$(millrace env --name {stack})"; export DATASET={name}
   millrace connector status
   millrace dataset simulate --rate 50
-  millrace worker archive --web-port 6071            # and in another shell:
+  millrace worker warehouse --web-port 6072          # and in other shells:
+  millrace worker archive --web-port 6071            # millrace warehouse check
   millrace lake run --every 10s                      # millrace lake show {table}
 to stop them and delete their data: millrace reset --name {stack}"""
 
@@ -76,6 +80,7 @@ class ChangesDemo:
             rate=LIFE_RATE_PER_S,
             connect=KILL_CONNECT_S,
             archive=KILL_ARCHIVE_S,
+            sinks=" and ".join(f"{second:.0f} s" for second in KILL_SINKS_S),
             tables=f"{', '.join(others)} and {last}" if others else last,
             proof=proof,
         )
@@ -108,6 +113,7 @@ class ChangesDemo:
             application="streams.archive",
         )
         definition, programs = self._definition, lake_programs(stack.site.cache)
+        sinks = SinksPart(definition=definition, environment=environment, folder=self._folder, progress=progress)
         lake = LakePart(definition=definition, environment=environment, logs=self._folder / "logs", progress=progress)
         with Servers(stack, progress, interruption, background=programs, engine=definition.engine) as servers:
             changes = ChangesPart(
@@ -115,6 +121,7 @@ class ChangesDemo:
                 plan=self._plan,
                 environment=environment,
                 archive=archive,
+                sinks=sinks,
                 servers=servers,
                 progress=progress,
             )

@@ -42,7 +42,7 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
             "register, watch and remove the Debezium connector; sweep lost deletions",
         ),
         "schemas": ("ops.schemas", "write and check the published JSON Schemas"),
-        "warehouse": ("ops.warehouse", "create, show and remove a dataset's tables in the warehouse"),
+        "warehouse": ("ops.warehouse.commands", "create, show, check and remove a dataset's tables in the warehouse"),
     },
     "run": {
         "worker": ("ops.worker", "run a worker of an application: orders, lookups, archive, warehouse or metrics"),

@@ -36,6 +36,6 @@ def former_versions(versioned: Sequence[str]) -> list[Entry]:
 def warehouse(person: Person) -> list[Entry]:
     """Return a report entry for the person's rows in the warehouse, which this command does not know."""
     target = person.table.warehouse
-    note = "not searched: a deleted row keeps its last values, and dlq_events the dead letters; delete both by SQL"
+    note = "not searched: run `millrace warehouse erase`, or the row and its dead letters keep their last values"
     place = "" if target is None else f"warehouse {person.dataset}.{target.table}"
     return [Entry(place=place, found=0, left=0, is_ours=False, note=note)] if place else []

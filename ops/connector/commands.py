@@ -25,7 +25,7 @@ from ops.connector.epochs import begin_epoch, begun_epoch, next_epoch
 from ops.connector.exposition import exposed
 from ops.connector.first_reads import FirstReads, read_all
 from ops.connector.mysql import check_source
-from ops.connector.postgres import PostgresSource, reader_asked
+from ops.connector.postgres import PostgresSource, reader_asked, slot_reader
 from ops.connector.reads import position_of, tables_read
 from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name, connector_settings
@@ -249,7 +249,8 @@ def run_watch(arguments: argparse.Namespace) -> int:
             say=lambda line: print(line, flush=True),
             reader=reader_asked(definition, settings_environment(arguments), connect),
         )
-        with exposed(arguments.metrics, connector_name(definition.name), watch):
+        slot = slot_reader(definition, settings_environment(arguments))
+        with exposed(arguments.metrics, connector_name(definition.name), watch, slot):
             while not stop.is_set():
                 watch.look()
                 stop.wait(_LOOK_SECONDS)

@@ -14,10 +14,11 @@ from config.settings import ConnectSettings, KafkaSettings
 from ops.connector.apply import failure_of, is_running
 from ops.connector.arrival import SILENT_S, Arrivals
 from ops.connector.publication import prepare_source, unpublished
-from ops.connector.rest import ConnectClient
+from ops.connector.rest import LITTLE, ConnectClient
 from ops.connector.settings import connector_name, slot_name
 from ops.connector.slots import (
     BEGIN_EPOCH,
+    Slot,
     blocking_transactions,
     committed_place,
     drop_slot,
@@ -106,6 +107,11 @@ class PostgresSource:
                     raise StackError(f"{self._name} has not published all changes: {reason}")
                 time.sleep(_POLL_S)
 
+    def slot(self, epoch: int) -> Slot | None:
+        """Return the connector's slot as it is now; None if there is none."""
+        with self._connected() as connection:
+            return read_slot(connection, slot_name(self._definition.name, epoch))
+
     def status_lines(self, epoch: int) -> tuple[list[str], bool]:
         """Describe slot and arrival; the second value is whether changes arrive and the log is still there."""
         name = slot_name(self._definition.name, epoch)
@@ -175,3 +181,17 @@ class PostgresSource:
         found = catalogue_of(self._definition, app_id="-", order_partitions=self._kafka.order_partitions)
         changes = [spec for spec in found if spec.direction is Direction.IN]
         return [*changes, SIGNALS_SPEC, heartbeat_spec(with_epoch(self._definition.name, epoch))]
+
+
+def slot_reader(definition: Definition, environment: Mapping[str, str]) -> Callable[[], Slot | None]:
+    """Return what reads a connector's slot, in the epoch that it has at that moment; for other engines, None always."""
+
+    def read() -> Slot | None:
+        if definition.engine != "postgres":
+            return None
+        with ConnectClient(ConnectSettings.read(environment).url, LITTLE) as connect:
+            config = connect.config(connector_name(definition.name)) or {}
+            source = PostgresSource(definition, environment, connect)
+            return source.slot(epoch_of(config.get("topic.prefix")))
+
+    return read

@@ -9,6 +9,9 @@ from streams.runtime.web.rules import RULES, RUNBOOKS, Past, Rule, Verdict, grow
 
 _QUARTER_HOUR_S: Final = 900.0
 
+SLOT_LAG_BYTES: Final = 2**30
+"""Log of a PostgreSQL source that waits for the connector; the source's disk fills up with it, or drops it."""
+
 
 def _overdue(past: Past) -> str | None:
     number = grown(past, lambda figures: figures.events.get("orders.overdue", 0), _QUARTER_HOUR_S)
@@ -67,6 +70,17 @@ ORDER_RULES: Final[Sequence[Rule]] = (
         do="millrace lake reconcile --repair",
         docs=f"{RUNBOOKS}/reconcile-differs.md",
         find=_lake_different,
+    ),
+    Rule(
+        name="SlotLag",
+        expression=f"millrace_slot_lag_bytes > {SLOT_LAG_BYTES}",
+        for_s=300,
+        verdict=Verdict.PERSON,
+        summary="The connector is more than 1 GiB of the source's log behind",
+        impact="Changes arrive late, and the source keeps its log until its disk is full or its limit is reached.",
+        do="millrace connector status",
+        docs="docs/operate/postgres-source.md",
+        find=None,
     ),
     Rule(
         name="OrdersOverdue",

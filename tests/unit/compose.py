@@ -23,7 +23,7 @@ WATCHES = {"setup": WATCH, "setup-shop": "connector-shop"}
 
 SOURCES = {"setup": "mysql", "setup-shop": "postgres"}
 WORKERS = tuple(name for name in PROGRAMS if name not in (*WATCHES, *WATCHES.values()))
-OF_SHOP = ("postgres", "setup-shop", "connector-shop", "archive-shop")
+OF_SHOP = ("postgres", "setup-shop", "connector-shop", "archive-shop", "warehouse-shop", "metrics-shop")
 """Services of the profile `shop`."""
 
 APPLICATIONS: dict[str, str] = {name: SERVICES[name]["command"][2] for name in WORKERS if name not in OF_SHOP}

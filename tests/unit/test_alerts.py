@@ -19,6 +19,7 @@ from batch.pipeline.exposition import LakeCollector
 from batch.pipeline.job_record import Comparison
 from batch.pipeline.manifest import TableRun
 from ops.connector.exposition import WatchCollector
+from ops.connector.slots import Slot
 from streams.runtime.faust.app import TransactionalApp
 from streams.runtime.web.metrics import exposition
 from streams.runtime.web.pages import CountedCollector
@@ -41,8 +42,10 @@ def exposed() -> set[str]:
     counted = {
         "orders": SimpleNamespace(counts=Counter(overdue=0, completed=0)),
         "guard": SimpleNamespace(counts=Counter(emitted_twice=0)),
+        "warehouse": SimpleNamespace(counts=Counter(refused=0)),
     }
-    watch = WatchCollector("shop-connector", SimpleNamespace(is_up=True, is_sweep_due=False))
+    slot = cast(Slot, SimpleNamespace(lag_bytes=1, kept_bytes=2))
+    watch = WatchCollector("shop-connector", SimpleNamespace(is_up=True, is_sweep_due=False), lambda: slot)
     comparison = Comparison(verdict="equal", at=0.0, different=[])
     lake = LakeCollector("shop", every_s=10, compared=lambda: comparison)
     lake.ran(0.0, [TableRun(layer="gold", table="orders")])

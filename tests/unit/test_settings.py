@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from config.database_settings import DatabaseSettings
+from config.database_settings import DatabaseSettings, WarehouseDatabaseSettings
 from config.settings import (
     CacheSettings,
     ConnectSettings,
@@ -78,6 +78,17 @@ def test_the_first_of_two_names_wins() -> None:
 def test_a_layer_may_be_in_a_bucket_a_container_or_a_folder() -> None:
     for root in ("s3a://lake/bronze", "abfss://bronze@account.dfs.core.windows.net", "file:///tmp/bronze"):
         assert LakeSettings.read({"BRONZE_ROOT": f"{root}/"}).bronze == root
+
+
+def test_the_sources_login_is_not_sent_to_a_warehouse_on_another_host() -> None:
+    source = {"PGHOST": "db", "PGPORT": "1", "PGUSER": "owner", "PGPASSWORD": "secret"}
+    assert WarehouseDatabaseSettings.read(source).port == 1
+    with pytest.raises(SettingsError) as raised:
+        WarehouseDatabaseSettings.read(source | {"WAREHOUSE_HOST": "other"})
+    assert [line.split(":")[0] for line in str(raised.value).splitlines()] == ["WAREHOUSE_USER", "WAREHOUSE_PASSWORD"]
+    own = {"WAREHOUSE_HOST": "other", "WAREHOUSE_USER": "analyst", "WAREHOUSE_PASSWORD": "word"}
+    found = WarehouseDatabaseSettings.read(source | own)
+    assert (found.host, found.port, found.user, found.password) == ("other", 5432, "analyst", "word")
 
 
 def test_an_empty_first_name_leaves_the_second() -> None:

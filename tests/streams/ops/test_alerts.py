@@ -80,6 +80,7 @@ CASES: Final[Mapping[str, Case]] = {
         300,
     ),
     "LakeDifferent": one("millrace_lake_tables_different", {**A, "dataset": "d"}, "0x2 2x3 0x10", 120, 300),
+    "SlotLag": one("millrace_slot_lag_bytes", {**A, "connector": "shop"}, "0x2 2000000000x20 0x10", 480, 780),
     "OrdersOverdue": one("millrace_orders_total", {**A, "event": "overdue"}, "0x2 1x60", 120, 1_080),
     "OrdersHeld": one(
         "millrace_orders_incomplete", {**A, "reason": "held_by_another_deployment"}, "0x2 2x20 0x10", 450, 780

@@ -164,4 +164,4 @@ def test_the_report_names_the_warehouse_which_is_not_searched() -> None:
     for each, places in ((person, ["warehouse project_db.dim_customers"]), (without, [])):
         found = warehouse(each)
         assert [entry.place for entry in found] == places
-        assert all(not entry.is_ours and "delete both by SQL" in entry.note for entry in found)
+        assert all(not entry.is_ours and "millrace warehouse erase" in entry.note for entry in found)

@@ -123,7 +123,7 @@ def test_a_failure_stops_the_servers(stack: FakeStack, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("dataset", "orders", "phase"), [("project_db", "2,500 orders", "[ 1/11]"), ("shop", "5,000 orders", "[ 1/8]")]
+    ("dataset", "orders", "phase"), [("project_db", "2,500 orders", "[ 1/11]"), ("shop", "5,000 orders", "[ 1/9]")]
 )
 def test_the_plan_comes_first_and_is_that_of_the_dataset(
     stack: FakeStack,
