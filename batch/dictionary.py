@@ -93,7 +93,7 @@ def _versions_of(table: Table) -> str:
 def _source_table(definition: Definition, table: Table, plans: Sequence[GoldPlan]) -> str:
     own = {table.name, table.history_name}
     facts = [
-        ("source", f"`{definition.database}.{table.name}`, read from {_FEEDS[table.feed]}"),
+        ("source", f"`{definition.database}.{table.source_name}`, read from {_FEEDS[table.feed]}"),
         *_topic(definition, table),
         ("key", _names(table.key)),
         ("cursor", f"`{table.cursor}`" if table.cursor else "none"),
@@ -121,7 +121,7 @@ def _source_table(definition: Definition, table: Table, plans: Sequence[GoldPlan
 
 def _topic(definition: Definition, table: Table) -> Iterator[tuple[str, str]]:
     if table.feed == "changes":
-        name = topic_under(definition.topic_prefix, table.name)
+        name = topic_under(definition.topic_prefix, table.source_name)
         yield "topic", f"`{name}`, keyed by `{table.topic_key or ', '.join(table.key)}`"
 
 

@@ -24,6 +24,7 @@ from config.definition import (
     Unique,
     bound_text,
 )
+from config.lake_names import lake_name, lake_name_faults
 from config.metrics import metrics_faults
 from config.warehouse import warehouse_faults
 
@@ -55,6 +56,7 @@ def faults(definition: Definition) -> list[str]:
         found.append(f"lake_prefix: {definition.lake_prefix!r} is reserved")
     names = [name for table in definition.tables for name in (table.name, table.history_name) if name is not None]
     found += [f"tables: table {name!r} is defined twice" for name in _repeated(iter(names))]
+    found += lake_name_faults(definition.tables)
     for index, table in enumerate(definition.tables):
         found += [f"tables[{index}].{fault}" for fault in _table_faults(definition, table)]
     if definition.completeness:
@@ -107,7 +109,7 @@ def _snapshot_faults(definition: Definition) -> Iterator[str]:
 
 def _table_faults(definition: Definition, table: Table) -> Iterator[str]:
     names = table.column_names
-    if not definition.lake_prefix and table.name.lower() in RESERVED_LAKE_FOLDERS:
+    if not definition.lake_prefix and lake_name(table.name) in RESERVED_LAKE_FOLDERS:
         yield f"name: {table.name!r} is reserved if lake_prefix is empty"
     yield from (f"columns: column {name!r} is defined twice" for name in _repeated(iter(names)))
     yield from (f"key: column {name!r} is used twice" for name in _repeated(iter(table.key)))

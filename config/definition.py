@@ -61,6 +61,11 @@ class Column(Part, frozen=True):
     personal: bool = False
     zero_is_null: bool = False
 
+    @property
+    def source_name(self) -> str:
+        """Name of the column in the source, which may have another one in the lake (`config.lake_names`)."""
+        return self.name
+
 
 class Rule(Part, frozen=True, tag_field="check"):
     """A quality rule of a table; `action` is applied to a row that breaks it."""
@@ -155,6 +160,20 @@ class Table(Part, frozen=True):
     def column_names(self) -> tuple[str, ...]:
         """Names of the columns, in the definition's order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def source_name(self) -> str:
+        """Name of the table in the source, which may have another one in the lake (`config.lake_names`)."""
+        return self.name
+
+    @property
+    def lake_columns(self) -> dict[str, str]:
+        """Names of the columns as this table has them, keyed by their names in the source."""
+        return {column.source_name: column.name for column in self.columns}
+
+    def column(self, name: str) -> Column:
+        """Find the column `name`, which exists."""
+        return next(column for column in self.columns if column.name == name)
 
     @property
     def history_name(self) -> str | None:

@@ -83,7 +83,7 @@ def rows_in_source(person: Person, settings: SourceSettings, definition: Definit
     with connected(settings, definition.database, definition.schema) as connection:
         check_columns(connection, table)
         engine = connection.engine
-        query = f"SELECT COUNT(*) FROM {engine.quoted(table.name)} WHERE {engine.value(person.column)} = %s"  # noqa: S608
+        query = f"SELECT COUNT(*) FROM {engine.quoted(table.source_name)} WHERE {engine.value(person.column)} = %s"  # noqa: S608
         return int(connection.value(query, (person.id,)))
 
 
@@ -95,9 +95,9 @@ def check_deleted_in_source(person: Person, settings: SourceSettings, definition
     """
     if rows_in_source(person, settings, definition):
         raise BatchError(
-            f"the source still has this {SUBJECT}'s row in {definition.database}.{person.table.name}: delete it there "
-            "first, because every snapshot, backfill and repair would bring it back; this command cannot check whether "
-            "a remaining row was anonymised",
+            f"the source still has this {SUBJECT}'s row in {definition.database}.{person.table.source_name}: delete it "
+            "there first, because every snapshot, backfill and repair would bring it back; this command cannot check "
+            "whether a remaining row was anonymised",
             layer="source",
             table=person.table.name,
         )

@@ -22,6 +22,7 @@ from batch.storage.objects import object_folder
 from batch.storage.paths import Lake
 from config.dataset import load_definition
 from config.definition import Definition
+from config.lake_names import in_lake
 from config.settings import BatchSettings, DatasetSettings, LakeSettings, ObjectStoreSettings, SparkSettings
 
 
@@ -92,7 +93,7 @@ def open_workspace(arguments: argparse.Namespace) -> Iterator[Workspace]:
         DefinitionError: the dataset is unknown, or its definition is malformed.
         SettingsError: a setting is missing or invalid.
     """
-    definition = load_definition(arguments.dataset or DatasetSettings.read().dataset)
+    definition = in_lake(load_definition(arguments.dataset or DatasetSettings.read().dataset))
     settings, store = LakeSettings.read(), ObjectStoreSettings.read()
     lake = Lake(bronze=settings.bronze, silver=settings.silver, gold=settings.gold, prefix=definition.lake_prefix)
     with logged(BatchSettings.read().log_folder):

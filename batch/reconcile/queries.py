@@ -41,7 +41,7 @@ _TYPES: Final = (
 
 def source_query(engine: Engine, table: Table) -> str:
     """Return the SQL query for the keys and digests of a source table's rows."""
-    return _source(engine, engine.quoted(table.name), _key_columns(table), table.columns)
+    return _source(engine, engine.quoted(table.source_name), _key_columns(table), table.columns)
 
 
 def bronze_rows(bronze: DataFrame, table: Table) -> DataFrame:
