@@ -12,6 +12,7 @@ from batch.gold import GoldPlan
 from batch.gold.plan import added_columns
 from batch.silver.rules import rule_name, spark_type
 from config.definition import Definition, NotNull, Pattern, Range, Reference, Table, Unique, bound_text
+from config.lake_names import in_lake
 from streams.topics import topic_under
 
 Rule = NotNull | Range | Pattern | Reference | Unique
@@ -52,6 +53,7 @@ _ACTIONS: Final = {
 
 def dictionary_text(definition: Definition, plans: Sequence[GoldPlan]) -> str:
     """Return the data dictionary of a dataset, with all its tables, as Markdown."""
+    definition = in_lake(definition)
     parts = [_HEAD.format(name=definition.name), _LAYERS, _overview(definition, plans)]
     if plans:
         parts.append(_lineage(plans))

@@ -13,13 +13,13 @@ from config.definition import (
     Column,
     Completeness,
     Definition,
+    Generator,
     LogicalType,
     OrdersGenerator,
     Pattern,
     Range,
     Reference,
     Rule,
-    ShopGenerator,
     Table,
     Unique,
     bound_text,
@@ -248,11 +248,11 @@ def _whole_number_columns(table: Table) -> set[str]:
     return {column.name for column in table.columns if column.type in ("integer", "bigint")}
 
 
-def _generator_faults(generator: OrdersGenerator | ShopGenerator) -> Iterator[str]:
+def _generator_faults(generator: Generator) -> Iterator[str]:
     """List parameters of the generator that contradict each other."""
     most = len(generator.line_weights) * generator.orders
     if not generator.orders <= generator.order_details <= most:
-        name = "order_items" if isinstance(generator, ShopGenerator) else "order_details"
+        name = "order_details" if isinstance(generator, OrdersGenerator) else "order_items"
         yield f"{name}: must be from {generator.orders} to {most} (1 to {len(generator.line_weights)} per order)"
     if len(generator.line_weights) > generator.products:
         yield "line_weights: an order can't have more lines than there are products"

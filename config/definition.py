@@ -8,6 +8,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from config.definition_generators import Generator as Generator
+from config.definition_generators import OrdersGenerator as OrdersGenerator
+from config.definition_generators import ShopGenerator as ShopGenerator
+from config.definition_generators import StoreGenerator as StoreGenerator
 from config.definition_metrics import Metrics
 from config.definition_part import Identifier, Part
 
@@ -15,8 +19,6 @@ ENGINES = ("mysql", "postgres")
 RESERVED_LAKE_FOLDERS = frozenset({"changes", "audit"})
 
 TopicPrefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z", max_length=150)]
-Count = Annotated[int, Meta(ge=1, le=2_000_000_000)]
-Weight = Annotated[float, Meta(ge=0)]
 Sentence = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z")]
 """A single line of text for human readers."""
 
@@ -203,41 +205,6 @@ class Completeness(Part, frozen=True):
         return self.expected.partition(".")[2]
 
 
-class OrdersGenerator(Part, frozen=True, tag_field="kind", tag="orders"):
-    """Parameters of the generator of shop data; the row counts are those of size 1."""
-
-    seed: int
-    orders: Count
-    order_details: Count
-    customers: Count
-    payment_methods: Annotated[int, Meta(ge=1, le=12)]
-    stores: Count
-    products: Count
-    first_day: datetime.date
-    days: Annotated[int, Meta(ge=1, le=36_525)]
-    line_weights: Annotated[tuple[Weight, ...], Meta(min_length=1)]
-    hour_weights: Annotated[tuple[Weight, ...], Meta(min_length=24, max_length=24)]
-    weekday_weights: Annotated[tuple[Weight, ...], Meta(min_length=7, max_length=7)]
-
-
-class ShopGenerator(Part, frozen=True, tag_field="kind", tag="shop"):
-    """Parameters of the generator of the dataset `shop`; the row counts are those of size 1."""
-
-    seed: int
-    customers: Count
-    products: Count
-    orders: Count
-    order_items: Count
-    first_day: datetime.date
-    days: Annotated[int, Meta(ge=1, le=36_525)]
-    line_weights: Annotated[tuple[Weight, ...], Meta(min_length=1)]
-
-    @property
-    def order_details(self) -> int:
-        """Number of lines of all orders."""
-        return self.order_items
-
-
 class Definition(Part, frozen=True):
     """The definition of a dataset, read from `folder`.
 
@@ -259,7 +226,7 @@ class Definition(Part, frozen=True):
     completeness: Completeness | None = None
     metrics: Metrics = Metrics()
     connector: dict[str, str] = field(default_factory=dict)
-    generator: OrdersGenerator | ShopGenerator | None = None
+    generator: Generator | None = None
 
     @property
     def topic_prefix(self) -> str:

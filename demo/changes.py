@@ -10,22 +10,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Protocol
 
-from config.database_settings import PostgresSettings
-from config.definition import Definition, ShopGenerator
-from config.settings import ArchiveSettings, ConnectSettings, KafkaSettings, ObjectStoreSettings
+from config.definition import Definition, Generator
+from config.engines import engine_of
+from config.settings import ArchiveSettings, KafkaSettings, ObjectStoreSettings
 from demo.archived import ArchiveCount, captured
+from demo.capture import Capture
 from demo.progress import Progress
 from demo.proof import ChangesProof
 from demo.workers import Worker
-from ops.connector.apply import apply_connector, wait_snapshot
-from ops.connector.postgres import PostgresSource
-from ops.connector.rest import ConnectClient
-from ops.connector.settings import connector_name, connector_settings
 from ops.database import connected
 from ops.dataset.bulk import OnDuplicate
+from ops.dataset.generator.kinds import write_generated
 from ops.dataset.generator.load import load_files
 from ops.dataset.generator.plan import Plan
-from ops.dataset.generator.shop_files import write_shop_files
 from ops.dataset.schema import create_schema
 from ops.dataset.simulate import simulate
 from ops.dataset.simulation import Simulation, Summary
@@ -49,7 +46,7 @@ class Killer(Protocol):
 
 
 class ChangesPart:
-    """Capture of a dataset on PostgreSQL, a simulated life with faults, and the archive, on running servers.
+    """Capture of a dataset, a simulated life with faults, and the archive, on running servers.
 
     Args:
         environment: settings with which programs reach the servers.
@@ -69,8 +66,8 @@ class ChangesPart:
     ) -> None:
         self._definition = definition
         self._plan = plan
-        self._environment = environment
-        self._database = PostgresSettings.read(environment)
+        self._database = engine_of(definition).login(environment)
+        self._capture = Capture(definition, environment)
         self._kafka = KafkaSettings.read(environment)
         self._archive = archive
         self._servers = servers
@@ -84,8 +81,8 @@ class ChangesPart:
         self._archived = ArchiveCount(ObjectStoreSettings.read(environment), settings, self._topics)
 
     @property
-    def _generator(self) -> ShopGenerator:
-        assert isinstance(self._definition.generator, ShopGenerator)
+    def _generator(self) -> Generator:
+        assert self._definition.generator is not None
         return self._definition.generator
 
     def capture(self, proof: ChangesProof) -> None:
@@ -98,13 +95,7 @@ class ChangesPart:
             proof.rows = self._load()
         with self._progress.phase("snapshot", f"register the connector, and wait for the {proof.rows:,} rows in Kafka"):
             apply_topics(self._kafka, self._specs)
-            with ConnectClient(self._connect.url) as connect:
-                source = self._source(connect)
-                before = source.prepare(0, lambda line: None)
-                name = connector_name(self._definition.name)
-                apply_connector(connect, name, connector_settings(self._definition, self._connect))
-                source.await_arrival(0, before)
-                wait_snapshot(connect, name)
+            self._capture.begin()
 
     def live(self, proof: ChangesProof) -> None:
         """Let the database live while its changes are archived, kill Connect and the worker, and wait for the archive.
@@ -122,18 +113,11 @@ class ChangesPart:
         finally:
             self._archive.stop()
 
-    @property
-    def _connect(self) -> ConnectSettings:
-        return ConnectSettings.read(self._environment)
-
-    def _source(self, connect: ConnectClient) -> PostgresSource:
-        return PostgresSource(self._definition, self._environment, connect)
-
     def _load(self) -> int:
         with connected(self._database) as connection:
             create_schema(connection, self._definition, drop=True)
         with tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder:
-            paths = write_shop_files(self._generator, self._plan, Path(folder))
+            paths = write_generated(self._generator, self._plan, Path(folder))
             load_files(self._database, self._definition, paths, OnDuplicate.FAIL, lambda line: self._progress.tick())
         with connected(self._database, self._definition.database, self._definition.schema) as connection:
             names = [connection.quoted(table.name) for table in self._definition.tables]
@@ -168,8 +152,7 @@ class ChangesPart:
             return simulate(connection, self._generator, pace, stop=stop)
 
     def _await_archive(self, proof: ChangesProof) -> None:
-        with ConnectClient(self._connect.url) as connect:
-            self._source(connect).await_published(0)
+        self._capture.await_published()
         proof.captured = captured(self._kafka.bootstrap, self._topics)
         deadline = time.monotonic() + ARCHIVED_LIMIT_S
         while (done := self._archived.records()) < proof.captured:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from config.definition import Definition, ShopGenerator
+from config.definition import Definition
 from config.settings import DatasetSettings
 from demo.changes import KILL_ARCHIVE_S, KILL_CONNECT_S, LIFE_RATE_PER_S, LIFE_S, ChangesPart
 from demo.interruption import Interruption
@@ -15,25 +15,28 @@ from demo.orders_demo import ARCHIVE_SETTINGS
 from demo.progress import CHANGES_MEASURED_S, Progress, duration
 from demo.proof import ChangesProof
 from demo.run import run_changes
-from demo.servers import Servers, lake_programs
+from demo.servers import SHOWN, Servers, lake_programs
 from demo.workers import Worker
 from ops.dataset.generator.plan import Plan
 from stack.local import Stack
 from stack.ports import free_ports
+from stack.servers import SOURCES
 
 PLAN: Final = """\
-Millrace demo of the dataset `{name}`: every change of its PostgreSQL database, captured, archived and refined, although
-servers and workers are killed; and a lake that equals the database. On real servers, on this machine, in about {total}:
+Millrace demo of the dataset `{name}`: every change of its {database} database, captured, archived and refined,
+although servers and workers are killed; and a lake that equals the database. On real servers, on this machine, in about
+{total}:
 
-  1. start PostgreSQL, Kafka, Kafka Connect with Debezium and Redis (downloaded once, on separate ports); meanwhile
+  1. start {database}, Kafka, Kafka Connect with Debezium and Redis (downloaded once, on separate ports); meanwhile
      MinIO is built and Spark's jars are downloaded in the background, if they are not there yet;
-  2. create the database; load {customers:,} customers, {products:,} products, {orders:,} orders with {lines:,} items;
-     create the topics, register the Debezium connector, and wait for the end of its snapshot;
+  2. create the database; load {customers:,} customers, {products:,} products, and {orders:,} orders with
+     {lines:,} items; create the topics, register the Debezium connector, and wait for the end of its snapshot;
   3. start MinIO, and archive every change there;
   4. simulate {life:.0f} s of life, {rate:.0f} inserts, changes and deletions per second; in it, kill Connect (SIGKILL)
      and start it again after {connect:.0f} s, and the archive worker after {archive:.0f} s;
   5. wait until every change is in Kafka and in the archive, and count both;
-  6. fill the lake from the archive with Spark: Bronze and Silver of {tables};
+  6. fill the lake from the archive with Spark: Bronze, Silver and Gold of
+     {tables};
   7. compare the lake with the database, row by row, and print the proof ({proof}).
 """
 
@@ -49,7 +52,7 @@ to stop them and delete their data: millrace reset --name {stack}"""
 
 
 class ChangesDemo:
-    """The demo of a dataset on PostgreSQL that completes no orders.
+    """The demo of a dataset that completes no orders.
 
     Args:
         folder: folder for the worker's data and all logs.
@@ -70,7 +73,8 @@ class ChangesDemo:
             total=duration(total_s),
             orders=self._plan.orders,
             lines=self._plan.order_details,
-            products=self._generator.products,
+            products=self._products,
+            database=SHOWN[SOURCES[self._definition.engine]],
             customers=self._plan.customers,
             life=LIFE_S,
             rate=LIFE_RATE_PER_S,
@@ -81,9 +85,9 @@ class ChangesDemo:
         )
 
     @property
-    def _generator(self) -> ShopGenerator:
-        assert isinstance(self._definition.generator, ShopGenerator)
-        return self._definition.generator
+    def _products(self) -> int:
+        assert self._definition.generator is not None
+        return self._definition.generator.products
 
     def kept_text(self, stack: str) -> str:
         """Describe what can be done with the servers of a stack that goes on."""

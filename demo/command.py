@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from config.command_line import INTERRUPTED
-from config.definition import Definition, OrdersGenerator, ShopGenerator
+from config.definition import Definition, OrdersGenerator
 from config.settings import CacheSettings, DatasetSettings
 from demo.changes_demo import ChangesDemo
 from demo.interruption import Interruption
@@ -89,11 +89,10 @@ def chosen_demo(definition: Definition, *, size: float, customers: int | None) -
     plan = make_plan(generator_parameters(definition), size=size, customers=customers)
     if definition.completes_orders and isinstance(definition.generator, OrdersGenerator):
         return OrdersDemo(definition, plan, PROOF.parent)
-    if definition.engine == "postgres" and isinstance(definition.generator, ShopGenerator):
+    if not isinstance(definition.generator, OrdersGenerator):
         return ChangesDemo(definition, plan, PROOF.parent)
     raise StackError(
-        f"there is no demo of dataset {definition.name}: it needs `completeness` and the generator `orders`, or engine "
-        "postgres and the generator `shop`"
+        f"there is no demo of dataset {definition.name}: with the generator `orders`, it needs `completeness`"
     )
 
 

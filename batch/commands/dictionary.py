@@ -12,7 +12,6 @@ from batch.pipeline.workspace import add_dataset_option
 from config.dataset import load_definition
 from config.definition import Definition
 from config.json_output import add_json_option, print_json
-from config.lake_names import in_lake
 from config.settings import DatasetSettings
 
 FILE: Final = "dictionary.md"
@@ -32,7 +31,7 @@ def add_commands(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the data dictionary; with `--check`, only report whether the existing file is up to date."""
-    definition = in_lake(load_definition(arguments.dataset or DatasetSettings.read().dataset))
+    definition = load_definition(arguments.dataset or DatasetSettings.read().dataset)
     path, text = dictionary_path(definition), dictionary_text(definition, plans(definition))
     is_same = path.exists() and path.read_text("utf-8") == text
     exit_code = 1 if arguments.check and not is_same else 0

@@ -12,7 +12,6 @@ from typing import Any
 
 from config import parsing
 from config.command_line import argument
-from config.definition import ShopGenerator
 from config.json_output import add_json_option, print_json
 from config.settings import KafkaSettings
 from ops.connector.repair import repair
@@ -22,10 +21,9 @@ from ops.dataset.bulk import OnDuplicate
 from ops.dataset.check import check
 from ops.dataset.command import add_dataset_command, chosen_database, chosen_definition, generator_parameters, say
 from ops.dataset.foreign import command as foreign
-from ops.dataset.generator.files import write_files
+from ops.dataset.generator.kinds import write_generated
 from ops.dataset.generator.load import load_files, require_empty
 from ops.dataset.generator.plan import make_plan
-from ops.dataset.generator.shop_files import write_shop_files
 from ops.dataset.load import Outcome, load_file
 from ops.dataset.newest import NO_LONGER_EXISTS
 from ops.dataset.oracle import Verdict
@@ -182,10 +180,7 @@ def run_generate(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         began = time.monotonic()
         folder = arguments.out or Path(temporary)
-        if isinstance(parameters, ShopGenerator):
-            paths = write_shop_files(parameters, plan, folder, say)
-        else:
-            paths = write_files(parameters, plan, folder, say)
+        paths = write_generated(parameters, plan, folder, say)
         say(f"generated with seed {plan.seed} in {time.monotonic() - began:.1f} s")
         if arguments.load:
             began = time.monotonic()
