@@ -11,11 +11,11 @@ from typing import Final
 from batch.gold import GoldPlan
 from batch.gold.plan import added_columns
 from batch.silver.rules import rule_name, spark_type
-from config.definition import Definition, NotNull, Pattern, Range, Reference, Table, Unique, bound_text
+from config.definition import Ascending, Definition, NotNull, Pattern, Range, Reference, Table, Unique, bound_text
 from config.lake_names import in_lake
 from streams.topics import topic_under
 
-Rule = NotNull | Range | Pattern | Reference | Unique
+Rule = NotNull | Range | Pattern | Reference | Unique | Ascending
 
 NO_MEANING: Final = "–"
 INFERRED: Final = "is_inferred"
@@ -170,6 +170,9 @@ def _meaning(rule: Rule) -> str:
             return f"the whole value of `{rule.column}` matches `{rule.pattern}`"
         case Reference():
             return f"`{rule.column}` is a key of {_link(rule.table)}"
+        case Ascending():
+            first, second = rule.columns
+            return f"`{second}` is not below `{first}`, if both have a value"
         case Unique():
             return f"no other row has the same {_names(rule.columns)}"
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from config.definition import (
     ENGINES,
     RESERVED_LAKE_FOLDERS,
+    Ascending,
     Column,
     Completeness,
     Definition,
@@ -30,6 +31,11 @@ from config.warehouse import warehouse_faults
 
 _OF_POSTGRES = frozenset({LogicalType.TIME, LogicalType.INTERVAL, LogicalType.BINARY, LogicalType.ARRAY})
 """Types whose values only PostgreSQL and its connector write alike."""
+
+_ORDERED = frozenset(
+    {LogicalType.INTEGER, LogicalType.BIGINT, LogicalType.DECIMAL, LogicalType.DATE, LogicalType.TIMESTAMP}
+)
+"""Types whose values have an order that nobody disputes."""
 
 _TOPIC_MAX = 249
 """Length of a topic's name in Kafka."""
@@ -155,7 +161,7 @@ def _zero_faults(definition: Definition, table: Table, column: Column) -> Iterat
 
 
 def _rule_faults(definition: Definition, table: Table, rule: Rule) -> Iterator[str]:
-    columns = rule.columns if isinstance(rule, Unique) else (rule.column,)  # type: ignore[attr-defined]
+    columns = rule.columns if isinstance(rule, Unique | Ascending) else (rule.column,)  # type: ignore[attr-defined]
     yield from (f"column: column {name!r} does not exist" for name in columns if name not in table.column_names)
     if isinstance(rule, Reference):
         parents = [t for t in definition.tables if t.name == rule.table]
@@ -170,6 +176,11 @@ def _rule_faults(definition: Definition, table: Table, rule: Rule) -> Iterator[s
             yield f"pattern: is not a valid regular expression: {error}"
     elif isinstance(rule, Range):
         yield from _range_faults(table, rule)
+    elif isinstance(rule, Ascending):
+        types = {column.type for column in table.columns if column.name in rule.columns}
+        if len(types) > 1 or types - _ORDERED:
+            listed = ", ".join(sorted(types))
+            yield f"columns: must all be numbers, dates or times, and of one type, not of {listed}"
 
 
 def _range_faults(table: Table, rule: Range) -> Iterator[str]:

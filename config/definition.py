@@ -115,6 +115,12 @@ class Unique(Rule, frozen=True, tag="unique"):
     columns: Annotated[tuple[Identifier, ...], Meta(min_length=1)]
 
 
+class Ascending(Rule, frozen=True, tag="ascending"):
+    """A rule that the second column's value is not below the first one's; it holds if one of them is null."""
+
+    columns: Annotated[tuple[Identifier, ...], Meta(min_length=2, max_length=2)]
+
+
 class WarehouseTable(Part, frozen=True):
     """A table of the warehouse, which has the newest version of every row of a source table.
 
@@ -156,7 +162,7 @@ class Table(Part, frozen=True):
     subject: Literal["customer"] | None = None
     warehouse: WarehouseTable | None = None
     description: Sentence | None = None
-    rules: tuple[NotNull | Range | Pattern | Reference | Unique, ...] = ()
+    rules: tuple[NotNull | Range | Pattern | Reference | Unique | Ascending, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from config.definition import Column, Definition, NotNull, Pattern, Range, Reference, Rule, Table, Unique
+from config.definition import Ascending, Column, Definition, NotNull, Pattern, Range, Reference, Rule, Table, Unique
 
 _WORD_BEGINS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -101,7 +101,7 @@ def _rules(table: Table) -> tuple[Rule, ...]:
 def _rule(rule: Rule) -> Rule:
     replace = msgspec.structs.replace
     match rule:
-        case Unique():
+        case Unique() | Ascending():
             return replace(rule, columns=tuple(map(lake_name, rule.columns)))
         case Reference():
             return replace(rule, column=lake_name(rule.column), table=lake_name(rule.table))

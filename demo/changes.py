@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Final, Protocol
 
-from config.definition import Definition, Generator
+from config.definition import Definition
 from config.engines import engine_of
 from config.settings import ArchiveSettings, KafkaSettings, ObjectStoreSettings
 from demo.archived import ArchiveCount, captured
 from demo.capture import Capture
 from demo.progress import Progress
 from demo.proof import ChangesProof
+from demo.rows import LIFE_S, DemoRows
 from demo.workers import Worker
 from ops.database import connected
-from ops.dataset.bulk import OnDuplicate
-from ops.dataset.generator.kinds import write_generated
-from ops.dataset.generator.load import load_files
-from ops.dataset.generator.plan import Plan
 from ops.dataset.schema import create_schema
-from ops.dataset.simulate import simulate
-from ops.dataset.simulation import Simulation, Summary
 from ops.topics import apply_topics
 from stack.errors import StackError
 from streams.topics import Direction, catalogue_of
 
-LIFE_S: Final = 60.0
-LIFE_RATE_PER_S: Final = 50.0
 KILL_CONNECT_S: Final = 15.0
 KILL_ARCHIVE_S: Final = 40.0
 ARCHIVED_LIMIT_S: Final = 180.0
@@ -58,14 +49,14 @@ class ChangesPart:
         self,
         *,
         definition: Definition,
-        plan: Plan,
+        rows: DemoRows,
         environment: Mapping[str, str],
         archive: Worker,
         servers: Killer,
         progress: Progress,
     ) -> None:
         self._definition = definition
-        self._plan = plan
+        self._rows = rows
         self._database = engine_of(definition).login(environment)
         self._capture = Capture(definition, environment)
         self._kafka = KafkaSettings.read(environment)
@@ -79,11 +70,6 @@ class ChangesPart:
         self._specs = catalogue
         self._topics = [spec for spec in catalogue if spec.direction is Direction.IN]
         self._archived = ArchiveCount(ObjectStoreSettings.read(environment), settings, self._topics)
-
-    @property
-    def _generator(self) -> Generator:
-        assert self._definition.generator is not None
-        return self._definition.generator
 
     def capture(self, proof: ChangesProof) -> None:
         """Create and load the database, and capture it with a snapshot.
@@ -105,9 +91,9 @@ class ChangesPart:
         """
         try:
             self._start_archive()
-            text = f"{LIFE_S:.0f} s of orders, changes and deletions; Connect and the archive worker are killed"
+            text = f"{LIFE_S:.0f} s of inserts, changes and deletions; Connect and the archive worker are killed"
             with self._progress.phase("life", text):
-                proof.operations = str(self._simulated(proof))
+                proof.operations = self._simulated(proof)
             with self._progress.phase("archive", "wait until every change is in Kafka and in the archive"):
                 self._await_archive(proof)
         finally:
@@ -116,9 +102,7 @@ class ChangesPart:
     def _load(self) -> int:
         with connected(self._database) as connection:
             create_schema(connection, self._definition, drop=True)
-        with tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder:
-            paths = write_generated(self._generator, self._plan, Path(folder))
-            load_files(self._database, self._definition, paths, OnDuplicate.FAIL, lambda line: self._progress.tick())
+        self._rows.load(self._database, self._progress.tick)
         with connected(self._database, self._definition.database, self._definition.schema) as connection:
             names = [connection.quoted(table.name) for table in self._definition.tables]
             return sum(int(connection.value(f"SELECT COUNT(*) FROM {name}")) for name in names)  # noqa: S608
@@ -127,11 +111,11 @@ class ChangesPart:
         self._archive.start()
         self._archive.wait_ready()
 
-    def _simulated(self, proof: ChangesProof) -> Summary:
+    def _simulated(self, proof: ChangesProof) -> str:
         """Simulate in a thread, as the servers and the worker end with the thread that starts them."""
         stop, began = threading.Event(), time.monotonic()
         with ThreadPoolExecutor(1, "life") as pool:
-            life = pool.submit(self._simulate, stop)
+            life = pool.submit(self._rows.live, self._database, stop)
             try:
                 _wait(life, began + KILL_CONNECT_S)
                 self._progress.note("kill Connect (SIGKILL), and start it again")
@@ -146,11 +130,6 @@ class ChangesPart:
             finally:
                 stop.set()
 
-    def _simulate(self, stop: threading.Event) -> Summary:
-        pace = Simulation(rate_per_s=LIFE_RATE_PER_S, seconds=LIFE_S, seed=self._plan.seed)
-        with connected(self._database, self._definition.database, self._definition.schema) as connection:
-            return simulate(connection, self._generator, pace, stop=stop)
-
     def _await_archive(self, proof: ChangesProof) -> None:
         self._capture.await_published()
         proof.captured = captured(self._kafka.bootstrap, self._topics)
@@ -162,7 +141,7 @@ class ChangesPart:
         proof.archived = done
 
 
-def _wait(life: Future[Summary], until: float) -> None:
+def _wait(life: Future[str], until: float) -> None:
     """Wait until a monotonic time; a simulation that has failed meanwhile raises its error."""
     while time.monotonic() < until:
         if life.done():

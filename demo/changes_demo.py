@@ -8,16 +8,16 @@ from typing import Final
 
 from config.definition import Definition
 from config.settings import DatasetSettings
-from demo.changes import KILL_ARCHIVE_S, KILL_CONNECT_S, LIFE_RATE_PER_S, LIFE_S, ChangesPart
+from demo.changes import KILL_ARCHIVE_S, KILL_CONNECT_S, ChangesPart
 from demo.interruption import Interruption
 from demo.lake import LakePart
 from demo.orders_demo import ARCHIVE_SETTINGS
 from demo.progress import CHANGES_MEASURED_S, Progress, duration
 from demo.proof import ChangesProof
+from demo.rows import LIFE_S, DemoRows
 from demo.run import run_changes
 from demo.servers import SHOWN, Servers, lake_programs
 from demo.workers import Worker
-from ops.dataset.generator.plan import Plan
 from stack.local import Stack
 from stack.ports import free_ports
 from stack.servers import SOURCES
@@ -29,11 +29,11 @@ although servers and workers are killed; and a lake that equals the database. On
 
   1. start {database}, Kafka, Kafka Connect with Debezium and Redis (downloaded once, on separate ports); meanwhile
      MinIO is built and Spark's jars are downloaded in the background, if they are not there yet;
-  2. create the database; load {customers:,} customers, {products:,} products, and {orders:,} orders with
-     {lines:,} items; create the topics, register the Debezium connector, and wait for the end of its snapshot;
+  2. create the database; load {loaded};
+     create the topics, register the Debezium connector, and wait for the end of its snapshot;
   3. start MinIO, and archive every change there;
-  4. simulate {life:.0f} s of life, {rate:.0f} inserts, changes and deletions per second; in it, kill Connect (SIGKILL)
-     and start it again after {connect:.0f} s, and the archive worker after {archive:.0f} s;
+  4. {life:.0f} s of life: {rows};
+     kill Connect (SIGKILL) after {connect:.0f} s and the archive worker after {archive:.0f} s, and start both again;
   5. wait until every change is in Kafka and in the archive, and count both;
   6. fill the lake from the archive with Spark: Bronze, Silver and Gold of
      {tables};
@@ -60,9 +60,9 @@ class ChangesDemo:
 
     measured_s = CHANGES_MEASURED_S
 
-    def __init__(self, definition: Definition, plan: Plan, folder: Path) -> None:
+    def __init__(self, definition: Definition, rows: DemoRows, folder: Path) -> None:
         self._definition = definition
-        self._plan = plan
+        self._rows = rows
         self._folder = folder
 
     def plan_text(self, total_s: float, proof: str) -> str:
@@ -71,23 +71,15 @@ class ChangesDemo:
         return PLAN.format(
             name=self._definition.name,
             total=duration(total_s),
-            orders=self._plan.orders,
-            lines=self._plan.order_details,
-            products=self._products,
+            loaded=self._rows.loaded_text,
             database=SHOWN[SOURCES[self._definition.engine]],
-            customers=self._plan.customers,
             life=LIFE_S,
-            rate=LIFE_RATE_PER_S,
+            rows=self._rows.life_text,
             connect=KILL_CONNECT_S,
             archive=KILL_ARCHIVE_S,
             tables=f"{', '.join(others)} and {last}" if others else last,
             proof=proof,
         )
-
-    @property
-    def _products(self) -> int:
-        assert self._definition.generator is not None
-        return self._definition.generator.products
 
     def kept_text(self, stack: str) -> str:
         """Describe what can be done with the servers of a stack that goes on."""
@@ -116,7 +108,7 @@ class ChangesDemo:
         with Servers(stack, progress, interruption, background=programs, engine=definition.engine) as servers:
             changes = ChangesPart(
                 definition=definition,
-                plan=self._plan,
+                rows=self._rows,
                 environment=environment,
                 archive=archive,
                 servers=servers,

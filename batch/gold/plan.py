@@ -53,6 +53,8 @@ class GoldPlan:
         scd: SCD type of a dimension: 1, 2 or 4.
         versions_of: source table whose row versions this table has; None for a table of current rows.
         fingerprint: hash that changes with the file, except with comments, spaces and column descriptions.
+        export: folder that also has the rows as a plain Parquet file; None if none does.
+        is_in_redis: whether the rows are also in Redis.
         columns: column descriptions; empty if the file has none.
     """
 
@@ -67,6 +69,8 @@ class GoldPlan:
     query: str
     fingerprint: str
     versions_of: str | None = None
+    export: str | None = None
+    is_in_redis: bool = False
     description: str = ""
     columns: tuple[GoldColumn, ...] = ()
 

@@ -12,10 +12,13 @@ from typing import Any
 from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 
+from batch import gold
 from batch.console.logs import logged
+from batch.console.output import Say
 from batch.context import RunContext
 from batch.errors import BatchError
 from batch.pipeline.manifest import Manifest, Manifests, TableRun
+from batch.pipeline.results import Redis, Results
 from batch.pipeline.up_to_date import find_up_to_date
 from batch.spark.session import spark_session
 from batch.storage.objects import object_folder
@@ -61,6 +64,17 @@ class Workspace:
     def find_up_to_date(self, previous: Manifest) -> list[TableRun] | None:
         """Return an unchanged outcome for each table if there is no new input since `previous`, else None."""
         return find_up_to_date(previous, self.definition, self.lake, lambda uri: object_folder(uri, self.store))
+
+    def results(self, redis: Redis, say: Say) -> Results:
+        """Return the results of Gold that are also published elsewhere."""
+        return Results(
+            plans=gold.plans(self.definition),
+            lake=self.lake,
+            root=self.settings.processed,
+            store=self.store,
+            redis=redis,
+            say=say,
+        )
 
     def is_empty(self) -> bool:
         """Return whether the lake is empty, that is, no run has written a manifest yet."""

@@ -29,8 +29,8 @@ from stack.errors import StackError
 from .fakes import FakeClock
 
 DEFINITION = load_definition("online_store")
-PARAMETERS = DEFINITION.generator
-assert isinstance(PARAMETERS, StoreGenerator)
+assert isinstance(DEFINITION.generator, StoreGenerator)
+PARAMETERS: StoreGenerator = DEFINITION.generator
 PLAN = make_plan(PARAMETERS, orders=400, customers=100)
 Rows = dict[str, list[dict[str, str]]]
 
@@ -128,16 +128,16 @@ class FakeStore:
                 del self.orders[values[0]]
 
 
-def lived(count: int, **shares: float) -> tuple[FakeStore, StoreLife]:
+def lived(count: int) -> tuple[FakeStore, StoreLife]:
     store = FakeStore()
-    simulation = Simulation(count=count, seed=3, salt="test", **shares)
+    simulation = Simulation(count=count, seed=3, salt="test", insert_p=0.3, update_p=0.65, delete_p=0.05)
     life = StoreLife(store, PARAMETERS, simulation, FakeClock())  # type: ignore[arg-type]
     life.run(threading.Event())
     return store, life
 
 
 def test_a_life_has_returns_and_refunds_and_one_transaction_for_each_operation() -> None:
-    store, life = lived(3_000, insert_p=0.3, update_p=0.65, delete_p=0.05)
+    store, life = lived(3_000)
     assert life.summary.transactions == life.summary.operations - life.summary.skipped
     kinds = Counter(values[2] for each in store.transactions for text, values in each if "INTO Reasons" in text)
     assert kinds["return"] > 0
@@ -146,7 +146,7 @@ def test_a_life_has_returns_and_refunds_and_one_transaction_for_each_operation()
 
 
 def test_a_refund_is_for_all_lines_and_a_return_for_one() -> None:
-    store, _ = lived(3_000, insert_p=0.3, update_p=0.65, delete_p=0.05)
+    store, _ = lived(3_000)
     for transaction in store.transactions:
         reasons = [values for text, values in transaction if "INTO Reasons" in text]
         if reasons:

@@ -128,6 +128,7 @@ def test_a_failure_stops_the_servers(stack: FakeStack, monkeypatch: pytest.Monke
         ("project_db", "2,500 orders", "[ 1/11]"),
         ("shop", "5,000 orders", "[ 1/8]"),
         ("online_store", "10,000 orders", "[ 1/8]"),
+        ("firma", "the files that it comes with", "[ 1/8]"),
     ],
 )
 def test_the_plan_comes_first_and_is_that_of_the_dataset(
@@ -149,7 +150,7 @@ def test_the_plan_comes_first_and_is_that_of_the_dataset(
 def test_the_demo_follows_from_the_definition() -> None:
     assert isinstance(command.chosen_demo(load_definition("project_db"), size=1, customers=None), OrdersDemo)
     shop, project = load_definition("shop"), load_definition("project_db")
-    for definition in (shop, load_definition("online_store")):
+    for definition in (shop, load_definition("online_store"), load_definition("firma")):
         assert isinstance(command.chosen_demo(definition, size=1, customers=None), ChangesDemo)
     for other in (msgspec.structs.replace(shop, generator=None), msgspec.structs.replace(project, completeness=None)):
         with pytest.raises(StackError, match=r"generator"):
