@@ -27,6 +27,7 @@ from config.definition import (
 )
 from config.lake_names import lake_name, lake_name_faults
 from config.metrics import metrics_faults
+from config.parameters import parameter_faults
 from config.warehouse import warehouse_faults
 
 _OF_POSTGRES = frozenset({LogicalType.TIME, LogicalType.INTERVAL, LogicalType.BINARY, LogicalType.ARRAY})
@@ -76,6 +77,7 @@ def faults(definition: Definition) -> list[str]:
     found += subject_faults(definition.tables)
     found += warehouse_faults(definition.tables)
     found += metrics_faults(definition.tables, definition.metrics)
+    found += parameter_faults(definition.parameters)
     return found
 
 

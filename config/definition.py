@@ -14,6 +14,7 @@ from config.definition_generators import ShopGenerator as ShopGenerator
 from config.definition_generators import StoreGenerator as StoreGenerator
 from config.definition_metrics import Metrics
 from config.definition_part import Identifier, Part
+from config.parameters import Parameter
 
 ENGINES = ("mysql", "postgres")
 RESERVED_LAKE_FOLDERS = frozenset({"changes", "audit"})
@@ -218,6 +219,7 @@ class Definition(Part, frozen=True):
         schema: schema of the database in which the tables are, for engines that have schemas.
         topics: beginning of the names of the topics with the tables' changes; by default, engine and dataset.
         metrics: tables and columns of the live figures.
+        parameters: values that the queries of Gold name as `:name`.
         connector: settings that override those of the connector's template.
     """
 
@@ -233,6 +235,7 @@ class Definition(Part, frozen=True):
     metrics: Metrics = Metrics()
     connector: dict[str, str] = field(default_factory=dict)
     generator: Generator | None = None
+    parameters: tuple[Parameter, ...] = ()
 
     @property
     def topic_prefix(self) -> str:

@@ -33,6 +33,7 @@ from typing import Final
 from batch.gold.columns import column_faults, split_columns
 from batch.gold.plan import Dependency, GoldPlan, Link
 from config.definition import Definition, Table
+from config.parameters import Value, named_in
 
 REQUIRED: Final = ("kind", "key", "depends_on")
 OPTIONAL: Final = ("inferred_from", "dimensions", "scd", "partition", "export", "redis")
@@ -65,6 +66,7 @@ def parsed(text: str, name: str, definition: Definition) -> GoldPlan:
     columns, text = split_columns(text)
     lines = text.splitlines()
     values, query = _header_and_query(lines)
+    parameters = _parameters(query, definition)
     plan = GoldPlan(
         name=name,
         kind="dimension" if values["kind"] == "dimension" else "fact",
@@ -75,9 +77,10 @@ def parsed(text: str, name: str, definition: Definition) -> GoldPlan:
         scd=int(values.get("scd", "1")),
         partition=values.get("partition"),
         query=query,
-        fingerprint=_fingerprint(values, query),
+        fingerprint=_fingerprint(values, query, parameters),
         export=values.get("export"),
         is_in_redis="redis" in values,
+        parameters=parameters,
         description=" ".join(_leading_comments(lines)),
         columns=columns,
     )
@@ -101,6 +104,16 @@ def _header_and_query(lines: list[str]) -> tuple[dict[str, str], str]:
     if faults:
         raise ValueError("\n".join(faults))
     return dict(header), query
+
+
+def _parameters(query: str, definition: Definition) -> dict[str, Value]:
+    """Return the values of the parameters that a query names."""
+    known = {parameter.name: parameter.typed for parameter in definition.parameters}
+    named = named_in(query)
+    if unknown := [name for name in named if name not in known]:
+        listed = ", ".join(known) or "none"
+        raise ValueError(f"query: unknown parameter {', '.join(map(repr, unknown))} (the definition has: {listed})")
+    return {name: known[name] for name in named}
 
 
 def _leading_comments(lines: list[str]) -> Iterator[str]:
@@ -131,11 +144,12 @@ def _header_faults(header: list[tuple[str, str]]) -> Iterator[str]:
         yield from (f"{name}: {part!r} is not a valid column name" for part in wrong)
 
 
-def _fingerprint(header: Mapping[str, str], query: str) -> str:
-    """Return a hash of a table's header and query that does not change with comments and spaces."""
+def _fingerprint(header: Mapping[str, str], query: str, parameters: Mapping[str, Value]) -> str:
+    """Return a hash of a table's header, query and parameters that does not change with comments and spaces."""
     plain = _BETWEEN.sub(lambda found: found[1] or " ", query).strip()
     shape = sorted((name, value) for name, value in header.items() if name not in _OF_RESULTS)
-    return hashlib.md5(repr((shape, plain)).encode(), usedforsecurity=False).hexdigest()
+    values = (sorted(parameters.items()),) if parameters else ()
+    return hashlib.md5(repr((shape, plain, *values)).encode(), usedforsecurity=False).hexdigest()
 
 
 def _plan_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:

@@ -7,10 +7,12 @@ of SCD type 2 has one row for each version of a member, identified by a surrogat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from batch.gold.columns import GoldColumn
+from config.parameters import Value
 
 Kind = Literal["dimension", "fact"]
 
@@ -55,6 +57,7 @@ class GoldPlan:
         fingerprint: hash that changes with the file, except with comments, spaces and column descriptions.
         export: folder that also has the rows as a plain Parquet file; None if none does.
         is_in_redis: whether the rows are also in Redis.
+        parameters: values of the parameters that the query names.
         columns: column descriptions; empty if the file has none.
     """
 
@@ -71,6 +74,7 @@ class GoldPlan:
     versions_of: str | None = None
     export: str | None = None
     is_in_redis: bool = False
+    parameters: Mapping[str, Value] = field(default_factory=dict)
     description: str = ""
     columns: tuple[GoldColumn, ...] = ()
 

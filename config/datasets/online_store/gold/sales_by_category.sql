@@ -2,8 +2,8 @@
 -- kind: fact
 -- key: category
 -- depends_on: orders, order_items, products
--- column: category string from products.category: Kind of product.
--- column: orders bigint from orders.order_id: Number of orders with such a product.
+-- column: category string from products.category, products.product_id, order_items.product_id: Kind of product.
+-- column: orders bigint from orders.order_id, order_items.order_id, orders.status: Number of orders with such a product.
 -- column: pieces bigint from order_items.quantity: Number of pieces.
 -- column: revenue decimal(18,2) from order_items.quantity, order_items.unit_price: Price of these lines, in euros.
 SELECT

@@ -3,7 +3,7 @@
 -- key: order_date_id
 -- depends_on: orders, order_items
 -- column: order_date_id int from orders.order_date: Day as YYYYMMDD (dim_date).
--- column: orders bigint from orders.order_id: Number of orders.
+-- column: orders bigint from orders.order_id, order_items.order_id, orders.status: Number of orders.
 -- column: pieces bigint from order_items.quantity: Number of pieces.
 -- column: revenue decimal(18,2) from order_items.quantity, order_items.unit_price: Price of all lines, in euros.
 SELECT

@@ -3,7 +3,7 @@
 -- key: seller_id
 -- depends_on: orders, order_items(seller_id -> seller_id)
 -- column: seller_id int from order_items.seller_id: Id of the seller (dim_seller).
--- column: orders bigint from orders.order_id: Number of orders with a line of the seller.
+-- column: orders bigint from orders.order_id, order_items.order_id, orders.status: Number of orders with a line of the seller.
 -- column: pieces bigint from order_items.quantity: Number of pieces.
 -- column: revenue decimal(18,2) from order_items.quantity, order_items.unit_price: Price of these lines, in euros.
 SELECT
