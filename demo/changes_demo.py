@@ -29,7 +29,8 @@ although servers and workers are killed; and a lake that equals the database. On
 
   1. start {database}, Kafka, Kafka Connect with Debezium and Redis (downloaded once, on separate ports); meanwhile
      MinIO is built and Spark's jars are downloaded in the background, if they are not there yet;
-  2. create the database; load {loaded};
+  2. create the database; load
+     {loaded};
      create the topics, register the Debezium connector, and wait for the end of its snapshot;
   3. start MinIO, and archive every change there;
   4. {life:.0f} s of life: {rows};

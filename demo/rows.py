@@ -58,8 +58,8 @@ class GeneratedRows:
         """Return the numbers of rows."""
         plan = self._plan
         return (
-            f"{plan.customers:,} customers, {self._generator.products:,} products, and {plan.orders:,} orders with\n"
-            f"     {plan.order_details:,} items"
+            f"{plan.customers:,} customers, {self._generator.products:,} products, and {plan.orders:,} orders with"
+            f" {plan.order_details:,} items"
         )
 
     def load(self, database: SourceSettings, tick: Callable[[], None]) -> None:
