@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -37,6 +38,21 @@ class PublishedTable:
     def mark(self) -> str:
         """Identifies the table and its version: a table that was made again has another one."""
         return f"{self._table.metadata().id}/{self._table.version()}"
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns with their Arrow types."""
+        return pa.schema(self._table.schema().to_arrow())
+
+    def parts(self) -> list[Any]:
+        """Return a fragment of an Arrow dataset for each data file, in an order that the version determines.
+
+        Raises:
+            DeltaRsError: the table has features that only Spark knows.
+        """
+        with named_errors("read", self._table.table_uri):
+            fragments = self._table.to_pyarrow_dataset().get_fragments()
+            return sorted(fragments, key=lambda fragment: str(fragment.path))
 
     def rows(self, *, most: int) -> pa.Table | None:
         """Return all rows; None if there are more than `most`."""
