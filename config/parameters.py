@@ -1,7 +1,6 @@
 """Parameters of a dataset's queries of Gold: values of its definition, which SQL names as `:name`.
 
-Values are never pasted as they are: Spark gets them as typed arguments, and the source database as literals that are
-written from typed values.
+Values are never pasted as they are: Spark and the source database get literals that are written from typed values.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ def filled(query: str, values: Mapping[str, Value], quoted: Callable[[str], str]
     """Return a query with literals of the database in place of its parameters.
 
     Args:
-        quoted: writes a text as a literal (`config.engines.base.Engine.exact_literal`).
+        quoted: writes a text as a literal, such as `config.engines.base.Engine.exact_literal`.
     """
     return _NAMED.sub(lambda found: found[0] if not found["name"] else _literal(values[found["name"]], quoted), query)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from config.definition import Definition
+from config.lake_names import lake_name
 from config.settings import DatasetSettings
 from demo.changes import KILL_ARCHIVE_S, KILL_CONNECT_S, ChangesPart
 from demo.interruption import Interruption
@@ -46,7 +47,7 @@ the servers are still running. To look around:
   . .venv/bin/activate
   eval "$(millrace env --name {stack})"; export DATASET={name}
   millrace connector status
-  millrace dataset simulate --rate 50
+  {command}
   millrace worker archive --web-port 6071            # and in another shell:
   millrace lake run --every 10s                      # millrace lake show {table}
 to stop them and delete their data: millrace reset --name {stack}"""
@@ -84,7 +85,12 @@ class ChangesDemo:
 
     def kept_text(self, stack: str) -> str:
         """Describe what can be done with the servers of a stack that goes on."""
-        return KEPT.format(stack=stack, name=self._definition.name, table=self._definition.tables[0].name)
+        return KEPT.format(
+            stack=stack,
+            name=self._definition.name,
+            table=lake_name(self._definition.tables[0].name),
+            command=self._rows.command,
+        )
 
     def run(
         self, stack: Stack, progress: Progress, interruption: Interruption, save: Callable[[ChangesProof], None]

@@ -36,6 +36,10 @@ class DemoRows(Protocol):
     def loaded_text(self) -> str:
         """What is loaded before."""
 
+    @property
+    def command(self) -> str:
+        """The command that changes rows as the demo does."""
+
     def load(self, database: SourceSettings, tick: Callable[[], None]) -> None:
         """Fill the empty tables."""
 
@@ -46,6 +50,7 @@ class DemoRows(Protocol):
 class GeneratedRows:
     """Rows of the dataset's generator, and a simulated life."""
 
+    command = "millrace dataset simulate --rate 50"
     life_text = f"{LIFE_RATE_PER_S:.0f} inserts, changes and deletions per second"
 
     def __init__(self, definition: Definition, generator: Generator, plan: Plan) -> None:
@@ -78,6 +83,7 @@ class GeneratedRows:
 class ShippedRows:
     """Rows of the files that the dataset comes with, which are loaded again and again."""
 
+    command = "millrace dataset load --all --on-duplicate replace"
     life_text = f"every {RELOAD_S:.0f} s, delete a row of each table and load the files again, which replaces all rows"
     loaded_text = "the files that it comes with, each with a bad row, which is reported by its line"
 

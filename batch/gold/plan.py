@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from batch.gold.columns import GoldColumn
-from config.parameters import Value
+from config.parameters import Value, filled
 
 Kind = Literal["dimension", "fact"]
 
@@ -77,6 +77,14 @@ class GoldPlan:
     parameters: Mapping[str, Value] = field(default_factory=dict)
     description: str = ""
     columns: tuple[GoldColumn, ...] = ()
+
+    @property
+    def filled_query(self) -> str:
+        """The query with the values of its parameters, as literals of Spark.
+
+        Spark's own arguments do not get past the parser of Delta's extension.
+        """
+        return filled(self.query, self.parameters, lambda text: f"CAST(X'{text.encode().hex()}' AS STRING)")
 
     @property
     def row_key(self) -> tuple[str, ...]:

@@ -68,11 +68,18 @@ def test_the_database_gets_literals_of_typed_values() -> None:
     assert "DROP" not in found
 
 
+def test_a_text_cannot_leave_its_literal_in_spark() -> None:
+    definition = msgspec.structs.replace(SHOP, parameters=(parameter("string", "' OR 1 = 1 --"),))
+    plan = parsed(QUERY, "big_orders", definition)
+    assert plan.filled_query.endswith("total > CAST(X'" + b"' OR 1 = 1 --".hex() + "' AS STRING)")
+
+
 def test_a_query_has_the_parameters_that_it_names_and_is_built_again_if_one_changes() -> None:
     def plan(value: str) -> GoldPlan:
         definition = msgspec.structs.replace(SHOP, parameters=(parameter("decimal", value),))
         return parsed(QUERY, "big_orders", definition)
 
+    assert plan("1.00").filled_query.endswith("total > (1.00)")
     first, second, same = plan("1.00"), plan("2.00"), plan("1.00")
     assert first.parameters == {"limit": Decimal("1.00")}
     assert first == same
