@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from batch.commands import backfill, dictionary, erase, inspect, maintain, rebuild, reconcile, replay, run
+from batch.commands import backfill, dictionary, erase, export, inspect, maintain, rebuild, reconcile, replay, run
 from batch.pipeline.runner import OPERATING_ERRORS, brief
 from config.command_line import Parser, run_to_exit_code
 from config.errors import OperatorError
@@ -18,7 +18,7 @@ def parser(prog: str = PROG) -> argparse.ArgumentParser:
     """Build the argument parser; the parser of each command sets `run` to the function that executes the command."""
     root = Parser(prog=prog, description=__doc__)
     subparsers = root.add_subparsers(required=True, metavar="COMMAND")
-    for module in (run, inspect, backfill, reconcile, replay, rebuild, maintain, erase, dictionary):
+    for module in (run, inspect, backfill, reconcile, replay, rebuild, maintain, erase, export, dictionary):
         module.add_commands(subparsers)
     return root
 

@@ -11,10 +11,11 @@ from typing import Final
 from batch.gold import GoldPlan
 from batch.gold.plan import added_columns
 from batch.silver.rules import rule_name, spark_type
-from config.definition import Definition, NotNull, Pattern, Range, Reference, Table, Unique, bound_text
+from config.definition import Ascending, Definition, NotNull, Pattern, Range, Reference, Table, Unique, bound_text
+from config.lake_names import in_lake
 from streams.topics import topic_under
 
-Rule = NotNull | Range | Pattern | Reference | Unique
+Rule = NotNull | Range | Pattern | Reference | Unique | Ascending
 
 NO_MEANING: Final = "–"
 INFERRED: Final = "is_inferred"
@@ -53,6 +54,7 @@ _ACTIONS: Final = {
 
 def dictionary_text(definition: Definition, plans: Sequence[GoldPlan]) -> str:
     """Return the data dictionary of a dataset, with all its tables, as Markdown."""
+    definition = in_lake(definition)
     parts = [_HEAD.format(name=definition.name), _LAYERS, _overview(definition, plans)]
     if plans:
         parts.append(_lineage(plans))
@@ -94,7 +96,7 @@ def _versions_of(table: Table) -> str:
 def _source_table(definition: Definition, table: Table, plans: Sequence[GoldPlan]) -> str:
     own = {table.name, table.history_name}
     facts = [
-        ("source", f"`{definition.database}.{table.name}`, read from {_FEEDS[table.feed]}"),
+        ("source", f"`{definition.database}.{table.source_name}`, read from {_FEEDS[table.feed]}"),
         *_topic(definition, table),
         ("key", _names(table.key)),
         ("cursor", f"`{table.cursor}`" if table.cursor else "none"),
@@ -122,7 +124,7 @@ def _source_table(definition: Definition, table: Table, plans: Sequence[GoldPlan
 
 def _topic(definition: Definition, table: Table) -> Iterator[tuple[str, str]]:
     if table.feed == "changes":
-        name = topic_under(definition.topic_prefix, table.name)
+        name = topic_under(definition.topic_prefix, table.source_name)
         yield "topic", f"`{name}`, keyed by `{table.topic_key or ', '.join(table.key)}`"
 
 
@@ -169,6 +171,9 @@ def _meaning(rule: Rule) -> str:
             return f"the whole value of `{rule.column}` matches `{rule.pattern}`"
         case Reference():
             return f"`{rule.column}` is a key of {_link(rule.table)}"
+        case Ascending():
+            first, second = rule.columns
+            return f"`{second}` is not below `{first}`, if both have a value"
         case Unique():
             return f"no other row has the same {_names(rule.columns)}"
 

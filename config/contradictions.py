@@ -10,25 +10,33 @@ from collections.abc import Collection, Iterator, Sequence
 from config.definition import (
     ENGINES,
     RESERVED_LAKE_FOLDERS,
+    Ascending,
     Column,
     Completeness,
     Definition,
+    Generator,
     LogicalType,
     OrdersGenerator,
     Pattern,
     Range,
     Reference,
     Rule,
-    ShopGenerator,
     Table,
     Unique,
     bound_text,
 )
+from config.lake_names import lake_name, lake_name_faults
 from config.metrics import metrics_faults
+from config.parameters import parameter_faults
 from config.warehouse import warehouse_faults
 
 _OF_POSTGRES = frozenset({LogicalType.TIME, LogicalType.INTERVAL, LogicalType.BINARY, LogicalType.ARRAY})
 """Types whose values only PostgreSQL and its connector write alike."""
+
+_ORDERED = frozenset(
+    {LogicalType.INTEGER, LogicalType.BIGINT, LogicalType.DECIMAL, LogicalType.DATE, LogicalType.TIMESTAMP}
+)
+"""Types whose values have an order that nobody disputes."""
 
 _TOPIC_MAX = 249
 """Length of a topic's name in Kafka."""
@@ -55,6 +63,7 @@ def faults(definition: Definition) -> list[str]:
         found.append(f"lake_prefix: {definition.lake_prefix!r} is reserved")
     names = [name for table in definition.tables for name in (table.name, table.history_name) if name is not None]
     found += [f"tables: table {name!r} is defined twice" for name in _repeated(iter(names))]
+    found += lake_name_faults(definition.tables)
     for index, table in enumerate(definition.tables):
         found += [f"tables[{index}].{fault}" for fault in _table_faults(definition, table)]
     if definition.completeness:
@@ -68,6 +77,7 @@ def faults(definition: Definition) -> list[str]:
     found += subject_faults(definition.tables)
     found += warehouse_faults(definition.tables)
     found += metrics_faults(definition.tables, definition.metrics)
+    found += parameter_faults(definition.parameters)
     return found
 
 
@@ -107,7 +117,7 @@ def _snapshot_faults(definition: Definition) -> Iterator[str]:
 
 def _table_faults(definition: Definition, table: Table) -> Iterator[str]:
     names = table.column_names
-    if not definition.lake_prefix and table.name.lower() in RESERVED_LAKE_FOLDERS:
+    if not definition.lake_prefix and lake_name(table.name) in RESERVED_LAKE_FOLDERS:
         yield f"name: {table.name!r} is reserved if lake_prefix is empty"
     yield from (f"columns: column {name!r} is defined twice" for name in _repeated(iter(names)))
     yield from (f"key: column {name!r} is used twice" for name in _repeated(iter(table.key)))
@@ -153,7 +163,7 @@ def _zero_faults(definition: Definition, table: Table, column: Column) -> Iterat
 
 
 def _rule_faults(definition: Definition, table: Table, rule: Rule) -> Iterator[str]:
-    columns = rule.columns if isinstance(rule, Unique) else (rule.column,)  # type: ignore[attr-defined]
+    columns = rule.columns if isinstance(rule, Unique | Ascending) else (rule.column,)  # type: ignore[attr-defined]
     yield from (f"column: column {name!r} does not exist" for name in columns if name not in table.column_names)
     if isinstance(rule, Reference):
         parents = [t for t in definition.tables if t.name == rule.table]
@@ -168,6 +178,11 @@ def _rule_faults(definition: Definition, table: Table, rule: Rule) -> Iterator[s
             yield f"pattern: is not a valid regular expression: {error}"
     elif isinstance(rule, Range):
         yield from _range_faults(table, rule)
+    elif isinstance(rule, Ascending):
+        types = {column.type for column in table.columns if column.name in rule.columns}
+        if len(types) > 1 or types - _ORDERED:
+            listed = ", ".join(sorted(types))
+            yield f"columns: must all be numbers, dates or times, and of one type, not of {listed}"
 
 
 def _range_faults(table: Table, rule: Range) -> Iterator[str]:
@@ -258,11 +273,11 @@ def _whole_number_columns(table: Table) -> set[str]:
     return {column.name for column in table.columns if column.type in ("integer", "bigint")}
 
 
-def _generator_faults(generator: OrdersGenerator | ShopGenerator) -> Iterator[str]:
+def _generator_faults(generator: Generator) -> Iterator[str]:
     """List parameters of the generator that contradict each other."""
     most = len(generator.line_weights) * generator.orders
     if not generator.orders <= generator.order_details <= most:
-        name = "order_items" if isinstance(generator, ShopGenerator) else "order_details"
+        name = "order_details" if isinstance(generator, OrdersGenerator) else "order_items"
         yield f"{name}: must be from {generator.orders} to {most} (1 to {len(generator.line_weights)} per order)"
     if len(generator.line_weights) > generator.products:
         yield "line_weights: an order can't have more lines than there are products"

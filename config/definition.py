@@ -8,15 +8,18 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from config.definition_generators import Generator as Generator
+from config.definition_generators import OrdersGenerator as OrdersGenerator
+from config.definition_generators import ShopGenerator as ShopGenerator
+from config.definition_generators import StoreGenerator as StoreGenerator
 from config.definition_metrics import Metrics
 from config.definition_part import Identifier, Part
+from config.parameters import Parameter
 
 ENGINES = ("mysql", "postgres")
 RESERVED_LAKE_FOLDERS = frozenset({"changes", "audit"})
 
 TopicPrefix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z", max_length=150)]
-Count = Annotated[int, Meta(ge=1, le=2_000_000_000)]
-Weight = Annotated[float, Meta(ge=0)]
 Sentence = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z")]
 """A single line of text for human readers."""
 
@@ -62,6 +65,11 @@ class Column(Part, frozen=True):
     personal: bool = False
     subject: Literal["customer"] | None = None
     zero_is_null: bool = False
+
+    @property
+    def source_name(self) -> str:
+        """Name of the column in the source, which may have another one in the lake (`config.lake_names`)."""
+        return self.name
 
 
 class Rule(Part, frozen=True, tag_field="check"):
@@ -110,6 +118,12 @@ class Unique(Rule, frozen=True, tag="unique"):
     columns: Annotated[tuple[Identifier, ...], Meta(min_length=1)]
 
 
+class Ascending(Rule, frozen=True, tag="ascending"):
+    """A rule that the second column's value is not below the first one's; it holds if one of them is null."""
+
+    columns: Annotated[tuple[Identifier, ...], Meta(min_length=2, max_length=2)]
+
+
 class WarehouseTable(Part, frozen=True):
     """A table of the warehouse, which has the newest version of every row of a source table.
 
@@ -151,12 +165,26 @@ class Table(Part, frozen=True):
     subject: Literal["customer"] | None = None
     warehouse: WarehouseTable | None = None
     description: Sentence | None = None
-    rules: tuple[NotNull | Range | Pattern | Reference | Unique, ...] = ()
+    rules: tuple[NotNull | Range | Pattern | Reference | Unique | Ascending, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:
         """Names of the columns, in the definition's order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def source_name(self) -> str:
+        """Name of the table in the source, which may have another one in the lake (`config.lake_names`)."""
+        return self.name
+
+    @property
+    def lake_columns(self) -> dict[str, str]:
+        """Names of the columns as this table has them, keyed by their names in the source."""
+        return {column.source_name: column.name for column in self.columns}
+
+    def column(self, name: str) -> Column:
+        """Find the column `name`, which exists."""
+        return next(column for column in self.columns if column.name == name)
 
     @property
     def history_name(self) -> str | None:
@@ -186,41 +214,6 @@ class Completeness(Part, frozen=True):
         return self.expected.partition(".")[2]
 
 
-class OrdersGenerator(Part, frozen=True, tag_field="kind", tag="orders"):
-    """Parameters of the generator of shop data; the row counts are those of size 1."""
-
-    seed: int
-    orders: Count
-    order_details: Count
-    customers: Count
-    payment_methods: Annotated[int, Meta(ge=1, le=12)]
-    stores: Count
-    products: Count
-    first_day: datetime.date
-    days: Annotated[int, Meta(ge=1, le=36_525)]
-    line_weights: Annotated[tuple[Weight, ...], Meta(min_length=1)]
-    hour_weights: Annotated[tuple[Weight, ...], Meta(min_length=24, max_length=24)]
-    weekday_weights: Annotated[tuple[Weight, ...], Meta(min_length=7, max_length=7)]
-
-
-class ShopGenerator(Part, frozen=True, tag_field="kind", tag="shop"):
-    """Parameters of the generator of the dataset `shop`; the row counts are those of size 1."""
-
-    seed: int
-    customers: Count
-    products: Count
-    orders: Count
-    order_items: Count
-    first_day: datetime.date
-    days: Annotated[int, Meta(ge=1, le=36_525)]
-    line_weights: Annotated[tuple[Weight, ...], Meta(min_length=1)]
-
-    @property
-    def order_details(self) -> int:
-        """Number of lines of all orders."""
-        return self.order_items
-
-
 class Definition(Part, frozen=True):
     """The definition of a dataset, read from `folder`.
 
@@ -228,6 +221,7 @@ class Definition(Part, frozen=True):
         schema: schema of the database in which the tables are, for engines that have schemas.
         topics: beginning of the names of the topics with the tables' changes; by default, engine and dataset.
         metrics: tables and columns of the live figures.
+        parameters: values that the queries of Gold name as `:name`.
         connector: settings that override those of the connector's template.
     """
 
@@ -242,7 +236,8 @@ class Definition(Part, frozen=True):
     completeness: Completeness | None = None
     metrics: Metrics = Metrics()
     connector: dict[str, str] = field(default_factory=dict)
-    generator: OrdersGenerator | ShopGenerator | None = None
+    generator: Generator | None = None
+    parameters: tuple[Parameter, ...] = ()
 
     @property
     def topic_prefix(self) -> str:

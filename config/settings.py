@@ -265,6 +265,7 @@ class LakeSettings(SettingsGroup):
     bronze: str = setting("BRONZE_ROOT", parsing.lake_root, "s3a://bronze")
     silver: str = setting("SILVER_ROOT", parsing.lake_root, "s3a://silver")
     gold: str = setting("GOLD_ROOT", parsing.lake_root, "s3a://gold")
+    processed: str = setting("PROCESSED_ROOT", parsing.lake_root, "s3a://processed-data")
     source_epoch: int = setting("SOURCE_EPOCH", parsing.retired_epoch, 0)
     window_safety_s: float = setting("WINDOW_SAFETY_S", parsing.number(0, 86_400), 2.0)
     window_overlap_s: float = setting("WINDOW_OVERLAP_S", parsing.number(0, 30 * 86_400), 60.0)

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Final, Protocol
 
-from config.database_settings import PostgresSettings
-from config.definition import Definition, ShopGenerator
-from config.settings import ArchiveSettings, ConnectSettings, KafkaSettings, ObjectStoreSettings
+from config.definition import Definition
+from config.engines import engine_of
+from config.settings import ArchiveSettings, KafkaSettings, ObjectStoreSettings
 from demo.archived import ArchiveCount, captured
+from demo.capture import Capture
 from demo.progress import Progress
 from demo.proof import ChangesProof
+from demo.rows import LIFE_S, DemoRows
 from demo.workers import Worker
-from ops.connector.apply import apply_connector, wait_snapshot
-from ops.connector.postgres import PostgresSource
-from ops.connector.rest import ConnectClient
-from ops.connector.settings import connector_name, connector_settings
 from ops.database import connected
-from ops.dataset.bulk import OnDuplicate
-from ops.dataset.generator.load import load_files
-from ops.dataset.generator.plan import Plan
-from ops.dataset.generator.shop_files import write_shop_files
 from ops.dataset.schema import create_schema
-from ops.dataset.simulate import simulate
-from ops.dataset.simulation import Simulation, Summary
 from ops.topics import apply_topics
 from stack.errors import StackError
 from streams.topics import Direction, catalogue_of
 
-LIFE_S: Final = 60.0
-LIFE_RATE_PER_S: Final = 50.0
 KILL_SINKS_S: Final = (3.0, 50.0)
-KILL_CONNECT_S: Final = 10.0
+KILL_CONNECT_S: Final = 15.0
 KILL_ARCHIVE_S: Final = 40.0
 ARCHIVED_LIMIT_S: Final = 180.0
 _POLL_S: Final = 1.0
@@ -69,7 +57,7 @@ class Sinks(Protocol):
 
 
 class ChangesPart:
-    """Capture of a dataset on PostgreSQL, a simulated life with faults, and the archive, on running servers.
+    """Capture of a dataset, a simulated life with faults, and the archive, on running servers.
 
     Args:
         environment: settings with which programs reach the servers.
@@ -82,7 +70,7 @@ class ChangesPart:
         self,
         *,
         definition: Definition,
-        plan: Plan,
+        rows: DemoRows,
         environment: Mapping[str, str],
         archive: Worker,
         sinks: Sinks,
@@ -90,9 +78,9 @@ class ChangesPart:
         progress: Progress,
     ) -> None:
         self._definition = definition
-        self._plan = plan
-        self._environment = environment
-        self._database = PostgresSettings.read(environment)
+        self._rows = rows
+        self._database = engine_of(definition).login(environment)
+        self._capture = Capture(definition, environment)
         self._kafka = KafkaSettings.read(environment)
         self._archive = archive
         self._sinks = sinks
@@ -106,11 +94,6 @@ class ChangesPart:
         self._topics = [spec for spec in catalogue if spec.direction is Direction.IN]
         self._archived = ArchiveCount(ObjectStoreSettings.read(environment), settings, self._topics)
 
-    @property
-    def _generator(self) -> ShopGenerator:
-        assert isinstance(self._definition.generator, ShopGenerator)
-        return self._definition.generator
-
     def capture(self, proof: ChangesProof) -> None:
         """Create and load the database, and capture it with a snapshot.
 
@@ -121,13 +104,7 @@ class ChangesPart:
             proof.rows = self._load()
         with self._progress.phase("snapshot", f"register the connector, and wait for the {proof.rows:,} rows in Kafka"):
             apply_topics(self._kafka, self._specs)
-            with ConnectClient(self._connect.url) as connect:
-                source = self._source(connect)
-                before = source.prepare(0, lambda line: None)
-                name = connector_name(self._definition.name)
-                apply_connector(connect, name, connector_settings(self._definition, self._connect))
-                source.await_arrival(0, before)
-                wait_snapshot(connect, name)
+            self._capture.begin()
 
     def live(self, proof: ChangesProof) -> None:
         """Let the database live while its changes are processed, kill Connect and the workers, and wait for the end.
@@ -139,31 +116,20 @@ class ChangesPart:
             self._sinks.start()
             self._start_archive()
             self._sinks.wait_ready()
-            text = f"{LIFE_S:.0f} s of orders, changes and deletions; Connect and all workers are killed"
+            text = f"{LIFE_S:.0f} s of inserts, changes and deletions; Connect and all workers are killed"
             with self._progress.phase("life", text):
-                proof.operations = str(self._simulated(proof))
+                proof.operations = self._simulated(proof)
             with self._progress.phase("archive", "wait until every change is in Kafka and in the archive"):
                 self._await_archive(proof)
-            text = "wait until the warehouse is the database, and the figures its history"
-            with self._progress.phase("warehouse", text):
-                self._sinks.await_equal(proof)
+            self._sinks.await_equal(proof)
         finally:
             self._archive.stop()
             self._sinks.stop()
 
-    @property
-    def _connect(self) -> ConnectSettings:
-        return ConnectSettings.read(self._environment)
-
-    def _source(self, connect: ConnectClient) -> PostgresSource:
-        return PostgresSource(self._definition, self._environment, connect)
-
     def _load(self) -> int:
         with connected(self._database) as connection:
             create_schema(connection, self._definition, drop=True)
-        with tempfile.TemporaryDirectory(prefix="millrace-demo-") as folder:
-            paths = write_shop_files(self._generator, self._plan, Path(folder))
-            load_files(self._database, self._definition, paths, OnDuplicate.FAIL, lambda line: self._progress.tick())
+        self._rows.load(self._database, self._progress.tick)
         with connected(self._database, self._definition.database, self._definition.schema) as connection:
             names = [connection.quoted(table.name) for table in self._definition.tables]
             return sum(int(connection.value(f"SELECT COUNT(*) FROM {name}")) for name in names)  # noqa: S608
@@ -172,11 +138,11 @@ class ChangesPart:
         self._archive.start()
         self._archive.wait_ready()
 
-    def _simulated(self, proof: ChangesProof) -> Summary:
+    def _simulated(self, proof: ChangesProof) -> str:
         """Simulate in a thread, as the servers and the worker end with the thread that starts them."""
         stop, began = threading.Event(), time.monotonic()
         with ThreadPoolExecutor(1, "life") as pool:
-            life = pool.submit(self._simulate, stop)
+            life = pool.submit(self._rows.live, self._database, stop)
             try:
                 _wait(life, began + KILL_SINKS_S[0])
                 self._sinks.kill()
@@ -195,14 +161,8 @@ class ChangesPart:
             finally:
                 stop.set()
 
-    def _simulate(self, stop: threading.Event) -> Summary:
-        pace = Simulation(rate_per_s=LIFE_RATE_PER_S, seconds=LIFE_S, seed=self._plan.seed)
-        with connected(self._database, self._definition.database, self._definition.schema) as connection:
-            return simulate(connection, self._generator, pace, stop=stop)
-
     def _await_archive(self, proof: ChangesProof) -> None:
-        with ConnectClient(self._connect.url) as connect:
-            self._source(connect).await_published(0)
+        self._capture.await_published()
         proof.captured = captured(self._kafka.bootstrap, self._topics)
         deadline = time.monotonic() + ARCHIVED_LIMIT_S
         while (done := self._archived.records()) < proof.captured:
@@ -212,7 +172,7 @@ class ChangesPart:
         proof.archived = done
 
 
-def _wait(life: Future[Summary], until: float) -> None:
+def _wait(life: Future[str], until: float) -> None:
     """Wait until a monotonic time; a simulation that has failed meanwhile raises its error."""
     while time.monotonic() < until:
         if life.done():

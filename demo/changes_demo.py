@@ -2,69 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from config.definition import Definition, ShopGenerator
+from config.definition import Definition
+from config.lake_names import lake_name
 from config.settings import DatasetSettings
-from demo.changes import KILL_ARCHIVE_S, KILL_CONNECT_S, KILL_SINKS_S, LIFE_RATE_PER_S, LIFE_S, ChangesPart
+from demo.changes import KILL_ARCHIVE_S, KILL_CONNECT_S, KILL_SINKS_S, ChangesPart, Sinks
 from demo.interruption import Interruption
 from demo.lake import LakePart
 from demo.orders_demo import ARCHIVE_SETTINGS
 from demo.progress import CHANGES_MEASURED_S, Progress, duration
 from demo.proof import ChangesProof
+from demo.rows import LIFE_S, DemoRows
 from demo.run import run_changes
-from demo.servers import Servers, lake_programs
-from demo.sinks import SinksPart
+from demo.servers import SHOWN, Servers, lake_programs
+from demo.sinks import NoSinks, SinksPart, has_sinks
 from demo.workers import Worker
-from ops.dataset.generator.plan import Plan
 from stack.local import Stack
 from stack.ports import free_ports
+from stack.servers import SOURCES
 
 PLAN: Final = """\
-Millrace demo of the dataset `{name}`: every change of its PostgreSQL database, captured, archived, counted and refined,
-although servers and workers are killed; warehouse and lake equal the database. On this machine, in about {total}:
+Millrace demo of the dataset `{name}`: every change of its {database} database, captured, archived{counted} and refined,
+although servers and workers are killed; {proven}. On real servers, on this machine, in about
+{total}:
 
-  1. start PostgreSQL, Kafka, Kafka Connect with Debezium and Redis (downloaded once, on separate ports); meanwhile
+  1. start {database}, Kafka, Kafka Connect with Debezium and Redis (downloaded once, on separate ports); meanwhile
      MinIO is built and Spark's jars are downloaded in the background, if they are not there yet;
-  2. create the database; load {customers:,} customers, {products:,} products, {orders:,} orders with {lines:,} items;
+  2. create the database; load
+     {loaded};
      create the topics, register the Debezium connector, and wait for the end of its snapshot;
-  3. start MinIO, and archive every change there; write it to the warehouse, a star schema in PostgreSQL, and count it
-     in Redis for live figures;
-  4. simulate {life:.0f} s of life, {rate:.0f} inserts, changes and deletions per second; in it, kill (SIGKILL) and
-     start again: Connect after {connect:.0f} s, the archive's worker after {archive:.0f} s, the others after {sinks};
-  5. wait until every change is in Kafka and in the archive, and count both; compare the warehouse with the database in
-     SQL, and the figures with SQL over a history that triggers keep in the database;
-  6. fill the lake from the archive with Spark: Bronze and Silver of {tables};
+  3. start MinIO, and archive every change there{written};
+  4. {life:.0f} s of life: {rows};
+     in it, kill (SIGKILL) and start again:
+     Connect after {connect:.0f} s, the archive worker after {archive:.0f} s{killed};
+  5. wait until every change is in Kafka and in the archive, and count both{compared};
+  6. fill the lake from the archive with Spark: Bronze, Silver and Gold of
+     {tables};
   7. compare the lake with the database, row by row, and print the proof ({proof}).
 """
+WITH_SINKS: Final = {
+    "counted": ", counted",
+    "proven": "warehouse and lake equal the database",
+    "written": """; write it to the warehouse, a star schema in
+     PostgreSQL, and count it in Redis for live figures""",
+    "killed": f", the others after {' and '.join(f'{second:.0f} s' for second in KILL_SINKS_S)}",
+    "compared": """; compare the warehouse with the
+     database in SQL, and the figures with SQL over a history that triggers keep in the database""",
+}
+WITHOUT_SINKS: Final = {**dict.fromkeys(WITH_SINKS, ""), "proven": "and a lake that equals the database"}
 
 KEPT: Final = """\
 the servers are still running. To look around:
   . .venv/bin/activate
   eval "$(millrace env --name {stack})"; export DATASET={name}
   millrace connector status
-  millrace dataset simulate --rate 50
-  millrace worker warehouse --web-port 6072          # and in other shells:
-  millrace worker archive --web-port 6071            # millrace warehouse check
+  {command}
+  millrace worker archive --web-port 6071            # and in another shell:
   millrace lake run --every 10s                      # millrace lake show {table}
 to stop them and delete their data: millrace reset --name {stack}"""
 
 
 class ChangesDemo:
-    """The demo of a dataset on PostgreSQL that completes no orders.
+    """The demo of a dataset that completes no orders.
 
     Args:
         folder: folder for the worker's data and all logs.
     """
 
-    measured_s = CHANGES_MEASURED_S
-
-    def __init__(self, definition: Definition, plan: Plan, folder: Path) -> None:
+    def __init__(self, definition: Definition, rows: DemoRows, folder: Path) -> None:
         self._definition = definition
-        self._plan = plan
+        self._rows = rows
         self._folder = folder
+        self._has_sinks = has_sinks(definition)
+
+    @property
+    def measured_s(self) -> Mapping[str, float]:
+        """The phases with their measured seconds."""
+        return {name: s for name, s in CHANGES_MEASURED_S.items() if self._has_sinks or name != "warehouse"}
 
     def plan_text(self, total_s: float, proof: str) -> str:
         """Describe what the demo will do; `proof` names the file of its result."""
@@ -72,27 +89,25 @@ class ChangesDemo:
         return PLAN.format(
             name=self._definition.name,
             total=duration(total_s),
-            orders=self._plan.orders,
-            lines=self._plan.order_details,
-            products=self._generator.products,
-            customers=self._plan.customers,
+            loaded=self._rows.loaded_text,
+            database=SHOWN[SOURCES[self._definition.engine]],
             life=LIFE_S,
-            rate=LIFE_RATE_PER_S,
+            rows=self._rows.life_text,
             connect=KILL_CONNECT_S,
             archive=KILL_ARCHIVE_S,
-            sinks=" and ".join(f"{second:.0f} s" for second in KILL_SINKS_S),
+            **(WITH_SINKS if self._has_sinks else WITHOUT_SINKS),
             tables=f"{', '.join(others)} and {last}" if others else last,
             proof=proof,
         )
 
-    @property
-    def _generator(self) -> ShopGenerator:
-        assert isinstance(self._definition.generator, ShopGenerator)
-        return self._definition.generator
-
     def kept_text(self, stack: str) -> str:
         """Describe what can be done with the servers of a stack that goes on."""
-        return KEPT.format(stack=stack, name=self._definition.name, table=self._definition.tables[0].name)
+        return KEPT.format(
+            stack=stack,
+            name=self._definition.name,
+            table=lake_name(self._definition.tables[0].name),
+            command=self._rows.command,
+        )
 
     def run(
         self, stack: Stack, progress: Progress, interruption: Interruption, save: Callable[[ChangesProof], None]
@@ -113,12 +128,14 @@ class ChangesDemo:
             application="streams.archive",
         )
         definition, programs = self._definition, lake_programs(stack.site.cache)
-        sinks = SinksPart(definition=definition, environment=environment, folder=self._folder, progress=progress)
+        sinks: Sinks = NoSinks()
+        if self._has_sinks:
+            sinks = SinksPart(definition=definition, environment=environment, folder=self._folder, progress=progress)
         lake = LakePart(definition=definition, environment=environment, logs=self._folder / "logs", progress=progress)
         with Servers(stack, progress, interruption, background=programs, engine=definition.engine) as servers:
             changes = ChangesPart(
                 definition=definition,
-                plan=self._plan,
+                rows=self._rows,
                 environment=environment,
                 archive=archive,
                 sinks=sinks,

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from config.command_line import INTERRUPTED
-from config.definition import Definition, OrdersGenerator, ShopGenerator
+from config.definition import Definition, OrdersGenerator
 from config.settings import CacheSettings, DatasetSettings
 from demo.changes_demo import ChangesDemo
 from demo.interruption import Interruption
 from demo.orders_demo import OrdersDemo
 from demo.progress import Progress
 from demo.proof import LakeProof
+from demo.rows import GeneratedRows, ShippedRows
 from demo.servers import check_programs, estimates
 from ops.context import definition_of
 from ops.dataset.command import generator_parameters
 from ops.dataset.generator.plan import make_plan
+from ops.dataset.shipped import has_shipped_files
 from stack.errors import CancelledWorkError, StackError
 from stack.local import Stack, stack_folder
 from stack.ports import free_ports
@@ -86,14 +88,16 @@ def chosen_demo(definition: Definition, *, size: float, customers: int | None) -
     Raises:
         StackError: the dataset has no generator, or one that its demo does not know; or an option is out of range.
     """
-    plan = make_plan(generator_parameters(definition), size=size, customers=customers)
+    if definition.generator is None and has_shipped_files(definition):
+        return ChangesDemo(definition, ShippedRows(definition), PROOF.parent)
+    generator = generator_parameters(definition)
+    plan = make_plan(generator, size=size, customers=customers)
     if definition.completes_orders and isinstance(definition.generator, OrdersGenerator):
         return OrdersDemo(definition, plan, PROOF.parent)
-    if definition.engine == "postgres" and isinstance(definition.generator, ShopGenerator):
-        return ChangesDemo(definition, plan, PROOF.parent)
+    if not isinstance(generator, OrdersGenerator):
+        return ChangesDemo(definition, GeneratedRows(definition, generator, plan), PROOF.parent)
     raise StackError(
-        f"there is no demo of dataset {definition.name}: it needs `completeness` and the generator `orders`, or engine "
-        "postgres and the generator `shop`"
+        f"there is no demo of dataset {definition.name}: with the generator `orders`, it needs `completeness`"
     )
 
 

@@ -22,10 +22,36 @@ from ops.warehouse.commands import apply_warehouse
 from ops.warehouse.place import tables_of
 from stack.errors import StackError
 from stack.ports import free_ports
+from streams.model.warehouse import warehouse_tables
 
 APPLICATIONS: Final = ("warehouse", "metrics")
 EQUAL_LIMIT_S: Final = 120.0
 _POLL_S: Final = 1.0
+
+
+def has_sinks(definition: Definition) -> bool:
+    """Whether the definition says what goes into the warehouse, and which figures there are."""
+    return bool(warehouse_tables(definition.tables)) and definition.metrics.orders is not None
+
+
+class NoSinks:
+    """In place of `SinksPart` for a dataset that has none."""
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    def wait_ready(self) -> None:
+        """Do nothing."""
+
+    def kill(self) -> None:
+        """Do nothing."""
+
+    def await_equal(self, proof: ChangesProof) -> None:
+        """Note that there is nothing to compare."""
+        proof.warehouse = proof.figures = None
+
+    def stop(self) -> None:
+        """Do nothing."""
 
 
 class SinksPart:
@@ -87,15 +113,16 @@ class SinksPart:
         Raises:
             StackError: a worker has ended.
         """
-        deadline = time.monotonic() + EQUAL_LIMIT_S
-        while True:
-            proof.warehouse, proof.figures = self._warehouse_proof(), self._figures_proof()
-            if (proof.warehouse.is_equal and proof.figures.is_equal) or time.monotonic() > deadline:
-                return
-            for worker in self._workers.values():
-                if not worker.is_running():
-                    raise StackError(f"a worker has ended: see {worker.log}")
-            time.sleep(_POLL_S)
+        with self._progress.phase("warehouse", "wait until the warehouse is the database, and the figures its history"):
+            deadline = time.monotonic() + EQUAL_LIMIT_S
+            while True:
+                proof.warehouse, proof.figures = self._warehouse_proof(), self._figures_proof()
+                if (proof.warehouse.is_equal and proof.figures.is_equal) or time.monotonic() > deadline:
+                    return
+                for worker in self._workers.values():
+                    if not worker.is_running():
+                        raise StackError(f"a worker has ended: see {worker.log}")
+                time.sleep(_POLL_S)
 
     def stop(self) -> None:
         """Stop the workers."""

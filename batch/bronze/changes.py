@@ -93,7 +93,7 @@ def land_changes(table: Table, context: RunContext) -> LayerResult:
     bronze = bronze_table(table, context)
     known = bronze.progress()
     progress = {} if context.full else known
-    topic = topic_under(context.definition.topic_prefix, table.name)
+    topic = topic_under(context.definition.topic_prefix, table.source_name)
     done = bronze_progress.positions(progress, topic)
     try:
         found = find_objects(context.spark, context.lake.changes(topic), done)
@@ -190,13 +190,13 @@ class _ChangesLanding:
         """
         if summary.names is None:
             return None
-        missing = [column for column in self.table.columns if column.name not in summary.names]
-        required = [column.name for column in missing if not column.nullable]
+        missing = [column for column in self.table.columns if column.source_name not in summary.names]
+        required = [column.source_name for column in missing if not column.nullable]
         if required:
             what = f"the newest row of the source lacks required columns ({', '.join(required)})"
             cure = "if they were dropped or renamed, change the definition, then run again"
             raise table_error(self.table, f"{what}: nothing was written; {cure}")
-        found = drift(self.table, summary.others, [column.name for column in missing])
+        found = drift(self.table, summary.others, [column.source_name for column in missing])
         for text in found:
             log.warning("bronze/%s: %s", self.table.name, text)
         return found
@@ -225,7 +225,7 @@ def _summarized(records: DataFrame, table: Table, definition: Definition) -> Rec
     ).first()
     assert found is not None
     ever = {name for names in found["ever"] for name in names.split(BETWEEN)}
-    others = sorted(ever - {*table.column_names})
+    others = sorted(ever - table.lake_columns.keys())
     return RecordSummary(
         records=found["records"],
         tombstones=found["tombstones"],

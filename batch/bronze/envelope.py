@@ -123,7 +123,9 @@ def with_table_columns(decoded_records: DataFrame, table: Table, definition: Def
     The new column `_names` lists the column names of a readable row, separated by `BETWEEN`; it is NULL for a delete.
     The raw `key` and `value` are renamed to `_key` and `_value`, so that they cannot clash with the table's columns.
     """
-    texts = [F.expr(canonical_text(column, f"_row['{column.name}']")).alias(column.name) for column in table.columns]
+    texts = [
+        F.expr(canonical_text(column, f"_row['{column.source_name}']")).alias(column.name) for column in table.columns
+    ]
     names = F.array_join(F.map_keys("_row"), BETWEEN)
     return decoded_records.select(
         *texts,
@@ -166,7 +168,7 @@ def unreadable(records: DataFrame, table: Table) -> DataFrame:
 
 
 def _problem(table: Table) -> Column:
-    without_key = " OR ".join(f"_row['{name}'] IS NULL" for name in table.key)
+    without_key = " OR ".join(f"_row['{table.column(name).source_name}'] IS NULL" for name in table.key)
     without_key = f"_body.op <> 't' AND ({without_key})"
     too_large = f"the record has more than {VALUE_BYTES_MAX:,} bytes; the archive has it"
     problems = [
@@ -175,12 +177,15 @@ def _problem(table: Table) -> Column:
         (without_key, f"the row lacks a value for the key ({', '.join(table.key)})"),
     ]
     problems += [
-        (f"_row['{column.name}'] IN ({_PLACEHOLDERS})", f"the database did not log {column.name}: {_REPLICA_IDENTITY}")
+        (
+            f"_row['{column.source_name}'] IN ({_PLACEHOLDERS})",
+            f"the database did not log {column.name}: {_REPLICA_IDENTITY}",
+        )
         for column in table.columns
     ]
     for column in table.columns:
         if column.name in table.key and column.type is LogicalType.UUID:
-            too_long = f"length(_row['{column.name}']) NOT BETWEEN 1 AND {MAX_ID_LENGTH}"
+            too_long = f"length(_row['{column.source_name}']) NOT BETWEEN 1 AND {MAX_ID_LENGTH}"
             problems.append((too_long, f"{column.name} must have from 1 to {MAX_ID_LENGTH} characters"))
     cases = " ".join(f"WHEN {found} THEN '{text}'" for found, text in problems)
     return F.expr(f"CASE WHEN _is_tombstone THEN NULL {cases} END")

@@ -43,7 +43,7 @@ from batch.bronze.table import (
     table_error,
     unchanged,
 )
-from batch.bronze.windows import Window, has_time_cursor, parse_time, source_of, window
+from batch.bronze.windows import Window, has_time_cursor, parse_time, source_cursor, source_of, window
 from batch.context import LayerResult, RunContext
 from batch.delta.commits import Written
 from batch.delta.table import LakeTable
@@ -119,7 +119,7 @@ class _JdbcLanding:
         """Return the SQL condition that selects the rows to read from the source database."""
         if self.is_whole:
             return "TRUE"
-        cursor = engine_of(self.context.definition).quoted(str(self.table.cursor))
+        cursor = engine_of(self.context.definition).quoted(source_cursor(self.table))
         end = f"'{time_text(self.span.end)}'"
         if self.span.start is None:
             return f"{cursor} < {end} OR {cursor} IS NULL"

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from batch.bronze.rest import REST, is_left_out
 from batch.bronze.table import table_error
+from batch.bronze.windows import source_cursor
 from batch.storage.canonical import time_text
 from config.definition import Column, Definition, LogicalType, Table
 from config.engines import engine_for
@@ -41,7 +42,7 @@ def read_source(
     values = ", ".join(f"{engine.value(column)} AS {engine.quoted(column.name)}" for column in table.columns)
     more = {f"_rest_{number}": column for number, column in enumerate(rest)}
     values += "".join(f", {engine.value(column)} AS {engine.quoted(name)}" for name, column in more.items())
-    query = f"(SELECT {values} FROM {engine.quoted(table.name)} WHERE {where}) AS source"  # noqa: S608 - the definition's own names
+    query = f"(SELECT {values} FROM {engine.quoted(table.source_name)} WHERE {where}) AS source"  # noqa: S608 - the definition's own names
     options = engine.jdbc(settings, definition.database, definition.schema)
     rows = spark.read.format("jdbc").options(**options, dbtable=query, fetchsize=FETCH_ROWS).load()
     texts = [F.col(name).cast("string").alias(name) for name in table.column_names]
@@ -58,19 +59,19 @@ def check_columns(connection: Connection, table: Table) -> dict[str, str]:
         BatchError: the source lacks the table or a column of the definition, or a column has another type.
     """
     kinds = connection.engine.kinds
-    found = connection.engine.column_types(connection).get(table.name, {})
+    found = connection.engine.column_types(connection).get(table.source_name, {})
     if not found:
         raise table_error(table, "table not found in the source: create it, or remove it from the definition")
-    faults = [f"{column.name} is missing" for column in table.columns if column.name not in found]
+    faults = [f"{column.source_name} is missing" for column in table.columns if column.source_name not in found]
     faults += [
-        f"{column.name} has type {found[column.name]} instead of {column.type}"
-        for column in table.columns
-        if column.name in found and found[column.name] not in kinds[column.type]
+        f"{name} has type {found[name]} instead of {column.type}"
+        for name, column in ((column.source_name, column) for column in table.columns)
+        if name in found and found[name] not in kinds[column.type]
     ]
     if faults:
         what = f"columns of the source differ from the definition ({'; '.join(faults)})"
         raise table_error(table, f"{what}: nothing was written; change the definition, then run again")
-    return {name: kind for name, kind in sorted(found.items()) if name not in table.column_names}
+    return {name: kind for name, kind in sorted(found.items()) if name not in table.lake_columns}
 
 
 def columns_to_keep(engine: Engine, table: Table, others: Mapping[str, str], definition: Definition) -> list[Column]:
@@ -94,5 +95,5 @@ def _type_of(kind: str, engine: Engine) -> LogicalType | None:
 def rows_ahead(connection: Connection, table: Table, now: datetime) -> int:
     """Return the number of rows of a source table whose cursor is later than the database's time."""
     quoted = connection.quoted
-    condition = f"{quoted(str(table.cursor))} > '{time_text(now)}'"
-    return int(connection.value(f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE {condition}"))  # noqa: S608 - the definition's own names
+    condition = f"{quoted(source_cursor(table))} > '{time_text(now)}'"
+    return int(connection.value(f"SELECT COUNT(*) FROM {quoted(table.source_name)} WHERE {condition}"))  # noqa: S608 - the definition's own names

@@ -25,7 +25,7 @@ from batch.bronze.table import (
     table_error,
     unchanged,
 )
-from batch.bronze.windows import find_anchor, has_time_cursor, next_sequence, source_of
+from batch.bronze.windows import find_anchor, has_time_cursor, next_sequence, source_cursor, source_of
 from batch.context import LayerResult, RunContext
 from batch.delta.table import LakeTable
 from batch.storage.canonical import time_text
@@ -55,7 +55,7 @@ def land_rows_again(
 def land_window_again(table: Table, since: datetime | None, until: datetime | None, context: RunContext) -> LayerResult:
     """Append the source's rows in a cursor window; see `batch.bronze.land_window`, which adds retries."""
     assert has_time_cursor(table), f"{table.name} has no time cursor"
-    cursor = engine_of(context.definition).quoted(str(table.cursor))
+    cursor = engine_of(context.definition).quoted(source_cursor(table))
     bounds = [f"{cursor} >= '{time_text(since)}'"] if since else []
     bounds += [f"{cursor} < '{time_text(until)}'"] if until else []
     return _landed(table, [" AND ".join(bounds) or "TRUE"], (), context, only_new=True)

@@ -31,9 +31,9 @@ _LEFT_OUT: Final = "column.exclude.list"
 
 def rest_sql(table: Table, definition: Definition, row: str) -> str:
     """Return a Spark SQL expression for `_rest`, given one for a map from column names to texts."""
-    known = ", ".join(f"'{name}'" for name in table.column_names)
+    known = ", ".join(f"'{name}'" for name in table.lake_columns)
     patterns = [_literal(pattern) for pattern in left_out(definition)]
-    column = _literal(f"{_namespace(definition)}.{table.name}.")
+    column = _literal(f"{_namespace(definition)}.{table.source_name}.")
     excluded = "".join(f" AND NOT concat({column}, name) RLIKE {pattern}" for pattern in patterns)
     others = f"map_filter({row}, (name, value) -> value IS NOT NULL AND name NOT IN ({known}){excluded})"
     return f"nullif(to_json({others}), '{{}}')"
@@ -47,7 +47,7 @@ def left_out(definition: Definition) -> list[str]:
 
 def is_left_out(table: Table, name: str, definition: Definition) -> bool:
     """Whether a column of the source is left out on purpose."""
-    column = f"{_namespace(definition)}.{table.name}.{name}"
+    column = f"{_namespace(definition)}.{table.source_name}.{name}"
     return any(re.match(pattern, column) for pattern in left_out(definition))
 
 
@@ -66,10 +66,10 @@ def filled(rows: DataFrame, table: Table, progress: Mapping[str, Any]) -> DataFr
         progress: the progress of the Bronze table.
     """
     kept: Collection[str] = progress.get(KEPT, ())
-    columns = [column for column in table.columns if column.name in kept]
+    columns = [column for column in table.columns if column.source_name in kept]
     if not columns or REST not in rows.columns:
         return rows
-    texts = {column.name: canonical_text(column, f"{_MORE}['{column.name}']") for column in columns}
+    texts = {column.name: canonical_text(column, f"{_MORE}['{column.source_name}']") for column in columns}
     owned = {name: f"coalesce(`{name}`, {text})" if name in rows.columns else text for name, text in texts.items()}
     more = rows.withColumn(_MORE, F.from_json(REST, _MAP))
     complete = more.withColumns({name: F.expr(text) for name, text in owned.items()}).drop(_MORE)

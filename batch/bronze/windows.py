@@ -127,6 +127,11 @@ def has_time_cursor(table: Table) -> bool:
     return any(column.name == table.cursor and column.type is LogicalType.TIMESTAMP for column in table.columns)
 
 
+def source_cursor(table: Table) -> str:
+    """Return the name that the table's cursor has in the source; the table has one."""
+    return table.column(str(table.cursor)).source_name
+
+
 def source_of(table: Table, context: RunContext) -> SourceSettings:
     """Return the connection settings of the source database.
 

@@ -22,7 +22,7 @@ _FROM_S3A: Final = {
     "aws_access_key_id": "access.key",
     "aws_secret_access_key": "secret.key",
 }
-_S3: Final = {
+S3_OPTIONS: Final = {
     "aws_allow_http": "true",
     "aws_conditional_put": "etag",
     "aws_virtual_hosted_style_request": "false",
@@ -111,4 +111,4 @@ class DeltaRsLocation:
         hadoop: Any = self._spark.sparkContext._jsc.hadoopConfiguration()
         bucket = f"fs.s3a.bucket.{urlsplit(self._location).netloc}"
         values = {name: hadoop.get(f"{bucket}.{key}", hadoop.get(f"fs.s3a.{key}")) for name, key in _FROM_S3A.items()}
-        return None if None in values.values() else {**_S3, **values}
+        return None if None in values.values() else {**S3_OPTIONS, **values}

@@ -167,11 +167,11 @@ def weight(value: str) -> int:
 
 
 def _has_key(person: Person) -> Column:
-    return F.expr(canonical_text(person.column, f"_row['{person.key}']")) == person.id
+    return F.expr(canonical_text(person.column, f"_row['{person.column.source_name}']")) == person.id
 
 
 def _values(person: Person) -> list[Column]:
-    return [F.col("_row")[name].alias(name) for name in person.personal]
+    return [F.col("_row")[column.source_name].alias(column.name) for column in person.table.columns if column.personal]
 
 
 def _is_about(person: Person, values: Collection[str]) -> Column:

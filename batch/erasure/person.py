@@ -114,7 +114,7 @@ def rows_in_source(person: Person, settings: SourceSettings, definition: Definit
     with connected(settings, definition.database, definition.schema) as connection:
         check_columns(connection, table)
         engine = connection.engine
-        query = f"SELECT COUNT(*) FROM {engine.quoted(table.name)} WHERE {engine.value(person.column)} = %s"  # noqa: S608
+        query = f"SELECT COUNT(*) FROM {engine.quoted(table.source_name)} WHERE {engine.value(person.column)} = %s"  # noqa: S608
         return int(connection.value(query, (person.id,)))
 
 
@@ -125,10 +125,10 @@ def check_deleted_in_source(person: Person, settings: SourceSettings, definition
         BatchError: the source still has such rows, or cannot be read.
     """
     if rows_in_source(person, settings, definition):
+        place = f"{definition.database}.{person.table.source_name}"
         raise BatchError(
-            f"the source still has rows of this {SUBJECT} in {definition.database}.{person.table.name}: delete them "
-            "there first, because every snapshot, backfill and repair would bring them back; this command cannot check "
-            "whether a remaining row was anonymised",
+            f"the source still has rows of this {SUBJECT} in {place}: delete them there first, "
+            "because every snapshot, backfill and repair would bring them back; this command cannot check whether a remaining row was anonymised",
             layer="source",
             table=person.table.name,
         )

@@ -42,7 +42,7 @@ return redis.call('DEL', ARGV[1])
 
 def topic_of(person: Person, context: RunContext) -> str:
     """Return the name of the change topic of the person's table."""
-    return topic_under(context.definition.topic_prefix, person.table.name)
+    return topic_under(context.definition.topic_prefix, person.table.source_name)
 
 
 class Topics:
@@ -71,8 +71,9 @@ class Topics:
             raise BatchError(f"the archive of {topic} has a gap: {error}", layer="bronze") from error
         if not ends and person.table.feed == "jdbc":
             return  # no worker archives this topic
-        found = pending_changes(self._bootstrap, topic, (person.key,), ends)
-        if found.is_all or key_text([person.id]) in found.keys:
+        found = pending_changes(self._bootstrap, topic, person.table, ends)
+        keys = {key_text([row.get(person.key)]) for row in found.rows}
+        if found.is_all or key_text([person.id]) in keys:
             raise BatchError(
                 f"changes of this {SUBJECT} in {topic} are not archived yet and would be archived after the erasure: "
                 "check that streams.archive is running, and repeat the command after its next flush (ARCHIVE_FLUSH_S)",
@@ -86,13 +87,13 @@ class Topics:
         texts = [quoted(value).encode() for value in values]
 
         def is_of_person(value: bytes) -> bool:
-            rows = images(value)
+            rows = images(value, person.table)
             if rows:
                 return any(key_text([row.get(person.key)]) == own for row in rows)
             return any(text in value for text in texts)
 
         def is_dead_letter_of_person(value: bytes) -> bool:
-            rows = [row for row in images(value) if {*person.personal} & row.keys()]
+            rows = [row for row in images(value, person.table) if {*person.personal} & row.keys()]
             return any(key_text([row.get(person.key)]) == own for row in rows) or any(text in value for text in texts)
 
         return [

@@ -11,6 +11,7 @@ from batch.gold.header import parsed
 from batch.gold.plan import GoldPlan, history_of
 from config.dataset import DefinitionError
 from config.definition import Definition
+from config.lake_names import in_lake
 
 FOLDER: Final = "gold"
 
@@ -21,6 +22,7 @@ def plans(definition: Definition) -> list[GoldPlan]:
     Raises:
         DefinitionError: a SQL file is malformed; the message has one line per fault, with the file and the header key.
     """
+    definition = in_lake(definition)
     paths = sorted(Path(definition.folder, FOLDER).glob("*.sql"))
     found: list[GoldPlan] = []
     wrong: list[str] = []

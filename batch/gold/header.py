@@ -14,6 +14,8 @@ scd             SCD type of a dimension (see `batch.gold.scd`). 1: a row with th
                 version; 4: the newest state, and the versions in a second table `<name>_history`. Default: the history
                 type of the source table in the dataset's definition.
 partition       partition column of a fact
+export          for a fact: folder below PROCESSED_ROOT that also has the rows, as a plain Parquet file
+redis           for a fact: `rows`, if its rows are also in Redis
 column          description of a column (see `batch.gold.columns`), one line per column
 
 Comment lines before the header describe the table. The body is one Spark SQL query. Its tables are views of the Silver
@@ -31,13 +33,18 @@ from typing import Final
 from batch.gold.columns import column_faults, split_columns
 from batch.gold.plan import Dependency, GoldPlan, Link
 from config.definition import Definition, Table
+from config.parameters import Value, named_in
 
 REQUIRED: Final = ("kind", "key", "depends_on")
-OPTIONAL: Final = ("inferred_from", "dimensions", "scd", "partition")
+OPTIONAL: Final = ("inferred_from", "dimensions", "scd", "partition", "export", "redis")
+_OF_RESULTS: Final = ("export", "redis")
+"""Header keys that leave the table as it is."""
+
 HISTORY_TYPES: Final = (1, 2, 4)
 
 _HEADER: Final = re.compile(r"--\s*([a-z_]+)\s*:\s*(.*?)\s*$")
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+_FOLDER: Final = r"[a-z0-9]+(-[a-z0-9]+)*"
 _DEPENDENCY: Final = re.compile(rf"({_NAME})\s*(?:\(([^()]*)\))?")
 _MAPPED: Final = re.compile(rf"({_NAME})\s*->\s*({_NAME})")
 _REFERRING: Final = re.compile(rf"({_NAME})\.({_NAME})")
@@ -58,15 +65,8 @@ def parsed(text: str, name: str, definition: Definition) -> GoldPlan:
     """
     columns, text = split_columns(text)
     lines = text.splitlines()
-    matches = [_HEADER.match(line) for line in lines]
-    header = [(match[1], match[2]) for match in matches if match]
-    query = "\n".join(line for line, match in zip(lines, matches, strict=True) if not match).strip().rstrip(";")
-    faults = list(_header_faults(header))
-    if not re.sub(r"--.*", "", query).strip():
-        faults.append("query: the file has no query")
-    if faults:
-        raise ValueError("\n".join(faults))
-    values = dict(header)
+    values, query = _header_and_query(lines)
+    parameters = _parameters(query, definition)
     plan = GoldPlan(
         name=name,
         kind="dimension" if values["kind"] == "dimension" else "fact",
@@ -77,7 +77,10 @@ def parsed(text: str, name: str, definition: Definition) -> GoldPlan:
         scd=int(values.get("scd", "1")),
         partition=values.get("partition"),
         query=query,
-        fingerprint=_fingerprint(values, query),
+        fingerprint=_fingerprint(values, query, parameters),
+        export=values.get("export"),
+        is_in_redis="redis" in values,
+        parameters=parameters,
         description=" ".join(_leading_comments(lines)),
         columns=columns,
     )
@@ -89,6 +92,28 @@ def parsed(text: str, name: str, definition: Definition) -> GoldPlan:
     if faults:
         raise ValueError("\n".join(faults))
     return plan
+
+
+def _header_and_query(lines: list[str]) -> tuple[dict[str, str], str]:
+    matches = [_HEADER.match(line) for line in lines]
+    header = [(match[1], match[2]) for match in matches if match]
+    query = "\n".join(line for line, match in zip(lines, matches, strict=True) if not match).strip().rstrip(";")
+    faults = list(_header_faults(header))
+    if not re.sub(r"--.*", "", query).strip():
+        faults.append("query: the file has no query")
+    if faults:
+        raise ValueError("\n".join(faults))
+    return dict(header), query
+
+
+def _parameters(query: str, definition: Definition) -> dict[str, Value]:
+    """Return the values of the parameters that a query names."""
+    known = {parameter.name: parameter.typed for parameter in definition.parameters}
+    named = named_in(query)
+    if unknown := [name for name in named if name not in known]:
+        listed = ", ".join(known) or "none"
+        raise ValueError(f"query: unknown parameter {', '.join(map(repr, unknown))} (the definition has: {listed})")
+    return {name: known[name] for name in named}
 
 
 def _leading_comments(lines: list[str]) -> Iterator[str]:
@@ -110,15 +135,21 @@ def _header_faults(header: list[tuple[str, str]]) -> Iterator[str]:
         yield f"kind: must be dimension or fact, not {values['kind']!r}"
     if values.get("scd", "1") not in map(str, HISTORY_TYPES):
         yield f"scd: must be 1, 2 or 4, not {values['scd']!r}"
+    if not re.fullmatch(_FOLDER, values.get("export", "a")):
+        yield f"export: {values['export']!r} must be the name of a folder: lower case, digits and -"
+    if values.get("redis", "rows") != "rows":
+        yield f"redis: must be rows, not {values['redis']!r}"
     for name in ("key", "partition"):
         wrong = [part for part in _listed(values.get(name, "")) if not re.fullmatch(_NAME, part)]
         yield from (f"{name}: {part!r} is not a valid column name" for part in wrong)
 
 
-def _fingerprint(header: Mapping[str, str], query: str) -> str:
-    """Return a hash of a table's header and query that does not change with comments and spaces."""
+def _fingerprint(header: Mapping[str, str], query: str, parameters: Mapping[str, Value]) -> str:
+    """Return a hash of a table's header, query and parameters that does not change with comments and spaces."""
     plain = _BETWEEN.sub(lambda found: found[1] or " ", query).strip()
-    return hashlib.md5(repr((sorted(header.items()), plain)).encode(), usedforsecurity=False).hexdigest()
+    shape = sorted((name, value) for name, value in header.items() if name not in _OF_RESULTS)
+    values = (sorted(parameters.items()),) if parameters else ()
+    return hashlib.md5(repr((shape, plain, *values)).encode(), usedforsecurity=False).hexdigest()
 
 
 def _plan_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
@@ -146,6 +177,21 @@ def _plan_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
         yield "inferred_from: allowed only for dimensions"
     if plan.kind == "dimension" and plan.links:
         yield "dimensions: allowed only for facts"
+    yield from _result_faults(plan, definition)
+
+
+def _result_faults(plan: GoldPlan, definition: Definition) -> Iterator[str]:
+    """List why rows cannot be published elsewhere: no erasure would find them there."""
+    if not (plan.export or plan.is_in_redis):
+        return
+    if plan.kind == "dimension":
+        yield "export, redis: allowed only for facts"
+    personal = {(table.name, column.name) for table in definition.tables for column in table.columns if column.personal}
+    for column in plan.columns:
+        if personal & {*column.sources}:
+            yield f"export, redis: column {column.name!r} is personal data, which must stay in the lake"
+    if not plan.columns:
+        yield "export, redis: describe the columns, so that personal data is told apart"
 
 
 def _history_type(plan: GoldPlan, definition: Definition) -> int:

@@ -7,10 +7,12 @@ of SCD type 2 has one row for each version of a member, identified by a surrogat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from batch.gold.columns import GoldColumn
+from config.parameters import Value, filled
 
 Kind = Literal["dimension", "fact"]
 
@@ -53,6 +55,9 @@ class GoldPlan:
         scd: SCD type of a dimension: 1, 2 or 4.
         versions_of: source table whose row versions this table has; None for a table of current rows.
         fingerprint: hash that changes with the file, except with comments, spaces and column descriptions.
+        export: folder that also has the rows as a plain Parquet file; None if none does.
+        is_in_redis: whether the rows are also in Redis.
+        parameters: values of the parameters that the query names.
         columns: column descriptions; empty if the file has none.
     """
 
@@ -67,8 +72,19 @@ class GoldPlan:
     query: str
     fingerprint: str
     versions_of: str | None = None
+    export: str | None = None
+    is_in_redis: bool = False
+    parameters: Mapping[str, Value] = field(default_factory=dict)
     description: str = ""
     columns: tuple[GoldColumn, ...] = ()
+
+    @property
+    def filled_query(self) -> str:
+        """The query with the values of its parameters, as literals of Spark.
+
+        Spark's own arguments do not get past the parser of Delta's extension.
+        """
+        return filled(self.query, self.parameters, lambda text: f"CAST(X'{text.encode().hex()}' AS STRING)")
 
     @property
     def row_key(self) -> tuple[str, ...]:

@@ -162,7 +162,7 @@ def _queried(plan: GoldPlan, views: Mapping[str, DataFrame], spark: SparkSession
     for name, rows in views.items():
         rows.createOrReplaceTempView(name)
     try:
-        body = spark.sql(plan.query)
+        body = spark.sql(plan.filled_query)
     except AnalysisException as error:
         text = next(iter(str(error).splitlines()), "")
         raise BatchError(f"invalid query in {plan.name}.sql: {text}", layer="gold", table=plan.name) from None

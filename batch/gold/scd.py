@@ -124,7 +124,7 @@ def _asked_of_each(plan: GoldPlan, history: DataFrame, spark: SparkSession) -> D
         answers = spark.sql(
             f"SELECT v.`{own}` AS _key, {', '.join(f'v.{name}' for name in _VERSION)}, q.* "  # noqa: S608
             f"FROM {relation} AS v LEFT JOIN LATERAL "
-            f"(WITH `{plan.versions_of}` AS (SELECT {row}) SELECT * FROM ({plan.query}\n)) AS q"
+            f"(WITH `{plan.versions_of}` AS (SELECT {row}) SELECT * FROM ({plan.filled_query}\n)) AS q",
         )
         # Without a checkpoint, Spark 4.2 loses the outer columns if a frame with a lateral join is joined with itself.
         return answers.localCheckpoint(eager=False)

@@ -76,5 +76,6 @@ def prepared_runner(
             say=print_out,
             is_quiet=is_quiet,
             up_to_date_check=up_to_date_check,
+            publish=workspace.results(redis, print_out).publish,
         )
         yield runner, Lease(redis, name, print_out), planned

@@ -22,7 +22,7 @@ def with_less_archive(table: Table, bronze: LakeTable, context: RunContext, *, k
 
     Returns a text with the number and total size of the deleted objects.
     """
-    topic = topic_under(context.definition.topic_prefix, table.name)
+    topic = topic_under(context.definition.topic_prefix, table.source_name)
     landed = positions(bronze.progress(), topic)
     before = context.started_at - timedelta(seconds=keep_s)
     count, size = forget_objects(context.spark, context.lake.changes(topic), landed, before=before)

@@ -93,6 +93,10 @@ def never_up_to_date(_previous: Manifest) -> list[TableRun] | None:
     return None
 
 
+def publish_nothing(_manifest: Manifest) -> None:
+    """Publish no results."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """The outcome of a finished run.
@@ -113,6 +117,7 @@ class Runner:
         plan: returns the steps of a run.
         say: prints a line to the console.
         is_quiet: do not print unchanged tables, and write no manifest if nothing is new; set by the service.
+        publish: publishes results of Gold, after each run.
         up_to_date_check: called before `plan`; if there is no new input, `plan` is not called.
     """
 
@@ -123,6 +128,7 @@ class Runner:
     say: Say
     is_quiet: bool = False
     up_to_date_check: UpToDateCheck = never_up_to_date
+    publish: Callable[[Manifest], None] = publish_nothing
 
     def run(self) -> Outcome:
         """Execute one run, and return its outcome.
@@ -154,8 +160,7 @@ class Runner:
             )
             is_new = bool(manifest.errors) or versions != (previous.versions if previous else {})
             is_new |= manifest.drift != (previous.drift if previous else {})
-            if is_new or not self.is_quiet:
-                self.manifests.write(manifest)
+            self._show(manifest, is_new=is_new)
         except BaseException as error:
             self.record.ended(run_id, started, state="failed", error=brief(error))
             raise
@@ -164,6 +169,12 @@ class Runner:
             run_id, started, state=state, tables=tables, error="\n".join(manifest.errors), drift=manifest.drift
         )
         return Outcome(manifest=manifest, is_new=is_new)
+
+    def _show(self, manifest: Manifest, *, is_new: bool) -> None:
+        """Let readers see what the run made: the manifest first, then what is made of the tables that it lists."""
+        if is_new or not self.is_quiet:
+            self.manifests.write(manifest)
+        self.publish(manifest)
 
     def _unchanged(self, previous: Manifest | None) -> list[TableRun] | None:
         tables = None if previous is None else self.up_to_date_check(previous)

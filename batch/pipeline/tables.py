@@ -12,11 +12,15 @@ from config.definition import Definition
 
 def lake_table(spark: SparkSession, lake: Lake, definition: Definition, layer: str, name: str) -> LakeTable:
     """Return the table with this layer and name, even if it does not exist yet."""
+    return LakeTable(spark, lake_uri(lake, definition, layer, name), f"{layer}/{name}")
+
+
+def lake_uri(lake: Lake, definition: Definition, layer: str, name: str) -> str:
+    """Return the path of the table with this layer and name."""
     if layer != "gold":
-        return LakeTable(spark, lake.table(layer, name), f"{layer}/{name}")
+        return lake.table(layer, name)
     [plan] = [plan for plan in gold.plans(definition) if plan.name == name]
-    path = lake.dimension(name) if plan.kind == "dimension" else lake.fact(name)
-    return LakeTable(spark, path, f"gold/{name}")
+    return lake.dimension(name) if plan.kind == "dimension" else lake.fact(name)
 
 
 def live_rows(silver: DataFrame) -> DataFrame:

@@ -112,7 +112,7 @@ class _UpToDateCheck:
         return all(self._is_read_to_the_end(table) for table in self.definition.tables)
 
     def _is_read_to_the_end(self, table: Table) -> bool:
-        topic = topic_under(self.definition.topic_prefix, table.name)
+        topic = topic_under(self.definition.topic_prefix, table.source_name)
         progress = self.previous.progress.get(f"bronze/{table.name}", {})
         positions = bronze_progress.positions(progress, topic)
         others = progress.keys() - bronze_progress.NO_POSITIONS

@@ -12,16 +12,20 @@ from typing import Any
 from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 
+from batch import gold
 from batch.console.logs import logged
+from batch.console.output import Say
 from batch.context import RunContext
 from batch.errors import BatchError
 from batch.pipeline.manifest import Manifest, Manifests, TableRun
+from batch.pipeline.results import Redis, Results
 from batch.pipeline.up_to_date import find_up_to_date
 from batch.spark.session import spark_session
 from batch.storage.objects import object_folder
 from batch.storage.paths import Lake
 from config.dataset import load_definition
 from config.definition import Definition
+from config.lake_names import in_lake
 from config.settings import BatchSettings, DatasetSettings, LakeSettings, ObjectStoreSettings, SparkSettings
 
 
@@ -61,6 +65,17 @@ class Workspace:
         """Return an unchanged outcome for each table if there is no new input since `previous`, else None."""
         return find_up_to_date(previous, self.definition, self.lake, lambda uri: object_folder(uri, self.store))
 
+    def results(self, redis: Redis, say: Say) -> Results:
+        """Return the results of Gold that are also published elsewhere."""
+        return Results(
+            plans=gold.plans(self.definition),
+            lake=self.lake,
+            root=self.settings.processed,
+            store=self.store,
+            redis=redis,
+            say=say,
+        )
+
     def is_empty(self) -> bool:
         """Return whether the lake is empty, that is, no run has written a manifest yet."""
         return self.manifests.newest(datetime.now(UTC)) is None
@@ -92,7 +107,7 @@ def open_workspace(arguments: argparse.Namespace) -> Iterator[Workspace]:
         DefinitionError: the dataset is unknown, or its definition is malformed.
         SettingsError: a setting is missing or invalid.
     """
-    definition = load_definition(arguments.dataset or DatasetSettings.read().dataset)
+    definition = in_lake(load_definition(arguments.dataset or DatasetSettings.read().dataset))
     settings, store = LakeSettings.read(), ObjectStoreSettings.read()
     lake = Lake(bronze=settings.bronze, silver=settings.silver, gold=settings.gold, prefix=definition.lake_prefix)
     with logged(BatchSettings.read().log_folder):

@@ -51,10 +51,10 @@ class Lookup:
         if table.feed == "jdbc":
             keys = self._changed_since(table, bronze_progress.anchor(done), differing)
             return Explained(keys=keys)
-        topic = topic_under(self.workspace.definition.topic_prefix, table.name)
+        topic = topic_under(self.workspace.definition.topic_prefix, table.source_name)
         positions = bronze_progress.positions(done, topic)
         assert self.bootstrap is not None, "a table that is fed by a topic needs Kafka"
-        return pending_changes(self.bootstrap, topic, table.key, positions)
+        return pending_changes(self.bootstrap, topic, table, positions)
 
     def quarantined(self, table: Table, keys: Collection[str]) -> set[str]:
         """Return those of the given keys that have a row in the quarantine."""
@@ -89,7 +89,8 @@ class Lookup:
         by_name = {column.name: column for column in table.columns}
         engine = self.connection.engine
         key = engine.row([by_name[name] for name in table.key])
-        keyed = f"SELECT t.*, {key} AS k FROM {engine.quoted(table.name)} AS t"  # noqa: S608
+        named = (f"{engine.quoted(source)} AS {engine.quoted(name)}" for source, name in table.lake_columns.items())
+        keyed = f"SELECT {', '.join(named)}, {key} AS k FROM {engine.quoted(table.source_name)}"  # noqa: S608
         ordered = sorted(keys)
         for start in range(0, len(ordered), _KEYS_PER_QUERY):
             some = ordered[start : start + _KEYS_PER_QUERY]

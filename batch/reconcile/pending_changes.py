@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from batch.errors import BatchError
 from batch.reconcile.buckets import key_text
 from batch.reconcile.explained import Explained
+from config.definition import Table
 from streams.adapters.committed_reader import CommittedReader, TopicError
 
 PENDING_CHANGES_MAX: Final = 200_000
@@ -34,8 +35,11 @@ class _TooManyError(Exception):
 _decoder = msgspec.json.Decoder(_Wire)
 
 
-def images(value: bytes | None) -> list[dict[str, Any]]:
-    """Return the row before and the row after a change, if present; an empty list if the change is undecodable."""
+def images(value: bytes | None, table: Table) -> list[dict[str, Any]]:
+    """Return the row before and the row after a change, if present; an empty list if the change is undecodable.
+
+    The columns of the table have their names in the lake.
+    """
     if value is None:
         return []
     try:
@@ -43,10 +47,12 @@ def images(value: bytes | None) -> list[dict[str, Any]]:
     except msgspec.DecodeError:
         return []
     envelope = wire.payload or wire
-    return [row for row in (envelope.before, envelope.after) if row is not None]
+    names = table.lake_columns
+    rows = (row for row in (envelope.before, envelope.after) if row is not None)
+    return [{names.get(name, name): value for name, value in row.items()} for row in rows]
 
 
-def pending_changes(bootstrap: str, topic: str, key: Sequence[str], positions: Mapping[int, int]) -> Explained:
+def pending_changes(bootstrap: str, topic: str, table: Table, positions: Mapping[int, int]) -> Explained:
     """Return the rows that have changes in the topic at or after `positions`, which has one offset per partition.
 
     Raises:
@@ -60,9 +66,9 @@ def pending_changes(bootstrap: str, topic: str, key: Sequence[str], positions: M
         visited += 1
         if visited > PENDING_CHANGES_MAX:
             raise _TooManyError
-        rows = images(value)
+        rows = images(value, table)
         found.rows.extend(rows)
-        found.keys.update(key_text([row.get(name) for name in key]) for row in rows)
+        found.keys.update(key_text([row.get(name) for name in table.key]) for row in rows)
 
     try:
         with CommittedReader(bootstrap, topic, "millrace-reconcile", positions) as reader:

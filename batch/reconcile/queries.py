@@ -22,6 +22,7 @@ from batch.storage import canonical
 from config.definition import Column, Definition, LogicalType, Table
 from config.engines import engine_of
 from config.engines.base import Engine
+from config.parameters import filled
 
 ORACLES: Final = "oracle"
 """Subfolder of a dataset with one SQL query per Gold table, which computes the table's rows from the source."""
@@ -41,7 +42,7 @@ _TYPES: Final = (
 
 def source_query(engine: Engine, table: Table) -> str:
     """Return the SQL query for the keys and digests of a source table's rows."""
-    return _source(engine, engine.quoted(table.name), _key_columns(table), table.columns)
+    return _source(engine, engine.quoted(table.source_name), _key_columns(table), table.columns)
 
 
 def bronze_rows(bronze: DataFrame, table: Table) -> DataFrame:
@@ -78,10 +79,9 @@ def oracle_query(definition: Definition, plan: GoldPlan, gold: DataFrame) -> str
         return None
     columns = gold_columns(gold, plan)
     lines = (line for line in path.read_text("utf-8").splitlines() if not line.startswith("--"))
-    body = "\n".join(lines).strip().rstrip(";")
-    return _source(
-        engine_of(definition), f"({body}) AS oracle", [columns[name] for name in plan.key], list(columns.values())
-    )
+    engine, values = engine_of(definition), {each.name: each.typed for each in definition.parameters}
+    body = filled("\n".join(lines).strip().rstrip(";"), values, engine.exact_literal)
+    return _source(engine, f"({body}) AS oracle", [columns[name] for name in plan.key], list(columns.values()))
 
 
 def gold_columns(gold: DataFrame, plan: GoldPlan) -> dict[str, Column]:

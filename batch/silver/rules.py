@@ -23,8 +23,8 @@ from batch.delta.snapshot import Source
 from batch.errors import BatchError
 from batch.silver.versions import NEWER, newest
 from batch.storage import canonical
+from config.definition import Ascending, LogicalType, NotNull, Pattern, Range, Reference, Table, Unique
 from config.definition import Column as SourceColumn
-from config.definition import LogicalType, NotNull, Pattern, Range, Reference, Table, Unique
 
 Action = Literal["warn", "quarantine", "fail"]
 
@@ -74,9 +74,9 @@ def actions(table: Table) -> dict[str, Action]:
     return implied | {rule_name(rule): rule.action for rule in table.rules}
 
 
-def rule_name(rule: NotNull | Range | Pattern | Reference | Unique) -> str:
+def rule_name(rule: NotNull | Range | Pattern | Reference | Unique | Ascending) -> str:
     """Return the name that identifies a rule in counts and messages, such as `range(quantity)`."""
-    columns = ", ".join(rule.columns) if isinstance(rule, Unique) else rule.column
+    columns = ", ".join(rule.columns) if isinstance(rule, Unique | Ascending) else rule.column
     return f"{type(rule).__struct_config__.tag}({columns})"
 
 
@@ -113,7 +113,7 @@ def row_violations(rows: DataFrame, table: Table) -> Column:
     key += [(f"not_null({name})", value.isNull()) for name, value in required.items()]
     for rule in table.rules:
         if not isinstance(rule, Reference | Unique) and rule_name(rule) not in dict(key):
-            others.append((rule_name(rule), _breaks(rule, values[rule.column])))
+            others.append((rule_name(rule), _breaks(rule, values)))
     names = [F.when(broken, name) for name, broken in key]
     names += [F.when(broken & ~is_delete, name) for name, broken in others]
     # With `array_compact` Spark would interpret all these conditions instead of generating Java code for them.
@@ -200,7 +200,11 @@ def _without_newer(rows: Rows, table: Table, silver: Source) -> DataFrame:
     return rows.frame.alias("s").join(there.alias("t"), F.expr(f"{is_same} AND NOT ({NEWER})"), "left_anti")
 
 
-def _breaks(rule: NotNull | Range | Pattern, value: Column) -> Column:
+def _breaks(rule: NotNull | Range | Pattern | Ascending, values: Mapping[str, Column]) -> Column:
+    if isinstance(rule, Ascending):
+        first, second = (values[name] for name in rule.columns)
+        return F.coalesce(first > second, F.lit(False))
+    value = values[rule.column]
     if isinstance(rule, NotNull):
         return value.isNull()
     if isinstance(rule, Pattern):

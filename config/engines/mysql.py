@@ -190,7 +190,7 @@ class MySQL(Engine):
         return f" ON DUPLICATE KEY UPDATE {assignments}"
 
     def value(self, column: Column) -> str:
-        text = _VALUES.get(column.type, "CAST({0} AS CHAR)").format(self.quoted(column.name))
+        text = _VALUES.get(column.type, "CAST({0} AS CHAR)").format(self.quoted(column.source_name))
         return f"NULLIF({text}, '{_ZEROS[column.type]}')" if column.zero_is_null else text
 
     def row(self, columns: Sequence[Column]) -> str:

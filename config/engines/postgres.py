@@ -187,7 +187,7 @@ class Postgres(Engine):
         return f" ON CONFLICT ({','.join(map(self.quoted, key))}) DO UPDATE SET {assignments}"
 
     def value(self, column: Column) -> str:
-        return value_text(column, self.quoted(column.name))
+        return value_text(column, self.quoted(column.source_name))
 
     def row(self, columns: Sequence[Column]) -> str:
         values = (f"COALESCE(char_length({text}) || ':' || ({text}), '-')" for text in map(self.value, columns))

@@ -12,7 +12,6 @@ from typing import Any
 
 from config import parsing
 from config.command_line import argument
-from config.definition import ShopGenerator
 from config.json_output import add_json_option, print_json
 from config.settings import KafkaSettings
 from ops.connector.repair import repair
@@ -22,11 +21,10 @@ from ops.dataset.bulk import OnDuplicate
 from ops.dataset.check import check
 from ops.dataset.command import add_dataset_command, chosen_database, chosen_definition, generator_parameters, say
 from ops.dataset.foreign import command as foreign
-from ops.dataset.generator.files import write_files
+from ops.dataset.generator.kinds import write_generated
 from ops.dataset.generator.load import load_files, require_empty
 from ops.dataset.generator.plan import make_plan
-from ops.dataset.generator.shop_files import write_shop_files
-from ops.dataset.load import Outcome, load_file
+from ops.dataset.load_command import add_load_command
 from ops.dataset.newest import NO_LONGER_EXISTS
 from ops.dataset.oracle import Verdict
 from ops.dataset.schema import create_schema
@@ -66,7 +64,7 @@ def add_commands(subparsers: Any) -> None:
     dataset = subparsers.add_parser("dataset", help="create, load, generate, simulate and check a dataset")
     commands = dataset.add_subparsers(required=True, metavar="COMMAND")
     _add_init(commands)
-    _add_load(commands)
+    add_load_command(commands)
     _add_generate(commands)
     if importlib.util.find_spec(_SIMULATE) is not None:
         importlib.import_module(_SIMULATE).add_command(commands)
@@ -91,52 +89,6 @@ def run_init(arguments: argparse.Namespace) -> int:
     tables = ", ".join(table.name for table in definition.tables)
     say(f"{definition.database} at {settings.host}:{settings.port} has the tables {tables}")
     return 0
-
-
-def _add_load(commands: Any) -> None:
-    parser = add_dataset_command(
-        commands, "load", run_load, "load a CSV file with a header; report rejected rows by line, with exit code 1"
-    )
-    parser.add_argument("table", metavar="TABLE")
-    parser.add_argument("file", type=Path, metavar="FILE.csv")
-    parser.add_argument(
-        "--on-duplicate",
-        type=OnDuplicate,
-        choices=list(OnDuplicate),
-        default=OnDuplicate.FAIL,
-        help="if the key exists: reject the row (fail, the default), keep the existing row (skip), or replace it",
-    )
-    parser.add_argument("--delimiter", default=",", metavar="CHARACTER", help="field separator (default: a comma)")
-
-
-def run_load(arguments: argparse.Namespace) -> int:
-    """Load one CSV file; return 1 if rows were rejected."""
-    definition = chosen_definition(arguments)
-    try:
-        table = definition.table(arguments.table)
-    except KeyError as error:
-        raise StackError(error.args[0]) from None
-    if len(arguments.delimiter) != 1:
-        raise StackError(f"--delimiter must be one character, not {arguments.delimiter!r}")
-    with connected(chosen_database(arguments), definition.database, definition.schema) as connection:
-        outcome = load_file(
-            connection,
-            table,
-            arguments.file,
-            on_duplicate=arguments.on_duplicate,
-            delimiter=arguments.delimiter,
-            report=say,
-        )
-    _say_rejections(arguments.file, outcome)
-    say(f"{arguments.file}: {outcome}")
-    return 1 if outcome.rejected else 0
-
-
-def _say_rejections(path: Path, outcome: Outcome) -> None:
-    for row in outcome.examples:
-        print(f"{path}: line {row.line}: {row.reason}", file=sys.stderr)
-    if outcome.rejected > len(outcome.examples):
-        print(f"… and {outcome.rejected - len(outcome.examples):,} more", file=sys.stderr)
 
 
 def _add_generate(commands: Any) -> None:
@@ -182,10 +134,7 @@ def run_generate(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         began = time.monotonic()
         folder = arguments.out or Path(temporary)
-        if isinstance(parameters, ShopGenerator):
-            paths = write_shop_files(parameters, plan, folder, say)
-        else:
-            paths = write_files(parameters, plan, folder, say)
+        paths = write_generated(parameters, plan, folder, say)
         say(f"generated with seed {plan.seed} in {time.monotonic() - began:.1f} s")
         if arguments.load:
             began = time.monotonic()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from config.dataset import DefinitionError, load_definition
-from config.definition import Definition, OrdersGenerator, ShopGenerator
+from config.definition import Definition, Generator
 from config.engines import engine_of
 from config.engines.base import SourceSettings
 from config.settings import DatasetSettings
@@ -50,7 +50,7 @@ def chosen_database(arguments: argparse.Namespace) -> SourceSettings:
     return engine_of(chosen_definition(arguments)).login(settings_environment(arguments))
 
 
-def generator_parameters(definition: Definition) -> OrdersGenerator | ShopGenerator:
+def generator_parameters(definition: Definition) -> Generator:
     """Return the parameters of the dataset's data generator, or raise a StackError if it has none."""
     if definition.generator is None:
         raise StackError(f"the definition of dataset {definition.name} has no section `generator`")

@@ -50,9 +50,13 @@ def load_file(
     *,
     on_duplicate: OnDuplicate = OnDuplicate.FAIL,
     delimiter: str = ",",
+    rejected_to: Path | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Load `path` into `table`; write rejected rows to `<name>.rejected.csv` next to it, with line and reason.
+    """Load `path` into `table`; write rejected rows to `<name>.rejected.csv`, with line and reason.
+
+    Args:
+        rejected_to: folder for the rejected rows; None: the folder of the file.
 
     Raises:
         StackError: the file can't be read, is not UTF-8, or its header does not match the table; nothing was loaded.
@@ -61,14 +65,16 @@ def load_file(
         _require_utf8(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
             literal = connection.engine.literal
-            return _load(connection, table, _Source(file, path, delimiter, table, literal), on_duplicate, report)
+            source = _Source(file, path, delimiter, table, literal)
+            rejections = _Rejections(source, rejected_path(path, rejected_to))
+            return _load(connection, table, source, rejections, on_duplicate, report)
     except OSError as error:
         raise StackError(f"{error.filename or path}: {error.strerror}") from error
 
 
-def rejected_path(path: Path) -> Path:
-    """Return the path of the file for the rejected rows of `path`."""
-    return path.with_name(f"{path.stem}.rejected.csv")
+def rejected_path(path: Path, folder: Path | None = None) -> Path:
+    """Return the path of the file for the rejected rows of `path`, in a folder or beside it."""
+    return (folder or path.parent) / f"{path.stem}.rejected.csv"
 
 
 class _Source:
@@ -135,11 +141,12 @@ def _load(
     connection: Connection,
     table: Table,
     source: _Source,
+    rejections: _Rejections,
     on_duplicate: OnDuplicate,
     report: Callable[[str], None],
 ) -> Outcome:
     writer = BulkWriter(connection=connection, table=table, columns=source.header, on_duplicate=on_duplicate)
-    with _Rejections(source) as rejections:
+    with rejections:
         with writer:
             for row in source.rows():
                 if isinstance(row, Row):
@@ -164,8 +171,8 @@ def _load(
 class _Rejections:
     """A writer of rejected rows to a file next to the source file; the first rejected row creates the file."""
 
-    def __init__(self, source: _Source) -> None:
-        self.path = rejected_path(source.path)
+    def __init__(self, source: _Source, path: Path) -> None:
+        self.path = path
         self.count = 0
         self.examples: list[RejectedRow] = []
         self._header = source.header

@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Callable
 from uuid import UUID
 
-from config.definition import OrdersGenerator, ShopGenerator
+from config.definition import Generator, OrdersGenerator, ShopGenerator, StoreGenerator
 from config.engines.base import Connection
 from ops.dataset import shop
 from ops.dataset.life import Life
 from ops.dataset.shop import Details, NewOrder, ShopDatabase, ShopOrder, Transaction
 from ops.dataset.simulation import Clock, Simulation, Summary, SystemClock
 from ops.dataset.status_shop import StatusShop
+from ops.dataset.store_life import StoreLife
 
 KNOWN_ORDERS = 10_000
 LATER_SHARE = 0.5
@@ -29,7 +30,7 @@ MOST_QUANTITY = 10
 
 def simulate(
     connection: Connection,
-    parameters: OrdersGenerator | ShopGenerator,
+    parameters: Generator,
     simulation: Simulation,
     *,
     stop: threading.Event | None = None,
@@ -44,9 +45,17 @@ def simulate(
     stop = stop or threading.Event()
     database = ShopDatabase(connection, wait=stop.wait)
     clock = clock or SystemClock(stop)
-    if isinstance(parameters, ShopGenerator):
-        return StatusShop(database, parameters, simulation, clock).run(stop, report)
-    return Simulator(database, parameters, simulation, clock).run(stop, report)
+    return _life(database, parameters, simulation, clock).run(stop, report)
+
+
+def _life(database: ShopDatabase, parameters: Generator, simulation: Simulation, clock: Clock) -> Life:
+    match parameters:
+        case OrdersGenerator():
+            return Simulator(database, parameters, simulation, clock)
+        case ShopGenerator():
+            return StatusShop(database, parameters, simulation, clock)
+        case StoreGenerator():
+            return StoreLife(database, parameters, simulation, clock)
 
 
 class Simulator(Life):

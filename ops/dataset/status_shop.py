@@ -13,6 +13,7 @@ from uuid import UUID
 
 from config.definition import ShopGenerator
 from ops.dataset.generator import shop_rows
+from ops.dataset.known_orders import KNOWN_ORDERS, KnownOrders
 from ops.dataset.life import Life
 from ops.dataset.shop import Details, ShopDatabase, Transaction
 from ops.dataset.simulation import Clock, Simulation
@@ -20,9 +21,7 @@ from stack.errors import StackError
 
 NEW_CUSTOMER_SHARE = 0.1
 CANCELLED_SHARE = 0.1
-KNOWN_ORDERS = 10_000
 MOST_QUANTITY = 5
-_TRIES_TO_FIND_AN_ORDER = 20
 
 
 class StatusShop(Life):
@@ -38,7 +37,9 @@ class StatusShop(Life):
         self._customers = self._highest("SELECT max(id) FROM customers")
         self._products = self._highest("SELECT max(id) FROM products")
         known = database.read("SELECT id FROM orders ORDER BY id LIMIT %s", (KNOWN_ORDERS,))
-        self._known = [str(row[0]) for row in known]
+        self._known = KnownOrders(
+            database, self._draw, "SELECT status FROM orders WHERE id = %s", (row[0] for row in known)
+        )
 
     def _highest(self, query: str) -> int:
         (highest,) = self._database.read(query)[0]
@@ -61,7 +62,7 @@ class StatusShop(Life):
             transaction.append(("INSERT INTO customers (id, name, email, country) VALUES (%s, %s, %s, %s)", values))
         order_id = str(UUID(int=self._draw_id.getrandbits(128), version=4))
         self._commit(transaction + self._order(order_id, customer))
-        self._known.append(order_id)
+        self._known.add(order_id)
         self.summary.inserted += 1
 
     def _order(self, order_id: str, customer: int) -> Transaction:
@@ -104,7 +105,7 @@ class StatusShop(Life):
         return price + Decimal(self._draw.randint(1, 500)) / 100
 
     def _step(self) -> bool:
-        found = self._existing()
+        found = self._known.existing()
         if found is None:
             return False
         order_id, status = found
@@ -118,29 +119,12 @@ class StatusShop(Life):
 
     def delete(self) -> None:
         """Delete an order with its items."""
-        found = self._existing()
+        found = self._known.existing()
         if found is None:
             self.summary.skipped += 1
             return
         order_id, _ = found
         items = ("DELETE FROM order_items WHERE order_id = %s", (order_id,))
         self._commit([items, ("DELETE FROM orders WHERE id = %s", (order_id,))])
-        self._forget(order_id)
+        self._known.forget(order_id)
         self.summary.deleted += 1
-
-    def _existing(self) -> tuple[str, str] | None:
-        """Choose a known order that still exists, with its status; None if none is found."""
-        for _ in range(_TRIES_TO_FIND_AN_ORDER):
-            if not self._known:
-                return None
-            order_id = self._draw.choice(self._known)
-            found = self._database.read("SELECT status FROM orders WHERE id = %s", (order_id,))
-            if found:
-                return order_id, found[0][0]
-            self._forget(order_id)
-        return None
-
-    def _forget(self, order_id: str) -> None:
-        place = self._known.index(order_id)
-        self._known[place] = self._known[-1]
-        self._known.pop()

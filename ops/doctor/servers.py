@@ -32,7 +32,7 @@ from ops.database import connected
 from ops.doctor.finding import Finding, Subject, ok, unused, warning, wrong
 from ops.topic_differences import compare
 from ops.topics import describe_topics
-from ops.warehouse import schema_faults
+from ops.warehouse.commands import schema_faults
 from streams.adapters.object_store import MinioBucket
 from streams.adapters.redis import RedisConsole, Script
 from streams.model.warehouse import warehouse_tables

@@ -215,7 +215,7 @@ def _faults(connection: Connection, schema: str, tables: Sequence[WarehouseTable
 
 def schema_faults(settings: WarehouseDatabaseSettings, schema: str, tables: Sequence[WarehouseTable]) -> list[str]:
     """Return how a dataset's tables in the warehouse differ from the definition, each with the remedy."""
-    with _connected(settings, schema) as connection:
+    with warehouse_connection(settings, schema) as connection:
         return list(_faults(connection, schema, tables))
 
 

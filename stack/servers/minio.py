@@ -19,7 +19,7 @@ from stack.prerequisites import GO, Prerequisite
 from stack.servers.base import Command, Server, UnhealthyError
 from stack.site import Site
 
-BUCKETS = ("bronze", "silver", "gold")
+BUCKETS = ("bronze", "silver", "gold", "processed-data")
 
 _ANSWER_SECONDS = 3.0
 

@@ -18,8 +18,14 @@ from batch.gold.query import rows_of
 from batch.silver.rules import spark_type
 from config.dataset import known_datasets, load_definition
 from config.definition import Definition
+from config.lake_names import in_lake
 
-EVERY = [(load_definition(name), plan) for name in known_datasets() for plan in plans(load_definition(name))]
+EVERY = [
+    (definition, plan)
+    for definition in (in_lake(load_definition(name)) for name in known_datasets())
+    for plan in plans(definition)
+    if plan.versions_of is None  # a table of versions has the columns of the file that it comes from
+]
 NAMES = [f"{definition.name}.{plan.name}" for definition, plan in EVERY]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from config.definition import OrdersGenerator, ShopGenerator
+from config.definition import Generator
 from stack.errors import StackError
 
 
@@ -20,7 +20,7 @@ class Plan:
 
 
 def make_plan(
-    parameters: OrdersGenerator | ShopGenerator,
+    parameters: Generator,
     *,
     size: float = 1.0,
     orders: int | None = None,

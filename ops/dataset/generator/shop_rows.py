@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from uuid import UUID
 
-from config.definition import ShopGenerator
+from config.definition import ShopGenerator, StoreGenerator
 from ops.dataset.generator import words
 from ops.dataset.generator.plan import Plan
 from ops.dataset.generator.rows import DAY_US, Baskets, TimeTexts, line_counts, random_of
@@ -34,10 +34,10 @@ def customers(parameters: ShopGenerator, plan: Plan) -> Iterator[str]:
     """Yield the CSV line of each customer."""
     draw, times = random_of(plan, "customers"), TimeTexts(parameters.first_day, parameters.days)
     for number in range(1, plan.customers + 1):
-        yield f"{number},{','.join(customer(draw, number))},{_times(draw, times, parameters.days)}\n"
+        yield f"{number},{','.join(customer(draw, number))},{life_times(draw, times, parameters.days)}\n"
 
 
-def prices(parameters: ShopGenerator, plan: Plan) -> list[Decimal]:
+def prices(parameters: ShopGenerator | StoreGenerator, plan: Plan) -> list[Decimal]:
     """Draw the price of each product, that of product 1 first; most products are cheap."""
     draw = random_of(plan, "prices")
     return [Decimal(round(99 + 49_900 * draw.random() ** 3)) / 100 for _ in range(parameters.products)]
@@ -48,7 +48,7 @@ def products(parameters: ShopGenerator, plan: Plan) -> Iterator[str]:
     draw, times = random_of(plan, "products"), TimeTexts(parameters.first_day, parameters.days)
     for number, price in enumerate(prices(parameters, plan), start=1):
         category = draw.choice(CATEGORIES)
-        yield f"{number},{category} {number},{category},{price:.2f},{_times(draw, times, parameters.days)}\n"
+        yield f"{number},{category} {number},{category},{price:.2f},{life_times(draw, times, parameters.days)}\n"
 
 
 def orders(parameters: ShopGenerator, plan: Plan) -> Iterator[tuple[str, list[str]]]:
@@ -62,10 +62,10 @@ def orders(parameters: ShopGenerator, plan: Plan) -> Iterator[tuple[str, list[st
         status = draw.choices(_STATUSES, _STATUS_WEIGHTS)[0]
         head = f"{order_id},{draw.randint(1, plan.customers)},{status},{total:.2f}"
         items = [f"{order_id},{product},{quantity},{price:.2f}\n" for product, quantity, price in lines]
-        yield f"{head},{_times(draw, times, parameters.days)}\n", items
+        yield f"{head},{life_times(draw, times, parameters.days)}\n", items
 
 
-def _times(draw: random.Random, times: TimeTexts, days: int) -> str:
+def life_times(draw: random.Random, times: TimeTexts, days: int) -> str:
     """Draw the fields `created_at,updated_at`."""
     created_us = int(draw.random() * days * DAY_US)
     updated_us = created_us

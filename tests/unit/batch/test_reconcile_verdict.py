@@ -16,7 +16,9 @@ from batch.reconcile.pending_changes import images
 from batch.reconcile.verdict import Finding, Verdict, finding_members, overall, report, verdict_line
 from config.dataset import load_definition
 
-PLANS = {plan.name: plan for plan in plans(load_definition("project_db"))}
+SHOP = load_definition("project_db")
+PAYMENT_METHOD = SHOP.table("payment_method")
+PLANS = {plan.name: plan for plan in plans(SHOP)}
 A, B, C = (key_text([name]) for name in "abc")
 ROWS = {A: Pair("1", None), B: Pair(None, "1"), C: Pair("1", "2")}
 
@@ -108,9 +110,9 @@ def test_a_table_that_depends_on_all_rows_is_explained_by_any() -> None:
 def test_a_change_shows_its_row_before_and_after(is_wrapped: bool) -> None:
     envelope = {"op": "u", "before": {"id": 1, "x": "old"}, "after": {"id": 1, "x": "new"}}
     value = json.dumps({"schema": {}, "payload": envelope} if is_wrapped else envelope).encode()
-    assert images(value) == [{"id": 1, "x": "old"}, {"id": 1, "x": "new"}]
+    assert images(value, PAYMENT_METHOD) == [{"id": 1, "x": "old"}, {"id": 1, "x": "new"}]
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b'{"before": null, "after": null}', b'{"after": 3}'])
 def test_a_value_that_is_not_a_change_has_no_images(value: bytes | None) -> None:
-    assert images(value) == []
+    assert images(value, PAYMENT_METHOD) == []

@@ -123,7 +123,13 @@ def test_a_failure_stops_the_servers(stack: FakeStack, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("dataset", "orders", "phase"), [("project_db", "2,500 orders", "[ 1/11]"), ("shop", "5,000 orders", "[ 1/9]")]
+    ("dataset", "orders", "phase"),
+    [
+        ("project_db", "2,500 orders", "[ 1/11]"),
+        ("shop", "5,000 orders", "[ 1/9]"),
+        ("online_store", "10,000 orders", "[ 1/8]"),
+        ("firma", "the files that it comes with", "[ 1/8]"),
+    ],
 )
 def test_the_plan_comes_first_and_is_that_of_the_dataset(
     stack: FakeStack,
@@ -143,8 +149,9 @@ def test_the_plan_comes_first_and_is_that_of_the_dataset(
 
 def test_the_demo_follows_from_the_definition() -> None:
     assert isinstance(command.chosen_demo(load_definition("project_db"), size=1, customers=None), OrdersDemo)
-    shop = load_definition("shop")
-    assert isinstance(command.chosen_demo(shop, size=1, customers=None), ChangesDemo)
-    for other in (msgspec.structs.replace(shop, generator=None), msgspec.structs.replace(shop, engine="mysql")):
+    shop, project = load_definition("shop"), load_definition("project_db")
+    for definition in (shop, load_definition("online_store"), load_definition("firma")):
+        assert isinstance(command.chosen_demo(definition, size=1, customers=None), ChangesDemo)
+    for other in (msgspec.structs.replace(shop, generator=None), msgspec.structs.replace(project, completeness=None)):
         with pytest.raises(StackError, match=r"generator"):
             command.chosen_demo(other, size=1, customers=None)

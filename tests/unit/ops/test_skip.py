@@ -58,7 +58,7 @@ def test_one_place_has_to_be_given(wrong: list[str], capsys: pytest.CaptureFixtu
 )
 def test_an_application_and_its_topic_are_those_of_the_dataset(dataset: str, app: str, topic: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        position_of(StoppedApplication(app, {}), TP(topic, 0), {"DATASET": dataset})
+        position_of(StoppedApplication(app, {}, output_compression=None), TP(topic, 0), {"DATASET": dataset})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,208 @@
+"""Goal: an export has each selected row once, goes on where it was interrupted, and runs no text of its condition.
+
+Method: a Delta table of several files in a folder, written without Spark; conditions by hand.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import write_deltalake
+
+from batch.__main__ import main
+from batch.console.conditions import Comparison, filter_of, parsed_condition
+from batch.delta.published import PublishedTable
+from batch.errors import BatchError
+from batch.pipeline.export import STATE, SUCCESS, Request, State, export
+from batch.pipeline.manifest import Manifest, Manifests, new_run_id
+from batch.storage.objects import LocalFolder
+from config.settings import ObjectStoreSettings
+
+STORE = ObjectStoreSettings.read(
+    {"MINIO_ENDPOINT": "http://127.0.0.1:1", "MINIO_ACCESS_KEY": "a", "MINIO_SECRET_KEY": "b"}
+)
+
+
+def rows(first: int, count: int) -> pa.Table:
+    ids = range(first, first + count)
+    return pa.table(
+        {
+            "id": pa.array(ids, pa.int32()),
+            "name": [f"O'Brien {number}" if number % 2 else None for number in ids],
+            "price": pa.array([Decimal(number) / 4 for number in ids], pa.decimal128(10, 2)),
+        }
+    )
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> PublishedTable:
+    """Thirty rows in three files, and a fourth file in a later version."""
+    path = tmp_path / "table"
+    for first in (1, 11, 21, 31):
+        write_deltalake(path, rows(first, 10), mode="append")
+    return PublishedTable(f"file://{path}", 2, STORE)
+
+
+def exported(table: PublishedTable, folder: Path, where: str = "", kind: str = "parquet", **changes: Any) -> State:
+    condition = filter_of(parsed_condition(where), table.schema) if where else None
+    names, parts = changes.pop("columns", table.schema.names), table.parts()
+    request = Request(table="silver/t", mark=table.mark, columns=names, where=where, format=kind, parts=len(parts))
+    return export(parts, condition, request, LocalFolder(folder), lambda line: None)
+
+
+def ids(folder: Path) -> list[int]:
+    return sorted(row["id"] for path in folder.glob("*.parquet") for row in pq.read_table(path).to_pylist())
+
+
+def test_an_export_has_the_rows_of_its_version(table: PublishedTable, tmp_path: Path) -> None:
+    state = exported(table, tmp_path / "out")
+    assert ids(tmp_path / "out") == [*range(1, 31)]
+    assert (state.rows, len(state.done)) == (30, 3)
+    assert json.loads((tmp_path / "out" / SUCCESS).read_bytes())["request"]["table"] == "silver/t"
+
+
+def test_the_same_export_has_the_same_checksum_and_another_one_has_not(table: PublishedTable, tmp_path: Path) -> None:
+    first, again = exported(table, tmp_path / "a"), exported(table, tmp_path / "b")
+    other = exported(table, tmp_path / "c", "id < 30")
+    assert first.checksum == again.checksum != other.checksum
+
+
+def test_text_formats_have_the_columns_that_are_asked_for(table: PublishedTable, tmp_path: Path) -> None:
+    exported(table, tmp_path / "csv", "id = 1", "csv", columns=["price", "name"])
+    exported(table, tmp_path / "json", "id = 1", "json", columns=["price", "name"])
+    texts = {kind: "".join(path.read_text() for path in (tmp_path / kind).glob("part-*")) for kind in ("csv", "json")}
+    assert [row for row in csv.reader(texts["csv"].splitlines()) if row[0] != "price"] == [["0.25", "O'Brien 1"]]
+    assert json.loads(texts["json"]) == {"price": "0.25", "name": "O'Brien 1"}
+
+
+class Killed(LocalFolder):
+    """A folder that fails at its n-th write."""
+
+    def __init__(self, folder: Path, writes: int) -> None:
+        super().__init__(folder)
+        self._left = iter(range(writes))
+
+    def write(self, name: str, content: bytes) -> None:
+        if next(self._left, None) is None:
+            raise KeyboardInterrupt
+        super().write(name, content)
+
+
+@pytest.mark.parametrize("writes", range(8))
+def test_an_export_that_was_killed_anywhere_goes_on(table: PublishedTable, tmp_path: Path, writes: int) -> None:
+    parts = table.parts()
+    request = Request(
+        table="silver/t", mark=table.mark, columns=table.schema.names, where="", format="parquet", parts=len(parts)
+    )
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        export(parts, None, request, Killed(out, writes), lambda line: None)
+    assert not (out / SUCCESS).exists()
+    state = exported(table, out)
+    assert ids(out) == [*range(1, 31)]
+    assert state.checksum == exported(table, tmp_path / "whole").checksum
+
+
+def test_a_folder_with_something_else_in_it_is_refused(table: PublishedTable, tmp_path: Path) -> None:
+    exported(table, tmp_path / "out")
+    with pytest.raises(BatchError, match="another export"):
+        exported(table, tmp_path / "out", "id = 1")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    with pytest.raises(BatchError, match=r"mine\.txt"):
+        exported(table, tmp_path / "full")
+    (tmp_path / "out" / STATE).write_text("nonsense")
+    with pytest.raises(BatchError, match="cannot be read"):
+        exported(table, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ("id = 7", [7]),
+        ("id >= 28 and price < 7.25", [28]),
+        ("name = 'O''Brien 3'", [3]),
+        ("name IS NULL AND id <= 4", [2, 4]),
+        ("name is not null and id < 4", [1, 3]),
+        ("id != 1 AND id <> 2 AND id < 5", [3, 4]),
+    ],
+)
+def test_a_condition_selects_rows(table: PublishedTable, tmp_path: Path, where: str, found: list[int]) -> None:
+    exported(table, tmp_path / "out", where)
+    assert ids(tmp_path / "out") == found
+
+
+def test_a_condition_is_read_as_comparisons() -> None:
+    assert parsed_condition("a = 'x' AND b IS NULL") == [
+        Comparison(column="a", operator="=", value="x"),
+        Comparison(column="b"),
+    ]
+
+
+def hostile() -> Iterator[str]:
+    yield from (
+        "id = 1; DROP TABLE t",
+        "id = (SELECT 1)",
+        "1 = 1",
+        "id = 1 OR 1 = 1",
+        "name = 'x' --",
+        "",
+        "id =",
+        "AND",
+    )
+
+
+@pytest.mark.parametrize("where", [*hostile()])
+def test_anything_else_is_refused(where: str) -> None:
+    with pytest.raises(BatchError, match="--where"):
+        parsed_condition(where)
+
+
+@pytest.mark.parametrize("where", ["other = 1", "id = 'one'", "price = 'much'"])
+def test_unknown_columns_and_values_of_another_type_are_named(table: PublishedTable, where: str) -> None:
+    with pytest.raises(BatchError, match="--where: "):
+        filter_of(parsed_condition(where), table.schema)
+
+
+def test_the_command_copies_the_published_rows_without_those_that_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {
+        **{f"{layer.upper()}_ROOT": f"file://{tmp_path}/{layer}" for layer in ("bronze", "silver", "gold")},
+        "MINIO_ENDPOINT": "http://127.0.0.1:1",
+        "MINIO_ACCESS_KEY": "a",
+        "MINIO_SECRET_KEY": "b",
+        "LOG_DIR": str(tmp_path / "logs"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    ways = pa.table(
+        {"id": [1, 2, 3], "name": ["a", "b", "c"], "bank": ["x", "x", "y"], "_deleted": [False, True, False]}
+    )
+    (tmp_path / "silver").mkdir()
+    write_deltalake(tmp_path / "silver" / "payment_method", ways)
+    now = datetime.now(UTC)
+    manifest = Manifest(
+        run_id=new_run_id(now),
+        dataset="project_db",
+        started_at=now,
+        ended_at=now,
+        tables=[],
+        versions={"silver/payment_method": 0},
+    )
+    Manifests(LocalFolder(tmp_path / "gold" / "audit" / "runs")).write(manifest)
+    asked = ["export", "payment_method", "--columns", "name, id", "--where", "id > 0", "--to", str(tmp_path / "out")]
+    assert main([*asked, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 2
+    (path,) = (tmp_path / "out").glob("*.parquet")
+    assert pq.read_table(path).to_pylist() == [{"name": "a", "id": 1}, {"name": "c", "id": 3}]
+    assert main(["export", "payment_method", "--columns", "other", "--to", str(tmp_path / "new")]) == 1
+    assert "'other'" in capsys.readouterr().err
