@@ -19,6 +19,7 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.producer.sender import AddPartitionsToTxnHandler, BaseHandler, Sender, SendProduceReqHandler
+from aiokafka.producer.transaction_manager import TransactionManager as TxnManager
 from aiokafka.record.memory_records import _MemoryRecordsPy
 from faust.app import App
 from faust.app.router import Router
@@ -64,7 +65,11 @@ def test_the_versions_are_those_the_runtime_was_written_against() -> None:
         (App, "on_rebalance_end"),  # called by the supervisor, as Faust's recovery does
         (driver.Consumer, "wait_first"),  # used: hand over unless the flow is suspended
         (driver.Consumer, "consumer_stopped_errors"),  # used: what a stopped client raises
-        (Sender, "_maybe_do_transactional_request"),  # extended: the task is kept, to be cancelled
+        (Sender, "_maybe_do_transactional_request"),  # extended: two requests at once; the task is kept
+        (Sender, "_do_add_offsets_to_txn"),  # used: beside the one for the partitions
+        (TxnManager, "partitions_to_add"),  # used: whether the sender would send the one request
+        (TxnManager, "consumer_group_to_add"),  # used: or the other
+        (TxnManager, "add_offsets_to_txn"),  # used: without waiting, as `send_offsets_to_transaction` does
         (Sender, "_send_produce_req"),  # extended: the task is kept, to be cancelled
         (Sender, "_do_add_partitions_to_txn"),  # replaced: a handler with a growing pause
         (Sender, "_find_coordinator"),  # used
