@@ -122,7 +122,7 @@ async def test_a_healthy_transaction_costs_five_requests_and_no_new_epoch(
     assert broker.epoch == 0
 
 
-async def test_the_requests_of_a_transaction_wait_three_times_for_the_broker(
+async def test_the_requests_of_a_transaction_wait_four_times_for_the_broker(
     committer: KafkaTransactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await committer.commit(OUTPUTS, OFFSETS)  # the next transaction asks for nothing else
@@ -141,7 +141,7 @@ async def test_the_requests_of_a_transaction_wait_three_times_for_the_broker(
 
     monkeypatch.setattr(watched, "send", counted)
     await committer.commit(OUTPUTS, OFFSETS)
-    assert waits == [{"AddPartitionsToTxn", "AddOffsetsToTxn"}, {"Produce", "TxnOffsetCommit"}, {"EndTxn"}]
+    assert waits == [{"AddPartitionsToTxn", "AddOffsetsToTxn"}, {"Produce"}, {"TxnOffsetCommit"}, {"EndTxn"}]
 
 
 @pytest.mark.parametrize("name", ["Produce", "TxnOffsetCommit", "AddPartitionsToTxn", "AddOffsetsToTxn"])
@@ -166,6 +166,20 @@ async def test_of_two_requests_sent_at_once_only_the_refused_one_is_repeated(
     await committer.commit(OUTPUTS, OFFSETS)
     assert broker.counts() >= Counter(OF_ONE_TRANSACTION)
     assert {each: broker.counts()[each] for each in OF_ONE_TRANSACTION if broker.counts()[each] > 1} == {name: 2}
+
+
+async def test_offsets_wait_until_the_last_record_was_accepted(
+    broker: ScriptedBroker, committer: KafkaTransactions
+) -> None:
+    broker.script = first_times("Produce", 3, NOT_ENOUGH_REPLICAS)
+    await committer.commit(OUTPUTS, OFFSETS)
+    assert [each.name for each in broker.seen if each.name in OF_ONE_TRANSACTION] == [
+        "AddPartitionsToTxn",
+        "AddOffsetsToTxn",
+        *["Produce"] * 4,
+        "TxnOffsetCommit",
+        "EndTxn",
+    ]
 
 
 async def test_offsets_are_sent_to_the_coordinator_that_a_group_has_moved_to(
