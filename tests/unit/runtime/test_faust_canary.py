@@ -18,6 +18,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
+from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.producer.sender import AddPartitionsToTxnHandler, BaseHandler, Sender, SendProduceReqHandler
 from aiokafka.producer.transaction_manager import TransactionManager as TxnManager
 from aiokafka.record.memory_records import _MemoryRecordsPy
@@ -97,6 +98,12 @@ def test_the_consumer_still_keeps_what_the_loop_uses() -> None:
         "suspend_flow",
     ):
         assert f"self.{name}" in text, name
+
+
+def test_the_producer_still_keeps_what_is_on_its_way_in_the_same_places() -> None:
+    assert "self._in_flight = set()" in source(Sender.__init__)
+    assert "self._in_flight.remove(node_id)" in source(Sender._send_produce_req)
+    assert "self._batches = " in source(MessageAccumulator.__init__)
 
 
 def test_a_rebalance_still_revokes_before_it_assigns_and_recovery_comes_last() -> None:
