@@ -149,7 +149,7 @@ class KafkaTransactions:
             by_topic[record.topic].append(record)
         producer = self._producer
         await producer.begin_transaction()
-        offsets_sent = self._send_offsets(offsets) if offsets else None  # first, so that both requests for it go together
+        offsets_sent = self._send_offsets(offsets) if offsets else None  # first, to begin with them at once
         pending = [await self._send(topic, records) for topic, records in by_topic.items()]
         # aiokafka commits even if a request has failed, so every future is awaited first.
         written = {topic: await _last_offset(batches) for topic, batches in zip(by_topic, pending, strict=True)}

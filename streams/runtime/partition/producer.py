@@ -2,8 +2,8 @@
 
 aiokafka's producer is not enough in an outage. It retries a transactional request for ever, at one fixed interval, and
 `stop` waits for that request; and it does not report that a request was sent twice. It is also slow: the two requests
-that add to a transaction wait for each other. The sender below is aiokafka's own, except for these four points. The canary test
-lists the private names that it uses.
+that begin a transaction wait for each other. The sender below is aiokafka's own, except for these four points. The
+canary test lists the private names that it uses.
 """
 
 from __future__ import annotations
