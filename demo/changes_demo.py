@@ -26,8 +26,8 @@ from stack.servers import SOURCES
 
 PLAN: Final = """\
 Millrace demo of the dataset `{name}`: every change of its {database} database, captured, archived{counted} and refined,
-although servers and workers are killed; {proven}. On real servers, on this machine, in about
-{total}:
+although servers and workers are killed; {proven}.
+On real servers, on this machine, in about {total}:
 
   1. start {database}, Kafka, Kafka Connect with Debezium and Redis (downloaded once, on separate ports); meanwhile
      MinIO is built and Spark's jars are downloaded in the background, if they are not there yet;

@@ -92,7 +92,11 @@ def decoded(records: DataFrame, table: Table) -> DataFrame:
         F.expr("concat_ws('/', topic, partition, offset)").alias("_origin"),
     )
     judged = fields.withColumn("_problem", _problem(table)).drop("_wire", "_body", "_text")
-    # Only the quarantine needs keys and values; keeping those of all records could exceed the memory.
+    return _with_raw_bytes_of_the_unreadable(judged)
+
+
+def _with_raw_bytes_of_the_unreadable(judged: DataFrame) -> DataFrame:
+    """Only the quarantine needs keys and values; keeping those of all records could exceed the memory."""
     is_large = f"length(value) > {VALUE_BYTES_MAX}"
     return judged.withColumns(
         {

@@ -83,6 +83,7 @@ class Worker:
         self.conf = self
         self.id = "shop.lookups"
         self.kafka_client = {"bootstrap_servers": "127.0.0.1:1"}
+        self.output_compression = None
         self.partition_supervisor = self
         self.group_offsets: dict[TP, int] = {}
         self.refusal: KafkaError | None = None
